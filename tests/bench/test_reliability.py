@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from serendip.runtime.progress import Progress, SilentProgress
-from serendip_bench.reliability.failed_syncs import FailedSyncs
 from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.power_cuts import PowerCuts
 from serendip_bench.reliability.publish_kills import PublishKills
@@ -55,12 +54,6 @@ def test_a_cut_of_the_power_loses_nothing_that_was_acknowledged() -> None:
     harness = PowerCuts(cuts=8, control_cuts=8, rounds=1, operations=10, seed=3)
     found = kept(harness.run(SilentProgress()))
     assert len(found.controls) == 3
-
-
-@NEEDS_STRACE
-def test_after_a_failed_sync_no_process_acknowledges_a_write() -> None:
-    found = kept(FailedSyncs(failures=1, control_failures=1).run(SilentProgress()))
-    assert found.counts["failed syncs"] == 1
 
 
 class Stub:

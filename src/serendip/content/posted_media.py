@@ -113,7 +113,7 @@ class PostedMediaTable:
         from serendip.content.posted_media_table import METADATA
         from serendip.data.store.database import Database
 
-        return cls(Database.existing(path, METADATA))
+        return cls(Database.with_tables(path, METADATA))
 
     def close(self) -> None:
         """Close all connections."""
@@ -153,20 +153,12 @@ class PostedMediaTable:
     def remove(self, item_id: str) -> None:
         """Remove the results of an item, and their bytes.
 
-        They are blanked first: the row says around which others copies of its bytes may be. An
-        interrupted call is continued by the next one.
-
         Raises:
             StorageError: the database cannot be written to.
         """
-        from serendip.data.store.backends.backend import RowsAround
-
-        with self._database.write() as connection:
-            connection.execute(self._sql.BLANK, {"item": item_id})
-        place = RowsAround(self._sql.FILES.name, "item_id", [item_id])
-        self._database.scrub((), [place])
         with self._database.write() as connection:
             connection.execute(self._sql.REMOVE, {"item": item_id})
+        self._database.scrub()
 
     def find(self, item_ids: Sequence[str]) -> dict[tuple[str, str], EncodedFile]:
         """(item_id, modality) -> what encoding the item's file gave last.

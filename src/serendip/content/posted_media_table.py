@@ -37,11 +37,6 @@ _KEY, _RESULT = ("item_id", "modality"), ("file", "encoder", "vector", "problem"
 FIND = select(*(FILES.c[name] for name in (*_KEY, *_RESULT))).where(
     FILES.c.item_id.in_(bindparam("items", expanding=True))
 )
-BLANK = (
-    FILES.update()
-    .where(FILES.c.item_id == bindparam("item"))
-    .values(file="", encoder="", vector=None, problem="")
-)
 REMOVE = FILES.delete().where(FILES.c.item_id == bindparam("item"))
 ANNOUNCE = (
     FILES.update()

@@ -22,7 +22,7 @@ from serendip.data.events.event import EventColumns
 from serendip.data.events.search_log import IMPRESSION
 from serendip.data.items.catalogue import Item
 from serendip.data.log.columns import LogColumns
-from serendip.data.log.segment import stable_order
+from serendip.data.log.event_table import stable_order
 from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import IMPORT_KEY, Store
 

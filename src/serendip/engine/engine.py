@@ -125,9 +125,7 @@ class Engine:
         self._totals = store.totals(settings.actions.ignore)
         self._media = media
         self._eraser = Eraser(workspace, store)
-        self._remover = RemainsRemover(
-            workspace.folder, on_failed_sync=store.database.note_failed_sync
-        )
+        self._remover = RemainsRemover(workspace.folder)
         updater = ItemUpdater(encoder, settings.content, settings.token_reader, media)
         manifest = generation.manifest
         counts = LiveCounts(
@@ -139,7 +137,6 @@ class Engine:
         self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
         self._live.catch_up(with_imports=True)
         self._totals.follow()
-        store.keep_reserve()
 
     @classmethod
     def open(
@@ -287,7 +284,6 @@ class Engine:
         """
         self._live.catch_up()
         self._totals.follow()
-        self._store.keep_reserve()
         self._remover.resume(self._eraser.has_remains)
 
     def follow_items(self) -> None:

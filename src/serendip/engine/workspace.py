@@ -36,7 +36,7 @@ from serendip.config import Overrides, find_key, mask, read_toml, validate, vari
 from serendip.data.objects.mirror import Place
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S
-from serendip.data.store.store import LOG_FOLDER, Store
+from serendip.data.store.store import Store
 from serendip.engine.config.settings import Settings
 from serendip.errors import ConfigError, DataError
 from serendip.runtime.machine import identify_machine
@@ -102,11 +102,6 @@ class Workspace:
         """Folder, on this machine, of published generations."""
         return self.folder / "generations"
 
-    @property
-    def log(self) -> Place:
-        """Place of the segments of the event log."""
-        return self._place(LOG_FOLDER)
-
     def _place(self, name: str, copies_gib: float | None = None) -> Place:
         return self.settings.storage.place(self.folder, name, copies_gib)
 
@@ -167,7 +162,7 @@ class Workspace:
 
     def create_store(self) -> Store:
         """Open the database, created if missing; the caller closes it. Only imports use it."""
-        return Store.create(self.database, self.log)
+        return Store.create(self.database)
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
@@ -199,7 +194,7 @@ class Workspace:
             StorageError: the database is missing (reading and serving never create an empty one)
                 or cannot be opened.
         """
-        return Store.open(self.database, busy_timeout_s, self.log)
+        return Store.open(self.database, busy_timeout_s)
 
 
 _PLACES = (("store", "url"), ("storage", "url"))

@@ -129,14 +129,14 @@ class JobContext:
         with reading, closing(self.workspace.open_store()) as store:
             return read_snapshot(store, self.settings.actions)
 
-    def compact_log(self) -> int:
-        """Move the events of the API into a segment; returns their number.
+    def pack_log(self) -> int:
+        """Pack the events of the API; returns their number.
 
         Raises:
-            StorageError: there is no database, or another process is writing segments.
+            StorageError: there is no database, or another process packs.
         """
         with closing(self.workspace.open_store()) as store:
-            return store.compact()
+            return store.pack()
 
     @property
     def dataset(self) -> Dataset:

@@ -1,8 +1,7 @@
 """``serendip store copy``: moves the database of a workspace to another one, or back to a file.
 
 Whoever writes waits meanwhile, and is refused afterwards: the old database is marked as moved, so
-that it acknowledges nothing that the copy lacks, and deletes none of the segments of the event log,
-which stay where they are. A copy back is a database without the mark.
+that it acknowledges nothing that the copy lacks. A copy back is a database without the mark.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serendip.data.store.backends.disk_failure import FAILURE_ENDING
 from serendip.data.store.config import DATABASE_FILE, StoreConfig
 from serendip.data.store.move import mark_move
 from serendip.data.store.store import Store
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 FILE = "file"
 """Target that means the SQLite file of the workspace."""
 
-_ENDINGS = ("", "-wal", "-shm", FAILURE_ENDING)
+_ENDINGS = ("", "-wal", "-shm")
 
 
 @dataclass(frozen=True, slots=True)

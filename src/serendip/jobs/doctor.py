@@ -34,8 +34,6 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
     with closing(workspace.open_store()) as store, progress.step("checks of the data"):
         results = [_check_integrity(store)]
         if results[0].status != "FAIL":
-            results.append(_check_log(store))
-        if results[-1].status != "FAIL":
             results += [_check_version(store), _check_generation(workspace)]
             results += [_check_pointer(workspace), _check_earlier(workspace)]
             results.append(_check_disk(workspace))
@@ -57,16 +55,6 @@ def _check_integrity(store: Store) -> CheckResult:
     else:
         message = "the database file is intact"
     return CheckResult("database integrity", "PASS", 0, 1, message)
-
-
-def _check_log(store: Store) -> CheckResult:
-    """Check the files of the event log's segments."""
-    name = "event log integrity"
-    try:
-        count = store.verify_log()
-    except StorageError as error:
-        return CheckResult(name, "FAIL", 1, 1, str(error))
-    return CheckResult(name, "PASS", 0, count, "the segments of the event log are intact")
 
 
 def _check_version(store: Store) -> CheckResult:

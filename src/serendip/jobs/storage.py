@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from serendip.data.checks import CheckResult
 from serendip.data.objects.mirror import Mirror, Place
@@ -42,10 +41,8 @@ class StorageStatus:
         problem: why it cannot be read; empty = it can.
         in_force: name of the generation that it says is in force; empty = none, or not known.
         in_force_here: that of the last one that this machine opened.
-        places: the generations, the segments of the event log, then versions of semantic IDs,
-            suggested queries and relevance models where there are any; empty if there is a problem.
-        other_logs: log -> number of segments, of logs there that this database does not have: of
-            another workspace with this URL, or of one that was restored since.
+        places: the generations, then versions of semantic IDs, suggested queries and relevance
+            models where there are any; empty if there is a problem.
     """
 
     url: str
@@ -53,7 +50,6 @@ class StorageStatus:
     in_force: str
     in_force_here: str
     places: tuple[SharedPlace, ...]
-    other_logs: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_storage(workspace: Workspace) -> StorageStatus | None:
@@ -64,15 +60,13 @@ def read_storage(workspace: Workspace) -> StorageStatus | None:
     here = _name_in(workspace.generation_folder)
     try:
         built = (workspace.semantic_ids, workspace.queries, *model_places(workspace).values())
-        places = [one for one in map(_describe, (workspace.generations, workspace.log)) if one]
+        places = [one for one in map(_describe, (workspace.generations,)) if one]
         # Each surface may have a relevance model; few have.
         places += [one for one in map(_describe, built) if one and (one.stored or one.copies)]
         in_force = _name_in(workspace.generations)
-        with closing(workspace.open_store()) as store:
-            others = store.other_logs()
     except SerendipError as error:
         return StorageStatus(url, str(error), "", here, ())
-    return StorageStatus(url, "", in_force, here, tuple(places), others)
+    return StorageStatus(url, "", in_force, here, tuple(places))
 
 
 def check_storage(workspace: Workspace) -> list[CheckResult]:

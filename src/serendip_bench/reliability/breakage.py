@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from serendip.data.events.event import Event
-from serendip.data.log import segment
-from serendip.data.store.backends.disk_failure import DiskFailure
 from serendip.data.store.backends.sqlite_file import SqliteFile
 from serendip.data.store.store import Store
 from serendip.engine.artefacts import generations
@@ -70,12 +68,12 @@ def rename_without_sync() -> Iterator[None]:
 
 @contextmanager
 def write_without_sync() -> Iterator[None]:
-    """The files of segments and generations are not synced before their names are."""
+    """The files of generations are not synced before their names are."""
 
     def skip(folder: Path) -> None:
         """Sync nothing."""
 
-    with _replaced(segment, "flush_tree", skip), _replaced(versions, "flush_tree", skip):
+    with _replaced(versions, "flush_tree", skip):
         yield
 
 
@@ -136,7 +134,6 @@ def skip_checksums() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_replaced(versions.Versions, "_compare", skip))
         stack.enter_context(_replaced(versions, "unseal", unseal))
-        stack.enter_context(_replaced(segment, "_verify", skip))
         yield
 
 
@@ -172,13 +169,6 @@ def ignore_other_services() -> Iterator[None]:
         _replaced(EngineHolder, "catch_up", lambda self: None),
         _replaced(EngineHolder, "follow_items", lambda self: None),
     ):
-        yield
-
-
-@contextmanager
-def forget_disk_failures() -> Iterator[None]:
-    """A process learns of no failed sync of another one."""
-    with _replaced(DiskFailure, "is_told", lambda self: False):
         yield
 
 

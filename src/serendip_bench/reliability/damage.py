@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
-from serendip.data.events.event import Event
-from serendip.data.store.store import LOG_FOLDER, Store
 from serendip.engine.artefacts.generations import open_current
 from serendip.errors import SerendipError
 from serendip.runtime.progress import Progress
@@ -23,7 +21,7 @@ from serendip.runtime.versions import MANIFEST, compute_checksums, seal
 from serendip_bench.reliability.breakage import skip_array_checks, skip_checksums
 from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.services import copy_workspace
-from serendip_bench.reliability.workload import DATABASE, GENERATIONS
+from serendip_bench.reliability.workload import GENERATIONS
 
 _EVENTS = 200
 
@@ -58,7 +56,6 @@ class Damage:
         rng = random.Random(self.seed)
         kinds = [_flip] * self.flips + [_cut] * self.cuts + [_exchange] * self.exchanges
         with copy_workspace(self.workspace) as workspace:
-            _add_segment(workspace)
             if not _find_fault(workspace):
                 raise ValueError(f"{workspace} is refused while it is whole.")
             served = [
@@ -79,13 +76,6 @@ class Damage:
             ),
             tuple(served[:3]),
         )
-
-
-def _add_segment(workspace: Path) -> None:
-    """Give the log a segment, and open the whole workspace."""
-    with closing(Store.open(workspace / DATABASE)) as store:
-        store.put_events(Event(f"u{number % 9}", "x", float(number)) for number in range(_EVENTS))
-        store.compact()
 
 
 def _try(workspace: Path, harm: Harm, rng: random.Random) -> str:
@@ -131,9 +121,8 @@ def _mended(paths: list[Path]) -> Iterator[list[bytes]]:
 
 
 def _files(workspace: Path) -> list[Path]:
-    """Files of the published generation and of the segments."""
-    folders = (open_current(workspace / GENERATIONS, verify=False).folder, workspace / LOG_FOLDER)
-    paths = (path for folder in folders for path in sorted(folder.rglob("*")))
+    """Files of the published generation."""
+    paths = sorted(open_current(workspace / GENERATIONS, verify=False).folder.rglob("*"))
     return [path for path in paths if path.is_file() and path.stat().st_size]
 
 
@@ -161,8 +150,6 @@ def _find_fault(workspace: Path) -> str:
     """What a damaged workspace leads to besides a refusal in words for people; empty = nothing."""
     try:
         open_current(workspace / GENERATIONS)
-        with closing(Store.open(workspace / DATABASE)) as store:
-            store.verify_log()
     except SerendipError:
         return ""
     except Exception as error:  # noqa: BLE001 - whatever it is, it is no refusal

@@ -15,7 +15,6 @@ from serendip.data.store.backends.sqlite_backend import sqlite_version
 from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.progress import Progress
 from serendip_bench.reliability.damage import Damage
-from serendip_bench.reliability.failed_syncs import FailedSyncs
 from serendip_bench.reliability.forks import server_pid
 from serendip_bench.reliability.full_disk import FullDisk
 from serendip_bench.reliability.group_commit import GroupCommit
@@ -33,7 +32,6 @@ HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
     "writer-kills": (WriterKills(), WriterKills(kills=40, control_kills=40)),
     "service-kills": (ServiceKills(), ServiceKills(kills=10, control_kills=2)),
     "power-cuts": (PowerCuts(), PowerCuts(cuts=100, control_cuts=30, rounds=2, operations=25)),
-    "failed-syncs": (FailedSyncs(), FailedSyncs(failures=6, control_failures=2)),
     "publish-kills": (PublishKills(), PublishKills(kills=250, control_kills=60)),
     "damage": (Damage(), Damage(flips=60, cuts=10, exchanges=10, nans=10)),
     "full-disk": (FullDisk(), FullDisk(rounds=1, writes=5)),

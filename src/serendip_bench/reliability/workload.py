@@ -34,7 +34,7 @@ _MIX = {
     "delete": 8,
     "erase": 4,
     "import": 5,
-    "compact": 5,
+    "pack": 5,
     "scrub": 2,
     "publish": 6,
 }
@@ -73,8 +73,8 @@ class Operation:
                 store.erase_user(self.name, float(self.number))
             case "import":
                 store.import_all(self.items, self.events)
-            case "compact":
-                store.compact()
+            case "pack":
+                store.pack()
             case "scrub":
                 store.remove_erased()
             case "publish":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
@@ -45,28 +44,26 @@ def main() -> None:
     parser.add_argument("--writers", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as log:
-        Store.create(options.place, log=Path(log)).close()
-        work = [
-            (options.place, log, number, options.batches, options.size)
-            for number in range(options.writers)
-        ]
-        begin = time.perf_counter()
-        with ProcessPoolExecutor(len(work), mp_context=get_context("spawn")) as pool:
-            parts = list(pool.map(_append, work))
-        result = _summarise(parts, options.batches * options.size)
-        result["wall_s"] = round(time.perf_counter() - begin, 2)
-        result |= _read(options.place, log)
+    Store.create(options.place).close()
+    work = [
+        (options.place, number, options.batches, options.size) for number in range(options.writers)
+    ]
+    begin = time.perf_counter()
+    with ProcessPoolExecutor(len(work), mp_context=get_context("spawn")) as pool:
+        parts = list(pool.map(_append, work))
+    result = _summarise(parts, options.batches * options.size)
+    result["wall_s"] = round(time.perf_counter() - begin, 2)
+    result |= _read(options.place)
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 
-def _append(work: tuple[str, str, int, int, int]) -> tuple[float, float, float, list[float]]:
+def _append(work: tuple[str, int, int, int]) -> tuple[float, float, float, list[float]]:
     """Begin, end (Unix seconds), CPU-seconds and the seconds of each batch of one writer."""
-    place, log, writer, batches, size = work
+    place, writer, batches, size = work
     rng = np.random.default_rng(writer)
-    with closing(Store.open(place, log=Path(log))) as store:
+    with closing(Store.open(place)) as store:
         for number in range(_WARM):
             store.put_events(_events(rng, f"warm-{writer}-{number}", size))
         rows = [_events(rng, f"{writer}-{number}", size) for number in range(batches)]
@@ -99,9 +96,9 @@ def _summarise(parts: list[tuple[float, float, float, list[float]]], events: int
     }
 
 
-def _read(place: str, log: str) -> dict[str, Any]:
+def _read(place: str) -> dict[str, Any]:
     """Microseconds of a commit watch and of a history."""
-    with closing(Store.open(place, log=Path(log))) as store:
+    with closing(Store.open(place)) as store:
         store.log.commit_number()
         begin = time.perf_counter()
         for _ in range(_READS):

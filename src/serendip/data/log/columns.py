@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.events.event import NO_SESSION, EventColumns
+from serendip.data.events.event import NO_SESSION, EventColumns, session_code
 from serendip.data.log.event_table import read_codes, read_numbers
-from serendip.data.log.segment import Segment, number_sessions
-from serendip.data.rows.arrow import to_arrow
 from serendip.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ class LogTexts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LogPart:
-    """Events of one segment or of the tail, in any order.
+    """Events of one pack or of the tail, in any order.
 
     Args:
         users: (E,) int32 indices into ``user_ids``; items and actions likewise.
@@ -90,56 +88,6 @@ class LogPart:
     countries: Texts | None
     devices: Texts | None
     sessions: NDArray[np.int64] | None = None
-
-    @classmethod
-    def of_segment(
-        cls, segment: Segment, first_seq: int, hidden: Collection[int] = frozenset()
-    ) -> Self:
-        """All events of a segment but those of some users, given by their numbers."""
-        import pyarrow as pa
-
-        sizes = np.diff(segment.offsets)
-        countries = devices = None
-        if segment.countries is not None:
-            names = pa.array(segment.country_names, "string")
-            countries = segment.countries.astype(np.int32), names
-        if "device" in segment.columns:
-            devices = read_codes(segment.table(["device"]), "device")
-        part = cls(
-            np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
-            segment.user_ids,
-            segment.items,
-            segment.item_ids,
-            segment.actions,
-            pa.array(segment.action_names, "string"),
-            segment.times,
-            segment.values,
-            segment.arrivals.astype(np.int64) + first_seq,
-            countries,
-            devices,
-            segment.sessions,
-        )
-        return part._without_users(hidden) if hidden else part
-
-    def _without_users(self, numbers: Collection[int]) -> Self:
-        """Without the events of some users, and without their ids."""
-        is_left = np.ones(len(self.user_ids), np.bool_)
-        is_left[list(numbers)] = False
-        rows = np.flatnonzero(is_left[self.users])
-        new_numbers = (np.cumsum(is_left) - 1).astype(np.int32)
-        return replace(
-            self,
-            users=new_numbers[self.users[rows]],
-            user_ids=self.user_ids.take(to_arrow(np.flatnonzero(is_left))),
-            items=self.items[rows],
-            actions=self.actions[rows],
-            times=self.times[rows],
-            values=None if self.values is None else self.values[rows],
-            seqs=self.seqs[rows],
-            countries=_rows_of(self.countries, rows),
-            devices=_rows_of(self.devices, rows),
-            sessions=None if self.sessions is None else self.sessions[rows],
-        )
 
     @classmethod
     def of_table(cls, table: pa.Table, seqs: NDArray[np.int64]) -> Self:
@@ -234,6 +182,12 @@ class LogColumns:
         )
 
 
+def number_sessions(codes: IntArray, names: pa.StringArray) -> NDArray[np.int64]:
+    """(E,) ``session_code`` of texts (E,), given by codes and what they are indices into."""
+    numbers: NDArray[np.int64] = np.array(list(map(session_code, names.to_pylist())), np.int64)
+    return numbers[codes]
+
+
 def rank_by_first(codes: IntArray, count: int) -> tuple[IntArray, IntArray]:
     """Renumber codes by their first appearance.
 
@@ -302,10 +256,6 @@ def _join_sessions(parts: Sequence[LogPart], order: NDArray[np.intp]) -> NDArray
         for part in parts
     ]
     return np.concatenate(given)[order]
-
-
-def _rows_of(texts: Texts | None, rows: NDArray[np.intp]) -> Texts | None:
-    return None if texts is None else (texts[0][rows], texts[1])
 
 
 def _values(part: LogPart) -> TimeArray:

@@ -100,6 +100,15 @@ def build_events(columns: Mapping[str, Sequence[Any]]) -> list[Event]:
     ]
 
 
+def stable_order(numbers: IntArray) -> NDArray[np.intp]:
+    """(E,) rows in ascending order of non-negative numbers, ties in order: two radix passes."""
+    order = np.argsort((numbers & 0xFFFF).astype(np.uint16), kind="stable")
+    if len(numbers) and int(numbers.max()) > 0xFFFF:
+        high = (numbers >> 16).astype(np.uint16)
+        order = order[np.argsort(high[order], kind="stable")]
+    return order
+
+
 def read_codes(table: pa.Table, name: str) -> tuple[IntArray, pa.StringArray]:
     """A text column as (E,) int32 codes and the texts that they are indices into."""
     import pyarrow as pa

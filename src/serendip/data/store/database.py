@@ -1,6 +1,6 @@
 """Connection pool of one database: durable SQLite or PostgreSQL; failures are ``StorageError``.
 
-Only ``with_tables`` creates a database; every other way in expects one and opens it unchanged. A
+Only ``create`` and ``with_tables`` create one; every other way in opens it unchanged. A
 read sees a snapshot of the moment it began and never waits for a writer. A write holds the write
 lock from its beginning, so that numbers given out in a transaction grow in the order of commits.
 
@@ -9,9 +9,7 @@ What differs between the two is behind ``backend.Backend``.
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,16 +21,10 @@ from serendip.errors import StorageError
 if TYPE_CHECKING:
     from sqlalchemy import Connection, MetaData
 
-    from serendip.data.store.backends.backend import Backend, Dialect, RowsAround
-
-_log = logging.getLogger(__name__)
+    from serendip.data.store.backends.backend import Backend, Dialect
 
 PATIENT_S = 60.0
 """How long a command waits for other writers."""
-
-_AFTER_FAILED_SYNC = "Nothing more is written. Check the disk, then restart."
-"""After a failed sync the system may have dropped what it did not write, and a second sync that
-succeeds says nothing about it."""
 
 
 class Database:
@@ -51,53 +43,66 @@ class Database:
         self._engine = self._backend.create_engine()
         self._reading = self._engine.execution_options(**self._backend.read_options)
         self.name = self._backend.name
-        self._num_users, self._users_lock = 0, threading.Lock()
         self._watch = self._backend.watch()
-        self._failed_sync, self._has_meta = "", False
+        self._has_meta = False
 
     @classmethod
-    def with_tables(cls, place: DatabasePlace, tables: MetaData) -> Database:
-        """Open a database, creating file, tables and later columns where they are missing.
+    def create(cls, place: DatabasePlace) -> Database:
+        """Open a database of a store, creating file and tables where they are missing.
 
         Raises:
             StorageError: it cannot be opened, or another version of this code made it.
         """
-        database = cls(place, create=True)
-        try:
-            with database.write() as connection:
-                database._backend.complete(connection, tables)
-                database._require_tables(connection, tables)
-        except StorageError:
-            database.close()
-            raise
-        return database
+        from serendip.data.store.migrations import migrate
+
+        return cls(place, create=True)._checked(lambda database: database._write_by(migrate))
 
     @classmethod
-    def existing(
-        cls, place: DatabasePlace, tables: MetaData, busy_timeout_s: float = PATIENT_S
-    ) -> Database:
-        """Open an existing database that has these tables.
-
-        It reads only, so it waits for no writer; only what was added to the tables after the
-        version that made the database is added to it, once.
+    def with_tables(cls, place: DatabasePlace, tables: MetaData) -> Database:
+        """Open a database, creating file and tables beside those of the store where they are
+        missing.
 
         Raises:
-            StorageError: the database or a table is missing, it cannot be opened, or another
+            StorageError: it cannot be opened.
+        """
+
+        def create(connection: Connection, name: str) -> None:
+            tables.create_all(connection)
+
+        return cls(place, create=True)._checked(lambda database: database._write_by(create))
+
+    @classmethod
+    def existing(cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -> Database:
+        """Open the database of a store that exists; it reads only, so it waits for no writer.
+
+        Raises:
+            StorageError: the database or its tables are missing, it cannot be opened, or another
                 version of this code made it.
         """
-        database = cls(place, busy_timeout_s=busy_timeout_s)
+        return cls(place, busy_timeout_s=busy_timeout_s)._checked(Database._require_tables)
+
+    def _checked(self, check: Callable[[Database], None]) -> Database:
         try:
-            with database.read() as connection:
-                is_older = database._backend.is_older(connection, tables)
-            if is_older:
-                with database.write() as connection:
-                    database._backend.complete(connection, tables)
-            with database.read() as connection:
-                database._require_tables(connection, tables)
+            check(self)
         except StorageError:
-            database.close()
+            self.close()
             raise
-        return database
+        return self
+
+    def _write_by(self, write: Callable[[Connection, str], None]) -> None:
+        with self.write() as connection:
+            write(connection, self.name)
+
+    def _require_tables(self) -> None:
+        from serendip.data.store.migrations import is_behind
+
+        with self.read() as connection:
+            if is_behind(connection, self.name):
+                raise StorageError(
+                    f"database {self.name} has no tables.",
+                    "Restore it from a backup, or run `serendip import`, which rebuilds only what "
+                    "is in your files.",
+                )
 
     @property
     def dialect(self) -> Dialect:
@@ -119,7 +124,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a read transaction: all selects in the block see the same snapshot."""
-        with self._errors(), self._in_use(), self._reading.begin() as connection:
+        with self._errors(), self._reading.begin() as connection:
             yield connection
 
     @contextmanager
@@ -137,7 +142,6 @@ class Database:
         """
         with (
             self._errors(),
-            self._in_use(),
             self._engine.connect() as connection,
             self.begin_write(connection, may_pause),
         ):
@@ -146,7 +150,7 @@ class Database:
     @contextmanager
     def own_connection(self) -> Iterator[Connection]:
         """A connection outside any transaction; its temporary tables end with the block."""
-        with self._errors(), self._in_use(), self._engine.connect() as connection:
+        with self._errors(), self._engine.connect() as connection:
             connection.detach()  # closed at the end, not returned to the pool with its tables
             yield connection
 
@@ -155,7 +159,7 @@ class Database:
         """Begin a transaction that holds the write lock from its start; see ``write``."""
         self._backend.require_same()
         connection.execution_options(**{WRITES: True, MAY_PAUSE: may_pause})
-        with self._failed_syncs(), connection.begin():
+        with connection.begin():
             self.require_not_moved(connection)
             yield
         self._backend.require_same()  # replaced meanwhile: the write went into an unlinked file
@@ -179,8 +183,7 @@ class Database:
     def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
         """Be the only process of all machines with this database that does something.
 
-        Yields what raises a ``StorageError`` if the lock was lost meanwhile. Of a SQLite file,
-        which one machine uses, the lock of a folder says the same: this one adds nothing.
+        Yields what raises a ``StorageError`` if the lock was lost meanwhile.
 
         Args:
             name: of what is done.
@@ -221,15 +224,8 @@ class Database:
         with self._errors():
             return self._backend.version()
 
-    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
-        """Remove the bytes of deleted rows from tables.
-
-        Writers wait meanwhile, in proportion to the size of the tables; it needs that size twice.
-        Of places they wait for a few thousand rows at once.
-
-        Args:
-            tables: by name; None = everything is written again.
-            places: in other tables.
+    def scrub(self) -> bool:
+        """Remove the bytes of deleted rows; writers wait meanwhile, and it needs its size twice.
 
         Returns:
             whether all bytes are gone: somebody may still be reading an older state.
@@ -238,8 +234,8 @@ class Database:
             BusyError: other writers held the database for longer than the timeout.
             StorageError: it cannot be written.
         """
-        with self._errors(), self._failed_syncs():
-            return self._backend.scrub(tables, places)
+        with self._errors():
+            return self._backend.scrub()
 
     def copy_file(self, path: Path) -> bool:
         """Copy the file as of this moment, without the bytes of deleted rows, to a new one.
@@ -255,34 +251,14 @@ class Database:
 
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
-        if self.has_failed_sync:
-            return self._failed_sync
-        with self._in_use():  # normal connections replace limited ones where possible
-            if problem := self._backend.problem():
-                return problem
+        if problem := self._backend.problem():
+            return problem
         try:
             with self.read() as connection:
                 self.require_not_moved(connection)
         except StorageError as error:
             return error.message
         return ""
-
-    @property
-    def has_failed_sync(self) -> bool:
-        """Whether the disk failed, here or in another process: nothing is written any more."""
-        if not self._failed_sync and self._backend.has_failed_elsewhere():
-            self.note_failed_sync()
-        return bool(self._failed_sync)
-
-    def note_failed_sync(self) -> None:
-        """Write nothing more, as the disk failed here or in another process, and tell others.
-
-        They learn of it as long as this process lives, also after ``close``.
-        """
-        if not self._failed_sync:
-            _log.error("the disk of database %s failed: nothing more is written to it", self.name)
-        self._failed_sync = f"database {self.name}: the disk failed, so writes may be lost."
-        self._backend.tell_failed_sync()
 
     def keep_open(self) -> None:
         """Stay readable although a file is deleted."""
@@ -302,54 +278,6 @@ class Database:
         """Close all connections."""
         self._watch.close()
         self._engine.dispose()
-        self._backend.close()
-
-    @contextmanager
-    def _in_use(self) -> Iterator[None]:
-        """Count the users of connections: limited ones can only be replaced all at once."""
-        with self._users_lock:
-            if not self._num_users and self._backend.limit_is_over():
-                self._engine.dispose()
-            self._num_users += 1
-        try:
-            yield
-        finally:
-            with self._users_lock:
-                self._num_users -= 1
-
-    def _require_tables(self, connection: Connection, tables: MetaData) -> None:
-        """Check that the tables exist and have the columns that this code reads and writes."""
-        existing = self._backend.columns(connection)
-        for name in sorted(set(tables.tables) & existing.keys()):
-            columns = existing[name]
-            if differing := sorted(columns ^ set(tables.tables[name].columns.keys())):
-                raise StorageError(
-                    f"database {self.name} is of another version: table {name} differs in column "
-                    f"{', '.join(differing)}.",
-                    "Install the version of Serendip that wrote it, or restore a backup into a "
-                    "new folder. Keep it: what the API received is in it, and an import brings "
-                    "only your files.",
-                )
-        if missing := sorted(set(tables.tables) - existing.keys()):
-            raise StorageError(
-                f"database {self.name} has no table {', '.join(missing)}.",
-                "Restore it from a backup, or run `serendip import`, which rebuilds only what "
-                "is in your files.",
-            )
-
-    @contextmanager
-    def _failed_syncs(self) -> Iterator[None]:
-        """Refuse to write after a failed sync, and note one."""
-        from sqlalchemy.exc import OperationalError
-
-        if self.has_failed_sync:
-            raise StorageError(self._failed_sync, _AFTER_FAILED_SYNC)
-        try:
-            yield
-        except (OperationalError, self._backend.failure) as error:
-            if self._backend.is_failed_sync(error):
-                self.note_failed_sync()
-            raise
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -1,8 +1,8 @@
 """What answers read of a store at one moment, so that several processes read the same later.
 
-Events have numbers that only grow, so that a number says which were there. Items and attributes of
-users are replaced where they lie; those that a generation does not know are kept here, in files
-that all processes read: items whole, users one by one.
+Events have numbers that only grow, so that a number says which were there. Items are replaced where
+they lie; those that a generation does not know are kept here, in a file that all processes read.
+Attributes of users are those of the present.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import Self
 from serendip.data.store.event_log.view import LogPosition, LogView
 from serendip.data.store.item_rows import item_values, items_of
 from serendip.data.store.store import ItemChanges, Store
-from serendip.data.store.tables.user_file import UserFile
 
-_FILE, _USERS = "moment.json", "users.db"
+_FILE = "moment.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +27,10 @@ class StoreMoment:
     Args:
         position: of the event log.
         items: what happened to items since the version that a generation has.
-        users: those with attributes.
     """
 
     position: LogPosition
     items: ItemChanges
-    users: UserFile
 
     @classmethod
     def write(
@@ -44,7 +41,7 @@ class StoreMoment:
         Args:
             store: of the workspace.
             item_version: up to which items are known.
-            folder: an empty one, for its files.
+            folder: an empty one, for its file.
             without: actions that do not count as user activity.
 
         Returns:
@@ -54,7 +51,6 @@ class StoreMoment:
         def read(view: LogView) -> tuple[LogPosition, ItemChanges, list[str]]:
             position, active = view.position(), list(view.count_users(2**31 - 1, without))
             items = store.read_item_changes(view.connection, item_version)
-            UserFile.write(folder / _USERS, store.users.rows(view.connection))
             return position, items, active
 
         position, items, active = store.read_at_once(read)
@@ -74,12 +70,8 @@ class StoreMoment:
         items = items_of(content["items"])
         after, version = content["versions"]
         changes = ItemChanges(after, version, items, frozenset(content["deleted"]))
-        return cls(LogPosition(*content["log"]), changes, UserFile(folder / _USERS))
+        return cls(LogPosition(*content["log"]), changes)
 
     def hold(self, store: Store) -> None:
         """Let a store answer as it was, from now on."""
-        store.read_as_of(self.position, self.items, self.users)
-
-    def close(self) -> None:
-        """Close its files, after the stores that it holds."""
-        self.users.close()
+        store.read_as_of(self.position, self.items)

@@ -3,13 +3,13 @@
 The tables work on SQLite and PostgreSQL alike. ``items`` keeps a deleted item as a tombstone with
 a new version, so that incremental readers see the deletion. ``origin`` says who wrote a row last,
 ``file`` or ``api``: an import replaces only rows that came from files. ``events`` is the tail of
-the event log: what the API appended since the last compaction; ``segments`` names the segments that
-count (``data/log``). ``users`` holds attributes of users, ``api_keys`` the keys of the service
-without their secrets. ``generated_texts`` holds generated texts and ``generated_values`` generated
-values of attributes, apart from the catalogue's own columns. ``erased_users`` knows by digests who
-was erased, ``hidden_users`` which users of a segment nobody reads any more, ``waiting_erasures``
-who was erased while a segment could not be read; ``backups`` names the backups that were made,
-``exports`` the files with users or items.
+the event log: what the API appended since events were packed last. ``pack_rows`` has one row for
+each user of a pack (``event_log.packs``), ``packs`` names the packs that count, ``pack_names`` has
+what the events of a pack share. ``users`` holds attributes of users, ``api_keys`` the keys of the
+service without their secrets. ``generated_texts`` holds generated texts and ``generated_values``
+generated values of attributes, apart from the catalogue's own columns. ``erased_users`` knows by
+digests who was erased; ``backups`` names the backups that were made, ``exports`` the files with
+users or items.
 
 The statements are built once per dialect; this module is imported only when a store is opened.
 ``item_row`` and ``event_row`` convert values to rows.
@@ -27,6 +27,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Select,
     String,
@@ -46,15 +47,13 @@ from sqlalchemy.types import TypeEngine
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
+from serendip.data.store.event_log.packs import TEXTS
 from serendip.data.store.item_rows import ITEM_NAMES, item_values
 from serendip.data.store.upsert import ManyRows, insert_into
 
 Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"
 FROM_API: Final = "api"
-
-ADDED_LATER: Final[dict[Any, Any]] = {"added later": True}
-"""Mark of tables and columns that a database of an earlier version lacks; opening it adds them."""
 
 METADATA = MetaData()
 TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -98,23 +97,46 @@ EVENTS = Table(
     Column("position", Integer, nullable=True),
     Column("surface", TEXT, nullable=False),
     Column("session_id", TEXT, nullable=False),
-    Column("country", TEXT, nullable=False, server_default="", info=ADDED_LATER),
-    Column("device", TEXT, nullable=False, server_default="", info=ADDED_LATER),
-    Column("propensity", Double, nullable=True, info=ADDED_LATER),
+    Column("country", TEXT, nullable=False, server_default=""),
+    Column("device", TEXT, nullable=False, server_default=""),
+    Column("propensity", Double, nullable=True),
     sqlite_autoincrement=True,
 )
 Index("events_of_user", EVENTS.c.user_id, EVENTS.c.timestamp, EVENTS.c.seq)
 
-SEGMENTS = Table(
-    "segments",
+PACKS = Table(
+    "packs",
     METADATA,
-    Column("name", name_type(64), primary_key=True),
-    Column("checksum", name_type(64), nullable=False),
+    Column("pack", BigInteger, primary_key=True, autoincrement=False),
     Column("origin", name_type(8), nullable=False),
     Column("first_seq", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
     Column("events", BigInteger, nullable=False),
+    Column("stale", Boolean, nullable=False, server_default=false()),
+    Column("fields", TEXT, nullable=False),
 )
+
+PACK_NAMES = Table(
+    "pack_names",
+    METADATA,
+    Column("pack", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", name_type(16), primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+PACK_ROWS = Table(
+    "pack_rows",
+    METADATA,
+    Column("pack", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", TEXT, primary_key=True),
+    Column("events", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("newest", Double, nullable=False),
+    Column("records", LargeBinary, nullable=False),
+    *(Column(name, LargeBinary, nullable=True) for name in TEXTS),
+)
+Index("packs_of_user", PACK_ROWS.c.user_id)
 
 GENERATED_TEXTS = Table(
     "generated_texts",
@@ -140,7 +162,6 @@ GENERATED_VALUES = Table(
     Column("prompt", TEXT, nullable=False),
     Column("digest", name_type(64), nullable=False),
     Column("active", Boolean, nullable=False, server_default=false()),
-    info=ADDED_LATER,
 )
 
 USER_TABLE = Table(
@@ -149,7 +170,6 @@ USER_TABLE = Table(
     Column("user_id", TEXT, primary_key=True),
     Column("attributes", TEXT, nullable=False),
     Column("origin", name_type(8), nullable=False),
-    info=ADDED_LATER,
 )
 
 KEY_TABLE = Table(
@@ -163,7 +183,6 @@ KEY_TABLE = Table(
     Column("expires", Double, nullable=True),
     Column("revoked", Double, nullable=True),
     Column("requests_per_minute", Integer, nullable=True),
-    info=ADDED_LATER,
 )
 
 ERASED_USERS = Table(
@@ -172,24 +191,7 @@ ERASED_USERS = Table(
     Column("digest", name_type(64), primary_key=True),
     Column("moment", Double, nullable=False),
     Column("removals", BigInteger, nullable=False),
-    Column("until", Double, nullable=True, info=ADDED_LATER),
-    info=ADDED_LATER,
-)
-
-HIDDEN_USERS = Table(
-    "hidden_users",
-    METADATA,
-    Column("segment", name_type(64), primary_key=True),
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
-    info=ADDED_LATER,
-)
-
-WAITING_ERASURES = Table(
-    "waiting_erasures",
-    METADATA,
-    Column("segment", name_type(64), primary_key=True),
-    Column("digest", name_type(64), primary_key=True),
-    info=ADDED_LATER,
+    Column("until", Double, nullable=True),
 )
 
 BACKUP_TABLE = Table(
@@ -199,7 +201,6 @@ BACKUP_TABLE = Table(
     Column("target", TEXT, nullable=False),
     Column("removals", BigInteger, nullable=False),
     Column("item_version", BigInteger, nullable=False),
-    info=ADDED_LATER,
 )
 
 EXPORT_TABLE = Table(
@@ -208,7 +209,6 @@ EXPORT_TABLE = Table(
     Column("path", TEXT, primary_key=True),
     Column("removals", BigInteger, nullable=False),
     Column("item_version", BigInteger, nullable=False),
-    info=ADDED_LATER,
 )
 
 META = Table(
@@ -366,42 +366,62 @@ COUNT_EVENTS = select(func.count()).select_from(EVENTS)
 COUNT_AFTER = COUNT_EVENTS.where(_appended, _counts)
 MAX_SEQ = select(func.coalesce(func.max(EVENTS.c.seq), 0))
 
-SEGMENT_FACTS = select(
-    *(SEGMENTS.c.name, SEGMENTS.c.checksum, SEGMENTS.c.origin),
-    *(SEGMENTS.c.first_seq, SEGMENTS.c.last_seq, SEGMENTS.c.events),
-).order_by(SEGMENTS.c.first_seq, SEGMENTS.c.name)
-ADD_SEGMENT = SEGMENTS.insert()
-DROP_SEGMENT = SEGMENTS.delete().where(SEGMENTS.c.name == bindparam("segment"))
-RENAME_SEGMENT = (
-    SEGMENTS.update().where(SEGMENTS.c.name == bindparam("old")).values(name=bindparam("new"))
+PACK_FACTS = select(PACKS).order_by(PACKS.c.first_seq, PACKS.c.pack)
+NAMES_OF_PACK = select(PACK_NAMES.c.name, PACK_NAMES.c.count, PACK_NAMES.c.content).where(
+    PACK_NAMES.c.pack == bindparam("number")
 )
-RENAME_HIDDEN = (
-    HIDDEN_USERS.update()
-    .where(HIDDEN_USERS.c.segment == bindparam("old"))
-    .values(segment=bindparam("new"))
+ADD_PACK = PACKS.insert()
+ADD_NAMES = PACK_NAMES.insert()
+DROP_PACK = PACKS.delete().where(PACKS.c.pack == bindparam("number"))
+DROP_FILE_PACKS = PACKS.delete().where(PACKS.c.origin == FROM_FILE)
+SHRINK_PACK = (
+    PACKS.update()
+    .where(PACKS.c.pack == bindparam("number"))
+    .values(events=PACKS.c.events - bindparam("lost"), stale=True)
 )
-RENAME_WAITING = (
-    WAITING_ERASURES.update()
-    .where(WAITING_ERASURES.c.segment == bindparam("old"))
-    .values(segment=bindparam("new"))
+COUNT_PACK = select(PACKS.c.events).where(PACKS.c.pack == bindparam("number"))
+RECOUNT_PACK = (
+    PACKS.update()
+    .where(PACKS.c.pack == bindparam("number"))
+    .values(
+        stale=True,
+        events=select(func.coalesce(func.sum(PACK_ROWS.c.events), 0))
+        .where(PACK_ROWS.c.pack == bindparam("number"))
+        .scalar_subquery(),
+    )
 )
-DROP_FILE_SEGMENTS = SEGMENTS.delete().where(SEGMENTS.c.origin == FROM_FILE)
-HIDDEN = select(HIDDEN_USERS.c.segment, HIDDEN_USERS.c.number)
-HIDE = HIDDEN_USERS.insert()
-FORGET_HIDDEN = HIDDEN_USERS.delete().where(HIDDEN_USERS.c.segment.not_in(select(SEGMENTS.c.name)))
-"""Nothing is hidden in segments that do not count any more."""
-WAITING = select(WAITING_ERASURES.c.segment, WAITING_ERASURES.c.digest)
-WAIT = WAITING_ERASURES.insert()
-END_WAITING = WAITING_ERASURES.delete().where(
-    WAITING_ERASURES.c.segment == bindparam("name"), WAITING_ERASURES.c.digest == bindparam("who")
+_numbers = select(PACKS.c.pack)
+DROP_NAMES = PACK_NAMES.delete().where(PACK_NAMES.c.pack.not_in(_numbers))
+INVISIBLE = (
+    select(PACK_ROWS.c.pack.label("number"), PACK_ROWS.c.user_id.label("user"))
+    .where(PACK_ROWS.c.pack.not_in(_numbers))
+    .limit(bindparam("most"))
 )
-FORGET_WAITING = WAITING_ERASURES.delete().where(
-    WAITING_ERASURES.c.segment.not_in(select(SEGMENTS.c.name))
+DROP_ROW = PACK_ROWS.delete().where(
+    PACK_ROWS.c.pack == bindparam("number"), PACK_ROWS.c.user_id == bindparam("user")
 )
+DROP_ROWS_OF_USER = PACK_ROWS.delete().where(PACK_ROWS.c.user_id == bindparam("user"))
+PLACES_OF_USER = select(PACK_ROWS.c.pack, PACK_ROWS.c.events, PACK_ROWS.c.newest).where(
+    PACK_ROWS.c.user_id == bindparam("user"), PACK_ROWS.c.pack.in_(_numbers)
+)
+USERS_OF_PACK = select(PACK_ROWS.c.user_id).where(PACK_ROWS.c.pack == bindparam("number"))
+PACKED_USERS = select(PACK_ROWS.c.user_id).where(PACK_ROWS.c.pack.in_(_numbers)).distinct()
+_records = select(PACK_ROWS.c.user_id, PACK_ROWS.c.events, PACK_ROWS.c.records)
+_texts = [PACK_ROWS.c[name] for name in TEXTS]
+RECORDS = _records.where(PACK_ROWS.c.pack == bindparam("number"))
+RECORDS_AFTER = RECORDS.where(PACK_ROWS.c.last_seq > bindparam("after"))
+ROWS = RECORDS.add_columns(*_texts)
+ASKED = ROWS.where(or_(PACK_ROWS.c.query.is_not(None), PACK_ROWS.c.request_id.is_not(None)))
+QUERIES_OF_PACK = RECORDS.add_columns(PACK_ROWS.c.query).where(PACK_ROWS.c.query.is_not(None))
+_of_user = PACK_ROWS.c.user_id == bindparam("user")
+RECORDS_OF_USER = select(PACK_ROWS.c.pack, *_records.selected_columns).where(
+    _of_user, PACK_ROWS.c.pack.in_(_numbers)
+)
+ROWS_OF_USER = RECORDS_OF_USER.add_columns(*_texts)
 
 EVENT_MARK = select(
     MAX_SEQ.scalar_subquery(),
-    select(func.coalesce(func.max(SEGMENTS.c.last_seq), 0)).scalar_subquery(),
+    select(func.coalesce(func.max(PACKS.c.last_seq), 0)).scalar_subquery(),
     select(META.c.value).where(META.c.key == bindparam("removals")).scalar_subquery(),
     select(META.c.value).where(META.c.key == bindparam("imports")).scalar_subquery(),
 )

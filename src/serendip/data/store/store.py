@@ -4,15 +4,13 @@ Everything else can be rebuilt from it. It does not interpret its rows: a snapsh
 events count. Each write is one transaction and durable when it returns; reads never wait for a
 writer. Many threads may share a store, many processes a file.
 
-Items and the newest events of the API are rows of a database, all other events are in segments
-beside it (``data/log``).
+Items and the newest events of the API are rows, all other events are packed (``event_log``).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -25,43 +23,32 @@ from serendip.data.items.catalogue import Item
 from serendip.data.limits import EARLIEST
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
-from serendip.data.log.segment_folder import SegmentFolder
-from serendip.data.objects.mirror import Place
-from serendip.data.store.backends.backend import RowsAround
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.event_log.reader import EventLogReader, PastLogReader
 from serendip.data.store.event_log.totals import LogTotals
-from serendip.data.store.event_log.view import LOG_NAME_KEY, LogPosition, LogView, read_log
-from serendip.data.store.event_log.writer import (
-    ITEM_REMAINS_KEY,
-    REMAINS_KEY,
-    REPLACED_KEY,
-    LogWriter,
-)
+from serendip.data.store.event_log.view import EventLog, LogPosition, LogView
+from serendip.data.store.event_log.writer import REMAINS_KEY, LogWriter, remains_note
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
     items_of,
     tabulate_items,
     tabulate_sizes,
 )
-from serendip.data.store.reserve import ENDING, Reserve
 from serendip.data.store.schema import event_row, item_row
 from serendip.data.store.tables.backups import Backups
 from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
 from serendip.data.store.tables.exports import Exports
 from serendip.data.store.tables.generated_texts import GeneratedTexts
 from serendip.data.store.tables.generated_values import GeneratedValues
-from serendip.data.store.tables.users import PastUsers, Users
+from serendip.data.store.tables.users import Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.users.user import User
-from serendip.errors import DataError, DiskFullError, StorageError
+from serendip.errors import BusyError, DataError, StorageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection, MetaData
-
-    from serendip.data.store.tables.user_file import UserFile
 
 
 _log = logging.getLogger(__name__)
@@ -70,50 +57,9 @@ T = TypeVar("T")
 
 IMPORT_KEY, ITEM_ERASURE_KEY = "import", "item erasure"
 
-LOG_FOLDER = "log"
-"""Folder of the segments, beside the database."""
-
 _MOST = 2**31 - 1
-
-_MOST_IN_TAIL = 50_000
-"""Events in the database of which bytes are removed there; more are moved into a segment first, so
-that writers never wait for long."""
-
-_MOST_NOTED = 500
-"""Erased items that are noted by their ids; of more, the whole database is written again."""
-
-_SCRUBBED_KEY = "user changes at scrub"
-
-
-def _reserve(place: DatabasePlace) -> Reserve:
-    """The room that is kept beside a SQLite file; none is beside a server."""
-    if "://" in str(place):
-        return Reserve(None)
-    path = Path(place)
-    return Reserve(path.with_name(path.name + ENDING))
-
-
-def _with_item(note: str, item_id: str) -> str:
-    """The note that bytes of items are left, with one item more; each is another one."""
-    items = _noted_items(note)
-    known = None if items is None or len(items) >= _MOST_NOTED else sorted({*items, item_id})
-    return json.dumps({"token": secrets.token_hex(8), "items": known})
-
-
-def _noted_items(note: str) -> list[str] | None:
-    """Ids of the items in a note; None = any item, as in notes of earlier versions."""
-    if not note.startswith("{"):
-        return None if note else []
-    items: list[str] | None = json.loads(note)["items"]
-    return items
-
-
-def _log_place(place: DatabasePlace, log: Place | None) -> Place:
-    if log is not None:
-        return log
-    if "://" in str(place):
-        raise ValueError("a database on a server has no folder: name that of the segments")
-    return Path(place).with_name(LOG_FOLDER)
+_TRIES = 5
+"""Imports that are prepared again, as an event of theirs was posted meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +169,10 @@ class ItemCounts:
 
 
 class Store:
-    """Items and events in one database and the segments beside it.
+    """Items and events in one database.
 
     Args:
         database: with the tables of ``schema``.
-        log: place of the segments.
-        reserve: room on the disk that is kept for deletions.
 
     Attributes:
         users: the users with attributes.
@@ -236,14 +180,13 @@ class Store:
         exports: that were written.
     """
 
-    def __init__(self, database: Database, log: Place, reserve: Reserve) -> None:
+    def __init__(self, database: Database) -> None:
         from serendip.data.store import schema
 
-        self._database, self._reserve = database, reserve
+        self._database, self._events = database, EventLog(database)
         self._sql = schema
-        self._segments = SegmentFolder(log)
-        self.users: Users = Users(database)
-        self._writer = LogWriter(database, self._segments, self.users)
+        self.users = Users(database)
+        self._writer = LogWriter(self._events, self.users)
         self._erased = ErasedUsers(database)
         self.backups = Backups(database)
         self.exports = Exports(database)
@@ -265,67 +208,38 @@ class Store:
             return database.has_tables()
 
     @classmethod
-    def create(cls, place: DatabasePlace, log: Place | None = None) -> Self:
+    def create(cls, place: DatabasePlace) -> Self:
         """Open a database, creating file and tables where they are missing.
-
-        Args:
-            place: of the database.
-            log: place of the segments; None = the folder ``log`` beside the SQLite file.
 
         Raises:
             StorageError: the database cannot be opened or written to.
         """
-        from serendip.data.store.schema import METADATA
-
-        return cls(Database.with_tables(place, METADATA), _log_place(place, log), _reserve(place))
+        return cls(Database.create(place))
 
     @classmethod
-    def open(
-        cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S, log: Place | None = None
-    ) -> Self:
+    def open(cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -> Self:
         """Open an existing database; writes nothing, so a full or read-only disk is enough.
 
         Args:
             place: of the database.
             busy_timeout_s: how long a write waits for other writers.
-            log: place of the segments; None = the folder ``log`` beside the SQLite file.
 
         Raises:
             StorageError: the database or a table is missing, or it cannot be opened.
         """
-        from serendip.data.store.schema import METADATA
-
-        log = _log_place(place, log)
-        return cls(Database.existing(place, METADATA, busy_timeout_s), log, _reserve(place))
+        return cls(Database.existing(place, busy_timeout_s))
 
     def keep_open(self) -> None:
-        """Open all connections and segments, so that a file deleted later stays readable.
-
-        Raises:
-            StorageError: a segment is missing or damaged.
-        """
+        """Open all connections, so that a file deleted later stays readable."""
         self._database.keep_open()
-        self.verify_log()
-
-    def keep_reserve(self) -> None:
-        """Keep room on the disk for deletions and erasures, see ``data.store.reserve``."""
-        self._reserve.keep()
 
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
-        return self._database.problem() or self._reserve.problem()
+        return self._database.problem()
 
     def integrity(self) -> list[str]:
         """Damage that the database reports; empty = none."""
         return self._database.integrity()
-
-    def rename_log(self) -> None:
-        """Make the log another one than that which this store is a copy of.
-
-        Whoever writes to one of them never touches segments of the other, even in one place. Nobody
-        else may use the store meanwhile, and what it has open must be opened anew.
-        """
-        self._writer.rename()
 
     @property
     def database(self) -> Database:
@@ -392,7 +306,6 @@ class Store:
             StorageError: the database cannot be written to.
         """
         unique = {item.item_id: item for item in require_items(items)}
-        self._reserve.require_room()
         rows = [item_row(item, "api") for item in unique.values()]
         with self._database.write() as connection:
             version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
@@ -412,13 +325,10 @@ class Store:
         if id_problem(item_id):
             return False
 
-        def delete() -> bool:
-            with self._database.write() as connection:
-                version = int(connection.scalar(self._sql.MAX_VERSION) or 0) + 1
-                values = {"id": item_id, "new_version": version, "writer": "api"}
-                return bool(connection.execute(self._sql.TOMBSTONE, values).rowcount)
-
-        return self._with_reserve(delete)
+        with self._database.write() as connection:
+            version = int(connection.scalar(self._sql.MAX_VERSION) or 0) + 1
+            values = {"id": item_id, "new_version": version, "writer": "api"}
+            return bool(connection.execute(self._sql.TOMBSTONE, values).rowcount)
 
     def erase_item(self, item_id: str) -> bool:
         """Delete an item and all that the database has about it but its id.
@@ -432,9 +342,6 @@ class Store:
         """
         if id_problem(item_id):
             return False
-        return self._with_reserve(lambda: self._erase_item(item_id))
-
-    def _erase_item(self, item_id: str) -> bool:
         with self._database.write() as connection:
             version = int(connection.scalar(self._sql.MAX_VERSION) or 0) + 1
             values = {"id": item_id, "new_version": version}
@@ -445,11 +352,7 @@ class Store:
                 connection.execute(self._sql.BLANK_ITEM, values)
             self.generated_texts.remove_of(connection, item_id)
             self.generated_values.remove_of(connection, item_id)
-            noted = connection.scalar(self._sql.META_VALUE, {"name": ITEM_REMAINS_KEY}) or ""
-            rows = [
-                {"key": ITEM_REMAINS_KEY, "value": _with_item(noted, item_id)},
-                {"key": ITEM_ERASURE_KEY, "value": str(version)},
-            ]
+            rows = [remains_note(), {"key": ITEM_ERASURE_KEY, "value": str(version)}]
             connection.execute(self._set_meta, rows)
         return is_known
 
@@ -497,9 +400,8 @@ class Store:
                     stored.append(error)
                     continue
                 if view is None:
-                    self._reserve.require_room()
                     connection = transaction.enter_context(self._database.write())
-                    view = LogView(connection, self._segments)
+                    view = LogView(connection, self._events)
                 stored.append(self._append(view, rows))
         return stored
 
@@ -556,36 +458,43 @@ class Store:
             note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
             users, events = read_users(), read_events()
             with self._writer.exclusive():
-                prepared = self._writer.prepare(events)
-                del events  # unless ``prepared`` needs them
-                with self._database.begin_write(connection, may_pause=True):
-                    staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
-                    left_out = staging.left_out()
-                    self._delete_from_files(connection, left_out)
-                    stored = self._writer.publish(connection, prepared)
-                    left = self._erased.left(connection, users)
-                    num_users = self.users.replace_imported(connection, left)
-                    connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
+                for _ in range(_TRIES):
+                    prepared = self._writer.prepare(events)
+                    with self._database.begin_write(connection, may_pause=True):
+                        if self._writer.is_outdated(connection, prepared):
+                            continue
+                        staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
+                        left_out = staging.left_out()
+                        self._delete_from_files(connection, left_out)
+                        stored = self._writer.publish(connection, prepared)
+                        left = self._erased.left(connection, users)
+                        num_users = self.users.replace_imported(connection, left)
+                        connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
+                        break
+                else:
+                    raise BusyError(
+                        "events of the files are being posted at the same time.",
+                        "Nothing was imported. Import again when that has ended.",
+                    )
         return ImportCounts(
             *(num_items, stored.num_events, len(repeated), examples, num_users),
             stored.num_erased,
             len(left_out),
         )
 
-    def compact(self) -> int:
-        """Move the events that the API appended into a segment; returns their number.
+    def pack(self) -> int:
+        """Pack the events that the API appended; returns their number.
 
         Raises:
-            StorageError: another process is writing segments, or the log cannot be written to.
+            StorageError: another process packs, or the database cannot be written to.
         """
-        return self._writer.compact()
+        return self._writer.pack()
 
     def erase_user(self, user_id: str, moment: float | None = None) -> tuple[UserErasure, int]:
         """Remove a user: all events, and their attributes. Every reader obeys from now on.
 
         What happened until now is never stored again, by an import or the API, nor is what was
-        erased of clocks that are ahead. A segment that cannot be read is left for later. The bytes
-        are gone after ``remove_erased``.
+        erased of clocks that are ahead. The bytes are gone after ``remove_erased``.
 
         Args:
             user_id: external id.
@@ -602,7 +511,7 @@ class Store:
         if problem := id_problem(user_id):
             raise DataError(f"user id {user_id[:40]!r} cannot be erased: it {problem}.")
         at = time.time() if moment is None else moment
-        return self._with_reserve(lambda: self._writer.erase_user(user_id, at))
+        return self._writer.erase_user(user_id, at)
 
     def erase_all(self, erasures: Erasures) -> int:
         """Erase again whoever was erased from another copy of this database, which is newer.
@@ -618,7 +527,7 @@ class Store:
         with self._database.write() as connection:
             new = self._erased.adopt(connection, erasures)
         wanted = Erasures(erasures.secret, {one.digest: one for one in new})
-        user_ids = self.read_at_once(LogView.user_ids) | {user.user_id for user in self.users.all()}
+        user_ids = self._events.read(LogView.user_ids) | {user.user_id for user in self.users.all()}
         found = {user_id: one for user_id in user_ids if (one := wanted.find(user_id))}
         for user_id, erasure in found.items():
             self._writer.erase_user(user_id, erasure.moment, erasure.until)
@@ -649,104 +558,26 @@ class Store:
         with self._database.read() as connection:
             return self._erased.all(connection)
 
-    def count_hidden_segments(self) -> int:
-        """Number of segments that still have bytes of erased users."""
-        return self.read_at_once(lambda view: len(view.hidden))
+    def remove_erased(self) -> None:
+        """Remove the bytes of erased users and items from the database.
 
-    def waiting_segments(self, digest: str | None = None) -> list[str]:
-        """Segments that could not be read when users were erased, and wait for it.
-
-        Args:
-            digest: of one user; None = of any.
-        """
-        waiting = self.read_at_once(lambda view: view.waiting)
-        return sorted(name for name, who in waiting.items() if digest is None or digest in who)
-
-    def other_logs(self) -> dict[str, int]:
-        """Log -> number of segments, of logs in the object store that are of other databases.
-
-        A restore gives the log a new name, and what the old one had stays.
+        An interrupted call is continued by the next one.
 
         Raises:
-            StorageError: the object store cannot be reached.
+            StorageError: another process packs events, or the disk is full.
         """
-        stored = self._segments.stored_logs()
-        stored.pop(self.meta(LOG_NAME_KEY) or "", None)
-        return stored
-
-    def forget_log(self, log: str) -> int:
-        """Remove another database's log from the object store; returns its number of segments.
-
-        Raises:
-            DataError: it is the log of this database, or there is none of this name.
-            StorageError: the object store cannot be reached; the next call removes what is left.
-        """
-        if log == self.meta(LOG_NAME_KEY):
-            raise DataError(
-                f"{log} is the event log of this workspace.",
-                "`serendip status` lists those of other databases.",
-            )
-        others = self.other_logs()
-        if log not in others:
-            raise DataError(
-                f"the storage has no event log {log!r}.",
-                f"It has {', '.join(others) or 'no other one than that of this workspace'}.",
-            )
-        self._segments.forget(log)
-        return others[log]
-
-    def remove_erased(self) -> int:
-        """Remove the bytes of erased users from the segments and the database file.
-
-        An interrupted call is continued by the next one, and by an import or a compaction. Segments
-        that cannot be read are left.
-
-        Returns:
-            number of segments that were written again.
-
-        Raises:
-            StorageError: another process is writing segments, or the disk is full.
-        """
-        count = self._writer.rewrite(_MOST_IN_TAIL)
-        notes = {key: self.meta(key) or "" for key in (REMAINS_KEY, ITEM_REMAINS_KEY)}
-        if any(notes.values()) and self._scrub(*notes.values()):
+        self._writer.repack()
+        note = self.meta(REMAINS_KEY)
+        if note and self._database.scrub():
             with self._database.write() as connection:  # unless somebody was erased meanwhile
-                values = [{"name": key, "seen": note} for key, note in notes.items() if note]
-                connection.execute(self._sql.CLEAR_META, values)
-        return count
-
-    def _scrub(self, of_users: str, of_items: str) -> bool:
-        """Remove the bytes of deleted rows; whether all are gone.
-
-        Those of users are in two tables, of which one seldom changes; those of items around their
-        rows, and in the tables of what was generated for them, whose rows come and go.
-
-        Args:
-            of_users: note that bytes of users are left; empty = none are.
-            of_items: the same of items, with their ids.
-        """
-        items = _noted_items(of_items)
-        if items is None:
-            return self._database.scrub()
-        changes = self.users.changes()
-        tables = ["events"] if str(changes) == self.meta(_SCRUBBED_KEY) else ["events", "users"]
-        generated = [RowsAround(name) for name in ("generated_texts", "generated_values")]
-        places = [RowsAround("items", "item_id", items), *generated]
-        is_done = self._database.scrub(tables if of_users else (), places if items else ())
-        if is_done and of_users:
-            self.set_meta(_SCRUBBED_KEY, str(changes))
-        return is_done
+                connection.execute(self._sql.CLEAR_META, {"name": REMAINS_KEY, "seen": note})
 
     def has_remains(self) -> bool:
-        """Whether the database file may still have bytes of erased rows."""
-        return bool(self.meta(REMAINS_KEY) or self.meta(ITEM_REMAINS_KEY))
-
-    def has_replaced_segments(self) -> bool:
-        """Whether segments that were written again or replaced may still be there."""
-        return bool(self.meta(REPLACED_KEY))
+        """Whether the database may still have bytes of erased rows."""
+        return bool(self.meta(REMAINS_KEY))
 
     def copy_database(self, path: Path, *others: MetaData) -> None:
-        """Copy the database as of this moment to a SQLite file, without the segments that it names.
+        """Copy the database as of this moment to a SQLite file.
 
         Args:
             path: of the new file.
@@ -759,14 +590,6 @@ class Store:
             from serendip.data.store.table_copy import copy_database
 
             copy_database(self._database, path, [self._sql.METADATA, *others])
-
-    def segment_names(self) -> list[str]:
-        """Names of the segments that count; they are not opened."""
-        return self.read_at_once(lambda view: [one.name for one in view.facts])
-
-    def count_recorded_events(self) -> int:
-        """Number of events, those of erased users in segments included; opens no segment."""
-        return self.read_at_once(lambda view: view.count_recorded())
 
     def items(self) -> list[Item]:
         """All items that are not deleted, in order of first insertion."""
@@ -890,28 +713,20 @@ class Store:
             lambda view: StoreColumns(tabulate_sizes(view.item_sizes()), view.columns())
         )
 
-    def verify_log(self) -> int:
-        """Verify every file of the event log's segments; returns the number of segments.
-
-        Raises:
-            StorageError: a segment is missing or damaged.
-        """
-        return self.read_at_once(lambda view: len(view.open_segments()))
-
     @property
     def log(self) -> EventLogReader:
         """The event log, to follow as it grows."""
         if self._past is not None:
-            return PastLogReader(self._database, self._segments, self._past[0])
-        return EventLogReader(self._database, self._segments)
+            return PastLogReader(self._events, self._past[0])
+        return EventLogReader(self._events)
 
-    def read_as_of(self, position: LogPosition, items: ItemChanges, users: UserFile) -> None:
-        """Read ``log``, ``item_changes`` and ``users`` as they were from now on; see ``moment``."""
-        self._past, self.users = (position, items), PastUsers(self._database, users)
+    def read_as_of(self, position: LogPosition, items: ItemChanges) -> None:
+        """Read ``log`` and ``item_changes`` as they were from now on; see ``moment``."""
+        self._past = position, items
 
     def totals(self, without: Sequence[str] = ()) -> LogTotals:
         """Totals of the event log; user activity without the given actions."""
-        return LogTotals(self._database, self._segments, without)
+        return LogTotals(self._events, without)
 
     @property
     def generated_texts(self) -> GeneratedTexts:
@@ -967,16 +782,7 @@ class Store:
 
     def read_at_once(self, read: Callable[[LogView], T]) -> T:
         """Read within one transaction, the log and what else is read by its connection."""
-        return read_log(self._database, self._segments, read)
-
-    def _with_reserve(self, call: Callable[[], T]) -> T:
-        """Delete or erase, on a full disk with the room that is kept for it."""
-        try:
-            return call()
-        except DiskFullError:
-            if not self._reserve.release():
-                raise
-            return call()
+        return self._events.read(read)
 
     def _scalar(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
         with self._database.read() as connection:

@@ -106,7 +106,7 @@ def open_target(place: Path | str, tables: Sequence[MetaData]) -> Iterator[Datab
     """A database with these tables, made where they are missing."""
     for one in tables[1:]:
         Database.with_tables(place, one).close()
-    with closing(Database.with_tables(place, tables[0])) as target:
+    with closing(Database.create(place)) as target:
         yield target
 
 
@@ -150,7 +150,8 @@ def _read(connection: Connection, table: Table) -> Iterator[Sequence[Any]]:
 
 
 def _encode(row: Sequence[Any]) -> bytes:
-    return json.dumps(list(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    text = json.dumps(list(row), ensure_ascii=False, allow_nan=False, default=bytes.hex)
+    return text.encode() + b"\n"
 
 
 def _require_storable(table: str, names: Sequence[str], row: Sequence[Any]) -> None:

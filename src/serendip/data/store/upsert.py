@@ -57,3 +57,22 @@ class ManyRows:
         arrays = {name: [row[name] for row in rows] for name in self._names}
         counted = connection.execution_options(preserve_rowcount=True)
         return counted.execute(self.statement, arrays).rowcount
+
+
+def insert_rows(
+    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Insert rows that collide with none, the driver's own way.
+
+    Args:
+        connection: in a transaction.
+        table: to insert into.
+        names: of its columns that the rows have.
+        rows: values in the order of the names.
+    """
+    insert = table.insert().compile(dialect=connection.dialect, column_keys=list(names))
+    if insert.positional:
+        connection.exec_driver_sql(insert.string, list(rows))
+    else:
+        by_name = [dict(zip(names, row, strict=True)) for row in rows]
+        connection.exec_driver_sql(insert.string, by_name)

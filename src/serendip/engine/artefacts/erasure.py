@@ -1,10 +1,10 @@
 """Erasure of users and items, and the receipt that names every place and its state.
 
 Erasing has two halves. The first is one transaction: from its end on no answer of any worker knows
-the user, and nothing that happened before is stored again. The second removes bytes: it writes
-segments of the event log and the database file again, and removes exported vectors. It takes time
-in proportion to the log and may be interrupted at any moment: the next erasure, import or training
-goes on with it. What a generation learned ends with the next training (``engine.generations``).
+the user, and nothing that happened before is stored again. The second removes bytes: it writes the
+database file again, and removes exported vectors. It takes time in proportion to the database and
+may be interrupted at any moment: the next erasure, import or training goes on with it. What a
+generation learned ends with the next training (``engine.generations``).
 
 A receipt has no id of a user, so that it can be kept. ``Eraser.find_receipt`` gives, for the id,
 the receipt of the last erasure with the present state; erasing again is another erasure.
@@ -16,7 +16,6 @@ import logging
 import math
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -163,9 +162,6 @@ class Eraser:
         store = self._store
         return bool(
             store.has_remains()
-            or store.count_hidden_segments()
-            or store.waiting_segments()
-            or store.has_replaced_segments()
             or self._vectors_of_erased()
             or any(not is_locked(locked) for locked in self._scratch().values())
         )
@@ -189,8 +185,6 @@ class Eraser:
     def _user_receipt(self, erasure: UserErasure, events: int) -> ErasureReceipt:
         places = (
             ErasurePlace("answers", "erased", "no worker uses events or attributes any more"),
-            self._log(erasure.digest),
-            *self._of_the_storage(),
             self._database(),
             self._vectors(erasure.removals),
             self._exports([one for one in self._noted() if one.removals < erasure.removals]),
@@ -205,7 +199,6 @@ class Eraser:
 
     def _item_places(self) -> Iterator[ErasurePlace]:
         yield ErasurePlace("answers", "erased", "no worker shows the item any more")
-        yield self._log()
         yield self._database()
         yield self._scratch_place()
         names = with_erased_item(self._workspace.generations, self._store.last_item_erasure())
@@ -230,54 +223,9 @@ class Eraser:
         remark = "a picture or sound of the item is a file of yours, in media if an import wrote it"
         yield self._kept_files(remark)
 
-    def _log(self, digest: str = "") -> ErasurePlace:
-        """The event log: of one user, or of whoever is erased."""
-        if digest and (damaged := self._store.waiting_segments(digest)):
-            detail = (
-                f"{', '.join(damaged)} cannot be read by anybody and was left out; once its files "
-                f"are restored or an import replaces it, nothing of it is shown: {_AGAIN}"
-            )
-            return ErasurePlace("event log", "pending", detail)
-        if segments := self._store.count_hidden_segments():
-            detail = f"{segments} segments are still to be written again: {_AGAIN}"
-            return ErasurePlace("event log", "pending", detail)
-        if self._store.has_replaced_segments():
-            detail = f"segments that were written again are still to be removed: {_AGAIN}"
-            return ErasurePlace("event log", "pending", detail)
-        return ErasurePlace("event log", "erased", "no segment has anything")
-
-    def _of_the_storage(self) -> Iterator[ErasurePlace]:
-        """Where others of one URL may have something: machines, and logs of other databases."""
-        settings = self._workspace.settings
-        if not settings.storage.url:
-            return
-        if settings.store.url:
-            detail = "they read this database, and drop their copies when they read the log next"
-        else:
-            detail = (
-                "one with a copy of this database file answers with the person until that is "
-                "copied anew, and its service started again; this receipt does not see it"
-            )
-        yield ErasurePlace("other machines", "kept", detail)
-        yield self._other_logs()
-
-    def _other_logs(self) -> ErasurePlace:
-        place = "other logs in the storage"
-        try:
-            others = ", ".join(self._store.other_logs())
-        except StorageError as error:
-            return ErasurePlace(place, "pending", f"not known: {error.message}")
-        if not others:
-            return ErasurePlace(place, "erased", "there is none")
-        detail = (
-            f"{others}: of another database, whose erasures are its own; of one that a restore "
-            f"replaced, `serendip storage forget` removes it"
-        )
-        return ErasurePlace(place, "pending", detail)
-
     def _database(self) -> ErasurePlace:
         if self._store.has_remains():
-            detail = f"deleted rows are still to be overwritten in the file: {_AGAIN}"
+            detail = f"deleted rows are still to be overwritten: {_AGAIN}"
             return ErasurePlace("database", "pending", detail)
         return ErasurePlace("database", "erased", self._store.scrubbed)
 
@@ -388,38 +336,25 @@ class Eraser:
         return self._vectors_before(max(removals, default=-1))
 
 
-def remove_remains(folder: str) -> bool:
+def remove_remains(folder: str) -> None:
     """Remove the bytes of all who were erased from a workspace; what fails is left for later.
 
     Args:
         folder: the workspace.
-
-    Returns:
-        False if a sync of the database failed, after which nobody may write to it any more.
     """
-    workspace, has_failed = Workspace.open(Path(folder)), False
+    workspace = Workspace.open(Path(folder))
     try:
         with closing(workspace.open_store()) as store:
-            try:
-                Eraser(workspace, store).remove_remains()
-            finally:
-                has_failed = store.database.has_failed_sync
+            Eraser(workspace, store).remove_remains()
     except SerendipError as error:
         _log.warning("bytes of erased users or items will be removed later: %s", error)
-    return not has_failed
-
-
-def _remove_or_exit(folder: str) -> None:
-    """Body of the process of a service, whose exit code is ``EX_IOERR`` after a failed sync."""
-    if not remove_remains(folder):
-        sys.exit(os.EX_IOERR)
 
 
 class Removal(Protocol):
     """A process that removes bytes."""
 
     def run(self) -> int:
-        """Run it to its end; the exit code: ``EX_IOERR`` if a sync of the database failed.
+        """Run it to its end; the exit code.
 
         Raises:
             OSError: it cannot be started.
@@ -432,7 +367,7 @@ class Removal(Protocol):
 
 
 def _open_process(folder: str) -> Removal:
-    return BackgroundProcess(_remove_or_exit, folder)
+    return BackgroundProcess(remove_remains, folder)
 
 
 class RemainsRemover:
@@ -444,8 +379,6 @@ class RemainsRemover:
         folder: the workspace.
         clock: monotonic seconds.
         open_process: makes the process for a workspace, which is not started yet.
-        on_failed_sync: is called if the process says that a sync of the database failed; it is the
-            last one then.
     """
 
     def __init__(
@@ -453,9 +386,7 @@ class RemainsRemover:
         folder: Path,
         clock: Callable[[], float] = time.monotonic,
         open_process: Callable[[str], Removal] = _open_process,
-        on_failed_sync: Callable[[], None] = lambda: None,
     ) -> None:
-        self._on_failed_sync = on_failed_sync
         self._folder, self._clock, self._open_process = folder, clock, open_process
         self._looked_at, self._retry_s = clock(), RETRY_S
         self._rests_until = -math.inf
@@ -508,13 +439,10 @@ class RemainsRemover:
         self._process, self._is_wanted = process, False
 
     def _run(self, process: Removal) -> None:
-        begun, rest_s, has_failed = self._clock(), RETRY_S, False
+        begun, rest_s = self._clock(), RETRY_S
         try:
-            code = process.run()
+            process.run()
             rest_s = REST * (self._clock() - begun)
-            if code == os.EX_IOERR:
-                self._on_failed_sync()
-                has_failed = True
         except OSError as error:
             _log.warning("bytes of erased users or items will be removed later: %s", error)
             with self._lock:
@@ -522,6 +450,5 @@ class RemainsRemover:
         finally:
             with self._lock:
                 self._process = None
-                self._is_closed |= has_failed
                 self._rests_until = self._clock() + rest_s
                 self._start_if_due()

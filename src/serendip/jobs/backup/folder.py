@@ -3,7 +3,7 @@
 ::
 
     manifest.json    format, time, place in the log, size and SHA-256 of every file, and of itself
-    serendip.db      the database; log/, generations/, ... as in a workspace
+    serendip.db      the database; generations/, ... as in a workspace
 
 The manifest is written last: without one a backup is not complete. What is read is hostile until
 every name, size and checksum is as the manifest says.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 FILES = ("serendip.toml", "serendip.db", "synonyms.csv")
-FOLDERS = ("log", "generations", "semantic_ids", "relevance", "queries", "media")
+FOLDERS = ("generations", "semantic_ids", "relevance", "queries", "media")
 """What a backup has of a workspace: everything but caches, reports, exports and files of users."""
 
 _CHUNK = 1 << 20

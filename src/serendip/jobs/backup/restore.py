@@ -1,10 +1,8 @@
 """``serendip restore``: makes a workspace of a backup, after everything in it was verified.
 
 A backup may come from anywhere. Nothing of it is put in place before its names, sizes and checksums
-are as its manifest says, the database and every segment are intact, and the settings can be read.
-Its files move into their place together, the settings last: a folder without them is no workspace.
-Its event log has another name than that which was backed up: where both lie in one storage, none
-removes segments of the other.
+are as its manifest says, the database is intact, and the settings can be read. Its files move into
+their place together, the settings last: a folder without them is no workspace.
 """
 
 from __future__ import annotations
@@ -109,8 +107,6 @@ def restore(
         with stage(target) as staged:
             _copy(backup, manifest, staged, progress)
             counts = _verify(staged, bool(database))
-            with closing(Store.open(staged / DATABASE_FILE)) as store:
-                store.rename_log()
             erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
             keys = _settle_keys(staged, erasures_of, revoke_keys)
             with _rows_moved(staged, database):
@@ -187,7 +183,6 @@ def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
     with closing(Store.open(database)) as store:
         if damage := store.integrity():
             raise ArtefactError(f"the database in the backup is damaged: {damage[0]}.", _AGAIN)
-        store.verify_log()
         counts = store.count_items(), store.count_events()
     name = current_name(workspace.generation_folder)
     if name:

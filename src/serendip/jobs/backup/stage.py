@@ -1,8 +1,7 @@
 """The files of a backup, collected beside the workspace and verified, before they are written.
 
-The segments that the copied database names, and the published generation, never change: they are
-linked at once, so that none is removed while the backup is made. If one was replaced just before it
-was linked, it is looked for again.
+The published generation never changes: it is linked at once, so that it is not removed while the
+backup is made.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from serendip.data.objects.mirror import Place, place_name
-from serendip.data.store.backends.disk_failure import FAILURE_ENDING
 from serendip.data.store.config import DATABASE_FILE
-from serendip.data.store.store import LOG_FOLDER, Store
+from serendip.data.store.store import Store
 from serendip.engine.artefacts.generations import current_name, open_current, set_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, StorageError
@@ -27,7 +25,7 @@ from serendip.runtime.atomic_files import LOCK
 
 _TRIES = 5
 _COPIED = tuple(name for name in FILES if name != DATABASE_FILE)
-_VERSIONED = tuple(name for name in FOLDERS if name not in (LOG_FOLDER, "generations"))
+_VERSIONED = tuple(name for name in FOLDERS if name != "generations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class StagedFacts:
 
     Args:
         removals: how often events had been removed from the log; 0 = bytes of erased users are in
-            its segments, so that it is as old as any erasure.
+            it, so that it is as old as any erasure.
         item_version: of the items in it.
         items: number of items that are not deleted.
         events: number of events.
@@ -57,7 +55,7 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
     """Copy the database, link what belongs to it into an empty folder, and verify both.
 
     Raises:
-        StorageError: the database or a segment is damaged or cannot be read.
+        StorageError: the database is damaged or cannot be read.
     """
     for name in _COPIED:
         if (workspace.folder / name).is_file():
@@ -65,21 +63,12 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
     damage = fetch_versions(workspace)
     for name in _VERSIONED:
         _stage_versions(workspace.folder / name, staged / name)
-    for _ in range(_TRIES):
-        shutil.rmtree(staged / LOG_FOLDER, ignore_errors=True)
-        (staged / DATABASE_FILE).unlink(missing_ok=True)
-        store.copy_database(staged / DATABASE_FILE, CALLS)
-        with closing(Store.open(staged / DATABASE_FILE)) as copy:
-            if not _stage_segments(workspace, store, copy, staged):
-                continue
-            facts = _facts_of(copy)
-        (staged / f"{DATABASE_FILE}{FAILURE_ENDING}").unlink(missing_ok=True)
-        generation, why_none = _stage_generation(workspace, staged)
-        damaged = "\n".join(filter(None, (*damage, why_none)))
-        return replace(facts, generation=generation, damage=damaged)
-    raise StorageError(
-        "segments of the event log are replaced again and again.", "Try again later."
-    )
+    store.copy_database(staged / DATABASE_FILE, CALLS)
+    with closing(Store.open(staged / DATABASE_FILE)) as copy:
+        facts = _facts_of(copy)
+    generation, why_none = _stage_generation(workspace, staged)
+    damaged = "\n".join(filter(None, (*damage, why_none)))
+    return replace(facts, generation=generation, damage=damaged)
 
 
 def _stage_versions(source: Path, target: Path) -> None:
@@ -96,33 +85,8 @@ def _stage_versions(source: Path, target: Path) -> None:
 def _facts_of(copy: Store) -> StagedFacts:
     if damage := copy.integrity():
         raise StorageError(f"the database is damaged: {damage[0]}.", "See `serendip doctor`.")
-    has_erased = copy.count_hidden_segments() or copy.waiting_segments()
-    removals = 0 if has_erased else copy.log.mark().removals
-    return StagedFacts(
-        removals, copy.max_version(), copy.count_items(), copy.count_recorded_events()
-    )
-
-
-def _stage_segments(workspace: Workspace, store: Store, copy: Store, staged: Path) -> bool:
-    """Link and verify the segments that the copy names; False = one was replaced just before.
-
-    Raises:
-        StorageError: a segment that counts is missing or damaged.
-    """
-    names = copy.segment_names()
-    store.verify_log()  # those of an object store are here then
-    try:
-        for name in names:
-            segment = Path(LOG_FOLDER, name)
-            _link_tree(workspace.folder / segment, staged / segment, is_needed=True)
-        copy.verify_log()
-    except (FileNotFoundError, StorageError) as error:
-        if not set(names) <= set(store.segment_names()):
-            return False
-        if isinstance(error, StorageError):
-            raise
-        raise StorageError(f"the event log cannot be read: {error}.") from None
-    return True
+    removals = 0 if copy.has_remains() else copy.log.mark().removals
+    return StagedFacts(removals, copy.max_version(), copy.count_items(), copy.count_events())
 
 
 def _stage_generation(workspace: Workspace, staged: Path) -> tuple[str, str]:

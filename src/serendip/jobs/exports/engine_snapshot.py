@@ -78,10 +78,8 @@ def open_engine_snapshot(
         users = StoreMoment.write(store, version, folder, ignored)
         where = WorkspaceLocation.of(workspace)
         location = EngineLocation(where, generation.name, str(folder), now)
-        with (
-            closing(StoreMoment.open(folder)) as moment,
-            closing(Engine.open_named(workspace, generation.name, lambda: now, moment)) as engine,
-        ):
+        moment = StoreMoment.open(folder)
+        with closing(Engine.open_named(workspace, generation.name, lambda: now, moment)) as engine:
             yield EngineSnapshot(engine, location, users)
 
 

@@ -221,7 +221,7 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
     Word indexes are written to ``scratch``, which must exist until the draft is published.
     """
     with context.clock.stage("snapshot"):
-        context.compact_log()
+        context.pack_log()
         dataset = context.log.dataset
     require_actions(dataset, context.settings.ranker.actions)
     labels = [context.workspace.folder / name for name in context.settings.ranker.searches.labels]

@@ -5,34 +5,17 @@ Everything else of the store is the same for both: tables, statements, transacti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData
+    from sqlalchemy import Connection, Engine
 
     from serendip.errors import StorageError
 
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
-
-
-@dataclass(frozen=True, slots=True)
-class RowsAround:
-    """Rows of a table near which bytes of deleted content may be.
-
-    Args:
-        table: its name.
-        column: that names the rows.
-        values: of that column; None = all rows of the table.
-    """
-
-    table: str
-    column: str = ""
-    values: Sequence[str] | None = None
-
 
 WRITES = "serendip_writes"
 """Execution option of a connection whose transactions take the write lock when they begin."""
@@ -86,10 +69,6 @@ class Backend(Protocol):
         """Build the pool of connections; called once, before anything else."""
         ...
 
-    def limit_is_over(self) -> bool:
-        """Whether limited connections can be replaced by normal ones; the caller closes them."""
-        ...
-
     def require_same(self) -> None:
         """Check that this is still the database that was opened.
 
@@ -100,18 +79,6 @@ class Backend(Protocol):
 
     def keep_open(self, engine: Engine) -> None:
         """Prepare for the database's being deleted while it is open."""
-        ...
-
-    def complete(self, connection: Connection, tables: MetaData) -> None:
-        """Add the tables and columns that are missing, within a write transaction."""
-        ...
-
-    def is_older(self, connection: Connection, tables: MetaData) -> bool:
-        """Whether an earlier version of this code made it, and ``complete`` is to be called."""
-        ...
-
-    def columns(self, connection: Connection) -> dict[str, set[str]]:
-        """Name of each table -> names of its columns."""
         ...
 
     def last_number(self, connection: Connection, table: str, column: str) -> int:
@@ -126,18 +93,6 @@ class Backend(Protocol):
         """The error of this code for one of the driver."""
         ...
 
-    def is_failed_sync(self, error: Exception) -> bool:
-        """Whether the disk failed, so that nothing may be written any more."""
-        ...
-
-    def tell_failed_sync(self) -> None:
-        """Tell all other processes with this database that its disk failed."""
-        ...
-
-    def has_failed_elsewhere(self) -> bool:
-        """Whether another process tells that the disk failed."""
-        ...
-
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         ...
@@ -147,15 +102,15 @@ class Backend(Protocol):
         ...
 
     def weaknesses(self) -> list[str]:
-        """What of its version or its settings may lose data, as sentences; empty = nothing."""
+        """What of its version or settings may lose data, as sentences; empty = nothing."""
         ...
 
     def version(self) -> str:
         """Name and version of the database."""
         ...
 
-    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
-        """Write tables and places again without the bytes of deleted rows; whether all are gone."""
+    def scrub(self) -> bool:
+        """Write again what has bytes of deleted rows; whether all are gone."""
         ...
 
     def copy_file(self, path: Path) -> bool:
@@ -174,8 +129,4 @@ class Backend(Protocol):
         Raises:
             LockedError: another process does it.
         """
-        ...
-
-    def close(self) -> None:
-        """End what it holds beside the connections."""
         ...

@@ -32,7 +32,7 @@ class FileWatch:
 
         A commit that has returned is seen by the next call, whichever process made it.
         """
-        if self._file.is_limited:
+        if self._file.is_read_only:
             return None
         with self._lock:
             try:

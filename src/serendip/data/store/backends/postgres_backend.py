@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backends.backend import MAY_PAUSE, WRITES, RowsAround
+from serendip.data.store.backends.backend import MAY_PAUSE, WRITES
 from serendip.data.store.backends.circuit_breaker import CircuitBreaker
 from serendip.errors import (
     BusyError,
@@ -35,10 +35,10 @@ from serendip.errors import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData
+    from sqlalchemy import Connection, Engine
 
 LEAST_VERSION = 15
-_PACKAGES = ("psycopg", "alembic")
+_PACKAGES = ("psycopg",)
 _POOL, _MORE = 4, 12
 
 SILENCE_S = 15
@@ -97,7 +97,15 @@ _LOST_STATES = ("08", "57P")
 _NOT_CONNECTED = ("connection failed", "connection is bad", "connection timeout")
 """How messages of the driver begin before there is a connection, without a state."""
 
-_ERASABLE = ("events", "items", "users", "generated_texts", "generated_values")
+_ERASABLE = (
+    "events",
+    "pack_rows",
+    "pack_names",
+    "items",
+    "users",
+    "generated_texts",
+    "generated_values",
+)
 """The tables that an erasure removes rows of."""
 
 _OLDEST_READER = """
@@ -194,45 +202,11 @@ class PostgresBackend:
         connection.close()
         raise StorageError(f"database {self.name} {problem}.")
 
-    def limit_is_over(self) -> bool:
-        """False: connections are never limited."""
-        return False
-
     def require_same(self) -> None:
         """Nothing: the server knows which database it is."""
 
     def keep_open(self, engine: Engine) -> None:
         """Nothing: a database in use cannot be deleted."""
-
-    def complete(self, connection: Connection, tables: MetaData) -> None:
-        """Bring the whole database to the schema of this version; see ``migrations``.
-
-        Raises:
-            StorageError: a later version of this code made it.
-        """
-        from serendip.data.store.migrations import migrate
-
-        migrate(connection, self.name)
-
-    def is_older(self, connection: Connection, tables: MetaData) -> bool:
-        """Whether migrations are to be run.
-
-        Raises:
-            StorageError: a later version of this code made it.
-        """
-        from serendip.data.store.migrations import is_behind
-
-        return is_behind(connection, self.name)
-
-    def columns(self, connection: Connection) -> dict[str, set[str]]:
-        """Name of each table -> names of its columns."""
-        from sqlalchemy import inspect
-
-        found = inspect(connection).get_multi_columns()
-        return {
-            name: {str(column["name"]) for column in columns}
-            for (_, name), columns in found.items()
-        }
 
     def last_number(self, connection: Connection, table: str, column: str) -> int:
         """The largest number that a sequence has ever given out."""
@@ -281,17 +255,6 @@ class PostgresBackend:
             "Nothing was written. Check the server and the rights of its user.",
         )
 
-    def is_failed_sync(self, error: Exception) -> bool:
-        """False: the server itself stops after a failed sync."""
-        return False
-
-    def tell_failed_sync(self) -> None:
-        """Nothing: the server ends all its connections."""
-
-    def has_failed_elsewhere(self) -> bool:
-        """False, see ``is_failed_sync``."""
-        return False
-
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         from sqlalchemy.exc import SQLAlchemyError
@@ -332,8 +295,8 @@ class PostgresBackend:
             version = connection.exec_driver_sql("SHOW server_version").scalar_one()
         return f"PostgreSQL {str(version).split()[0]}"
 
-    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
-        """Write the tables that an erasure touches again (``VACUUM FULL``), those of places, too.
+    def scrub(self) -> bool:
+        """Write the tables that an erasure touches again (``VACUUM FULL``).
 
         Bytes stay in the server's write-ahead log until it recycles it, and in its backups.
 
@@ -351,8 +314,7 @@ class PostgresBackend:
                     return False
                 time.sleep(0.1)
             try:
-                wanted = {*(_ERASABLE if tables is None else tables), *(p.table for p in places)}
-                for table in sorted(wanted):
+                for table in _ERASABLE:
                     connection.execute(f"VACUUM (FULL) {table}")
             except psycopg.errors.LockNotAvailable:
                 return False
@@ -407,9 +369,6 @@ class PostgresBackend:
         arguments, options = self._engine.dialect.create_connect_args(self._url)
         connect: Any = psycopg.connect
         return self._breaker.call(lambda: connect(*arguments, **{**_OPTIONS, **options}))
-
-    def close(self) -> None:
-        """Nothing: connections are all there is."""
 
 
 class SnapshotWatch:

@@ -9,27 +9,23 @@ corrupt a write-ahead log (WAL) that two connections write and checkpoint at the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backends.backend import WRITES, RowsAround
+from serendip.data.store.backends.backend import WRITES
 from serendip.data.store.backends.commit_watch import FileWatch
-from serendip.data.store.backends.disk_failure import DiskFailure
 from serendip.data.store.backends.sqlite_file import SqliteFile
-from serendip.errors import BusyError, DiskFullError, StorageError
+from serendip.errors import BusyError, DiskFullError, LockedError, StorageError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData
+    from sqlalchemy import Connection, Engine
 
 _POOL = 16
-_DISK_FAILS = "SQLITE_IOERR"
-_COLUMNS = """
-SELECT t.name, c.name FROM sqlite_master AS t JOIN pragma_table_xinfo(t.name) AS c
-WHERE t.type = 'table' AND substr(t.name, 1, 7) <> 'sqlite_' AND c.hidden <> 1
-"""
 
 
 class SqliteBackend:
@@ -49,7 +45,6 @@ class SqliteBackend:
         self._file = SqliteFile(path, sqlite_module(), busy_s, create)
         self.name = self._file.name
         self.failure = self._file.failure
-        self._disk_failure = DiskFailure(path)
 
     def create_engine(self) -> Engine:
         """Build the pool; a transaction begins here, as the connections are in autocommit mode."""
@@ -67,15 +62,9 @@ class SqliteBackend:
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
             writes = connection.get_execution_options().get(WRITES, False)
-            if writes:
-                self._disk_failure.prepare()
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
         return engine
-
-    def limit_is_over(self) -> bool:
-        """Whether limited connections can be replaced by normal ones; the caller closes them."""
-        return self._file.limit_is_over()
 
     def require_same(self) -> None:
         """Check that the path still leads to the file that was opened first."""
@@ -86,26 +75,6 @@ class SqliteBackend:
         connections = [engine.connect() for _ in range(_POOL)]
         for connection in connections:
             connection.close()
-
-    def complete(self, connection: Connection, tables: MetaData) -> None:
-        """Create the tables, or add what was added to them later; see ``upgrade``."""
-        from serendip.data.store.backends.upgrade import add_later_parts
-
-        tables.create_all(connection, checkfirst=bool(self.columns(connection)))
-        add_later_parts(connection, tables, self.columns(connection))
-
-    def is_older(self, connection: Connection, tables: MetaData) -> bool:
-        """Whether it lacks only what was added to the tables later."""
-        from serendip.data.store.backends.upgrade import lacks_later_parts
-
-        return lacks_later_parts(self.columns(connection), tables)
-
-    def columns(self, connection: Connection) -> dict[str, set[str]]:
-        """Name of each table -> names of its columns; one statement, as every opening asks."""
-        found: dict[str, set[str]] = {}
-        for table, column in connection.exec_driver_sql(_COLUMNS):
-            found.setdefault(table, set()).add(column)
-        return found
 
     def last_number(self, connection: Connection, table: str, column: str) -> int:
         """The largest number that a column with AUTOINCREMENT has ever given out."""
@@ -134,19 +103,6 @@ class SqliteBackend:
             message, "Nothing was written. Check free space, permissions and other writers."
         )
 
-    def is_failed_sync(self, error: Exception) -> bool:
-        """Whether an error of the disk is not for want of room."""
-        name = _name_of(error)
-        return name.startswith(_DISK_FAILS) and not self._file.is_full_error(name)
-
-    def tell_failed_sync(self) -> None:
-        """Tell all other processes with this file, until this one ends."""
-        self._disk_failure.tell()
-
-    def has_failed_elsewhere(self) -> bool:
-        """Whether another process with this file tells that the disk failed."""
-        return self._disk_failure.is_told()
-
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         return self._file.problem()
@@ -169,10 +125,9 @@ class SqliteBackend:
         """Name and version."""
         return f"SQLite {'.'.join(map(str, sqlite_version()))}"
 
-    def scrub(self, tables: Sequence[str] | None = None, places: Sequence[RowsAround] = ()) -> bool:
+    def scrub(self) -> bool:
         """Write the file again without the bytes of deleted rows, and empty the write-ahead log."""
-        self._disk_failure.prepare()
-        return self._file.scrub(tables, places)
+        return self._file.scrub()
 
     def copy_file(self, path: Path) -> bool:
         """Copy the file as of this moment, without the bytes of deleted rows."""
@@ -185,12 +140,22 @@ class SqliteBackend:
 
     @contextmanager
     def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
-        """Nothing: the file is on this machine, where the locks of folders hold."""
-        yield lambda: None
-
-    def close(self) -> None:
-        """Close what is beside the file; a failure is told on."""
-        self._disk_failure.close()
+        """Hold the lock of a file beside the database, which the system releases at the latest when
+        this process ends.
+        """
+        path = self._file.path.with_name(f"{self.name}-{name}.lock")
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LockedError(
+                    f"another process holds the lock `{name}` of database {self.name}.",
+                    "Wait until that process has ended, then try again.",
+                ) from None
+            yield lambda: None
+        finally:
+            os.close(handle)
 
 
 def _name_of(error: Exception) -> str:

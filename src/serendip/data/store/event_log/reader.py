@@ -7,46 +7,38 @@ erasure, which remove rows; ``LogPosition`` shows both kinds of change.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from serendip.data.events.event import EventColumns
-from serendip.data.log.segment_folder import SegmentFolder
-from serendip.data.store.event_log.view import LogPosition, LogRow, LogView, read_log
+from serendip.data.store.event_log.packs import LogRow
+from serendip.data.store.event_log.view import EventLog, LogPosition, LogView
 from serendip.data.store.validation import id_problem
 from serendip.errors import StorageError
-
-if TYPE_CHECKING:
-    from serendip.data.store.database import Database
 
 
 class EventLogReader:
     """Reads the event log of one database.
 
     Args:
-        database: names the segments and holds the tail.
-        folder: of the segments.
+        log: that is read.
     """
 
-    def __init__(self, database: Database, folder: SegmentFolder) -> None:
-        self._database, self._folder = database, folder
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
 
     def commit_number(self) -> int | None:
         """A number that is the same as long as nothing is written; None = not known.
 
         Takes microseconds on SQLite: whoever follows the log asks it before reading.
         """
-        return self._database.commit_number()
+        return self._log.database.commit_number()
 
     def mark(self) -> LogPosition:
         """The current position of the log."""
-        return read_log(self._database, self._folder, LogView.position)
+        return self._log.read(LogView.position)
 
     def count_after(self, seq: int, without: Sequence[str] = ()) -> int:
-        """Number of events appended after number ``seq``, without some actions.
-
-        No segment that was made before is opened.
-        """
-        return read_log(self._database, self._folder, lambda view: view.count_after(seq, without))
+        """Number of events appended after number ``seq``, without some actions."""
+        return self._log.read(lambda view: view.count_after(seq, without))
 
     def past(self, user_id: str, without: Sequence[str] = ()) -> tuple[EventColumns, int]:
         """A user's events, without the given actions, and the log's last event number."""
@@ -56,7 +48,7 @@ class EventLogReader:
         def read(view: LogView) -> tuple[LogPosition, list[LogRow]]:
             return view.position(), view.past(user_id, without)
 
-        mark, rows = read_log(self._database, self._folder, read)
+        mark, rows = self._log.read(read)
         return EventColumns.of_rows([row[:-1] for row in rows]), mark.seq
 
     def after(self, seq: int, most: int) -> tuple[LogPosition, EventColumns, list[int]]:
@@ -71,7 +63,7 @@ class EventLogReader:
             mark = view.position()
             return mark, view.after(seq) if seq < mark.seq <= seq + most else []
 
-        mark, rows = read_log(self._database, self._folder, read)
+        mark, rows = self._log.read(read)
         return mark, EventColumns.of_rows([row[:-1] for row in rows]), [row[-1] for row in rows]
 
     def posted_after(self, seq: int) -> tuple[LogPosition, EventColumns]:
@@ -85,7 +77,7 @@ class EventLogReader:
             mark = view.position()
             return mark, view.after(seq, with_imports=False) if seq < mark.seq else []
 
-        mark, rows = read_log(self._database, self._folder, read)
+        mark, rows = self._log.read(read)
         return mark, EventColumns.of_rows([row[:-1] for row in rows])
 
 
@@ -95,13 +87,12 @@ class PastLogReader(EventLogReader):
     Erasures hold at once all the same.
 
     Args:
-        database: names the segments and holds the tail.
-        folder: of the segments.
+        log: that is read.
         position: that the log had.
     """
 
-    def __init__(self, database: Database, folder: SegmentFolder, position: LogPosition) -> None:
-        super().__init__(database, folder)
+    def __init__(self, log: EventLog, position: LogPosition) -> None:
+        super().__init__(log)
         self._position = position
 
     def commit_number(self) -> int | None:
@@ -147,5 +138,5 @@ class PastLogReader(EventLogReader):
                 )
             return read(view)
 
-        rows = read_log(self._database, self._folder, read_checked)
+        rows = self._log.read(read_checked)
         return [row for row in rows if row[-1] <= self._position.seq]

@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from serendip.data.log.segment_folder import SegmentFolder
-from serendip.data.store.event_log.view import LogPosition, LogView, read_log
-
-if TYPE_CHECKING:
-    from serendip.data.store.database import Database
+from serendip.data.store.event_log.view import EventLog, LogPosition, LogView
 
 _MOST_USERS = 1_000
 """Number of users in memory; a request for more counts the log."""
@@ -27,15 +22,12 @@ class LogTotals:
     """Totals of one database; safe to use from many threads.
 
     Args:
-        database: names the segments and holds the tail.
-        folder: of the segments.
+        log: that is counted.
         without: actions that do not count as user activity.
     """
 
-    def __init__(
-        self, database: Database, folder: SegmentFolder, without: Sequence[str] = ()
-    ) -> None:
-        self._database, self._folder = database, folder
+    def __init__(self, log: EventLog, without: Sequence[str] = ()) -> None:
+        self._log = log
         self._without = list(without)
         self._lock = threading.Lock()
         self._mark: LogPosition | None = None
@@ -59,7 +51,7 @@ class LogTotals:
     def follow(self) -> None:
         """Update the totals with the events appended or removed since the last update."""
         with self._lock:
-            read_log(self._database, self._folder, self._follow)
+            self._log.read(self._follow)
 
     def users(self, limit: int) -> list[tuple[str, int]]:
         """(user_id, number of events), most active first, as of now."""
@@ -73,7 +65,7 @@ class LogTotals:
             return list(self._users.items())[: max(limit, 0)]
 
         with self._lock:
-            return read_log(self._database, self._folder, read)
+            return self._log.read(read)
 
     def _follow(self, view: LogView) -> None:
         mark, before, num_followed = view.position(), self._mark, self._counts[0]

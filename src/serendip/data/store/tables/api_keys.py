@@ -54,9 +54,7 @@ class ApiKeys:
         Raises:
             StorageError: the database is missing or cannot be opened.
         """
-        from serendip.data.store.schema import METADATA
-
-        return cls(Database.existing(place, METADATA, busy_timeout_s))
+        return cls(Database.existing(place, busy_timeout_s))
 
     def close(self) -> None:
         """Close all connections."""

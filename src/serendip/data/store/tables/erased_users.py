@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -144,24 +144,6 @@ class ErasedUsers:
         """Add erasures of the same secret, or replace those of the same users."""
         if erasures:
             connection.execute(self._upsert, [asdict(one) for one in erasures])
-
-    def extend(self, connection: Connection, newest: Mapping[str, float]) -> None:
-        """Let erasures reach to events that were found later.
-
-        Args:
-            connection: in a write transaction.
-            newest: user_id -> Unix seconds of the newest of them.
-        """
-        erasures = self.among(connection, newest)
-        known = {user_id: erasures.find(user_id) for user_id in newest}
-        self.put(
-            connection,
-            [
-                replace(one, until=max(one.until, newest[user_id]))
-                for user_id, one in known.items()
-                if one is not None
-            ],
-        )
 
     def adopt(self, connection: Connection, erasures: Erasures) -> list[UserErasure]:
         """Use the key of another copy of this database; which of its erasures are new here.

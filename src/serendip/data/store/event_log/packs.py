@@ -1,0 +1,389 @@
+"""Packed events: one row per user, with all events of theirs as one array.
+
+What an import brings, and what a training finds in the tail, is packed: the history of a user is
+one row, a scan of the log a concatenation, an erasure one row less. A pack is a set of such rows
+that becomes visible at once. Ids of items and other texts that repeat are codes of names, which the
+pack has once; queries and ids of requests, sessions and events are texts beside the array.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.events.event import NO_SESSION, Event
+from serendip.data.log.columns import LogPart, number_sessions
+from serendip.data.log.event_table import (
+    build_events,
+    read_codes,
+    read_numbers,
+    stable_order,
+)
+from serendip.data.rows.arrow import to_arrow, to_arrow_or_null
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CODED = ("item_id", "action", "surface", "country", "device")
+"""Columns of texts that repeat: codes in the array, names in the pack."""
+
+TEXTS = ("query", "request_id", "session_id", "event_id")
+"""Columns of other texts; in the database a BLOB for each user who has any."""
+
+_NUMBERS = ("value", "position", "propensity")
+_SESSION = "session"
+
+LogRow: TypeAlias = tuple[str, str, float, str, float | None, str, int, int]
+"""User, item, Unix seconds, action, value, country, session and sequence number of an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackFacts:
+    """A pack as the database names it.
+
+    Args:
+        number: drawn at random.
+        origin: ``file``: an import wrote it and the next one replaces it; ``api``: it has events of
+            the API.
+        first_seq: added to the arrivals of its events, gives their sequence numbers.
+        last_seq: sequence number of its last event.
+        events: number of its events.
+        is_stale: whether it had events of users who were erased since it was written.
+        fields: (name, type) of each column of the array.
+    """
+
+    number: int
+    origin: str
+    first_seq: int
+    last_seq: int
+    events: int
+    is_stale: bool
+    fields: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of_row(cls, row: Sequence[Any]) -> Self:
+        """Read a row of the table ``packs``."""
+        fields = tuple((name, kind) for name, kind in json.loads(row[6]))
+        return cls(row[0], row[1], row[2], row[3], row[4], bool(row[5]), fields)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackNames:
+    """What the events of a pack share.
+
+    Args:
+        facts: of the pack when it was first read.
+        names: column of ``CODED`` -> the texts that its codes are indices into.
+        event_ids: (N,) uint64 hashes, ascending, of the ids that senders gave.
+    """
+
+    facts: PackFacts
+    names: Mapping[str, pa.StringArray]
+    event_ids: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedEvents:
+    """Events of some users of a pack, by user, time and arrival.
+
+    Args:
+        user_ids: U ids.
+        sizes: (U,) int64 number of events of each user, at least one.
+        records: (E,) structured: ``arrival``, ``timestamp``, and codes and numbers of the columns
+            that an event of the pack fills.
+        texts: column of ``TEXTS`` -> E texts, of those that were read.
+        names: column of ``CODED`` -> the texts that its codes are indices into.
+        first_seq: added to the arrivals, gives the sequence numbers.
+    """
+
+    user_ids: Sequence[str]
+    sizes: NDArray[np.int64]
+    records: NDArray[np.void]
+    texts: Mapping[str, pa.LargeStringArray]
+    names: Mapping[str, pa.StringArray]
+    first_seq: int = 0
+
+    @classmethod
+    def of_table(cls, table: pa.Table, arrivals: NDArray[np.integer[Any]]) -> Self:
+        """Pack a table of events, at least one; see ``event_table``.
+
+        Args:
+            table: without columns that no event fills.
+            arrivals: (E,) distinct, from 0.
+        """
+        users, user_names = _rank(*_dense(*read_codes(table, "user_id")))
+        times = read_numbers(table, "timestamp")
+        order = np.arange(len(table)) if _ascends(arrivals) else np.argsort(arrivals)
+        if not _ascends(times[order]):
+            order = order[np.argsort(times[order], kind="stable")]
+        order = order[stable_order(users[order])]
+        present = set(table.column_names)
+        coded = {n: _dense(*read_codes(table, n)) for n in CODED if n in present}
+        columns: dict[str, NDArray[Any]] = {"arrival": arrivals.astype(np.uint32)}
+        columns["timestamp"] = times
+        for name, (codes, names) in coded.items():
+            columns[name] = codes.astype(np.min_scalar_type(max(1, len(names))))
+        for name in present & set(_NUMBERS):
+            columns[name] = read_numbers(table, name)
+        if "session_id" in present:
+            columns[_SESSION] = number_sessions(*read_codes(table, "session_id"))
+        records = np.empty(len(table), [(name, one.dtype.str) for name, one in columns.items()])
+        for name, column in columns.items():
+            records[name] = column[order]
+        texts = {
+            name: table[name].combine_chunks().cast("large_string").take(to_arrow(order))
+            for name in TEXTS
+            if name in present
+        }
+        sizes = np.bincount(users, minlength=len(user_names))
+        return cls(
+            user_names.to_pylist(), sizes, records, texts, {n: c[1] for n, c in coded.items()}
+        )
+
+    @classmethod
+    def of_rows(
+        cls, shared: PackNames, rows: Sequence[Sequence[Any]], texts: Sequence[str]
+    ) -> Self:
+        """Read rows of the table ``pack_rows``.
+
+        Args:
+            shared: by the events of the pack.
+            rows: user id, number of events, array, and the texts that were asked for.
+            texts: names of these, in their order.
+        """
+        sizes = np.array([row[1] for row in rows], np.int64)
+        records = np.frombuffer(b"".join(row[2] for row in rows), np.dtype(list(shared.facts.fields)))
+        joined = {
+            name: _join_texts([row[3 + place] for row in rows], sizes.tolist())
+            for place, name in enumerate(texts)
+        }
+        user_ids = [row[0] for row in rows]
+        return cls(user_ids, sizes, records, joined, shared.names, shared.facts.first_seq)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def fields(self) -> str:
+        """Name and type of each column of the array, as JSON."""
+        return json.dumps(self.records.dtype.descr)
+
+    @property
+    def seqs(self) -> NDArray[np.int64]:
+        """(E,) sequence numbers."""
+        numbers: NDArray[np.int64] = self.records["arrival"].astype(np.int64) + self.first_seq
+        return numbers
+
+    @property
+    def users(self) -> IntArray:
+        """(E,) int32 indices into ``user_ids``."""
+        return np.repeat(np.arange(len(self.sizes), dtype=np.int32), self.sizes)
+
+    def is_counted(self, without: Sequence[str]) -> BoolArray:
+        """(E,) False for events of some actions."""
+        names = enumerate(self.names["action"].to_pylist())
+        codes = [code for code, name in names if name in without]
+        return ~np.isin(self.records["action"], codes)
+
+    def count_by_user(self, without: Sequence[str]) -> NDArray[np.int64]:
+        """(U,) number of events of each user, without some actions."""
+        users = self.users[self.is_counted(without)]
+        return np.bincount(users, minlength=len(self.sizes)).astype(np.int64)
+
+    def select(self, mask: BoolArray) -> PackedEvents:
+        """The events for which (E,) is True; users without any are left out."""
+        sizes = np.bincount(self.users[mask], minlength=len(self.sizes))
+        places = to_arrow(np.flatnonzero(mask))
+        kept = np.flatnonzero(sizes)
+        return replace(
+            self,
+            user_ids=[self.user_ids[number] for number in kept.tolist()],
+            sizes=sizes[kept].astype(np.int64),
+            records=self.records[mask],
+            texts={name: column.take(places) for name, column in self.texts.items()},
+        )
+
+    def rows(self, pack: int) -> Iterator[tuple[Any, ...]]:
+        """Rows of the table ``pack_rows``, in the order of its columns, each when asked for."""
+        ends = np.cumsum(self.sizes).tolist()
+        columns = [_TextColumn.of(self.texts.get(name)) for name in TEXTS]
+        begin = 0
+        for user_id, end in zip(self.user_ids, ends, strict=True):
+            records = self.records[begin:end]
+            numbers = (end - begin, int(records["arrival"].max()) + self.first_seq)
+            newest = float(records["timestamp"][-1])
+            texts = (column.slice(begin, end) for column in columns)
+            yield pack, user_id, *numbers, newest, records.tobytes(), *texts
+            begin = end
+
+    def part(self) -> LogPart:
+        """As numbers."""
+        import pyarrow as pa
+
+        records = self.records
+        return LogPart(
+            self.users,
+            pa.array(self.user_ids, "string"),
+            self._codes("item_id"),
+            self.names["item_id"],
+            self._codes("action"),
+            self.names["action"],
+            np.ascontiguousarray(records["timestamp"]),
+            np.ascontiguousarray(records["value"]) if self._has("value") else None,
+            self.seqs,
+            (self._codes("country"), self.names["country"]) if self._has("country") else None,
+            (self._codes("device"), self.names["device"]) if self._has("device") else None,
+            np.ascontiguousarray(records[_SESSION]) if self._has(_SESSION) else None,
+        )
+
+    def table(self) -> pa.Table:
+        """As a table of the columns that were read, with their ``seq``; see ``event_table``."""
+        import pyarrow as pa
+
+        user_ids = pa.array(self.user_ids, "string")
+        columns = {"user_id": pa.DictionaryArray.from_arrays(to_arrow(self.users), user_ids)}
+        for name in CODED:
+            if self._has(name):
+                codes = to_arrow(self._codes(name))
+                columns[name] = pa.DictionaryArray.from_arrays(codes, self.names[name])
+        columns["timestamp"] = to_arrow(self.records["timestamp"])
+        for name in _NUMBERS:
+            if self._has(name):
+                columns[name] = to_arrow_or_null(self.records[name])
+        if "position" in columns:
+            columns["position"] = columns["position"].cast("int32")
+        for name, column in self.texts.items():
+            columns[name] = column.cast("string").dictionary_encode()
+        return pa.table({**columns, "seq": to_arrow(self.seqs)})
+
+    def log_rows(self) -> list[LogRow]:
+        """As rows."""
+        return list(
+            zip(
+                np.repeat(np.array(self.user_ids, object), self.sizes).tolist(),
+                self._texts_of("item_id"),
+                self.records["timestamp"].tolist(),
+                self._texts_of("action"),
+                self.records["value"].tolist() if self._has("value") else [None] * len(self),
+                self._texts_of("country"),
+                self.records[_SESSION].tolist()
+                if self._has(_SESSION)
+                else [NO_SESSION] * len(self),
+                self.seqs.tolist(),
+                strict=True,
+            )
+        )
+
+    def keyed_events(self) -> list[tuple[float, int, Event]]:
+        """(time, sequence number, event) of each."""
+        table = self.table().drop_columns(["seq"])
+        events = build_events({name: table[name].to_pylist() for name in table.column_names})
+        times, seqs = self.records["timestamp"].tolist(), self.seqs.tolist()
+        return list(zip(times, seqs, events, strict=True))
+
+    def _has(self, name: str) -> bool:
+        return name in (self.records.dtype.names or ())
+
+    def _codes(self, name: str) -> IntArray:
+        codes: IntArray = self.records[name].astype(np.int32)
+        return codes
+
+    def _texts_of(self, name: str) -> list[str]:
+        if not self._has(name):
+            return [""] * len(self)
+        texts: list[str] = self.names[name].take(to_arrow(self._codes(name))).to_pylist()
+        return texts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TextColumn:
+    """A column of texts, to cut into the BLOBs of users.
+
+    Args:
+        lengths: (E,) uint32 bytes of each text.
+        offsets: (E + 1,) int64 where each begins.
+        content: all bytes.
+    """
+
+    lengths: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+    content: memoryview
+
+    @classmethod
+    def of(cls, texts: pa.LargeStringArray | None) -> Self:
+        """Read the buffers of a column; None = no event has a text."""
+        if texts is None:
+            return cls(np.zeros(0, np.uint32), np.zeros(1, np.int64), memoryview(b""))
+        _, offsets, content = texts.buffers()
+        ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+        view = memoryview(b"" if content is None else content)
+        return cls(np.diff(ends).astype(np.uint32), ends, view)
+
+    def slice(self, begin: int, end: int) -> bytes | None:
+        """The lengths of some texts, then their bytes; None if all are empty."""
+        if not len(self.lengths) or not self.lengths[begin:end].any():
+            return None
+        content = self.content[self.offsets[begin] : self.offsets[end]]
+        return self.lengths[begin:end].tobytes() + bytes(content)
+
+
+def _join_texts(blobs: Sequence[bytes | None], sizes: Sequence[int]) -> pa.LargeStringArray:
+    """Join what ``_TextColumn.slice`` made of the texts of some users."""
+    import pyarrow as pa
+
+    pairs = list(zip(blobs, sizes, strict=True))
+    lengths = b"".join(
+        b"\0" * 4 * size if blob is None else blob[: 4 * size] for blob, size in pairs
+    )
+    content = b"".join(blob[4 * size :] for blob, size in pairs if blob is not None)
+    offsets = np.append(0, np.cumsum(np.frombuffer(lengths, np.uint32), dtype=np.int64))
+    buffers = pa.py_buffer(offsets), pa.py_buffer(content)
+    return pa.LargeStringArray.from_buffers(len(offsets) - 1, *buffers)
+
+
+def encode_names(names: pa.StringArray) -> bytes:
+    """Texts as bytes: their lengths, then their content."""
+    column = _TextColumn.of(names.cast("large_string"))
+    begin, end = column.offsets[[0, -1]].tolist()
+    return column.lengths.tobytes() + bytes(column.content[begin:end])
+
+
+def decode_names(content: bytes, count: int) -> pa.StringArray:
+    """Read what ``encode_names`` wrote."""
+    return _join_texts([content], [count]).cast("string")
+
+
+def hash_ids(ids: Iterable[str]) -> NDArray[np.uint64]:
+    """(N,) 64 bits of BLAKE2b of ids of events."""
+    digests = (hashlib.blake2b(one.encode(), digest_size=8).digest() for one in ids)
+    return np.frombuffer(b"".join(digests), np.uint64)
+
+
+def _ascends(numbers: NDArray[Any]) -> bool:
+    return bool((numbers[1:] >= numbers[:-1]).all())
+
+
+def _dense(codes: IntArray, names: pa.StringArray) -> tuple[IntArray, pa.StringArray]:
+    """The same column without names that no row has."""
+    used = np.bincount(codes, minlength=len(names)) > 0
+    if used.all():
+        return codes, names
+    numbers = (np.cumsum(used) - 1).astype(np.int32)
+    return numbers[codes], names.take(to_arrow(np.flatnonzero(used)))
+
+
+def _rank(codes: IntArray, names: pa.StringArray) -> tuple[IntArray, pa.StringArray]:
+    """The same column with its names in ascending order of their bytes."""
+    import pyarrow.compute as pc
+
+    order = np.asarray(pc.sort_indices(names)).astype(np.int64)
+    ranks = np.empty(len(names), np.int32)
+    ranks[order] = np.arange(len(names))
+    return ranks[codes], names.take(to_arrow(order))
