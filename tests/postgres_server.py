@@ -125,7 +125,7 @@ class PostgresServer:
         """URL of the schema that tests share, with tables without rows; quicker than a new one."""
         if not self._main:
             self._main = self.new_url()
-            Store.create(self._main, log=self.folder / "none").close()
+            Store.create(self._main).close()
         schema = self._main.rpartition("%3D")[2]
         rows = self.execute(
             "SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') FROM pg_tables "
@@ -177,22 +177,21 @@ class StorePlace:
     """Where the store of a test is: a SQLite file, or a schema of a server.
 
     Args:
-        folder: of the file and of the segments' folder ``log``.
+        folder: of the file.
         server: with the schema; None = a file.
     """
 
     def __init__(self, folder: Path, server: PostgresServer | None = None) -> None:
         self.place: DatabasePlace = folder / "s.db" if server is None else server.empty_url()
         self.folder, self._server = folder, server
-        self.log = folder / "log"
 
     def create(self) -> Store:
         """Open it, created if it is missing."""
-        return Store.create(self.place, log=self.log)
+        return Store.create(self.place)
 
     def open(self, busy_timeout_s: float = PATIENT_S) -> Store:
         """Open what was created."""
-        return Store.open(self.place, busy_timeout_s, self.log)
+        return Store.open(self.place, busy_timeout_s)
 
     def database(self) -> Database:
         """A pool of connections of its own."""

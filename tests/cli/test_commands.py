@@ -107,7 +107,7 @@ def test_a_training_moves_the_tail_and_rollback_returns_to_the_generation_before
         count, seq = store.count_events(), store.log.mark().seq
     assert serendip_here("train", "-w", stand).returncode == 0
     with closing(Store.open(stand / "serendip.db")) as store:
-        assert store.compact() == 0
+        assert store.pack() == 0
         assert (store.count_events(), store.log.mark().seq) == (count, seq)
     assert (stand / "generations" / "CURRENT").read_text() == "gen-2\n"
     back = serendip_here("rollback", "-w", stand, "--json")

@@ -50,4 +50,4 @@ def test_the_propensities_of_answers_come_back_as_the_estimate(shop: Path) -> No
             found = measure_exploration(requests, most_weight=1e9)
             assert found.impressions == len(weights)
             assert found.rate.value == pytest.approx(gain / sum(weights), rel=1e-6)
-            store.compact()
+            store.pack()

@@ -65,7 +65,7 @@ def test_it_is_the_same_after_more_events_a_restart_and_a_compaction(
     expected = ["i1", "i3", "i5"]
     assert session(opened, "monday") == expected
     with closing(Workspace.open(shop).open_store()) as store:
-        store.compact()
+        store.pack()
     assert session(opened, "monday") == expected
     with closing(Engine.open(shop, lambda: NOW)) as again:
         assert session(again, "monday") == expected

@@ -63,7 +63,7 @@ def test_a_restart_and_a_compaction_change_no_answer(shop: Path) -> None:
         engine.catch_up()
         before = answers(engine)
     with closing(Workspace.open(shop).open_store()) as store:
-        assert store.compact() == 12
+        assert store.pack() == 12
     for _ in range(2):
         with closing(Engine.open(shop)) as engine:
             assert answers(engine) == before

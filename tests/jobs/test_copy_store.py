@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
         ]
         store.import_all([*items, Item("gone")], [Event("u", "a", 1.0), Event("v", "b", 2.0)])
         store.put_events([Event("u", "a", 3.0, event_id="e1"), Event("w", "b", 4.5, value=0.1)])
-        store.compact()
+        store.pack()
         store.put_events([Event("u", "b", 5.0, query="o'clock", event_id="e2", position=3)])
         store.put_events([Event("Z", "b", 6.0), Event("é", "b", 6.0), Event("a", "b", 6.0)])
         store.delete_item("gone")
@@ -70,7 +70,7 @@ def test_commands_refuse_a_server_s_database_of_a_later_version_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = postgres_server.new_url()
-    Store.create(url, log=tmp_path / "log").close()
+    Store.create(url).close()
     schema = url.rpartition("%3D")[2]
     postgres_server.execute(f"UPDATE {schema}.{VERSION_TABLE} SET version_num = '9999'")
 
@@ -155,11 +155,11 @@ def test_who_still_has_the_old_database_is_refused_and_deletes_no_segment(
         monkeypatch.setenv(VARIABLE, url)
         with closing(Workspace.open(folder).open_store()) as new:
             assert new.put_events([event]) == 1
-            assert new.compact() == 5
+            assert new.pack() == 5
             names = new.segment_names()
             for write in (
                 lambda: old.put_events([event]),
-                old.compact,
+                old.pack,
                 lambda: old.erase_user("u"),
                 lambda: keys.add(issue_key("other", ["read"])),
                 lambda: copy_store(workspace, url),
@@ -188,7 +188,7 @@ def test_numbers_go_on_where_they_were(on_server: Path) -> None:
         assert store.put_events([Event("u", "a", 7.0), Event("u", "a", 3.0, event_id="e1")]) == 1
         assert store.log.mark().seq == seq + 1
         assert store.put_events([Event("v", "a", 9.0)]) == 0  # erased, as before
-        assert store.compact() == 5
+        assert store.pack() == 5
     with closing(Ledger.open(workspace.database)) as ledger:
         assert ledger.send(Call("job", "prompt", "digest", "model", "more"), 0.1, 1.0) == 2
 

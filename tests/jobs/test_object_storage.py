@@ -65,7 +65,7 @@ def first(trained_folder: Path, tmp_path: Path, url: str) -> Path:
     add_storage(folder, url)
     republish(folder)
     with closing(Workspace.open(folder).open_store()) as store:
-        store.compact()
+        store.pack()
     return folder
 
 
@@ -150,7 +150,7 @@ def test_what_one_machine_builds_the_others_train_from(url: str, tmp_path: Path)
     workspace = add_storage(first, url)
     share_versions(workspace)
     with closing(Workspace.open(first).open_store()) as store:
-        store.compact()
+        store.pack()
     second = another_machine(first, tmp_path / "second")
     one, other = (Workspace.open(folder) for folder in (first, second))
     shared = require_current(other.semantic_ids)
@@ -227,7 +227,7 @@ def test_a_backup_is_made_of_what_is_here_while_the_storage_is_away(
     settings = (shop / "serendip.toml").read_text()
     (shop / "serendip.toml").write_text(f'{settings}\n[storage]\nurl = "{url}"\n')
     with closing(Workspace.open(shop).open_store()) as store:
-        store.compact()
+        store.pack()
     build_ids(JobContext.open(shop))
     publish(Workspace.open(shop).generations, partial(write_file, "one"), {})
     (tmp_path / "file").touch()  # where a folder was mounted
@@ -345,7 +345,7 @@ def test_a_version_that_another_machine_built_meanwhile_is_not_replaced(
     first = import_shop(tmp_path / "first")
     add_storage(first, url)
     with closing(Workspace.open(first).open_store()) as store:
-        store.compact()
+        store.pack()
     second = another_machine(first, tmp_path / "second")
     written = {"a tale for rainy days": "i3"}
 
@@ -408,7 +408,7 @@ def test_a_backup_has_what_this_machine_has_no_copy_of(first: Path, tmp_path: Pa
         assert answers(engine) == before
     # The restored log is another one: its writer leaves the segments of the first one alone.
     with closing(Workspace.open(tmp_path / "restored").open_store()) as store:
-        assert store.compact() == 1
+        assert store.pack() == 1
         assert len(store.history("new", 9)) == 1
     with closing(Workspace.open(another_machine(first, tmp_path / "second")).open_store()) as store:
         assert len(store.history("u3", 99)) > 5

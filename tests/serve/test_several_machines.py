@@ -76,7 +76,7 @@ def folders(
             settings.write(f'\n[storage]\nurl = "{url}"\n{PATIENCE}')
         publish_with(shop)
         with closing(Workspace.open(shop).open_store()) as store:
-            store.compact()
+            store.pack()
         (tmp_path / "other").mkdir()
         shutil.copyfile(shop / "serendip.toml", tmp_path / "other" / "serendip.toml")
         yield shop, tmp_path / "other"

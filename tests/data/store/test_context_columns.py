@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-
 import numpy as np
 import pytest
 
 from serendip.data.events.event import ActionRules, Event
 from serendip.data.items.catalogue import Item
-from serendip.data.log.segment import Segment
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import temporal
-from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.data.users.user import User
-from serendip.errors import DataError, StorageError
+from serendip.errors import DataError
 
 PHONE = Event("u", "a", 1.0, country="France", device="phone")
 PLAIN = Event("u", "b", 2.0)
@@ -37,18 +33,18 @@ def countries(store: Store) -> list[str]:
 
 def test_they_survive_a_compaction_that_merges_segments_with_and_without_them(store):
     store.put_events([PLAIN])
-    store.compact()
+    store.pack()
     store.put_events([PHONE, ABROAD])
     before = store.history("u", 9), store.history("v", 9), countries(store)
     assert before == ([PHONE, PLAIN], [ABROAD], ["France", "", "Spain"])
-    store.compact()
+    store.pack()
     assert (store.history("u", 9), store.history("v", 9), countries(store)) == before
     assert store.log.past("v")[0].countries == ("Spain",)
 
 
 def test_an_erasure_leaves_those_of_others(store):
     store.put_events([PHONE, PLAIN, ABROAD])
-    store.compact()
+    store.pack()
     store.users.put(User("u", {"country": "France"}))
     store.erase_user("u")
     assert store.history("v", 9) == [ABROAD]
@@ -56,12 +52,11 @@ def test_an_erasure_leaves_those_of_others(store):
     assert store.users.get("u") is None
 
 
-def test_they_cost_nothing_where_no_event_has_them(place, store):
+def test_they_cost_nothing_where_no_event_has_them(store):
     store.put_events([PLAIN])
-    store.compact()
-    (folder,) = place.log.glob("*/manifest.json")
-    names = {path.name for path in folder.parent.iterdir()}
-    assert not any("countr" in name or "device" in name for name in names)
+    store.pack()
+    (pack,) = store.read_at_once(lambda view: view.packs)
+    assert not {"country", "device"} & {name for name, _ in pack.fields}
     log = store.content().events
     assert log.countries is None
     assert log.devices is None
@@ -201,33 +196,6 @@ def test_a_snapshot_without_any_country_has_none(store):
     assert dataset.events.devices is None
 
 
-def test_a_database_of_an_earlier_version_is_opened_with_all_its_events(tmp_path):
-    path = tmp_path / "serendip.db"
-    with closing(Store.create(path)) as store:
-        store.put_items([Item("a"), Item("b")])
-        store.put_events([PLAIN])
-    with closing(Database(path)) as database, database.write() as connection:
-        connection.exec_driver_sql("DROP TABLE users")
-        for column in ("country", "device"):
-            connection.exec_driver_sql(f"ALTER TABLE events DROP COLUMN {column}")
-    with closing(Store.open(path)) as store:
-        assert store.history("u", 9) == [PLAIN]
-        store.put_events([PHONE])
-        store.users.put(User("u", {"plan": "free"}))
-    with closing(Store.create(path)) as store:
-        assert store.history("u", 9) == [PHONE, PLAIN]
-        assert store.users.get("u") == User("u", {"plan": "free"})
-
-
-def test_a_database_without_other_columns_is_still_refused(tmp_path):
-    path = tmp_path / "serendip.db"
-    Store.create(path).close()
-    with closing(Database(path)) as database, database.write() as connection:
-        connection.exec_driver_sql("ALTER TABLE events DROP COLUMN session_id")
-    with pytest.raises(StorageError, match="table events differs in column session_id"):
-        Store.open(path)
-
-
 def test_an_import_replaces_users_of_files_and_leaves_those_of_the_api(store):
     store.import_tables(*empty_tables(), lambda: [User("f", {"plan": "a"}), User("p")])
     store.users.put(User("p", {"plan": "posted"}))
@@ -262,11 +230,3 @@ def test_an_invalid_user_is_named_and_not_stored(store, user, problem):
 def test_a_country_that_is_too_long_is_refused_by_name(store):
     with pytest.raises(DataError, match="country has 600 bytes"):
         store.put_events([Event("u", "a", 1.0, country="x" * 600)])
-
-
-def test_the_index_of_a_segment_has_the_countries(place, store):
-    store.put_events([PHONE, PLAIN, ABROAD])
-    store.compact()
-    facts = store.read_at_once(lambda view: view.facts)
-    segment = Segment.open(place.log / facts[0].name, facts[0].checksum)
-    assert segment.countries_of(np.arange(3)) == ["France", "", "Spain"]

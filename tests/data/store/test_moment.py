@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from itertools import count
 from pathlib import Path
 
 import pytest
 from postgres_server import StorePlace
-from sqlalchemy import Connection
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
-from serendip.data.store.tables.user_file import UserFile
-from serendip.data.store.tables.users import Users
-from serendip.data.users.user import User
 from serendip.errors import StorageError
 
 USERS = ("u", "v", "w")
@@ -50,8 +44,6 @@ def read(store: Store) -> list[object]:
         log.count_after(1, ("view",)),
         [(item.item_id, item.title, item.attributes) for item in changes.items],
         (changes.after, changes.version, changes.deleted),
-        store.users.changes() > 0,
-        [store.users.get(user) for user in USERS],
     ]
 
 
@@ -66,7 +58,7 @@ def held(store: Store, place: StorePlace, folder: Path) -> Iterator[Store]:
     """Another store on the same place, as it is now."""
     write_moment(store, folder)
     moment = StoreMoment.open(folder / "moment")
-    with closing(moment), closing(place.open()) as later:
+    with closing(place.open()) as later:
         moment.hold(later)
         yield later
 
@@ -76,8 +68,6 @@ def write(store: Store, number: int) -> None:
     store.put_events(events(number * 100, 9))
     store.put_items([Item("i1", f"Title {number}"), Item(f"j{number}", "New")])
     store.delete_item("i2")
-    store.users.put(User("u", {"plan": f"plan {number}"}))
-    store.users.put(User("v", {"plan": f"plan {number}"}))
 
 
 def test_a_store_is_read_as_it_was(store: Store, place: StorePlace, tmp_path: Path) -> None:
@@ -85,22 +75,20 @@ def test_a_store_is_read_as_it_was(store: Store, place: StorePlace, tmp_path: Pa
         [Item("i1", "One", attributes={"price": 2.5, "tags": ("a", "b")}), Item("i2", "Two")]
     )
     store.put_events(events(0, 20))
-    store.compact()
+    store.pack()
     store.put_events(events(20, 7))
-    store.users.put(User("u", {"country": "NL", "age": 7.0, "tags": ("x",)}))
     expected = read(store)
     assert write_moment(store, tmp_path) == ["v", "w", "u"]
     moment = StoreMoment.open(tmp_path / "moment")
-    for number in range(1, 4):  # the tail, a segment with events from before and after, more
+    for number in range(1, 4):  # the tail, a pack with events from before and after, more
         write(store, number)
         if number == 2:
-            store.compact()
+            store.pack()
         with closing(place.open()) as later:
             moment.hold(later)
             assert read(later) == expected
             assert later.item_changes(moment.items.version).items == ()
         assert read(store) != expected
-    moment.close()
 
 
 def test_erasures_hold_all_the_same_and_an_import_is_told(
@@ -140,44 +128,3 @@ def test_who_comes_back_is_erased_again_and_no_import_is_told(
             store.put_events([Event("v", "i1", 3_000.5 + number, "click")])
         assert len(later.log.past("u")[0].item_ids) == 3
         assert later.log.past("v")[0].item_ids == ()
-
-
-class WritingUsers(Users):
-    """Users that change, as everything does, as soon as they are read."""
-
-    def __init__(self, store: Store, write: Callable[[], None]) -> None:
-        super().__init__(store.database)
-        self._write = write
-
-    def rows(self, connection: Connection) -> Iterator[tuple[str, str]]:
-        """Read them between two writes."""
-        self._write()
-        yield from super().rows(connection)
-        self._write()
-
-
-def test_a_moment_is_one_whatever_is_written_while_it_is_read(
-    store: Store, place: StorePlace, tmp_path: Path
-) -> None:
-    store.put_items([Item("i1", "One"), Item("i2", "Two")])
-    store.put_events(events(0, 9))
-    store.users.put(User("u", {"plan": "gold"}))
-    expected, number = read(store), count(1)
-    with closing(place.open()) as other:
-        store.users = WritingUsers(store, lambda: write(other, next(number)))
-        with held(store, place, tmp_path) as later:
-            assert read(later) == expected
-    assert next(number) == 3
-
-
-def test_a_reader_of_a_moment_reads_only_its_own_users(tmp_path: Path) -> None:
-    rows = [(f"user {number}", '{"plan": "' + "x" * 200 + '"}') for number in range(5_000)]
-    UserFile.write(tmp_path / "users.db", rows)
-    tracemalloc.start()
-    with closing(UserFile(tmp_path / "users.db")) as users:
-        assert users.has_any()
-        assert users.get("user 17") == User("user 17", {"plan": "x" * 200})
-        assert users.get("user") is None
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 100_000  # a tenth of the file

@@ -10,7 +10,6 @@ import pytest
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.errors import DataError
 
@@ -28,39 +27,26 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_it_survives_a_compaction_that_merges_segments_with_and_without_it(store):
     store.put_events([PLAIN])
-    store.compact()
+    store.pack()
     store.put_events([DRAWN, OTHER])
     before = store.history("u", 9), store.history("v", 9), store.requested(9)
     assert before == ([DRAWN, PLAIN], [OTHER], [DRAWN, OTHER])
-    store.compact()
+    store.pack()
     assert (store.history("u", 9), store.history("v", 9), store.requested(9)) == before
 
 
 def test_an_erasure_leaves_those_of_others(store):
     store.put_events([DRAWN, PLAIN, OTHER])
-    store.compact()
+    store.pack()
     store.erase_user("u")
     assert store.requested(9) == [OTHER]
 
 
-def test_a_log_without_any_has_no_column(store, tmp_path):
+def test_a_log_without_any_has_no_column(store):
     store.put_events([PLAIN])
-    store.compact()
-    (segment,) = (tmp_path / "log").glob("*/events.parquet")
-    assert b"propensity" not in segment.read_bytes()
-
-
-def test_a_database_of_an_earlier_version_is_opened_with_all_its_events(tmp_path):
-    path = tmp_path / "serendip.db"
-    with closing(Store.create(path)) as store:
-        store.put_events([PLAIN])
-    with closing(Database(path)) as database, database.write() as connection:
-        connection.exec_driver_sql("ALTER TABLE events DROP COLUMN propensity")
-    with closing(Store.open(path)) as store:
-        assert store.history("u", 9) == [PLAIN]
-        store.put_events([DRAWN])
-    with closing(Store.create(path)) as store:
-        assert store.history("u", 9) == [DRAWN, PLAIN]
+    store.pack()
+    (pack,) = store.read_at_once(lambda view: view.packs)
+    assert "propensity" not in dict(pack.fields)
 
 
 @pytest.mark.parametrize("wrong", [0.0, -0.5, 1.5, float("nan"), float("inf")])

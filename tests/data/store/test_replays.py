@@ -41,6 +41,6 @@ def test_what_is_sent_again_in_parts_or_in_another_order_changes_nothing(
             for number, batch in enumerate([*batches, rest, *batches]):
                 store.put_events(batch)
                 if number == compacted_after:
-                    store.compact()  # what is in a segment is known, too
+                    store.pack()  # what is in a segment is known, too
             sent = [(e.user_id, e.item_id, e.timestamp, e.event_id) for e in EVENTS]
             assert state(store) == (sorted(sent, key=lambda row: (row[0], row[2])), len(EVENTS))

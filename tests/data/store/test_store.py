@@ -374,15 +374,13 @@ def test_an_import_that_fails_leaves_the_former_state(store):
 
 
 KILLED = """
-import shutil
 import sys
-from pathlib import Path
 from sqlalchemy import Engine, event
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
 
-place, log, moment, command = sys.argv[1:]
+place, moment, command = sys.argv[1:]
 
 def stop_here():
     print("importing", flush=True)
@@ -393,21 +391,16 @@ def events():
     if moment == "reading":
         stop_here()
 
-def remove(path, rmtree=shutil.rmtree):
-    stop_here() if moment == "removing" else rmtree(path)
-
-shutil.rmtree = remove
-
 @event.listens_for(Engine, "after_cursor_execute")
 def executed(connection, cursor, statement, *_):
     if statement.startswith(moment):
         stop_here()
 
-store = Store.create(place, log=Path(log))
+store = Store.create(place)
 if command == "import":
     store.import_all([Item("b")], events())
-elif command == "compact":
-    store.compact()
+elif command == "pack":
+    store.pack()
 else:
     store.erase_user("u")
     store.remove_erased()
@@ -415,62 +408,66 @@ else:
 
 
 def killed(place, moment, command):
-    """Kill a process that imports, compacts or erases at a moment."""
-    arguments = [sys.executable, "-c", KILLED, str(place.place), str(place.log), moment, command]
+    """Kill a process that imports, packs or erases at a moment."""
+    arguments = [sys.executable, "-c", KILLED, str(place.place), moment, command]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(arguments, **pipes, text=True) as process:
         assert process.stdout.readline() == "importing\n"
         os.kill(process.pid, signal.SIGKILL)
 
 
-def folders(place):
-    return {one.name for one in place.log.iterdir()} - {".lock"}
+def packs(store):
+    """Numbers of the packs that have rows, and of those that count."""
+    sql = "SELECT DISTINCT pack FROM pack_rows", "SELECT pack FROM packs"
+    return store.read_at_once(
+        lambda view: tuple(set(view.connection.exec_driver_sql(one).scalars()) for one in sql)
+    )
 
 
 @pytest.mark.parametrize(
-    "moment", ["reading", "INSERT INTO items", "DELETE FROM segments", "INSERT INTO segments"]
+    "moment", ["reading", "INSERT INTO pack_rows", "DELETE FROM packs", "INSERT INTO packs"]
 )
-def test_a_process_killed_while_importing_leaves_the_former_state(file_place, moment):
-    with closing(file_place.create()) as store:
+def test_a_process_killed_while_importing_leaves_the_former_state(place, moment):
+    with closing(place.create()) as store:
         store.import_all([Item("a")], [Event("u", "a", 1.0)])
-    (former,) = folders(file_place)
-    killed(file_place, moment, "import")
-    assert (folders(file_place) == {former}) == (moment == "reading")
-    with closing(file_place.open()) as store:
+    killed(place, moment, "import")
+    with closing(place.open()) as store:
         assert (store.items(), store.totals().users(9)) == ([Item("a")], [("u", 1)])
         assert store.put_events([Event("u", "a", 2.0)]) == 1
-        assert store.compact() == 1
-        assert len(folders(file_place)) == 2  # the halves of the killed import are gone
+        assert store.pack() == 1
+        written, counted = packs(store)
+        assert written == counted and len(counted) == 2  # halves of the killed import are gone
         assert store.import_all([Item("c")], []).items == 1
-        assert len(folders(file_place)) == 1
+        assert len(packs(store)[0]) == 1
 
 
-@pytest.mark.parametrize("moment", ["INSERT INTO segments", "DELETE FROM events", "removing"])
-def test_a_process_killed_while_compacting_loses_and_doubles_nothing(file_place, moment):
+@pytest.mark.parametrize(
+    "moment", ["INSERT INTO pack_rows", "INSERT INTO packs", "DELETE FROM events"]
+)
+def test_a_process_killed_while_packing_loses_and_doubles_nothing(place, moment):
     events = [Event("u", "a", float(number), event_id=f"e{number}") for number in range(5)]
-    with closing(file_place.create()) as store:
+    with closing(place.create()) as store:
         store.put_events(events[:2])
-        store.compact()
+        store.pack()
         store.put_events(events[2:])
-    killed(file_place, moment, "compact")
-    with closing(file_place.open()) as store:
+    killed(place, moment, "pack")
+    with closing(place.open()) as store:
         assert store.history("u", 9) == events
         assert store.count_events() == 5
         assert store.put_events(events) == 0
         assert store.put_events([Event("u", "a", 9.0)]) == 1
-        store.compact()
+        store.pack()
         assert store.count_events() == 6
-    with closing(file_place.database()) as database, database.read() as connection:
-        named = connection.exec_driver_sql("SELECT name FROM segments").scalars().all()
-    assert folders(file_place) == set(named)  # the halves of the killed compaction are gone
+        written, counted = packs(store)
+        assert written == counted
 
 
-def test_a_process_killed_while_erasing_erases_nothing(file_place):
-    with closing(file_place.create()) as store:
+def test_a_process_killed_while_erasing_erases_nothing(place):
+    with closing(place.create()) as store:
         store.import_all([], [Event("u", "a", 1.0), Event("v", "a", 1.0)])
         store.put_events([Event("u", "b", 2.0)])
-    killed(file_place, "INSERT INTO erased_users", "erase")
-    with closing(file_place.open()) as store:
+    killed(place, "INSERT INTO erased_users", "erase")
+    with closing(place.open()) as store:
         assert [event.item_id for event in store.history("u", 9)] == ["a", "b"]
         assert store.put_events([Event("u", "c", 3.0)]) == 1
         assert store.erase_user("u")[1] == 3
@@ -478,52 +475,27 @@ def test_a_process_killed_while_erasing_erases_nothing(file_place):
 
 
 @pytest.mark.parametrize(
-    "moment", ["DELETE FROM segments", "INSERT INTO segments", "DELETE FROM hidden", "removing"]
+    "moment", ["INSERT INTO pack_rows", "INSERT INTO packs", "DELETE FROM packs"]
 )
-@pytest.mark.parametrize("next_step", ["remove", "compact", "import"])
-def test_whoever_writes_segments_next_ends_an_erasure_that_was_killed(
-    file_place, moment, next_step
-):
+@pytest.mark.parametrize("next_step", ["remove", "pack", "import"])
+def test_whoever_packs_next_ends_an_erasure_that_was_killed(file_place, moment, next_step):
     with closing(file_place.create()) as store:
         store.put_events([Event("u", "hush-hush", 1.0), Event("v", "a", 1.0)])
-        store.compact()
+        store.pack()
         store.put_events([Event("u", "hush-hush", 2.0)])
     killed(file_place, moment, "erase")
     with closing(file_place.open()) as store:
         assert (store.history("u", 9), store.count_events()) == ([], 1)
-        if next_step == "compact":
+        if next_step == "pack":
             store.put_events([Event("v", "b", 2.0)])
-            store.compact()
+            store.pack()
         elif next_step == "import":
             store.import_all([], [Event("u", "hush-hush", 1.0), Event("v", "c", 1.0)])
         store.remove_erased()
-        assert (store.count_hidden_segments(), store.has_remains()) == (0, False)
+        assert not store.has_remains()
         assert store.count_events() == (1 if next_step == "remove" else 2)
     for file in file_place.folder.rglob("*"):
         assert not file.is_file() or b"hush-hush" not in file.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("moment", "command"),
-    [
-        ("INSERT INTO segments", "import"),
-        ("DELETE FROM events", "compact"),
-        ("INSERT INTO erased_users", "erase"),
-    ],
-)
-def test_a_server_undoes_what_a_killed_process_began(postgres_server, tmp_path, moment, command):
-    place = StorePlace(tmp_path, postgres_server)
-    with closing(place.create()) as store:
-        store.import_all([Item("a")], [Event("u", "a", 1.0)])
-        store.put_events([Event("u", "b", 2.0)])
-    killed(place, moment, command)
-    with closing(place.open()) as store:  # waits for no lock of the killed process
-        assert (store.items(), store.totals().users(9)) == ([Item("a")], [("u", 2)])
-        assert store.put_events([Event("v", "c", 3.0)]) == 1
-        assert store.compact() == 2
-        assert store.erase_user("u")[1] == 2
-        assert (store.remove_erased(), store.count_events()) == (2, 1)
-    assert len(folders(place)) == 1
 
 
 def test_others_write_while_the_files_of_an_import_are_read(place, store):

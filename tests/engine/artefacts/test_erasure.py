@@ -110,7 +110,7 @@ def haunted_once(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory)
         store.put_events(
             [Event(PERSON, "i1", 1.6e9 + 50, "click", query=TEXT, request_id="canary-request")]
         )
-        store.compact()
+        store.pack()
         store.put_events([Event(PERSON, f"i{number}", 1.7e9) for number in range(3)])
         store.put_events([Event(PERSON, "i9", 1.7e9, "hide", session_id="canary-session")])
         store.users.put(User(PERSON, {"plan": "canaryplan", "country": COUNTRY}))
@@ -501,7 +501,7 @@ def test_a_receipt_has_rows_for_what_others_of_the_storage_have(
     with closing(workspace.open_store()) as store:
         eraser = Eraser(workspace, store)
         store.put_events([Event("u1", "i1", 1.6e9, "click")])
-        store.compact()
+        store.pack()
         receipt = eraser.erase_user("u1")
         eraser.remove_remains()
         found = states(eraser.renew(receipt))

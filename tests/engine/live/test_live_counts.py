@@ -150,7 +150,7 @@ def test_an_erasure_takes_away_what_the_person_did_and_nothing_else(shop: Path) 
         engine.add_events([*events("i3", 5), *events("new", 3), *events("i4", 1)])
         engine.catch_up()
         with closing(Workspace.open(shop).open_store()) as store:
-            store.compact()
+            store.pack()
         engine.erase_user("visitor2")  # one of i3, one of new
         engine.add_events([Event("visitor9", "i4", START, "rate", 5.0)])
         engine.catch_up()

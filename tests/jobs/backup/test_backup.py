@@ -101,7 +101,7 @@ class Load:
         with closing(self._workspace.open_store()) as store:
             while not self._ended.is_set():
                 with suppress(StorageError):  # the backup has the lock of the segments
-                    store.compact()
+                    store.pack()
 
 
 @pytest.mark.parametrize("compacts", [False, True])
@@ -415,7 +415,7 @@ def test_who_waits_for_a_damaged_segment_waits_in_a_restored_workspace_too(
         with closing(Workspace.open(target).open_store()) as store:
             assert store.history("u1", 9) == []
             assert (store.history("u2", 9) == []) == (source is fresh)
-            assert store.compact() == 0
+            assert store.pack() == 0
             assert store.waiting_segments() == []
             assert (store.history("u1", 9), store.history("u3", 9) != []) == ([], True)
 

@@ -39,7 +39,7 @@ def workspace(tmp_path: Path) -> Workspace:
     with closing(Store.create(folder / "serendip.db")) as store:
         store.put_items(ITEMS)
         store.put_events(EVENTS[:2])
-        store.compact()
+        store.pack()
         store.put_events(EVENTS[2:])
         for user in USERS:
             store.users.put(user)

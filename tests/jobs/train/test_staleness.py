@@ -78,7 +78,7 @@ def test_events_count_from_its_place_in_the_log_and_impressions_do_not(stand: Pa
 def test_compaction_changes_nothing(stand: Path) -> None:
     put_events(stand, ["i1"] * 3)
     with closing(Workspace.open(stand).open_store()) as store:
-        assert store.compact() == 3
+        assert store.pack() == 3
     put_events(stand, ["i1"] * 2)
     assert age_of(stand).events == 5
 

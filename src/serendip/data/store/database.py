@@ -253,6 +253,8 @@ class Database:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         if problem := self._backend.problem():
             return problem
+        if self._backend.may_write_again():
+            self._engine.dispose()
         try:
             with self.read() as connection:
                 self.require_not_moved(connection)

@@ -131,7 +131,7 @@ PACK_ROWS = Table(
     Column("pack", BigInteger, primary_key=True, autoincrement=False),
     Column("user_id", TEXT, primary_key=True),
     Column("events", BigInteger, nullable=False),
-    Column("last_seq", BigInteger, nullable=False),
+    Column("last", BigInteger, nullable=False),
     Column("newest", Double, nullable=False),
     Column("records", LargeBinary, nullable=False),
     *(Column(name, LargeBinary, nullable=True) for name in TEXTS),
@@ -400,7 +400,10 @@ INVISIBLE = (
 DROP_ROW = PACK_ROWS.delete().where(
     PACK_ROWS.c.pack == bindparam("number"), PACK_ROWS.c.user_id == bindparam("user")
 )
-DROP_ROWS_OF_USER = PACK_ROWS.delete().where(PACK_ROWS.c.user_id == bindparam("user"))
+DROP_ROWS_OF_USER = PACK_ROWS.delete().where(
+    PACK_ROWS.c.user_id == bindparam("user"), PACK_ROWS.c.pack.in_(_numbers)
+)
+"""Of packs that count; what is being written is filtered before it counts."""
 PLACES_OF_USER = select(PACK_ROWS.c.pack, PACK_ROWS.c.events, PACK_ROWS.c.newest).where(
     PACK_ROWS.c.user_id == bindparam("user"), PACK_ROWS.c.pack.in_(_numbers)
 )
@@ -409,7 +412,7 @@ PACKED_USERS = select(PACK_ROWS.c.user_id).where(PACK_ROWS.c.pack.in_(_numbers))
 _records = select(PACK_ROWS.c.user_id, PACK_ROWS.c.events, PACK_ROWS.c.records)
 _texts = [PACK_ROWS.c[name] for name in TEXTS]
 RECORDS = _records.where(PACK_ROWS.c.pack == bindparam("number"))
-RECORDS_AFTER = RECORDS.where(PACK_ROWS.c.last_seq > bindparam("after"))
+RECORDS_AFTER = RECORDS.where(PACK_ROWS.c.last > bindparam("after"))
 ROWS = RECORDS.add_columns(*_texts)
 ASKED = ROWS.where(or_(PACK_ROWS.c.query.is_not(None), PACK_ROWS.c.request_id.is_not(None)))
 QUERIES_OF_PACK = RECORDS.add_columns(PACK_ROWS.c.query).where(PACK_ROWS.c.query.is_not(None))

@@ -38,7 +38,7 @@ def test_a_closed_store_does_not_keep_the_file_open(tmp_path: Path) -> None:
 def test_a_server_that_starts_again_is_watched_again(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
-    with closing(Store.create(postgres_server.empty_url(), log=tmp_path / "log")) as store:
+    with closing(Store.create(postgres_server.empty_url())) as store:
         before = store.log.commit_number()
         postgres_server.stop()
         assert store.log.commit_number() is None

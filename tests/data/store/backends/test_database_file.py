@@ -48,33 +48,25 @@ def test_a_missing_database_is_an_error_with_the_next_step_and_is_not_made(tmp_p
 def test_an_empty_file_is_no_database_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "serendip.db"
     path.touch()
-    names = (
-        "api_keys, backups, erased_users, events, exports, generated_texts, generated_values, "
-        "hidden_users, items, meta, segments, users, waiting_erasures"
-    )
-    with pytest.raises(StorageError, match=f"has no table {names}"):
+    with pytest.raises(StorageError, match="has no tables"):
         Store.open(path)
 
 
-def test_a_database_of_another_version_is_refused_with_the_next_step(path: Path) -> None:
-    with closing(Database(path)) as database, database.write() as connection:
-        connection.exec_driver_sql("ALTER TABLE events ADD COLUMN origin TEXT")
-    for open_store in (Store.open, Store.create):
-        with pytest.raises(StorageError, match=r"another version: table events .* origin") as told:
-            open_store(path)
-        assert "Install the version of Serendip that wrote it, or restore a" in told.value.hint
-        assert "Keep it: what the API received is in it" in told.value.hint
-
-
-def test_a_refused_database_is_left_as_it_was(path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", ["UPDATE serendip_version SET version_num = '9999'", "DROP TABLE serendip_version"]
+)
+def test_a_database_of_another_version_is_refused_with_the_next_step(
+    path: Path, change: str
+) -> None:
     with closing(Database(path)) as database:
         with database.write() as connection:
-            connection.exec_driver_sql("ALTER TABLE events ADD COLUMN of_a_later_version TEXT")
-        assert database.scrub([])  # nothing is left in the log beside it
+            connection.exec_driver_sql(change)
+        assert database.scrub()  # nothing is left in the log beside it
     before = path.read_bytes()
     for open_store in (Store.open, Store.create):
-        with pytest.raises(StorageError, match="another version"):
+        with pytest.raises(StorageError, match="of another version: it has revision") as told:
             open_store(path)
+        assert "Keep it. Use the version of Serendip that made it" in told.value.hint
     assert path.read_bytes() == before
     assert not path.with_name(path.name + "-wal").exists()
 
@@ -190,7 +182,7 @@ def test_it_starts_on_a_full_disk_and_writes_again_when_there_is_room(make, tmp_
             assert (store.count_items(), store.totals().users(9)) == (1, [("u", 1)])
             assert "its disk is full" in store.problem()
             many = [Event("u", "a", float(number)) for number in range(10_000)]
-            with pytest.raises(StorageError, match=r"serendip\.db: .*full"):
+            with pytest.raises(StorageError, match=r"serendip\.db .*full"):
                 store.put_events(many)
             assert store.count_events() == 1
             ballast.unlink()
@@ -221,23 +213,6 @@ def test_it_starts_on_a_read_only_disk_and_writes_again_when_it_may(
             assert store.problem() == ""
             assert store.put_events([EVENT]) == 1
             assert store.count_events() == 2
-
-
-def test_what_is_written_by_another_mount_is_seen_on_a_read_only_one(tmp_path: Path) -> None:
-    view = tmp_path / "view"
-    view.mkdir()
-    with mounted(tmp_path / "disk", "size=8m") as folder:
-        filled(folder / "serendip.db")
-        subprocess.run(["mount", "--bind", os.fspath(folder), os.fspath(view)], check=True)
-        subprocess.run(["mount", "-o", "remount,bind,ro", os.fspath(view)], check=True)
-        try:
-            with closing(Store.open(view / "serendip.db")) as store:
-                assert store.count_events() == 1
-                with closing(Store.open(folder / "serendip.db")) as writer:
-                    writer.put_events([EVENT])
-                    assert store.count_events() == counted_elsewhere(view / "serendip.db") == 2
-        finally:
-            subprocess.run(["umount", "-l", os.fspath(view)], check=True)
 
 
 def counted_elsewhere(path: Path) -> int:

@@ -36,7 +36,7 @@ def groups():
     sys.stdin.readline()
     yield [Event("u", "second", 2.0)]
 
-with closing(Store.open(sys.argv[1], log=Path(sys.argv[2]))) as store:
+with closing(Store.open(sys.argv[1])) as store:
     try:
         store.put_event_groups(groups())
     except SerendipError as error:
@@ -88,7 +88,7 @@ def test_both_sides_of_every_connection_give_a_silent_machine_up(
 ) -> None:
     place = postgres_server.url_over_network(url)
     with (
-        closing(Store.open(place, log=tmp_path / "log")) as store,
+        closing(Store.open(place)) as store,
         store.database.exclusive("training"),
         connections_to(postgres_server.port) as before,
     ):
@@ -138,11 +138,11 @@ def test_parameters_of_libpq_in_a_url_are_in_force(url: str) -> None:
 def test_a_process_that_stops_inside_a_write_loses_its_lock_and_acknowledges_nothing(
     url: str, tmp_path: Path
 ) -> None:
-    place, log = f"{url}%20-c{_IDLE}%3D3s", tmp_path / "log"
+    place = f"{url}%20-c{_IDLE}%3D3s"
     with (
-        closing(Store.open(url, log=log)) as store,
+        closing(Store.open(url)) as store,
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, place, os.fspath(log)],
+            [sys.executable, "-c", WRITER, place],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""Segments and tail are one log, in whatever order events come, are moved and are erased."""
+"""Packs and tail are one log, in whatever order events come, are moved and are erased."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres_server import StorePlace
-from sqlalchemy import Engine
-from sqlalchemy import event as hooks
 
 from serendip.data.events.event import Event
-from serendip.data.log.segment_folder import SegmentFolder
+from serendip.data.store.event_log.writer import LogWriter
 from serendip.data.store.store import Store
 from serendip.errors import DataError, StorageError
 
@@ -42,7 +40,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("post"), BATCHES),
         st.tuples(st.just("import"), BATCHES),
-        st.tuples(st.just("compact"), st.none()),
+        st.tuples(st.just("pack"), st.none()),
         st.tuples(st.just("erase"), st.sampled_from(USERS)),
         st.tuples(st.just("remove erased"), st.none()),
     ),
@@ -88,8 +86,8 @@ def do(store: Store, step: str, what: object) -> None:
         store.put_events(what)
     elif step == "import":
         store.import_all([], what)
-    elif step == "compact":
-        store.compact()
+    elif step == "pack":
+        store.pack()
     elif step == "erase":
         store.erase_user(what, ERASED_AT)
     else:
@@ -103,7 +101,7 @@ def counted(events: list[Event], without: tuple[str, ...]) -> list[tuple[str, in
 
 @settings(max_examples=40, deadline=None)
 @given(STEPS)
-def test_segments_and_tail_are_one_log(tmp_path_factory, steps):
+def test_packs_and_tail_are_one_log(tmp_path_factory, steps):
     require_one_log(StorePlace(tmp_path_factory.mktemp("s")), steps)
 
 
@@ -162,12 +160,12 @@ def rows_of(store: Store) -> list[tuple[object, ...]]:
     )
 
 
-def test_numbers_of_events_grow_through_imports_and_compactions(store):
+def test_numbers_of_events_grow_through_imports_and_packing(store):
     store.put_events([Event("u", "a", 5.0)])
     store.import_all([], [Event("u", "b", 1.0), Event("v", "b", 1.0)])
     assert store.log.mark().seq == 3
     store.put_events([Event("u", "c", 2.0)])
-    assert store.compact() == 2
+    assert store.pack() == 2
     assert store.log.mark().seq == 4
     mark, events, seqs = store.log.after(1, 10)
     assert (mark.seq, seqs) == (4, [2, 3, 4])
@@ -178,10 +176,10 @@ def test_numbers_of_events_grow_through_imports_and_compactions(store):
     assert store.log.after(4, 10)[2] == [5]
 
 
-def test_a_compaction_removes_nothing_and_an_erasure_does(store):
+def test_packing_removes_nothing_and_an_erasure_does(store):
     store.put_events([Event("u", "a", 1.0), Event("v", "a", 1.0)])
     before = store.log.mark()
-    store.compact()
+    store.pack()
     assert store.log.mark() == before
     assert store.erase_user("nobody")[1] == 0
     with pytest.raises(DataError, match="user id '' cannot be erased: it is empty"):
@@ -191,26 +189,26 @@ def test_a_compaction_removes_nothing_and_an_erasure_does(store):
     assert store.log.mark().removals == before.removals + 1
 
 
-def test_small_segments_of_the_api_are_merged(place, store):
+def test_small_packs_of_the_api_are_merged(store):
     store.import_all([], [Event("u", "a", 1.0)])
     for number in range(30):
         store.put_events([Event("u", "a", float(number), event_id=f"e{number}")])
-        assert store.compact() == 1
-    assert store.compact() == 0
-    assert len(list((place.log).glob("segment-*"))) <= 4
+        assert store.pack() == 1
+    assert store.pack() == 0
+    assert len(store.read_at_once(lambda view: view.packs)) <= 4
     assert store.count_events() == 31
     assert store.put_events([Event("u", "a", 1.0, event_id="e17")]) == 0
 
 
-def test_an_erased_user_is_in_no_file_of_the_log(place, store):
+def test_an_erased_user_is_in_no_file(place, store):
     events = [Event("u", "a", 1.0), Event("forget me", "a", 1.0, query="my secret query")]
     store.import_all([], events)
     store.put_events(events)
-    store.compact()
+    store.pack()
     store.put_events(events)
     assert store.erase_user("forget me")[1] == 3
     assert store.history("forget me", 9) == []
-    assert store.remove_erased() == 2
+    store.remove_erased()
     assert len(store.history("u", 9)) == 3
     for path in place.folder.rglob("*"):
         if path.is_file():
@@ -219,26 +217,26 @@ def test_an_erased_user_is_in_no_file_of_the_log(place, store):
             assert b"secret" not in content
 
 
-def test_readers_that_are_open_go_on_while_segments_are_replaced(place, store):
+def test_readers_that_are_open_go_on_while_packs_are_replaced(place, store):
     store.import_all([], [Event("u", "a", 1.0)])
     with closing(place.open()) as reader:
         assert len(reader.history("u", 9)) == 1
         for _ in range(3):
             store.put_events([Event("u", "b", 2.0)])
-            store.compact()
+            store.pack()
         assert [event.item_id for event in reader.history("u", 9)] == ["a", "b", "b", "b"]
         store.import_all([], [])
         assert len(reader.history("u", 9)) == 3
 
 
-def test_a_reader_meets_each_event_once_while_others_post_and_compact(place, store):
+def test_a_reader_meets_each_event_once_while_others_post_and_pack(place, store):
     count, met = 60, []
 
     def write() -> None:
         for number in range(count):
             store.put_events([Event("u", f"i{number}", float(number))])
             if number % 4 == 3:
-                store.compact()
+                store.pack()
 
     with closing(place.open()) as reader, ThreadPoolExecutor(1) as pool:
         totals, writing = reader.totals(), pool.submit(write)
@@ -252,39 +250,26 @@ def test_a_reader_meets_each_event_once_while_others_post_and_compact(place, sto
     assert len(met[-1]) == count
 
 
-def test_an_event_posted_while_an_import_is_written_came_first(place, store):
+def test_an_event_posted_while_an_import_is_written_came_first(place, store, monkeypatch):
     posts = [Event("u", "posted", 1.0, event_id="e")]
     files = [Event("u", "imported", 2.0, event_id="e"), Event("u", "other", 3.0, event_id="f")]
+    prepare = LogWriter.prepare
 
-    @hooks.listens_for(Engine, "before_cursor_execute")
-    def executed(connection, cursor, statement, *_):
-        is_import = statement == "BEGIN IMMEDIATE" or "pg_advisory_xact_lock" in statement
-        if is_import and posts:  # its segment is written
+    def prepare_slowly(self, events):
+        prepared = prepare(self, events)
+        if posts:
             with closing(place.open()) as other:
                 other.put_events([posts.pop()])
+        return prepared
 
-    try:
-        assert store.import_all([], files).events == 1
-    finally:
-        hooks.remove(Engine, "before_cursor_execute", executed)
+    monkeypatch.setattr(LogWriter, "prepare", prepare_slowly)
+    assert store.import_all([], files).events == 1
     assert [event.item_id for event in store.history("u", 9)] == ["posted", "other"]
 
 
-def test_one_process_writes_segments_at_a_time(place, store):
+def test_one_process_packs_at_a_time(place, store):
     store.put_events([Event("u", "a", 1.0)])
-    with SegmentFolder(place.log).exclusive():
-        with pytest.raises(StorageError, match="another process is writing"):
-            store.compact()
-    assert store.compact() == 1
-
-
-def test_files_of_others_in_the_folder_are_left_alone(place, store):
-    (place.log).mkdir()
-    (place.log / "access.log").write_text("mine")
-    store.put_events([Event("u", "a", 1.0)])
-    store.compact()
-    with closing(Store.create(place.folder / "other.db")) as other:
-        other.import_all([], [Event("v", "a", 1.0)])
-        other.import_all([], [])
-    assert (place.log / "access.log").read_text() == "mine"
-    assert len(store.history("u", 9)) == 1
+    with closing(place.database()) as database, database.exclusive("packs"):
+        with pytest.raises(StorageError, match="another process holds the lock `packs`"):
+            store.pack()
+    assert store.pack() == 1

@@ -9,9 +9,6 @@ import pytest
 from postgres_server import StorePlace
 
 from serendip.data.api_key import SCOPES, issue_key, read_key_id
-from serendip.data.items.catalogue import Item
-from serendip.data.store.database import Database
-from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.errors import DataError
 
@@ -140,15 +137,3 @@ def test_the_largest_limit_and_the_latest_end_are_read_back(keys):
     issued = issue_key("", ["read"], 1e12, 2**31 - 1)
     keys.add(issued)
     assert keys.read().keys[issued.key.key_id] == issued.key
-
-
-def test_a_database_of_an_earlier_version_gets_the_table(tmp_path):
-    path = tmp_path / "serendip.db"
-    with closing(Store.create(path)) as store:
-        store.put_items([Item("a")])
-    with closing(Database(path)) as database, database.write() as connection:
-        connection.exec_driver_sql("DROP TABLE api_keys")
-    with closing(ApiKeys.open(path)) as keys:
-        assert keys.read().keys == {}
-    with closing(Store.open(path)) as store:
-        assert [item.item_id for item in store.content().items] == ["a"]

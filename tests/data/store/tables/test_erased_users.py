@@ -15,11 +15,9 @@ from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.store.database import Database
-from serendip.data.store.event_log.writer import ITEM_REMAINS_KEY
 from serendip.data.store.store import Store
 from serendip.data.store.tables.generated_texts import GeneratedText
 from serendip.data.users.user import User
-from serendip.errors import StorageError
 
 BEFORE, MOMENT, AFTER = 10.0, 20.0, 30.0
 
@@ -64,7 +62,7 @@ def test_what_was_erased_of_a_clock_that_is_ahead_does_not_come_back(store: Stor
     filed = [Event("u", "b", MOMENT + 7_200), Event("v", "b", BEFORE)]
     store.import_all([], filed)
     store.put_events(posted[:1])
-    store.compact()
+    store.pack()
     store.put_events(posted[1:])
     erasure, count = store.erase_user("u", MOMENT)
     assert (erasure.moment, count) == (MOMENT, 3)
@@ -84,157 +82,10 @@ def test_a_time_of_another_century_in_a_file_shuts_nobody_out_of_the_api(store: 
     assert store.put_events([Event("u", "c", MOMENT + MAX_CLOCK_LEAD_S + 1)]) == 1
 
 
-def damaged(folder: Path, name: str) -> Path:
-    """Alter a byte of a segment; returns the file with its content before."""
-    path = folder / "log" / name / "times.npy"
-    kept = path.with_name("times.kept")
-    content = path.read_bytes()
-    kept.write_bytes(content)
-    kept.rename(folder / "times.kept")
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    return folder / "times.kept"
-
-
-def test_a_damaged_segment_refuses_no_erasure_and_is_obeyed_once_it_is_whole(
-    place: StorePlace, store: Store
-) -> None:
-    store.import_all([], [Event(name, "a", BEFORE) for name in "uvw"])
-    (broken,) = store.segment_names()
-    store.put_events([Event(name, "b", BEFORE) for name in "uvw"])
-    store.compact()
-    store.erase_user("w", MOMENT)  # hidden in both
-    kept = damaged(place.folder, broken)
-    with closing(place.open()) as other:
-        other.users.put(User("u", {"plan": "paid"}))
-        erasure, count = other.erase_user("u", MOMENT)
-        assert (count, other.users.get("u")) == (1, None)
-        assert other.erase_user("u", MOMENT)[1] == 0  # again
-        assert other.remove_erased() == 1
-        assert other.waiting_segments(erasure.digest) == other.waiting_segments() == [broken]
-        assert other.count_hidden_segments() == 1
-        with pytest.raises(StorageError, match="damaged"):
-            other.history("u", 9)
-    kept.rename(place.log / broken / "times.npy")
-    with closing(place.open()) as other:
-        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a", "b"])
-        assert other.totals().users(9) == [("v", 2)]
-        assert (other.count_events(), len(other.content().events)) == (2, 2)
-        assert other.remove_erased() == 1
-        assert (other.waiting_segments(), other.count_hidden_segments()) == ([], 0)
-        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a", "b"])
-
-
-def has_bytes(folder: Path, text: bytes) -> bool:
-    return any(text in path.read_bytes() for path in folder.rglob("*") if path.is_file())
-
-
-def test_the_bytes_of_who_waits_alone_for_a_damaged_segment_go_once_it_is_whole(
-    place: StorePlace, store: Store
-) -> None:
-    store.import_all([], [Event(name, "a", BEFORE) for name in ("canary", "v")])
-    (broken,) = store.segment_names()
-    kept = damaged(place.folder, broken)
-    with closing(place.open()) as other:
-        other.erase_user("canary", MOMENT)
-        assert other.remove_erased() == 0
-        assert other.count_hidden_segments() == 0
-    kept.rename(place.log / broken / "times.npy")
-    assert has_bytes(place.log, b"canary")
-    with closing(place.open()) as other:
-        assert other.remove_erased() == 1
-        assert other.waiting_segments() == []
-        assert (items_of(other, "canary"), items_of(other, "v")) == ([], ["a"])
-    assert not has_bytes(place.log, b"canary")
-
-
-def test_a_copy_of_the_log_waits_for_its_own_segments(place: StorePlace, store: Store) -> None:
-    """A restored workspace: a segment that was damaged is whole in it, under another name."""
-    store.import_all([], [Event(name, "a", BEFORE) for name in ("canary", "v")])
-    (broken,) = store.segment_names()
-    kept = damaged(place.folder, broken)
-    with closing(place.open()) as other:
-        digest = other.erase_user("canary", MOMENT)[0].digest
-        kept.rename(place.log / broken / "times.npy")
-        other.rename_log()
-        (renamed,) = other.segment_names()
-        assert renamed != broken
-        assert other.waiting_segments(digest) == [renamed]
-        assert (items_of(other, "canary"), other.count_events()) == ([], 1)
-        assert other.compact() == 0
-        assert other.waiting_segments() == []
-    assert not has_bytes(place.log, b"canary")
-
-
-def test_nobody_waits_for_a_segment_that_does_not_count(place: StorePlace, store: Store) -> None:
-    store.import_all([], [Event(name, "a", BEFORE) for name in "uv"])
-    damaged(place.folder, store.segment_names()[0])
-    with closing(place.open()) as other:
-        other.erase_user("u", MOMENT)
-        with closing(place.database()) as database, database.write() as connection:
-            connection.exec_driver_sql("UPDATE waiting_erasures SET segment = 'segment-of-old'")
-            connection.exec_driver_sql("DELETE FROM segments")
-        assert other.compact() == 0
-        assert other.waiting_segments() == []
-
-
-def test_a_removal_is_counted_of_who_may_be_in_a_damaged_segment(
-    place: StorePlace, store: Store
-) -> None:
-    """So that generations and backups from before count as older than the erasure."""
-    store.import_all([], [Event(name, "a", BEFORE) for name in "uv"])
-    damaged(place.folder, store.segment_names()[0])
-    with closing(place.open()) as other:
-        learned = other.log.mark().removals
-        assert other.erase_user("u", MOMENT)[0].removals > learned
-        assert other.log.mark().removals > learned
-
-
-def test_what_a_damaged_segment_has_of_a_clock_that_is_ahead_does_not_come_back(
-    place: StorePlace, store: Store
-) -> None:
-    """Nobody can read the newest time in it: all counts that the API would have accepted."""
-    ahead = [Event(name, "a", MOMENT + 3_600) for name in "uv"]
-    store.import_all([], ahead)
-    damaged(place.folder, store.segment_names()[0])
-    with closing(place.open()) as other:
-        other.erase_user("u", MOMENT)
-        assert other.import_all([], ahead).erased_events == 1
-        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
-        assert other.put_events([Event("u", "b", MOMENT + MAX_CLOCK_LEAD_S + 1)]) == 1
-
-
-def test_a_segment_that_is_whole_again_says_how_far_a_clock_was_ahead(
-    place: StorePlace, store: Store
-) -> None:
-    ahead = [Event(name, "a", MOMENT + 2 * MAX_CLOCK_LEAD_S) for name in "uv"]
-    store.import_all([], ahead)
-    (broken,) = store.segment_names()
-    kept = damaged(place.folder, broken)
-    with closing(place.open()) as other:
-        other.erase_user("u", MOMENT)
-        kept.rename(place.log / broken / "times.npy")
-        other.remove_erased()
-        assert other.import_all([], ahead).erased_events == 1
-        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
-
-
-def test_an_import_replaces_a_damaged_segment_and_nothing_waits_for_it(
-    place: StorePlace, store: Store
-) -> None:
-    events = [Event(name, "a", BEFORE) for name in "uv"]
-    store.import_all([], events)
-    damaged(place.folder, store.segment_names()[0])
-    with closing(place.open()) as other:
-        other.erase_user("u", MOMENT)
-        assert other.import_all([], events).erased_events == 1
-        assert other.waiting_segments() == []
-        assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
-
-
 def test_an_event_id_of_a_late_event_is_free_for_another_one(store: Store) -> None:
     first = Event("u", "a", BEFORE, event_id="e")
     store.put_events([first])
-    store.compact()
+    store.pack()
     store.erase_user("u", MOMENT)
     counts = store.import_all([], [first, Event("v", "b", BEFORE, event_id="e")])
     assert (counts.events, counts.erased_events) == (1, 1)
@@ -284,10 +135,10 @@ def test_only_a_digest_is_kept_and_another_database_has_another_one(tmp_path: Pa
         assert not path.is_file() or b"somebody" not in path.read_bytes()
 
 
-def test_an_erasure_does_not_wait_for_who_writes_segments(place: StorePlace, store: Store) -> None:
-    """An import reads its files for minutes: whoever is erased meanwhile is not in its segment."""
+def test_an_erasure_does_not_wait_for_who_imports(place: StorePlace, store: Store) -> None:
+    """An import reads its files for minutes: whoever is erased meanwhile is not in it."""
     store.put_events([Event("u", "a", BEFORE), Event("v", "a", BEFORE)])
-    store.compact()
+    store.pack()
     with closing(place.open(busy_timeout_s=0.0)) as other:
 
         class Watched(list[Event]):
@@ -329,32 +180,31 @@ def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
     assert (items_of(store, "w"), items_of(store, "x")) == (["b"], ["a"])
 
 
-@pytest.mark.parametrize("writes", ["compact", "remove_erased"])
-def test_whoever_is_erased_while_a_segment_is_written_is_not_in_it(
+@pytest.mark.parametrize("writes", ["pack", "remove_erased"])
+def test_whoever_is_erased_while_a_pack_is_written_is_not_in_it(
     place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
 ) -> None:
-    from serendip.data.log.segment_folder import SegmentFolder
+    from serendip.data.store.event_log.writer import LogWriter, NewPack
 
     store.put_events([Event(name, "a", BEFORE) for name in "uvwx"])
-    store.compact()
+    store.pack()
     store.put_events([Event(name, "b", BEFORE) for name in "uvwx"])
     store.erase_user("w", MOMENT)
     with closing(place.open()) as other:
-        write = SegmentFolder.write
+        write = LogWriter._write
 
-        def write_slowly(self: SegmentFolder, *arguments: object) -> tuple[str, str]:
-            written = write(self, *arguments)  # type: ignore[arg-type]
+        def write_slowly(self: LogWriter, *arguments: Any) -> NewPack:
+            written = write(self, *arguments)
             other.erase_user("u", MOMENT)
             return written
 
-        monkeypatch.setattr(SegmentFolder, "write", write_slowly)
+        monkeypatch.setattr(LogWriter, "_write", write_slowly)
         getattr(store, writes)()
     for name, count in (("u", 0), ("v", 2), ("w", 0), ("x", 2)):
         assert len(items_of(store, name)) == count
     assert store.totals().users(9) == [("v", 2), ("x", 2)]
     monkeypatch.undo()
     store.remove_erased()
-    assert store.count_hidden_segments() == 0
     assert store.count_events() == 4
 
 
@@ -440,26 +290,15 @@ def scatter(store: Store, count: int) -> None:
         store.users.put(User(name, {"plan": name * order.randrange(9)}))
 
 
-def test_no_byte_is_left_and_the_file_is_not_written_again_for_it(
-    file_store: Store, tmp_path: Path
-) -> None:
-    file_store.put_items([Item(f"i{number}", "x" * 900) for number in range(500)])
+def test_no_byte_of_erased_users_is_left(file_store: Store, tmp_path: Path) -> None:
     scatter(file_store, 300)
-    file_store.put_items([Item(f"i{number}", "x" * 900) for number in range(500, 4_000)])
     erased = range(0, 300, 3)
     for number in erased:
         file_store.erase_user(canary(number), MOMENT)
-    path = tmp_path / "s.db"
-    with closing(Database(path)) as database:
-        assert database.scrub([])
-    assert found(tmp_path, erased)  # overwriting alone leaves copies in pages that were split
-    before = pages(path)
     file_store.remove_erased()
     assert found(tmp_path, erased) == []
     assert found(tmp_path, range(1, 300, 3)) == [*range(1, 300, 3)]
-    changed = sum(one != other for one, other in zip(before, pages(path), strict=False))
-    assert changed < len(before) / 4
-    assert (file_store.count_items(), file_store.count_events()) == (4_000, 6 * 200)
+    assert file_store.count_events() == 6 * 200
     assert file_store.integrity() == []
 
 
@@ -481,75 +320,17 @@ def churn(store: Store, count: int) -> None:
         )
 
 
-def test_of_erased_items_no_byte_is_left_and_only_rows_around_them_are_written_again(
-    file_store: Store, tmp_path: Path
-) -> None:
-    churn(file_store, 1_500)
-    file_store.put_items(Item(f"j{number}", "x" * 900) for number in range(6_000))
-    erased, path = range(0, 1_500, 50), tmp_path / "s.db"
-    before = pages(path)
+def test_no_byte_of_erased_items_is_left(file_store: Store, tmp_path: Path) -> None:
+    churn(file_store, 600)
+    erased = range(0, 600, 50)
     for number in erased:
         file_store.erase_item(f"i{number}")
-    with closing(Database(path)) as database:
-        assert database.scrub([])
-    assert found(tmp_path, erased)  # overwriting alone leaves copies in pages that were split
     file_store.remove_erased()
     assert found(tmp_path, erased) == []
-    assert found(tmp_path, range(1, 1_500, 50)) == [*range(1, 1_500, 50)]
-    changed = sum(one != other for one, other in zip(before, pages(path), strict=False))
-    assert changed < len(before) / 2
-    assert file_store.count_items() == 7_500 - len(erased)
+    assert found(tmp_path, range(1, 600, 50)) == [*range(1, 600, 50)]
+    assert file_store.count_items() == 600 - len(erased)
     assert file_store.integrity() == []
     assert not file_store.has_remains()
-
-
-def test_after_many_erased_items_and_notes_of_earlier_versions_the_whole_file_is_written_again(
-    file_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serendip.data.store.store._MOST_NOTED", 2)
-    churn(file_store, 300)
-    for number in (0, 100, 200):
-        file_store.erase_item(f"i{number}")
-    file_store.remove_erased()
-    assert found(tmp_path, (0, 100, 200)) == []
-    file_store.set_meta(ITEM_REMAINS_KEY, "0123456789abcdef")
-    assert file_store.has_remains()
-    file_store.remove_erased()
-    assert not file_store.has_remains()
-
-
-def pages(path: Path) -> list[bytes]:
-    content = path.read_bytes()
-    return [content[begin : begin + 4096] for begin in range(0, len(content), 4096)]
-
-
-def test_a_file_of_an_earlier_version_is_written_again_once(
-    file_store: Store, tmp_path: Path
-) -> None:
-    path = tmp_path / "s.db"
-    with closing(Database(path)) as database, database.write() as connection:
-        connection.exec_driver_sql("PRAGMA user_version=0")
-        connection.exec_driver_sql("PRAGMA secure_delete=OFF")
-        connection.exec_driver_sql("CREATE TABLE old AS SELECT '<canary0>' AS name")
-        connection.exec_driver_sql("DROP TABLE old")
-    assert found(tmp_path, [0])
-    file_store.erase_user("u", MOMENT)
-    file_store.remove_erased()
-    assert found(tmp_path, [0]) == []
-    with closing(Database(path)) as database, database.read() as connection:
-        assert connection.exec_driver_sql("PRAGMA user_version").scalar_one() == 1
-
-
-def test_a_long_tail_is_moved_before_bytes_are_removed(
-    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """So that writers wait for what is short."""
-    monkeypatch.setattr("serendip.data.store.store._MOST_IN_TAIL", 3)
-    store.put_events([Event(canary(number), "a", BEFORE) for number in range(5)])
-    store.erase_user(canary(0), MOMENT)
-    store.remove_erased()
-    assert not any(place.has_bytes(canary(number).encode()) for number in (0, 1))
-    assert (store.count_events(), len(items_of(store, canary(1)))) == (4, 1)
 
 
 def test_an_erased_item_that_was_never_stored_is_not_imported(store: Store) -> None:

@@ -97,6 +97,10 @@ class Backend(Protocol):
         """Why a write would fail now, checked without writing; empty = no known problem."""
         ...
 
+    def may_write_again(self) -> bool:
+        """Whether connections for reading alone are to be closed, as writes succeed again; once."""
+        ...
+
     def damage(self, connection: Connection) -> list[str]:
         """Damage that the database itself reports; empty = none."""
         ...

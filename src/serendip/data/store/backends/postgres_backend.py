@@ -271,6 +271,10 @@ class PostgresBackend:
             return f"database {self.name} cannot be written to: its server is read-only."
         return ""
 
+    def may_write_again(self) -> bool:
+        """False: no connection is for reading alone."""
+        return False
+
     def damage(self, connection: Connection) -> list[str]:
         """Nothing: a server checks its own files (``pg_amcheck``, data checksums)."""
         return []

@@ -95,17 +95,22 @@ class SqliteBackend:
                 f"database {self.name} is locked by another writer.",
                 "Nothing was written. Try again when the other command has ended.",
             )
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        message = f"database {self.name}: {reason}."
         if self._file.is_full_error(name):
+            message = f"database {self.name} cannot be written to: its disk is full."
             return DiskFullError(message, "Nothing was written. Free some space.")
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         return StorageError(
-            message, "Nothing was written. Check free space, permissions and other writers."
+            f"database {self.name}: {reason}.",
+            "Nothing was written. Check free space, permissions and other writers.",
         )
 
     def problem(self) -> str:
         """Why a write would fail now, checked without writing; empty = no known problem."""
         return self._file.problem()
+
+    def may_write_again(self) -> bool:
+        """Whether connections for reading alone are to be closed, as writes succeed again; once."""
+        return self._file.may_write_again()
 
     def damage(self, connection: Connection) -> list[str]:
         """Damage that ``integrity_check`` reports; empty = none."""

@@ -1,8 +1,8 @@
 """One SQLite file: opens connections and detects that the file was deleted or replaced.
 
 A file is opened for reading and writing. If that fails because nothing can be written (a read-only
-or full disk, on which ``-shm`` cannot be made), it is opened for reading alone until the process
-ends: no other process can write to such a file.
+or full disk, on which ``-shm`` cannot be made), it is opened for reading alone, without locks, as
+nobody else can write to such a file; ``may_write_again`` says when that is over.
 """
 
 from __future__ import annotations
@@ -108,15 +108,19 @@ class SqliteFile:
             return f"database {self.name} cannot be written to: its disk or folder is read-only."
         if self._is_full():
             return f"database {self.name} cannot be written to: its disk is full."
-        if self.is_read_only:
-            return (
-                f"database {self.name} was opened when nothing could be written: restart to write."
-            )
         return ""
+
+    def may_write_again(self) -> bool:
+        """Whether connections for reading alone are to be closed, as writes succeed again; once."""
+        if not self.is_read_only or self.problem():
+            return False
+        self.is_read_only = False
+        return True
 
     def is_full_error(self, name: str) -> bool:
         """Whether an error of this name says that the disk is full."""
-        return name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and self._is_full())
+        may_be = ("SQLITE_IOERR", "SQLITE_READONLY")
+        return name == "SQLITE_FULL" or (name.startswith(may_be) and self._is_full())
 
     def scrub(self) -> bool:
         """Write the file again without the bytes of deleted rows, and empty the write-ahead log.
@@ -152,14 +156,15 @@ class SqliteFile:
             connection.close()
 
     def _open(self) -> Any:
-        if not self.is_read_only:
-            try:
-                return self._connect(f"mode={self._mode}", "journal_mode=WAL", "synchronous=FULL")
-            except self._module.OperationalError as error:
-                reason = getattr(error, "sqlite_errorname", "")
-                is_lasting = not self._is_writable() or reason.startswith(_NO_ROOM)
-                if reason.startswith(_LOCKED) or not is_lasting:
-                    raise
+        try:
+            opened = self._connect(f"mode={self._mode}", "journal_mode=WAL", "synchronous=FULL")
+            self.is_read_only |= not self._is_writable()
+            return opened
+        except self._module.OperationalError as error:
+            reason = getattr(error, "sqlite_errorname", "")
+            is_lasting = not self._is_writable() or reason.startswith(_NO_ROOM)
+            if reason.startswith(_LOCKED) or not is_lasting:
+                raise
         self.is_read_only = True
         wal = self.path.with_name(f"{self.name}-wal")
         if wal.exists() and wal.stat().st_size:

@@ -159,7 +159,8 @@ class PackedEvents:
             texts: names of these, in their order.
         """
         sizes = np.array([row[1] for row in rows], np.int64)
-        records = np.frombuffer(b"".join(row[2] for row in rows), np.dtype(list(shared.facts.fields)))
+        content = b"".join(row[2] for row in rows)
+        records = np.frombuffer(content, np.dtype(list(shared.facts.fields)))
         joined = {
             name: _join_texts([row[3 + place] for row in rows], sizes.tolist())
             for place, name in enumerate(texts)
@@ -217,7 +218,7 @@ class PackedEvents:
         begin = 0
         for user_id, end in zip(self.user_ids, ends, strict=True):
             records = self.records[begin:end]
-            numbers = (end - begin, int(records["arrival"].max()) + self.first_seq)
+            numbers = (end - begin, int(records["arrival"].max()))
             newest = float(records["timestamp"][-1])
             texts = (column.slice(begin, end) for column in columns)
             yield pack, user_id, *numbers, newest, records.tobytes(), *texts

@@ -203,7 +203,8 @@ class LogView:
     def _packed_after(self, seq: int, with_imports: bool = True) -> Iterator[PackedEvents]:
         for facts in self.packs:
             if facts.last_seq > seq and (with_imports or facts.origin == self._sql.FROM_API):
-                found = self.rows_of_pack(facts, self._sql.RECORDS_AFTER, values={"after": seq})
+                after = {"after": seq - facts.first_seq}
+                found = self.rows_of_pack(facts, self._sql.RECORDS_AFTER, values=after)
                 yield from (part.select(part.seqs > seq) for part in found)
 
     def past(self, user_id: str, without: Sequence[str]) -> list[LogRow]:
@@ -314,7 +315,15 @@ class LogView:
     def has_event(self, event_id: str) -> bool:
         """Whether a pack has an event that was sent with this id."""
         (wanted,) = hash_ids([event_id])
-        return any(_contains(self.names_of(one.number).event_ids, wanted) for one in self.packs)
+        for facts in self.packs:
+            if _contains(self.names_of(facts.number).event_ids, wanted):
+                # A stale pack has the hashes of erased users until it is packed again.
+                return not facts.is_stale or self._has_text(facts, event_id)
+        return False
+
+    def _has_text(self, facts: PackFacts, event_id: str) -> bool:
+        parts = self.rows_of_pack(facts, self._sql.ROWS, TEXTS)
+        return any(event_id in part.texts["event_id"].to_pylist() for part in parts)
 
     def api_event_ids(self) -> NDArray[np.uint64]:
         """Hashes of the ids that senders gave events of the API, in the tail and in packs."""

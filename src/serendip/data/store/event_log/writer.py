@@ -135,6 +135,7 @@ class LogWriter:
         def read(view: LogView) -> tuple[LogPosition, NDArray[np.uint64], Erasures]:
             return view.position(), view.api_event_ids(), self._erased.all(view.connection)
 
+        self._repack_all()  # ids of events of erased users are free again
         position, known, erasures = self._log.read(read)
         is_late = erasures.late_rows(events)
         is_new = _is_new(events, known, is_late)
