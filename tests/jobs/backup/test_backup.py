@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 from serendip.data.api_key import issue_key
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
+from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.artefacts.erasure import Eraser, ErasureReceipt
@@ -100,7 +100,7 @@ class Load:
     def _compact(self) -> None:
         with closing(self._workspace.open_store()) as store:
             while not self._ended.is_set():
-                with suppress(StorageError):  # the backup has the lock of the segments
+                with suppress(StorageError):  # the backup packs
                     store.pack()
 
 
@@ -179,38 +179,21 @@ def _add(saved: Path, name: str, content: bytes = b"x") -> None:
         path.write_bytes(content)
 
 
-def _segment_file(saved: Path, name: str) -> Path:
-    (path,) = (saved / "log").glob(f"*/{name}")
-    return path
-
-
 def _rewrite(path: Path, content: bytes) -> None:
     path.unlink()
     path.write_bytes(content)
 
 
 def _link(saved: Path) -> None:
-    path = _segment_file(saved, "times.npy")
-    path.rename(saved.parent / "times.npy")
-    path.symlink_to(saved.parent / "times.npy")
+    path = saved / "serendip.toml"
+    path.rename(saved.parent / "serendip.toml")
+    path.symlink_to(saved.parent / "serendip.toml")
 
 
 def _damage_database(saved: Path) -> None:
     content = b"SQLite format 3\0" + b"x" * 8192
     _rewrite(saved / "serendip.db", content)
     _add(saved, "serendip.db", content)
-
-
-def _lose_segment(saved: Path) -> None:
-    folder = _segment_file(saved, "times.npy").parent
-    names = [path.relative_to(saved).as_posix() for path in folder.iterdir()]
-
-    def change(manifest: dict[str, object]) -> None:
-        for name in names:
-            del manifest["files"][name], manifest["sizes"][name]  # type: ignore[attr-defined]
-
-    _reseal(saved, change)
-    shutil.rmtree(folder)
 
 
 def _execute(saved: Path, statement: str) -> None:
@@ -241,11 +224,11 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
         lambda manifest: manifest["sizes"].update({"serendip.db": "9"}),  # type: ignore[attr-defined]
     ),
     "up": lambda saved: _add(saved, "../escaped"),
-    "up inside": lambda saved: _add(saved, "log/../../escaped"),
+    "up inside": lambda saved: _add(saved, "media/../../escaped"),
     "absolute": lambda saved: _add(saved, "/escaped"),
-    "drive": lambda saved: _add(saved, "log/C:escaped"),
-    "backslash": lambda saved: _add(saved, "log/..\\escaped"),
-    "control character": lambda saved: _add(saved, "log/a\nb"),
+    "drive": lambda saved: _add(saved, "media/C:escaped"),
+    "backslash": lambda saved: _add(saved, "media/..\\escaped"),
+    "control character": lambda saved: _add(saved, "media/a\nb"),
     "device": lambda saved: _add(saved, "media/NUL.txt"),
     "dot at the end": lambda saved: _add(saved, "media/a."),
     "deep": lambda saved: _add(saved, "/".join(["media", *"abcdefghijklmnop"])),
@@ -261,9 +244,6 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "altered file": lambda saved: _rewrite(
         saved / "serendip.toml", (saved / "serendip.toml").read_bytes().replace(b"2", b"3")
     ),
-    "altered segment": lambda saved: _rewrite(
-        _segment_file(saved, "times.npy"), bytes(_segment_file(saved, "times.npy").stat().st_size)
-    ),
     "linked file": _link,
     "linked folder": lambda saved: (saved / "media").symlink_to(saved.parent),
     "pipe": lambda saved: os.mkfifo(saved / "pipe"),
@@ -277,7 +257,6 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "time of another type": lambda saved: _reseal(
         saved, lambda manifest: manifest.update(created=[])
     ),
-    "lost segment": _lose_segment,
     "wrong settings": lambda saved: (
         _rewrite(saved / "serendip.toml", b"[nonsense]\n"),
         _add(saved, "serendip.toml", b"[nonsense]\n"),
@@ -301,7 +280,7 @@ def test_a_hostile_backup_is_refused_and_nothing_appears(
     assert not Path("/escaped").exists()
 
 
-@pytest.mark.parametrize("name", ["serendip.db", "log/segment-a-b/times.npy", "media/ä b.png"])
+@pytest.mark.parametrize("name", ["serendip.db", "media/ä b.png"])
 def test_names_of_a_workspace_may_be_in_a_backup(name: str) -> None:
     assert name_problem(name) == ""
 
@@ -381,7 +360,7 @@ def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_pa
     with closing(workspace.open_store()) as store:
         eraser = Eraser(workspace, store)
         receipt = eraser.erase_user("u1")
-        with exclusive_lock(fresh / "log"):  # Somebody writes segments all the time.
+        with packing(fresh):
             save(fresh, tmp_path / "saved")
         eraser.remove_remains()
         assert not eraser.renew(receipt).is_complete
@@ -390,34 +369,11 @@ def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_pa
         assert store.history("u1", 9) == []
 
 
-def test_who_waits_for_a_damaged_segment_waits_in_a_restored_workspace_too(
-    fresh: Path, tmp_path: Path
-) -> None:
-    workspace = Workspace.open(fresh)
-    with closing(workspace.open_store()) as store:
-        (name,) = store.segment_names()
-    path = fresh / "log" / name / "times.npy"
-    content = path.read_bytes()
-    _flip(path)
-    with closing(workspace.open_store()) as store:
-        receipt = Eraser(workspace, store).erase_user("u1")
-    _rewrite(path, content)
-    with exclusive_lock(fresh / "log"):  # Somebody writes segments all the time.
-        save(fresh, tmp_path / "saved")
-    with closing(workspace.open_store()) as store:
-        eraser = Eraser(workspace, store)
-        eraser.erase_user("u2")
-        eraser.remove_remains()
-        assert states(eraser.renew(receipt))["backups"] == "pending"
-    for source in (None, fresh):
-        target = tmp_path / f"restored-{source is None}"
-        restore(str(tmp_path / "saved"), target, SILENT, source)
-        with closing(Workspace.open(target).open_store()) as store:
-            assert store.history("u1", 9) == []
-            assert (store.history("u2", 9) == []) == (source is fresh)
-            assert store.pack() == 0
-            assert store.waiting_segments() == []
-            assert (store.history("u1", 9), store.history("u3", 9) != []) == ([], True)
+@contextmanager
+def packing(folder: Path) -> Iterator[None]:
+    """Somebody packs events all the time."""
+    with closing(Database(folder / "serendip.db")) as database, database.exclusive("packs"):
+        yield
 
 
 def states(receipt: ErasureReceipt) -> dict[str, str]:
@@ -428,15 +384,6 @@ def _flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     _rewrite(path, bytes(content))
-
-
-def test_a_damaged_segment_is_not_backed_up_as_if_it_were_sound(
-    fresh: Path, tmp_path: Path
-) -> None:
-    _flip(_segment_file(fresh, "times.npy"))
-    with pytest.raises(StorageError, match=r"times\.npy is altered"):
-        save(fresh, tmp_path / "saved")
-    assert not (tmp_path / "saved").exists()
 
 
 def test_a_damaged_generation_does_not_keep_items_and_events_from_coming_back(
@@ -458,8 +405,8 @@ def test_a_damaged_generation_does_not_keep_items_and_events_from_coming_back(
 
 def test_a_backup_is_verified_without_a_restore(saved: Path) -> None:
     assert verify(str(saved), SILENT) == sum(path.is_file() for path in saved.rglob("*")) - 1
-    _flip(_segment_file(saved, "times.npy"))
-    with pytest.raises(ArtefactError, match=r"times\.npy' is altered"):
+    _flip(saved / "serendip.db")
+    with pytest.raises(ArtefactError, match=r"serendip\.db' is altered"):
         verify(str(saved), SILENT)
 
 
@@ -470,7 +417,7 @@ def test_what_a_disk_keeps_otherwise_is_no_backup(
 
     def write_and_rot(target: BackupTarget, text: str) -> None:
         write(target, text)
-        _flip(_segment_file(tmp_path / "saved", "times.npy"))
+        _flip(tmp_path / "saved" / "serendip.db")
 
     monkeypatch.setattr(BackupTarget, "write_manifest", write_and_rot)
     with pytest.raises(StorageError, match="reads back otherwise"):
