@@ -7,16 +7,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serendip.data.files.event_reader import EventsRead
-from serendip.data.files.item_reader import ItemsRead
-from serendip.data.files.media_columns import extract_media
-from serendip.data.files.readers import read_events, read_items, read_users
 from serendip.data.items.catalogue import Item
 from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import Store
 from serendip.data.store.validation import item_problem
 from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.workspace import Workspace
+from serendip.files.config import read_events, read_items, read_users
+from serendip.files.events import EventsRead
+from serendip.files.items import ItemsRead
+from serendip.files.media import extract_media
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from serendip.data.files.tables import connect, open_table, run
+from serendip.files.queries import connect, run
+from serendip.files.tables import open_table
 
 _BATCH = 64
 
@@ -29,10 +30,10 @@ def extract_media(path: Path, columns: Iterable[str], workspace: Path) -> int:
     """
     table, written = open_table(path), 0
     for column in columns:
-        content = table.media.get(column)
-        if content is None:
+        cell = table.cell(column)
+        if not cell.media:
             continue
-        query = f"SELECT DISTINCT {table.cell(column).text}, {content} FROM read_parquet(?)"
+        query = f"SELECT DISTINCT {cell.text}, {cell.media} FROM read_parquet(?)"
         cursor = run(connect(), query, path)
         while batch := cursor.fetchmany(_BATCH):
             written += sum(_write(workspace / name, body) for name, body in batch if name)
