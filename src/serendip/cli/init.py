@@ -69,7 +69,7 @@ def run(
         )
     progress = terminal.options().progress
     with progress.step("import"):
-        summary = import_files(opened)
+        summary = import_files(opened, allow_loss=force)
     users_told = f" and {summary['users']:,} users" if "users" in summary else ""
     terminal.say(f"{summary['items']:,} items, {summary['events']:,} events{users_told} imported.")
     checks = check_workspace(opened, progress)

@@ -22,7 +22,7 @@ from serendip.files.broken_rows import refuse_broken_rows
 from serendip.files.cells import number_sql, quote, strip_sql, text_sql
 from serendip.files.numbers import DecimalSign, written_number_sql
 from serendip.files.tables import Table, open_table
-from serendip.files.times import TimeFormat
+from serendip.files.times import PLAUSIBLE_SECONDS, TimeFormat
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,7 +73,8 @@ class EventsRead:
             return tabulate_events([])
         table = open_table(self.path, self.encoding)
         events = self._read(table)
-        refuse_broken_rows(table, self._find_problems(events))
+        cut = self._find_cut(table, events)
+        refuse_broken_rows(table, (*self._find_problems(events), *cut))
         return events.drop_columns(["unread"])
 
     def item_ids(self) -> list[str]:
@@ -186,6 +187,18 @@ class EventsRead:
         for row, reason, event in zip(rows.tolist(), unread, read, strict=True):
             if problem := reason or event_problem(event, self.mapping):
                 yield row, problem
+
+    def _find_cut(self, table: Table, events: pa.Table) -> Iterator[tuple[int, str]]:
+        """Yield the last row if the file ends in its time, which is shorter than all others."""
+        column = self.mapping["timestamp"]
+        if len(events) < 2 or not table.may_be_cut_in(column):
+            return
+        batches = table.read({"text": f"trim({text_sql(table.cell(column))})"})
+        *others, last = [text for batch in batches for text in batch["text"].to_pylist()]
+        seconds = np.asarray(events["timestamp"].to_numpy(), np.float64)
+        is_shorter = len(last) < min(map(len, others))
+        if is_shorter and seconds[:-1].min() >= PLAUSIBLE_SECONDS and np.isfinite(seconds[-1]):
+            yield len(others), f"timestamp {last!r} is cut off: the file ends in it"
 
 
 def _find_doubtful(events: pa.Table) -> BoolArray:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from serendip.errors import StorageError
+from serendip.files.cells import MEDIA_FOLDER
 from serendip.files.queries import connect, run
 from serendip.files.tables import open_table
 
@@ -27,6 +29,7 @@ def extract_media(path: Path, columns: Iterable[str], workspace: Path) -> int:
 
     Raises:
         DataError: the file cannot be read.
+        StorageError: a picture or sound cannot be written.
     """
     table, written = open_table(path), 0
     for column in columns:
@@ -35,8 +38,11 @@ def extract_media(path: Path, columns: Iterable[str], workspace: Path) -> int:
             continue
         query = f"SELECT DISTINCT {cell.text}, {cell.media} FROM read_parquet(?)"
         cursor = run(connect(), query, path)
-        while batch := cursor.fetchmany(_BATCH):
-            written += sum(_write(workspace / name, body) for name, body in batch if name)
+        try:
+            while batch := cursor.fetchmany(_BATCH):
+                written += sum(_write(workspace / name, body) for name, body in batch if name)
+        except OSError as error:
+            raise StorageError(f"{workspace / MEDIA_FOLDER} cannot be written: {error}.") from None
     return written
 
 

@@ -57,9 +57,7 @@ def pattern_of(path: Path) -> str:
 
 def unreadable(path: Path, error: BaseException) -> DataError:
     """The error of a file that DuckDB could not read."""
-    import duckdb
-
-    if isinstance(error, MemoryError | duckdb.OutOfMemoryException):
+    if isinstance(error, MemoryError) or "Out of Memory" in str(error):
         return DataError(
             f"{path.name} does not fit into memory.",
             "Leave columns and rows out of it, or give this process more memory.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -110,6 +111,10 @@ class Table(ABC):
                 strict=True,
             )
 
+    def may_be_cut_in(self, column: str) -> bool:
+        """Whether the file ends without a line break, in the last column."""
+        return False
+
     @abstractmethod
     def places(self, rows: Sequence[int]) -> list[str]:
         """Places of well-formed rows by 0-based number, ascending; may read the file again."""
@@ -165,6 +170,14 @@ class CsvTable(Table):
         records = islice(self._records(), 1, None)
         lines = [line for line, cells in records if len(cells) == len(self._header)] if rows else []
         return [f"line {lines[row]}" for row in rows]
+
+    def may_be_cut_in(self, column: str) -> bool:
+        """Whether the file ends without a line break, in the last column."""
+        if column != self._header[-1] or self.path.suffix.lower() == ".gz":
+            return False
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() not in (b"\n", b"\r")
 
     def _note_broken(self, connection: DuckDBPyConnection) -> None:
         self.broken = [(f"line {line}", text) for line, text in _rejects(connection, self.path)]

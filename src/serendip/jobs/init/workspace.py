@@ -87,7 +87,10 @@ def start_workspace(
         raise ConfigError("there is no file to read.", "Add --items FILE or --events FILE.")
     moment = time.time() if now is None else now
     guesses = _guess_files(folder, paths, map_options, form, moment)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made: {error}.", "Choose another folder.") from None
     sample: Sequence[Item] = ()
     if "items" in guesses:
         currencies = _read_currencies(folder, guesses["items"])
