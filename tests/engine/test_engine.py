@@ -10,7 +10,6 @@ import pytest
 from postgres_server import on_both_databases
 
 from serendip.data.events.event import Event
-from serendip.data.files.readers import ItemsConfig
 from serendip.data.items.catalogue import Item
 from serendip.data.query import RECALLED, RECENT, History, Query
 from serendip.engine.engine import Engine
@@ -20,6 +19,7 @@ from serendip.engine.stages.sources import ModelSource
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError, DataError, UnknownItemError, UnsupportedError
+from serendip.files.config import ItemsConfig
 
 
 def ids(answer) -> list[str]:

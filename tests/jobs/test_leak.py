@@ -16,7 +16,6 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.dataset_folder import save_dataset
 from serendip.data.events.event import EXCLUSIONS
 from serendip.data.events.negative_log import NegativeLog
-from serendip.data.files.readers import read_events, read_items
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.query import History, Query
 from serendip.data.splits import Split, temporal
@@ -24,6 +23,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace, WorkspaceLocation
+from serendip.files.config import read_events, read_items
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
 from serendip.jobs.train.engine_fit import fit_engine

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
@@ -10,7 +13,17 @@ NAME = "import"
 HELP = "Import the files of serendip.toml into the database, all or nothing."
 
 
-def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+def run(
+    workspace: WorkspaceOption = Path(),
+    allow_loss: Annotated[
+        bool,
+        typer.Option(
+            "--allow-loss",
+            help="Import files without more than a tenth of the items or events of before.",
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
     """Import items, events and users; data posted to the API stay."""
     from serendip.engine.artefacts.generations import current_name
     from serendip.engine.workspace import Workspace
@@ -19,7 +32,7 @@ def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     terminal = Terminal(json)
     opened = Workspace.open(workspace)
     with terminal.options().progress.step("import"):
-        summary = import_files(opened)
+        summary = import_files(opened, allow_loss)
     terminal.say(
         f"{summary['items']:,} items and {summary['events']:,} events are in the database."
     )

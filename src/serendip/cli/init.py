@@ -20,7 +20,7 @@ def run(
     items: Annotated[
         Path | None,
         typer.Option(
-            help="One item per row: CSV, JSONL or Parquet. Without it: those of the events."
+            help="One item per row: CSV, JSON or Parquet. Without it: those of the events."
         ),
     ] = None,
     events: Annotated[
@@ -52,7 +52,7 @@ def run(
     from serendip.engine.workspace import SETTINGS_FILE, Workspace
     from serendip.jobs.doctor import check_workspace
     from serendip.jobs.import_files import import_files
-    from serendip.jobs.init.file_formats import FileForm
+    from serendip.jobs.init.columns import FileForm
     from serendip.jobs.init.workspace import start_workspace
 
     terminal = Terminal(json)
@@ -69,7 +69,7 @@ def run(
         )
     progress = terminal.options().progress
     with progress.step("import"):
-        summary = import_files(opened)
+        summary = import_files(opened, allow_loss=force)
     users_told = f" and {summary['users']:,} users" if "users" in summary else ""
     terminal.say(f"{summary['items']:,} items, {summary['events']:,} events{users_told} imported.")
     checks = check_workspace(opened, progress)

@@ -7,29 +7,42 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serendip.data.files.event_reader import EventsRead
-from serendip.data.files.item_reader import ItemsRead
-from serendip.data.files.media_columns import extract_media
-from serendip.data.files.readers import read_events, read_items, read_users
 from serendip.data.items.catalogue import Item
 from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import Store
 from serendip.data.store.validation import item_problem
 from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.workspace import Workspace
+from serendip.errors import DataError
+from serendip.files.config import read_events, read_items, read_users
+from serendip.files.events import EventsRead
+from serendip.files.items import ItemsRead
+from serendip.files.media import extract_media
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 IMPORT_DIGEST = "import_digest"
 """Key of the store's meta table: hash of the imported files and their settings."""
+_IMPORTED_EVENTS = "imported_events"
+"""Key of the store's meta table: number of events of the imported file."""
+
+_TOLERATED_LOSS = 0.1
+"""Share of the items and of the events of an import that the next one may be without."""
+_FEW = 10
+"""Rows that may always be missing."""
 
 
-def import_files(workspace: Workspace) -> dict[str, Any]:
+def import_files(workspace: Workspace, allow_loss: bool = False) -> dict[str, Any]:
     """Import all files in place of the previous import; data posted to the API stay.
 
     Bytes of erased users and items that are left are removed at the end. Pictures and sounds that
     the items file holds as bytes become files of the workspace.
+
+    Args:
+        workspace: whose files are imported.
+        allow_loss: whether more than a tenth of the items or events of the import before may be
+            missing, as they are in a file that was cut.
 
     Returns:
         ``items`` and ``events``: number of rows in the database; ``users``: of the users file,
@@ -38,7 +51,9 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
         are any.
 
     Raises:
-        DataError: a file, a column or a row is wrong; the database is unchanged.
+        DataError: a file, a column or a row is wrong, or too much is missing; the database is
+            unchanged.
+        StorageError: something cannot be written.
     """
     items = read_items(workspace.settings.items, workspace.folder)
     events = read_events(workspace.settings.events, workspace.folder)
@@ -46,17 +61,52 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
     if items.path is not None:
         extract_media(items.path, items.attributes.values(), workspace.folder)
     with closing(workspace.create_store()) as store:
+        guard = _LossGuard(store, allow_loss)
         counts = store.import_tables(
-            lambda: _read_items(workspace, items, events), events.table, users.users
+            lambda: guard.check_items(_read_items(workspace, items, events), items.path),
+            lambda: guard.check_events(events.table(), events.path),
+            users.users,
         )
+        store.set_meta(_IMPORTED_EVENTS, str(guard.num_events))
         store.set_meta(IMPORT_DIGEST, hash_files(workspace))
         summary = {"items": store.count_items(), "events": store.count_events()}
-        if counts.deleted_items:
-            summary["deleted_items"] = counts.deleted_items
-        if counts.erased_events:
-            summary["erased_events"] = counts.erased_events
+    found = {"deleted_items": counts.deleted_items, "erased_events": counts.erased_events}
+    summary |= {name: count for name, count in found.items() if count}
     remove_remains(str(workspace.folder))
     return summary if users.path is None else {**summary, "users": counts.users}
+
+
+class _LossGuard:
+    """Refuses an import without more than a tenth of the import before."""
+
+    def __init__(self, store: Store, allow_loss: bool) -> None:
+        self._allows = allow_loss
+        self._items = store.imported_item_ids()
+        self.num_events = int(store.meta(_IMPORTED_EVENTS) or 0)
+
+    def check_items(self, items: pa.Table, path: Path | None) -> pa.Table:
+        lost = len(self._items.difference(items["item_id"].to_pylist()))
+        missing = f"{lost:,} of the {len(self._items):,} items of the import before are missing"
+        self._refuse(lost, len(self._items), f"{_name(path)}: {missing}.")
+        return items
+
+    def check_events(self, events: pa.Table, path: Path | None) -> pa.Table:
+        before, self.num_events = self.num_events, len(events)
+        text = f"{_name(path)} has {len(events):,} events; the import before had {before:,}."
+        self._refuse(before - len(events), before, text)
+        return events
+
+    def _refuse(self, lost: int, before: int, message: str) -> None:
+        if lost > _FEW and lost > _TOLERATED_LOSS * before and not self._allows:
+            raise DataError(
+                message,
+                "Nothing was imported. Check that the file is whole; if so many went on purpose, "
+                "add --allow-loss.",
+            )
+
+
+def _name(path: Path | None) -> str:
+    return "no file" if path is None else path.name
 
 
 def _read_items(workspace: Workspace, items: ItemsRead, events: EventsRead) -> pa.Table:

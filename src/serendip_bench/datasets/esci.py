@@ -21,12 +21,12 @@ import numpy as np
 from serendip.content.synthetic_queries import write_examples
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.files.readers import ItemsConfig, read_items
-from serendip.data.files.tables import open_table
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import Query
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
+from serendip.files.config import ItemsConfig, read_items
+from serendip.files.tables import open_table
 from serendip.jobs.enrich.judged_queries import GAINS
 from serendip_bench.qrels import Relevance
 from serendip_bench.query_vectors import collect_texts, with_vectors, without_vectors

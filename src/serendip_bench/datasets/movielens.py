@@ -37,13 +37,13 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.events.event import ActionRules, EventColumns
 from serendip.data.events.feedback import Feedback
 from serendip.data.events.search_log import Search
-from serendip.data.files.readers import EventsConfig, ItemsConfig, read_events, read_items
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import Query
 from serendip.data.splits import Split
 from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
+from serendip.files.config import EventsConfig, ItemsConfig, read_events, read_items
 from serendip_bench.qrels import Relevance
 from serendip_bench.query_vectors import collect_texts, with_vectors, without_vectors
 from serendip_bench.splits import BenchSplit, RequestSet

@@ -25,10 +25,10 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog, UserCountries
-from serendip.data.files.tables import Row, open_table
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
+from serendip.files.tables import Row, open_table
 from serendip_bench.splits import BenchSplit, RequestSet
 from serendip_bench.time_splits import TimedSplit
 from serendip_bench.unified.models import UnifiedModel

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from serendip.data.events.event import Event
-from serendip.data.files.columns import guess_mapping
 from serendip.data.users.user import User
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
+from serendip.files.names import guess_mapping
 from serendip.jobs.import_files import import_files, read_import_digest
 from serendip.jobs.init.workspace import start_workspace
 

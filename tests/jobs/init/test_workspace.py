@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from serendip.data.events.event import ActionRules
-from serendip.data.files.readers import read_events, read_items
 from serendip.data.items.catalogue import Item
 from serendip.data.items.quality import QualityConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.init.attribute_roles import choose_text_fields, find_units
+from serendip.files.config import read_events, read_items
+from serendip.jobs.init.attributes import choose_text_fields, find_units
 from serendip.jobs.init.workspace import parse_map_options, start_workspace
 
 ITEMS = 'sku;name;"price, EUR"\n' + "".join(

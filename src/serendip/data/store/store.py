@@ -35,7 +35,7 @@ from serendip.data.store.item_rows import (
     tabulate_items,
     tabulate_sizes,
 )
-from serendip.data.store.schema import event_row, item_row
+from serendip.data.store.schema import FROM_FILES, event_row, item_row
 from serendip.data.store.tables.backups import Backups
 from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
 from serendip.data.store.tables.exports import Exports
@@ -775,6 +775,11 @@ class Store:
     def count_items(self) -> int:
         """Number of items that are not deleted."""
         return int(self._scalar(self._sql.COUNT_ITEMS))
+
+    def imported_item_ids(self) -> frozenset[str]:
+        """Ids of the items of the last import that are not deleted."""
+        with self._database.read() as connection:
+            return frozenset(connection.scalars(FROM_FILES))
 
     def count_events(self) -> int:
         """Number of events."""

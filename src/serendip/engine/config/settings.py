@@ -16,7 +16,6 @@ from serendip.content.config import ContentConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.events.event import ActionRules
 from serendip.data.events.repeats import RepeatConfig
-from serendip.data.files.readers import EventsConfig, ItemsConfig, UsersConfig
 from serendip.data.items.features import TokenReader
 from serendip.data.items.quality import QualityConfig
 from serendip.data.store.config import StoreConfig
@@ -27,6 +26,7 @@ from serendip.engine.config.storage import StorageConfig
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
+from serendip.files.config import EventsConfig, ItemsConfig, UsersConfig
 from serendip.llm.config import LlmConfig
 from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig

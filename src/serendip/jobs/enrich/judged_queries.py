@@ -15,11 +15,11 @@ from pathlib import Path
 
 from serendip.data.dataset import Dataset
 from serendip.data.events.search_log import SUGGESTED, LoggedRequest
-from serendip.data.files.tables import open_table
 from serendip.data.privacy import count_people, private_keys
 from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
+from serendip.files.tables import open_table
 
 GAINS: Mapping[str, float] = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}
 

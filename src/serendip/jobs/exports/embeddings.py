@@ -23,8 +23,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from serendip.data.arrays import FloatArray
-from serendip.data.files.columns import guess_mapping
-from serendip.data.files.tables import open_table
 from serendip.data.query import Query
 from serendip.data.store.store import Store
 from serendip.data.users.profile import ACTIVITY, PreferenceTable, measure_activity
@@ -33,6 +31,8 @@ from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
+from serendip.files.names import guess_mapping
+from serendip.files.tables import open_table
 from serendip.jobs.exports.engine_snapshot import (
     EngineLocation,
     EngineSnapshot,

@@ -1,5 +1,6 @@
 """``serendip init``.
 
-``guess_columns.py`` and ``cell_kinds.py`` read the user's files, ``workspace.py`` writes
-``serendip.toml``.
+``encodings.py``, ``columns.py``, ``times.py``, ``attributes.py`` and ``actions.py`` guess how the
+user's files are written and what is in them, ``settings_file.py`` is the text of
+``serendip.toml``, and ``workspace.py`` writes it.
 """

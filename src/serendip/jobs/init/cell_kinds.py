@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from serendip.data.files.attribute_cells import NARROW
+from serendip.files.names import names
+from serendip.files.numbers import NARROW
 
 Kind: TypeAlias = Literal["image", "sound", "path", "link", "email", "code", "number", "date", ""]
 """Kind of a cell or column; empty = natural language."""
@@ -21,23 +22,24 @@ MAJORITY = 0.5
 MIN_DISTINCT_SHARE = 0.9
 """Share of distinct values from which on codes are ids rather than sizes such as 128GB."""
 
-_CODES = (
-    "EUR|USD|GBP|JPY|CNY|KRW|INR|CHF|SEK|NOK|DKK|PLN|CZK|HUF|RON|BGN|TRY|RUB|UAH|BRL|MXN|ARS|CLP|COP"
-    "|CAD|AUD|NZD|SGD|HKD|TWD|THB|VND|IDR|MYR|PHP|ZAR|AED|SAR|ILS|EGP"
+_CURRENCIES = names("currencies")
+CURRENCY = (
+    rf"(?:[{_CURRENCIES['signs']}]|{'|'.join((*_CURRENCIES['codes'], *_CURRENCIES['words']))})"
 )
-CURRENCY = rf"(?:[$€£¥₩₹₽₺₫₱₪฿]|{_CODES}|kr|zł|Kč|Ft|원|円|元)"
 """Pattern of a currency; any three letters before digits would be codes as well."""
 
-_NUMBER = re.compile(rf"{CURRENCY}?\s*[-+−]?\s*{CURRENCY}?\s*\d[\d.,'’\s]*(?:{CURRENCY}|%)?-?")
+_DIGITS = rf"{CURRENCY}?\s*[-+−]?\s*{CURRENCY}?\s*\d[\d.,'’\s]*(?:{CURRENCY}|%)?-?"
+_NUMBER = re.compile(rf"{_DIGITS}|\({_DIGITS}\)")
 
-_IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "svg", "tif", "tiff", "avif", "heic")
-_SOUNDS = ("wav", "mp3", "flac", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff")
-_OTHERS = ("mp4", "webm", "mov", "avi", "mkv", "pdf", "docx?", "xlsx?", "csv", "json", "html?")
-_NAMED_FILE = r"[^\n?*<>|]*[^\s/\\]\.(?:{})"
-_IMAGE = re.compile(_NAMED_FILE.format("|".join(_IMAGES)), re.IGNORECASE)
-_SOUND = re.compile(_NAMED_FILE.format("|".join(_SOUNDS)), re.IGNORECASE)
+
+def _file_pattern(kind: str) -> str:
+    return rf"[^\n?*<>|]*[^\s/\\]\.(?:{'|'.join(names('endings')[kind])})"
+
+
+_IMAGE = re.compile(_file_pattern("image"), re.IGNORECASE)
+_SOUND = re.compile(_file_pattern("sound"), re.IGNORECASE)
 _PATH = re.compile(
-    rf"{_NAMED_FILE.format('|'.join(_OTHERS))}"
+    rf"{_file_pattern('path')}"
     r"|(?:~|\.{1,2}|[a-z]:)?[/\\]\S+"
     r"|[^\s/\\]+(?:[/\\][^\s/\\]+)+\.\w{1,5}",
     re.IGNORECASE,
@@ -66,10 +68,6 @@ _MIN_CODE_LENGTH = 5
 _MAX_LENGTH = 500
 """Characters of a cell that are classified; enough for the start of a ``data:`` link."""
 
-_ID_NAMES = frozenset(
-    "id ids sku asin isbn ean upc gtin mpn code hash uuid guid no nr number key ref token barcode "
-    "stockcode".split()
-)
 _PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     *(("number", _NUMBER), ("date", _DATE), ("link", _LINK), ("email", _EMAIL)),
     *(("image", _IMAGE), ("sound", _SOUND), ("path", _PATH), ("code", _HASH)),
@@ -103,7 +101,7 @@ def _holds_codes(name: str, cells: Sequence[str]) -> bool:
     codes = [cell for cell in cells if _CODE.fullmatch(cell.strip())]
     if len(codes) <= MAJORITY * len(cells):
         return False
-    if _last_word(name) in _ID_NAMES:
+    if _last_word(name) in names("attributes")["code"]:
         return True
     long = sum(len(cell.strip()) >= _MIN_CODE_LENGTH for cell in codes) > MAJORITY * len(cells)
     return long and len(set(cells)) >= MIN_DISTINCT_SHARE * len(cells) and len(cells) > 1

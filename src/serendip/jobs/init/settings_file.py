@@ -10,35 +10,27 @@ from types import MappingProxyType
 
 from serendip.content.encoders.media_files import resolve_workspace_file
 from serendip.data.events.event import Event
-from serendip.data.files.cells import MEDIA_FOLDER
-from serendip.data.files.columns import fold
-from serendip.data.files.readers import EventsConfig, read_events
 from serendip.data.items.catalogue import Item
 from serendip.data.text import looks_like_library_style
 from serendip.errors import DataError
-from serendip.jobs.init.action_roles import ActionRoles
-from serendip.jobs.init.attribute_roles import (
-    COUNTRIES,
-    STOCKS,
-    VALUES,
+from serendip.files.cells import MEDIA_FOLDER
+from serendip.files.config import EventsConfig, read_events
+from serendip.files.names import fold, is_called, names
+from serendip.jobs.init.actions import ActionRoles
+from serendip.jobs.init.attributes import (
     AttributeRoles,
     attribute_cells,
     attribute_names,
     find_quality_columns,
+    has_numbers,
 )
 from serendip.jobs.init.cell_kinds import Kind, classify_column
-from serendip.jobs.init.file_formats import FileForm
-from serendip.jobs.init.guess_columns import (
-    SAMPLE_ROWS,
-)
+from serendip.jobs.init.columns import SAMPLE_ROWS, FileForm
 
 _MAX_FILES_CHECKED = 20
 _MEDIA: Mapping[Kind, tuple[str, str]] = MappingProxyType(
     {"image": ("image", "pictures"), "sound": ("audio", "sounds")}
 )
-
-_RATING_COLUMNS = frozenset({"rating", "ratings", "score", "stars", "overall"})
-_RATING_ACTIONS = frozenset({"rate", "rated", "rating", "review"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +199,9 @@ def _render_filters(items: Sequence[Item]) -> list[str]:
     lines = []
     for name in attribute_names(items):
         test = ""
-        if fold(name) in STOCKS and any(isinstance(i.attributes.get(name), float) for i in items):
+        if is_called(name, "stock") and has_numbers(name, items):
             test = "at_least = 1"
-        elif fold(name) in COUNTRIES:
+        elif is_called(name, "country"):
             test = 'equals = "request"'
         if test:
             lines += ["", f"# To show only items by their column {_quote(name)}, uncomment:"]
@@ -221,8 +213,8 @@ def _render_filters(items: Sequence[Item]) -> list[str]:
 def _render_value(items: Sequence[Item]) -> list[str]:
     """A commented table for the first column that an action may be worth: a price, a margin."""
     for name in attribute_names(items):
-        is_number = any(isinstance(item.attributes.get(name), float) for item in items)
-        if is_number and fold(name) in VALUES:
+        is_worth = is_called(name, "price") or is_called(name, "worth")
+        if is_worth and has_numbers(name, items):
             return [
                 "",
                 f"# To order by expected value, P(action) x the column {_quote(name)}, uncomment:",
@@ -264,9 +256,11 @@ def _render_thresholds(rows: Sequence[Event], events: Guess) -> list[str]:
     if like is None:
         return []
     lines = [f"like_at_least = {like}     # from this value on: a like"]
-    is_named = fold(events.mapping.get("value", "")) in _RATING_COLUMNS
+    is_named = fold(events.mapping.get("value", "")) in names("values")["rating"]
     actions = {event.action for event in rows if event.value is not None}
-    is_rating = is_named or ("action" in events.mapping and actions <= _RATING_ACTIONS)
+    is_rating = is_named or (
+        "action" in events.mapping and actions <= set(names("actions")["rating"])
+    )
     dislike = _guess_dislike_threshold(values)
     if dislike is not None:
         note = "up to this value: a dislike, a negative event"

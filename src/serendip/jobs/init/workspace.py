@@ -13,17 +13,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from serendip.data.files.columns import TableKind, canonical_columns, fold
-from serendip.data.files.encodings import check_encoding
-from serendip.data.files.readers import ItemsConfig, read_items
-from serendip.data.files.tables import open_table
-from serendip.data.files.times import check_time_format
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.init.action_roles import ActionRoles
-from serendip.jobs.init.attribute_roles import (
-    CURRENCIES,
+from serendip.files.config import ItemsConfig, read_items
+from serendip.files.encodings import check_encoding
+from serendip.files.names import TableKind, canonical_columns, is_called
+from serendip.files.tables import open_table
+from serendip.files.times import check_time_format
+from serendip.jobs.init.actions import ActionRoles
+from serendip.jobs.init.attributes import (
     AttributeRoles,
     describe_roles,
     find_decimals,
@@ -32,14 +31,15 @@ from serendip.jobs.init.attribute_roles import (
     find_units_beside,
     find_unread,
 )
-from serendip.jobs.init.file_formats import FileForm, guess_encoding, is_sure
-from serendip.jobs.init.guess_columns import (
+from serendip.jobs.init.columns import (
     SAMPLE_ROWS,
+    FileForm,
     SampledFile,
     guess_columns,
     guess_form,
     guess_user_columns,
 )
+from serendip.jobs.init.encodings import guess_encoding, is_sure
 from serendip.jobs.init.settings_file import Guess, render_settings
 from serendip.runtime.atomic_files import write_text
 
@@ -87,7 +87,10 @@ def start_workspace(
         raise ConfigError("there is no file to read.", "Add --items FILE or --events FILE.")
     moment = time.time() if now is None else now
     guesses = _guess_files(folder, paths, map_options, form, moment)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made: {error}.", "Choose another folder.") from None
     sample: Sequence[Item] = ()
     if "items" in guesses:
         currencies = _read_currencies(folder, guesses["items"])
@@ -109,7 +112,7 @@ def _check_form(given: FileForm) -> FileForm:
 def _read_currencies(folder: Path, guess: Guess) -> frozenset[str]:
     """Values of the columns of currencies in all rows: those of one currency may come first."""
     file = SampledFile(folder / guess.path, "items", {}, guess.form.encoding)
-    columns = (name for name in guess.others if fold(name) in CURRENCIES)
+    columns = (name for name in guess.others if is_called(name, "currency"))
     return frozenset().union(*map(file.values, columns))
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from serendip.data.files.tables import open_table
 from serendip.errors import DataError
+from serendip.files.tables import open_table
 from serendip.runtime.atomic_files import write_text
 
 Pair: TypeAlias = tuple[str, str]

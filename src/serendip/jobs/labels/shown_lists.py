@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from serendip.data.files.tables import open_table
 from serendip.data.text import normalise
 from serendip.errors import DataError
+from serendip.files.tables import open_table
 from serendip.jobs.labels.pair_files import Pair, write_rows
 
 COLUMNS = ("query", "item_id", "surface", "text", "past", "attributes")

@@ -25,9 +25,9 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.files.tables import open_table
 from serendip.data.query import TASKS, Query, UserPast
 from serendip.data.vocabulary import Vocabulary
+from serendip.files.tables import open_table
 from serendip.jobs.enrich.judged_queries import JudgedQueries, read_gains
 from serendip.jobs.labels.pair_files import has_model_labels
 from serendip.jobs.train.ranker.actions import label_actions

@@ -1,18 +1,15 @@
-"""Category paths and numbers written for people, as columns and row by row."""
+"""Category paths and numbers written for people."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from serendip.data.files.attribute_cells import AttributeCells
-from serendip.data.files.readers import ItemsConfig, read_items
 from serendip.data.items.catalogue import Item
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.init.attribute_roles import find_decimal, find_level_separator
+from serendip.files.config import ItemsConfig, read_items
+from serendip.jobs.init.attributes import find_decimal, find_level_separator
 
 
 def attributes_of(folder: Path, text: str, **settings: object) -> list[dict]:
@@ -81,31 +78,6 @@ def test_what_may_be_another_number_is_none(tmp_path: Path, cell: str) -> None:
     assert attributes_of(tmp_path, text, decimals={"price": ","}) == [{}]
 
 
-def test_an_odd_row_is_read_by_the_same_rules(tmp_path: Path) -> None:
-    # a date with a time zone name is read by Python, and its row with it
-    text = 'id;cat;price;available_from\n1;A > B;"1.000,5";2024-01-01T10:00:00.1234567\n'
-    settings = {"level_separators": {"cat": ">"}, "decimals": {"price": ","}}
-    assert attributes_of(tmp_path, text, **settings) == [{"cat": ("A", "B"), "price": 1000.5}]
-
-
-@given(st.lists(st.text("A>/| 01.,€-−()'", max_size=9), min_size=1, max_size=5))
-def test_columns_and_rows_say_the_same(cells: list[str]) -> None:
-    from serendip.data.files.tables import connect
-
-    read = AttributeCells("|", {"path": ">"}, {"price": ","})
-    connection = connect()
-    import pyarrow as pa
-
-    stripped = [cell.strip() for cell in cells]
-    connection.register("cells", pa.table({"t": pa.array(stripped, "string")}))
-    paths = read.value_sql("path", "list", "t", "")
-    prices = read.value_sql("price", "number", "t", "")
-    rows = connection.sql(f"SELECT {paths}, {prices} FROM cells").fetchall()
-    for cell, (path, price) in zip(stripped, rows, strict=True):
-        assert (tuple(path) or None) == read.parse("path", "list", cell)
-        assert price == read.parse("price", "number", cell)
-
-
 def test_settings_of_attributes_that_are_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="names the attribute 'cost'"):
         attributes_of(tmp_path, "id,price\n1,2\n", decimals={"cost": ","})
@@ -140,7 +112,7 @@ def test_settings_of_attributes_that_are_not_there_are_refused(tmp_path: Path) -
     ],
 )
 def test_the_decimal_sign_is_told_by_all_cells(cells: list[str], sign: str) -> None:
-    assert find_decimal(cells) == sign
+    assert (find_decimal(cells) or "") == sign
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,19 @@ columns and the option to add.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
-from serendip.data.files.cells import strip_sql
-from serendip.data.files.columns import REQUIRED, TableKind, fold, guess_mapping
-from serendip.data.files.tables import Table, open_table
-from serendip.data.files.times import TimeFormat
 from serendip.data.store.validation import id_problem
 from serendip.errors import DataError
-from serendip.jobs.init.attribute_roles import find_decimal
+from serendip.files.cells import strip_sql
+from serendip.files.names import REQUIRED, TableKind, guess_mapping, is_called
+from serendip.files.tables import Table, open_table
+from serendip.files.times import TimeFormat
+from serendip.jobs.init.attributes import find_decimal
 from serendip.jobs.init.cell_kinds import classify_column
-from serendip.jobs.init.file_formats import (
-    FileForm,
+from serendip.jobs.init.times import (
     drop_future_formats,
     find_odd_time,
     find_time_formats,
@@ -43,18 +42,27 @@ MIN_DESCRIPTION_CHARS = 80
 MIN_TITLE_SHARE = 0.9
 """Minimum share of distinct values among the cells of a column of titles."""
 
-PUBLISHED = frozenset(
-    "published publishedon publishtime publishedtime postedat posteddate dateposted listedat "
-    "dateadded addedat onlinesince livefrom veröffentlicht veröffentlichtam onlineseit "
-    "eingestelltam 게시일 게시일시 등록일 등록일시".split()
-)
-"""Names of the moment from which an item is here to be found, if their cells are times: some are
-also names of flags. The date of a release or a publication (``release_date``, ``publication_date``)
-is none of them: it tells of the work, which may be decades older than its entry here, and what is
-ordered in advance would be hidden until then."""
-
 _MAX_SHOWN_LENGTH = 40
 _TIMES = ("timestamp", "available_from")
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """How a text file is written; empty = the usual way.
+
+    Args:
+        encoding: see ``open_table``; empty = UTF-8.
+        time_format: see ``TimeFormat``; empty = numbers or ISO 8601.
+        decimal: sign before the decimals of the value of events; empty = as programs write it.
+    """
+
+    encoding: str = ""
+    time_format: str = ""
+    decimal: str = ""
+
+    def settings(self) -> dict[str, str]:
+        """Keys of ``serendip.toml`` that differ from their defaults."""
+        return {name: text for name, text in asdict(self).items() if text}
 
 
 @dataclass(frozen=True)
@@ -74,9 +82,9 @@ class SampledFile:
     encoding: str = ""
     time_format: str = ""
 
-    @property
+    @cached_property
     def table(self) -> Table:
-        """The file, to be read from its beginning."""
+        """The opened file."""
         return open_table(self.path, self.encoding)
 
     @cached_property
@@ -89,7 +97,7 @@ class SampledFile:
         """Column -> its cells in the first rows; lists count as empty."""
         names = [f"c{number}" for number in range(len(self.columns))]
         expressions = dict(zip(names, map(self._text, self.columns), strict=True))
-        batches = list(self.table.batches(self.columns, expressions, SAMPLE_ROWS))
+        batches = list(self.table.read(expressions, most=SAMPLE_ROWS))
         return {
             column: [cell for batch in batches for cell in batch[name].to_pylist()]
             for name, column in zip(names, self.columns, strict=True)
@@ -97,26 +105,21 @@ class SampledFile:
 
     def time_formats(self, column: str) -> list[str]:
         """Formats that the times of a column may have, see ``find_time_formats``."""
-        given = [self.time_format] if self.time_format else None
-        return find_time_formats(_filled(self.cells[column]), given)
+        return find_time_formats(_filled(self.cells[column]), self.time_format)
 
     def count_times(self, column: str, formats: Sequence[str]) -> dict[str, int]:
         """Format -> number of cells of the whole file that are times in it."""
-        cell = self.table.cell(column)
-        names = [f"n{number}" for number in range(len(formats))]
+        text = self._text(column)
         sums = {
-            name: f"count({TimeFormat(pattern).seconds_sql(cell)})"
-            for name, pattern in zip(names, formats, strict=True)
+            f"n{place}": f"count({TimeFormat(pattern).seconds_sql(text)})"
+            for place, pattern in enumerate(formats)
         }
-        batches = list(self.table.batches([column], sums))
-        return {
-            pattern: sum(sum(batch[name].to_pylist()) for batch in batches)
-            for name, pattern in zip(names, formats, strict=True)
-        }
+        (batch,) = self.table.read(sums)
+        return dict(zip(formats, batch.to_pylist()[0].values(), strict=True))
 
     def values(self, column: str) -> frozenset[str]:
         """Distinct filled values of a column in the whole file."""
-        batches = self.table.batches([column], {"cell": self._text(column)})
+        batches = self.table.read({"cell": self._text(column)})
         return frozenset().union(*(batch["cell"].unique().to_pylist() for batch in batches)) - {""}
 
     def _text(self, column: str) -> str:
@@ -174,8 +177,13 @@ def _guess_item_columns(
 
 
 def _find_published(items: SampledFile, mapping: Mapping[str, str]) -> str | None:
-    """The first column of times of publishing that are written in one known way."""
-    names = (name for name in items.unmapped_columns(mapping) if fold(name) in PUBLISHED)
+    """The first column of times of publishing that are written in one known way.
+
+    Names such as ``published`` are also those of flags. The date of a release or a publication
+    (``release_date``) is none of them: it tells of the work, which may be decades older than its
+    entry here, and what is ordered in advance would be hidden until then.
+    """
+    names = (name for name in items.unmapped_columns(mapping) if is_called(name, "published"))
     return next((name for name in names if len(items.time_formats(name)) == 1), None)
 
 
@@ -205,10 +213,11 @@ def guess_form(file: SampledFile, mapping: Mapping[str, str], now: float) -> Fil
         DataError: the order of day and month is open; the hint is the option that says it.
     """
     times = next((mapping[name] for name in _TIMES if name in mapping), None)
+    values = _filled(file.cells[mapping["value"]]) if "value" in mapping else []
     return FileForm(
         encoding=file.encoding,
         time_format="" if times is None else _guess_time_format(file, times, now),
-        decimal=find_decimal(_filled(file.cells[mapping["value"]])) if "value" in mapping else "",
+        decimal=find_decimal(values) or "",
     )
 
 
@@ -244,8 +253,8 @@ def _accept_times(file: SampledFile, column: str) -> str:
     Raises:
         DataError: they are no times; the hint is the option that says how they are written.
     """
-    cells, stored = _filled(file.cells[column]), file.table.cell(column)
-    if not cells or stored.seconds or stored.moment:
+    cells = _filled(file.cells[column])
+    if not cells:
         return ""
     if file.time_format and reads_most(cells, file.time_format):
         return file.time_format
@@ -328,11 +337,7 @@ def _find_item_column(
 
 def _find_time_columns(events: SampledFile, mapping: Mapping[str, str]) -> list[str]:
     """Columns whose filled cells are nearly all times."""
-    columns = []
-    for name in events.unmapped_columns(mapping):
-        if events.time_formats(name):
-            columns.append(name)
-    return columns
+    return [name for name in events.unmapped_columns(mapping) if events.time_formats(name)]
 
 
 def _find_user_column(events: SampledFile, mapping: Mapping[str, str]) -> str | None:

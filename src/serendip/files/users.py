@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serendip.data.files.broken_rows import BrokenRows
-from serendip.data.files.tables import Cell, open_table
 from serendip.data.items.attributes import Attribute
 from serendip.data.store.validation import user_problem
 from serendip.data.users.user import COUNTRY, User
+from serendip.files.broken_rows import refuse_broken_rows
+from serendip.files.tables import Cell, open_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,23 @@ class UsersRead:
         if COUNTRY in self.mapping:
             columns[COUNTRY] = self.mapping[COUNTRY]
         rows = list(table.rows([self.mapping["user_id"], *columns.values()]))
-        cells = {name: [row[place] for row in rows] for place, name in enumerate(columns, 1)}
-        values = {
-            name: _read_column(column, is_text=name == COUNTRY) for name, column in cells.items()
-        }
-        problems, users = BrokenRows(table), []
-        for row, (user_id, *_) in enumerate(rows):
-            given = {name: column[row] for name, column in values.items()}
-            attributes = {name: value for name, value in given.items() if value is not None}
-            user = User(user_id.strip() if isinstance(user_id, str) else "", attributes)
-            if problem := user_problem(user, {**columns, "user_id": self.mapping["user_id"]}):
-                problems.add(row, problem)
-            users.append(user)
-        problems.refuse()
+        values = [
+            _read_column([row[place] for row in rows], is_text=name == COUNTRY)
+            for place, name in enumerate(columns, 1)
+        ]
+        users = [
+            _user(row[0], dict(zip(columns, given, strict=True)))
+            for row, *given in zip(rows, *values, strict=True)
+        ]
+        named = {**columns, "user_id": self.mapping["user_id"]}
+        problems = ((row, user_problem(user, named)) for row, user in enumerate(users))
+        refuse_broken_rows(table, ((row, text) for row, text in problems if text))
         return users
+
+
+def _user(user_id: Cell, attributes: Mapping[str, Attribute | None]) -> User:
+    given = {name: value for name, value in attributes.items() if value is not None}
+    return User(user_id.strip() if isinstance(user_id, str) else "", given)
 
 
 def _read_column(cells: Sequence[Cell], is_text: bool) -> list[Attribute | None]:
@@ -72,9 +75,7 @@ def _read_column(cells: Sequence[Cell], is_text: bool) -> list[Attribute | None]
 
 
 def _is_number(cell: Cell) -> bool:
-    if not isinstance(cell, str):
-        return False
     try:
-        return math.isfinite(float(cell))
+        return isinstance(cell, str) and math.isfinite(float(cell))
     except ValueError:
         return False

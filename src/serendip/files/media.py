@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from serendip.data.files.tables import connect, open_table, run
+from serendip.errors import StorageError
+from serendip.files.cells import MEDIA_FOLDER
+from serendip.files.queries import connect, run
+from serendip.files.tables import open_table
 
 _BATCH = 64
 
@@ -26,16 +29,20 @@ def extract_media(path: Path, columns: Iterable[str], workspace: Path) -> int:
 
     Raises:
         DataError: the file cannot be read.
+        StorageError: a picture or sound cannot be written.
     """
     table, written = open_table(path), 0
     for column in columns:
-        content = table.media.get(column)
-        if content is None:
+        cell = table.cell(column)
+        if not cell.media:
             continue
-        query = f"SELECT DISTINCT {table.cell(column).text}, {content} FROM read_parquet(?)"
+        query = f"SELECT DISTINCT {cell.text}, {cell.media} FROM read_parquet(?)"
         cursor = run(connect(), query, path)
-        while batch := cursor.fetchmany(_BATCH):
-            written += sum(_write(workspace / name, body) for name, body in batch if name)
+        try:
+            while batch := cursor.fetchmany(_BATCH):
+                written += sum(_write(workspace / name, body) for name, body in batch if name)
+        except OSError as error:
+            raise StorageError(f"{workspace / MEDIA_FOLDER} cannot be written: {error}.") from None
     return written
 
 

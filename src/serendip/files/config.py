@@ -16,26 +16,27 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from serendip.config import Config
-from serendip.data.files.attribute_cells import AttributeCells, DecimalSign
-from serendip.data.files.columns import REQUIRED, TableKind, canonical_columns, guess_mapping
-from serendip.data.files.encodings import check_encoding
-from serendip.data.files.event_reader import EventsRead
-from serendip.data.files.item_reader import ItemsRead, TitleStyle
-from serendip.data.files.tables import open_table
-from serendip.data.files.times import TimeFormat, check_time_format, check_time_zone
-from serendip.data.files.user_reader import UsersRead
 from serendip.data.limits import MAX_ATTRIBUTES
 from serendip.errors import DataError
+from serendip.files.attributes import AttributeCells
+from serendip.files.encodings import check_encoding
+from serendip.files.events import EventsRead
+from serendip.files.items import ItemsRead, TitleStyle
+from serendip.files.names import REQUIRED, TableKind, canonical_columns, guess_mapping
+from serendip.files.numbers import DecimalSign
+from serendip.files.tables import open_table
+from serendip.files.times import TimeFormat, check_time_format, check_time_zone
+from serendip.files.users import UsersRead
 
 
 class ItemsConfig(Config):
     """The items file and the meaning of its columns."""
 
     path: str = ""
-    """CSV, JSONL or Parquet, relative to the workspace; empty = no file."""
+    """CSV, JSON (lines or an array) or Parquet, relative to the workspace; empty = no file."""
 
     encoding: Annotated[str, AfterValidator(check_encoding)] = ""
-    """Of a CSV or JSONL file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
+    """Of a CSV or JSON file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
 
     time_format: Annotated[str, AfterValidator(check_time_format)] = ""
     """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``.
@@ -87,10 +88,10 @@ class EventsConfig(Config):
     """The events file and the meaning of its columns."""
 
     path: str = ""
-    """CSV, JSONL or Parquet, relative to the workspace; empty = no file."""
+    """CSV, JSON (lines or an array) or Parquet, relative to the workspace; empty = no file."""
 
     encoding: Annotated[str, AfterValidator(check_encoding)] = ""
-    """Of a CSV or JSONL file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
+    """Of a CSV or JSON file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
 
     time_format: Annotated[str, AfterValidator(check_time_format)] = ""
     """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``.
@@ -119,10 +120,10 @@ class UsersConfig(Config):
     """The users file and the meaning of its columns; every other column is an attribute."""
 
     path: str = ""
-    """CSV, JSONL or Parquet, relative to the workspace; empty = no file."""
+    """CSV, JSON (lines or an array) or Parquet, relative to the workspace; empty = no file."""
 
     encoding: Annotated[str, AfterValidator(check_encoding)] = ""
-    """Of a CSV or JSONL file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
+    """Of a CSV or JSON file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
 
     columns: dict[str, str] = Field(default_factory=dict)
     """Canonical column -> file column; empty = guessed from the names in the file."""

@@ -1,6 +1,6 @@
 import pytest
 
-from serendip.data.files.columns import EVENT_COLUMNS, ITEM_COLUMNS, fold, guess_mapping
+from serendip.files.names import canonical_columns, fold, guess_mapping, names
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,7 @@ def test_a_file_column_serves_once():
         (["Artikel-Nr.", "Bezeichnung", "Beschreibung"], ["item_id", "title", "description"]),
         (["상품 번호", "상품명", "상세 설명"], ["item_id", "title", "description"]),
         (["Handle", "Title", "Body (HTML)"], ["item_id", "title", "description"]),
+        (["商品コード", "商品名", "商品説明"], ["item_id", "title", "description"]),
     ],
 )
 def test_items_with_names_in_other_languages_are_recognised(columns, canonical):
@@ -60,7 +61,11 @@ def test_items_with_names_in_other_languages_are_recognised(columns, canonical):
 
 @pytest.mark.parametrize(
     "columns",
-    [["Kundennummer", "Artikel_Nr", "Bestelldatum"], ["고객번호", "상품코드", "주문 일시"]],
+    [
+        ["Kundennummer", "Artikel_Nr", "Bestelldatum"],
+        ["고객번호", "상품코드", "주문 일시"],
+        ["会員ID", "商品番号", "注文日時"],
+    ],
 )
 def test_events_with_names_in_other_languages_are_recognised(columns):
     expected = dict(zip(("user_id", "item_id", "timestamp"), columns, strict=True))
@@ -73,13 +78,22 @@ def test_unknown_names_in_other_scripts_are_no_match_and_differ_from_each_other(
     assert fold("Größe (cm)") == "grössecm"
 
 
-@pytest.mark.parametrize("table", [ITEM_COLUMNS, EVENT_COLUMNS])
-def test_aliases_are_folded_distinct_and_begin_with_their_own_name(table):
+@pytest.mark.parametrize("kind", ["items", "events", "users"])
+def test_aliases_are_folded_distinct_and_begin_with_their_own_name(kind):
+    table = canonical_columns(kind)
     for canonical, aliases in table.items():
         assert aliases[0] == fold(canonical)
         assert [fold(alias) for alias in aliases] == list(aliases)
     every = [alias for aliases in table.values() for alias in aliases]
     assert len(every) == len(set(every))
+
+
+def test_names_of_attributes_and_actions_are_folded():
+    actions = names("actions")
+    lists = [*names("attributes").values(), *actions["negative"].values(), actions["like"]]
+    for aliases in lists:
+        assert [fold(alias) for alias in aliases] == aliases
+        assert len(aliases) == len(set(aliases))
 
 
 @pytest.mark.parametrize(

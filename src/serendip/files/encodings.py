@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from serendip.errors import DataError
+from serendip.errors import DataError, StorageError
 from serendip.runtime.scratch import scratch_folder
 
 _CHUNK = 1 << 20
@@ -48,6 +48,7 @@ def as_utf8(path: Path, encoding: str) -> Path:
 
     Raises:
         DataError: a line is not in this encoding.
+        StorageError: there is no room for the copy.
     """
     if not encoding:
         return path
@@ -63,12 +64,17 @@ def open_binary(path: Path) -> Any:
 @cache
 def _copy(path: Path, encoding: str, state: tuple[int, int, int]) -> Path:
     """The copy of a file in a state; each file is copied once in a process."""
-    folder = _folder() / str(_copy.cache_info().misses)
-    folder.mkdir()
     name = path.name[: -len(".gz")] if path.suffix.lower() == ".gz" else path.name
-    target = folder / name
-    with target.open("w", encoding="utf-8", newline="") as file:
-        file.writelines(_decoded(path, encoding))
+    try:
+        folder = _folder() / str(_copy.cache_info().misses)
+        folder.mkdir()
+        target = folder / name
+        with target.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(_decoded(path, encoding))
+    except OSError as error:
+        raise StorageError(
+            f"{path.name} cannot be copied as UTF-8: {error}.", "Make room, or set TMPDIR."
+        ) from None
     return target
 
 

@@ -7,15 +7,15 @@ a decimal comma becomes a number), and whether a text encoder reads it.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from serendip.data.files.attribute_cells import NARROW
-from serendip.data.files.columns import fold
 from serendip.data.items.catalogue import Item
-from serendip.jobs.init.cell_kinds import CURRENCY, MAJORITY, Kind, classify_column
+from serendip.files.names import is_called
+from serendip.files.numbers import NARROW, DecimalSign, written_number_sql
+from serendip.files.queries import evaluate
+from serendip.jobs.init.cell_kinds import CURRENCY, MAJORITY, Kind, classify_cell, classify_column
 
 MAX_TEXT_FIELDS = 6
 MIN_FILLED = 0.3
@@ -37,51 +37,20 @@ _KINDS: Mapping[Kind, str] = MappingProxyType(
     }
 )
 
-PRICES = frozenset("price saleprice listprice preis verkaufspreis 가격 판매가 정가".split())
-VALUES = PRICES | frozenset(
-    "margin profit revenue commission minutes duration runtime marge gewinn umsatz dauer laufzeit "
-    "마진 이익 매출".split()
-)
-"""Numbers by which an action on an item may be worth more."""
-
-RATINGS = frozenset(
-    "rating ratingvalue averagerating avgrating meanrating ratingaverage ratingavg ratingmean "
-    "starrating stars reviewscore reviewaverage averagereview avgreview reviewrating "
-    "customerrating bewertung durchschnittsbewertung durchschnittlichebewertung "
-    "bewertungsdurchschnitt sterne 평점 별점 평균평점 평균별점 리뷰평점 상품평점".split()
-)
-"""Mean rating of an item."""
-
-REVIEWS = frozenset(
-    "ratings ratingcount ratingscount numratings nratings numberofratings totalratings "
-    "reviews reviewcount reviewscount numreviews nreviews numberofreviews totalreviews "
-    "userratingstotal votes votecount numvotes bewertungen anzahlbewertungen "
-    "anzahlderbewertungen bewertungsanzahl rezensionen anzahlrezensionen "
-    "리뷰수 리뷰개수 리뷰건수 후기수 후기개수 평점수 평가수 상품평수".split()
-)
-"""Number of ratings or reviews of an item, a whole number."""
-
-STOCKS = frozenset(
-    "stock instock stocklevel inventory quantity availability lagerbestand bestand lager "
-    "verfügbarkeit 재고 재고수량".split()
-)
-COUNTRIES = frozenset("country countrycode land ländercode 국가 나라".split())
-CURRENCIES = frozenset("currency currencycode pricecurrency währung 통화".split())
-CATEGORIES = frozenset(
-    "category categories categorypath producttype productcategory googleproductcategory breadcrumb "
-    "breadcrumbs taxonomy department kategorie kategorien warengruppe 카테고리 분류".split()
-)
 _LEVELS = (">", "›", "»", "→")
 """Signs that separate the levels of a path in any column; a slash does in those of categories."""
 
-_SIGNS = re.compile(rf"{CURRENCY}\.?|[%\s\u00a0'’]")
-_MINUS = re.compile("[−－–]")
 _CURRENCY = re.compile(CURRENCY)
-_WHOLE_PRICE = re.compile("[.,](?:--?|—)$")
-_NEGATIVE = re.compile(r"^(?:\(([^()-]+)\)|([^()-]+)-)$")
-_THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:([.,])\d{3})+(?:(?!\1)[.,]\d+)?")
-_NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
 _PLAIN = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
+"""A number as a program writes it."""
+_NAMED = {
+    "price": "price",
+    "stock": "stock",
+    "country": "country",
+    "rating": "mean rating",
+    "reviews": "number of reviews",
+}
+"""Table of ``names.toml`` -> what its attributes are, in words for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +66,7 @@ class AttributeRoles:
     """
 
     level_separators: Mapping[str, str]
-    decimals: Mapping[str, str]
+    decimals: Mapping[str, DecimalSign]
     units: Mapping[str, str]
     fields: Sequence[str]
     notes: Mapping[str, str]
@@ -130,7 +99,7 @@ def find_level_separators(items: Sequence[Item]) -> dict[str, str]:
 
 def find_level_separator(name: str, cells: Sequence[str]) -> str:
     """The sign that most cells are split by; empty = they are no paths of categories."""
-    signs = (*_LEVELS, "/") if fold(name) in CATEGORIES else _LEVELS
+    signs = (*_LEVELS, "/") if is_called(name, "category") else _LEVELS
     for sign in signs:
         if sum(_has_levels(cell, sign) for cell in cells) > MAJORITY * len(cells):
             return sign
@@ -144,7 +113,7 @@ def _has_levels(cell: str, sign: str) -> bool:
     return len(parts) > 1 and all(re.search(r"[^\W\d_]", part) for part in parts) and not is_file
 
 
-def find_decimals(items: Sequence[Item]) -> dict[str, str]:
+def find_decimals(items: Sequence[Item]) -> dict[str, DecimalSign]:
     """Attribute -> decimal sign, for numbers written for people, such as ``1.234,56 €``."""
     found = {
         name: find_decimal(attribute_cells(name, items))
@@ -154,17 +123,19 @@ def find_decimals(items: Sequence[Item]) -> dict[str, str]:
     return {name: sign for name, sign in found.items() if sign}
 
 
-def find_unread(names: Iterable[str], items: Sequence[Item]) -> dict[str, str]:
+def find_unread(decimals: Mapping[str, DecimalSign], items: Sequence[Item]) -> dict[str, str]:
     """Attribute -> what its cells without a number are, in words for people; none if all have one.
 
     Args:
-        names: of attributes with numbers that are written for people.
+        decimals: attribute with numbers that are written for people -> decimal sign.
         items: as they are read without these.
     """
     found = {}
-    for name in names:
+    for name, sign in decimals.items():
         cells = attribute_cells(name, items)
-        odd = [cell for cell in cells if not _is_number(_bare_number(cell))]
+        odd = [
+            cell for cell, is_read in zip(cells, _are_read(cells, sign), strict=True) if not is_read
+        ]
         if odd:
             found[name] = f"{len(odd):,} of {len(cells):,} cells are none, as {odd[0][:20]!r}"
     return found
@@ -195,7 +166,7 @@ def find_units_beside(items: Sequence[Item], currencies: Collection[str]) -> dic
     return {
         name: unit
         for name in attribute_names(items)
-        if fold(name) in PRICES and any(isinstance(i.attributes.get(name), float) for i in items)
+        if is_called(name, "price") and has_numbers(name, items)
     }
 
 
@@ -204,45 +175,39 @@ def _find_currency(cell: str) -> str:
     return named[0] if named else ""
 
 
-def find_decimal(cells: Sequence[str]) -> str:
-    """Decimal sign of a column of numbers; empty = it has none, or they need no reading.
+def find_decimal(cells: Sequence[str]) -> DecimalSign | None:
+    """Decimal sign of a column of numbers; None = it has none, or they need no reading.
 
     A column is left alone if a number begins with a 0 that counts nothing, as ids do, or if all are
     written as a program writes them.
     """
-    numbers = [bare for cell in cells if _is_number(bare := _bare_number(cell))]
-    is_column = cells and len(numbers) >= MIN_NUMBER_SHARE * len(cells)
-    if not is_column or any(re.match(r"-?0\d", number) for number in numbers):
-        return ""
     if all(_PLAIN.fullmatch(cell) for cell in cells):
-        return ""
-    votes = Counter(sign for number in numbers if (sign := _vote_decimal(number)))
-    if votes:
-        return votes.most_common(1)[0][0]
-    return "," if any("." in number for number in numbers) else "."  # only thousands, or none
+        return None
+    signs: tuple[DecimalSign, ...] = (".", ",")
+    counts = {sign: sum(_are_read(cells, sign)) for sign in signs}
+    most = max(counts.values())
+    if most < MIN_NUMBER_SHARE * len(cells) or any(re.match(r"-?0\d", cell) for cell in cells):
+        return None
+    best = [sign for sign in signs if counts[sign] == most]
+    if len(best) == 2:  # only thousands, or none
+        return (
+            "." if any("," in cell for cell in cells) or not any("." in c for c in cells) else ","
+        )
+    return best[0]
 
 
-def _bare_number(cell: str) -> str:
-    """A cell without currency and blanks; a minus is before its digits, a whole price a number."""
-    narrow = cell.translate(NARROW)
-    bare = _WHOLE_PRICE.sub("", _MINUS.sub("-", _SIGNS.sub("", narrow)))
-    return _NEGATIVE.sub(r"-\1\2", bare)
+def _are_read(cells: Sequence[str], sign: DecimalSign) -> list[bool]:
+    """Which cells are a number with a decimal sign and nothing beside it but a currency."""
+    read = evaluate(cells, lambda text: written_number_sql(text, sign))
+    return [
+        number is not None and classify_cell(cell) == "number"
+        for cell, number in zip(cells, read, strict=True)
+    ]
 
 
-def _is_number(text: str) -> bool:
-    return bool(_NUMBER.fullmatch(text) or _THOUSANDS.fullmatch(text))
-
-
-def _vote_decimal(number: str) -> str:
-    """The decimal sign of a number; empty = it may have none, as ``1,299``."""
-    signs = [sign for sign in number if sign in ".,"]
-    if len(set(signs)) == 2:
-        return signs[-1]
-    if len(signs) == 1 and not re.fullmatch(r"-?[1-9]\d{0,2}[.,]\d{3}", number):
-        return signs[0]
-    if len(signs) > 1:
-        return "," if signs[0] == "." else "."
-    return ""
+def has_numbers(name: str, items: Sequence[Item]) -> bool:
+    """Whether an attribute of some items is a number."""
+    return any(isinstance(item.attributes.get(name), float) for item in items)
 
 
 def choose_text_fields(items: Sequence[Item]) -> list[str]:
@@ -267,9 +232,9 @@ def find_quality_columns(items: Sequence[Item]) -> dict[str, str]:
         numbers = [value for value in values if isinstance(value, float)]
         if not numbers or len(numbers) < MIN_NUMBER_SHARE * len(values):
             continue
-        if fold(name) in RATINGS:
+        if is_called(name, "rating"):
             found.setdefault("rating", name)
-        elif fold(name) in REVIEWS and all(number.is_integer() for number in numbers):
+        elif is_called(name, "reviews") and all(number.is_integer() for number in numbers):
             found.setdefault("reviews", name)
     return found
 
@@ -277,7 +242,7 @@ def find_quality_columns(items: Sequence[Item]) -> dict[str, str]:
 def describe_roles(
     items: Sequence[Item],
     level_separators: Mapping[str, str],
-    decimals: Mapping[str, str],
+    decimals: Mapping[str, DecimalSign],
     units: Mapping[str, str],
     unread: Mapping[str, str],
 ) -> AttributeRoles:
@@ -301,19 +266,10 @@ def describe_roles(
             parts.append(f"decimal sign {decimals[name]!r}")
         parts += [f"in {units[name]}"] if name in units else []
         parts += [unread[name]] if name in unread else []
-        parts += [what for names, what in _NAMED if fold(name) in names]
+        parts += [what for table, what in _NAMED.items() if is_called(name, table)]
         parts.append("encoded" if name in fields else "kept as it is")
         notes[name] = ", ".join(parts)
     return AttributeRoles(level_separators, decimals, units, fields, notes)
-
-
-_NAMED = (
-    (PRICES, "price"),
-    (STOCKS, "stock"),
-    (COUNTRIES, "country"),
-    (RATINGS, "mean rating"),
-    (REVIEWS, "number of reviews"),
-)
 
 
 def _describe_kind(name: str, cells: Sequence[str], items: Sequence[Item]) -> str:

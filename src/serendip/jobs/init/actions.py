@@ -9,39 +9,7 @@ from types import MappingProxyType
 from typing import Self
 
 from serendip.data.events.event import ActionRules, Exclusion
-from serendip.data.files.columns import fold
-
-_NEGATIVE: Mapping[Exclusion, frozenset[str]] = MappingProxyType(
-    {
-        "everywhere": frozenset(
-            "hide hidden hideitem report reported block blocked flag flagged spam "
-            "ausblenden ausgeblendet melden gemeldet blockieren 숨기기 숨김 신고 차단".split()
-        ),
-        "recommendations": frozenset(
-            "dislike disliked thumbsdown thumbdown downvote downvoted swipeleft notinterested "
-            "uninterested notrelevant dismiss dismissed reject rejected decline declined "
-            "unsubscribe unsubscribed unfollow unfollowed gefälltnicht gefälltmirnicht "
-            "keininteresse ablehnen abgelehnt abbestellt 싫어요 관심없음 구독취소".split()
-        ),
-        "seen": frozenset(
-            "return returned refund refunded chargeback cancel cancelled canceled ordercancelled "
-            "retoure rückgabe storno storniert erstattung 반품 환불 취소 주문취소".split()
-        ),
-        "nowhere": frozenset(
-            "skip skipped bounce bounced abandon abandoned unlike unliked unsave unsaved "
-            "removefromcart removedfromcart removefromwishlist cartremove "
-            "überspringen übersprungen 건너뛰기 좋아요취소".split()
-        ),
-    }
-)
-
-_LIKES = frozenset(
-    "like liked love loved favorite favourite favorited thumbsup upvote upvoted swiperight "
-    "purchase purchased buy bought order ordered transaction sale checkout apply applied "
-    "application save saved bookmark bookmarked wishlist addtowishlist addtocart addedtocart cart "
-    "subscribe subscribed follow followed gefällt gekauft kauf bestellung warenkorb merken "
-    "좋아요 구매 주문 장바구니 찜 저장".split()
-)
+from serendip.files.names import fold, names
 
 _REACH: Mapping[Exclusion, str] = MappingProxyType(
     {
@@ -74,17 +42,17 @@ class ActionRoles:
     def of(cls, actions: Iterable[str]) -> Self:
         """Guess by the names, whatever their case and punctuation."""
         rules = ActionRules()
-        names = sorted(set(actions) - set(rules.ignore))
-        if len(names) > _MOST_ACTIONS:
+        found = sorted(set(actions) - set(rules.ignore))
+        if len(found) > _MOST_ACTIONS:
             return cls({}, (), ())
         negative = {
             name: reach
-            for name in names
-            for reach, known in _NEGATIVE.items()
+            for name in found
+            for reach, known in names("actions")["negative"].items()
             if fold(name) in known
         }
-        likes = [name for name in names if fold(name) in _LIKES]
-        neutral = [name for name in names if name not in negative and name not in likes]
+        likes = [name for name in found if fold(name) in names("actions")["like"]]
+        neutral = [name for name in found if name not in negative and name not in likes]
         return cls(negative, likes, neutral)
 
     def notes(self) -> dict[str, str]:
@@ -101,8 +69,8 @@ class ActionRoles:
         more = [name for name in self.likes if name not in known]
         if not more:
             return []
-        names = ", ".join(map(_quote, (*known, *more)))
-        return [f"always_like = [{names}]     # likes, whatever their value"]
+        likes = ", ".join(map(_quote, (*known, *more)))
+        return [f"always_like = [{likes}]     # likes, whatever their value"]
 
     def render_strengths(self) -> list[str]:
         """Commented settings by which likes weigh more than mere contact, if the log has both."""

@@ -1,0 +1,226 @@
+"""Reads an events file as an Arrow table.
+
+DuckDB reads texts, times and numbers. What may be invalid is looked at again, by the rules of
+``store.validation``, which word the reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray
+from serendip.data.events.event import Event
+from serendip.data.limits import EARLIEST, LATEST, MAX_ID_BYTES, MAX_POSITION, MAX_QUERY_CHARS
+from serendip.data.log.event_table import NUMBERS, TEXTS, list_events, tabulate_events, unify
+from serendip.data.store.validation import event_problem
+from serendip.files.broken_rows import refuse_broken_rows
+from serendip.files.cells import number_sql, quote, strip_sql, text_sql
+from serendip.files.numbers import DecimalSign, written_number_sql
+from serendip.files.tables import Table, open_table
+from serendip.files.times import PLAUSIBLE_SECONDS, TimeFormat
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KINDS = {
+    "timestamp": "a time",
+    "value": "a finite number",
+    "position": "a whole number",
+    "propensity": "a finite number",
+}
+"""Columns of numbers -> what their cells are."""
+
+_RANGES = (
+    ("timestamp", EARLIEST, LATEST),
+    ("position", 0, MAX_POSITION),
+    ("propensity", np.nextafter(0.0, 1.0), 1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsRead:
+    """An opened events file.
+
+    Args:
+        path: the file; None if there is none.
+        mapping: canonical column -> file column.
+        default_action: action of rows without one.
+        encoding: of the file, see ``open_table``.
+        times: how ``timestamp`` is written.
+        decimal: sign before the decimals of ``value``, if it is written for people; empty = it is
+            written as by a program.
+    """
+
+    path: Path | None
+    mapping: Mapping[str, str]
+    default_action: str
+    encoding: str = ""
+    times: TimeFormat = field(default_factory=TimeFormat)
+    decimal: DecimalSign | Literal[""] = ""
+
+    def table(self) -> pa.Table:
+        """All events, in the order of the file, with the columns that the file has.
+
+        Raises:
+            DataError: a row is broken; names file, count, first places and reasons.
+        """
+        if self.path is None:
+            return tabulate_events([])
+        table = open_table(self.path, self.encoding)
+        events = self._read(table)
+        cut = self._find_cut(table, events)
+        refuse_broken_rows(table, (*self._find_problems(events), *cut))
+        return events.drop_columns(["unread"])
+
+    def item_ids(self) -> list[str]:
+        """Distinct ids of the items that the events name, in order of first appearance."""
+        if self.path is None:
+            return []
+        table = open_table(self.path, self.encoding)
+        found: dict[str, None] = {}
+        cell = table.cell(self.mapping["item_id"])
+        for batch in table.read({"item_id": strip_sql(text_sql(cell))}):
+            found |= dict.fromkeys(batch["item_id"].unique().to_pylist())
+        return [text for text in found if text]
+
+    def sample(self, most: int) -> list[Event]:
+        """The valid events among the first rows."""
+        if self.path is None:
+            return []
+        events = self._read(open_table(self.path, self.encoding), most)
+        broken = {row for row, _ in self._find_problems(events)}
+        read = list_events(events.drop_columns(["unread"]))
+        return [event for row, event in enumerate(read) if row not in broken]
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield the events of ``table``; for small files."""
+        yield from list_events(self.table())
+
+    def _read(self, table: Table, most: int | None = None) -> pa.Table:
+        """Texts and numbers of all rows, and ``unread``: what is wrong with a number."""
+        batches = [self._encode(batch) for batch in table.read(*self._layers(table), most=most)]
+        if batches:
+            return unify(batches)
+        empty = tabulate_events([])
+        return empty.append_column("unread", empty["query"])
+
+    def _layers(self, table: Table) -> list[dict[str, str]]:
+        """SQL of the columns of events, and of why a number cannot be read; NULL = all can."""
+        cells = {name: table.cell(column) for name, column in self.mapping.items()}
+        texts = {name: text_sql(cell) for name, cell in cells.items() if name in TEXTS}
+        spelt, numbers, reasons = dict[str, str](), dict[str, str](), []
+        for name in filter(cells.__contains__, NUMBERS):
+            text, number = f"{name}_text", ""
+            if cells[name].number:
+                number = f"{name}_number"
+                spelt[number] = cells[name].number
+                text = f"coalesce(CAST({number} AS VARCHAR), '')"
+            else:
+                spelt[text] = f"trim({text_sql(cells[name])})"
+            numbers[name] = self._number_sql(name, text, number)
+            begin, end = quote(f"{name} '"), quote(f"' is not {_KINDS[name]}{self._form(name)}")
+            empty = "'timestamp is empty'" if name == "timestamp" else "NULL"
+            reason = f"CASE WHEN {text} = '' THEN {empty} ELSE {begin} || {text}[:40] || {end} END"
+            reasons.append(f"CASE WHEN {name} IS NULL THEN {reason} END")
+        same = {name: name for name in (*texts, *numbers)}
+        return [
+            {**texts, **spelt},
+            {**same, **numbers, **{text: text for text in spelt}},
+            {**same, "unread": f"coalesce({', '.join(reasons)})"},
+        ]
+
+    def _number_sql(self, name: str, text: str, number: str) -> str:
+        """SQL of a number; NULL if the cell is empty or cannot be read."""
+        if name == "timestamp":
+            return self.times.seconds_sql(text, number)
+        if name == "value" and self.decimal and not number:
+            return written_number_sql(text, self.decimal)
+        number = number or number_sql(text)
+        if name == "position":
+            is_place = f"{number} BETWEEN -{MAX_POSITION} AND {MAX_POSITION}"
+            return f"CASE WHEN {is_place} AND {number} = floor({number}) THEN {number} END"
+        return number
+
+    def _form(self, name: str) -> str:
+        """How the numbers of a column are written, for a message."""
+        if name == "timestamp" and self.times.pattern:
+            return f" like {self.times.pattern!r}"
+        return f" with {self.decimal!r}" if name == "value" and self.decimal else ""
+
+    def _encode(self, batch: pa.RecordBatch) -> pa.Table:
+        """A batch with texts by number; the default action where there is none."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        columns: dict[str, pa.Array] = {}
+        for name in filter(self.mapping.__contains__, TEXTS):
+            columns[name] = column = batch[name].dictionary_encode()
+            texts = pc.utf8_trim_whitespace(column.dictionary)
+            if name == "action":
+                texts = pc.if_else(pc.equal(texts, ""), self.default_action, texts)
+            if not texts.equals(column.dictionary):
+                merged = texts.dictionary_encode()
+                codes = merged.indices.take(column.indices)
+                columns[name] = pa.DictionaryArray.from_arrays(codes, merged.dictionary)
+        if "action" not in columns:
+            codes = np.zeros(len(batch), np.int32)
+            columns["action"] = pa.DictionaryArray.from_arrays(codes, [self.default_action])
+        for name, kind in NUMBERS.items():
+            if name in self.mapping:
+                column = batch[name].cast(kind, safe=False)
+                # A copy: a column of the batch itself would keep all its texts in memory.
+                columns[name] = pa.concat_arrays([column, column[:0]])
+        columns["unread"] = batch["unread"].dictionary_encode()
+        return pa.table(columns)
+
+    def _find_problems(self, events: pa.Table) -> Iterator[tuple[int, str]]:
+        """Yield (row, reason) of the invalid events."""
+        rows = np.flatnonzero(_find_doubtful(events))
+        doubtful = events.take(rows)
+        unread = doubtful["unread"].to_pylist()
+        read = list_events(doubtful.drop_columns(["unread"]))
+        for row, reason, event in zip(rows.tolist(), unread, read, strict=True):
+            if problem := reason or event_problem(event, self.mapping):
+                yield row, problem
+
+    def _find_cut(self, table: Table, events: pa.Table) -> Iterator[tuple[int, str]]:
+        """Yield the last row if the file ends in its time, which is shorter than all others."""
+        column = self.mapping["timestamp"]
+        if len(events) < 2 or not table.may_be_cut_in(column):
+            return
+        batches = table.read({"text": f"trim({text_sql(table.cell(column))})"})
+        *others, last = [text for batch in batches for text in batch["text"].to_pylist()]
+        seconds = np.asarray(events["timestamp"].to_numpy(), np.float64)
+        is_shorter = len(last) < min(map(len, others))
+        if is_shorter and seconds[:-1].min() >= PLAUSIBLE_SECONDS and np.isfinite(seconds[-1]):
+            yield len(others), f"timestamp {last!r} is cut off: the file ends in it"
+
+
+def _find_doubtful(events: pa.Table) -> BoolArray:
+    """(E,) True for every event that may be invalid."""
+    import pyarrow.compute as pc
+
+    doubtful = np.asarray(pc.is_valid(events["unread"]).to_numpy(), np.bool_)
+    for name in TEXTS:
+        if name not in events.column_names:
+            continue
+        column = events[name].combine_chunks()
+        column = column.chunk(0) if hasattr(column, "chunks") else column
+        texts = column.dictionary
+        most = MAX_QUERY_CHARS if name == "query" else MAX_ID_BYTES
+        odd = np.asarray(pc.binary_length(texts)) > most
+        odd |= np.asarray(pc.match_substring(texts, "\0"))
+        if name in ("user_id", "item_id", "action"):
+            odd |= np.asarray(pc.equal(texts, ""))
+        doubtful |= odd[np.asarray(column.indices)]
+    for name, low, high in _RANGES:
+        if name in events.column_names:
+            column = events[name]
+            is_odd = pc.or_(pc.less(column, low), pc.greater(column, high))
+            doubtful |= np.asarray(pc.fill_null(is_odd, False).to_numpy(), np.bool_)
+    return doubtful

@@ -1,0 +1,216 @@
+"""Reads an items file as an Arrow table.
+
+All cells of an attribute column have one type: list, number or text. DuckDB finds the types, splits
+lists and writes the attributes. What may be invalid is looked at again, by the rules of
+``store.validation``, which word the reasons.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from serendip.data.items.catalogue import Item
+from serendip.data.limits import (
+    EARLIEST,
+    LATEST,
+    MAX_ATTRIBUTE_VALUES,
+    MAX_ATTRIBUTES,
+    MAX_ID_BYTES,
+    MAX_TEXT_CHARS,
+    RESERVED_ENDING,
+)
+from serendip.data.store.item_rows import ITEM_NAMES, list_items, tabulate_items
+from serendip.data.store.validation import id_problem, item_problem
+from serendip.data.text import plain_title
+from serendip.files.attributes import AttributeCells, AttributeKind
+from serendip.files.broken_rows import refuse_broken_rows
+from serendip.files.cells import quote, strip_sql, text_sql
+from serendip.files.queries import connect
+from serendip.files.tables import Table, open_table
+from serendip.files.times import TimeFormat
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+TitleStyle = Literal["plain", "library"]
+
+_YEAR = "year"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsRead:
+    """An opened items file.
+
+    Args:
+        path: the file; None if there is none.
+        mapping: canonical column -> file column.
+        attributes: attribute name -> file column.
+        cells: how the cells of attributes are read.
+        title_style: ``library`` turns "Matrix, The (1999)" into "The Matrix" and a year.
+        encoding: of the file, see ``open_table``.
+        times: how ``available_from`` is written.
+    """
+
+    path: Path | None
+    mapping: Mapping[str, str]
+    attributes: Mapping[str, str]
+    cells: AttributeCells
+    title_style: TitleStyle
+    encoding: str = ""
+    times: TimeFormat = field(default_factory=TimeFormat)
+
+    def table(self) -> pa.Table:
+        """All items, in the order of the file, including repeated ids.
+
+        Raises:
+            DataError: a row is broken; names file, count, first places and reasons.
+        """
+        if self.path is None:
+            return tabulate_items([])
+        table = open_table(self.path, self.encoding)
+        items = self._read(table)
+        refuse_broken_rows(table, self._find_problems(items))
+        return items.select(ITEM_NAMES)
+
+    def sample(self, most: int) -> list[Item]:
+        """The valid items among the first rows, which also decide the types of the columns."""
+        if self.path is None:
+            return []
+        items = self._read(open_table(self.path, self.encoding), most)
+        broken = {row for row, _ in self._find_problems(items)}
+        return [item for row, item in enumerate(list_items(items)) if row not in broken]
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the items of ``table``; for small files."""
+        yield from list_items(self.table())
+
+    def _read(self, table: Table, most: int | None = None) -> pa.Table:
+        """The columns of ``ITEM_NAMES``, ``doubtful`` and the text of ``available_from``."""
+        import pyarrow as pa
+
+        batches = list(table.read(self._expressions(table), most=most))
+        if not batches:
+            empty = tabulate_items([])
+            doubtful = pa.array([], pa.bool_())
+            return empty.append_column("doubtful", doubtful).append_column("since", empty["title"])
+        connection = connect()
+        cells = self._with_titles(pa.Table.from_batches(batches))
+        connection.register("cells", cells)
+        kinds = self._kinds(connection, cells.column_names)
+        return connection.sql(self._query(kinds, cells.column_names)).to_arrow_table()
+
+    def _find_problems(self, items: pa.Table) -> Iterator[tuple[int, str]]:
+        """Yield (row, reason) of the invalid items."""
+        rows = np.flatnonzero(np.asarray(items["doubtful"].to_numpy(), np.bool_))
+        doubtful = items.take(rows)
+        columns = {**self.attributes, **self.mapping}
+        since = doubtful["since"].to_pylist()
+        for row, text, item in zip(rows.tolist(), since, list_items(doubtful), strict=True):
+            expected = f" like {self.times.pattern!r}" if self.times.pattern else ""
+            unread = f"available_from {text[:40]!r} is not a time{expected}"
+            is_unread = text and item.available_from is None
+            if problem := unread if is_unread else item_problem(item, columns):
+                yield row, problem
+
+    def _expressions(self, table: Table) -> dict[str, str]:
+        """SQL of the canonical texts, and of text and list of each attribute."""
+        expressions = {
+            name: strip_sql(text_sql(table.cell(column))) for name, column in self.mapping.items()
+        }
+        if "available_from" in expressions:
+            expressions["since"] = text = expressions["available_from"]
+            seconds = self.times.seconds_sql(text)
+            is_time = f"{seconds} BETWEEN {EARLIEST!r} AND {LATEST!r}"
+            expressions["available_from"] = f"CASE WHEN {is_time} THEN {seconds} END"
+        for number, column in enumerate(self.attributes.values()):
+            cell = table.cell(column)
+            expressions[f"t{number}"] = strip_sql(f"coalesce({cell.text}, '')")
+            if cell.items:
+                expressions[f"l{number}"] = cell.items
+        return expressions
+
+    def _with_titles(self, cells: pa.Table) -> pa.Table:
+        """The cells with titles in plain word order and the years that they had."""
+        import pyarrow as pa
+
+        if self.title_style != "library" or "title" not in cells.column_names:
+            return cells
+        plain = [plain_title(title) for title in cells["title"].to_pylist()]
+        titles = pa.array([title for title, _ in plain], "string")
+        years = pa.array([year for _, year in plain], "float64")
+        place = cells.column_names.index("title")
+        return cells.set_column(place, "title", titles).append_column("plain_year", years)
+
+    def _kinds(self, connection: DuckDBPyConnection, names: Sequence[str]) -> list[AttributeKind]:
+        """Type of each attribute column."""
+        parts = [
+            part
+            for number in range(len(self.attributes))
+            for part in self.cells.kind_sql(f"t{number}", _stored(number, names))
+        ]
+        if not parts:
+            return []
+        (facts,) = connection.sql(f"SELECT {', '.join(parts)} FROM cells").fetchall()
+        return [
+            self.cells.kind(name, is_list, is_number)
+            for name, is_list, is_number in zip(
+                self.attributes, facts[::2], facts[1::2], strict=True
+            )
+        ]
+
+    def _query(self, kinds: Sequence[AttributeKind], names: Sequence[str]) -> str:
+        """SQL of the columns of ``ITEM_NAMES``, ``doubtful`` and ``since``."""
+        values = [
+            f"{self.cells.value_sql(name, kind, f't{number}', _stored(number, names))} AS v{number}"
+            for number, (name, kind) in enumerate(zip(self.attributes, kinds, strict=True))
+        ]
+        absent = {"title": "''", "description": "''", "since": "''"}
+        absent |= {"available_from": "NULL::DOUBLE", "plain_year": "NULL::DOUBLE"}
+        known = ["item_id"]
+        known += [name if name in names else f"{sql} AS {name}" for name, sql in absent.items()]
+        inner = f"SELECT {', '.join([*known, *values])} FROM cells"
+        return (
+            "SELECT item_id, title, description, "
+            f"'{{' || concat_ws(', ', {', '.join(self._attributes())}) || '}}' AS attributes, "
+            f"available_from, since, {' OR '.join(self._doubts(kinds))} AS doubtful FROM ({inner})"
+        )
+
+    def _attributes(self) -> list[str]:
+        """SQL of the JSON of each attribute, NULL where an item has no value."""
+        parts, year = [], f"'\"{_YEAR}\": ' || CAST(to_json(plain_year) AS VARCHAR)"
+        for number, name in enumerate(self.attributes):
+            key = quote(json.dumps(name, ensure_ascii=False) + ": ")
+            part = f"{key} || CAST(to_json(v{number}) AS VARCHAR)"
+            parts.append(f"coalesce({part}, {year})" if name == _YEAR else part)
+        return parts if _YEAR in self.attributes else [*parts, year]
+
+    def _doubts(self, kinds: Sequence[AttributeKind]) -> list[str]:
+        """SQL conditions; a row that meets none of them is valid."""
+        texts = ["item_id", "title", "description"]
+        texts += [f"v{number}" for number, kind in enumerate(kinds) if kind == "text"]
+        lists = [f"v{number}" for number, kind in enumerate(kinds) if kind == "list"]
+        texts += [f"array_to_string({name}, ' ')" for name in lists]
+        size = " + ".join(f"coalesce(length({text}), 0)" for text in texts)
+        is_odd_name = any(id_problem(name) for name in self.attributes)
+        return [
+            "item_id = ''",
+            f"strlen(item_id) > {MAX_ID_BYTES}",
+            f"ends_with(item_id, {quote(RESERVED_ENDING)})",
+            f"{size} > {MAX_TEXT_CHARS}",
+            "(since <> '' AND available_from IS NULL)",
+            *(f"coalesce(contains({text}, chr(0)), false)" for text in texts),
+            *(f"coalesce(len({name}), 0) > {MAX_ATTRIBUTE_VALUES}" for name in lists),
+            *(["true"] if is_odd_name or len(kinds) >= MAX_ATTRIBUTES else []),
+        ]
+
+
+def _stored(number: int, names: Sequence[str]) -> str:
+    """Name of the column with the lists of an attribute; empty = the file has none."""
+    return f"l{number}" if f"l{number}" in names else ""

@@ -1,0 +1,80 @@
+"""What the columns of users' files are called: the table ``names.toml``, and guesses by name.
+
+File columns are compared after folding: case, punctuation and a type suffix (``user_id:token``)
+are ignored. A file column is mapped to at most one canonical column.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+TableKind: TypeAlias = Literal["items", "events", "users"]
+
+REQUIRED: Mapping[TableKind, tuple[str, ...]] = MappingProxyType(
+    {
+        "items": ("item_id",),
+        "events": ("user_id", "item_id", "timestamp"),
+        "users": ("user_id",),
+    }
+)
+
+
+@cache
+def names(table: str) -> Mapping[str, Any]:
+    """A table of ``names.toml``."""
+    text = files("serendip.files").joinpath("names.toml").read_text(encoding="utf-8")
+    return MappingProxyType(tomllib.loads(text)[table])
+
+
+@cache
+def canonical_columns(kind: TableKind) -> Mapping[str, Sequence[str]]:
+    """Canonical column of a table -> folded names of it, the best first, which is its own."""
+    if kind == "users":
+        events = canonical_columns("events")
+        return {"user_id": [*events["user_id"], "id", "key"], "country": events["country"]}
+    return {name: [fold(name), *aliases] for name, aliases in names(kind).items()}
+
+
+def fold(column: str) -> str:
+    """Fold a column name: no case, punctuation or type suffix (``User_ID:token`` -> ``userid``)."""
+    name = unicodedata.normalize("NFKC", re.sub(r":\w+$", "", column)).casefold()
+    return re.sub(r"[\W_]", "", name)
+
+
+def is_called(column: str, what: str) -> bool:
+    """Whether a column has one of the names of an attribute in ``names.toml``."""
+    return fold(column) in names("attributes")[what]
+
+
+def guess_mapping(
+    columns: Sequence[str], kind: TableKind, given: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """Guess the column mapping from column names alone.
+
+    Args:
+        columns: names in the file.
+        kind: what a row is.
+        given: canonical name -> file column, fixed by the user; guesses never change it.
+
+    Returns:
+        canonical name -> file column, for the recognised ones, in canonical order.
+    """
+    free: dict[str, str] = {}
+    for column in columns:
+        if column not in given.values():
+            free.setdefault(fold(column), column)
+    mapping = {}
+    for canonical, aliases in canonical_columns(kind).items():
+        match = next((alias for alias in aliases if alias in free), None)
+        if canonical in given:
+            mapping[canonical] = given[canonical]
+        elif match is not None:
+            mapping[canonical] = free.pop(match)
+    return mapping
