@@ -1,40 +1,38 @@
-"""``serendip storage``: removes from the storage what no database owns any more."""
+"""``serendip storage``: the storage of generations that several machines share."""
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 NAME = "storage"
-HELP = "Remove event logs from the storage that no database owns any more."
+HELP = "Share generations with other machines."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def group() -> None:
-    """Remove event logs from the storage that no database owns any more."""
+    """Share generations with other machines; `serendip train` does so by itself."""
 
 
-@app.command("forget")
-def forget(
-    log: Annotated[str, typer.Argument(help="Name of the log, as `serendip status` lists it.")],
-    workspace: WorkspaceOption = Path(),
-    json: JsonOption = False,
-) -> None:
-    """Remove an event log that a restore replaced: its segments there, and their copies here.
-
-    Only once no machine uses a database with that log: its events are gone for good.
-    """
+@app.command("push")
+def push(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+    """Put the generation of this machine into the storage of `[storage] url`, which has none."""
+    from serendip.engine.artefacts.generations import share
     from serendip.engine.workspace import Workspace
+    from serendip.errors import ConfigError
+    from serendip.runtime.sync import SharedFolder
 
     terminal = Terminal(json)
-    with closing(Workspace.open(workspace).open_store()) as store:
-        removed = store.forget_log(log)
-    terminal.say(f"Removed log {log}: {removed} segments.")
-    terminal.result({"log": log, "segments": removed})
+    opened = Workspace.open(workspace)
+    place = opened.generations
+    if not isinstance(place, SharedFolder):
+        raise ConfigError("[storage] url is not set.", "Set it to a bucket or a mounted folder.")
+    with opened.exclusive("generations") as require_held:
+        version = share(place, require_held)
+    terminal.say(f"{version.name} is in force in {place.storage.url}.")
+    terminal.result({"generation": version.name, "url": place.storage.url})

@@ -490,29 +490,6 @@ def test_a_receipt_names_what_was_replaced_and_could_not_be_removed(
         assert eraser.renew(receipt).is_complete
 
 
-def test_a_receipt_has_rows_for_what_others_of_the_storage_have(
-    fresh: Path, tmp_path: Path
-) -> None:
-    settings = fresh / "serendip.toml"
-    shared = tmp_path / "shared"
-    with settings.open("a", encoding="utf-8") as stream:
-        stream.write(f"\n[storage]\nurl = '{shared}'\n")
-    workspace = Workspace.open(fresh)
-    with closing(workspace.open_store()) as store:
-        eraser = Eraser(workspace, store)
-        store.put_events([Event("u1", "i1", 1.6e9, "click")])
-        store.compact()
-        receipt = eraser.erase_user("u1")
-        eraser.remove_remains()
-        found = states(eraser.renew(receipt))
-        assert (found["other machines"], found["other logs in the storage"]) == ("kept", "erased")
-        segment = store.segment_names()[0]
-        shutil.copytree(shared / "log" / segment, shared / "log" / "segment-lost-1")
-        assert states(eraser.renew(receipt))["other logs in the storage"] == "pending"
-        store.forget_log("lost")
-        assert states(eraser.renew(receipt)) == found
-
-
 def test_what_a_killed_training_left_is_found_after_the_removal_that_it_outlived(
     fresh: Path,
 ) -> None:

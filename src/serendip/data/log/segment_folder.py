@@ -14,7 +14,6 @@ from __future__ import annotations
 import secrets
 import shutil
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.log.segment import Segment, SegmentDamaged, write_segment
-from serendip.data.objects.mirror import Mirror, Place, local_folder
-from serendip.errors import ArtefactError, StorageError
+from serendip.data.log.segment import Segment, write_segment
+from serendip.data.objects.mirror import Place
+from serendip.errors import StorageError
 from serendip.runtime.atomic_files import exclusive_lock, flush_folder
-from serendip.runtime.versions import MANIFEST
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,8 +72,7 @@ class SegmentFolder:
     """
 
     def __init__(self, place: Place) -> None:
-        self.folder = local_folder(place)
-        self._mirror = place if isinstance(place, Mirror) else None
+        self.folder = place
         self._open: dict[str, Segment] = {}
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, frozenset[str]], frozenset[int]] = {}
@@ -94,8 +91,7 @@ class SegmentFolder:
         opened = [self.open(one) for one in facts]
         with self._lock:
             self._open = {segment.name: segment for segment in opened}
-            self._drop_old_copies(log)
-        return opened
+            return opened
 
     def open(self, facts: SegmentFacts) -> Segment:
         """Open a segment if it is not open yet.
@@ -130,39 +126,7 @@ class SegmentFolder:
         return found
 
     def _open_one(self, facts: SegmentFacts) -> Segment:
-        """Open a segment; one that is missing or damaged here is fetched first."""
-        path = self.folder / facts.name
-        try:
-            return Segment.open(path, facts.checksum)
-        except SegmentDamaged as error:
-            if self._mirror is None:
-                raise
-            self._fetch(self._mirror, facts.name, error)
-        return Segment.open(path, facts.checksum)
-
-    @staticmethod
-    def _fetch(mirror: Mirror, name: str, damage: SegmentDamaged) -> None:
-        """Fetch a segment.
-
-        Raises:
-            SegmentDamaged: that cannot be done, so that it waits as a damaged one does.
-        """
-        try:
-            if mirror.fetch(name):
-                return
-        except (ArtefactError, StorageError) as error:
-            # A missing one that was removed there meanwhile was replaced: see ``read_log``.
-            kind = type(damage) if isinstance(error, ArtefactError) else SegmentDamaged
-            message = f"{damage.message} It cannot be fetched: {error.message}"
-            raise kind(message, error.hint) from None
-        raise type(damage)(f"{damage.message} {mirror.objects.name} has none.", _COPY_ANEW)
-
-    def _drop_old_copies(self, log: str) -> None:
-        """Remove copies of segments that do not count any more, also for the sake of erasures."""
-        if self._mirror is not None and log:
-            for path in self.folder.glob(f"{_NAME}{log}-*"):
-                if path.name not in self._open:
-                    self._mirror.drop_copy(path.name)
+        return Segment.open(self.folder / facts.name, facts.checksum)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -197,8 +161,6 @@ class SegmentFolder:
         name, building = f"{_NAME}{number}", self.folder / f"{_WRITING}{number}"
         building.mkdir()
         checksum = write_segment(building, table, arrivals)
-        if self._mirror is not None:
-            self._mirror.store(name, building)
         building.rename(self.folder / name)
         flush_folder(self.folder)
         return name, checksum
@@ -210,71 +172,20 @@ class SegmentFolder:
         return new
 
     def count_write(self, log: str, writes: int, note: Callable[[int], None]) -> None:
-        """Count one more write to a log, unless another copy of its database was ahead.
-
-        A copy that is behind names segments that were replaced since, and would remove the new
-        ones. Without an object store nobody else has the segments.
-
-        Args:
-            log: name of the log.
-            writes: as the database counted them.
-            note: notes the new number in the database, before the object store has it.
-
-        Raises:
-            StorageError: another copy of the database has written to the log.
-        """
-        if self._mirror is None:
-            return
-        objects, key = self._mirror.objects, f"{_WRITES}{log}"
-        found = objects.read(key)
-        if found is None or int(found.content.partition(b" ")[0]) <= writes:
-            note(writes + 1)
-            content = f"{writes + 1} {secrets.token_hex(8)}".encode("ascii")
-            if objects.replace(key, content, None if found is None else found.tag):
-                return
-        raise StorageError(
-            f"another copy of this database has written to the event log in {objects.name}.",
-            "Import and train where that one lies, and copy the database from there. To go on with "
-            "this one, back it up and use what `serendip restore` makes of the backup.",
-        )
+        """Nothing: no other machine has the segments."""
 
     def stored_logs(self) -> dict[str, int]:
-        """Log -> number of its segments in the object store, of all databases that wrote any.
-
-        Raises:
-            StorageError: the store cannot be reached.
-        """
-        if self._mirror is None:
-            return {}
-        keys = self._mirror.objects.sizes(_NAME)
-        names = {key.partition("/")[0].removeprefix(_NAME) for key in keys}
-        return dict(sorted(Counter(name.rpartition("-")[0] for name in names).items()))
+        """Nothing: no other machine has the segments."""
+        return {}
 
     def forget(self, log: str) -> None:
-        """Remove a log that no database has any more from the object store, and copies here.
-
-        Raises:
-            StorageError: the store cannot be reached; what is left is removed by the next call.
-        """
-        if self._mirror is None:
-            return
-        objects, start = self._mirror.objects, f"{_NAME}{log}-"
-        for name in sorted({key.partition("/")[0] for key in objects.sizes(start)}):
-            self._mirror.remove(name)
-        objects.remove_parts(start)
-        for path in self.folder.glob(f"{start}*"):
-            self._mirror.drop_copy(path.name)
-        objects.remove(objects.sizes(f"{_WRITES}{log}"))
+        """Nothing: no other machine has the segments."""
 
     def keep_only(self, log: str, names: Collection[str]) -> None:
         """Remove all segments of a log, whole and halved, but those of these names.
 
         In an object store those of these names that it does not have yet are stored.
         """
-        if self._mirror is not None:
-            self._store_missing(self._mirror, log, names)
-            self._mirror.objects.remove_parts(f"{_NAME}{log}-")
-            self._mirror.drop_parts()
         for start in (_NAME, _WRITING, _REMOVED):
             for path in self.folder.glob(f"{start}{log}-*"):
                 if path.name not in names:
@@ -282,14 +193,3 @@ class SegmentFolder:
                     removed = path.with_name(_REMOVED + path.name.removeprefix(start))
                     path.rename(removed)
                     shutil.rmtree(removed)
-
-    def _store_missing(self, mirror: Mirror, log: str, names: Collection[str]) -> None:
-        complete = set(mirror.names())
-        stored = {key.partition("/")[0] for key in mirror.objects.sizes(f"{_NAME}{log}-")}
-        for name in sorted(set(names) - complete):
-            if (
-                self.folder / name / MANIFEST
-            ).is_file():  # else another machine has it, and stores it
-                mirror.store(name, self.folder / name)
-        for name in sorted(stored - set(names)):
-            mirror.remove(name)

@@ -247,7 +247,7 @@ class Eraser:
         return ErasurePlace("event log", "erased", "no segment has anything")
 
     def _of_the_storage(self) -> Iterator[ErasurePlace]:
-        """Where others of one URL may have something: machines, and logs of other databases."""
+        """Where other machines with one URL may have something."""
         settings = self._workspace.settings
         if not settings.storage.url:
             return
@@ -259,21 +259,6 @@ class Eraser:
                 "copied anew, and its service started again; this receipt does not see it"
             )
         yield ErasurePlace("other machines", "kept", detail)
-        yield self._other_logs()
-
-    def _other_logs(self) -> ErasurePlace:
-        place = "other logs in the storage"
-        try:
-            others = ", ".join(self._store.other_logs())
-        except StorageError as error:
-            return ErasurePlace(place, "pending", f"not known: {error.message}")
-        if not others:
-            return ErasurePlace(place, "erased", "there is none")
-        detail = (
-            f"{others}: of another database, whose erasures are its own; of one that a restore "
-            f"replaced, `serendip storage forget` removes it"
-        )
-        return ErasurePlace(place, "pending", detail)
 
     def _database(self) -> ErasurePlace:
         if self._store.has_remains():

@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serendip.data.objects.mirror import Place, place_name
 from serendip.data.store.backends.disk_failure import FAILURE_ENDING
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import LOG_FOLDER, Store
@@ -21,9 +20,9 @@ from serendip.engine.artefacts.generations import current_name, open_current, se
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS
-from serendip.jobs.shared_versions import fetch_versions
 from serendip.llm.ledger_table import METADATA as CALLS
 from serendip.runtime.atomic_files import LOCK
+from serendip.runtime.sync import place_name
 
 _TRIES = 5
 _COPIED = tuple(name for name in FILES if name != DATABASE_FILE)
@@ -62,7 +61,6 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
     for name in _COPIED:
         if (workspace.folder / name).is_file():
             shutil.copyfile(workspace.folder / name, staged / name)
-    damage = fetch_versions(workspace)
     for name in _VERSIONED:
         _stage_versions(workspace.folder / name, staged / name)
     for _ in range(_TRIES):
@@ -75,8 +73,7 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
             facts = _facts_of(copy)
         (staged / f"{DATABASE_FILE}{FAILURE_ENDING}").unlink(missing_ok=True)
         generation, why_none = _stage_generation(workspace, staged)
-        damaged = "\n".join(filter(None, (*damage, why_none)))
-        return replace(facts, generation=generation, damage=damaged)
+        return replace(facts, generation=generation, damage=why_none)
     raise StorageError(
         "segments of the event log are replaced again and again.", "Try again later."
     )
@@ -148,22 +145,11 @@ def _stage_generation(workspace: Workspace, staged: Path) -> tuple[str, str]:
             if _is_published(workspace, name):
                 return "", str(error)
         except StorageError as error:
-            if not _is_out_of_reach(workspace.generations):
+            if not workspace.settings.storage.url:
                 raise
             shutil.rmtree(target, ignore_errors=True)
             return "", f"what may lie in {place_name(workspace.generations)}: {error}"
     raise StorageError("generations are replaced again and again.", "Try again later.")
-
-
-def _is_out_of_reach(place: Place) -> bool:
-    """Whether a storage does not answer; a folder always does."""
-    if isinstance(place, Path):
-        return False
-    try:
-        place.objects.sizes("")
-    except StorageError:
-        return True
-    return False
 
 
 def _is_published(workspace: Workspace, name: str) -> bool:

@@ -60,7 +60,6 @@ from serendip.jobs.relevance.versions import load_relevance_models, require_same
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import extend_built_ids
 from serendip.jobs.semantic_ids.versions import IdVersion
-from serendip.jobs.shared_versions import share_versions
 from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
@@ -185,7 +184,6 @@ def train_workspace(
         _recorded_failure(folder, reasons),
     ):
         require_training()
-        share_versions(context.workspace)
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
         # Tasks find it whatever folder their processes run in.

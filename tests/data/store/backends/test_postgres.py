@@ -17,8 +17,6 @@ from sqlalchemy import MetaData, inspect
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.objects.mirror import Mirror
-from serendip.data.objects.url import open_object_store
 from serendip.data.store.config import StoreConfig
 from serendip.data.store.database import Database
 from serendip.data.store.migrations import HEAD, VERSION_TABLE, is_behind, migrate
@@ -287,27 +285,3 @@ def test_the_ledger_counts_on_a_server(url: str) -> None:
         (row,) = ledger.summary()
         assert (row["calls"], row["tokens_sent"], row["price"]) == (1, 10, 0.25)
         assert all(isinstance(row[name], int) for name in ("ok", "tokens_sent", "unfinished"))
-
-
-def test_machines_write_one_log_in_one_storage(url: str, tmp_path: Path) -> None:
-    objects = open_object_store(str(tmp_path / "shared"))
-
-    def machine(name: str) -> Store:
-        return Store.create(url, log=Mirror(tmp_path / name / "log", objects.within("log")))
-
-    def past(store: Store, user: str) -> list[str]:
-        return [event.item_id for event in store.history(user, 9)]
-
-    with closing(machine("a")) as a, closing(machine("b")) as b:
-        events = [Event("ann", "x", 1.0), Event("ben", "y", 2.0)]
-        a.import_all([Item("x", "A hat"), Item("y", "A shoe")], events)
-        assert past(b, "ann") == ["x"]
-        for writer, reader, count in ((b, a, 2), (a, b, 3)):
-            writer.put_events([Event("ann", "y", 1.0 + count)])
-            assert writer.compact() == 1
-            assert len(past(reader, "ann")) == count
-        b.erase_user("ben")
-        b.remove_erased()
-        assert (past(a, "ben"), past(a, "ann")) == ([], ["x", "y", "y"])
-        stored = {key.split("/")[1] for key in objects.sizes("log/segment-")}
-        assert stored == set(a.segment_names())
