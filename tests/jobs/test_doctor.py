@@ -12,7 +12,6 @@ from stored_files import damage_index
 from serendip.data.store.backends.sqlite_backend import may_corrupt_log
 from serendip.engine.workspace import Workspace
 from serendip.jobs.doctor import check_workspace
-from serendip.jobs.status import read_status
 
 
 def test_the_files_of_a_sound_workspace_pass(fresh: Path) -> None:
@@ -118,16 +117,3 @@ def test_the_disk_and_the_version_of_sqlite_are_told(fresh: Path) -> None:
 )
 def test_versions_of_sqlite_that_can_corrupt_a_log_are_known(version, expected) -> None:
     assert may_corrupt_log(version) is expected
-
-
-def test_a_storage_out_of_reach_fails_and_is_not_told_as_nothing_published(
-    fresh: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "mount").write_bytes(b"")
-    with (fresh / "serendip.toml").open("a") as stream:
-        stream.write(f'\n[storage]\nurl = "{tmp_path}/mount/shop"\n')
-    workspace = Workspace.open(fresh)
-    checks = {check["name"]: check for check in check_workspace(workspace)}
-    assert (checks["generation"]["status"], checks["storage"]["status"]) == ("FAIL", "FAIL")
-    assert "CURRENT cannot be read" in checks["generation"]["message"]
-    assert "CURRENT cannot be read" in read_status(workspace).damage

@@ -83,7 +83,7 @@ def fit(workspace: Workspace, split: Split, folder: Path) -> EngineState:
         folder,
         StageClock(),
     )
-    return fit_engine(fitter, split.train, "past", TrainOptions(seed=3))
+    return fit_engine(fitter, split.train, "past", TrainOptions(seed=3)).state
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +12,10 @@ import pytest
 from small_shop import write_files
 
 from serendip.engine.config.settings import Settings
-from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
-from serendip.jobs.train.ranker.row_tasks import CandidateTasks
-from serendip.runtime.executor import LocalExecutor, Result, Task
+from serendip.runtime.executor import LocalExecutor
 
 DATABASE, STORAGE, LLM = (
     f"SERENDIP_{name}" for name in ("STORE__URL", "STORAGE__URL", "LLM__BASE_URL")
@@ -135,29 +133,6 @@ def test_secrets_are_taken_from_the_environment_of_the_task_and_never_sent(
     assert found.settings is not None, found.error
     settings = found.settings
     assert [settings.store.url, settings.storage.url, settings.llm.base_url] == [*own.values()]
-
-
-class NotedTasks(LocalExecutor):
-    """Notes what tasks are given, and runs none."""
-
-    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        self.sent = pickle.dumps([*tasks])
-        return iter(())
-
-
-def test_tasks_of_the_ranker_have_the_settings_without_secrets(
-    trained_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state = EngineState.open(trained_folder / "generations" / "gen-1")
-    for name, value in PRIVATE.items():
-        monkeypatch.setenv(name, value)
-    settings, executor = Workspace.open(trained_folder).settings, NotedTasks(2)
-    tasks = CandidateTasks(trained_folder, executor)
-    assert list(tasks.label([("home", [])], state, settings, 0)) == []
-    assert b"swordfish" not in executor.sent
-    (task,) = pickle.loads(executor.sent)  # noqa: S301  # as Ray sends it
-    assert task.settings.all_surfaces() == settings.all_surfaces()
-    assert task.settings.ranker == settings.ranker
 
 
 def test_a_task_without_a_secret_of_its_command_refuses_and_names_the_variable(

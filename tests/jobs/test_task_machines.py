@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +21,6 @@ from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
 from serendip.jobs.exports.embeddings import EmbedTask, encode_rows
 from serendip.jobs.exports.engine_snapshot import EngineLocation
 from serendip.jobs.exports.recommendations import AnswerTask, answer_users
-from serendip.jobs.train.engine_fit import OlderTask, fit_older_task
 from serendip.runtime.executor import IN_PROCESS
 from serendip.runtime.progress import SilentProgress
 
@@ -33,12 +31,7 @@ def _engine(location: WorkspaceLocation) -> EngineLocation:
     return EngineLocation(location, "gen-1", "moment", 0.0)
 
 
-def _fit(location: WorkspaceLocation) -> None:
-    next(fit_older_task(OlderTask(location, location.folder, 0, "cpu", math.inf, False)))
-
-
 TASKS: dict[str, Run] = {
-    "train": _fit,
     "evaluate": lambda location: evaluate_split(SplitTask(location, "dataset", 0.9, 1.0, 0)),
     "evaluate, encode": lambda location: encode_items_once(
         IN_PROCESS, location, Path(location.folder), "cpu", SilentProgress()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import replace
@@ -35,22 +34,13 @@ from serendip.content.encoders.text import HashingEncoder
 from serendip.content.features import encode_items
 from serendip.content.semantic_ids import assignment
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
-from serendip.data.items.catalogue import Item
-from serendip.data.query import History, Query
 from serendip.engine.request import Request
-from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import ConfigError, ExtraMissing, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.exports.embeddings import embed
 from serendip.jobs.exports.recommendations import recommend_all
-from serendip.jobs.train import engine_fit
-from serendip.jobs.train.ranker import row_tasks
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker.row_tasks import CandidateTasks
-from serendip.jobs.train.ranker.rows import HERE, RowMaking
-from serendip.jobs.train.ranker.state_folder import open_state, save_state
 from serendip.jobs.train.train import train_workspace
 from serendip.models.item2vec import count_pairs
 from serendip.models.sparse import pair_counts
@@ -89,14 +79,6 @@ def die_first(path: str) -> str:
         return "done"
     os.kill(os.getpid(), signal.SIGKILL)
     return "not reached"
-
-
-def die_between(path: str) -> Generator[int]:
-    """Die in the first attempt after two results."""
-    yield 1
-    yield 2
-    die_first(path)
-    yield 3
 
 
 def wait_second(task: tuple[str, int]) -> int:
@@ -154,34 +136,6 @@ class TestRayExecutor(ExecutorContract):
         results.close()
         assert time.monotonic() - began < 1.9  # one after the other it took a second for each
 
-    def test_a_stream_whose_process_is_killed_goes_on(
-        self, executor: Executor, tmp_path: Path
-    ) -> None:
-        with executor.stream(die_between, str(tmp_path / "died")) as results:
-            assert list(results) == [1, 2, 3]
-
-
-def make_ranker_rows(shop: Path, folder: Path, executor: Executor) -> np.ndarray:
-    """Features and draws of the ranker's rows for eight requests, from a state in files."""
-    workspace, handed = Workspace.open(shop), folder / "handed"
-    state = EngineState.open(workspace.generation_folder / "gen-1").with_ranker(None)
-    newest = state.features.rows(np.arange(1, dtype=np.int32))
-    save_state(state, [Item("new", "A new tale")], newest, handed)
-    batches = [
-        ("home", [LabelledQuery(query, np.array([item + 2], np.int32), [frozenset({"interact"})])])
-        for item in range(8)
-        for query in [Query(history=History.of_items(np.array([item, item + 1])))]
-    ]
-    labeller = CandidateTasks(handed, executor) if executor.workers > 1 else HERE
-    rng = np.random.default_rng(0)
-    making = RowMaking(workspace.settings, TrainOptions(), 8, {}, rng, labeller)
-    making.add(batches, open_state(handed))
-    rows = making.rows()
-    assert rows is not None and set(rows.group.tolist()) == {*range(8)}
-    assert not [*handed.glob("rows-*")]  # what was read is removed
-    shutil.rmtree(handed)
-    return np.column_stack([rows.features, rows.labels, rows.group])
-
 
 def write_all(
     shop: Path, folder: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
@@ -201,8 +155,6 @@ def write_all(
     many = np.tile(encoded["text"].vectors, (20, 1))
     _, codes = ResidualKMeans(ResidualKMeansConfig(iterations=2)).fit(many, options)
     np.save(folder / "codes.npy", codes)
-    monkeypatch.setattr(row_tasks, "BATCHES_PER_TASK", 3)
-    np.save(folder / "rows.npy", make_ranker_rows(shop, folder, executor))
     monkeypatch.setattr(sparse_rows, "BLOCKS_PER_TASK", 2)
     monkeypatch.setattr(pair_counts, "PAIRS_PER_BLOCK", 500)
     counts = count_pairs(build_small_world(), 4, 1e-3, options)
@@ -218,7 +170,7 @@ def test_jobs_write_the_same_bytes_with_each_engine(
         folder = tmp_path / str(len(found))
         folder.mkdir()
         found.append(write_all(shop, folder, executor, monkeypatch))
-    arrays = {"codes.npy", "rows.npy", "pairs.npy"}
+    arrays = {"codes.npy", "pairs.npy"}
     assert found[0].keys() == {"answers", "users", "vectors.f32", "keys.bin", "lock", *arrays}
     assert found[0] == found[1] == found[2]
 
@@ -226,14 +178,9 @@ def test_jobs_write_the_same_bytes_with_each_engine(
 def test_a_training_on_two_nodes_publishes_the_bytes_of_one_process(
     nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The older part and the rows of the ranker are tasks.
-
-    They find a relative workspace, and have settings that the environment of their node has not.
-    """
+    """Counts of pairs are tasks, which find a relative workspace."""
     monkeypatch.setenv("SERENDIP_MODELS__RETRIEVER__EPOCHS", "1")
-    monkeypatch.setattr(engine_fit, "MIN_EVENTS_BESIDE", 0)
-    monkeypatch.setattr(engine_fit, "MOST_ITEMS_BESIDE", 10)
-    monkeypatch.setattr(row_tasks, "BATCHES_PER_TASK", 8)
+    monkeypatch.setattr(sparse_rows, "BLOCKS_PER_TASK", 2)
     monkeypatch.chdir(tmp_path)
     found = []
     for executor in (IN_PROCESS, nodes.executor):

@@ -36,6 +36,7 @@ from serendip.cli import (
     rollback,
     serve,
     status,
+    storage,
     store,
     synonyms,
     train,
@@ -65,6 +66,7 @@ app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
 app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
 app.add_typer(keys.app, name=keys.NAME, help=keys.HELP)
 app.add_typer(llm.app, name=llm.NAME, help=llm.HELP)
+app.add_typer(storage.app, name=storage.NAME, help=storage.HELP)
 app.add_typer(store.app, name=store.NAME, help=store.HELP)
 app.add_typer(synonyms.app, name=synonyms.NAME, help=synonyms.HELP)
 app.add_typer(queries.app, name=queries.NAME, help=queries.HELP)

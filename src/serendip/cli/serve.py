@@ -21,13 +21,13 @@ from serendip.errors import ConfigError, SerendipError
 
 if TYPE_CHECKING:
     from serendip.config import ConfigT
-    from serendip.data.objects.mirror import Place
     from serendip.data.store.config import DatabasePlace, StoreConfig
     from serendip.data.store.tables.api_keys import ApiKeys
     from serendip.engine.artefacts.training_record import TrainingRecord
     from serendip.engine.config.serve import ServeConfig
     from serendip.engine.engine import Engine
     from serendip.engine.workspace import WorkspaceLocation
+    from serendip.runtime.sync import Place
     from serendip.serve.generation_watch import PublishedGenerations
     from serendip.serve.server import Helper
     from serendip.serve.server_options import ServerOptions

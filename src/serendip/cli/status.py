@@ -122,12 +122,10 @@ def _describe_storage(storage: StorageStatus) -> Iterator[str]:
         known = storage.in_force_here or "no generation"
         yield f"  problem    {storage.problem}"
         yield f"             this machine goes on with {known}"
-    for place in storage.places:
-        mib = sum(place.copies.values()) / (1 << 20)
-        yield f"  {place.url}: {', '.join(place.stored) or 'nothing yet'}"
-        yield f"             copies in {place.folder}: {len(place.copies)}, {mib:,.1f} MiB"
-    if storage.in_force != storage.in_force_here and not storage.problem:
-        yield f"             this machine has not opened {storage.in_force or 'one'} yet"
+    else:
+        yield f"  has        {', '.join(storage.stored) or 'nothing yet'}"
+        if storage.in_force.rpartition("-")[0] != storage.in_force_here:
+            yield f"             this machine has not opened {storage.in_force or 'one'} yet"
 
 
 def _moment(seconds: float) -> str:

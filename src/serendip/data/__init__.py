@@ -2,8 +2,8 @@
 
 ``query.py`` has what a model is asked, ``dataset.py`` what it learns from, ``snapshot.py`` and
 ``splits.py`` make datasets, ``item_list.py`` is an answer. The rest is in folders: ``items``,
-``events``, ``users``, and below them ``rows``, arrays that grow; ``files`` are read into ``store``,
-the database, and ``log``, the segments of the event log, which ``objects`` has copies of.
+``events``, ``users``, and below them ``rows``, arrays that grow; ``log`` has events as columns,
+``store`` is the database.
 """
 
 from serendip.data.dataset import Dataset, EventLog, QueryExamples

@@ -7,9 +7,9 @@
     log/                all other events; with the database, the only source of truth
     cache/              vectors by content hash, also of files of posted items; converted weights
     generations/        published generations; copies of them with `[storage]`
-    semantic_ids/       versions of semantic IDs, from `serendip ids build`; copies, too
-    relevance/          versions of the relevance model, from `serendip judge distil`; copies, too
-    queries/            versions of suggested queries, from `serendip queries build`; copies, too
+    semantic_ids/       versions of semantic IDs, from `serendip ids build`
+    relevance/          versions of the relevance model, from `serendip judge distil`
+    queries/            versions of suggested queries, from `serendip queries build`
     reports/            report.json and report.html
     training/           how far a training is, and how the last one ended
     embeddings/         exported vectors, from `serendip embed`
@@ -33,13 +33,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from serendip.config import Overrides, find_key, mask, read_toml, validate, variable_name
-from serendip.data.objects.mirror import Place
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S
 from serendip.data.store.store import Store
 from serendip.engine.config.settings import Settings
 from serendip.errors import ConfigError, DataError
 from serendip.runtime.machine import identify_machine
+from serendip.runtime.sync import Place
 from serendip.runtime.versions import require_nothing
 from serendip.search.synonyms import Synonyms, read_synonyms
 
@@ -95,34 +95,31 @@ class Workspace:
     @property
     def generations(self) -> Place:
         """Place of published generations."""
-        return self._place("generations", self.settings.storage.copies_gib)
+        return self.settings.storage.place(self.generation_folder)
 
     @property
     def generation_folder(self) -> Path:
         """Folder, on this machine, of published generations."""
         return self.folder / "generations"
 
-    def _place(self, name: str, copies_gib: float | None = None) -> Place:
-        return self.settings.storage.place(self.folder, name, copies_gib)
+    @property
+    def semantic_ids(self) -> Path:
+        """Folder of versions of semantic IDs."""
+        return self.folder / "semantic_ids"
 
     @property
-    def semantic_ids(self) -> Place:
-        """Place of versions of semantic IDs."""
-        return self._place("semantic_ids")
+    def relevance(self) -> Path:
+        """Folder of versions of the relevance model."""
+        return self.folder / "relevance"
+
+    def list_relevance(self, surface: str) -> Path:
+        """Folder of versions of the relevance model of a surface, by labels of its own lists."""
+        return self.relevance / LIST_FOLDER / surface
 
     @property
-    def relevance(self) -> Place:
-        """Place of versions of the relevance model."""
-        return self._place("relevance")
-
-    def list_relevance(self, surface: str) -> Place:
-        """Place of versions of the relevance model of a surface, by labels of its own lists."""
-        return self._place(f"relevance/{LIST_FOLDER}/{surface}")
-
-    @property
-    def queries(self) -> Place:
-        """Place of versions of suggested queries."""
-        return self._place("queries")
+    def queries(self) -> Path:
+        """Folder of versions of suggested queries."""
+        return self.folder / "queries"
 
     @property
     def reports(self) -> Path:

@@ -1,35 +1,15 @@
-"""What lies in the storage that machines share, what this one has copies of, and a check of it."""
+"""The storage that several machines share: what it has, and a check of it."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from serendip.data.checks import CheckResult
-from serendip.data.objects.mirror import Mirror, Place
-from serendip.data.objects.object_store import ObjectStore
 from serendip.engine.artefacts.generations import current_name
-from serendip.engine.workspace import LIST_FOLDER, Workspace
+from serendip.engine.workspace import Workspace
 from serendip.errors import SerendipError
-from serendip.jobs.relevance.versions import model_places
-
-
-@dataclass(frozen=True, slots=True)
-class SharedPlace:
-    """One folder of the storage.
-
-    Args:
-        url: of it.
-        folder: of the copies on this machine.
-        stored: names of what is complete there.
-        copies: name -> bytes of the copies here.
-    """
-
-    url: str
-    folder: str
-    stored: tuple[str, ...]
-    copies: Mapping[str, int]
+from serendip.runtime.sync import SharedFolder, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,84 +19,72 @@ class StorageStatus:
     Args:
         url: of the storage.
         problem: why it cannot be read; empty = it can.
-        in_force: name of the generation that it says is in force; empty = none, or not known.
-        in_force_here: that of the last one that this machine opened.
-        places: the generations, then versions of semantic IDs, suggested queries and relevance
-            models where there are any; empty if there is a problem.
+        in_force: folder of the generation in force there; empty = none, or not known.
+        in_force_here: name of the generation in force on this machine.
+        stored: folders of complete generations there, the oldest first.
     """
 
     url: str
     problem: str
     in_force: str
     in_force_here: str
-    places: tuple[SharedPlace, ...]
+    stored: tuple[str, ...] = ()
 
 
 def read_storage(workspace: Workspace) -> StorageStatus | None:
-    """Where the folders lie that machines share; None = on this machine alone."""
-    url = workspace.settings.storage.url
-    if not url:
+    """What the storage has; None = this machine alone has everything."""
+    place, here = workspace.generations, _name_here(workspace)
+    if not isinstance(place, SharedFolder):
         return None
-    here = _name_in(workspace.generation_folder)
+    url = place.storage.url
     try:
-        built = (workspace.semantic_ids, workspace.queries, *model_places(workspace).values())
-        places = [one for one in map(_describe, (workspace.generations,)) if one]
-        # Each surface may have a relevance model; few have.
-        places += [one for one in map(_describe, built) if one and (one.stored or one.copies)]
-        in_force = _name_in(workspace.generations)
+        in_force = place.in_force()
+        stored = tuple(place.manifests()) if in_force else ()
     except SerendipError as error:
-        return StorageStatus(url, str(error), "", here, ())
-    return StorageStatus(url, "", in_force, here, tuple(places))
+        return StorageStatus(url, str(error), "", here)
+    return StorageStatus(url, "", in_force, here, stored)
 
 
 def check_storage(workspace: Workspace) -> list[CheckResult]:
-    """Check that the storage can be written to and keeps one of two who write at once."""
+    """Check that the storage is the one that it was, and keeps the first of two who write."""
     name, place = "storage", workspace.generations
-    if not isinstance(place, Mirror):
+    if not isinstance(place, SharedFolder):
         return []
+    url = place.storage.url
     try:
-        problem = _find_problem(place.objects)
+        if not place.require_marker():
+            message = (
+                f"{url} was never used: the next training, or `serendip storage push`, writes to "
+                "it. If it is a folder of another machine, check that it is mounted"
+            )
+            return [CheckResult(name, "WARN", 1, 1, message)]
+        problem = _find_problem(place.storage)
     except SerendipError as error:
         problem = str(error)
     if problem:
         return [CheckResult(name, "FAIL", 1, 1, problem)]
-    message = f"{place.objects.name} can be written to and refuses whoever comes second"
+    message = f"{url} can be written to and refuses whoever comes second"
     return [CheckResult(name, "PASS", 0, 1, message)]
 
 
-def _describe(place: Place) -> SharedPlace | None:
-    if not isinstance(place, Mirror):
-        return None
-    stored = tuple(place.names())
-    # Models of lists have a folder of their own in that of the others.
-    copies = {name: size for name, size in place.copies().items() if name != LIST_FOLDER}
-    return SharedPlace(place.objects.name, str(place.folder), stored, copies)
-
-
-def _name_in(generations: Place) -> str:
+def _name_here(workspace: Workspace) -> str:
     try:
-        return current_name(generations)
+        return current_name(workspace.generation_folder)
     except SerendipError:
         return ""
 
 
-def _find_problem(objects: ObjectStore) -> str:
-    """Write, replace and remove a small object; what does not work, empty = all does."""
-    key = f".doctor-{secrets.token_hex(8)}"
+def _find_problem(storage: Storage) -> str:
+    """Write and remove a small object; what does not work, empty = all does."""
+    key = f"doctor-{secrets.token_hex(8)}"
     try:
-        if not objects.replace(key, b"first", None):
-            return f"{objects.name} does not write what is new"
-        first = objects.read(key)
-        if first is None or first.content != b"first":
-            return f"{objects.name} does not have what was written a moment ago"
-        refused_second = not objects.replace(key, b"second", None)
-        replaced = objects.replace(key, b"third", first.tag)
-        refused_late = not objects.replace(key, b"fourth", first.tag)
-        if not (refused_second and replaced and refused_late):
+        if not storage.create(key, b"first") or storage.read(key) != b"first":
+            return f"{storage.url} does not have what was written a moment ago"
+        if storage.create(key, b"second"):
             return (
-                f"{objects.name} does not obey conditional puts: of two machines that publish at "
+                f"{storage.url} does not obey conditional puts: of two machines that publish at "
                 "once the last one would win"
             )
         return ""
     finally:
-        objects.remove(objects.sizes(key))
+        storage.remove(key)

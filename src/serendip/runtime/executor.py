@@ -11,9 +11,8 @@ import multiprocessing
 import os
 import signal
 import threading
-import traceback
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Future,
@@ -22,11 +21,9 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import contextmanager
 from itertools import islice
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from serendip.errors import SerendipError
 from serendip.runtime.garbage import collect_seldom
@@ -79,30 +76,6 @@ class Executor(Protocol):
         """
         ...
 
-    def stream(
-        self,
-        work: Callable[[Task], Generator[Result]],
-        task: Task,
-        start_s: float | None = None,
-    ) -> AbstractContextManager[Iterator[Result]]:
-        """Results of one task that yields several, while this process does something else.
-
-        Leaving the context ends the task, whether or not all results were read. A task that is
-        started again goes on with the results that were not read.
-
-        Args:
-            work: a module-level generator function; its results are small plain values, large ones
-                are written into files.
-            task: its argument.
-            start_s: seconds that the first result is waited for, if another process computes it;
-                None = without end.
-
-        Raises:
-            SerendipError: when a result is read: the process was killed, or the first one did not
-                come in time. An error of the task is raised as it is.
-        """
-        ...
-
 
 _MALLOC_SETTINGS = {
     "MALLOC_ARENA_MAX": "2",
@@ -145,32 +118,6 @@ class LocalExecutor:
         """See ``Executor.as_finished``; tasks that are ready start in their order."""
         with ThreadPoolExecutor(self.workers) as threads:
             yield from run_when_ready(_submit_to(threads, work), tasks, self.workers, after)
-
-    @contextmanager
-    def stream(
-        self,
-        work: Callable[[Task], Generator[Result]],
-        task: Task,
-        start_s: float | None = None,
-    ) -> Iterator[Iterator[Result]]:
-        """See ``Executor.stream``; with one worker the task goes on whenever a result is read."""
-        if self.workers == 1:
-            with closing(work(task)) as results:
-                yield results
-            return
-        context = multiprocessing.get_context("spawn")
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_send_results, args=(sender, work, task), daemon=True)
-        set_malloc()
-        with blocked_interrupts():
-            process.start()
-        sender.close()
-        try:
-            yield _receive(receiver, process, str(task), start_s)
-        finally:
-            process.terminate()
-            process.join()
-            receiver.close()
 
 
 IN_PROCESS: Final[Executor] = LocalExecutor(1)
@@ -238,41 +185,6 @@ def may_start_process() -> bool:
     return not multiprocessing.current_process().daemon
 
 
-_RESULT, _ERROR, _END = "result", "error", "end"
-
-
-def _send_results(sender: Connection, work: Callable[[Any], Generator[Any]], task: Any) -> None:
-    """Body of the process of ``stream``."""
-    _initialise()
-    try:
-        for result in work(task):
-            sender.send((_RESULT, result))
-    except Exception as error:  # noqa: BLE001  # it is raised in the other process
-        error.add_note("".join(traceback.format_exception(error)))
-        sender.send((_ERROR, error))
-    else:
-        sender.send((_END, None))
-
-
-def _receive(
-    receiver: Connection, process: SpawnProcess, name: str, start_s: float | None
-) -> Iterator[Any]:
-    """Yield what ``_send_results`` sends, then wait for the end of its process."""
-    if start_s is not None and not receiver.poll(start_s):
-        raise late(name, start_s)
-    while True:
-        try:
-            kind, value = receiver.recv()
-        except EOFError:
-            raise killed(name) from None
-        if kind == _END:
-            process.join()  # ended by force it would leave its semaphores to the system
-            return
-        if kind == _ERROR:
-            raise value
-        yield value
-
-
 @contextmanager
 def blocked_interrupts() -> Iterator[None]:
     """Start processes that never see Ctrl-C: they inherit the mask of this thread."""
@@ -308,14 +220,6 @@ def killed(name: str) -> SerendipError:
     return SerendipError(
         f"the process of {name} was killed.",
         "It probably ran out of memory: free some and run the command again.",
-    )
-
-
-def late(name: str, seconds: float) -> SerendipError:
-    """The error about a process that was not there in time."""
-    return SerendipError(
-        f"{name} did not begin within {seconds:g} s.",
-        "It probably waits for a free core: give [engine] fewer processes, or more cores.",
     )
 
 

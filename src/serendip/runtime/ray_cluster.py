@@ -12,8 +12,7 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
-import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -21,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 import ray
 from ray.cluster_utils import Cluster
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from serendip.errors import ConfigError, ExtraMissing, SerendipError
@@ -29,7 +28,6 @@ from serendip.runtime.executor import (
     LocalExecutor,
     count_cores,
     killed,
-    late,
     run_in_order,
     run_when_ready,
     set_malloc,
@@ -54,9 +52,6 @@ _GRACE_S = 0.5
 Ray (2.60) aborts the process that cancels a task in the instant in which the task completes, so
 what is about to complete is let complete.
 """
-
-_AHEAD = 8
-"""Results that a stream computes before they are asked for."""
 
 _STORE_BYTES = 256 << 20
 """Object store of a cluster of this machine alone; what does not fit is spilt to disk."""
@@ -227,45 +222,6 @@ class RayExecutor:
             yield from run_when_ready(submit, tasks, self.workers, after)
         finally:
             _end(cancelled)
-
-    @contextmanager
-    def stream(
-        self,
-        work: Callable[[Task], Generator[Result]],
-        task: Task,
-        start_s: float | None = None,
-    ) -> Iterator[Iterator[Result]]:
-        """See ``Executor.stream``; the task has a process of its own."""
-        sources: list[Any] = []
-        try:
-            yield self._read(work, task, sources, start_s)
-        finally:
-            for source in sources:
-                ray.kill(source)
-
-    def _read(
-        self,
-        work: Callable[[Task], Generator[Result]],
-        task: Task,
-        sources: list[Any],
-        start_s: float | None,
-    ) -> Iterator[Result]:
-        """Results of a stream; one that is lost begins again, and what was read is skipped."""
-        read, end = 0, None if start_s is None else time.monotonic() + start_s
-        for attempt in range(_ATTEMPTS):
-            source = ray.remote(_Source).options(**self._options).remote(work, task)
-            sources[:] = [source]
-            try:
-                for has_more, result in _ask(source, read, None if read else end):
-                    if not has_more:
-                        return
-                    read += 1
-                    yield result
-            except GetTimeoutError:
-                raise late(str(task), start_s or 0.0) from None
-            except RayError as error:
-                if isinstance(error, RayTaskError) or attempt == _ATTEMPTS - 1:
-                    raise _explain(error, str(task)) from None
 
     def _submit(
         self, work: Callable[[Task], Result], cancelled: list[Any], task: Task
@@ -468,39 +424,6 @@ def _run(work: Callable[[Any], Any], task: Any) -> Any:
     """Body of a task."""
     limit_threads(1)
     return work(task)
-
-
-class _Source:
-    """A process that yields the results of one task."""
-
-    def __init__(self, work: Callable[[Any], Generator[Any]], task: Any) -> None:
-        limit_threads(1)
-        self._results = work(task)
-
-    def next(self) -> tuple[bool, Any]:
-        """True and the next result; False after the last one."""
-        for result in self._results:
-            return True, result
-        return False, None
-
-
-def _ask(source: Any, skipped: int, end: float | None) -> Iterator[tuple[bool, Any]]:
-    """Results of a source, some of them asked for ahead; the first ones are left out.
-
-    Args:
-        source: the actor.
-        skipped: number of results that were read of an earlier one.
-        end: time until which the first result is waited for; None = without end.
-    """
-    asked = [source.next.remote() for _ in range(_AHEAD)]
-    while True:
-        left = None if end is None else max(0.0, end - time.monotonic())
-        answer, end = ray.get(asked.pop(0), timeout=left), None
-        asked.append(source.next.remote())
-        if skipped and answer[0]:
-            skipped -= 1
-        else:
-            yield answer
 
 
 def _explain(error: BaseException, name: str) -> BaseException:

@@ -62,6 +62,10 @@ def require_nothing() -> None:
     """The check of a publication that no lock of other machines guards."""
 
 
+def keep_here(building: Path, name: str) -> None:
+    """What is done with a complete version before it is current, if no other machine reads it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """A version.
@@ -102,20 +106,22 @@ class Versions:
         self,
         write: Callable[[Path], object],
         facts: Mapping[str, Any],
-        require_held: Callable[[], None] = require_nothing,
+        hand_over: Callable[[Path, str], None] = keep_here,
+        taken: Iterable[str] = (),
     ) -> Version:
         """Write a version and make it current.
 
         Args:
             write: writes the files into an empty folder.
             facts: for the manifest, besides name, code version, time and checksums.
-            require_held: raises an error if a lock that guards this was lost; called when all is
-                written, and nothing is current yet.
+            hand_over: called with the complete folder and the name, when nothing is current yet; an
+                error leaves everything as it was.
+            taken: names of versions that are elsewhere.
         """
         for start in (_BUILDING, _REMOVING):
             for leftover in self.folder.glob(f"{start}*"):
                 shutil.rmtree(leftover)
-        name = self._take_name()
+        name = self._take_name(taken)
         building = self.folder / f"{_BUILDING}{name}"
         building.mkdir()
         write(building)
@@ -132,27 +138,23 @@ class Versions:
         text = seal(manifest)
         write_synced(building / MANIFEST, text)
         flush_tree(building)
-        self._put_in_place(building, name, require_held)
-        return Version(self.folder / name, json.loads(text))
-
-    def _take_name(self) -> str:
-        """The name of the next version, which no other one has or had."""
-        numbers = [self.number(path.name) for path in self.folder.glob(f"{self.prefix}*")]
-        return f"{self.prefix}{max(numbers, default=0) + 1}"
-
-    def _put_in_place(self, building: Path, name: str, require_held: Callable[[], None]) -> None:
-        """Give a complete folder its name and make it current."""
-        require_held()
+        hand_over(building, name)
         building.rename(self.folder / name)
         flush_folder(self.folder)
         self.make_current(name)
+        return Version(self.folder / name, json.loads(text))
+
+    def _take_name(self, taken: Iterable[str]) -> str:
+        """The name of the next version, which no other one has or had."""
+        names = [*taken, *(path.name for path in self.folder.glob(f"{self.prefix}*"))]
+        return f"{self.prefix}{max(map(self.number, names), default=0) + 1}"
 
     def _share_files(self, building: Path, checksums: Mapping[str, str]) -> None:
         """Replace large files by hard links to equal ones, of this version or the newest one."""
         known: dict[str, Path] = {}
-        for newest in self.local_names()[-1:]:
+        for newest in self.names()[-1:]:
             with suppress(ArtefactError):
-                files = self.read_local_manifest(newest)["files"]
+                files = self.read_manifest(newest)["files"]
                 known = {digest: self.folder / newest / name for name, digest in files.items()}
         for name, digest in checksums.items():
             path = building / name
@@ -205,7 +207,11 @@ class Versions:
             return ""
         except OSError as error:
             raise ArtefactError(f"{path} is not readable: {error}.", self.repair) from None
-        return self.parse_pointer(content, str(path))
+        name = content.decode("ascii", "replace").strip()
+        if not self.number(name):
+            message = f"{path} has {name[:80]!r}, which is not the name of a version."
+            raise ArtefactError(message, self.repair)
+        return name
 
     def pointer_problem(self) -> str:
         """What is wrong with the pointer or its backup; empty = nothing, or there is only one.
@@ -219,18 +225,6 @@ class Versions:
         if not current or backup in ("", current):
             return ""
         return f"{self.folder / self._backup} says {backup}, and {self.pointer} {current}."
-
-    def parse_pointer(self, content: bytes, origin: str) -> str:
-        """The name that a pointer has.
-
-        Raises:
-            ArtefactError: it has something else.
-        """
-        name = content.decode("ascii", "replace").strip()
-        if not self.number(name):
-            message = f"{origin} has {name[:80]!r}, which is not the name of a version."
-            raise ArtefactError(message, self.repair)
-        return name
 
     def has_pointer(self) -> bool:
         """Whether there is a pointer, readable or not."""
@@ -260,21 +254,6 @@ class Versions:
         name = self.current_name()
         return self.open(name, verify) if name else None
 
-    def share(self) -> Version | None:
-        """Publish the current version in a store that has none; None = there is no such store.
-
-        The caller holds the lock of the folder.
-        """
-        return None
-
-    def current_to_replace(self) -> Version | None:
-        """The current version, for a job that publishes the next one through the same object.
-
-        Raises:
-            ArtefactError: see ``open``.
-        """
-        return self.current()
-
     def open(self, name: str, verify: bool = True) -> Version:
         """Open a version and verify its files against its manifest.
 
@@ -282,7 +261,7 @@ class Versions:
             ArtefactError: its manifest is unreadable, altered or of another format, or a file is
                 missing, altered, not listed, or on a part of the disk that cannot be read.
         """
-        manifest, folder = self.read_local_manifest(name), self.folder / name
+        manifest, folder = self.read_manifest(name), self.folder / name
         if verify:
             self._compare(folder, manifest["files"], self._read_checksums(folder))
         return Version(folder, manifest)
@@ -294,59 +273,34 @@ class Versions:
             ArtefactError: its manifest is unreadable, altered or of another format, or a file is
                 missing or not listed.
         """
-        manifest, folder = self.read_local_manifest(name), self.folder / name
+        manifest, folder = self.read_manifest(name), self.folder / name
         expected = manifest["files"]
         names = (path.relative_to(folder).as_posix() for path in list_files(folder))
         self._compare(folder, expected, {name: expected.get(name, "a file") for name in names})
         return Version(folder, manifest)
 
-    def read_manifest(self, name: str) -> Mapping[str, Any]:
+    def read_manifest(self, name: str) -> dict[str, Any]:
         """The manifest of a version, of which nothing else is opened.
 
         Raises:
-            ArtefactError: it is unreadable, altered or of another format.
-        """
-        return self.read_local_manifest(name)
-
-    def read_local_manifest(self, name: str) -> dict[str, Any]:
-        """The manifest of a version in the folder.
-
-        Raises:
-            ArtefactError: it is missing, altered or of another format.
+            ArtefactError: it is missing, unreadable, altered or of another format.
         """
         path = self.folder / name / MANIFEST
         try:
-            return self.parse_manifest(path.read_bytes(), str(path.parent))
+            manifest = unseal(path.read_bytes())
         except (OSError, ValueError) as error:
             raise ArtefactError(f"{path} is not readable: {error}.", self.repair) from None
-
-    def parse_manifest(self, content: bytes, origin: str) -> dict[str, Any]:
-        """Parse the manifest of a version.
-
-        Raises:
-            ValueError: it was altered.
-            ArtefactError: it has another format.
-        """
-        manifest = unseal(content)
         format_number = None if self.format is None else manifest.get("format")
         if format_number != self.format:
-            message = f"{origin} has format {format_number}, this code reads {self.format}."
+            message = f"{path.parent} has format {format_number}, this code reads {self.format}."
             raise ArtefactError(message, self.repair)
         return manifest
 
     def names(self) -> list[str]:
         """Names of complete versions, oldest first."""
-        return self.local_names()
-
-    def local_names(self) -> list[str]:
-        """Names of complete versions in the folder, oldest first."""
         folders = self.folder.glob(f"{self.prefix}*")
         complete = [path.name for path in folders if (path / MANIFEST).is_file()]
-        return self.sort(complete)
-
-    def sort(self, names: Iterable[str]) -> list[str]:
-        """Those that are names of versions, oldest first."""
-        return sorted((name for name in names if self.number(name)), key=self.number)
+        return sorted(filter(self.number, complete), key=self.number)
 
     def files_state(self, name: str) -> Hashable:
         """A value that changes whenever a file of a version is written, added or removed."""

@@ -29,7 +29,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from serendip.data.objects.mirror import local_folder
 from serendip.data.query import TASKS, Query
 from serendip.data.splits import temporal
 from serendip.engine.config.settings import Settings
@@ -58,6 +57,7 @@ from serendip.llm.tasks import judge_task
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import TrainOptions
+from serendip.runtime.sync import local_folder
 from serendip_bench.label_quality.world import SearchWorld
 from serendip_bench.work_folder import open_work_folder
 

@@ -44,9 +44,8 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.init.workspace import start_workspace
 from serendip.jobs.surface_quality.answers import ENGINE, rank
-from serendip.jobs.train.engine_fit import fit_engine, older_folder
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.models.context_counts import ContextConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -72,22 +71,22 @@ def measure(context: JobContext, most_of_customer: int, scratch: Path) -> dict[s
     """Fit both engines and compare their answers."""
     split = _sample_requests(temporal(context.dataset, 0.8), most_of_customer)
     without = context.settings.model_copy(update={"context": ContextConfig(features=())})
-    lists, overlap, read, spent = {}, {}, {}, {}
+    lists, overlap, read, spent, choices = {}, {}, {}, {}, {}
     for name, settings in (("with", context.settings), ("without", without)):
         (scratch / name).mkdir()
         clock = StageClock()
         fitter = replace(Fitter.of(context, scratch / name), settings=settings, clock=clock)
         fitted = fit_engine(fitter, split.train, "past", context.options)
+        choices[name] = fitted.choice
         spent[name] = sum(stage.cpu_s for stage in clock.stages if stage.name == "train ranker")
-        state = fitter.append_new_items(fitted, split)
+        state = fitter.append_new_items(fitted.state, split)
         home = settings.all_surfaces()["home"]
         lists[name] = rank(split.targets.queries(), home, state)[1][ENGINE]
         overlap[name] = _overlap(split, state, context)
         read[name] = state.context.present
-    choice = ContextChoice.open(older_folder(replace(fitter, scratch=scratch / "with"), "past"))
     return {
         "reads": read,
-        "choice": choice.as_dict(),
+        "choice": choices["with"].as_dict(),
         "ranker_cpu_s": spent,
         "overlap": overlap,
         "requests": len(split.targets),

@@ -8,8 +8,7 @@ its own. Bytes are what tasks were given and what they returned, as they are sen
 its object store, also for each event of the log. What tasks read from files, and write there, is
 counted apart, as it is at the end of the job; ``--blocks N`` makes tasks of N blocks of pairs or of
 codes, ``--pairs N`` blocks of N pairs, so that a small workspace has several; ``--tasks N`` runs
-the first N tasks of a job and leaves out the rest, for a part of the users of a large one. A
-training is fitted in two processes from 50,000 events on; ``--always`` does that for any number.
+the first N tasks of a job and leaves out the rest, for a part of the users of a large one.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +33,6 @@ limit_threads(1)
 from serendip.content.semantic_ids import assignment
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
-from serendip.jobs.train import engine_fit
 from serendip.models import item_to_item
 from serendip.models.sparse import pair_counts, row_tasks
 from serendip.runtime.executor import Executor
@@ -147,23 +145,6 @@ class CountedExecutor:
         """See ``Executor.as_finished``."""
         return self._executor.as_finished(work, tasks, after)
 
-    @contextmanager
-    def stream(
-        self,
-        work: Callable[[Task], Generator[Result]],
-        task: Task,
-        start_s: float | None = None,
-    ) -> Iterator[Iterator[Result]]:
-        """See ``Executor.stream``."""
-        self.sent += len(pickle.dumps(task))
-        with self._executor.stream(work, task, start_s) as results:
-            yield self._count(results)
-
-    def _count(self, results: Iterator[Result]) -> Iterator[Result]:
-        for result in results:
-            self.returned += len(pickle.dumps(result))
-            yield result
-
 
 def run(
     workspace: Path, job: str, executor: Executor, most_tasks: int | None = None
@@ -189,7 +170,6 @@ def main() -> None:
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--jobs", default="batch,embed")
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--always", action="store_true", help="fit in two processes always")
     parser.add_argument("--users", type=int, default=4_096, help="users of a task")
     parser.add_argument("--tasks", type=int, help="tasks that are run; default: all")
     parser.add_argument("--blocks", type=int, help="blocks of pairs, and of codes, of a task")
@@ -202,8 +182,6 @@ def main() -> None:
         row_tasks.BLOCKS_PER_TASK = assignment.BLOCKS_PER_TASK = options.blocks
     if options.pairs:
         pair_counts.PAIRS_PER_BLOCK = item_to_item._PAIRS_PER_BLOCK = options.pairs
-    if options.always:
-        engine_fit.MIN_EVENTS_BESIDE = 0
     rows = []
     with ExitStack() as stack:
         with CpuMeter() as start:

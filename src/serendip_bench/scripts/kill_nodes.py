@@ -33,7 +33,6 @@ from serendip.errors import SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.semantic_ids.build import build_ids
-from serendip.jobs.train import engine_fit
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.executor import Executor
 from serendip.runtime.progress import TrainOptions
@@ -157,7 +156,6 @@ def main() -> None:
     random.seed(options.seed)
     jobs = options.jobs.split(",")
     recommendations.USERS_PER_TASK = embeddings.ROWS_PER_TASK = 8
-    engine_fit.MIN_EVENTS_BESIDE = 0
     counts: Counter[str] = Counter()
     with local(1) as here, open_cluster(2) as (cluster, executor):
         expected = {job: run_job(options.workspace, job, here)[0] for job in jobs}

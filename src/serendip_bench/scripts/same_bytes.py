@@ -5,9 +5,8 @@ python src/serendip_bench/scripts/same_bytes.py WORKSPACE [--json FILE] [--users
 WORKSPACE is trained; each line is computed in a copy of it. The table has a hash per line and
 engine: ``vectors`` are the cached vectors of all texts, encoded again; ``codes`` the semantic IDs
 of a first build; ``answers`` and ``user vectors`` the files of ``recommend --batch`` and
-``embed users``; ``ranker rows`` those of home requests of the log, from the published state;
-``pair counts`` item-kNN and transitions, counted again from the log in blocks of N pairs. The last
-line says whether all engines agree.
+``embed users``; ``pair counts`` item-kNN and transitions, counted again from
+the log in blocks of N pairs. The last line says whether all engines agree.
 """
 
 from __future__ import annotations
@@ -28,25 +27,12 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
-import numpy as np
 
 from serendip.content import text_vectors
-from serendip.data.query import Query
-from serendip.data.rows.strings import save_arrays
-from serendip.data.splits import temporal
-from serendip.engine.artefacts.generations import open_current
 from serendip.engine.request import Request
-from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.semantic_ids.build import build_ids
-from serendip.jobs.train.ranker import row_tasks
-from serendip.jobs.train.ranker.actions import INNER_FRACTION, INTERACT
-from serendip.jobs.train.ranker.labelled_query import Batches, LabelledQuery
-from serendip.jobs.train.ranker.requests import BATCH
-from serendip.jobs.train.ranker.row_tasks import CandidateTasks
-from serendip.jobs.train.ranker.rows import HERE, RowMaking
-from serendip.jobs.train.ranker.state_folder import open_state, save_state
 from serendip.models import item_to_item
 from serendip.models.item_to_item import ItemKNN
 from serendip.models.sparse import pair_counts
@@ -126,36 +112,6 @@ def embed_users(folder: Path, options: TrainOptions) -> Path:
     return out
 
 
-def make_ranker_rows(folder: Path, options: TrainOptions) -> Path:
-    """The ranker's rows of some home requests of the log, from the published state in files."""
-    context, handed = JobContext.open(folder, options), folder / "handed"
-    generation = open_current(context.workspace.generations, verify=False)
-    save_state(EngineState.open(generation.folder).with_ranker(None), (), None, handed)
-    state, targets = open_state(handed), temporal(context.dataset, INNER_FRACTION).targets
-    moments = [targets.moment(row, 5) for row in range(0, len(targets), len(targets) // 2_000 or 1)]
-    asked = [
-        LabelledQuery(
-            Query(history=moment.past.history.known(state.num_items), time=moment.time),
-            moment.items,
-            [frozenset({INTERACT})] * len(moment.items),
-        )
-        for moment in moments
-    ]
-    batches: Batches = [
-        ("home", asked[begin : begin + BATCH]) for begin in range(0, len(asked), BATCH)
-    ]
-    is_here = options.executor.workers == 1
-    labeller = HERE if is_here else CandidateTasks(handed, options.executor)
-    rng = np.random.default_rng(0)
-    making = RowMaking(context.settings, options, len(asked), {}, rng, labeller)
-    making.add(batches, state)
-    rows = making.rows()
-    assert rows is not None
-    out = folder / "rows"
-    save_arrays(out, {"features": rows.features, "labels": rows.labels, "group": rows.group})
-    return out
-
-
 def count_pairs(folder: Path, options: TrainOptions) -> Path:
     """Item-kNN and transitions of the log."""
     context, out = JobContext.open(folder, options), folder / "pairs"
@@ -169,7 +125,6 @@ LINES: dict[str, Callable[[Path, TrainOptions], Path]] = {
     "codes": read_codes,
     "answers": answer,
     "user vectors": embed_users,
-    "ranker rows": make_ranker_rows,
     "pair counts": count_pairs,
 }
 
@@ -212,7 +167,6 @@ def main() -> None:
     recommendations.USERS_PER_TASK = options.users
     embeddings.ROWS_PER_TASK = options.users
     text_vectors.BATCHES_PER_TASK = max(1, options.users // 1024)
-    row_tasks.BATCHES_PER_TASK = max(1, options.users // BATCH)
     pair_counts.PAIRS_PER_BLOCK = item_to_item._PAIRS_PER_BLOCK = options.pairs
     sparse_rows.BLOCKS_PER_TASK = 1
     found = {}

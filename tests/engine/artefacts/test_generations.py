@@ -13,14 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from object_stores import MortalStore, raise_killed
 
-from serendip.data.objects.mirror import Mirror
-from serendip.data.objects.object_store import ObjectStore, StoredValue
-from serendip.data.objects.url import open_object_store
 from serendip.engine.artefacts.generations import (
     KEEP,
-    check_earlier,
     current_name,
     files_state,
     open_current,
@@ -365,27 +360,6 @@ def test_an_array_that_cannot_be_read_is_refused_though_the_checksums_are_right(
     change(tmp_path / "gen-1", lambda folder: (folder / "scales.npy").write_bytes(b"no array"))
     with pytest.raises(ArtefactError, match=r"has no readable array.*rollback"):
         open_current(tmp_path)
-
-
-class TrainedStore(MortalStore):
-    """A place from which a training removes a generation just before it is looked at."""
-
-    def __init__(self, store: ObjectStore, name: str) -> None:
-        super().__init__(store, [None], raise_killed)
-        self._removed = name
-
-    def read(self, key: str) -> StoredValue | None:
-        if key == f"{self._removed}/{MANIFEST}":
-            self._store.remove(self._store.sizes(f"{self._removed}/"))
-        return self._store.read(key)
-
-
-def test_a_generation_that_a_training_has_just_removed_is_not_damaged(tmp_path: Path) -> None:
-    store = open_object_store(str(tmp_path / "shared"))
-    for text in "abc":
-        publish(Mirror(tmp_path / "first", store), write(text), {})
-    second = Mirror(tmp_path / "second", TrainedStore(store, "gen-2"))
-    assert check_earlier(second) == {"gen-1": ""}
 
 
 def test_the_error_without_a_generation_names_the_command(tmp_path: Path) -> None:

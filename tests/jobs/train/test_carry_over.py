@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -64,20 +63,6 @@ def test_built_ids_are_extended_and_used_as_they_are(stand: Path) -> None:
         state.features.codes, select_codes(version.items, state.catalogue)
     )
     np.testing.assert_array_equal(state.codebooks.centroids, built.codebooks.centroids)
-
-
-def test_a_training_stores_the_ids_that_were_built_before_there_was_a_storage(
-    stand: Path, tmp_path: Path
-) -> None:
-    build_ids(JobContext.open(stand))
-    with (stand / "serendip.toml").open("a") as settings:
-        settings.write(f'\n[storage]\nurl = "{tmp_path / "shared"}"\n')
-    assert train(stand).manifest["semantic_ids"]["version"] == "v1"
-    other = tmp_path / "other"
-    other.mkdir()
-    shutil.copyfile(stand / "serendip.toml", other / "serendip.toml")
-    of_other = require_current(Workspace.open(other).semantic_ids)
-    assert of_other.items.ids == require_current(Workspace.open(stand).semantic_ids).items.ids
 
 
 def test_built_ids_of_other_settings_stop_the_training(stand: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
     context = JobContext.open(settings.parent)
     dataset, options = context.dataset, TrainOptions()
     fitter = Fitter.of(context, tmp_path)
-    fitted = fit_engine(fitter, dataset, "all", options)
+    fitted = fit_engine(fitter, dataset, "all", options).state
     split = temporal(dataset, INNER_FRACTION)
     past = fitter.fit_sources(split.train, "past", options)
     continued = fitter.fit_sources(dataset, "by-hand", options, OlderFit.of(past))

@@ -21,7 +21,7 @@ from serendip.errors import ArtefactError
 from serendip.evaluate.full_ranking import rank_all
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
-from serendip.jobs.train.engine_fit import fit_both_parts
+from serendip.jobs.train.engine_fit import fit_older_part
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.train import train_workspace
@@ -207,13 +207,12 @@ def test_a_fit_that_has_seen_what_the_ranker_learns_is_not_used(
 ) -> None:
     context = JobContext.open(fresh)
     fitter, options = Fitter.of(context, tmp_path), TrainOptions()
-    _, afresh = fit_both_parts(fitter, context.dataset, "nothing", options)
-    assert afresh is not None
+    afresh = fit_older_part(fitter, context.dataset, "nothing", options).fit
     late = OlderFit(afresh.items, afresh.codebooks, afresh.fusion, afresh.learned, np.inf)
-    _, refused = fit_both_parts(replace(fitter, previous=late), context.dataset, "late", options)
+    begin = replace(fitter, previous=late)
+    refused = fit_older_part(begin, context.dataset, "late", options).fit
     again = replace(fitter, previous=afresh)
-    _, continued = fit_both_parts(again, context.dataset, "same", options)
-    assert refused is not None and continued is not None
+    continued = fit_older_part(again, context.dataset, "same", options).fit
     before, same, other = (
         fit.learned["retriever"]["network/tower.ids"] for fit in (afresh, refused, continued)
     )

@@ -27,7 +27,7 @@ from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.event_log.reader import EventLogReader, PastLogReader
 from serendip.data.store.event_log.totals import LogTotals
-from serendip.data.store.event_log.view import EventLog, LogPosition, LogView
+from serendip.data.store.event_log.view import StoredLog, LogPosition, LogView
 from serendip.data.store.event_log.writer import REMAINS_KEY, LogWriter, remains_note
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
@@ -183,7 +183,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         from serendip.data.store import schema
 
-        self._database, self._events = database, EventLog(database)
+        self._database, self._events = database, StoredLog(database)
         self._sql = schema
         self.users = Users(database)
         self._writer = LogWriter(self._events, self.users)

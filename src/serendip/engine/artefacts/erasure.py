@@ -53,11 +53,11 @@ EXPORTS = ("users.parquet", "queries.parquet")
 
 RETRY_S, LONGEST_RETRY_S = 30.0, 1_800.0
 """Seconds until a service looks again whether bytes are left to remove: at first, and at most if
-they stay, as of a segment that is damaged."""
+they stay, as while somebody reads an older state."""
 
 REST = 4.0
-"""Times that a removal took, for which a service waits before the next one: each writes segments
-and tables again as a whole, however many were erased, so that many erasures share one."""
+"""Times that a removal took, for which a service waits before the next one: each writes the
+database again as a whole, however many were erased, so that many erasures share one."""
 
 _AGAIN = "a running service goes on with it, as do `serendip erase`, an import and a training"
 
@@ -170,7 +170,7 @@ class Eraser:
         """Remove the bytes of all erased users and items but those that a training has to.
 
         Raises:
-            StorageError: another process is writing segments, or the disk is full; what is left is
+            StorageError: another process packs events, or the disk is full; what is left is
                 removed by the next call.
         """
         for path in self._vectors_of_erased():
@@ -222,6 +222,16 @@ class Eraser:
         yield ErasurePlace("reports, synonyms, labels, answers of an LLM", "kept", detail)
         remark = "a picture or sound of the item is a file of yours, in media if an import wrote it"
         yield self._kept_files(remark)
+
+    def _of_the_storage(self) -> Iterator[ErasurePlace]:
+        """Where other machines with one URL may have something."""
+        settings = self._workspace.settings
+        if settings.storage.url and not settings.store.url:
+            detail = (
+                "one with a copy of this database file answers with the person until that is "
+                "copied anew, and its service started again; this receipt does not see it"
+            )
+            yield ErasurePlace("other machines", "kept", detail)
 
     def _database(self) -> ErasurePlace:
         if self._store.has_remains():

@@ -5,8 +5,8 @@ The folder ``generations/`` of a workspace has one folder ``gen-<n>`` per genera
 publishing survives a crash. One process at a time publishes or rolls back: it locks the file
 ``.lock``, and the operating system releases the lock when the process ends, even by a crash.
 
-They may lie in an object store instead, where several machines publish and read
-(``data.objects.mirrored_versions``); the folder here then has copies.
+Several machines may share them in a storage (``runtime.sync``). The folder here then has copies:
+whoever asks what is in force fetches it first, and what is published is stored before it counts.
 
 A generation that was trained after users were erased ends those that were trained before: its
 publication removes them, and no rollback leads to them.
@@ -19,11 +19,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from serendip.data.objects.mirror import Place, local_folder, place_name
-from serendip.data.objects.mirrored_versions import MirroredVersions, open_versions
 from serendip.engine.artefacts.array_check import find_nan, require_no_nan
-from serendip.errors import ArtefactError, NotTrainedError, StorageError
+from serendip.errors import ArtefactError, ConflictError, NotTrainedError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
+from serendip.runtime.sync import Place, SharedFolder, local_folder, place_name
 from serendip.runtime.versions import Version, Versions, list_files, require_nothing
 
 KEEP = 3
@@ -57,7 +56,9 @@ def publish(
 
     Raises:
         ArtefactError: an array that was written has a value that is no number; nothing changes.
-        StorageError: another process is publishing or rolling back there now.
+        ConflictError: another machine that shares the storage has published meanwhile.
+        StorageError: another process is publishing or rolling back there now, or the storage cannot
+            be written to.
     """
 
     def write_numbers(folder: Path) -> None:
@@ -69,13 +70,62 @@ def publish(
             )
 
     with exclusive_lock(local_folder(generations)):
-        versions = _versions(generations)
+        versions, taken = _versions(generations), list[str]()
+        if isinstance(generations, SharedFolder):
+            generations.require_marker(may_write=True)
+            generations.in_force()
+            taken = [str(manifest["name"]) for manifest in generations.manifests().values()]
+
+        def hand_over(building: Path, name: str) -> None:
+            require_held()
+            if isinstance(generations, SharedFolder):
+                _share(generations, building, name, require_held)
+
         generation = versions.publish(
-            write_numbers, {"previous": versions.readable_name(), **facts}, require_held
+            write_numbers,
+            {"previous": versions.readable_name(), **facts},
+            hand_over,
+            taken,
         )
         with suppress(StorageError):  # It is in force; the next publication removes them.
-            _remove_old(versions, generation)
+            _remove_old(generations, generation)
     return generation
+
+
+def share(generations: SharedFolder, require_held: Callable[[], None] = require_nothing) -> Version:
+    """Put what is in force on this machine into a storage that has nothing in force.
+
+    Raises:
+        NotTrainedError: nothing is published here.
+        ArtefactError: it is damaged.
+        ConflictError: the storage has a generation in force.
+        StorageError: the storage cannot be written to, or another process publishes.
+    """
+    with exclusive_lock(generations.folder):
+        version = _versions(generations).current()
+        if version is None:
+            raise _nothing_published(generations.folder)
+        generations.require_marker(may_write=True)
+        if in_force := generations.in_force():
+            raise ConflictError(
+                f"{generations.storage.url} has {in_force} in force.", "Look at `serendip status`."
+            )
+        _share(generations, version.folder, version.name, require_held)
+    return version
+
+
+def _share(
+    generations: SharedFolder, building: Path, name: str, require_held: Callable[[], None]
+) -> None:
+    """Store a generation and set the pointer of all machines; refused, nothing of it stays."""
+    folder = generations.store(building, name)
+    try:
+        require_held()
+        generations.put_in_force(folder)
+    except StorageError:
+        with suppress(StorageError):
+            generations.remove(folder)
+        raise
 
 
 def rollback(generations: Place, require_held: Callable[[], None] = require_nothing) -> Version:
@@ -91,26 +141,43 @@ def rollback(generations: Place, require_held: Callable[[], None] = require_noth
     Raises:
         NotTrainedError: there is no earlier generation.
         ArtefactError: all earlier generations are damaged.
-        StorageError: another process is publishing or rolling back there now.
+        ConflictError: another machine that shares the storage has published meanwhile.
+        StorageError: another process is publishing or rolling back there now, or the storage cannot
+            be reached.
     """
+    stored = _fetch_all(generations)
     with exclusive_lock(local_folder(generations)):
         versions = _versions(generations)
         name = versions.readable_name()
         if name:
-            target = _first_sound(versions, _before(versions, name), name)
+            names = _before(versions, name)
         elif versions.has_pointer():
-            target = _first_sound(versions, reversed(versions.names()), versions.pointer)
+            names = reversed(versions.names())
         else:
             raise _nothing_published(generations)
+        if isinstance(generations, SharedFolder):  # others know of no other one
+            names = filter(stored.__contains__, names)
+        target = _first_sound(versions, names, name or versions.pointer)
         require_held()
+        if isinstance(generations, SharedFolder):
+            generations.put_in_force(stored[target.name])
         versions.make_current(target.name)
     return target
 
 
-def open_current(generations: Place, verify: bool = True) -> Version:
-    """Open the published generation.
+def _fetch_all(generations: Place) -> dict[str, str]:
+    """Fetch what a rollback may lead to; name -> folder in the storage, of what is there."""
+    if not isinstance(generations, SharedFolder):
+        return {}
+    _follow(generations)
+    stored = {str(one["name"]): folder for folder, one in generations.manifests().items()}
+    for folder in stored.values():
+        generations.fetch(folder)
+    return stored
 
-    What it ended goes, if this machine had set it aside.
+
+def open_current(generations: Place, verify: bool = True) -> Version:
+    """Open the published generation; a copy that is damaged is fetched again.
 
     Args:
         generations: the folder of generations.
@@ -121,13 +188,18 @@ def open_current(generations: Place, verify: bool = True) -> Version:
         ArtefactError: the manifest is unreadable or newer than this code, or a file is missing,
             altered, not listed, or has a value that is no number.
     """
-    versions = _versions(generations)
-    current = versions.current(verify)
+    versions = _follow(generations)
+    try:
+        current = versions.current(verify)
+    except ArtefactError:
+        if not isinstance(generations, SharedFolder) or not (folder := generations.in_force()):
+            raise
+        generations.fetch(folder, is_damaged=True)
+        current = versions.current(verify)
     if current is None:
         raise _nothing_published(generations)
     if verify:
         require_no_nan(current.folder)
-    _remove_own(versions, current)
     return current
 
 
@@ -194,7 +266,7 @@ def with_erased(generations: Place, removals: int) -> list[str]:
         generations: the folder of generations.
         removals: of the erasure; see ``data.store.erased_users``.
     """
-    return _names_below(_versions(generations), REMOVALS, removals)
+    return _names_below(generations, REMOVALS, removals)
 
 
 def with_erased_item(generations: Place, version: int) -> list[str]:
@@ -204,23 +276,21 @@ def with_erased_item(generations: Place, version: int) -> list[str]:
         generations: the folder of generations.
         version: of the items at which it was erased.
     """
-    return _names_below(_versions(generations), ITEM_VERSION, version)
+    return _names_below(generations, ITEM_VERSION, version)
 
 
 def current_name(generations: Place) -> str:
-    """Name of the published generation; empty = none is published."""
-    return _versions(generations).current_name()
+    """Name of the published generation, which is here then; empty = none is published."""
+    return _follow(generations).current_name()
 
 
 def check_earlier(generations: Place) -> dict[str, str]:
     """Look at the generations that rollbacks lead to: name -> what is damaged; empty = nothing.
 
-    Of one with more than ``LARGE`` bytes only the manifest and the names of files are verified; of
-    one in an object store only the manifest, as it would have to be fetched.
+    Of one with more than ``LARGE`` bytes only the manifest and the names of files are verified.
 
     Raises:
         ArtefactError: neither the pointer nor its backup can be read.
-        StorageError: the object store is out of reach.
     """
     versions = _versions(generations)
     name, found = versions.current_name(), {}
@@ -243,9 +313,6 @@ def _look_at(versions: Versions, name: str) -> None:
     Raises:
         ArtefactError: something is damaged.
     """
-    if isinstance(versions, MirroredVersions):
-        versions.read_manifest(name)
-        return
     folder = versions.open_by_names(name).folder
     if sum(path.stat().st_size for path in list_files(folder)) <= LARGE:
         versions.open(name)
@@ -253,12 +320,8 @@ def _look_at(versions: Versions, name: str) -> None:
 
 
 def pointer_problem(generations: Place) -> str:
-    """What is wrong with the pointer or its backup; empty = nothing.
-
-    The pointer of an object store has no backup: the store keeps what it acknowledged.
-    """
-    versions = _versions(generations)
-    return "" if isinstance(versions, MirroredVersions) else versions.pointer_problem()
+    """What is wrong with the pointer or its backup; empty = nothing."""
+    return _versions(generations).pointer_problem()
 
 
 def set_current(folder: Path, name: str) -> None:
@@ -273,7 +336,30 @@ def files_state(generations: Place, name: str) -> Hashable:
 
 def _versions(generations: Place) -> Versions:
     repair = "Run `serendip rollback`, or train again."
-    return open_versions(generations, repair, "gen-", "CURRENT", 2)
+    return Versions(local_folder(generations), repair, "gen-", "CURRENT", 2)
+
+
+def _follow(generations: Place) -> Versions:
+    """The generations here, after what a storage has in force has been fetched.
+
+    Raises:
+        StorageError: the storage cannot be reached, and nothing is published here.
+    """
+    versions = _versions(generations)
+    if not isinstance(generations, SharedFolder):
+        return versions
+    try:
+        name = generations.fetch_in_force()
+    except StorageError:
+        if not versions.has_pointer():
+            raise
+        return versions
+    if name and name != versions.readable_name():
+        versions.make_current(name)
+        for old in _outdated(versions, versions.open(name, verify=False)):
+            with suppress(FileNotFoundError):  # another process of this machine removed it
+                versions.remove(old)
+    return versions
 
 
 def _nothing_published(generations: Place) -> NotTrainedError:
@@ -346,27 +432,16 @@ def _ended_by(versions: Versions, current: str, manifest: Mapping[str, Any]) -> 
     return ended - {current}
 
 
-def _names_below(versions: Versions, key: str, limit: int) -> list[str]:
-    """Names of generations with a smaller fact, those that this machine set aside included."""
-    below = [name for name in versions.names() if _fact(versions, name, key) < limit]
-    if isinstance(versions, MirroredVersions):
-        own = versions.own()
-        names = [name for name in own.names() if _fact(own, name, key) < limit]
-        below = [*(f"{own.folder.name}/{name}" for name in names), *below]
-    return below
-
-
-def _remove_own(versions: Versions, current: Version) -> None:
-    """Remove what this machine set aside and an erasure ended."""
-    if not isinstance(versions, MirroredVersions):
-        return
-    own = versions.own()
-    for erased, present in ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION)):
-        limit = int(current.manifest.get(erased, 0))
-        for name in own.names() if limit else ():
-            if _fact(own, name, present) < limit:
-                with suppress(FileNotFoundError):  # another process of this machine did
-                    own.remove(name)
+def _names_below(generations: Place, key: str, limit: int) -> list[str]:
+    """Names of generations with a smaller fact, here and in a storage that can be reached."""
+    versions = _versions(generations)
+    below = {name for name in versions.names() if _fact(versions, name, key) < limit}
+    if isinstance(generations, SharedFolder):
+        with suppress(StorageError):
+            for manifest in generations.manifests().values():
+                if int(manifest.get(key, 0)) < limit:
+                    below.add(str(manifest["name"]))
+    return sorted(below, key=versions.number)
 
 
 def _fact(versions: Versions, name: str, key: str) -> int:
@@ -377,14 +452,32 @@ def _fact(versions: Versions, name: str, key: str) -> int:
         return -1
 
 
-def _remove_old(versions: Versions, current: Version) -> None:
+def _remove_old(generations: Place, current: Version) -> None:
     """Remove all but the newest generations, the current one and the target of a rollback.
 
-    Those that an erasure ended go, too.
+    Those that an erasure ended go, too; so do their like in a storage.
     """
+    versions = _versions(generations)
+    for name in _outdated(versions, current):
+        versions.remove(name)
+    if isinstance(generations, SharedFolder):
+        stored = generations.manifests()
+        ended = {
+            folder
+            for erased, present in ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION))
+            for folder, manifest in stored.items()
+            if int(manifest.get(present, 0)) < int(current.manifest.get(erased, 0))
+        }
+        kept = {current.name, str(current.manifest.get("previous"))}
+        newest = list(stored)[-KEEP:]
+        for folder, manifest in stored.items():
+            is_kept = folder in newest or manifest["name"] in kept
+            if manifest["name"] != current.name and (folder in ended or not is_kept):
+                generations.remove(folder)
+
+
+def _outdated(versions: Versions, current: Version) -> list[str]:
+    """Names of generations that the current one makes superfluous, or an erasure has ended."""
     ended = _ended_by(versions, current.name, current.manifest)
     kept = {current.name, _name_before(versions, current.name), *versions.names()[-KEEP:]}
-    for name in versions.names():
-        if name not in kept or name in ended:
-            versions.remove(name)
-    _remove_own(versions, current)
+    return [name for name in versions.names() if name not in kept or name in ended]

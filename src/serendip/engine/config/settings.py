@@ -241,11 +241,6 @@ class Settings(Config):
         left_out |= dict.fromkeys((*places, "llm", "page", "serve", "gate", "engine"), True)
         return self.model_dump(mode="json", exclude=left_out)
 
-    def without_places(self) -> Settings:
-        """The same without the database, the storage and the LLM, whose URLs may have passwords."""
-        nowhere = {"store": StoreConfig(), "storage": StorageConfig(), "llm": LlmConfig()}
-        return self.model_copy(update=nowhere)
-
     @property
     def named_numbers(self) -> tuple[str, ...]:
         """Attributes of items that are numbers by these settings: prices first, then quality."""

@@ -70,7 +70,7 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
 
     Raises:
         ConfigError: the target is not empty, or cannot be used.
-        StorageError: the database or a segment is damaged, or the target cannot be read or written;
+        StorageError: the database is damaged, or the target cannot be read or written;
             nothing is left at the target.
     """
     folder = BackupFolder.of(target)
@@ -78,7 +78,7 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
         raise ConfigError(f"{folder.name} is not empty.", "Give each backup a folder of its own.")
     moment = datetime.now(UTC)
     with closing(workspace.open_store()) as store:
-        with suppress(StorageError):  # Somebody writes segments: then the copy is noted as older.
+        with suppress(StorageError):  # Somebody packs: then the copy is noted as older.
             store.remove_erased()
         with _scratch(workspace.folder) as staged:
             facts = stage(workspace, store, staged)

@@ -12,16 +12,15 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serendip.data.objects.mirror import Place, place_name
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.generations import current_name, open_current, set_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS
-from serendip.jobs.shared_versions import fetch_versions
 from serendip.llm.ledger_table import METADATA as CALLS
 from serendip.runtime.atomic_files import LOCK
+from serendip.runtime.sync import place_name
 
 _TRIES = 5
 _COPIED = tuple(name for name in FILES if name != DATABASE_FILE)
@@ -60,15 +59,13 @@ def stage(workspace: Workspace, store: Store, staged: Path) -> StagedFacts:
     for name in _COPIED:
         if (workspace.folder / name).is_file():
             shutil.copyfile(workspace.folder / name, staged / name)
-    damage = fetch_versions(workspace)
     for name in _VERSIONED:
         _stage_versions(workspace.folder / name, staged / name)
     store.copy_database(staged / DATABASE_FILE, CALLS)
     with closing(Store.open(staged / DATABASE_FILE)) as copy:
         facts = _facts_of(copy)
     generation, why_none = _stage_generation(workspace, staged)
-    damaged = "\n".join(filter(None, (*damage, why_none)))
-    return replace(facts, generation=generation, damage=damaged)
+    return replace(facts, generation=generation, damage=why_none)
 
 
 def _stage_versions(source: Path, target: Path) -> None:
@@ -112,22 +109,11 @@ def _stage_generation(workspace: Workspace, staged: Path) -> tuple[str, str]:
             if _is_published(workspace, name):
                 return "", str(error)
         except StorageError as error:
-            if not _is_out_of_reach(workspace.generations):
+            if not workspace.settings.storage.url:
                 raise
             shutil.rmtree(target, ignore_errors=True)
             return "", f"what may lie in {place_name(workspace.generations)}: {error}"
     raise StorageError("generations are replaced again and again.", "Try again later.")
-
-
-def _is_out_of_reach(place: Place) -> bool:
-    """Whether a storage does not answer; a folder always does."""
-    if isinstance(place, Path):
-        return False
-    try:
-        place.objects.sizes("")
-    except StorageError:
-        return True
-    return False
 
 
 def _is_published(workspace: Workspace, name: str) -> bool:

@@ -32,7 +32,7 @@ from serendip.jobs.evaluate.new_items import evaluate_new_items
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
 from serendip.jobs.surface_quality.evaluator import HOME, SURFACES, SurfaceEvaluator
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
-from serendip.jobs.train.engine_fit import fit_engine, older_folder
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.models.base import Recommender
@@ -148,9 +148,9 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         fitter = Fitter.of(context, scratch)
         with clock.stage(f"fit {split.name}"):
             past = fit_engine(fitter, split.train, "past", context.options)
-            state = with_early_rejections(fitter.append_new_items(past, split), dataset, split)
+            fitted = fitter.append_new_items(past.state, split)
+            state, parts = with_early_rejections(fitted, dataset, split), past.choice
             seconds = sum_train_seconds(fitter.clock)
-            parts = ContextChoice.open(older_folder(fitter, "past"))
         with clock.stage(f"answer {split.name}"):
             home = settings.all_surfaces()[HOME]
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
@@ -171,7 +171,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
                 evaluator = SurfaceEvaluator(builder, state, dataset.countries_by_user())
                 surfaces = evaluator.measure_all(rows, progress)
     counts = np.zeros(state.num_items, np.int32)
-    counts[: len(past.counts)] = past.counts
+    counts[: len(past.state.counts)] = past.state.counts
     return SplitAnswers(
         split.name,
         lists,
@@ -263,7 +263,7 @@ def fit_without_context(fitter: Fitter, split: Split, options: TrainOptions) -> 
     settings = fitter.settings.model_copy(update={"context": ContextConfig(features=())})
     plain = replace(fitter, settings=settings)
     fitted = fit_engine(plain, split.train, "without-context", options)
-    return plain.append_new_items(fitted, split)
+    return plain.append_new_items(fitted.state, split)
 
 
 def find_choices(

@@ -461,9 +461,9 @@ class _Chain:
 
     def _take_back(self) -> None:
         """Withdraw all that was written in this run from the next training."""
-        place = self.context.workspace.relevance
-        if current_model_name(place) != self.earlier_model:
-            restore_version(place, self.earlier_model)
+        folder = self.context.workspace.relevance
+        if current_model_name(folder) != self.earlier_model:
+            restore_version(folder, self.earlier_model)
         build_queries(self.context, self.earlier_queries, keeps_earlier=False)
         self._restore_texts()
         for name in self._attributes():

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from serendip.data.objects.mirror import place_name
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import ArtefactError, NotTrainedError
@@ -23,7 +22,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import (
     RelevanceTexts,
     current_model_name,
-    model_place,
+    model_folder,
     open_current_version,
 )
 from serendip.runtime.versions import Version
@@ -98,7 +97,7 @@ def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], dict
         if version is None:
             raise NotTrainedError(
                 f"surfaces.{surface}.relevance_filter has a threshold, and "
-                f"{place_name(context.workspace.relevance)} has no relevance model.",
+                f"{context.workspace.relevance} has no relevance model.",
                 "Run `serendip judge distil` first.",
             )
         needed[used] = version
@@ -123,9 +122,9 @@ def _names_threshold(config: SurfaceConfig) -> bool:
 
 
 def _open_model(context: JobContext, labels: str, must_open: bool) -> _Usable:
-    place = model_place(context.workspace, labels)
+    folder = model_folder(context.workspace, labels)
     try:
-        version = open_current_version(place) if current_model_name(place) else None
+        version = open_current_version(folder) if current_model_name(folder) else None
     except ArtefactError as error:
         if must_open:
             raise

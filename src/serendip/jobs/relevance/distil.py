@@ -45,7 +45,7 @@ from serendip.jobs.labels.agreement import MIN_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels
 from serendip.jobs.relevance.decisions import MOST_LOST, MOST_WRONG, reason_against_proof
 from serendip.jobs.relevance.labelled_pairs import AskedRequests, LabelledTexts, PairNumberer
-from serendip.jobs.relevance.versions import RelevanceTexts, model_place, publish_model
+from serendip.jobs.relevance.versions import RelevanceTexts, model_folder, publish_model
 from serendip.llm.prompts import query_digest
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel
@@ -146,7 +146,7 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     if distillation.is_tentative and reason_against_proof(facts["filter"]):
         return {name: report[name] for name in report if name != "seen"}
     version = publish_model(
-        model_place(context.workspace, labelled),
+        model_folder(context.workspace, labelled),
         replace(trained.model, threshold=threshold),
         report,
     )

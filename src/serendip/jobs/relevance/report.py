@@ -49,7 +49,7 @@ from serendip.jobs.labels.shown_lists import ListRequest
 from serendip.jobs.relevance.decisions import FilterDecision, read_decisions, read_model_names
 from serendip.jobs.relevance.drift import MAX_REQUESTS, distinct_requests, measure_drift
 from serendip.jobs.relevance.labelled_pairs import AskedRequests
-from serendip.jobs.relevance.versions import model_place, open_version
+from serendip.jobs.relevance.versions import model_folder, open_version
 from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.whole_answers import answer_whole
 from serendip.llm.prompts import query_digest
@@ -130,8 +130,8 @@ _UNKNOWN = FilterDecision.off("it was configured after the training (`serendip t
 
 def _read_seen(context: JobContext, labels: str, model: str) -> frozenset[str]:
     """Digests of the queries that trained a model, or chose its threshold."""
-    place = model_place(context.workspace, labels)
-    return frozenset(open_version(place, model).manifest["seen"])
+    folder = model_folder(context.workspace, labels)
+    return frozenset(open_version(folder, model).manifest["seen"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,9 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.objects.mirror import Place, local_folder, place_name
-from serendip.data.objects.mirrored_versions import open_versions
 from serendip.engine.state import TYPED_TEXTS
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConflictError, DataError, NotTrainedError
+from serendip.errors import DataError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import RelevanceModel, open_model, save_model
@@ -81,29 +78,23 @@ class RelevanceTexts:
 _DISTIL_FIRST = "Run `serendip judge distil` first."
 
 
-def publish_model(place: Place, model: RelevanceModel, facts: Mapping[str, Any]) -> Version:
+def publish_model(folder: Path, model: RelevanceModel, facts: Mapping[str, Any]) -> Version:
     """Write a version and make it current.
 
     Raises:
-        ConflictError: another machine published a version meanwhile.
         LockedError: another process is publishing a version.
-        StorageError: the storage cannot be written to.
     """
-    versions = model_versions(place)
-    with exclusive_lock(local_folder(place)):
-        with suppress(ConflictError):  # The new one replaces that of another machine, too.
-            versions.share()
-        return versions.publish(lambda building: save_model(model, building), facts)
+    with exclusive_lock(folder):
+        return model_versions(folder).publish(lambda building: save_model(model, building), facts)
 
 
-def restore_version(place: Place, name: str) -> None:
+def restore_version(folder: Path, name: str) -> None:
     """Publish an earlier version again; with an empty name the current one without its threshold.
 
     Raises:
         ArtefactError: a file of the version is missing or altered.
-        StorageError: the storage cannot be written to.
     """
-    version = open_version(place, name) if name else open_current_version(place)
+    version = open_version(folder, name) if name else open_current_version(folder)
     facts = {key: value for key, value in version.manifest.items() if key not in OWN_FACTS}
     if not name:
         facts["filter"] = {**facts["filter"], "safe_threshold": None, "safe": None}
@@ -112,47 +103,47 @@ def restore_version(place: Place, name: str) -> None:
         shutil.copytree(version.folder, building, dirs_exist_ok=True)
         (building / MANIFEST).unlink()
 
-    with exclusive_lock(local_folder(place)):
-        model_versions(place).publish(copy, facts)
+    with exclusive_lock(folder):
+        model_versions(folder).publish(copy, facts)
 
 
-def open_current_version(place: Place) -> Version:
+def open_current_version(folder: Path) -> Version:
     """The current version, its files checked against its manifest.
 
     Raises:
         NotTrainedError: there is no version.
         ArtefactError: its manifest is not readable, or a file is missing or altered.
     """
-    version = model_versions(place).current()
+    version = model_versions(folder).current()
     if version is None:
-        raise NotTrainedError(f"{place_name(place)} has no relevance model.", _DISTIL_FIRST)
+        raise NotTrainedError(f"{folder} has no relevance model.", _DISTIL_FIRST)
     return version
 
 
-def current_model_name(place: Place) -> str:
+def current_model_name(folder: Path) -> str:
     """Name of the current version; "" if there is none."""
-    return model_versions(place).current_name()
+    return model_versions(folder).current_name()
 
 
-def open_version(place: Place, name: str) -> Version:
+def open_version(folder: Path, name: str) -> Version:
     """A version, its files checked against its manifest.
 
     Raises:
         ArtefactError: its manifest is not readable, or a file is missing or altered.
     """
-    return model_versions(place).open(name)
+    return model_versions(folder).open(name)
 
 
-def model_place(workspace: Workspace, labels: str) -> Place:
-    """Place of the versions that have learned from the labels of a surface."""
+def model_folder(workspace: Workspace, labels: str) -> Path:
+    """Folder of the versions that have learned from the labels of a surface."""
     return workspace.relevance if labels == TYPED_TEXTS else workspace.list_relevance(labels)
 
 
-def model_places(workspace: Workspace) -> dict[str, Place]:
-    """Surface of the labels -> place of the versions, of all labels that the settings name."""
+def model_folders(workspace: Workspace) -> dict[str, Path]:
+    """Surface of the labels -> folder of the versions, of all labels that the settings name."""
     surfaces = workspace.settings.all_surfaces().values()
     labels = sorted({TYPED_TEXTS, *(surface.relevance_filter.labels for surface in surfaces)})
-    return {one: model_place(workspace, one) for one in labels}
+    return {one: model_folder(workspace, one) for one in labels}
 
 
 def current_model_names(workspace: Workspace) -> dict[str, str]:
@@ -161,7 +152,7 @@ def current_model_names(workspace: Workspace) -> dict[str, str]:
     Raises:
         ArtefactError: a pointer is damaged.
     """
-    names = {one: current_model_name(place) for one, place in model_places(workspace).items()}
+    names = {one: current_model_name(folder) for one, folder in model_folders(workspace).items()}
     return {one: name for one, name in names.items() if name}
 
 
@@ -195,6 +186,6 @@ def load_relevance_models(
     }
 
 
-def model_versions(place: Place) -> Versions:
+def model_versions(folder: Path) -> Versions:
     """All versions of a relevance model."""
-    return open_versions(place, _DISTIL_FIRST)
+    return Versions(folder, _DISTIL_FIRST)

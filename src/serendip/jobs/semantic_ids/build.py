@@ -27,8 +27,7 @@ from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.features import ModalityVectors
 from serendip.data.items.semantic_ids import Codebooks, places_in_groups
-from serendip.data.objects.mirror import local_folder
-from serendip.errors import ConfigError, ConflictError, LockedError
+from serendip.errors import ConfigError, LockedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import (
     CodedItems,
@@ -73,16 +72,13 @@ def build_ids(context: JobContext, refit: bool = False) -> tuple[IdVersion, bool
         DataError: the catalogue is empty.
         ConfigError: the settings differ from those of the current version.
         ExtraMissing: a package of the extra ``train`` is not installed.
-        ConflictError: another machine built a version meanwhile.
         LockedError: another process is building semantic IDs.
-        StorageError: the lock that says so was lost, or the storage cannot be reached.
     """
     require_training()
     workspace = context.workspace
-    folder = local_folder(workspace.semantic_ids)
-    with exclusive_lock(folder), workspace.exclusive("semantic IDs") as require_held:
+    with exclusive_lock(workspace.semantic_ids):
         source = read_source(context)
-        update = IdUpdate.begin(workspace.semantic_ids, require_held, refit)
+        update = IdUpdate.begin(workspace.semantic_ids, refit)
         current = update.current
         if current is None or refit:
             return _fit_version(context, source, update), True
@@ -109,15 +105,14 @@ def extend_built_ids(context: JobContext) -> IdVersion | None:
     Raises:
         ArtefactError: a file of the current version is missing or altered.
         ConfigError: the settings differ from those of the current version.
-        StorageError: the storage cannot be reached.
     """
-    place = context.workspace.semantic_ids
-    if current_version(place) is None:
+    folder = context.workspace.semantic_ids
+    if current_version(folder) is None:
         return None
     try:
         return build_ids(context)[0]
-    except (ConflictError, LockedError) as error:
-        current = require_current(place)
+    except LockedError as error:
+        current = require_current(folder)
         _require_same_settings(read_source(context), current)
         _log.warning("%s of the semantic IDs is used as it is: %s", current.name, error.message)
         return current

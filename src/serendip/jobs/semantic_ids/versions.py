@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -27,8 +27,6 @@ from numpy.typing import NDArray
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.items.semantic_ids import Codebooks
-from serendip.data.objects.mirror import Place, place_name
-from serendip.data.objects.mirrored_versions import open_versions
 from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.runtime.versions import Version, Versions
 
@@ -85,40 +83,33 @@ class IdUpdate:
     """A build of semantic IDs, which replaces the version that it read and no other one.
 
     Args:
-        versions: all of them; the pointer was read through this object.
+        versions: all of them.
         current: the version that is replaced; None = there is none, or none that can be read.
-        require_held: raises an error if the lock of other machines was lost; nothing is published
-            then.
     """
 
     versions: Versions
     current: IdVersion | None
-    require_held: Callable[[], None]
 
     @classmethod
-    def begin(cls, place: Place, require_held: Callable[[], None], refit: bool = False) -> Self:
+    def begin(cls, folder: Path, refit: bool = False) -> Self:
         """Read the current version; the caller holds the folder's lock until it has published.
 
         Args:
-            place: of the versions.
-            require_held: of ``IdUpdate``.
+            folder: of the versions.
             refit: go on without the current version if that is damaged.
 
         Raises:
             ArtefactError: a file of it is missing or altered.
-            ConflictError: another machine built a version meanwhile.
-            StorageError: the storage cannot be reached.
         """
-        versions = id_versions(place)
-        versions.share()
+        versions = id_versions(folder)
         try:
-            version = versions.current_to_replace()
+            version = versions.current()
         except ArtefactError as error:
             if not refit:
                 raise
             _log.warning("all IDs are new, as the current ones cannot be read: %s", error.message)
             version = None
-        return cls(versions, None if version is None else _read(version), require_held)
+        return cls(versions, None if version is None else _read(version))
 
     def publish(
         self,
@@ -136,10 +127,6 @@ class IdUpdate:
             items: with their codes.
             names: of code prefixes.
             facts: for the manifest, besides format, name, parent and checksums.
-
-        Raises:
-            ConflictError: another machine built a version meanwhile.
-            StorageError: the storage cannot be written to.
         """
 
         def write(building: Path) -> None:
@@ -151,38 +138,38 @@ class IdUpdate:
             (building / _NAMES).write_text(text, encoding="utf-8")
 
         parent = self.current.name if self.current else None
-        version = self.versions.publish(write, {"parent": parent, **facts}, self.require_held)
+        version = self.versions.publish(write, {"parent": parent, **facts})
         return IdVersion(version.name, version.manifest, codebooks, fusion, items, names)
 
 
-def current_version(place: Place) -> IdVersion | None:
+def current_version(folder: Path) -> IdVersion | None:
     """The current version; None if no IDs were built."""
-    version = id_versions(place).current()
+    version = id_versions(folder).current()
     return None if version is None else _read(version)
 
 
-def require_current(place: Place) -> IdVersion:
+def require_current(folder: Path) -> IdVersion:
     """The current version.
 
     Raises:
         NotTrainedError: no IDs were built.
     """
-    version = current_version(place)
+    version = current_version(folder)
     if version is None:
-        message = f"{place_name(place)} has no semantic IDs."
+        message = f"{folder} has no semantic IDs."
         raise NotTrainedError(message, "Run `serendip ids build` first.")
     return version
 
 
-def open_version(place: Place, name: str) -> IdVersion:
+def open_version(folder: Path, name: str) -> IdVersion:
     """Open a version and verify its files against its manifest.
 
     Raises:
         DataError: there is no such version.
         ArtefactError: its manifest is unreadable, or a file is missing or altered.
     """
-    versions = id_versions(place)
-    names = versions.sort({*versions.names(), *versions.local_names()})
+    versions = id_versions(folder)
+    names = versions.names()
     if name not in names:
         raise DataError(
             f"there is no version {name!r} of the semantic IDs.",
@@ -200,10 +187,10 @@ def _read(version: Version) -> IdVersion:
     return IdVersion(version.name, version.manifest, codebooks, fusion, items, prefix_names)
 
 
-def id_versions(place: Place) -> Versions:
+def id_versions(folder: Path) -> Versions:
     """All versions of semantic IDs."""
     hint = "Restore its files, or run `serendip ids build --refit`."
-    return open_versions(place, hint, format_number=1)
+    return Versions(folder, hint, format=1)
 
 
 def _write_items(path: Path, items: CodedItems) -> None:

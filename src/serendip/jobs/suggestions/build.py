@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,8 +21,6 @@ from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.events.search_log import Search
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.starts import find_starts
-from serendip.data.objects.mirror import local_folder, place_name
-from serendip.data.objects.mirrored_versions import open_versions
 from serendip.data.privacy import is_publishable
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
@@ -180,20 +178,16 @@ def build_queries(
     Raises:
         ArtefactError: a file of the current version is missing or altered.
         DataError: the catalogue is empty.
-        ConflictError: another machine built a version meanwhile.
         LockedError: another process is building suggested queries.
-        StorageError: the lock that says so was lost, or the storage cannot be reached.
     """
     workspace = context.workspace
-    folder = local_folder(workspace.queries)
-    with exclusive_lock(folder), workspace.exclusive("suggested queries") as require_held:
+    with exclusive_lock(workspace.queries):
         versions = query_versions(workspace)
-        versions.share()
-        current = versions.current_to_replace()
+        current = versions.current()
         texts = {**(_read_written_texts(current) if keeps_earlier else {}), **written}
         candidates = _to_candidates(texts, context.log.dataset.catalogue)
         built = compute_queries(context, candidates)
-        return _publish(versions, current, built, texts, require_held), built
+        return _publish(versions, current, built, texts), built
 
 
 def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> SuggestionBuild:
@@ -279,7 +273,6 @@ def _publish(
     current: Version | None,
     built: SuggestionBuild,
     written: Mapping[str, str],
-    require_held: Callable[[], None],
 ) -> str:
     """Publish a version that follows the current one, and return its name.
 
@@ -294,16 +287,14 @@ def _publish(
         (building / _WRITTEN_FILE).write_text(document, encoding="utf-8")
 
     facts = {"previous": current.name if current else "", "report": built.report}
-    return versions.publish(write, facts, require_held).name
+    return versions.publish(write, facts).name
 
 
 def query_versions(workspace: Workspace) -> Versions:
     """All versions of suggested queries."""
-    place = workspace.queries
-    places = dict.fromkeys((place_name(place), str(local_folder(place))))
     hint = (
-        f"Delete the files `current*` in {' and in '.join(places)}, and run "
+        f"Delete the files `current*` in {workspace.queries}, and run "
         "`serendip queries build` again, with --llm if an LLM had written some: answers in the "
         "ledger are not paid for again."
     )
-    return open_versions(place, hint, format_number=1)
+    return Versions(workspace.queries, hint, format=1)

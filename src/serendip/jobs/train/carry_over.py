@@ -22,7 +22,6 @@ from serendip.data.arrays import IntArray
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.features import ItemFeatures, ModalityVectors
 from serendip.data.items.semantic_ids import Codebooks
-from serendip.data.objects.mirror import Place
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.config.settings import Settings
@@ -32,6 +31,7 @@ from serendip.jobs.semantic_ids.build import compare_codes
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.models.embedding_space import MIN_AGREEMENT, SpaceContinuity, VectorSpace
 from serendip.models.retriever.model import Retriever, RetrieverGroups
+from serendip.runtime.sync import Place
 from serendip.runtime.versions import Version
 
 

@@ -43,6 +43,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import IdVersion
+from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.train.carry_over import PreviousCodes, build_version_features
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
@@ -109,8 +110,8 @@ class Fitter:
         earlier: codes that newly fitted codebooks are matched to.
         previous: the fit on the older part of an earlier training, for that of this one to continue
             from; None = from nothing.
-        on_older: called with the state of the older part, its ranker included, the split, the whole
-            dataset and the folder of the older part; item numbers are those of the split.
+        on_older: called with the state of the older part, its ranker included, the split and the
+            whole dataset; item numbers are those of the split.
         workspace: with files of labels and queries by an LLM; None = there are none.
         budget: time of the whole job. Each training may take half of what is left when it begins;
             the rest of the job cannot be cut short.
@@ -125,7 +126,7 @@ class Fitter:
     version: IdVersion | None = None
     earlier: PreviousCodes | None = None
     previous: OlderFit | None = None
-    on_older: Callable[[EngineState, Split, Dataset, Path], None] | None = None
+    on_older: Callable[[EngineState, Split, Dataset], QualityRecord] | None = None
     workspace: Workspace | None = None
     budget: TimeBudget = field(default_factory=TimeBudget)
 
@@ -311,21 +312,18 @@ class Fitter:
     def _train_models(
         self, prepared: PreparedData, fit: str, options: TrainOptions, older: OlderFit | None
     ) -> dict[str, Recommender]:
-        """Train the configured models: name -> model, in their order.
-
-        Those that continue from the older part come last: it may still be learning.
-        """
+        """Train the configured models: name -> model, in their order."""
         dataset = self.as_models_see(prepared.dataset)
         items, trained = dataset.catalogue.vocabulary, dict[str, Recommender]()
         models = self.settings.models.build(self.settings.unified)
-        for name in sorted(models, key=lambda name: models[name].continues()):
-            model, start = models[name], None
+        for name, model in models.items():
+            start = None
             if older is not None and model.continues():
                 start = older.start(name, items, prepared.fusion)
             with self.clock.stage(f"train {name}"):
                 timed = self.with_time(options, f"{name} ({fit})")
                 trained[name] = model.train(dataset, timed, start)
-        return {name: trained[name] for name in models}
+        return trained
 
     def as_models_see(self, dataset: Dataset) -> Dataset:
         """The dataset with countries only if the settings name the country."""

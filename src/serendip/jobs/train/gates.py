@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.data.objects.mirror import Place
 from serendip.data.rows.row_array import ROWS_PER_BLOCK
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import open_current
@@ -20,6 +19,7 @@ from serendip.errors import ArtefactError, GateError, NotTrainedError
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.surface_quality.regression import compare_records, describe_worst
 from serendip.runtime.budget import CutShort, TimeBudget
+from serendip.runtime.sync import Place
 from serendip.runtime.versions import Version
 
 METRIC, BASELINE = "nDCG@10", "popularity"

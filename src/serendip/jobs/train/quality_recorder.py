@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, next_choices
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
-from serendip.jobs.surface_quality.record import RECORD_FILE, record_quality
+from serendip.jobs.surface_quality.record import QualityRecord, record_quality
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 
 
@@ -23,18 +22,16 @@ class QualityRecorder:
 
     context: JobContext
 
-    def __call__(self, state: EngineState, split: Split, dataset: Dataset, folder: Path) -> None:
-        """Write the record into a folder.
+    def __call__(self, state: EngineState, split: Split, dataset: Dataset) -> QualityRecord:
+        """Answers of a state.
 
         Args:
             state: fitted on the older part, its ranker included; items numbered as in the split.
             split: older and newer part.
             dataset: both parts.
-            folder: for the file ``RECORD_FILE``.
         """
         with self.context.clock.stage("gate requests"):
             limit = self.context.settings.gate.requests
             choices = next_choices(dataset, split, state.repeats)
             builder = SurfaceRequestBuilder.of(split, choices, self.context, state, limit)
-            record = record_quality(builder, state, dataset.countries_by_user())
-            record.save(folder / RECORD_FILE)
+            return record_quality(builder, state, dataset.countries_by_user())

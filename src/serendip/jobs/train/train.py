@@ -60,14 +60,13 @@ from serendip.jobs.relevance.versions import load_relevance_models, require_same
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import extend_built_ids
 from serendip.jobs.semantic_ids.versions import IdVersion
-from serendip.jobs.shared_versions import share_versions
 from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.canaries import check_answers
 from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
 from serendip.jobs.train.drift import newest_profile
-from serendip.jobs.train.engine_fit import OtherProcess, fit_both_parts, older_folder
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import (
@@ -82,7 +81,6 @@ from serendip.jobs.train.gates import (
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.quality_recorder import QualityRecorder
 from serendip.jobs.train.ranker.actions import require_actions
-from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
 from serendip.jobs.train.written_queries import (
     MANIFEST_KEY,
@@ -185,7 +183,6 @@ def train_workspace(
         _recorded_failure(folder, reasons),
     ):
         require_training()
-        share_versions(context.workspace)
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
         # Tasks find it whatever folder their processes run in.
@@ -239,9 +236,8 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
     )
     media = fitter.check_media(dataset, context.options)
     tables = WordTables(context)
-    beside = OtherProcess(context.workspace)
-    fitted, older = fit_both_parts(fitter, dataset, _ALL, context.options, tables.build, beside)
-    state = tables.add_to(fitted)
+    fitted = fit_engine(fitter, dataset, _ALL, context.options, tables.build)
+    state = tables.add_to(fitted.state)
     facts = {
         ITEM_VERSION: context.snapshot.item_version,
         "event_seq": context.snapshot.event_seq,
@@ -269,10 +265,11 @@ def fit(context: JobContext, scratch: Path, warm: bool = False) -> Draft:
         "budget": context.budget.as_dict(),
         **tables.facts,
     }
-    choice = ContextChoice.open(older_folder(fitter, _ALL))
-    facts["context"] = choice.as_dict()
-    record = QualityRecord.open(older_folder(fitter, _ALL) / RECORD_FILE)
-    return Draft(state, relevance, facts, older, record)
+    facts["context"] = fitted.choice.as_dict()
+    older = fitted.older
+    if older is None:
+        return Draft(state, relevance, facts)
+    return Draft(state, relevance, facts, older.fit, older.record)
 
 
 def add_relevance_models(context: JobContext, draft: Draft) -> Draft:

@@ -19,7 +19,6 @@ from typing import Any, Self
 import numpy as np
 
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.objects.mirror import Place
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
@@ -29,6 +28,7 @@ from serendip.jobs.suggestions.parts import part_of, select_unread
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.surface_quality.regression import compare_surface
 from serendip.jobs.train.gates import GateResult
+from serendip.runtime.sync import Place
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.config import QueriesConfig
 

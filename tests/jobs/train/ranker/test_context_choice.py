@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pytest
 
 from serendip.engine.config.settings import Settings
 from serendip.jobs.train.ranker.context_choice import (
-    ContextChoice,
-    PartGain,
     SampledRows,
     can_choose,
     choose_parts,
@@ -135,11 +131,3 @@ def test_nothing_is_tested_without_time_or_with_few_requests_or_users() -> None:
     assert choose_parts(untimed, PARTS, SETTINGS, TrainOptions()).gains == ()
     assert can_choose(one.times)
     assert not can_choose(untimed.times)
-
-
-@pytest.mark.parametrize("gains", [(), (PartGain("age", 0.3, 0.1, 0.0, 0.2, ("country",)),)])
-def test_a_choice_is_kept_on_disk(tmp_path: Path, gains: tuple[PartGain, ...]) -> None:
-    choice = ContextChoice(("country",), gains, 80, "why")
-    choice.save(tmp_path)
-    assert ContextChoice.open(tmp_path) == choice
-    assert ContextChoice.open(tmp_path / "none").kept == ()

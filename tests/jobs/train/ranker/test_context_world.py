@@ -26,10 +26,9 @@ from serendip.jobs.evaluate.split import fit_without_context
 from serendip.jobs.import_files import import_files
 from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.train import engine_fit
-from serendip.jobs.train.engine_fit import fit_engine, older_folder
+from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import context_choice
-from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.jobs.train.ranker.requests import build_requests
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.models.context_counts import ContextConfig, ContextCounts
@@ -106,7 +105,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[JobContext, Split,
     context = JobContext.open(folder, TrainOptions(seed=1))
     split = temporal(context.dataset, 0.8)
     fitter = Fitter.of(context, tmp_path_factory.mktemp("scratch"))
-    state = fit_engine(fitter, split.train, "past", context.options)
+    state = fit_engine(fitter, split.train, "past", context.options).state
     return context, split, fitter.append_new_items(state, split)
 
 
@@ -149,10 +148,9 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enough, tmp_path):
     context, split, _ = fitted
     fitter = replace(Fitter.of(context, tmp_path), settings=with_features(context.settings, "auto"))
-    state = fit_engine(fitter, split.train, "past", context.options)
+    state = fit_engine(fitter, split.train, "past", context.options).state
     assert "country" in state.context.present
     assert "device" not in state.context.present
-    assert ContextChoice.open(older_folder(fitter, "past")).kept == state.context.present
     assert state.ranker is not None
     assert state.ranker.feature_names == state.feature_names
     assert not {"device fit", "hour fit"} & {*state.feature_names}
@@ -167,7 +165,7 @@ def test_without_a_ranker_nothing_is_chosen_and_nothing_is_read(fitted, tmp_path
         settings = with_features(context.settings, features)
         fitter = replace(Fitter.of(context, tmp_path / str(is_read)), settings=settings)
         fitter.scratch.mkdir()
-        state = fit_engine(fitter, split.train, "past", context.options)
+        state = fit_engine(fitter, split.train, "past", context.options).state
         assert state.ranker is None
         assert state.context.has_any is is_read
 
@@ -327,7 +325,7 @@ def share_of_plan(folder: Path, seed: int) -> float:
     context = JobContext.open(folder, TrainOptions(seed=seed))
     scratch = folder / f"seed-{seed}"
     scratch.mkdir()
-    state = fit_engine(Fitter.of(context, scratch), context.dataset, "all", context.options)
+    state = fit_engine(Fitter.of(context, scratch), context.dataset, "all", context.options).state
     assert "user plan fit" in state.feature_names
     surfaces, store = context.settings.all_surfaces(), context.workspace.open_store()
     builder = QueryBuilder(
@@ -370,7 +368,7 @@ def test_the_ranker_decides_which_parts_are_read(fitted, tmp_path, rows):
     dataset = replace(context.dataset, events=events, device_names=("phone", "desktop"))
     is_learned = rows.start == 0  # 9 events of each are a hundredth of 850, and not of 1,000
     assert ("device" in ContextCounts.of(dataset, CODES, DEVICE).fields) != is_learned
-    state = fit_engine(Fitter.of(context, tmp_path), dataset, "all", context.options)
+    state = fit_engine(Fitter.of(context, tmp_path), dataset, "all", context.options).state
     state.save(tmp_path / "state")
     opened = EngineState.open(tmp_path / "state")
     assert opened.ranker is not None

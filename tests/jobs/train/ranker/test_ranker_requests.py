@@ -238,7 +238,7 @@ def test_logged_words_are_learned_up_to_the_cut(fitted: tuple[Fitter, Split, Eng
 
 def test_a_ranker_learns_from_logged_requests(fitted: tuple[Fitter, Split, EngineState]) -> None:
     fitter, split, _ = fitted
-    assert fit_engine(fitter, split.train, "whole", TrainOptions()).ranker is not None
+    assert fit_engine(fitter, split.train, "whole", TrainOptions()).state.ranker is not None
 
 
 def quick(settings: Settings, **searches: object) -> Settings:

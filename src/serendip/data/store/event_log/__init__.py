@@ -1,4 +1,5 @@
-"""The event log as the database has it: which segments count, and the tail.
+"""The event log in the database: the tail, rows as the API posts them, and packs, a row per user.
 
-``view.py`` reads it in one transaction, ``writer.py`` writes segments (``data/log``).
+``packs.py`` has the form of a pack, ``view.py`` reads the log in one transaction, ``writer.py``
+writes packs.
 """

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from serendip.data.events.event import EventColumns
 from serendip.data.store.event_log.packs import LogRow
-from serendip.data.store.event_log.view import EventLog, LogPosition, LogView
+from serendip.data.store.event_log.view import StoredLog, LogPosition, LogView
 from serendip.data.store.validation import id_problem
 from serendip.errors import StorageError
 
@@ -22,7 +22,7 @@ class EventLogReader:
         log: that is read.
     """
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: StoredLog) -> None:
         self._log = log
 
     def commit_number(self) -> int | None:
@@ -91,7 +91,7 @@ class PastLogReader(EventLogReader):
         position: that the log had.
     """
 
-    def __init__(self, log: EventLog, position: LogPosition) -> None:
+    def __init__(self, log: StoredLog, position: LogPosition) -> None:
         super().__init__(log)
         self._position = position
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from serendip.data.store.event_log.view import EventLog, LogPosition, LogView
+from serendip.data.store.event_log.view import StoredLog, LogPosition, LogView
 
 _MOST_USERS = 1_000
 """Number of users in memory; a request for more counts the log."""
@@ -26,7 +26,7 @@ class LogTotals:
         without: actions that do not count as user activity.
     """
 
-    def __init__(self, log: EventLog, without: Sequence[str] = ()) -> None:
+    def __init__(self, log: StoredLog, without: Sequence[str] = ()) -> None:
         self._log = log
         self._without = list(without)
         self._lock = threading.Lock()

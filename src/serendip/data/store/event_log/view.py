@@ -80,7 +80,7 @@ class UserPlace:
     newest: float
 
 
-class EventLog:
+class StoredLog:
     """The event log of one database, with the packs' names in memory; thread-safe.
 
     Args:
@@ -108,7 +108,7 @@ class LogView:
         connection: for what else is read in the same transaction.
     """
 
-    def __init__(self, connection: Connection, log: EventLog) -> None:
+    def __init__(self, connection: Connection, log: StoredLog) -> None:
         from serendip.data.store import schema
 
         self.connection = connection

@@ -34,7 +34,7 @@ from serendip.data.store.event_log.view import (
     EVENT_IDS,
     IMPORTS_KEY,
     REMOVALS_KEY,
-    EventLog,
+    StoredLog,
     LogPosition,
     LogView,
 )
@@ -105,7 +105,7 @@ class LogWriter:
         users: of the database; an erasure removes what they have of the user.
     """
 
-    def __init__(self, log: EventLog, users: Users) -> None:
+    def __init__(self, log: StoredLog, users: Users) -> None:
         from serendip.data.store import schema
 
         self._log, self._database, self._sql = log, log.database, schema

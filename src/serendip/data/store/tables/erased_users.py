@@ -46,8 +46,7 @@ class UserErasure:
         removals: number of removals of the log with which it took effect; a generation that was
             trained on a log with fewer may have learned from the user.
         until: Unix seconds; what happened until then is never stored again. The moment, or the
-            time of the newest event that was erased if that is later; the latest that the API
-            accepted if a segment could not be read.
+            time of the newest event that was erased if that is later.
     """
 
     digest: str

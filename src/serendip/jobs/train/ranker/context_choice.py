@@ -25,10 +25,8 @@ columns of a regression.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -45,8 +43,6 @@ from serendip.models.context_counts import ContextPart
 from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import SilentProgress, TrainOptions
-
-CHOICE_FILE = "context-choice.json"
 
 SAMPLE = 5_000
 """Requests whose rows have all parts that the data have; the others have those that were kept."""
@@ -112,22 +108,6 @@ class ContextChoice:
     def as_dict(self) -> dict[str, Any]:
         """The form in the manifest."""
         return asdict(self)
-
-    def save(self, folder: Path) -> None:
-        """Write it into a folder."""
-        (folder / CHOICE_FILE).write_text(json.dumps(self.as_dict()), encoding="utf-8")
-
-    @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Read what ``save`` wrote; nothing is kept if it wrote nothing."""
-        path = folder / CHOICE_FILE
-        if not path.is_file():
-            return cls(note="the data are too few for a ranker")
-        document = json.loads(path.read_text(encoding="utf-8"))
-        gains = tuple(
-            PartGain(**{**gain, "beside": tuple(gain["beside"])}) for gain in document["gains"]
-        )
-        return cls(tuple(document["kept"]), gains, document["users"], document["note"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

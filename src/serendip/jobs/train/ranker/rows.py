@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +18,7 @@ from serendip.engine.stages.scoring import fuse_by_rank, organic_lists
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.jobs.train.ranker.labelled_query import Batches, LabelledQuery
-from serendip.models.ranker.config import PER_ROW, RankerRows, SearchSource
+from serendip.models.ranker.config import RankerRows, SearchSource
 from serendip.runtime.budget import Allowance
 from serendip.runtime.progress import TrainOptions
 
@@ -66,38 +64,6 @@ class SearchCandidates:
         return replace(self, rows=self.rows.with_columns(kept))
 
 
-class CandidateLabeller(Protocol):
-    """Labels the candidates of batches of requests, here or in other processes."""
-
-    def label(
-        self, batches: Batches, state: EngineState, settings: Settings, first: int
-    ) -> Generator[LabelledCandidates]:
-        """Candidates of each batch; closing the iterator ends what is under way.
-
-        Args:
-            batches: surface and requests.
-            state: without a ranker; its context tells which features there are.
-            settings: surfaces and the ranker's config.
-            first: number of the first request.
-        """
-        ...
-
-
-class LabellingHere:
-    """Labels the candidates in this process, one batch after the other."""
-
-    def label(
-        self, batches: Batches, state: EngineState, settings: Settings, first: int
-    ) -> Generator[LabelledCandidates]:
-        """See ``CandidateLabeller.label``."""
-        for surface, labelled in batches:
-            yield label_candidates(labelled, surface, state, settings, first)
-            first += len(labelled)
-
-
-HERE: CandidateLabeller = LabellingHere()
-
-
 @dataclass(slots=True)
 class RowMaking:
     """Makes the rows of batches of requests, numbered from 0 on, until the time for them ends.
@@ -108,7 +74,6 @@ class RowMaking:
         total: number of all requests.
         deciding: source -> number of those that may decide what orders search.
         rng: draws of negatives.
-        labeller: labels the candidates.
         parts: rows that were made.
         made: requests that have them.
         compared: all candidates of up to ``MOST_COMPARED`` of these searches per source.
@@ -119,7 +84,6 @@ class RowMaking:
     total: int
     deciding: Mapping[SearchSource | None, int]
     rng: np.random.Generator
-    labeller: CandidateLabeller = HERE
     parts: list[RankerRows] = field(default_factory=list)
     made: list[LabelledQuery] = field(default_factory=list)
     compared: list[SearchCandidates] = field(default_factory=list)
@@ -131,14 +95,12 @@ class RowMaking:
 
     def add(self, batches: Batches, state: EngineState) -> None:
         """Make the rows of batches, with the features of a state without a ranker."""
-        first = len(self.made)
-        shown = self.options.progress.track(batches, "ranker rows", len(batches))
-        with closing(self.labeller.label(batches, state, self.settings, first)) as labelling:
-            for _, labelled in shown:
-                if self.time.is_over and self.parts:
-                    self.time.cut(len(self.made) / self.total)
-                    break
-                self._take(labelled, next(labelling))
+        for surface, labelled in self.options.progress.track(batches, "ranker rows", len(batches)):
+            if self.time.is_over and self.parts:
+                self.time.cut(len(self.made) / self.total)
+                break
+            first = len(self.made)
+            self._take(labelled, label_candidates(labelled, surface, state, self.settings, first))
 
     def _take(self, labelled: Sequence[LabelledQuery], found: LabelledCandidates) -> None:
         """Keep the rows of a batch."""
@@ -186,23 +148,6 @@ class LabelledCandidates:
     items: IntArray
     bounds: Sequence[int]
     searches: SearchCandidates | None
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """All arrays, by name."""
-        arrays = {name: getattr(self.rows, name) for name in ("features", *PER_ROW)}
-        arrays |= {"items": self.items, "bounds": np.array(self.bounds, np.int64)}
-        if self.searches is not None:
-            arrays |= {"fused": self.searches.fused, "pins": self.searches.pins}
-        return arrays
-
-    @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """What ``arrays`` returned."""
-        rows = RankerRows(**{name: arrays[name] for name in ("features", *PER_ROW)})
-        searches = None
-        if "fused" in arrays:
-            searches = SearchCandidates(rows, arrays["fused"], arrays["pins"])
-        return cls(rows, arrays["items"], arrays["bounds"].tolist(), searches)
 
     def sample(self, labelled: Sequence[LabelledQuery], rng: np.random.Generator) -> RankerRows:
         """Positives and at most ``NEGATIVES`` negatives of each of the requests.

@@ -38,7 +38,7 @@ from serendip.jobs.train.ranker.requests import (
     mix_batches,
     with_repeats,
 )
-from serendip.jobs.train.ranker.rows import HERE, CandidateLabeller, RowMaking, can_compare
+from serendip.jobs.train.ranker.rows import RowMaking, can_compare
 from serendip.jobs.train.ranker.search_order_choice import SampledSearches, choose_search_order
 from serendip.jobs.train.ranker.search_rows import SEARCH, weigh_searches
 from serendip.models.context_counts import AUTO, ContextCounts, ContextPart
@@ -74,7 +74,6 @@ def train_ranker_on_requests(
     settings: Settings,
     options: TrainOptions,
     in_force: SearchOrder | None = None,
-    labeller: CandidateLabeller = HERE,
 ) -> RankerFit | None:
     """Train the ranker on requests of the newer part of a split.
 
@@ -89,7 +88,6 @@ def train_ranker_on_requests(
         settings: surfaces and the ranker's config.
         options: seed and progress.
         in_force: what orders search in the generation in force; None = there is none.
-        labeller: labels the candidates, from the same state.
 
     Returns:
         the ranker and the context that it reads; None if no candidate was a positive.
@@ -108,7 +106,7 @@ def train_ranker_on_requests(
     of_baskets = build_basket_requests(split, state.repeats, settings, count, apart)
     total = sum(len(of_surface) for _, of_surface in (*requests, *of_baskets))
     deciding = _count_comparable(requests, settings)
-    making = RowMaking(settings, options, total, deciding, rng, labeller)
+    making = RowMaking(settings, options, total, deciding, rng)
     state, choice, batches = _choose_context(state, mix_batches(requests), making)
     making.add([*batches, *mix_batches(of_baskets)], state)
     ranker = _train(making, state, in_force)
