@@ -27,7 +27,7 @@ from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.event_log.reader import EventLogReader, PastLogReader
 from serendip.data.store.event_log.totals import LogTotals
-from serendip.data.store.event_log.view import StoredLog, LogPosition, LogView
+from serendip.data.store.event_log.view import LogPosition, LogView, StoredLog
 from serendip.data.store.event_log.writer import REMAINS_KEY, LogWriter, remains_note
 from serendip.data.store.item_rows import (
     ITEM_NAMES,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from serendip.data.events.event import EventColumns
 from serendip.data.store.event_log.packs import LogRow
-from serendip.data.store.event_log.view import StoredLog, LogPosition, LogView
+from serendip.data.store.event_log.view import LogPosition, LogView, StoredLog
 from serendip.data.store.validation import id_problem
 from serendip.errors import StorageError
 

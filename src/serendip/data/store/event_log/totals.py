@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from serendip.data.store.event_log.view import StoredLog, LogPosition, LogView
+from serendip.data.store.event_log.view import LogPosition, LogView, StoredLog
 
 _MOST_USERS = 1_000
 """Number of users in memory; a request for more counts the log."""

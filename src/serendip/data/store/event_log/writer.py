@@ -34,9 +34,9 @@ from serendip.data.store.event_log.view import (
     EVENT_IDS,
     IMPORTS_KEY,
     REMOVALS_KEY,
-    StoredLog,
     LogPosition,
     LogView,
+    StoredLog,
 )
 from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
 from serendip.data.store.upsert import insert_rows
