@@ -42,7 +42,7 @@ from pathlib import Path
 from serendip.data.store.store import Store
 from serendip.errors import SerendipError
 
-with closing(Store.open(sys.argv[1], log=Path(sys.argv[2]))) as store:
+with closing(Store.open(sys.argv[1])) as store:
     number = store.log.commit_number()
     print("connected", flush=True)
     sys.stdin.readline()
@@ -82,7 +82,7 @@ def test_reads_end_in_the_documented_error_soon_after_the_cable_is_pulled(
     python, port = [sys.executable, "-c"], str(PORT)
     with two_machines() as (server, client):
         lead = [*server, *python, FORWARD, SERVER_ADDRESS, port, os.fspath(postgres_server.socket)]
-        read = [*client, *python, READ, place, os.fspath(tmp_path / "log")]
+        read = [*client, *python, READ, place]
         with started(lead) as forwarder:
             assert read_line(forwarder) == "ready"
             with started(read) as reader:

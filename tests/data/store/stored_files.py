@@ -32,8 +32,7 @@ def copy_to_serve(shop: Path, folder: Path) -> None:
     """Copy what serving a workspace needs."""
     for name in ("serendip.toml", "serendip.db"):
         shutil.copy(shop / name, folder / name)
-    for name in ("log", "generations"):
-        shutil.copytree(shop / name, folder / name)
+    shutil.copytree(shop / "generations", folder / "generations")
 
 
 @contextmanager

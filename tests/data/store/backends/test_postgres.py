@@ -31,10 +31,14 @@ def url(postgres_server: PostgresServer) -> str:
     return postgres_server.empty_url()
 
 
-def test_the_revisions_make_exactly_the_tables_that_the_code_declares(url: str) -> None:
+def test_the_revisions_make_exactly_the_tables_that_the_code_declares(
+    postgres_server: PostgresServer,
+) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
+    url = postgres_server.new_url()
+    Store.create(url).close()
     with closing(Database(url)) as database, database.read() as connection:
         options = {"version_table": VERSION_TABLE, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
