@@ -272,27 +272,17 @@ def find_content(
         else:
             others += words(typed[begin])
         begin = end or begin + 1
-    return _sum_up(typed, named, others, counts, grammar)
-
-
-def _sum_up(
-    typed: Sequence[str],
-    named: Sequence[str],
-    others: Sequence[str],
-    counts: Mapping[str, int],
-    grammar: frozenset[str],
-) -> Content:
-    """The content of a text, of its values and its other words; the rest as for find_content."""
+    rest = [word for word in others if word not in grammar]
+    # Of all other words: "new" may be a function word of a catalogue.
+    is_whole = not _ASKED.isdisjoint(others) and _IN_GENERAL.issuperset(rest)
+    specific = tuple(word for word in rest if word not in GENERIC and not is_whole)
+    is_newest = is_whole and not FRESH.isdisjoint(others)
     all_words = words(" ".join(typed))
     said = [word for word in all_words if word not in grammar] or all_words
     needed = [word for word in said if word not in GENERIC] or said
     is_language = any(word in counts or word in english_word_frequencies() for word in needed)
-    content = Content(tuple(named), (), " ".join(said), " ".join(needed), is_language)
-    rest = [word for word in others if word not in grammar]
-    # Of all other words: "new" may be a function word of a catalogue.
-    if not _ASKED.isdisjoint(others) and _IN_GENERAL.issuperset(rest):
-        return replace(content, is_whole=True, is_newest=not FRESH.isdisjoint(others))
-    return replace(content, words=tuple(word for word in rest if word not in GENERIC))
+    texts = " ".join(said), " ".join(needed)
+    return Content(tuple(named), specific, *texts, is_language, is_whole, is_newest)
 
 
 def _other_forms(word: str, language: str) -> Iterator[str]:
