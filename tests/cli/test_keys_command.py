@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,17 @@ def test_a_rotation_with_an_overlap_leaves_the_old_key_for_a_while(shop: Path) -
     old = keys(shop, "create")["key_id"]
     keys(shop, "rotate", old, "--overlap", "1h")
     assert {key["state"] for key in keys(shop, "list")["keys"]} == {"active"}
+
+
+def test_a_key_with_the_hash_of_an_earlier_version_is_listed_as_outdated(shop: Path) -> None:
+    old = keys(shop, "create", "--name", "web")["key_id"]
+    with closing(sqlite3.connect(shop / "serendip.db")) as database, database:
+        hashed = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$aGFzaA"
+        database.execute("UPDATE api_keys SET hash = ?", (hashed,))
+    assert keys(shop, "list")["keys"][0]["state"] == "outdated"
+    listed = serendip_here("keys", "list", "-w", shop).stdout
+    assert listed.startswith(f"{old} 'web': outdated (made by an earlier version")
+    assert "`serendip keys create`" in listed
 
 
 def test_without_keys_the_list_says_what_that_means(shop: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from serendip.data.events.search_log import SUGGESTED
 from serendip.data.privacy import VISITOR
 from serendip.engine.workspace import Workspace
 from serendip.runtime.atomic_files import exclusive_lock
+from serendip.search.synonyms import read_synonyms, write_synonyms
 
 
 def synonyms(shop: Path, *arguments: str) -> dict[str, Any]:
@@ -50,41 +52,28 @@ def shop(tmp_path: Path) -> Path:
     return folder
 
 
-def test_pairs_are_proposed_once_reviewed_and_kept(shop: Path) -> None:
-    first = synonyms(shop, "build")
+def test_pairs_are_proposed_once_reviewed_in_the_file_and_kept(shop: Path) -> None:
+    first, path = synonyms(shop, "build"), shop / "synonyms.csv"
     assert first["new"] == first["states"]["proposed"] > 0
-    log = [row for row in synonyms(shop, "show")["pairs"] if row["source"] == "log"]
-    assert {(row["term"], row["also"]) for row in log} == {("funny", "laughs"), ("laughs", "funny")}
-    table = (shop / "synonyms.csv").read_text()
+    rows = read_synonyms(path)
+    log = {row.key for row in rows if row.source == "log"}
+    assert log == {("funny", "laughs"), ("laughs", "funny")}
+    table = path.read_text()
     assert not [text for text in ("secret", "chuckle", "fun,", "example") if text in table]
 
-    assert synonyms(shop, "accept", "Funny", "laughs")["changed"] == [["funny", "laughs"]]
-    assert synonyms(shop, "reject", "laughs")["changed"] == [["laughs", "funny"]]
+    states = {("funny", "laughs"): "accepted", ("laughs", "funny"): "rejected"}
+    reviewed = [replace(row, state=states.get(row.key, row.state)) for row in rows]
+    write_synonyms(path, reviewed)
     again = synonyms(shop, "build")
     assert again["new"] == 0
     assert again["states"]["accepted"] == again["states"]["rejected"] == 1
-    shown = synonyms(shop, "show", "funny", "--state", "accepted")
-    assert shown["total"] == 1
+    assert {row.key: row.state for row in read_synonyms(path)}.items() >= states.items()
 
 
-def test_what_is_not_proposed_cannot_be_accepted_by_its_term_alone(shop: Path) -> None:
-    done = CliRunner().invoke(app, ["synonyms", "accept", "nothing", "-w", str(shop)])
-    assert done.exception is not None
-    assert "no synonym is proposed" in str(done.exception)
-
-
-def test_neither_a_build_nor_a_decision_overwrites_what_another_process_writes(shop: Path) -> None:
+def test_a_build_does_not_overwrite_what_another_process_writes(shop: Path) -> None:
     synonyms(shop, "build")
     before = (shop / "synonyms.csv").read_text()
     with exclusive_lock(shop):
-        for arguments in (["build"], ["accept", "funny", "laughs"]):
-            done = CliRunner().invoke(app, ["synonyms", *arguments, "-w", str(shop)])
-            assert "another process is writing" in str(done.exception)
+        done = CliRunner().invoke(app, ["synonyms", "build", "-w", str(shop)])
+        assert "another process is writing" in str(done.exception)
     assert (shop / "synonyms.csv").read_text() == before
-    assert synonyms(shop, "accept", "funny", "laughs")["changed"] == [["funny", "laughs"]]
-
-
-def test_a_term_that_is_too_long_is_refused(shop: Path) -> None:
-    done = CliRunner().invoke(app, ["synonyms", "accept", "a b c d", "e", "-w", str(shop)])
-    assert "'a b c d' has 4 words, more than 3" in str(done.exception)
-    assert not (shop / "synonyms.csv").exists()

@@ -272,14 +272,6 @@ def test_the_cache_of_users_is_limited_by_memory_and_drops_the_oldest(
     assert of("u0") is not first
 
 
-def test_new_categories_come_first_if_configured(open_engine) -> None:
-    engine = open_engine("\n[queries]\nnew_categories_first = true\n")
-    ordered = texts(engine.suggest(Request(user_id="u1", k=8)))
-    new = [rank for rank, text in enumerate(ordered) if "horror" in text or "western" in text]
-    old = [rank for rank, text in enumerate(ordered) if "comedy" in text]
-    assert new and old and max(new) < min(old)
-
-
 def test_the_order_does_not_depend_on_k(open_engine) -> None:
     engine = open_engine()
     assert texts(engine.suggest(Request(user_id="u4", k=20)))[:5] == texts(

@@ -91,6 +91,42 @@ def test_variants_come_behind_all_other_results(stock: Engine) -> None:
     assert sum(item_id in first for item_id in found[:-14]) == 1
 
 
+def test_the_newest_are_asked_for_and_a_title_that_says_so_comes_first(engine: Engine) -> None:
+    years = (2001.0, 2011.0, 2006.0)
+    engine.add_items(
+        Item(f"y{n}", f"Quux {n}", attributes={"year": year, "genre": ("horror",)})
+        for n, year in enumerate(years)
+    )
+    assert ids(engine, "new releases")[:3] == ["y1", "y2", "y0"]
+    assert ids(engine, "newest horror")[:3] == ["y1", "y2", "y0"]
+    assert ids(engine, "new releases", sort="year")[:3] == ["y0", "y2", "y1"]
+    explained = engine.explain(Request("search", text="new releases", k=3), "y2")
+    assert explained.position == 1
+    engine.add_items([Item("t", "New Releases")])
+    assert ids(engine, "new releases")[0] == "t"
+
+
+def test_an_item_that_is_posted_again_stays_a_variant_of_the_same(stock: Engine) -> None:
+    state = stock.state
+    first, second, third = (state.catalogue.vocabulary.number(f"w{n}") for n in range(3))
+    numbers = np.arange(state.num_items, dtype=np.int32)
+    numbers[[second, third]] = first
+    object.__setattr__(state, "variants", numbers)
+    stock.add_items([Item("w1", "Quux washer flat", "on offer"), Item("w0", "Quux washer square")])
+    now = stock.state.variants
+    assert now[second] == now[third] == first
+    assert now[first] not in numbers
+
+
+def test_a_facet_of_items_like_one_says_how_many_the_click_gives(stock: Engine) -> None:
+    text = "something like Quux washer flat"
+    facets = stock.search(text, k=5, facets=("genre", "metal")).facets
+    counted = [(name, *pair) for name, facet in facets.items() for pair in facet.values.items()]
+    assert counted
+    for name, value, count in counted:
+        assert len(ids(stock, text, filters=(f"{name}={value}",))) == count
+
+
 def test_items_like_a_named_one_are_those_of_the_surface_similar(engine: Engine) -> None:
     item = engine.item("i7")
     assert item is not None

@@ -135,10 +135,13 @@ def report_world(protocols=None, **changes):
             ["What known users see: there are no events of users."],
         ),
         "exploration": ExplorationFigures(400, 36, 7, 100.0, Estimate(0.081, 0.06, 0.11, 120)),
-        "reasons": summarise_deletions(
-            [Deletion("transition", 23, 0), Deletion("attribute", 8, 9)],
-            [["transition", "popular", "attribute"], ["transition"]],
-        ),
+        "reasons": {
+            "home": summarise_deletions(
+                [Deletion("transition", 23, 0), Deletion("attribute", 8, 9)],
+                [["transition", "popular", "attribute"], ["transition"]],
+            ),
+            "search": summarise_deletions([Deletion("word", 7, 1)], [["word"]]),
+        },
         "context": {
             "kept": ["country"],
             "users": 80,

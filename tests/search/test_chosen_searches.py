@@ -10,7 +10,7 @@ import pytest
 from serendip.data import Catalogue, Item
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.privacy import VISITOR
-from serendip.search.chosen_searches import MOST_SEARCHES, find_searches, with_searches
+from serendip.search.chosen_searches import MOST_SEARCHES, ChosenSearches, find_searches
 from serendip.search.searcher import Searcher
 
 GIFT = "Mother's day gift"
@@ -45,7 +45,7 @@ ENOUGH = [chosen(f"u{n}", GIFT.upper() if n else GIFT, 0) for n in range(3)]
     ids=["two people", "one of them twice", "a visitor", "an address", "nothing typed", "a slip"],
 )
 def test_what_few_chose_or_nobody_may_see_is_not_indexed(log: list[LoggedRequest]) -> None:
-    assert with_searches(ITEMS, log, 3) is ITEMS
+    assert not ChosenSearches.of(ITEMS, log, 3).texts
 
 
 def test_the_searches_of_most_people_are_kept() -> None:
@@ -57,13 +57,16 @@ def test_the_searches_of_most_people_are_kept() -> None:
 
 
 def test_it_is_found_beside_what_has_the_words_and_before_what_has_some(tmp_path: Path) -> None:
-    def found(catalogue: Catalogue, name: str) -> list[int]:
-        counts = np.zeros(len(ITEMS), np.float32)
-        searcher = Searcher.build(catalogue, counts, tmp_path / name)
+    def found(searcher: Searcher) -> list[int]:
         return searcher.search("mothers day gift", 4).item_nums.tolist()
 
-    assert set(found(ITEMS, "plain")[1:]) == {1, 2}
-    with_log = found(with_searches(ITEMS, ENOUGH, 3), "with")
-    assert set(with_log[:2]) == {0, 3}
-    assert set(with_log[2:]) == {1, 2}
-    assert ITEMS[0].generated_text == ""
+    counts = np.zeros(len(ITEMS), np.float32)
+    plain = Searcher.build(ITEMS, counts, tmp_path / "plain")
+    assert set(found(plain)[1:]) == {1, 2}
+    searches = ChosenSearches.of(ITEMS, ENOUGH, 3)
+    searcher = Searcher.build(ITEMS, counts, tmp_path / "with", searches=searches)
+    assert set(found(searcher)[:2]) == {0, 3}
+    assert set(found(searcher)[2:]) == {1, 2}
+    posted = searcher.with_changed_items([0], [Item("a", "Golden jewelry box")])
+    assert set(found(posted)[:2]) == {0, 3}
+    assert set(found(posted)[2:]) == {1, 2}

@@ -125,6 +125,8 @@ def test_a_table_of_values_is_the_same_when_it_is_read(searcher: Searcher) -> No
         ("a king like Big Fish", -1),
         ("I like fish", -1),
         ("hill", -1),
+        ("films like rivr king", 4),
+        ("like a river of kings", -1),
     ],
 )
 def test_items_like_a_named_one_are_asked_for(searcher: Searcher, text: str, number: int) -> None:
@@ -162,6 +164,34 @@ def test_a_value_is_named_by_its_synonym(searcher: Searcher) -> None:
 )
 def test_another_form_of_a_value_names_it(searcher: Searcher, text: str, found: set[int]) -> None:
     assert {number for number, level in levels(searcher, text).items() if level == VALUES} == found
+
+
+@pytest.mark.parametrize("text", ["best movies", "Top rated", "what are good films", "추천 영화"])
+def test_a_text_that_names_nothing_but_quality_finds_the_best(
+    searcher: Searcher, text: str
+) -> None:
+    assert searcher.search(text, 3).item_nums.tolist() == [3, 2, 1]
+    assert len(searcher.find_complete(text)) == len(ROWS)
+    newer = searcher.with_items([Item("n", "Sand")])
+    assert newer.search(text, 10).item_nums.tolist()[-1] == len(ROWS)
+    titled = searcher.with_items([Item("n", text)])
+    assert titled.search(text, 1).item_nums.tolist() == [len(ROWS)]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_newest"),
+    [("new releases", True), ("latest comedies", True), ("best films", False), ("new king", False)],
+)
+def test_a_text_asks_for_the_newest_of_all_or_of_what_has_a_value(
+    searcher: Searcher, text: str, is_newest: bool
+) -> None:
+    assert searcher.read(text).content.is_newest is is_newest
+
+
+def test_a_word_of_quality_beside_others_is_a_word(searcher: Searcher) -> None:
+    newer = searcher.with_items([Item("n", "Best Worst Movie"), Item("m", "The Best King")])
+    assert newer.search("best worst movie", 1).item_nums.tolist() == [8]
+    assert newer.search("best king", 1).item_nums.tolist() == [9]
 
 
 def test_a_synonym_of_several_values_names_them(searcher: Searcher) -> None:

@@ -6,7 +6,7 @@ from search_world import film
 
 from serendip.data import Catalogue
 from serendip.data.text import normalise
-from serendip.errors import ConfigError, DataError, StorageError
+from serendip.errors import DataError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.search.lexical import LexicalIndex
 from serendip.search.searcher import Searcher
@@ -16,7 +16,6 @@ from serendip.search.synonyms import (
     abbreviations,
     change_synonyms,
     read_synonyms,
-    set_state,
     write_synonyms,
 )
 
@@ -101,24 +100,6 @@ def test_a_synonym_counts_as_the_words_that_it_stands_for(tmp_path):
     assert set(one.search("ww2", 2).item_nums.tolist()) == {0, 1}
     posted = one.with_items([film("n", "World War 2 Ships")])
     assert set(posted.find_complete("wwii").item_nums.tolist()) == {0, 1, 5}
-
-
-def test_pairs_are_accepted_and_rejected_one_by_one_or_by_term():
-    assert set_state(ROWS, "Sofa", "", "accepted")[1].state == "accepted"
-    assert set_state(ROWS, "sofa", "couch", "rejected")[0].state == "rejected"
-    assert set_state(ROWS, "desk", "Table", "accepted")[-1] == Synonym(
-        "desk", "table", "accepted", 1.0, "people"
-    )
-    with pytest.raises(ConfigError, match="no synonym is proposed for 'chair'"):
-        set_state(ROWS, "chair", "", "accepted")
-    with pytest.raises(ConfigError, match="has no letter or digit"):
-        set_state(ROWS, "...", "", "accepted")
-
-
-def test_a_term_that_would_never_be_searched_is_refused_with_the_limit():
-    with pytest.raises(ConfigError, match="'a bed in a wall' has 5 words, more than 3"):
-        set_state(ROWS, "A bed in a wall", "murphy bed", "accepted")
-    assert set_state(ROWS, "bed in wall", "a bed in the wall", "accepted")[-1].term == "bed in wall"
 
 
 def test_the_table_is_changed_by_one_at_a_time(tmp_path):

@@ -118,6 +118,25 @@ def test_a_generation_published_meanwhile_takes_over(stand: Path) -> None:
     assert (first, seen[-1]) == ("gen-1", "gen-2")
 
 
+def test_what_was_chosen_after_a_search_is_found_by_it_and_still_after_a_post(stand: Path) -> None:
+    def find(connection: HTTPConnection) -> list[str]:
+        found = ask(connection, "GET", "/v1/search?q=Mothers%20Day%20gift&reasons=true")[1]["items"]
+        return [item["item_id"] for item in found if item["reason"].startswith("Matches")]
+
+    with service(stand) as (connection, _):
+        assert find(connection) == []
+        for number in range(3):
+            event = {"user_id": f"m{number}", "item_id": "i7", "query": "mother's day gift"}
+            assert ask(connection, "POST", "/v1/events", event | {"action": "click"})[0] == 200
+    train(stand, seed=1)
+    with service(stand) as (connection, _):
+        assert find(connection) == ["i7"]
+        item = ask(connection, "GET", "/v1/items/i7")[1]
+        changed = {"item_id": "i7", "title": item["title"], "description": "On offer."}
+        assert ask(connection, "POST", "/v1/items", changed)[0] == 200
+        assert find(connection) == ["i7"]
+
+
 def publish_copy(shop: Path) -> Path:
     """Publish the first generation once more; the folder of the second one."""
     first = open_current(shop / "generations")

@@ -120,7 +120,12 @@ def _describe(key: ApiKey, now: float) -> str:
     end = "" if key.expires is None else f", until {_format_time(key.expires)}"
     limit = "" if key.requests_per_minute is None else f", {key.requests_per_minute} a minute"
     name = f" {key.name!r}" if key.name else ""
-    return f"{key.key_id}{name}: {key.state(now)}, {' '.join(sorted(key.scopes))}{end}{limit}"
+    state: str = key.state(now)
+    if state == "outdated":
+        state += (
+            " (made by an earlier version and not accepted: `serendip keys create` makes another)"
+        )
+    return f"{key.key_id}{name}: {state}, {' '.join(sorted(key.scopes))}{end}{limit}"
 
 
 def _to_json(key: ApiKey, now: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``serendip synonyms``: proposes synonyms, and accepts or rejects them."""
+"""``serendip synonyms``: proposes synonyms."""
 
 from __future__ import annotations
 
@@ -20,17 +20,12 @@ from serendip.cli.terminal import (
 
 if TYPE_CHECKING:
     from serendip.llm.runner import CostEstimate
-    from serendip.search.synonyms import State, Synonym
+    from serendip.search.synonyms import Synonym
 
 NAME = "synonyms"
-HELP = "Propose, show, accept and reject synonyms of query terms."
+HELP = "Propose synonyms of query terms."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-TermArgument = Annotated[str, typer.Argument(help="Term of a query.")]
-AlsoArgument = Annotated[
-    str, typer.Argument(help="Its synonym. Default: all proposed synonyms of the term.")
-]
 
 
 @app.command("build")
@@ -89,71 +84,5 @@ def _print_table(
     states = Counter(row.state for row in rows)
     counts = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
     terminal.say(f"{new:,} new pairs in {file}; all pairs: {counts or 'none'}.")
-    terminal.say("Search uses accepted pairs only. Next: serendip synonyms accept TERM [ALSO]")
+    terminal.say("Search uses accepted pairs only. Next: set the column state to accepted.")
     return {"new": new, "states": dict(states), "file": str(file)}
-
-
-@app.command("show")
-def show(
-    term: Annotated[str, typer.Argument(help="Only pairs of this term.")] = "",
-    state: Annotated[str, typer.Option("--state", help="Only pairs in this state.")] = "",
-    limit: Annotated[
-        int, typer.Option("--limit", min=1, help="Largest number of pairs to list.")
-    ] = 50,
-    workspace: WorkspaceOption = Path(),
-    json: JsonOption = False,
-) -> None:
-    """List the pairs of the table by descending confidence."""
-    from dataclasses import asdict
-
-    from serendip.data.text import normalise
-    from serendip.engine.workspace import Workspace
-    from serendip.search.synonyms import read_synonyms
-
-    terminal = Terminal(json)
-    rows = [
-        row
-        for row in read_synonyms(Workspace.open(workspace).synonyms)
-        if (not term or row.term == normalise(term)) and state in ("", row.state)
-    ]
-    rows.sort(key=lambda row: (-row.confidence, row.key))
-    for row in rows[:limit]:
-        origin = f"{row.confidence:.2f} {row.source}"
-        terminal.say(f"{row.state:<9} {row.term}  ->  {row.also}  ({origin})")
-    terminal.say(f"{min(limit, len(rows)):,} of {len(rows):,} pairs.")
-    terminal.result({"pairs": [asdict(row) for row in rows[:limit]], "total": len(rows)})
-
-
-@app.command("accept")
-def accept(
-    term: TermArgument,
-    also: AlsoArgument = "",
-    workspace: WorkspaceOption = Path(),
-    json: JsonOption = False,
-) -> None:
-    """Accept a pair, which is added if it was not proposed; search uses it when it next opens."""
-    _review(term, also, "accepted", workspace, json)
-
-
-@app.command("reject")
-def reject(
-    term: TermArgument,
-    also: AlsoArgument = "",
-    workspace: WorkspaceOption = Path(),
-    json: JsonOption = False,
-) -> None:
-    """Reject a pair; it is neither used nor proposed again."""
-    _review(term, also, "rejected", workspace, json)
-
-
-def _review(term: str, also: str, state: State, workspace: Path, json: bool) -> None:
-    """Set the state of a pair, or of all proposed pairs of a term."""
-    from serendip.engine.workspace import Workspace
-    from serendip.search.synonyms import change_synonyms, set_state
-
-    terminal, path = Terminal(json), Workspace.open(workspace).synonyms
-    before, after = change_synonyms(path, lambda rows: set_state(rows, term, also, state))
-    changed = [row for row in after if row not in before]
-    for row in changed:
-        terminal.say(f"{row.state}: {row.term}  ->  {row.also}")
-    terminal.result({"changed": [[row.term, row.also] for row in changed], "state": state})

@@ -37,7 +37,8 @@ _MAX_TEXT = 128
 MAX_NAME_CHARS = 100
 MAX_REQUESTS_PER_MINUTE = 2**31 - 1
 
-KeyState = Literal["active", "expired", "revoked"]
+KeyState = Literal["active", "expired", "revoked", "outdated"]
+"""An outdated key has a hash of an earlier version, which no text matches any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class ApiKey:
         """Whether it is accepted at a time in Unix seconds, and if not, why."""
         if self.revoked is not None and now >= self.revoked:
             return "revoked"
+        if not self.hash.isalnum():  # argon2id: ``$argon2id$v=19$...``
+            return "outdated"
         return "expired" if self.expires is not None and now >= self.expires else "active"
 
     def matches(self, text: str) -> bool:

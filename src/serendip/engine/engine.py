@@ -341,9 +341,14 @@ class Engine:
         if request.k < 1:
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
         meant = read_wish(request, self._surfaces, self.state)
-        if meant is not request:
-            understood = SearchFeedback(request.text, similar_to=meant.item_ids[0])
-            return replace(self.recommend(meant), surface=request.surface, understood=understood)
+        if meant.surface == request.surface:
+            return self._answer(meant)
+        understood = SearchFeedback(request.text, similar_to=meant.item_ids[0])
+        answer = self._answer(meant, is_wish=True)
+        return replace(answer, surface=request.surface, understood=understood)
+
+    def _answer(self, request: Request, is_wish: bool = False) -> Answer:
+        """Answer a request as it is meant: whether or not another surface was asked."""
         surface = _in_order(self._find_surface(request), request)
         offset, state = decode_cursor(request.cursor), self.state
         with span("query"):
@@ -355,7 +360,7 @@ class Engine:
             end = max(end, FIRST)  # Reasons compare with the first items, however short the page.
         # One more than the page: then it is known whether there is another one.
         most = None if request.reads_whole_list else end + 1
-        result = _run(query, surface, state, request.sort, most)
+        result = _run(query, surface, state, request.sort, is_wish, most)
         with span("answer"):
             counted = None
             if request.facets:
@@ -467,11 +472,12 @@ class Engine:
             DataError: the request has an order that no item has a number for, or of a surface that
                 sells places.
         """
-        request = read_wish(request, self._surfaces, self.state)
+        meant = read_wish(request, self._surfaces, self.state)
+        is_wish, request = meant.surface != request.surface, meant
         state, surface = self.state, _in_order(self._find_surface(request), request)
         item = find_item_number(item_id, state)
         query = self._query_builder.build(state, request)
-        result = _run(query, surface, state, request.sort)
+        result = _run(query, surface, state, request.sort, is_wish)
         return build_explanation(result, query, item, result.surface, state, request)
 
     def add_events(self, events: Sequence[Event]) -> int:
@@ -763,10 +769,18 @@ class Engine:
 
 
 def _run(
-    query: Query, surface: SurfaceConfig, state: EngineState, sort: str, most: int | None = None
+    query: Query,
+    surface: SurfaceConfig,
+    state: EngineState,
+    sort: str,
+    is_wish: bool,
+    most: int | None = None,
 ) -> Result:
-    """The list of a request, which ends at ``most`` items unless it is of all that match."""
-    if sort or (query.filters and surface.needs == "query"):
+    """The list of a request, which ends at ``most`` items unless it is of all that match.
+
+    Of a search, a wish for items like one included, filters choose from what the facets count.
+    """
+    if sort or (query.filters and (is_wish or surface.needs == "query")):
         return run_matches(query, surface, state, sort)
     return run([query], surface, state, most)[0]
 

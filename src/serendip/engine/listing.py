@@ -80,6 +80,14 @@ def list_sort_names(catalogue: Catalogue, first: Sequence[str]) -> tuple[str, ..
     return (*((AVAILABLE_FROM,) if catalogue.has_times else ()), *numbers)
 
 
+def find_newest_order(catalogue: Catalogue) -> str:
+    """The order by which the newest items come first; empty if none has a time or a year."""
+    if catalogue.has_times:
+        return DESCENDING + AVAILABLE_FROM
+    years = (name for name in list_sort_names(catalogue, ()) if "year" in name.casefold())
+    return next((DESCENDING + name for name in years), "")
+
+
 def _numbers_of(items: ItemList, name: str, catalogue: Catalogue) -> TimeArray:
     """(C,) float64 what items are ordered by; NaN = an item has none."""
     if name == AVAILABLE_FROM and catalogue.has_times:

@@ -136,7 +136,7 @@ def _tell_reasons(result: Result, state: EngineState, language: Language, end: i
     word_scores = (told.fields[name].tolist() for name in _WORD_SCORES)
     influence, best = find_influence(result, state, told), _best_words(result)
     explainer = Explainer(state, result.query, told.item_nums, language, influence, best)
-    return explainer.reasons(*word_scores)
+    return [reason.text for reason in explainer.reasons(*word_scores)]
 
 
 def build_fallback(

@@ -17,6 +17,7 @@ from serendip.data.items.attribute_test import parse_tests
 from serendip.data.query import Query, UserPast
 from serendip.data.store.store import Store
 from serendip.data.text import fold
+from serendip.engine.listing import find_newest_order
 from serendip.engine.live.user_histories import UserHistories
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
@@ -161,7 +162,8 @@ def find_item_number(item_id: str, state: EngineState) -> int:
 def read_wish(
     request: Request, surfaces: Mapping[str, SurfaceConfig], state: EngineState
 ) -> Request:
-    """The request, or that for similar items if its text asks for others like one.
+    """The request as its text wishes: for similar items if it asks for others like one, in the
+    order of time if it asks for the newest.
 
     Raises:
         UnsupportedError: the surface is not configured.
@@ -170,7 +172,10 @@ def read_wish(
     if surface.needs != "query" or request.literal or not request.text:
         return request
     liked = state.searcher.find_liked(request.text)
-    if liked < 0 or state.hidden[liked]:
+    if liked >= 0 and not state.hidden[liked]:
+        item_ids = (state.catalogue.vocabulary.id(liked),)
+        return replace(request, surface="similar", item_ids=item_ids, text="")
+    reading = state.searcher.read(_read_text(state, request)[1])
+    if request.sort or surface.sponsored or len(reading.exact) or not reading.content.is_newest:
         return request
-    item_ids = (state.catalogue.vocabulary.id(liked),)
-    return replace(request, surface="similar", item_ids=item_ids, text="")
+    return replace(request, sort=find_newest_order(state.catalogue))

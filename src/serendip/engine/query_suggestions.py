@@ -44,7 +44,6 @@ from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import (
     SuggestionChoices,
     SuggestionUser,
-    new_share,
     query_features,
 )
 from serendip.search.suggestions.table import QueryTable
@@ -56,8 +55,8 @@ MAX_COMPLETIONS = 128
 MAX_OWN_SEARCHES, MAX_OWN_ITEMS = 5, 3
 """Maximum number of the user's own searches and liked items that are candidates."""
 
-_NEW_FROM = 0.5
-"""Share of results in categories new to the user from which on a query counts as new."""
+_YOUNG_FROM = 0.5
+"""Share of results in young categories from which on a query leads to these."""
 
 _MAX_OVERLAP = 0.5
 """Largest share of a query's first results that a better query may have too."""
@@ -246,7 +245,7 @@ class QuerySuggester:
         varied = _select_varied(state, ordered, page_user, passing)
         best = list(islice(varied, max(k, k - 1 + pool_size)))
         young = self._young(state, ordered, k, now, passing)
-        return self._arrange(state, best, young, user, context, k, rng)
+        return self._arrange(state, best, young, context, k, rng)
 
     def _ways_out(self, key: str, k: int) -> list[_RankedQuery]:
         """What people searched with success after a search without, at most (k + 1) / 2 of them."""
@@ -270,7 +269,7 @@ class QuerySuggester:
         if not young.any():
             return []
         shares = self._table.shares
-        is_young = shares[:, young].sum(1) >= _NEW_FROM * np.maximum(shares.sum(1), 1e-9)  # (Q,)
+        is_young = shares[:, young].sum(1) >= _YOUNG_FROM * np.maximum(shares.sum(1), 1e-9)  # (Q,)
         found = (one for one in queries if one.table is self._table and is_young[one.row])
         return list(_with_results(state, filter(_NewResults(), found), _YOUNG_POOL, passing))
 
@@ -279,7 +278,6 @@ class QuerySuggester:
         state: EngineState,
         queries: Sequence[_RankedQuery],
         young: Sequence[_RankedQuery],
-        user: SuggestionUser,
         context: UserContext,
         k: int,
         rng: np.random.Generator,
@@ -295,8 +293,6 @@ class QuerySuggester:
         if self._config.exploration and context.user_id and len(shown) > 1 and len(pool) > 1:
             shown[-1] = pool[int(rng.integers(len(pool)))]
             propensities[shown[-1]] = 1.0 / len(pool)
-        if self._config.new_categories_first and user.seen.any():
-            shown.sort(key=lambda query: not _is_new(query, user))
         return [
             _suggestion(state, query, propensities.get(query, 1.0)) for query in [*first, *shown]
         ]
@@ -503,12 +499,6 @@ def _has_results(state: EngineState, query: _RankedQuery, passing: AllowedItems 
     if item >= 0 and query.kind in _ITEM_KINDS:
         return True
     return len(state.searcher.lexical.search(query.text, 1, passing, needs_all=is_filtered)) > 0
-
-
-def _is_new(query: _RankedQuery, user: SuggestionUser) -> bool:
-    """Whether most results are in categories that the user has not chosen from."""
-    rows = np.array([query.row], np.intp)
-    return bool(new_share(query.table, rows, user.seen)[0] >= _NEW_FROM)
 
 
 def _suggestion(state: EngineState, query: _RankedQuery, propensity: float = 1.0) -> Suggestion:

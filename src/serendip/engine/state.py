@@ -48,7 +48,7 @@ from serendip.search.suggestions.ranker import QueryRanker
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.synonyms import Synonyms
 from serendip.search.values import ValueTable
-from serendip.search.variants import number_item, number_posted
+from serendip.search.variants import number_posted, renumber
 
 _ARRAYS = ("codes", "counts", "quality")
 _CONTENT_FOLDER = "content"
@@ -186,7 +186,10 @@ class EngineState:
         searcher = self.searcher.with_changed_items(numbers.tolist(), items)
         features = self._with_near(features)
         model = self.relevance_model
-        variants = [number_item(*pair) for pair in zip(items, numbers.tolist(), strict=True)]
+        variants = [
+            renumber(item, self.catalogue[number], number, int(self.variants[number]))
+            for number, item in zip(numbers.tolist(), items, strict=True)
+        ]
         return replace(
             self,
             catalogue=self.catalogue.replaced(numbers.tolist(), items),
@@ -274,7 +277,8 @@ class EngineState:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         self._save_parts(folder)
-        Searcher.build(self.catalogue, self.counts, folder / "search", self.searcher.config)
+        config, searches = self.searcher.config, self.searcher.searches
+        Searcher.build(self.catalogue, self.counts, folder / "search", config, searches)
         self.catalogue.save(folder / _CATALOGUE_FILE)
         save_arrays(folder / _IDS_FOLDER, self.catalogue.vocabulary.arrays())
         save_arrays(folder / _CELLS_FOLDER, self.cells.arrays())

@@ -9,12 +9,17 @@ search using web click-through data").
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.events.search_log import LoggedRequest
-from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.privacy import VISITOR, is_private
+from serendip.data.rows.strings import Strings
 from serendip.data.text import normalise
 from serendip.search.spelling.word_statistics import english_word_frequencies
 
@@ -24,24 +29,53 @@ MOST_SEARCHES = 20
 _MOST_CHARACTERS = 60
 
 
-def with_searches(
-    catalogue: Catalogue, requests: Sequence[LoggedRequest], min_users: int
-) -> Catalogue:
-    """A catalogue whose generated texts have the searches after which their items were chosen.
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenSearches:
+    """The searches after which items were chosen; an item that is posted again keeps them.
 
     Args:
-        catalogue: N items.
-        requests: of the log.
-        min_users: people who chose an item after a search, at least; generated visitor ids are
-            nobody.
+        texts: number of an item -> its searches.
     """
-    texts = _without_slips(catalogue, find_searches(requests, min_users))
-    items = [
-        replace(item, generated_text=". ".join(filter(None, (item.generated_text, *texts[number]))))
-        for number in texts
-        for item in (catalogue[number],)
-    ]
-    return catalogue.replaced(texts, items) if texts else catalogue
+
+    texts: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, catalogue: Catalogue, requests: Sequence[LoggedRequest], min_users: int
+    ) -> ChosenSearches:
+        """Read them from the log.
+
+        Args:
+            catalogue: N items.
+            requests: of the log.
+            min_users: people who chose an item after a search, at least; generated visitor ids are
+                nobody.
+        """
+        texts = _without_slips(catalogue, find_searches(requests, min_users))
+        return cls({number: ". ".join(some) for number, some in texts.items()})
+
+    def add_to(self, number: int, item: Item) -> Item:
+        """An item with its searches behind its generated text."""
+        texts = (item.generated_text, self.texts.get(number, ""))
+        return replace(item, generated_text=". ".join(filter(None, texts)))
+
+    def add_to_all(self, catalogue: Catalogue) -> Catalogue:
+        """A catalogue with the searches of its items."""
+        items = [self.add_to(number, catalogue[number]) for number in self.texts]
+        return catalogue.replaced(self.texts, items) if items else catalogue
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Arrays to store."""
+        numbers = np.array([*self.texts], np.int32)
+        return {name: numbers, **Strings.of(self.texts.values()).arrays(f"{name} texts")}
+
+    @classmethod
+    def of_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> ChosenSearches:
+        """Rebuild from ``arrays``; none from those of a version that had none."""
+        if name not in stored:
+            return cls()
+        texts = Strings.of_arrays(f"{name} texts", stored)
+        return cls(dict(zip(stored[name].tolist(), texts, strict=True)))
 
 
 def _without_slips(catalogue: Catalogue, texts: dict[int, list[str]]) -> dict[int, list[str]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
@@ -16,8 +15,6 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 class SearchConfig(Config):
     """Settings of text search."""
-
-    renamed: ClassVar[Mapping[str, str]] = {"tell_from": "suggest_from"}
 
     lexical: LexicalConfig = Field(default_factory=LexicalConfig)
     """Fields and weights of the lexical index."""

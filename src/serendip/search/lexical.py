@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from pydantic import NonNegativeFloat
@@ -62,8 +62,6 @@ _SPARE = 64
 
 class LexicalConfig(Config):
     """Indexed fields and their weights."""
-
-    renamed: ClassVar[Mapping[str, str]] = {"written": "generated"}
 
     title: NonNegativeFloat = 3.0
     """Weight of a word in the title."""

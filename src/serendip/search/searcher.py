@@ -27,6 +27,7 @@ from serendip.data.rows.append_log import ItemLog
 from serendip.data.rows.strings import StringIndex, Strings, open_arrays, save_arrays
 from serendip.data.text import words
 from serendip.errors import ArtefactError, DataError
+from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of, needed_terms
 from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, word_counts
@@ -127,7 +128,7 @@ def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
 
 
 WORDS_FOLDER, TITLES_FOLDER, PAIRS_FILE = "words", "titles", "pairs.npy"
-_WORDS, _KNOWN, _GRAMMAR = "words", "known", "grammar"
+_WORDS, _KNOWN, _GRAMMAR, _SEARCHES = "words", "known", "grammar", "searches"
 _TEXTS, _FEWEST_LETTERS = ("title", "description"), 20_000
 MIN_COMPLETED = 3
 READINGS = 4_096
@@ -161,6 +162,7 @@ class Searcher:
         grammar: function words of the catalogue's languages.
         values: of the attributes of the built items.
         posted_values: normal forms by which items that were posted or changed are found.
+        searches: after which the built items were chosen.
     """
 
     config: SearchConfig
@@ -173,6 +175,7 @@ class Searcher:
     grammar: frozenset[str] = ENGLISH
     values: ValueTable = field(default_factory=lambda: ValueTable.of(()))
     posted_values: ItemLog[frozenset[str]] = field(default_factory=ItemLog)
+    searches: ChosenSearches = field(default_factory=ChosenSearches)
     _readings: Callable[[str], Interpretation] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
     _coded: Callable[[str], tuple[int, ...]] = field(init=False)
@@ -206,7 +209,10 @@ class Searcher:
             key = content.needed
             also = [] if literal else synonyms.expand(key)
             beside = synonyms.beside(key) if also else ()
-            hits = lexical.search(key, MOST_COMPLETE, None, beside, needs_all=True, expansions=also)
+            hits = ItemList()
+            if not content.is_whole:  # which asks for no words
+                most = MOST_COMPLETE
+                hits = lexical.search(key, most, None, beside, needs_all=True, expansions=also)
             having = self._having_values(content, None, MOST_COMPLETE)
             more = having[~np.isin(having, hits.item_nums)]
             usual = float(hits.scores.mean()) if len(hits) else 1.0
@@ -225,6 +231,7 @@ class Searcher:
         popularity: Popularity,
         folder: Path,
         config: SearchConfig | None = None,
+        searches: ChosenSearches | None = None,
     ) -> Self:
         """Write the lexical index and vocabulary of a catalogue into ``folder`` and open them.
 
@@ -233,8 +240,10 @@ class Searcher:
             popularity: (N,) interactions per item.
             folder: created; must not change afterwards.
             config: weights and depths.
+            searches: after which the items were chosen; None = not known.
         """
-        config = config or SearchConfig()
+        config, searches = config or SearchConfig(), searches or ChosenSearches()
+        catalogue = searches.add_to_all(catalogue)
         lexical = LexicalIndex.build(catalogue, folder, config.lexical)
         counts = WordCounts.of(word_counts(catalogue, config.lexical.fields))
         documents = (document_of(item, config.lexical.fields) for item in catalogue)
@@ -248,6 +257,7 @@ class Searcher:
             **EditIndex.of(spelt).arrays(HANGUL),
             **StringIndex.of(Strings.of(sorted(known))).arrays(_KNOWN),
             **Strings.of(sorted(_grammar_of(catalogue))).arrays(_GRAMMAR),
+            **searches.arrays(_SEARCHES),
             "counts": counts.counts,
         }
         save_arrays(folder / WORDS_FOLDER, words)
@@ -286,7 +296,9 @@ class Searcher:
         index = TitleIndex.of_table(table, catalogue.titles, rows, popularity)
         listed = Strings.of_arrays(_GRAMMAR, {**Strings.of(ENGLISH).arrays(_GRAMMAR), **words})
         searcher = cls(
-            config or SearchConfig(), lexical, index, speller, count, grammar=frozenset(listed)
+            *(config or SearchConfig(), lexical, index, speller, count),
+            grammar=frozenset(listed),
+            searches=ChosenSearches.of_arrays(_SEARCHES, words),
         )
         # The first search pays for imports and page faults: do it here, not in a request.
         searcher.search("warm up", 1)
@@ -338,6 +350,7 @@ class Searcher:
         items: Sequence[Item],
         count: int,
     ) -> Self:
+        items = [self.searches.add_to(*pair) for pair in zip(numbers, items, strict=True)]
         vocabulary = set().union(*(self.lexical.analyse(item).known for item in items))
         return replace(
             self,
@@ -388,7 +401,7 @@ class Searcher:
 
     def find_liked(self, text: str) -> int:
         """Number of the item that a text asks for others like; -1 = it asks for none."""
-        return find_liked(text, self.titles, self.grammar)
+        return find_liked(text, self.titles, self.grammar, lambda title: self.read(title).corrected)
 
     def find_code(self, key: str) -> tuple[int, ...]:
         """Numbers of a few items that have a code, without its separators, as a word or id."""
@@ -490,8 +503,10 @@ class Searcher:
         return ItemList.of_distinct(numbers, order, fields)
 
     def _having_values(self, content: Content, allowed: AllowedItems | None, k: int) -> IntArray:
-        """At most k items with all values that a text names, best first; none if it says more."""
-        if not content.values or content.words:
+        """At most k items with all values that a text names, best first, or of all if it asks for
+        the best; none if it says more.
+        """
+        if content.words or not (content.values or content.is_whole):
             return NO_ITEMS
         return self._having(content.values, allowed, k)
 
@@ -519,11 +534,13 @@ class Searcher:
         """At most k items that all keys find, best first, those posted or changed last.
 
         Args:
-            keys: normal forms.
+            keys: normal forms; without any, all items are found.
             allowed: items that may be found; None = all that are not deleted.
             k: maximum number.
         """
         posted = self.lexical.posted.having_all(needed_terms(" ".join(keys)))
+        if not keys:
+            posted = np.unique(np.array(self.posted_values.numbers, np.int32))
         newer = [n for n in posted.tolist() if self._has_posted_values(n, keys)]
         built = self.values.having(keys)
         found: list[int] = []
@@ -563,7 +580,7 @@ class Searcher:
             most: the number of the best that is returned, best first; None = all, as they are.
         """
         reading, numbers = self.read(text, literal), hits.item_nums
-        having = self._having_values(reading.content, None, self.num_items)
+        having = self._having_values(reading.content, None, MOST_COMPLETE)
         levels = {EXACT: reading.exact, CORRECTED: reading.corrected, VALUES: having}
         ahead = {level: items[np.isin(items, numbers)] for level, items in levels.items()}
         count = len(numbers) if most is None else most

@@ -14,7 +14,7 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from itertools import permutations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from serendip.data.text import normalise, words
-from serendip.errors import ConfigError, DataError
+from serendip.errors import DataError
 from serendip.runtime.atomic_files import exclusive_lock, write_text
 
 State = Literal["proposed", "accepted", "rejected"]
@@ -202,42 +202,6 @@ def change_synonyms(
         after = change(before)
         write_synonyms(path, after)
     return before, after
-
-
-def set_state(
-    rows: Sequence[Synonym], term: str, also: str, state: State, by: str = "people"
-) -> list[Synonym]:
-    """Set the state of one pair, or of all proposed pairs of a term.
-
-    Args:
-        rows: of the file.
-        term: as people type it.
-        also: the synonym; empty = all proposed pairs of the term.
-        state: the new state.
-        by: source of a pair that is not in the file yet and is added.
-
-    Raises:
-        ConfigError: the term has no proposed pair, a part has no words, or the term has too many.
-    """
-    first, second = normalise(term), normalise(also)
-    if not first or (also and not second):
-        raise ConfigError(
-            f"{term!r} or {also!r} has no letter or digit.", "Give one word or more for each."
-        )
-    if problem := _length_problem(first):
-        raise ConfigError(problem, _SHORTER)
-    if second:
-        existing = [row for row in rows if row.key == (first, second)]
-        new = [] if existing else [Synonym(first, second, state, 1.0, by)]
-        return [replace(row, state=state) if row in existing else row for row in rows] + new
-    if not any(row.term == first and row.state == "proposed" for row in rows):
-        raise ConfigError(
-            f"no synonym is proposed for {first!r}.", "See the list: `serendip synonyms show`."
-        )
-    return [
-        replace(row, state=state) if row.term == first and row.state == "proposed" else row
-        for row in rows
-    ]
 
 
 def _row(row: Mapping[str, str | None], place: str) -> Synonym:

@@ -10,7 +10,7 @@ correction, and a text of which function words alone are known.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,6 +38,19 @@ GENERIC = frozenset(
 )
 """Words beside a value that name what a catalogue has, not which of it."""
 
+FRESH = frozenset(
+    "new newest newly latest recent releases released arrivals 신작 최신 신상".split()
+)
+"""Words for the newest items, in a text that names nothing else or values."""
+
+WELL_RECEIVED = frozenset(
+    "best good great top rated highest greatest finest popular favourite favorite must see "
+    "recommended 추천 최고 최고의 인기 명작".split()
+)
+"""Words for the best items, in a text that names nothing else."""
+
+_ASKED = FRESH | WELL_RECEIVED
+
 _LIKE = re.compile(
     r"(?P<before>.*?)\b(?:like|similar to)\s+(?P<title>.+)|(?P<korean>.+?)(?:[와과]|이?랑)?\s*"
     r"(?:같은|비슷한)\s*(?P<after>.*)",
@@ -47,6 +60,8 @@ _LIKE = re.compile(
 
 _ASKING = frozenset("something anything find show want looking watch read buy 것 거".split())
 """Words of such a request beside function words and generic ones."""
+
+_IN_GENERAL = GENERIC | _ASKED | _ASKING
 
 _FEWEST_SIGNS = 5
 """Of the beginning of a title that is asked for: "like star wars"."""
@@ -87,6 +102,9 @@ class Content:
         text: its words without function words; all of them if there are no others.
         needed: the words that an item has to have, of those of ``text``.
         is_language: whether any of these is a word of the catalogue or of English.
+        is_whole: whether it asks for the best or newest of all items, "best movies", or of those
+            with its values.
+        is_newest: whether it asks for the newest.
     """
 
     values: tuple[str, ...] = ()
@@ -94,6 +112,8 @@ class Content:
     text: str = ""
     needed: str = ""
     is_language: bool = True
+    is_whole: bool = False
+    is_newest: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,8 +196,17 @@ def _items_titled(keys: Sequence[str], text: str, titles: TitleIndex) -> IntArra
     return np.asarray(numbers, dtype=np.int32)
 
 
-def find_liked(text: str, titles: TitleIndex, grammar: frozenset[str]) -> int:
-    """Number of the item that a text asks for others like, "movies like Heat"; -1 = of none."""
+def find_liked(
+    text: str, titles: TitleIndex, grammar: frozenset[str], correct: Callable[[str], IntArray]
+) -> int:
+    """Number of the item that a text asks for others like, "movies like Heat"; -1 = of none.
+
+    Args:
+        text: that was typed.
+        titles: of the items.
+        grammar: function words.
+        correct: text -> the items whose title it is with a slip, best first.
+    """
     match = _LIKE.fullmatch(text.strip())
     if match is None or len(titles.exact(text)):
         return MISSING
@@ -187,7 +216,7 @@ def find_liked(text: str, titles: TitleIndex, grammar: frozenset[str]) -> int:
     title = match["title"] or match["korean"]
     liked = titles.exact(title).tolist()
     if not liked and len(key := title_key(title)) >= _FEWEST_SIGNS:
-        liked = titles.complete_items(key, 1)
+        liked = titles.complete_items(key, 1) or correct(title).tolist()
     return int(liked[0]) if liked else MISSING
 
 
@@ -244,17 +273,21 @@ def find_content(
             others += words(typed[begin])
         begin = end or begin + 1
     rest = [word for word in others if word not in grammar]
-    specific = tuple(word for word in rest if word not in GENERIC)
+    # Of all other words: "new" may be a function word of a catalogue.
+    is_whole = not _ASKED.isdisjoint(others) and _IN_GENERAL.issuperset(rest)
+    specific = tuple(word for word in rest if word not in GENERIC and not is_whole)
+    is_newest = is_whole and not FRESH.isdisjoint(others)
     all_words = words(" ".join(typed))
     said = [word for word in all_words if word not in grammar] or all_words
     needed = [word for word in said if word not in GENERIC] or said
     is_language = any(word in counts or word in english_word_frequencies() for word in needed)
-    return Content(tuple(named), specific, " ".join(said), " ".join(needed), is_language)
+    texts = " ".join(said), " ".join(needed)
+    return Content(tuple(named), specific, *texts, is_language, is_whole, is_newest)
 
 
 def _other_forms(word: str, language: str) -> Iterator[str]:
     """Forms of a word with the same stem, ``comedies`` -> ``comedy``, and without a genitive."""
-    if " " in word or len(word) < _FEWEST_LETTERS:
+    if " " in word or len(word) < _FEWEST_LETTERS or word in _ASKED:
         return
     if word.endswith("s"):  # ``hitchcocks``, as ``normalise`` joins the genitive
         yield word[:-1]

@@ -138,9 +138,11 @@ class ValueTable:
         return len(self._ranks_of(key))
 
     def having(self, keys: Sequence[str]) -> IntArray:
-        """(H,) items that all normal forms find, best first."""
+        """(H,) items that all normal forms find, best first; without any, all items."""
         lists = sorted(map(self._ranks_of, keys), key=len)
-        common = lists[0] if lists else NO_ITEMS
+        if not lists:
+            return self.order
+        common = lists[0]
         for ranks in lists[1:]:
             common = common[locate(ranks, common)[1]]
         items: IntArray = self.order[common]

@@ -59,12 +59,24 @@ def find_variants(items: Iterable[Item]) -> IntArray:
     return np.array(numbers, np.int32)
 
 
-def number_item(item: Item, number: int) -> int:
-    """The number of an item that has no variants yet."""
-    return UNTITLED if is_untitled(item) else number
+def renumber(item: Item, before: Item, number: int, shared: int) -> int:
+    """The number of an item that is posted again: a variant of others stays one.
+
+    Args:
+        item: as it is now.
+        before: as it was.
+        number: of the item.
+        shared: its number among its variants before.
+    """
+    if is_untitled(item):
+        return UNTITLED
+    is_same = shared != UNTITLED and variant_form(item) == variant_form(before)
+    return shared if is_same else -2 - number  # of which nothing else is a variant
 
 
 def number_posted(items: Sequence[Item], first_number: int) -> IntArray:
     """(P,) numbers of posted items, of which variants are known from the next training on."""
-    numbers = range(first_number, first_number + len(items))
-    return np.array([number_item(*pair) for pair in zip(items, numbers, strict=True)], np.int32)
+    numbers = [
+        UNTITLED if is_untitled(item) else first_number + row for row, item in enumerate(items)
+    ]
+    return np.array(numbers, np.int32)

@@ -90,7 +90,7 @@ def read_judged_products(
     products = GoldTexts(
         texts,
         [item.title for item in items],
-        catalogue.texts(_BODY),
+        [item.text(_BODY) for item in items],
         [
             [text for text in (item.field_text(name) for name in _PASSAGES) if text]
             for item in items

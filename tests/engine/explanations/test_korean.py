@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
+from gettext import translation
+from itertools import chain
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serendip.engine.explanations import absence_texts, reason_texts
 from serendip.engine.explanations.korean import Noun, ending
 from serendip.engine.explanations.translation import LANGUAGES, choose_language, translate
+
+LOCALES = Path(reason_texts.__file__).parent / "locales"
 
 
 @pytest.mark.parametrize(
@@ -35,11 +42,11 @@ from serendip.engine.explanations.translation import LANGUAGES, choose_language,
 )
 def test_particles_follow_the_ending(word: str, particles: str) -> None:
     template = "{word:을/를} {word:은/는} {word:이/가} {word:과/와} {word:으로/로}"
-    assert translate({"en": template}, "en", word=word) == particles
+    assert translate(template, "en", word=word) == particles
 
 
 def test_the_name_itself_is_written_as_it_is() -> None:
-    assert translate({"en": "‘{title}’{title:을/를} {count:,}"}, "en", title="{x}", count=1000) == (
+    assert translate("‘{title}’{title:을/를} {count:,}", "en", title="{x}", count=1000) == (
         "‘{x}’를 1,000"
     )
     assert f"{Noun('ab'):>4}" == "  ab"
@@ -86,5 +93,25 @@ def test_long_headers_and_titles_cost_no_time() -> None:
     assert time.process_time() - began < 0.5
 
 
+def test_every_sentence_about_answers_is_translated() -> None:
+    reasons = [value for name, value in vars(reason_texts).items() if name.isupper()]
+    wordings = [value for value in vars(absence_texts).values() if isinstance(value, tuple)]
+    stages = absence_texts.STAGES.values()
+    sentences = [*reasons, *chain.from_iterable((*wordings, *stages))]
+    assert len(sentences) > 40
+    catalogue = translation("serendip", LOCALES, ["ko"])
+    for sentence in sentences:
+        assert catalogue.gettext(sentence) != sentence
+
+
+def test_the_compiled_sentences_are_those_of_the_file() -> None:
+    folder = LOCALES / "ko" / "LC_MESSAGES"
+    text = (folder / "serendip.po").read_text(encoding="utf-8")
+    pairs = re.findall(r'^msgid "(.+)"\nmsgstr "(.+)"$', text, re.MULTILINE)
+    catalogue = translation("serendip", LOCALES, ["ko"])
+    assert len(pairs) == text.count("msgid") - 1
+    assert [catalogue.gettext(one) for one, _ in pairs] == [korean for _, korean in pairs]
+
+
 def test_a_sentence_without_a_translation_is_english() -> None:
-    assert translate({"en": "New here"}, "ko") == "New here"
+    assert translate("no such sentence", "ko") == "no such sentence"

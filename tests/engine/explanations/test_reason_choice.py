@@ -21,7 +21,7 @@ from serendip.engine.explanations.reason_choice import (
 
 def ground(kind: str, strength: float, row: int = 0) -> Ground:
     """Of another item of the user for each row."""
-    return Ground(row, kind, strength, strength, {"en": kind}, rests_on=(row,))
+    return Ground(row, kind, strength, strength, kind, rests_on=(row,))
 
 
 LISTS = st.lists(
@@ -52,7 +52,7 @@ def test_beside_a_decisive_ground_no_other_is_told() -> None:
 
 
 def test_a_sentence_that_names_nothing_of_the_user_is_told_three_times() -> None:
-    popular = Ground(0, "popular", 0.5, 0.5, {"en": "popular"})
+    popular = Ground(0, "popular", 0.5, 0.5, "popular")
     rows = [[popular]] * 4 + [[popular, ground("a", 0.4)], [popular]]
     kinds = [None if one is None else one.kind for one in choose_grounds(rows)]
     assert kinds == ["popular"] * MOST_ALIKE + [None, "a", None]

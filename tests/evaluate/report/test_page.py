@@ -110,16 +110,18 @@ def test_what_reasons_cost_is_on_the_page_and_in_the_verdict(page):
     for shown in ("transition", "attribute", "23.00", "15.50", "4.500", "50.0"):
         assert shown in text
     assert (
-        "Reasons: without what its reason names, an item loses 15.5 places (median of 2 reasons in "
-        "2 lists), without other events 4.5; more than without others for 50.0 % of them. A list "
-        "of ten has 2.0 kinds of reasons."
+        "Reasons on home: without what its reason names, an item loses 15.5 places (median of 2 "
+        "reasons in 2 lists), without something else 4.5; more than without that for 50.0 % of "
+        "them. A list of ten has 2.0 kinds of reasons."
     ) in report_world()["verdict"]
-    left_out = report_world(reasons=summarise_deletions([], [["attribute"]], left_out=3))
-    assert "has: 3 reasons." in render_page(left_out)
-    assert any("all name more items than" in one for one in left_out["verdict"])
-    untested = report_world(reasons=summarise_deletions([], [["popular"]]))
-    assert "No reason names an item of a history." in render_page(untested)
-    assert "Reasons: not tested; none names an item of a history." in untested["verdict"]
+    assert "Reasons on search: without what its reason names, an item loses 7 places" in text
+    untested = report_world(reasons={"similar": summarise_deletions([], [["code"]], left_out=3)})
+    assert "beside it: 3 reasons." in render_page(untested)
+    assert "No reason names what could be taken away." in render_page(untested)
+    assert (
+        "Reasons on similar: not tested; none names what could be taken away. Left out, as they "
+        "name more than the rest: 3."
+    ) in untested["verdict"]
 
 
 def test_what_each_part_of_the_context_is_worth_is_on_the_page_and_in_the_verdict(page):
@@ -204,7 +206,7 @@ def test_a_lone_surrogate_in_a_name_can_be_written():
 
 def test_a_report_of_nothing_is_a_page():
     nothing = {"data": None, "splits": None, "semantic_ids": None, "exploration": None}
-    nothing |= {"new_items": None, "reasons": None, "context": None, "lists": None}
+    nothing |= {"new_items": None, "reasons": {}, "context": None, "lists": None}
     empty = report_world([], **nothing, stages=(), surfaces=())
     assert "Nothing was judged." in render_page(empty)
 

@@ -58,7 +58,7 @@ def test_leave_last_out_comes_last_and_claims_nothing():
 
 def test_slices_are_said_with_their_users_and_empty_ones_as_such():
     changes = {"splits": None, "surfaces": (), "exploration": None}
-    changes |= {"new_items": None, "reasons": None, "context": None, "lists": None}
+    changes |= {"new_items": None, "reasons": {}, "context": None, "lists": None}
     line = report_world([protocol_world()], **changes)["verdict"][-1]
     assert "for cold items (" in line
     assert "no request for cold users" in line

@@ -81,9 +81,12 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
     assert report["semantic_ids"]["num_items"] == 60
     assert report["verdict"][-3].startswith("Context: nothing is read")
     assert (report["context"]["kept"], report["context"]["gains"]) == ([], [])
-    assert report["verdict"][-4].startswith("Reasons: without what its reason names")
-    assert report["reasons"]["all"]["reasons"] > 0
-    assert report["reasons"]["lists"] > 0
+    assert list(report["reasons"]) == ["home", "search", "similar"]
+    for place, (surface, reasons) in enumerate(report["reasons"].items()):
+        told = report["verdict"][place - 6]
+        assert told.startswith(f"Reasons on {surface}: without what its reason names")
+        assert reasons["all"]["reasons"] > 0
+        assert reasons["lists"] > 0
     assert list(report["surfaces"]) == list(context.settings.all_surfaces())
     assert report["search"]["n_requests"] > 0
     assert report["surfaces"]["home"]["n_requests"] == cuts[0]["targets"]

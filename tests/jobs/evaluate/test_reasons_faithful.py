@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from vote_ranker import order_by_votes
 
+from serendip.content.encoders.text import open_encoder
+from serendip.data import Item
+from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.explanations.explain import Explainer
 from serendip.engine.explanations.influence import find_influence
 from serendip.engine.explanations.reason_choice import Ground
+from serendip.engine.live.state import ItemUpdater
 from serendip.engine.request import Request
 from serendip.engine.stages.selection import Result
 from serendip.engine.state import EngineState
 from serendip.evaluate.faithfulness import FaithfulnessFigures
+from serendip.jobs.evaluate.evidence import (
+    Asked,
+    Named,
+    NamedEvidence,
+    SourceValue,
+    Thing,
+    TypedWords,
+)
 from serendip.jobs.evaluate.faithfulness import (
     MAX_LISTS,
     PLACES,
@@ -134,4 +146,104 @@ def test_the_reason_told_is_the_ground_chosen(engine: Engine, language: str) -> 
     influence = find_influence(result, engine.state, page)
     items = page.item_nums
     explainer = Explainer(engine.state, result.query, items, language, influence)  # type: ignore[arg-type]
-    assert [item.reason for item in answer.items] == explainer.reasons(*words)
+    told = [reason.text for reason in explainer.reasons(*words)]
+    assert [item.reason for item in answer.items] == told
+
+
+def read_with(engine: Engine) -> Callable[[Sequence[Query]], list[Query]]:
+    """Queries as the service reads their texts."""
+
+    def read(queries: Sequence[Query]) -> list[Query]:
+        return engine.queries([Request("search", one.user_id, one.text) for one in queries])
+
+    return read
+
+
+class Inverted(NamedEvidence):
+    """Takes away something else in place of what is named."""
+
+    def __init__(self, own: NamedEvidence) -> None:
+        self._own = own
+
+    def find(self, asked: Asked, ground: Ground, item: int) -> Named:
+        named, others = self._own.find(asked, ground, item)
+        return Named(others[:1], named) if named and others else Named()
+
+    def take_away(self, asked: Sequence[Asked], taken: Sequence[Sequence[Thing]]) -> list[Asked]:
+        return self._own.take_away(asked, taken)
+
+
+def test_a_word_that_an_item_has_costs_more_places_than_one_that_it_has_not(engine: Engine) -> None:
+    texts = ["horror western", "comedy horror", "western comedy tale", "number horror western"]
+    requests = [Request("search", f"u{n}", texts[n % len(texts)]) for n in range(20)]
+    words, surface = TypedWords(read_with(engine)), engine.settings.all_surfaces()["search"]
+
+    def measure_with(evidence: NamedEvidence) -> FaithfulnessFigures:
+        queries = engine.queries(requests)
+        return measure_faithfulness(queries, surface, engine.state, evidence=[evidence])
+
+    assert passes(measure_with(words))
+    assert not passes(measure_with(Inverted(words)))
+
+
+def test_words_that_an_item_has_are_named_in_any_form_and_the_others_are_not(
+    engine: Engine,
+) -> None:
+    words = TypedWords(read_with(engine))
+    (query,) = engine.queries([Request("search", text="the tales of westerns or comedy")])
+    item = engine.state.catalogue.vocabulary.number("i2")  # The western tale number 2
+    asked = Asked(query, engine.state)
+    ground = Ground(0, "word", 1.0, 1.0, "")
+    assert words.find(asked, ground, item) == (["tales"], ["comedy"])
+    assert words.find(asked, ground._replace(kind="popular"), item) == ((), ())
+    (without,) = words.take_away([asked], [["tales"]])
+    assert without.query.text == "the of westerns or comedy"
+    assert without.query.text_vector is not None
+
+
+@pytest.fixture
+def coloured(engine: Engine) -> Engine:
+    """An engine with items that have a colour of their genre's and a place of their own."""
+    engine.add_items(
+        Item(
+            f"c{number}",
+            f"Thing {number}",
+            attributes={
+                "genre": ("red", "blue", "green")[number % 3],
+                "places": (f"town {number % 8}", "anywhere"),
+            },
+        )
+        for number in range(48)
+    )
+    return engine
+
+
+def updater_of(engine: Engine) -> ItemUpdater:
+    content = engine.settings.content
+    return ItemUpdater(open_encoder(content), content, engine.settings.token_reader)
+
+
+def test_a_source_item_is_posted_again_without_a_value(coloured: Engine) -> None:
+    state = coloured.state
+    first, second = (state.catalogue.vocabulary.number(name) for name in ("c0", "c1"))
+    requests = [Request("similar", item_ids=(name,)) for name in ("c0", "c1", "c0")]
+    asked = [Asked(query, state) for query in coloured.queries(requests)]
+    taken = [["red"], ["town 1"], ["town 0"]]
+    without = SourceValue(updater_of(coloured)).take_away(asked, taken)
+    assert without[0].state is without[1].state is not without[2].state
+    assert without[0].state.catalogue[first].attributes == {"places": ("town 0", "anywhere")}
+    assert without[1].state.catalogue[second].attributes["places"] == ("anywhere",)
+    assert without[2].state.catalogue[first].attributes["genre"] == "red"
+    assert state.catalogue[first].attributes["genre"] == "red"
+
+
+def test_a_value_that_is_named_costs_more_places_than_another_one(coloured: Engine) -> None:
+    requests = [Request("similar", f"u{n}", item_ids=(f"c{n}",)) for n in range(20)]
+    values, surface = SourceValue(updater_of(coloured)), coloured.settings.all_surfaces()["similar"]
+
+    def measure_with(evidence: NamedEvidence) -> FaithfulnessFigures:
+        queries = coloured.queries(requests)
+        return measure_faithfulness(queries, surface, coloured.state, evidence=[evidence])
+
+    assert passes(measure_with(values))
+    assert not passes(measure_with(Inverted(values)))

@@ -39,7 +39,6 @@ from serendip.engine.explanations.reason_texts import (
     VALUE_OF_ITEM,
     VALUE_OF_PAST,
     WORDS,
-    Sentence,
 )
 from serendip.engine.explanations.translation import DEFAULT, Language, translate
 from serendip.engine.feature_names import models_of_kind
@@ -118,11 +117,7 @@ class Explainer:
         told = [[self._tell(ground) for ground in order_grounds(found)] for found in rows]
         return [list({one.text: one for one in reversed(found)}.values())[::-1] for found in told]
 
-    def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[str]:
-        """The reason for each item as one sentence; empty = no evidence."""
-        return [reason.text for reason in self.named_reasons(matches, scores)]
-
-    def named_reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[Reason]:
+    def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[Reason]:
         """The reason for each item, with what it names."""
         chosen = self.chosen(matches, scores)
         return [Reason() if ground is None else self._name(ground) for ground in chosen]
@@ -169,7 +164,8 @@ class Explainer:
     ) -> Iterator[Ground]:
         """Grounds of the kinds that are often strong; of equal ones the first comes first.
 
-        Where words were searched, they are the reason: what others chose is told on request only.
+        Where words were searched, they are the reason: what others chose and what the user prefers
+        is told on request only, as a search does not rest on it.
 
         Args:
             matches: as for ``evidence``.
@@ -181,10 +177,9 @@ class Explainer:
             yield from self._word_grounds(matches, scores)
         if len(self.query.again):
             yield from self._again_grounds()
-        if self._has_context:
-            if not self.query.text or most > 1:
-                for model in self._strong_models():
-                    yield from self._vote_grounds(model, rows, most)
+        if self._has_context and (not self.query.text or most > 1):
+            for model in self._strong_models():
+                yield from self._vote_grounds(model, rows, most)
             yield from self._preference_grounds()
         if not self.query.text and not len(self.query.source_items):
             # Lists about a text or an item are not in the order of popularity.
@@ -276,8 +271,7 @@ class Explainer:
         best = order[:most]  # (most, C)
         strongest = shown[best, np.arange(len(rows))]  # (most, C)
         shares = strengths[best, np.arange(len(rows))]  # (most, C)
-        sentence: Sentence = {"en": rule.sentence}
-        sentence = {**sentence, "ko": rule.korean} if rule.korean else sentence
+        sentence = rule.korean if self.language == "ko" and rule.korean else rule.sentence
         is_ground = strongest > model.least_vote  # (most, C)
         if most == 1:  # Of all evidence, a vote that does nothing for the value is a part, too.
             is_ground &= shares > 0

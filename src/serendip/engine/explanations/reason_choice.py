@@ -18,8 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from serendip.engine.explanations.reason_texts import Sentence
-
 TOLERANCE = 0.5
 """A ground may be told instead of the strongest if it has at least this share of its strength."""
 
@@ -41,7 +39,7 @@ class Ground(NamedTuple):
         kind: of the evidence.
         strength: comparable over kinds, above 0.
         weight: as in ``Evidence``.
-        sentence: template in every language.
+        sentence: template.
         names: values of the template, besides the title of the last item that it rests on.
         rests_on: numbers of the items of the history or the context behind it.
     """
@@ -50,7 +48,7 @@ class Ground(NamedTuple):
     kind: str
     strength: float
     weight: float
-    sentence: Sentence
+    sentence: str
     names: Mapping[str, str | float] = MappingProxyType({})
     rests_on: tuple[int, ...] = ()
 
@@ -86,7 +84,7 @@ def choose_grounds(rows: Sequence[Sequence[Ground]]) -> list[Ground | None]:
 def _what_is_said(ground: Ground) -> tuple[object, ...]:
     """What two grounds share that say the same of two items."""
     names = ground.names.items() if ground.rests_on else ()
-    return ground.sentence["en"], ground.rests_on[-1:], *names
+    return ground.sentence, ground.rests_on[-1:], *names
 
 
 def order_grounds(grounds: Sequence[Ground]) -> list[Ground]:

@@ -1,14 +1,18 @@
 """Sentences about answers, in the language of the request: English, or Korean.
 
-A sentence is a template with names in it. Names of items, words and values stay as they are in the
-catalogue. ``{title:을/를}`` writes the Korean particle that fits the title (``korean.py``).
+A sentence is a template with names in it, written in English; ``locales`` has the translations (by
+gettext: after a change of a ``.po``, ``msgfmt serendip.po -o serendip.mo`` beside it). Names of
+items, words and values stay as they are in the catalogue. ``{title:을/를}`` writes the Korean
+particle that fits the title (``korean.py``).
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from functools import cache
+from gettext import NullTranslations, translation
+from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from serendip.engine.explanations.korean import Noun
@@ -63,15 +67,20 @@ def is_readable(text: str, language: Language) -> bool:
     return all(unicodedata.name(letter, "").startswith(known) for letter in letters)
 
 
-def translate(sentence: Mapping[Language, str], language: Language, **names: str | float) -> str:
-    """A sentence in a language, or in English where it has no translation.
+def translate(sentence: str, language: Language, **names: str | float) -> str:
+    """A sentence in a language, or as it is where it has no translation.
 
     Args:
-        sentence: language -> template.
+        sentence: template in English.
         language: of the request.
         names: values of the template.
     """
     nouns = {
         name: Noun(value) if isinstance(value, str) else value for name, value in names.items()
     }
-    return sentence.get(language, sentence[DEFAULT]).format(**nouns)
+    return _catalogue(language).gettext(sentence).format(**nouns)
+
+
+@cache
+def _catalogue(language: Language) -> NullTranslations:
+    return translation("serendip", Path(__file__).parent / "locales", [language], fallback=True)

@@ -32,9 +32,10 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
      "new_items": null | {"days", "items", "too_late", "requests",
                           "choices": Estimate, "chosen": Estimate, "logged": null | Start,
                           "systems": {name: Start}},
-     "reasons": null | {"lists", "kinds_per_list", "left_out", "told": {kind: number},
-                        "all": {"reasons", "named", "random", "above", "below"},
-                        "by_kind": {kind: as "all"}},
+     "reasons": {"home" | "search" | "similar":
+                     {"lists", "kinds_per_list", "left_out", "told": {kind: number},
+                      "all": {"reasons", "named", "random", "above", "below"},
+                      "by_kind": {kind: as "all"}}},
      "context": null | {"kept": [part], "users", "note",
                         "gains": [{"part", "without", "gain", "low", "high", "beside": [part]}]},
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
@@ -71,7 +72,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ class ReportFigures:
         lists: what people see of the published generation.
         exploration: what the log says of explored items.
         new_items: coverage and velocity of new items.
-        reasons: whether the reasons of home are true.
+        reasons: surface -> whether its reasons are true.
         context: what each part of the context is worth.
         stages: cost of each stage.
     """
@@ -121,7 +122,7 @@ class ReportFigures:
     lists: ListFigures | None = None
     exploration: ExplorationFigures | None = None
     new_items: NewItemFigures | None = None
-    reasons: FaithfulnessFigures | None = None
+    reasons: Mapping[str, FaithfulnessFigures] = field(default_factory=dict)
     context: Mapping[str, Any] | None = None
     stages: Sequence[Mapping[str, Any]] = ()
 
@@ -157,7 +158,8 @@ def build_report(
     }
     surfaces = {one.surface: asdict(one) for one in figures.surfaces}
     explored, starts = _as_dict(figures.exploration), _as_dict(figures.new_items)
-    reasons, lists = _as_dict(figures.reasons), _as_dict(figures.lists)
+    reasons = {surface: asdict(found) for surface, found in figures.reasons.items()}
+    lists = _as_dict(figures.lists)
     document = {
         "format": FORMAT,
         "created": created,
@@ -182,7 +184,7 @@ def build_report(
             *describe_surfaces(surfaces),
             *describe_lists(lists),
             *describe_new_items(starts, noun),
-            *describe_reasons(reasons),
+            *(describe_reasons(*one) for one in reasons.items()),
             *describe_context(figures.context),
             *describe_exploration(explored),
             *describe_splits(figures.splits or {}),
@@ -193,7 +195,7 @@ def build_report(
 
 
 def _as_dict(
-    figures: ExplorationFigures | NewItemFigures | FaithfulnessFigures | ListFigures | None,
+    figures: ExplorationFigures | NewItemFigures | ListFigures | None,
 ) -> dict[str, Any] | None:
     return None if figures is None else asdict(figures)
 

@@ -88,23 +88,18 @@ def _describe_cost(surfaces: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def describe_reasons(reasons: Mapping[str, Any] | None) -> list[str]:
-    """Whether items lose places without what their reasons name; empty if not measured."""
-    if reasons is None:
-        return []
-    tested = reasons["all"]
+def describe_reasons(surface: str, reasons: Mapping[str, Any]) -> str:
+    """Whether items lose places without what the reasons of a surface name."""
+    tested, left_out = reasons["all"], _describe_left_out(reasons["left_out"])
     if not tested["reasons"]:
-        if reasons["left_out"]:
-            return ["Reasons: not tested; all name more items than the rest of the newest has."]
-        return ["Reasons: not tested; none names an item of a history."]
-    return [
-        f"Reasons: without what its reason names, an item loses {tested['named']:g} places "
-        f"(median of {number(tested['reasons'])} reasons in {number(reasons['lists'])} lists), "
-        f"without other events {tested['random']:g}; more than without others for "
+        return f"Reasons on {surface}: not tested; none names what could be taken away.{left_out}"
+    return (
+        f"Reasons on {surface}: without what its reason names, an item loses {tested['named']:g} "
+        f"places (median of {number(tested['reasons'])} reasons in {number(reasons['lists'])} "
+        f"lists), without something else {tested['random']:g}; more than without that for "
         f"{percent(tested['above'])} of them. A list of ten has "
-        f"{reasons['kinds_per_list']:.1f} kinds of reasons."
-        + _describe_left_out(reasons["left_out"])
-    ]
+        f"{reasons['kinds_per_list']:.1f} kinds of reasons.{left_out}"
+    )
 
 
 def _describe_left_out(count: int) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from itertools import groupby
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
 from serendip.data.query import Query
 from serendip.engine.explanations.explain import Explainer
 from serendip.engine.explanations.influence import find_influence
@@ -17,6 +16,7 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.evaluate.faithfulness import Deletion, FaithfulnessFigures, summarise_deletions
+from serendip.jobs.evaluate.evidence import Asked, NamedEvidence, PastItems, Thing
 from serendip.jobs.whole_answers import answer_whole
 
 MAX_LISTS = 60
@@ -27,9 +27,6 @@ PLACES = (0, 2, 4)
 
 SHOWN = 10
 """Places whose kinds of reasons are counted."""
-
-NEWEST = 20
-"""Items of the history that the random ones are drawn from."""
 
 _BATCH = 100
 
@@ -45,21 +42,26 @@ def choose_reasons(state: EngineState, result: Result) -> Sequence[Ground | None
     return Explainer(state, result.query, page.item_nums, influence=influence).chosen(*words)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Case:
+class _Case(NamedTuple):
     """One reason to be tested.
 
     Args:
+        asked: the request.
         kind: of the reason.
         item: that it is given for.
         place: of the item in the list.
-        without: the query without what the reason names, and without random items.
+        evidence: what the reason names is of this kind.
+        named: what it names.
+        drawn: as much of what it does not name.
     """
 
+    asked: Asked
     kind: str
     item: int
     place: int
-    without: tuple[Query, Query]
+    evidence: NamedEvidence
+    named: Sequence[Thing]
+    drawn: Sequence[Thing]
 
 
 def measure_faithfulness(
@@ -68,47 +70,42 @@ def measure_faithfulness(
     state: EngineState,
     seed: int = 0,
     choose: ReasonChooser = choose_reasons,
+    evidence: Sequence[NamedEvidence] = (PastItems(),),
 ) -> FaithfulnessFigures:
     """Test the reasons of at most ``MAX_LISTS`` lists, one for each user.
 
-    A deleted item is not proposed again. An item that is no longer in the list has its last place.
+    An item that is no longer in the list has its last place.
 
     Args:
-        queries: with histories, of one surface; of each user one is drawn. The first ones would
-            be of new users, with two events of which one is deleted and the other is all the rest.
+        queries: of one surface; of each user one is drawn. Without a text or a source item they
+            have a history: of two events at least, of which one is deleted and the other is left.
         surface: its settings; it is asked without exploration, whose draws follow the history.
         state: to answer from.
         seed: of the draws.
         choose: gives the reasons that are tested.
+        evidence: kinds of things that reasons may name.
     """
     rng = np.random.default_rng(seed)
-    drawn = _draw_lists(queries, rng)
-    asked = surface.model_copy(update={"exploration": None})
+    drawn = [Asked(query, state) for query in _draw_lists(queries, rng)]
+    surface = surface.model_copy(update={"exploration": None})
     cases: list[_Case] = []
     kinds: list[list[str]] = []
     left_out = 0
-    for query, result in zip(drawn, _run(drawn, asked, state), strict=True):
+    for asked, result in zip(drawn, _run(drawn, surface), strict=True):
         grounds = choose(state, result)
         kinds.append([ground.kind for ground in grounds if ground is not None])
-        testable, untestable = _list_cases(query, result, grounds, rng)
+        testable, untestable = _list_cases(asked, result, grounds, evidence, rng)
         cases += testable
         left_out += untestable
-    answers = _run([query for case in cases for query in case.without], asked, state)
-    places = [
-        _place(answer, case.item) for answer, case in zip(answers, _twice(cases), strict=True)
-    ]
-    deletions = [
-        Deletion(case.kind, named - case.place, random - case.place)
-        for case, named, random in zip(cases, places[::2], places[1::2], strict=True)
-    ]
+    deletions = [deletion for kind in evidence for deletion in _test(cases, kind, surface)]
     return summarise_deletions(deletions, kinds, left_out)
 
 
 def _draw_lists(queries: Sequence[Query], rng: np.random.Generator) -> list[Query]:
-    """One query of each of at most ``MAX_LISTS`` users, of those with a history."""
+    """One query of each of at most ``MAX_LISTS`` users, of those with something to name."""
     of_user: dict[str, list[Query]] = {}
     for query in queries:
-        if len(query.history) > 1:
+        if len(query.history) > 1 or query.text or len(query.source_items):
             of_user.setdefault(query.user_id, []).append(query)
     users = sorted(of_user)
     chosen = [users[row] for row in np.sort(rng.permutation(len(users))[:MAX_LISTS]).tolist()]
@@ -116,49 +113,57 @@ def _draw_lists(queries: Sequence[Query], rng: np.random.Generator) -> list[Quer
 
 
 def _list_cases(
-    query: Query, result: Result, grounds: Sequence[Ground | None], rng: np.random.Generator
+    asked: Asked,
+    result: Result,
+    grounds: Sequence[Ground | None],
+    evidence: Sequence[NamedEvidence],
+    rng: np.random.Generator,
 ) -> tuple[list[_Case], int]:
-    """The reasons of a list that name items of the history, and how many have too few others."""
-    newest = list(dict.fromkeys(query.history.item_nums[::-1].tolist()))[:NEWEST]
+    """The reasons of a list that name something, and how many leave too little else."""
     cases, left_out = [], 0
     for place in PLACES:
         ground = grounds[place] if place < len(grounds) else None
         if ground is None:
             continue
-        count = len(set(ground.rests_on) & set(query.history.items.tolist()))
-        if not count:
+        item = int(result.items.item_nums[place])
+        found = ((kind, kind.find(asked, ground, item)) for kind in evidence)
+        kind, (named, others) = next((one for one in found if one[1].named), (None, ((), ())))
+        if kind is None:
             continue
-        others = [item for item in newest if item not in ground.rests_on]
-        if len(others) < count:  # fewer would cost fewer places, whatever they are
+        if len(others) < len(named):  # fewer would cost fewer places, whatever they are
             left_out += 1
             continue
-        drawn = rng.choice(np.array(others, np.int32), count, replace=False)
-        named = np.array(ground.rests_on, np.int32)
-        without = _delete(query, named), _delete(query, drawn)
-        cases.append(_Case(ground.kind, int(result.items.item_nums[place]), place, without))
+        rows = rng.choice(len(others), len(named), replace=False)
+        drawn = [others[row] for row in rows.tolist()]
+        cases.append(_Case(asked, ground.kind, item, place, kind, named, drawn))
     return cases, left_out
 
 
-def _delete(query: Query, items: IntArray) -> Query:
-    """The query as if the user had never chosen some items; they are not proposed either."""
-    return replace(
-        query,
-        history=query.history.without(items),
-        exclude=np.concatenate([query.exclude, items]),
-        again=query.again[~np.isin(query.again, items)],
-    )
-
-
-def _run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> list[Result]:
+def _test(cases: Sequence[_Case], kind: NamedEvidence, surface: SurfaceConfig) -> list[Deletion]:
+    """The places that items lose without evidence of one kind."""
+    own = [case for case in cases if case.evidence is kind]
+    asked = [case.asked for case in own for _ in range(2)]
+    taken = [things for case in own for things in (case.named, case.drawn)]
+    results = _run(kind.take_away(asked, taken), surface)
     return [
-        result
-        for begin in range(0, len(queries), _BATCH)
-        for result in answer_whole(queries[begin : begin + _BATCH], surface, state)
+        Deletion(case.kind, *(_place(one, case.item) - case.place for one in pair))
+        for case, pair in zip(own, zip(results[::2], results[1::2], strict=True), strict=True)
     ]
 
 
-def _twice(cases: Sequence[_Case]) -> list[_Case]:
-    return [case for case in cases for _ in case.without]
+def _run(asked: Sequence[Asked], surface: SurfaceConfig) -> list[Result]:
+    """The answers, those of one state together."""
+    order = sorted(range(len(asked)), key=lambda row: id(asked[row].state))
+    results: dict[int, Result] = {}
+    for _, group in groupby(order, key=lambda row: id(asked[row].state)):
+        rows = list(group)
+        for begin in range(0, len(rows), _BATCH):
+            part = rows[begin : begin + _BATCH]
+            queries = [asked[row].query for row in part]
+            results.update(
+                zip(part, answer_whole(queries, surface, asked[part[0]].state), strict=True)
+            )
+    return [results[row] for row in range(len(asked))]
 
 
 def _place(result: Result, item: int) -> int:

@@ -21,12 +21,14 @@ from serendip.data.dataset import Dataset
 from serendip.data.dataset_folder import open_dataset
 from serendip.data.query import Query
 from serendip.data.splits import Split, Targets, leave_last_out, next_choices, temporal
+from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import WorkspaceLocation
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
+from serendip.jobs.evaluate.evidence import PastItems, SourceValue, TypedWords
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.evaluate.new_items import evaluate_new_items
 from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
@@ -116,7 +118,7 @@ class SplitAnswers:
         facts: cut, sizes and costs of the stages.
         surfaces: figures of every surface; empty = not measured.
         new_items: coverage and velocity of items that appeared after the cut; None = not measured.
-        faithfulness: of the reasons on home; None = not measured.
+        faithfulness: surface -> of its reasons; empty = not measured.
         context: what each part of the context is worth; see ``ContextChoice``.
     """
 
@@ -131,7 +133,7 @@ class SplitAnswers:
     facts: Mapping[str, Any]
     surfaces: Sequence[SurfaceFigures] = ()
     new_items: NewItemFigures | None = None
-    faithfulness: FaithfulnessFigures | None = None
+    faithfulness: Mapping[str, FaithfulnessFigures] = field(default_factory=dict)
     context: ContextChoice = field(default_factory=ContextChoice)
 
 
@@ -154,15 +156,14 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         with clock.stage(f"answer {split.name}"):
             home = settings.all_surfaces()[HOME]
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
-        surfaces, new_items, faithfulness = [], None, None
+        surfaces, new_items, faithfulness = [], None, {}
         if task.surfaces:
             new_items = evaluate_new_items(dataset, split, lists, task.seed)
+            choices = find_choices(dataset, whole, split, state, task)
+            builder = SurfaceRequestBuilder.of(split, choices, context, state, MAX_REQUESTS)
             with clock.stage(f"reasons {split.name}"):
-                moments = split.targets.queries(repeats=state.repeats)
-                faithfulness = measure_faithfulness(moments, home, state, task.seed)
+                faithfulness = measure_reasons(builder, context, state, task.seed)
             with clock.stage(f"surfaces {split.name}"):
-                choices = find_choices(dataset, whole, split, state, task)
-                builder = SurfaceRequestBuilder.of(split, choices, context, state, MAX_REQUESTS)
                 queries, rows = builder.build_next_items(HOME).queries, dict(lists)
                 if state.repeats.is_on:  # what is served differs from lists of first choices
                     rows = rank(queries, home, state, progress=progress)[1]
@@ -264,6 +265,27 @@ def fit_without_context(fitter: Fitter, split: Split, options: TrainOptions) -> 
     plain = replace(fitter, settings=settings)
     fitted = fit_engine(plain, split.train, "without-context", options)
     return plain.append_new_items(fitted.state, split)
+
+
+def measure_reasons(
+    builder: SurfaceRequestBuilder, context: JobContext, state: EngineState, seed: int
+) -> dict[str, FaithfulnessFigures]:
+    """Whether the reasons of the feed, of searches and of similar items are true, by surface."""
+    settings = context.settings
+    surfaces = settings.all_surfaces()
+    evidence = (
+        PastItems(),
+        TypedWords(builder.with_vectors),
+        SourceValue(ItemUpdater(context.encoder, settings.content, settings.token_reader)),
+    )
+    moments: dict[str, Sequence[Query]] = {
+        HOME: builder.split.targets.queries(repeats=state.repeats)
+    }
+    moments |= {name: builder.build(name).queries for name in ("search", "similar")}
+    return {
+        name: measure_faithfulness(queries, surfaces[name], state, seed, evidence=evidence)
+        for name, queries in moments.items()
+    }
 
 
 def find_choices(

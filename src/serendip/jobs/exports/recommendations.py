@@ -234,7 +234,7 @@ def _tell_reasons(
     state, items = engine.state, best.item_nums
     influence = find_influence(result, state, best)
     explainer = Explainer(state, result.query, items, choose_language(language), influence)
-    told = explainer.named_reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
+    told = explainer.reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
     titles = map(state.catalogue.title, items.tolist())
     return [ShownReason(title, reason) for title, reason in zip(titles, told, strict=True)]
 

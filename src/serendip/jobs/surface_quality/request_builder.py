@@ -259,7 +259,7 @@ class SurfaceRequestBuilder:
         return SurfaceRequests(
             name,
             "A logged search: does the list have what was chosen after it?",
-            self._with_vectors(queries),
+            self.with_vectors(queries),
             [request.chosen for request in chosen],
             keys,
             len(logged),
@@ -282,13 +282,13 @@ class SurfaceRequestBuilder:
             f"A written query (fewer than {MIN_LOGGED} searches were logged after the cut): a part "
             "of the title of an item that the user chose next, the title with a slip, or its "
             "attributes. Does the list have that item?",
-            self._with_vectors([queries[row] for row in rows]),
+            self.with_vectors([queries[row] for row in rows]),
             [targets.items[row : row + 1] for row in rows],
             keys[rows],
             len(self.split.targets),
         )
 
-    def _with_vectors(self, queries: Sequence[Query]) -> list[Query]:
+    def with_vectors(self, queries: Sequence[Query]) -> list[Query]:
         """The queries as a request would read them: corrected and encoded."""
         if not queries:
             return []

@@ -59,7 +59,7 @@ from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip.search.chosen_searches import with_searches
+from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.nonsense import MeaningFloor, make_nonsense
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
@@ -192,10 +192,11 @@ class Fitter:
         with self.clock.stage("word index"):
             popularity = dataset.item_counts().astype(np.float32)
             folder = self.scratch / name / "search"
-            catalogue = with_searches(
+            searches = ChosenSearches.of(
                 dataset.catalogue, dataset.requests, self.settings.queries.min_users
             )
-            return Searcher.build(catalogue, popularity, folder, self.settings.search)
+            config = self.settings.search
+            return Searcher.build(dataset.catalogue, popularity, folder, config, searches)
 
     def fit_models(
         self,

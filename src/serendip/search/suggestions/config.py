@@ -58,9 +58,6 @@ class QueriesConfig(Config):
     """Attribute whose values are the categories of results; empty = the one whose values are shared
     the most."""
 
-    new_categories_first: bool = False
-    """Whether chips that lead to categories new to the user come first."""
-
     young_share: float = Field(default=0.2, ge=0.0, le=0.5)
     """Largest share of the chips of a list that lead to young categories, rounded down; these come
     first. They are drawn from the best such queries, and answers and events carry the propensity.
