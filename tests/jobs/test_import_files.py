@@ -79,11 +79,11 @@ ISO = "user,item,timestamp\n" + "u,i,2026-01-02T10:00:00\n" * 5
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("e.csv", CSV[:-9], "line 6: timestamp '17' is cut off: the file ends in it"),
-        ("e.csv", CSV[:-3], "line 6: timestamp '17000000' is cut off: the file ends in it"),
+        ("e.csv", CSV[:-9], "line 6: timestamp is cut off: the file ends in it"),
+        ("e.csv", CSV[:-3], "line 6: timestamp is cut off: the file ends in it"),
         ("e.csv", CSV[:-11], "line 6: timestamp is empty"),
         ("e.csv", CSV[:-12], "line 6: Expected Number of Columns: 3"),
-        ("e.csv", ISO[:-4], "line 6: timestamp '2026-01-02T10:00' is cut off"),
+        ("e.csv", ISO[:-4], "line 6: timestamp is cut off"),
         ("e.csv", ISO[:-2], "line 6: timestamp '2026-01-02T10:00:0' is not a time"),
         ("e.jsonl", '{"user": "u", "item": "i", "ts": 1}\n{"user": "u", "it', "line 2: not JSON"),
     ],

@@ -19,7 +19,7 @@ from serendip.jobs.evaluate.evaluate import encode_items_once
 from serendip.jobs.evaluate.split import SplitTask, evaluate_split
 from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
 from serendip.jobs.exports.embeddings import EmbedTask, encode_rows
-from serendip.jobs.exports.engine_snapshot import EngineLocation
+from serendip.jobs.exports.engine_tasks import EngineLocation
 from serendip.jobs.exports.recommendations import AnswerTask, answer_users
 from serendip.runtime.executor import IN_PROCESS
 from serendip.runtime.progress import SilentProgress
@@ -28,7 +28,7 @@ Run = Callable[[WorkspaceLocation], Any]
 
 
 def _engine(location: WorkspaceLocation) -> EngineLocation:
-    return EngineLocation(location, "gen-1", "moment", 0.0)
+    return EngineLocation(location, "gen-1", 0.0)
 
 
 TASKS: dict[str, Run] = {

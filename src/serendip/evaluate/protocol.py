@@ -28,7 +28,6 @@ from serendip.evaluate.metrics import (
     metric,
     surprise,
 )
-from serendip.evaluate.metrics.base import shown_items
 from serendip.evaluate.runs import Groups, Judged, Run, Values
 from serendip.evaluate.slices import slices
 
@@ -43,8 +42,6 @@ METRICS = (
 )
 """Default metrics of a report."""
 
-CURVE_POINTS = 25
-"""Points of an exposure curve."""
 
 Counts: TypeAlias = NDArray[np.integer[Any]]
 Pair: TypeAlias = tuple[tuple[str, str, str], int, int]
@@ -122,7 +119,6 @@ def evaluate_protocol(
         "slices": _evaluate_slices(protocol, ranking_metrics, ranks, groups, (seed, resamples)),
         "comparisons": comparisons,
         "seconds": dict(protocol.seconds),
-        "exposure": exposure_curve(protocol),
     }
 
 
@@ -253,32 +249,3 @@ def _evaluate_slices(
             },
         }
     return sections
-
-
-def exposure_curve(protocol: ProtocolRuns) -> dict[str, Any]:
-    """Compute cumulative shares over the catalogue, most popular items first.
-
-    Returns:
-        ``catalogue``: increasing shares of the catalogue; ``train``: share of these items in the
-        train events; ``systems``: share of these items in the shown items, per run.
-    """
-    popularity = np.atleast_2d(protocol.popularity).sum(axis=0)
-    order = np.argsort(-popularity, kind="stable")
-    size = max(len(order), 1)
-    ends = np.unique(np.geomspace(1, size, CURVE_POINTS).round().astype(np.int64))
-    curves = {}
-    for run in protocol.runs:
-        shown, _ = shown_items(run.lists, np.zeros(len(run), np.intp), run.lists.shape[1])
-        curves[run.name] = _cumulative(np.bincount(shown, minlength=size)[order], ends)
-    return {
-        "catalogue": (ends / size).tolist(),
-        "train": _cumulative(popularity[order], ends),
-        "systems": curves,
-    }
-
-
-def _cumulative(counts: Counts, ends: Counts) -> list[float]:
-    """Share of the first ``ends`` counts in the total, for every end."""
-    total = max(int(counts.sum()), 1)
-    sums = np.concatenate(([0], np.cumsum(counts)))
-    return [float(value) for value in sums[np.minimum(ends, len(counts))] / total]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -29,8 +29,10 @@ from serendip.files.times import TimeFormat, check_time_format, check_time_zone
 from serendip.files.users import UsersRead
 
 
-class ItemsConfig(Config):
-    """The items file and the meaning of its columns."""
+class TableConfig(Config):
+    """A file and the meaning of its columns."""
+
+    kind: ClassVar[TableKind]
 
     path: str = ""
     """CSV, JSON (lines or an array) or Parquet, relative to the workspace; empty = no file."""
@@ -38,12 +40,64 @@ class ItemsConfig(Config):
     encoding: Annotated[str, AfterValidator(check_encoding)] = ""
     """Of a CSV or JSON file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
 
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Canonical column -> file column; empty = guessed from the names in the file."""
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        canonical = canonical_columns(self.kind)
+        for name in self.columns:
+            if name not in canonical:
+                known = ", ".join(canonical)
+                raise ValueError(f"`{name}` is not a column of {self.kind}; known: {known}")
+        missing = [
+            name for name in REQUIRED[self.kind] if self.columns and name not in self.columns
+        ]
+        if missing:
+            raise ValueError(f"`{missing[0]}` is not mapped to a column of the file")
+        return self
+
+    def open(self, base_folder: Path) -> tuple[Path, Sequence[str], dict[str, str]]:
+        """Path of the file, its columns, and canonical column -> file column.
+
+        Raises:
+            DataError: the file is missing or unreadable, or a column is not in it.
+        """
+        path = base_folder / self.path
+        columns = open_table(path, self.encoding).columns
+        if self.columns:
+            _require_columns(self.columns.values(), columns, path)
+            return path, columns, dict(self.columns)
+        mapping = guess_mapping(columns, self.kind)
+        for name in REQUIRED[self.kind]:
+            if name not in mapping:
+                raise DataError(
+                    f"{path.name}: no column looks like `{name}`; found: {', '.join(columns)}.",
+                    f"Name it in serendip.toml under [{self.kind}.columns].",
+                )
+        return path, columns, mapping
+
+
+class TimedConfig(TableConfig):
+    """A file with times."""
+
     time_format: Annotated[str, AfterValidator(check_time_format)] = ""
     """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``.
     Several are separated by `` | ``."""
 
     time_zone: Annotated[str, AfterValidator(check_time_zone)] = ""
     """Of times without an offset, as ``Europe/Berlin``; empty = UTC."""
+
+    @property
+    def times(self) -> TimeFormat:
+        """How times are written."""
+        return TimeFormat(self.time_format, self.time_zone)
+
+
+class ItemsConfig(TimedConfig):
+    """The items file and the meaning of its columns."""
+
+    kind = "items"
 
     from_events: bool = False
     """Items that the events file names and no items file has are items, too: of an id alone."""
@@ -70,35 +124,16 @@ class ItemsConfig(Config):
     attributes: tuple[str, ...] | dict[str, str] | None = None
     """Further file columns to keep, or attribute name -> file column; default: all others."""
 
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Canonical column -> file column; empty = guessed from the names in the file."""
-
-    @model_validator(mode="after")
-    def _check_columns(self) -> Self:
-        _check_mapping(self.columns, "items")
-        return self
-
     @property
     def cells(self) -> AttributeCells:
         """How cells of attributes are read."""
         return AttributeCells(self.list_separator, self.level_separators, self.decimals)
 
 
-class EventsConfig(Config):
+class EventsConfig(TimedConfig):
     """The events file and the meaning of its columns."""
 
-    path: str = ""
-    """CSV, JSON (lines or an array) or Parquet, relative to the workspace; empty = no file."""
-
-    encoding: Annotated[str, AfterValidator(check_encoding)] = ""
-    """Of a CSV or JSON file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
-
-    time_format: Annotated[str, AfterValidator(check_time_format)] = ""
-    """Of times that are neither numbers nor ISO 8601, as ``%d.%m.%Y %H:%M``; see ``strptime``.
-    Several are separated by `` | ``."""
-
-    time_zone: Annotated[str, AfterValidator(check_time_zone)] = ""
-    """Of times without an offset, as ``Europe/Berlin``; empty = UTC."""
+    kind = "events"
 
     decimal: DecimalSign | Literal[""] = ""
     """Sign before the decimals of ``value`` if it is written for people: with ``,`` ``1.234,56 €``
@@ -107,31 +142,11 @@ class EventsConfig(Config):
     default_action: str = "click"
     """Action of rows without one."""
 
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Canonical column -> file column; empty = guessed from the names in the file."""
 
-    @model_validator(mode="after")
-    def _check_columns(self) -> Self:
-        _check_mapping(self.columns, "events")
-        return self
-
-
-class UsersConfig(Config):
+class UsersConfig(TableConfig):
     """The users file and the meaning of its columns; every other column is an attribute."""
 
-    path: str = ""
-    """CSV, JSON (lines or an array) or Parquet, relative to the workspace; empty = no file."""
-
-    encoding: Annotated[str, AfterValidator(check_encoding)] = ""
-    """Of a CSV or JSON file, as Python names it: ``cp1252``, ``cp949``; empty = UTF-8."""
-
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Canonical column -> file column; empty = guessed from the names in the file."""
-
-    @model_validator(mode="after")
-    def _check_columns(self) -> Self:
-        _check_mapping(self.columns, "users")
-        return self
+    kind = "users"
 
 
 def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
@@ -141,17 +156,13 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
         DataError: the file is missing or unreadable, or a column is not in it.
     """
     if not config.path:
-        return ItemsRead(None, {}, {}, AttributeCells(config.list_separator), config.title_style)
-    path = base_folder / config.path
-    columns = open_table(path, config.encoding).columns
-    mapping = _map_columns(config.columns, columns, "items", path)
+        return ItemsRead(None, {}, {}, config.cells, config.title_style)
+    path, columns, mapping = config.open(base_folder)
     if isinstance(config.attributes, dict):
         attributes = config.attributes
-    elif config.attributes is not None:
-        attributes = {name: name for name in config.attributes}
     else:
-        mapped = set(mapping.values())
-        attributes = {name: name for name in columns if name not in mapped}
+        others = _others(columns, mapping) if config.attributes is None else config.attributes
+        attributes = {name: name for name in others}
     _require_columns(attributes.values(), columns, path)
     if len(attributes) > MAX_ATTRIBUTES:
         raise DataError(
@@ -166,12 +177,10 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
                 f"[items] names the attribute {name!r}, which {path.name} does not have.",
                 f"Its attributes: {', '.join(attributes) or 'none'}.",
             )
-    cells = config.cells
-    times = TimeFormat(config.time_format, config.time_zone)
     return ItemsRead(
-        *(path, mapping, attributes, cells, config.title_style),
+        *(path, mapping, attributes, config.cells, config.title_style),
         encoding=config.encoding,
-        times=times,
+        times=config.times,
     )
 
 
@@ -183,15 +192,9 @@ def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:
     """
     if not config.path:
         return EventsRead(None, {}, config.default_action)
-    path = base_folder / config.path
-    mapping = _map_columns(
-        config.columns, open_table(path, config.encoding).columns, "events", path
-    )
+    path, _, mapping = config.open(base_folder)
     return EventsRead(
-        *(path, mapping, config.default_action),
-        encoding=config.encoding,
-        times=TimeFormat(config.time_format, config.time_zone),
-        decimal=config.decimal,
+        path, mapping, config.default_action, config.encoding, config.times, config.decimal
     )
 
 
@@ -203,38 +206,15 @@ def read_users(config: UsersConfig, base_folder: Path) -> UsersRead:
     """
     if not config.path:
         return UsersRead(None, {}, {})
-    path = base_folder / config.path
-    columns = open_table(path, config.encoding).columns
-    mapping = _map_columns(config.columns, columns, "users", path)
-    mapped = set(mapping.values())
-    attributes = {name: name for name in columns if name not in mapped}
+    path, columns, mapping = config.open(base_folder)
+    attributes = {name: name for name in _others(columns, mapping)}
     return UsersRead(path, mapping, attributes, config.encoding)
 
 
-def _check_mapping(mapping: Mapping[str, str], kind: TableKind) -> None:
-    canonical = canonical_columns(kind)
-    for name in mapping:
-        if name not in canonical:
-            raise ValueError(f"`{name}` is not a column of {kind}; known: {', '.join(canonical)}")
-    missing = [name for name in REQUIRED[kind] if mapping and name not in mapping]
-    if missing:
-        raise ValueError(f"`{missing[0]}` is not mapped to a column of the file")
-
-
-def _map_columns(
-    configured: Mapping[str, str], columns: Sequence[str], kind: TableKind, path: Path
-) -> dict[str, str]:
-    if configured:
-        _require_columns(configured.values(), columns, path)
-        return dict(configured)
-    mapping = guess_mapping(columns, kind)
-    missing = [name for name in REQUIRED[kind] if name not in mapping]
-    if missing:
-        raise DataError(
-            f"{path.name}: no column looks like `{missing[0]}`; found: {', '.join(columns)}.",
-            f"Name it in serendip.toml under [{kind}.columns].",
-        )
-    return mapping
+def _others(columns: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
+    """Columns that are not mapped."""
+    mapped = set(mapping.values())
+    return [name for name in columns if name not in mapped]
 
 
 def _require_columns(names: Iterable[str], columns: Sequence[str], path: Path) -> None:

@@ -73,8 +73,8 @@ class EventsRead:
             return tabulate_events([])
         table = open_table(self.path, self.encoding)
         events = self._read(table)
-        cut = self._find_cut(table, events)
-        refuse_broken_rows(table, (*self._find_problems(events), *cut))
+        problems = (*self._find_problems(events), *self._find_cut(events))
+        refuse_broken_rows(table, problems)
         return events.drop_columns(["unread"])
 
     def item_ids(self) -> list[str]:
@@ -188,17 +188,18 @@ class EventsRead:
             if problem := reason or event_problem(event, self.mapping):
                 yield row, problem
 
-    def _find_cut(self, table: Table, events: pa.Table) -> Iterator[tuple[int, str]]:
+    def _find_cut(self, events: pa.Table) -> Iterator[tuple[int, str]]:
         """Yield the last row if the file ends in its time, which is shorter than all others."""
-        column = self.mapping["timestamp"]
+        assert self.path is not None
+        table, column = open_table(self.path, self.encoding), self.mapping["timestamp"]
         if len(events) < 2 or not table.may_be_cut_in(column):
             return
-        batches = table.read({"text": f"trim({text_sql(table.cell(column))})"})
-        *others, last = [text for batch in batches for text in batch["text"].to_pylist()]
+        batches = table.read({"size": f"length(trim({text_sql(table.cell(column))}))"})
+        sizes = np.concatenate([batch["size"].to_numpy() for batch in batches])
         seconds = np.asarray(events["timestamp"].to_numpy(), np.float64)
-        is_shorter = len(last) < min(map(len, others))
+        is_shorter = len(sizes) == len(seconds) and sizes[-1] < sizes[:-1].min()
         if is_shorter and seconds[:-1].min() >= PLAUSIBLE_SECONDS and np.isfinite(seconds[-1]):
-            yield len(others), f"timestamp {last!r} is cut off: the file ends in it"
+            yield len(sizes) - 1, "timestamp is cut off: the file ends in it"
 
 
 def _find_doubtful(events: pa.Table) -> BoolArray:

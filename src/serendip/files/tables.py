@@ -222,9 +222,14 @@ class JsonTable(Table):
             f"TRY_CAST(line AS JSON) IS NOT NULL AS is_json, {row} AS is_row FROM {lines})"
         )
         objects = f"(SELECT line::JSON AS object FROM {lines} WHERE {row})"
-        query = f"SELECT json_group_structure(object) FROM {objects}"
-        structure = run(connect(), query, path).fetchall()[0][0]
-        found = dict(_find_leaves(json.loads(structure or "{}")))
+        query = (  # ``json_group_structure`` would take as much memory as the file
+            "SELECT structure FROM (SELECT row_number() OVER () AS number, "
+            f"json_structure(object) AS structure FROM {objects}) GROUP BY 1 ORDER BY min(number)"
+        )
+        found: dict[str, tuple[str, bool]] = {}
+        for (structure,) in run(connect(), query, path).fetchall():
+            for name, (pointer, is_list) in _find_leaves(json.loads(structure)):
+                found[name] = pointer, is_list or (name in found and found[name][1])
         if not found:
             raise DataError(f"{path.name} holds no JSON objects.", "Write one object per line.")
         pointers = ", ".join(quote(pointer) for pointer, _ in found.values())
@@ -275,14 +280,14 @@ def _json_cell(value: str, may_be_list: bool) -> CellSql:
 def _find_leaves(
     structure: Mapping[str, Any], name: str = "", pointer: str = "", depth: int = 1
 ) -> Iterator[tuple[str, tuple[str, bool]]]:
-    """Yield (column, (JSON pointer, whether its values may be lists)) of merged objects."""
+    """Yield (column, (JSON pointer, whether its value is a list)) of an object."""
     for key, inner in structure.items():
         column = f"{name}.{key}" if name else key
         path = f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
         if isinstance(inner, dict) and depth < _MOST_DEPTH:
             yield from _find_leaves(inner, column, path, depth + 1)
         elif column and "\0" not in column:
-            yield column, (path, isinstance(inner, list) or inner == "JSON")
+            yield column, (path, isinstance(inner, list))
 
 
 class ParquetTable(Table):

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from serendip.evaluate.report.charts import draw_code_sizes, draw_collisions, draw_kept
 from serendip.evaluate.report.page import render_codes_page, sentences
-from serendip.evaluate.report.plots import code_sizes, collisions, kept
 
 EVIL = '<script>alert("x")</script>'
 
@@ -82,15 +82,15 @@ def test_sentences_say_what_the_codes_are_worth() -> None:
 
 
 def test_sizes_are_drawn_one_bar_per_code_and_dead_ones_are_told() -> None:
-    drawing = code_sizes(0, [4, 2, 0, 0])
+    drawing = draw_code_sizes(0, [4, 2, 0, 0])
     heights = [float(h) for h in re.findall(r'height="([\d.]+)" rx="2" class="subject"', drawing)]
     assert heights == [120.0, 60.0, 0.0, 0.0]
     assert "2 dead" in drawing
-    assert "none dead" in code_sizes(1, [2, 2, 1, 1])
+    assert "none dead" in draw_code_sizes(1, [2, 2, 1, 1])
 
 
 def test_many_codes_are_drawn_as_means() -> None:
-    drawing = code_sizes(0, [*range(999, 0, -1), 0])
+    drawing = draw_code_sizes(0, [*range(999, 0, -1), 0])
     assert drawing.count('class="subject"') == 160
     assert "1 dead" in drawing
 
@@ -98,8 +98,8 @@ def test_many_codes_are_drawn_as_means() -> None:
 @pytest.mark.parametrize(
     ("drawing", "words"),
     [
-        (collisions([4, 2, 0, 0, 0]), ["alone", "4 items, 66.7 %", "2 items, 33.3 %"]),
-        (kept(document()["kept"]), ["Level 1", "75.0 %", "All levels", "70.0 %", "v1 to v2"]),
+        (draw_collisions([4, 2, 0, 0, 0]), ["alone", "4 items, 66.7 %", "2 items, 33.3 %"]),
+        (draw_kept(document()["kept"]), ["Level 1", "75.0 %", "All levels", "70.0 %", "v1 to v2"]),
     ],
 )
 def test_shares_are_told_in_words(drawing: str, words: list[str]) -> None:

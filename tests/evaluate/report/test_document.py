@@ -8,7 +8,7 @@ from worlds import ITEMS, NAMES, judged_world, protocol_world, report_world, run
 
 from serendip.errors import DataError
 from serendip.evaluate.comparison import compare
-from serendip.evaluate.protocol import METRICS, exposure_curve
+from serendip.evaluate.protocol import METRICS
 from serendip.evaluate.report import document as report_module
 from serendip.evaluate.report.document import json_safe
 from serendip.evaluate.runs import Judged, Run
@@ -142,14 +142,6 @@ def test_a_system_that_returns_nothing_has_zeros_and_no_gini():
     found = report_world([protocol])["protocols"]["temporal"]["systems"]["engine"]
     assert found["Recall@10"]["value"] == found["Coverage@10"]["value"] == 0.0
     assert found["Gini@10"]["value"] is None
-
-
-def test_the_exposure_curve_ends_at_everything():
-    curve = exposure_curve(protocol_world())
-    assert curve["catalogue"][-1] == curve["train"][-1] == 1.0
-    for heights in curve["systems"].values():
-        assert heights[-1] == 1.0
-        assert (np.diff(heights) >= 0).all()
 
 
 def test_a_run_of_another_length_is_refused():

@@ -53,14 +53,10 @@ def test_every_number_of_systems_slices_and_comparisons_is_on_the_page(page):
         assert row["verdict"] in text
 
 
-def test_what_was_explored_is_on_the_page_and_in_the_verdict(page):
+def test_what_was_explored_is_on_the_page(page):
     text = " ".join(Parts(page).words)
     for shown in ("400", "36", "0.081", "0.060 to 0.110", "100.00"):
         assert shown in text
-    assert (
-        "Exploration: 400 impressions of explored items for 120 users, 36 of them chosen; weighed "
-        "by inverse propensity, 8.1 % of new items are chosen where they are shown (6.0 to 11.0)."
-    ) in report_world()["verdict"]
 
 
 def test_what_people_see_is_on_the_page_and_what_is_wrong_in_the_verdict(page):
@@ -72,7 +68,7 @@ def test_what_people_see_is_on_the_page_and_what_is_wrong_in_the_verdict(page):
     assert [text for text in told if text not in page] == []
 
 
-def test_new_items_are_on_the_page_and_in_the_verdict(page):
+def test_new_items_are_on_the_page(page):
     text = " ".join(Parts(page).words)
     figures = report_world()["new_items"]
     assert "4 films appeared after the newest cut; 3 more came too late" in text
@@ -80,71 +76,40 @@ def test_new_items_are_on_the_page_and_in_the_verdict(page):
         for found in filter(None, start.values()):
             for end in ("value", "low", "high", "n"):
                 assert number(found[end]) in text
-    (line,) = (line for line in report_world()["verdict"] if line.startswith("New films"))
-    assert line.startswith(
-        "New films: 4 appeared after the cut; in their first 5 days 50.0 % of them were chosen ("
-    )
-    assert "0.750 times each on average. By the log 50.0 % were shown (" in line
-    assert "). By a replay of 2 requests by the engine 50.0 %" in line
 
 
 def test_a_report_without_impressions_says_nothing_of_them():
     report = report_world(new_items=new_items_world(logged=None))
     assert "<th>the log</th>" not in render_page(report)
-    (line,) = (line for line in report["verdict"] if line.startswith("New films"))
-    assert "By the log" not in line
 
 
 def test_a_report_says_that_no_item_is_new():
     report = report_world(new_items=new_items_world(items=0))
     assert "None appeared after the newest cut and 5 days before the end" in render_page(report)
-    assert (
-        "New films: none appeared after the cut and 5 days before the end of the log."
-        in (report["verdict"])
-    )
 
 
-def test_what_reasons_cost_is_on_the_page_and_in_the_verdict(page):
+def test_what_reasons_cost_is_on_the_page(page):
     words = Parts(page).words
     text = " ".join(words)
     for shown in ("transition", "attribute", "23.00", "15.50", "4.500", "50.0"):
         assert shown in text
-    assert (
-        "Reasons on home: without what its reason names, an item loses 15.5 places (median of 2 "
-        "reasons in 2 lists), without something else 4.5; more than without that for 50.0 % of "
-        "them. A list of ten has 2.0 kinds of reasons."
-    ) in report_world()["verdict"]
-    assert "Reasons on search: without what its reason names, an item loses 7 places" in text
     untested = report_world(reasons={"similar": summarise_deletions([], [["code"]], left_out=3)})
     assert "beside it: 3 reasons." in render_page(untested)
     assert "No reason names what could be taken away." in render_page(untested)
-    assert (
-        "Reasons on similar: not tested; none names what could be taken away. Left out, as they "
-        "name more than the rest: 3."
-    ) in untested["verdict"]
 
 
-def test_what_each_part_of_the_context_is_worth_is_on_the_page_and_in_the_verdict(page):
+def test_what_each_part_of_the_context_is_worth_is_on_the_page(page):
     text = " ".join(Parts(page).words)
-    for shown in ("country", "0.200", "0.224", "+0.0235", "left out"):
+    for shown in ("country", "0.200", "0.224", "+0.024", "left out"):
         assert shown in text
-    assert (
-        "Context: nDCG@10 with a part minus without it, on the newest requests of 80 users of the "
-        "training part: country +0.0235 (+0.0010 to +0.0479, read); hour -0.0010 (-0.0040 to "
-        "+0.0020, left out)."
-    ) in report_world()["verdict"]
     untested = {"kept": ["hour"], "gains": [], "users": 0, "note": "the settings name them"}
     report = report_world(context=untested)
     assert "hour is read. No part was tested: the settings name them." in render_page(report)
-    assert (
-        "Context: hour is read; no part was tested, as the settings name them." in report["verdict"]
-    )
 
 
 def test_a_report_says_that_nothing_was_explored():
     report = report_world(exploration=measure_exploration([]))
     assert "Nothing was explored" in render_page(report)
-    assert any(line.startswith("Exploration: nothing was explored") for line in report["verdict"])
 
 
 def test_every_number_of_the_surfaces_is_on_the_page(page):
@@ -181,7 +146,7 @@ def test_the_page_needs_nothing_from_elsewhere(page):
 
 def test_every_drawing_is_well_formed(page):
     drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(drawings) >= 12
+    assert len(drawings) >= 8
     for drawing in drawings:
         assert ElementTree.fromstring(drawing).get("aria-label")
         assert "nan" not in drawing.lower()

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from posting_executor import NOW, PostingExecutor, write_to
 from small_shop import TASTES
 
 from serendip.data.events.event import Event
@@ -276,18 +275,17 @@ def test_whoever_is_erased_while_vectors_are_written_is_not_in_the_file(
         assert not Eraser(workspace, store)._vectors_of_erased()
 
 
-@pytest.mark.parametrize("kind", ["users", "queries"])
-def test_what_is_posted_meanwhile_is_not_in_the_vectors(
+@pytest.mark.parametrize("kind", ["items", "users", "queries"])
+def test_rows_of_many_tasks_are_those_of_one(
     shop: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embeddings, "ROWS_PER_TASK", {"users": 50, "queries": 1}[kind])
-    write_to(shop, 0)  # so that the generation lacks something at the start, too
-    write_to(shop, -1)
-    out = shop / "out.parquet"
-    expected = embed(shop, kind, out, TrainOptions(), now=NOW)
+    out, file = shop / "out.parquet", None
+    if kind == "queries":
+        file = shop / "queries.txt"
+        file.write_text("\n".join(f"tale {number}" for number in range(40)))
+    monkeypatch.setattr(embeddings, "BATCH", 7)
+    expected = embed(shop, kind, out, TrainOptions(), file, 1.7e9)
     vectors = pq.read_table(out)
-    posting = PostingExecutor(shop)
-    assert embed(shop, kind, out, TrainOptions(executor=posting), now=NOW) == expected
-    assert pq.read_table(out).equals(vectors) and posting.tasks > 1
-    embed(shop, kind, out, TrainOptions(), now=NOW)
-    assert not pq.read_table(out).equals(vectors)  # afterwards it does
+    monkeypatch.setattr(embeddings, "ROWS_PER_TASK", 14)
+    assert embed(shop, kind, out, TrainOptions(), file, 1.7e9) == expected
+    assert pq.read_table(out).equals(vectors)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from posting_executor import NOW, PostingExecutor, write_to
 
 from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
@@ -20,6 +19,7 @@ from serendip.jobs.exports.recommendations import recommend_all
 from serendip.runtime.progress import TrainOptions
 
 USERS = 45
+NOW = 1_700_000_000.0
 
 
 def add_settings(shop: Path, lines: str) -> None:
@@ -146,18 +146,13 @@ def test_an_unknown_surface_and_no_items_are_refused_by_name(shop: Path) -> None
         rows_of(shop, "home", 0)
 
 
-def test_what_is_posted_meanwhile_does_not_count(
+def test_answers_of_many_tasks_are_those_of_one(
     shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recommendations, "USERS_PER_TASK", 50)
-    write_to(shop, 0)  # so that the generation lacks something at the start, too
     out = shop / "out.parquet"
+    monkeypatch.setattr(recommendations, "BATCH", 7)
     expected = recommend_all(shop, Request("home", k=5), out, TrainOptions(), now=NOW)
     lists = pq.read_table(out)
-    posting = PostingExecutor(shop)
-    options = TrainOptions(executor=posting)
-    assert recommend_all(shop, Request("home", k=5), out, options, now=NOW) == expected
-    assert pq.read_table(out).equals(lists) and posting.tasks == 3
-    recommend_all(shop, Request("home", k=5), out, TrainOptions(), now=NOW)
-    assert not pq.read_table(out).equals(lists)  # afterwards it does
-    assert not list((shop / "training").glob("serendip-scratch-*"))
+    monkeypatch.setattr(recommendations, "USERS_PER_TASK", 14)
+    assert recommend_all(shop, Request("home", k=5), out, TrainOptions(), now=NOW) == expected
+    assert pq.read_table(out).equals(lists)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from serendip.engine.artefacts.erasure import Eraser, ErasurePlace
 from serendip.engine.workspace import Workspace
 from serendip.jobs.exports.export import export
 from serendip.jobs.exports.export_record import ExportRecord
-from serendip.jobs.exports.open_formats import JsonFormat
 from serendip.runtime.atomic_files import open_parquet
 from serendip.runtime.progress import SilentProgress
 
@@ -120,18 +119,18 @@ def test_a_second_file_at_a_path_makes_the_first_no_younger(
 
 @on_both_databases
 def test_an_export_is_written_again_if_somebody_is_erased_meanwhile(
-    workspace: Workspace, store: Store, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, store: Store
 ) -> None:
     out, names = workspace.folder / "out", iter(["u1", "u2"])
-    write_users = JsonFormat.write_users
 
-    def erase_one(self: JsonFormat, folder: Path, users: Any) -> None:
-        write_users(self, folder, users)
-        if name := next(names, ""):
-            Eraser(workspace, store).erase_user(name)
+    class Erasing(SilentProgress):
+        @contextmanager
+        def step(self, *arguments: Any) -> Iterator[None]:
+            yield
+            if name := next(names, ""):
+                Eraser(workspace, store).erase_user(name)
 
-    monkeypatch.setattr(JsonFormat, "write_users", erase_one)
-    export(workspace, out, "jsonl", SilentProgress())
+    export(workspace, out, "jsonl", Erasing())
     text = "".join(path.read_text() for path in out.iterdir())
     assert ['"u1"' in text, '"u2"' in text, '"u3"' in text] == [False, False, True]
     assert place(workspace, store, "exports", "u2").state == "erased"

@@ -25,7 +25,7 @@ from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
-from serendip.data.store.event_log.reader import EventLogReader, PastLogReader
+from serendip.data.store.event_log.reader import EventLogReader
 from serendip.data.store.event_log.totals import LogTotals
 from serendip.data.store.event_log.view import LogPosition, LogView, StoredLog
 from serendip.data.store.event_log.writer import REMAINS_KEY, LogWriter, remains_note
@@ -193,7 +193,6 @@ class Store:
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
-        self._past: tuple[LogPosition, ItemChanges] | None = None
 
     @staticmethod
     def exists(place: DatabasePlace) -> bool:
@@ -614,21 +613,12 @@ class Store:
             after: a version, as ``max_version`` returns it.
             with_imports: whether to include what an import changed.
         """
-        if self._past is not None:
-            found = self._past[1]
-            return found if after == found.after else ItemChanges(after, found.version, ())
         with self._database.read() as connection:
-            return self.read_item_changes(connection, after, with_imports)
-
-    def read_item_changes(
-        self, connection: Connection, after: int, with_imports: bool = True
-    ) -> ItemChanges:
-        """``item_changes`` of the present, within a transaction."""
-        origins = ["api", "file"] if with_imports else ["api"]
-        values = {"after": after, "origins": origins}
-        version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
-        changed = version > after
-        rows = connection.execute(self._sql.ITEM_CHANGES, values).all() if changed else []
+            origins = ["api", "file"] if with_imports else ["api"]
+            values = {"after": after, "origins": origins}
+            version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
+            changed = version > after
+            rows = connection.execute(self._sql.ITEM_CHANGES, values).all() if changed else []
         items = items_of(row[:-1] for row in rows)
         return ItemChanges(after, version, items, frozenset(row[0] for row in rows if row[-1]))
 
@@ -716,13 +706,7 @@ class Store:
     @property
     def log(self) -> EventLogReader:
         """The event log, to follow as it grows."""
-        if self._past is not None:
-            return PastLogReader(self._events, self._past[0])
         return EventLogReader(self._events)
-
-    def read_as_of(self, position: LogPosition, items: ItemChanges) -> None:
-        """Read ``log`` and ``item_changes`` as they were from now on; see ``moment``."""
-        self._past = position, items
 
     def totals(self, without: Sequence[str] = ()) -> LogTotals:
         """Totals of the event log; user activity without the given actions."""

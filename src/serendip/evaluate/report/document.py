@@ -12,8 +12,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
          "slices": {slice: {"n_users", "n_targets", "systems": {name: {metric: Estimate}}}},
          "comparisons": [{"system", "baseline", "metric", "difference", "low", "high", "n",
                           "verdict", "minimum_detectable"}],
-         "seconds": {system: CPU-seconds},
-         "exposure": {"catalogue": [share], "train": [share], "systems": {name: [share]}}}},
+         "seconds": {system: CPU-seconds}}},
      "surfaces": {surface:
         {"surface", "question", "note", "n_users", "n_requests", "possible", "catalogue_size",
          "subject", "systems": {name: {metric: Estimate}},
@@ -83,16 +82,7 @@ from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.lists import ListFigures
 from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.protocol import METRICS, ProtocolRuns, evaluate_protocol
-from serendip.evaluate.report.verdict import (
-    describe_context,
-    describe_exploration,
-    describe_lists,
-    describe_new_items,
-    describe_reasons,
-    describe_splits,
-    describe_surfaces,
-    sentences,
-)
+from serendip.evaluate.report.verdict import describe_report
 from serendip.evaluate.surface_quality import SurfaceFigures
 
 FORMAT = 1
@@ -110,7 +100,7 @@ class ReportFigures:
         lists: what people see of the published generation.
         exploration: what the log says of explored items.
         new_items: coverage and velocity of new items.
-        reasons: surface -> whether its reasons are true.
+        reasons: surface -> whether the reasons on it are true.
         context: what each part of the context is worth.
         stages: cost of each stage.
     """
@@ -156,10 +146,9 @@ def build_report(
     judged = {
         protocol.key: evaluate_protocol(protocol, labels, seed, resamples) for protocol in protocols
     }
-    surfaces = {one.surface: asdict(one) for one in figures.surfaces}
-    explored, starts = _as_dict(figures.exploration), _as_dict(figures.new_items)
-    reasons = {surface: asdict(found) for surface, found in figures.reasons.items()}
-    lists = _as_dict(figures.lists)
+    parts = asdict(figures)
+    surfaces = {part["surface"]: part for part in parts.pop("surfaces")}
+    filled = {name: parts.pop(name) or {} for name in ("data", "semantic_ids", "splits")}
     document = {
         "format": FORMAT,
         "created": created,
@@ -167,37 +156,14 @@ def build_report(
         "seed": seed,
         "resamples": resamples,
         "noun": noun,
-        "data": figures.data or {},
         "protocols": judged,
         "surfaces": surfaces,
         "search": surfaces.get("search", {}),
-        "lists": lists,
-        "exploration": explored,
-        "new_items": starts,
-        "reasons": reasons,
-        "context": figures.context,
-        "semantic_ids": figures.semantic_ids or {},
-        "stages": list(figures.stages),
-        "splits": figures.splits or {},
-        "verdict": [
-            *sentences(judged, noun),
-            *describe_surfaces(surfaces),
-            *describe_lists(lists),
-            *describe_new_items(starts, noun),
-            *(describe_reasons(*one) for one in reasons.items()),
-            *describe_context(figures.context),
-            *describe_exploration(explored),
-            *describe_splits(figures.splits or {}),
-        ],
+        **filled,
+        **parts,
     }
     safe: dict[str, Any] = json_safe(document)
-    return safe
-
-
-def _as_dict(
-    figures: ExplorationFigures | NewItemFigures | ListFigures | None,
-) -> dict[str, Any] | None:
-    return None if figures is None else asdict(figures)
+    return {**safe, "verdict": describe_report(safe)}
 
 
 def json_safe(value: Any) -> Any:

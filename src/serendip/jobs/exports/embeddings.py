@@ -4,9 +4,8 @@ They are the retriever's vectors in the vector space of the generation: the dot 
 or query's vector with an item's vector is the retriever's score. Users also have what a vector
 leaves out: their activity and the attribute values they prefer (``data.user_profile``).
 
-Users and queries are encoded in tasks of the executor, from one generation and at one moment of the
-store (``engine_snapshot``), so that the file does not depend on who encoded what, or when: what is
-posted meanwhile does not count. Who is erased meanwhile is not in the file.
+Users and queries are encoded in tasks of the executor (``engine_tasks``). Who is erased meanwhile
+is not in the file.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -23,7 +22,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from serendip.data.arrays import FloatArray
-from serendip.data.query import Query
 from serendip.data.store.store import Store
 from serendip.data.users.profile import ACTIVITY, PreferenceTable, measure_activity
 from serendip.engine.engine import Engine
@@ -33,15 +31,17 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.files.names import guess_mapping
 from serendip.files.tables import open_table
-from serendip.jobs.exports.engine_snapshot import (
+from serendip.jobs.exports.engine_tasks import (
     EngineLocation,
-    EngineSnapshot,
-    open_engine_snapshot,
+    active_users,
+    map_tasks,
+    open_engine,
 )
 from serendip.jobs.exports.export_record import ExportRecord
 from serendip.jobs.train.carry_over import open_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
+from serendip.runtime.executor import IN_PROCESS
 from serendip.runtime.progress import TrainOptions
 
 Kind = Literal["items", "users", "queries"]
@@ -61,32 +61,17 @@ _DOT_PRODUCT = (
 )
 
 
-Block: TypeAlias = tuple[FloatArray, Sequence[FloatArray]]
-"""Vectors of some rows in the retriever's space, and a block per column of the profile."""
-
-
-@dataclass(frozen=True, slots=True)
-class _VectorRows:
-    """Rows to write.
-
-    Args:
-        ids: of the rows.
-        read: slice -> its block.
-        profile: column of the profile -> names of its numbers.
-    """
-
-    ids: Sequence[str]
-    read: Callable[[slice], Block]
-    profile: Mapping[str, Sequence[str]] = field(default_factory=dict)
+Block: TypeAlias = tuple[FloatArray, ...]
+"""Vectors of some rows in the retriever's space, and an array per column of the profile."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedTask:
-    """Users or queries to encode.
+    """Items, users or queries to encode.
 
     Args:
         location: of the engine that encodes.
-        kind: users or queries.
+        kind: of the rows.
         ids: of the rows.
     """
 
@@ -140,49 +125,49 @@ def embed(
     with closing(workspace.open_store()) as store:
         finish = _finisher(workspace, store, target, kind, file)
         texts = _read_texts(workspace, file) if kind == "queries" else []
-        with open_engine_snapshot(workspace, store, at) as snapshot:
-            engine = snapshot.engine
-            rows = _select_rows(snapshot, kind, texts)
+        with open_engine(workspace, at) as (engine, location):
+            require_retriever(engine.state)
+            ids = texts if kind == "queries" else _list_ids(engine, kind)
             space = open_space(workspace.generation_folder / engine.generation)
             require_writable(target)
             facts = _describe_space(engine.generation, space)
-            task = EmbedTask(snapshot.location, kind)
-            blocks = _compute_blocks(engine, rows, task, options)
-            _write(target, ID_COLUMN[kind], rows, space, facts, blocks, finish)
+            tasks = [
+                EmbedTask(location, kind, tuple(ids[begin : begin + ROWS_PER_TASK]))
+                for begin in range(0, len(ids), ROWS_PER_TASK)
+            ]
+            executor = IN_PROCESS if kind == "items" else options.executor  # items are only read
+            found = map_tasks(executor, encode_rows, tasks)
+            parts = options.progress.track(found, f"{ID_COLUMN[kind]} vectors", len(tasks))
+            profile = _profile_columns(engine) if kind == "users" else {}
+            blocks = (block for part in parts for block in part)
+            _write(target, ID_COLUMN[kind], ids, profile, space, facts, blocks, finish)
     return {"kind": kind, "rows": count_rows(target), **facts, "out": str(target)}
 
 
-def _compute_blocks(
-    engine: Engine, rows: _VectorRows, task: EmbedTask, options: TrainOptions
-) -> Iterator[Block]:
-    """The blocks of all rows, which are those of its tasks wherever these run."""
-    ids = [
-        tuple(rows.ids[begin : begin + ROWS_PER_TASK])
-        for begin in range(0, len(rows.ids), ROWS_PER_TASK)
-    ]
-    tasks = [replace(task, ids=part) for part in ids]
-    if task.kind == "items":  # whose vectors are only read
-        parts = iter([_read_all(rows)])
-    elif options.executor.workers == 1 or len(tasks) <= 1:
-        parts = (_read_all(_rows_of(engine, one.kind, one.ids)) for one in tasks)
-    else:
-        parts = map(iter, options.executor.map(encode_rows, tasks))
-    blocks = (block for part in parts for block in part)
-    return options.progress.track(
-        blocks, f"{ID_COLUMN[task.kind]} vectors", -(-len(rows.ids) // BATCH)
-    )
-
-
 def encode_rows(task: EmbedTask) -> list[Block]:
-    """The blocks of a task, in a process of an executor, which may be given several tasks."""
+    """The blocks of a task, of ``BATCH`` rows each; also in a process of an executor."""
     engine = task.location.open()
-    return list(_read_all(_rows_of(engine, task.kind, task.ids)))
-
-
-def _read_all(rows: _VectorRows) -> Iterator[Block]:
-    """Blocks of ``BATCH`` rows."""
-    for begin in range(0, len(rows.ids), BATCH):
-        yield rows.read(slice(begin, begin + BATCH))
+    state = engine.state
+    retriever = require_retriever(state)
+    table = PreferenceTable.of(state.catalogue)
+    blocks: list[Block] = []
+    for begin in range(0, len(task.ids), BATCH):
+        ids = task.ids[begin : begin + BATCH]
+        if task.kind == "items":
+            blocks.append((retriever.vectors_of(state.catalogue.vocabulary.numbers(ids)),))
+            continue
+        requests = [
+            Request("home", name) if task.kind == "users" else Request("search", text=name)
+            for name in ids
+        ]
+        queries = list(engine.queries(requests))
+        profile = [np.stack([measure_activity(query.history, query.time) for query in queries])]
+        if table.names:
+            profile.append(np.stack([table.shares(query.history) for query in queries]))
+        # Long histories are condensed to the relevant part, as they are in serving.
+        vectors = retriever.encode_queries([shorten_history(query, state) for query in queries])
+        blocks.append((vectors, *(profile if task.kind == "users" else ())))
+    return blocks
 
 
 def read_queries(path: Path) -> list[str]:
@@ -252,43 +237,19 @@ def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
     return texts
 
 
-def _select_rows(snapshot: EngineSnapshot, kind: Kind, texts: Sequence[str]) -> _VectorRows:
-    """Ids of a kind, and their vectors."""
-    if kind != "items":
-        return _rows_of(snapshot.engine, kind, snapshot.users if kind == "users" else texts)
-    state = snapshot.engine.state
-    retriever = require_retriever(state)
-    numbers = np.flatnonzero(~state.hidden).astype(np.int32)
-    ids = state.catalogue.vocabulary.ids_of(numbers)
-    return _VectorRows(ids, lambda rows: (retriever.vectors_of(numbers[rows]), ()))
-
-
-def _rows_of(engine: Engine, kind: Kind, ids: Sequence[str]) -> _VectorRows:
-    """Some users or queries, and their vectors."""
+def _list_ids(engine: Engine, kind: Kind) -> Sequence[str]:
+    """Ids of all users with events, or of all items that are not deleted."""
+    if kind == "users":
+        return active_users(engine)
     state = engine.state
-    retriever = require_retriever(state)
+    numbers = np.flatnonzero(~state.hidden).astype(np.int32)
+    return state.catalogue.vocabulary.ids_of(numbers)
 
-    def encode(queries: Iterable[Query]) -> FloatArray:
-        # Long histories are condensed to the relevant part, as they are in serving.
-        return retriever.encode_queries([shorten_history(query, state) for query in queries])
 
-    if kind == "queries":
-
-        def of_texts(rows: slice) -> Block:
-            return encode(engine.queries(Request("search", text=text) for text in ids[rows])), ()
-
-        return _VectorRows(ids, of_texts)
-    table = PreferenceTable.of(state.catalogue)
-
-    def of_users(rows: slice) -> Block:
-        queries = engine.queries(Request("home", user) for user in ids[rows])
-        profile = [np.stack([measure_activity(query.history, query.time) for query in queries])]
-        if table.names:
-            profile.append(np.stack([table.shares(query.history) for query in queries]))
-        return encode(queries), profile
-
-    named = {"preferences": table.columns} if table.names else {}
-    return _VectorRows(ids, of_users, {"activity": ACTIVITY, **named})
+def _profile_columns(engine: Engine) -> dict[str, Sequence[str]]:
+    """Column of a user's profile -> names of its numbers."""
+    table = PreferenceTable.of(engine.state.catalogue)
+    return {"activity": ACTIVITY, **({"preferences": table.columns} if table.names else {})}
 
 
 def _describe_space(generation: str, space: VectorSpace) -> dict[str, Any]:
@@ -306,7 +267,8 @@ def _describe_space(generation: str, space: VectorSpace) -> dict[str, Any]:
 def _write(
     out: Path,
     id_column: str,
-    rows: _VectorRows,
+    ids: Sequence[str],
+    columns: Mapping[str, Sequence[str]],
     space: VectorSpace,
     facts: Mapping[str, Any],
     blocks: Iterable[Block],
@@ -315,24 +277,22 @@ def _write(
     """Write ids, vectors, turned into the vector space, and profiles, with the metadata."""
     import pyarrow as pa
 
-    widths = {name: len(names) for name, names in rows.profile.items()}
-    sizes = {"vector": facts["dimensions"], **widths}
+    sizes = [facts["dimensions"], *map(len, columns.values())]
     texts = {
         name: value if isinstance(value, str) else json.dumps(value)
-        for name, value in {**facts, **rows.profile}.items()
+        for name, value in {**facts, **columns, "dot_product": _DOT_PRODUCT}.items()
     }
-    columns = [(name, pa.list_(pa.float32(), size)) for name, size in sizes.items()]
-    schema = pa.schema(
-        [(id_column, pa.string()), *columns], metadata={**texts, "dot_product": _DOT_PRODUCT}
-    )
+    lists = zip(("vector", *columns), sizes, strict=True)
+    fields = [(name, pa.list_(pa.float32(), size)) for name, size in lists]
+    schema = pa.schema([(id_column, pa.string()), *fields], metadata=texts)
     begin = 0
     with open_parquet(out, schema, finish) as file:
-        for vectors, profile in blocks:
-            ids = rows.ids[begin : begin + len(vectors)]
-            rotated = zip((space.rotate(vectors), *profile), sizes.values(), strict=True)
-            lists = [
-                pa.FixedSizeListArray.from_arrays(pa.array(column.ravel(), pa.float32()), size)
-                for column, size in rotated
+        for vectors, *profile in blocks:
+            arrays = zip((space.rotate(vectors), *profile), sizes, strict=True)
+            cells = [
+                pa.FixedSizeListArray.from_arrays(pa.array(array.ravel(), pa.float32()), size)
+                for array, size in arrays
             ]
-            file.write_table(pa.table([pa.array(ids, pa.string()), *lists], schema))
+            names = pa.array(ids[begin : begin + len(vectors)], pa.string())
+            file.write_table(pa.table([names, *cells], schema))
             begin += len(vectors)

@@ -1,170 +1,104 @@
-"""Open formats, which an import reads as they were: Parquet and JSON lines."""
+"""Open formats, which an import reads as they were: Parquet and JSON lines.
+
+An attribute of several kinds is a list of texts, or a text.
+"""
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from serendip.data.events.event import Event
 from serendip.data.items.attributes import Attribute
-from serendip.data.items.catalogue import Item
-from serendip.data.log.event_table import list_events
 from serendip.data.store.store import StoreTables
-from serendip.data.users.user import User
 from serendip.engine.workspace import SETTINGS_FILE
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = dict[str, Any]
-
 _AT_ONCE = 65_536
-"""Events of a table that are objects at once."""
+"""Rows of a table that are objects at once."""
+
+_ITEM_COLUMNS = ("item_id", "title", "description", "available_from")
 
 
-class OpenFormat(ABC):
-    """Files that an import reads as they were."""
+def write_tables(tables: StoreTables, folder: Path, format_name: str) -> None:
+    """Write a file per table that has rows, and a ``serendip.toml`` that reads them again.
 
-    ending: ClassVar[str]
-
-    @abstractmethod
-    def write_items(self, folder: Path, items: Sequence[Item]) -> None:
-        """Write the items."""
-
-    @abstractmethod
-    def write_users(self, folder: Path, users: Sequence[User]) -> None:
-        """Write the users with attributes."""
-
-    @abstractmethod
-    def write_events(self, folder: Path, events: pa.Table) -> None:
-        """Write the events, see ``event_table``."""
-
-    def write_settings(self, folder: Path, tables: StoreTables) -> None:
-        """``serendip.toml`` with the names of the files and of their columns."""
-        lines = ["[items]", f'path = "items.{self.ending}"', 'list_separator = ""', ""]
-        names = ["item_id", "title", "description", "available_from"]
-        lines += ["[items.columns]", *(f'{name} = "{name}"' for name in names)]
-        if len(tables.events):
-            columns = tables.events.column_names
-            lines += ["", "[events]", f'path = "events.{self.ending}"', ""]
-            lines += ["[events.columns]", *(f'{name} = "{name}"' for name in columns)]
-        if tables.users:
-            lines += ["", "[users]", f'path = "users.{self.ending}"', ""]
-            lines += ["[users.columns]", 'user_id = "user_id"']
-        (folder / SETTINGS_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-class ParquetFormat(OpenFormat):
-    """One Parquet file per table; an attribute of several kinds is a list of texts, or a text."""
-
-    ending = "parquet"
-
-    def write_items(self, folder: Path, items: Sequence[Item]) -> None:
-        """``items.parquet``."""
-        rows: Mapping[str, Sequence[Any]] = {
-            "item_id": [item.item_id for item in items],
-            "title": [item.title for item in items],
-            "description": [item.description for item in items],
-            "available_from": [item.available_from for item in items],
-        }
-        _write_parquet(folder / "items.parquet", rows, [item.attributes for item in items])
-
-    def write_users(self, folder: Path, users: Sequence[User]) -> None:
-        """``users.parquet``."""
-        if users:
-            rows = {"user_id": [user.user_id for user in users]}
-            _write_parquet(folder / "users.parquet", rows, [user.attributes for user in users])
-
-    def write_events(self, folder: Path, events: pa.Table) -> None:
-        """``events.parquet``."""
-        import pyarrow.parquet as pq
-
-        if len(events):
-            pq.write_table(events, folder / "events.parquet", compression="zstd")
-
-
-class JsonFormat(OpenFormat):
-    """One JSON object per line; what is missing is left out."""
-
-    ending = "jsonl"
-
-    def write_items(self, folder: Path, items: Sequence[Item]) -> None:
-        """``items.jsonl``."""
-        _write_lines(folder / "items.jsonl", map(_item_row, items))
-
-    def write_users(self, folder: Path, users: Sequence[User]) -> None:
-        """``users.jsonl``."""
-        if users:
-            rows = ({"user_id": user.user_id} | _attribute_row(user.attributes) for user in users)
-            _write_lines(folder / "users.jsonl", rows)
-
-    def write_events(self, folder: Path, events: pa.Table) -> None:
-        """``events.jsonl``."""
-        if len(events):
-            _write_lines(folder / "events.jsonl", map(_event_row, _iterate_events(events)))
-
-
-def _write_lines(path: Path, rows: Iterable[Row]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _iterate_events(table: pa.Table) -> Iterator[Event]:
-    for begin in range(0, len(table), _AT_ONCE):
-        yield from list_events(table.slice(begin, _AT_ONCE))
-
-
-def _item_row(item: Item) -> Row:
-    """An item as a JSON object, attributes beside its texts; what is empty is left out."""
-    names = ("item_id", "title", "description", "available_from")
-    row = {name: getattr(item, name) for name in names}
-    row = {name: value for name, value in row.items() if value not in (None, "")}
-    return row | _attribute_row(item.attributes)
-
-
-def _attribute_row(attributes: Mapping[str, Attribute]) -> Row:
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in attributes.items()
+    Args:
+        tables: to write.
+        folder: that exists.
+        format_name: see ``FORMATS``.
+    """
+    items, users = tables.items, tables.users
+    columns = {name: [getattr(item, name) for item in items] for name in _ITEM_COLUMNS}
+    written = {
+        "items": _tabulate(columns, [item.attributes for item in items]),
+        "events": tables.events,
+        "users": _tabulate(
+            {"user_id": [user.user_id for user in users]}, [user.attributes for user in users]
+        ),
     }
+    mapped = {"items": _ITEM_COLUMNS, "events": tables.events.column_names, "users": ["user_id"]}
+    lines = []
+    for name, table in written.items():
+        if len(table) or name == "items":
+            file = f"{name}.{format_name}"
+            FORMATS[format_name](table, folder / file)
+            lines += [f"[{name}]", f'path = "{file}"']
+            lines += ['list_separator = ""'] if name == "items" else []
+            lines += ["", f"[{name}.columns]", *(f'{c} = "{c}"' for c in mapped[name]), ""]
+    (folder / SETTINGS_FILE).write_text("\n".join(lines), encoding="utf-8")
 
 
-def _event_row(event: Event) -> Row:
-    row = {name: getattr(event, name) for name in event.__slots__}
-    return {name: value for name, value in row.items() if value not in (None, "")}
-
-
-def _write_parquet(
-    path: Path,
-    columns: Mapping[str, Sequence[Any]],
-    attributes: Sequence[Mapping[str, Attribute]],
-) -> None:
-    import pyarrow as pa
+def _write_parquet(table: pa.Table, path: Path) -> None:
     import pyarrow.parquet as pq
+
+    pq.write_table(table, path, compression="zstd")
+
+
+def _write_lines(table: pa.Table, path: Path) -> None:
+    """Write one JSON object per line; what is missing is left out."""
+    with path.open("w", encoding="utf-8") as file:
+        for begin in range(0, len(table), _AT_ONCE):
+            for row in table.slice(begin, _AT_ONCE).to_pylist():
+                given = {name: value for name, value in row.items() if value not in (None, "")}
+                file.write(json.dumps(given, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+FORMATS: Mapping[str, Callable[[pa.Table, Path], None]] = {
+    "parquet": _write_parquet,
+    "jsonl": _write_lines,
+}
+"""Ending of a file -> what writes a table into it."""
+
+
+def _tabulate(
+    columns: Mapping[str, Sequence[Any]], attributes: Sequence[Mapping[str, Attribute]]
+) -> pa.Table:
+    import pyarrow as pa
 
     arrays = {
         name: pa.array(values, "float64" if name == "available_from" else "string")
         for name, values in columns.items()
     }
     for name in dict.fromkeys(name for row in attributes for name in row):
-        kind, cells = _as_one_kind([row.get(name) for row in attributes])
-        types = {"number": pa.float64(), "text": pa.string(), "list": pa.list_(pa.string())}
-        arrays[name] = pa.array(cells, types[kind])
-    pq.write_table(pa.table(arrays), path, compression="zstd")
+        arrays[name] = _as_one_kind([row.get(name) for row in attributes])
+    return pa.table(arrays)
 
 
-def _as_one_kind(values: Sequence[Attribute | None]) -> tuple[str, list[Any]]:
+def _as_one_kind(values: Sequence[Attribute | None]) -> pa.Array:
     """Values of one attribute as numbers, as lists of texts if one is a list, else as texts."""
+    import pyarrow as pa
+
     given = [value for value in values if value is not None]
     if all(isinstance(value, float) for value in given):
-        return "number", list(values)
+        return pa.array(values, pa.float64())
     if any(isinstance(value, tuple) for value in given):
-        return "list", [None if value is None else _as_list(value) for value in values]
-    return "text", [None if value is None else str(value) for value in values]
+        lists = [None if value is None else _as_list(value) for value in values]
+        return pa.array(lists, pa.list_(pa.string()))
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _as_list(value: Attribute) -> list[str]:

@@ -1,8 +1,7 @@
 """``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
 
-Users are answered in tasks of the executor, from one generation and at one moment of the store
-(``engine_snapshot``). So the file does not depend on who answered whom, or when: what is posted
-meanwhile does not count. Who is erased meanwhile is not in the file.
+Users are answered in tasks of the executor (``engine_tasks``). Who is erased meanwhile is not in
+the file.
 """
 
 from __future__ import annotations
@@ -31,7 +30,12 @@ from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.context import JobContext
-from serendip.jobs.exports.engine_snapshot import EngineLocation, open_engine_snapshot
+from serendip.jobs.exports.engine_tasks import (
+    EngineLocation,
+    active_users,
+    map_tasks,
+    open_engine,
+)
 from serendip.jobs.exports.export_record import ExportRecord
 from serendip.jobs.exports.reason_wording import ShownReason, Wordings, word_reasons
 from serendip.jobs.llm.job import LlmJob
@@ -145,13 +149,13 @@ def recommend_all(
     opened, at = Workspace.open(workspace), time.time() if now is None else now
     with closing(opened.open_store()) as store:
         export = ExportRecord(opened, store, out)
-        with open_engine_snapshot(opened, store, at) as snapshot:
-            engine, users = snapshot.engine, snapshot.users
+        with open_engine(opened, at) as (engine, location):
+            users = active_users(engine)
             _require_user_only(engine, request.surface)
             parse_tests(request.filters, engine.state.catalogue)
             language = None if reasons is None else reasons.language
-            task = AnswerTask(snapshot.location, request, language)
-            shown = _answer_all(engine, task, users, options)
+            task = AnswerTask(location, request, language)
+            shown = _answer_all(task, users, options)
             facts: dict[str, Any] = {}
             if reasons is not None:
                 context = JobContext.open(workspace, options)
@@ -165,38 +169,31 @@ def recommend_all(
         "users": len(users),
         "rows": rows,
         "users_by_items": {str(count): lengths[count] for count in sorted(lengths)},
-        "generation": snapshot.location.generation,
+        "generation": location.generation,
         "out": str(out),
         **facts,
     }
 
 
 def _answer_all(
-    engine: Engine, task: AnswerTask, users: Sequence[str], options: TrainOptions
+    task: AnswerTask, users: Sequence[str], options: TrainOptions
 ) -> Iterable[AnswerRows]:
     """Rows of all users, a part for each task; they are the same wherever the tasks run."""
     tasks = [
         replace(task, users=tuple(users[begin : begin + USERS_PER_TASK]))
         for begin in range(0, len(users), USERS_PER_TASK)
     ]
-    if options.executor.workers == 1 or len(tasks) <= 1:
-        parts: Iterator[AnswerRows] = (answer(engine, one) for one in tasks)
-    else:
-        parts = options.executor.map(answer_users, tasks)
+    parts = map_tasks(options.executor, answer_users, tasks)
     return options.progress.track(parts, f"{task.request.surface} for all users", len(tasks))
 
 
 def answer_users(task: AnswerTask) -> AnswerRows:
-    """``answer`` in a process of an executor, which may be given several tasks."""
-    return answer(task.location.open(), task)
-
-
-def answer(engine: Engine, task: AnswerTask) -> AnswerRows:
-    """Rows of the users of a task, in their order.
+    """Rows of the users of a task, in their order; also in a process of an executor.
 
     Raises:
         UnsupportedError: a stage failed in the answer to a user.
     """
+    engine = task.location.open()
     rows = AnswerRows.empty()
     for begin in range(0, len(task.users), BATCH):
         part = task.users[begin : begin + BATCH]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -62,44 +61,3 @@ class ActionRoles:
             **dict.fromkeys(self.likes, "a like"),
             **dict.fromkeys(self.neutral, "interest"),
         }
-
-    def render_likes(self) -> list[str]:
-        """The key of the likes, if some are not likes by default."""
-        known = ActionRules().always_like
-        more = [name for name in self.likes if name not in known]
-        if not more:
-            return []
-        likes = ", ".join(map(_quote, (*known, *more)))
-        return [f"always_like = [{likes}]     # likes, whatever their value"]
-
-    def render_strengths(self) -> list[str]:
-        """Commented settings by which likes weigh more than mere contact, if the log has both."""
-        if not self.likes or not self.neutral:
-            return []
-        heads = ", ".join(map(_quote, ("interact", "like", *self.likes)))
-        return [
-            "",
-            "# To let some actions weigh more than others in what models learn, uncomment:",
-            "# [actions.strengths]",
-            *(f"# {_quote(name)} = 5" for name in self.likes),
-            "# To predict each of them, for the `action_weights` of a surface, uncomment:",
-            "# [ranker]",
-            f"# actions = [{heads}]",
-        ]
-
-    def render_negative(self) -> list[str]:
-        """The table of the negative actions, if the log has some that are none by default."""
-        defaults = ActionRules().negative
-        if all(name in defaults for name in self.negative):
-            return []
-        reaches = {**defaults, **self.negative}
-        return [
-            "",
-            "[actions.negative]     # no interest, and where the item is excluded for the user",
-            *(f"{_quote(name)} = {_quote(reach)}" for name, reach in reaches.items()),
-        ]
-
-
-def _quote(text: str) -> str:
-    """A TOML basic string; JSON escapes are a subset of TOML's."""
-    return json.dumps(text, ensure_ascii=False)

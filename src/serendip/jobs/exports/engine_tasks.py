@@ -1,0 +1,75 @@
+"""Engines of exports: one generation answers, at one time, here and in tasks of an executor.
+
+What is posted while an export runs may count in the rows that are still to be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+from serendip.engine.artefacts.generations import open_current
+from serendip.engine.engine import Engine
+from serendip.engine.workspace import Workspace, WorkspaceLocation
+from serendip.runtime.executor import Executor, Result, Task
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLocation:
+    """What another process opens the same engine from.
+
+    Args:
+        workspace: of the engine.
+        generation: name of the one that answers.
+        now: Unix seconds, the time of all requests.
+    """
+
+    workspace: WorkspaceLocation
+    generation: str
+    now: float
+
+    def open(self) -> Engine:
+        """The engine, in a process of an executor, which may be given several tasks."""
+        return _open_once(self)
+
+
+@lru_cache(maxsize=1)
+def _open_once(location: EngineLocation) -> Engine:
+    workspace = location.workspace.open()
+    return Engine.open_named(workspace, location.generation, lambda: location.now)
+
+
+@contextmanager
+def open_engine(workspace: Workspace, now: float) -> Iterator[tuple[Engine, EngineLocation]]:
+    """Open the published generation, in a ``with`` block, and say where tasks open it.
+
+    Args:
+        workspace: of the generation.
+        now: Unix seconds, the time of all requests.
+
+    Raises:
+        NotTrainedError: no generation is published.
+        ArtefactError: a file of the generation is missing or altered.
+        StorageError: the database cannot be read.
+    """
+    generation = open_current(workspace.generations)
+    location = EngineLocation(WorkspaceLocation.of(workspace), generation.name, now)
+    try:
+        with closing(location.open()) as engine:
+            yield engine, location
+    finally:
+        _open_once.cache_clear()
+
+
+def active_users(engine: Engine) -> list[str]:
+    """Ids of all users with events, the most active first."""
+    return [user for user, _ in engine.users(2**31 - 1)]
+
+
+def map_tasks(
+    executor: Executor, work: Callable[[Task], Result], tasks: Sequence[Task]
+) -> Iterable[Result]:
+    """Results of tasks, in their order; of a single one in this process, which has the engine."""
+    return map(work, tasks) if len(tasks) == 1 else executor.map(work, tasks)
