@@ -368,7 +368,7 @@ def _replace_by_link(path: Path, equal: Path) -> None:
     """Replace a file by a hard link to one of the same content; it stays if that fails."""
     link = path.with_name(f".{path.name}.link")
     with suppress(OSError):  # Damaged or removed since, or the file system has no hard links.
-        if filecmp.cmp(path, equal, shallow=False):
+        if not path.samefile(equal) and filecmp.cmp(path, equal, shallow=False):
             os.link(equal, link)
             link.replace(path)
 
