@@ -57,18 +57,10 @@ from serendip.jobs.train.written_queries import (
 )
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
-from serendip.runtime.job_status import FileProgress
-from serendip.runtime.progress import BothProgress
+from serendip.runtime.job_status import written_status
+from serendip.runtime.progress import BothProgress, Progress
 from serendip.runtime.versions import Version
 
-PLAN = (
-    *(("snapshot", 2.0), ("content vectors", 10.0), ("train retriever", 50.0)),
-    *(("train ranker", 15.0), ("train retriever", 12.0), ("suggested queries", 5.0)),
-    ("publish", 6.0),
-)
-"""Long stages of a training and their seconds on the demo's data; only for the time left."""
-
-_ALL = "all"
 _log = logging.getLogger(__name__)
 
 PARTS = (MODELS, SUGGESTIONS, REWRITES, RELEVANCE)
@@ -92,7 +84,7 @@ def train_workspace(
     Without ``rebuild`` parts that would be the same are those of the generation in force; if all
     would be, nothing is published, and that one is returned.
 
-    One process at a time trains. While it runs, ``training/status.json`` says how far it is; how it
+    One process at a time trains. While it runs, ``training/status.json`` says what it does; how it
     ended is in ``training/last.json``.
 
     Args:
@@ -114,19 +106,13 @@ def train_workspace(
             published then.
     """
     folder = context.workspace.training
-    status = FileProgress(folder / TRAINING_STATUS_FILE, PLAN)
-    options, clock = context.options, context.clock
-    shown = replace(
-        context,
-        options=replace(options, progress=BothProgress(options.progress, status)),
-        clock=replace(clock, progress=BothProgress(clock.progress, status)),
-    )
     with (
         exclusive_lock(folder),
         context.workspace.exclusive("training") as require_held,
-        status.job(),
+        written_status(folder / TRAINING_STATUS_FILE) as status,
         _recorded_failure(folder, reasons),
     ):
+        shown = _show_in(context, status)
         require_training()
         for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
             shutil.rmtree(leftover)
@@ -146,6 +132,16 @@ def train_workspace(
         TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
     remove_remains(str(context.workspace.folder))
     return generation
+
+
+def _show_in(context: JobContext, progress: Progress) -> JobContext:
+    """The context with a second place where progress is shown."""
+    options, clock = context.options, context.clock
+    return replace(
+        context,
+        options=replace(options, progress=BothProgress(options.progress, progress)),
+        clock=replace(clock, progress=BothProgress(clock.progress, progress)),
+    )
 
 
 def plan_training(
