@@ -157,7 +157,6 @@ def test_the_commands_that_train_name_the_extra(installed: Path, stand: Path) ->
     commands = [
         "evaluate",
         "evaluate --alignment",
-        "ids build",
         "ids report",
         "judge distil --labels none.csv --gold none.csv",
         "demo -w films",

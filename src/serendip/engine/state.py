@@ -350,8 +350,6 @@ class EngineState:
         """
         document = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
         arrays = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
-        fused = folder / _FUSION_FILE
-        fusion = Fusion.open(fused) if fused.is_file() else TEXT_ONLY
         vocabulary = Vocabulary.of_arrays(open_arrays(folder / _IDS_FOLDER))
         catalogue = Catalogue.open(folder / _CATALOGUE_FILE, vocabulary)
         _require_rows(folder, {"items": catalogue.available_from, **arrays}, len(vocabulary))
@@ -393,7 +391,7 @@ class EngineState:
             cells=CodeCells.of_arrays(open_arrays(folder / _CELLS_FOLDER), codebooks),
             mean_quality=document["mean_quality"],
             code_names=document["code_names"],
-            fusion=fusion,
+            fusion=open_fusion(folder),
             queries=queries,
             query_ranker=query_ranker,
             context=context,
@@ -406,6 +404,18 @@ class EngineState:
         )
         _require_fitting(folder, state)
         return state
+
+
+def open_fusion(folder: Path) -> Fusion:
+    """Open only the fusion of a saved state."""
+    fused = folder / _FUSION_FILE
+    return Fusion.open(fused) if fused.is_file() else TEXT_ONLY
+
+
+def open_code_names(folder: Path) -> dict[str, str]:
+    """Open only the names of code prefixes of a saved state."""
+    document = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
+    return dict(document["code_names"])
 
 
 def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:

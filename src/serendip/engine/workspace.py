@@ -7,7 +7,6 @@
     log/                all other events; with the database, the only source of truth
     cache/              vectors by content hash, also of files of posted items; converted weights
     generations/        published generations; copies of them with `[storage]`
-    semantic_ids/       versions of semantic IDs, from `serendip ids build`
     relevance/          versions of the relevance model, from `serendip judge distil`
     queries/            versions of suggested queries, from `serendip queries build`
     reports/            report.json and report.html
@@ -106,11 +105,6 @@ class Workspace:
     def log(self) -> Path:
         """Folder of the segments of the event log."""
         return self.folder / LOG_FOLDER
-
-    @property
-    def semantic_ids(self) -> Path:
-        """Folder of versions of semantic IDs."""
-        return self.folder / "semantic_ids"
 
     @property
     def relevance(self) -> Path:

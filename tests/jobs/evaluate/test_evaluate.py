@@ -166,8 +166,7 @@ def test_tasks_of_a_relative_workspace_find_all_files_from_any_folder(
         evaluate_workspace(context)
     (task,) = executor.tasks
     assert isinstance(task, SplitTask)
-    assert Path(task.status).parent.parent == plain / "reports"
-    assert Path(task.dataset).parent == Path(task.status).parent
+    assert Path(task.dataset).parent.parent == plain / "reports"
     assert Path(task.workspace.folder) == plain
 
 

@@ -95,14 +95,14 @@ def fit_engine(
 def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOptions) -> OlderPart:
     """Fit the older part of a dataset, and the ranker on requests of the newer part.
 
-    Built IDs and previous codes may depend on the newer part, so they are not used here.
+    Previous codes may depend on the newer part, so they are not used here.
     """
     split = temporal(dataset, INNER_FRACTION)
     until = np.inf if split.cut is None else split.cut
     previous = fitter.previous
     if previous is not None and previous.until > until:
         previous = None
-    older = replace(fitter, version=None, earlier=None)
+    older = replace(fitter, earlier=None)
     prepared = older.prepare(split.train, options, previous)
     asked = RankerRequests.of(fitter, split, prepared.fusion)
     searcher = older.build_words(split.train, name)

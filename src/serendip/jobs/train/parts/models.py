@@ -19,8 +19,6 @@ from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.plausibility import require_plausible_labels
-from serendip.jobs.semantic_ids.build import extend_built_ids
-from serendip.jobs.semantic_ids.versions import id_versions
 from serendip.jobs.suggestions.build import hash_written_queries
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.carry_over import PreviousCodes, describe_ids
@@ -52,12 +50,11 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     require_actions(dataset, context.settings.ranker.actions)
     labels = [context.workspace.folder / name for name in context.settings.ranker.searches.labels]
     require_plausible_labels(context, dataset.catalogue, labels)
-    version = extend_built_ids(context)
-    earlier = PreviousCodes.of_current(context.workspace.generations, context.settings)
+    encoder = describe_encoder(context)
+    earlier = PreviousCodes.of_current(context.workspace.generations, context.settings, encoder)
     start = choose_start(context, inputs.warm)
     fitter = replace(
         Fitter.of(context, inputs.scratch),
-        version=version,
         earlier=earlier,
         previous=start.previous,
         on_older=QualityRecorder(context),
@@ -73,10 +70,10 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
         **_data_facts(dataset),
         "semantic_ids": {
             **asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
-            **describe_ids(version, earlier, state.features.codes, dataset.catalogue),
+            **describe_ids(earlier, state.features.codes, dataset.catalogue),
         },
         "media": {name: report.as_dict() for name, report in media.items()},
-        "encoder": describe_encoder(context),
+        "encoder": encoder,
         "warm_start": start.as_dict(),
         "quality": _quality_facts(state),
         "search": _search_order(state).as_dict(),
@@ -109,7 +106,6 @@ def read_models(context: JobContext) -> Mapping[str, Any]:
         **{f"[{table}]": values for table, values in settings.items()},
         "[queries]": [queries["min_users"], queries["training_weight"]],
         "written queries": hash_written_queries(workspace) if by_llm else "",
-        "semantic IDs": id_versions(workspace.semantic_ids).readable_name(),
         "labels": hash_labels(workspace),
         "the encoder": describe_encoder(context),
         "--seed": context.options.seed,
