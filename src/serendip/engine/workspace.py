@@ -8,7 +8,7 @@
     cache/              vectors by content hash, also of files of posted items; converted weights
     generations/        published generations; copies of them with `[storage]`
     relevance/          versions of the relevance model, from `serendip judge distil`
-    queries/            versions of suggested queries, from `serendip queries build`
+    queries/            queries that an LLM wrote, from `serendip queries build --llm`
     reports/            report.json and report.html
     training/           how far a training is, and how the last one ended
     embeddings/         exported vectors, from `serendip embed`
@@ -117,7 +117,7 @@ class Workspace:
 
     @property
     def queries(self) -> Path:
-        """Folder of versions of suggested queries."""
+        """Folder of the queries that an LLM wrote."""
         return self.folder / "queries"
 
     @property
