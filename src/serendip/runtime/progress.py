@@ -121,7 +121,7 @@ class TextProgress:
         if (now := self._now()) >= self._due:
             self._due = now + self._every_s
             minutes, seconds = divmod(round(now - began), 60)
-            taken = f", {minutes}:{seconds:02} so far" if now > began else ""
+            taken = f", {minutes}:{seconds:02} so far" if now >= began + 1 else ""
             self._tell(f"{text}{taken} {note()}".rstrip())
 
 
