@@ -16,4 +16,6 @@ def read_generation(folder: Path) -> dict[str, bytes]:
 def read_facts(manifest: bytes) -> dict[str, object]:
     """What is said of a generation, without its times and checksums."""
     document, other = json.loads(manifest), ("created", "files", "checksum")
+    for part in document["parts"].values():
+        del part["seconds"], part["cpu_s"]
     return {key: value for key, value in document.items() if key not in other}

@@ -91,12 +91,12 @@ def test_a_damaged_one_is_told_as_such(stand: Path) -> None:
 def test_a_training_runs_while_its_lock_is_held(stand: Path) -> None:
     workspace = Workspace.open(stand)
     assert running_training(workspace) is None
-    JobStatus("running", 0.4, text="train retriever").write(workspace.training / "status.json")
+    JobStatus("running", "train retriever").write(workspace.training / "status.json")
     assert running_training(workspace) is None  # it was killed
     with exclusive_lock(workspace.training):
         training = running_training(workspace)
         assert training is not None
-        assert (training.share, training.text) == (0.4, "train retriever")
+        assert training.text == "train retriever"
         with pytest.raises(StorageError, match="another process is writing"):
             train(stand)
     assert status_of(stand).last.result == "published"  # a refused start is no failure

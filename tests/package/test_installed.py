@@ -157,8 +157,6 @@ def test_the_commands_that_train_name_the_extra(installed: Path, stand: Path) ->
     commands = [
         "evaluate",
         "evaluate --alignment",
-        "ids build",
-        "ids report",
         "judge distil --labels none.csv --gold none.csv",
         "demo -w films",
     ]
@@ -184,7 +182,6 @@ def test_all_other_commands_need_no_extra(installed: Path, stand: Path) -> None:
         "status",
         "config show",
         "keys list",
-        "queries build",
         "recommend --batch --surface home --out lists.parquet",
         "embed items --out vectors.parquet",
     ]

@@ -98,6 +98,28 @@ def test_of_two_that_publish_at_once_one_is_refused_and_nothing_of_it_stays(
     assert len(one.manifests()) == 2
 
 
+class WatchedStorage(Storage):
+    """A storage that a service of this machine looks at just after its pointer was set."""
+
+    folder: Path
+
+    def create(self, key: str, content: bytes) -> bool:
+        is_new = super().create(key, content)
+        current_name(SharedFolder(self.folder, Storage(self.url)))
+        return is_new
+
+
+def test_a_service_may_look_while_its_machine_publishes(
+    machine: Callable[[str], SharedFolder],
+) -> None:
+    one = machine("one")
+    watched = WatchedStorage(one.storage.url)
+    watched.folder = one.folder
+    for text in "ab":
+        publish(SharedFolder(one.folder, watched), write(text), {})
+        assert text_of(one) == text
+
+
 class Killed(BaseException):
     pass
 

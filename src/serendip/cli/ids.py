@@ -1,4 +1,4 @@
-"""``serendip ids``: builds, inspects and compares semantic IDs."""
+"""``serendip ids``: inspects and compares the semantic IDs of generations."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from serendip.cli.terminal import (
-    AddressOption,
     DeviceOption,
-    EngineOption,
     JsonOption,
     SeedOption,
     Terminal,
@@ -19,38 +17,9 @@ from serendip.cli.terminal import (
 )
 
 NAME = "ids"
-HELP = "Build semantic IDs, extend them by new items, inspect them, compare versions."
+HELP = "Inspect semantic IDs, compare those of generations."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-
-@app.command("build")
-def build(
-    workspace: WorkspaceOption = Path(),
-    refit: Annotated[bool, typer.Option("--refit", help="Fit the codebooks again.")] = False,
-    seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
-    engine: EngineOption = None,
-    address: AddressOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Assign codes to new and changed items, or to all items with --refit."""
-    from serendip.jobs.semantic_ids.build import build_ids
-    from serendip.runtime.executor_config import EngineChoice
-
-    terminal = Terminal(json)
-    choice = EngineChoice(engine, address)
-    with terminal.job("semantic IDs", workspace, seed, device, engine=choice) as context:
-        version, is_new = build_ids(context, refit)
-    changes = version.manifest["changes"]
-    if is_new:
-        terminal.say(f"{version.name} is current: {_describe_changes(changes)}")
-        _print_stability(terminal, changes.get("kept", []))
-    else:
-        terminal.say(f"{version.name} is up to date.")
-    terminal.print_semantic_ids(version.manifest["quality"])
-    document = {"version": version.name, "created": is_new, "parent": version.manifest["parent"]}
-    terminal.result({**document, "changes": changes, "quality": version.manifest["quality"]})
 
 
 @app.command("show")
@@ -66,11 +35,10 @@ def show(
     terminal = Terminal(json)
     summary = describe(Workspace.open(workspace), name)
     if "item_id" in summary:
-        gone = "" if summary["listed"] else ", no longer in the catalogue"
-        terminal.say(f"{summary['full_id']}  {summary['item_id']}  {summary['title']}")
+        terminal.say(f"{summary['id']}  {summary['item_id']}  {summary['title']}")
         groups = [{**group, "items": group["members"]} for group in summary["prefixes"]]
         _print_groups(terminal, groups)
-        terminal.say(f"  in {summary['version']}{gone}")
+        terminal.say(f"  in {summary['version']}")
     else:
         terminal.say(f"{summary['prefix']}  {summary['members']:,} items  {summary['name']}")
         _print_groups(terminal, summary["groups"])
@@ -83,12 +51,12 @@ def show(
 
 @app.command("diff")
 def diff(
-    before: Annotated[str, typer.Argument(help="A version, such as v1.")],
-    after: Annotated[str, typer.Argument(help="Another version.")],
+    before: Annotated[str, typer.Argument(help="A generation, such as gen-1.")],
+    after: Annotated[str, typer.Argument(help="Another generation.")],
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
-    """List the items whose codes differ between two versions."""
+    """List the items whose codes differ between two generations."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.semantic_ids.inspect import compare_versions
 
@@ -131,13 +99,6 @@ def report(
     _print_remaining(terminal, document["used"][0] - len(document["groups"]), "groups")
     terminal.say(f"Report: {context.workspace.reports / REPORT_HTML}")
     terminal.result(document)
-
-
-def _describe_changes(changes: Mapping[str, Any]) -> str:
-    """The changes of a new version as text."""
-    counts = {name: changes.get(name, 0) for name in ("new", "recoded", "gone", "back")}
-    parts = [f"{count:,} {name}" for name, count in counts.items() if count]
-    return ", ".join([*(["codebooks fitted"] if changes.get("refit") else []), *parts])
 
 
 def _print_groups(terminal: Terminal, groups: Sequence[Mapping[str, Any]]) -> None:

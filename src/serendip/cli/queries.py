@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serendip.cli.terminal import (
-    AddressOption,
-    EngineOption,
     EstimateLlmOption,
     JsonOption,
     LlmBudgetOption,
@@ -42,23 +40,24 @@ def build(
     job: Annotated[str, typer.Option(help="With --llm: name in the ledger.")] = "queries",
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "queries-1",
     estimate: EstimateLlmOption = False,
-    engine: EngineOption = None,
-    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Collect candidates and verify them. Exit 1 = the LLM did not answer all questions."""
-    from serendip.jobs.llm.job import LlmJob
-    from serendip.jobs.suggestions.build import build_queries
-    from serendip.jobs.suggestions.write_by_llm import write_queries
-    from serendip.runtime.executor_config import EngineChoice
+    """Build suggestions anew, as `serendip train --only suggestions`; with --llm write some first.
 
-    terminal, choice = Terminal(json), EngineChoice(engine, address)
+    Exit 1 = the LLM did not answer all questions.
+    """
+    from serendip.jobs.llm.job import LlmJob
+    from serendip.jobs.suggestions.write_by_llm import write_queries
+    from serendip.jobs.train.train import train_workspace
+
+    terminal = Terminal(json)
     spend = require_budget(llm, budget, estimate)
     if spend is None:
-        with terminal.job("suggested queries", workspace, engine=choice) as context:
-            name, built = build_queries(context)
-        _print_report(terminal, name, built.report)
-        terminal.result({"version": name, **built.report})
+        with terminal.job("suggested queries", workspace) as context:
+            generation = train_workspace(context, rebuild=False, only="suggestions")
+        report = generation.manifest["queries"]
+        _print_report(terminal, generation.name, report)
+        terminal.result({"generation": generation.name, **report})
         return
 
     def print_estimate(cost: CostEstimate) -> None:
@@ -68,13 +67,13 @@ def build(
         )
 
     llm_job = LlmJob(job, spend, estimate, print_estimate)
-    with terminal.job("suggested queries", workspace, engine=choice) as context:
-        name, written, facts = write_queries(context, llm_job, items, prompt)
+    with terminal.job("suggested queries", workspace) as context:
+        written, facts = write_queries(context, llm_job, items, prompt)
     if written is None:
         terminal.result(facts)
         return
-    _print_report(terminal, name, written.report)
-    terminal.result({"version": name, **written.report, "llm": facts})
+    _print_report(terminal, "the next training", written.report)
+    terminal.result({**written.report, "llm": facts})
     terminal.say(f"{facts['state']}: {facts['written']:,} written, spent {facts['spent']:.4g}")
     if facts["state"] == "partial":
         terminal.print_incomplete(facts["reason"])

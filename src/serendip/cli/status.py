@@ -103,8 +103,7 @@ def describe_age(age: GenerationAge) -> Iterator[str]:
 def _describe_trainings(status: WorkspaceStatus) -> Iterator[str]:
     training, last = status.training, status.last
     if training is not None:
-        step = f", {training.text}" if training.text else ""
-        yield f"training     runs: {training.share:.0%}{step}"
+        yield f"training     runs{training.text and f': {training.text}'}"
     else:
         when = f"; the service checks every {status.schedule}" if status.schedule else ""
         yield f"training     none runs{when}"

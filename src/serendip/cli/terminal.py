@@ -139,8 +139,7 @@ class Terminal:
 
     def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
         """Execution options with progress on stderr."""
-        from serendip.runtime.progress import TrainOptions
-        from serendip.runtime.progress_display import open_progress
+        from serendip.runtime.progress import TrainOptions, open_progress
 
         return TrainOptions(seed=seed, progress=open_progress(), device=device)
 

@@ -47,6 +47,18 @@ ForceOption = Annotated[
         "stays.",
     ),
 ]
+ExplainOption = Annotated[
+    bool,
+    typer.Option("--explain", help="Say which parts would be built, and why; train nothing."),
+]
+OnlyOption = Annotated[
+    str,
+    typer.Option(help="Build this part, and what is made of it; fail if others have changed."),
+]
+RebuildOption = Annotated[
+    bool,
+    typer.Option("--rebuild", help="Build all parts, also those that would be the same."),
+]
 
 
 def run(
@@ -56,12 +68,18 @@ def run(
     budget: BudgetOption = None,
     if_stale: IfStaleOption = False,
     force: ForceOption = False,
+    explain: ExplainOption = False,
+    only: OnlyOption = "",
+    rebuild: RebuildOption = False,
     engine: EngineOption = None,
     address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train and publish a generation; a running service switches to it by itself."""
-    from serendip.jobs.train.train import train_workspace
+    """Train and publish a generation; a running service switches to it by itself.
+
+    Parts that would be those of the generation in force are linked, not built.
+    """
+    from serendip.jobs.train.train import open_in_force, plan_training, train_workspace
     from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
@@ -70,8 +88,26 @@ def run(
         return
     choice = EngineChoice(engine, address)
     with terminal.job("training", workspace, seed, device, budget, engine=choice) as context:
-        generation = train_workspace(context, warm=if_stale, reasons=reasons, force=force)
+        current = open_in_force(context.workspace)
+        before = "" if current is None else current.name
+        if explain:
+            plans = plan_training(context, rebuild, only)
+            for plan in plans.values():
+                terminal.say(f"  {plan.describe(before)}")
+            terminal.result({name: plan.reason for name, plan in plans.items()})
+            return
+        generation = train_workspace(
+            *(context, if_stale, reasons, force, rebuild),
+            only=only,
+        )
     manifest = generation.manifest
+    if generation.name == before:
+        terminal.say(f"{before} has all of this: nothing was built. `--rebuild` builds it again.")
+        terminal.result({"generation": before, "trained": False, "reasons": list(reasons)})
+        return
+    for name, part in manifest["parts"].items():
+        told = f"linked from {part['linked']}" if "linked" in part else f"{part['cpu_s']} CPU-s"
+        terminal.say(f"  {name:<12} {told}")
     terminal.print_semantic_ids(manifest["semantic_ids"])
     terminal.print_space(manifest["space"])
     terminal.print_media(manifest["media"])

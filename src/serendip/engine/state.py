@@ -41,7 +41,7 @@ from serendip.models.relevance.model import open_model as open_relevance_model
 from serendip.search.config import SearchConfig
 from serendip.search.item_ids import match_item_id
 from serendip.search.nonsense import MeaningFloor
-from serendip.search.rewrites.table import RewriteTable
+from serendip.search.rewrites.table import REWRITES_FILE, RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester
 from serendip.search.suggestions.ranker import QueryRanker
@@ -58,6 +58,10 @@ _RELEVANCE_FOLDER, _LISTS_FOLDER, _ITEMS_FOLDER = "relevance", "relevance_lists"
 _REPEATS_FILE, _RECEPTION_FOLDER = "repeat_after.npy", "reception"
 _ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.arrow"
 _QUERIES_FOLDER, _CONTEXT_FOLDER = "queries", "context"
+_STATE_FILE = "state.json"
+TABLES = (_STATE_FILE, _QUERIES_FOLDER, REWRITES_FILE, _RELEVANCE_FOLDER, _LISTS_FOLDER)
+"""What ``EngineState.save_tables`` writes."""
+
 TYPED_TEXTS = "search"
 """Surface whose labels, of typed texts, serve all surfaces that answer these."""
 
@@ -264,8 +268,15 @@ class EngineState:
         """A copy with queries to suggest and their ranker."""
         return replace(self, queries=queries, query_ranker=ranker)
 
+    @property
+    def relevance_models(self) -> dict[str, RelevanceModel]:
+        """Surface of the labels -> relevance model."""
+        typed = {} if self.relevance_model is None else {TYPED_TEXTS: self.relevance_model}
+        return {**typed, **self.relevance_lists}
+
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""
+        self.save_tables(folder)
         save_arrays(folder / _CONTENT_FOLDER, packed_arrays("content", self.features.content))
         arrays = {
             "codes": self.features.codes,
@@ -283,6 +294,14 @@ class EngineState:
         save_arrays(folder / _IDS_FOLDER, self.catalogue.vocabulary.arrays())
         save_arrays(folder / _CELLS_FOLDER, self.cells.arrays())
         save_arrays(folder / _VALUES_FOLDER, self.suggester.built.arrays())
+
+    def save_tables(self, folder: Path) -> None:
+        """Write what is made of the models, ``TABLES``, and the facts of the state."""
+        self._save_relevance(folder)
+        if len(self.queries):
+            self.queries.save(folder / _QUERIES_FOLDER)
+            self.query_ranker.save(folder / _QUERIES_FOLDER)
+        self.searcher.rewrites.save(folder)
         document = {
             "models": {name: model.name for name, model in self.models.items()},
             "codebook_size": self.features.codebook_size,
@@ -296,7 +315,7 @@ class EngineState:
             "meaning_floor": asdict(self.meaning_floor),
             "repeats": self.repeats.facts() if self.repeats.is_on else None,
         }
-        (folder / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+        (folder / _STATE_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
     def _save_parts(self, folder: Path) -> None:
         """Write the models and the optional parts."""
@@ -315,11 +334,6 @@ class EngineState:
         if self.ranker is not None:
             self.ranker.save(folder / "ranker")
         self.context.save(folder / _CONTEXT_FOLDER)
-        self._save_relevance(folder)
-        if len(self.queries):
-            self.queries.save(folder / _QUERIES_FOLDER)
-            self.query_ranker.save(folder / _QUERIES_FOLDER)
-        self.searcher.rewrites.save(folder)
 
     def _save_relevance(self, folder: Path) -> None:
         """Write the relevance models; the items' texts, which all of them read, once."""
@@ -338,10 +352,8 @@ class EngineState:
             ArtefactError: another version of the code saved the state, or its parts are of
                 different numbers of items or sizes of vectors.
         """
-        document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        document = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
         arrays = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
-        fused = folder / _FUSION_FILE
-        fusion = Fusion.open(fused) if fused.is_file() else TEXT_ONLY
         vocabulary = Vocabulary.of_arrays(open_arrays(folder / _IDS_FOLDER))
         catalogue = Catalogue.open(folder / _CATALOGUE_FILE, vocabulary)
         _require_rows(folder, {"items": catalogue.available_from, **arrays}, len(vocabulary))
@@ -383,7 +395,7 @@ class EngineState:
             cells=CodeCells.of_arrays(open_arrays(folder / _CELLS_FOLDER), codebooks),
             mean_quality=document["mean_quality"],
             code_names=document["code_names"],
-            fusion=fusion,
+            fusion=open_fusion(folder),
             queries=queries,
             query_ranker=query_ranker,
             context=context,
@@ -396,6 +408,18 @@ class EngineState:
         )
         _require_fitting(folder, state)
         return state
+
+
+def open_fusion(folder: Path) -> Fusion:
+    """Open only the fusion of a saved state."""
+    fused = folder / _FUSION_FILE
+    return Fusion.open(fused) if fused.is_file() else TEXT_ONLY
+
+
+def open_code_names(folder: Path) -> dict[str, str]:
+    """Open only the names of code prefixes of a saved state."""
+    document = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
+    return dict(document["code_names"])
 
 
 def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:

@@ -7,9 +7,8 @@
     log/                all other events; with the database, the only source of truth
     cache/              vectors by content hash, also of files of posted items; converted weights
     generations/        published generations; copies of them with `[storage]`
-    semantic_ids/       versions of semantic IDs, from `serendip ids build`
     relevance/          versions of the relevance model, from `serendip judge distil`
-    queries/            versions of suggested queries, from `serendip queries build`
+    queries/            queries that an LLM wrote, from `serendip queries build --llm`
     reports/            report.json and report.html
     training/           how far a training is, and how the last one ended
     embeddings/         exported vectors, from `serendip embed`
@@ -103,10 +102,6 @@ class Workspace:
         return self.folder / "generations"
 
     @property
-    def semantic_ids(self) -> Path:
-        """Folder of versions of semantic IDs."""
-        return self.folder / "semantic_ids"
-
     @property
     def relevance(self) -> Path:
         """Folder of versions of the relevance model."""
@@ -118,7 +113,7 @@ class Workspace:
 
     @property
     def queries(self) -> Path:
-        """Folder of versions of suggested queries."""
+        """Folder of the queries that an LLM wrote."""
         return self.folder / "queries"
 
     @property

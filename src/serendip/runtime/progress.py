@@ -1,33 +1,34 @@
 """Progress and other execution options, passed down from the caller; the library prints nothing.
 
-``SilentProgress`` is the default everywhere. The CLI passes that of ``progress_display``, with the
-time left; ``job_status`` writes the share of a whole job to a file, for other processes. Options
-(seed, progress, checkpoint, device, executor) belong to a run, the settings of a model are its
-config.
+``SilentProgress`` is the default everywhere. The CLI passes bars in a terminal and a line every ten
+seconds elsewhere, on stderr. Options (seed, progress, checkpoint, device, executor) belong to a
+run, the settings of a model are its config.
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from serendip.runtime.budget import UNLIMITED, Allowance
 from serendip.runtime.executor import IN_PROCESS, Executor
 
+if TYPE_CHECKING:
+    import rich.progress
+
 T = TypeVar("T")
+
+LINE_EVERY_S = 10.0
 
 
 def empty_note() -> str:
     """The note of a loop without a note."""
     return ""
-
-
-def unknown_share() -> float | None:
-    """The share of work whose parts cannot be counted."""
-    return None
 
 
 class Progress(Protocol):
@@ -50,19 +51,8 @@ class Progress(Protocol):
         """
         ...
 
-    def step(
-        self,
-        description: str,
-        share: Callable[[], float | None] = unknown_share,
-        note: Callable[[], str] = empty_note,
-    ) -> AbstractContextManager[None]:
-        """Show the work in a ``with`` block.
-
-        Args:
-            description: name of the work.
-            share: returns the share that is done, in [0, 1]; None = unknown.
-            note: as in ``track``.
-        """
+    def step(self, description: str) -> AbstractContextManager[None]:
+        """Show the work in a ``with`` block."""
         ...
 
 
@@ -79,14 +69,118 @@ class SilentProgress:
         """Yield ``items`` unchanged."""
         yield from items
 
-    def step(
-        self,
-        description: str,
-        share: Callable[[], float | None] = unknown_share,
-        note: Callable[[], str] = empty_note,
-    ) -> AbstractContextManager[None]:
+    def step(self, description: str) -> AbstractContextManager[None]:
         """Show nothing."""
         return nullcontext()
+
+
+class TextProgress:
+    """Tells the innermost running step as text, at most once in some seconds.
+
+    Args:
+        tell: takes a text such as ``epochs: 3 of 10``.
+        every_s: seconds between two texts.
+        now: the clock, in seconds.
+        first_s: seconds until the first text.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        every_s: float,
+        now: Callable[[], float] = time.monotonic,
+        first_s: float = 0.0,
+    ) -> None:
+        self._tell, self._every_s, self._now = tell, every_s, now
+        self._due = now() + first_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is silent."""
+        return SilentProgress, ()
+
+    def track(
+        self,
+        items: Iterable[T],
+        description: str,
+        total: int,
+        note: Callable[[], str] = empty_note,
+    ) -> Iterator[T]:
+        """Yield ``items`` and tell how many are done."""
+        began = self._now()
+        for done, item in enumerate(items):
+            self._tell_if_due(f"{description}: {done} of {total}", note, began)
+            yield item
+
+    @contextmanager
+    def step(self, description: str) -> Iterator[None]:
+        """Tell that the work begins."""
+        self._tell_if_due(description, empty_note, self._now())
+        yield
+
+    def _tell_if_due(self, text: str, note: Callable[[], str], began: float) -> None:
+        if (now := self._now()) >= self._due:
+            self._due = now + self._every_s
+            minutes, seconds = divmod(round(now - began), 60)
+            taken = f", {minutes}:{seconds:02} so far" if now >= began + 1 else ""
+            self._tell(f"{text}{taken} {note()}".rstrip())
+
+
+class BarProgress:
+    """Draws the running steps in a terminal, on stderr, with the time left of loops."""
+
+    def __init__(self) -> None:
+        self._bars: rich.progress.Progress | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is silent."""
+        return SilentProgress, ()
+
+    def track(
+        self,
+        items: Iterable[T],
+        description: str,
+        total: int,
+        note: Callable[[], str] = empty_note,
+    ) -> Iterator[T]:
+        """Yield ``items`` and count them."""
+        with self._task(description, total) as (bars, task):
+            for item in items:
+                yield item
+                bars.update(task, advance=1, note=note())
+
+    @contextmanager
+    def step(self, description: str) -> Iterator[None]:
+        """Show the work in a ``with`` block."""
+        with self._task(description, None):
+            yield
+
+    @contextmanager
+    def _task(
+        self, description: str, total: int | None
+    ) -> Iterator[tuple[rich.progress.Progress, rich.progress.TaskID]]:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        bars = self._bars
+        if bars is None:
+            bars = self._bars = Bars(
+                *(TextColumn("{task.description}", markup=False), BarColumn(20)),
+                *(TimeElapsedColumn(), TimeRemainingColumn()),
+                TextColumn("{task.fields[note]}", markup=False),
+                console=Console(stderr=True),
+                transient=True,
+                redirect_stdout=sys.stdout.isatty(),  # what is piped stays on stdout
+            )
+            bars.start()
+        task = bars.add_task(description, total=total, note="")
+        try:
+            yield bars, task
+        finally:
+            bars.remove_task(task)
+            if not bars.tasks:
+                bars.stop()
+                self._bars = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +202,22 @@ class BothProgress:
         return self.second.track(inner, description, total, note)
 
     @contextmanager
-    def step(
-        self,
-        description: str,
-        share: Callable[[], float | None] = unknown_share,
-        note: Callable[[], str] = empty_note,
-    ) -> Iterator[None]:
+    def step(self, description: str) -> Iterator[None]:
         """Show the work in both."""
-        with (
-            self.first.step(description, share, note),
-            self.second.step(description, share, note),
-        ):
+        with self.first.step(description), self.second.step(description):
             yield
+
+
+def open_progress() -> Progress:
+    """Progress of a command: bars if stderr is a terminal, lines otherwise."""
+    if sys.stderr.isatty():
+        return BarProgress()
+    return TextProgress(_write_line, LINE_EVERY_S, first_s=2.0)
+
+
+def _write_line(text: str) -> None:
+    sys.stderr.write(f"  {text}\n")
+    sys.stderr.flush()
 
 
 @dataclass(frozen=True, slots=True)

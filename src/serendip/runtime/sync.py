@@ -291,8 +291,9 @@ class SharedFolder:
                 f"Mount it. If it was replaced on purpose, delete {note} on each machine.",
             )
         if marker and not known:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_synced(note, json.dumps({"url": self.storage.url, "marker": marker}))
+            with suppress(OSError):  # of a disk that takes no writes
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_synced(note, json.dumps({"url": self.storage.url, "marker": marker}))
         return bool(marker)
 
     def manifests(self) -> dict[str, dict[str, Any]]:

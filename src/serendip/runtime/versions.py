@@ -25,6 +25,7 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -138,9 +139,13 @@ class Versions:
         text = seal(manifest)
         write_synced(building / MANIFEST, text)
         flush_tree(building)
-        hand_over(building, name)
         building.rename(self.folder / name)
         flush_folder(self.folder)
+        try:
+            hand_over(self.folder / name, name)
+        except BaseException:
+            self.remove(name)
+            raise
         self.make_current(name)
         return Version(self.folder / name, json.loads(text))
 
@@ -167,7 +172,7 @@ class Versions:
     def make_current(self, name: str) -> None:
         """Set the pointer to a name, atomically, after its backup."""
         for pointer in (self._backup, self.pointer):
-            temporary = self.folder / f".{pointer}.new"
+            temporary = self.folder / f".{pointer}.{secrets.token_hex(4)}.new"
             write_synced(temporary, name + "\n")
             temporary.replace(self.folder / pointer)
             flush_folder(self.folder)
@@ -368,7 +373,7 @@ def _replace_by_link(path: Path, equal: Path) -> None:
     """Replace a file by a hard link to one of the same content; it stays if that fails."""
     link = path.with_name(f".{path.name}.link")
     with suppress(OSError):  # Damaged or removed since, or the file system has no hard links.
-        if filecmp.cmp(path, equal, shallow=False):
+        if not path.samefile(equal) and filecmp.cmp(path, equal, shallow=False):
             os.link(equal, link)
             link.replace(path)
 

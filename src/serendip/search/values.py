@@ -74,8 +74,8 @@ class ValueTable:
         having: defaultdict[str, list[int]] = defaultdict(list)
         number = -1
         for number, item in enumerate(items):
-            counts.update(values_of(item))
-            for key in keys_of(item):
+            counts.update(sorted(values_of(item)))  # sets have no order of their own
+            for key in sorted(keys_of(item)):
                 having[key].append(number)
         suffixes = sorted(
             (suffix, row)

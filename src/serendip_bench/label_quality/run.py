@@ -45,7 +45,7 @@ from serendip.jobs.labels.agreement import Gate, gate_labels
 from serendip.jobs.labels.by_llm import COLUMNS
 from serendip.jobs.labels.llm_examples import build_questions
 from serendip.jobs.labels.pair_files import Pair, write_rows
-from serendip.jobs.suggestions.build import build_queries
+from serendip.jobs.suggestions.build import save_written_queries
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker.actions import INNER_FRACTION
 from serendip.jobs.train.ranker.rows import build_rows
@@ -57,7 +57,6 @@ from serendip.llm.tasks import judge_task
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.sync import local_folder
 from serendip_bench.label_quality.world import SearchWorld
 from serendip_bench.work_folder import open_work_folder
 
@@ -224,8 +223,8 @@ class Trial:
     def written(self, precision: float) -> tuple[Values, Values, GateVerdict]:
         """nDCG@10 (Q,) with a retriever that learned from queries, and without; the verdict."""
         workspace, settings = self.context.workspace, self.context.settings
-        shutil.rmtree(local_folder(workspace.queries), ignore_errors=True)
-        build_queries(self.context, self.world.written_queries(precision, WRITTEN_PER_ITEM))
+        shutil.rmtree(workspace.queries, ignore_errors=True)
+        save_written_queries(workspace, self.world.written_queries(precision, WRITTEN_PER_ITEM))
         queries = settings.queries.model_copy(update={"training_weight": WEIGHT})
         fitter = replace(self.fitter, settings=settings.model_copy(update={"queries": queries}))
         state = _fit(fitter, self.context, self.options)

@@ -32,7 +32,6 @@ limit_threads(1)
 from serendip.errors import SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
-from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.executor import Executor
 from serendip.runtime.progress import TrainOptions
@@ -47,7 +46,7 @@ from serendip_bench.scripts.same_bytes import (
     open_cluster,
 )
 
-TASK_NAMES = (b"ray::_run", b"ray::_Source")
+TASK_NAMES = (b"ray::_run",)
 
 
 def train(folder: Path, options: TrainOptions) -> Path:
@@ -55,15 +54,8 @@ def train(folder: Path, options: TrainOptions) -> Path:
     return train_workspace(JobContext.open(folder, options)).folder
 
 
-def build_codes(folder: Path, options: TrainOptions) -> Path:
-    """Fit codebooks again and assign all codes."""
-    build_ids(JobContext.open(folder, options), refit=True)
-    return folder / "semantic_ids"
-
-
 JOBS: dict[str, Callable[[Path, TrainOptions], Path]] = {
     "train": train,
-    "ids": build_codes,
     "counts": count_pairs,
     "embed": embed_users,
     "batch": answer,

@@ -3,10 +3,10 @@
 python src/serendip_bench/scripts/same_bytes.py WORKSPACE [--json FILE] [--users N] [--pairs N]
 
 WORKSPACE is trained; each line is computed in a copy of it. The table has a hash per line and
-engine: ``vectors`` are the cached vectors of all texts, encoded again; ``codes`` the semantic IDs
-of a first build; ``answers`` and ``user vectors`` the files of ``recommend --batch`` and
-``embed users``; ``pair counts`` item-kNN and transitions, counted again from
-the log in blocks of N pairs. The last line says whether all engines agree.
+engine: ``vectors`` are the cached vectors of all texts, encoded again; ``answers`` and ``user
+vectors`` the files of ``recommend --batch`` and ``embed users``; ``pair counts`` item-kNN and
+transitions, counted again from the log in blocks of N pairs. The last line says whether all engines
+agree.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ limit_threads(1)
 
 
 from serendip.content import text_vectors
+from serendip.content.features import encode_items
 from serendip.engine.request import Request
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
-from serendip.jobs.semantic_ids.build import build_ids
 from serendip.models import item_to_item
 from serendip.models.item_to_item import ItemKNN
 from serendip.models.sparse import pair_counts
@@ -86,16 +86,12 @@ ENGINES: dict[str, OpenEngine] = {
 
 
 def encode(folder: Path, options: TrainOptions) -> Path:
-    """Encode all texts again and build first semantic IDs; returns the folder of the vectors."""
+    """Encode all texts again; returns the folder of the vectors."""
     shutil.rmtree(folder / "cache", ignore_errors=True)
-    shutil.rmtree(folder / "semantic_ids", ignore_errors=True)
-    build_ids(JobContext.open(folder, options))
+    context = JobContext.open(folder, options)
+    fields, items = context.settings.content.fields, context.dataset.catalogue.items
+    encode_items(items, context.encoder, context.vectors, fields, context.media, context.options)
     return folder / "cache"
-
-
-def read_codes(folder: Path, options: TrainOptions) -> Path:
-    """Folder of the semantic IDs that ``encode`` built."""
-    return folder / "semantic_ids"
 
 
 def answer(folder: Path, options: TrainOptions) -> Path:
@@ -122,7 +118,6 @@ def count_pairs(folder: Path, options: TrainOptions) -> Path:
 
 LINES: dict[str, Callable[[Path, TrainOptions], Path]] = {
     "vectors": encode,
-    "codes": read_codes,
     "answers": answer,
     "user vectors": embed_users,
     "pair counts": count_pairs,

@@ -9,7 +9,6 @@ from serendip.data.items.semantic_ids import (
     code_name,
     common_prefix,
     first_codes,
-    places_in_groups,
 )
 from serendip.errors import ArtefactError, DataError
 
@@ -56,17 +55,6 @@ def test_a_common_prefix_ends_at_the_first_difference():
 
 def test_codes_are_written_with_dashes():
     assert code_name(np.array([12, 7, 201])) == "12-7-201"
-
-
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=12), st.integers(0, 12))
-def test_full_ids_are_unique_and_stay_when_items_are_appended(rows, before):
-    codes = np.array(rows, np.int32).reshape(-1, 2)
-    first = places_in_groups(codes[:before], np.full(len(codes[:before]), -1))
-    kept = np.concatenate([first, np.full(len(codes) - len(first), -1, np.int32)])
-    places = places_in_groups(codes, kept)
-    assert places[: len(first)].tolist() == first.tolist()
-    assert len({(*row, place) for row, place in zip(rows, places, strict=True)}) == len(rows)
-    assert places.tolist() == [rows[:at].count(row) for at, row in enumerate(rows)]
 
 
 def test_codebooks_survive_a_file(tmp_path):

@@ -19,7 +19,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "created": "2026-01-02T03:04:05+00:00",
         "made_from": {
             "semantic_ids": {"method": "residual-k-means", "vectors": "content"},
-            "encoders": {"text": {"name": "hashing", "version": "1"}},
+            "encoder": "hashing 1",
         },
         "num_items": 6,
         "collision_rate": 1 / 3,

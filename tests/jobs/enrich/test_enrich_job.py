@@ -27,9 +27,8 @@ from serendip.data.store.tables.generated_texts import GeneratedText, text_diges
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.context import JobContext
 from serendip.jobs.enrich import rules
-from serendip.jobs.suggestions.build import build_queries, hash_written_queries
+from serendip.jobs.suggestions.build import hash_written_queries, save_written_queries
 from serendip.jobs.suggestions.parts import Part, part_of
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.runtime.progress import TrainOptions
@@ -244,7 +243,7 @@ def test_written_queries_extend_their_items_behind_the_same_gate(shop: Path) -> 
         for n, queries in enumerate(zip(texts, learned, strict=True))
         for text in (*queries[0], queries[1])
     }
-    build_queries(JobContext.open(shop), {**written, "gone": "no-such-item"})
+    save_written_queries(Workspace.open(shop), {**written, "gone": "no-such-item"})
     code, told = enrich(shop, *run, "--estimate")
     assert (code, told["items"], told["estimate"]["texts"]) == (0, NUM_ITEMS, NUM_ITEMS)
     assert written_of(shop) == []
@@ -270,7 +269,7 @@ def test_written_queries_extend_their_items_behind_the_same_gate(shop: Path) -> 
 
     wrong = {queries[0]: f"i{(n + 31) % NUM_ITEMS}" for n, queries in enumerate(texts)}
     shutil.rmtree(shop / "queries")
-    build_queries(JobContext.open(shop), wrong)
+    save_written_queries(Workspace.open(shop), wrong)
     enrich(shop, *run)
     code, found = enrich(shop, *gate, asked)
     assert (code, found["verdict"], used_by(shop)) == (1, "failed", {})
@@ -290,10 +289,12 @@ def test_a_source_that_writes_none_of_the_fields_is_refused_before_any_cost(shop
 def test_texts_of_queries_that_are_gone_are_deleted(shop: Path) -> None:
     put(shop, NAMES[:5])
     run = ("run", "--writer", "queries")
-    build_queries(JobContext.open(shop), {query_of(NAMES[n], "texts"): f"i{n}" for n in range(4)})
+    save_written_queries(
+        Workspace.open(shop), {query_of(NAMES[n], "texts"): f"i{n}" for n in range(4)}
+    )
     assert enrich(shop, *run)[1]["texts"] == 4
     shutil.rmtree(shop / "queries")
-    build_queries(JobContext.open(shop), {query_of(NAMES[2], "texts"): "i2"})
+    save_written_queries(Workspace.open(shop), {query_of(NAMES[2], "texts"): "i2"})
     assert enrich(shop, *run)[1]["texts"] == 1
     kept = [text.item_id for text in written_of(shop) if text.source == "queries"]
     assert kept == ["i2"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,34 +16,21 @@ from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.splits import temporal
 from serendip.engine.artefacts.quality_report import QualityReport
-from serendip.engine.workspace import Workspace, WorkspaceLocation
+from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate import evaluate
 from serendip.jobs.evaluate.evaluate import evaluate_workspace, plan_splits
 from serendip.jobs.evaluate.split import (
     HASH_IDS,
-    PLAN,
     WITHOUT_CONTEXT,
     SplitTask,
     evaluate_split,
     sample_users,
 )
 from serendip.runtime.executor import LocalExecutor, Result, Task
-from serendip.runtime.job_status import DONE, FAILED, JobStatus
+from serendip.runtime.job_status import DONE, FAILED
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.progress_steps import Step, StepProgress
-
-
-class Names(StepProgress):
-    """Remembers the names of the steps."""
-
-    def __init__(self) -> None:
-        super().__init__(wake_s=None)
-        self.names: list[str] = []
-
-    def begin(self, step: Step) -> None:
-        self.names.append(step.name)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +45,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
-    progress = Names()
-    context = JobContext.open(shop, TrainOptions(progress=progress))
+    context = JobContext.open(shop)
     report = evaluate_workspace(context)
     assert list(report["protocols"]) == ["temporal"]
     cuts = report["protocols"]["temporal"]["cuts"]
@@ -97,7 +82,6 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
     status = QualityReport(shop / "reports").status()
     assert status is not None
     assert status.state == DONE
-    assert {name for name, _ in evaluate.PLAN[1:]} <= set(progress.names)
 
 
 def test_the_full_evaluation_makes_every_split_for_all_users(shop: Path) -> None:
@@ -115,21 +99,6 @@ def test_the_full_evaluation_makes_every_split_for_all_users(shop: Path) -> None
     default, others = plan_splits(context.workspace, shop / "dataset", 0, full=False)
     assert [default[0].name, *(task.name for task in others)] == [task.name for task in made]
     assert default[0].max_targets == evaluate.MAX_TARGETS
-
-
-def test_the_plan_names_the_steps_of_a_split(shop: Path, tmp_path: Path) -> None:
-    """A stage that is renamed would silently spoil the estimate of the time left."""
-    status, dataset = tmp_path / "status.json", tmp_path / "dataset"
-    context = JobContext.open(shop)
-    save_dataset(context.dataset, dataset)
-    task = SplitTask(WorkspaceLocation.of(context.workspace), str(dataset), 0.9, 1.0, 0)
-    evaluate_split(replace(task, surfaces=True, status=str(status)))
-    last = JobStatus.read(status)
-    assert last is not None
-    *before, surfaces = (weight for _, weight in PLAN)
-    # All steps before the last one are known; how far the last one was depends on the time.
-    assert sum(before) / (sum(before) + surfaces) - 1e-9 <= last.share <= 1.0
-    assert last.text.startswith("surfaces")
 
 
 def test_a_sample_has_whole_users_up_to_the_limit_and_its_size_is_reported(shop: Path) -> None:
@@ -190,8 +159,7 @@ def test_tasks_of_a_relative_workspace_find_all_files_from_any_folder(
         evaluate_workspace(context)
     (task,) = executor.tasks
     assert isinstance(task, SplitTask)
-    assert Path(task.status).parent.parent == plain / "reports"
-    assert Path(task.dataset).parent == Path(task.status).parent
+    assert Path(task.dataset).parent.parent == plain / "reports"
     assert Path(task.workspace.folder) == plain
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from commands import invoke
 from fault_server import Body, Reply, completion, configure, data_of, serving
-from thread_executor import ThreadExecutor
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
@@ -23,19 +20,12 @@ from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
 from serendip.jobs.context import JobContext
-from serendip.jobs.suggestions import check_tasks
 from serendip.jobs.suggestions.build import (
-    SuggestionBuilder,
     compute_queries,
     read_written_queries,
 )
-from serendip.jobs.suggestions.check_tasks import CheckTasks
 from serendip.jobs.suggestions.write_by_llm import select_candidates
 from serendip.llm.tasks import WrittenQueries
-from serendip.runtime.executor import IN_PROCESS
-from serendip.runtime.progress import SilentProgress, TrainOptions
-from serendip.search.searcher import Searcher
-from serendip.search.suggestions.table import QueryTable
 
 
 @pytest.fixture
@@ -47,8 +37,15 @@ def build(*arguments: str) -> tuple[int, dict[str, Any]]:
     return invoke("queries", "build", *arguments)
 
 
-def versions(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder / "queries").glob("v*"))
+def written_file(folder: Path) -> Path:
+    return folder / "queries" / "written.json"
+
+
+def suggested(folder: Path) -> int:
+    """Number of suggestions of a training that an LLM wrote."""
+    context = JobContext.open(folder)
+    written = read_written_queries(context.workspace, context.dataset.catalogue)
+    return int(compute_queries(context, written).report["by_source"].get("llm", 0))
 
 
 def by_title(body: Body, number: int) -> Reply:
@@ -59,52 +56,17 @@ def by_title(body: Body, number: int) -> Reply:
     return completion(json.dumps({"id": data["id"], "queries": queries}))
 
 
-def test_rules_give_verified_queries_in_versions(shop: Path) -> None:
-    code, told = build("-w", str(shop))
-    assert code == 0 and told["version"] == "v1"
-    assert told["by_kind"]["attribute"] == 3 and told["titles"] == 60
+def test_suggestions_are_built_anew_beside_the_models_that_there_are(stand: Path) -> None:
+    code, told = build("-w", str(stand))
+    assert code == 0 and told["generation"] == "gen-2"
+    assert told["by_kind"]["attribute"] == 3
     assert told["category"] == "genre"
-    table = QueryTable.open(shop / "queries" / "v1" / "table")
-    assert {"horror", "comedy", "western"} <= set(table.texts)
-    assert build("-w", str(shop))[1]["version"] == "v2"
-    assert (shop / "queries" / "current").read_text() == "v2\n"
 
 
-def test_tasks_test_suggestions_as_one_process_does(
-    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(check_tasks, "CANDIDATES_PER_TASK", 2)
-    executor = ThreadExecutor(3)
-    found = [
-        compute_queries(JobContext.open(shop, TrainOptions(executor=one)))
-        for one in (IN_PROCESS, executor)
-    ]
-    assert len(executor.tasks) > 3 and pickle.dumps(executor.tasks)
-    assert found[0].report == found[1].report
-    for number, one in enumerate(found):
-        one.table.save(tmp_path / str(number))
-    first, second = (
-        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
-        for name in "01"
-    )
-    assert first == second and len(first) > 1
-
-
-def test_few_suggestions_are_tested_here_and_nothing_is_written_for_tasks(
-    shop: Path, tmp_path: Path
-) -> None:
-    context, executor = JobContext.open(shop, TrainOptions()), ThreadExecutor(3)
-    dataset, settings = context.log.dataset, context.settings
-    counts, folder = dataset.item_counts(), tmp_path / "tasks"
-    popularity = counts.astype(np.float32)
-    folder.mkdir()
-    tasks = CheckTasks(
-        dataset.catalogue, popularity, settings.search, settings.queries, folder, executor
-    )
-    searcher = Searcher.build(dataset.catalogue, popularity, tmp_path / "search", settings.search)
-    builder = SuggestionBuilder.of(dataset.catalogue, counts, searcher, settings.queries)
-    assert len(builder.build((), SilentProgress(), tasks).table)
-    assert not any(folder.iterdir())
+def test_rules_give_verified_queries(shop: Path) -> None:
+    built = compute_queries(JobContext.open(shop))
+    assert built.report["by_kind"]["attribute"] == 3 and built.report["titles"] == 60
+    assert {"horror", "comedy", "western"} <= set(built.table.texts)
 
 
 def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(shop: Path) -> None:
@@ -113,12 +75,11 @@ def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(sh
         place = ("-w", str(shop), "--llm", "--items", "4")
         told = build(*place, "--budget", "1", "--estimate")[1]
         assert told["estimate"]["questions"] == 4 and not server.bodies
-        assert versions(shop) == []
+        assert not written_file(shop).exists()
         code, told = build(*place, "--budget", "0")
         assert code == 1 and told["llm"]["state"] == "partial" and not server.bodies
         code, told = build(*place, "--budget", "1")
         assert code == 0 and len(server.bodies) == 4
-        assert versions(shop) == ["v1", "v2"] and told["version"] == "v2"
         again = build(*place, "--budget", "1")[1]
         assert len(server.bodies) == 4 and again["llm"]["spent"] == told["llm"]["spent"]
     assert told["llm"]["dropped"] == {"only the title": 4, "written twice": 3}
@@ -136,11 +97,10 @@ def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(sh
     assert "u0" in users
     sent = {word for body in server.bodies for word in re.findall(r"\w+", json.dumps(body))}
     assert "tale" in sent and not sent & users
-    file = shop / "queries" / again["version"] / "written.json"
-    file.write_text(file.read_text().replace("please", "pleese"))
-    with pytest.raises(ArtefactError, match="altered"):
+    written_file(shop).write_text("{")
+    with pytest.raises(ArtefactError, match=r"written\.json is not readable"):
         read_written_queries(workspace, catalogue)
-    (shop / "queries" / "current").unlink()
+    written_file(shop).unlink()
     assert build(*place, "--budget", "0")[1]["by_source"]["llm"] == count
 
 
@@ -161,10 +121,10 @@ def test_what_was_written_stays_though_it_fell_or_less_is_asked_for(shop: Path) 
     with closing(workspace.open_store()) as store:
         items = store.items()
         store.put_items([Item(one.item_id, "Zyzzyva", one.description) for one in items])
-        assert build("-w", str(shop))[1]["by_source"].get("llm", 0) == 0
+        assert suggested(shop) == 0
         assert kept() == everything
         store.put_items(items)
-    assert build("-w", str(shop))[1]["by_source"]["llm"] == first["by_source"]["llm"]
+    assert suggested(shop) == first["by_source"]["llm"]
 
 
 def test_choices_among_similar_items_are_in_the_log_that_is_learned_from(shop: Path) -> None:

@@ -22,8 +22,9 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, GateError
 from serendip.jobs.context import JobContext
+from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.gates import require_passed
-from serendip.jobs.train.train import Draft, run_gates
+from serendip.jobs.train.train import run_gates
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.versions import MANIFEST, compute_checksums, seal
 
@@ -140,7 +141,7 @@ def test_a_bad_generation_is_refused_when_it_is_opened(shop: Path, kind: str) ->
 def draft_of(shop: Path) -> Draft:
     """The generation in force once more, before it is published."""
     current = open_current(shop / "generations")
-    return Draft(EngineState.open(current.folder), {}, current.manifest)
+    return Draft(EngineState.open(current.folder), current.manifest)
 
 
 def lose_items(shop: Path) -> Draft:

@@ -12,11 +12,6 @@ from stand import NEW, train
 from serendip.data.items.catalogue import Item
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError
-from serendip.jobs.context import JobContext
-from serendip.jobs.semantic_ids.build import build_ids, select_codes
-from serendip.jobs.semantic_ids.versions import require_current
-from serendip.runtime.progress import TrainOptions
 
 
 def put(shop: Path, item: Item) -> None:
@@ -36,7 +31,6 @@ def test_a_generation_keeps_the_codes_of_the_one_before(stand: Path) -> None:
     facts = trained.manifest["semantic_ids"]
     after = EngineState.open(trained.folder)
     kept = after.features.codes[: before.num_items] == before.features.codes
-    assert facts["version"] is None
     assert facts["kept"][:-1] == pytest.approx(kept.mean(0).tolist())
     assert facts["kept"][0] > 0.9
     np.testing.assert_array_equal(
@@ -49,27 +43,26 @@ def test_other_settings_start_afresh(stand: Path) -> None:
     assert train(stand).manifest["semantic_ids"]["kept"] == []
 
 
-def test_built_ids_are_extended_and_used_as_they_are(stand: Path) -> None:
-    workspace = Workspace.open(stand)
-    built, _ = build_ids(JobContext(workspace, TrainOptions(seed=11)))
+def test_codes_that_are_kept_stay_as_long_as_the_content_does(stand: Path) -> None:
+    before = EngineState.open(stand / "generations" / "gen-1")
+    set_semantic_ids(stand, "keep = true")
     put(stand, NEW)
-    trained = train(stand)
-    version = require_current(workspace.semantic_ids)
-    assert (built.name, version.name) == ("v1", "v2")
-    assert trained.manifest["semantic_ids"]["version"] == "v2"
-    state = EngineState.open(trained.folder)
-    assert "new" in state.catalogue.vocabulary
-    np.testing.assert_array_equal(
-        state.features.codes, select_codes(version.items, state.catalogue)
-    )
-    np.testing.assert_array_equal(state.codebooks.centroids, built.codebooks.centroids)
+    put(stand, Item("i0", "The comedy tale number 1", "", {"genre": "comedy"}))
+    after = EngineState.open(train(stand, seed=7).folder)
+    assert "new" in after.catalogue.vocabulary
+    same = np.flatnonzero(before.catalogue.vocabulary.numbers(after.catalogue.vocabulary.ids) >= 0)
+    same = [row for row in same.tolist() if after.catalogue.vocabulary.id(row) != "i0"]
+    rows = before.catalogue.vocabulary.numbers([after.catalogue.vocabulary.id(r) for r in same])
+    np.testing.assert_array_equal(after.features.codes[same], before.features.codes[rows])
+    np.testing.assert_array_equal(after.codebooks.centroids, before.codebooks.centroids)
+    changed, twin = (after.catalogue.vocabulary.number(name) for name in ("i0", "i1"))
+    np.testing.assert_array_equal(after.features.codes[changed], after.features.codes[twin])
 
 
-def test_built_ids_of_other_settings_stop_the_training(stand: Path) -> None:
-    build_ids(JobContext.open(stand))
-    set_semantic_ids(stand, 'method = "k-means"')
-    with pytest.raises(ConfigError, match=r"method was 'residual-k-means', now 'k-means'"):
-        train(stand)
+def test_kept_codes_of_other_settings_are_fitted_again(stand: Path) -> None:
+    set_semantic_ids(stand, 'method = "k-means"\nkeep = true')
+    state = EngineState.open(train(stand).folder)
+    assert state.features.codes.shape[1] == 1
 
 
 def test_aligned_codes_are_trained_stored_and_given_to_items_that_come_later(stand: Path) -> None:

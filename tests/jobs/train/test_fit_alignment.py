@@ -22,10 +22,7 @@ from serendip.data.splits import temporal
 from serendip.engine.engine import Engine
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
-from serendip.jobs.semantic_ids.build import build_ids
-from serendip.jobs.semantic_ids.versions import require_current
 from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
@@ -102,19 +99,6 @@ def test_content_is_aligned_on_the_events_of_the_dataset_and_no_others(
     known = np.isin(everything.events.items, np.arange(past.num_items))
     late = replace(past, events=everything.events.rows(known))
     assert np.abs(aligned(state) - moved(state, late)).max() > 0.01
-
-
-def test_built_ids_keep_what_they_know_of_other_events_to_themselves(
-    coded: Workspace, tmp_path: Path
-) -> None:
-    build_ids(JobContext(coded))
-    fitter = replace(fitter_of(coded, tmp_path), version=require_current(coded.semantic_ids))
-    past = temporal(snapshot(coded), 0.7).train
-    state = fitter.fit_sources(past, "past", TrainOptions(0))
-    np.testing.assert_allclose(aligned(state), moved(state, past), atol=1e-5)
-    assert state.codebooks.alignment is not None
-    others = state.codebooks.alignment.encode(np.asarray(state.features.content))
-    assert np.abs(aligned(state) - others).max() > 0.01
 
 
 def test_a_posted_item_is_aligned_like_its_twin_and_one_without_words_stays_nothing(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from serendip.engine.artefacts.training_record import FAILED, PUBLISHED, Trainin
 from serendip.errors import StorageError
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.train import train_workspace
-from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note, unknown_share
+from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.timing import StageClock, StageCost
 
 
@@ -26,12 +26,7 @@ class FailoverProgress(SilentProgress):
         self._server, self._stage = server, stage
 
     @contextmanager
-    def step(
-        self,
-        description: str,
-        share: Callable[[], float | None] = unknown_share,
-        note: Callable[[], str] = empty_note,
-    ) -> Iterator[None]:
+    def step(self, description: str) -> Iterator[None]:
         if description == self._stage:
             self._server.end_locks()
         yield

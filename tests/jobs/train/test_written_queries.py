@@ -17,7 +17,7 @@ from serendip.engine.artefacts.generations import publish
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.write import collect_queries
-from serendip.jobs.suggestions.build import build_queries
+from serendip.jobs.suggestions.build import save_written_queries
 from serendip.jobs.suggestions.parts import Phrases, part_of
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, RecordedSurface
 from serendip.jobs.train import written_queries
@@ -45,7 +45,7 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     folder = import_shop(tmp_path / "shop")
-    build_queries(JobContext.open(folder), BY_LLM)
+    save_written_queries(Workspace.open(folder), BY_LLM)
     return folder
 
 

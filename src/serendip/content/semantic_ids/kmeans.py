@@ -65,6 +65,11 @@ class ResidualKMeansConfig(Config):
     iterations: int = Field(default=20, ge=1)
     """Iterations of k-means per level."""
 
+    keep: bool = False
+    """Keep the codebooks of the generation in force if it has the same settings: items keep their
+    codes for as long as their content is the same. False = codebooks are fitted by each training,
+    and codes take the numbers of the earlier ones with which they share most items."""
+
     @model_validator(mode="after")
     def _aligned_vectors_have_no_modalities(self) -> Self:
         if self.vectors == "aligned" and self.scope == "per-modality":

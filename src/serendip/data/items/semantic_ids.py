@@ -147,30 +147,6 @@ def common_prefix(left: IntArray, right: IntArray) -> IntArray:
     return length
 
 
-def places_in_groups(codes: IntArray, kept: IntArray) -> IntArray:
-    """The last part of a full ID: a number that distinguishes items with equal codes.
-
-    Args:
-        codes: (N, L) codes.
-        kept: (N,) numbers that items have already and keep; -1 = none yet.
-
-    Returns:
-        (N,) int32: new numbers follow the kept ones of the group, in order of the items.
-    """
-    if not len(codes):
-        return kept.astype(np.int32)
-    _, groups = np.unique(codes, axis=0, return_inverse=True)
-    groups = groups.reshape(-1)
-    first_free = np.zeros(groups.max() + 1, np.int32)
-    np.maximum.at(first_free, groups, kept.astype(np.int32) + 1)
-    new = np.flatnonzero(kept < 0)
-    order = new[np.argsort(groups[new], kind="stable")]
-    begins = np.searchsorted(groups[order], groups[order])
-    places = kept.astype(np.int32)
-    places[order] = first_free[groups[order]] + np.arange(len(order)) - begins
-    return places
-
-
 def code_name(codes: IntArray | Sequence[int]) -> str:
     """Format a semantic ID for people: ``12-7-201``."""
     return "-".join(str(int(code)) for code in codes)

@@ -350,12 +350,14 @@ def _follow(generations: Place) -> Versions:
         return versions
     try:
         name = generations.fetch_in_force()
-    except StorageError:
+        is_new = bool(name) and name != versions.readable_name()
+        if is_new:
+            versions.make_current(name)
+    except (StorageError, OSError):  # the latter: this disk takes no writes
         if not versions.has_pointer():
             raise
         return versions
-    if name and name != versions.readable_name():
-        versions.make_current(name)
+    if is_new:
         for old in _outdated(versions, versions.open(name, verify=False)):
             with suppress(FileNotFoundError):  # another process of this machine removed it
                 versions.remove(old)

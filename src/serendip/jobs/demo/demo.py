@@ -193,7 +193,7 @@ class BackgroundQuality:
             DataError: the published engine is worse than popularity.
         """
         JobStatus(RUNNING).write(self._status)
-        with self._context.options.progress.step("measuring the quality", self._share):
+        with self._context.options.progress.step("measuring the quality"):
             code = self._process.run()
         report, status = read_report(self._context), JobStatus.read(self._status)
         if report is not None:
@@ -213,10 +213,6 @@ class BackgroundQuality:
     def stop(self) -> None:
         """End the process if it runs."""
         self._process.stop()
-
-    def _share(self) -> float | None:
-        status = JobStatus.read(self._status)
-        return status.share if status else None
 
 
 def _evaluate_alone(task: QualityTask) -> None:

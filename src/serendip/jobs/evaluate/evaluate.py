@@ -41,7 +41,7 @@ from serendip.jobs.train.ranker.actions import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
 from serendip.runtime.executor import IN_PROCESS, Executor
 from serendip.runtime.extras import require_training
-from serendip.runtime.job_status import FileProgress, PartsStatus
+from serendip.runtime.job_status import written_status
 from serendip.runtime.progress import BothProgress, Progress, TrainOptions
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock, StageCost
@@ -75,14 +75,12 @@ DATASET = "dataset"
 """Folder, among the intermediate files, of the data at the moment of the command."""
 
 ENCODE, JUDGE, LISTS, REPORT = "content vectors", "judge all splits", "lists", "report"
-PLAN = ((ENCODE, 5.0), (JUDGE, 100.0), (LISTS, 12.0), (REPORT, 4.0))
-"""Steps of an evaluation and their CPU seconds on the demo's data; only for the time left."""
 
 
 def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any]:
     """Evaluate the engine and its baselines and write ``reports/report.{json,html}``.
 
-    While it runs, ``reports/status.json`` says how far it is, for the page.
+    While it runs, ``reports/status.json`` says what it does, for the page.
 
     Args:
         context: workspace, seed, progress and the executor of the splits, whose stages are added
@@ -100,9 +98,8 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
         StorageError: versions of what commands built are not here, and the storage is out of reach.
     """
     workspace, options = context.workspace, context.options
-    status = FileProgress(workspace.reports / STATUS_FILE, PLAN)
-    clock = replace(context.clock, progress=BothProgress(options.progress, status))
-    with status.job():
+    with written_status(workspace.reports / STATUS_FILE) as status:
+        clock = replace(context.clock, progress=BothProgress(options.progress, status))
         require_training()
         dataset = read_evaluation_dataset(context)
         require_actions(dataset, workspace.settings.ranker.actions)
@@ -201,11 +198,9 @@ def _evaluate_splits(
         with clock.stage(ENCODE):
             device, progress = context.options.device, clock.progress
             encode_items_once(executor, location, scratch, device, progress)
-    files = [scratch / f"{task.name}.json" for task in tasks]
-    shown = [replace(task, status=os.fspath(file)) for task, file in zip(tasks, files, strict=True)]
-    parts = PartsStatus(files)
-    with clock.stage(JUDGE), clock.progress.step(JUDGE, parts.share, parts.note):
-        answers = list(executor.map(evaluate_split, shown))
+    with clock.stage(JUDGE):
+        found = executor.map(evaluate_split, tasks)
+        answers = list(clock.progress.track(found, JUDGE, len(tasks)))
     for split in answers:
         for stage in split.facts["stages"]:
             clock.stages.append(StageCost(**stage))
@@ -219,18 +214,13 @@ class EncodeTask:
 
     Args:
         workspace: of settings and cache.
-        scratch: folder of the dataset, and for the progress.
+        scratch: folder of the dataset.
         device: of the content encoders.
     """
 
     workspace: WorkspaceLocation
     scratch: str
     device: str
-
-    @property
-    def status(self) -> Path:
-        """File of the progress."""
-        return Path(self.scratch) / "items.json"
 
 
 def encode_items_once(
@@ -245,18 +235,17 @@ def encode_items_once(
     Args:
         executor: of the task.
         location: of the workspace.
-        scratch: folder of the dataset, and for the progress.
+        scratch: folder of the dataset.
         device: of the content encoders.
         progress: shows the step.
     """
     task = EncodeTask(location, os.fspath(scratch), device)
-    parts = PartsStatus([task.status])
-    with progress.step(ENCODE, parts.share, parts.note):
+    with progress.step(ENCODE):
         next(iter(executor.map(_encode_items, [task])))
 
 
 def _encode_items(task: EncodeTask) -> None:
-    options = TrainOptions(device=task.device, progress=FileProgress(task.status))
+    options = TrainOptions(device=task.device)
     context = JobContext.open_in_task(task.workspace, options)
     items = open_dataset(Path(task.scratch) / DATASET).catalogue.items
     fields = context.settings.content.fields

@@ -31,8 +31,8 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evidence import PastItems, SourceValue, TypedWords
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.evaluate.new_items import evaluate_new_items
-from serendip.jobs.surface_quality.answers import ANSWERS, ENGINE, rank, rank_by
-from serendip.jobs.surface_quality.evaluator import HOME, SURFACES, SurfaceEvaluator
+from serendip.jobs.surface_quality.answers import ENGINE, rank, rank_by
+from serendip.jobs.surface_quality.evaluator import HOME, SurfaceEvaluator
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
@@ -40,7 +40,6 @@ from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextConfig
 from serendip.models.retriever.model import Retriever
-from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
@@ -53,19 +52,6 @@ WITHOUT_CONTEXT = "engine without context"
 
 MAX_REQUESTS = 300
 """Largest number of requests of a surface other than home."""
-
-PLAN = (
-    ("content vectors", 3.0),
-    ("align content", 11.0),
-    ("train retriever", 32.0),
-    ("train ranker", 16.0),
-    ("align content", 9.0),
-    ("train retriever", 18.0),
-    (ANSWERS, 24.0),
-    (SURFACES, 30.0),
-)
-"""Steps of a split that take longest, with their CPU seconds on the demo's data; only for the
-estimate of the time left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +69,6 @@ class SplitTask:
         surfaces: whether all surfaces are measured, or home alone.
         ablations: whether home is also answered by a retriever of hash IDs and, where the data
             have context, by the engine without it; both are trained for it.
-        status: file for the progress; empty = none.
     """
 
     workspace: WorkspaceLocation
@@ -94,7 +79,6 @@ class SplitTask:
     max_targets: int | None = None
     surfaces: bool = False
     ablations: bool = False
-    status: str = ""
 
     @property
     def name(self) -> str:
@@ -139,10 +123,8 @@ class SplitAnswers:
 
 def evaluate_split(task: SplitTask) -> SplitAnswers:
     """Fit on the training part of a split and rank the targets of its test part."""
-    progress = FileProgress(Path(task.status), PLAN) if task.status else SilentProgress()
-    clock = StageClock(progress=progress)
-    options = TrainOptions(seed=task.seed, progress=progress)
-    context = JobContext.open_in_task(task.workspace, options, StageClock(progress=progress))
+    clock, progress = StageClock(), SilentProgress()
+    context = JobContext.open_in_task(task.workspace, TrainOptions(seed=task.seed), StageClock())
     dataset = open_dataset(Path(task.dataset))
     whole = _make_split(task, dataset)
     split, settings = sample_users(whole, task.max_targets, task.seed), context.settings

@@ -49,7 +49,7 @@ from serendip.jobs.llm.job import LlmJob
 from serendip.jobs.relevance.decisions import read_decisions, reason_against_proof
 from serendip.jobs.relevance.distil import Distillation, distil
 from serendip.jobs.relevance.versions import current_model_name, restore_version
-from serendip.jobs.suggestions.build import build_queries, read_written_queries
+from serendip.jobs.suggestions.build import read_written_queries, save_written_queries
 from serendip.jobs.suggestions.write_by_llm import write_queries
 from serendip.jobs.train.train import train_workspace
 from serendip.llm.ledger import Ledger
@@ -245,7 +245,7 @@ class _Chain:
         self._write_controls()
         self.written[:] = self.earlier_queries
         yield self._price("control questions", label_pairs(self.context, self._controls, job))
-        yield self._price("queries", write_queries(self.context, job, self.improvement.items)[2])
+        yield self._price("queries", write_queries(self.context, job, self.improvement.items)[1])
         lists = self._draw_lists()
         labels = self._price("labels of lists", label_pairs(self.context, self._lists, job))
         more = self.improvement.lists / max(1, lists)  # Written queries will be there.
@@ -317,9 +317,7 @@ class _Chain:
 
     def _write_queries(self) -> StepResult:
         """Written queries are kept where search finds their item by them."""
-        _, built, facts = write_queries(
-            self.context, LlmJob(JOB, self.budget), self.improvement.items
-        )
+        built, facts = write_queries(self.context, LlmJob(JOB, self.budget), self.improvement.items)
         assert built is not None
         table = built.table
         rows = [row for row, source in enumerate(table.sources) if source == "llm"]
@@ -330,7 +328,7 @@ class _Chain:
         name = "written queries that find their item"
         gate = Decision.of(name, share, 0.0, "search finds hardly an item by them")
         if not gate.on:
-            build_queries(self.context, self.earlier_queries, keeps_earlier=False)
+            save_written_queries(self.context.workspace, self.earlier_queries, keeps_earlier=False)
         examples = [
             f"{table.texts[row]}: "
             + "; ".join(self.catalogue.title(item) for item in table.results[row, :3] if item >= 0)
@@ -464,7 +462,7 @@ class _Chain:
         folder = self.context.workspace.relevance
         if current_model_name(folder) != self.earlier_model:
             restore_version(folder, self.earlier_model)
-        build_queries(self.context, self.earlier_queries, keeps_earlier=False)
+        save_written_queries(self.context.workspace, self.earlier_queries, keeps_earlier=False)
         self._restore_texts()
         for name in self._attributes():
             self._restore_values(name)

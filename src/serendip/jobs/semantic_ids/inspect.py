@@ -19,14 +19,13 @@ from serendip.data.arrays import IntArray
 from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.semantic_ids import code_name, common_prefix
+from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, UnknownItemError
 from serendip.evaluate.report.page import render_codes_page
 from serendip.jobs.context import JobContext
-from serendip.jobs.semantic_ids.build import CodeSource, compare_codes, read_source, select_codes
-from serendip.jobs.semantic_ids.versions import IdVersion, open_version, require_current
+from serendip.jobs.semantic_ids.codes import GenerationCodes, compare_codes
 from serendip.runtime.atomic_files import write_text
-from serendip.runtime.extras import require_training
 
 MAX_LISTED = 20
 """Largest number of listed items or groups; the others are only counted."""
@@ -43,11 +42,11 @@ def describe(workspace: Workspace, name: str) -> dict[str, Any]:
     Raises:
         UnknownItemError: ``name`` is neither an item nor a prefix in use.
     """
-    version = require_current(workspace.semantic_ids)
-    row = version.items.row_of().get(name)
-    if row is not None:
+    version = GenerationCodes.open(workspace.generations)
+    row = version.items.number(name) if name in version.items else -1
+    if row >= 0:
         return _describe_item(workspace, version, row)
-    prefix = _parse_prefix(name, version.items.codes.shape[1])
+    prefix = _parse_prefix(name, version.codes.shape[1])
     rows = _find_members(version, prefix)
     if prefix and len(rows):
         return _describe_group(workspace, version, prefix, rows)
@@ -67,11 +66,11 @@ def compare_versions(workspace: Workspace, before: str, after: str) -> dict[str,
     Raises:
         DataError: there is no such version.
     """
-    old, new = (open_version(workspace.semantic_ids, name) for name in (before, after))
-    old_row, new_row = old.items.row_of(), new.items.row_of()
-    shared = [name for name in new.items.ids if name in old_row]
-    left = old.items.codes[[old_row[name] for name in shared]]
-    right = new.items.codes[[new_row[name] for name in shared]]
+    old, new = (GenerationCodes.open(workspace.generations, name) for name in (before, after))
+    rows = old.items.numbers(new.items.ids)
+    found = np.flatnonzero(rows >= 0)
+    shared = [new.items.id(row) for row in found.tolist()]
+    left, right = old.codes[rows[found]], new.codes[found]
     levels = min(left.shape[1], right.shape[1])
     unchanged = common_prefix(left[:, :levels], right[:, :levels])
     moved = np.flatnonzero((unchanged < levels) | (left.shape[1] != right.shape[1]))
@@ -83,8 +82,8 @@ def compare_versions(workspace: Workspace, before: str, after: str) -> dict[str,
         "before": old.name,
         "after": new.name,
         "shared": len(shared),
-        "new": len(new.items.ids) - len(shared),
-        "left_out": len(old.items.ids) - len(shared),
+        "new": len(new.items) - len(shared),
+        "left_out": len(old.items) - len(shared),
         "kept": shares[:-1],
         "kept_all_levels": shares[-1] if shares else None,
         "moved": len(moved),
@@ -101,7 +100,7 @@ def compare_versions(workspace: Workspace, before: str, after: str) -> dict[str,
 
 
 def list_groups(
-    version: IdVersion, codes: IntArray, prefix: Sequence[int] = ()
+    version: GenerationCodes, codes: IntArray, prefix: Sequence[int] = ()
 ) -> list[dict[str, Any]]:
     """The largest groups of items at the next level, with their names and sizes.
 
@@ -120,18 +119,16 @@ def list_groups(
     ]
 
 
-def _describe_item(workspace: Workspace, version: IdVersion, row: int) -> dict[str, Any]:
+def _describe_item(workspace: Workspace, version: GenerationCodes, row: int) -> dict[str, Any]:
     """An item, its ID and its groups."""
-    codes = version.items.codes[row]
+    codes = version.codes[row]
     prefixes = [codes[:depth].tolist() for depth in range(1, len(codes) + 1)]
     return {
         "version": version.name,
         "item_id": version.items.ids[row],
         "title": _read_titles(workspace, [version.items.ids[row]])[0],
         "codes": codes.tolist(),
-        "place": int(version.items.places[row]),
-        "full_id": f"{code_name(codes)}-{int(version.items.places[row])}",
-        "listed": bool(version.items.listed[row]),
+        "id": code_name(codes),
         "prefixes": [
             {
                 "prefix": code_name(prefix),
@@ -144,10 +141,10 @@ def _describe_item(workspace: Workspace, version: IdVersion, row: int) -> dict[s
 
 
 def _describe_group(
-    workspace: Workspace, version: IdVersion, prefix: Sequence[int], rows: IntArray
+    workspace: Workspace, version: GenerationCodes, prefix: Sequence[int], rows: IntArray
 ) -> dict[str, Any]:
     """A group, its largest subgroups and its first items."""
-    codes, listed = version.items.codes, rows[:MAX_LISTED].tolist()
+    codes, listed = version.codes, rows[:MAX_LISTED].tolist()
     titles = _read_titles(workspace, [version.items.ids[row] for row in listed])
     lower_levels = codes[rows, len(prefix) :]
     return {
@@ -171,11 +168,10 @@ def _parse_prefix(name: str, levels: int) -> list[int]:
     return [int(part) for part in parts] if is_prefix and len(parts) <= levels else []
 
 
-def _find_members(version: IdVersion, prefix: Sequence[int]) -> IntArray:
-    """Rows of the listed items whose codes begin with a prefix."""
-    codes = version.items.codes[:, : len(prefix)]
-    is_member = (codes == np.array(prefix, np.int32)).all(1) & version.items.listed
-    return np.flatnonzero(is_member).astype(np.int32)
+def _find_members(version: GenerationCodes, prefix: Sequence[int]) -> IntArray:
+    """Rows of the items whose codes begin with a prefix."""
+    codes = version.codes[:, : len(prefix)]
+    return np.flatnonzero((codes == np.array(prefix, np.int32)).all(1)).astype(np.int32)
 
 
 def _read_titles(workspace: Workspace, item_ids: Sequence[str]) -> list[str]:
@@ -193,17 +189,14 @@ def write_report(context: JobContext) -> dict[str, Any]:
     """Measure the current IDs and write ``reports/semantic-ids.{json,html}``.
 
     Raises:
-        ExtraMissing: a package of the extra ``train`` is not installed.
-        NotTrainedError: no IDs were built.
-        UnknownItemError: an item has no ID yet.
+        NotTrainedError: no generation is published.
     """
-    require_training()
     workspace = context.workspace
-    version = require_current(workspace.semantic_ids)
-    source = read_source(context)
-    _require_all_coded(version, source)
-    quality_facts = _measure(version, source, context.options.seed)
-    document = {**quality_facts, "kept": _compare_with_parent(workspace, version)}
+    version = GenerationCodes.open(workspace.generations)
+    document = {
+        **_measure(version, context),
+        "kept": _compare_with_parent(workspace, version),
+    }
     workspace.reports.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     write_text(workspace.reports / REPORT_JSON, text)
@@ -211,20 +204,23 @@ def write_report(context: JobContext) -> dict[str, Any]:
     return document
 
 
-def _measure(version: IdVersion, source: CodeSource, seed: int) -> dict[str, Any]:
+def _measure(version: GenerationCodes, context: JobContext) -> dict[str, Any]:
     """Use of the codes, their agreement with content and behaviour, and the largest groups."""
-    catalogue = source.dataset.catalogue
-    codes = select_codes(version.items, catalogue)
-    content = version.fusion.encode(source.encoded)
-    size = version.codebooks.codebook_size
-    usage = measure_code_quality(codes, size)
-    pairs = cooccurring_pairs(source.dataset.events)
+    state, manifest = EngineState.open(version.generation.folder), version.generation.manifest
+    catalogue, codes, size = state.catalogue, version.codes, version.codebook_size
+    usage, content = measure_code_quality(codes, size), np.asarray(state.features.content)
+    dataset = context.dataset
+    numbers = version.items.numbers(dataset.catalogue.vocabulary.ids)
+    pairs = numbers[cooccurring_pairs(dataset.events)]  # items that came since have none
+    pairs = pairs[(pairs >= 0).all(1)]
     return {
         "version": version.name,
-        "parent": version.manifest["parent"],
-        "created": version.manifest["created"],
-        "changes": version.manifest["changes"],
-        "made_from": version.manifest["made_from"],
+        "parent": manifest["previous"],
+        "created": manifest["created"],
+        "made_from": {
+            "semantic_ids": manifest["settings"]["semantic_ids"],
+            "encoder": manifest["encoder"],
+        },
         "num_items": usage.num_items,
         "collision_rate": usage.collision_rate,
         "used": usage.used,
@@ -233,24 +229,13 @@ def _measure(version: IdVersion, source: CodeSource, seed: int) -> dict[str, Any
         "largest": usage.largest,
         "sizes": [np.sort(np.bincount(level, minlength=size))[::-1].tolist() for level in codes.T],
         "shared_by": _count_sharing(codes),
-        "neighbour_agreement": neighbour_agreement(content, codes, seed=seed),
+        "neighbour_agreement": neighbour_agreement(content, codes, seed=context.options.seed),
         "pair_agreement": pair_agreement(pairs, codes),
         "groups": [
             {**group, "examples": _example_titles(int(group["prefix"]), codes, catalogue)}
             for group in list_groups(version, codes)
         ],
     }
-
-
-def _require_all_coded(version: IdVersion, source: CodeSource) -> None:
-    """Raise an error if an item of the catalogue has no ID."""
-    row_of = version.items.row_of()
-    missing = [name for name in source.dataset.catalogue.vocabulary.ids if name not in row_of]
-    if missing:
-        raise UnknownItemError(
-            f"{len(missing):,} items have no ID in {version.name}, for example {missing[0]!r}.",
-            "Run `serendip ids build`.",
-        )
 
 
 def _count_sharing(codes: IntArray) -> list[int]:
@@ -260,10 +245,13 @@ def _count_sharing(codes: IntArray) -> list[int]:
     return [int(items) for items in sharing[1:]]
 
 
-def _compare_with_parent(workspace: Workspace, version: IdVersion) -> dict[str, Any] | None:
+def _compare_with_parent(workspace: Workspace, version: GenerationCodes) -> dict[str, Any] | None:
     """Changes since the previous version; None if it is missing or has no shared items."""
+    previous = str(version.generation.manifest["previous"])
+    if not previous:
+        return None
     try:
-        changes = compare_versions(workspace, version.manifest["parent"] or "", version.name)
+        changes = compare_versions(workspace, previous, version.name)
     except (ArtefactError, DataError):
         return None
     names = ("before", "after", "shared", "moved", "new", "left_out", "kept", "kept_all_levels")

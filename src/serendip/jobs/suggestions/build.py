@@ -1,7 +1,7 @@
 """Builds the table of suggested queries: candidates of the catalogue, the log and an LLM, verified.
 
-``serendip train`` builds a table for every generation. ``serendip queries build`` builds one
-without training, for inspection, and stores LLM-written queries for later trainings.
+``serendip train`` builds a table for every generation. Queries that an LLM wrote are kept in a file
+of the workspace for that: all of them, also those that search does not find their items by now.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -24,22 +22,21 @@ from serendip.data.items.starts import find_starts
 from serendip.data.privacy import is_publishable
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
+from serendip.errors import ArtefactError
 from serendip.jobs.context import JobContext
-from serendip.jobs.suggestions.check_tasks import SEARCH_FOLDER, CheckTasks
-from serendip.runtime.atomic_files import exclusive_lock
+from serendip.runtime.atomic_files import exclusive_lock, write_text
 from serendip.runtime.progress import Progress
 from serendip.runtime.scratch import scratch_folder
-from serendip.runtime.versions import Version, Versions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
 from serendip.search.suggestions.categories import Categories
-from serendip.search.suggestions.checks import CandidateCheck, SuggestionVerifier
+from serendip.search.suggestions.checks import SuggestionVerifier
 from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import QueryTable
 
 UNKNOWN_STARTS: TimeArray = np.empty(0)
-_TABLE_FOLDER, _WRITTEN_FILE = "table", "written.json"
+_WRITTEN_FILE = "written.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,21 +107,17 @@ class SuggestionBuilder:
         self,
         searches: Sequence[Search],
         progress: Progress,
-        tasks: CheckTasks | None = None,
     ) -> SuggestionBuild:
         """Build the table for a log.
 
         Args:
             searches: by time.
             progress: of the verification.
-            tasks: test the candidates; None = this process does.
         """
         logged = logged_queries(searches, self._config.min_users)
         from_log = logged.candidates if "logs" in self._config.sources else []
         candidates = _merge(self._candidates, from_log)
-        checks: Iterable[CandidateCheck] = map(self._verifier.check, candidates)
-        if tasks is not None and not tasks.are_few(candidates):
-            checks = tasks.check(candidates)
+        checks = map(self._verifier.check, candidates)
         shown = progress.track(checks, "suggested queries", len(candidates))
         verified = self._verifier.select(candidates, shown)
         table = QueryTable.of(
@@ -160,34 +153,25 @@ class SuggestionBuilder:
         return {"names": names, "largest_share_of_chips": self._config.young_share}
 
 
-def build_queries(
-    context: JobContext,
-    written: Mapping[str, str] = MappingProxyType({}),
-    keeps_earlier: bool = True,
-) -> tuple[str, SuggestionBuild]:
-    """Build suggested queries and publish them as a version of the workspace.
+def save_written_queries(
+    workspace: Workspace, written: Mapping[str, str], keeps_earlier: bool = True
+) -> None:
+    """Keep queries that an LLM wrote for later trainings.
 
     Args:
-        context: items, log and settings.
-        written: new LLM-written queries, text -> id of the item.
-        keeps_earlier: whether those of the current version are carried over.
-
-    Returns:
-        name and content of the version.
+        workspace: that has them.
+        written: text -> id of the item.
+        keeps_earlier: whether they are added to those that are there, or replace them.
 
     Raises:
-        ArtefactError: a file of the current version is missing or altered.
-        DataError: the catalogue is empty.
-        LockedError: another process is building suggested queries.
+        ArtefactError: the file of the earlier ones cannot be read.
+        LockedError: another process is writing them.
     """
-    workspace = context.workspace
     with exclusive_lock(workspace.queries):
-        versions = query_versions(workspace)
-        current = versions.current()
-        texts = {**(_read_written_texts(current) if keeps_earlier else {}), **written}
-        candidates = _to_candidates(texts, context.log.dataset.catalogue)
-        built = compute_queries(context, candidates)
-        return _publish(versions, current, built, texts), built
+        texts = {**(_read_written_texts(workspace) if keeps_earlier else {}), **written}
+        rows = [{"text": text, "item_id": item_id} for text, item_id in texts.items()]
+        text = json.dumps(rows, ensure_ascii=False, indent=0)
+        write_text(workspace.queries / _WRITTEN_FILE, text)
 
 
 def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> SuggestionBuild:
@@ -202,38 +186,38 @@ def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> S
     """
     log, settings = context.log, context.settings
     catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
-    popularity, options = counts.astype(np.float32), context.options
-    is_alone = options.executor.workers == 1
-    with scratch_folder(None if is_alone else options.shared) as scratch:
-        folder = scratch / SEARCH_FOLDER
-        searcher = Searcher.build(catalogue, popularity, folder, settings.search)
+    with scratch_folder() as scratch:
+        folder = scratch / "search"
+        searcher = Searcher.build(catalogue, counts.astype(np.float32), folder, settings.search)
         starts = find_starts(log.dataset)
         builder = SuggestionBuilder.of(
             catalogue, counts, searcher, settings.queries, written, starts
         )
-        tasks = None
-        if not is_alone:
-            configs = settings.search, settings.queries
-            tasks = CheckTasks(catalogue, popularity, *configs, scratch, options.executor)
-        return builder.build(log.searches, options.progress, tasks)
+        return builder.build(log.searches, context.options.progress)
 
 
 def read_written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:
-    """Read the LLM-written queries of the current version for items of a catalogue, unverified.
+    """Read the LLM-written queries for items of a catalogue, unverified.
 
     Raises:
-        ArtefactError: a file of the version is missing or altered.
+        ArtefactError: their file cannot be read.
     """
-    return _to_candidates(_read_written_texts(query_versions(workspace).current()), catalogue)
+    return _to_candidates(_read_written_texts(workspace), catalogue)
 
 
-def _read_written_texts(version: Version | None) -> dict[str, str]:
-    """LLM-written query of a version -> id of the item that it was written for."""
-    if version is None:
-        return {}
-    rows = json.loads((version.folder / _WRITTEN_FILE).read_text(encoding="utf-8"))
-    # Older versions were written with weaker privacy checks.
-    return {row["text"]: row["item_id"] for row in rows if is_publishable(row["text"])}
+def _read_written_texts(workspace: Workspace) -> dict[str, str]:
+    """LLM-written query -> id of the item that it was written for."""
+    path = workspace.queries / _WRITTEN_FILE
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        # Older versions were written with weaker privacy checks.
+        return {row["text"]: row["item_id"] for row in rows if is_publishable(row["text"])}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ArtefactError(
+            f"{path} is not readable: {error}.",
+            "Delete it and run `serendip queries build --llm` again: answers in the ledger are not "
+            "paid for again.",
+        ) from None
 
 
 def _to_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[Candidate]:
@@ -247,10 +231,9 @@ def _to_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[Candi
 
 
 def hash_written_queries(workspace: Workspace) -> str:
-    """SHA-256 of the LLM-written queries of the current version; empty without any."""
-    version = query_versions(workspace).current(verify=False)
-    path = None if version is None else version.folder / _WRITTEN_FILE
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path and path.is_file() else ""
+    """SHA-256 of the LLM-written queries; empty without any."""
+    path = workspace.queries / _WRITTEN_FILE
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _merge(candidates: Sequence[Candidate], logged: Sequence[Candidate]) -> list[Candidate]:
@@ -266,35 +249,3 @@ def _merge(candidates: Sequence[Candidate], logged: Sequence[Candidate]) -> list
             users, searches = candidate.users, candidate.searches
             merged[key] = Candidate(same.text, same.kind, same.source, items, users, searches)
     return list(merged.values())
-
-
-def _publish(
-    versions: Versions,
-    current: Version | None,
-    built: SuggestionBuild,
-    written: Mapping[str, str],
-) -> str:
-    """Publish a version that follows the current one, and return its name.
-
-    It has all LLM-written queries, also those that fail verification now: they may pass with other
-    items.
-    """
-
-    def write(building: Path) -> None:
-        built.table.save(building / _TABLE_FOLDER)
-        rows = [{"text": text, "item_id": item_id} for text, item_id in written.items()]
-        document = json.dumps(rows, ensure_ascii=False, indent=0)
-        (building / _WRITTEN_FILE).write_text(document, encoding="utf-8")
-
-    facts = {"previous": current.name if current else "", "report": built.report}
-    return versions.publish(write, facts).name
-
-
-def query_versions(workspace: Workspace) -> Versions:
-    """All versions of suggested queries."""
-    hint = (
-        f"Delete the files `current*` in {workspace.queries}, and run "
-        "`serendip queries build` again, with --llm if an LLM had written some: answers in the "
-        "ledger are not paid for again."
-    )
-    return Versions(workspace.queries, hint, format=1)

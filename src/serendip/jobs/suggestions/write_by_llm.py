@@ -21,7 +21,12 @@ from serendip.data.store.tables.generated_values import without_values
 from serendip.data.text import normalise
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import LlmJob, Question, describe_item, run_llm_job
-from serendip.jobs.suggestions.build import SuggestionBuild, build_queries, compute_queries
+from serendip.jobs.suggestions.build import (
+    SuggestionBuild,
+    compute_queries,
+    read_written_queries,
+    save_written_queries,
+)
 from serendip.llm.tasks import WrittenQueries, queries_task
 from serendip.search.suggestions.candidates import MOST_CHARACTERS, Candidate
 from serendip.search.suggestions.checks import normal_form
@@ -30,7 +35,7 @@ from serendip.search.suggestions.table import QueryTable
 
 def write_queries(
     context: JobContext, job: LlmJob, max_items: int = 1_000, prompt: str = "queries-1"
-) -> tuple[str, SuggestionBuild | None, dict[str, Any]]:
+) -> tuple[SuggestionBuild | None, dict[str, Any]]:
     """Write queries for items that no other query retrieves, then for the most popular others.
 
     Args:
@@ -40,8 +45,7 @@ def write_queries(
         prompt: name with version.
 
     Returns:
-        name and content of the new version ("" and None if the job only estimates), and the report
-        of the run.
+        what trainings suggest now (None if the job only estimates), and the report of the run.
 
     Raises:
         ConfigError: no LLM is configured, or the budget is negative or not a number.
@@ -51,14 +55,14 @@ def write_queries(
     writing = QueryWriting(context, max_items)
     result = run_llm_job(context, queries_task(prompt), writing.questions, job)
     if result.outcome is None:
-        return "", None, result.to_json()
-    name, built, facts = writing.publish(result.outcome.answers)
-    return name, built, {**result.to_json(), **facts}
+        return None, result.to_json()
+    built, facts = writing.save(result.outcome.answers)
+    return built, {**result.to_json(), **facts}
 
 
 @dataclass(frozen=True, eq=False)
 class QueryWriting:
-    """Asks for queries about items and publishes the answers.
+    """Asks for queries about items and keeps the answers.
 
     Args:
         context: items and log.
@@ -81,22 +85,24 @@ class QueryWriting:
         items = without_values(catalogue[item] for item in self.items)
         return [{"item": describe_item(item)} for item in items]
 
-    def publish(
+    def save(
         self, answers: Sequence[WrittenQueries | None]
-    ) -> tuple[str, SuggestionBuild, dict[str, Any]]:
-        """Publish a version with the written queries.
+    ) -> tuple[SuggestionBuild, dict[str, Any]]:
+        """Keep the written queries.
 
         Args:
             answers: one per question; None = no answer.
 
         Returns:
-            name and content of the version, and numbers of written and dropped queries.
+            what trainings suggest now, and numbers of written and dropped queries.
         """
         catalogue = self.context.log.dataset.catalogue
         written, dropped = select_candidates(answers, self.items, catalogue)
         texts = {query.text: catalogue[int(query.items[0])].item_id for query in written}
-        name, built = build_queries(self.context, texts)
-        return name, built, {"written": len(written), "dropped": dict(dropped)}
+        workspace = self.context.workspace
+        save_written_queries(workspace, texts)
+        built = compute_queries(self.context, read_written_queries(workspace, catalogue))
+        return built, {"written": len(written), "dropped": dict(dropped)}
 
 
 def select_candidates(

@@ -1,7 +1,7 @@
 """What a training carries over from the published generation: semantic IDs and the vector space.
 
-Codes are those of the built IDs (``serendip ids build``). Without built IDs, new codebooks are
-matched to the codebooks of the published generation, so that groups keep their numbers.
+New codebooks are matched to those of the published generation, so that groups keep their numbers,
+or are those of it (``[semantic_ids] keep``).
 
 The vector space is continued by a rotation if the trainings agree well enough. It is stored in
 ``space/`` and read by exports only; requests are answered on the axes of the training itself.
@@ -25,10 +25,10 @@ from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.config.settings import Settings
-from serendip.engine.state import EngineState, open_codes
+from serendip.engine.state import EngineState, open_codes, open_fusion
 from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
-from serendip.jobs.semantic_ids.build import compare_codes
-from serendip.jobs.semantic_ids.versions import IdVersion
+from serendip.jobs.semantic_ids.codes import compare_codes
+from serendip.jobs.train.staleness import compare_settings
 from serendip.models.embedding_space import MIN_AGREEMENT, SpaceContinuity, VectorSpace
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.sync import Place
@@ -42,23 +42,37 @@ class PreviousCodes:
     Args:
         vocabulary: N' items.
         codes: (N', L).
+        fusion: of the content that the codebooks divide.
     """
 
     codebooks: Codebooks
     vocabulary: Vocabulary
     codes: IntArray
+    fusion: Fusion
 
     @classmethod
-    def of_current(cls, generations: Place, settings: Settings) -> PreviousCodes | None:
-        """Read the published generation; None if there is none with the same content settings."""
+    def of_current(
+        cls, generations: Place, settings: Settings, encoder: str
+    ) -> PreviousCodes | None:
+        """Read the published generation; None if there is none with the same content settings.
+
+        Args:
+            generations: the folder of generations.
+            settings: of the training.
+            encoder: name and version of its text encoder; codes of another one are not kept.
+        """
         try:
             current = open_current(generations)
         except (ArtefactError, NotTrainedError):
             return None
         before, now = current.manifest.get("settings", {}), settings.learned_from()
-        if any(before.get(part) != now[part] for part in ("content", "semantic_ids")):
+        tables = ("content", "semantic_ids")
+        changes = compare_settings(before, now, tables)
+        if any(change.key != "semantic_ids.keep" for change in changes):
             return None
-        return cls(*open_codes(current.folder))
+        if settings.semantic_ids.keep and current.manifest.get("encoder") != encoder:
+            return None
+        return cls(*open_codes(current.folder), open_fusion(current.folder))
 
     def match(
         self, features: ItemFeatures, codebooks: Codebooks, catalogue: Catalogue
@@ -69,6 +83,14 @@ class PreviousCodes:
             codebooks, features.codes[new], self.codebooks, self.codes[old]
         )
         return replace(features, codes=renumber(features.codes, numbers)), codebooks
+
+    def assign(
+        self, encoded: Mapping[str, ModalityVectors]
+    ) -> tuple[ItemFeatures, Codebooks, Fusion]:
+        """Features of items with the codes of these codebooks."""
+        content, size = self.fusion.encode(encoded), self.codebooks.codebook_size
+        codes, present = self.codebooks.assign(content), self.fusion.present(encoded)
+        return ItemFeatures(content, codes, size, present), self.codebooks, self.fusion
 
     def compare(self, codes: IntArray, catalogue: Catalogue) -> list[float]:
         """Per level, the share of shared items with the same code; last, with the same ID."""
@@ -82,24 +104,11 @@ class PreviousCodes:
         return new, rows[new]
 
 
-def build_version_features(
-    version: IdVersion, encoded: Mapping[str, ModalityVectors], catalogue: Catalogue
-) -> tuple[ItemFeatures, Codebooks, Fusion]:
-    """Build features with the codes of a version; items that are not in it are assigned codes."""
-    content = version.fusion.encode(encoded)
-    rows = Vocabulary(version.items.ids).numbers(catalogue.vocabulary.ids)
-    codes = version.items.codes[np.maximum(rows, 0)]
-    codes[rows < 0] = version.codebooks.assign(content[rows < 0])
-    size, present = version.codebooks.codebook_size, version.fusion.present(encoded)
-    return ItemFeatures(content, codes, size, present), version.codebooks, version.fusion
-
-
 def describe_ids(
-    version: IdVersion | None, earlier: PreviousCodes | None, codes: IntArray, catalogue: Catalogue
+    earlier: PreviousCodes | None, codes: IntArray, catalogue: Catalogue
 ) -> dict[str, Any]:
-    """Origin and stability of the codes, for the manifest of a generation."""
-    kept = earlier.compare(codes, catalogue) if earlier else []
-    return {"version": version.name if version else None, "kept": kept}
+    """Stability of the codes, for the manifest of a generation."""
+    return {"kept": earlier.compare(codes, catalogue) if earlier else []}
 
 
 SPACE_FOLDER = "space"

@@ -8,7 +8,6 @@ the others are fitted again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,13 +26,6 @@ from serendip.jobs.train.ranker.fit import RankerRequests, fit_ranker
 from serendip.jobs.train.ranker.train import RankerFit
 from serendip.models.context_counts import AUTO
 from serendip.runtime.progress import TrainOptions
-from serendip.search.searcher import Searcher
-
-WordTask = Callable[[Searcher], None]
-
-
-def do_nothing(searcher: Searcher) -> None:
-    """The task of a fit that has nothing else to do with words."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +68,6 @@ def fit_engine(
     dataset: Dataset,
     name: str,
     options: TrainOptions,
-    with_words: WordTask = do_nothing,
 ) -> EngineFit:
     """Fit sources and ranker.
 
@@ -85,14 +76,12 @@ def fit_engine(
         dataset: to fit on.
         name: folder below the fitter's ``scratch``, for files that the state reads.
         options: seed, progress, device.
-        with_words: called with the word index.
     """
     fitter.encode_items(dataset, options)
     older = None
     if has_ranker(dataset):
         older = fit_older_part(fitter, dataset, f"{name}-older", options)
     searcher = fitter.build_words(dataset, name)
-    with_words(searcher)
     begin = None if older is None else older.fit
     prepared = fitter.prepare(dataset, options, begin)
     state = fitter.fit_models(prepared, searcher, name, options, begin)
@@ -106,14 +95,14 @@ def fit_engine(
 def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOptions) -> OlderPart:
     """Fit the older part of a dataset, and the ranker on requests of the newer part.
 
-    Built IDs and previous codes may depend on the newer part, so they are not used here.
+    Previous codes may depend on the newer part, so they are not used here.
     """
     split = temporal(dataset, INNER_FRACTION)
     until = np.inf if split.cut is None else split.cut
     previous = fitter.previous
     if previous is not None and previous.until > until:
         previous = None
-    older = replace(fitter, version=None, earlier=None)
+    older = replace(fitter, earlier=None)
     prepared = older.prepare(split.train, options, previous)
     asked = RankerRequests.of(fitter, split, prepared.fusion)
     searcher = older.build_words(split.train, name)

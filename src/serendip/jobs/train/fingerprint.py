@@ -29,7 +29,7 @@ def compute_fingerprint(workspace: Workspace, seed: int) -> str:
         "settings": workspace.settings.learned_from(),
         "import": read_import_digest(workspace),
         "seed": seed,
-        **_generated(workspace),
+        **hash_generated(workspace),
         **_versions(workspace),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -56,19 +56,19 @@ def _versions(workspace: Workspace) -> dict[str, str]:
     versions = {
         **{f"relevance_model {labels}": name for labels, name in models.items()},
         "queries": hash_written_queries(workspace),
-        "labels": _hash_labels(workspace),
+        "labels": hash_labels(workspace),
     }
     return {name: version for name, version in versions.items() if version}
 
 
-def _hash_labels(workspace: Workspace) -> str:
+def hash_labels(workspace: Workspace) -> str:
     """Hash of the files of labels that exist; empty without any."""
     names = workspace.settings.ranker.searches.labels
     paths = [path for path in (workspace.folder / name for name in names) if path.is_file()]
     return hash_files(paths) if paths else ""
 
 
-def _generated(workspace: Workspace) -> dict[str, str]:
+def hash_generated(workspace: Workspace) -> dict[str, str]:
     """Hashes of the generated texts and values in use; empty without any."""
     with closing(workspace.open_store()) as store:
         active = {

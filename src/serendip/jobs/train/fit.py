@@ -42,9 +42,8 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.context import JobContext
-from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.surface_quality.record import QualityRecord
-from serendip.jobs.train.carry_over import PreviousCodes, build_version_features
+from serendip.jobs.train.carry_over import PreviousCodes
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
 from serendip.jobs.train.ranker.search_rows import (
@@ -106,8 +105,7 @@ class Fitter:
         scratch: folder for word indexes.
         clock: measures the stages; each model is a stage ``train <name>``.
         media: encoders of pictures and sounds, by modality.
-        version: semantic IDs to use unchanged; None = codebooks are fitted.
-        earlier: codes that newly fitted codebooks are matched to.
+        earlier: codes that newly fitted codebooks are matched to, or, by the settings, are kept.
         previous: the fit on the older part of an earlier training, for that of this one to continue
             from; None = from nothing.
         on_older: called with the state of the older part, its ranker included, the split and the
@@ -123,7 +121,6 @@ class Fitter:
     scratch: Path
     clock: StageClock
     media: Mapping[str, Media] = field(default_factory=dict)
-    version: IdVersion | None = None
     earlier: PreviousCodes | None = None
     previous: OlderFit | None = None
     on_older: Callable[[EngineState, Split, Dataset], QualityRecord] | None = None
@@ -256,14 +253,14 @@ class Fitter:
     def _build_features(
         self, dataset: Dataset, options: TrainOptions, older: OlderFit | None
     ) -> tuple[ItemFeatures, Codebooks, Fusion]:
-        """Content, tokens and codes; codes of the built IDs, or else fitted on ``dataset``."""
+        """Content, tokens and codes: those of earlier codebooks, or fitted on ``dataset``."""
         catalogue, content = dataset.catalogue, self.settings.content
         reader = self.settings.token_reader
-        if self.version is not None:
+        if self.earlier is not None and self.settings.semantic_ids.keep:
             encoded = encode_items(
                 catalogue.items, self.encoder, self.cache, content.fields, self.media, options
             )
-            features, codebooks, fusion = build_version_features(self.version, encoded, catalogue)
+            features, codebooks, fusion = self.earlier.assign(encoded)
             return features.read_by(reader, catalogue.items), codebooks, fusion
         before = self.earlier or older
         features, codebooks, fusion = build_features(

@@ -171,6 +171,6 @@ def _train_alone(task: TrainingTask) -> None:
         newest = open_newest(Workspace.open(folder).generations)
         seed = 0 if newest is None else int(newest.manifest["seed"])
         context = JobContext.open(folder, TrainOptions(seed=seed), engine=EngineChoice())
-        train_workspace(context, warm=True, reasons=task.reasons)
+        train_workspace(context, warm=True, reasons=task.reasons, rebuild=False)
     except SerendipError as error:
         sys.exit(error.exit_code)  # the record names the reason

@@ -62,7 +62,7 @@ from serendip.models.row_adam import RowAdamW
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences
 from serendip.runtime.budget import UNLIMITED, Allowance
-from serendip.runtime.progress import SilentProgress, TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads
 
 _WARM_SHARE, _LAST_RATE = 0.05, 0.02
@@ -94,10 +94,9 @@ def train_retriever(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         training = RetrieverTraining(dataset, config, options.seed, start)
-        steps = options.progress.step("Training the retriever", training.share_done)
         if training.start is not None:
             training.allowance = options.allowance.from_now(1.0)
-            with steps:
+            with options.progress.step("Training the retriever"):
                 training.learn_everything()
             return training.finish(training.earlier_affinity(), training.earlier_quality())
         stopping = StoppingRule(training.num_epochs, config.patience)
@@ -105,9 +104,8 @@ def train_retriever(
         if options.checkpoint is not None:
             digest = training_fingerprint(dataset, config, options.seed)
         training.allowance = options.allowance.from_now(_SHARE_BEFORE_LAST)
-        timed = replace(options, allowance=training.allowance, progress=SilentProgress())
-        with steps:
-            train_epochs(training, stopping, timed, digest, "Training the retriever")
+        timed = replace(options, allowance=training.allowance)
+        train_epochs(training, stopping, timed, digest, "Training the retriever")
         affinity = training.affinity()
         quality = training.quality(affinity)
         training.allowance = options.allowance.from_now(1.0)
@@ -225,10 +223,6 @@ class RetrieverTraining:
         """Train on all events, continuing from an earlier training."""
         for number in range(self.num_epochs):
             self._run_epoch(self.whole, number)
-
-    def share_done(self) -> float:
-        """Share of the passes over the training events that is done."""
-        return min(1.0, self._passes / self.num_epochs)
 
     def _run_epoch(self, maker: BatchBuilder, number: int) -> None:
         """Pass over all rows, epoch ``number``; shorter if the time is over."""

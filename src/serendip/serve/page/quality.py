@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from serendip.engine.artefacts.quality_report import QualityReport
@@ -43,20 +42,9 @@ def build_quality_line(report: QualityReport, was_running: bool = False) -> Qual
     if status is None:
         return None
     if status.state == RUNNING:
-        left = describe_left(status.left_s)
-        return QualityLine(f"Measuring the quality: {100 * status.share:.0f} %{left}", True)
+        return QualityLine("Measuring the quality.", True)
     if status.state == FAILED:
         return QualityLine("The quality could not be measured; `serendip evaluate` says why.")
     if status.state == DONE and was_running and report.exists:
         return QualityLine("The quality is measured:", link=REPORT_PATH)
     return None
-
-
-def describe_left(seconds: float | None) -> str:
-    """Format a time left: ``, about 2 minutes left``; empty if it is unknown."""
-    if seconds is None:
-        return ""
-    minutes = math.ceil(seconds / 60)
-    if minutes <= 1:
-        return ", less than a minute left"
-    return f", about {minutes} minutes left"

@@ -1,0 +1,1 @@
+"""The parts of a generation: ``plan.py`` decides which of them a training builds."""

@@ -1,0 +1,168 @@
+"""The part ``models``: content and codes, word index, models, ranker, and the record of the gates.
+
+The fit on the older part of the data is within it: its models are not kept, as a change of one of
+them changes what the ranker learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from serendip.content.semantic_ids.kmeans import measure_code_quality
+from serendip.data.dataset import Dataset
+from serendip.data.items.quality import QUALITIES
+from serendip.engine.artefacts.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS
+from serendip.engine.stages.surfaces import RETRIEVER
+from serendip.engine.state import EngineState
+from serendip.jobs.context import JobContext
+from serendip.jobs.labels.plausibility import require_plausible_labels
+from serendip.jobs.suggestions.build import hash_written_queries
+from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
+from serendip.jobs.train.carry_over import PreviousCodes, describe_ids
+from serendip.jobs.train.draft import Draft
+from serendip.jobs.train.drift import newest_profile
+from serendip.jobs.train.engine_fit import fit_engine
+from serendip.jobs.train.fingerprint import hash_generated, hash_labels
+from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.parts.plan import Part, PartInputs
+from serendip.jobs.train.quality_recorder import QualityRecorder
+from serendip.jobs.train.ranker.actions import require_actions
+from serendip.jobs.train.warm_start import choose_start, describe_encoder
+from serendip.jobs.train.written_queries import MANIFEST_KEY, WrittenQueryUse
+from serendip.models.ranker.search_order import SearchOrder
+from serendip.models.retriever.model import Retriever, RetrieverGroups
+from serendip.search.rewrites.table import RewriteTable
+from serendip.search.suggestions.ranker import QueryRanker
+from serendip.search.suggestions.table import QueryTable
+
+_ALL = "all"
+
+_POSITION = (ITEM_VERSION, "event_seq", REMOVALS, ERASED, ERASED_ITEMS)
+
+
+def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
+    """Fit features, models, word index and ranker on the snapshot of the database."""
+    context = inputs.context
+    dataset = context.log.dataset
+    require_actions(dataset, context.settings.ranker.actions)
+    labels = [context.workspace.folder / name for name in context.settings.ranker.searches.labels]
+    require_plausible_labels(context, dataset.catalogue, labels)
+    encoder = describe_encoder(context)
+    earlier = PreviousCodes.of_current(context.workspace.generations, context.settings, encoder)
+    start = choose_start(context, inputs.warm)
+    fitter = replace(
+        Fitter.of(context, inputs.scratch),
+        earlier=earlier,
+        previous=start.previous,
+        on_older=QualityRecorder(context),
+    )
+    media = fitter.check_media(dataset, context.options)
+    fitted = fit_engine(fitter, dataset, _ALL, context.options)
+    state, older = fitted.state, fitted.older
+    use = WrittenQueryUse.of(context.workspace, context.settings, dataset.catalogue)
+    facts = {
+        **_read_position(context),
+        "seed": context.options.seed,
+        "engine": context.options.executor.name,
+        **_data_facts(dataset),
+        "semantic_ids": {
+            **asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
+            **describe_ids(earlier, state.features.codes, dataset.catalogue),
+        },
+        "media": {name: report.as_dict() for name, report in media.items()},
+        "encoder": encoder,
+        "warm_start": start.as_dict(),
+        "quality": _quality_facts(state),
+        "search": _search_order(state).as_dict(),
+        MANIFEST_KEY: asdict(use),
+        "budget": context.budget.as_dict(),
+        "context": fitted.choice.as_dict(),
+    }
+    if older is None:
+        return Draft(state, facts)
+    return Draft(state, facts, older.fit, older.record)
+
+
+def link_models(state: EngineState, folder: Path, draft: Draft | None) -> Draft:
+    """The models of the generation in force, without what is made of them."""
+    plain = state.with_queries(QueryTable.empty(), QueryRanker.prior())
+    plain = plain.with_rewrites(RewriteTable()).with_relevance_models({}, None)
+    return Draft(plain, {}, record=QualityRecord.open(folder / RECORD_FILE), linked=folder)
+
+
+def read_models(context: JobContext) -> Mapping[str, Any]:
+    """What models are made from: data, settings, IDs and files of the workspace."""
+    workspace, settings = context.workspace, context.settings.learned_from()
+    queries = settings.pop("queries")
+    settings.pop("train", None)  # the budget is read by itself
+    for surface in settings["surfaces"].values():
+        surface.pop("relevance_filter", None)
+    by_llm = "llm" in queries["sources"]
+    return {
+        "the data": {**_read_position(context), **hash_generated(workspace)},
+        **{f"[{table}]": values for table, values in settings.items()},
+        "[queries]": [queries["min_users"], queries["training_weight"]],
+        "written queries": hash_written_queries(workspace) if by_llm else "",
+        "labels": hash_labels(workspace),
+        "the encoder": describe_encoder(context),
+        "--seed": context.options.seed,
+        "--budget": context.budget.as_dict()["seconds"],
+    }
+
+
+def _read_position(context: JobContext) -> dict[str, int]:
+    """Of the data in the database."""
+    snapshot = context.snapshot
+    place = (snapshot.item_version, snapshot.event_seq, snapshot.event_removals)
+    return dict(
+        zip(_POSITION, (*place, snapshot.last_erasure, snapshot.last_item_erasure), strict=True)
+    )
+
+
+def _quality_facts(state: EngineState) -> dict[str, float]:
+    """Quality of items -> its weight in the score of the retriever; empty = it is not used."""
+    model = state.models.get(RETRIEVER)
+    vector = model.quality if isinstance(model, Retriever | RetrieverGroups) else None
+    if vector is None or not vector.weights.any():
+        return {}
+    return dict(zip(QUALITIES, vector.weights.tolist(), strict=True))
+
+
+def _search_order(state: EngineState) -> SearchOrder:
+    return SearchOrder() if state.ranker is None else state.ranker.search_order
+
+
+def _data_facts(dataset: Dataset) -> dict[str, Any]:
+    """Time of the last event, popularity profile, and counts; those of generated parts if any."""
+    events = dataset.events
+    counts = {
+        "items": dataset.num_items,
+        "users": dataset.num_users,
+        "events": len(events),
+    }
+    generated = {"written": 0, "generated_attributes": 0}
+    for item in dataset.catalogue.items:
+        generated["written"] += bool(item.generated_text)
+        generated["generated_attributes"] += len(item.generated_attributes)
+    return {
+        "data_cut": float(events.timestamps[-1]) if len(events) else None,
+        "counts": {**counts, **{name: count for name, count in generated.items() if count}},
+        "popularity_profile": newest_profile(events, dataset.num_items),
+    }
+
+
+MODELS = Part(
+    "models",
+    (),
+    read_models,
+    build_models,
+    link_models,
+    (
+        *_POSITION,
+        *("seed", "engine", "data_cut", "counts", "popularity_profile", "semantic_ids", "media"),
+        *("encoder", "warm_start", "quality", "search", MANIFEST_KEY, "budget", "context", "space"),
+    ),
+)

@@ -1,0 +1,67 @@
+"""The part ``relevance``: models that leave out irrelevant items, with the texts of all items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from serendip.engine.state import EngineState
+from serendip.jobs.context import JobContext
+from serendip.jobs.relevance.decisions import (
+    FILTERS_KEY,
+    MODELS_KEY,
+    decide_filters,
+    decisions_as_dict,
+    proven_thresholds,
+)
+from serendip.jobs.relevance.versions import (
+    RelevanceTexts,
+    load_relevance_models,
+    require_same_fields,
+)
+from serendip.jobs.train.draft import Draft
+from serendip.jobs.train.parts.plan import Part, PartInputs
+
+
+def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
+    """Add the distilled relevance models that surfaces filter by."""
+    assert draft is not None
+    context, state = inputs.context, draft.state
+    filters, versions = decide_filters(context)
+    if versions:
+        with context.clock.stage("relevance model"):
+            models = load_relevance_models(context, versions, state.catalogue)
+            state = state.with_relevance_models(models, proven_thresholds(context, filters))
+    names = {labels: version.name for labels, version in versions.items()}
+    return draft.with_state(state, **{MODELS_KEY: names, FILTERS_KEY: decisions_as_dict(filters)})
+
+
+def link_relevance(state: EngineState, folder: Path, draft: Draft | None) -> Draft:
+    """The relevance models of the generation in force."""
+    assert draft is not None
+    thresholds = state.relevance_thresholds
+    return draft.with_state(draft.state.with_relevance_models(state.relevance_models, thresholds))
+
+
+def read_relevance(context: JobContext) -> Mapping[str, Any]:
+    """What the models are made from, besides the items.
+
+    Raises:
+        ArtefactError: a surface names a threshold, and its relevance model is damaged.
+        DataError: a model was trained on other fields, or with another encoder.
+        NotTrainedError: a surface names a threshold, and there is no model.
+    """
+    filters, versions = decide_filters(context)
+    require_same_fields(context, versions.values())
+    return {
+        "filters": decisions_as_dict(filters),
+        "relevance models": {labels: version.name for labels, version in versions.items()},
+        "texts of items": RelevanceTexts(context).reads,
+    }
+
+
+RELEVANCE = Part(
+    *("relevance", ("models",), read_relevance, build_relevance, link_relevance),
+    (MODELS_KEY, FILTERS_KEY),
+)
