@@ -85,7 +85,7 @@ def test_the_names_of_the_training_packages_are_those_of_the_extra() -> None:
     assert BASE.isdisjoint(EXTRAS["train"])
 
 
-@pytest.mark.parametrize("name", ["demo", "bench", "test"])
+@pytest.mark.parametrize("name", ["demo", "test"])
 def test_extras_that_train_bring_what_training_needs(name: str) -> None:
     listed = map(Requirement, PROJECT["optional-dependencies"][name])
     assert any("train" in one.extras for one in listed if one.name == "serendip")
