@@ -4,9 +4,9 @@
     python dev/lock.py --keep     # the versions of now, as far as pyproject.toml still allows
 
 ``locks/serve.txt`` is for a service, ``locks/train.txt`` for trainings without torch, whose build
-depends on the hardware, and ``locks/all.txt`` for everything, development and benchmarks included; all three are
-for every platform, and a package has the same version in each. A new package also needs a line in
-``locks/licences.toml``.
+depends on the hardware, and ``locks/all.txt`` for everything, development and benchmarks included;
+all three are for every platform, and a package has the same version in each. A new package also
+needs a line in ``locks/licences.toml``.
 """
 
 from __future__ import annotations

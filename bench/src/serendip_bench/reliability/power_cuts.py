@@ -32,7 +32,7 @@ from serendip_bench.reliability.workload import (
 _CONTROLS = {
     "commit": "SQLite with synchronous=NORMAL",
     "rename": "folders that are not synced after a rename",
-    "write": "files of segments and generations that are not synced",
+    "write": "files of generations that are not synced",
 }
 _EVERY = 8
 """After so many cuts, work goes on with what is left."""

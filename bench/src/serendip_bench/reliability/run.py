@@ -48,7 +48,6 @@ SECONDS: Mapping[str, tuple[int, int]] = {
     "writer-kills": (140, 15),
     "service-kills": (160, 20),
     "power-cuts": (85, 15),
-    "failed-syncs": (60, 15),
     "publish-kills": (85, 15),
     "damage": (20, 10),
     "full-disk": (60, 20),

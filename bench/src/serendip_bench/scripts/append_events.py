@@ -1,6 +1,6 @@
 """Events per second that a store acknowledges, on SQLite or PostgreSQL.
 
-Usage: python bench/src/serendip_bench/scripts/append_events.py PLACE [--batches 300] [--size 100]
+Usage: python -m serendip_bench.scripts.append_events PLACE [--batches 300] [--size 100]
            [--writers 1] [--json FILE]
 
 PLACE is a path of a new SQLite file, or the URL of an empty PostgreSQL database. Each writer is a

@@ -1,6 +1,6 @@
 """Recall and CPU time of ``ApproximateIndex``, with and without filters, on one thread.
 
-python bench/src/serendip_bench/scripts/approximate_index.py [--items 1000000] [--size 64]
+python -m serendip_bench.scripts.approximate_index [--items 1000000] [--size 64]
         [--queries 500] [--json]
 
 Vectors resemble trained ones: a mixture of 3,000 correlated clusters with a decaying spectrum,

@@ -1,6 +1,6 @@
 """What the country of a request is worth to the home surface, on a shop of many countries.
 
-    python bench/src/serendip_bench/scripts/country_answers.py FOLDER [--customers 600] [--features auto]
+    python -m serendip_bench.scripts.country_answers FOLDER [--customers 600] [--features auto]
 
 FOLDER has ``online_retail.parquet``. Its sales become a workspace by `init`, which guesses the
 columns, the country among them, and two engines are fitted on the first 80 % of the events: with

@@ -1,6 +1,6 @@
 """A text encoder and its readings, on what people see: words of people, names, likeness, products.
 
-    python bench/src/serendip_bench/scripts/encoders.py [--encoder NAME] [--data DIR] [--films 3600]
+    python -m serendip_bench.scripts.encoders [--encoder NAME] [--data DIR] [--films 3600]
         [--field-chars 0 100 160 220]
 
 ``--data`` (default: ``SERENDIP_DATA``, else ../shared/data) holds ``movielens-small``, ``redial``

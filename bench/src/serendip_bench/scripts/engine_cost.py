@@ -1,6 +1,6 @@
 """What a job costs in two local processes, and on Ray with two nodes of one core.
 
-python bench/src/serendip_bench/scripts/engine_cost.py WORKSPACE [--jobs batch,embed,counts,ids,train]
+python -m serendip_bench.scripts.engine_cost WORKSPACE [--jobs batch,embed,counts,ids,train]
 
 WORKSPACE is trained; each run takes a copy of it. CPU-seconds are those of all processes that the
 job has, this one and those of the cluster while the job runs; starting the cluster is a line of

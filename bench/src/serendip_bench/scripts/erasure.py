@@ -1,6 +1,6 @@
 """Seconds of an erasure, and many erasures while a service answers.
 
-Usage: python bench/src/serendip_bench/scripts/erasure.py SHOP_DIR WORKSPACE [--erasures 1000]
+Usage: python -m serendip_bench.scripts.erasure SHOP_DIR WORKSPACE [--erasures 1000]
            [--tail 20000] [--json FILE]
 
 SHOP_DIR has ``items.parquet`` (``sku``, ...) and ``events.parquet`` (``customer``, ``sku``,
@@ -121,7 +121,7 @@ def erase_named(folder: Path) -> dict[str, Any]:
     seconds: list[float] = []
     workspace = Workspace.open(folder)
     with closing(Engine.open(folder)) as engine, closing(workspace.open_store()) as store:
-        engine.history(name_of(0))  # segments are verified when they are read first
+        engine.history(name_of(0))  # the first one opens what the next ones find open
         eraser = Eraser(workspace, store)
         active = [user for user, _ in engine.users(_NAMED)]
         for user in (*active, *map(name_of, range(_NAMED))):
@@ -144,22 +144,14 @@ def erase_named(folder: Path) -> dict[str, Any]:
 
 
 def search(folder: Path) -> list[str]:
-    """Files that have a name, of segments also what is compressed in them."""
+    """Files that have a name."""
     names = [name_of(number).encode() for number in range(_NAMED)]
     found = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         content = path.read_bytes()
-        if any(name in content for name in names) or (
-            path.suffix == ".parquet" and _has_names(path)
-        ):
+        if any(name in content for name in names):
             found.append(path.relative_to(folder).as_posix())
     return found
-
-
-def _has_names(path: Path) -> bool:
-    users = pq.read_table(path, columns=["user_id"])["user_id"]
-    wanted = pa.array([name_of(number) for number in range(_NAMED)])
-    return bool(pc.any(pc.is_in(users.cast("string"), value_set=wanted)).as_py())
 
 
 class LoadClient(threading.Thread):

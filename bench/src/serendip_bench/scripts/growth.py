@@ -1,6 +1,6 @@
 """How import, training, memory and requests grow with the catalogue and with users' pasts (Linux).
 
-Usage: python bench/src/serendip_bench/scripts/growth.py FOLDER [--points 10k-items ...] [--plot FILE.svg]
+Usage: python -m serendip_bench.scripts.growth FOLDER [--points 10k-items ...] [--plot FILE.svg]
 
 Makes a synthetic shop for each point, imports and trains it, and answers requests. Hashed text
 vectors; a training has at most 30 minutes of the clock. A point that FOLDER has a result of is not

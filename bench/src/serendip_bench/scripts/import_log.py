@@ -1,6 +1,6 @@
 """Cost of importing a shop, against DuckDB's raw read of the same events in the same run (Linux).
 
-Usage: python bench/src/serendip_bench/scripts/import_log.py SHOP_DIR [--json FILE]
+Usage: python -m serendip_bench.scripts.import_log SHOP_DIR [--json FILE]
 
 SHOP_DIR has ``items.parquet`` (``sku``, ...) and ``events.parquet`` (``customer``, ``sku``,
 ``when``, ``action``). Each step is a process of its own; CPU-seconds and the largest resident set

@@ -1,6 +1,6 @@
 """CPU time that keys, limits and a line in the log add to a request, in process.
 
-Usage: python bench/src/serendip_bench/scripts/key_cost.py WORKSPACE [--requests 4000] [--keys 100]
+Usage: python -m serendip_bench.scripts.key_cost WORKSPACE [--requests 4000] [--keys 100]
 
 Asks one item again and again, the cheapest read, without keys, with one key of many, with a key and
 a limit, and with a line of JSON in a log file for each answer, too; and asks for suggestions

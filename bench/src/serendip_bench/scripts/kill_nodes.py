@@ -1,6 +1,6 @@
 """Whether jobs on Ray end right when processes and nodes are killed at random moments.
 
-python bench/src/serendip_bench/scripts/kill_nodes.py WORKSPACE [--runs 50] [--jobs train,embed,batch]
+python -m serendip_bench.scripts.kill_nodes WORKSPACE [--runs 50] [--jobs train,embed,batch]
 
 WORKSPACE is trained and small. Two nodes of one core run on this machine. Each run takes a copy of
 the workspace and starts a job, and at a random moment a process of a task, or the raylet of the

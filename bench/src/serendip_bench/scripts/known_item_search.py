@@ -1,6 +1,6 @@
 """Known-item search: share of first results with the typed title, with and without a typo.
 
-    python bench/src/serendip_bench/scripts/known_item_search.py demo
+    python -m serendip_bench.scripts.known_item_search demo
 
 Uses the engine of a published workspace. Every distinct title is searched as it is, and with one
 random typo (insertion, deletion, substitution, transposition) in its longest word, if that has five

@@ -1,6 +1,6 @@
 """Latency of the service over HTTP, compared with a no-op route of the same server.
 
-Usage: python bench/src/serendip_bench/scripts/latency.py WORKSPACE [--requests 1000] [--clients 1]
+Usage: python -m serendip_bench.scripts.latency WORKSPACE [--requests 1000] [--clients 1]
 
 Starts the service on a free port in a process of its own, sends requests over persistent
 connections (one request at a time on each), drops the warm-up, and prints one JSON line: the 50th,

@@ -1,6 +1,6 @@
 """Cost of long histories: latency for users with 10,000 events and for users with 50.
 
-    python bench/src/serendip_bench/scripts/long_histories.py demo [--requests 200] [--json FILE]
+    python -m serendip_bench.scripts.long_histories demo [--requests 200] [--json FILE]
 
 Works on a copy of a published workspace, to which it posts users with random histories of both
 lengths. Requests of the two groups alternate on every surface, on one thread. Prints medians of

@@ -1,6 +1,6 @@
 """Write a synthetic shop of any size, for measurements of speed and memory only.
 
-Usage: python bench/src/serendip_bench/scripts/make_shop.py SHOP_DIR [--items N] [--users N] [--events N]
+Usage: python -m serendip_bench.scripts.make_shop SHOP_DIR [--items N] [--users N] [--events N]
 [--seed N]
 
 Writes ``items.parquet`` (``sku``, ``name``, ``department``, ``price``) and ``events.parquet``

@@ -1,6 +1,6 @@
 """The relevance filter on a catalogue of judged products: accuracy and CPU time.
 
-    python bench/src/serendip_bench/scripts/match_filter.py ../shared/data/esci-mini [--workspace FOLDER]
+    python -m serendip_bench.scripts.match_filter ../shared/data/esci-mini [--workspace FOLDER]
 
 Creates a workspace of ``items.jsonl``, splits the queries of ``judgements.csv`` at random (seed 0)
 into halves for training and gold, and runs ``serendip judge distil``, a training with the filter on

@@ -1,6 +1,6 @@
 """Cost of opening a generation: seconds, memory, and bytes on disk by folder.
 
-Usage: python bench/src/serendip_bench/scripts/open_generation.py WORKSPACE [--items N] [--json FILE]
+Usage: python -m serendip_bench.scripts.open_generation WORKSPACE [--items N] [--json FILE]
 
 With ``--items`` a workspace of that many items is made first, without training (see
 ``serendip_bench.large_state``). Opens the state twice in a process of its own, so that the second

@@ -1,6 +1,6 @@
 """What a service does when it is asked for more than it can compute.
 
-Usage: python bench/src/serendip_bench/scripts/overload.py WORKSPACE [--seconds 60] [--times 4]
+Usage: python -m serendip_bench.scripts.overload WORKSPACE [--seconds 60] [--times 4]
 
 Starts the service on a free port in a process of its own and asks it over persistent connections,
 with a mix of home, search and similar, from one process that does nothing else:

@@ -1,6 +1,6 @@
 """CPU time and memory of the models that count pairs of items, beside the same work by libraries.
 
-python bench/src/serendip_bench/scripts/pair_counts.py SHOP [--encoder hashing] [--json FILE]
+python -m serendip_bench.scripts.pair_counts SHOP [--encoder hashing] [--json FILE]
 
 SHOP is a folder with ``items.parquet`` (sku, name) and ``events.parquet`` (customer, sku, when; in
 order of time). Each line runs in a process of its own, on one thread; reading the files and

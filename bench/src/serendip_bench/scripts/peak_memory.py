@@ -1,6 +1,6 @@
 """Peak memory of a command with all its processes, shared pages counted once (Linux).
 
-python bench/src/serendip_bench/scripts/peak_memory.py .venv/bin/serendip evaluate -w demo
+python -m serendip_bench.scripts.peak_memory .venv/bin/serendip evaluate -w demo
 
 Sums the proportional set sizes of the process and its descendants twice a second and prints one
 JSON line when the command ends.

@@ -1,6 +1,6 @@
 """Cost of posting items, one by one, to an engine.
 
-Usage: python bench/src/serendip_bench/scripts/post_items.py WORKSPACE [--items N] [--posts 10000]
+Usage: python -m serendip_bench.scripts.post_items WORKSPACE [--items N] [--posts 10000]
            [--json FILE]
 
 With ``--items`` a workspace of that many items is made first, without training (see

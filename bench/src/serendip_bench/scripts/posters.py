@@ -1,6 +1,6 @@
 """Images and texts for cold films: semantic IDs of both against semantic IDs of text alone.
 
-    python bench/src/serendip_bench/scripts/posters.py --cache DIR [--data DIR] [--models a,b]
+    python -m serendip_bench.scripts.posters --cache DIR [--data DIR] [--models a,b]
         [--seeds 3] [--json FILE]
 
 ``--data`` (default: ``SERENDIP_DATA``, else ../shared/data) holds ``movielens-small`` and

@@ -1,7 +1,7 @@
 """Probing: linear models on the retriever's vectors for tasks that it is not trained for.
 
     uv pip install -e . -e './bench[probe]'
-    python bench/src/serendip_bench/scripts/probe.py --cache DIR [--data DIR] [--seeds 3] [--json FILE]
+    python -m serendip_bench.scripts.probe --cache DIR [--data DIR] [--seeds 3] [--json FILE]
 
 ``--data`` (default: ``SERENDIP_DATA``, else ../shared/data) holds ``movielens-small`` and
 ``online-retail``; a missing one is skipped. The retriever is trained as by ``serendip train``, on

@@ -1,6 +1,6 @@
 """Effect of the quality vector: quality of recommended items, and loss of accuracy.
 
-    python bench/src/serendip_bench/scripts/quality_vector.py WORKSPACE [--seeds 3] [--most-loss 0.01]
+    python -m serendip_bench.scripts.quality_vector WORKSPACE [--seeds 3] [--most-loss 0.01]
 
 Works on the imported data of a workspace (``make demo`` creates one). The retriever is trained on
 the first 80 % of the events, with the weights tuned on the newest of these. The test targets are

@@ -1,6 +1,6 @@
 """CPU time of ranking: the exported ranker on prepared features, on one thread.
 
-python bench/src/serendip_bench/scripts/ranking.py [--candidates 300] [--rounds 2000] [--json]
+python -m serendip_bench.scripts.ranking [--candidates 300] [--rounds 2000] [--json]
 
 The network has the default config and the engine's features; it is trained on random rows for one
 epoch, since the cost does not depend on the weights.

@@ -1,6 +1,6 @@
 """Requests that fail while generations change and replicas of Ray Serve are killed.
 
-python bench/src/serendip_bench/scripts/replica_kills.py WORKSPACE [--requests N] [--swaps 5] [--kills 3]
+python -m serendip_bench.scripts.replica_kills WORKSPACE [--requests N] [--swaps 5] [--kills 3]
 
 WORKSPACE is trained and small; the service runs on a copy of it, with two replicas on this machine.
 Clients ask for home and search one request after the other, each on a new connection. First

@@ -1,6 +1,6 @@
 """Agreement of served answers with exact scores: recall of the candidates, and nDCG@10.
 
-Usage: python bench/src/serendip_bench/scripts/request_agreement.py WORKSPACE [--users 1000]
+Usage: python -m serendip_bench.scripts.request_agreement WORKSPACE [--users 1000]
 
 For users of a workspace the last event is the target, and the events before it are the history:
 home and similar by the history, search by words of the target's title. Each request is answered

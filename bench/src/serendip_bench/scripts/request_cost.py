@@ -1,6 +1,6 @@
 """CPU time of a request, in-process and over HTTP, per surface and per step.
 
-Usage: python bench/src/serendip_bench/scripts/request_cost.py WORKSPACE [--requests 300] [--http]
+Usage: python -m serendip_bench.scripts.request_cost WORKSPACE [--requests 300] [--http]
         [--items N] [--table]
 
 Opens the engine of a workspace and answers requests of users, titles and items that it knows, k =

@@ -1,6 +1,6 @@
 """Sales of Online Retail as the files of a shop that begins with Serendip.
 
-    python bench/src/serendip_bench/scripts/retail_files.py FOLDER OUT [--customers 1000]
+    python -m serendip_bench.scripts.retail_files FOLDER OUT [--customers 1000]
 
 FOLDER has ``online_retail.parquet``. OUT gets ``items.csv`` of all products and ``events.csv`` of
 the sales to so many customers, drawn at random, or to all: what `serendip init` reads.

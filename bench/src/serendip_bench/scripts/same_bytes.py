@@ -1,6 +1,6 @@
 """Whether jobs give the same bytes in one process, in two, and on Ray with one node and with two.
 
-python bench/src/serendip_bench/scripts/same_bytes.py WORKSPACE [--json FILE] [--users N] [--pairs N]
+python -m serendip_bench.scripts.same_bytes WORKSPACE [--json FILE] [--users N] [--pairs N]
 
 WORKSPACE is trained; each line is computed in a copy of it. The table has a hash per line and
 engine: ``vectors`` are the cached vectors of all texts, encoded again; ``codes`` the semantic IDs

@@ -1,6 +1,6 @@
 """Speed of semantic IDs, compared with plain faiss calls for the same work, interleaved.
 
-python bench/src/serendip_bench/scripts/semantic_ids.py [--vectors 200000] [--size 384] [--rounds 3]
+python -m serendip_bench.scripts.semantic_ids [--vectors 200000] [--size 384] [--rounds 3]
         [--json]
 
 Fit: ``faiss.Kmeans.train`` with the same settings and an exact index that assigns every vector,

@@ -1,6 +1,6 @@
 """What a shop of any size needs: the arithmetic of ``serendip_bench.sizing``, as a JSON document.
 
-Usage: python bench/src/serendip_bench/scripts/sizing.py --items 100000000 --events 1000000000
+Usage: python -m serendip_bench.scripts.sizing --items 100000000 --events 1000000000
     --requests 10000 [--core-hour .05] [--gib-hour .005] [--used .5] [--events-per-request 1]
 
 ``break_points`` are numbers of items, of shops with as many events per item as the given one.

@@ -1,6 +1,6 @@
 """Effect of unreviewed synonyms from word vectors on search.
 
-    python bench/src/serendip_bench/scripts/synonyms.py ../shared/data/esci-mini
+    python -m serendip_bench.scripts.synonyms ../shared/data/esci-mini
 
 Reads films with tags or products with judgements, as ``serendip bench spelling`` does. All pairs
 that ``serendip synonyms build`` would propose from word vectors are accepted; lexical search runs

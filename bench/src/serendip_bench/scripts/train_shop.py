@@ -1,6 +1,6 @@
 """Cost of ``serendip init`` and ``serendip train`` on a shop of any size (Linux).
 
-python bench/src/serendip_bench/scripts/train_shop.py SHOP [--budget 30m] [--encoder hashing] [--json F]
+python -m serendip_bench.scripts.train_shop SHOP [--budget 30m] [--encoder hashing] [--json F]
 
 SHOP is a folder with ``items.parquet`` and ``events.parquet``. Each command runs in a process of
 its own, in a new workspace that is deleted at the end. Prints CPU-minutes, minutes of the clock and

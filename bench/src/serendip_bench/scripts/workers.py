@@ -1,6 +1,6 @@
 """Throughput and memory of a service with several workers, compared with one worker.
 
-Usage: python bench/src/serendip_bench/scripts/workers.py WORKSPACE [--workers 2] [--json FILE]
+Usage: python -m serendip_bench.scripts.workers WORKSPACE [--workers 2] [--json FILE]
 
 Memory: each service runs alone; its proportional set size (PSS: pages that several processes use
 are divided among them) after as many requests per worker, and what one worker has for itself, which

@@ -148,7 +148,7 @@ def _ask_schema(netloc: str, count: int, tally: Tally, progress: Progress) -> No
         import schemathesis
     except ImportError:
         raise ExtraMissing(
-            "schemathesis is not installed.", "Run `uv pip install -e . -e './bench[reliability]'`."
+            "schemathesis is not installed.", "Run `pip install 'serendip-bench[reliability]'`."
         ) from None
     schema = schemathesis.openapi.from_url(f"http://{netloc}/openapi.json")
     operations = [result.ok() for result in schema.get_all_operations()]
