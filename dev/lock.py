@@ -4,9 +4,9 @@
     python dev/lock.py --keep     # the versions of now, as far as pyproject.toml still allows
 
 ``locks/serve.txt`` is for a service, ``locks/train.txt`` for trainings without torch, whose build
-depends on the hardware, and ``locks/all.txt`` for everything, development included; all three are
-for every platform, and a package has the same version in each. A new package also needs a line in
-``locks/licences.toml``.
+depends on the hardware, and ``locks/all.txt`` for everything, development and benchmarks included;
+all three are for every platform, and a package has the same version in each. A new package also
+needs a line in ``locks/licences.toml``.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="keep versions where possible")
     keep = parser.parse_args().keep
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project, bench = (
+        tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+        for folder in (".", "bench")
+    )
     base, extras = project["dependencies"], project["optional-dependencies"]
+    optional = (*extras.values(), *bench["optional-dependencies"].values())
     everything = LOCKS / "all.txt"
-    _write(everything, [*base, *(one for listed in extras.values() for one in listed)], keep)
+    _write(everything, [*base, *(one for listed in optional for one in listed)], keep)
     same = ("--constraint", os.fspath(everything))
     _write(LOCKS / "serve.txt", base, False, *same)
     without_torch = (one for one in extras["train"] if not one.startswith("torch"))

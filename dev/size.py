@@ -82,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
     as_json = parser.parse_args().json
-    trees = {"tests": ROOT / "tests", "serendip_bench": ROOT / "src" / "serendip_bench"}
+    trees = {"tests": ROOT / "tests", "serendip_bench": ROOT / "bench" / "src" / "serendip_bench"}
     beside = {name: sum(count_folders(path).values()) for name, path in trees.items()}
     folders = count_folders(ROOT / "src" / "serendip")
     rows = [(name, folders[name], GOALS.get(name)) for name in sorted(folders)]

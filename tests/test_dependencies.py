@@ -17,11 +17,15 @@ from serendip.errors import ExtraMissing
 from serendip.runtime.extras import TRAINING_PACKAGES, require_training
 
 ROOT = Path(__file__).parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT, BENCH = (
+    tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+    for folder in (".", "bench")
+)
 FILES = sorted((ROOT / "src" / "serendip").rglob("*.py"))
+BENCH_FILES = sorted((ROOT / "bench" / "src").rglob("*.py"))
 DISTRIBUTIONS = packages_distributions()
-PARTS = {"markupsafe": "jinja2", "pydantic-core": "pydantic"}
-"""Packages that are the other half of one."""
+PARTS = {"markupsafe": "jinja2", "pydantic-core": "pydantic", "sklearn": "scikit-learn"}
+"""Packages that are the other half of one, or have another name than what is imported."""
 
 
 def _names(requirements: list[str]) -> set[str]:
@@ -30,6 +34,7 @@ def _names(requirements: list[str]) -> set[str]:
 
 BASE = _names(PROJECT["dependencies"])
 EXTRAS = {name: _names(listed) for name, listed in PROJECT["optional-dependencies"].items()}
+BENCH_EXTRAS = {name: _names(listed) for name, listed in BENCH["optional-dependencies"].items()}
 
 
 def _distribution(module: str) -> str:
@@ -38,10 +43,10 @@ def _distribution(module: str) -> str:
     Of several with one namespace it is one that is declared, if there is any.
     """
     top = module.partition(".")[0]
-    if top in sys.stdlib_module_names or top == "serendip":
+    if top in sys.stdlib_module_names or top in ("serendip", "serendip_bench"):
         return ""
     names = sorted(map(canonicalize_name, DISTRIBUTIONS.get(top, [top])))
-    declared = BASE.union(*EXTRAS.values())
+    declared = BASE.union(*EXTRAS.values(), *BENCH_EXTRAS.values())
     name = next((one for one in names if one in declared), names[0])
     return PARTS.get(name, name)
 
@@ -61,12 +66,19 @@ def _imported(nodes: list[ast.stmt]) -> set[str]:
     return found - {""}
 
 
-def test_every_imported_package_is_declared() -> None:
-    declared = BASE.union(*EXTRAS.values())
+@pytest.mark.parametrize(
+    ("files", "declared"),
+    [
+        pytest.param(FILES, BASE.union(*EXTRAS.values()), id="serendip"),
+        pytest.param(
+            BENCH_FILES, BASE.union(*EXTRAS.values(), *BENCH_EXTRAS.values()), id="serendip-bench"
+        ),
+    ],
+)
+def test_every_imported_package_is_declared(files: list[Path], declared: set[str]) -> None:
     imported = {
-        name: _imported(ast.parse(path.read_text()).body) - declared
-        for path in FILES
-        if (name := str(path.relative_to(ROOT)))
+        str(path.relative_to(ROOT)): _imported(ast.parse(path.read_text()).body) - declared
+        for path in files
     }
     assert {name: found for name, found in imported.items() if found} == {}
 
@@ -85,9 +97,16 @@ def test_the_names_of_the_training_packages_are_those_of_the_extra() -> None:
     assert BASE.isdisjoint(EXTRAS["train"])
 
 
-@pytest.mark.parametrize("name", ["demo", "bench", "test"])
-def test_extras_that_train_bring_what_training_needs(name: str) -> None:
-    listed = map(Requirement, PROJECT["optional-dependencies"][name])
+@pytest.mark.parametrize(
+    "requirements",
+    [
+        pytest.param(PROJECT["optional-dependencies"]["demo"], id="demo"),
+        pytest.param(PROJECT["optional-dependencies"]["test"], id="test"),
+        pytest.param(BENCH["dependencies"], id="serendip-bench"),
+    ],
+)
+def test_what_trains_brings_what_training_needs(requirements: list[str]) -> None:
+    listed = map(Requirement, requirements)
     assert any("train" in one.extras for one in listed if one.name == "serendip")
 
 

@@ -18,6 +18,7 @@ from serendip.config import validate
 from serendip.engine.config.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+BENCH = ROOT / "bench" / "src"
 sys.path.append(str(ROOT / "dev"))
 
 import reference  # noqa: E402
@@ -120,7 +121,9 @@ def test_every_block_of_settings_is_valid(name: str) -> None:
 def test_every_script_and_its_options_exist(name: str) -> None:
     for words in _shell_lines(TEXTS[name]):
         if words[0] == "python":
-            text = (ROOT / words[1]).read_text()
+            is_module = words[1] == "-m"
+            path = BENCH / (words[2].replace(".", "/") + ".py") if is_module else ROOT / words[1]
+            text = path.read_text()
             options = [word for word in words if word.startswith("--")]
             assert [option for option in options if f'"{option}"' not in text] == []
 

@@ -17,7 +17,8 @@ from serendip.models import _CLASSES, model_class
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "serendip"
 FILES = sorted(SOURCE.rglob("*.py"))
-BENCH_FILES = sorted((ROOT / "src" / "serendip_bench").rglob("*.py"))
+BENCH = ROOT / "bench" / "src" / "serendip_bench"
+BENCH_FILES = sorted(BENCH.rglob("*.py"))
 README = (ROOT / "README.md").read_text()
 
 TRAINING = {"network.py", "loss.py", "train.py", "batches.py"}
@@ -34,7 +35,8 @@ OTHER_TORCH = {
 
 
 def _module(path: Path) -> str:
-    parts = path.relative_to(ROOT / "src").with_suffix("").parts
+    source = SOURCE.parent if path.is_relative_to(SOURCE) else BENCH.parent
+    parts = path.relative_to(source).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 

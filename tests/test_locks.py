@@ -15,13 +15,17 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ROOT / "locks"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT, BENCH = (
+    tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+    for folder in (".", "bench")
+)
 LICENCES: dict[str, str] = tomllib.loads((LOCKS / "licences.toml").read_text())
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+OPTIONAL: tuple[list[str], ...] = (*EXTRAS.values(), *BENCH["optional-dependencies"].values())
 LISTED = {
     "serve": PROJECT["dependencies"],
     "train": [one for one in PROJECT["dependencies"] + EXTRAS["train"] if "torch" not in one],
-    "all": PROJECT["dependencies"] + [one for listed in EXTRAS.values() for one in listed],
+    "all": PROJECT["dependencies"] + [one for listed in OPTIONAL for one in listed],
 }
 
 
