@@ -102,7 +102,6 @@ class Workspace:
         return self.folder / "generations"
 
     @property
-    @property
     def relevance(self) -> Path:
         """Folder of versions of the relevance model."""
         return self.folder / "relevance"
