@@ -61,9 +61,11 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
     assert report["semantic_ids"]["num_items"] == 60
     assert (report["context"]["kept"], report["context"]["gains"]) == ([], [])
     assert list(report["reasons"]) == ["home", "search", "similar"]
-    for reasons in report["reasons"].values():
-        assert reasons["all"]["reasons"] > 0
-        assert reasons["lists"] > 0
+    for surface, reasons in report["reasons"].items():
+        assert reasons["lists"] > 0 and reasons["told"]
+        has_others = surface != "similar"  # an item has one value, beside which there is no other
+        assert (reasons["all"]["reasons"] > 0) == has_others
+    assert report["reasons"]["similar"]["left_out"] > 0
     assert list(report["surfaces"]) == list(context.settings.all_surfaces())
     assert report["search"]["n_requests"] > 0
     assert report["surfaces"]["home"]["n_requests"] == cuts[0]["targets"]
