@@ -26,7 +26,7 @@ _LINE = Markup('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class ChartBar:
     """One bar of a chart.
 
     Args:
@@ -46,7 +46,7 @@ class Bar:
     is_subject: bool = True
 
 
-def draw_bars(title: str, bars: Sequence[Bar]) -> Markup:
+def draw_bars(title: str, bars: Sequence[ChartBar]) -> Markup:
     """Draw a bar with its name, value and interval per row."""
     parts: list[Markup] = []
     for row, bar in enumerate(bars):
@@ -77,11 +77,11 @@ def draw_estimates(metric: str, systems: Mapping[str, Any], subject: str) -> Mar
     bars = []
     for name, found in estimates.items():
         if found["value"] is None:
-            bars.append(Bar(name, "no users", 0.0, is_subject=name == subject))
+            bars.append(ChartBar(name, "no users", 0.0, is_subject=name == subject))
             continue
         text = f"{number(found['value'])}  ({interval(found)})"
         value, low, high = (found[end] / top for end in ("value", "low", "high"))
-        bars.append(Bar(name, text, value, low, high, name == subject))
+        bars.append(ChartBar(name, text, value, low, high, name == subject))
     return draw_bars(metric, bars)
 
 
@@ -92,7 +92,7 @@ def draw_code_use(codes: Mapping[str, Sequence[Any]]) -> Markup:
     for level, (used, dead, perplexity) in enumerate(rows):
         size = max(used + dead, 1)
         text = f"perplexity {perplexity:.1f} of {size}, {used} used"
-        bars.append(Bar(f"Level {level}", text, perplexity / size))
+        bars.append(ChartBar(f"Level {level}", text, perplexity / size))
     return draw_bars("Use of the codes by level", bars)
 
 
@@ -107,7 +107,7 @@ def draw_collisions(shared_by: Sequence[int]) -> Markup:
     return draw_bars(
         "Items that share a full code",
         [
-            Bar(name, f"{number(count)} items, {percent(count / total)}", count / total)
+            ChartBar(name, f"{number(count)} items, {percent(count / total)}", count / total)
             for name, count in zip(names, shared_by, strict=True)
         ],
     )
@@ -117,7 +117,7 @@ def draw_kept(continuity: Mapping[str, Any]) -> Markup:
     """Draw the share of items that kept their code since another version, per level and for all."""
     shares = {f"Level {level}": share for level, share in enumerate(continuity["kept"])}
     shares["All levels"] = continuity["kept_all_levels"]
-    bars = [Bar(name, percent(share), share) for name, share in shares.items()]
+    bars = [ChartBar(name, percent(share), share) for name, share in shares.items()]
     return draw_bars(f"Codes kept from {continuity['before']} to {continuity['after']}", bars)
 
 
