@@ -129,6 +129,12 @@ def test_a_platforms_export_with_names_of_its_own(tmp_path: Path) -> None:
     assert item.attributes["Price"] == 19.9
     written = (tmp_path / "ws" / "serendip.toml").read_text()
     assert '{attribute = "Country", equals = "request"}' in written
+    lines = ("[page]", 'image = "Image Src"', 'image_hosts = ["cdn.example"]')
+    for line in lines:
+        assert f"\n# {line}\n" in written
+        written = written.replace(f"\n# {line}\n", f"\n{line}\n")
+    (tmp_path / "ws" / "serendip.toml").write_text(written)
+    assert Workspace.open(tmp_path / "ws").settings.page.image == "Image Src"
 
 
 def test_titles_and_descriptions_are_told_by_their_cells_and_named(tmp_path: Path) -> None:

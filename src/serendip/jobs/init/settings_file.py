@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from serendip.jobs.init.cell_kinds import Kind, classify_column
 from serendip.jobs.init.columns import SAMPLE_ROWS, FileForm
 
 _MAX_FILES_CHECKED = 20
+_MOST_HOSTS = 5
+_MIN_SHARE = 0.9
 _MEDIA: Mapping[Kind, tuple[str, str]] = MappingProxyType(
     {"image": ("image", "pictures"), "sound": ("audio", "sounds")}
 )
@@ -100,6 +103,7 @@ def _describe_items(folder: Path, path: Path, sample: Sequence[Item]) -> dict[st
     return {
         "is_library": looks_like_library_style([item.title for item in sample]),
         "media": list(_find_media(folder, path, sample)),
+        "pictures": next(_find_linked_pictures(sample), None),
         "quality": find_quality_columns(sample),
         "filters": dict(_find_filters(sample)),
         "worth": next(worth, ""),
@@ -119,6 +123,18 @@ def _find_media(folder: Path, path: Path, items: Sequence[Item]) -> Iterator[dic
         is_inside = is_inside or _any_file(folder, cells)
         if table and (is_inside or _any_file(path.parent, cells)):
             yield {"name": name, "table": table, "what": what, "is_inside": is_inside}
+
+
+def _find_linked_pictures(items: Sequence[Item]) -> Iterator[dict[str, Any]]:
+    """Yield the columns whose cells are nearly all addresses of pictures, with their hosts."""
+    pattern = re.compile(
+        rf"https://([^/?#]+)/\S+\.(?:{'|'.join(names('endings')['image'])})\b", re.I
+    )
+    for name in attribute_names(items):
+        cells = attribute_cells(name, items)
+        found = [match[1] for cell in cells if (match := pattern.match(cell))]
+        if found and len(found) >= _MIN_SHARE * len(cells):
+            yield {"name": name, "hosts": list(dict.fromkeys(found))[:_MOST_HOSTS]}
 
 
 def _any_file(folder: Path, cells: Sequence[str]) -> bool:
