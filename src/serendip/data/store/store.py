@@ -48,7 +48,7 @@ from serendip.errors import BusyError, DataError, StorageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from sqlalchemy import Connection, MetaData
+    from sqlalchemy import Connection
 
 
 _log = logging.getLogger(__name__)
@@ -575,21 +575,6 @@ class Store:
     def has_remains(self) -> bool:
         """Whether the database may still have bytes of erased rows."""
         return bool(self.meta(REMAINS_KEY))
-
-    def copy_database(self, path: Path, *others: MetaData) -> None:
-        """Copy the database as of this moment to a SQLite file.
-
-        Args:
-            path: of the new file.
-            others: further tables that the database may have.
-
-        Raises:
-            StorageError: the copy cannot be written.
-        """
-        if not self._database.copy_file(path):
-            from serendip.data.store.table_copy import copy_database
-
-            copy_database(self._database, path, [self._sql.METADATA, *others])
 
     def items(self) -> list[Item]:
         """All items that are not deleted, in order of first insertion."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +16,7 @@ from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
 from serendip.data.items.quality import QUALITIES
 from serendip.data.items.starts import find_starts
-from serendip.engine.artefacts.erasure import SCRATCH, remove_remains
+from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.artefacts.generations import (
     ERASED,
     ERASED_ITEMS,
@@ -94,6 +92,7 @@ from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import FileProgress
 from serendip.runtime.progress import BothProgress
+from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import Version
 from serendip.search.rewrites.table import RewriteTable
 from serendip.search.searcher import Searcher
@@ -183,11 +182,8 @@ def train_workspace(
         _recorded_failure(folder, reasons),
     ):
         require_training()
-        for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
-            shutil.rmtree(leftover)
-        # Tasks find it whatever folder their processes run in.
-        with tempfile.TemporaryDirectory(dir=folder.absolute(), prefix=SCRATCH) as scratch:
-            draft = fit(shown, Path(scratch), warm)
+        with scratch_folder(folder) as scratch:
+            draft = fit(shown, scratch, warm)
             for step in (add_relevance_models, run_gates):
                 draft = step(shown, draft)
             if not force:
