@@ -282,30 +282,23 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("is_uri", [False, True])
-def test_an_error_while_writing_leaves_nothing(
+def test_an_error_while_writing_leaves_nothing_and_a_folder_of_the_admin_as_it_was(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_uri: bool
 ) -> None:
     fill_disk(monkeypatch, OSError(28, "No space left on device"))
-    with pytest.raises(StorageError, match=r"No space left.*Nothing is left there"):
-        place = tmp_path / "saved"
-        back_up(Workspace.open(shop), place.as_uri() if is_uri else str(place), SILENT)
+    (tmp_path / "mine").mkdir(mode=0o750)
+    before = (tmp_path / "mine").stat()
+    for place in (tmp_path / "saved", tmp_path / "mine"):
+        with pytest.raises(StorageError, match=r"No space left.*Nothing is left there"):
+            target = place.as_uri() if is_uri else str(place)
+            back_up(Workspace.open(shop), target, SILENT)
     assert not (tmp_path / "saved").exists()
+    after = (tmp_path / "mine").stat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert not list((tmp_path / "mine").iterdir())
     assert scratch_of(shop) == []
     with closing(Workspace.open(shop).open_store()) as store:
         assert store.backups.all() == []
-
-
-def test_a_failure_leaves_a_folder_of_the_admin_as_it_was(
-    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "saved").mkdir(mode=0o750)
-    before = (tmp_path / "saved").stat()
-    fill_disk(monkeypatch, OSError(28, "No space left on device"))
-    with pytest.raises(StorageError, match="No space left"):
-        save(shop, tmp_path / "saved")
-    after = (tmp_path / "saved").stat()
-    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
-    assert not list((tmp_path / "saved").iterdir())
 
 
 def test_a_backup_is_known_from_before_its_first_byte(

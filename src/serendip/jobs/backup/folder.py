@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from serendip.errors import ArtefactError, ConfigError, StorageError
@@ -27,6 +27,8 @@ from serendip.runtime.versions import MANIFEST, seal, unseal
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
+
+T = TypeVar("T")
 
 FORMAT = 1
 FILES = ("serendip.toml", "serendip.db", "synonyms.csv")
@@ -144,7 +146,7 @@ class BackupFolder:
         path = f"{self.path}/{name}"
         self.fs.create_dir(os.path.dirname(path), recursive=True)
         if self.is_local:
-            with open(path, mode, opener=open_private) as file:
+            with open(path, mode, opener=_open_private) as file:
                 yield cast(BinaryIO, file)
             return
         with self.fs.open_output_stream(path, compression=None) as stream:
@@ -164,54 +166,58 @@ class BackupFolder:
                 f"{self.name} is no complete backup: {MANIFEST} is not readable: {error}.",
                 "Restore another backup.",
             ) from None
-        if manifest.get("format") != FORMAT or not isinstance(manifest.get("sizes"), dict):
+        if (
+            manifest.get("format") != FORMAT
+            or not isinstance(manifest.get("sizes"), dict)
+            or not isinstance(manifest.get("created"), str)
+        ):
             raise ArtefactError(
-                f"{self.name} has format {manifest.get('format')}, this code reads {FORMAT}."
+                f"{self.name} is not of the format {FORMAT}, which this code reads."
             )
-        if not isinstance(manifest.get("created"), str):
-            raise ArtefactError(f"{self.name}: {MANIFEST} does not say when it was created.")
         return manifest
 
-    def find_damage(self, manifest: Mapping[str, Any], progress: Progress) -> str:
-        """Read every file again; what is not as the manifest says, empty = nothing.
-
-        Raises:
-            StorageError: it cannot be read.
-        """
-        if difference := find_difference(manifest, self.files()):
-            return difference
-        try:
-            altered = self.read(manifest, None, progress)
-        except OSError as error:
-            raise StorageError(f"{self.name} cannot be read: {error}.") from None
-        return f"{altered[:80]!r} is altered" if altered else ""
-
-    def read(self, manifest: Mapping[str, Any], target: Path | None, progress: Progress) -> str:
-        """Copy all files that a manifest names; the first that is altered, empty = none is.
+    def find_damage(
+        self,
+        manifest: Mapping[str, Any],
+        progress: Progress,
+        target: Path | None = None,
+        without: str | None = None,
+    ) -> str:
+        """Read every file again; what is not as the manifest says, as a sentence, empty = nothing.
 
         Args:
-            manifest: which has no names that lead elsewhere, see ``find_difference``.
-            target: folder for them; None = they are only compared.
+            manifest: of the backup.
             progress: of the files.
+            target: folder for copies of them; None = they are only read.
+            without: a folder that is neither read nor looked at.
 
         Raises:
-            OSError: something cannot be read or written.
+            StorageError: something cannot be read or written.
         """
-        names = sorted(manifest["files"])
-        for name in progress.track(names, "files", len(names)):
-            path = Path(os.devnull) if target is None else target / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with (
-                self.fs.open_input_stream(f"{self.path}/{name}", compression=None) as stream,
-                open(path, "wb", opener=open_private) as out,
-            ):
-                checksum = _copy_stream(cast(BinaryIO, stream), out)
-            if checksum != manifest["files"][name]:
-                return str(name)
+
+        def select(files: Mapping[str, T]) -> dict[str, T]:
+            parts = ((name, PurePosixPath(name).parts) for name in files)
+            return {name: files[name] for name, part in parts if part[:1] != (without,)}
+
+        files = select(manifest["files"])
+        if difference := _find_difference(files, manifest["sizes"], select(self.files())):
+            return difference
+        try:
+            for name, checksum in progress.track(sorted(files.items()), "files", len(files)):
+                path = Path(os.devnull) if target is None else target / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with (
+                    self.fs.open_input_stream(f"{self.path}/{name}", compression=None) as stream,
+                    open(path, "wb", opener=_open_private) as out,
+                ):
+                    if _copy_stream(cast(BinaryIO, stream), out) != checksum:
+                        return f"{name[:80]!r} is altered"
+        except OSError as error:
+            raise StorageError(f"{self.name} cannot be copied: {error}.") from None
         return ""
 
 
-def open_private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     """An ``opener`` of files that their owner alone may read."""
     return os.open(path, flags, 0o600)
 
@@ -225,9 +231,10 @@ def _copy_stream(source: BinaryIO, target: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def find_difference(manifest: Mapping[str, Any], found: Mapping[str, int | None]) -> str:
+def _find_difference(
+    files: Mapping[str, Any], sizes: Mapping[str, Any], found: Mapping[str, int | None]
+) -> str:
     """What is wrong with the names and sizes of a backup, as a sentence; empty = nothing."""
-    files, sizes = manifest["files"], manifest["sizes"]
     for name in files:
         if not _is_of_workspace(name):
             return f"{name[:80]!r} is no file of a workspace"

@@ -10,13 +10,11 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
-from serendip.data.items.catalogue import Item
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.database import Database
 from serendip.data.store.store import Store
@@ -24,7 +22,7 @@ from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ConfigError, StorageError
-from serendip.jobs.backup.folder import BackupFolder, find_difference
+from serendip.jobs.backup.folder import BackupFolder
 from serendip.jobs.copy_store import check_url
 from serendip.jobs.table_copy import copy_rows, open_target
 from serendip.runtime.atomic_files import flush_folder, flush_tree
@@ -32,9 +30,7 @@ from serendip.runtime.progress import Progress
 from serendip.runtime.scratch import remove_abandoned, scratch_folder
 from serendip.runtime.versions import MANIFEST
 
-T = TypeVar("T")
-
-_GENERATIONS = "generations/"
+_GENERATIONS = "generations"
 _AGAIN = "Restore another backup; nothing was changed."
 _ACTIVE = re.compile(
     r"\b(VIRTUAL|CHECK|CONFLICT|GENERATED|REFERENCES|COLLATE)\b|\bAS\s*\(", re.IGNORECASE
@@ -67,10 +63,6 @@ class RestoreSummary:
     erased_users: int
     erased_items: int
     active_keys: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def restore(
@@ -109,17 +101,13 @@ def restore(
             "Restore it into a folder of its own, and name that.",
         )
     backup = BackupFolder.of(source)
-    manifest, found = backup.read_manifest(), backup.files()
-    if not with_generation:
-        manifest = {**manifest, "files": _without_generation(manifest["files"])}
-        found = _without_generation(found)
-    if difference := find_difference(manifest, found):
-        raise ArtefactError(f"{backup.name}: {difference}.", _AGAIN)
+    manifest = backup.read_manifest()
+    without = None if with_generation else _GENERATIONS
     try:
         with _stage(target) as staged:
-            if altered := backup.read(manifest, staged, progress):
-                hint = _OTHERWISE if altered.startswith(_GENERATIONS) else _AGAIN
-                raise ArtefactError(f"{backup.name}: {altered[:80]!r} is altered.", hint)
+            if damage := backup.find_damage(manifest, progress, staged, without):
+                hint = _OTHERWISE if damage.startswith(f"'{_GENERATIONS}/") else _AGAIN
+                raise ArtefactError(f"{backup.name}: {damage}.", hint)
             counts = _verify(staged, bool(database))
             erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
             keys = _settle_keys(staged, erasures_of, revoke_keys)
@@ -167,10 +155,6 @@ def _put_in_place(staged: Path, target: Path) -> None:
             flush_folder(target)
         path.rename(target / path.name)
     flush_folder(target)
-
-
-def _without_generation(files: Mapping[str, T]) -> dict[str, T]:
-    return {name: value for name, value in files.items() if not name.startswith(_GENERATIONS)}
 
 
 @contextmanager
@@ -228,30 +212,27 @@ def _erase_again(staged: Path, known: Path) -> tuple[int, int]:
     ):
         users = store.erase_all(other.erasures())
         again = sorted(set(other.erased_items()) - set(store.erased_items()))
-        known_items = [item_id for item_id in again if store.erase_item(item_id)]
-        # An import must not bring back what the backup did not have yet, either.
-        for item_id in set(again).difference(known_items):
-            store.put_items([Item(item_id, item_id)])
-            store.erase_item(item_id)
+        # Ids of those that the backup did not have yet are kept, too: no import brings them back.
+        items = sum([store.erase_item(item_id) for item_id in again])
         with suppress(StorageError):
             store.remove_erased()
-    return users, len(known_items)
+    return users, items
 
 
 def _settle_keys(staged: Path, known: Path | None, revoke_all: bool) -> tuple[str, ...]:
     """Revoke keys that another copy of the workspace has revoked, or all; the ids of the others."""
     now = time.time()
-    revoked: dict[str, float] = {}
+    revoked: dict[str, float | None] = {}
     if known is not None:
         with closing(ApiKeys.open(Workspace.open(known).database)) as other:
-            found = other.read().keys.items()
-        revoked = {key_id: key.revoked for key_id, key in found if key.revoked is not None}
+            revoked = {key_id: key.revoked for key_id, key in other.read().keys.items()}
     with closing(ApiKeys.open(staged / DATABASE_FILE)) as keys:
         own = keys.read().keys
         if revoke_all and own:
             keys.renew_secret()
             revoked = dict.fromkeys(own, now)
-        for key_id in own.keys() & revoked.keys():
-            keys.revoke(key_id, revoked[key_id])
+        for key_id in own:
+            if moment := revoked.get(key_id):
+                keys.revoke(key_id, moment)
         left = keys.read().keys.items()
     return tuple(key_id for key_id, key in left if key.state(now) == "active")
