@@ -57,7 +57,10 @@ def copy_store(workspace: Workspace, target: str) -> StoreCopy:
             cannot hold a text, or it reads back otherwise; nothing is left in it, unless only the
             mark is missing.
     """
-    with closing(workspace.open_store()) as store, store.frozen() as reading:
+    with (
+        closing(workspace.open_store()) as store,
+        store.database.write(may_pause=True) as reading,  # nobody else writes meanwhile
+    ):
         if target == FILE:
             copied = _copy_to_file(workspace, store, reading)
         else:

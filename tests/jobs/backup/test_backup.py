@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,59 +73,51 @@ def test_a_restored_workspace_serves_what_was_backed_up(shop: Path, tmp_path: Pa
         assert engine.add_events([Event("new", "i4", 1.7e9)]) == 1
 
 
-class Load:
-    """Four writers, each of one user and of numbered items, and perhaps one that packs."""
+def require_all(folder: Path, acknowledged: list[int]) -> None:
+    """Check that a workspace has what each writer wrote, up to some event, in order."""
+    with closing(Workspace.open(folder).open_store()) as store:
+        assert store.integrity() == []
+        for place, count in enumerate(acknowledged):
+            items = [event.item_id for event in store.history(f"w{place}", 99_999)]
+            assert items == [f"n{step + 1}" for step in range(len(items))]
+            assert len(items) >= count
 
-    def __init__(self, workspace: Workspace, packs: bool) -> None:
-        self._workspace, self._ended = workspace, threading.Event()
-        self.acknowledged = [0] * 4
-        works = [partial(self._write, place) for place in range(4)]
-        works += [self._pack] if packs else []
-        self._threads = [threading.Thread(target=work) for work in works]
 
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
+def test_everything_acknowledged_before_is_in_a_backup_under_load(
+    fresh: Path, tmp_path: Path
+) -> None:
+    workspace, counts, ended = Workspace.open(fresh), [0] * 4, threading.Event()
 
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
+    def write(place: int) -> None:
+        with closing(workspace.open_store()) as store:
+            while not ended.is_set():
+                event = Event(f"w{place}", f"n{counts[place] + 1}", counts[place] + 1.0)
+                counts[place] += store.put_events([event])
 
-    def _write(self, place: int) -> None:
-        with closing(self._workspace.open_store()) as store:
-            while not self._ended.is_set():
-                number = self.acknowledged[place] + 1
-                store.put_events([Event(f"w{place}", f"n{number}", float(number))])
-                self.acknowledged[place] = number
-
-    def _pack(self) -> None:
-        with closing(self._workspace.open_store()) as store:
-            while not self._ended.is_set():
+    def pack() -> None:
+        with closing(workspace.open_store()) as store:
+            while not ended.is_set():
                 with suppress(StorageError):  # the backup packs
                     store.pack()
 
-
-@pytest.mark.parametrize("packs", [False, True])
-def test_everything_acknowledged_before_is_in_a_backup_under_load(
-    fresh: Path, tmp_path: Path, packs: bool
-) -> None:
     acknowledged = []
-    with Load(Workspace.open(fresh), packs) as load:
+    threads = [threading.Thread(target=write, args=(place,)) for place in range(4)]
+    threads.append(threading.Thread(target=pack))
+    for thread in threads:
+        thread.start()
+    try:
         for number in range(3):
-            while sum(load.acknowledged) < 20 * (number + 1):
+            while sum(counts) < 20 * (number + 1):
                 pass
-            acknowledged.append(list(load.acknowledged))
+            acknowledged.append(list(counts))
             save(fresh, tmp_path / f"saved-{number}")
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
     for number, before in enumerate(acknowledged):
         restore(str(tmp_path / f"saved-{number}"), tmp_path / f"r{number}", SILENT)
-        with closing(Workspace.open(tmp_path / f"r{number}").open_store()) as store:
-            assert store.integrity() == []
-            for place, count in enumerate(before):
-                items = [event.item_id for event in store.history(f"w{place}", 99_999)]
-                assert items == [f"n{step + 1}" for step in range(len(items))]
-                assert len(items) >= count
+        require_all(tmp_path / f"r{number}", before)
     assert scratch_of(fresh) == []
 
 

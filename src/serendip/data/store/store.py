@@ -246,12 +246,6 @@ class Store:
         """The database of the rows."""
         return self._database
 
-    @contextmanager
-    def frozen(self) -> Iterator[Connection]:
-        """A transaction in which nobody else writes, for a copy of everything."""
-        with self._database.write(may_pause=True) as connection:
-            yield connection
-
     @property
     def is_on_server(self) -> bool:
         """Whether the rows are in no file of this workspace."""
