@@ -21,7 +21,7 @@ from serendip.data.store.tables.generated_texts import GeneratedText
 from serendip.data.store.tables.generated_values import GeneratedValue
 from serendip.data.users.user import User
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError, DataError, StorageError
+from serendip.errors import ConfigError, StorageError
 from serendip.jobs.backup.restore import restore
 from serendip.jobs.backup.save import back_up
 from serendip.jobs.copy_store import copy_store
@@ -203,12 +203,12 @@ def test_a_database_with_rows_and_a_file_that_exists_are_no_targets(folder: Path
         copy_store(workspace, url)
 
 
-def test_a_text_that_the_server_cannot_store_is_named_and_nothing_is_left(
+def test_a_text_that_the_server_cannot_store_is_refused_and_nothing_is_left(
     folder: Path, url: str
 ) -> None:
     with closing(Database(folder / "serendip.db")) as database, database.write() as connection:
         connection.exec_driver_sql("UPDATE llm_calls SET failure = 'a' || char(0) || 'b'")
-    with pytest.raises(DataError, match="column failure of table llm_calls has a NUL character"):
+    with pytest.raises(StorageError, match="PostgreSQL text fields cannot contain NUL"):
         copy_store(Workspace.open(folder), url)
     with closing(Store.open(url)) as store:
         assert (store.items(), store.meta("user changes"), store.count_events()) == ([], None, 0)

@@ -125,11 +125,3 @@ def test_a_refusal_of_a_gate_and_another_failure_are_recorded(stand: Path) -> No
         2,
         "the catalogue is empty.",
     )
-
-
-def test_what_a_killed_training_left_is_removed_by_the_next(stand: Path) -> None:
-    left = stand / "training" / "scratch-killed" / "all"
-    left.mkdir(parents=True)
-    train(stand)
-    assert not left.parent.exists()
-    assert not list((stand / "training").glob("scratch-*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ def run(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Copy database, event log, published generation and settings; others read and write on."""
+    """Copy database, published generation and settings; others read and write on."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.backup.save import back_up, place_of
     from serendip.jobs.backup.save import verify as verify_backup
@@ -53,4 +54,4 @@ def run(
     )
     for damage in summary.damage.splitlines():
         terminal.say(f"Not in it: {damage}")
-    terminal.result(summary.as_dict())
+    terminal.result(asdict(summary))

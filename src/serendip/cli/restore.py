@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -63,4 +64,4 @@ def run(
         )
     if summary.active_keys:
         terminal.say(f"These API keys are accepted: {', '.join(summary.active_keys)}.")
-    terminal.result(summary.as_dict())
+    terminal.result(asdict(summary))

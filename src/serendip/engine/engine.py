@@ -275,7 +275,7 @@ class Engine:
         """
         self._live.catch_up()
         self._totals.follow()
-        self._remover.resume(self._eraser.has_remains)
+        self._remover.follow(self._eraser.has_remains)
 
     def follow_items(self) -> None:
         """Apply the items that other engines wrote since; cheap if nothing was committed."""
@@ -601,8 +601,7 @@ class Engine:
         receipt = self._eraser.erase_user(user_id)
         with suppress(StorageError):  # The user is erased; the totals are read again later.
             self._totals.follow()
-        if self._eraser.has_remains():
-            self._remover.begin()
+        self._remover.begin()
         return receipt
 
     def item(self, item_id: str) -> Item | None:

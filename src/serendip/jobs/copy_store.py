@@ -9,24 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serendip.data.store.config import DATABASE_FILE, StoreConfig
+from serendip.data.store.config import DATABASE_FILE, DatabasePlace, StoreConfig
 from serendip.data.store.move import mark_move
 from serendip.data.store.store import Store
-from serendip.data.store.table_copy import CopiedTable, CopyEnd, copy_rows, open_target
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
+from serendip.jobs.table_copy import CopiedTable, copy_rows, open_target
 from serendip.runtime.atomic_files import flush_folder
+from serendip.runtime.scratch import scratch_folder
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, MetaData
+    from sqlalchemy import Connection
 
 FILE = "file"
 """Target that means the SQLite file of the workspace."""
-
-_ENDINGS = ("", "-wal", "-shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +44,6 @@ class StoreCopy:
         return {"target": self.target, "tables": [asdict(one) for one in self.tables]}
 
 
-def all_tables() -> list[MetaData]:
-    """The tables of everything that a workspace keeps in its database."""
-    from serendip.data.store.schema import METADATA
-    from serendip.llm.ledger_table import METADATA as CALLS
-
-    return [METADATA, CALLS]
-
-
 def copy_store(workspace: Workspace, target: str) -> StoreCopy:
     """Copy the database of a workspace and mark the old one as moved; the settings still name it.
 
@@ -63,13 +53,18 @@ def copy_store(workspace: Workspace, target: str) -> StoreCopy:
 
     Raises:
         ConfigError: the target is no URL, or the file exists.
-        DataError: the target cannot hold a text.
-        StorageError: a database cannot be read or written, was moved before, the target has rows,
-            or it reads back otherwise; nothing is left in it, unless only the mark is missing.
+        StorageError: a database cannot be read or written, was moved before, the target has rows or
+            cannot hold a text, or it reads back otherwise; nothing is left in it, unless only the
+            mark is missing.
     """
-    url = "" if target == FILE else check_url(target)
-    with closing(workspace.open_store()) as store, store.frozen() as reading:
-        copied = _copy(store, reading, url) if url else _copy_to_file(workspace, store, reading)
+    with (
+        closing(workspace.open_store()) as store,
+        store.database.write(may_pause=True) as reading,  # nobody else writes meanwhile
+    ):
+        if target == FILE:
+            copied = _copy_to_file(workspace, store, reading)
+        else:
+            copied = _copy(store, reading, check_url(target))
         mark_move(reading, copied.target)  # after the copy is durable: one of the two is writable
     return copied
 
@@ -78,24 +73,16 @@ def _copy_to_file(workspace: Workspace, store: Store, reading: Connection) -> St
     path = workspace.folder / DATABASE_FILE
     if path.exists():
         raise ConfigError(f"{path} exists.", "Move it away first.")
-    part = path.with_name(f"{DATABASE_FILE}.copying")
-    _remove(part)
-    try:
-        copied = _copy(store, reading, part)
-        part.rename(path)
+    with scratch_folder(workspace.training) as scratch:
+        copied = _copy(store, reading, scratch / DATABASE_FILE)
+        (scratch / DATABASE_FILE).rename(path)
         flush_folder(path.parent)
-    finally:
-        _remove(part)
-    return StoreCopy(DATABASE_FILE, copied.tables)
+    return copied
 
 
-def _copy(store: Store, reading: Connection, place: Path | str) -> StoreCopy:
-    """Copy a database, which nobody else writes, into another one, made where it is missing."""
-    tables = all_tables()
-    with open_target(place, tables) as target, target.write(may_pause=True) as writing:
-        source = CopyEnd(store.database, reading)
-        copied = copy_rows(source, CopyEnd(target, writing), tables)
-        return StoreCopy(target.name, copied)
+def _copy(store: Store, reading: Connection, place: DatabasePlace) -> StoreCopy:
+    with open_target(place) as (target, writing):
+        return StoreCopy(target.name, copy_rows(store.database, reading, target, writing))
 
 
 def check_url(text: str) -> str:
@@ -111,8 +98,3 @@ def check_url(text: str) -> str:
             "the target is no URL of a PostgreSQL database.",
             "Give postgresql+psycopg://user:password@host/database.",
         ) from None
-
-
-def _remove(path: Path) -> None:
-    for ending in _ENDINGS:
-        path.with_name(path.name + ending).unlink(missing_ok=True)

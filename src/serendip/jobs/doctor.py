@@ -19,6 +19,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError, StorageError
 from serendip.jobs.storage import check_storage
 from serendip.runtime.progress import Progress, SilentProgress
+from serendip.runtime.scratch import find_scratch, remove_abandoned
 
 _MIB = 1 << 20
 _LEAST_FREE = 256 * _MIB
@@ -36,7 +37,7 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
         if results[0].status != "FAIL":
             results += [_check_version(store), _check_generation(workspace)]
             results += [_check_pointer(workspace), _check_earlier(workspace)]
-            results.append(_check_disk(workspace))
+            results += [_check_scratch(workspace), _check_disk(workspace)]
             results += check_storage(workspace)
             results += run_checks(store)
             results += _check_media(workspace, store, progress)
@@ -103,6 +104,17 @@ def _check_earlier(workspace: Workspace) -> CheckResult:
         return CheckResult(name, "WARN", len(damage), len(found), message, damage)
     message = f"`serendip rollback` leads to {next(iter(found), 'none: there is no earlier one')}"
     return CheckResult(name, "PASS", 0, len(found), message)
+
+
+def _check_scratch(workspace: Workspace) -> CheckResult:
+    """Remove what killed jobs left, which may have copies of events."""
+    places = (workspace.training, workspace.reports)
+    before = sum(len(find_scratch(place)) for place in places)
+    for place in places:
+        remove_abandoned(place)
+    removed = before - sum(len(find_scratch(place)) for place in places)
+    message = f"{removed} folders that killed jobs left were removed"
+    return CheckResult("scratch", "PASS", 0, before, message)
 
 
 def _check_disk(workspace: Workspace) -> CheckResult:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import shutil
+import threading
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from postgres_server import on_both_databases
@@ -19,15 +20,10 @@ from small_shop import WITHOUT_SEARCHES
 from serendip.content.posted_media import EncodedFile, PostedMediaTable
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
+from serendip.data.store.tables.exports import Export
 from serendip.data.store.tables.generated_texts import GeneratedText
 from serendip.data.users.user import User
-from serendip.engine.artefacts.erasure import (
-    REST,
-    RETRY_S,
-    Eraser,
-    RemainsRemover,
-    remove_remains,
-)
+from serendip.engine.artefacts.erasure import Eraser, RemainsRemover, remove_remains
 from serendip.engine.artefacts.generations import current_name, rollback
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -36,7 +32,6 @@ from serendip.errors import DataError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
-from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.scratch import scratch_folder
 
 PERSON, TEXT, COUNTRY = "canary-7f3d@example.com", "comedy tale canaryquery", "Canaryland"
@@ -63,15 +58,8 @@ def find(folder: Path, *texts: str) -> set[str]:
     }
 
 
-def settle(engine: Engine) -> None:
-    """Wait for the end of the process that removes bytes beside an engine."""
-    settle_threads()
-
-
-def settle_threads() -> None:
+def settle() -> None:
     """Wait for the end of all processes that remove bytes."""
-    import threading
-
     for thread in threading.enumerate():
         if thread.name == "eraser":
             thread.join(60)
@@ -114,8 +102,10 @@ def haunted_once(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory)
     train_workspace(JobContext.open(shop))
     with closing(Workspace.open(shop).open_store()) as store:
         store.put_events([Event(PERSON, "i5", 1.7e9 + 9, "click", query=TEXT)])
+        store.exports.begin(Export("embeddings/users.parquet", 0, 0))
     (shop / "embeddings").mkdir()
-    pq.write_table(pq.read_table(*[_user_table(shop)]), shop / "embeddings" / "users.parquet")
+    vectors = pa.table({"user_id": [PERSON], "vector": [[1.0]]})
+    pq.write_table(vectors, shop / "embeddings" / "users.parquet")
     return shop
 
 
@@ -123,14 +113,6 @@ def haunted_once(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 def haunted(haunted_once: Path, tmp_path: Path, move_database: Callable[[Path], Path]) -> Path:
     """A copy of it that a test may change."""
     return move_database(Path(shutil.copytree(haunted_once, tmp_path / "haunted")))
-
-
-def _user_table(shop: Path) -> str:
-    import pyarrow as pa
-
-    path = shop / "embeddings" / "users.parquet"
-    pq.write_table(pa.table({"user_id": [PERSON], "vector": [[1.0]]}), path)
-    return str(path)
 
 
 @on_both_databases
@@ -154,7 +136,7 @@ def test_every_worker_obeys_at_once_and_the_receipt_names_what_is_left(haunted: 
             ]
         assert states(receipt)["generations"] == "pending"
         assert PERSON not in repr(receipt)
-        settle(one)
+        settle()
         again = one._eraser.find_receipt(PERSON)
         assert again is not None
         assert (again.digest, again.erased_at) == (receipt.digest, receipt.erased_at)
@@ -165,7 +147,8 @@ def test_every_worker_obeys_at_once_and_the_receipt_names_what_is_left(haunted: 
 def test_no_byte_is_left_after_the_erasure_and_the_next_training(haunted: Path) -> None:
     clues = (PERSON, TEXT, "canaryplan", "canary-request", "canary-session", COUNTRY)
     assert {path.partition("/")[0] for path in find(haunted, *clues)} >= {
-        *("serendip.db", "log", "embeddings"),
+        "serendip.db",
+        "embeddings",
     }
     workspace = Workspace.open(haunted)
     with closing(workspace.open_store()) as store:
@@ -200,9 +183,10 @@ def test_files_do_not_bring_an_erased_user_back(fresh: Path) -> None:
 
 def test_a_killed_removal_and_a_killed_training_are_cleaned_up(fresh: Path) -> None:
     workspace = Workspace.open(fresh)
-    scratch = workspace.training / "scratch-of-a-killed-training"
-    scratch.mkdir(parents=True)
-    (scratch / "users.text.npy").write_bytes(b"u1")
+    with scratch_folder(workspace.training) as running:
+        (running / "users.text.npy").write_bytes(b"u1")
+        scratch = running.with_name(f"{running.name}-killed")
+        shutil.copytree(running, scratch)
     with closing(workspace.open_store()) as store:
         receipt = Eraser(workspace, store).erase_user("u1")
         assert states(receipt)["scratch"] == states(receipt)["database"] == "pending"
@@ -241,7 +225,7 @@ def test_a_wrong_id_is_refused_and_an_unknown_user_gets_a_receipt(engine: Engine
     receipt = engine.erase_user("never seen")
     assert receipt.events == 0
     assert {place for place, state in states(receipt).items() if state == "pending"} == {"database"}
-    settle(engine)
+    settle()
     again = engine._eraser.find_receipt("never seen")
     assert again is not None
     assert again.is_complete
@@ -282,135 +266,68 @@ def test_of_an_erased_item_only_the_id_is_left(shop: Path) -> None:
 
 
 def test_a_removal_that_met_a_lock_is_gone_on_with_by_a_service_and_an_import(fresh: Path) -> None:
-    workspace, now = Workspace.open(fresh), [0.0]
-    remover = RemainsRemover(fresh, lambda: now[0])
+    workspace = Workspace.open(fresh)
     with closing(workspace.open_store()) as store:
         eraser = Eraser(workspace, store)
-        with exclusive_lock(fresh / "log"):
-            eraser.erase_user("u1")
-            remover.begin()
-            settle_threads()
-        assert eraser.has_remains()
-        remover.resume(eraser.has_remains)
-        settle_threads()
-        assert eraser.has_remains()
-        now[0] += RETRY_S
-        remover.resume(eraser.has_remains)
-        settle_threads()
+        for name in ("erasure", "packs"):  # another service's process, a training
+            with store.exclusive(name):
+                eraser.erase_user("u1")
+                remover = RemainsRemover(fresh)
+                remover.begin()
+                settle()
+            assert eraser.has_remains()
+        RemainsRemover(fresh).follow(eraser.has_remains)
+        settle()
         assert not eraser.has_remains()
         eraser.erase_user("u2")
         import_files(workspace)
         assert not eraser.has_remains()
-    remover.close()
 
 
-class Removal:
-    """Stands for a process that takes ten seconds."""
-
-    def __init__(self, now: list[float]) -> None:
-        self._now, self.begun = now, list[float]()
-
-    def __call__(self, folder: str) -> Removal:
-        return self
-
-    def run(self) -> int:
-        self.begun.append(self._now[0])
-        self._now[0] += 10.0
-        return 0
-
-    def stop(self) -> None:
-        pass
-
-
-def test_erasures_share_removals_and_a_service_rests_between_them(tmp_path: Path) -> None:
-    now = [0.0]
-    removal = Removal(now)
-    remover = RemainsRemover(tmp_path, lambda: now[0], removal)
-    for _ in range(200):  # erasures, one per second
-        remover.begin()
-        settle_threads()
-        now[0] += 1.0
-    assert [int(begun // 10) for begun in removal.begun] == [0, 5, 10, 15, 20]
-    now[0] += 10 * REST
-    remover.resume(lambda: False)  # what the last ones asked for
-    settle_threads()
-    assert len(removal.begun) == 6
-    remover.resume(lambda: False)
-    assert len(removal.begun) == 6
-    remover.close()
-
-
-class FailingRemoval(Removal):
-    """Stands for a process that cannot be started the first time."""
-
-    def run(self) -> int:
-        super().run()
-        if len(self.begun) == 1:
-            raise OSError(errno.ENOMEM, "Cannot allocate memory")
-        return 0
-
-
-def test_a_process_that_cannot_be_started_is_started_again(tmp_path: Path) -> None:
-    now = [0.0]
-    removal = FailingRemoval(now)
-    remover = RemainsRemover(tmp_path, lambda: now[0], removal)
-    remover.begin()
-    settle_threads()
-    assert removal.begun == [0.0]
-    now[0] += RETRY_S
-    remover.resume(lambda: False)  # it is still wanted
-    settle_threads()
-    assert removal.begun == [0.0, 10.0 + RETRY_S]
-    remover.close()
-
-
-def test_what_stays_is_looked_for_less_and_less_often(tmp_path: Path) -> None:
-    now, looks = [0.0], list[float]()
-    remover = RemainsRemover(tmp_path, lambda: now[0], Removal([0.0]))
+def test_a_service_looks_seldom_and_rests_after_a_removal(fresh: Path) -> None:
+    workspace, looks = Workspace.open(fresh), []
 
     def has_remains() -> bool:
-        looks.append(now[0])
-        return True
+        looks.append(1)
+        return False
 
-    while now[0] < 9 * RETRY_S:
-        remover.resume(has_remains)
-        settle_threads()
-        now[0] += RETRY_S / 2
-    assert looks == [RETRY_S, 3 * RETRY_S, 7 * RETRY_S]
-    remover.close()
+    remover = RemainsRemover(fresh)
+    for _ in range(3):
+        remover.follow(has_remains)
+    assert len(looks) == 1
+    with closing(workspace.open_store()) as store:
+        eraser = Eraser(workspace, store)
+        for user, has_left in (("u1", False), ("u2", True)):  # the second one is in the rest
+            eraser.erase_user(user)
+            remover.begin()
+            settle()
+            assert eraser.has_remains() == has_left
+        closed = RemainsRemover(fresh)
+        closed.close()
+        closed.begin()
+        settle()
+        assert eraser.has_remains()
 
 
-def test_what_a_killed_training_left_is_found_after_the_removal_that_it_outlived(
+def test_what_an_export_left_behind_is_removed_and_what_lies_elsewhere_is_named(
     fresh: Path,
 ) -> None:
     workspace = Workspace.open(fresh)
-    with closing(workspace.open_store()) as store:
-        eraser = Eraser(workspace, store)
-        with exclusive_lock(workspace.training):  # it runs
-            scratch = workspace.training / "scratch-of-a-training"
-            scratch.mkdir()
-            (scratch / "users.text.npy").write_bytes(b"u1")
-            receipt = eraser.erase_user("u1")
-            eraser.remove_remains()
-            assert not eraser.has_remains()
-            assert states(eraser.renew(receipt))["scratch"] == "pending"
-        assert eraser.has_remains()
-        eraser.remove_remains()
-        assert not scratch.exists()
-        assert not eraser.has_remains()
-        assert eraser.renew(receipt).is_complete
-
-
-def test_a_receipt_names_exports_and_what_an_export_left_behind(fresh: Path) -> None:
-    workspace = Workspace.open(fresh)
     workspace.embeddings.mkdir()
-    (workspace.embeddings / "users.parquet.part").write_bytes(b"u1")
-    (workspace.embeddings / "items.parquet").write_bytes(b"i1")
+    halved, items = (
+        workspace.embeddings / name for name in ("users.parquet.part", "items.parquet")
+    )
+    for path in (halved, items):
+        path.write_bytes(b"u1 i1")
     with closing(workspace.open_store()) as store:
+        for name in ("embeddings/users.parquet", "embeddings/items.parquet", "/away/users.csv"):
+            store.exports.begin(Export(name, 0, 0))
         eraser = Eraser(workspace, store)
-        user, item = states(eraser.erase_user("u1")), states(eraser.erase_item("i1"))
-        assert (user["exported vectors"], user["exports"]) == ("pending", "erased")
-        assert (item["exported vectors"], item["exports"]) == ("kept", "erased")
+        user, item = eraser.erase_user("u1"), eraser.erase_item("i1")
+        assert states(user)["exports"] == states(item)["exports"] == "pending"
         eraser.remove_remains()
-        assert not (workspace.embeddings / "users.parquet.part").exists()
-    assert item["reports, synonyms, labels, answers of an LLM"] == "kept"
+        assert not halved.exists()
+        items.unlink()
+        assert states(eraser.renew(user))["exports"] == "kept"
+        (place,) = (one for one in eraser.renew(item).places if one.place == "exports")
+        assert place.detail.startswith("/away/users.csv was written before")

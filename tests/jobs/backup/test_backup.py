@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from functools import partial
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -21,20 +21,18 @@ from serendip.data.items.catalogue import Item
 from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
-from serendip.engine.artefacts.erasure import Eraser, ErasureReceipt
+from serendip.engine.artefacts.erasure import Eraser
 from serendip.engine.artefacts.generations import pointer_problem
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, SerendipError, StorageError
-from serendip.jobs.backup import save as backup_save
-from serendip.jobs.backup import target as backup_target
-from serendip.jobs.backup.folder import BackupFolder, mask_uri, name_problem
+from serendip.jobs.backup.folder import BackupFolder, mask_uri
 from serendip.jobs.backup.restore import restore
 from serendip.jobs.backup.save import back_up, place_of, verify
-from serendip.jobs.backup.target import BackupTarget
-from serendip.runtime.atomic_files import exclusive_lock
+from serendip.jobs.doctor import check_workspace
 from serendip.runtime.progress import SilentProgress
+from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import seal
 
 SILENT = SilentProgress()
@@ -42,6 +40,11 @@ SILENT = SilentProgress()
 
 def save(shop: Path, target: Path) -> None:
     back_up(Workspace.open(shop), str(target), SILENT)
+
+
+def scratch_of(folder: Path) -> list[Path]:
+    """What jobs have left in a workspace."""
+    return [*folder.glob("training/serendip-*"), *folder.glob("serendip-*")]
 
 
 @pytest.fixture
@@ -70,60 +73,52 @@ def test_a_restored_workspace_serves_what_was_backed_up(shop: Path, tmp_path: Pa
         assert engine.add_events([Event("new", "i4", 1.7e9)]) == 1
 
 
-class Load:
-    """Four writers, each of one user and of numbered items, and perhaps one that compacts."""
+def require_all(folder: Path, acknowledged: list[int]) -> None:
+    """Check that a workspace has what each writer wrote, up to some event, in order."""
+    with closing(Workspace.open(folder).open_store()) as store:
+        assert store.integrity() == []
+        for place, count in enumerate(acknowledged):
+            items = [event.item_id for event in store.history(f"w{place}", 99_999)]
+            assert items == [f"n{step + 1}" for step in range(len(items))]
+            assert len(items) >= count
 
-    def __init__(self, workspace: Workspace, compacts: bool) -> None:
-        self._workspace, self._ended = workspace, threading.Event()
-        self.acknowledged = [0] * 4
-        works = [partial(self._write, place) for place in range(4)]
-        works += [self._compact] if compacts else []
-        self._threads = [threading.Thread(target=work) for work in works]
 
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
+def test_everything_acknowledged_before_is_in_a_backup_under_load(
+    fresh: Path, tmp_path: Path
+) -> None:
+    workspace, counts, ended = Workspace.open(fresh), [0] * 4, threading.Event()
 
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
+    def write(place: int) -> None:
+        with closing(workspace.open_store()) as store:
+            while not ended.is_set():
+                event = Event(f"w{place}", f"n{counts[place] + 1}", counts[place] + 1.0)
+                counts[place] += store.put_events([event])
 
-    def _write(self, place: int) -> None:
-        with closing(self._workspace.open_store()) as store:
-            while not self._ended.is_set():
-                number = self.acknowledged[place] + 1
-                store.put_events([Event(f"w{place}", f"n{number}", float(number))])
-                self.acknowledged[place] = number
-
-    def _compact(self) -> None:
-        with closing(self._workspace.open_store()) as store:
-            while not self._ended.is_set():
+    def pack() -> None:
+        with closing(workspace.open_store()) as store:
+            while not ended.is_set():
                 with suppress(StorageError):  # the backup packs
                     store.pack()
 
-
-@pytest.mark.parametrize("compacts", [False, True])
-def test_everything_acknowledged_before_is_in_a_backup_under_load(
-    fresh: Path, tmp_path: Path, compacts: bool
-) -> None:
     acknowledged = []
-    with Load(Workspace.open(fresh), compacts) as load:
+    threads = [threading.Thread(target=write, args=(place,)) for place in range(4)]
+    threads.append(threading.Thread(target=pack))
+    for thread in threads:
+        thread.start()
+    try:
         for number in range(3):
-            while sum(load.acknowledged) < 20 * (number + 1):
+            while sum(counts) < 20 * (number + 1):
                 pass
-            acknowledged.append(list(load.acknowledged))
+            acknowledged.append(list(counts))
             save(fresh, tmp_path / f"saved-{number}")
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
     for number, before in enumerate(acknowledged):
         restore(str(tmp_path / f"saved-{number}"), tmp_path / f"r{number}", SILENT)
-        with closing(Workspace.open(tmp_path / f"r{number}").open_store()) as store:
-            assert store.integrity() == []
-            for place, count in enumerate(before):
-                items = [event.item_id for event in store.history(f"w{place}", 99_999)]
-                assert items == [f"n{step + 1}" for step in range(len(items))]
-                assert len(items) >= count
-    assert not list(fresh.glob(".backup-*"))
+        require_all(tmp_path / f"r{number}", before)
+    assert scratch_of(fresh) == []
 
 
 def test_a_uri_is_a_target_and_a_source(fresh: Path, tmp_path: Path) -> None:
@@ -144,16 +139,13 @@ def test_a_target_that_is_not_empty_is_left_alone(fresh: Path, tmp_path: Path) -
 
 def test_a_backup_has_neither_caches_nor_files_of_users(saved: Path) -> None:
     names = {path.name for path in saved.iterdir()}
-    assert names == {"manifest.json", "serendip.toml", "serendip.db", "log"}
+    assert names == {"manifest.json", "serendip.toml", "serendip.db"}
 
 
 def test_a_workspace_is_never_overwritten(saved: Path, fresh: Path, tmp_path: Path) -> None:
     for place in (fresh, fresh / "serendip.toml"):
         with pytest.raises(ConfigError, match="is not empty"):
             restore(str(saved), place, SILENT)
-    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ConfigError, match="is not empty"):
-        restore(str(saved), tmp_path / "link", SILENT)
     (tmp_path / "empty").mkdir()
     assert restore(str(saved), tmp_path / "empty", SILENT).items == 60
 
@@ -182,12 +174,6 @@ def _add(saved: Path, name: str, content: bytes = b"x") -> None:
 def _rewrite(path: Path, content: bytes) -> None:
     path.unlink()
     path.write_bytes(content)
-
-
-def _link(saved: Path) -> None:
-    path = saved / "serendip.toml"
-    path.rename(saved.parent / "serendip.toml")
-    path.symlink_to(saved.parent / "serendip.toml")
 
 
 def _damage_database(saved: Path) -> None:
@@ -226,13 +212,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "up": lambda saved: _add(saved, "../escaped"),
     "up inside": lambda saved: _add(saved, "media/../../escaped"),
     "absolute": lambda saved: _add(saved, "/escaped"),
-    "drive": lambda saved: _add(saved, "media/C:escaped"),
-    "backslash": lambda saved: _add(saved, "media/..\\escaped"),
     "control character": lambda saved: _add(saved, "media/a\nb"),
-    "device": lambda saved: _add(saved, "media/NUL.txt"),
-    "dot at the end": lambda saved: _add(saved, "media/a."),
-    "deep": lambda saved: _add(saved, "/".join(["media", *"abcdefghijklmnop"])),
-    "case clash": lambda saved: (_add(saved, "media/a"), _add(saved, "media/A")),
     "other file": lambda saved: _add(saved, "sitecustomize.py"),
     "other folder": lambda saved: _add(saved, "evil/x"),
     "dot file": lambda saved: _add(saved, ".bashrc"),
@@ -244,7 +224,6 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "altered file": lambda saved: _rewrite(
         saved / "serendip.toml", (saved / "serendip.toml").read_bytes().replace(b"2", b"3")
     ),
-    "linked file": _link,
     "linked folder": lambda saved: (saved / "media").symlink_to(saved.parent),
     "pipe": lambda saved: os.mkfifo(saved / "pipe"),
     "no database": lambda saved: (saved / "serendip.db").unlink(),
@@ -280,27 +259,70 @@ def test_a_hostile_backup_is_refused_and_nothing_appears(
     assert not Path("/escaped").exists()
 
 
-@pytest.mark.parametrize("name", ["serendip.db", "media/ä b.png"])
-def test_names_of_a_workspace_may_be_in_a_backup(name: str) -> None:
-    assert name_problem(name) == ""
+def fill_disk(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Let the third file of a backup fail."""
+    write, calls = BackupFolder.write, []
+
+    def write_some(folder: BackupFolder, name: str, source: Path) -> str:
+        calls.append(name)
+        if len(calls) > 2:
+            raise error
+        return write(folder, name, source)
+
+    monkeypatch.setattr(BackupFolder, "write", write_some)
 
 
-def test_an_error_while_writing_leaves_nothing(
+@pytest.mark.parametrize("is_uri", [False, True])
+def test_an_error_while_writing_leaves_nothing_and_a_folder_of_the_admin_as_it_was(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_uri: bool
+) -> None:
+    fill_disk(monkeypatch, OSError(28, "No space left on device"))
+    (tmp_path / "mine").mkdir(mode=0o750)
+    before = (tmp_path / "mine").stat()
+    for place in (tmp_path / "saved", tmp_path / "mine"):
+        with pytest.raises(StorageError, match=r"No space left.*Nothing is left there"):
+            target = place.as_uri() if is_uri else str(place)
+            back_up(Workspace.open(shop), target, SILENT)
+    assert not (tmp_path / "saved").exists()
+    after = (tmp_path / "mine").stat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert not list((tmp_path / "mine").iterdir())
+    assert scratch_of(shop) == []
+    with closing(Workspace.open(shop).open_store()) as store:
+        assert store.backups.all() == []
+
+
+def test_a_backup_is_known_from_before_its_first_byte(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy, calls = backup_target.copy_stream, []
+    known: list[str] = []
+    write = BackupFolder.write
 
-    def copy_some(*arguments: object) -> tuple[int, str]:
-        calls.append(arguments)
-        if len(calls) > 3:
-            raise OSError(28, "No space left on device")
-        return copy(*arguments)  # type: ignore[arg-type]
+    def look(folder: BackupFolder, name: str, source: Path) -> str:
+        with closing(Workspace.open(fresh).open_store()) as store:
+            known.extend(one.target for one in store.backups.all())
+        return write(folder, name, source)
 
-    monkeypatch.setattr(backup_target, "copy_stream", copy_some)
-    with pytest.raises(StorageError, match="No space left"):
-        save(fresh, tmp_path / "saved")
-    assert not (tmp_path / "saved").exists()
-    assert not list(fresh.glob(".backup-*"))
+    monkeypatch.setattr(BackupFolder, "write", look)
+    save(fresh, tmp_path / "saved")
+    assert set(known) == {str(tmp_path / "saved")}
+
+
+def test_what_a_killed_backup_left_is_removed_by_the_next_and_by_doctor(
+    fresh: Path, tmp_path: Path
+) -> None:
+    def leave() -> None:
+        with scratch_folder(fresh / "training") as running:
+            (running / "serendip.db").write_bytes(b"half")
+            shutil.copytree(running, running.with_name(f"{running.name}-killed"))
+
+    leave()
+    save(fresh, tmp_path / "saved")
+    assert scratch_of(fresh) == []
+    leave()
+    assert scratch_of(fresh)
+    check_workspace(Workspace.open(fresh))
+    assert scratch_of(fresh) == []
 
 
 def test_who_was_erased_after_a_backup_is_erased_from_the_restored_one(
@@ -360,24 +382,13 @@ def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_pa
     with closing(workspace.open_store()) as store:
         eraser = Eraser(workspace, store)
         receipt = eraser.erase_user("u1")
-        with packing(fresh):
+        with closing(Database(fresh / "serendip.db")) as other, other.exclusive("packs"):
             save(fresh, tmp_path / "saved")
         eraser.remove_remains()
         assert not eraser.renew(receipt).is_complete
     restore(str(tmp_path / "saved"), tmp_path / "restored", SILENT)
     with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
         assert store.history("u1", 9) == []
-
-
-@contextmanager
-def packing(folder: Path) -> Iterator[None]:
-    """Somebody packs events all the time."""
-    with closing(Database(folder / "serendip.db")) as database, database.exclusive("packs"):
-        yield
-
-
-def states(receipt: ErasureReceipt) -> dict[str, str]:
-    return {place.place: place.state for place in receipt.places}
 
 
 def _flip(path: Path) -> None:
@@ -413,13 +424,13 @@ def test_a_backup_is_verified_without_a_restore(saved: Path) -> None:
 def test_what_a_disk_keeps_otherwise_is_no_backup(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = BackupTarget.write_manifest
+    complete = BackupFolder.seal
 
-    def write_and_rot(target: BackupTarget, text: str) -> None:
-        write(target, text)
+    def complete_and_rot(folder: BackupFolder, manifest: dict[str, object]) -> None:
+        complete(folder, manifest)
         _flip(tmp_path / "saved" / "serendip.db")
 
-    monkeypatch.setattr(BackupTarget, "write_manifest", write_and_rot)
+    monkeypatch.setattr(BackupFolder, "seal", complete_and_rot)
     with pytest.raises(StorageError, match="reads back otherwise"):
         save(fresh, tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
@@ -434,108 +445,41 @@ def test_copies_are_for_their_owner_alone(saved: Path, tmp_path: Path) -> None:
     for folder in (saved, tmp_path / "restored"):
         assert _mode(folder) == 0o700
         assert {_mode(path) for path in folder.rglob("*") if path.is_file()} == {0o600}
-    assert _mode(saved / "log") == 0o700
 
 
-def test_of_two_backups_to_one_target_the_complete_one_stays(
+def test_of_two_backups_to_one_target_the_first_stays(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage, workspace = backup_save.stage, Workspace.open(fresh)
+    seal_first = BackupFolder.seal
 
-    def stage_late(*arguments: object) -> object:
-        monkeypatch.setattr(backup_save, "stage", stage)
-        save(fresh, tmp_path / "saved")
-        return stage(*arguments)  # type: ignore[arg-type]
+    def try_another(folder: BackupFolder, manifest: dict[str, object]) -> None:
+        with pytest.raises(ConfigError, match="is not empty"):
+            save(fresh, tmp_path / "saved")
+        with pytest.raises(StorageError, match="cannot be written"):  # both saw it empty
+            monkeypatch.setattr(BackupFolder, "require_empty", lambda folder: None)
+            folder.claim()
+        seal_first(folder, manifest)
 
-    monkeypatch.setattr(backup_save, "stage", stage_late)
-    with pytest.raises(ConfigError, match="is not empty"):
-        save(fresh, tmp_path / "saved")
-    assert verify(str(tmp_path / "saved"), SILENT) > 3
-    with closing(workspace.open_store()) as store:
+    monkeypatch.setattr(BackupFolder, "seal", try_another)
+    save(fresh, tmp_path / "saved")
+    assert verify(str(tmp_path / "saved"), SILENT) == 2
+    with closing(Workspace.open(fresh).open_store()) as store:
         assert [one.target for one in store.backups.all()] == [str(tmp_path / "saved")]
 
 
-@pytest.mark.parametrize("is_uri", [False, True])
-def test_two_that_begin_at_once_do_not_mix(tmp_path: Path, is_uri: bool) -> None:
-    place = (tmp_path / "a").as_uri() if is_uri else str(tmp_path / "a")
-    first, second = (BackupTarget(BackupFolder.of(place)) for _ in range(2))
-    first.claim()
-    with pytest.raises(ConfigError, match="is not empty"):
-        second.claim()
-    assert len(list((tmp_path / "a").iterdir())) == 1
-    assert first.remove()
-    assert not (tmp_path / "a").exists()
-
-
-def test_a_failure_leaves_a_folder_of_the_admin_as_it_was(
-    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "saved").mkdir(mode=0o750)
-    before = (tmp_path / "saved").stat()
-
-    def fail(*_: object) -> tuple[int, str]:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(backup_target, "copy_stream", fail)
-    with pytest.raises(StorageError, match="Nothing is left there"):
-        save(fresh, tmp_path / "saved")
-    after = (tmp_path / "saved").stat()
-    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
-    assert not list((tmp_path / "saved").iterdir())
-    with closing(Workspace.open(fresh).open_store()) as store:
-        assert store.backups.all() == []
-
-
-class Killed(BaseException):
-    """The process ends."""
-
-
-def test_a_backup_is_known_from_before_its_first_byte(
-    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known: list[str] = []
-
-    def look(*_: object) -> tuple[int, str]:
-        with closing(Workspace.open(fresh).open_store()) as store:
-            known.extend(one.target for one in store.backups.all())
-        raise Killed
-
-    monkeypatch.setattr(backup_target, "copy_stream", look)
-    with pytest.raises(Killed):
-        save(fresh, tmp_path / "saved")
-    assert known == [str(tmp_path / "saved")]
-
-
-def test_nobody_finds_the_scratch_of_a_backup_before_it_is_locked(
-    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found: list[Path] = []
-
-    def lock(folder: Path) -> object:
-        found.extend(fresh.glob(".backup-*"))
-        return exclusive_lock(folder)
-
-    monkeypatch.setattr(backup_save, "exclusive_lock", lock)
-    save(fresh, tmp_path / "saved")
-    assert found == []
-    assert not list(fresh.glob(".new-*"))
-
-
-def test_a_killed_restore_is_cleaned_by_the_next_and_leaves_nothing_beside(
+def test_a_killed_restore_is_cleaned_by_the_next_and_one_that_runs_is_left_alone(
     saved: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "restored"
-    (target / ".unfinished" / "files" / "log").mkdir(parents=True)
-    (target / ".unfinished" / "files" / "serendip.db").write_bytes(b"half")
-    with (
-        exclusive_lock(target / ".unfinished"),
-        pytest.raises(StorageError, match="another process"),
-    ):
-        restore(str(saved), target, SILENT)
+    with scratch_folder(target) as running:
+        (running / "serendip.db").write_bytes(b"half")
+        with pytest.raises(ConfigError, match="is not empty"):
+            restore(str(saved), target, SILENT)
+        shutil.copytree(running, target / f"{running.name}-killed")
     identity = target.stat().st_ino
     assert restore(str(saved), target, SILENT).items == 60
     assert target.stat().st_ino == identity  # a mount point, say
-    assert not (target / ".unfinished").exists()
+    assert scratch_of(target) == []
 
 
 def test_a_place_that_cannot_be_made_is_an_error_of_storage(saved: Path, tmp_path: Path) -> None:

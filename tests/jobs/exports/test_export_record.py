@@ -59,16 +59,16 @@ def test_whoever_is_erased_while_a_file_is_written_is_not_in_it(
     write(workspace, store, out, "u1")
     assert pq.read_table(out).to_pydict() == {"user_id": ["u2", "u3"], "rank": [1, 2]}
     assert pq.read_schema(out).metadata[b"space"] == b"s"
-    assert place(workspace, store, "exported vectors").state == "erased"
+    assert place(workspace, store, "exports").state == "erased"
     eraser = Eraser(workspace, store)
     eraser.remove_remains()
     assert out.exists()
     eraser.erase_user("u2")
-    assert place(workspace, store, "exported vectors", "u1").state == "erased"
-    assert place(workspace, store, "exported vectors", "u2").state == "pending"
+    assert place(workspace, store, "exports", "u1").state == "erased"
+    assert place(workspace, store, "exports", "u2").state == "pending"
     eraser.remove_remains()
     assert not out.exists()
-    assert place(workspace, store, "exported vectors", "u2").state == "erased"
+    assert place(workspace, store, "exports", "u2").state == "erased"
 
 
 def test_what_is_being_written_is_pending_and_left_to_its_writer(
@@ -82,8 +82,8 @@ def test_what_is_being_written_is_pending_and_left_to_its_writer(
         eraser = Eraser(workspace, store)
         eraser.erase_user("u1")
         eraser.remove_remains()
-        found = place(workspace, store, "exported vectors")
-        assert (found.state, "runs" in found.detail) == ("pending", True)
+        found = place(workspace, store, "exports")
+        assert (found.state, "is being written" in found.detail) == ("pending", True)
         assert not eraser.has_remains()
     assert pq.read_table(out).num_rows == 0
 

@@ -264,18 +264,28 @@ def test_kinds_of_items_and_users() -> None:
     assert (items["warm items"], items["cold items"]) == ("abc", "def")
     assert items["tail items"] == "abcdef"  # a fifth of three items is none
     home = builder(split).build_next_items("home")
-    countries = {"u": "KR", "x": "NZ"}
-    kinds = kinds_of_users(split, home.queries, countries)
+    kinds = kinds_of_users(split, home.queries, {"u": "KR", "x": "NZ"})
     users = {name: set(home.users[mask].tolist()) for name, mask in kinds.items()}
     assert users == {
         "cold users": {"u", "x"},
         "new users": {"x"},
         "heavy users": {"u"},
-        "country KR": {"u"},
-        "country NZ": {"x"},
     }
     assert int(kinds["cold users"].sum()) == 2  # u with two known events, and x with none
-    assert not [name for name in kinds_of_users(split, home.queries, {}) if "country" in name]
+
+
+def test_a_country_of_few_people_is_no_slice_as_it_would_tell_about_them() -> None:
+    split = split_of()
+    query = builder(split).build_next_items("home").queries[0]
+    users = [f"k{number}" for number in range(20)] + 19 * ["z"] + [f"z{n}" for n in range(18)]
+    countries = {user: "KR" if user[0] == "k" else "NZ" for user in users}
+    queries = [replace(query, user_id=user) for user in users]
+    kinds = kinds_of_users(split, queries, countries)
+    assert [name for name in kinds if "country" in name] == ["country KR"]
+    assert kinds["country KR"].tolist() == 20 * [True] + 37 * [False]
+    countries["new"] = "NZ"
+    kinds = kinds_of_users(split, [*queries, replace(query, user_id="new")], countries)
+    assert list(kinds)[-2:] == ["country NZ", "country KR"]  # most requests first
 
 
 def test_countries_of_users_are_those_of_the_data() -> None:

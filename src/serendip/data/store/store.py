@@ -48,7 +48,6 @@ from serendip.errors import BusyError, DataError, StorageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from sqlalchemy import Connection, MetaData
 
 
 _log = logging.getLogger(__name__)
@@ -244,12 +243,6 @@ class Store:
     def database(self) -> Database:
         """The database of the rows."""
         return self._database
-
-    @contextmanager
-    def frozen(self) -> Iterator[Connection]:
-        """A transaction in which nobody else writes, for a copy of everything."""
-        with self._database.write(may_pause=True) as connection:
-            yield connection
 
     @property
     def is_on_server(self) -> bool:
@@ -574,21 +567,6 @@ class Store:
     def has_remains(self) -> bool:
         """Whether the database may still have bytes of erased rows."""
         return bool(self.meta(REMAINS_KEY))
-
-    def copy_database(self, path: Path, *others: MetaData) -> None:
-        """Copy the database as of this moment to a SQLite file.
-
-        Args:
-            path: of the new file.
-            others: further tables that the database may have.
-
-        Raises:
-            StorageError: the copy cannot be written.
-        """
-        if not self._database.copy_file(path):
-            from serendip.data.store.table_copy import copy_database
-
-            copy_database(self._database, path, [self._sql.METADATA, *others])
 
     def items(self) -> list[Item]:
         """All items that are not deleted, in order of first insertion."""

@@ -5,29 +5,30 @@
     manifest.json    format, time, place in the log, size and SHA-256 of every file, and of itself
     serendip.db      the database; generations/, ... as in a workspace
 
-The manifest is written last: without one a backup is not complete. What is read is hostile until
-every name, size and checksum is as the manifest says.
+The manifest is begun first, empty, and written last: a backup without a sealed one is not complete.
+What is read is hostile until every name, size and checksum is as the manifest says.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from serendip.errors import ArtefactError, ConfigError, StorageError
+from serendip.runtime.atomic_files import flush_tree
 from serendip.runtime.progress import Progress
-from serendip.runtime.versions import MANIFEST, unseal
+from serendip.runtime.versions import MANIFEST, seal, unseal
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
+
+T = TypeVar("T")
 
 FORMAT = 1
 FILES = ("serendip.toml", "serendip.db", "synonyms.csv")
@@ -36,9 +37,6 @@ FOLDERS = ("generations", "semantic_ids", "relevance", "queries", "media")
 
 _CHUNK = 1 << 20
 _MOST_MANIFEST_BYTES = 1 << 28
-_MOST_PARTS, _MOST_CHARS = 12, 1_000
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f\\:*?"<>|]')
-_DEVICES = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,40 +75,82 @@ class BackupFolder:
             ) from None
         return cls(fs, path, mask_uri(place), isinstance(fs, LocalFileSystem))
 
-    def files(self) -> dict[str, int]:
-        """Relative path -> size of every file, however deep; empty if there is no folder.
+    def files(self) -> dict[str, int | None]:
+        """Relative path -> size of all that is no folder, None = no plain file; empty = nothing.
 
         Raises:
-            ArtefactError: there is a link, a device or anything else that is no plain file.
             StorageError: it cannot be read.
         """
+        from pyarrow.fs import FileSelector, FileType
+
+        selector = FileSelector(self.path, allow_not_found=True, recursive=True)
         try:
-            return dict(self._local_files() if self.is_local else self._remote_files())
+            return {
+                info.path.removeprefix(self.path).lstrip("/"): info.size
+                for info in self.fs.get_file_info(selector)
+                if info.type != FileType.Directory
+            }
         except OSError as error:
             raise StorageError(f"{self.name} cannot be read: {error}.") from None
 
-    def _local_files(self) -> Iterator[tuple[str, int]]:
-        for root, folders, names in os.walk(self.path):
-            for name in (*folders, *names):
-                path = Path(root, name)
-                status = path.lstat()
-                shown = path.relative_to(self.path).as_posix()
-                if stat.S_ISREG(status.st_mode):
-                    yield shown, status.st_size
-                elif not stat.S_ISDIR(status.st_mode):
-                    raise ArtefactError(f"{self.name}: {shown[:80]!r} is not a plain file.")
+    def require_empty(self) -> None:
+        """Check that nothing is in the folder.
 
-    def _remote_files(self) -> Iterator[tuple[str, int]]:
-        from pyarrow.fs import FileSelector, FileType
+        Raises:
+            ConfigError: something is.
+            StorageError: it cannot be read.
+        """
+        if self.files():
+            raise ConfigError(f"{self.name} is not empty.", "Give each backup a folder of its own.")
 
-        for info in self.fs.get_file_info(
-            FileSelector(self.path, allow_not_found=True, recursive=True)
-        ):
-            shown = info.path.removeprefix(self.path).lstrip("/")
-            if info.type == FileType.File:
-                yield shown, info.size
-            elif info.type != FileType.Directory:
-                raise ArtefactError(f"{self.name}: {shown[:80]!r} is not a plain file.")
+    def claim(self) -> bool:
+        """Begin a backup, which on a disk nobody else can from then on; whether it made the folder.
+
+        Raises:
+            ConfigError: something is in the folder.
+            StorageError: it cannot be written to.
+        """
+        is_new = self.is_local and not os.path.exists(self.path)
+        try:
+            if is_new:
+                Path(self.path).mkdir(mode=0o700, parents=True)
+            self.require_empty()
+            with self._writing(MANIFEST, "xb"):
+                return is_new
+        except OSError as error:
+            raise StorageError(f"{self.name} cannot be written: {error}.") from None
+
+    def write(self, name: str, source: Path) -> str:
+        """Write a file; returns its SHA-256."""
+        with source.open("rb") as stream, self._writing(name, "xb") as out:
+            return _copy_stream(stream, out)
+
+    def seal(self, manifest: Mapping[str, Any]) -> None:
+        """Write the manifest, which completes a backup."""
+        with self._writing(MANIFEST, "wb") as out:
+            out.write(seal(manifest).encode())
+        if self.is_local:
+            flush_tree(Path(self.path))
+
+    def clear(self, is_new: bool) -> bool:
+        """Remove what was written since ``claim``, which said ``is_new``; whether all is gone."""
+        try:
+            (self.fs.delete_dir if is_new else self.fs.delete_dir_contents)(self.path)
+        except OSError:
+            return False
+        return True
+
+    @contextmanager
+    def _writing(self, name: str, mode: str) -> Iterator[BinaryIO]:
+        """Open a file that on a disk its owner alone may read; ``xb`` = there must be none yet."""
+        path = f"{self.path}/{name}"
+        self.fs.create_dir(os.path.dirname(path), recursive=True)
+        if self.is_local:
+            with open(path, mode, opener=_open_private) as file:
+                yield cast(BinaryIO, file)
+            return
+        with self.fs.open_output_stream(path, compression=None) as stream:
+            yield cast(BinaryIO, stream)
 
     def read_manifest(self) -> dict[str, Any]:
         """Read the manifest.
@@ -126,79 +166,78 @@ class BackupFolder:
                 f"{self.name} is no complete backup: {MANIFEST} is not readable: {error}.",
                 "Restore another backup.",
             ) from None
-        if manifest.get("format") != FORMAT or not isinstance(manifest.get("sizes"), dict):
+        if (
+            manifest.get("format") != FORMAT
+            or not isinstance(manifest.get("sizes"), dict)
+            or not isinstance(manifest.get("created"), str)
+        ):
             raise ArtefactError(
-                f"{self.name} has format {manifest.get('format')}, this code reads {FORMAT}."
+                f"{self.name} is not of the format {FORMAT}, which this code reads."
             )
-        if not isinstance(manifest.get("created"), str):
-            raise ArtefactError(f"{self.name}: {MANIFEST} does not say when it was created.")
         return manifest
 
-    @contextmanager
-    def reading(self, name: str) -> Iterator[BinaryIO]:
-        """Open a file of the folder."""
-        with self.fs.open_input_stream(f"{self.path}/{name}", compression=None) as stream:
-            yield cast(BinaryIO, stream)
+    def find_damage(
+        self,
+        manifest: Mapping[str, Any],
+        progress: Progress,
+        target: Path | None = None,
+        without: str | None = None,
+    ) -> str:
+        """Read every file again; what is not as the manifest says, as a sentence, empty = nothing.
 
-    def find_damage(self, manifest: Mapping[str, Any], progress: Progress) -> str:
-        """Read every file again; what is not as the manifest says, empty = nothing.
+        Args:
+            manifest: of the backup.
+            progress: of the files.
+            target: folder for copies of them; None = they are only read.
+            without: a folder that is neither read nor looked at.
 
         Raises:
-            ArtefactError: there is a link, a device or anything else that is no plain file.
-            StorageError: it cannot be read.
+            StorageError: something cannot be read or written.
         """
-        if difference := find_difference(manifest, self.files()):
+
+        def select(files: Mapping[str, T]) -> dict[str, T]:
+            parts = ((name, PurePosixPath(name).parts) for name in files)
+            return {name: files[name] for name, part in parts if part[:1] != (without,)}
+
+        files = select(manifest["files"])
+        if difference := _find_difference(files, manifest["sizes"], select(self.files())):
             return difference
-        names = sorted(manifest["files"])
         try:
-            for name in progress.track(names, "files", len(names)):
-                with self.reading(name) as stream, open(os.devnull, "wb") as nowhere:
-                    size, checksum = copy_stream(stream, nowhere, manifest["sizes"][name])
-                if (size, checksum) != (manifest["sizes"][name], manifest["files"][name]):
-                    return f"{name[:80]!r} is altered"
+            for name, checksum in progress.track(sorted(files.items()), "files", len(files)):
+                path = Path(os.devnull) if target is None else target / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with (
+                    self.fs.open_input_stream(f"{self.path}/{name}", compression=None) as stream,
+                    open(path, "wb", opener=_open_private) as out,
+                ):
+                    if _copy_stream(cast(BinaryIO, stream), out) != checksum:
+                        return f"{name[:80]!r} is altered"
         except OSError as error:
-            raise StorageError(f"{self.name} cannot be read: {error}.") from None
+            raise StorageError(f"{self.name} cannot be copied: {error}.") from None
         return ""
 
 
-def copy_stream(source: BinaryIO, target: BinaryIO, most: int) -> tuple[int, str]:
-    """Copy at most ``most`` bytes; returns their number and SHA-256.
+def _open_private(path: str, flags: int) -> int:
+    """An ``opener`` of files that their owner alone may read."""
+    return os.open(path, flags, 0o600)
 
-    One byte more is read, so that a longer file has another size than it should.
-    """
-    digest, size = hashlib.sha256(), 0
-    while size <= most and (chunk := source.read(min(_CHUNK, most + 1 - size))):
+
+def _copy_stream(source: BinaryIO, target: BinaryIO) -> str:
+    """Copy all bytes; returns their SHA-256."""
+    digest = hashlib.sha256()
+    while chunk := source.read(_CHUNK):
         target.write(chunk)
         digest.update(chunk)
-        size += len(chunk)
-    return size, digest.hexdigest()
+    return digest.hexdigest()
 
 
-def name_problem(name: str) -> str:
-    """Why a path must not be in a backup; empty = it may."""
-    parts = PurePosixPath(name).parts
-    if not parts or "/".join(parts) != name or len(parts) > _MOST_PARTS or len(name) > _MOST_CHARS:
-        return "is no plain relative path"
-    for part in parts:
-        if part in (".", "..") or part != part.strip(" ") or part.endswith("."):
-            return "leads elsewhere"
-        if _FORBIDDEN.search(part) or _DEVICES.match(part):
-            return "has a name that not every disk can keep"
-    is_known = name in FILES if len(parts) == 1 else parts[0] in FOLDERS
-    return "" if is_known else "is no part of a workspace"
-
-
-def find_difference(manifest: Mapping[str, Any], found: Mapping[str, int]) -> str:
+def _find_difference(
+    files: Mapping[str, Any], sizes: Mapping[str, Any], found: Mapping[str, int | None]
+) -> str:
     """What is wrong with the names and sizes of a backup, as a sentence; empty = nothing."""
-    files, sizes = manifest["files"], manifest["sizes"]
     for name in files:
-        if problem := name_problem(name):
-            return f"{name[:80]!r} {problem}"
-    folded: dict[str, str] = {}
-    for name in files:
-        other = folded.setdefault(name.casefold(), name)
-        if other != name:
-            return f"{name[:80]!r} and {other[:80]!r} are one file on some disks"
+        if not _is_of_workspace(name):
+            return f"{name[:80]!r} is no file of a workspace"
     expected = {*files, MANIFEST}
     if missing := sorted(expected - found.keys()):
         return f"{missing[0][:80]!r} is missing"
@@ -208,6 +247,14 @@ def find_difference(manifest: Mapping[str, Any], found: Mapping[str, int]) -> st
         if not isinstance(sizes.get(name), int) or found[name] != sizes[name]:
             return f"{name[:80]!r} has {found[name]} bytes instead of {sizes.get(name)}"
     return ""
+
+
+def _is_of_workspace(name: str) -> bool:
+    """Whether a path leads nowhere but to a place that a backup has something of."""
+    path = PurePosixPath(name)
+    if str(path) != name or ".." in path.parts or not name.isprintable():
+        return False
+    return name in FILES or (len(path.parts) > 1 and path.parts[0] in FOLDERS)
 
 
 def mask_uri(place: str) -> str:

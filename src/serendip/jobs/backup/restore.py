@@ -8,32 +8,35 @@ their place together, the settings last: a folder without them is no workspace.
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
-from serendip.data.items.catalogue import Item
 from serendip.data.store.config import DATABASE_FILE
-from serendip.data.store.foreign_parts import find_foreign_part
+from serendip.data.store.database import Database
 from serendip.data.store.store import Store
-from serendip.data.store.table_copy import CopyEnd, copy_rows, open_target
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ConfigError, StorageError
-from serendip.jobs.backup.folder import BackupFolder, copy_stream, find_difference
-from serendip.jobs.copy_store import all_tables, check_url
-from serendip.runtime.atomic_files import flush_tree
+from serendip.jobs.backup.folder import BackupFolder
+from serendip.jobs.copy_store import check_url
+from serendip.jobs.table_copy import copy_rows, open_target
+from serendip.runtime.atomic_files import flush_folder, flush_tree
 from serendip.runtime.progress import Progress
-from serendip.runtime.staging import is_free, put_in_place, stage
+from serendip.runtime.scratch import remove_abandoned, scratch_folder
 from serendip.runtime.versions import MANIFEST
 
-T = TypeVar("T")
-
+_GENERATIONS = "generations"
 _AGAIN = "Restore another backup; nothing was changed."
+_ACTIVE = re.compile(
+    r"\b(VIRTUAL|CHECK|CONFLICT|GENERATED|REFERENCES|COLLATE)\b|\bAS\s*\(", re.IGNORECASE
+)
+"""Words of definitions that change or refuse rows; no table of this code has one."""
+
 _OTHERWISE = "Restore --without-generation, and train again; nothing was changed."
 
 
@@ -60,10 +63,6 @@ class RestoreSummary:
     erased_users: int
     erased_items: int
     active_keys: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def restore(
@@ -95,62 +94,67 @@ def restore(
         StorageError: something cannot be read or written, or the database is damaged.
     """
     target = Path(os.path.abspath(folder))
-    _require_free(target, folder, erasures_of)
-    backup = BackupFolder.of(source)
-    manifest, found = backup.read_manifest(), backup.files()
-    if not with_generation:
-        manifest = {**manifest, "files": _without_generation(manifest["files"])}
-        found = _without_generation(found)
-    if difference := find_difference(manifest, found):
-        raise ArtefactError(f"{backup.name}: {difference}.", _AGAIN)
-    try:
-        with stage(target) as staged:
-            _copy(backup, manifest, staged, progress)
-            counts = _verify(staged, bool(database))
-            erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
-            keys = _settle_keys(staged, erasures_of, revoke_keys)
-            with _rows_moved(staged, database):
-                flush_tree(staged)
-                put_in_place(staged, target, SETTINGS_FILE)
-    except OSError as error:
-        raise StorageError(f"{folder} cannot be restored: {error}.", _AGAIN) from None
-    return RestoreSummary(str(folder), manifest["created"], *counts, *erased, keys)
-
-
-def _require_free(target: Path, folder: Path, erasures_of: Path | None) -> None:
-    if not is_free(target):
-        raise ConfigError(
-            f"{folder} is not empty.",
-            "Restore into a new folder, check it, and put it in the place of the old one.",
-        )
+    _require_free(target)
     if erasures_of is not None and (erasures_of / MANIFEST).exists():
         raise ConfigError(
             f"{erasures_of} is a backup, which opening would change.",
             "Restore it into a folder of its own, and name that.",
         )
+    backup = BackupFolder.of(source)
+    manifest = backup.read_manifest()
+    without = None if with_generation else _GENERATIONS
+    try:
+        with _stage(target) as staged:
+            if damage := backup.find_damage(manifest, progress, staged, without):
+                hint = _OTHERWISE if damage.startswith(f"'{_GENERATIONS}/") else _AGAIN
+                raise ArtefactError(f"{backup.name}: {damage}.", hint)
+            counts = _verify(staged, bool(database))
+            erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
+            keys = _settle_keys(staged, erasures_of, revoke_keys)
+            with _rows_moved(staged, database):
+                _put_in_place(staged, target)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be restored: {error}.", _AGAIN) from None
+    return RestoreSummary(str(folder), manifest["created"], *counts, *erased, keys)
 
 
-def _without_generation(files: Mapping[str, T]) -> dict[str, T]:
-    return {name: value for name, value in files.items() if not name.startswith("generations/")}
+def _require_free(target: Path, *own: Path) -> None:
+    """Check that nothing is in a folder but what is named, or what a killed restore left."""
+    if target.is_dir():
+        remove_abandoned(target)
+    if target.exists() and (not target.is_dir() or set(target.iterdir()) - set(own)):
+        raise ConfigError(
+            f"{target} is not empty.",
+            "Restore into a new folder, check it, and put it in the place of the old one.",
+        )
 
 
-def _copy(
-    backup: BackupFolder, manifest: Mapping[str, Any], staged: Path, progress: Progress
-) -> None:
-    """Copy every file and compare it with its checksum on the way."""
-    names = sorted(manifest["files"])
-    for name in progress.track(names, "files", len(names)):
-        path = staged / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with backup.reading(name) as stream, open(path, "xb", opener=_open_private) as out:
-            size, checksum = copy_stream(stream, out, manifest["sizes"][name])
-        if (size, checksum) != (manifest["sizes"][name], manifest["files"][name]):
-            hint = _OTHERWISE if name.startswith("generations/") else _AGAIN
-            raise ArtefactError(f"{backup.name}: {name[:80]!r} is altered.", hint)
+@contextmanager
+def _stage(target: Path) -> Iterator[Path]:
+    """An empty folder inside the target, from which nothing is left."""
+    is_new = not target.exists()
+    if is_new:
+        target.mkdir(mode=0o700, parents=True)
+    try:
+        with scratch_folder(target) as scratch:
+            staged = scratch / "files"
+            staged.mkdir()
+            yield staged
+    finally:
+        if is_new:
+            with suppress(OSError):  # it is filled
+                target.rmdir()
 
 
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _put_in_place(staged: Path, target: Path) -> None:
+    """Move everything up into the target, the settings once all others are there for good."""
+    _require_free(target, staged.parent)
+    flush_tree(staged)
+    for path in sorted(staged.iterdir(), key=lambda path: path.name == SETTINGS_FILE):
+        if path.name == SETTINGS_FILE:
+            flush_folder(target)
+        path.rename(target / path.name)
+    flush_folder(target)
 
 
 @contextmanager
@@ -159,10 +163,10 @@ def _rows_moved(staged: Path, url: str) -> Iterator[None]:
     if not url:
         yield
         return
-    path, tables = staged / DATABASE_FILE, all_tables()
-    with open_target(check_url(url), tables) as target, target.write(may_pause=True) as writing:
-        with closing(Store.open(path)) as store, store.frozen() as reading:
-            copy_rows(CopyEnd(store.database, reading), CopyEnd(target, writing), tables)
+    path = staged / DATABASE_FILE
+    with open_target(check_url(url)) as (target, writing):
+        with closing(Database(path)) as database, database.read() as reading:
+            copy_rows(database, reading, target, writing)
         path.unlink()
         yield
 
@@ -176,7 +180,7 @@ def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
             "Give --database with the URL of an empty one; nothing was changed.",
         )
     database = staged / DATABASE_FILE
-    if foreign := find_foreign_part(database):
+    if foreign := _foreign_part(database):
         raise ArtefactError(
             f"the database in the backup has a part that is not of this code: {foreign}.", _AGAIN
         )
@@ -190,6 +194,16 @@ def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
     return *counts, name
 
 
+def _foreign_part(path: Path) -> str:
+    """Name a trigger, a view or an active definition of a SQLite file; empty = there is none."""
+    with closing(Database(path)) as database, database.read() as connection:
+        parts = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master").all()
+    for kind, name, definition in parts:
+        if kind not in ("table", "index") or _ACTIVE.search(definition or ""):
+            return f"{kind} {str(name)[:80]!r}"
+    return ""
+
+
 def _erase_again(staged: Path, known: Path) -> tuple[int, int]:
     """Erase whoever was erased from another copy of the workspace since; numbers of both kinds."""
     with (
@@ -198,30 +212,27 @@ def _erase_again(staged: Path, known: Path) -> tuple[int, int]:
     ):
         users = store.erase_all(other.erasures())
         again = sorted(set(other.erased_items()) - set(store.erased_items()))
-        known_items = [item_id for item_id in again if store.erase_item(item_id)]
-        # An import must not bring back what the backup did not have yet, either.
-        for item_id in set(again).difference(known_items):
-            store.put_items([Item(item_id, item_id)])
-            store.erase_item(item_id)
+        # Ids of those that the backup did not have yet are kept, too: no import brings them back.
+        items = sum([store.erase_item(item_id) for item_id in again])
         with suppress(StorageError):
             store.remove_erased()
-    return users, len(known_items)
+    return users, items
 
 
 def _settle_keys(staged: Path, known: Path | None, revoke_all: bool) -> tuple[str, ...]:
     """Revoke keys that another copy of the workspace has revoked, or all; the ids of the others."""
     now = time.time()
-    revoked: dict[str, float] = {}
+    revoked: dict[str, float | None] = {}
     if known is not None:
         with closing(ApiKeys.open(Workspace.open(known).database)) as other:
-            found = other.read().keys.items()
-        revoked = {key_id: key.revoked for key_id, key in found if key.revoked is not None}
+            revoked = {key_id: key.revoked for key_id, key in other.read().keys.items()}
     with closing(ApiKeys.open(staged / DATABASE_FILE)) as keys:
         own = keys.read().keys
         if revoke_all and own:
             keys.renew_secret()
             revoked = dict.fromkeys(own, now)
-        for key_id in own.keys() & revoked.keys():
-            keys.revoke(key_id, revoked[key_id])
+        for key_id in own:
+            if moment := revoked.get(key_id):
+                keys.revoke(key_id, moment)
         left = keys.read().keys.items()
     return tuple(key_id for key_id, key in left if key.state(now) == "active")

@@ -1,33 +1,33 @@
 """``serendip backup``: an online copy of a workspace, with a checksum of every file.
 
 The database is copied as of one moment while others read and write; events, items and deletions
-that were acknowledged before are in it. What belongs to it is verified (``stage``) before anything
-is written, and what was written to a disk is read once more.
+that were acknowledged before are in it. The copy and the generation in force are verified before
+anything is written, and what was written to a disk is read once more.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from serendip import __version__
-from serendip.data.store.tables.backups import Backup, Backups
-from serendip.engine.artefacts.erasure import BACKUP_SCRATCH
+from serendip.data.store.config import DATABASE_FILE
+from serendip.data.store.database import Database
+from serendip.data.store.store import Store
+from serendip.data.store.tables.backups import Backup
+from serendip.engine.artefacts.generations import open_current, set_current
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, ConfigError, SerendipError, StorageError
-from serendip.jobs.backup.folder import FORMAT, BackupFolder, mask_uri
-from serendip.jobs.backup.stage import StagedFacts, stage
-from serendip.jobs.backup.target import BackupTarget
-from serendip.runtime.atomic_files import LOCK, exclusive_lock, flush_tree
+from serendip.errors import ArtefactError, NotTrainedError, SerendipError, StorageError
+from serendip.jobs.backup.folder import FILES, FOLDERS, FORMAT, BackupFolder, mask_uri
+from serendip.jobs.table_copy import copy_rows, open_target
 from serendip.runtime.progress import Progress
-from serendip.runtime.versions import seal
+from serendip.runtime.scratch import scratch_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,7 @@ class BackupSummary:
         items: number of items that are not deleted.
         events: number of events.
         generation: the published one; empty = none is in it.
-        damage: of the published generation and of versions in the storage, which are not in it, or
-            what is not known of them; one line each.
+        damage: why the published generation is not in it; empty = it is, or there is none.
     """
 
     target: str
@@ -54,10 +53,6 @@ class BackupSummary:
     events: int
     generation: str
     damage: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSummary:
@@ -74,26 +69,31 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
             nothing is left at the target.
     """
     folder = BackupFolder.of(target)
-    if folder.files():
-        raise ConfigError(f"{folder.name} is not empty.", "Give each backup a folder of its own.")
-    moment = datetime.now(UTC)
-    with closing(workspace.open_store()) as store:
+    folder.require_empty()
+    created = datetime.now(UTC)
+    with closing(workspace.open_store()) as store, scratch_folder(workspace.training) as scratch:
         with suppress(StorageError):  # Somebody packs: then the copy is noted as older.
             store.remove_erased()
-        with _scratch(workspace.folder) as staged:
-            facts = stage(workspace, store, staged)
-            note = Backup(moment.timestamp(), place_of(target), facts.removals, facts.item_version)
-            sizes = _write(folder, staged, note, facts, store.backups, progress)
-    return BackupSummary(
-        folder.name,
-        moment.isoformat(timespec="seconds"),
-        len(sizes),
-        sum(sizes.values()),
-        facts.items,
-        facts.events,
-        facts.generation,
-        facts.damage,
-    )
+        staged = scratch / "files"
+        facts, damage = _stage(workspace, store, staged)
+        is_new, place = folder.claim(), place_of(target)
+        try:
+            # It is in the list of backups from before its first byte.
+            note = Backup(created.timestamp(), place, facts["removals"], facts["item_version"])
+            store.backups.add(note)
+            facts = {"created": created.isoformat(timespec="seconds"), **facts}
+            sizes = _write(folder, staged, facts, progress)
+        except BaseException as error:
+            is_gone = folder.clear(is_new)
+            if is_gone:
+                store.backups.forget(place)
+            if not isinstance(error, OSError | SerendipError):
+                raise
+            hint = "Nothing is left there." if is_gone else "Delete what is left there."
+            raise StorageError(f"{folder.name} cannot be written: {error}.", hint) from None
+    told = {name: facts[name] for name in ("created", "items", "events", "generation")}
+    size = sum(sizes.values())
+    return BackupSummary(target=folder.name, files=len(sizes), bytes=size, damage=damage, **told)
 
 
 def verify(target: str, progress: Progress) -> int:
@@ -115,80 +115,103 @@ def place_of(target: str) -> str:
     return mask_uri(target) if "://" in target else os.path.abspath(target)
 
 
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """An empty folder in another one; it is locked before it has the name that others look for."""
-    made = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
-    staged = made.with_name(made.name.replace(".new-", BACKUP_SCRATCH, 1))
+def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, Any], str]:
+    """Copy the database, link what belongs to it into a new folder, and verify both.
+
+    Returns:
+        facts of the copy for the manifest, and why the published generation is not in it. The
+        fact ``removals`` is 0 if bytes of erased users are in it: it is as old as any erasure.
+
+    Raises:
+        StorageError: the database is damaged or cannot be read.
+    """
+    staged.mkdir()
+    generation, damage = _stage_generation(workspace, staged / "generations")
+    for name in FILES:
+        if name != DATABASE_FILE and (workspace.folder / name).is_file():
+            shutil.copyfile(workspace.folder / name, staged / name)
+    for name in FOLDERS:
+        if name != "generations":
+            _link_tree(workspace.folder / name, staged / name)
+    _copy_database(store.database, staged / DATABASE_FILE)
+    with closing(Store.open(staged / DATABASE_FILE)) as copy:
+        if broken := copy.integrity():
+            raise StorageError(f"the database is damaged: {broken[0]}.", "See `serendip doctor`.")
+        facts = {
+            "removals": 0 if copy.has_remains() else copy.log.mark().removals,
+            "item_version": copy.max_version(),
+            "items": copy.count_items(),
+            "events": copy.count_events(),
+            "generation": generation,
+        }
+    return facts, damage
+
+
+def _copy_database(database: Database, path: Path) -> None:
+    """Copy the database as of this moment to a SQLite file."""
+    if not database.copy_file(path):
+        with open_target(path) as (target, writing), database.read() as reading:
+            copy_rows(database, reading, target, writing)
+
+
+def _stage_generation(workspace: Workspace, target: Path) -> tuple[str, str]:
+    """Link and verify the published generation; its name, empty = none, and why.
+
+    A damaged one is left out, and one that this machine lacks while the storage is out of reach:
+    another training makes a new one, of what is in the database.
+    """
     try:
-        with exclusive_lock(made):
-            made.rename(staged)
-            try:
-                yield staged
-            finally:
-                shutil.rmtree(staged, ignore_errors=True)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+        generation = open_current(workspace.generations, verify=False)
+        _link_tree(generation.folder, target / generation.name)
+        set_current(target, generation.name)
+        open_current(target)
+    except NotTrainedError:
+        return "", ""
+    except (ArtefactError, StorageError) as error:
+        shutil.rmtree(target, ignore_errors=True)
+        return "", str(error)
+    return generation.name, ""
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """Link or copy the plain files below a folder, pointers to versions before the versions.
+
+    What is linked is not removed while the backup is made. What is gone by then is of an old
+    version: the current one never is, unless two are published meanwhile.
+    """
+    for path in sorted(source.rglob("*")):
+        relative = path.relative_to(source)
+        is_hidden = any(part.startswith(".") and part != ".managed.json" for part in relative.parts)
+        if is_hidden or path.is_symlink() or not path.is_file():
+            continue
+        (target / relative).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, target / relative)
+        except FileNotFoundError:
+            continue
+        except OSError:  # This file system has no hard links.
+            shutil.copyfile(path, target / relative)
 
 
 def _write(
-    folder: BackupFolder,
-    staged: Path,
-    note: Backup,
-    facts: StagedFacts,
-    backups: Backups,
-    progress: Progress,
-) -> dict[str, int]:
-    """Write a backup that is in the list from before its first byte; relative path -> size."""
-    target = BackupTarget(folder)
-    try:
-        target.claim()
-    except OSError as error:
-        raise StorageError(f"{folder.name} cannot be written: {error}.") from None
-    try:
-        backups.add(note)
-        return _write_files(folder, target, staged, note, facts, progress)
-    except BaseException as error:
-        is_gone = target.remove()
-        if is_gone:
-            backups.forget(note.target)
-        if not isinstance(error, OSError | SerendipError):
-            raise
-        hint = "Nothing is left there." if is_gone else "Delete what is left there."
-        raise StorageError(f"{folder.name} cannot be written: {error}.", hint) from None
-
-
-def _write_files(
-    folder: BackupFolder,
-    target: BackupTarget,
-    staged: Path,
-    note: Backup,
-    facts: StagedFacts,
-    progress: Progress,
+    folder: BackupFolder, staged: Path, facts: Mapping[str, Any], progress: Progress
 ) -> dict[str, int]:
     """Write all staged files and the manifest; relative path -> size."""
-    sizes: dict[str, int] = {}
-    checksums: dict[str, str] = {}
-    paths = list(_plain_files(staged))
-    for path in progress.track(paths, "files", len(paths)):
-        name = path.relative_to(staged).as_posix()
-        sizes[name], checksums[name] = target.write(name, path)
+    paths = {path.relative_to(staged).as_posix(): path for path in sorted(staged.rglob("*"))}
+    paths = {name: path for name, path in paths.items() if path.is_file()}
+    checksums = {
+        name: folder.write(name, path)
+        for name, path in progress.track(paths.items(), "files", len(paths))
+    }
+    sizes = {name: path.stat().st_size for name, path in paths.items()}
     manifest = {
         "format": FORMAT,
         "code_version": __version__,
-        "created": datetime.fromtimestamp(note.created, UTC).isoformat(timespec="seconds"),
-        **{key: value for key, value in asdict(facts).items() if key != "damage"},
+        **facts,
         "sizes": sizes,
         "files": checksums,
     }
-    target.write_manifest(seal(manifest))
-    if folder.is_local:
-        flush_tree(Path(folder.path))
-        if damage := folder.find_damage(manifest, progress):
-            raise StorageError(f"it reads back otherwise: {damage}.")
+    folder.seal(manifest)
+    if folder.is_local and (damage := folder.find_damage(manifest, progress)):
+        raise StorageError(f"it reads back otherwise: {damage}.")
     return sizes
-
-
-def _plain_files(folder: Path) -> Iterator[Path]:
-    paths = sorted(folder.rglob("*"))
-    yield from (path for path in paths if path.is_file() and path.name != LOCK)

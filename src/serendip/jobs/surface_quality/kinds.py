@@ -5,6 +5,7 @@ Shapes: T requests, N items.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,6 +19,9 @@ HEAVY_SHARE = 0.1
 
 MOST_COUNTRIES = 5
 """Number of countries, those with most requests, that are slices."""
+
+LEAST_USERS = 20
+"""Users of a country that is a slice: figures of fewer would tell about single people."""
 
 
 def kinds_of_items(split: Split) -> dict[str, BoolArray]:
@@ -69,7 +73,7 @@ def kinds_of_users(
     Args:
         split: with the training part.
         queries: T queries.
-        countries: user -> country; the countries with most requests are slices.
+        countries: user -> country; those with most requests are slices, if they have some users.
     """
     train = split.train
     per_user = np.bincount(train.events.users, minlength=train.num_users)
@@ -79,10 +83,12 @@ def kinds_of_users(
     known = np.array([len(query.history) for query in queries], np.int64)
     of_requests = np.array([countries.get(query.user_id, "") for query in queries], np.str_)
     present, sizes = np.unique(of_requests[of_requests != ""], return_counts=True)
-    largest = present[np.argsort(-sizes, kind="stable")][:MOST_COUNTRIES]
+    people = Counter(countries.get(user, "") for user in {query.user_id for query in queries})
+    ordered = present[np.argsort(-sizes, kind="stable")].tolist()
+    largest = [name for name in ordered if people[name] >= LEAST_USERS][:MOST_COUNTRIES]
     return {
         "cold users": known < COLD_USER_BELOW,
         "new users": events == 0,
         "heavy users": events >= border,
-        **{f"country {name}": of_requests == name for name in largest.tolist()},
+        **{f"country {name}": of_requests == name for name in largest},
     }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
@@ -13,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from serendip.engine.artefacts.erasure import SCRATCH, remove_remains
+from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.artefacts.generations import open_current, publish
 from serendip.engine.artefacts.quality_report import REPORT_JSON
 from serendip.engine.artefacts.training_record import (
@@ -59,6 +57,7 @@ from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import written_status
 from serendip.runtime.progress import BothProgress, Progress
+from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import Version
 
 _log = logging.getLogger(__name__)
@@ -114,16 +113,13 @@ def train_workspace(
     ):
         shown = _show_in(context, status)
         require_training()
-        for leftover in folder.glob(f"{SCRATCH}*"):  # of a training that was killed
-            shutil.rmtree(leftover)
-        # Tasks find it whatever folder their processes run in.
-        with tempfile.TemporaryDirectory(dir=folder.absolute(), prefix=SCRATCH) as scratch:
+        with scratch_folder(folder) as scratch:
             current = open_in_force(context.workspace)
             context.pack_log()
             plans = plan_training(shown, rebuild and not only, only)
             if current is not None and not any(plan.reason for plan in plans.values()):
                 return current
-            inputs = PartInputs(shown, Path(scratch), warm)
+            inputs = PartInputs(shown, scratch, warm)
             draft = run_gates(shown, build_parts(PARTS, plans, inputs, current))
             if not force:
                 require_passed(draft.gates)

@@ -45,6 +45,15 @@ def test_a_missing_database_is_an_error_with_the_next_step_and_is_not_made(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_files_of_a_new_database_are_for_their_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "serendip.db"
+    with closing(Store.create(path)) as store:
+        store.put_items([Item("a")])
+        files = sorted(tmp_path.iterdir())
+        assert [file.name for file in files] == [path.name, f"{path.name}-shm", f"{path.name}-wal"]
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
 def test_an_empty_file_is_no_database_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "serendip.db"
     path.touch()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,6 +61,9 @@ class SqliteFile:
         if self._mode == "rw" or self._identity is not None:
             self.require_same()
         before = self._file_identity()
+        if before is None:  # -wal and -shm get the rights of the file
+            with suppress(OSError):
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = self._open()
         try:
             with self._lock:
