@@ -261,7 +261,7 @@ def test_a_huge_k_gives_what_there_is(shop: Path) -> None:
 def train_and_kill_after(folder: Path, stage: str) -> None:
     """Kill a training as soon as it tells of a stage."""
     with subprocess.Popen(
-        [sys.executable, "-m", "serendip", "train", "-w", os.fspath(folder)],
+        [sys.executable, "-m", "serendip", "train", "--rebuild", "-w", os.fspath(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -282,7 +282,7 @@ def test_kill_9_while_training_leaves_the_published_generation(stand: Path) -> N
         assert len(list((stand / "training").glob("scratch-*"))) <= 1
         answer = serendip_here("recommend", "-w", stand, "--json")
         assert json.loads(answer.stdout)["generation"] == "gen-1"
-    assert serendip_here("train", "-w", stand).returncode == 0
+    assert serendip_here("train", "--rebuild", "-w", stand).returncode == 0
     assert (stand / "generations" / "CURRENT").read_text() == "gen-2\n"
     assert not list((stand / "training").glob("scratch-*"))
 

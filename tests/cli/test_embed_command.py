@@ -43,7 +43,7 @@ def test_what_is_missing_is_named_with_its_exit_code(shop: Path, tmp_path: Path)
 
 
 def test_a_training_says_whether_the_space_stays(stand: Path) -> None:
-    done = serendip_here("train", "-w", stand, "--json")
+    done = serendip_here("train", "--rebuild", "-w", stand, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)["space"]
     assert (told["kept"], told["aligned_to"]) == (True, "gen-1")

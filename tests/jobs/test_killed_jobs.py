@@ -33,22 +33,22 @@ def _kill_once(is_so: Callable[[], object], process: subprocess.Popen[bytes]) ->
 
 
 def test_the_scratch_folder_of_a_killed_job_is_removed_by_the_next(
-    fresh: Path, tmp_path: Path
+    stand: Path, tmp_path: Path
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    words = ["queries", "build"]
+    words = ["embed", "users", "--out", str(tmp_path / "users.parquet")]
 
     def scratch() -> list[Path]:
         """Of tasks beside the workspace, of the process itself among its temporary files."""
-        return [*temporary.iterdir(), *fresh.rglob(f"{PREFIX}*")]
+        return [*temporary.iterdir(), *stand.rglob(f"{PREFIX}*")]
 
-    _kill_once(scratch, _start(words, fresh, temporary))
+    _kill_once(scratch, _start(words, stand, temporary))
     left = scratch()
     assert left
     for path in left:
         os.utime(path, (0, 0))  # as if it had been killed an hour ago
-    with _start(words, fresh, temporary) as process:
+    with _start(words, stand, temporary) as process:
         assert process.wait() == 0
     assert scratch() == []
 

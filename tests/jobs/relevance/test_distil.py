@@ -20,7 +20,6 @@ from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.query import History
 from serendip.engine.artefacts.generations import open_current
-from serendip.engine.config.storage import StorageConfig
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.min_value import MinValueConfig
@@ -54,9 +53,7 @@ from serendip.jobs.relevance.decisions import (
 from serendip.jobs.relevance.drift import compare_tenths
 from serendip.jobs.relevance.report import FilterEvaluator, GoldLabels
 from serendip.jobs.relevance.versions import (
-    model_versions,
     open_current_version,
-    open_version,
     publish_model,
 )
 from serendip.jobs.surface_quality.answers import without_relevance_filter
@@ -352,20 +349,6 @@ def test_a_filter_that_keeps_its_bound_by_hiding_nearly_everything_is_not_used()
         reasons.append(reason_against_effect(effect))
     assert reasons[0].startswith("it may hide 4")
     assert reasons[1] == ""
-
-
-def test_the_first_model_of_a_storage_follows_that_of_this_machine(
-    shop: Path, tmp_path: Path
-) -> None:
-    copy = Path(shutil.copytree(shop, tmp_path / "shop"))
-    with closing(Engine.open(shop)) as engine:
-        model = engine.state.relevance_model
-    assert model is not None
-    before = open_current_version(copy / "relevance").manifest
-    place = StorageConfig(url=str(tmp_path / "shared")).place(copy, "relevance")
-    assert publish_model(place, model, {"reads": before["reads"]}).name == "v2"
-    assert model_versions(place).names() == ["v1", "v2"]
-    assert open_version(place, "v1").manifest["created"] == before["created"]
 
 
 def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the_model(

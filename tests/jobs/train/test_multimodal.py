@@ -24,7 +24,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
-from serendip.jobs.train.train import train_workspace
+from serendip.jobs.train.train import plan_training, train_workspace
 
 
 def state_of(folder: Path) -> EngineState:
@@ -153,6 +153,15 @@ def test_bad_files_are_named_by_train_and_doctor_and_stop_neither(gallery: Path)
     checks = {check["name"]: check for check in check_workspace(Workspace.open(gallery))}
     assert (checks["image files"]["status"], checks["image files"]["count"]) == ("WARN", 6)
     assert "is not audio in a supported format" in checks["audio files"]["examples"][0]
+
+
+def test_a_file_with_another_content_builds_the_models_again(gallery: Path) -> None:
+    context = JobContext.open(gallery)
+    assert {plan.reason for plan in plan_training(context).values()} == {""}
+    path = gallery / "media" / "0.png"
+    path.write_bytes(path.read_bytes() + b"more")
+    found = plan_training(JobContext.open(gallery))
+    assert found["models"].reason == "files of pictures and sounds changed"
 
 
 def test_a_column_without_any_usable_file_is_said_loudly(gallery: Path) -> None:

@@ -126,6 +126,12 @@ class Media:
                 reasons[row], present[row] = reason, False
         return ModalityVectors(vectors, present), self._build_report(items, reasons)
 
+    def states(self, items: Sequence[Item]) -> list[tuple[int, int]]:
+        """Size and time (ns) of the file of each item; 0 without one. Nothing is read."""
+        files, _ = self._find_files(items)
+        found = [path.stat() if path is not None and path.is_file() else None for path in files]
+        return [(0, 0) if one is None else (one.st_size, one.st_mtime_ns) for one in found]
+
     def check(self, items: Sequence[Item], progress: Progress) -> MediaReport:
         """Report unusable files; each file is opened and none is encoded.
 

@@ -106,6 +106,10 @@ def read_models(context: JobContext) -> Mapping[str, Any]:
         **{f"[{table}]": values for table, values in settings.items()},
         "[queries]": [queries["min_users"], queries["training_weight"]],
         "written queries": hash_written_queries(workspace) if by_llm else "",
+        "files of pictures and sounds": {
+            name: source.states(context.dataset.catalogue.items)
+            for name, source in context.media.items()
+        },
         "labels": hash_labels(workspace),
         "the encoder": describe_encoder(context),
         "--seed": context.options.seed,
