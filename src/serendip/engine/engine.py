@@ -21,7 +21,6 @@ from serendip.data.arrays import IntArray
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.query import Query
-from serendip.data.store.moment import StoreMoment
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.data.users.user import User
@@ -172,7 +171,6 @@ class Engine:
         workspace: Workspace,
         name: str,
         clock: Callable[[], float] = time.time,
-        moment: StoreMoment | None = None,
     ) -> Engine:
         """Open a generation by name, for jobs.
 
@@ -182,15 +180,13 @@ class Engine:
             workspace: of the generation.
             name: of the generation.
             clock: as in ``open``.
-            moment: of the store that requests are answered from: what is written after it does not
-                count. None = they follow the store.
 
         Raises:
             ArtefactError: the generation is missing or unreadable.
             StorageError: the database is missing or cannot be read.
         """
         generation = open_named(workspace.generations, name)
-        return cls._open_generation(workspace, generation, clock, moment)
+        return cls._open_generation(workspace, generation, clock)
 
     @classmethod
     def open_earlier(cls, folder: Path | str) -> Engine:
@@ -215,13 +211,12 @@ class Engine:
         workspace: Workspace,
         generation: Version,
         clock: Callable[[], float] = time.time,
-        moment: StoreMoment | None = None,
     ) -> Engine:
         """Load a generation and open the store of a workspace."""
         synonyms = workspace.accepted_synonyms()
         state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
-        return cls.of_state(workspace, generation, state, encoder, clock, moment)
+        return cls.of_state(workspace, generation, state, encoder, clock)
 
     @classmethod
     def of_state(
@@ -231,7 +226,6 @@ class Engine:
         state: EngineState,
         encoder: TextEncoder,
         clock: Callable[[], float] = time.time,
-        moment: StoreMoment | None = None,
     ) -> Engine:
         """Answer from a state that is in memory, such as that of a generation to be published.
 
@@ -241,7 +235,6 @@ class Engine:
             state: of the generation.
             encoder: of texts.
             clock: as in ``open``.
-            moment: as in ``open_named``.
 
         Raises:
             StorageError: the database is missing or cannot be read.
@@ -250,8 +243,6 @@ class Engine:
         with ExitStack() as undo:
             undo.callback(store.close)
             store.keep_open()
-            if moment is not None:
-                moment.hold(store)
             settings = workspace.settings
             pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
             report = QualityReport(workspace.reports)

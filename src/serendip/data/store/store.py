@@ -30,7 +30,7 @@ from serendip.data.objects.mirror import Place
 from serendip.data.store.backends.backend import RowsAround
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
-from serendip.data.store.event_log.reader import EventLogReader, PastLogReader
+from serendip.data.store.event_log.reader import EventLogReader
 from serendip.data.store.event_log.totals import LogTotals
 from serendip.data.store.event_log.view import LOG_NAME_KEY, LogPosition, LogView, read_log
 from serendip.data.store.event_log.writer import (
@@ -52,7 +52,7 @@ from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserE
 from serendip.data.store.tables.exports import Exports
 from serendip.data.store.tables.generated_texts import GeneratedTexts
 from serendip.data.store.tables.generated_values import GeneratedValues
-from serendip.data.store.tables.users import PastUsers, Users
+from serendip.data.store.tables.users import Users
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.users.user import User
 from serendip.errors import DataError, DiskFullError, StorageError
@@ -60,8 +60,6 @@ from serendip.errors import DataError, DiskFullError, StorageError
 if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection, MetaData
-
-    from serendip.data.store.tables.user_file import UserFile
 
 
 _log = logging.getLogger(__name__)
@@ -250,7 +248,6 @@ class Store:
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
         self._set_meta = schema.upsert_meta(database.dialect)
-        self._past: tuple[LogPosition, ItemChanges] | None = None
 
     @staticmethod
     def exists(place: DatabasePlace) -> bool:
@@ -791,9 +788,6 @@ class Store:
             after: a version, as ``max_version`` returns it.
             with_imports: whether to include what an import changed.
         """
-        if self._past is not None:
-            found = self._past[1]
-            return found if after == found.after else ItemChanges(after, found.version, ())
         with self._database.read() as connection:
             return self.read_item_changes(connection, after, with_imports)
 
@@ -901,13 +895,7 @@ class Store:
     @property
     def log(self) -> EventLogReader:
         """The event log, to follow as it grows."""
-        if self._past is not None:
-            return PastLogReader(self._database, self._segments, self._past[0])
         return EventLogReader(self._database, self._segments)
-
-    def read_as_of(self, position: LogPosition, items: ItemChanges, users: UserFile) -> None:
-        """Read ``log``, ``item_changes`` and ``users`` as they were from now on; see ``moment``."""
-        self._past, self.users = (position, items), PastUsers(self._database, users)
 
     def totals(self, without: Sequence[str] = ()) -> LogTotals:
         """Totals of the event log; user activity without the given actions."""

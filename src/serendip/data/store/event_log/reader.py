@@ -6,14 +6,13 @@ erasure, which remove rows; ``LogPosition`` shows both kinds of change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from serendip.data.events.event import EventColumns
 from serendip.data.log.segment_folder import SegmentFolder
 from serendip.data.store.event_log.view import LogPosition, LogRow, LogView, read_log
 from serendip.data.store.validation import id_problem
-from serendip.errors import StorageError
 
 if TYPE_CHECKING:
     from serendip.data.store.database import Database
@@ -87,65 +86,3 @@ class EventLogReader:
 
         mark, rows = read_log(self._database, self._folder, read)
         return mark, EventColumns.of_rows([row[:-1] for row in rows])
-
-
-class PastLogReader(EventLogReader):
-    """Reads an event log as it was at a position; nothing is ever appended to it.
-
-    Erasures hold at once all the same.
-
-    Args:
-        database: names the segments and holds the tail.
-        folder: of the segments.
-        position: that the log had.
-    """
-
-    def __init__(self, database: Database, folder: SegmentFolder, position: LogPosition) -> None:
-        super().__init__(database, folder)
-        self._position = position
-
-    def commit_number(self) -> int | None:
-        """Always the same."""
-        return 0
-
-    def mark(self) -> LogPosition:
-        """The position that the log had."""
-        return self._position
-
-    def count_after(self, seq: int, without: Sequence[str] = ()) -> int:
-        """Number of events from after number ``seq`` to the position, without some actions."""
-        return sum(row[3] not in without for row in self._read(lambda view: view.after(seq)))
-
-    def past(self, user_id: str, without: Sequence[str] = ()) -> tuple[EventColumns, int]:
-        """A user's events up to the position, without the given actions, and its number.
-
-        Raises:
-            StorageError: events were imported since, so that those of then are gone.
-        """
-        if id_problem(user_id):
-            return EventColumns.of_rows(()), self._position.seq
-        rows = self._read(lambda view: view.past(user_id, without))
-        return EventColumns.of_rows([row[:-1] for row in rows]), self._position.seq
-
-    def after(self, seq: int, most: int) -> tuple[LogPosition, EventColumns, list[int]]:
-        """As of any log, up to the position."""
-        rows = [] if seq + most < self._position.seq else self._read(lambda view: view.after(seq))
-        events = EventColumns.of_rows([row[:-1] for row in rows])
-        return self._position, events, [row[-1] for row in rows]
-
-    def posted_after(self, seq: int) -> tuple[LogPosition, EventColumns]:
-        """As of any log, up to the position."""
-        rows = self._read(lambda view: view.after(seq, with_imports=False))
-        return self._position, EventColumns.of_rows([row[:-1] for row in rows])
-
-    def _read(self, read: Callable[[LogView], list[LogRow]]) -> list[LogRow]:
-        def read_checked(view: LogView) -> list[LogRow]:
-            if view.position().imports != self._position.imports:
-                raise StorageError(
-                    "events were imported since this began, so that those of then are gone.",
-                    "Run the command again, and import before or after it.",
-                )
-            return read(view)
-
-        rows = read_log(self._database, self._folder, read_checked)
-        return [row for row in rows if row[-1] <= self._position.seq]

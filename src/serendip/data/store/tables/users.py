@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from serendip.data.store.database import Database
-    from serendip.data.store.tables.user_file import UserFile
 
 _CHANGES_KEY = "user changes"
 _CHUNK = 10_000
@@ -101,27 +100,6 @@ class Users:
     def _count_change(self, connection: Connection) -> None:
         number = self._read_changes(connection) + 1
         connection.execute(self._set_meta, {"key": _CHANGES_KEY, "value": str(number)})
-
-
-class PastUsers(Users):
-    """The users as they were at a moment.
-
-    Args:
-        database: of the present.
-        known: all that had attributes.
-    """
-
-    def __init__(self, database: Database, known: UserFile) -> None:
-        super().__init__(database)
-        self._known = known
-
-    def changes(self) -> int:
-        """Always the same; 0 if nobody had attributes."""
-        return int(self._known.has_any())
-
-    def get(self, user_id: str) -> User | None:
-        """A user; None if nothing was stored about them."""
-        return self._known.get(user_id)
 
 
 def _row(user: User, origin: str) -> dict[str, Any]:
