@@ -11,7 +11,7 @@ from pathlib import Path
 from serendip.errors import StorageError
 from serendip.files.cells import MEDIA_FOLDER
 from serendip.files.queries import connect, run
-from serendip.files.tables import open_table
+from serendip.files.tables import PARQUET_SUFFIXES, open_table
 
 _BATCH = 64
 
@@ -31,6 +31,8 @@ def extract_media(path: Path, columns: Iterable[str], workspace: Path) -> int:
         DataError: the file cannot be read.
         StorageError: a picture or sound cannot be written.
     """
+    if not path.name.lower().endswith(PARQUET_SUFFIXES):
+        return 0
     table, written = open_table(path), 0
     for column in columns:
         cell = table.cell(column)

@@ -150,7 +150,7 @@ def test_one_odd_cell_in_a_hundred_does_not_hide_a_format() -> None:
 
 
 def orders(folder: Path, times: Sequence[str], more: str = "") -> None:
-    items = "\n".join(["id;name", *(f"p{n};Größe {n}" for n in range(3))])
+    items = "\n".join(["id;name;Höhe", *(f"p{n};Größe {n};{n} cm" for n in range(3))])
     (folder / "items.csv").write_bytes(items.encode("cp1252"))
     rows = [f"u{n % 2};p{n % 3};{time};{more or n}" for n, time in enumerate(times)]
     (folder / "events.csv").write_text("\n".join(["user;item;date;rating", *rows]))

@@ -106,6 +106,25 @@ def test_a_korean_shop(tmp_path: Path) -> None:
     )
 
 
+def test_a_japanese_shop_in_its_own_encoding(tmp_path: Path) -> None:
+    rows = [f'P{n},靴下 {n},あたたかい冬の靴下,服>靴下,"￥{n},500"' for n in range(1, 9)]
+    text = "\n".join(["商品コード,商品名,商品説明,カテゴリー,販売価格", *rows])
+    (tmp_path / "items.csv").write_bytes(text.encode("cp932"))
+    orders = [f"u{n % 3},P{n % 8 + 1},2026年1月{n % 9 + 1}日 10:00,購入" for n in range(12)]
+    text = "\n".join(["会員番号,商品コード,注文日時,行動", *orders])
+    (tmp_path / "events.csv").write_bytes(text.encode("cp932"))
+    document = init(tmp_path, "items.csv", "events.csv")
+    assert document["forms"]["events"] == {
+        "encoding": "cp932",
+        "time_format": "%Y年%m月%d日 %H:%M",
+    }
+    assert document["actions"] == {"購入": "a like"}
+    assert stored(tmp_path)[0] == Item(
+        *("P1", "靴下 1", "あたたかい冬の靴下"),
+        {"カテゴリー": ("服", "靴下"), "販売価格": 1500.0},
+    )
+
+
 def test_a_platforms_export_with_names_of_its_own(tmp_path: Path) -> None:
     header = "Handle,Title,Body (HTML),Vendor,Type,Tags,Variant SKU,Image Src,Price,Country"
     rows = [

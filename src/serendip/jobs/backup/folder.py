@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 FILES = ("serendip.toml", "serendip.db", "synonyms.csv")
-FOLDERS = ("generations", "semantic_ids", "relevance", "queries", "media")
+FOLDERS = ("generations", "relevance", "queries", "media")
 """What a backup has of a workspace: everything but caches, reports, exports and files of users."""
 
 _CHUNK = 1 << 20
