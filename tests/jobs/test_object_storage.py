@@ -40,7 +40,7 @@ from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
 from serendip.runtime.versions import Version
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.generation_watch import Follower
+from serendip.serve.engine_holder import Follower
 
 T = TypeVar("T")
 ALIGNED = '\n[semantic_ids]\nvectors = "aligned"\n'

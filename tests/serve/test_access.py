@@ -109,7 +109,7 @@ def service(tmp_path: Path) -> Iterator[KeyedService]:
 
 def names_of(client: WireClient) -> list[str]:
     """Every route of the application."""
-    routes = client.app._app.routes  # type: ignore[attr-defined]
+    routes = client.app.app.routes  # type: ignore[attr-defined]
     assert routes
     return [
         f"{method} {route.path}" for route in routes for method in sorted(route.methods - {"HEAD"})

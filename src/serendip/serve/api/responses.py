@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NotRequired, cast
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, cast
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
@@ -29,8 +29,10 @@ from serendip.engine.answer import (
 from serendip.engine.artefacts.erasure import ErasureReceipt, PlaceState
 from serendip.engine.listing import Facet
 from serendip.search.rewrites.candidates import RewriteKind
-from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.workers.shared_state import ServiceStatus
+
+if TYPE_CHECKING:
+    from serendip.engine.engine import Engine
 
 
 class AnswerItemOut(TypedDict):
@@ -544,7 +546,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 """Error responses of every route."""
 
 
-def build_answer(answer: Answer, engine: EngineProtocol) -> AnswerOut:
+def build_answer(answer: Answer, engine: Engine) -> AnswerOut:
     """An answer with the titles of its items."""
     body: AnswerOut = {
         "request_id": answer.request_id,
@@ -565,7 +567,7 @@ def _facet(facet: Facet) -> FacetOut:
     return {"values": dict(facet.values), "least": facet.least, "most": facet.most}
 
 
-def _answer_item(item: AnswerItem, engine: EngineProtocol) -> AnswerItemOut:
+def _answer_item(item: AnswerItem, engine: Engine) -> AnswerItemOut:
     return {
         "item_id": item.item_id,
         "title": get_title(engine, item.item_id),
@@ -576,7 +578,7 @@ def _answer_item(item: AnswerItem, engine: EngineProtocol) -> AnswerItemOut:
     }
 
 
-def get_title(engine: EngineProtocol, item_id: str) -> str:
+def get_title(engine: Engine, item_id: str) -> str:
     """The title of an item, or its id if it has no title."""
     item = engine.item(item_id)
     return item.title if item is not None and item.title else item_id
@@ -652,7 +654,7 @@ def _absence(absence: Absence) -> AbsenceOut:
     }
 
 
-def build_item(item: Item, engine: EngineProtocol) -> ItemOut:
+def build_item(item: Item, engine: Engine) -> ItemOut:
     """An item with its semantic ID."""
     return {
         "item_id": item.item_id,

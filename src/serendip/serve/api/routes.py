@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -37,10 +37,13 @@ from serendip.serve.api.requests import (
     UsersQuery,
 )
 from serendip.serve.api.strict_route import StrictRoute
-from serendip.serve.engine_holder import EnginePool, loading_error
-from serendip.serve.engine_protocol import EngineProtocol
+from serendip.serve.engine_holder import loading_error
+from serendip.serve.gate import Gate
 from serendip.serve.middleware import JSON_TYPE, dump
 from serendip.serve.telemetry.metrics import ServiceMetrics
+
+if TYPE_CHECKING:
+    from serendip.engine.engine import Engine
 
 _BY_LANGUAGE = {"vary": "accept-language"}
 """Header of answers whose sentences depend on the languages of the caller."""
@@ -52,10 +55,10 @@ AcceptLanguage = Annotated[str, Header(include_in_schema=False)]
 
 
 class Routes:
-    """The routes of the API, served by an engine pool."""
+    """The routes of the API, served through the gate."""
 
-    def __init__(self, pool: EnginePool, metrics: ServiceMetrics) -> None:
-        self._pool, self._metrics = pool, metrics
+    def __init__(self, gate: Gate, metrics: ServiceMetrics) -> None:
+        self._gate, self._metrics = gate, metrics
         self.router = APIRouter(route_class=StrictRoute, responses=responses.ERRORS)
         self.bodies: set[type] = {responses.ErrorOut}
         self._add_reads()  # what waits to be computed
@@ -162,7 +165,7 @@ class Routes:
         """Items for a surface, best first."""
         request = query.accepting(accept_language).build_request()
 
-        def call(engine: EngineProtocol) -> Answer:
+        def call(engine: Engine) -> Answer:
             query.require_context(engine.needs(query.surface))
             return engine.recommend(request)
 
@@ -202,7 +205,7 @@ class Routes:
         """Suggested queries, best first."""
         get_caller(request).require_sight(query.user_id)
         wanted = query.accepting(accept_language).build_request()
-        body = await self._pool.read(
+        body = await self._gate.read(
             lambda engine: responses.build_suggestions(engine.suggest(wanted))
         )
         return _respond(body, body["generation"], _BY_LANGUAGE)
@@ -222,11 +225,11 @@ class Routes:
         """Why an item would be shown, or why not: evidence, features, stages, absence."""
         request = query.accepting(accept_language).build_request()
 
-        def call(engine: EngineProtocol) -> responses.ExplanationOut:
+        def call(engine: Engine) -> responses.ExplanationOut:
             explanation = engine.explain(request, query.item_id)
             return responses.build_explanation(explanation, engine.generation)
 
-        body = await self._pool.read(call)
+        body = await self._gate.read(call)
         return _respond(body, body["generation"], _BY_LANGUAGE)
 
     async def post_explain(
@@ -262,7 +265,7 @@ class Routes:
     ) -> Response:
         """Store the attributes of a user in place of all earlier ones."""
         stored = user.to_user(user_id)
-        await self._pool.write(lambda engine: engine.put_user(stored))
+        await self._gate.write(lambda engine: engine.put_user(stored))
         return _respond(responses.build_user(stored))
 
     async def add_events(self, request: Request, events: Annotated[EventRows, Body()]) -> Response:
@@ -270,10 +273,11 @@ class Routes:
         now = time.time()
         rows = [event.to_event(now) for event in events]
         get_caller(request).require_visit(rows, now)
-        new = await self._pool.write_events(rows)
+        counted = request.app.state.access.admit_events(request, rows)
+        new = await self._gate.write_events(counted) if counted else 0
         self._metrics.add_events(len(rows))
         stored = responses.StoredOut(received=len(rows), new=new)
-        with self._pool.holder.lease() as engine:
+        with self._gate.holder.lease() as engine:
             unknown = engine.unknown_items(row.item_id for row in rows)
         if unknown:
             stored["unknown_items"] = unknown
@@ -286,17 +290,17 @@ class Routes:
         """
         rows = [item.to_item() for item in items]
 
-        def call(engine: EngineProtocol) -> responses.StoredItemsOut:
+        def call(engine: Engine) -> responses.StoredItemsOut:
             new, left_out = engine.add_items(rows), engine.find_file_problems(rows)
             return responses.build_stored_items(len(rows), new, left_out)
 
-        answer = await self._pool.write(call)
+        answer = await self._gate.write(call)
         self._metrics.add_items(len(rows))
         return _respond(answer)
 
     async def delete_item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
         """Delete an item permanently."""
-        if not await self._pool.write(lambda engine: engine.delete_item(item_id)):
+        if not await self._gate.write(lambda engine: engine.delete_item(item_id)):
             raise unknown_item_error(item_id)
         return _respond(responses.DeletedOut(item_id=item_id, deleted=True))
 
@@ -306,7 +310,7 @@ class Routes:
         Earlier events are not stored again. The answer is a receipt; asking again is another
         erasure, of what came since.
         """
-        receipt = await self._pool.write(lambda engine: engine.erase_user(user_id))
+        receipt = await self._gate.write(lambda engine: engine.erase_user(user_id))
         return _respond(responses.build_erasure(receipt))
 
     async def live(self) -> Response:
@@ -318,7 +322,7 @@ class Routes:
 
         A worker whose requests hang is not ready.
         """
-        holder = self._pool.holder
+        holder = self._gate.holder
         if holder.is_hung:
             raise LateError("too many requests hang.", "Restart the service; its log says more.")
         status = holder.service_status
@@ -330,18 +334,16 @@ class Routes:
         """Counters, gauges and latencies in the text format of Prometheus."""
         return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
-    async def _answer(
-        self, call: Callable[[EngineProtocol], Answer], request: EngineRequest
-    ) -> Response:
-        def ask_popular(engine: EngineProtocol) -> responses.AnswerOut | None:
-            if not engine.has_popular_rung(request):
-                return None
-            return responses.build_answer(engine.fall_back(request, with_content=False), engine)
+    async def _answer(self, call: Callable[[Engine], Answer], request: EngineRequest) -> Response:
+        def build(answer: Callable[[Engine], Answer]) -> Callable[[Engine], responses.AnswerOut]:
+            return lambda engine: responses.build_answer(answer(engine), engine)
 
-        body = await self._pool.read_or(
-            lambda engine: responses.build_answer(call(engine), engine),
-            lambda engine: responses.build_answer(engine.fall_back(request), engine),
-            ask_popular,
+        body = await self._gate.read_or(
+            build(call),
+            (
+                build(lambda engine: engine.fall_back(request)),
+                build(lambda engine: engine.fall_back(request, with_content=False)),
+            ),
         )
         if not body["items"]:
             self._metrics.add_empty(body["surface"])
@@ -349,12 +351,12 @@ class Routes:
             self._metrics.add_degraded(body["surface"])
         return _respond(body, body["generation"], _BY_LANGUAGE)
 
-    async def _json(self, call: Callable[[EngineProtocol], Mapping[str, Any]]) -> Response:
-        body = await self._pool.read(call)
+    async def _json(self, call: Callable[[Engine], Mapping[str, Any]]) -> Response:
+        body = await self._gate.read(call)
         return _respond(body, body.get("generation", ""))
 
 
-def get_item(engine: EngineProtocol, item_id: str) -> Item:
+def get_item(engine: Engine, item_id: str) -> Item:
     """Get the item with this id.
 
     Raises:

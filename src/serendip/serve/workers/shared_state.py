@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 COUNTERS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder of the counters of all workers."""
 
-_VERSION_FILE, _STARTED_FILE = "version", "started"
+_VERSION_FILE, _STARTED_FILE, _TURN_FILE = "version", "started", "turn"
 _STATUS = "status-{}.json"
 _NUM_BYTES = 8
 
@@ -153,6 +153,12 @@ class SharedState:
         """
         workers = [own] if self._folder is None else list(_read_statuses(self._folder))
         return ServiceStatus.of(workers, self._wanted)
+
+    def wait_for_turn(self) -> None:
+        """Return once no other process of the service does what only one of them does."""
+        if self._folder is not None:
+            self._turn = os.open(self._folder / _TURN_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._turn, fcntl.LOCK_EX)  # until this process ends
 
     @property
     def has_started(self) -> bool:

@@ -78,13 +78,7 @@ class WorkerResources:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """What a worker said last.
-
-    Args:
-        is_ready: its engine answers.
-        has_ended: it runs no more.
-        failure: why it could not begin.
-    """
+    """What a worker said last: that it is ready or has ended, or why it could not begin."""
 
     is_ready: bool = False
     has_ended: bool = False
