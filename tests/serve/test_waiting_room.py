@@ -9,14 +9,15 @@ import pytest
 
 from serendip.errors import ClientGoneError, OverloadError
 from serendip.serve.current_request import Client
-from serendip.serve.waiting_room import BURST_S, Visit, WaitingRoom
+from serendip.serve.waiting_room import BURST_S, QUIET_S, Visit, WaitingRoom
+from serendip.serve.workers.shared_state import SharedState
 
 
 class Clock:
     """A clock that is set by hand."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now = 1.0  # nobody was ever overloaded at 0
 
     def __call__(self) -> float:
         return self.now
@@ -25,9 +26,15 @@ class Clock:
 class Room:
     """A room with one thread, whose requests take so long, on a clock that is set by hand."""
 
-    def __init__(self, length: int = 64, each_s: float = 0.01) -> None:
-        self.clock, self.each_s = Clock(), each_s
-        self.room = WaitingRoom(length, self.clock)
+    def __init__(
+        self,
+        length: int = 64,
+        each_s: float = 0.01,
+        load: SharedState | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock, self.each_s, self.load = clock or Clock(), each_s, load or SharedState()
+        self.room = WaitingRoom(length, self.load, self.clock)
         self.visits, self.waits, self.order = list[Visit](), list[float](), list[float]()
 
     def come(self, count: int = 1) -> int:
@@ -81,8 +88,8 @@ def test_no_more_wait_than_may_and_the_place_of_one_that_left_is_free() -> None:
 @pytest.mark.parametrize(("each_s", "count"), [(0.01, 64), (0.03, 64), (0.1, 20), (0.3, 6)])
 def test_a_burst_is_computed_to_its_end_the_oldest_first(each_s: float, count: int) -> None:
     room = Room(each_s=each_s)
-    for number in range(count):
-        room.clock.now = number * 1e-4
+    for _ in range(count):
+        room.clock.now += 1e-4
         assert room.come() == 0
     room.compute(count)
     assert room.order == sorted(room.order)
@@ -132,11 +139,11 @@ def test_of_a_burst_as_many_as_may_wait_are_answered(count: int) -> None:
 def test_in_a_full_room_the_newest_is_computed_first() -> None:
     room = Room(length=4)
     for number in range(4):
-        room.clock.now = number / 1000
+        room.clock.now = 1 + number / 1000
         room.come()
     assert room.room.turn_away()
     room.compute()
-    assert room.order == [0.003]
+    assert room.order == [1.003]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8])
@@ -179,6 +186,30 @@ def test_pages_of_ten_are_answered_soon_after_a_spike(spike_s: float) -> None:
         room.compute(10)
 
 
+def test_while_one_room_of_a_service_is_small_all_are() -> None:
+    one = Room()
+    other = Room(load=one.load, clock=one.clock)
+    other.come(40)
+    one.overload(1.0)
+    assert other.come() == 1
+    other.compute()
+    assert other.refused_inside == 39  # all but the newest
+    assert (other.come(), other.come()) == (0, 1)
+    one.clock.now += QUIET_S + 0.01
+    assert other.come(40) == 0
+
+
+def test_in_a_room_that_refuses_no_longer_the_oldest_is_computed_first() -> None:
+    room = Room(length=4)
+    for number in range(4):
+        room.clock.now = 1 + number / 1000
+        room.come()
+    assert room.room.turn_away()
+    room.clock.now += QUIET_S + 0.01
+    room.compute()
+    assert room.order == [1.0]
+
+
 def test_nothing_is_computed_that_has_waited_for_too_long() -> None:
     room = Room()
     room.come(2)
@@ -192,7 +223,7 @@ def test_nothing_is_computed_that_has_waited_for_too_long() -> None:
 def test_what_nobody_waits_for_is_not_computed() -> None:
     room, gone = Room(), Client()
     gone.is_gone = True
-    visit = Visit(lambda: None, gone, 0.0)
+    visit = Visit(lambda: None, gone, room.clock.now)
     room.room.join(visit)
     room.come()
     room.compute()

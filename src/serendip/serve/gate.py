@@ -80,7 +80,7 @@ class Gate:
         self.holder, self._limits = holder, limits
         self._deadline_s = limits.deadline_s
         hung_s, most = HUNG_DEADLINES * limits.deadline_s, limits.waiting_requests
-        self._room = WaitingRoom(most)
+        self._room = WaitingRoom(most, holder.shared)
         readers = READERS if limits.waits_for_others else 1
         self._readers = _Threads("reader", readers, hung_s, self._room.take)
         self._spare = _Queue("spare", 1, hung_s, most)

@@ -36,10 +36,10 @@ class ServerOptions:
         allowed_hosts: names that it answers to besides those of this machine.
         trusted_proxies: addresses and networks that say where a request comes from.
         open_keys: opens the keys of the workspace; None = there are none.
-        secret_file: see ``KeyRing``.
         limits: of requests.
         logs_answers: whether each answer is logged.
         collector: address that traces are sent to; empty = none are kept.
+        secret_file: see ``KeyRing``.
     """
 
     host: str = "127.0.0.1"
@@ -47,10 +47,10 @@ class ServerOptions:
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     open_keys: Callable[[], KeySource] | None = None
-    secret_file: Path | None = None
     limits: ServiceLimits = LIMITS
     logs_answers: bool = False
     collector: str = ""
+    secret_file: Path | None = None
 
     @property
     def is_reachable(self) -> bool:

@@ -8,6 +8,10 @@ refused. That ends when hardly more come than are computed, or nobody comes for 
 thread is idle would not tell: on a busy machine it waits for its processor. A room that is not full
 refuses nobody.
 
+Clients go where they are answered soon, if only to be refused, so a worker that refuses gets most
+of what comes to a service, and the others seem to have enough to do: while one room is small, all
+rooms of the service are (``ServiceLoad``).
+
 The oldest request is computed first; in a room that refuses, the newest, whose client is surely
 still there. What has waited for ``BURST_S``, or whose client has hung up, is not computed.
 """
@@ -21,7 +25,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from serendip.errors import ClientGoneError, OverloadError
 from serendip.serve.current_request import Client
@@ -36,7 +40,8 @@ COMPUTED, CAME = 32, 40
 """A room has its size again if at most so many came while so many were computed."""
 
 QUIET_S = 0.2
-"""Seconds without a request after which a room has its size again."""
+"""Seconds without a request after which a room has its size again, and without a refusal after
+which its oldest request is computed first."""
 
 
 @dataclass(slots=True, eq=False)
@@ -63,18 +68,34 @@ class Visit:
             self.result.set_exception(error)
 
 
+class ServiceLoad(Protocol):
+    """What the workers of a service know of its load.
+
+    Attributes:
+        overloaded_at: when a room of the service that has shrunk refused last; seconds of the
+            monotonic clock of the machine.
+    """
+
+    overloaded_at: float
+
+
 class WaitingRoom:
-    """The requests of one process that wait for a thread; thread-safe.
+    """The requests of one worker that wait for a thread; thread-safe.
 
     Args:
         length: number of requests that may wait.
+        load: of the service.
         clock: seconds of a monotonic clock.
     """
 
-    def __init__(self, length: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._length, self._bound, self._clock = length, length, clock
+    def __init__(
+        self, length: int, load: ServiceLoad, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._length, self._load, self._clock = length, load, clock
         self._waiting = deque[Visit]()
-        self._refuses_since = math.inf  # in a room that has not been half empty since
+        self._refuses_since = math.inf  # of a room that has not been half empty since
+        self._refused_at = -math.inf
+        self._has_shrunk = False
         self._came = self._computed = 0  # since it shrank, or was looked at last
         self._came_at = 0.0
         self._lock = threading.Lock()
@@ -87,16 +108,17 @@ class WaitingRoom:
             OverloadError: the room is full.
         """
         with self._lock:
-            if self._is_full():
+            now = self._clock()
+            if self._is_full(now):
                 raise overload_error(f"{len(self._waiting)} requests are waiting to be computed.")
-            self._note_arrival()
+            self._came, self._came_at = self._came + 1, now
             self._waiting.append(visit)
             self._turn.notify()
 
     def turn_away(self) -> bool:
         """Refuse a request that has not been read yet, if the room is full; whether it is."""
         with self._lock:
-            return self._is_full()
+            return self._is_full(self._clock())
 
     def leave(self, visit: Visit) -> None:
         """Let a request go that nobody waits for, if it was not taken up."""
@@ -107,54 +129,56 @@ class WaitingRoom:
     def take(self) -> Visit:
         """Wait for a request that is to be computed, in a thread."""
         while True:
-            visit = self._take_next()
+            with self._turn:
+                visit = self._take_next()
             if not visit.result.set_running_or_notify_cancel():
                 continue
-            if visit.client.is_gone:
-                visit.result.set_exception(ClientGoneError("the client has hung up."))
-            elif self._clock() - visit.came > BURST_S:
-                visit.result.set_exception(overload_error("more is asked for than is possible."))
-            else:
+            if not visit.client.is_gone:
                 return visit
+            visit.result.set_exception(ClientGoneError("the client has hung up."))
 
     def _take_next(self) -> Visit:
-        with self._turn:
-            while not self._waiting:
-                self._turn.wait()
-            is_refusing = self._refuses_since < math.inf
-            visit = self._waiting.pop() if is_refusing else self._waiting.popleft()
-            if len(self._waiting) < self._bound / 2:
-                self._refuses_since = math.inf
-            self._computed += 1
-            return visit
+        self._refuse_old()
+        while not self._waiting:
+            self._turn.wait()
+            self._refuse_old()
+        is_refusing = self._clock() - self._refused_at < QUIET_S
+        visit = self._waiting.pop() if is_refusing else self._waiting.popleft()
+        if len(self._waiting) < self._bound(self._clock()) / 2:
+            self._refuses_since = math.inf
+        self._computed += 1
+        return visit
 
-    def _note_arrival(self) -> None:
-        """Count a request, and let a room that has shrunk have its size again if it is time."""
-        now = self._clock()
-        self._came += 1
-        is_over = now - self._came_at > QUIET_S
-        self._came_at = now
-        if self._computed >= COMPUTED:
-            is_over = is_over or self._came <= CAME
-            self._came = self._computed = 0
-        if is_over:
-            self._bound = self._length
+    def _bound(self, now: float) -> int:
+        """Number of requests that may wait now."""
+        is_small = self._has_shrunk or now - self._load.overloaded_at < QUIET_S
+        return 1 if is_small else self._length
 
-    def _is_full(self) -> bool:
+    def _is_full(self, now: float) -> bool:
         """Whether a request that comes now is refused; if so, the room may shrink."""
-        if len(self._waiting) < self._bound:
+        if now - self._came_at > QUIET_S:
+            self._has_shrunk = False
+        if self._computed >= COMPUTED:
+            self._has_shrunk = self._has_shrunk and self._came > CAME
+            self._came = self._computed = 0
+        if len(self._waiting) < self._bound(now):
             return False
-        self._note_arrival()
-        if len(self._waiting) < self._bound:
-            self._came -= 1  # it is counted when it joins
-            return False
-        now = self._clock()
+        self._came, self._came_at, self._refused_at = self._came + 1, now, now
         self._refuses_since = min(self._refuses_since, now)
-        if now - self._refuses_since > PATIENCE_S and self._bound > 1:
-            self._bound, self._came, self._computed = 1, 0, 0
-            while len(self._waiting) > 1:
-                self._refuse(self._waiting.popleft())
+        if self._has_shrunk:
+            self._load.overloaded_at = now
+        elif now - self._refuses_since > PATIENCE_S:
+            self._has_shrunk, self._came, self._computed = True, 0, 0
+            self._refuse_old()
         return True
+
+    def _refuse_old(self) -> None:
+        """Refuse what has waited for too long, and more than may wait."""
+        now = self._clock()
+        while self._waiting and (
+            len(self._waiting) > self._bound(now) or now - self._waiting[0].came > BURST_S
+        ):
+            self._refuse(self._waiting.popleft())
 
     def _refuse(self, visit: Visit) -> None:
         if visit.result.set_running_or_notify_cancel():
