@@ -39,8 +39,7 @@ from serendip.jobs.suggestions.build import build_queries, query_versions
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
 from serendip.runtime.versions import Version
-from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.engine_holder import Follower
+from serendip.serve.engine_holder import EngineHolder, Follower
 
 T = TypeVar("T")
 ALIGNED = '\n[semantic_ids]\nvectors = "aligned"\n'

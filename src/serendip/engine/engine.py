@@ -327,6 +327,10 @@ class Engine:
         """Whether an attribute holds ids or codes, which tell people nothing of an item."""
         return self.state.catalogue.is_code(attribute)
 
+    def is_public(self, attribute: str) -> bool:
+        """Whether people see an attribute on the page, and may filter and sort by it."""
+        return self.settings.is_public(attribute)
+
     def recommend(self, request: Request) -> Answer:
         """Answer a request of any surface with one page of items.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
@@ -19,9 +19,11 @@ from fastapi.routing import APIRoute
 
 from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
+from serendip.data.items.attribute_test import AttributeTest
 from serendip.engine.answer import Answer
+from serendip.engine.listing import DESCENDING
 from serendip.engine.request import Request as EngineRequest
-from serendip.errors import LateError, UnknownItemError
+from serendip.errors import DataError, LateError, UnknownItemError
 from serendip.serve.access import PUBLIC, RouteAccess, get_caller
 from serendip.serve.api import responses
 from serendip.serve.api.requests import (
@@ -204,10 +206,15 @@ class Routes:
     ) -> Response:
         """Suggested queries, best first."""
         get_caller(request).require_sight(query.user_id)
+        is_visitor = get_caller(request).is_visitor
         wanted = query.accepting(accept_language).build_request()
-        body = await self._gate.read(
-            lambda engine: responses.build_suggestions(engine.suggest(wanted))
-        )
+
+        def call(engine: Engine) -> responses.SuggestionsOut:
+            if is_visitor:
+                require_public(engine, query.filter)
+            return responses.build_suggestions(engine.suggest(wanted))
+
+        body = await self._gate.read(call)
         return _respond(body, body["generation"], _BY_LANGUAGE)
 
     async def post_suggest(
@@ -366,6 +373,19 @@ def get_item(engine: Engine, item_id: str) -> Item:
     if item is None:
         raise unknown_item_error(item_id)
     return item
+
+
+def require_public(engine: Engine, filters: Iterable[str], sort: str = "") -> None:
+    """Refuse tests of, and an order by, attributes that are not for people to see.
+
+    Raises:
+        DataError: one is, as if no item had the attribute, or a test is none.
+    """
+    names = [AttributeTest.parse(one).attribute for one in filters]
+    names += [sort.removeprefix(DESCENDING)] if sort else []
+    for name in names:
+        if not engine.is_public(name):
+            raise DataError(f"no item has the attribute {name[:80]!r}.")
 
 
 def unknown_item_error(item_id: str) -> UnknownItemError:

@@ -205,9 +205,13 @@ def _title_size(title: str) -> str:
 
 
 def shown_attributes(engine: Engine, item: Item) -> Mapping[str, Attribute]:
-    """Attributes of an item without the name of its picture, which is shown instead."""
+    """Attributes of an item that people see, without the name of its picture, which is shown."""
     hidden = engine.pictures.attribute
-    return {name: value for name, value in item.attributes.items() if name != hidden}
+    return {
+        name: value
+        for name, value in item.attributes.items()
+        if name != hidden and engine.is_public(name)
+    }
 
 
 def summarise_attributes(engine: Engine, item: Item) -> str:

@@ -17,7 +17,7 @@ from serendip.data.text import normalise
 from serendip.engine.answer import Answer, ChosenItem, Evidence
 from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
-from serendip.serve.api.routes import unknown_item_error
+from serendip.serve.api.routes import require_public, unknown_item_error
 from serendip.serve.page.cards import (
     Card,
     Context,
@@ -139,7 +139,8 @@ def search(engine: Engine, query: PageQuery) -> dict[str, Any]:
     """
     history = engine.history(query.user, _HISTORY_SHOWN)
     query = _drop_order(engine, query, "search")
-    orders = engine.sort_names("search")
+    require_public(engine, query.filter, query.sort)
+    orders = [name for name in engine.sort_names("search") if engine.is_public(name)]
     context = _search_context(engine, query, "search")
     searched = read_search(query)
     words, answer = searched.text, None
@@ -218,7 +219,11 @@ def _search_request(engine: Engine, searched: FilteredSearch, orders: Sequence[s
 
 def _list_facets(engine: Engine) -> tuple[str, ...]:
     """The first attributes that people may choose by: nobody does by ids and codes."""
-    names = (name for name in engine.attribute_names if not engine.is_code(name))
+    names = (
+        name
+        for name in engine.attribute_names
+        if not engine.is_code(name) and engine.is_public(name)
+    )
     return tuple(islice(names, ASKED))
 
 
@@ -231,6 +236,7 @@ def more(engine: Engine, query: PageQuery) -> dict[str, Any]:
     """Build the next part of a feed or of search results."""
     history = engine.history(query.user, _HISTORY_SHOWN)
     query = _drop_order(engine, query, query.surface)
+    require_public(engine, query.filter, query.sort)
     context = _search_context(engine, query, query.surface)
     answer = engine.recommend(
         Request(
@@ -285,6 +291,7 @@ def why(engine: Engine, query: PageQuery) -> dict[str, Any]:
     sources = (query.source,) if query.source else ()
     surface = "search" if query.q and query.surface == "home" else query.surface
     query = _drop_order(engine, query, surface)
+    require_public(engine, query.filter, query.sort)
     request = Request(
         *(surface, query.user, query.q, sources),
         literal=query.literal,

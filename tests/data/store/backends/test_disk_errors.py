@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from failing_sync import run_script, start_script
+from serendip.serve.generation_watch import EVERY_S
 from stored_files import fill, mounted
 
 from serendip.data.events.event import Event
@@ -15,7 +16,6 @@ from serendip.data.items.catalogue import Item
 from serendip.data.store.backends.disk_failure import DiskFailure
 from serendip.data.store.store import Store
 from serendip.errors import DiskFullError, StorageError
-from serendip.serve.generation_watch import EVERY_S
 
 MANY = [Event("u", "a", float(number)) for number in range(10_000)]
 
