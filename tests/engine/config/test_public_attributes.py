@@ -6,7 +6,7 @@ import pytest
 
 from serendip.engine.config.settings import Settings
 
-SPONSORED = {"surfaces": {"home": {"sponsored": {"bid": "offer", "action": "click"}}}}
+SPONSORED = {"surfaces": {"home": {"sponsored": {"bid": "offer"}}}}
 WORTH = {"surfaces": {"home": {"item_value": {"attribute": "worth"}}}}
 PRICE = {"surfaces": {"home": {"item_value": {"attribute": "sale_price"}}}}
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from failing_sync import run_script, start_script
-from serendip.serve.generation_watch import EVERY_S
 from stored_files import fill, mounted
 
 from serendip.data.events.event import Event
@@ -16,6 +15,7 @@ from serendip.data.items.catalogue import Item
 from serendip.data.store.backends.disk_failure import DiskFailure
 from serendip.data.store.store import Store
 from serendip.errors import DiskFullError, StorageError
+from serendip.serve.engine_holder import ITEMS_EVERY_S, LOOKS
 
 MANY = [Event("u", "a", float(number)) for number in range(10_000)]
 
@@ -207,7 +207,7 @@ def test_a_command_that_met_a_failed_sync_ends_after_services_have_learned_of_it
         command = start_script(ENDS, path, tmp_path)
         while command.poll() is None:
             with suppress(subprocess.TimeoutExpired):
-                command.wait(EVERY_S)
+                command.wait(LOOKS * ITEMS_EVERY_S)
             problem = service.problem()  # what a service looks for
         printed, errors = command.communicate()
         assert command.returncode == 0, errors
