@@ -34,7 +34,7 @@ from serendip.runtime.time_limit import share_of_time
 from serendip.serve import gate
 from serendip.serve.current_request import Client, CurrentRequest, current_request
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.gate import READERS, Gate
+from serendip.serve.gate import READERS, SPARE, Gate
 from serendip.serve.limits import ServiceLimits
 from serendip.serve.page.quality import REPORT_PATH
 
@@ -231,7 +231,7 @@ def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
 
     async def scene() -> tuple[set[asyncio.Task[str]], list[object]]:
         tasks = []
-        for _ in range(1 + 3 + 1):
+        for _ in range(SPARE + 3 + 1):
             tasks.append(asyncio.create_task(pool.read_or(fail_quickly, [wait])))
             await asyncio.to_thread(failed.acquire)
         done, _ = await asyncio.wait(tasks, timeout=4, return_when=asyncio.FIRST_COMPLETED)
@@ -240,7 +240,7 @@ def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
 
     done, results = asyncio.run(scene())
     assert [type(task.exception()) for task in done] == [OverloadError]
-    assert results.count("from less") == 1 + 3
+    assert results.count("from less") == SPARE + 3
 
 
 def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
@@ -272,10 +272,29 @@ def test_an_error_that_a_client_can_mend_is_told_and_no_fallback_tried():
     assert tried == []
 
 
-def test_who_has_waited_long_for_the_spare_thread_gets_the_last_fallback_at_once(monkeypatch):
-    monkeypatch.setattr(gate, "RUNG_DEADLINES", 0.0)
-    pool = build_pool(TinyEngine(), waiting_writes=1)
-    assert asyncio.run(pool.read_or(fail, (lambda _: "content", lambda _: "popular"))) == "popular"
+def test_beside_a_fallback_that_hangs_the_next_one_is_tried(monkeypatch):
+    monkeypatch.setattr(gate, "RUNG_DEADLINES", 0.01)
+    pool, go = build_pool(TinyEngine(), waiting_writes=1), threading.Event()
+    try:
+        answer = pool.read_or(fail, (lambda _: str(go.wait(30)), lambda _: "popular"))
+        assert asyncio.run(answer) == "popular"
+    finally:
+        go.set()
+
+
+def test_a_better_answer_is_waited_for_where_the_last_one_fails(monkeypatch):
+    monkeypatch.setattr(gate, "RUNG_DEADLINES", 0.01)
+    pool, begun = build_pool(TinyEngine(), waiting_writes=1), threading.Event()
+
+    def fail_last(engine: TinyEngine) -> str:
+        begun.set()
+        raise LateError("late")
+
+    def answer(engine: TinyEngine) -> str:
+        assert begun.wait(30)
+        return "content"
+
+    assert asyncio.run(pool.read_or(fail, (answer, fail_last))) == "content"
 
 
 @pytest.mark.parametrize(

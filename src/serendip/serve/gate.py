@@ -4,7 +4,7 @@
   thread: the interpreter runs one at a time, and several that take turns finish all of them later.
   Only where reads wait for the server of a database several are computed at once.
 - An answer has one deadline, waiting included. Where it is late or fails, the ways to answer from
-  less are tried in order, in one spare thread, with as much time again.
+  less are tried in order, in spare threads, with as much time again.
 - SQLite allows one writer at a time, so there is one writer thread with a bounded queue; posts of
   events share transactions (``event_queue``). No read waits for a write. If another process locks
   the database for longer than the busy timeout, the waiting write and all writes queued behind it
@@ -36,7 +36,7 @@ from serendip.errors import (
 )
 from serendip.runtime.time_limit import time_limit
 from serendip.serve.current_request import Client, current_request
-from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.engine_holder import EngineHolder, loading_error
 from serendip.serve.event_queue import EventPost, EventQueue
 from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES, ServiceLimits
 from serendip.serve.telemetry.logs import FailureLog
@@ -49,11 +49,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 
-READERS = 4
-"""Reads that are computed at once where they wait for other processes."""
+READERS, SPARE, FILES = 4, 2, 2
+"""Threads for reads where they wait for other processes, for fallbacks, and for files."""
 
 RUNG_DEADLINES = 0.25
-"""Deadlines after which a request that waited for the spare thread gets the last fallback."""
+"""Deadlines after which a fallback is late, too, and the next one is tried beside it."""
 
 HUNG_DEADLINES, HUNG_WRITE_DEADLINES = 4.0, 24.0
 """Deadlines after which a read, or a write, that still runs hangs."""
@@ -83,8 +83,8 @@ class Gate:
         self._room = WaitingRoom(most, holder.shared)
         readers = READERS if limits.waits_for_others else 1
         self._readers = _Threads("reader", readers, hung_s, self._room.take)
-        self._spare = _Queue("spare", 1, hung_s, most)
-        self._files = _Queue("file-reader", 2, math.inf, most)
+        self._spare = _Queue("spare", SPARE, hung_s, most)
+        self._files = _Queue("file-reader", FILES, math.inf, most)
         self._writer = _Queue("writer", 1, HUNG_WRITE_DEADLINES * limits.deadline_s)
         self._waiting_writes = waiting_writes
         self._write_places = threading.BoundedSemaphore(waiting_writes + 1)
@@ -137,18 +137,32 @@ class Gate:
             return await self.read(call)
         except Exception as error:  # noqa: BLE001 - whatever fails, a fallback does without it
             self._survive(error)
-        asked = time.monotonic()
+        return await self._fall_back(fallbacks)
 
-        def fall_back(engine: Engine) -> ResultT:
-            has_waited = time.monotonic() - asked > RUNG_DEADLINES * self._deadline_s
-            for rung in () if has_waited else fallbacks[:-1]:
+    async def _fall_back(self, rungs: Sequence[Callable[[Engine], ResultT]]) -> ResultT:
+        """Try rungs in order: the next one once those before it have failed or take too long."""
+        tasks = list[asyncio.Task[ResultT]]()
+        failure: Exception = loading_error()
+        try:
+            for rung in rungs:
+                answer = self._wait_for(self._spare.put(self._in_context(rung)))
+                tasks.append(asyncio.ensure_future(answer))
+                patience_s = RUNG_DEADLINES * self._deadline_s if len(tasks) < len(rungs) else None
+                await asyncio.wait(tasks, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
+                    if task.done() and task.exception() is None:
+                        return task.result()
+            for task in tasks:
                 try:
-                    return rung(engine)
-                except Exception as error:  # noqa: BLE001 - the next one needs less
+                    return await task
+                except Exception as error:  # noqa: BLE001 - another one may still have an answer
                     self._survive(error)
-            return fallbacks[-1](engine)
-
-        return await self._wait_for(self._spare.put(self._in_context(fall_back)))
+                    failure = error
+            raise failure
+        finally:
+            for task in tasks:
+                if not task.cancel() and not task.cancelled():
+                    task.exception()  # it has ended, however it did, and nobody waits for it
 
     async def write(self, call: Callable[[Engine], ResultT]) -> ResultT:
         """Run ``call`` with the current engine in the writer thread, after all earlier writes.
