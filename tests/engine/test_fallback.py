@@ -240,8 +240,7 @@ def test_a_stage_that_hangs_is_answered_without_when_the_time_is_over(engine, mo
         bodies = [client.get(path).json() for path in ASKED]
         assert [body["degraded"][0] for body in bodies] == ["personal"] * 3
         assert all(body["items"] for body in bodies)
-        # The next one begins once those before it are slow.
-        assert all(entered.acquire(timeout=20) for _ in ASKED)
+        assert entered.acquire(timeout=20)
         # One thread is left. With all of them taken, requests that wait are answered likewise.
         more = [client.get(ASKED[0]).json() for _ in range(6)]
         assert [body["degraded"][0] for body in more] == ["personal"] * 6

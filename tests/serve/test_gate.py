@@ -34,7 +34,7 @@ from serendip.runtime.time_limit import share_of_time
 from serendip.serve import gate
 from serendip.serve.current_request import Client, CurrentRequest, current_request
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.gate import READERS, SPARE, Gate
+from serendip.serve.gate import READERS, SPARE, EngineGate
 from serendip.serve.limits import ServiceLimits
 from serendip.serve.page.quality import REPORT_PATH
 
@@ -136,7 +136,7 @@ def write_nothing(engine: Engine) -> int:
     return engine.add_events([])
 
 
-async def queue_writes(engine: Held, pool: Gate, waiting: int) -> list[asyncio.Task[int]]:
+async def queue_writes(engine: Held, pool: EngineGate, waiting: int) -> list[asyncio.Task[int]]:
     """Start a write and queue others behind it."""
     first = asyncio.create_task(pool.write(write_nothing))
     await asyncio.to_thread(engine.began.wait, 30)
@@ -145,10 +145,10 @@ async def queue_writes(engine: Held, pool: Gate, waiting: int) -> list[asyncio.T
     return [first, *others]
 
 
-def build_pool(engine: TinyEngine, waiting_writes: int) -> Gate:
+def build_pool(engine: TinyEngine, waiting_writes: int) -> EngineGate:
     holder = EngineHolder()
     holder.swap(engine)
-    return Gate(holder, waiting_writes=waiting_writes)
+    return EngineGate(holder, waiting_writes=waiting_writes)
 
 
 def test_a_write_beyond_the_queue_is_refused_and_queued_ones_are_done():
@@ -219,7 +219,7 @@ def be_late(engine: TinyEngine) -> str:
 def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
     holder, go, failed = EngineHolder(), threading.Event(), threading.Semaphore(0)
     holder.swap(TinyEngine())
-    pool = Gate(holder, ServiceLimits(waiting_requests=3))
+    pool = EngineGate(holder, ServiceLimits(waiting_requests=3))
 
     def fail_quickly(engine: TinyEngine) -> str:
         failed.release()
@@ -246,7 +246,7 @@ def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
 def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
     holder, go = EngineHolder(), threading.Event()
     holder.swap(TinyEngine())
-    pool = Gate(holder, ServiceLimits(deadline_s=0.05))
+    pool = EngineGate(holder, ServiceLimits(deadline_s=0.05))
     try:
         with pytest.raises(LateError):
             asyncio.run(pool.read_or(fail, [lambda engine: go.wait(timeout=5)]))
@@ -323,7 +323,7 @@ def test_popular_items_answer_all_but_searches_of_a_text(path, status):
 def test_a_call_knows_how_much_of_its_time_is_over():
     holder = EngineHolder()
     holder.swap(TinyEngine())
-    pool = Gate(holder, ServiceLimits(deadline_s=600))
+    pool = EngineGate(holder, ServiceLimits(deadline_s=600))
     assert 0 < asyncio.run(pool.read(lambda _: share_of_time())) < 0.5
 
 
@@ -435,7 +435,7 @@ class Stuck(TinyEngine):
 def test_the_pool_computes_nothing_for_a_client_that_hung_up_in_the_queue():
     engine, holder = Stuck(), EngineHolder()
     holder.swap(engine)
-    pool = Gate(holder)
+    pool = EngineGate(holder)
 
     async def search(text: str, client: Client) -> object:
         current_request.set(CurrentRequest(text, client))

@@ -9,7 +9,7 @@ import pytest
 
 from serendip.errors import ClientGoneError, OverloadError
 from serendip.serve.current_request import Client
-from serendip.serve.waiting_room import BURST_S, QUIET_S, Visit, WaitingRoom
+from serendip.serve.waiting_room import BURST_S, QUIET_S, WaitingCall, WaitingRoom
 from serendip.serve.workers.shared_state import SharedState
 
 
@@ -35,13 +35,13 @@ class Room:
     ) -> None:
         self.clock, self.each_s, self.load = clock or Clock(), each_s, load or SharedState()
         self.room = WaitingRoom(length, self.load, self.clock)
-        self.visits, self.waits, self.order = list[Visit](), list[float](), list[float]()
+        self.visits, self.waits, self.order = list[WaitingCall](), list[float](), list[float]()
 
     def come(self, count: int = 1) -> int:
         """Let so many come; how many were refused at the door."""
         refused = 0
         for _ in range(count):
-            visit = Visit(lambda: None, Client(), self.clock.now)
+            visit = WaitingCall(lambda: None, Client(), self.clock.now)
             try:
                 self.room.join(visit)
             except OverloadError:
@@ -223,7 +223,7 @@ def test_nothing_is_computed_that_has_waited_for_too_long() -> None:
 def test_what_nobody_waits_for_is_not_computed() -> None:
     room, gone = Room(), Client()
     gone.is_gone = True
-    visit = Visit(lambda: None, gone, room.clock.now)
+    visit = WaitingCall(lambda: None, gone, room.clock.now)
     room.room.join(visit)
     room.come()
     room.compute()

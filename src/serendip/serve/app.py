@@ -18,7 +18,7 @@ from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute, require
 from serendip.serve.api.responses import build_schemas
 from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.gate import Gate
+from serendip.serve.gate import EngineGate
 from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import (
     JSON_TYPE,
@@ -76,7 +76,7 @@ def build_app(
     Raises:
         TypeError: a route declares no scope.
     """
-    gate, metrics = Gate(holder, limits), ServiceMetrics(holder)
+    gate, metrics = EngineGate(holder, limits), ServiceMetrics(holder)
     app = _Application(
         title="Serendip",
         summary="One engine for search and recommendations.",

@@ -40,7 +40,7 @@ from serendip.serve.engine_holder import EngineHolder, loading_error
 from serendip.serve.event_queue import EventPost, EventQueue
 from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES, ServiceLimits
 from serendip.serve.telemetry.logs import FailureLog
-from serendip.serve.waiting_room import Visit, WaitingRoom, overload_error
+from serendip.serve.waiting_room import WaitingCall, WaitingRoom, overload_error
 
 if TYPE_CHECKING:
     from serendip.data.events.event import Event
@@ -62,7 +62,7 @@ _RETRY_S = 1.0
 """Seconds until an engine that could not read the store tries again."""
 
 
-class Gate:
+class EngineGate:
     """Calls the engine for requests.
 
     Args:
@@ -106,13 +106,13 @@ class Gate:
             LateError: it takes too long; a call that has begun goes on, and its result is dropped.
         """
         compute, client = self._in_context(call), current_request.get().client
-        visit = Visit(compute, client, time.monotonic())
-        self._room.join(visit)
+        waiting = WaitingCall(compute, client, time.monotonic())
+        self._room.join(waiting)
         self._readers.start()
         try:
-            return await self._wait_for(visit.result)
+            return await self._wait_for(waiting.result)
         finally:
-            self._room.leave(visit)
+            self._room.leave(waiting)
 
     async def read_file(self, call: Callable[[Engine], ResultT]) -> ResultT:
         """``read`` for a file that is passed on, such as a picture, in threads of its own."""
@@ -329,7 +329,7 @@ class _Queue(_Threads):
     """
 
     def __init__(self, name: str, number: int, hung_s: float, most: float = math.inf) -> None:
-        self._waiting, self._most = queue.SimpleQueue[Visit](), most
+        self._waiting, self._most = queue.SimpleQueue[WaitingCall](), most
         super().__init__(name, number, hung_s, self._take_next)
 
     def put(self, call: Callable[[], ResultT]) -> Future[ResultT]:
@@ -340,13 +340,13 @@ class _Queue(_Threads):
         """
         if self._waiting.qsize() >= self._most:
             raise overload_error("more is asked for than can be computed.")
-        visit = Visit(call, Client(), 0.0)
-        self._waiting.put(visit)
+        waiting = WaitingCall(call, Client(), 0.0)
+        self._waiting.put(waiting)
         self.start()
-        return visit.result
+        return waiting.result
 
-    def _take_next(self) -> Visit:
-        visit = self._waiting.get()
-        while not visit.result.set_running_or_notify_cancel():
-            visit = self._waiting.get()
-        return visit
+    def _take_next(self) -> WaitingCall:
+        waiting = self._waiting.get()
+        while not waiting.result.set_running_or_notify_cancel():
+            waiting = self._waiting.get()
+        return waiting

@@ -45,7 +45,7 @@ which its oldest request is computed first."""
 
 
 @dataclass(slots=True, eq=False)
-class Visit:
+class WaitingCall:
     """A request that waits to be computed.
 
     Args:
@@ -92,7 +92,7 @@ class WaitingRoom:
         self, length: int, load: ServiceLoad, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._length, self._load, self._clock = length, load, clock
-        self._waiting = deque[Visit]()
+        self._waiting = deque[WaitingCall]()
         self._refuses_since = math.inf  # of a room that has not been half empty since
         self._refused_at = -math.inf
         self._has_shrunk = False
@@ -101,7 +101,7 @@ class WaitingRoom:
         self._lock = threading.Lock()
         self._turn = threading.Condition(self._lock)
 
-    def join(self, visit: Visit) -> None:
+    def join(self, call: WaitingCall) -> None:
         """Let a request wait.
 
         Raises:
@@ -112,7 +112,7 @@ class WaitingRoom:
             if self._is_full(now):
                 raise overload_error(f"{len(self._waiting)} requests are waiting to be computed.")
             self._came, self._came_at = self._came + 1, now
-            self._waiting.append(visit)
+            self._waiting.append(call)
             self._turn.notify()
 
     def turn_away(self) -> bool:
@@ -120,34 +120,34 @@ class WaitingRoom:
         with self._lock:
             return self._is_full(self._clock())
 
-    def leave(self, visit: Visit) -> None:
+    def leave(self, call: WaitingCall) -> None:
         """Let a request go that nobody waits for, if it was not taken up."""
         with self._lock:
-            if visit in self._waiting:
-                self._waiting.remove(visit)
+            if call in self._waiting:
+                self._waiting.remove(call)
 
-    def take(self) -> Visit:
+    def take(self) -> WaitingCall:
         """Wait for a request that is to be computed, in a thread."""
         while True:
             with self._turn:
-                visit = self._take_next()
-            if not visit.result.set_running_or_notify_cancel():
+                call = self._take_next()
+            if not call.result.set_running_or_notify_cancel():
                 continue
-            if not visit.client.is_gone:
-                return visit
-            visit.result.set_exception(ClientGoneError("the client has hung up."))
+            if not call.client.is_gone:
+                return call
+            call.result.set_exception(ClientGoneError("the client has hung up."))
 
-    def _take_next(self) -> Visit:
+    def _take_next(self) -> WaitingCall:
         self._refuse_old()
         while not self._waiting:
             self._turn.wait()
             self._refuse_old()
         is_refusing = self._clock() - self._refused_at < QUIET_S
-        visit = self._waiting.pop() if is_refusing else self._waiting.popleft()
+        call = self._waiting.pop() if is_refusing else self._waiting.popleft()
         if len(self._waiting) < self._bound(self._clock()) / 2:
             self._refuses_since = math.inf
         self._computed += 1
-        return visit
+        return call
 
     def _bound(self, now: float) -> int:
         """Number of requests that may wait now."""
@@ -180,9 +180,9 @@ class WaitingRoom:
         ):
             self._refuse(self._waiting.popleft())
 
-    def _refuse(self, visit: Visit) -> None:
-        if visit.result.set_running_or_notify_cancel():
-            visit.result.set_exception(overload_error("more is asked for than can be computed."))
+    def _refuse(self, call: WaitingCall) -> None:
+        if call.result.set_running_or_notify_cancel():
+            call.result.set_exception(overload_error("more is asked for than can be computed."))
 
 
 def overload_error(message: str) -> OverloadError:

@@ -40,7 +40,7 @@ from serendip.serve.api.requests import (
 )
 from serendip.serve.api.strict_route import StrictRoute
 from serendip.serve.engine_holder import loading_error
-from serendip.serve.gate import Gate
+from serendip.serve.gate import EngineGate
 from serendip.serve.middleware import JSON_TYPE, dump
 from serendip.serve.telemetry.metrics import ServiceMetrics
 
@@ -59,7 +59,7 @@ AcceptLanguage = Annotated[str, Header(include_in_schema=False)]
 class Routes:
     """The routes of the API, served through the gate."""
 
-    def __init__(self, gate: Gate, metrics: ServiceMetrics) -> None:
+    def __init__(self, gate: EngineGate, metrics: ServiceMetrics) -> None:
         self._gate, self._metrics = gate, metrics
         self.router = APIRouter(route_class=StrictRoute, responses=responses.ERRORS)
         self.bodies: set[type] = {responses.ErrorOut}

@@ -20,7 +20,7 @@ from serendip.serve.access import PAGE, PUBLIC, RouteAccess, ScopedRoute
 from serendip.serve.api.requests import PathId
 from serendip.serve.api.routes import unknown_item_error
 from serendip.serve.api.types import read
-from serendip.serve.gate import Gate
+from serendip.serve.gate import EngineGate
 from serendip.serve.key_ring import KeyRing
 from serendip.serve.middleware import (
     HTML_TYPE,
@@ -59,7 +59,7 @@ class Pages:
         ring: the keys.
     """
 
-    def __init__(self, gate: Gate, ring: KeyRing) -> None:
+    def __init__(self, gate: EngineGate, ring: KeyRing) -> None:
         self._gate, self._ring = gate, ring
         self._visitors = Visitors(ring)
         self._templates = environment()
