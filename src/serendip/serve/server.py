@@ -324,6 +324,10 @@ class _Service:
             return
         self._starter.app = self._application.app
         self._on_ready()
+        threading.Thread(target=self._help, name="helpers", daemon=True).start()
+
+    def _help(self) -> None:
+        """Begin what works beside the service, once no other process of it does so."""
         self._holder.shared.wait_for_turn()
         with self._lock:
             if self._has_ended:
