@@ -547,6 +547,8 @@ def plain(value: Any) -> Any:
 
     Dataclasses become objects, sequences arrays; numbers that are not finite null.
     """
+    if value.__class__ is float:  # as most are
+        return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, Integral):
@@ -599,7 +601,8 @@ def build_item(item: Item, engine: Engine) -> ItemOut:
         "code_label": engine.code_label(item.item_id),
         "files": plain(engine.files(item)),
     }
-    return cast(ItemOut, plain(item) | more)
+    body = plain(item) | more
+    return cast(ItemOut, {name: body[name] for name in ItemOut.__annotations__})
 
 
 def build_stored_items(received: int, new: int, left_out: Sequence[FileProblem]) -> StoredItemsOut:

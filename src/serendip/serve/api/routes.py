@@ -11,7 +11,8 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -71,13 +72,11 @@ class Routes:
 
     def _add_reads(self) -> None:
         similar, history = "/v1/items/{item_id:path}/similar", "/v1/users/{user_id:path}/history"
-        self._add_both("/v1/search", self.search, self.post_search, responses.AnswerOut)
-        self._add_both("/v1/recommend", self.recommend, self.post_recommend, responses.AnswerOut)
-        self._add_both(
-            "/v1/suggest", self.suggest, self.post_suggest, responses.SuggestionsOut, visitors=True
-        )
-        self._add_both("/v1/explain", self.explain, self.post_explain, responses.ExplanationOut)
-        self._add_both(similar, self.similar, self.post_similar, responses.AnswerOut)
+        self._add_both("/v1/search", self.search, responses.AnswerOut)
+        self._add_both("/v1/recommend", self.recommend, responses.AnswerOut)
+        self._add_both("/v1/suggest", self.suggest, responses.SuggestionsOut, visitors=True)
+        self._add_both("/v1/explain", self.explain, responses.ExplanationOut)
+        self._add_both(similar, self.similar, responses.AnswerOut)
         self._add("GET", "/v1/users", READ_USERS, self.users, responses.UsersOut)
         self._add("GET", history, READ_USERS, self.history, responses.HistoryOut)
         user = "/v1/users/{user_id:path}"
@@ -105,10 +104,11 @@ class Routes:
         )
 
     def _add_both(
-        self, path: str, get: Endpoint, post: Endpoint, answer: type, visitors: bool = False
+        self, path: str, endpoint: Endpoint, answer: type, visitors: bool = False
     ) -> None:
-        self._add("GET", path, READ, get, answer, visitors=visitors)
-        self._add("POST", path, READ, post, answer, documented=get, visitors=visitors)
+        """Add a route whose parameters are those of a GET, or the JSON body of a POST."""
+        self._add("GET", path, READ, endpoint, answer, visitors)
+        self._add("POST", path, READ, _reading_body(endpoint), answer, visitors)
 
     def _add(
         self,
@@ -117,7 +117,6 @@ class Routes:
         scopes: str | tuple[str, ...],
         endpoint: Endpoint,
         answer: type,
-        documented: Endpoint | None = None,
         visitors: bool = False,
     ) -> None:
         """Add a route.
@@ -128,10 +127,8 @@ class Routes:
             scopes: that a key needs to call it, all of them, or ``PUBLIC``.
             endpoint: called for each request.
             answer: type of the response body, for ``/openapi.json``.
-            documented: endpoint that provides name and description; None = ``endpoint``.
             visitors: whether visitors of the page may call it, too, for themselves.
         """
-        shown = documented or endpoint
         self.bodies.add(answer)
         self.router.add_api_route(
             path,
@@ -140,9 +137,9 @@ class Routes:
             response_model=None,
             response_description="The answer.",
             responses={200: {"content": responses.declare_body(answer)}},
-            name=shown.__name__,
-            description=inspect.getdoc(shown),
-            operation_id=f"{method.lower()}_{shown.__name__}",
+            name=endpoint.__name__,
+            description=inspect.getdoc(endpoint),
+            operation_id=f"{method.lower()}_{endpoint.__name__}",
             openapi_extra=RouteAccess(
                 (scopes,) if isinstance(scopes, str) else scopes, visitors
             ).declare(),
@@ -154,12 +151,6 @@ class Routes:
         """Items that match the search text, best first."""
         request = query.accepting(accept_language).build_request()
         return await self._answer(lambda engine: engine.recommend(request), request)
-
-    async def post_search(
-        self, query: Annotated[SearchQuery, Body()], accept_language: AcceptLanguage = ""
-    ) -> Response:
-        """``search`` with a JSON body."""
-        return await self.search(query, accept_language)
 
     async def recommend(
         self, query: Annotated[RecommendQuery, Query()], accept_language: AcceptLanguage = ""
@@ -173,12 +164,6 @@ class Routes:
 
         return await self._answer(call, request)
 
-    async def post_recommend(
-        self, query: Annotated[RecommendQuery, Body()], accept_language: AcceptLanguage = ""
-    ) -> Response:
-        """``recommend`` with a JSON body."""
-        return await self.recommend(query, accept_language)
-
     async def similar(
         self,
         item_id: Annotated[IdInPath, Path()],
@@ -188,15 +173,6 @@ class Routes:
         """Items similar to one item, best first."""
         request = query.accepting(accept_language).build_request(item_id)
         return await self._answer(lambda engine: engine.recommend(request), request)
-
-    async def post_similar(
-        self,
-        item_id: Annotated[IdInPath, Path()],
-        query: Annotated[SimilarQuery, Body()],
-        accept_language: AcceptLanguage = "",
-    ) -> Response:
-        """``similar`` with a JSON body."""
-        return await self.similar(item_id, query, accept_language)
 
     async def suggest(
         self,
@@ -217,15 +193,6 @@ class Routes:
         body = await self._gate.read(call)
         return _respond(body, body["generation"], _BY_LANGUAGE)
 
-    async def post_suggest(
-        self,
-        request: Request,
-        query: Annotated[SuggestQuery, Body()],
-        accept_language: AcceptLanguage = "",
-    ) -> Response:
-        """``suggest`` with a JSON body."""
-        return await self.suggest(request, query, accept_language)
-
     async def explain(
         self, query: Annotated[ExplainQuery, Query()], accept_language: AcceptLanguage = ""
     ) -> Response:
@@ -238,12 +205,6 @@ class Routes:
 
         body = await self._gate.read(call)
         return _respond(body, body["generation"], _BY_LANGUAGE)
-
-    async def post_explain(
-        self, query: Annotated[ExplainQuery, Body()], accept_language: AcceptLanguage = ""
-    ) -> Response:
-        """``explain`` with a JSON body."""
-        return await self.explain(query, accept_language)
 
     async def item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
         """One item with its semantic ID."""
@@ -361,6 +322,21 @@ class Routes:
     async def _json(self, call: Callable[[Engine], Mapping[str, Any]]) -> Response:
         body = await self._gate.read(call)
         return _respond(body, body.get("generation", ""))
+
+
+def _reading_body(endpoint: Endpoint) -> Endpoint:
+    """An endpoint whose ``query`` is the JSON body, and not the parameters of the address."""
+
+    @wraps(endpoint)
+    async def post(*args: Any, **kwargs: Any) -> Response:
+        return await endpoint(*args, **kwargs)
+
+    signature = inspect.signature(endpoint, eval_str=True)
+    query = signature.parameters["query"]
+    body = query.replace(annotation=Annotated[get_args(query.annotation)[0], Body()])
+    parameters = [body if one is query else one for one in signature.parameters.values()]
+    post.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return post
 
 
 def get_item(engine: Engine, item_id: str) -> Item:
