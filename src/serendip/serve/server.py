@@ -41,7 +41,12 @@ from serendip.serve.middleware import (
 )
 from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.workers.shared_state import SharedState
-from serendip.serve.workers.worker_channel import WorkerResources
+from serendip.serve.workers.worker_channel import (
+    WorkerResources,
+    report_failure,
+    report_ready,
+    wait_for_end,
+)
 
 _LAST_REQUESTS_S = 0.25
 """Seconds in which connections that were accepted before the end may still send a request."""
@@ -236,7 +241,7 @@ def run_worker(
     """
     holder = EngineHolder(SharedState(resources.folder, resources.workers, resources.name))
     service = _Service(
-        *(published, holder, options, resources.channel.report_ready, open_helpers),
+        *(published, holder, options, partial(report_ready, resources.channel), open_helpers),
         has_to_end=lambda: holder.is_hung,
         beat=resources.heartbeat.beat,
     )
@@ -246,7 +251,7 @@ def run_worker(
     try:
         service.run(resources.listener, resources.is_late)
     except SerendipError as error:
-        resources.channel.report_failure(error)
+        report_failure(resources.channel, error)
         raise SystemExit(error.exit_code) from None
 
 
@@ -339,7 +344,7 @@ class _Service:
 
 def _end_with_supervisor(resources: WorkerResources, service: _Service) -> None:
     """End this process soon after its supervisor, which would have removed the shared folder."""
-    resources.channel.wait_for_end()
+    wait_for_end(resources.channel)
     service.end()
     shutil.rmtree(resources.folder, ignore_errors=True)
     threading.Event().wait(_HARD_END_S)

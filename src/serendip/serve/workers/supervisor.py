@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
@@ -40,9 +41,8 @@ from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.workers.shared_state import COUNTERS_VARIABLE, mark_started, remove_status
 from serendip.serve.workers.worker_channel import (
     Heartbeat,
-    SupervisorChannel,
     WorkerResources,
-    open_channel,
+    read_report,
 )
 
 Work: TypeAlias = Callable[[WorkerResources], None]
@@ -78,7 +78,7 @@ class _Worker:
 
     name: str
     pid: int
-    channel: SupervisorChannel
+    channel: Connection
     heartbeat: Heartbeat
     is_ready: bool = False
     failure: SerendipError | None = None
@@ -237,7 +237,7 @@ class Supervisor:
             self._to_replace = self._running
 
     def _note_report(self, worker: _Worker) -> None:
-        report = worker.channel.read()
+        report = read_report(worker.channel)
         if report.has_ended:
             self._remove(worker)
         elif report.failure is not None:
@@ -318,7 +318,7 @@ class Supervisor:
         """Fork a worker."""
         self._num_started += 1
         name, heartbeat = str(self._num_started), Heartbeat()
-        channel, theirs = open_channel()
+        channel, theirs = Pipe()
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
