@@ -279,14 +279,7 @@ class EngineGate:
 
 
 class _Threads:
-    """Daemon threads that do what they take, from the first call on.
-
-    Args:
-        name: of the threads.
-        number: of threads.
-        hung_s: seconds after which what a thread does hangs.
-        take: waits for what is to be done next.
-    """
+    """Daemon threads that do what they take, from the first call on."""
 
     def __init__(
         self, name: str, number: int, hung_s: float, take: Callable[[], Callable[[], None]]
@@ -319,14 +312,7 @@ class _Threads:
 
 
 class _Queue(_Threads):
-    """Threads with a queue, the oldest first.
-
-    Args:
-        name: of the threads.
-        number: of threads.
-        hung_s: seconds after which what a thread does hangs.
-        most: number of calls that may wait.
-    """
+    """Threads with a queue, the oldest first."""
 
     def __init__(self, name: str, number: int, hung_s: float, most: float = math.inf) -> None:
         self._waiting, self._most = queue.SimpleQueue[WaitingCall](), most

@@ -256,17 +256,7 @@ def run_worker(
 
 
 class _Service:
-    """One process that serves.
-
-    Args:
-        published: the generations to serve.
-        holder: of the engine.
-        options: for whom it answers.
-        on_ready: called once the engine answers.
-        open_helpers: called then, too, in one process of the service at a time.
-        has_to_end: asked once a second; whether somebody else is to serve in place of this process.
-        beat: called once a second by the event loop.
-    """
+    """One process that serves."""
 
     def __init__(
         self,

@@ -63,18 +63,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A worker process.
-
-    Args:
-        name: unique in the service.
-        pid: of the process.
-        channel: to it.
-        heartbeat: of its event loop.
-        is_ready: whether its engine answers.
-        failure: why it could not begin, if it said so.
-        exit_code: once it has ended; negative = the signal that ended it.
-        kill_at: time of a monotonic clock at which it is killed; infinite = it was not told to end.
-    """
+    """A worker process."""
 
     name: str
     pid: int
