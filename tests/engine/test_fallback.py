@@ -28,7 +28,6 @@ from serendip.engine.stages.popular import list_popular, order_popular, take_all
 from serendip.engine.stages.selection import Selector
 from serendip.engine.stages.sources import ModelSource, WordSource
 from serendip.errors import LateError, StorageError, UnknownItemError
-from serendip.serve import engine_holder
 from serendip.serve.limits import ServiceLimits
 
 
@@ -104,21 +103,19 @@ def test_whether_popular_items_are_an_answer_is_a_matter_of_the_task(shop):
     with closing(Engine.open(shop)) as engine:
         for surface in ("search", "find"):
             search = Request(surface, text="horror tale")
-            assert not engine.has_popular_rung(search)
             with pytest.raises(LateError):
                 engine.fall_back(search, with_content=False)
             assert not engine.fall_back(Request(surface, text="zqxjkv wvxqzj")).items
             page = Request(surface, filters=("genre=western",))
-            assert engine.has_popular_rung(page)
             assert engine.fall_back(page, with_content=False).items
         for surface in ("home", "digest", "similar", "cart"):
-            assert engine.has_popular_rung(Request(surface, item_ids=("i1",)))
+            request = Request(surface, item_ids=("i1",))
+            assert engine.fall_back(request, with_content=False).items
 
 
-def test_a_search_of_another_name_tries_no_popular_items(shop, monkeypatch, caplog):
+def test_a_search_of_another_name_is_answered_by_its_words(shop, monkeypatch):
     file = shop / "serendip.toml"
     file.write_text(file.read_text() + "[surfaces.find]\ntask = 'search'\n")
-    monkeypatch.setattr(engine_holder, "OTHERWISE_DEADLINES", 0.0)
     path, tried = "/v1/recommend?surface=find&q=horror+tale&k=5", list[bool]()
 
     def fall_back(engine: Engine, request: Request, with_content: bool = True) -> Answer:
@@ -134,7 +131,7 @@ def test_a_search_of_another_name_tries_no_popular_items(shop, monkeypatch, capl
     with closing(Engine.open(shop)) as engine:
         body = WireClient(engine).get(path).json()
     assert body["degraded"] == ["personal"] and len(body["items"]) == 5
-    assert tried == [True] and "waiting for a better answer" not in caplog.text
+    assert tried == [True]
 
 
 class Counts:
@@ -243,8 +240,7 @@ def test_a_stage_that_hangs_is_answered_without_when_the_time_is_over(engine, mo
         bodies = [client.get(path).json() for path in ASKED]
         assert [body["degraded"][0] for body in bodies] == ["personal"] * 3
         assert all(body["items"] for body in bodies)
-        # The next one begins once those before it are slow.
-        assert all(entered.acquire(timeout=20) for _ in ASKED)
+        assert entered.acquire(timeout=20)
         # One thread is left. With all of them taken, requests that wait are answered likewise.
         more = [client.get(ASKED[0]).json() for _ in range(6)]
         assert [body["degraded"][0] for body in more] == ["personal"] * 6

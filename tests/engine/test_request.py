@@ -21,7 +21,6 @@ from serendip.serve.api.requests import (
     SimilarQuery,
     SuggestQuery,
 )
-from serendip.serve.engine_protocol import EngineProtocol
 
 FIELDS = {field.name for field in fields(Request)}
 PAGE = {
@@ -35,7 +34,7 @@ CONTEXT = {
 }
 
 
-@pytest.mark.parametrize("engine", [Engine, EngineProtocol, TinyEngine])
+@pytest.mark.parametrize("engine", [Engine, TinyEngine])
 def test_methods_that_answer_requests_have_no_parameters_of_requests(engine: type) -> None:
     for method in ("recommend", "suggest", "explain"):
         parameters = inspect.signature(getattr(engine, method)).parameters

@@ -27,8 +27,7 @@ from serendip.jobs.doctor import check_workspace
 from serendip.jobs.status import read_status
 from serendip.runtime.progress import SilentProgress
 from serendip.runtime.versions import Version
-from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.generation_watch import Follower
+from serendip.serve.engine_holder import EngineHolder, Follower
 
 T = TypeVar("T")
 ALIGNED = '\n[semantic_ids]\nvectors = "aligned"\n'

@@ -35,11 +35,12 @@ class KeyedService(WireClient):
         folder: Path,
         engine: TinyEngine | None = None,
         limits: RateLimits | None = None,
+        events: RateLimits | None = None,
         logs_answers: bool = False,
     ) -> None:
         self.keys = open_keys(folder)
         self.ring = KeyRing(self.keys)
-        super().__init__(engine, Access(self.ring, limits), logs_answers=logs_answers)
+        super().__init__(engine, Access(self.ring, limits, events), logs_answers=logs_answers)
         self.any_key = self.issue(["read"])
 
     def issue(self, scopes: Iterable[str], lifetime_s: float | None = None) -> IssuedKey:

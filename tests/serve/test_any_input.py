@@ -149,7 +149,7 @@ def test_the_requests_of_the_fuzz_harness_name_every_route():
     asked = {(request.method, request.route) for request in (*VALID, *MISSING)}
     routes = {
         (method, re.sub(r"\{[^}]+\}", "{}", route.path))
-        for route in CLIENT.app._app.routes  # type: ignore[attr-defined]
+        for route in CLIENT.app.app.routes  # type: ignore[attr-defined]
         for method in route.methods - {"HEAD"}
     }
     assert len(routes) > 30

@@ -12,7 +12,8 @@ from wire_client import WireClient
 
 from serendip.data import Item
 from serendip.errors import NotTrainedError, StorageError
-from serendip.serve.engine_holder import EngineHolder, EnginePool
+from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.gate import EngineGate
 
 
 def test_nothing_can_be_leased_before_an_engine_is_there():
@@ -44,13 +45,13 @@ def test_an_idle_engine_closes_at_the_swap():
     assert old.is_closed
 
 
-def write(pool: EnginePool, *calls: Callable[[TinyEngine], object]) -> None:
+def write(pool: EngineGate, *calls: Callable[[TinyEngine], object]) -> None:
     """Acknowledged writes through the current engine."""
     for call in calls:
         asyncio.run(pool.write(call))  # type: ignore[arg-type]
 
 
-def read_items(pool: EnginePool, *item_ids: str) -> list[Item | None]:
+def read_items(pool: EngineGate, *item_ids: str) -> list[Item | None]:
     """What a request answers about items."""
     return asyncio.run(pool.read(lambda engine: [engine.item(item_id) for item_id in item_ids]))
 
@@ -76,7 +77,7 @@ class Counting(TinyEngine):
 def test_writes_during_the_opening_of_a_generation_reach_it():
     store: TinyStore = []
     holder = EngineHolder()
-    pool = EnginePool(holder)
+    pool = EngineGate(holder)
     holder.swap(TinyEngine(store=store))
     opened = TinyEngine(generation="gen-2", store=store)
     write(pool, delete_1, add_99)
@@ -89,7 +90,7 @@ def test_writes_through_a_replaced_engine_are_in_the_next_answer_of_the_current_
     store: TinyStore = []
     old, new = TinyEngine(store=store), TinyEngine(generation="gen-2", store=store)
     holder = EngineHolder()
-    pool = EnginePool(holder)
+    pool = EngineGate(holder)
     holder.swap(old)
 
     def swap_and_write(engine: TinyEngine) -> None:
@@ -108,7 +109,7 @@ def test_writes_through_a_replaced_engine_are_in_the_next_answer_of_the_current_
 def test_an_engine_reads_the_store_before_an_answer_only_if_a_write_is_missing():
     store: TinyStore = []
     holder = EngineHolder()
-    pool = EnginePool(holder)
+    pool = EngineGate(holder)
     engine = Counting(store=store)
     holder.swap(engine)
     at_first = engine.readings
@@ -126,7 +127,7 @@ def test_an_engine_reads_the_store_before_an_answer_only_if_a_write_is_missing()
 def test_a_write_reaches_the_engine_two_generations_later():
     store: TinyStore = []
     holder = EngineHolder()
-    pool = EnginePool(holder)
+    pool = EngineGate(holder)
     holder.swap(TinyEngine(store=store))
 
     def swap_twice_and_write(engine: TinyEngine) -> None:
@@ -156,7 +157,7 @@ def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
             """What was written is not among the items."""
 
     engine, holder = Reading(store=store), EngineHolder()
-    pool = EnginePool(holder)
+    pool = EngineGate(holder)
     holder.swap(engine)
     engine.is_broken = True
     other = TinyEngine(store=store)

@@ -6,12 +6,13 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from contextlib import closing
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from httpx import Response
-from test_engine_pool import locked, waiting_for_the_lock
+from test_gate import locked, waiting_for_the_lock
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
@@ -19,7 +20,6 @@ from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 from serendip.engine.engine import Engine
 from serendip.errors import DiskFullError
-from serendip.serve.current_request import CurrentRequest
 from serendip.serve.event_queue import EventPost, EventQueue
 
 
@@ -127,7 +127,7 @@ def test_no_post_of_a_transaction_that_fails_is_acknowledged():
 
 
 def join_posts(queue: EventQueue, sizes: Sequence[int]) -> list[EventPost]:
-    posts = [EventPost([Event("u", "i", 1.0)] * size, CurrentRequest()) for size in sizes]
+    posts = [EventPost([Event("u", "i", 1.0)] * size, copy_context()) for size in sizes]
     for post in posts:
         queue.join(post)
     return posts

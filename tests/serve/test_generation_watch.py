@@ -12,8 +12,12 @@ from wire_client import WireClient
 
 from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
-from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.generation_watch import LONGEST_WAIT_S, Follower, PublishedGenerations
+from serendip.serve.engine_holder import (
+    LONGEST_WAIT_S,
+    EngineHolder,
+    Follower,
+    PublishedGenerations,
+)
 
 
 class Shelf:
@@ -230,7 +234,7 @@ def test_a_pointer_that_takes_long_delays_no_foreign_write() -> None:
     asked, answer, looked = threading.Event(), threading.Event(), threading.Event()
 
     class Watched(TinyEngine):
-        def catch_up(self) -> None:
+        def follow_items(self) -> None:
             looked.set()
 
     def current() -> str:
@@ -250,7 +254,7 @@ def test_a_pointer_that_takes_long_delays_no_foreign_write() -> None:
         answer.set()
         follower.close()
     names = {thread.name for thread in threading.enumerate()}
-    assert not names & {"generation-watch", "store-watch", "item-watch"}
+    assert not names & {"generation-watch", "store-watch"}
 
 
 def test_what_is_not_urgent_delays_no_foreign_item() -> None:
@@ -268,7 +272,7 @@ def test_what_is_not_urgent_delays_no_foreign_item() -> None:
     holder = EngineHolder()
     holder.swap(Watched())
     follower = Follower(holder, PublishedGenerations(TinyEngine))
-    follower.watch(every_s=0.001, items_every_s=0.001)
+    follower.watch(every_s=0.001)
     try:
         assert asked.wait(10)
         looked.clear()

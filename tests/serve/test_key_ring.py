@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,11 @@ class Source:
     commit: int | None = 0
     reads: int = 0
     failure: str = ""
+    ended: Counter[str] = field(default_factory=Counter)
+
+    def end_sessions(self, key_id: str) -> None:
+        self.ended[key_id] += 1
+        self.commit = (self.commit or 0) + 1
 
     def commit_number(self) -> int | None:
         return self.commit
@@ -29,7 +36,7 @@ class Source:
         if self.failure:
             raise StorageError(self.failure)
         self.reads += 1
-        return KeySnapshot(dict(self.keys), self.secret)
+        return KeySnapshot(dict(self.keys), self.secret, dict(self.ended))
 
     def close(self) -> None:
         self.failure = "closed"
@@ -119,3 +126,45 @@ def test_what_is_signed_is_read_for_the_same_purpose_and_unchanged_only():
 def test_what_nobody_signed_is_nothing(value):
     ring, _ = opened()
     assert ring.read_signed("visitor", value) == ""
+
+
+def test_sessions_of_a_key_end_together_in_every_worker():
+    one, other = issue_key("", ["admin"]), issue_key("", ["admin"])
+    ring, source = opened(one, other)
+    beside = KeyRing(source)
+    beside.load()
+    sessions = [ring.begin_session(issued.key) for issued in (one, one, other)]
+    assert [beside.find_session(session) for session in sessions] == [one.key, one.key, other.key]
+    ring.end_sessions(one.key)
+    beside.refresh()
+    for each in (ring, beside):
+        assert [each.find_session(session) for session in sessions] == [None, None, other.key]
+    assert ring.find_session(ring.begin_session(one.key)) == one.key
+
+
+def test_a_session_needs_the_secret_file_and_not_the_database_alone(tmp_path: Path):
+    issued = issue_key("", ["admin"])
+    source = Source({issued.key.key_id: issued.key})
+    path = tmp_path / "secret"
+    rings = [KeyRing(source, secret_file=path) for _ in range(2)]
+    for ring in rings:
+        ring.load()
+    session = rings[0].begin_session(issued.key)
+    assert rings[1].find_session(session) == issued.key
+    assert path.stat().st_mode & 0o777 == 0o600
+    for secret_file in (None, tmp_path / "another"):
+        thief = KeyRing(source, secret_file=secret_file)
+        thief.load()
+        assert rings[0].find_session(thief.begin_session(issued.key)) is None
+
+
+def test_where_no_file_can_be_made_sessions_last_as_long_as_the_process(tmp_path: Path, caplog):
+    issued = issue_key("", ["admin"])
+    source = Source({issued.key.key_id: issued.key})
+    ring = KeyRing(source, secret_file=tmp_path / "nowhere" / "secret")
+    ring.load()
+    session = ring.begin_session(issued.key)
+    source.commit = 7
+    ring.refresh()
+    assert ring.find_session(session) == issued.key
+    assert "cannot be made" in caplog.text

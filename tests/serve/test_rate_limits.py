@@ -39,7 +39,7 @@ def taken(limits: RateLimits, sender: str, own_limit: int | None = None) -> bool
 
 def test_so_many_at_once_then_one_after_each_part_of_the_minute():
     clock = Clock()
-    limits = RateLimits(6, clock)
+    limits = RateLimits(6, clock=clock)
     assert [taken(limits, "a") for _ in range(8)] == [True] * 6 + [False] * 2
     clock.now = 9.9
     assert not taken(limits, "a")
@@ -51,7 +51,7 @@ def test_so_many_at_once_then_one_after_each_part_of_the_minute():
 
 def test_the_error_says_when_a_request_is_accepted_again():
     clock = Clock()
-    limits = RateLimits(2, clock)
+    limits = RateLimits(2, clock=clock)
     assert [taken(limits, "a") for _ in range(2)] == [True, True]
     clock.now = 0.5
     with pytest.raises(RateLimitError, match="a may send 2 requests per minute") as caught:
@@ -62,7 +62,7 @@ def test_the_error_says_when_a_request_is_accepted_again():
 
 
 def test_senders_do_not_count_for_one_another_and_may_have_their_own_limit():
-    limits = RateLimits(1, Clock())
+    limits = RateLimits(1, clock=Clock())
     assert taken(limits, "a")
     assert taken(limits, "b")
     assert not taken(limits, "a")
@@ -70,7 +70,7 @@ def test_senders_do_not_count_for_one_another_and_may_have_their_own_limit():
 
 
 def test_without_a_limit_nothing_is_counted():
-    limits = RateLimits(None, Clock())
+    limits = RateLimits(None, clock=Clock())
     assert all(taken(limits, "a") for _ in range(1_000))
     assert limits._busy_until == {}
     assert [taken(limits, "a", own_limit=1) for _ in range(2)] == [True, False]
@@ -79,7 +79,7 @@ def test_without_a_limit_nothing_is_counted():
 @given(st.integers(1, 50), st.lists(st.floats(0, 20, allow_nan=False), min_size=1, max_size=200))
 def test_over_any_time_no_more_than_the_burst_and_the_rate(limit: int, gaps: list[float]):
     clock = Clock()
-    limits, accepted = RateLimits(limit, clock), []
+    limits, accepted = RateLimits(limit, clock=clock), []
     for gap in gaps:
         clock.now += gap
         if taken(limits, "a"):
@@ -91,7 +91,7 @@ def test_over_any_time_no_more_than_the_burst_and_the_rate(limit: int, gaps: lis
 
 def test_who_may_send_everything_again_is_forgotten(monkeypatch):
     clock = Clock()
-    limits = RateLimits(1, clock)
+    limits = RateLimits(1, clock=clock)
     for number in range(rate_limits._FIRST_SWEEP - 1):
         limits.take(f"old {number}")
     clock.now = 61.0
@@ -101,7 +101,7 @@ def test_who_may_send_everything_again_is_forgotten(monkeypatch):
 
 def test_the_number_of_senders_is_bounded(monkeypatch):
     monkeypatch.setattr(rate_limits, "_MAX_SENDERS", 4_000)
-    limits = RateLimits(1, Clock())
+    limits = RateLimits(1, clock=Clock())
     for number in range(20_000):
         limits.take(f"sender {number}")
         assert len(limits._busy_until) <= 4_096
@@ -110,7 +110,7 @@ def test_the_number_of_senders_is_bounded(monkeypatch):
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[KeyedService]:
-    service = KeyedService(tmp_path, limits=RateLimits(3, Clock()))
+    service = KeyedService(tmp_path, limits=RateLimits(3, clock=Clock()))
     yield service
     service.close()
 
@@ -152,7 +152,7 @@ def test_requests_that_the_scope_refuses_count_too(service: KeyedService):
 
 
 def test_without_keys_a_limit_counts_for_addresses():
-    client = WireClient(access=Access(limits=RateLimits(2, Clock())))
+    client = WireClient(access=Access(requests=RateLimits(2, clock=Clock())))
     assert statuses(client, "/v1/search?q=film", 3) == [200, 200, 429]
 
 
@@ -167,7 +167,7 @@ def test_without_keys_a_limit_counts_for_addresses():
     ],
 )
 def test_a_network_of_ipv6_is_one_sender(first: str, second: str, is_one: bool):
-    client = WireClient(access=Access(limits=RateLimits(1, Clock())))
+    client = WireClient(access=Access(requests=RateLimits(1, clock=Clock())))
 
     async def ask(address: str) -> int:
         transport = httpx.ASGITransport(client.app, client=(address, 1))  # type: ignore[arg-type]

@@ -130,6 +130,14 @@ LEVELS = Limit(
 )
 
 
+NODES = Limit(
+    "lists and objects in a body",
+    limits.MAX_JSON_NODES,
+    "/v1/events",
+    lambda n: [[]] * (n - 1),
+)
+
+
 def send(client: WireClient, limit: Limit, count: int) -> tuple[int, str]:
     """The status of a request with so many, and the message of a refusal."""
     response = client.post(limit.path, json=limit.build(count))
@@ -188,4 +196,4 @@ def test_a_compressed_body_is_refused_and_never_unpacked(size: int) -> None:
 def test_the_guide_names_every_limit_with_its_number() -> None:
     rows = re.findall(r"^\| ([^|]+) \| ([\d,]+) \|$", GUIDE.read_text(encoding="utf-8"), re.M)
     named = {words: int(number.replace(",", "")) for words, number in rows}
-    assert named == {limit.words: limit.most for limit in (*LIMITS, LEVELS)}
+    assert named == {limit.words: limit.most for limit in (*LIMITS, LEVELS, NODES)}

@@ -23,7 +23,7 @@ from tiny_engine import TinyEngine
 
 from serendip.data.api_key import issue_key
 from serendip.errors import ConfigError, NotTrainedError
-from serendip.serve.generation_watch import PublishedGenerations
+from serendip.serve.engine_holder import PublishedGenerations
 from serendip.serve.server import run
 from serendip.serve.server_options import ServerOptions
 

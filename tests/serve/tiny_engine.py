@@ -89,6 +89,7 @@ class TinyEngine:
         self._answers = 0
         self.is_closed = False
         self.units = {"cost": "EUR"}
+        self.private = frozenset[str]()
         self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()), DEFAULT_SURFACES)
         self.catch_up()
 
@@ -104,6 +105,9 @@ class TinyEngine:
 
     def is_code(self, attribute: str) -> bool:
         return is_code_name(attribute)
+
+    def is_public(self, attribute: str) -> bool:
+        return attribute not in self.private
 
     def recommend(self, request: Request) -> Answer:
         if self.needs(request.surface) == "query":

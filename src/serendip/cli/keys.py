@@ -136,7 +136,7 @@ def _to_json(key: ApiKey, now: float) -> dict[str, Any]:
         "state": key.state(now),
         "created": key.created,
         "expires": key.expires,
-        "revoked": key.revoked,
+        "revoked": None if key.revoked is None else abs(key.revoked),
         "requests_per_minute": key.requests_per_minute,
     }
 

@@ -6,10 +6,9 @@ The engine is imported and opened after the socket listens.
 from __future__ import annotations
 
 import os
-import signal
 import threading
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Hashable
+from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,10 +27,9 @@ if TYPE_CHECKING:
     from serendip.engine.engine import Engine
     from serendip.engine.workspace import WorkspaceLocation
     from serendip.runtime.sync import Place
-    from serendip.serve.generation_watch import PublishedGenerations
+    from serendip.serve.engine_holder import PublishedGenerations
     from serendip.serve.server import Helper
     from serendip.serve.server_options import ServerOptions
-    from serendip.serve.workers.replica import Replica
     from serendip.serve.workers.worker_channel import WorkerResources
 
 NAME = "serve"
@@ -74,6 +72,7 @@ def run(
 
 
 # As in ``engine.workspace``, which would take too long to import before the socket listens.
+_SECRET_FILE = "sessions.secret"
 _SETTINGS_FILE, _TRAINING_FOLDER = "serendip.toml", "training"
 
 
@@ -98,7 +97,7 @@ def serve_workspace(
     Raises:
         ConfigError: the folder is not a workspace.
     """
-    options = _open_server_options(workspace, host, port)
+    options = _open_server_options(workspace, host, port, workers)
 
     def say_ready(address: str) -> None:
         say(f"Ready: {address}   (Ctrl-C stops)")
@@ -107,35 +106,26 @@ def serve_workspace(
     def say_listening(address: str) -> None:
         say(f"Listening on {address}, loading ...")
 
+    published, helpers = _published_in(workspace), partial(_open_helpers, workspace)
     if workers == 1:
         from serendip.serve.server import run
 
-        with _schedule_beside(workspace) as start_schedule:
+        run(published, options, say_ready, say_listening, helpers)
+        return
+    from serendip.serve.workers.supervisor import supervise
 
-            def begin(address: str) -> None:
-                say_ready(address)
-                start_schedule()
+    def load() -> None:
+        from serendip.engine.engine import load_shared
+        from serendip.serve import app  # noqa: F401 - what it imports is shared, too
 
-            helper = partial(_open_helper, workspace)
-            run(_published_in(workspace), options, begin, say_listening, helper)
-    else:
-        from serendip.serve.workers.companion import Companion
-        from serendip.serve.workers.supervisor import supervise
+        load_shared(workspace)
 
-        def load() -> None:
-            from serendip.engine.engine import load_shared
-            from serendip.serve import app  # noqa: F401 - what it imports is shared, too
+    def work(resources: WorkerResources) -> None:
+        from serendip.serve.server import run_worker
 
-            load_shared(workspace)
+        run_worker(published, resources, options, helpers)
 
-        def work(resources: WorkerResources) -> None:
-            from serendip.serve.server import run_worker
-
-            helper = partial(_open_helper, workspace)
-            run_worker(_published_in(workspace), resources, options, helper)
-
-        companion = Companion(lambda: _has_schedule(workspace), lambda: _keep_trained(workspace))
-        supervise(work, workers, options, load, say_ready, say_listening, companion)
+    supervise(work, workers, options, load, say_ready, say_listening)
 
 
 def serve_on_ray(
@@ -164,18 +154,18 @@ def serve_on_ray(
     from serendip.runtime.executor_config import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
     from serendip.runtime.scratch import scratch_folder
-    from serendip.serve.limits import DRAIN_S
     from serendip.serve.workers.shared_state import mark_started
 
     secure_ray(address)
     try:
-        from serendip.runtime.ray_cluster import check_machines, serve_replicas
+        from serendip.runtime.ray_cluster import check_machines, connect
+        from serendip.serve.ray_app import serve_until_ended
     except ImportError as error:
         raise ExtraMissing(
             f"Ray Serve cannot be imported: {error}.", 'Run `pip install "serendip[ray-serve]"`.'
         ) from None
     folder = workspace.resolve()
-    options = _open_server_options(folder, host, port)
+    options = _open_server_options(folder, host, port, 1)
     scaling = _read_configs(folder / _SETTINGS_FILE)[0].scale(replicas)
     location = WorkspaceLocation.of(Workspace.open(folder))
     config = ExecutorConfig(name="ray", address=address, workers=None if address else scaling.most)
@@ -185,29 +175,20 @@ def serve_on_ray(
     else:
         with closing(options.listen()) as listener:  # refused before anything starts
             port = listener.getsockname()[1]
-    ended = threading.Event()
     more = f", {scaling.most} under load" if scaling.most > replicas else ""
     say(f"Starting {replicas} replicas{more} ...")
+    connect(config)
     with scratch_folder() as scratch:
-        # Replicas on one machine share a folder, as workers do; on several each asks the database.
-        shared = "" if address else str(scratch)
-        opener = partial(open_replica, location, host, port, shared, replicas)
-        name = name_application(folder)
-        with serve_replicas(config, opener, scaling, name, host, port, DRAIN_S):
+
+        def say_ready() -> None:
             mark_started(scratch)
-            for number in (signal.SIGTERM, signal.SIGINT):  # Ray has handlers of its own until here
-                signal.signal(number, lambda *_: ended.set())
             where = ", at the head of the cluster and each machine with a replica"
             say(f"Ready: http://{host}:{port}{where if address else ''}   (Ctrl-C stops)")
-            ended.wait()
 
-
-def name_application(folder: Path) -> str:
-    """Name of a workspace among the applications of a cluster, the same at each start."""
-    from hashlib import sha256
-
-    words = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in folder.name)
-    return f"serendip-{words}-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
+        # Replicas on one machine share a folder, as workers do; on several each asks the database.
+        shared = "" if address else str(scratch)
+        replica = (location, partial(open_parts, host, port), shared, replicas)
+        serve_until_ended(replica, scaling, folder, (host, port), say_ready)
 
 
 def check_machine(location: WorkspaceLocation) -> None:
@@ -219,30 +200,12 @@ def check_machine(location: WorkspaceLocation) -> None:
     location.open()
 
 
-def open_replica(
-    location: WorkspaceLocation, host: str, port: int, shared: str, replicas: int
-) -> Replica:
-    """The application of this process, one of the replicas of a service.
-
-    Args:
-        location: of the workspace.
-        host: address that the proxies of the service listen on.
-        port: their port.
-        shared: folder that all replicas share; empty = they are on several machines.
-        replicas: number of processes that the service should have.
-
-    Raises:
-        SerendipError: this machine cannot open the workspace, or no generation could be opened.
-    """
-    from serendip.serve.workers.replica import Replica
-    from serendip.serve.workers.shared_state import SharedState
-
-    folder = location.adopt().folder
-    state = SharedState(Path(shared), replicas, str(os.getpid())) if shared else SharedState()
-    return Replica(_published_in(folder), _open_server_options(folder, host, port), state)
+def open_parts(host: str, port: int, folder: Path) -> tuple[PublishedGenerations, ServerOptions]:
+    """The generations of a workspace, and for whom a replica behind a proxy answers."""
+    return _published_in(folder), _open_server_options(folder, host, port, 1)
 
 
-def _open_server_options(workspace: Path, host: str, port: int) -> ServerOptions:
+def _open_server_options(workspace: Path, host: str, port: int, workers: int) -> ServerOptions:
     """Read the settings of the service and set up its logs."""
     from serendip.serve.telemetry.logs import set_up as set_up_logs
 
@@ -254,7 +217,7 @@ def _open_server_options(workspace: Path, host: str, port: int) -> ServerOptions
         )
     config, store = _read_configs(settings)
     set_up_logs(config.log_format)
-    return _build_server_options(config, store.place(workspace), host, port)
+    return _build_server_options(config, store.place(workspace), host, port, workers)
 
 
 def _read_configs(settings: Path) -> tuple[ServeConfig, StoreConfig]:
@@ -274,7 +237,7 @@ def _read_configs(settings: Path) -> tuple[ServeConfig, StoreConfig]:
 
 
 def _build_server_options(
-    config: ServeConfig, database: DatabasePlace, host: str, port: int
+    config: ServeConfig, database: DatabasePlace, host: str, port: int, workers: int = 1
 ) -> ServerOptions:
     """Where the service listens, and for whom."""
     from serendip.runtime.budget import parse_duration
@@ -286,75 +249,54 @@ def _build_server_options(
 
         return ApiKeys.open(database)
 
+    is_file = isinstance(database, Path)
     limits = ServiceLimits(
         config.requests_per_minute,
-        config.waiting_requests,
+        config.visitor_events_per_minute,
+        max(1, config.waiting_requests // workers),
         parse_duration(config.receive_timeout),
         parse_duration(config.deadline),
-        waits_for_others=isinstance(database, str),
+        waits_for_others=not is_file,
     )
     return ServerOptions(
         *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),
+        secret_file=database.with_name(_SECRET_FILE) if isinstance(database, Path) else None,
         limits=limits,
         logs_answers=config.access_log,
         collector=config.traces,
     )
 
 
-@contextmanager
-def _schedule_beside(workspace: Path) -> Iterator[Callable[[], None]]:
-    """What starts a thread that trains on the schedule; it has ended after the block."""
-    ended, stops = threading.Event(), list[Callable[[], None]]()
+class _Trainings:
+    """Trains on the schedule of the settings, in a thread that starts a process for each."""
 
-    def keep_trained() -> None:
-        if _has_schedule(workspace):
-            _keep_trained(workspace, ended, stops.append)
+    def __init__(self, workspace: Path) -> None:
+        from serendip.jobs.train.schedule import TrainingSchedule
 
-    thread = threading.Thread(target=keep_trained, name="training-schedule")
-    try:
-        yield thread.start
-    finally:
-        ended.set()
-        for stop in stops:
-            stop()
-        if thread.ident is not None:
-            thread.join()
+        self._schedule = TrainingSchedule(workspace)
+        self._thread = threading.Thread(target=self._schedule.run, name="training-schedule")
+
+    def begin(self) -> None:
+        """Start; it ends by itself if the settings have no schedule."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End a running training, and wait for the end."""
+        self._schedule.stop()
+        self._thread.join()
 
 
-def _has_schedule(workspace: Path) -> bool:
-    """Whether the settings say that the service trains; broken ones say nothing."""
+def _open_helpers(workspace: Path) -> list[Helper]:
+    """What works beside the service; the engine is imported by then."""
+    from serendip.engine.live.media_encoding import MediaEncoding
     from serendip.engine.workspace import Workspace
 
     try:
-        return Workspace.open(workspace).settings.train.schedule is not None
-    except SerendipError:
-        return False
-
-
-def _keep_trained(
-    workspace: Path,
-    ended: threading.Event | None = None,
-    on_start: Callable[[Callable[[], None]], None] = lambda stop: None,
-) -> None:
-    """Train on the schedule until the end of the service.
-
-    Args:
-        workspace: folder of the workspace.
-        ended: set once the service ends.
-        on_start: called with what ends a running training, from any thread.
-    """
-    from serendip.jobs.train.schedule import TrainingSchedule
-
-    schedule = TrainingSchedule(workspace, ended)
-    on_start(schedule.stop)
-    schedule.run()
-
-
-def _open_helper(workspace: Path) -> Helper:
-    """What works beside the service; the engine is imported by then."""
-    from serendip.engine.live.media_encoding import MediaProcess
-
-    return MediaProcess(workspace)
+        settings = Workspace.open(workspace).settings
+    except SerendipError:  # broken settings say nothing, and the engine said so
+        return []
+    helpers: list[Helper] = [_Trainings(workspace)] if settings.train.schedule else []
+    return [*helpers, MediaEncoding(workspace)] if settings.content.media else helpers
 
 
 def _warm(engine: Engine) -> Engine:
@@ -365,7 +307,7 @@ def _warm(engine: Engine) -> Engine:
 
 def _published_in(workspace: Path) -> PublishedGenerations:
     """The generations of a workspace; the engine is imported once one is opened."""
-    from serendip.serve.generation_watch import PublishedGenerations
+    from serendip.serve.engine_holder import PublishedGenerations
 
     @cache
     def generations() -> Place:

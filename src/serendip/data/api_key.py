@@ -52,7 +52,8 @@ class ApiKey:
         hash: of its text.
         created: Unix seconds.
         expires: Unix seconds from which it is refused; None = never.
-        revoked: Unix seconds at which it was revoked; None = it was not.
+        revoked: Unix seconds from which it is refused; negative = it is refused at once, whatever a
+            clock says, since the time without the sign; None = it was not revoked.
         requests_per_minute: its limit; None = that of the settings.
     """
 

@@ -43,7 +43,7 @@ from serendip.engine.artefacts.generations import (
 from serendip.engine.artefacts.quality_report import QualityReport
 from serendip.engine.browse import build_browse_surface, is_browse
 from serendip.engine.explanations.labels import Labels
-from serendip.engine.fallback import fall_back, has_popular_rung
+from serendip.engine.fallback import fall_back
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import list_sort_names
 from serendip.engine.live.counts import LiveCounts
@@ -314,6 +314,10 @@ class Engine:
         """Whether an attribute holds ids or codes, which tell people nothing of an item."""
         return self.state.catalogue.is_code(attribute)
 
+    def is_public(self, attribute: str) -> bool:
+        """Whether people see an attribute on the page, and may filter and sort by it."""
+        return self.settings.is_public(attribute)
+
     def recommend(self, request: Request) -> Answer:
         """Answer a request of any surface with one page of items.
 
@@ -379,14 +383,6 @@ class Engine:
         wanted, whole = offset + request.k + 1, request.reads_whole_list
         items, missing = fall_back(query, surface, state, wanted, whole, request.sort, with_content)
         return build_fallback(items, missing, state, self.generation, request, offset)
-
-    def has_popular_rung(self, request: Request) -> bool:
-        """Whether ``fall_back`` has an answer without the content rung.
-
-        Raises:
-            UnsupportedError: the surface is not configured.
-        """
-        return has_popular_rung(self._find_surface(request))
 
     def search(self, text: str, **parameters: Any) -> Answer:
         """Search items by a text: ``recommend`` on the surface ``search``.

@@ -4,7 +4,7 @@
   learned models of behaviour, no features, no ranker;
 - popular: the most chosen items, and of those that nobody has chosen the newest: no models at all.
 
-The popular rung also answers where the content rung takes too long (``EnginePool.read_or``).
+The popular rung also answers where the content rung takes too long (``EngineGate.read_or``).
 
 Of the user it is known what is cached: the filters leave out what they rejected or have chosen.
 The filters that decide what may be shown are never left out: if they fail, so does the request.

@@ -38,6 +38,11 @@ class PageConfig(Config):
     """Hosts from which browsers may load pictures, each by its exact name (`cdn.example.com`); an
     address of any other host is not loaded."""
 
+    attributes: tuple[str, ...] | None = None
+    """Item attributes that people see on the page, filter and sort by. None = all but bids,
+    margins, costs and profits: those that the settings use as such, and those whose names say so.
+    The API answers a key with all of them."""
+
     @field_validator("image_hosts")
     @classmethod
     def _are_host_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:

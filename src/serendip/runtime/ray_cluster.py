@@ -10,20 +10,19 @@ Ray has a dashboard and an interface for jobs, neither of which is started here.
 from __future__ import annotations
 
 import logging
-import secrets
 import socket
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import ray
 from ray.cluster_utils import Cluster
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from serendip.errors import ConfigError, ExtraMissing, SerendipError
+from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.executor import (
     LocalExecutor,
     count_cores,
@@ -32,7 +31,7 @@ from serendip.runtime.executor import (
     run_when_ready,
     set_malloc,
 )
-from serendip.runtime.executor_config import ExecutorConfig, ReplicaScaling
+from serendip.runtime.executor_config import ExecutorConfig
 from serendip.runtime.threads import limit_threads
 
 _log = logging.getLogger(__name__)
@@ -55,19 +54,6 @@ what is about to complete is let complete.
 
 _STORE_BYTES = 256 << 20
 """Object store of a cluster of this machine alone; what does not fit is spilt to disk."""
-
-_DEPLOYMENT = "replica"
-"""Name of the replicas within an application of Ray Serve."""
-
-_MOST_REQUESTS = 256
-"""Requests that a replica is handed at once; its own queue refuses what it cannot answer."""
-_HEALTH_S = 5.0
-
-_PATIENCE_UP_S = 10.0
-"""Time that replicas have too much to do before another one is started."""
-
-_METRICS_S = 2.0
-"""Time between two reports of how many requests a replica has."""
 
 _LOOPBACK = "127.0.0.1"
 _PORTS = (
@@ -247,170 +233,6 @@ class RayExecutor:
         found.add_done_callback(note)
         ref.future().add_done_callback(settle)
         return found
-
-
-class Replicated(Protocol):
-    """An ASGI application of one process.
-
-    Attributes:
-        app: the application.
-    """
-
-    app: Any
-
-    def check(self) -> None:
-        """Raises an error if the process should be replaced."""
-        ...
-
-    def close(self) -> None:
-        """Called at the end."""
-        ...
-
-
-@contextmanager
-def serve_replicas(
-    config: ExecutorConfig,
-    open_replica: Callable[[], Replicated],
-    scaling: ReplicaScaling,
-    name: str,
-    host: str,
-    port: int,
-    drain_s: float,
-) -> Iterator[None]:
-    """Serve an application by several processes behind the proxy of Ray Serve, in a ``with`` block.
-
-    The block begins once all replicas are open. A replica whose check fails, or that dies, is
-    replaced. At its end, and at that of a replica that is not needed any more, running requests are
-    answered. Other applications of a cluster go on. One of the same name is replaced: the end of
-    its command then leaves the new one alone.
-
-    Args:
-        config: the cluster.
-        open_replica: called in each replica; it is sent there by name.
-        scaling: number of them.
-        name: of the application on the cluster.
-        host: address that the proxy listens on, on the head of the cluster and on each machine
-            with a replica.
-        port: its port.
-        drain_s: seconds that running requests may take at the end of a replica.
-
-    Raises:
-        ConfigError: another application of the cluster answers all paths, or its proxy listens
-            elsewhere or cannot listen there.
-        ExtraMissing: a package of Ray Serve is not installed.
-    """
-    try:
-        from ray import serve
-        from ray.serve.exceptions import RayServeException
-    except ImportError as error:
-        raise ExtraMissing(
-            f"Ray Serve cannot be imported: {error}", 'Run `pip install "serendip[ray-serve]"`.'
-        ) from None
-    connect(config)
-
-    class Served:
-        def __init__(self) -> None:
-            self._replica = open_replica()
-
-        def __serve_build_asgi_app__(self) -> Any:
-            return self._replica.app
-
-        def check_health(self) -> None:
-            self._replica.check()
-
-        def reconfigure(self, owner: dict[str, str]) -> None:
-            """Ray Serve hands ``user_config`` over, which only ends of commands read."""
-
-        def __del__(self) -> None:
-            self._replica.close()
-
-    owner = {"command": secrets.token_hex(8)}
-    deployment = serve.deployment(
-        name=_DEPLOYMENT,
-        user_config=owner,
-        **count_replicas(scaling),
-        max_ongoing_requests=_MOST_REQUESTS,
-        graceful_shutdown_timeout_s=drain_s,
-        health_check_period_s=_HEALTH_S,
-        ray_actor_options={"num_cpus": 1},
-    )(serve.ingress()(Served))
-    _start_proxy(host, port)
-    try:
-        try:
-            serve.run(deployment.bind(), name=name)
-        except RayServeException as error:
-            cause = error.cause if isinstance(error, RayTaskError) else error
-            raise ConfigError(
-                f"the Ray cluster at {config.address!r} cannot serve {name}: {cause}",
-                "A cluster serves one workspace: end the other service, or use another cluster.",
-            ) from None
-        yield
-    finally:
-        # Ray Serve has ended already if a successor ended before.
-        with suppress(RayError, RayServeException):
-            if _find_owner(name) in (owner, None):
-                serve.delete(name)
-            if not config.address or not serve.status().applications:
-                serve.shutdown()  # it would hold its port for as long as there is the cluster
-
-
-def _start_proxy(host: str, port: int) -> None:
-    """Start Ray Serve, unless it runs, and refuse one that listens elsewhere.
-
-    Who reaches its proxy reaches the service, so the address that was asked for has to be that of
-    the proxy: whether a key is needed depends on it.
-    """
-    from ray import serve
-    from ray.serve.context import _get_global_client  # there is no public way to ask
-
-    is_new = False
-    try:
-        is_new = _get_global_client(raise_if_no_controller_running=False) is None
-        serve.start(http_options={"host": host, "port": port})
-    except (RayError, TimeoutError) as error:
-        if is_new:  # else others are served by it
-            serve.shutdown()
-        cause = error.cause if isinstance(error, RayTaskError) else error
-        raise ConfigError(
-            f"Ray Serve cannot listen on {host}:{port}: {cause}",
-            "Give a --port that is free on the machines of the cluster, and a --host that each of "
-            "them has.",
-        ) from None
-    running = _get_global_client().http_config
-    if (running.host, running.port) != (host, port):
-        raise ConfigError(
-            f"Ray Serve of the cluster listens on {running.host}:{running.port} already, not on "
-            f"{host}:{port}.",
-            f"Give `--host {running.host} --port {running.port}`; where others reach that, create "
-            "a key first with `serendip keys create`.",
-        )
-
-
-def _find_owner(name: str) -> object:
-    """The ``user_config`` that an application was deployed with last; None = none is known yet."""
-    from ray.serve.context import _get_global_client
-
-    application = _get_global_client().get_serve_details()["applications"].get(name, {})
-    deployment = application.get("deployments", {}).get(_DEPLOYMENT, {})
-    return deployment.get("deployment_config", {}).get("user_config")
-
-
-def count_replicas(scaling: ReplicaScaling) -> dict[str, Any]:
-    """Options of a deployment for a number of replicas, fixed or following the requests."""
-    if scaling.most == scaling.least:
-        return {"num_replicas": scaling.least}
-    return {
-        "autoscaling_config": {
-            "min_replicas": scaling.least,
-            "initial_replicas": scaling.least,
-            "max_replicas": scaling.most,
-            "target_ongoing_requests": scaling.requests,
-            "upscale_delay_s": _PATIENCE_UP_S,
-            "downscale_delay_s": scaling.patience_s,
-            "metrics_interval_s": _METRICS_S,
-            "look_back_period_s": _PATIENCE_UP_S,
-        }
-    }
 
 
 def _end(refs: Sequence[Any]) -> None:

@@ -8,22 +8,27 @@ known by signed cookies and have no rights beyond their own visit.
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from serendip.data import Event
-from serendip.data.api_key import ADMIN, READ_USERS, SCOPES, ApiKey
+from serendip.data.api_key import ADMIN, READ_USERS, SCOPES, WRITE, ApiKey
 from serendip.errors import ForbiddenError, SerendipError, UnauthenticatedError
 from serendip.serve.key_ring import KeyRing, is_accepted
-from serendip.serve.limits import MAX_VISITOR_EVENTS
-from serendip.serve.rate_limits import RateLimits
+from serendip.serve.limits import (
+    MAX_BODY_BYTES,
+    MAX_VISITOR_BODY_BYTES,
+    MAX_VISITOR_EVENTS,
+    ServiceLimits,
+)
+from serendip.serve.middleware import BODY_LIMIT
+from serendip.serve.rate_limits import HOUR_S, RateLimits, name_sender
 
 PUBLIC: Final = "public"
 """Instead of a scope: everybody, never limited, nothing personal."""
@@ -31,6 +36,7 @@ PUBLIC: Final = "public"
 PAGE: Final = "page"
 """Instead of a scope: everybody, as a visitor who sees nobody else."""
 
+VISITOR_COOKIE, SESSION_COOKIE = "serendip_visitor", "serendip_session"
 KEY_SCHEME, VISITOR_SCHEME = "key", "visitor"
 SECURITY_SCHEMES = {
     KEY_SCHEME: {
@@ -41,21 +47,23 @@ SECURITY_SCHEMES = {
     VISITOR_SCHEME: {
         "type": "apiKey",
         "in": "cookie",
-        "name": "serendip_visitor",
+        "name": VISITOR_COOKIE,
         "description": "A visitor of the page, for themselves only.",
     },
 }
 """For ``/openapi.json``."""
 
-VISITOR_COOKIE, SESSION_COOKIE = "serendip_visitor", "serendip_session"
-SESSION_S = 12 * 3600
 _SESSION_SCOPES = frozenset({READ_USERS, ADMIN})
 """What a browser that signed in with a key may do; it writes nothing but its own visit."""
 
 _MOST_SECONDS_OFF = 60.0
 """Between the time of a visitor's event and its arrival."""
 
-_VISITOR_ACTIONS = frozenset({"click", "impression", "like"})
+_SAME_BY_ADDRESS = 20
+"""Visitors at one address whose action with one item counts in an hour."""
+
+_IMPRESSION = "impression"
+_VISITOR_ACTIONS = frozenset({"click", _IMPRESSION, "like"})
 _WITH_KEY = "Send the request with a key, as `Authorization: Bearer KEY`."
 
 
@@ -117,6 +125,11 @@ class Caller:
     visitor_id: str = ""
     is_open: bool = False
 
+    @property
+    def is_visitor(self) -> bool:
+        """Whether a cookie, and no key, says who they are."""
+        return not self.is_open and bool(self.visitor_id)
+
     def sees(self, user_id: str) -> bool:
         """Whether they may see what is personal to a user."""
         return READ_USERS in self.scopes or user_id in ("", self.visitor_id)
@@ -146,24 +159,22 @@ class Caller:
         """
         if not self.is_visitor:
             return
-        if any(event.event_id or event.value is not None for event in events):
-            raise ForbiddenError("events of visitors have no event_id and no value.", _WITH_KEY)
-        if any(abs(event.timestamp - now) > _MOST_SECONDS_OFF for event in events):
-            raise ForbiddenError("events of visitors happen when they are sent.", _WITH_KEY)
-        if any(event.user_id != self.visitor_id for event in events):
-            raise ForbiddenError("a visitor of the page acts for nobody else.", _WITH_KEY)
         actions = {event.action for event in events} - _VISITOR_ACTIONS
-        if actions or len(events) > MAX_VISITOR_EVENTS:
-            raise ForbiddenError(
+        problem = ""
+        if any(event.event_id or event.value is not None for event in events):
+            problem = "events of visitors have no event_id and no value."
+        elif any(abs(event.timestamp - now) > _MOST_SECONDS_OFF for event in events):
+            problem = "events of visitors happen when they are sent."
+        elif any(event.user_id != self.visitor_id for event in events):
+            problem = "a visitor of the page acts for nobody else."
+        elif actions or len(events) > MAX_VISITOR_EVENTS:
+            allowed = ", ".join(sorted(_VISITOR_ACTIONS))
+            problem = (
                 f"a visitor of the page sends at most {MAX_VISITOR_EVENTS} events at once, "
-                f"of {', '.join(sorted(_VISITOR_ACTIONS))}.",
-                _WITH_KEY,
+                f"of {allowed}."
             )
-
-    @property
-    def is_visitor(self) -> bool:
-        """Whether a cookie, and no key, says who they are."""
-        return not self.is_open and bool(self.visitor_id)
+        if problem:
+            raise ForbiddenError(problem, _WITH_KEY)
 
 
 _EVERYBODY = Caller(frozenset(SCOPES), is_open=True)
@@ -174,12 +185,26 @@ class Access:
 
     Args:
         ring: the keys; None = there are none.
-        limits: counts requests; None = there is no limit.
+        requests: counts requests; None = there is no limit.
+        events: counts events of who shows no key; None = there is no limit.
     """
 
-    def __init__(self, ring: KeyRing | None = None, limits: RateLimits | None = None) -> None:
+    def __init__(
+        self,
+        ring: KeyRing | None = None,
+        requests: RateLimits | None = None,
+        events: RateLimits | None = None,
+    ) -> None:
         self.ring = ring or KeyRing()
-        self._limits = limits or RateLimits()
+        self._requests, self._events = requests or RateLimits(), events or RateLimits()
+        self._by_visitor = RateLimits(1, period_s=HOUR_S)
+        self._by_address = RateLimits(_SAME_BY_ADDRESS, period_s=HOUR_S)
+
+    @classmethod
+    def of(cls, ring: KeyRing, limits: ServiceLimits) -> Self:
+        """The access to a service with limits."""
+        events = RateLimits(limits.visitor_events_per_minute, "events", "visitor_events_per_minute")
+        return cls(ring, RateLimits(limits.requests_per_minute), events)
 
     async def admit(self, request: Request, route: RouteAccess) -> None:
         """Let a request pass, and note who sends it.
@@ -189,18 +214,42 @@ class Access:
             ForbiddenError: the key does not have the scope.
             RateLimitError: the key, or the address of a request without one, sends too many.
         """
+        state = request.scope["state"]
+        state[BODY_LIMIT] = MAX_VISITOR_BODY_BYTES
         if route.scopes == (PUBLIC,):
             return
         caller = self._identify(request, route)
         if caller.key is None:
-            self._limits.take(read_address(request))
+            self._requests.take(read_address(request))
         else:
-            self._limits.take(f"key {caller.key.key_id}", caller.key.requests_per_minute)
-        request.scope["state"]["caller"] = caller
-        is_visit = route.visitors and caller.visitor_id
+            self._requests.take(f"key {caller.key.key_id}", caller.key.requests_per_minute)
+        state["caller"] = caller
         missing = [scope for scope in route.scopes if scope not in caller.scopes]
-        if missing and not (route.is_page or is_visit):
+        if missing and not (route.is_page or (route.visitors and caller.visitor_id)):
             raise _refusal(caller, route.scopes, missing[0])
+        if not (route.is_page or missing):
+            state[BODY_LIMIT] = MAX_BODY_BYTES
+
+    def admit_events(self, request: Request, events: Sequence[Event]) -> list[Event]:
+        """The events of a request that count: of a visitor an action with an item once an hour.
+
+        Raises:
+            RateLimitError: an address without a key sends too many.
+        """
+        caller = get_caller(request)
+        if caller.is_open or WRITE in caller.scopes:
+            return list(events)
+        address = read_address(request)
+        self._events.take(address, count=len(events))
+
+        def counts(event: Event) -> bool:
+            did = f"{event.action} {event.item_id} {event.query}"
+            return event.action == _IMPRESSION or (
+                self._by_visitor.allows(f"{event.user_id} {did}")
+                and self._by_address.allows(f"{address} {did}")
+            )
+
+        return [event for event in events if counts(event)]
 
     def _identify(self, request: Request, route: RouteAccess) -> Caller:
         if self.ring.is_open:
@@ -216,7 +265,7 @@ class Access:
         key = self.ring.find(text)
         if key is not None and is_accepted(key):
             return key
-        self._limits.take(address)
+        self._requests.take(address)
         if key is None:
             raise UnauthenticatedError(
                 "the key is not known here.", "`serendip keys list` shows the keys there are."
@@ -230,29 +279,14 @@ class Access:
         # Not http.cookies: it reads nothing at all once any cookie of the host is not quite legal.
         cookies = request.cookies
         visitor_id = self.ring.read_signed(VISITOR_COOKIE, cookies.get(VISITOR_COOKIE, ""))
-        key = self._read_session(cookies.get(SESSION_COOKIE, ""))
+        key = self.ring.find_session(cookies.get(SESSION_COOKIE, ""))
         scopes = key.scopes & _SESSION_SCOPES if key else frozenset[str]()
         return Caller(scopes, key, visitor_id)
 
-    def _read_session(self, value: str) -> ApiKey | None:
-        """The key that a browser signed in with, if it is still accepted."""
-        key_id, _, end = self.ring.read_signed(SESSION_COOKIE, value).partition("-")
-        key = self.ring.get(key_id)
-        return key if key and time.time() < int(end) and is_accepted(key) else None
-
 
 def read_address(request: Request) -> str:
-    """Where a request comes from; of IPv6 the network, which is one sender's."""
-    host = request.client.host if request.client else ""
-    if ":" in host:
-        try:
-            address = ipaddress.IPv6Address(host.partition("%")[0])
-        except ValueError:
-            return f"address {host[:80]}"
-        if address.ipv4_mapped is not None:  # a socket for both versions
-            return f"address {address.ipv4_mapped}"
-        return f"network {ipaddress.ip_network((address, 64), strict=False)}"
-    return f"address {host[:80]}"
+    """Where a request comes from, as errors name it."""
+    return name_sender(request.client.host if request.client else "")
 
 
 def _refusal(caller: Caller, scopes: Sequence[str], missing: str) -> SerendipError:
@@ -283,12 +317,7 @@ class ScopedRoute(APIRoute):
         handle, needed = self.build_handler(), RouteAccess.of(self)
 
         async def handle_admitted(request: Request) -> Response:
-            try:
-                await request.app.state.access.admit(request, needed)
-            except SerendipError:
-                async for _ in request.stream():  # a client reads the answer after its body
-                    pass
-                raise
+            await request.app.state.access.admit(request, needed)
             return await handle(request)
 
         return handle_admitted

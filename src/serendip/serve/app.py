@@ -5,6 +5,7 @@ All errors have the same format, whether the framework or the engine raised them
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
@@ -16,7 +17,8 @@ from serendip.errors import SerendipError
 from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute, require_declarations
 from serendip.serve.api.responses import build_schemas
 from serendip.serve.api.routes import Routes
-from serendip.serve.engine_holder import READERS, EngineHolder, EnginePool
+from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.gate import EngineGate
 from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import (
     JSON_TYPE,
@@ -29,13 +31,15 @@ from serendip.serve.middleware import (
     internal_error,
 )
 from serendip.serve.page.routes import Pages
-from serendip.serve.telemetry.logs import log_answer
+from serendip.serve.telemetry.logs import FailureLog, log_answer
 from serendip.serve.telemetry.metrics import ServiceMetrics
+from serendip.serve.waiting_room import overload_error
 
 if TYPE_CHECKING:
     from serendip.serve.telemetry.traces import Traces
 
 _OPENAPI = "/openapi.json"
+_OVERLOAD = ErrorResponse.of(overload_error("more is asked for than can be computed."))
 
 
 class _Application(FastAPI):
@@ -72,13 +76,7 @@ def build_app(
     Raises:
         TypeError: a route declares no scope.
     """
-    pool = EnginePool(
-        holder,
-        waiting_reads=limits.waiting_requests,
-        deadline_s=limits.deadline_s,
-        reads_at_once=READERS if limits.waits_for_others else 1,
-    )
-    metrics = ServiceMetrics(holder)
+    gate, metrics = EngineGate(holder, limits), ServiceMetrics(holder)
     app = _Application(
         title="Serendip",
         summary="One engine for search and recommendations.",
@@ -90,9 +88,10 @@ def build_app(
     )
     app.router.route_class = ScopedRoute
     app.state.access = access or Access()
-    api = Routes(pool, metrics)
+    app.state.failures = FailureLog(logging.getLogger(__name__))
+    api = Routes(gate, metrics)
     app.state.bodies = api.bodies
-    for router in (api.router, Pages(pool, app.state.access.ring).router):
+    for router in (api.router, Pages(gate, app.state.access.ring).router):
         app.router.routes.extend(router.routes)  # to include a router would build each route again
     require_declarations(app.routes, frozenset({_OPENAPI}))
     app.add_exception_handler(SerendipError, _engine_error)
@@ -104,44 +103,40 @@ def build_app(
         if logs_answers:
             log_answer(scope["method"], route, status, seconds)
         if traces is not None:
-            traces.send(scope, route, status, seconds, holder.generation)
+            traces.observe(route, status, holder.generation)
 
-    def turn_away(path: str) -> bool:
-        route = next((one for one in api.reads if one.path_regex.match(path)), None)
-        if route is None or not pool.turn_away_read():
-            return False
-        metrics.observe({"route": route}, 429, 0.0)
-        if logs_answers:
-            log_answer("GET", route.path, 429, 0.0)
-        return True
+    def turn_away(scope: Scope) -> ErrorResponse | None:
+        """Refuse a read here, where a refusal takes the least of the time of others."""
+        if scope["method"] != "GET":
+            return None
+        route = next((one for one in api.reads if one.path_regex.match(scope["path"])), None)
+        if route is None or not gate.turn_away():
+            return None
+        scope["route"] = route
+        return _OVERLOAD
 
-    guard = GuardMiddleware(app, lambda: holder.generation, observe, hosts, traces is not None)
-    guard.turn_away = turn_away
+    guard = GuardMiddleware(app, lambda: holder.generation, observe, hosts, turn_away)
+    if traces is not None:
+        guard.trace = traces.trace
     return guard
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SerendipError)
-    return _build_response(request, ErrorResponse.public(error))
+    return _build_response(request, ErrorResponse.of(error, request.app.state.failures))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    path, allowed = repr(request.url.path[:80]), _allowed_methods(request)
+    headers = ((b"allow", allowed.encode()),) if error.status_code == 405 else ()
+    response = ErrorResponse(error.status_code, "http", str(error.detail)[:200])
     if error.status_code == 404:
-        response = ErrorResponse(
-            404, "unknown_route", f"there is no {request.url.path[:80]!r} here."
-        )
+        response = ErrorResponse(404, "unknown_route", f"there is no {path} here.")
     elif error.status_code == 405:
-        response = ErrorResponse(
-            405,
-            "method",
-            f"{request.url.path[:80]!r} does not answer to {request.method[:20]}.",
-            f"It answers to {_allowed_methods(request)}.",
-        )
-    else:
-        response = ErrorResponse(error.status_code, "http", str(error.detail)[:200])
-    allowed = {"allow": _allowed_methods(request)} if error.status_code == 405 else None
-    return _build_response(request, response, allowed)
+        message = f"{path} does not answer to {request.method[:20]}."
+        response = ErrorResponse(405, "method", message, f"It answers to {allowed}.", headers)
+    return _build_response(request, response)
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:
@@ -157,9 +152,6 @@ def _allowed_methods(request: Request) -> str:
     return ", ".join(sorted(methods))
 
 
-def _build_response(
-    request: Request, response: ErrorResponse, headers: dict[str, str] | None = None
-) -> Response:
+def _build_response(request: Request, response: ErrorResponse) -> Response:
     body = response.body(get_request_id(request.scope))
-    all_headers = response.text_headers() | (headers or {})
-    return Response(body, response.status, all_headers, media_type=JSON_TYPE)
+    return Response(body, response.status, response.text_headers(), media_type=JSON_TYPE)

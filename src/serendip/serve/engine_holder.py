@@ -1,61 +1,46 @@
-"""The current engine, its replacement without failed requests, and the threads that call it.
+"""The current engine of a process, and what follows the published generation and the store.
 
 A request leases the engine from start to end, so one answer never mixes two generations. A replaced
 engine is closed when its last lease ends. A write is acknowledged with the version of the items in
 the store that it led to, whichever engine or worker it went through; an engine whose items are
 older reads the store before its next answer.
 
-Reads and writes have separate threads, so no read waits for a write. Reads are computed one after
-the other, unless one is slow or they wait for other processes. A thread whose read hangs is
-replaced (``lane_threads``), a process whose write hangs. Reads wait in a bounded queue
-(``read_queue``), files and answers in place of failed reads in others. SQLite allows one writer at
-a time, so there is one writer thread with a bounded queue; further writes are refused at once.
-Posts of events share transactions (``event_queue``). If another process locks the database for
-longer than the busy timeout, the waiting write and all writes queued behind it are refused: none
-waits longer than that.
+If a published generation cannot be opened, the old one keeps answering. A damaged one is opened
+again once its files have changed; after any other failure, which may be temporary (out of memory, a
+locked database), it is opened again with exponential backoff. At the start there is no old one: the
+newest intact generation before a damaged one is opened instead.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from serendip.errors import (
-    ArtefactError,
-    BusyError,
-    LateError,
-    NotTrainedError,
-    SerendipError,
-    StorageError,
-)
-from serendip.runtime.spans import Span
-from serendip.runtime.time_limit import time_limit
-from serendip.serve.current_request import (
-    CurrentRequest,
-    get_current_request,
-    set_current_request,
-)
-from serendip.serve.event_queue import EventPost, EventQueue
-from serendip.serve.lane_threads import LaneThreads
-from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES
-from serendip.serve.read_queue import ReadQueue
-from serendip.serve.telemetry.logs import FailureLog
+from serendip.errors import ArtefactError, NotTrainedError, SerendipError
 from serendip.serve.workers.shared_state import ServiceStatus, SharedState, WorkerStatus
 
 if TYPE_CHECKING:
-    from serendip.data.events.event import Event
     from serendip.engine.artefacts.training_record import TrainingRecord
-    from serendip.serve.engine_protocol import EngineProtocol
+    from serendip.engine.engine import Engine
 
 _log = logging.getLogger(__name__)
+
+ITEMS_EVERY_S = 0.1
+"""Seconds between two looks for items that others wrote: they are obeyed within a second, however
+busy the machine is. A look costs microseconds on SQLite if nothing was written; on PostgreSQL the
+engine asks the server at fewer of them, twice a second."""
+
+LOOKS = 5
+"""Looks for items to each look for all else."""
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+UNREADABLE = "unreadable"
+"""Name for a published generation whose name cannot be read."""
 
 
 def loading_error() -> NotTrainedError:
@@ -67,7 +52,7 @@ def loading_error() -> NotTrainedError:
 class _Slot:
     """An engine with the number of its leases."""
 
-    engine: EngineProtocol
+    engine: Engine
     leases: int = 0
     retired: bool = False
 
@@ -78,8 +63,8 @@ class EngineHolder:
     ``failed_loads`` counts failed attempts to open a generation; ``refused_generation`` names the
     published generation that cannot be opened; ``storage_problem`` says why a write would fail.
     The last two are empty if all is well. ``last_training`` says how the last training of the
-    workspace ended. ``Follower`` sets them in its checks, so reading them costs nothing.
-    ``find_hung`` is set by whoever owns the threads.
+    workspace ended. ``Follower`` sets them, so reading them costs nothing. ``find_hung`` says
+    whether threads hang, so that this process has to be replaced; the gate sets it.
 
     Args:
         shared: state of the service; None = this is its only worker.
@@ -92,14 +77,13 @@ class EngineHolder:
         self._since = 0.0
         self._behind = set[str]()  # the looks that failed the last time
         self.failed_loads = 0
-        self.refused_generation = ""
-        self.storage_problem = ""
+        self.refused_generation = self.storage_problem = ""
         self.last_training: TrainingRecord | None = None
         self.find_hung: Callable[[], bool] = lambda: False
 
     @property
     def is_hung(self) -> bool:
-        """Whether so many calls hang that this process has to be replaced."""
+        """Whether calls hang, so that this process has to be replaced."""
         return self.find_hung()
 
     @property
@@ -133,7 +117,7 @@ class EngineHolder:
         return self.shared.status(self.status)
 
     @contextmanager
-    def lease(self) -> Iterator[EngineProtocol]:
+    def lease(self) -> Iterator[Engine]:
         """Lease the current engine; it stays open until the lease ends.
 
         Raises:
@@ -149,9 +133,13 @@ class EngineHolder:
         finally:
             self._release(slot)
 
-    def swap(self, engine: EngineProtocol) -> None:
+    def swap(self, engine: Engine) -> None:
         """Make ``engine`` the current one; the old one closes with its last lease."""
         self._replace(_Slot(engine))
+
+    def close(self) -> None:
+        """Remove the engine; it closes with its last lease."""
+        self._replace(None)
 
     def check_storage(self) -> None:
         """Update ``storage_problem`` from the engine and log changes."""
@@ -178,7 +166,7 @@ class EngineHolder:
         """Let the current engine read the items that others wrote, as ``catch_up`` does."""
         self._follow("items", lambda engine: engine.follow_items())
 
-    def _follow(self, what: str, read: Callable[[EngineProtocol], None]) -> None:
+    def _follow(self, what: str, read: Callable[[Engine], None]) -> None:
         try:
             with self.lease() as engine:
                 read(engine)
@@ -192,10 +180,6 @@ class EngineHolder:
             self._behind.add(what)
         else:
             self._behind.discard(what)
-
-    def close(self) -> None:
-        """Remove the engine; it closes with its last lease."""
-        self._replace(None)
 
     def _replace(self, slot: _Slot | None) -> None:
         with self._lock:
@@ -214,288 +198,155 @@ class EngineHolder:
             slot.engine.close()
 
 
-ResultT = TypeVar("ResultT")
-
-READERS, SPARE, LAST, FILES = 4, 2, 2, 2
-"""Threads for reads, for answers in place of reads that fail or take too long, for answers in place
-of these, and for files."""
-
-OTHERWISE_DEADLINES = 0.25
-"""Deadlines after which an answer in place of a read is late, too, and another one is tried."""
-
-SLOW_S = 0.1
-"""Seconds after which a read is taken to wait for something, so that another one begins beside it.
-
-Until then reads are computed one after the other, unless they wait for other processes: the
-interpreter runs one thread at a time, and several that take turns need more processor time for each
-read and finish all of them later."""
-
-_RETRY_S = 1.0
-"""Seconds until an engine that could not read the store tries again."""
-
-
-STUCK_DEADLINES, STUCK_TIMES = 4.0, 2
-"""Deadlines after which a call that still runs loses its thread to others, and times that all
-threads may be replaced so."""
-
-STUCK_WRITE_DEADLINES = 24.0
-"""Deadlines after which a write that still runs hangs. It may hold the lock of the database, which
-only the end of the process releases, so no other thread takes its place."""
-
-
-class _Lane:
-    """Threads, and the bounded queue of the calls that wait for them."""
-
-    def __init__(
-        self, name: str, threads: int, length: int, stuck_s: float, at_once: int | None = None
-    ) -> None:
-        at_once = threads if at_once is None else at_once
-        self.queue = ReadQueue(length, readers=at_once, slow_s=SLOW_S)
-        most_stuck = STUCK_TIMES * threads
-        self.threads = LaneThreads(name, threads, stuck_s, most_stuck, at_once, SLOW_S)
-
-
-class EnginePool:
-    """Thread pools that call the engine: a few threads for reads, one for writes.
+@dataclass(frozen=True, slots=True)
+class PublishedGenerations:
+    """Access to the published generation and the ones before it.
 
     Args:
-        holder: of the current engine.
-        waiting_writes: maximum number of queued writes, besides the running one.
-        waiting_reads: maximum number of queued reads, besides the running ones; as many files,
-            and as many answers in place of reads, may wait beside them.
-        deadline_s: seconds that a read may take, waiting included.
-        reads_at_once: number of reads that are computed at once as long as none is slow.
+        open_engine: opens the published generation.
+        current: reads its name; empty if nothing is published.
+        open_earlier: opens the newest intact generation before it.
+        files_state: maps a generation's name to a value that changes with any of its files.
+        last_training: reads how the last training ended; None = nothing is known.
     """
 
-    def __init__(
-        self,
-        holder: EngineHolder,
-        waiting_writes: int = MAX_WAITING_WRITES,
-        waiting_reads: int = LIMITS.waiting_requests,
-        deadline_s: float = LIMITS.deadline_s,
-        reads_at_once: int = 1,
-    ) -> None:
-        self.holder, self._deadline_s = holder, deadline_s
-        stuck_s = STUCK_DEADLINES * deadline_s
-        self._readers = _Lane("reader", READERS, waiting_reads, stuck_s, reads_at_once)
-        self._spare = _Lane("spare", SPARE, waiting_reads, stuck_s)
-        self._last = _Lane("last", LAST, waiting_reads, stuck_s)
-        self._files = _Lane("files", FILES, waiting_reads, stuck_s)
-        self._failures = FailureLog(_log)
-        self._writer = LaneThreads("writer", 1, STUCK_WRITE_DEADLINES * deadline_s)
-        holder.find_hung = self._find_hung
-        self._waiting_writes = waiting_writes
-        self._queue_slots = threading.BoundedSemaphore(waiting_writes + 1)
-        self._posts = EventQueue()
-        self._locked_at = -math.inf
-        self._unreadable_until = -math.inf
+    open_engine: Callable[[], Engine]
+    current: Callable[[], str] = lambda: ""
+    open_earlier: Callable[[], Engine] | None = None
+    files_state: Callable[[str], Hashable] = lambda name: name
+    last_training: Callable[[], TrainingRecord | None] = lambda: None
 
-    def _find_hung(self) -> bool:
-        lanes = (self._readers, self._spare, self._last, self._files)
-        return self._writer.is_hung or any(lane.threads.is_hung for lane in lanes)
 
-    async def read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
-        """Run a read-only ``call`` with the current engine, in a reader thread.
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """A generation that could not be opened, and when to open it again."""
+
+    name: str
+    error: Exception
+    files: Hashable
+    wait_s: float
+    retry_at: float
+
+
+class Follower:
+    """Keeps a holder's engine up to date with the published generation and the store."""
+
+    def __init__(self, holder: EngineHolder, published: PublishedGenerations) -> None:
+        self._holder, self._published = holder, published
+        self._refusal: _Refusal | None = None
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def begin(self, now: float) -> None:
+        """Open the published generation, or the newest intact one before it if it is damaged.
 
         Raises:
-            OverloadError: too many reads wait, or this one has waited too long.
-            ClientGoneError: the client hung up while it waited.
-            LateError: it takes too long; a call that has begun goes on, and its result is dropped.
+            SerendipError: neither can be opened.
         """
-        return await self._run(self._readers, call)
+        name, files = "", None
+        try:
+            name = self._published.current()
+            files = self._published.files_state(name)
+            engine = self._published.open_engine()
+        except ArtefactError as error:
+            engine = self._open_earlier(error)
+            self._refuse(name or UNREADABLE, files, error, now)
+        self._holder.swap(engine)
+        self._holder.check_storage()
+        self._holder.shared.publish(self._holder.status)
 
-    def turn_away_read(self) -> bool:
-        """Whether a read that has not been looked at yet is refused, as too many wait."""
-        return self._readers.queue.turn_away()
+    def watch(self, every_s: float = ITEMS_EVERY_S) -> None:
+        """Look at intervals, in background threads, until ``close``.
 
-    async def read_file(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
-        """``read`` for a file that is passed on, such as a picture, in threads of its own.
-
-        So files take no places of rankings, and how long a ranking takes is measured alone.
-        """
-        return await self._run(self._files, call)
-
-    async def read_or(
-        self,
-        call: Callable[[EngineProtocol], ResultT],
-        otherwise: Callable[[EngineProtocol], ResultT],
-        last: Callable[[EngineProtocol], ResultT | None],
-    ) -> ResultT:
-        """``read``, and if that takes too long or fails, run ``otherwise`` in a spare thread.
-
-        If that is not done after a quarter of the deadline, ``last`` runs beside it, and the answer
-        is that of the first of both that has one. The time for both is over when ``otherwise``
-        ends, which may take, and wait, as long as a read. Errors that a client can mend are raised
-        as they are, and those of ``otherwise``; no error of ``last`` is. Failures of one type are
-        logged once a minute.
+        The published generation has a thread of its own: a storage that does not answer delays no
+        foreign write.
 
         Args:
-            call: as of ``read``.
-            otherwise: the answer in its place.
-            last: an answer in place of that one, which may be None: there is none then.
+            every_s: seconds between two looks for items.
         """
+        for name, look, pause_s in (
+            ("store-watch", self._holder.follow_items, every_s),
+            ("generation-watch", self._follow, LOOKS * every_s),
+        ):
+            thread = threading.Thread(target=self._watch, args=(pause_s, look), name=name)
+            thread.daemon = True
+            self._threads.append(thread)
+            thread.start()
+
+    def check(self, now: float) -> None:
+        """Check once for a new generation, foreign writes, storage problems and trainings.
+
+        Args:
+            now: seconds of a monotonic clock.
+        """
+        self._follow_pointer(now)
+        self._holder.catch_up()
+        self._holder.check_storage()
+        self._holder.last_training = self._published.last_training()
+        self._holder.shared.publish(self._holder.status)
+
+    def close(self) -> None:
+        """Stop the background threads."""
+        self._stopped.set()
+        end = time.monotonic() + 10
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, end - time.monotonic()))
+
+    def _follow(self) -> None:
+        self.check(time.monotonic())
+
+    def _watch(self, every_s: float, look: Callable[[], None]) -> None:
+        while not self._stopped.wait(every_s):
+            look()
+
+    def _follow_pointer(self, now: float) -> None:
+        """Open the published generation if it is another one than the current."""
+        name, files = UNREADABLE, None
         try:
-            return await self.read(call)
-        except (ArtefactError, LateError, StorageError) as error:
-            self._failures.write("answering from less", error)
+            name = self._published.current()
+            if name in ("", self._holder.generation):
+                self._accept()
+            elif self._is_due(name, now):
+                files = self._published.files_state(name)
+                self._holder.swap(self._published.open_engine())
+                self._accept()
+                _log.info("answering from %s now", self._holder.generation)
+        except Exception as error:  # noqa: BLE001 - after any failure the old engine keeps answering
+            self._refuse(name, files, error, now)
+
+    def _open_earlier(self, damage: ArtefactError) -> Engine:
+        if self._published.open_earlier is None:
+            raise damage
+        try:
+            return self._published.open_earlier()
         except SerendipError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever fails, the fallback does without it
-            self._failures.write("answering from less", error)
-        better = asyncio.create_task(self._run(self._spare, otherwise))
-        lesser: asyncio.Task[ResultT | None] | None = None
-        try:
-            await asyncio.wait([better], timeout=OTHERWISE_DEADLINES * self._deadline_s)
-            if better.done():
-                return better.result()
-            lesser = asyncio.create_task(self._run(self._last, last))
-            return await self._take_first(better, lesser)
-        finally:
-            for task in (better, lesser):
-                if task is not None and not task.cancel() and not task.cancelled():
-                    task.exception()  # it has ended, however it did, and nobody waits for it
+            raise damage from None  # the damage is the more useful message
 
-    async def _take_first(
-        self, better: asyncio.Task[ResultT], lesser: asyncio.Task[ResultT | None]
-    ) -> ResultT:
-        """What the better of two tasks leads to, unless the other one has an answer before."""
-        await asyncio.wait([better, lesser], return_when=asyncio.FIRST_COMPLETED)
-        if better.done():
-            return better.result()
-        try:
-            answer = lesser.result()
-        except Exception as error:  # noqa: BLE001 - whatever fails, the better one may still come
-            self._failures.write("waiting for a better answer", error)
-            answer = None
-        return await better if answer is None else answer
+    def _is_due(self, name: str, now: float) -> bool:
+        """True for a new generation, or a refused one that is worth another attempt."""
+        refusal = self._refusal
+        if refusal is None or refusal.name != name:
+            return True
+        if isinstance(refusal.error, ArtefactError):
+            return self._published.files_state(name) != refusal.files
+        return now >= refusal.retry_at
 
-    async def write(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
-        """Run ``call`` with the current engine in the writer thread, after all earlier writes.
+    def _refuse(self, name: str, files: Hashable, error: Exception, now: float) -> None:
+        last = self._refusal
+        is_repeated = last is not None and last.name == name
+        if is_repeated and name == UNREADABLE:
+            return  # read twice a second, logged once
+        wait_s = min(2 * last.wait_s, LONGEST_WAIT_S) if last and is_repeated else FIRST_WAIT_S
+        self._refusal = _Refusal(name, error, files, wait_s, now + wait_s)
+        self._holder.refused_generation = name
+        self._holder.failed_loads += 1
+        _log.error(
+            "generation %r could not be loaded; an earlier one keeps answering: %s",
+            name,
+            error,
+            exc_info=None if isinstance(error, SerendipError) else error,
+        )
 
-        Raises:
-            BusyError: the queue is full, or another process holds the database.
-        """
-        self._take_slot()
-        request = get_current_request()
-        future = self._writer.submit(self._write, call, time.monotonic(), request)
-        future.add_done_callback(lambda _: self._queue_slots.release())
-        return await asyncio.wrap_future(future)
-
-    async def write_events(self, events: Sequence[Event]) -> int:
-        """Store events in the writer thread, in one transaction with others; see ``event_queue``.
-
-        Returns:
-            number of new events.
-
-        Raises:
-            BusyError: as ``write``.
-            SerendipError: as ``add_events`` of the engine.
-        """
-        self._take_slot()
-        post = EventPost(events, get_current_request())
-        post.stored.add_done_callback(lambda _: self._queue_slots.release())
-        self._posts.join(post)
-        self._writer.submit(self._write_posts)
-        return await asyncio.wrap_future(post.stored)
-
-    def _take_slot(self) -> None:
-        if not self._queue_slots.acquire(blocking=False):
-            raise BusyError(f"{self._waiting_writes} writes are waiting.", "Try again in a moment.")
-
-    async def _run(self, lane: _Lane, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
-        """Run a call in a thread of a lane, as ``read`` does."""
-        joined_at, request = lane.queue.join(), get_current_request()
-        running = lane.threads.submit(self._read, lane.queue, call, joined_at, request)
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                return await asyncio.wrap_future(running)
-        except TimeoutError:
-            if running.done() and not running.cancelled():
-                return running.result()  # it has just ended, or it is the call that raised this
-            raise LateError("the answer takes too long.", "Try again in a moment.") from None
-        finally:
-            if running.cancelled():
-                lane.queue.give_up()
-
-    def _read(
-        self,
-        queue: ReadQueue,
-        call: Callable[[EngineProtocol], ResultT],
-        joined_at: float,
-        request: CurrentRequest,
-    ) -> ResultT:
-        with queue.leave(joined_at, request):
-            if request.spans is not None:
-                waited_ns = round((time.monotonic() - joined_at) * 1e9)
-                now = time.time_ns()
-                request.spans.spans.append(Span("wait", now - waited_ns, now))
-            with time_limit(time.monotonic(), joined_at + self._deadline_s):
-                return self._read_now(call, request)
-
-    def _read_now(
-        self, call: Callable[[EngineProtocol], ResultT], request: CurrentRequest
-    ) -> ResultT:
-        set_current_request(request)
-        with self.holder.lease() as engine:
-            if engine.item_version < self.holder.shared.acknowledged:
-                self._catch_up(engine)
-            return call(engine)
-
-    def _catch_up(self, engine: EngineProtocol) -> None:
-        """Read the writes that were acknowledged elsewhere.
-
-        If they cannot be read, this answer and those of the next second go without them.
-        """
-        if time.monotonic() < self._unreadable_until:
-            return
-        try:
-            engine.catch_up()
-        except Exception:  # noqa: BLE001 - a read does not fail because of another's write
-            self._unreadable_until = time.monotonic() + _RETRY_S
-            _log.exception("acknowledged writes could not be read yet")
-
-    def _write(
-        self,
-        call: Callable[[EngineProtocol], ResultT],
-        queued_at: float,
-        request: CurrentRequest,
-    ) -> ResultT:
-        set_current_request(request)
-        if queued_at <= self._locked_at:
-            raise BusyError("others hold the database.", "Try again in a moment.")
-        try:
-            with self.holder.lease() as engine:
-                result = call(engine)
-                self.holder.shared.acknowledge(engine.item_version)
-                return result
-        except BusyError:
-            self._locked_at = time.monotonic()
-            raise
-
-    def _write_posts(self) -> None:
-        """Store the posts of one transaction; none may be left, as others stored them already."""
-        posts = self._posts.take()
-        first = next(posts, None)
-        if first is None:
-            return
-        taken = list[EventPost]()
-
-        def groups() -> Iterator[Sequence[Event]]:
-            for post in chain([first], posts):
-                taken.append(post)
-                yield post.events
-
-        begin_ns = time.time_ns()
-        try:
-            results = self._write(
-                lambda engine: engine.add_event_groups(groups()), first.queued_at, first.request
-            )
-            answered = list(zip(taken, results, strict=True))
-        except BaseException as error:  # noqa: BLE001 - who waits for the post raises it
-            for post in taken or [first]:
-                post.stored.set_exception(error)
-            return
-        for post in taken[1:]:  # the engine measures for the first one
-            post.note_span("store", begin_ns)
-        for post, result in answered:
-            post.answer(result)
+    def _accept(self) -> None:
+        self._refusal = None
+        self._holder.refused_generation = ""

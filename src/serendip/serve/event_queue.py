@@ -14,12 +14,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from serendip.errors import SerendipError
-from serendip.runtime.spans import Span
-from serendip.serve.current_request import CurrentRequest
 
 if TYPE_CHECKING:
     from serendip.data.events.event import Event
@@ -35,13 +34,13 @@ class EventPost:
 
     Args:
         events: stored all or none.
-        request: that posted them.
+        context: of the request that posted them.
         queued_at: seconds of a monotonic clock.
         stored: becomes the number of new events, or the error.
     """
 
     events: Sequence[Event]
-    request: CurrentRequest
+    context: Context
     queued_at: float = field(default_factory=time.monotonic)
     stored: Future[int] = field(default_factory=Future)
 
@@ -51,12 +50,6 @@ class EventPost:
             self.stored.set_exception(result)
         else:
             self.stored.set_result(result)
-
-    def note_span(self, name: str, begin_ns: int) -> None:
-        """Note a part of its request that ends now, and began with that of another one or later."""
-        log = self.request.spans
-        if log is not None:
-            log.spans.append(Span(name, max(begin_ns, log.begin_ns), time.time_ns()))
 
 
 class EventQueue:

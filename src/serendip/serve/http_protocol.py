@@ -1,23 +1,21 @@
 """HTTP connections with bounds of their own, and every refusal in the error form of the API.
 
 What uvicorn leaves open: how large the head of a request may be, how long head and body may take to
-arrive, and how long a client may leave an answer unread. The times are looked at once a second for
-all connections together, which costs a request nothing.
-
-While more is asked for than can be computed, reads are refused here, where a refusal takes the
-least of the time in which others are computed.
+arrive, how long a client may leave an answer unread, and how many connections one client may have.
+The times are looked at once a second for all connections together, which costs a request nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import math
 import resource
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
 
-import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -31,12 +29,14 @@ from serendip.serve.limits import (
     FILES_BESIDE,
     KEEP_ALIVE_S,
     MAX_CONNECTIONS,
+    MAX_DRAIN_BYTES,
     MAX_HEAD_BYTES,
     MAX_UNREAD_S,
     MIN_BYTES_PER_S,
+    SHARE_OF_ONE,
 )
 from serendip.serve.middleware import JSON_TYPE, SECURITY_HEADERS, ErrorResponse, new_request_id
-from serendip.serve.read_queue import overload_error
+from serendip.serve.rate_limits import name_sender
 
 _INVALID = ErrorResponse(
     400, "http", "this is not a valid HTTP request.", "The client, or a proxy before it, is broken."
@@ -54,14 +54,11 @@ _TOO_MANY = ErrorResponse(
     "Use fewer, and keep them open between requests.",
     ((b"retry-after", b"1"),),
 )
-_OVERLOAD = ErrorResponse.of(overload_error("more is asked for than can be computed."))
 _LATE = ErrorResponse(
     408, "timeout", "the request did not arrive in time.", "Send it again, without pauses."
 )
 
-
-_CLOSE = (b"connection", b"close")
-_OF_BODIES = (b"content-length", b"transfer-encoding", b"expect")
+_THIS_MACHINE = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 
 MOST_REFUSED = 64
 """Connections above the limit that are open at once, to be told."""
@@ -75,19 +72,46 @@ def max_connections() -> int:
     return max(1, min(MAX_CONNECTIONS, files - FILES_BESIDE))
 
 
-def read_path(url: bytes) -> str:
-    """The path of the address of a request, decoded."""
-    return unquote(httptools.parse_url(url).path.decode("ascii"))
+@dataclass(frozen=True, slots=True)
+class ConnectionBounds:
+    """Bounds on the connections of one server.
+
+    Args:
+        receive_timeout_s: seconds in which the head of a request must arrive, and a body must begin
+            to come at ``MIN_BYTES_PER_S``.
+        proxies: addresses and networks that many clients come from.
+        most: number of connections that may be open; a further one is told so and closed.
+        open_by: number of open connections by sender, of those that are counted.
+    """
+
+    receive_timeout_s: float
+    proxies: Sequence[str] = ()
+    most: int = field(default_factory=max_connections)
+    open_by: Counter[str] = field(default_factory=Counter)
+
+    def is_proxy(self, host: str) -> bool:
+        """Whether an address is that of a trusted proxy."""
+        return _is_within(host, self.proxies)
+
+    def name_bounded(self, host: str) -> str:
+        """The sender at an address whose connections are bounded; empty = nobody's are."""
+        is_many = self.is_proxy(host) or _is_within(host, _THIS_MACHINE)
+        return "" if is_many else name_sender(host)
+
+
+def _is_within(host: str, networks: Sequence[str]) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:  # the socket of a file
+        return False
+    return any(address in ipaddress.ip_network(network) for network in networks)
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
     Args:
-        receive_timeout_s: seconds in which the head of a request must arrive, and a body must begin
-            to come at ``MIN_BYTES_PER_S``.
-        most: number of connections that may be open; a further one is told so and closed.
-        turn_away: whether a GET of a path is refused now.
+        bounds: of all connections of the server.
         config: of the server.
         server_state: of the server.
         app_state: of the application.
@@ -96,20 +120,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(
         self,
-        receive_timeout_s: float,
-        most: int,
-        turn_away: Callable[[str], bool],
+        bounds: ConnectionBounds,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._receive_timeout_s, self._most = receive_timeout_s, most
-        self._turn_away, self._is_turned_away = turn_away, False
+        self._bounds, self._sender = bounds, ""
         self._client = Client()
         self._has_begun, self._is_in_head = False, False  # of the request that is being read
         self._bytes_beside_body = 0  # since it began, or since the last part of its body
+        self._bytes_after_answer = 0
         self._late_at = math.inf
         self._refusal = _INVALID
         self._has_refused = self._is_surplus = False
@@ -119,9 +141,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, or refuse it if too many connections are open."""
         super().connection_made(transport)
-        self._client.address = self.client[0] if self.client else ""
         self._late_at = self.loop.time() + KEEP_ALIVE_S
-        surplus = len(self.connections) - self._most
+        host = self.client[0] if self.client else ""
+        self._client.is_proxy = self._bounds.is_proxy(host)
+        self._sender = self._bounds.name_bounded(host)
+        self._bounds.open_by[self._sender] += 1
+        surplus = len(self.connections) - self._bounds.most
+        if self._sender:
+            most = max(1, self._bounds.most // SHARE_OF_ONE)
+            surplus = max(surplus, self._bounds.open_by[self._sender] - most)
         if surplus > MOST_REFUSED:
             self._refuse(_TOO_MANY)
         elif surplus > 0:  # told with its first byte, as a client may not read before it has sent
@@ -130,6 +158,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that nobody waits for an answer any more."""
         self._client.is_gone = True
+        self._bounds.open_by[self._sender] -= 1
+        if self._bounds.open_by[self._sender] <= 0:
+            del self._bounds.open_by[self._sender]
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -150,7 +181,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The first byte of a request is there."""
         super().on_message_begin()
         self._has_begun = self._is_in_head = True
-        self._late_at = self.loop.time() + self._receive_timeout_s
+        self._late_at = self.loop.time() + self._bounds.receive_timeout_s
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header is there; those after a body are dropped."""
@@ -163,39 +194,24 @@ class BoundedProtocol(HttpToolsProtocol):
         if size > MAX_HEAD_BYTES:
             self._refusal = _HEAD_TOO_LARGE
             raise ValueError("the parser ends, and the request is refused")
-        self._is_turned_away = self._may_turn_away() and self._turn_away(read_path(self.url))
-        if self._is_turned_away:
-            return
         self.scope["state"][CLIENT] = self._client
         self._earlier = self.cycle
         super().on_headers_complete()
-        self._is_in_head, self._bytes_beside_body = False, 0
-        self._late_at = self.loop.time() + self._receive_timeout_s
+        self._is_in_head, self._bytes_beside_body, self._bytes_after_answer = False, 0, 0
+        self._late_at = self.loop.time() + self._bounds.receive_timeout_s
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body is there."""
+        """A part of the body is there; after an answer it is discarded, up to a limit."""
         super().on_body(body)
         self._bytes_beside_body = 0
         self._late_at += len(body) / MIN_BYTES_PER_S
-
-    def _may_turn_away(self) -> bool:
-        """Whether the request can be answered at once: a GET alone on its connection."""
-        return (
-            self.parser.get_method() == b"GET"
-            and (self.cycle is None or self.cycle.response_complete)
-            and not self.flow.write_paused  # its client reads what it is told
-            and self.parser.should_keep_alive()
-            and not self.parser.should_upgrade()
-            and not any(name in _OF_BODIES for name, _ in self.headers)
-        )
+        if self.cycle.response_complete:
+            self._bytes_after_answer += len(body)
+            if self._bytes_after_answer > MAX_DRAIN_BYTES:
+                self.transport.close()
 
     def on_message_complete(self) -> None:
         """The whole request is there."""
-        if self._is_turned_away:
-            self.transport.write(self._encode(_OVERLOAD))
-            self._is_turned_away = self._has_begun = self._is_in_head = False
-            self._bytes_beside_body, self._late_at = 0, self.loop.time() + KEEP_ALIVE_S
-            return
         super().on_message_complete()
         self._has_begun, self._bytes_beside_body = False, 0
         is_answered = self.cycle.response_complete  # before its body was there
@@ -228,7 +244,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _end_late(self, now: float) -> None:
         if self.flow.read_paused:  # the application has not asked for more of the body yet
-            self._late_at = now + self._receive_timeout_s
+            self._late_at = now + self._bounds.receive_timeout_s
         elif not self._has_begun:
             self.transport.close()
         else:
@@ -253,20 +269,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if not is_answered:
-            self.transport.write(self._encode(error, _CLOSE))
+            self.transport.write(self._encode(error))
         self.transport.close()
 
-    def _encode(self, error: ErrorResponse, *headers: tuple[bytes, bytes]) -> bytes:
+    def _encode(self, error: ErrorResponse) -> bytes:
         request_id = new_request_id()
         body = error.body(request_id)
-        all_headers = [
+        headers = [
             *self.server_state.default_headers,
             (b"content-type", JSON_TYPE.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),
             *error.headers,
             *SECURITY_HEADERS,
-            *headers,
+            (b"connection", b"close"),
         ]
-        lines = b"".join(name + b": " + value + b"\r\n" for name, value in all_headers)
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
         return STATUS_LINE[error.status] + lines + b"\r\n" + body

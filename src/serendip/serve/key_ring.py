@@ -1,7 +1,7 @@
-"""The API keys in the memory of one worker: who a key belongs to, and signatures.
+"""The API keys in the memory of one worker: who a key belongs to, sessions, and signatures.
 
-Every half second the keys are read again if anything was committed, so that a revocation counts in
-all workers within a second. An expiry counts at its moment.
+Every half second the keys are read again if anything was committed, so that a revocation, and the
+end of a session, count in all workers within a second. An expiry counts at its moment.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from base64 import urlsafe_b64encode
+from pathlib import Path
 from typing import Protocol
 
 from serendip.data.api_key import ApiKey, read_key_id
@@ -20,6 +21,7 @@ from serendip.data.store.tables.api_keys import KeySnapshot
 _log = logging.getLogger(__name__)
 
 EVERY_S = 0.5
+SESSION_S = 12 * 3600
 _SECRET_BYTES = 32
 
 
@@ -34,6 +36,10 @@ class KeySource(Protocol):
         """A number that is the same as long as nothing is committed; None = not known."""
         ...
 
+    def end_sessions(self, key_id: str) -> None:
+        """Count up the ends of the sessions of a key."""
+        ...
+
     def close(self) -> None:
         """Close all connections."""
         ...
@@ -45,12 +51,20 @@ class KeyRing:
     Args:
         source: where they are stored; None = there are none, ever.
         is_reachable: whether others than this machine reach the service; then it is never open.
+        secret_file: whose bytes signatures need beside the secret in the source, so that whoever
+            reads the database signs nothing; made if it is missing. None = there is none.
     """
 
-    def __init__(self, source: KeySource | None = None, is_reachable: bool = False) -> None:
-        self._source, self._is_reachable = source, is_reachable
+    def __init__(
+        self,
+        source: KeySource | None = None,
+        is_reachable: bool = False,
+        secret_file: Path | None = None,
+    ) -> None:
+        self._source, self._is_reachable, self._secret_file = source, is_reachable, secret_file
         self._keys: KeySnapshot = KeySnapshot({}, b"")
         self._secret = os.urandom(_SECRET_BYTES)
+        self._beside: bytes | None = None  # the bytes of the file
         self._commit: int | None = None
         self._is_stale = False
         self._stopped = threading.Event()
@@ -60,10 +74,6 @@ class KeyRing:
     def is_open(self) -> bool:
         """Whether requests need no key: there has never been one, and only this machine asks."""
         return not (self._keys.keys or self._is_reachable)
-
-    def get(self, key_id: str) -> ApiKey | None:
-        """The key with this id."""
-        return self._keys.keys.get(key_id)
 
     def find(self, text: str) -> ApiKey | None:
         """The key with this text, accepted or not; None if there is none."""
@@ -81,6 +91,31 @@ class KeyRing:
         is_right = hmac.compare_digest(signature.encode(), expected.encode())
         return value if is_right else ""
 
+    def begin_session(self, key: ApiKey) -> str:
+        """A value that stands for a key until it is refused, its sessions end, or 12 hours."""
+        count = self._keys.ended_sessions.get(key.key_id, 0)
+        return self.sign(_SESSION, f"{key.key_id}-{count}-{int(time.time()) + SESSION_S}")
+
+    def find_session(self, signed: str) -> ApiKey | None:
+        """The key that a value of ``begin_session`` stands for, if it still does."""
+        key_id, _, rest = self.read_signed(_SESSION, signed).partition("-")
+        key = self._keys.keys.get(key_id)
+        if key is None or not is_accepted(key):
+            return None
+        count, end = map(int, rest.split("-"))
+        is_valid = count == self._keys.ended_sessions.get(key_id, 0) and time.time() < end
+        return key if is_valid else None
+
+    def end_sessions(self, key: ApiKey) -> None:
+        """End all sessions of a key, in this worker at once; waits for the database.
+
+        Raises:
+            StorageError: the database cannot be written to.
+        """
+        if self._source is not None:
+            self._source.end_sessions(key.key_id)
+            self.refresh()
+
     def load(self) -> None:
         """Read the keys if anything was committed since they were read.
 
@@ -91,7 +126,10 @@ class KeyRing:
             return
         commit = self._source.commit_number()
         if commit is None or commit != self._commit:
-            self._replace(self._source.read())
+            self._keys = keys = self._source.read()
+            if keys.secret:
+                self._beside = self._beside or self._read_secret_file()
+                self._secret = keys.secret + self._beside
             self._commit = commit
 
     def refresh(self) -> None:
@@ -123,13 +161,31 @@ class KeyRing:
         if self._source is not None:
             self._source.close()
 
-    def _replace(self, keys: KeySnapshot) -> None:
-        self._secret = keys.secret or self._secret
-        self._keys = keys
+    def _read_secret_file(self) -> bytes:
+        """The bytes of the file, which the first of several processes makes."""
+        path = self._secret_file
+        if path is None:
+            return b""
+        try:
+            if not path.exists():
+                part = path.with_name(f"{path.name}.{os.getpid()}")
+                part.touch(0o600)
+                part.write_bytes(os.urandom(_SECRET_BYTES))
+                os.link(part, path)
+                part.unlink()
+        except FileExistsError:
+            part.unlink()
+        except OSError:  # a disk that nobody writes to: sessions of this process end with it
+            _log.warning("%s cannot be made; who signs in does so again after a restart", path.name)
+            return os.urandom(_SECRET_BYTES)
+        return path.read_bytes()
 
     def _signature(self, purpose: str, value: str) -> str:
         message = f"{purpose}\0{value}".encode()
         return urlsafe_b64encode(hmac.digest(self._secret, message, "sha256")).decode().rstrip("=")
+
+
+_SESSION = "session"
 
 
 def is_accepted(key: ApiKey) -> bool:

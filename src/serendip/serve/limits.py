@@ -1,17 +1,17 @@
-"""Limits on requests, always enforced.
-
-Limits on items and events are in ``data.limits``, as they apply to files too.
-"""
+"""Limits on requests, always enforced; those on items and events are in ``data.limits``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
-"""Bytes of a request body, counted while it is received."""
+"""Bytes of a body of who shows a key, or while there are no keys."""
+
+MAX_VISITOR_BODY_BYTES = 64 * 1024
+"""Bytes of a body of who shows no key, and of a form of the page."""
 
 MAX_DRAIN_BYTES = 64 * 1024 * 1024
-"""Bytes of a too large body that are read and discarded, so that the client can read the error."""
+"""Bytes that are read and discarded after an answer, so that the client can read it."""
 
 MAX_HEAD_BYTES = 64 * 1024
 """Bytes of the first line and the headers of a request together."""
@@ -27,6 +27,9 @@ KEEP_ALIVE_S = 75
 
 MAX_JSON_DEPTH = 32
 """Nesting depth of lists and objects in a body."""
+
+MAX_JSON_NODES = 200_000
+"""Lists and objects in a body, brackets in texts included."""
 
 MAX_K = 1000
 """Items per answer."""
@@ -55,6 +58,10 @@ MAX_FACETS = 10
 MAX_CONNECTIONS = 4_096
 """Open connections of a worker, or fewer where the system allows it fewer open files."""
 
+SHARE_OF_ONE = 4
+"""A quarter of the connections are the most of one address, unless it is this machine's or that of
+a trusted proxy."""
+
 FILES_BESIDE = 256
 """Open files that a worker needs beside its connections."""
 
@@ -71,6 +78,7 @@ class ServiceLimits:
 
     Args:
         requests_per_minute: of a key or an address; None = no limit.
+        visitor_events_per_minute: of an address without a key; None = no limit.
         waiting_requests: number of requests that may wait to be computed.
         receive_timeout_s: seconds in which the head of a request must arrive, and a body must
             begin to come at ``MIN_BYTES_PER_S``.
@@ -80,6 +88,7 @@ class ServiceLimits:
     """
 
     requests_per_minute: int | None = None
+    visitor_events_per_minute: int | None = None
     waiting_requests: int = 64
     receive_timeout_s: float = 10.0
     deadline_s: float = 5.0

@@ -1,7 +1,8 @@
 """ASGI middleware around every request: request id, host, origin, body size, security headers.
 
-Order: request id -> host allow-list -> origin of writes -> body size -> application. An exception
-of the application becomes an error response. ``ErrorResponse`` is the error format of the API.
+Order: request id -> host allow-list -> origin of writes -> admission of reads -> application. An
+exception of the application becomes an error response. ``ErrorResponse`` is the error format of the
+API.
 
 Imports no framework, so it answers before the framework is loaded. Hosts are checked against DNS
 rebinding (another site's host name that resolves to 127.0.0.1), origins against CSRF (browsers send
@@ -17,23 +18,25 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from serendip.errors import ClientGoneError, SerendipError
-from serendip.runtime.spans import SpanLog
-from serendip.serve.current_request import CLIENT, Client, CurrentRequest, set_current_request
-from serendip.serve.limits import MAX_BODY_BYTES, MAX_DRAIN_BYTES
+from serendip.serve.current_request import CLIENT, Client, CurrentRequest, current_request
+from serendip.serve.limits import MAX_BODY_BYTES
+from serendip.serve.telemetry.logs import FailureLog
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
-
-JSON_TYPE = "application/json"
-HTML_TYPE = "text/html; charset=utf-8"
+JSON_TYPE, HTML_TYPE = "application/json", "text/html; charset=utf-8"
+BODY_LIMIT = "serendip.body_limit"
+"""Key of the ``state`` of a scope: bytes that the body may have, once it is known who asks."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,28 +50,32 @@ class ErrorResponse:
         kind: stable name for programs, such as ``unknown_item``.
         message: what happened, with the value.
         hint: the next step; empty if the message suffices.
+        headers: of the response.
     """
 
     status: int
     kind: str
     message: str
     hint: str = ""
-    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+    headers: Headers = field(default=())
 
     @classmethod
-    def of(cls, error: SerendipError) -> ErrorResponse:
-        """The response for an error of ``serendip.errors``."""
-        return cls(error.status, error.kind, error.message, error.hint, _headers_of(error))
-
-    @classmethod
-    def public(cls, error: SerendipError) -> ErrorResponse:
-        """The same without details about the server's files, which are logged instead."""
-        if not error.public_message:
-            return cls.of(error)
-        _log.warning("%s", error)
-        hint = "Try again in a moment." if error.retry_after_s else "The service's log has more."
-        message = f"{error.public_message} Nothing was stored."
-        return cls(error.status, error.kind, message, hint, _headers_of(error))
+    def of(cls, error: SerendipError, log: FailureLog | None = None) -> ErrorResponse:
+        """The response for an error of ``serendip.errors``; details of files go to the log."""
+        hint, message = error.hint, error.message
+        if error.public_message:
+            hint = (
+                "Try again in a moment." if error.retry_after_s else "The service's log has more."
+            )
+            message = f"{error.public_message} Nothing was stored."
+            if log is not None:
+                log.write("a request was refused", error)
+        headers: Headers = ()
+        if error.status == 401:
+            headers = ((b"www-authenticate", b"Bearer"),)
+        elif error.retry_after_s:
+            headers = ((b"retry-after", str(error.retry_after_s).encode()),)
+        return cls(error.status, error.kind, message, hint, headers)
 
     def text_headers(self) -> dict[str, str]:
         """The headers as text, for the framework."""
@@ -76,24 +83,8 @@ class ErrorResponse:
 
     def body(self, request_id: str) -> bytes:
         """The JSON body."""
-        return dump(
-            {
-                "error": {
-                    "type": self.kind,
-                    "message": self.message,
-                    "hint": self.hint,
-                    "request_id": request_id,
-                }
-            }
-        )
-
-
-def _headers_of(error: SerendipError) -> tuple[tuple[bytes, bytes], ...]:
-    if error.status == 401:
-        return ((b"www-authenticate", b"Bearer"),)
-    if not error.retry_after_s:
-        return ()
-    return ((b"retry-after", str(error.retry_after_s).encode()),)
+        told = {"type": self.kind, "message": self.message, "hint": self.hint}
+        return dump({"error": told | {"request_id": request_id}})
 
 
 def dump(value: Any) -> bytes:
@@ -118,8 +109,7 @@ def get_request_id(scope: Scope) -> str:
 
 async def send_error(scope: Scope, send: Send, error: ErrorResponse) -> None:
     """Send an error response, without a framework."""
-    body = error.body(get_request_id(scope))
-    await send_body(send, error.status, body, error.headers)
+    await send_body(send, error.status, error.body(get_request_id(scope)), error.headers)
 
 
 async def send_body(
@@ -137,6 +127,7 @@ async def send_body(
 
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +163,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.IGNORECASE)
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
 def content_security_policy(image_hosts: Iterable[str] = ()) -> str:
     """Build the policy of a page: all from this service, pictures also from these hosts."""
     policy = (
@@ -186,7 +173,7 @@ def content_security_policy(image_hosts: Iterable[str] = ()) -> str:
     return f"{policy}; img-src 'self'{sources}" if sources else policy
 
 
-SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+SECURITY_HEADERS: Headers = (
     (b"content-security-policy", content_security_policy().encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -194,70 +181,60 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-
-Observe = Callable[[Scope, int, float], None]
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class BodyTooLarge(Exception):
-    """The request body exceeds ``MAX_BODY_BYTES``."""
+    """The request body exceeds its limit."""
 
 
+@dataclass(slots=True)
 class GuardMiddleware:
-    """Guards an ASGI application and records every response.
+    """Guards an ASGI application and observes every response.
 
     Args:
         app: the application.
         generation: returns the name of the current generation, for the header; empty = none yet.
         observe: called with scope, status and seconds of every response.
         hosts: the names that it answers to.
-        keeps_spans: whether it is measured how long the parts of each request take.
+        turn_away: the refusal of a request that is not computed, as too many are asked for; None =
+            it is computed.
+        trace: surrounds each request.
     """
 
-    def __init__(
-        self,
-        app: App,
-        generation: Callable[[], str] = lambda: "",
-        observe: Observe = lambda scope, status, seconds: None,
-        hosts: HostRules = LOOPBACK_HOSTS,
-        keeps_spans: bool = False,
-    ) -> None:
-        self._app, self._generation, self._observe = app, generation, observe
-        self._hosts, self._keeps_spans = hosts, keeps_spans
-        self.turn_away: Callable[[str], bool] = lambda path: False
-        """Whether a GET of a path is refused now, as more is asked for than can be computed; then
-        it is in the metrics and the log like other answers, but has no trace, and the application
-        does not see it."""
+    app: App
+    generation: Callable[[], str] = lambda: ""
+    observe: Callable[[Scope, int, float], None] = lambda scope, status, seconds: None
+    hosts: HostRules = LOOPBACK_HOSTS
+    turn_away: Callable[[Scope], ErrorResponse | None] = lambda scope: None
+    trace: Callable[[Scope], AbstractContextManager[object]] = lambda scope: nullcontext()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request: refuse it or pass it to the application."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
-        request_id = new_request_id()
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id
-        spans = state["spans"] = SpanLog() if self._keeps_spans else None
-        client = state.get(CLIENT) or Client()
-        set_current_request(CurrentRequest(request_id, client, spans))
-        answer = _ResponseSender(send, request_id, self._generation)
+        state["request_id"] = request_id = new_request_id()
+        current_request.set(CurrentRequest(request_id, state.get(CLIENT) or Client()))
+        answer = _ResponseSender(send, request_id, self.generation)
         started = time.perf_counter()
-        try:
-            await self._handle(scope, receive, answer)
-        finally:
-            self._observe(scope, answer.status, time.perf_counter() - started)
+        with self.trace(scope):
+            try:
+                await self._handle(scope, receive, answer)
+            finally:
+                self.observe(scope, answer.status, time.perf_counter() - started)
 
     async def _handle(self, scope: Scope, receive: Receive, answer: _ResponseSender) -> None:
-        refusal = self._check(scope)
+        refusal = self._check(scope) or self.turn_away(scope)
         if refusal is not None:
-            await _drain(receive, scope)
             await send_error(scope, answer, refusal)
             return
         try:
-            await self._app(scope, _BodyLimit(receive, answer), answer)
+            await self.app(scope, _BodyLimit(scope, receive, answer), answer)
         except BodyTooLarge:
             answer.is_closed = False
-            await _drain(receive, scope)
-            await send_error(scope, answer, _too_large_error())
+            await send_error(scope, answer, _too_large_error(_body_limit(scope)))
         except Exception:  # noqa: BLE001 - last resort: the client gets a response, the log the cause
             _log.exception("the request failed")
             if not answer.started:
@@ -267,7 +244,7 @@ class GuardMiddleware:
         """Check host, origin and content length; None = the request is allowed."""
         headers = _read_headers(scope)
         host = headers.get(b"host", "")
-        if not self._hosts.allow(host):
+        if not self.hosts.allow(host):
             return ErrorResponse(
                 403,
                 "host",
@@ -284,7 +261,7 @@ class GuardMiddleware:
             )
         length = headers.get(b"content-length", "")
         if length.isdigit() and (len(length) > 15 or int(length) > MAX_BODY_BYTES):
-            return _too_large_error()
+            return _too_large_error(MAX_BODY_BYTES)
         return None
 
 
@@ -293,24 +270,21 @@ class _ResponseSender:
 
     def __init__(self, send: Send, request_id: str, generation: Callable[[], str]) -> None:
         self._send, self._request_id, self._generation = send, request_id, generation
-        self.started = False
-        self.is_closed = False
+        self.started = self.is_closed = False
         self.status = 500
 
     async def __call__(self, message: Message) -> None:
         if self.is_closed:
             return
         if message["type"] == "http.response.start":
-            self.started = True
-            self.status = message["status"]
+            self.started, self.status = True, message["status"]
             message["headers"] = [*message.get("headers", ()), *self._headers(message)]
         await self._send(message)
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
         names = {name.lower() for name, _ in message.get("headers", ())}
         headers = [(b"x-request-id", self._request_id.encode()), *SECURITY_HEADERS]
-        generation = self._generation()
-        if generation:
+        if generation := self._generation():
             headers.append((b"x-generation", generation.encode("ascii", "replace")))
         return [header for header in headers if header[0] not in names]
 
@@ -322,34 +296,23 @@ class _BodyLimit:
     first.
     """
 
-    def __init__(self, receive: Receive, answer: _ResponseSender) -> None:
-        self._receive, self._answer, self._count = receive, answer, 0
+    def __init__(self, scope: Scope, receive: Receive, answer: _ResponseSender) -> None:
+        self._scope, self._receive, self._answer, self._count = scope, receive, answer, 0
 
     async def __call__(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.disconnect" and not self._answer.started:
             raise ClientGoneError("the client has hung up before its request was whole.")
         self._count += len(message.get("body", b""))
-        if self._count > MAX_BODY_BYTES:
+        if self._count > _body_limit(self._scope):
             self._answer.is_closed = not self._answer.started
             raise BodyTooLarge
         return message
 
 
-async def _drain(receive: Receive, scope: Scope) -> None:
-    """Read and discard the rest of a body: a client reads the response only after sending it."""
-    if b"content-length" not in _read_headers(scope) and not _is_chunked(scope):
-        return
-    dropped = 0
-    while dropped <= MAX_DRAIN_BYTES:
-        message = await receive()
-        dropped += len(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return
-
-
-def _is_chunked(scope: Scope) -> bool:
-    return b"transfer-encoding" in _read_headers(scope)
+def _body_limit(scope: Scope) -> int:
+    limit: int = scope["state"].get(BODY_LIMIT, MAX_BODY_BYTES)
+    return limit
 
 
 def _read_headers(scope: Scope) -> dict[bytes, str]:
@@ -360,21 +323,19 @@ def _read_headers(scope: Scope) -> dict[bytes, str]:
     return headers
 
 
-def _is_same_origin(headers: dict[bytes, Any], host: str) -> bool:
+def _is_same_origin(headers: dict[bytes, str], host: str) -> bool:
     origin = headers.get(b"origin")
     if origin is not None:
-        return bool(origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}"))
+        return origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
     return headers.get(b"sec-fetch-site", "none") in ("none", "same-origin")
 
 
-def _too_large_error() -> ErrorResponse:
-    return ErrorResponse(
-        413,
-        "too_large",
-        f"the body is larger than {MAX_BODY_BYTES // 1024**2} MiB.",
-        "Send it in smaller batches.",
-        ((b"connection", b"close"),),
-    )
+def _too_large_error(limit: int) -> ErrorResponse:
+    hint = "Send it in smaller batches."
+    if limit < MAX_BODY_BYTES:
+        hint = "Send it in smaller batches, or with a key."
+    message = f"the body is larger than {limit // 1024:,} KiB."
+    return ErrorResponse(413, "too_large", message, hint)
 
 
 def internal_error() -> ErrorResponse:

@@ -12,27 +12,26 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import uvicorn
 
 from serendip.errors import SerendipError
-from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.generation_watch import Follower, PublishedGenerations
-from serendip.serve.http_protocol import BoundedProtocol, max_connections
+from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
+from serendip.serve.http_protocol import BoundedProtocol, ConnectionBounds
 from serendip.serve.limits import DRAIN_S, KEEP_ALIVE_S
 from serendip.serve.middleware import (
     HTML_TYPE,
-    LOOPBACK_HOSTS,
     App,
     ErrorResponse,
     GuardMiddleware,
-    HostRules,
     Message,
     Receive,
     Scope,
@@ -40,15 +39,14 @@ from serendip.serve.middleware import (
     send_body,
     send_error,
 )
-from serendip.serve.rate_limits import RateLimits
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.socket import format_address, ignore_repeated_signals
 from serendip.serve.workers.shared_state import SharedState
-from serendip.serve.workers.worker_channel import WorkerResources
-
-if TYPE_CHECKING:
-    from serendip.serve.key_ring import KeyRing
-    from serendip.serve.telemetry.traces import Traces
+from serendip.serve.workers.worker_channel import (
+    WorkerResources,
+    report_failure,
+    report_ready,
+    wait_for_end,
+)
 
 _LAST_REQUESTS_S = 0.25
 """Seconds in which connections that were accepted before the end may still send a request."""
@@ -58,7 +56,7 @@ _TICKS_PER_S = 10
 
 
 class Helper(Protocol):
-    """Something that works beside a service."""
+    """Something that works beside a service, in one of its processes."""
 
     def begin(self) -> None:
         """Start; returns at once."""
@@ -69,12 +67,52 @@ class Helper(Protocol):
         ...
 
 
-class _NoHelper:
-    def begin(self) -> None:
-        """Start nothing."""
+OpenHelpers = Callable[[], list[Helper]]
 
-    def stop(self) -> None:
-        """Stop nothing."""
+
+class Application:
+    """What one process answers with: the engine, what follows the store, the keys, the traces.
+
+    Args:
+        published: generations to serve, opened now; later ones replace earlier ones.
+        options: for whom it answers.
+        holder: of the engine, empty.
+
+    Attributes:
+        app: the ASGI application.
+
+    Raises:
+        SerendipError: no generation could be opened, or the keys cannot be read.
+    """
+
+    def __init__(
+        self, published: PublishedGenerations, options: ServerOptions, holder: EngineHolder
+    ) -> None:
+        from serendip.serve.access import Access
+        from serendip.serve.app import build_app
+
+        with ExitStack() as undo:
+            follower = Follower(holder, published)
+            undo.callback(holder.close)
+            follower.begin(time.monotonic())
+            undo.callback(follower.close)
+            ring = options.open_ring()
+            undo.callback(ring.close)
+            traces = options.open_traces()
+            if traces is not None:
+                undo.callback(traces.close)
+            self.app = build_app(
+                *(holder, Access.of(ring, options.limits), options.hosts, options.limits),
+                logs_answers=options.logs_answers,
+                traces=traces,
+            )
+            follower.watch()
+            ring.watch()
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """End what runs beside the answers, and close the engine with its last request."""
+        self._undo.close()
 
 
 class Starter:
@@ -82,29 +120,24 @@ class Starter:
 
     While the service is ending, answers ask the client to close the connection, so that its next
     request goes to another process.
+
+    Args:
+        options: for whom it answers.
     """
 
-    def __init__(self, hosts: HostRules = LOOPBACK_HOSTS) -> None:
-        self._early: App = GuardMiddleware(_answer_while_loading, hosts=hosts)
-        self.app: GuardMiddleware | None = None
+    def __init__(self, options: ServerOptions = LOCAL) -> None:
+        self.app: App = GuardMiddleware(_answer_while_loading, hosts=options.hosts)
         self.is_ending = False
-
-    def turn_away(self, path: str) -> bool:
-        """Whether a GET is refused before the application sees it; see ``GuardMiddleware``."""
-        return self.app is not None and not self.is_ending and self.app.turn_away(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request by the application, or by the placeholder before it is loaded."""
-        if scope["type"] == "lifespan":
-            await _complete_lifespan(receive, send)
-            return
 
         async def send_on(message: Message) -> None:
             if self.is_ending and message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
-        await (self.app or self._early)(scope, receive, send_on)
+        await self.app(scope, receive, send_on)
 
 
 class _Server(uvicorn.Server):
@@ -113,23 +146,23 @@ class _Server(uvicorn.Server):
     def __init__(
         self,
         starter: Starter,
-        trusted_proxies: Sequence[str],
-        receive_timeout_s: float,
+        options: ServerOptions,
         has_to_end: Callable[[], bool],
         beat: Callable[[], None],
     ) -> None:
-        protocol = partial(BoundedProtocol, receive_timeout_s, max_connections(), starter.turn_away)
+        proxies = options.believed_proxies
+        bounds = ConnectionBounds(options.limits.receive_timeout_s, proxies)
         super().__init__(
             uvicorn.Config(
                 starter,
-                http=protocol,  # type: ignore[arg-type]
+                http=partial(BoundedProtocol, bounds),  # type: ignore[arg-type]
                 ws="none",
-                proxy_headers=bool(trusted_proxies),
-                forwarded_allow_ips=list(trusted_proxies),
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=list(proxies),
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                lifespan="on",
+                lifespan="off",
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=DRAIN_S,
             )
@@ -167,7 +200,7 @@ def run(
     options: ServerOptions = LOCAL,
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
-    open_helper: Callable[[], Helper] = _NoHelper,
+    open_helpers: OpenHelpers = list,
 ) -> None:
     """Serve in this process until SIGTERM or SIGINT; return once the last request is answered.
 
@@ -176,17 +209,16 @@ def run(
         options: where it listens, and for whom.
         on_ready: called with the address once the engine answers, in the loading thread.
         on_listening: called with the address once ``/health/live`` answers.
-        open_helper: called once the engine is loaded; what works beside the service.
+        open_helpers: called once the engine is loaded; what works beside the service.
 
     Raises:
         ConfigError: others may reach it and there is no key, or the port is taken.
         SerendipError: no generation could be opened.
     """
     listener = options.listen()
-    address = format_address(listener, options.host)
+    address = options.format_address(listener)
     on_listening(address)
-    holder = EngineHolder()
-    service = _Service(published, holder, options, lambda: on_ready(address), open_helper)
+    service = _Service(published, EngineHolder(), options, lambda: on_ready(address), open_helpers)
     service.run(listener)
 
 
@@ -194,7 +226,7 @@ def run_worker(
     published: PublishedGenerations,
     resources: WorkerResources,
     options: ServerOptions = LOCAL,
-    open_helper: Callable[[], Helper] = _NoHelper,
+    open_helpers: OpenHelpers = list,
 ) -> None:
     """Serve as one of several workers until SIGTERM, or until the supervisor ends.
 
@@ -202,14 +234,14 @@ def run_worker(
         published: as in ``run``.
         resources: what the supervisor left.
         options: as in ``supervise``.
-        open_helper: as in ``run``.
+        open_helpers: as in ``run``; called in one worker at a time.
 
     Raises:
         SystemExit: no generation could be opened; the supervisor knows why.
     """
     holder = EngineHolder(SharedState(resources.folder, resources.workers, resources.name))
     service = _Service(
-        *(published, holder, options, resources.channel.report_ready, open_helper),
+        *(published, holder, options, partial(report_ready, resources.channel), open_helpers),
         has_to_end=lambda: holder.is_hung,
         beat=resources.heartbeat.beat,
     )
@@ -219,22 +251,12 @@ def run_worker(
     try:
         service.run(resources.listener, resources.is_late)
     except SerendipError as error:
-        resources.channel.report_failure(error)
+        report_failure(resources.channel, error)
         raise SystemExit(error.exit_code) from None
 
 
 class _Service:
-    """One process that serves.
-
-    Args:
-        published: the generations to serve.
-        holder: of the engine.
-        options: for whom it answers.
-        on_ready: called once the engine answers.
-        open_helper: called then, too.
-        has_to_end: asked once a second; whether somebody else is to serve in place of this process.
-        beat: called once a second by the event loop.
-    """
+    """One process that serves."""
 
     def __init__(
         self,
@@ -242,23 +264,16 @@ class _Service:
         holder: EngineHolder,
         options: ServerOptions,
         on_ready: Callable[[], None],
-        open_helper: Callable[[], Helper],
+        open_helpers: OpenHelpers,
         has_to_end: Callable[[], bool] = lambda: False,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
-        self._holder, self._on_ready = holder, on_ready
-        self._open_helper = open_helper
-        self._helper: Helper = _NoHelper()
-        self._follower = Follower(holder, published)
-        self._options = options
-        self._ring: KeyRing | None = None
-        self._traces: Traces | None = None
-        self._starter = Starter(options.hosts)
-        self._server = _Server(
-            *(self._starter, options.believed_proxies, options.limits.receive_timeout_s),
-            has_to_end,
-            beat,
-        )
+        self._published, self._holder, self._options = published, holder, options
+        self._on_ready, self._open_helpers = on_ready, open_helpers
+        self._helpers, self._lock, self._has_ended = list[Helper](), threading.Lock(), False
+        self._application: Application | None = None
+        self._starter = Starter(options)
+        self._server = _Server(self._starter, options, has_to_end, beat)
         self._failure: Exception | None = None
 
     def run(self, listener: socket.socket, is_late: bool = False) -> None:
@@ -277,16 +292,15 @@ class _Service:
             if is_late:
                 loader.join()
             if self._failure is None:
-                with ignore_repeated_signals():
+                with _ignore_repeated_signals():
                     self._server.run(sockets=[listener])
         finally:
-            self._helper.stop()
-            self._follower.close()
-            self._holder.close()
-            if self._ring is not None:
-                self._ring.close()
-            if self._traces is not None:
-                self._traces.close()
+            with self._lock:
+                self._has_ended = True
+            for helper in self._helpers:
+                helper.stop()
+            if self._application is not None:
+                self._application.close()
             listener.close()
         if self._failure is not None:
             raise self._failure
@@ -298,38 +312,48 @@ class _Service:
     def _load(self) -> None:
         """Import the application and open the engine before any request reaches them."""
         try:
-            from serendip.serve.access import Access
-            from serendip.serve.app import build_app
-
-            self._follower.begin(time.monotonic())
-            self._ring = self._options.open_ring()
-            options, limits = self._options, self._options.limits
-            self._traces = options.open_traces()
-            access = Access(self._ring, RateLimits(limits.requests_per_minute))
-            app = build_app(
-                *(self._holder, access, options.hosts, limits),
-                logs_answers=options.logs_answers,
-                traces=self._traces,
-            )
+            self._application = Application(self._published, self._options, self._holder)
         except Exception as error:  # noqa: BLE001 - the main thread raises it
             self._failure = error
             self.end()
             return
-        self._starter.app = app
-        self._follower.watch()
-        self._ring.watch()
-        self._helper = self._open_helper()
-        self._helper.begin()
+        self._starter.app = self._application.app
         self._on_ready()
+        threading.Thread(target=self._help, name="helpers", daemon=True).start()
+
+    def _help(self) -> None:
+        """Begin what works beside the service, once no other process of it does so."""
+        self._holder.shared.wait_for_turn()
+        with self._lock:
+            if self._has_ended:
+                return
+            self._helpers = self._open_helpers()
+            for helper in self._helpers:
+                helper.begin()
 
 
 def _end_with_supervisor(resources: WorkerResources, service: _Service) -> None:
     """End this process soon after its supervisor, which would have removed the shared folder."""
-    resources.channel.wait_for_end()
+    wait_for_end(resources.channel)
     service.end()
     shutil.rmtree(resources.folder, ignore_errors=True)
     threading.Event().wait(_HARD_END_S)
     os._exit(1)
+
+
+@contextmanager
+def _ignore_repeated_signals() -> Iterator[None]:
+    """Ignore SIGTERM and SIGINT that the server raises again after its graceful shutdown."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    handlers = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 _LOADING_PAGE = b"""<!doctype html>
@@ -356,11 +380,3 @@ async def _answer_while_loading(scope: Scope, receive: Receive, send: Send) -> N
         ((b"retry-after", b"1"),),
     )
     await send_error(scope, send, failure)
-
-
-async def _complete_lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

@@ -1,4 +1,4 @@
-"""Where a service listens, and for whom. Imports no framework."""
+"""Where a service listens, and for whom; its listening socket. Imports no framework."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serendip.errors import ConfigError, ExtraMissing
 from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import LOOPBACK_NAMES, HostRules
-from serendip.serve.socket import listen
 
 if TYPE_CHECKING:
     from serendip.serve.key_ring import KeyRing, KeySource
     from serendip.serve.telemetry.traces import Traces
 
+_BACKLOG = 512
 _MAPPED_BITS = 96
 """Of ``::ffff:0:0/96``, the IPv6 addresses that stand for those of IPv4."""
 
@@ -38,6 +39,7 @@ class ServerOptions:
         limits: of requests.
         logs_answers: whether each answer is logged.
         collector: address that traces are sent to; empty = none are kept.
+        secret_file: see ``KeyRing``.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +50,7 @@ class ServerOptions:
     limits: ServiceLimits = LIMITS
     logs_answers: bool = False
     collector: str = ""
+    secret_file: Path | None = None
 
     @property
     def is_reachable(self) -> bool:
@@ -77,26 +80,45 @@ class ServerOptions:
             ConfigError: it is one.
             StorageError: the keys cannot be read.
         """
-        if self.is_reachable and not self._has_key():
-            names, proxies = ", ".join(self.allowed_hosts), ", ".join(self.trusted_proxies)
-            reason = f"host {self.host!r}"
-            if self.host in _LOOPBACK:
-                reason = f"allowed_hosts of [serve]: {names}" if names else ""
-                reason = reason or f"trusted_proxies of [serve]: {proxies}"
-            raise ConfigError(
-                f"others may reach this service ({reason}), and it has no key.",
-                "Create one with `serendip keys create`, or serve this machine alone.",
-            )
+        if not self.is_reachable or self._has_key():
+            return
+        reason = f"host {self.host!r}"
+        if self.host in _LOOPBACK:
+            name = "allowed_hosts" if self.allowed_hosts else "trusted_proxies"
+            values = self.allowed_hosts or self.trusted_proxies
+            reason = f"{name} of [serve]: {', '.join(values)}"
+        raise ConfigError(
+            f"others may reach this service ({reason}), and it has no key.",
+            "Create one with `serendip keys create`, or serve this machine alone.",
+        )
 
     def listen(self) -> socket.socket:
         """Open the listening socket.
 
         Raises:
-            ConfigError: others may reach it and there is no key, or the port is taken.
+            ConfigError: others may reach it and there is no key, the host is not one of this
+                machine, or the port is taken.
             StorageError: the keys cannot be read.
         """
         self.check_keys()
-        return listen(self.host, self.port)
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self.host, self.port))
+        except (OSError, OverflowError) as error:
+            listener.close()
+            raise ConfigError(
+                f"port {self.port} of {self.host} cannot be used: {error}.",
+                "Give another one, or 0 for any.",
+            ) from None
+        listener.listen(_BACKLOG)
+        return listener
+
+    def format_address(self, listener: socket.socket) -> str:
+        """The URL of the service."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{listener.getsockname()[1]}"
 
     def open_ring(self) -> KeyRing:
         """Read the keys.
@@ -106,7 +128,8 @@ class ServerOptions:
         """
         from serendip.serve.key_ring import KeyRing
 
-        ring = KeyRing(self.open_keys() if self.open_keys else None, self.is_reachable)
+        source = self.open_keys() if self.open_keys else None
+        ring = KeyRing(source, self.is_reachable, self.secret_file)
         ring.load()
         return ring
 
@@ -125,7 +148,7 @@ class ServerOptions:
                 f"OpenTelemetry cannot be imported: {error}.",
                 'Run `pip install "serendip[otel]"`, or leave `traces` of [serve] empty.',
             ) from None
-        return Traces(self.collector, self.believed_proxies)
+        return Traces(self.collector)
 
     def _has_key(self) -> bool:
         if self.open_keys is None:

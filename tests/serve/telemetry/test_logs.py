@@ -74,7 +74,7 @@ def ask_everything(service: KeyedService, shown: list[dict[str, str]]) -> int:
     """Ask every route in every way, with canaries in all places; returns the number of answers."""
     count = 0
     params = {"user_id": USER, "user": USER, "q": QUERY, "item_id": MAIL}
-    for route in service.app._app.routes:
+    for route in service.app.app.routes:
         for name in ("item_id", "user_id", "name"):
             path = route.path.replace("{" + name + ":path}", f"{USER}/{MAIL}")
             if path != route.path:

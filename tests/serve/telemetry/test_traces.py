@@ -24,9 +24,9 @@ from wire_client import WireClient
 from serendip.data.api_key import issue_key
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.config.serve import ServeConfig
-from serendip.runtime.spans import Span as Part
-from serendip.runtime.spans import SpanLog, set_span_log, span
+from serendip.runtime.spans import span
 from serendip.serve.current_request import CLIENT, Client
+from serendip.serve.http_protocol import ConnectionBounds
 from serendip.serve.server_options import ServerOptions
 from serendip.serve.telemetry.logs import set_up
 
@@ -143,7 +143,7 @@ def test_a_request_is_a_trace_of_its_stages_with_the_id_that_the_log_has(
     search = next(one for one in spans if one.name == "GET /v1/search")
     parts = [one for one in spans if one.parent_span_id == search.span_id]
     names = [one.name for one in parts]
-    assert {"wait", "query", "filters", "features", "scoring", "slate", "answer"} <= set(names)
+    assert {"query", "filters", "features", "scoring", "slate", "answer"} <= set(names)
     assert any(name.startswith("source ") for name in names)
     assert search.trace_id.hex() == CALLER.split("-")[1]
     assert search.parent_span_id.hex() == CALLER.split("-")[2]
@@ -169,18 +169,46 @@ def test_a_request_is_a_trace_of_its_stages_with_the_id_that_the_log_has(
     assert [one for one in collector.bodies if b"secret" in one] == []
 
 
-def scope(peer: str, parts: int = 0) -> dict[str, object]:
-    """A request that comes from an address and was answered."""
-    log = SpanLog()
-    log.spans += [Part(f"source {n}", log.begin_ns, log.begin_ns + 1000) for n in range(parts)]
+def trace(traces: Traces, *, is_proxy: bool, parts: int = 0) -> None:
+    """A request with parts, that comes from a trusted proxy or not."""
     client = Client()
-    client.address = peer
-    state = {"spans": log, "request_id": "r", CLIENT: client}
-    return {"method": "GET", "headers": [(b"traceparent", CALLER.encode())], "state": state}
+    client.is_proxy = is_proxy
+    state = {"request_id": "r", CLIENT: client}
+    scope = {"method": "GET", "headers": [(b"traceparent", CALLER.encode())], "state": state}
+    with traces.trace(scope):
+        for number in range(parts):
+            with span(f"source {number}"):
+                pass
+        traces.observe("/v1/home", 200, "gen-1")
+    traces.close()
+
+
+@pytest.mark.parametrize("is_proxy", [True, False])
+def test_a_trace_is_continued_for_trusted_proxies_alone(
+    collector: Collector, is_proxy: bool
+) -> None:
+    traces = ServerOptions(collector=collector.address).open_traces()
+    assert traces is not None
+    trace(traces, is_proxy=is_proxy)
+    (whole,) = collector.spans()
+    assert (whole.trace_id.hex() == CALLER.split("-")[1]) == is_proxy
+    assert (whole.parent_span_id.hex() == CALLER.split("-")[2]) == is_proxy
+
+
+def test_a_stranger_does_not_choose_what_the_sampler_keeps(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
+    trace(Traces(collector.address), is_proxy=False, parts=3)
+    assert collector.bodies == []
+    trace(Traces(collector.address), is_proxy=True, parts=3)
+    assert sorted(one.name for one in collector.spans()) == [
+        *("GET /v1/home", "source 0", "source 1", "source 2"),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("peer", "is_believed"),
+    ("host", "is_proxy"),
     [
         ("10.1.2.3", True),
         ("::ffff:10.1.2.3", True),
@@ -191,33 +219,9 @@ def scope(peer: str, parts: int = 0) -> dict[str, object]:
         ("unix", False),
     ],
 )
-def test_a_trace_is_continued_for_trusted_proxies_alone(
-    collector: Collector, peer: str, is_believed: bool
-) -> None:
-    options = ServerOptions(collector=collector.address, trusted_proxies=("10.0.0.0/8", "::1"))
-    traces = options.open_traces()
-    assert traces is not None
-    traces.send(scope(peer), "/v1/home", 200, 0.01, "gen-1")
-    traces.close()
-    (whole,) = collector.spans()
-    assert (whole.trace_id.hex() == CALLER.split("-")[1]) == is_believed
-    assert (whole.parent_span_id.hex() == CALLER.split("-")[2]) == is_believed
-
-
-def test_a_stranger_does_not_choose_what_the_sampler_keeps(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_always_off")
-    traces = Traces(collector.address, ("10.0.0.0/8",))
-    traces.send(scope("192.0.2.1", parts=3), "/v1/home", 200, 0.01, "gen-1")
-    traces.close()
-    assert collector.bodies == []
-    traces = Traces(collector.address, ("10.0.0.0/8",))
-    traces.send(scope("10.0.0.1", parts=3), "/v1/home", 200, 0.01, "gen-1")
-    traces.close()
-    assert sorted(one.name for one in collector.spans()) == [
-        *("GET /v1/home", "source 0", "source 1", "source 2"),
-    ]
+def test_a_proxy_is_known_by_the_address_of_its_connection(host: str, is_proxy: bool) -> None:
+    options = ServerOptions(trusted_proxies=("10.0.0.0/8", "::1"))
+    assert ConnectionBounds(1.0, options.believed_proxies).is_proxy(host) == is_proxy
 
 
 def test_failures_are_marked_and_say_nothing(collector: Collector) -> None:
@@ -283,21 +287,6 @@ def test_without_a_collector_nothing_is_kept_and_no_sdk_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
-
-
-def test_spans_are_kept_in_the_log_of_the_running_thread_alone() -> None:
-    with span("before"):
-        pass
-    log = SpanLog()
-    set_span_log(log)
-    with span("outer"), span("inner"):
-        threading.Thread(target=lambda: span("elsewhere").__enter__()).start()
-    set_span_log(None)
-    with span("after"):
-        pass
-    inner, outer = log.spans
-    assert (inner.name, outer.name) == ("inner", "outer")
-    assert outer.begin_ns <= inner.begin_ns <= inner.end_ns <= outer.end_ns
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a service does when it is asked for more than it can compute.
 
 Usage: python -m serendip_bench.scripts.overload WORKSPACE [--seconds 60] [--times 4]
+[--workers 1]
 
 Starts the service on a free port in a process of its own and asks it over persistent connections,
 with a mix of home, search and similar, from one process that does nothing else:
@@ -12,8 +13,8 @@ with a mix of home, search and similar, from one process that does nothing else:
    ``/health/ready`` are asked ten times per second.
 
 One JSON line: percentiles in milliseconds, answers per second, shares of statuses, and the memory
-of the service in megabytes before and after, and at most. Percentiles count from the moment at
-which a request was due, so a client that falls behind makes them worse, not better.
+of one process of the service in megabytes before and after, and at most. Percentiles count from the
+moment at which a request was due, so a client that falls behind makes them worse, not better.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip_bench.scripts.latency import compute_percentiles, list_requests
-from serendip_bench.scripts.service import run_service
+from serendip_bench.scripts.workers import run_service
 
 _WARM_UP_S = 3.0
 _MIX = ("home", "search", "similar")
@@ -223,7 +224,7 @@ async def measure(netloc: str, pid: int, seconds: float, times: float, seed: int
 
     Args:
         netloc: of the service.
-        pid: of its process.
+        pid: of one of its processes.
         seconds: of the last phase; the others take a quarter.
         times: requests per second of the last phase, as a multiple of what can be answered.
         seed: of the moments and requests.
@@ -264,12 +265,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--times", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    with run_service(options.workspace) as service:
-        found = asyncio.run(
-            measure(service.netloc, service.pid, options.seconds, options.times, options.seed)
-        )
-    found |= {"benchmark": "overload", "times": options.times, "python": platform.python_version()}
+    with run_service(options.workspace, options.workers) as service:
+        asked = (f"127.0.0.1:{service.port}", service.answering[0])
+        found = asyncio.run(measure(*asked, options.seconds, options.times, options.seed))
+    found |= {"benchmark": "overload", "times": options.times, "workers": options.workers}
+    found |= {"python": platform.python_version()}
     print(json.dumps(found))
 
 

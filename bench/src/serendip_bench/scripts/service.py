@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from serendip.serve.engine_protocol import EngineProtocol
+    from serendip.engine.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _serve(workspace: Path, still_at: float | None) -> None:
     from serendip.runtime.threads import limit_threads
 
     limit_threads(1)
-    from serendip.serve.generation_watch import PublishedGenerations
+    from serendip.serve.engine_holder import PublishedGenerations
     from serendip.serve.server import run
     from serendip.serve.server_options import ServerOptions
 
@@ -100,7 +100,7 @@ def _serve(workspace: Path, still_at: float | None) -> None:
     )
 
 
-def _open_engine(workspace: Path, still_at: float | None) -> EngineProtocol:
+def _open_engine(workspace: Path, still_at: float | None) -> Engine:
     from serendip.engine.engine import Engine
 
     class StillEngine(Engine):

@@ -55,8 +55,12 @@ class ServeConfig(Config):
     many on average. Each worker counts for itself. A key with a limit of its own keeps it. None =
     no limit."""
 
+    visitor_events_per_minute: int | None = Field(default=300, ge=1)
+    """Events per minute of visitors of the page at one address: so many at once, and so many on
+    average. What one visitor does with one item counts once an hour. None = no limit."""
+
     waiting_requests: int = Field(default=64, ge=1)
-    """Requests that may wait to be computed, in each worker; more are refused with 429 and
+    """Requests that may wait to be computed, of all workers together; more are refused with 429 and
     `Retry-After`. While more is asked for than can be computed, none waits long."""
 
     receive_timeout: Duration = "10s"

@@ -24,6 +24,7 @@ from serendip.engine.config.models import ModelsConfig
 from serendip.engine.config.serve import ServeConfig
 from serendip.engine.config.storage import StorageConfig
 from serendip.engine.item_pictures import PageConfig
+from serendip.engine.listing import AVAILABLE_FROM
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
 from serendip.files.config import EventsConfig, ItemsConfig, UsersConfig
@@ -34,6 +35,9 @@ from serendip.models.retriever.config import UnifiedConfig
 from serendip.runtime.executor_config import ExecutorConfig
 from serendip.search.config import SearchConfig
 from serendip.search.suggestions.config import QueriesConfig
+
+_PRIVATE_WORDS = frozenset({"bid", "bids", "margin", "margins", "cost", "costs", "profit"})
+"""Words in the names of attributes that are no business of shoppers."""
 
 
 class EvaluationConfig(Config):
@@ -247,6 +251,17 @@ class Settings(Config):
         prices, quality = (*self.items.units, *self.items.decimals), self.quality
         named = (*prices, quality.rating, quality.reviews)
         return tuple(name for name in dict.fromkeys(named) if name)
+
+    def is_public(self, attribute: str) -> bool:
+        """Whether people see an attribute of items on the page, and may filter and sort by it."""
+        if self.page.attributes is not None:
+            return attribute in (*self.page.attributes, AVAILABLE_FROM)
+        surfaces = self.surfaces.values()
+        bids = {surface.sponsored.bid for surface in surfaces if surface.sponsored}
+        worths = {surface.item_value.attribute for surface in surfaces if surface.item_value}
+        words = set(attribute.lower().replace("-", "_").split("_"))
+        is_worth = attribute in worths and "price" not in words
+        return not (attribute in bids or is_worth or words & _PRIVATE_WORDS)
 
     @property
     def token_reader(self) -> TokenReader:

@@ -1,13 +1,11 @@
-"""Encodes the pictures and sounds of posted items, in a process beside the service.
+"""Encodes the pictures and sounds of posted items, in a process that runs while there are any.
 
-A posted item is found by its text at once. The process follows the store, encodes the files that
-posted items name, writes the vectors where engines read them, and then gives the items a new
-version: so every engine reads them again, as it reads any change, and fuses what training would
-have fused. What is lost by a kill is done after the next start: the process begins with what was
-posted since the published generation was trained, and files that it knows already come from the
-vector cache.
-
-One process works for all services and workers of a workspace: whoever holds its lock runs it.
+A posted item is found by its text at once. A thread of one process of a service sees that items
+were posted and starts a process, as the networks need PyTorch, which no service loads. It encodes
+the files that the items name, writes the vectors where engines read them, and then gives the items
+a new version: so every engine reads them again, as it reads any change, and fuses what training
+would have fused. A file notes up to which version this was done, so that the next process goes on
+there; without it, it begins with what was posted since the published generation was trained.
 """
 
 from __future__ import annotations
@@ -17,9 +15,8 @@ import os
 import sys
 import threading
 import time
-import wave
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from serendip.content.cache import VectorCache
@@ -28,26 +25,24 @@ from serendip.content.encoders.media_files import Media
 from serendip.content.posted_media import EncodedFile, PostedMediaTable
 from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
-from serendip.engine.artefacts.generations import current_name, open_current
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.workspace import Workspace
-from serendip.errors import SerendipError, StorageError
-from serendip.runtime.atomic_files import exclusive_lock
+from serendip.errors import SerendipError
+from serendip.runtime.atomic_files import exclusive_lock, write_text
 from serendip.runtime.background import BackgroundProcess
 from serendip.runtime.progress import SilentProgress
-from serendip.runtime.scratch import scratch_folder
 
 _log = logging.getLogger(__name__)
 
-_POLL_S = 0.2
+_POLL_S, _LINGER_S, _LONGEST_WAIT_S = 0.2, 10.0, 60.0
+"""Seconds between two looks for posted items, for which a process waits for more, and between two
+attempts, at most."""
+
 _AT_ONCE = 8
 """Items that are encoded before their vectors are in use."""
 
 _NICE = 5
 """Requests come first; but the files of a posted item are awaited, too."""
-
-_LOOK_S, _RETRY_S, _LONGEST_RETRY_S = 2.0, 1.0, 60.0
-"""Seconds until it is looked again whether a process is needed here; until a failed one is started
-again, at first and at most."""
 
 
 class PostedMediaEncoder:
@@ -59,6 +54,9 @@ class PostedMediaEncoder:
         media: modality -> encoder and field.
         settings: of the modalities.
         cache: of vectors; training uses it, too.
+
+    Attributes:
+        version: of the store, up to which all files were encoded.
     """
 
     def __init__(
@@ -71,12 +69,12 @@ class PostedMediaEncoder:
     ) -> None:
         self._store, self._table, self._cache = store, table, cache
         self._media, self._settings = media, settings
-        self._version = 0
+        self.version = 0
         self._touched: dict[str, int] = {}  # item_id -> version that this encoder gave it
 
     def begin(self, version: int) -> None:
         """Go on with the items that were posted after a version of the store."""
-        self._version = version
+        self.version = version
 
     def encode_posted(self) -> int:
         """Encode the files of items posted since the last call; the number of changed items.
@@ -86,15 +84,15 @@ class PostedMediaEncoder:
             ExtraMissing: a package of an encoder is not installed.
         """
         changed = 0
-        while (newest := self._store.max_version()) > self._version:
-            posted = self._store.posted_after(self._version, _AT_ONCE)
+        while (newest := self._store.max_version()) > self.version:
+            posted = self._store.posted_after(self.version, _AT_ONCE)
             new = {
                 item.item_id: (item, version)
                 for item, version in posted
                 if self._touched.pop(item.item_id, 0) != version and self._names_files(item)
             }
             changed += self._encode(new)
-            self._version = posted[-1][1] if posted else newest
+            self.version = posted[-1][1] if posted else newest
         return changed
 
     def _names_files(self, item: Item) -> bool:
@@ -135,89 +133,57 @@ class PostedMediaEncoder:
 
 
 def encode_posted_media(folder: str) -> None:
-    """Encode the files of posted items until this process is ended, or the settings change.
+    """Encode the files of posted items, in a process of its own, until none came for a while.
 
     Args:
         folder: the workspace.
     """
+    workspace = Workspace.open(Path(folder))
+    content = workspace.settings.content
+    done = _done_file(workspace)
     try:
-        _follow(Path(folder))
+        with (
+            exclusive_lock(done.parent),
+            closing(workspace.open_store()) as store,
+            closing(PostedMediaTable.create(workspace.posted_media)) as table,
+        ):
+            media = open_media(content, workspace.folder, workspace.cache)
+            encoder = PostedMediaEncoder(store, table, media, content, VectorCache(workspace.cache))
+            encoder.begin(_read_done(workspace))
+            ends_at = time.monotonic() + _LINGER_S
+            while time.monotonic() < ends_at:
+                if encoder.encode_posted():
+                    ends_at = time.monotonic() + _LINGER_S
+                write_text(done, str(encoder.version))
+                time.sleep(_POLL_S)
     except SerendipError as error:
         _log.error("pictures and sounds of posted items are not encoded: %s", error)
         sys.exit(1)
 
 
-def _follow(folder: Path) -> None:
-    workspace = Workspace.open(folder)
-    content = workspace.settings.content
-    media = open_media(content, workspace.folder, workspace.cache)
-    _warm_up(media)
-    with (
-        closing(workspace.open_store()) as store,
-        closing(PostedMediaTable.create(workspace.posted_media)) as table,
-    ):
-        encoder = PostedMediaEncoder(store, table, media, content, VectorCache(workspace.cache))
-        generation, is_behind = "", False
-        while True:
-            if (name := current_name(workspace.generations)) != generation:
-                if Workspace.open(folder).settings.content != content:
-                    return
-                manifest = open_current(workspace.generations, verify=False).manifest
-                encoder.begin(int(manifest["item_version"]))
-                generation = name
-            try:
-                encoder.encode_posted()
-                is_behind = False
-            except StorageError as error:
-                if not is_behind:
-                    _log.warning("files of posted items will be encoded later: %s", error)
-                is_behind = True
-            time.sleep(_POLL_S)
+def _done_file(workspace: Workspace) -> Path:
+    return workspace.posted_media.with_name("version")
 
 
-def _warm_up(media: Mapping[str, Media]) -> None:
-    """Load the networks: encode a small file of each modality."""
-    with scratch_folder() as folder:
-        for name, source in media.items():
-            path = folder / name
-            _WRITE_SAMPLE[name](path)
-            source.encoder.encode([path])
+def _read_done(workspace: Workspace) -> int:
+    """Version of the store up to which the files of posted items are encoded."""
+    trained = open_current(workspace.generations, verify=False).manifest["item_version"]
+    with suppress(OSError, ValueError):  # a cache that was deleted
+        return max(int(trained), int(_done_file(workspace).read_text(encoding="utf-8")))
+    return int(trained)
 
 
-def _write_picture(path: Path) -> None:
-    """A black GIF of one pixel."""
-    header = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\x00\x00\x00"
-    path.write_bytes(header + b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;")
-
-
-def _write_sound(path: Path) -> None:
-    """A WAV of four seconds of silence."""
-    with wave.open(os.fspath(path), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(16_000)
-        sound.writeframes(bytes(2 * 4 * 16_000))
-
-
-_WRITE_SAMPLE = {"image": _write_picture, "audio": _write_sound}
-
-
-class MediaProcess:
-    """Keeps the process that encodes files of posted items running beside a service.
-
-    Without pictures and sounds in the settings, or where another service or worker of the
-    workspace keeps one, there is none.
+class MediaEncoding:
+    """Starts a process that encodes files of posted items whenever items were posted.
 
     Args:
-        folder: the workspace.
+        folder: the workspace, with pictures or sounds in its settings.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._stopped, self._lock = threading.Event(), threading.Lock()
+        self._folder, self._stopped, self._lock = folder, threading.Event(), threading.Lock()
         self._process: BackgroundProcess[str] | None = None
         self._thread = threading.Thread(target=self._run, name="media", daemon=True)
-        self._failures = 0
 
     def begin(self) -> None:
         """Start; returns at once."""
@@ -230,28 +196,26 @@ class MediaProcess:
             process = self._process
         if process is not None:
             process.stop()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.join()
 
     def _run(self) -> None:
-        wait_s = 0.0
-        while not self._stopped.wait(wait_s):
-            wait_s = self._keep_process()
+        failures = 0
+        while not self._stopped.wait(min(_POLL_S * 2.0**failures, _LONGEST_WAIT_S)):
+            try:
+                failures = failures + 1 if self._encode() else 0
+            except (SerendipError, OSError):  # the store cannot be read now
+                failures += 1
 
-    def _keep_process(self) -> float:
-        """Run the process to its end if it is needed here; seconds until the next attempt."""
-        try:
-            workspace = Workspace.open(self._folder)
-            if not workspace.settings.content.media:
-                return _LOOK_S
-            with exclusive_lock(workspace.posted_media.parent):
-                with self._lock:
-                    if self._stopped.is_set():
-                        return 0.0
-                    task = os.fspath(self._folder)
-                    self._process = process = BackgroundProcess(encode_posted_media, task, _NICE)
-                code = process.run()
-        except (SerendipError, OSError):  # another one has it, or this workspace cannot be used
-            return _LOOK_S
-        self._failures = self._failures + 1 if code else 0
-        return min(_RETRY_S * 2.0**self._failures, _LONGEST_RETRY_S)
+    def _encode(self) -> int:
+        """Let a process encode what was posted; its exit code, 0 = there is nothing left."""
+        workspace = Workspace.open(self._folder)
+        with closing(workspace.open_store()) as store:
+            done = _read_done(workspace)
+            while not self._stopped.is_set() and store.max_version() <= done:
+                self._stopped.wait(_POLL_S)
+        with self._lock:
+            if self._stopped.is_set():
+                return 0
+            task = os.fspath(self._folder)
+            self._process = process = BackgroundProcess(encode_posted_media, task, _NICE)
+        return process.run()

@@ -339,6 +339,8 @@ class EventIn(RowModel):
         Args:
             now: the server's time in Unix seconds.
 
+        No event happens later than it is told: one of a clock that is ahead has the time ``now``.
+
         Raises:
             DataError: neither item nor query is given, or it is over a day later than ``now``.
         """
@@ -353,7 +355,7 @@ class EventIn(RowModel):
         return Event(
             self.user_id,
             self.item_id,
-            timestamp,
+            min(timestamp, now),
             self.action,
             self.value,
             self.query,

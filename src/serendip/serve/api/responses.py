@@ -1,6 +1,6 @@
 """Response bodies of the API: their types, declared in ``/openapi.json``, and how they are built.
 
-The functions below build these dictionaries by hand; the service encodes them as they are, so the
+``plain`` makes them of the dataclasses of the engine; the service encodes them as they are, so the
 schema costs nothing per request. JSON has no NaN: numbers that are not finite become null.
 """
 
@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NotRequired, cast
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, cast
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
-from serendip.data.items.attributes import Attribute
 from serendip.data.users.user import User
 from serendip.engine.answer import (
-    Absence,
     AbsenceKind,
     Answer,
-    AnswerItem,
     Explanation,
-    SearchFeedback,
     Suggestions,
 )
 from serendip.engine.artefacts.erasure import ErasureReceipt, PlaceState
-from serendip.engine.listing import Facet
 from serendip.search.rewrites.candidates import RewriteKind
-from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.workers.shared_state import ServiceStatus
+
+if TYPE_CHECKING:
+    from serendip.engine.engine import Engine
 
 
 class AnswerItemOut(TypedDict):
@@ -544,138 +542,72 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 """Error responses of every route."""
 
 
-def build_answer(answer: Answer, engine: EngineProtocol) -> AnswerOut:
+def plain(value: Any) -> Any:
+    """A value of the engine as JSON has it.
+
+    Dataclasses become objects, sequences arrays; numbers that are not finite null.
+    """
+    if value.__class__ is float:  # as most are
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return [plain(one) for one in value]
+
+
+def build_answer(answer: Answer, engine: Engine) -> AnswerOut:
     """An answer with the titles of its items."""
-    body: AnswerOut = {
-        "request_id": answer.request_id,
-        "generation": answer.generation,
-        "surface": answer.surface,
-        "items": [_answer_item(item, engine) for item in answer.items],
-        "next": answer.next,
-        "degraded": list(answer.degraded),
-    }
-    if answer.understood is not None:
-        body["query"] = _search_feedback(answer.understood)
-    if answer.facets:
-        body["facets"] = {name: _facet(facet) for name, facet in answer.facets.items()}
-    return body
+    body = plain(answer)
+    body["items"] = [
+        {"item_id": item["item_id"], "title": get_title(engine, item["item_id"])} | item
+        for item in body["items"]
+    ]
+    understood, facets = body.pop("understood"), body.pop("facets")
+    body |= {} if understood is None else {"query": understood}
+    body |= {"facets": facets} if facets else {}
+    return cast(AnswerOut, body)
 
 
-def _facet(facet: Facet) -> FacetOut:
-    return {"values": dict(facet.values), "least": facet.least, "most": facet.most}
-
-
-def _answer_item(item: AnswerItem, engine: EngineProtocol) -> AnswerItemOut:
-    return {
-        "item_id": item.item_id,
-        "title": get_title(engine, item.item_id),
-        "score": _finite(item.score),
-        "parts": _all_finite(item.parts),
-        "reason": item.reason,
-        "sponsored": item.sponsored,
-    }
-
-
-def get_title(engine: EngineProtocol, item_id: str) -> str:
+def get_title(engine: Engine, item_id: str) -> str:
     """The title of an item, or its id if it has no title."""
     item = engine.item(item_id)
     return item.title if item is not None and item.title else item_id
 
 
-def _search_feedback(feedback: SearchFeedback) -> SearchFeedbackOut:
-    return {
-        "searched": feedback.searched,
-        "is_corrected": feedback.is_corrected,
-        "did_you_mean": feedback.did_you_mean,
-        "unknown": list(feedback.unknown),
-        "by_meaning": feedback.by_meaning,
-        "nothing": feedback.nothing,
-        "similar_to": feedback.similar_to,
-        "rewrites": [
-            {
-                "text": rewrite.text,
-                "kind": rewrite.kind,
-                "confidence": _finite(rewrite.confidence),
-            }
-            for rewrite in feedback.rewrites
-        ],
-    }
-
-
 def build_suggestions(suggestions: Suggestions) -> SuggestionsOut:
     """Suggested queries, best first."""
-    return {
-        "request_id": suggestions.request_id,
-        "generation": suggestions.generation,
-        "suggestions": [
-            {
-                "text": query.text,
-                "kind": query.kind,
-                "item_id": query.item_id,
-                "propensity": query.propensity,
-            }
-            for query in suggestions.queries
-        ],
-    }
+    body = plain(suggestions)
+    body["suggestions"] = body.pop("queries")
+    return cast(SuggestionsOut, body)
 
 
 def build_explanation(explanation: Explanation, generation: str) -> ExplanationOut:
     """An explanation by the named generation."""
-    return {
-        "generation": generation,
-        "item_id": explanation.item_id,
-        "position": explanation.position,
-        "absence": None if explanation.absence is None else _absence(explanation.absence),
-        "evidence": [
-            {
-                "kind": evidence.kind,
-                "text": evidence.text,
-                "weight": _finite(evidence.weight),
-                "item_id": evidence.item_id,
-            }
-            for evidence in explanation.evidence
-        ],
-        "parts": _all_finite(explanation.parts),
-        "semantic_id": explanation.semantic_id,
-        "trace": {stage: int(count) for stage, count in explanation.trace.items()},
-    }
+    return cast(ExplanationOut, {"generation": generation, **plain(explanation)})
 
 
-def _absence(absence: Absence) -> AbsenceOut:
-    return {
-        "kind": absence.kind,
-        "stage": absence.stage,
-        "text": absence.text,
-        "change": absence.change,
-        "score": None if absence.score is None else _finite(absence.score),
-        "last_score": None if absence.last_score is None else _finite(absence.last_score),
-    }
-
-
-def build_item(item: Item, engine: EngineProtocol) -> ItemOut:
+def build_item(item: Item, engine: Engine) -> ItemOut:
     """An item with its semantic ID."""
-    return {
-        "item_id": item.item_id,
-        "title": item.title,
-        "description": item.description,
-        "attributes": _attributes(item.attributes),
-        "generated_attributes": list(item.generated_attributes),
-        "available_from": item.available_from,
-        "semantic_id": [int(code) for code in engine.semantic_id(item.item_id)],
+    more = {
+        "semantic_id": plain(engine.semantic_id(item.item_id)),
         "code_label": engine.code_label(item.item_id),
-        "files": {
-            name: {"state": file.state, "problem": file.problem}
-            for name, file in engine.files(item).items()
-        },
+        "files": plain(engine.files(item)),
     }
+    body = plain(item) | more
+    return cast(ItemOut, {name: body[name] for name in ItemOut.__annotations__})
 
 
 def build_stored_items(received: int, new: int, left_out: Sequence[FileProblem]) -> StoredItemsOut:
     """The answer to posted items."""
-    problems: list[FileProblemOut] = [
-        {"item_id": file.item_id, "field": file.field, "problem": file.problem} for file in left_out
-    ]
-    return {"received": received, "new": new, "left_out": problems}
+    return {"received": received, "new": new, "left_out": plain(left_out)}
 
 
 def build_users(totals: Sequence[tuple[str, int]]) -> UsersOut:
@@ -685,18 +617,7 @@ def build_users(totals: Sequence[tuple[str, int]]) -> UsersOut:
 
 def build_user(user: User) -> UserAttributesOut:
     """A user with their attributes."""
-    return {"user_id": user.user_id, "attributes": _attributes(user.attributes)}
-
-
-def _attributes(values: Mapping[str, Attribute]) -> dict[str, str | float | list[str] | None]:
-    return {
-        name: list(value)
-        if isinstance(value, tuple)
-        else _finite(value)
-        if isinstance(value, float)
-        else value
-        for name, value in values.items()
-    }
+    return cast(UserAttributesOut, plain(user))
 
 
 def build_erasure(receipt: ErasureReceipt) -> ErasureOut:
@@ -706,26 +627,7 @@ def build_erasure(receipt: ErasureReceipt) -> ErasureOut:
 
 def build_history(user_id: str, events: Sequence[Event]) -> HistoryOut:
     """The events of a user."""
-    return {"user_id": user_id, "events": [_event(event) for event in events]}
-
-
-def _event(event: Event) -> EventOut:
-    return {
-        "user_id": event.user_id,
-        "item_id": event.item_id,
-        "timestamp": _finite(event.timestamp),
-        "action": event.action,
-        "value": None if event.value is None else _finite(event.value),
-        "query": event.query,
-        "request_id": event.request_id,
-        "position": event.position,
-        "surface": event.surface,
-        "session_id": event.session_id,
-        "event_id": event.event_id,
-        "country": event.country,
-        "device": event.device,
-        "propensity": event.propensity,
-    }
+    return {"user_id": user_id, "events": plain(events)}
 
 
 def build_ready(status: ServiceStatus) -> ReadyOut:
@@ -738,12 +640,3 @@ def build_ready(status: ServiceStatus) -> ReadyOut:
         "refused_generation": status.refused_generation,
         "storage_problem": status.storage_problem,
     }
-
-
-def _finite(value: float) -> float | None:
-    plain = float(value)
-    return plain if math.isfinite(plain) else None
-
-
-def _all_finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: _finite(value) for name, value in values.items()}

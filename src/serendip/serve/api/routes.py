@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -19,9 +20,11 @@ from fastapi.routing import APIRoute
 
 from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
+from serendip.data.items.attribute_test import AttributeTest
 from serendip.engine.answer import Answer
+from serendip.engine.listing import DESCENDING
 from serendip.engine.request import Request as EngineRequest
-from serendip.errors import LateError, UnknownItemError
+from serendip.errors import DataError, LateError, UnknownItemError
 from serendip.serve.access import PUBLIC, RouteAccess, get_caller
 from serendip.serve.api import responses
 from serendip.serve.api.requests import (
@@ -37,10 +40,13 @@ from serendip.serve.api.requests import (
     UsersQuery,
 )
 from serendip.serve.api.strict_route import StrictRoute
-from serendip.serve.engine_holder import EnginePool, loading_error
-from serendip.serve.engine_protocol import EngineProtocol
+from serendip.serve.engine_holder import loading_error
+from serendip.serve.gate import EngineGate
 from serendip.serve.middleware import JSON_TYPE, dump
 from serendip.serve.telemetry.metrics import ServiceMetrics
+
+if TYPE_CHECKING:
+    from serendip.engine.engine import Engine
 
 _BY_LANGUAGE = {"vary": "accept-language"}
 """Header of answers whose sentences depend on the languages of the caller."""
@@ -52,10 +58,10 @@ AcceptLanguage = Annotated[str, Header(include_in_schema=False)]
 
 
 class Routes:
-    """The routes of the API, served by an engine pool."""
+    """The routes of the API, served through the gate."""
 
-    def __init__(self, pool: EnginePool, metrics: ServiceMetrics) -> None:
-        self._pool, self._metrics = pool, metrics
+    def __init__(self, gate: EngineGate, metrics: ServiceMetrics) -> None:
+        self._gate, self._metrics = gate, metrics
         self.router = APIRouter(route_class=StrictRoute, responses=responses.ERRORS)
         self.bodies: set[type] = {responses.ErrorOut}
         self._add_reads()  # what waits to be computed
@@ -66,13 +72,11 @@ class Routes:
 
     def _add_reads(self) -> None:
         similar, history = "/v1/items/{item_id:path}/similar", "/v1/users/{user_id:path}/history"
-        self._add_both("/v1/search", self.search, self.post_search, responses.AnswerOut)
-        self._add_both("/v1/recommend", self.recommend, self.post_recommend, responses.AnswerOut)
-        self._add_both(
-            "/v1/suggest", self.suggest, self.post_suggest, responses.SuggestionsOut, visitors=True
-        )
-        self._add_both("/v1/explain", self.explain, self.post_explain, responses.ExplanationOut)
-        self._add_both(similar, self.similar, self.post_similar, responses.AnswerOut)
+        self._add_both("/v1/search", self.search, responses.AnswerOut)
+        self._add_both("/v1/recommend", self.recommend, responses.AnswerOut)
+        self._add_both("/v1/suggest", self.suggest, responses.SuggestionsOut, visitors=True)
+        self._add_both("/v1/explain", self.explain, responses.ExplanationOut)
+        self._add_both(similar, self.similar, responses.AnswerOut)
         self._add("GET", "/v1/users", READ_USERS, self.users, responses.UsersOut)
         self._add("GET", history, READ_USERS, self.history, responses.HistoryOut)
         user = "/v1/users/{user_id:path}"
@@ -100,10 +104,11 @@ class Routes:
         )
 
     def _add_both(
-        self, path: str, get: Endpoint, post: Endpoint, answer: type, visitors: bool = False
+        self, path: str, endpoint: Endpoint, answer: type, visitors: bool = False
     ) -> None:
-        self._add("GET", path, READ, get, answer, visitors=visitors)
-        self._add("POST", path, READ, post, answer, documented=get, visitors=visitors)
+        """Add a route whose parameters are those of a GET, or the JSON body of a POST."""
+        self._add("GET", path, READ, endpoint, answer, visitors)
+        self._add("POST", path, READ, _reading_body(endpoint), answer, visitors)
 
     def _add(
         self,
@@ -112,7 +117,6 @@ class Routes:
         scopes: str | tuple[str, ...],
         endpoint: Endpoint,
         answer: type,
-        documented: Endpoint | None = None,
         visitors: bool = False,
     ) -> None:
         """Add a route.
@@ -123,10 +127,8 @@ class Routes:
             scopes: that a key needs to call it, all of them, or ``PUBLIC``.
             endpoint: called for each request.
             answer: type of the response body, for ``/openapi.json``.
-            documented: endpoint that provides name and description; None = ``endpoint``.
             visitors: whether visitors of the page may call it, too, for themselves.
         """
-        shown = documented or endpoint
         self.bodies.add(answer)
         self.router.add_api_route(
             path,
@@ -135,9 +137,9 @@ class Routes:
             response_model=None,
             response_description="The answer.",
             responses={200: {"content": responses.declare_body(answer)}},
-            name=shown.__name__,
-            description=inspect.getdoc(shown),
-            operation_id=f"{method.lower()}_{shown.__name__}",
+            name=endpoint.__name__,
+            description=inspect.getdoc(endpoint),
+            operation_id=f"{method.lower()}_{endpoint.__name__}",
             openapi_extra=RouteAccess(
                 (scopes,) if isinstance(scopes, str) else scopes, visitors
             ).declare(),
@@ -150,29 +152,17 @@ class Routes:
         request = query.accepting(accept_language).build_request()
         return await self._answer(lambda engine: engine.recommend(request), request)
 
-    async def post_search(
-        self, query: Annotated[SearchQuery, Body()], accept_language: AcceptLanguage = ""
-    ) -> Response:
-        """``search`` with a JSON body."""
-        return await self.search(query, accept_language)
-
     async def recommend(
         self, query: Annotated[RecommendQuery, Query()], accept_language: AcceptLanguage = ""
     ) -> Response:
         """Items for a surface, best first."""
         request = query.accepting(accept_language).build_request()
 
-        def call(engine: EngineProtocol) -> Answer:
+        def call(engine: Engine) -> Answer:
             query.require_context(engine.needs(query.surface))
             return engine.recommend(request)
 
         return await self._answer(call, request)
-
-    async def post_recommend(
-        self, query: Annotated[RecommendQuery, Body()], accept_language: AcceptLanguage = ""
-    ) -> Response:
-        """``recommend`` with a JSON body."""
-        return await self.recommend(query, accept_language)
 
     async def similar(
         self,
@@ -184,15 +174,6 @@ class Routes:
         request = query.accepting(accept_language).build_request(item_id)
         return await self._answer(lambda engine: engine.recommend(request), request)
 
-    async def post_similar(
-        self,
-        item_id: Annotated[IdInPath, Path()],
-        query: Annotated[SimilarQuery, Body()],
-        accept_language: AcceptLanguage = "",
-    ) -> Response:
-        """``similar`` with a JSON body."""
-        return await self.similar(item_id, query, accept_language)
-
     async def suggest(
         self,
         request: Request,
@@ -201,20 +182,16 @@ class Routes:
     ) -> Response:
         """Suggested queries, best first."""
         get_caller(request).require_sight(query.user_id)
+        is_visitor = get_caller(request).is_visitor
         wanted = query.accepting(accept_language).build_request()
-        body = await self._pool.read(
-            lambda engine: responses.build_suggestions(engine.suggest(wanted))
-        )
-        return _respond(body, body["generation"], _BY_LANGUAGE)
 
-    async def post_suggest(
-        self,
-        request: Request,
-        query: Annotated[SuggestQuery, Body()],
-        accept_language: AcceptLanguage = "",
-    ) -> Response:
-        """``suggest`` with a JSON body."""
-        return await self.suggest(request, query, accept_language)
+        def call(engine: Engine) -> responses.SuggestionsOut:
+            if is_visitor:
+                require_public(engine, query.filter)
+            return responses.build_suggestions(engine.suggest(wanted))
+
+        body = await self._gate.read(call)
+        return _respond(body, body["generation"], _BY_LANGUAGE)
 
     async def explain(
         self, query: Annotated[ExplainQuery, Query()], accept_language: AcceptLanguage = ""
@@ -222,18 +199,12 @@ class Routes:
         """Why an item would be shown, or why not: evidence, features, stages, absence."""
         request = query.accepting(accept_language).build_request()
 
-        def call(engine: EngineProtocol) -> responses.ExplanationOut:
+        def call(engine: Engine) -> responses.ExplanationOut:
             explanation = engine.explain(request, query.item_id)
             return responses.build_explanation(explanation, engine.generation)
 
-        body = await self._pool.read(call)
+        body = await self._gate.read(call)
         return _respond(body, body["generation"], _BY_LANGUAGE)
-
-    async def post_explain(
-        self, query: Annotated[ExplainQuery, Body()], accept_language: AcceptLanguage = ""
-    ) -> Response:
-        """``explain`` with a JSON body."""
-        return await self.explain(query, accept_language)
 
     async def item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
         """One item with its semantic ID."""
@@ -262,7 +233,7 @@ class Routes:
     ) -> Response:
         """Store the attributes of a user in place of all earlier ones."""
         stored = user.to_user(user_id)
-        await self._pool.write(lambda engine: engine.put_user(stored))
+        await self._gate.write(lambda engine: engine.put_user(stored))
         return _respond(responses.build_user(stored))
 
     async def add_events(self, request: Request, events: Annotated[EventRows, Body()]) -> Response:
@@ -270,10 +241,11 @@ class Routes:
         now = time.time()
         rows = [event.to_event(now) for event in events]
         get_caller(request).require_visit(rows, now)
-        new = await self._pool.write_events(rows)
+        counted = request.app.state.access.admit_events(request, rows)
+        new = await self._gate.write_events(counted) if counted else 0
         self._metrics.add_events(len(rows))
         stored = responses.StoredOut(received=len(rows), new=new)
-        with self._pool.holder.lease() as engine:
+        with self._gate.holder.lease() as engine:
             unknown = engine.unknown_items(row.item_id for row in rows)
         if unknown:
             stored["unknown_items"] = unknown
@@ -286,17 +258,17 @@ class Routes:
         """
         rows = [item.to_item() for item in items]
 
-        def call(engine: EngineProtocol) -> responses.StoredItemsOut:
+        def call(engine: Engine) -> responses.StoredItemsOut:
             new, left_out = engine.add_items(rows), engine.find_file_problems(rows)
             return responses.build_stored_items(len(rows), new, left_out)
 
-        answer = await self._pool.write(call)
+        answer = await self._gate.write(call)
         self._metrics.add_items(len(rows))
         return _respond(answer)
 
     async def delete_item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
         """Delete an item permanently."""
-        if not await self._pool.write(lambda engine: engine.delete_item(item_id)):
+        if not await self._gate.write(lambda engine: engine.delete_item(item_id)):
             raise unknown_item_error(item_id)
         return _respond(responses.DeletedOut(item_id=item_id, deleted=True))
 
@@ -306,7 +278,7 @@ class Routes:
         Earlier events are not stored again. The answer is a receipt; asking again is another
         erasure, of what came since.
         """
-        receipt = await self._pool.write(lambda engine: engine.erase_user(user_id))
+        receipt = await self._gate.write(lambda engine: engine.erase_user(user_id))
         return _respond(responses.build_erasure(receipt))
 
     async def live(self) -> Response:
@@ -318,7 +290,7 @@ class Routes:
 
         A worker whose requests hang is not ready.
         """
-        holder = self._pool.holder
+        holder = self._gate.holder
         if holder.is_hung:
             raise LateError("too many requests hang.", "Restart the service; its log says more.")
         status = holder.service_status
@@ -330,18 +302,16 @@ class Routes:
         """Counters, gauges and latencies in the text format of Prometheus."""
         return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
-    async def _answer(
-        self, call: Callable[[EngineProtocol], Answer], request: EngineRequest
-    ) -> Response:
-        def ask_popular(engine: EngineProtocol) -> responses.AnswerOut | None:
-            if not engine.has_popular_rung(request):
-                return None
-            return responses.build_answer(engine.fall_back(request, with_content=False), engine)
+    async def _answer(self, call: Callable[[Engine], Answer], request: EngineRequest) -> Response:
+        def build(answer: Callable[[Engine], Answer]) -> Callable[[Engine], responses.AnswerOut]:
+            return lambda engine: responses.build_answer(answer(engine), engine)
 
-        body = await self._pool.read_or(
-            lambda engine: responses.build_answer(call(engine), engine),
-            lambda engine: responses.build_answer(engine.fall_back(request), engine),
-            ask_popular,
+        body = await self._gate.read_or(
+            build(call),
+            (
+                build(lambda engine: engine.fall_back(request)),
+                build(lambda engine: engine.fall_back(request, with_content=False)),
+            ),
         )
         if not body["items"]:
             self._metrics.add_empty(body["surface"])
@@ -349,12 +319,27 @@ class Routes:
             self._metrics.add_degraded(body["surface"])
         return _respond(body, body["generation"], _BY_LANGUAGE)
 
-    async def _json(self, call: Callable[[EngineProtocol], Mapping[str, Any]]) -> Response:
-        body = await self._pool.read(call)
+    async def _json(self, call: Callable[[Engine], Mapping[str, Any]]) -> Response:
+        body = await self._gate.read(call)
         return _respond(body, body.get("generation", ""))
 
 
-def get_item(engine: EngineProtocol, item_id: str) -> Item:
+def _reading_body(endpoint: Endpoint) -> Endpoint:
+    """An endpoint whose ``query`` is the JSON body, and not the parameters of the address."""
+
+    @wraps(endpoint)
+    async def post(*args: Any, **kwargs: Any) -> Response:
+        return await endpoint(*args, **kwargs)
+
+    signature = inspect.signature(endpoint, eval_str=True)
+    query = signature.parameters["query"]
+    body = query.replace(annotation=Annotated[get_args(query.annotation)[0], Body()])
+    parameters = [body if one is query else one for one in signature.parameters.values()]
+    post.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return post
+
+
+def get_item(engine: Engine, item_id: str) -> Item:
     """Get the item with this id.
 
     Raises:
@@ -364,6 +349,19 @@ def get_item(engine: EngineProtocol, item_id: str) -> Item:
     if item is None:
         raise unknown_item_error(item_id)
     return item
+
+
+def require_public(engine: Engine, filters: Iterable[str], sort: str = "") -> None:
+    """Refuse tests of, and an order by, attributes that are not for people to see.
+
+    Raises:
+        DataError: one is, as if no item had the attribute, or a test is none.
+    """
+    names = [AttributeTest.parse(one).attribute for one in filters]
+    names += [sort.removeprefix(DESCENDING)] if sort else []
+    for name in names:
+        if not engine.is_public(name):
+            raise DataError(f"no item has the attribute {name[:80]!r}.")
 
 
 def unknown_item_error(item_id: str) -> UnknownItemError:

@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 from serendip.errors import DataError
-from serendip.serve.limits import MAX_JSON_DEPTH
+from serendip.serve.limits import MAX_JSON_DEPTH, MAX_JSON_NODES
 
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 _MAX_DIGITS = 20
@@ -24,10 +24,15 @@ def parse(body: bytes) -> Any:
     Raises:
         DataError: it is not UTF-8 or not JSON, or contains NaN or Infinity, an integer outside 64
             bits, a number too large for a float, a duplicate key, a lone surrogate, a NUL
-            character, or more than 32 levels of nesting.
+            character, more than 32 levels of nesting, or more than 200,000 lists and objects.
     """
     if not body.strip():
         raise DataError("the body is empty.", "Send JSON.")
+    if body.count(b"[") + body.count(b"{") > MAX_JSON_NODES:  # which take far longer than bytes
+        raise DataError(
+            f"the body has more than {MAX_JSON_NODES:,} lists and objects.",
+            "Send it in smaller batches.",
+        )
     try:
         value = json.loads(
             body.decode("utf-8"),

@@ -5,6 +5,7 @@ FastAPI's own parser accepts NaN and duplicate keys, and ignores bodies of other
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,6 +16,8 @@ from serendip.serve.access import ScopedRoute
 from serendip.serve.api.strict_json import parse
 from serendip.serve.api.types import extract_data_error
 from serendip.serve.middleware import JSON_TYPE
+
+_SMALL_BYTES = 16 * 1024
 
 
 class StrictRoute(ScopedRoute):
@@ -31,13 +34,18 @@ class StrictRoute(ScopedRoute):
 
         async def handle_strictly(request: Request) -> Response:
             if has_body:
-                request = _JsonRequest(request, parse(await request.body()))
+                request = _JsonRequest(request, await _parse(await request.body()))
             try:
                 return await handle(request)
             except RequestValidationError as error:
                 raise extract_data_error(error.errors()) from None
 
         return handle_strictly
+
+
+async def _parse(body: bytes) -> Any:
+    """Parse a body; a large one beside the event loop, which answers others meanwhile."""
+    return parse(body) if len(body) <= _SMALL_BYTES else await asyncio.to_thread(parse, body)
 
 
 class _JsonRequest(Request):

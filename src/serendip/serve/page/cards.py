@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
@@ -14,9 +15,11 @@ from serendip.data.items.catalogue import Attribute
 from serendip.engine.answer import Answer, ChosenItem, Suggestions
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.stages.exploration import PROPENSITY
-from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.page.covers import choose_palette, draw_cover
 from serendip.serve.page.filtered_search import FilteredSearch
+
+if TYPE_CHECKING:
+    from serendip.engine.engine import Engine
 
 _MAX_META_CHARS = 60
 """Characters of words beside a title; longer texts are for the page of the item."""
@@ -118,9 +121,7 @@ class Context:
     sort: str = ""
 
 
-def build_cards(
-    engine: EngineProtocol, answer: Answer, context: Context, first: int = 0
-) -> list[Card]:
+def build_cards(engine: Engine, answer: Answer, context: Context, first: int = 0) -> list[Card]:
     """Build the cards of an answer, in its order; items deleted since are left out."""
     cards = []
     for position, entry in enumerate(answer.items, start=first):
@@ -151,7 +152,7 @@ def build_chips(suggestions: Suggestions, search: FilteredSearch) -> list[Chip]:
 
 
 def build_card(
-    engine: EngineProtocol,
+    engine: Engine,
     item: Item,
     context: Context,
     reason: str = "",
@@ -174,7 +175,7 @@ def build_card(
     )
 
 
-def build_cover(engine: EngineProtocol, item: Item) -> Cover:
+def build_cover(engine: Engine, item: Item) -> Cover:
     """Build the cover of one item."""
     codes = engine.semantic_id(item.item_id)
     title = item.title or item.item_id
@@ -203,13 +204,17 @@ def _title_size(title: str) -> str:
     return "is-short" if len(title) <= 10 and longest <= 8 else "is-middling"
 
 
-def shown_attributes(engine: EngineProtocol, item: Item) -> Mapping[str, Attribute]:
-    """Attributes of an item without the name of its picture, which is shown instead."""
+def shown_attributes(engine: Engine, item: Item) -> Mapping[str, Attribute]:
+    """Attributes of an item that people see, without the name of its picture, which is shown."""
     hidden = engine.pictures.attribute
-    return {name: value for name, value in item.attributes.items() if name != hidden}
+    return {
+        name: value
+        for name, value in item.attributes.items()
+        if name != hidden and engine.is_public(name)
+    }
 
 
-def summarise_attributes(engine: EngineProtocol, item: Item) -> str:
+def summarise_attributes(engine: Engine, item: Item) -> str:
     """The first number and the first short words of an item in one line, ``1999 · Drama``.
 
     Ids and codes are left out.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -20,8 +20,7 @@ from serendip.serve.access import PAGE, PUBLIC, RouteAccess, ScopedRoute
 from serendip.serve.api.requests import PathId
 from serendip.serve.api.routes import unknown_item_error
 from serendip.serve.api.types import read
-from serendip.serve.engine_holder import EnginePool
-from serendip.serve.engine_protocol import EngineProtocol
+from serendip.serve.gate import EngineGate
 from serendip.serve.key_ring import KeyRing
 from serendip.serve.middleware import (
     HTML_TYPE,
@@ -39,26 +38,29 @@ from serendip.serve.page.quality import (
     QualityLine,
     build_quality_line,
 )
-from serendip.serve.page.visitors import Visit, Visitors, sign_out
+from serendip.serve.page.visitors import Visit, Visitors
+
+if TYPE_CHECKING:
+    from serendip.engine.engine import Engine
 
 _KNOWN_USERS = 40
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
 _PICTURES_STORED = "private, max-age=600"
 
-View = Callable[[EngineProtocol, PageQuery], dict[str, Any]]
+View = Callable[["Engine", PageQuery], dict[str, Any]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Pages:
-    """The pages, served by an engine pool.
+    """The pages, served through the gate.
 
     Args:
-        pool: of the engine.
+        gate: to the engine.
         ring: the keys.
     """
 
-    def __init__(self, pool: EnginePool, ring: KeyRing) -> None:
-        self._pool, self._ring = pool, ring
+    def __init__(self, gate: EngineGate, ring: KeyRing) -> None:
+        self._gate, self._ring = gate, ring
         self._visitors = Visitors(ring)
         self._templates = environment()
         self.router = APIRouter(route_class=ScopedRoute, include_in_schema=False)
@@ -122,15 +124,13 @@ class Pages:
         visit = self._visitors.visit(request, query)
         visit.require_own()
         query = query.model_copy(update={"user": visit.own_id})
-
-        def store(engine: EngineProtocol) -> str:
+        with self._gate.holder.lease() as engine:
             item = engine.item(query.item_id)
-            if item is None:
-                raise unknown_item_error(query.item_id)
-            engine.add_events([_like(query)])
-            return item.title or item.item_id
-
-        title = await self._pool.write(store)
+        if item is None:
+            raise unknown_item_error(query.item_id)
+        title = item.title or item.item_id
+        if likes := request.app.state.access.admit_events(request, [_like(query)]):
+            await self._gate.write_events(likes)
         if _is_fragment(request):
             body = self._templates.get_template("_liked.html").render(title=title)
             headers = {"hx-trigger": "history-changed"}
@@ -156,9 +156,9 @@ class Pages:
         return response
 
     async def sign_out(self, request: Request) -> Response:
-        """Sign a browser out."""
+        """Sign out: all browsers that signed in with the same key."""
         response = _redirect("/")
-        sign_out(request, response)
+        await self._visitors.sign_out(request, response)
         return response
 
     async def static(self, request: Request) -> Response:
@@ -172,11 +172,11 @@ class Pages:
         """The picture file of an item."""
         item_id = read(PathId, {"id": request.path_params["item_id"]}).id
 
-        def load(engine: EngineProtocol) -> Picture | None:
+        def load(engine: Engine) -> Picture | None:
             item = engine.item(item_id)
             return engine.pictures.read(item) if item else None
 
-        picture = await self._pool.read_file(load)
+        picture = await self._gate.read_file(load)
         if picture is None:
             return self._error(
                 ErrorResponse(404, "no_picture", f"there is no picture of {item_id[:80]!r} here.")
@@ -188,7 +188,7 @@ class Pages:
 
     async def report(self, request: Request) -> Response:
         """The report on the quality of the engine."""
-        body = await self._pool.read_file(lambda engine: engine.report.read())
+        body = await self._gate.read_file(lambda engine: engine.report.read())
         if body is None:
             hint = "`serendip evaluate` makes it."
             return self._error(ErrorResponse(404, "no_report", "there is no report yet.", hint))
@@ -198,10 +198,10 @@ class Pages:
     async def report_status(self, request: Request) -> Response:
         """The line about an evaluation that the page showed running; empty if it was ended."""
 
-        def describe(engine: EngineProtocol) -> QualityLine | None:
+        def describe(engine: Engine) -> QualityLine | None:
             return build_quality_line(engine.report, was_running=True)
 
-        line = await self._pool.read_file(describe)
+        line = await self._gate.read_file(describe)
         body = self._templates.get_template("_quality.html").render(quality=line) if line else ""
         return Response(body, media_type=HTML_TYPE, headers=_NOT_STORED)
 
@@ -210,7 +210,7 @@ class Pages:
         visit = self._visitors.visit(request, query)
         query = query.model_copy(update={"user": visit.user_id})
 
-        def render(engine: EngineProtocol) -> Response:
+        def render(engine: Engine) -> Response:
             values = _frame(engine, visit) | view(engine, query)
             body = template.render(query=query, user=query.user, **values)
             headers = {
@@ -220,7 +220,7 @@ class Pages:
             }
             return Response(body, media_type=HTML_TYPE, headers=headers)
 
-        response = await self._pool.read(render)
+        response = await self._gate.read(render)
         self._visitors.remember(request, response, visit)
         return response
 
@@ -236,7 +236,7 @@ class Pages:
             try:
                 return await endpoint(request)
             except SerendipError as error:
-                return self._error(ErrorResponse.public(error))
+                return self._error(ErrorResponse.of(error, request.app.state.failures))
 
         return answer
 
@@ -250,7 +250,7 @@ def _is_fragment(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
 
 
-def _frame(engine: EngineProtocol, visit: Visit) -> dict[str, Any]:
+def _frame(engine: Engine, visit: Visit) -> dict[str, Any]:
     """The values of the frame around every page that depend on who visits it."""
     values: dict[str, Any] = {"account": visit.account, "shows_numbers": visit.shows_numbers}
     if visit.shows_users:

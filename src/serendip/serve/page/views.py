@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from serendip.data import Event, Item
@@ -17,8 +17,7 @@ from serendip.data.text import normalise
 from serendip.engine.answer import Answer, ChosenItem, Evidence
 from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
-from serendip.serve.api.routes import unknown_item_error
-from serendip.serve.engine_protocol import EngineProtocol
+from serendip.serve.api.routes import require_public, unknown_item_error
 from serendip.serve.page.cards import (
     Card,
     Context,
@@ -36,6 +35,9 @@ from serendip.serve.page.facets import ASKED, build_facets
 from serendip.serve.page.filtered_search import FilteredSearch
 from serendip.serve.page.params import PageQuery
 from serendip.serve.page.sort_orders import build_sort_orders, choose_numbers
+
+if TYPE_CHECKING:
+    from serendip.engine.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Row:
     anchor_link: str = ""
 
 
-def feed(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
+def feed(engine: Engine, query: PageQuery) -> dict[str, Any]:
     """Build the feed: recommendations, rows for recent choices, and the history."""
     history = engine.history(query.user, _HISTORY_SHOWN)
     chosen = engine.chosen(query.user, _HISTORY_SHOWN)
@@ -130,14 +132,15 @@ def feed(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     }
 
 
-def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
+def search(engine: Engine, query: PageQuery) -> dict[str, Any]:
     """Build the search results and suggested queries.
 
     If nothing was found these are completions, and where there are none what to search instead.
     """
     history = engine.history(query.user, _HISTORY_SHOWN)
     query = _drop_order(engine, query, "search")
-    orders = engine.sort_names("search")
+    require_public(engine, query.filter, query.sort)
+    orders = [name for name in engine.sort_names("search") if engine.is_public(name)]
     context = _search_context(engine, query, "search")
     searched = read_search(query)
     words, answer = searched.text, None
@@ -180,7 +183,7 @@ def read_search(query: PageQuery) -> FilteredSearch:
     return FilteredSearch(query.q.strip(), query.user, filters, query.literal, query.sort)
 
 
-def _drop_order(engine: EngineProtocol, query: PageQuery, surface: str) -> PageQuery:
+def _drop_order(engine: Engine, query: PageQuery, surface: str) -> PageQuery:
     """The parameters without an order where a surface has none to choose: a link may be older than
     the setting that sells its positions.
     """
@@ -189,7 +192,7 @@ def _drop_order(engine: EngineProtocol, query: PageQuery, surface: str) -> PageQ
     return query.model_copy(update={"sort": ""})
 
 
-def _search_context(engine: EngineProtocol, query: PageQuery, surface: str) -> Context:
+def _search_context(engine: Engine, query: PageQuery, surface: str) -> Context:
     """What the links of results carry."""
     liked = select_liked_ids(engine.chosen(query.user, _HISTORY_SHOWN))
     return Context(
@@ -201,9 +204,7 @@ def _search_context(engine: EngineProtocol, query: PageQuery, surface: str) -> C
     )
 
 
-def _search_request(
-    engine: EngineProtocol, searched: FilteredSearch, orders: Sequence[str]
-) -> Request:
+def _search_request(engine: Engine, searched: FilteredSearch, orders: Sequence[str]) -> Request:
     """The request for results, with the values to filter and to order them by."""
     facets = dict.fromkeys((*_list_facets(engine), *choose_numbers(orders)))
     return Request(
@@ -216,9 +217,13 @@ def _search_request(
     )
 
 
-def _list_facets(engine: EngineProtocol) -> tuple[str, ...]:
+def _list_facets(engine: Engine) -> tuple[str, ...]:
     """The first attributes that people may choose by: nobody does by ids and codes."""
-    names = (name for name in engine.attribute_names if not engine.is_code(name))
+    names = (
+        name
+        for name in engine.attribute_names
+        if not engine.is_code(name) and engine.is_public(name)
+    )
     return tuple(islice(names, ASKED))
 
 
@@ -227,10 +232,11 @@ def _has_failed(answer: Answer, query: PageQuery) -> bool:
     return not answer.items and not answer.degraded and not query.filter
 
 
-def more(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
+def more(engine: Engine, query: PageQuery) -> dict[str, Any]:
     """Build the next part of a feed or of search results."""
     history = engine.history(query.user, _HISTORY_SHOWN)
     query = _drop_order(engine, query, query.surface)
+    require_public(engine, query.filter, query.sort)
     context = _search_context(engine, query, query.surface)
     answer = engine.recommend(
         Request(
@@ -248,7 +254,7 @@ def more(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     }
 
 
-def item(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
+def item(engine: Engine, query: PageQuery) -> dict[str, Any]:
     """Build the page of one item: attributes, semantic ID, similar items.
 
     Raises:
@@ -273,7 +279,7 @@ def item(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     }
 
 
-def why(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
+def why(engine: Engine, query: PageQuery) -> dict[str, Any]:
     """Build the explanation of an item: evidence, numbers, stages.
 
     Raises:
@@ -285,6 +291,7 @@ def why(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     sources = (query.source,) if query.source else ()
     surface = "search" if query.q and query.surface == "home" else query.surface
     query = _drop_order(engine, query, surface)
+    require_public(engine, query.filter, query.sort)
     request = Request(
         *(surface, query.user, query.q, sources),
         literal=query.literal,
@@ -312,7 +319,7 @@ def why(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     }
 
 
-def _frame(engine: EngineProtocol, query: PageQuery, history: list[Event]) -> dict[str, Any]:
+def _frame(engine: Engine, query: PageQuery, history: list[Event]) -> dict[str, Any]:
     """Build the values of the frame around every page."""
     return {
         "num_events": len(history),
@@ -323,7 +330,7 @@ def _frame(engine: EngineProtocol, query: PageQuery, history: list[Event]) -> di
 
 
 def _because_rows(
-    engine: EngineProtocol, user_id: str, chosen: Sequence[ChosenItem], liked: frozenset[str]
+    engine: Engine, user_id: str, chosen: Sequence[ChosenItem], liked: frozenset[str]
 ) -> list[Row]:
     """Build a row of similar items for each of the newest choices, likes first."""
     newest = [one.item_id for one in chosen]
@@ -350,7 +357,7 @@ def _similar(item_id: str, user_id: str) -> Request:
     return Request("similar", user_id, item_ids=(item_id,), k=_ROW_ITEMS)
 
 
-def _recent(engine: EngineProtocol, chosen: Sequence[ChosenItem], context: Context) -> list[Card]:
+def _recent(engine: Engine, chosen: Sequence[ChosenItem], context: Context) -> list[Card]:
     """Build cards of the items that the visitor chose last."""
     found: list[Card] = []
     for one in chosen:
@@ -381,9 +388,7 @@ def _more_link(answer: Answer, context: Context, shown: int, query: PageQuery) -
     return f"/more?{urlencode([*values.items(), *filters])}"
 
 
-def _facts(
-    engine: EngineProtocol, found: Item, user_id: str
-) -> list[tuple[str, list[tuple[str, str]]]]:
+def _facts(engine: Engine, found: Item, user_id: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """Build (name, [(word, link to a search for it)]) of each attribute; numbers have no link."""
     facts = []
     for name, value in shown_attributes(engine, found).items():
@@ -408,7 +413,7 @@ def _facts(
     return [(name, words) for name, words in facts if words]
 
 
-def _ground(engine: EngineProtocol, one: Evidence, user_id: str) -> dict[str, Any]:
+def _ground(engine: Engine, one: Evidence, user_id: str) -> dict[str, Any]:
     anchor = engine.item(one.item_id) if one.item_id else None
     return {
         "kind": one.kind,

@@ -7,7 +7,7 @@ looks at the feeds of others, and changes nothing there.
 
 from __future__ import annotations
 
-import time
+import asyncio
 from dataclasses import dataclass
 
 from fastapi import Request, Response
@@ -16,12 +16,11 @@ from serendip.data.api_key import ADMIN, READ_USERS
 from serendip.errors import ForbiddenError, UnauthenticatedError
 from serendip.serve.access import (
     SESSION_COOKIE,
-    SESSION_S,
     VISITOR_COOKIE,
     Caller,
     get_caller,
 )
-from serendip.serve.key_ring import KeyRing, is_accepted
+from serendip.serve.key_ring import SESSION_S, KeyRing, is_accepted
 from serendip.serve.page.params import PageQuery, visitor_id
 
 _VISITOR_S = 365 * 24 * 3600
@@ -120,14 +119,19 @@ class Visitors:
                 f"key {key.key_id} shows nothing more here.",
                 f"`serendip keys create --scope {READ_USERS}` makes one that shows all users.",
             )
-        value = f"{key.key_id}-{int(time.time()) + SESSION_S}"
-        signed = self._ring.sign(SESSION_COOKIE, value)
-        _set_cookie(request, response, SESSION_COOKIE, signed, SESSION_S)
+        value = self._ring.begin_session(key)
+        _set_cookie(request, response, SESSION_COOKIE, value, SESSION_S)
 
+    async def sign_out(self, request: Request, response: Response) -> None:
+        """End all sessions of the key that a browser signed in with.
 
-def sign_out(request: Request, response: Response) -> None:
-    """Forget the key that a browser signed in with."""
-    _set_cookie(request, response, SESSION_COOKIE, "", 0)
+        Raises:
+            StorageError: the database cannot be written to.
+        """
+        key = get_caller(request).key
+        if key is not None:
+            await asyncio.to_thread(self._ring.end_sessions, key)
+        _set_cookie(request, response, SESSION_COOKIE, "", 0)
 
 
 def _set_cookie(request: Request, response: Response, name: str, value: str, age_s: int) -> None:

@@ -23,7 +23,7 @@ from serendip.errors import (
     SerendipError,
     StorageError,
 )
-from serendip.serve.current_request import get_current_request
+from serendip.serve.current_request import current_request
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
@@ -34,15 +34,12 @@ FIELDS = "fields"
 """Attribute of a record with further values, such as a status: a flat mapping."""
 
 _RARELY_S = 60.0
-
 _IMPERSONAL = (ArtefactError, ConfigError, ExtraMissing, NotTrainedError, StorageError)
 _IMPERSONAL_OF_PYTHON = (OSError, ImportError, MemoryError)
 
 
 def set_up(form: LogFormat, stream: TextIO | None = None) -> logging.Handler:
     """Write messages of Serendip, and warnings of everything else, in this form from now on.
-
-    Of the HTTP server only errors are written.
 
     Args:
         form: of a message.
@@ -55,36 +52,24 @@ def set_up(form: LogFormat, stream: TextIO | None = None) -> logging.Handler:
     for earlier in [one for one in root.handlers if isinstance(one, _Handler)]:
         root.removeHandler(earlier)
     handler = _Handler(stream or sys.stderr)
-    handler.setFormatter(_JsonLines() if form == "json" else _TextLines())
+    handler.setFormatter(_Lines(form))
     root.addHandler(handler)
     logging.getLogger("serendip").setLevel(logging.INFO)
-    # Its warnings are about what clients send, with advice that is wrong here: anybody could fill
-    # the log.
+    # Its warnings are about what clients send: anybody could fill the log.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     return handler
 
 
 def log_answer(method: str, route: str, status: int, seconds: float) -> None:
-    """Write a line about an answer: no address, no parameters, nothing of its content.
-
-    Args:
-        method: of the request.
-        route: pattern of the route.
-        status: of the answer.
-        seconds: it took.
-    """
+    """Write a line about an answer: no address, no parameters, nothing of its content."""
     milliseconds = round(seconds * 1000, 2)
-    logging.getLogger(ACCESS).info(
-        "%s %s %d %.1f ms",
-        *(method, route, status, milliseconds),
-        extra={
-            FIELDS: {"method": method, "route": route, "status": status, "ms": milliseconds},
-        },
-    )
+    fields = {"method": method, "route": route, "status": status, "ms": milliseconds}
+    words = (method, route, status, milliseconds)
+    logging.getLogger(ACCESS).info("%s %s %d %.1f ms", *words, extra={FIELDS: fields})
 
 
 class FailureLog:
-    """Writes failures that answers survive: of each type the first one in a minute.
+    """Writes failures that recur: of each type the first one in a minute.
 
     Args:
         logger: to write to.
@@ -114,34 +99,32 @@ class _Handler(logging.StreamHandler[TextIO]):
     """The one that ``set_up`` adds."""
 
 
-class _TextLines(logging.Formatter):
-    """One line per message, and lines of the places in the code if there was an exception."""
+class _Lines(logging.Formatter):
+    """A line of text per message, with lines of places in the code, or a JSON object."""
+
+    def __init__(self, form: LogFormat) -> None:
+        super().__init__()
+        self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        request_id = get_current_request().request_id
-        words = " ".join(record.getMessage().splitlines())
-        line = f"{_time(record)} {record.levelname} {record.name}: {words}"
-        line += f" (request {request_id})" if request_id else ""
-        error = record.exc_info[1] if record.exc_info else None
-        return "\n".join([line, *(f"  {place}" for place in describe_error(error))])
-
-
-class _JsonLines(logging.Formatter):
-    """One JSON object per line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        request_id = get_current_request().request_id
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        moment = f"{seconds}.{int(record.msecs):03d}Z"
+        request_id = current_request.get().request_id
+        places = list(describe_error(record.exc_info[1] if record.exc_info else None))
+        if self._form == "text":
+            words = " ".join(record.getMessage().splitlines())
+            line = f"{moment} {record.levelname} {record.name}: {words}"
+            line += f" (request {request_id})" if request_id else ""
+            return "\n".join([line, *(f"  {place}" for place in places)])
         document = {
-            "time": _time(record),
+            "time": moment,
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
             **({"request_id": request_id} if request_id else {}),
             **getattr(record, FIELDS, {}),
+            **({"error": places} if places else {}),
         }
-        error = record.exc_info[1] if record.exc_info else None
-        if error is not None:
-            document["error"] = list(describe_error(error))
         return json.dumps(document, ensure_ascii=False, default=str)
 
 
@@ -151,16 +134,8 @@ def describe_error(error: BaseException | None) -> Iterator[str]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         name = type(error).__qualname__
-        yield f"{name}: {error}" if _is_impersonal(error) else name
+        is_impersonal = isinstance(error, _IMPERSONAL) or isinstance(error, _IMPERSONAL_OF_PYTHON)
+        yield f"{name}: {error}" if is_impersonal else name
         for frame in traceback.extract_tb(error.__traceback__):
             yield f"at {frame.filename}:{frame.lineno} {frame.name}"
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-
-
-def _is_impersonal(error: BaseException) -> bool:
-    return isinstance(error, _IMPERSONAL) or isinstance(error, _IMPERSONAL_OF_PYTHON)
-
-
-def _time(record: logging.LogRecord) -> str:
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-    return f"{seconds}.{int(record.msecs):03d}Z"

@@ -83,11 +83,7 @@ class ServiceMetrics:
 
 
 class _StatusGauges(Collector):
-    """The state of the service as gauges.
-
-    Args:
-        status: reads the state.
-    """
+    """The state of the service as gauges."""
 
     def __init__(self, status: Callable[[], ServiceStatus]) -> None:
         self._status = status
@@ -129,11 +125,7 @@ class _StatusGauges(Collector):
 
 
 class _TrainingGauges(Collector):
-    """How the last training of the workspace ended, as gauges: a refusal is an alarm.
-
-    Args:
-        last: reads it; None = nothing is known.
-    """
+    """How the last training of the workspace ended, as gauges: a refusal is an alarm."""
 
     def __init__(self, last: Callable[[], TrainingRecord | None]) -> None:
         self._last = last

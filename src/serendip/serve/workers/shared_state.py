@@ -27,9 +27,9 @@ _log = logging.getLogger(__name__)
 COUNTERS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder of the counters of all workers."""
 
-_VERSION_FILE, _STARTED_FILE = "version", "started"
+_VERSION_FILE, _STARTED_FILE, _TURN_FILE = "version", "started", "turn"
 _STATUS = "status-{}.json"
-_NUM_BYTES = 8
+_NUM_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,8 @@ class SharedState:
         if folder is not None:
             self._file = os.open(folder / _VERSION_FILE, os.O_RDWR | os.O_CREAT, 0o600)
             os.ftruncate(self._file, _NUM_BYTES)
-        self._memory = mmap.mmap(-1 if self._file is None else self._file, _NUM_BYTES)
-        self._version = memoryview(self._memory).cast("q")
+        memory = memoryview(mmap.mmap(-1 if self._file is None else self._file, _NUM_BYTES))
+        self._version, self._overloaded_at = memory[:8].cast("q"), memory[8:].cast("d")
         self._lock = threading.Lock()
         self._status = WorkerStatus()
 
@@ -130,6 +130,15 @@ class SharedState:
         if version > self._version[0]:
             with self._lock, self._exclusive():
                 self._version[0] = max(version, self._version[0])
+
+    @property
+    def overloaded_at(self) -> float:
+        """When a worker of the service was overloaded last, see ``waiting_room``."""
+        return self._overloaded_at[0]
+
+    @overloaded_at.setter
+    def overloaded_at(self, now: float) -> None:
+        self._overloaded_at[0] = now
 
     def publish(self, status: WorkerStatus) -> None:
         """Make the status of this worker known to all."""
@@ -153,6 +162,12 @@ class SharedState:
         """
         workers = [own] if self._folder is None else list(_read_statuses(self._folder))
         return ServiceStatus.of(workers, self._wanted)
+
+    def wait_for_turn(self) -> None:
+        """Return once no other process of the service does what only one of them does."""
+        if self._folder is not None:
+            self._turn = os.open(self._folder / _TURN_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._turn, fcntl.LOCK_EX)  # until this process ends
 
     @property
     def has_started(self) -> bool:

@@ -13,9 +13,10 @@ import json
 import mmap
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final
 
 from serendip.errors import (
     ArtefactError,
@@ -27,7 +28,6 @@ from serendip.errors import (
 )
 
 _CAUSES = (ArtefactError, ConfigError, ExtraMissing, NotTrainedError, StorageError)
-_READY: Final = b"ready\n"
 
 
 class Heartbeat:
@@ -71,90 +71,48 @@ class WorkerResources:
     folder: Path
     workers: int
     listener: socket.socket
-    channel: WorkerChannel
+    channel: Connection
     heartbeat: Heartbeat
     is_late: bool
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """What a worker said last.
-
-    Args:
-        is_ready: its engine answers.
-        has_ended: it runs no more.
-        failure: why it could not begin.
-    """
+    """What a worker said last: that it is ready or has ended, or why it could not begin."""
 
     is_ready: bool = False
     has_ended: bool = False
     failure: SerendipError | None = None
 
 
-class WorkerChannel:
-    """The worker's end of the channel to its supervisor."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-
-    def report_ready(self) -> None:
-        """Tell the supervisor that the engine answers."""
-        self._send(_READY)
-
-    def report_failure(self, error: SerendipError) -> None:
-        """Tell the supervisor why the engine could not be loaded."""
-        document = {"kind": error.kind, "message": error.message, "hint": error.hint}
-        self._send(json.dumps(document).encode() + b"\n")
-
-    def wait_for_end(self) -> None:
-        """Return when the supervisor has ended."""
-        while self._connection.recv(1):
-            pass
-
-    def close(self) -> None:
-        """Close this end; to the supervisor the worker has ended."""
-        self._connection.close()
-
-    def _send(self, message: bytes) -> None:
-        try:
-            self._connection.sendall(message)
-        except OSError:  # the supervisor has ended, which ``wait_for_end`` reports
-            return
+def report_ready(channel: Connection) -> None:
+    """Tell the supervisor that the engine answers."""
+    _send(channel, {})
 
 
-class SupervisorChannel:
-    """The supervisor's end of the channel to a worker."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._lines = connection.makefile("rb")
-
-    def fileno(self) -> int:
-        """File descriptor; it can be read when the worker has reported something or ended."""
-        return self._connection.fileno()
-
-    def read(self) -> WorkerReport:
-        """Read the next report; waits for one."""
-        try:
-            line = self._lines.readline()
-        except ConnectionError:
-            line = b""
-        if not line.endswith(b"\n"):
-            return WorkerReport(has_ended=True)
-        if line == _READY:
-            return WorkerReport(is_ready=True)
-        document = json.loads(line)
-        kinds = {cause.kind: cause for cause in _CAUSES}
-        cause = kinds.get(document["kind"], StorageError)
-        return WorkerReport(failure=cause(document["message"], document["hint"]))
-
-    def close(self) -> None:
-        """Close this end; a worker that still runs ends."""
-        self._lines.close()
-        self._connection.close()
+def report_failure(channel: Connection, error: SerendipError) -> None:
+    """Tell the supervisor why the engine could not be loaded."""
+    _send(channel, {"kind": error.kind, "message": error.message, "hint": error.hint})
 
 
-def open_channel() -> tuple[SupervisorChannel, WorkerChannel]:
-    """The two ends of a new channel."""
-    ours, theirs = socket.socketpair()
-    return SupervisorChannel(ours), WorkerChannel(theirs)
+def wait_for_end(channel: Connection) -> None:
+    """Return when the process at the other end has ended."""
+    with suppress(EOFError, OSError):
+        channel.recv_bytes()
+
+
+def read_report(channel: Connection) -> WorkerReport:
+    """Read the next report of a worker; waits for one."""
+    try:
+        document = json.loads(channel.recv_bytes())
+    except (EOFError, OSError):
+        return WorkerReport(has_ended=True)
+    if not document:
+        return WorkerReport(is_ready=True)
+    cause = {cause.kind: cause for cause in _CAUSES}.get(document["kind"], StorageError)
+    return WorkerReport(failure=cause(document["message"], document["hint"]))
+
+
+def _send(channel: Connection, document: dict[str, str]) -> None:
+    with suppress(OSError):  # the supervisor has ended, which ``wait_for_end`` reports
+        channel.send_bytes(json.dumps(document).encode())

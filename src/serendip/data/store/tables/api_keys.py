@@ -6,9 +6,10 @@ again.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from serendip.data.api_key import ApiKey, IssuedKey, issue_key
@@ -19,7 +20,7 @@ from serendip.errors import DataError
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Row
 
-_SECRET_KEY = "signing secret"
+_SECRET_KEY, _ENDED_KEY = "signing secret", "ended sessions"
 _SECRET_BYTES = 32
 
 
@@ -30,10 +31,12 @@ class KeySnapshot:
     Args:
         keys: by id, those that are refused included.
         secret: of the workspace, for digests and signatures; empty before the first key.
+        ended_sessions: id of a key -> how often its sessions were ended.
     """
 
     keys: Mapping[str, ApiKey]
     secret: bytes
+    ended_sessions: Mapping[str, int] = field(default_factory=dict)
 
 
 class ApiKeys:
@@ -69,12 +72,27 @@ class ApiKeys:
         with self._database.read() as connection:
             rows = connection.execute(self._sql.ALL).all()
             secret = connection.scalar(self._meta_value, {"name": _SECRET_KEY})
-        return KeySnapshot({row.key_id: _to_key(row) for row in rows}, bytes.fromhex(secret or ""))
+            ended = self._read_ended(connection)
+        keys = {row.key_id: _to_key(row) for row in rows}
+        return KeySnapshot(keys, bytes.fromhex(secret or ""), ended)
 
     def add(self, issued: IssuedKey) -> None:
         """Store a new key; the first one of a workspace also draws its secret."""
         with self._database.write() as connection:
             self._insert(connection, issued.key)
+
+    def end_sessions(self, key_id: str) -> None:
+        """Count up how often the sessions of a key were ended."""
+        with self._database.write() as connection:
+            ended = self._read_ended(connection)
+            ended[key_id] = ended.get(key_id, 0) + 1
+            connection.execute(self._set_meta, {"key": _ENDED_KEY, "value": json.dumps(ended)})
+
+    def _read_ended(self, connection: Connection) -> dict[str, int]:
+        ended: dict[str, int] = json.loads(
+            connection.scalar(self._meta_value, {"name": _ENDED_KEY}) or "{}"
+        )
+        return ended
 
     def revoke(self, key_id: str, now: float) -> ApiKey:
         """Refuse a key from now on, if it is not refused already.
@@ -83,8 +101,9 @@ class ApiKeys:
             DataError: there is no such key.
         """
         with self._database.write() as connection:
-            self._get(connection, key_id)
-            connection.execute(self._sql.REVOKE, {"id": key_id, "moment": now})
+            if (self._get(connection, key_id).revoked or 0.0) >= 0:
+                # Clocks of machines differ: what is below 0 is refused by all of them.
+                connection.execute(self._sql.REVOKE, {"id": key_id, "moment": -abs(now)})
             return self._get(connection, key_id)
 
     def rotate(self, key_id: str, now: float, overlap_s: float = 0.0) -> IssuedKey:
@@ -107,7 +126,8 @@ class ApiKeys:
             lifetime_s = None if old.expires is None else old.expires - old.created
             issued = issue_key(old.name, old.scopes, lifetime_s, old.requests_per_minute, now)
             self._insert(connection, issued.key)
-            connection.execute(self._sql.REVOKE, {"id": key_id, "moment": now + overlap_s})
+            moment = now + overlap_s if overlap_s else -now
+            connection.execute(self._sql.REVOKE, {"id": key_id, "moment": moment})
         return issued
 
     def renew_secret(self) -> None:

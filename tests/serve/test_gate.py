@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -20,17 +19,22 @@ from serendip.data.store.config import StoreConfig
 from serendip.data.store.database import Database
 from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.errors import (
     ArtefactError,
     BusyError,
+    ClientGoneError,
     LateError,
     OverloadError,
     SerendipError,
     StorageError,
+    UnknownItemError,
 )
 from serendip.runtime.time_limit import share_of_time
-from serendip.serve import engine_holder
-from serendip.serve.engine_holder import READERS, SPARE, EngineHolder, EnginePool
+from serendip.serve import gate
+from serendip.serve.current_request import Client, CurrentRequest, current_request
+from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.gate import READERS, SPARE, EngineGate
 from serendip.serve.limits import ServiceLimits
 from serendip.serve.page.quality import REPORT_PATH
 
@@ -132,7 +136,7 @@ def write_nothing(engine: Engine) -> int:
     return engine.add_events([])
 
 
-async def queue_writes(engine: Held, pool: EnginePool, waiting: int) -> list[asyncio.Task[int]]:
+async def queue_writes(engine: Held, pool: EngineGate, waiting: int) -> list[asyncio.Task[int]]:
     """Start a write and queue others behind it."""
     first = asyncio.create_task(pool.write(write_nothing))
     await asyncio.to_thread(engine.began.wait, 30)
@@ -141,10 +145,10 @@ async def queue_writes(engine: Held, pool: EnginePool, waiting: int) -> list[asy
     return [first, *others]
 
 
-def build_pool(engine: TinyEngine, waiting_writes: int) -> EnginePool:
+def build_pool(engine: TinyEngine, waiting_writes: int) -> EngineGate:
     holder = EngineHolder()
     holder.swap(engine)
-    return EnginePool(holder, waiting_writes)
+    return EngineGate(holder, waiting_writes=waiting_writes)
 
 
 def test_a_write_beyond_the_queue_is_refused_and_queued_ones_are_done():
@@ -189,11 +193,10 @@ def test_ready_and_metrics_are_answered_while_all_threads_are_taken():
 
     taken, engine = threading.Semaphore(0), Stuck()
     client = WireClient(engine)
-    with ThreadPoolExecutor(READERS + 1) as pool:
-        responses = [pool.submit(client.get, "/v1/search?q=film") for _ in range(READERS)]
+    with ThreadPoolExecutor(2) as pool:
+        responses = [pool.submit(client.get, "/v1/search?q=film")]
         responses.append(pool.submit(client.post, "/v1/events", json=EVENT))
-        for _ in range(READERS):
-            assert taken.acquire(timeout=30)
+        assert taken.acquire(timeout=30)
         assert engine.began.wait(timeout=30)
         try:
             assert client.get("/health/live").json() == {"status": "live"}
@@ -202,7 +205,7 @@ def test_ready_and_metrics_are_answered_while_all_threads_are_taken():
             assert not any(response.done() for response in responses)
         finally:
             engine.go.set()
-        assert [response.result().status_code for response in responses] == [200] * (READERS + 1)
+        assert [response.result().status_code for response in responses] == [200] * 2
 
 
 def fail(engine: TinyEngine) -> str:
@@ -216,7 +219,7 @@ def be_late(engine: TinyEngine) -> str:
 def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
     holder, go, failed = EngineHolder(), threading.Event(), threading.Semaphore(0)
     holder.swap(TinyEngine())
-    pool = EnginePool(holder, waiting_reads=3)
+    pool = EngineGate(holder, ServiceLimits(waiting_requests=3))
 
     def fail_quickly(engine: TinyEngine) -> str:
         failed.release()
@@ -229,7 +232,7 @@ def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
     async def scene() -> tuple[set[asyncio.Task[str]], list[object]]:
         tasks = []
         for _ in range(SPARE + 3 + 1):
-            tasks.append(asyncio.create_task(pool.read_or(fail_quickly, wait, be_late)))
+            tasks.append(asyncio.create_task(pool.read_or(fail_quickly, [wait])))
             await asyncio.to_thread(failed.acquire)
         done, _ = await asyncio.wait(tasks, timeout=4, return_when=asyncio.FIRST_COMPLETED)
         go.set()
@@ -243,113 +246,88 @@ def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
 def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
     holder, go = EngineHolder(), threading.Event()
     holder.swap(TinyEngine())
-    pool = EnginePool(holder, deadline_s=0.05)
+    pool = EngineGate(holder, ServiceLimits(deadline_s=0.05))
     try:
         with pytest.raises(LateError):
-            asyncio.run(pool.read_or(fail, lambda engine: go.wait(timeout=5), be_late))
+            asyncio.run(pool.read_or(fail, [lambda engine: go.wait(timeout=5)]))
     finally:
         go.set()
 
 
-def test_of_an_answer_in_place_of_a_failed_one_that_hangs_nobody_waits_where_less_will_do():
-    holder, go = EngineHolder(), threading.Event()
-    holder.swap(TinyEngine())
-    pool = EnginePool(holder, deadline_s=8)
-    begin = time.monotonic()
+def test_the_next_fallback_answers_where_one_fails():
+    pool = build_pool(TinyEngine(), waiting_writes=1)
+    assert asyncio.run(pool.read_or(fail, (fail, lambda _: "popular"))) == "popular"
+    with pytest.raises(LateError, match="late"):
+        asyncio.run(pool.read_or(fail, (fail, be_late)))
+
+
+def test_an_error_that_a_client_can_mend_is_told_and_no_fallback_tried():
+    def refuse(engine: TinyEngine) -> str:
+        raise UnknownItemError("item 'x' is not in the catalogue.")
+
+    pool, tried = build_pool(TinyEngine(), waiting_writes=1), list[TinyEngine]()
+    for call, first in ((refuse, fail), (fail, refuse)):
+        with pytest.raises(UnknownItemError):
+            asyncio.run(pool.read_or(call, (first, tried.append)))
+    assert tried == []
+
+
+def test_beside_a_fallback_that_hangs_the_next_one_is_tried(monkeypatch):
+    monkeypatch.setattr(gate, "RUNG_DEADLINES", 0.01)
+    pool, go = build_pool(TinyEngine(), waiting_writes=1), threading.Event()
     try:
-        answer = asyncio.run(pool.read_or(fail, lambda _: str(go.wait(60)), lambda _: "least"))
-        assert answer == "least"
-        assert 2 <= time.monotonic() - begin < 8
+        answer = pool.read_or(fail, (lambda _: str(go.wait(30)), lambda _: "popular"))
+        assert asyncio.run(answer) == "popular"
     finally:
         go.set()
 
 
-class Rungs:
-    """Answers in place of a failed one: the better one waits until the lesser one has begun."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
-        monkeypatch.setattr(engine_holder, "OTHERWISE_DEADLINES", 0.0)
-        holder = EngineHolder()
-        holder.swap(TinyEngine())
-        self.pool = EnginePool(holder, deadline_s=600)
-        self.begun, self.go, self._error = threading.Event(), threading.Event(), error
-
-    def content(self, engine: TinyEngine) -> str:
-        assert self.begun.wait(30)
-        if self._error is not None:
-            raise self._error
-        return "content"
-
-    def hang(self, engine: TinyEngine) -> str:
-        self.begun.set()
-        self.go.wait(10)
-        return "popular"
-
-
-def test_a_better_answer_that_comes_while_less_is_waited_for_is_taken(monkeypatch):
-    rungs = Rungs(monkeypatch)
-    try:
-        assert asyncio.run(rungs.pool.read_or(fail, rungs.content, rungs.hang)) == "content"
-    finally:
-        rungs.go.set()
-
-
-def test_the_end_of_an_answer_from_less_is_told_though_one_from_even_less_hangs(monkeypatch):
-    rungs = Rungs(monkeypatch, LateError("content is late"))
-    try:
-        with pytest.raises(LateError, match="content is late"):
-            asyncio.run(rungs.pool.read_or(fail, rungs.content, rungs.hang))
-    finally:
-        rungs.go.set()
-
-
-@pytest.mark.parametrize("error", [OverloadError("full"), LateError("late"), RuntimeError("bug")])
-def test_no_failure_of_the_least_answer_is_told_while_a_better_one_may_come(monkeypatch, error):
-    rungs = Rungs(monkeypatch)
+def test_a_better_answer_is_waited_for_where_the_last_one_fails(monkeypatch):
+    monkeypatch.setattr(gate, "RUNG_DEADLINES", 0.01)
+    pool, begun = build_pool(TinyEngine(), waiting_writes=1), threading.Event()
 
     def fail_last(engine: TinyEngine) -> str:
-        rungs.begun.set()
-        raise error
+        begun.set()
+        raise LateError("late")
 
-    assert asyncio.run(rungs.pool.read_or(fail, rungs.content, fail_last)) == "content"
+    def answer(engine: TinyEngine) -> str:
+        assert begun.wait(30)
+        return "content"
+
+    assert asyncio.run(pool.read_or(fail, (answer, fail_last))) == "content"
 
 
 @pytest.mark.parametrize(
-    ("path", "has_popular"),
+    ("path", "status"),
     [
-        ("/v1/search?q=film", False),
-        ("/v1/search?filter=genres:Horror", True),
-        ("/v1/recommend?surface=home", True),
-        ("/v1/items/f1/similar", True),
+        ("/v1/search?q=film", 503),
+        ("/v1/recommend?surface=home", 200),
+        ("/v1/items/f1/similar", 200),
     ],
 )
-def test_popular_items_are_tried_for_all_but_searches_of_a_text(monkeypatch, path, has_popular):
-    monkeypatch.setattr(engine_holder, "OTHERWISE_DEADLINES", 0.0)
-    tried = threading.Event()
-
-    class Slow(TinyEngine):
+def test_popular_items_answer_all_but_searches_of_a_text(path, status):
+    class Failing(TinyEngine):
         def recommend(self, request):
             raise RuntimeError
 
         def fall_back(self, request, with_content=True):
-            if not with_content:
-                tried.set()
-            tried.wait(10 if has_popular else 0.2)
+            if with_content:
+                raise RuntimeError
+            if request.text:
+                raise LateError("the search takes too long.")
             return super().fall_back(request, with_content)
 
-    assert WireClient(Slow()).get(path).json()["degraded"] == ["personal"]
-    assert tried.is_set() == has_popular
+    assert WireClient(Failing()).get(path).status_code == status
 
 
 def test_a_call_knows_how_much_of_its_time_is_over():
     holder = EngineHolder()
     holder.swap(TinyEngine())
-    pool = EnginePool(holder, deadline_s=600)
+    pool = EngineGate(holder, ServiceLimits(deadline_s=600))
     assert 0 < asyncio.run(pool.read(lambda _: share_of_time())) < 0.5
 
 
-def test_reads_that_wait_for_other_processes_are_computed_at_once(monkeypatch):
-    monkeypatch.setattr(engine_holder, "SLOW_S", 30.0)
+def test_reads_that_wait_for_other_processes_are_computed_at_once():
     all_run = threading.Barrier(READERS)
 
     class Waiting(TinyEngine):
@@ -393,9 +371,8 @@ def test_files_are_read_while_all_places_of_rankings_are_taken():
 
     async def scene() -> list[int]:
         stuck = []
-        for _ in range(READERS):
-            stuck.append(asyncio.create_task(client.ask_async("GET", "/v1/search?q=film")))
-            await asyncio.to_thread(taken.acquire)
+        stuck.append(asyncio.create_task(client.ask_async("GET", "/v1/search?q=film")))
+        await asyncio.to_thread(taken.acquire)
         waiting = asyncio.create_task(client.ask_async("GET", "/v1/search?q=film"))
         asked = [client.ask_async("GET", path) for path in ("/media/items/f1", REPORT_PATH)]
         answers = [(await asyncio.wait_for(one, 10)).status_code for one in asked]
@@ -427,7 +404,7 @@ def test_while_it_is_loading_the_answer_says_when_to_try_again():
         (ArtefactError("/home/me/generations/gen-1 is altered.", "Look."), "a stored artefact"),
     ],
 )
-def test_messages_with_file_names_are_logged_and_not_in_the_answer(failure, start, caplog):
+def test_messages_with_file_names_are_logged_rarely_and_not_in_the_answer(failure, start, caplog):
     engine = Held(failure)
     engine.go.set()
     client = WireClient(engine)
@@ -437,4 +414,78 @@ def test_messages_with_file_names_are_logged_and_not_in_the_answer(failure, star
     assert "retry-after" not in answer.headers
     assert error_of(answer)["message"].startswith(start)
     assert "/home" not in answer.text + page.text
-    assert [str(failure) in record.getMessage() for record in caplog.records] == [True, True]
+    assert [str(failure) in record.getMessage() for record in caplog.records] == [True]
+
+
+class Stuck(TinyEngine):
+    """Answers the search ``wait`` only when it is told to, and keeps all texts it computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go, self.taken, self.texts = threading.Event(), threading.Semaphore(0), list[str]()
+
+    def recommend(self, request):
+        self.texts.append(request.text)
+        if request.text == "wait":
+            self.taken.release()
+            assert self.go.wait(30)
+        return super().recommend(request)
+
+
+def test_the_pool_computes_nothing_for_a_client_that_hung_up_in_the_queue():
+    engine, holder = Stuck(), EngineHolder()
+    holder.swap(engine)
+    pool = EngineGate(holder)
+
+    async def search(text: str, client: Client) -> object:
+        current_request.set(CurrentRequest(text, client))
+        return await pool.read(lambda engine: engine.recommend(Request("search", text=text)))
+
+    async def scene() -> list[object]:
+        clients = [Client() for _ in range(3)]
+        tasks = [asyncio.create_task(search("wait", clients[0]))]
+        await asyncio.to_thread(engine.taken.acquire)
+        tasks += [
+            asyncio.create_task(search(text, client))
+            for text, client in zip(["stays", "leaves"], clients[1:], strict=True)
+        ]
+        await asyncio.sleep(0)
+        clients[-1].is_gone = True
+        engine.go.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    results = asyncio.run(scene())
+    assert isinstance(results[-1], ClientGoneError)
+    assert engine.texts == ["wait", "stays"]
+
+
+def test_more_requests_than_may_wait_get_429_as_json_and_as_a_page_and_health_is_answered():
+    engine = Stuck()
+    client = WireClient(engine, limits=ServiceLimits(waiting_requests=1))
+
+    async def scene():
+        def ask(path):
+            return asyncio.create_task(client.ask_async("GET", path))
+
+        taken = [ask("/v1/search?q=wait")]
+        await asyncio.to_thread(engine.taken.acquire)
+        pages = {ask(path) for path in ("/", "/search?q=film")}
+        calls = {ask(path) for path in ("/v1/search?q=film", "/v1/items/f1")}
+        waiting, refused = pages | calls, set()
+        while len(waiting) > 1:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            refused |= done
+        health = [await ask(path) for path in ("/health/live", "/health/ready", "/metrics")]
+        engine.go.set()
+        answers = await asyncio.gather(*taken, *waiting)
+        refused_pages = [task.result() for task in refused & pages]
+        return answers, refused_pages, [task.result() for task in refused & calls], health
+
+    answers, pages, calls, health = asyncio.run(scene())
+    assert [answer.status_code for answer in answers] == [200] * 2
+    assert len(pages) + len(calls) == 3
+    for answer in (*pages, *calls):
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    assert {error_of(answer)["type"] for answer in calls} == {"overload"}
+    assert all(answer.headers["content-type"].startswith("text/html") for answer in pages)
+    assert [answer.status_code for answer in health] == [200] * 3

@@ -1,0 +1,162 @@
+"""Replicas of a service on Ray Serve: its proxy accepts connections, and Ray replaces replicas.
+
+Only ``serve --engine ray`` imports this module.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayError, RayTaskError
+from ray.serve.context import _get_global_client  # there is no public way to ask
+from ray.serve.exceptions import RayServeException
+
+from serendip.engine.workspace import WorkspaceLocation
+from serendip.errors import ConfigError, LateError, NotTrainedError
+from serendip.runtime.executor_config import ReplicaScaling
+from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
+from serendip.serve.limits import DRAIN_S
+from serendip.serve.server import Application
+from serendip.serve.server_options import ServerOptions
+from serendip.serve.workers.shared_state import SharedState
+
+_MOST_REQUESTS = 256
+"""Requests that a replica is handed at once; its own gate refuses what it cannot answer."""
+
+_HEALTH_S, _PATIENCE_UP_S, _METRICS_S = 5.0, 10.0, 2.0
+
+
+class Replica:
+    """One replica, as Ray Serve calls it.
+
+    Args:
+        location: of the workspace.
+        open_parts: the generations of a workspace folder, and for whom it answers.
+        shared: folder that all replicas share; empty = they are on several machines.
+        replicas: number of them.
+
+    Raises:
+        SerendipError: this machine cannot open the workspace, or no generation could be opened.
+    """
+
+    def __init__(
+        self,
+        location: WorkspaceLocation,
+        open_parts: Callable[[Path], tuple[PublishedGenerations, ServerOptions]],
+        shared: str,
+        replicas: int,
+    ) -> None:
+        state = SharedState(Path(shared), replicas, str(os.getpid())) if shared else SharedState()
+        self._holder = EngineHolder(state)
+        parts = open_parts(location.adopt().folder)
+        self._application = Application(*parts, self._holder)
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """The application, which Ray Serve asks for."""
+        return self._application.app
+
+    def check_health(self) -> None:
+        """Whether it should go on, as a worker does: also while writes fail.
+
+        Raises:
+            NotTrainedError: no generation answers.
+            LateError: so many requests hang that only another process helps.
+        """
+        if not self._holder.is_ready:
+            raise NotTrainedError("no generation answers.")
+        if self._holder.is_hung:
+            raise LateError("too many requests hang.")
+
+    def __del__(self) -> None:
+        self._application.close()
+
+
+def serve_until_ended(
+    replica: tuple[Any, ...],
+    scaling: ReplicaScaling,
+    folder: Path,
+    address: tuple[str, int],
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve a workspace by replicas until SIGTERM or SIGINT; the cluster is connected.
+
+    Running requests are answered at the end. Other applications of a cluster go on; that of an
+    earlier command for the same workspace is replaced.
+
+    Args:
+        replica: arguments of each ``Replica``.
+        scaling: number of them.
+        folder: of the workspace.
+        address: host and port of the proxies, at the head of the cluster and on each machine with
+            a replica.
+        on_ready: called once all replicas answer.
+
+    Raises:
+        ConfigError: another application of the cluster answers all paths, or its proxy listens
+            elsewhere or cannot listen there.
+    """
+    name, ended = _name_application(folder), threading.Event()
+    deployment = serve.deployment(
+        name="replica",
+        **_count_replicas(scaling),
+        max_ongoing_requests=_MOST_REQUESTS,
+        graceful_shutdown_timeout_s=DRAIN_S,
+        health_check_period_s=_HEALTH_S,
+        ray_actor_options={"num_cpus": 1},
+    )(serve.ingress()(Replica))
+    try:
+        serve.start(http_options={"host": address[0], "port": address[1]})
+        proxy = _get_global_client().http_config
+        # Who reaches the proxy reaches the service: whether a key is needed depends on it.
+        if (proxy.host, proxy.port) != address:
+            raise ConfigError(
+                f"Ray Serve of the cluster listens on {proxy.host}:{proxy.port} already.",
+                f"Give `--host {proxy.host} --port {proxy.port}`; where others reach that, create "
+                "a key first with `serendip keys create`.",
+            )
+        serve.run(deployment.bind(*replica), name=name)
+        for number in (signal.SIGTERM, signal.SIGINT):  # Ray has handlers of its own until here
+            signal.signal(number, lambda *_: ended.set())
+        on_ready()
+        ended.wait()
+    except (RayError, RayServeException, TimeoutError) as error:
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        raise ConfigError(
+            f"Ray Serve cannot serve {folder.name} on {address[0]}:{address[1]}: {cause}",
+            "A cluster serves one workspace, on a port that is free on its machines.",
+        ) from None
+    finally:
+        if _get_global_client(raise_if_no_controller_running=False) is not None:
+            serve.delete(name)
+            if not serve.status().applications:
+                serve.shutdown()  # it would hold its port for as long as there is the cluster
+
+
+def _name_application(folder: Path) -> str:
+    """Name of a workspace among the applications of a cluster, the same at each start."""
+    words = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in folder.name)
+    return f"serendip-{words}-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
+
+
+def _count_replicas(scaling: ReplicaScaling) -> dict[str, Any]:
+    """Options of a deployment for a number of replicas, fixed or following the requests."""
+    if scaling.most == scaling.least:
+        return {"num_replicas": scaling.least}
+    autoscaling = {
+        "min_replicas": scaling.least,
+        "initial_replicas": scaling.least,
+        "max_replicas": scaling.most,
+        "target_ongoing_requests": scaling.requests,
+        "upscale_delay_s": _PATIENCE_UP_S,
+        "downscale_delay_s": scaling.patience_s,
+        "metrics_interval_s": _METRICS_S,
+        "look_back_period_s": _PATIENCE_UP_S,
+    }
+    return {"autoscaling_config": autoscaling}

@@ -1,0 +1,67 @@
+"""The application of a process: what it answers, and which generation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from processes import wait_until
+from tiny_engine import TinyEngine
+from wire_client import WireClient
+
+from serendip.errors import StorageError
+from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
+from serendip.serve.key_ring import KeySource
+from serendip.serve.server import Application
+from serendip.serve.server_options import LOCAL
+from serendip.serve.workers.shared_state import SharedState
+
+
+def client_of(application: Application) -> WireClient:
+    client = WireClient()
+    client.app = application.app
+    return client
+
+
+def test_two_processes_answer_as_one_service_and_follow_the_generation(tmp_path: Path) -> None:
+    names = ["gen-1"]
+    published = PublishedGenerations(lambda: TinyEngine(generation=names[-1]), lambda: names[-1])
+    holders = [EngineHolder(SharedState(tmp_path, 2, name)) for name in "ab"]
+    replicas = [Application(published, LOCAL, holder) for holder in holders]
+    try:
+        clients = [client_of(replica) for replica in replicas]
+        for client in clients:
+            assert client.get("/v1/recommend").json()["generation"] == "gen-1"
+        names.append("gen-2")
+        for client in clients:
+            wait_until(
+                lambda client=client: client.get("/v1/recommend").json()["generation"] == "gen-2",
+                "the next generation",
+            )
+        assert clients[0].get("/health/ready").json()["workers"] == 2
+    finally:
+        for replica in replicas:
+            replica.close()
+    assert not any(holder.is_ready for holder in holders)
+
+
+def test_a_process_that_cannot_write_goes_on_to_answer() -> None:
+    engine = TinyEngine()
+    engine.storage_problem = lambda: "the disk is full"  # type: ignore[method-assign]
+    application = Application(PublishedGenerations(lambda: engine), LOCAL, EngineHolder())
+    ready = client_of(application).get("/health/ready")
+    assert (ready.status_code, ready.json()["storage_problem"]) == (200, "the disk is full")
+    application.close()
+
+
+def test_what_was_opened_is_closed_where_the_rest_cannot_be_opened() -> None:
+    engine = TinyEngine()
+
+    def open_keys() -> KeySource:
+        raise StorageError("the keys cannot be read.")
+
+    published = PublishedGenerations(lambda: engine)
+    with pytest.raises(StorageError):
+        Application(published, replace(LOCAL, open_keys=open_keys), EngineHolder())
+    assert engine.is_closed

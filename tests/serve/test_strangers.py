@@ -1,0 +1,179 @@
+"""What somebody without a key may cost, write and see."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from keyed_service import KeyedService, as_cookie, bearer
+from tiny_engine import TinyEngine
+from wire_client import error_of
+
+from serendip.data import Item
+from serendip.errors import DataError, StorageError
+from serendip.serve.api.strict_json import parse
+from serendip.serve.limits import MAX_BODY_BYTES, MAX_JSON_NODES, MAX_VISITOR_BODY_BYTES
+from serendip.serve.rate_limits import RateLimits
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[KeyedService]:
+    service = KeyedService(tmp_path, events=RateLimits(50, "events", "visitor_events_per_minute"))
+    yield service
+    service.close()
+
+
+def visit(service: KeyedService) -> tuple[str, dict[str, str]]:
+    """A new visitor, and the header of their browser."""
+    cookies = service.visit()
+    return cookies["serendip_visitor"].partition(".")[0], as_cookie(cookies)
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/suggest", "/like", "/sign-in"])
+def test_bodies_without_a_key_are_small(service: KeyedService, path: str) -> None:
+    _, cookies = visit(service)
+    body = b" " * (MAX_VISITOR_BODY_BYTES + 1)
+    for headers in (cookies, {}):
+        answer = service.post(path, content=body, headers=headers)
+        assert answer.status_code == (413 if headers or path in ("/like", "/sign-in") else 401)
+
+
+def test_a_key_may_send_large_bodies(service: KeyedService) -> None:
+    _, cookies = visit(service)
+    headers = bearer(service.issue(["write"]))
+    body = b'{"user_id": "u", "item_id": "f1"' + b" " * 1024**2 + b"}"
+    assert service.post("/v1/events", content=body, headers=headers).status_code == 200
+    refused = service.post("/v1/events", content=body, headers=cookies)
+    assert "with a key" in error_of(refused)["hint"]
+
+
+def test_a_body_of_nothing_but_lists_is_refused_before_it_is_parsed() -> None:
+    assert len(parse(b"[" + b"[]," * (MAX_JSON_NODES - 2) + b"[]]")) == MAX_JSON_NODES - 1
+    with pytest.raises(DataError, match="lists and objects"):
+        parse(b"[" + b"[]," * (MAX_BODY_BYTES // 3 - 2) + b"[]]")
+
+
+def test_others_are_answered_while_a_large_body_is_parsed(service: KeyedService) -> None:
+    headers = bearer(service.issue(["write"]))
+    row = b'{"user_id": "u", "item_id": "f1", "query": "' + b"x" * 700 + b'"},'
+    body = b"[" + row * 9_999 + row[:-1] + b"]"
+
+    async def scene() -> tuple[int, int]:
+        post = asyncio.create_task(
+            service.ask_async("POST", "/v1/events", content=body, headers=headers)
+        )
+        answered = 0
+        while not post.done():
+            await asyncio.sleep(0)
+            answered += (await service.ask_async("GET", "/health/live")).status_code == 200
+        return post.result().status_code, answered
+
+    status, answered = asyncio.run(scene())
+    assert status == 200
+    assert answered > 3
+
+
+def test_a_visitor_sends_so_many_events_a_minute_and_a_key_all(service: KeyedService) -> None:
+    own, headers = visit(service)
+    seen = [{"user_id": own, "item_id": f"f{n}", "action": "impression"} for n in range(50)]
+    assert service.post("/v1/events", json=seen, headers=headers).json()["new"] == 50
+    refused = service.post("/v1/events", json=seen[:1], headers=headers)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
+    assert "visitor_events_per_minute" in error_of(refused)["hint"]
+    assert service.post("/like", data={"item_id": "f1"}, headers=headers).status_code == 429
+    keyed = bearer(service.issue(["write"]))
+    rows = [{"user_id": "u", "item_id": "f1"}] * 200
+    assert service.post("/v1/events", json=rows, headers=keyed).json()["new"] == 200
+
+
+def test_what_a_visitor_does_with_an_item_counts_once_an_hour(service: KeyedService) -> None:
+    own, headers = visit(service)
+    click = {"user_id": own, "item_id": "f1", "action": "click"}
+    assert service.post("/v1/events", json=[click] * 3, headers=headers).json() == {
+        "received": 3,
+        "new": 1,
+    }
+    for _ in range(3):
+        assert service.post("/like", data={"item_id": "f1"}, headers=headers).status_code == 303
+    assert [event.action for event in service.engine.history(own)] == ["like", "click"]
+
+
+def test_new_visitors_of_one_address_do_not_count_without_end(service: KeyedService) -> None:
+    for _ in range(30):
+        assert service.post("/like", data={"item_id": "f1"}).status_code == 303
+    assert service.engine.stats()["events"] == 20
+
+
+def test_an_event_of_a_clock_that_is_ahead_has_the_time_at_which_it_came(
+    service: KeyedService,
+) -> None:
+    headers = bearer(service.issue(["write"]))
+    now = time.time()
+    row = {"user_id": "u", "item_id": "f1", "timestamp": now + 23 * 3600}
+    assert service.post("/v1/events", json=row, headers=headers).status_code == 200
+    (stored,) = service.engine.history("u")
+    assert now <= stored.timestamp <= time.time()
+    late = row | {"timestamp": now + 25 * 3600}
+    assert service.post("/v1/events", json=late, headers=headers).status_code == 422
+
+
+PRIVATE = {"margin": 0.314159, "bid": 2.71828}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[KeyedService]:
+    items = [
+        Item(f"f{n}", f"Film {n}", "", {"year": 1990.0 + n, **PRIVATE, "margin": n / 7})
+        for n in range(8)
+    ]
+    engine = TinyEngine(items)
+    engine.private = frozenset(PRIVATE)
+    service = KeyedService(tmp_path, engine)
+    yield service
+    service.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/search?q=film", "/items/f3", "/why?item_id=f3"])
+def test_no_page_shows_what_is_not_for_shoppers(shop: KeyedService, path: str) -> None:
+    html = shop.get(path).text.lower()
+    assert "film" in html
+    assert "margin" not in html.replace("margin:", "")
+    assert "bid" not in html.replace("forbid", "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/search?q=film&filter=margin>=0.5",
+        "/search?q=film&sort=-margin",
+        "/more?surface=search&q=film&cursor=2&sort=bid",
+        "/why?item_id=f3&q=film&surface=search&filter=bid>=1",
+        "/v1/suggest?q=fi&filter=margin>=0.5",
+    ],
+)
+def test_nobody_without_a_key_filters_or_sorts_by_it(shop: KeyedService, path: str) -> None:
+    answer = shop.get(path, headers=as_cookie(shop.visit()))
+    assert answer.status_code == 422
+    assert "no item has the attribute" in answer.text
+
+
+def test_a_key_reads_all(shop: KeyedService) -> None:
+    item = shop.get("/v1/items/f3", headers=bearer(shop.any_key)).json()
+    assert set(item["attributes"]) == {"year", *PRIVATE}
+
+
+def test_refused_writes_are_logged_once_a_minute(
+    service: KeyedService, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(groups: object) -> list[int]:
+        raise StorageError("database /home/me/s.db: disk is full.")
+
+    service.engine.add_event_groups = fail  # type: ignore[assignment,method-assign]
+    headers = bearer(service.issue(["write"]))
+    for _ in range(20):
+        row = {"user_id": "u", "item_id": "f1"}
+        assert service.post("/v1/events", json=row, headers=headers).status_code == 503
+    assert sum("/home/me" in record.getMessage() for record in caplog.records) == 1
