@@ -68,3 +68,14 @@ def test_a_restart_and_a_compaction_change_no_answer(shop: Path) -> None:
         with closing(Engine.open(shop)) as engine:
             assert answers(engine) == before
     assert len({tuple(one) for one in before}) > 1
+
+
+def test_an_item_that_an_import_left_out_is_shown_until_the_next_training(shop: Path) -> None:
+    with closing(Workspace.open(shop).open_store()) as store:
+        first, *others = store.items()
+        store.import_all(others, [])
+        assert store.item(first.item_id) is None
+    with closing(Engine.open(shop)) as engine:
+        assert engine.item(first.item_id) is not None
+        assert engine.delete_item(others[0].item_id)
+        assert engine.item(others[0].item_id) is None

@@ -250,10 +250,12 @@ ITEM_CHANGES = (
     .where(
         ITEMS.c.version > bindparam("after"),
         ITEMS.c.origin.in_(bindparam("origins", expanding=True)),
+        or_(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_API),
     )
     .order_by(case((ITEMS.c.number > bindparam("after"), ITEMS.c.number), else_=ITEMS.c.version))
 )
-"""Changed items, tombstones included: new ones in the order of their first insertion."""
+"""Changed items, those that somebody deleted included: new ones in the order of their first
+insertion. What an import left out stays in the generation in force, as its file may be cut."""
 POSTED_AFTER = (
     select(*_ITEM, ITEMS.c.version)
     .where(ITEMS.c.version > bindparam("after"), ITEMS.c.origin == FROM_API, not_(ITEMS.c.deleted))
