@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, get_args
+from typing import Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -27,9 +27,6 @@ class Config(BaseModel):
     """A frozen set of values that results depend on; execution options are never part of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    renamed: ClassVar[Mapping[str, str]] = {}
-    """Former key -> its present name, for the error about a former key."""
 
     @classmethod
     def table_class(cls, key: str, values: Any) -> type[BaseModel] | None:
@@ -209,9 +206,6 @@ def validate(
         if first["type"] == "extra_forbidden":
             table = _table_around(model, first["loc"], values)
             hint = f"Valid keys: {', '.join(sorted(table.model_fields))}."
-            key = str(first["loc"][-1])
-            if issubclass(table, Config) and key in table.renamed:
-                hint = f"It is called `{table.renamed[key]}` now."
             raise ConfigError(f"{origin}: unknown key `{location}`.", hint) from None
         if first["type"] == "missing":
             raise ConfigError(f"{origin}: `{location}` is missing.") from None

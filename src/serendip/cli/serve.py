@@ -6,7 +6,6 @@ The engine is imported and opened after the socket listens.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Hashable
 from contextlib import closing
 from functools import cache, partial
@@ -267,25 +266,6 @@ def _build_server_options(
     )
 
 
-class _Trainings:
-    """Trains on the schedule of the settings, in a thread that starts a process for each."""
-
-    def __init__(self, workspace: Path) -> None:
-        from serendip.jobs.train.schedule import TrainingSchedule
-
-        self._schedule = TrainingSchedule(workspace)
-        self._thread = threading.Thread(target=self._schedule.run, name="training-schedule")
-
-    def begin(self) -> None:
-        """Start; it ends by itself if the settings have no schedule."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End a running training, and wait for the end."""
-        self._schedule.stop()
-        self._thread.join()
-
-
 def _open_helpers(workspace: Path) -> list[Helper]:
     """What works beside the service; the engine is imported by then."""
     from serendip.engine.live.media_encoding import MediaEncoding
@@ -295,8 +275,7 @@ def _open_helpers(workspace: Path) -> list[Helper]:
         settings = Workspace.open(workspace).settings
     except SerendipError:  # broken settings say nothing, and the engine said so
         return []
-    helpers: list[Helper] = [_Trainings(workspace)] if settings.train.schedule else []
-    return [*helpers, MediaEncoding(workspace)] if settings.content.media else helpers
+    return [MediaEncoding(workspace)] if settings.content.media else []
 
 
 def _warm(engine: Engine) -> Engine:

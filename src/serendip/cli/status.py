@@ -105,8 +105,7 @@ def _describe_trainings(status: WorkspaceStatus) -> Iterator[str]:
     if training is not None:
         yield f"training     runs{training.text and f': {training.text}'}"
     else:
-        when = f"; the service checks every {status.schedule}" if status.schedule else ""
-        yield f"training     none runs{when}"
+        yield "training     none runs"
     if last is None:
         return
     yield f"  the last   {last.result} {_moment(last.ended)}: {last.generation or last.message}"

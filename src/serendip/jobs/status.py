@@ -89,7 +89,6 @@ class WorkspaceStatus:
         age: what came since the newest training.
         training: the running training; None = none runs.
         last: how the last one ended; None = not known.
-        schedule: how often the service checks; empty = it does not train.
         storage: that machines share; None = this machine alone has everything.
     """
 
@@ -99,7 +98,6 @@ class WorkspaceStatus:
     age: GenerationAge
     training: JobStatus | None
     last: TrainingRecord | None
-    schedule: str
     storage: StorageStatus | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -132,7 +130,6 @@ def read_status(workspace: Workspace, now: float | None = None) -> WorkspaceStat
         measure_age(workspace, moment),
         running_training(workspace),
         TrainingRecord.read(workspace.training),
-        workspace.settings.train.schedule or "",
         read_storage(workspace),
     )
 

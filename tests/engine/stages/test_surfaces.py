@@ -142,10 +142,6 @@ def test_settings_survive_json() -> None:
         ),
         ({"home": {"exploration": {"share": 0.6}}}, "`surfaces.home.exploration.share` = 0.6"),
         ({"digest": {"min_value": {"k": 2}}}, "no list of at most k = 2 has min_items = 3"),
-        ({"digest": {"send": {"k": 2}}}, "`surfaces.digest.send`. It is called `min_value` now."),
-        ({"search": {"bad_matches": {}}}, "It is called `relevance_filter` now."),
-        ({"search": {"relevance_filter": {"cut": 0.5}}}, "It is called `threshold` now."),
-        ({"digest": {"min_value": {"min_value": 0.5}}}, "It is called `threshold` now."),
     ],
 )
 def test_an_error_names_the_wrong_key_or_value(surfaces: dict[str, object], message: str) -> None:

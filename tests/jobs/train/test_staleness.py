@@ -120,7 +120,7 @@ def test_items_are_counted_by_what_happened_to_them(stand: Path) -> None:
 
 
 def test_other_learned_settings_make_it_stale_and_others_do_not(stand: Path) -> None:
-    add_settings(stand, "[train]\nschedule = '5m'\n[surfaces.home]\npopularity_discount = 0.1")
+    add_settings(stand, "[surfaces.home]\npopularity_discount = 0.1")
     assert not age_of(stand).is_stale
     path = stand / "serendip.toml"
     path.write_text(path.read_text().replace("max_len = 10", "max_len = 9"))

@@ -56,7 +56,7 @@ class EvaluationConfig(Config):
 class StalenessConfig(Config):
     """``[train.stale]``: when a generation is stale. One rule is enough.
 
-    `serendip train --if-stale` and the schedule of `serendip serve` train then. Two more rules have
+    `serendip train --if-stale` trains then. Two more rules have
     no setting: a generation is stale if the settings that it learned from are others now, or if
     events were imported again or erased.
     """
@@ -92,10 +92,6 @@ class TrainConfig(Config):
     begins; it lowers its learning rate in time and ends at its best point so far. Other steps
     cannot be cut short. A training that ends within its time is not changed. None = unlimited.
     """
-
-    schedule: OptionalDuration = None
-    """How often `serendip serve` checks whether the generation is stale, such as ``10m``; then it
-    trains, in a process of its own at the lowest priority. None = never."""
 
     stale: StalenessConfig = StalenessConfig()
     """When a generation is stale."""
@@ -240,7 +236,7 @@ class Settings(Config):
         """Everything that decides what is learned, as plain values: not the database, the storage,
         the LLM, the page, the service, the gate, the engine or when a training is due.
         """
-        left_out: Any = {"train": {"schedule", "stale"}}
+        left_out: Any = {"train": {"stale"}}
         places = ("store", "storage")
         left_out |= dict.fromkeys((*places, "llm", "page", "serve", "gate", "engine"), True)
         return self.model_dump(mode="json", exclude=left_out)

@@ -22,8 +22,6 @@ SENT = "sent"
 class MinValueConfig(Config):
     """``[surfaces.<name>.min_value]``."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"min_value": "threshold"}
-
     k: PositiveInt = 5
     """Maximum length of the list."""
 

@@ -48,8 +48,6 @@ def count_places(min_value: MinValueConfig | None) -> int:
 class RelevanceFilterConfig(Config):
     """``[surfaces.<name>.relevance_filter]``."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"cut": "threshold"}
-
     enabled: bool = True
     """Whether the surface may have the filter."""
 

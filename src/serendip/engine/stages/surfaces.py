@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, model_validator
 
@@ -65,8 +65,6 @@ class LikenessConfig(Config):
 
 class SurfaceConfig(Config):
     """``[surfaces.<name>]``: how one surface is answered."""
-
-    renamed: ClassVar[Mapping[str, str]] = {"bad_matches": "relevance_filter", "send": "min_value"}
 
     task: Task
     """The task that the models predict; several surfaces may share one. ``cart`` and ``thank_you``

@@ -2,7 +2,7 @@
 
 What came since is counted from the place in the log where the newest generation was trained: the
 tail of the log, at most ``MOST_EVENTS`` of it for the drift, never the whole log. The newest
-generation counts even where a rollback has put an earlier one in force: else the schedule would
+generation counts even where a rollback has put an earlier one in force: else a timer would
 make the one that people rolled back from once more.
 """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -29,11 +29,6 @@ Imputation = Literal["source-text", "last-item"]
 
 class RetrieverConfig(Config):
     """Architecture and training of the retriever (``[models.retriever]``)."""
-
-    renamed: ClassVar[Mapping[str, str]] = {
-        "words_size": "search_size",
-        "num_lenders": "num_id_donors",
-    }
 
     item_mode: ItemMode = "content+codes+id"
     """Parts of an item vector. ``id`` alone is the classic ID embedding, which knows nothing about
