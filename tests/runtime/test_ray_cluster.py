@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -36,7 +32,7 @@ from serendip.content.semantic_ids import assignment
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace, WorkspaceLocation
-from serendip.errors import ConfigError, ExtraMissing, SerendipError
+from serendip.errors import ConfigError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
 from serendip.jobs.exports.embeddings import embed
@@ -46,7 +42,7 @@ from serendip.models.item2vec import count_pairs
 from serendip.models.sparse import pair_counts
 from serendip.models.sparse import row_tasks as sparse_rows
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
-from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, ReplicaScaling
+from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
 from serendip.runtime.executor_factory import open_executor, secure_ray
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_small_world
@@ -310,46 +306,6 @@ def test_a_node_that_does_not_start_is_an_error_with_a_next_step(
         start_nodes([1])
 
 
-def test_a_missing_package_of_ray_serve_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    from serendip.runtime.ray_cluster import serve_replicas
-
-    monkeypatch.setitem(sys.modules, "ray.serve", None)
-    scaling, config = ReplicaScaling(2, 2), ExecutorConfig(name="ray")
-    with (
-        pytest.raises(ExtraMissing, match="ray-serve"),
-        serve_replicas(config, pytest.fail, scaling, "shop", "127.0.0.1", 0, 1.0),
-    ):
-        pytest.fail("nothing is served")
-
-
-def test_options_of_replicas_that_follow_the_load_are_passed_on(nodes: Nodes) -> None:
-    from serendip.runtime.ray_cluster import count_replicas
-
-    assert count_replicas(ReplicaScaling(3, 3)) == {"num_replicas": 3}
-    options = count_replicas(ReplicaScaling(2, 8, 2.5, 90.0))["autoscaling_config"]
-    assert (options["min_replicas"], options["max_replicas"]) == (2, 8)
-    assert (options["target_ongoing_requests"], options["downscale_delay_s"]) == (2.5, 90.0)
-
-
-class Plain:
-    """A replica that answers every path with its name."""
-
-    def __init__(self) -> None:
-        async def answer(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] == "lifespan":  # it needs none
-                return
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": b"the shop"})
-
-        self.app = answer
-
-    def check(self) -> None:
-        """Always well."""
-
-    def close(self) -> None:
-        """Nothing to do."""
-
-
 @pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")
 class TestReplicas:
     """Services on a cluster whose Ray Serve runs for others already."""
@@ -366,87 +322,35 @@ class TestReplicas:
         yield port
         serve.shutdown()
 
-    @pytest.fixture
-    def start(self, nodes: Nodes) -> Callable[..., AbstractContextManager[None]]:
-        """Begins a service by its name, host and port."""
-        from serendip.runtime.ray_cluster import serve_replicas
-
-        config = ExecutorConfig(name="ray", address=nodes.cluster.address)
-        start = partial(serve_replicas, config, Plain, ReplicaScaling(1, 1))
-        return partial(start, drain_s=1.0)
-
     @staticmethod
     def names() -> set[str]:
         from ray import serve
 
         return set(serve.status().applications)
 
-    @staticmethod
-    def get(port: int, path: str) -> bytes:
-        answer: bytes = urlopen(f"http://127.0.0.1:{port}/{path}", timeout=60).read()
-        return answer
-
-    def test_a_service_leaves_the_applications_of_others(
-        self, port: int, start: Callable[..., AbstractContextManager[None]]
-    ) -> None:
-        with start("shop", "127.0.0.1", port):
-            assert self.names() == {"other", "shop"}
-            with (
-                pytest.raises(ConfigError, match=r"cannot serve second.*shop"),
-                start("second", "127.0.0.1", port),
-            ):
-                pytest.fail("two applications answer the same paths")
-            assert self.names() == {"other", "shop"}
-            assert self.get(port, "x") == b"the shop"
-        assert self.names() == {"other"}
-        assert self.get(port, "other") == b"the other"
-
     @pytest.mark.parametrize(("host", "further"), [("0.0.0.0", 0), ("127.0.0.1", 1)])
     def test_a_service_is_not_reached_where_it_does_not_say(
-        self,
-        port: int,
-        start: Callable[..., AbstractContextManager[None]],
-        host: str,
-        further: int,
+        self, port: int, host: str, further: int
     ) -> None:
-        message = rf"listens on 127\.0\.0\.1:{port} already, not on {host}:{port + further}"
-        told = rf"{message}.*`--host 127\.0\.0\.1 --port {port}`.*keys create"
-        with pytest.raises(ConfigError, match=told), start("shop", host, port + further):
-            pytest.fail("the service is served elsewhere")
-        assert self.names() == {"other"}
+        from serendip.serve.ray_app import serve_until_ended
 
-    def test_the_end_of_a_command_leaves_the_application_of_its_successor(
-        self, port: int, start: Callable[..., AbstractContextManager[None]]
-    ) -> None:
-        with ExitStack() as older, ExitStack() as newer:
-            older.enter_context(start("shop", "127.0.0.1", port))
-            newer.enter_context(start("shop", "127.0.0.1", port))
-            older.close()
-            assert self.names() == {"other", "shop"}
-            assert self.get(port, "x") == b"the shop"
-            newer.close()
-            assert self.names() == {"other"}
-        with start("shop", "127.0.0.1", port):
-            with start("shop", "127.0.0.1", port):
-                pass
-            assert self.names() == {"other"}  # and the older command has nothing to end
+        told = rf"listens on 127\.0\.0\.1:{port} already.*`--host 127\.0\.0\.1 --port {port}`"
+        with pytest.raises(ConfigError, match=rf"{told}.*keys create"):
+            serve_until_ended((), 1, Path("shop"), (host, port + further), pytest.fail)
+        assert self.names() == {"other"}  # those of others go on
 
 
 @pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")
 def test_a_port_that_another_program_has_is_refused_and_nothing_is_left(nodes: Nodes) -> None:
     from ray import serve
 
-    from serendip.runtime.ray_cluster import serve_replicas
+    from serendip.serve.ray_app import serve_until_ended
 
-    config = ExecutorConfig(name="ray", address=nodes.cluster.address)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]
-        with (
-            pytest.raises(ConfigError, match=rf"cannot listen on 127\.0\.0\.1:{port}"),
-            serve_replicas(config, Plain, ReplicaScaling(1, 1), "shop", "127.0.0.1", port, 1.0),
-        ):
-            pytest.fail("nothing listens")
+        with pytest.raises(ConfigError, match=rf"cannot serve shop on 127\.0\.0\.1:{port}"):
+            serve_until_ended((), 1, Path("shop"), ("127.0.0.1", port), pytest.fail)
     assert not serve.status().proxies
 
 

@@ -138,8 +138,7 @@ def serve_on_ray(
             with a replica.
         port: their port; 0 = a free one of this machine, without a cluster's address.
         say: called with lines for people.
-        replicas: number of processes that answer; with ``most_replicas`` in the settings, the
-            fewest.
+        replicas: number of processes that answer.
         address: of the cluster; empty = one of this machine alone.
 
     Raises:
@@ -165,17 +164,15 @@ def serve_on_ray(
         ) from None
     folder = workspace.resolve()
     options = _open_server_options(folder, host, port, 1)
-    scaling = _read_configs(folder / _SETTINGS_FILE)[0].scale(replicas)
     location = WorkspaceLocation.of(Workspace.open(folder))
-    config = ExecutorConfig(name="ray", address=address, workers=None if address else scaling.most)
+    config = ExecutorConfig(name="ray", address=address, workers=None if address else replicas)
     if address:
         options.check_keys()  # the proxy of a command that was killed may hold the port
         check_machines(config, check_machine, location)
     else:
         with closing(options.listen()) as listener:  # refused before anything starts
             port = listener.getsockname()[1]
-    more = f", {scaling.most} under load" if scaling.most > replicas else ""
-    say(f"Starting {replicas} replicas{more} ...")
+    say(f"Starting {replicas} replicas ...")
     connect(config)
     with scratch_folder() as scratch:
 
@@ -187,7 +184,7 @@ def serve_on_ray(
         # Replicas on one machine share a folder, as workers do; on several each asks the database.
         shared = "" if address else str(scratch)
         replica = (location, partial(open_parts, host, port), shared, replicas)
-        serve_until_ended(replica, scaling, folder, (host, port), say_ready)
+        serve_until_ended(replica, replicas, folder, (host, port), say_ready)
 
 
 def check_machine(location: WorkspaceLocation) -> None:

@@ -11,7 +11,6 @@ from typing import Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from serendip.config import Config, validate
-from serendip.errors import ConfigError
 
 EngineName = Literal["local", "ray"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
@@ -33,44 +32,11 @@ class ExecutorConfig(Config):
     the command on a machine of the cluster, or as a Ray job. Empty = a cluster of this machine
     alone, which nobody else reaches, for as long as the command runs."""
 
-    memory_mb: int | None = Field(default=None, ge=1)
-    """With `ray`: memory that is set aside for a task where it is placed, so that a machine runs
-    only as many as fit. It is no limit: a task that uses more is ended by Ray's memory monitor once
-    the machine is nearly full (`RAY_memory_usage_threshold` of `ray start`). None = as many as it
-    has cores."""
-
     @model_validator(mode="after")
     def _only_clusters_have_addresses(self) -> Self:
-        if self.name == "local" and (self.address or self.memory_mb):
-            raise ValueError('`address` and `memory_mb` are for `name = "ray"`')
+        if self.name == "local" and self.address:
+            raise ValueError('`address` is for `name = "ray"`')
         return self
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaScaling:
-    """How many replicas of a service there are.
-
-    Args:
-        least: number of them at least, 1 or more.
-        most: number of them at most; as ``least`` = it never changes.
-        requests: that a replica should have on average, waiting ones included.
-        patience_s: seconds that replicas have fewer before one ends.
-
-    Raises:
-        ConfigError: there may be fewer than there must be.
-    """
-
-    least: int
-    most: int
-    requests: float = 4.0
-    patience_s: float = 300.0
-
-    def __post_init__(self) -> None:
-        if self.most < self.least:
-            raise ConfigError(
-                f"[serve] most_replicas is {self.most}, and --replicas {self.least}.",
-                "Give as many replicas at most, or more, as at least.",
-            )
 
 
 @dataclass(frozen=True, slots=True)

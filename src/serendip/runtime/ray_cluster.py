@@ -180,8 +180,6 @@ class RayExecutor:
         cores = int(ray.cluster_resources().get("CPU", 1))
         self.workers = config.workers or max(1, cores)
         self._options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
-        if config.memory_mb is not None:
-            self._options["memory"] = config.memory_mb << 20
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In a task it is one process: tasks that wait for others could fill all cores."""

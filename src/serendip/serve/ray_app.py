@@ -20,7 +20,6 @@ from ray.serve.exceptions import RayServeException
 
 from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import ConfigError, LateError, NotTrainedError
-from serendip.runtime.executor_config import ReplicaScaling
 from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
 from serendip.serve.limits import DRAIN_S
 from serendip.serve.server import Application
@@ -30,7 +29,7 @@ from serendip.serve.workers.shared_state import SharedState
 _MOST_REQUESTS = 256
 """Requests that a replica is handed at once; its own gate refuses what it cannot answer."""
 
-_HEALTH_S, _PATIENCE_UP_S, _METRICS_S = 5.0, 10.0, 2.0
+_HEALTH_S = 5.0
 
 
 class Replica:
@@ -80,7 +79,7 @@ class Replica:
 
 def serve_until_ended(
     replica: tuple[Any, ...],
-    scaling: ReplicaScaling,
+    replicas: int,
     folder: Path,
     address: tuple[str, int],
     on_ready: Callable[[], None],
@@ -92,7 +91,7 @@ def serve_until_ended(
 
     Args:
         replica: arguments of each ``Replica``.
-        scaling: number of them.
+        replicas: number of them.
         folder: of the workspace.
         address: host and port of the proxies, at the head of the cluster and on each machine with
             a replica.
@@ -105,7 +104,7 @@ def serve_until_ended(
     name, ended = _name_application(folder), threading.Event()
     deployment = serve.deployment(
         name="replica",
-        **_count_replicas(scaling),
+        num_replicas=replicas,
         max_ongoing_requests=_MOST_REQUESTS,
         graceful_shutdown_timeout_s=DRAIN_S,
         health_check_period_s=_HEALTH_S,
@@ -143,20 +142,3 @@ def _name_application(folder: Path) -> str:
     """Name of a workspace among the applications of a cluster, the same at each start."""
     words = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in folder.name)
     return f"serendip-{words}-{sha256(os.fsencode(folder)).hexdigest()[:8]}"
-
-
-def _count_replicas(scaling: ReplicaScaling) -> dict[str, Any]:
-    """Options of a deployment for a number of replicas, fixed or following the requests."""
-    if scaling.most == scaling.least:
-        return {"num_replicas": scaling.least}
-    autoscaling = {
-        "min_replicas": scaling.least,
-        "initial_replicas": scaling.least,
-        "max_replicas": scaling.most,
-        "target_ongoing_requests": scaling.requests,
-        "upscale_delay_s": _PATIENCE_UP_S,
-        "downscale_delay_s": scaling.patience_s,
-        "metrics_interval_s": _METRICS_S,
-        "look_back_period_s": _PATIENCE_UP_S,
-    }
-    return {"autoscaling_config": autoscaling}

@@ -10,8 +10,6 @@ from pydantic import AfterValidator, Field
 
 from serendip.config import Config
 from serendip.engine.config.durations import Duration
-from serendip.runtime.budget import parse_duration
-from serendip.runtime.executor_config import ReplicaScaling
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _COLLECTOR = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
@@ -72,18 +70,6 @@ class ServeConfig(Config):
     from words and content, else the most chosen ones, which `degraded` says; other answers get 503
     and `Retry-After`."""
 
-    most_replicas: int | None = Field(default=None, ge=1)
-    """With `serve --engine ray`: replicas at most. While they have more than `replica_requests` on
-    average, more are started; `--replicas` is then the fewest. None = `--replicas`, always."""
-
-    replica_requests: float = Field(default=4.0, gt=0)
-    """With `most_replicas`: requests that a replica should have, waiting ones included, on
-    average."""
-
-    replica_patience: Duration = "5m"
-    """With `most_replicas`: time that replicas have too little to do before one ends. It still
-    answers what it was asked before."""
-
     log_format: Literal["text", "json"] = "text"
     """Form of the messages on standard error: lines for people, or one JSON object per line."""
 
@@ -95,15 +81,3 @@ class ServeConfig(Config):
     access_log: bool = False
     """Whether each answer is logged, with its route, status and time; never with addresses, ids or
     what was asked."""
-
-    def scale(self, least: int) -> ReplicaScaling:
-        """How many replicas there are.
-
-        Args:
-            least: number of them at least.
-
-        Raises:
-            ConfigError: there may be fewer.
-        """
-        most, patience_s = self.most_replicas or least, parse_duration(self.replica_patience)
-        return ReplicaScaling(least, most, self.replica_requests, patience_s)
