@@ -107,7 +107,7 @@ def test_ctrl_c_ends_the_measurement_with_the_service(shop: Path) -> None:
         (folder / name).touch()
     with demo(folder) as (connection, process, said):
         assert "gen-1 is up to date" in "".join(said)
-        wait_for(connection, "Measuring the quality:")
+        wait_for(connection, "Measuring the quality.")
         process.send_signal(signal.SIGINT)
         assert process.stdout is not None
         assert process.stderr is not None

@@ -37,7 +37,7 @@ def test_the_scratch_folder_of_a_killed_job_is_removed_by_the_next(
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    words = ["embed", "users", "--out", str(tmp_path / "users.parquet")]
+    words = ["train", "--rebuild"]
 
     def scratch() -> list[Path]:
         """Of tasks beside the workspace, of the process itself among its temporary files."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from small_shop import write_files
 
-from serendip.cli.serve import check_machine, open_replica
+from serendip.cli.serve import check_machine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import ConfigError
@@ -31,6 +31,14 @@ def _engine(location: WorkspaceLocation) -> EngineLocation:
     return EngineLocation(location, "gen-1", 0.0)
 
 
+def open_replica(location: WorkspaceLocation) -> object:
+    """A replica of a service, which needs Ray."""
+    pytest.importorskip("ray.serve", reason="the extra ray-serve is not installed")
+    from serendip.serve.ray_app import Replica
+
+    return Replica(location, pytest.fail, "", 2)
+
+
 TASKS: dict[str, Run] = {
     "evaluate": lambda location: evaluate_split(SplitTask(location, "dataset", 0.9, 1.0, 0)),
     "evaluate, encode": lambda location: encode_items_once(
@@ -44,7 +52,7 @@ TASKS: dict[str, Run] = {
         AnswerTask(_engine(location), Request(), None)
     ),
     "serve, at its start": check_machine,
-    "serve, a replica": lambda location: open_replica(location, "127.0.0.1", 8080, "", 2),
+    "serve, a replica": open_replica,
 }
 
 
@@ -53,6 +61,7 @@ def locate_elsewhere(folder: Path) -> WorkspaceLocation:
     return replace(WorkspaceLocation.of(Workspace.open(folder)), machine="another")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_on_another_machine_refuses_a_database_in_a_file(name: str, tmp_path: Path) -> None:
     write_files(tmp_path)

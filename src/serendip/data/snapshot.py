@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +56,8 @@ class StoreSnapshot:
         event_removals: number of times that events were removed from the log before.
         last_erasure: the same number when the last user was erased; 0 = none was.
         last_item_erasure: version at which the last item was erased that is not in the snapshot.
+        user_changes: number of writes to the attributes of users before.
+        generated: digest of the generated texts and values in use, or of earlier ones.
     """
 
     dataset: Dataset
@@ -62,16 +66,25 @@ class StoreSnapshot:
     event_removals: int
     last_erasure: int
     last_item_erasure: int
+    user_changes: int
+    generated: str
 
 
 def read_snapshot(store: Store, rules: ActionRules) -> StoreSnapshot:
     """Take a snapshot of everything, with its place in the log: see ``take_snapshot``."""
     item_erasure = store.last_item_erasure()
     item_version = store.max_version()  # first: a change is rather applied twice than never
+    user_changes, generated = store.users.changes(), _digest_generated(store)
     content = store.content()
     dataset, position = _build(store, content, rules, None)[0], content.position
     place = position.seq, position.removals, content.last_erasure, item_erasure
-    return StoreSnapshot(dataset, item_version, *place)
+    return StoreSnapshot(dataset, item_version, *place, user_changes, generated)
+
+
+def _digest_generated(store: Store) -> str:
+    active = [astuple(one) for one in store.generated_texts.active()]
+    active += [astuple(one) for one in store.generated_values.active()]
+    return hashlib.sha256(json.dumps(active).encode()).hexdigest() if active else ""
 
 
 def take_snapshot(store: Store, rules: ActionRules, cut: float | None = None) -> Dataset:

@@ -57,7 +57,8 @@ def pattern_of(path: Path) -> str:
 
 def unreadable(path: Path, error: BaseException) -> DataError:
     """The error of a file that DuckDB could not read."""
-    if isinstance(error, MemoryError) or "Out of Memory" in str(error):
+    too_large = ("Out of Memory", "maximum total string size")
+    if isinstance(error, MemoryError) or any(words in str(error) for words in too_large):
         return DataError(
             f"{path.name} does not fit into memory.",
             "Leave columns and rows out of it, or give this process more memory.",

@@ -115,16 +115,6 @@ class Storage:
         with self._errors("written", key):
             self._large.put(key, path, chunk_size=_PART, max_concurrency=_AT_ONCE)
 
-    def copy(self, source: str, key: str) -> bool:
-        """Copy an object within the storage; False = that cannot be done."""
-        from obstore.exceptions import BaseError
-
-        try:
-            self._large.copy(source, key)
-        except (BaseError, OSError):
-            return False
-        return True
-
     def download(self, key: str, path: Path) -> str:
         """Write the content of an object to a file; its SHA-256."""
         hashed = hashlib.sha256()
@@ -309,28 +299,18 @@ class SharedFolder:
     def store(self, building: Path, name: str) -> str:
         """Write a complete generation into the storage, its manifest last; its folder there.
 
-        What another generation there has is copied within the storage.
-
         Args:
             building: its files here.
             name: of the generation.
         """
         manifest = (building / MANIFEST).read_bytes()
         target = f"{name}-{hashlib.sha256(manifest).hexdigest()[:_DIGITS]}"
-        known = {
-            digest: f"{_FOLDERS}/{folder}/{file}"
-            for folder, of_folder in self.manifests().items()
-            for file, digest in of_folder["files"].items()
-        }
 
-        def write(one: tuple[str, str]) -> None:
-            file, digest = one
-            key = f"{_FOLDERS}/{target}/{file}"
-            if digest not in known or not self.storage.copy(known[digest], key):
-                self.storage.upload(key, building / file)
+        def write(file: str) -> None:
+            self.storage.upload(f"{_FOLDERS}/{target}/{file}", building / file)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(write, unseal(manifest)["files"].items()))
+            list(pool.map(write, unseal(manifest)["files"]))
         self.storage.upload(f"{_FOLDERS}/{target}/{MANIFEST}", building / MANIFEST)
         return target
 

@@ -52,6 +52,7 @@ class Replica:
         shared: str,
         replicas: int,
     ) -> None:
+        self._application: Application | None = None
         state = SharedState(Path(shared), replicas, str(os.getpid())) if shared else SharedState()
         self._holder = EngineHolder(state)
         parts = open_parts(location.adopt().folder)
@@ -59,6 +60,7 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> Any:
         """The application, which Ray Serve asks for."""
+        assert self._application is not None
         return self._application.app
 
     def check_health(self) -> None:
@@ -74,7 +76,8 @@ class Replica:
             raise LateError("too many requests hang.")
 
     def __del__(self) -> None:
-        self._application.close()
+        if self._application is not None:  # else it could not be opened
+            self._application.close()
 
 
 def serve_until_ended(
@@ -101,7 +104,7 @@ def serve_until_ended(
         ConfigError: another application of the cluster answers all paths, or its proxy listens
             elsewhere or cannot listen there.
     """
-    name, ended = _name_application(folder), threading.Event()
+    name, ended = name_application(folder), threading.Event()
     deployment = serve.deployment(
         name="replica",
         num_replicas=replicas,
@@ -138,7 +141,7 @@ def serve_until_ended(
                 serve.shutdown()  # it would hold its port for as long as there is the cluster
 
 
-def _name_application(folder: Path) -> str:
+def name_application(folder: Path) -> str:
     """Name of a workspace among the applications of a cluster, the same at each start."""
     words = "".join(sign if sign.isascii() and sign.isalnum() else "-" for sign in folder.name)
     return f"serendip-{words}-{sha256(os.fsencode(folder)).hexdigest()[:8]}"

@@ -212,7 +212,7 @@ def test_few_items_to_compare_prove_nothing(shop: Path) -> None:
         rows = list(csv.reader(stream))
     with (shop / "items.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(rows[: LACKING + 1 + 50])
-    import_files(Workspace.open(shop))
+    import_files(Workspace.open(shop), allow_loss=True)
     enrich(shop, "attribute", "colour", "--writer", "rules")
     code, report = enrich(shop, "gate", "--attribute", "colour")
     assert (code, report["verdict"]) == (1, "refused")

@@ -272,7 +272,7 @@ def test_whoever_is_erased_while_vectors_are_written_is_not_in_the_file(
         ids = table.column(0).to_pylist()
         assert not {"leaver", "a query of one person"} & {*ids}
         assert {"users": "u1", "queries": "another query"}[kind] in ids
-        assert not Eraser(workspace, store)._vectors_of_erased()
+        assert not Eraser(workspace, store)._own_exports_of_erased()
 
 
 @pytest.mark.parametrize("kind", ["items", "users", "queries"])

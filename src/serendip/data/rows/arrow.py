@@ -5,6 +5,7 @@ The serving process does without pandas, whose import takes longer than opening 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,16 @@ def to_arrow(values: NDArray[Any]) -> pa.Array:
     kinds = {"int32": pa.int32(), "int64": pa.int64(), "float64": pa.float64()}
     kind = kinds[whole.dtype.name]
     return pa.Array.from_buffers(kind, len(whole), [None, pa.py_buffer(whole)])
+
+
+def texts_to_arrow(texts: Sequence[str]) -> pa.StringArray:
+    """Texts as an Arrow array, of 2 GB at most together."""
+    import pyarrow as pa
+
+    encoded = [text.encode() for text in texts]
+    ends = np.append(0, np.cumsum([len(text) for text in encoded], dtype=np.int32))
+    buffers = pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(encoded))
+    return pa.StringArray.from_buffers(len(encoded), *buffers)
 
 
 def to_arrow_or_null(values: NDArray[np.float64]) -> pa.Array:

@@ -42,7 +42,7 @@ class Database:
         self._backend = _open_backend(place, create, busy_timeout_s)
         self._engine = self._backend.create_engine()
         self._reading = self._engine.execution_options(**self._backend.read_options)
-        self.name = self._backend.name
+        self.name, self.busy_timeout_s = self._backend.name, busy_timeout_s
         self._watch = self._backend.watch()
         self._has_meta = False
 
@@ -180,18 +180,19 @@ class Database:
             require_not_moved(connection, self.name)
 
     @contextmanager
-    def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
+    def exclusive(self, name: str, wait_s: float = 0.0) -> Iterator[Callable[[], None]]:
         """Be the only process of all machines with this database that does something.
 
         Yields what raises a ``StorageError`` if the lock was lost meanwhile.
 
         Args:
             name: of what is done.
+            wait_s: how long to wait for another process.
 
         Raises:
             LockedError: another process does it.
         """
-        with self._errors(), self._backend.exclusive(name) as require_held:
+        with self._errors(), self._backend.exclusive(name, wait_s) as require_held:
             yield require_held
 
     def last_number(self, connection: Connection, table: str, column: str) -> int:

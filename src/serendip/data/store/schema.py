@@ -322,7 +322,7 @@ EVENTS_AFTER = (
     .order_by(EVENTS.c.timestamp, EVENTS.c.seq)
 )
 TAIL_NAMES = tuple(column.name for column in _EVENT)
-TAIL = select(*_EVENT, EVENTS.c.seq).order_by(EVENTS.c.seq)
+TAIL = select(*_EVENT, EVENTS.c.seq).order_by(EVENTS.c.seq).limit(bindparam("most"))
 _TAIL_COLUMNS = (
     *(*_EVENT[:5], EVENTS.c.country, EVENTS.c.device, EVENTS.c.session_id, EVENTS.c.seq),
 )
@@ -374,6 +374,11 @@ NAMES_OF_PACK = select(PACK_NAMES.c.name, PACK_NAMES.c.count, PACK_NAMES.c.conte
 )
 ADD_PACK = PACKS.insert()
 ADD_NAMES = PACK_NAMES.insert()
+SET_NAMES = (
+    PACK_NAMES.update()
+    .where(PACK_NAMES.c.pack == bindparam("number"), PACK_NAMES.c.name == bindparam("column"))
+    .values(count=bindparam("size"), content=bindparam("bytes"))
+)
 DROP_PACK = PACKS.delete().where(PACKS.c.pack == bindparam("number"))
 DROP_FILE_PACKS = PACKS.delete().where(PACKS.c.origin == FROM_FILE)
 SHRINK_PACK = (
@@ -416,7 +421,9 @@ _texts = [PACK_ROWS.c[name] for name in TEXTS]
 RECORDS = _records.where(PACK_ROWS.c.pack == bindparam("number"))
 RECORDS_AFTER = RECORDS.where(PACK_ROWS.c.last > bindparam("after"))
 ROWS = RECORDS.add_columns(*_texts)
-ASKED = ROWS.where(or_(PACK_ROWS.c.query.is_not(None), PACK_ROWS.c.request_id.is_not(None)))
+_was_asked = or_(PACK_ROWS.c.query.is_not(None), PACK_ROWS.c.request_id.is_not(None))
+ASKED = ROWS.where(_was_asked)
+ASKED_TEXTS = RECORDS.add_columns(PACK_ROWS.c.query, PACK_ROWS.c.request_id).where(_was_asked)
 QUERIES_OF_PACK = RECORDS.add_columns(PACK_ROWS.c.query).where(PACK_ROWS.c.query.is_not(None))
 _of_user = PACK_ROWS.c.user_id == bindparam("user")
 RECORDS_OF_USER = select(PACK_ROWS.c.pack, *_records.selected_columns).where(

@@ -449,7 +449,7 @@ class Store:
             examples = tuple(dict.fromkeys(repeated))[:10]
             note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
             users, events = read_users(), read_events()
-            with self._writer.exclusive():
+            with self._writer.exclusive(self._database.busy_timeout_s):
                 for _ in range(_TRIES):
                     prepared = self._writer.prepare(events)
                     with self._database.begin_write(connection, may_pause=True):
@@ -558,8 +558,8 @@ class Store:
         Raises:
             StorageError: another process packs events, or the disk is full.
         """
-        self._writer.repack()
         note = self.meta(REMAINS_KEY)
+        self._writer.repack()
         if note and self._database.scrub():
             with self._database.write() as connection:  # unless somebody was erased meanwhile
                 connection.execute(self._sql.CLEAR_META, {"name": REMAINS_KEY, "seen": note})

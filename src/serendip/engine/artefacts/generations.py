@@ -119,10 +119,16 @@ def _share(
 ) -> None:
     """Store a generation and set the pointer of all machines; refused, nothing of it stays."""
     folder = generations.store(building, name)
+    is_asked = False
     try:
         require_held()
+        is_asked = True
         generations.put_in_force(folder)
-    except StorageError:
+    except StorageError as error:
+        if is_asked and not isinstance(error, ConflictError):
+            if generations.in_force() == folder:  # only the answer was lost
+                return
+            raise
         with suppress(StorageError):
             generations.remove(folder)
         raise
@@ -169,10 +175,12 @@ def _fetch_all(generations: Place) -> dict[str, str]:
     """Fetch what a rollback may lead to; name -> folder in the storage, of what is there."""
     if not isinstance(generations, SharedFolder):
         return {}
-    _follow(generations)
+    with suppress(ArtefactError):  # what is damaged there is passed over
+        _follow(generations)
     stored = {str(one["name"]): folder for folder, one in generations.manifests().items()}
     for folder in stored.values():
-        generations.fetch(folder)
+        with suppress(ArtefactError):
+            generations.fetch(folder)
     return stored
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FORMAT = 1
+FORMAT = 2
 FILES = ("serendip.toml", "serendip.db", "synonyms.csv")
 FOLDERS = ("generations", "relevance", "queries", "media")
 """What a backup has of a workspace: everything but caches, reports, exports and files of users."""
@@ -172,7 +172,8 @@ class BackupFolder:
             or not isinstance(manifest.get("created"), str)
         ):
             raise ArtefactError(
-                f"{self.name} is not of the format {FORMAT}, which this code reads."
+                f"{self.name} is not of the format {FORMAT}, which this code reads.",
+                "Restore it with the version of Serendip that made it.",
             )
         return manifest
 

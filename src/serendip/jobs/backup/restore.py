@@ -110,6 +110,8 @@ def restore(
                 raise ArtefactError(f"{backup.name}: {damage}.", hint)
             counts = _verify(staged, bool(database))
             erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
+            with closing(Store.open(staged / DATABASE_FILE)) as store:
+                counts = store.count_items(), store.count_events(), counts[2]
             keys = _settle_keys(staged, erasures_of, revoke_keys)
             with _rows_moved(staged, database):
                 _put_in_place(staged, target)

@@ -21,7 +21,12 @@ from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.backups import Backup
-from serendip.engine.artefacts.generations import open_current, set_current
+from serendip.engine.artefacts.generations import (
+    ITEM_VERSION,
+    REMOVALS,
+    open_current,
+    set_current,
+)
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError, SerendipError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS, FORMAT, BackupFolder, mask_uri
@@ -120,7 +125,9 @@ def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, 
 
     Returns:
         facts of the copy for the manifest, and why the published generation is not in it. The
-        fact ``removals`` is 0 if bytes of erased users are in it: it is as old as any erasure.
+        fact ``removals`` is 0 if bytes of erased users are in it: it is as old as any erasure. It
+        and ``item_version`` are those of the generation, which may have learned from an erased
+        user.
 
     Raises:
         StorageError: the database is damaged or cannot be read.
@@ -137,9 +144,12 @@ def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, 
     with closing(Store.open(staged / DATABASE_FILE)) as copy:
         if broken := copy.integrity():
             raise StorageError(f"the database is damaged: {broken[0]}.", "See `serendip doctor`.")
+        learned = open_current(staged / "generations").manifest if generation else {}
+        removals = 0 if copy.has_remains() else copy.log.mark().removals
+        version = copy.max_version()
         facts = {
-            "removals": 0 if copy.has_remains() else copy.log.mark().removals,
-            "item_version": copy.max_version(),
+            "removals": min(removals, int(learned.get(REMOVALS, removals))),
+            "item_version": min(version, int(learned.get(ITEM_VERSION, version))),
             "items": copy.count_items(),
             "events": copy.count_events(),
             "generation": generation,

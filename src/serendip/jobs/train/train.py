@@ -116,7 +116,7 @@ def train_workspace(
         with scratch_folder(folder) as scratch:
             current = open_in_force(context.workspace)
             context.pack_log()
-            plans = plan_training(shown, rebuild and not only, only)
+            plans = plan_training(shown, rebuild and not only, only, current)
             if current is not None and not any(plan.reason for plan in plans.values()):
                 return current
             inputs = PartInputs(shown, scratch, warm)
@@ -141,7 +141,7 @@ def _show_in(context: JobContext, progress: Progress) -> JobContext:
 
 
 def plan_training(
-    context: JobContext, rebuild: bool = False, only: str = ""
+    context: JobContext, rebuild: bool = False, only: str = "", current: Version | None = None
 ) -> dict[str, PartPlan]:
     """What a training would build now: name of each part -> whether, and why.
 
@@ -151,7 +151,8 @@ def plan_training(
     """
     with context.clock.stage("snapshot"):
         context.require_items()
-    return plan_parts(PARTS, context, open_in_force(context.workspace), rebuild, only)
+    current = current or open_in_force(context.workspace)
+    return plan_parts(PARTS, context, current, rebuild, only)
 
 
 def open_in_force(workspace: Workspace) -> Version | None:

@@ -269,7 +269,47 @@ def test_an_event_posted_while_an_import_is_written_came_first(place, store, mon
 
 def test_one_process_packs_at_a_time(place, store):
     store.put_events([Event("u", "a", 1.0)])
-    with closing(place.database()) as database, database.exclusive("packs"):
-        with pytest.raises(StorageError, match="another process holds the lock `packs`"):
-            store.pack()
+    with closing(place.open(busy_timeout_s=0.2)) as other:
+        with closing(place.database()) as database, database.exclusive("packs"):
+            with pytest.raises(StorageError, match="another process holds the lock `packs`"):
+                other.pack()
     assert store.pack() == 1
+
+
+def test_a_long_tail_is_packed_in_pieces(store, monkeypatch):
+    monkeypatch.setattr("serendip.data.store.event_log.writer._MOST_MOVED", 4)
+    events = [Event(f"u{n % 3}", "a", float(n), event_id=f"e{n}") for n in range(30)]
+    store.put_events(events)
+    assert store.pack() == 30
+    assert store.put_events(events) == 0
+    assert [event.timestamp for event in store.history("u1", 99)] == [
+        float(n) for n in range(1, 30, 3)
+    ]
+
+
+def test_numbers_grow_beyond_32_bits(store):
+    store.put_events([Event("u", "a", 1.0)])
+    store.pack()
+    with store.database.write() as connection:
+        store.database.set_last_number(connection, "events", "seq", 2**32 + 5)
+    store.put_events([Event("u", "b", 2.0), Event("u", "c", 3.0)])
+    assert store.pack() == 2
+    mark, _, seqs = store.log.after(1, 2**40)
+    assert (mark.seq, seqs) == (2**32 + 7, [2**32 + 6, 2**32 + 7])
+
+
+def test_an_erasure_while_bytes_are_removed_is_not_taken_as_done(place, store, monkeypatch):
+    store.put_events([Event(name, f"of-{name}", 1.0) for name in ("u", "v")])
+    store.pack()
+    store.erase_user("u")
+    repack = LogWriter.repack
+
+    def repack_and_erase(self):
+        count = repack(self)
+        with closing(place.open()) as other:
+            other.erase_user("v")
+        return count
+
+    monkeypatch.setattr(LogWriter, "repack", repack_and_erase)
+    store.remove_erased()
+    assert store.has_remains()

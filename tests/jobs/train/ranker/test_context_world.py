@@ -369,6 +369,7 @@ def test_the_ranker_decides_which_parts_are_read(fitted, tmp_path, rows):
     is_learned = rows.start == 0  # 9 events of each are a hundredth of 850, and not of 1,000
     assert ("device" in ContextCounts.of(dataset, CODES, DEVICE).fields) != is_learned
     state = fit_engine(Fitter.of(context, tmp_path), dataset, "all", context.options).state
+    (tmp_path / "state").mkdir()
     state.save(tmp_path / "state")
     opened = EngineState.open(tmp_path / "state")
     assert opened.ranker is not None

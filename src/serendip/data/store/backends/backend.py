@@ -5,6 +5,7 @@ Everything else of the store is the same for both: tables, statements, transacti
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,6 +23,19 @@ WRITES = "serendip_writes"
 
 MAY_PAUSE = "serendip_may_pause"
 """Execution option of one that writes and may be silent for long between two statements."""
+
+
+_POLL_S = 0.1
+
+
+def wait_until(is_done: Callable[[], bool], wait_s: float) -> bool:
+    """Try something until it succeeds, for some seconds; whether it did."""
+    end = time.monotonic() + wait_s
+    while not is_done():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(_POLL_S)
+    return True
 
 
 class CommitWatch(Protocol):
@@ -125,12 +139,12 @@ class Backend(Protocol):
         """A watch of the commits of all processes."""
         ...
 
-    def exclusive(self, name: str) -> AbstractContextManager[Callable[[], None]]:
+    def exclusive(self, name: str, wait_s: float) -> AbstractContextManager[Callable[[], None]]:
         """Be the only process of all machines that does something.
 
         Yields what raises a ``StorageError`` if the lock was lost.
 
         Raises:
-            LockedError: another process does it.
+            LockedError: another process does it, for longer than that.
         """
         ...

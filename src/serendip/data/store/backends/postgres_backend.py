@@ -23,7 +23,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backends.backend import MAY_PAUSE, WRITES
+from serendip.data.store.backends.backend import MAY_PAUSE, WRITES, wait_until
 from serendip.data.store.backends.circuit_breaker import CircuitBreaker
 from serendip.errors import (
     BusyError,
@@ -333,10 +333,14 @@ class PostgresBackend:
         return SnapshotWatch(self._connect, self.failure)
 
     @contextmanager
-    def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
+    def exclusive(self, name: str, wait_s: float) -> Iterator[Callable[[], None]]:
         """Hold an advisory lock, which the server takes back when this process ends."""
         with closing(self._connect()) as connection:
-            if not connection.execute(_TAKE_NAME_LOCK, (name,)).fetchone()[0]:
+
+            def lock() -> bool:
+                return bool(connection.execute(_TAKE_NAME_LOCK, (name,)).fetchone()[0])
+
+            if not wait_until(lock, wait_s):
                 raise LockedError(
                     f"another process holds the lock `{name}` of database {self.name}.",
                     "Wait until that process has ended, then try again.",

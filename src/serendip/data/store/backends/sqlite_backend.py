@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from serendip.data.store.backends.backend import WRITES
+from serendip.data.store.backends.backend import WRITES, wait_until
 from serendip.data.store.backends.commit_watch import FileWatch
 from serendip.data.store.backends.sqlite_file import SqliteFile
 from serendip.errors import BusyError, DiskFullError, LockedError, StorageError
@@ -144,23 +144,30 @@ class SqliteBackend:
         return FileWatch(self._file)
 
     @contextmanager
-    def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
+    def exclusive(self, name: str, wait_s: float) -> Iterator[Callable[[], None]]:
         """Hold the lock of a file beside the database, which the system releases at the latest when
         this process ends.
         """
         path = self._file.path.with_name(f"{self.name}-{name}.lock")
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not wait_until(lambda: _lock(handle), wait_s):
                 raise LockedError(
                     f"another process holds the lock `{name}` of database {self.name}.",
                     "Wait until that process has ended, then try again.",
-                ) from None
+                )
             yield lambda: None
         finally:
             os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file unless another process has done so."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _name_of(error: Exception) -> str:

@@ -26,7 +26,7 @@ from serendip.data.log.event_table import (
     read_numbers,
     stable_order,
 )
-from serendip.data.rows.arrow import to_arrow, to_arrow_or_null
+from serendip.data.rows.arrow import texts_to_arrow, to_arrow, to_arrow_or_null
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,7 +126,8 @@ class PackedEvents:
         order = order[stable_order(users[order])]
         present = set(table.column_names)
         coded = {n: _dense(*read_codes(table, n)) for n in CODED if n in present}
-        columns: dict[str, NDArray[Any]] = {"arrival": arrivals.astype(np.uint32)}
+        span = np.uint32 if int(arrivals.max()) < 2**32 else np.uint64
+        columns: dict[str, NDArray[Any]] = {"arrival": arrivals.astype(span)}
         columns["timestamp"] = times
         for name, (codes, names) in coded.items():
             columns[name] = codes.astype(np.min_scalar_type(max(1, len(names))))
@@ -226,12 +227,10 @@ class PackedEvents:
 
     def part(self) -> LogPart:
         """As numbers."""
-        import pyarrow as pa
-
         records = self.records
         return LogPart(
             self.users,
-            pa.array(self.user_ids, "string"),
+            texts_to_arrow(self.user_ids),
             self._codes("item_id"),
             self.names["item_id"],
             self._codes("action"),
@@ -248,7 +247,7 @@ class PackedEvents:
         """As a table of the columns that were read, with their ``seq``; see ``event_table``."""
         import pyarrow as pa
 
-        user_ids = pa.array(self.user_ids, "string")
+        user_ids = texts_to_arrow(self.user_ids)
         columns = {"user_id": pa.DictionaryArray.from_arrays(to_arrow(self.users), user_ids)}
         for name in CODED:
             if self._has(name):

@@ -116,10 +116,15 @@ class LogView:
 
     @cached_property
     def packs(self) -> list[PackFacts]:
-        """The packs that count; names of others are forgotten."""
+        """The packs that count; names of others, and of those that changed, are forgotten."""
         found = [PackFacts.of_row(row) for row in self.connection.execute(self._sql.PACK_FACTS)]
         names = self._log.names
-        self._log.names = {one.number: names[one.number] for one in found if one.number in names}
+        known = ((one, names.get(one.number)) for one in found)
+        self._log.names = {
+            one.number: shared
+            for one, shared in known
+            if shared is not None and shared.facts == one
+        }
         return found
 
     def names_of(self, pack: int) -> PackNames:
@@ -232,19 +237,27 @@ class LogView:
 
     def requested(self, most: int) -> list[Event]:
         """The last ``most`` events that have a request id or a query, oldest first."""
-        import pyarrow.compute as pc
-
         found = _keyed(self.connection.execute(self._sql.REQUESTED, {"most": most}))
-        for facts in self.packs if most else ():
-            for part in self.rows_of_pack(facts, self._sql.ASKED, TEXTS):
-                texts = part.texts["query"], part.texts["request_id"]
-                rows = np.flatnonzero(
-                    np.logical_or(*(np.asarray(pc.binary_length(one)) > 0 for one in texts))
-                )
-                order = np.lexsort((part.seqs[rows], part.records["timestamp"][rows]))
-                newest = _mask(rows[order[-most:]], len(part))
-                found += part.select(newest).keyed_events()
+        if most:
+            since = self._find_time_of_asked(most)
+            for facts in self.packs:
+                for part in self.rows_of_pack(facts, self._sql.ASKED, TEXTS):
+                    wanted = _is_asked(part) & (part.records["timestamp"] >= since)
+                    found += part.select(wanted).keyed_events()
         return _newest(found, most)
+
+    def _find_time_of_asked(self, most: int) -> float:
+        """Unix seconds of the ``most``-th newest packed event with a request id or a query."""
+        texts = ("query", "request_id")
+        times = [
+            part.records["timestamp"][_is_asked(part)]
+            for facts in self.packs
+            for part in self.rows_of_pack(facts, self._sql.ASKED_TEXTS, texts)
+        ]
+        joined = np.concatenate([np.empty(0), *times])
+        if len(joined) <= most:
+            return -np.inf
+        return float(np.partition(joined, len(joined) - most)[len(joined) - most])
 
     def queries(self, without: Sequence[str]) -> list[str]:
         """Distinct queries of events, without some actions, most frequent first."""
@@ -286,10 +299,11 @@ class LogView:
         ordered = joined.sort_by("seq").drop_columns(["seq"])
         return without_empty_columns(fill_missing(ordered))
 
-    def tail(self) -> pa.Table:
-        """The events of the tail in order of arrival, with their ``seq``."""
+    def tail(self, most: int = 2**31 - 1) -> pa.Table:
+        """The first events of the tail in order of arrival, with their ``seq``."""
         names = (*self._sql.TAIL_NAMES, "seq")
-        return tabulate_rows(names, _stream(self.connection.execute(self._sql.TAIL)))
+        rows = self.connection.execute(self._sql.TAIL, {"most": most})
+        return tabulate_rows(names, _stream(rows))
 
     def pack_table(self, facts: PackFacts) -> pa.Table:
         """All columns of a pack's events, with their ``seq``, in order of user and time."""
@@ -315,15 +329,7 @@ class LogView:
     def has_event(self, event_id: str) -> bool:
         """Whether a pack has an event that was sent with this id."""
         (wanted,) = hash_ids([event_id])
-        for facts in self.packs:
-            if _contains(self.names_of(facts.number).event_ids, wanted):
-                # A stale pack has the hashes of erased users until it is packed again.
-                return not facts.is_stale or self._has_text(facts, event_id)
-        return False
-
-    def _has_text(self, facts: PackFacts, event_id: str) -> bool:
-        parts = self.rows_of_pack(facts, self._sql.ROWS, TEXTS)
-        return any(event_id in part.texts["event_id"].to_pylist() for part in parts)
+        return any(_contains(self.names_of(one.number).event_ids, wanted) for one in self.packs)
 
     def api_event_ids(self) -> NDArray[np.uint64]:
         """Hashes of the ids that senders gave events of the API, in the tail and in packs."""
@@ -392,6 +398,14 @@ def _users_schema() -> pa.Schema:
 def _contains(hashes: NDArray[np.uint64], wanted: np.uint64) -> bool:
     place = int(np.searchsorted(hashes, wanted))
     return place < len(hashes) and bool(hashes[place] == wanted)
+
+
+def _is_asked(part: PackedEvents) -> NDArray[np.bool_]:
+    """(E,) True for events with a request id or a query."""
+    import pyarrow.compute as pc
+
+    sizes = [np.asarray(pc.binary_length(part.texts[name])) for name in ("query", "request_id")]
+    return np.logical_or(sizes[0] > 0, sizes[1] > 0)
 
 
 def _mask(rows: NDArray[np.intp], size: int) -> NDArray[np.bool_]:

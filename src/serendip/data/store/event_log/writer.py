@@ -55,6 +55,9 @@ _MERGE_FACTOR = 4
 """Packing merges a pack that has at most this many times the events that it writes anyway: the
 number of packs then grows with the logarithm of the number of events."""
 
+_MOST_MOVED = 20_000
+"""Events of the tail that one transaction moves, so that other writers wait for half a second."""
+
 _AT_ONCE = 5_000
 """Rows of a pack in one transaction, so that other writers never wait for long."""
 
@@ -114,13 +117,16 @@ class LogWriter:
         self._require_lock: Callable[[], None] = lambda: None
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, wait_s: float = 0.0) -> Iterator[None]:
         """Be the only writer of packs; removes rows that nobody sees, before and after.
+
+        Args:
+            wait_s: how long to wait for another one.
 
         Raises:
             LockedError: another process is writing packs.
         """
-        with self._database.exclusive("packs") as self._require_lock:
+        with self._database.exclusive("packs", wait_s) as self._require_lock:
             self._remove_invisible()
             yield
             self._remove_invisible()
@@ -203,13 +209,22 @@ class LogWriter:
         Returns:
             number of events moved.
         """
-        with self.exclusive():
+        with self.exclusive(self._database.busy_timeout_s):
             self._repack_all()
             return self._move_tail()
 
     def _move_tail(self) -> int:
+        moved = 0
+        while True:
+            piece = self._move_piece()
+            moved += piece
+            if piece < _MOST_MOVED:
+                return moved
+
+    def _move_piece(self) -> int:
+        """Move the oldest events of the tail; how many."""
         before, tail, packs = self._log.read(
-            lambda view: (view.position(), view.tail(), view.packs)
+            lambda view: (view.position(), view.tail(_MOST_MOVED), view.packs)
         )
         if not len(tail):
             return 0
@@ -240,6 +255,8 @@ class LogWriter:
             places = view.places_of_user(user_id)
             newest = connection.scalar(self._sql.NEWEST_OF_USER, user)
             in_tail = connection.execute(self._sql.ERASE_USER, user).rowcount
+            for place in places:
+                self._free_ids(view, user_id, place.pack)
             connection.execute(self._sql.DROP_ROWS_OF_USER, user)
             for place in places:
                 shrunk = {"number": place.pack, "lost": place.events}
@@ -256,6 +273,14 @@ class LogWriter:
             removals = view.position().removals
             erasure = self._erased.record(connection, user_id, moment, removals, max(ends))
         return erasure, int(in_tail) + sum(place.events for place in places)
+
+    def _free_ids(self, view: LogView, user_id: str, pack: int) -> None:
+        """Let the ids that a user's events in a pack were sent with be those of other events."""
+        texts = view.events_of(user_id, pack).texts["event_id"].to_pylist()
+        if given := {one for one in texts if one}:
+            left = np.setdiff1d(view.names_of(pack).event_ids, hash_ids(given))
+            values = {"number": pack, "column": EVENT_IDS, "size": len(left)}
+            view.connection.execute(self._sql.SET_NAMES, {**values, "bytes": left.tobytes()})
 
     def repack(self) -> int:
         """Pack again what had events of users who were erased since; returns the number of packs.

@@ -25,7 +25,7 @@ from serendip.jobs.train.carry_over import PreviousCodes, describe_ids
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.drift import newest_profile
 from serendip.jobs.train.engine_fit import fit_engine
-from serendip.jobs.train.fingerprint import hash_generated, hash_labels
+from serendip.jobs.train.fingerprint import hash_labels
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.parts.plan import Part, PartInputs
 from serendip.jobs.train.quality_recorder import QualityRecorder
@@ -102,7 +102,12 @@ def read_models(context: JobContext) -> Mapping[str, Any]:
         surface.pop("relevance_filter", None)
     by_llm = "llm" in queries["sources"]
     return {
-        "the data": {**_read_position(context), **hash_generated(workspace)},
+        "the data": {
+            **_read_position(context),
+            "user_changes": context.snapshot.user_changes,
+            "generated": context.snapshot.generated,
+        },
+        "[gate] requests": context.settings.gate.requests,
         **{f"[{table}]": values for table, values in settings.items()},
         "[queries]": [queries["min_users"], queries["training_weight"]],
         "written queries": hash_written_queries(workspace) if by_llm else "",

@@ -22,6 +22,7 @@ from serendip.jobs.relevance.versions import (
 )
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.parts.plan import Part, PartInputs
+from serendip.runtime.versions import CHECKSUM
 
 
 def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
@@ -56,7 +57,10 @@ def read_relevance(context: JobContext) -> Mapping[str, Any]:
     require_same_fields(context, versions.values())
     return {
         "filters": decisions_as_dict(filters),
-        "relevance models": {labels: version.name for labels, version in versions.items()},
+        "relevance models": {
+            labels: [version.name, version.manifest.get(CHECKSUM)]
+            for labels, version in versions.items()
+        },
         "texts of items": RelevanceTexts(context).reads,
     }
 

@@ -18,6 +18,7 @@ from serendip.jobs.suggestions.build import (
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.parts.plan import Part, PartInputs
+from serendip.runtime.atomic_files import hash_files
 from serendip.search.rewrites.table import RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.values import ValueTable
@@ -53,6 +54,12 @@ def read_suggestions(context: JobContext) -> Mapping[str, Any]:
     }
 
 
+def read_rewrites(context: JobContext) -> Mapping[str, Any]:
+    """What rewrites are made from besides the models and the suggestions."""
+    path = context.workspace.synonyms
+    return {"synonyms": hash_files([path]) if path.exists() else ""}
+
+
 def build_table_of_rewrites(inputs: PartInputs, draft: Draft | None) -> Draft:
     """Build rewrites of queries."""
     assert draft is not None
@@ -77,6 +84,6 @@ SUGGESTIONS = Part(
     ("queries",),
 )
 REWRITES = Part(
-    *("rewrites", ("models", "suggestions"), lambda context: {}),
+    *("rewrites", ("models", "suggestions"), read_rewrites),
     *(build_table_of_rewrites, link_rewrites, ("rewrites",)),
 )
