@@ -21,7 +21,7 @@ from serendip.data.rows.growing_rows import append_rows, replace_rows
 from serendip.data.rows.row_array import dot_items, dot_rows
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarityConfig
-from serendip.models.context import average_contexts, compute_contexts
+from serendip.models.context import compute_contexts
 from serendip.models.index.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.models.query_scores import PriorOrder, PriorScores, QueryScores, VectorScores
 from serendip.runtime.progress import TrainOptions
@@ -57,7 +57,11 @@ class MeanVector(Recommender):
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
         contexts = compute_contexts(queries, self._num_items, self.config.decay)
-        return average_contexts(contexts, self._vectors)
+        means = np.zeros((len(contexts), self._vectors.shape[1]), np.float32)
+        for row, (items, weights) in enumerate(contexts):
+            if len(items):
+                means[row] = (weights / weights.sum()) @ self._vectors[items]
+        return means
 
     def vectors_of(self, items: NDArray[np.integer]) -> FloatArray:
         vectors: FloatArray = self._vectors[items]

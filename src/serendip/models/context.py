@@ -109,18 +109,6 @@ def _last_places(events: IntArray, context: IntArray) -> NDArray[np.intp]:
     return np.where(is_of.any(1), places, -1)
 
 
-def average_contexts(contexts: Sequence[Context], vectors: FloatArray) -> FloatArray:
-    """Weighted mean (B, E) float32 of the vectors (N, E) of each context; zeros for an empty one.
-
-    Reads the vectors of the contexts only.
-    """
-    means = np.zeros((len(contexts), vectors.shape[1]), np.float32)
-    for row, (items, weights) in enumerate(contexts):
-        if len(items):
-            means[row] = (weights / weights.sum()) @ vectors[items]  # (T,) @ (T, E)
-    return means
-
-
 def build_context_matrix(
     queries: Sequence[Query], num_items: int, decay: float, like_weight: float = 1.0
 ) -> Sparse:
