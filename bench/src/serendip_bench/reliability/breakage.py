@@ -154,7 +154,7 @@ def misread_full_disk() -> Iterator[None]:
 def compute_everything() -> Iterator[None]:
     """A service computes whatever it is asked for, however long it waits."""
     with (
-        _replaced(waiting_room.WaitingRoom, "_is_full", lambda self: False),
+        _replaced(waiting_room.WaitingRoom, "_is_full", lambda self, now: False),
         _replaced(waiting_room, "BURST_S", math.inf),
         _replaced(asyncio, "timeout", lambda seconds: asyncio.timeout_at(None)),
     ):
