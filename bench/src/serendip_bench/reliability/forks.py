@@ -28,7 +28,6 @@ _CONTEXT.set_forkserver_preload(
         "serendip.serve.server",
         "serendip.data.store.schema",
         "serendip.data.store.staging",
-        "serendip.data.store.backends.upgrade",
         "pyarrow.parquet",
     ]
 )
