@@ -7,11 +7,14 @@ import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from serendip.runtime.progress import Progress, SilentProgress
+from serendip_bench.reliability import breakage
 from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.power_cuts import PowerCuts
 from serendip_bench.reliability.publish_kills import PublishKills
@@ -161,3 +164,25 @@ def test_a_control_that_is_not_noticed_breaks_the_proof(found, is_kept, is_sound
     findings = Findings({}, (Bar("lost", 0, 0),), (Control("broken", found),))
     assert (findings.is_kept, findings.is_sound) == (is_kept, is_sound)
     assert not Bar("answers", 9, 10, "at least").is_met
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *breakage.BREAKAGES.values(),
+        breakage.commit_each_event,
+        breakage.acknowledge_before_commit,
+        breakage.close_before_opening,
+        breakage.skip_checksums,
+        breakage.skip_array_checks,
+        breakage.misread_full_disk,
+        breakage.compute_everything,
+        breakage.ignore_other_services,
+        breakage.parse_anything,
+    ],
+)
+def test_what_is_broken_on_purpose_takes_the_arguments_of_what_it_replaces(
+    broken: Callable[[], AbstractContextManager[None]],
+) -> None:
+    with broken():
+        pass

@@ -6,6 +6,7 @@ Each takes away one thing that a promise rests on. They are for negative control
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import math
 import os
@@ -30,8 +31,10 @@ _LATER_S = 0.1
 
 @contextmanager
 def _replaced(owner: Any, name: str, value: Any) -> Iterator[Any]:
-    """Another attribute; yields the one that it replaces."""
+    """Another attribute; yields the one that it replaces, whose arguments it must take."""
     kept = getattr(owner, name)
+    if callable(kept):
+        inspect.signature(value).bind(*inspect.signature(kept).parameters)
     setattr(owner, name, value)
     try:
         yield kept
