@@ -140,27 +140,26 @@ class EngineGate:
         return await self._fall_back(fallbacks)
 
     async def _fall_back(self, rungs: Sequence[Callable[[Engine], ResultT]]) -> ResultT:
-        """Try rungs in order: the next one once those before it have failed or take too long."""
-        tasks = list[asyncio.Task[ResultT]]()
+        """Try rungs in order: the next one once one before it has failed or takes too long."""
+        waiting, running = list(rungs), list[asyncio.Task[ResultT]]()
         failure: Exception = loading_error()
         try:
-            for rung in rungs:
-                answer = self._wait_for(self._spare.put(self._in_context(rung)))
-                tasks.append(asyncio.ensure_future(answer))
-                patience_s = RUNG_DEADLINES * self._deadline_s if len(tasks) < len(rungs) else None
-                await asyncio.wait(tasks, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-                for task in tasks:
-                    if task.done() and task.exception() is None:
+            while waiting or running:
+                if waiting:
+                    answer = self._wait_for(self._spare.put(self._in_context(waiting.pop(0))))
+                    running.append(asyncio.ensure_future(answer))
+                patience_s = RUNG_DEADLINES * self._deadline_s if waiting else None
+                await asyncio.wait(running, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+                for task in [task for task in running if task.done()]:
+                    running.remove(task)
+                    try:
                         return task.result()
-            for task in tasks:
-                try:
-                    return await task
-                except Exception as error:  # noqa: BLE001 - another one may still have an answer
-                    self._survive(error)
-                    failure = error
+                    except Exception as error:  # noqa: BLE001 - another one may have an answer
+                        self._survive(error)
+                        failure = error
             raise failure
         finally:
-            for task in tasks:
+            for task in running:
                 if not task.cancel() and not task.cancelled():
                     task.exception()  # it has ended, however it did, and nobody waits for it
 
