@@ -209,10 +209,8 @@ def test_like_a_title_that_is_not_finished(searcher: Searcher) -> None:
     assert searcher.find_liked("films like big") == -1, "too few letters"
 
 
-def test_words_of_another_script_are_language_in_a_catalogue_without_it(
-    searcher: Searcher, tmp_path: Path
-) -> None:
-    assert searcher.read("로봇 영화").content.is_language
+def test_unknown_words_of_any_script_may_be_nonsense(searcher: Searcher, tmp_path: Path) -> None:
+    assert not searcher.read("로봇 영화").content.is_language
     assert not searcher.read("zzxqwv").content.is_language
     korean = Catalogue([Item("k0", "바다의 노래"), Item("k1", "숲의 왕")])
     own = Searcher.build(korean, np.zeros(2, np.float32), tmp_path / "index")

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_world import POPULARITY, TITLES, film, films
 
-from serendip.data import Catalogue
+from serendip.data import Catalogue, Item
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import ArtefactError, DataError
 from serendip.search.searcher import Searcher
+from serendip.search.understanding import TITLED
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +209,33 @@ def test_any_posted_title_is_found_by_the_same_text(searcher, title):
 
 def test_a_very_long_text_is_answered(searcher):
     assert 0 in found(searcher, "matrix " + "lorem ipsum " * 2_000)
+
+
+def test_what_has_a_text_of_several_words_in_its_title_leads(tmp_path):
+    texts = ("tells of monty python", "")
+    rows = [("Grail", texts[0])] * 3 + [("Life of Monty Python", texts[1])]
+    items = [Item(f"m{row}", title, text) for row, (title, text) in enumerate(rows)]
+    popularity = np.array([9, 9, 9, 1], np.float32)
+    monty = Searcher.build(Catalogue(items), popularity, tmp_path / "index")
+    assert found(monty, "monty python")[0] == 3
+    assert monty.search("monty python", 1).fields["match"].tolist() == [np.float32(TITLED)]
+
+
+def test_a_wish_that_ends_in_the_middle_is_the_beginning_of_a_title(tmp_path):
+    items = [Item("a", "Good Will Hunting"), Item("b", "Heat"), Item("c", "The Good Earth")]
+    few = Searcher.build(Catalogue(items), np.array([1, 9, 1], np.float32), tmp_path / "index")
+    assert few.read("good films").content.is_whole
+    assert not few.read("good will").content.is_whole
+    assert found(few, "good will")[0] == 0
+
+
+def test_a_general_word_beside_an_unknown_one_asks_for_nothing(searcher):
+    assert found(searcher, "keqxxpk movie") == found(searcher, "movie keqxxpk") == []
+
+
+def test_the_words_of_a_text_that_an_item_has(searcher):
+    item = films()[1]
+    assert searcher.find_held("matrix reloaded", item) == ("matrix reloaded", True)
+    assert searcher.find_held("matrix tax form", item) == ("matrix", False)
+    assert searcher.find_held("tax form", item) == ("", False)
+    assert searcher.find_held("커피", films()[7]) == ("커피", True)

@@ -107,5 +107,18 @@ def test_deleted_items_are_never_answered(titles):
 def test_a_prefix_of_several_words_begins_at_a_later_word_of_a_title():
     index = titled("Of the old man", "An old man", "Old")
     assert numbers(index.completions("the old ma", 5)) == [0]
-    assert index.complete_items("old ma", 5) == [0, 1]
+    assert index.complete_items("old ma", 5) == [1, 0]
     assert index.complete_items("the young m", 5) == []
+
+
+def test_a_title_is_found_without_its_article_after_those_that_have_none():
+    index = titled("The Ring", "Ring", "A Few Good Men", "I Spy", "L'Avventura", popularity=[9] * 5)
+    assert index.exact("ring").tolist() == [1, 0]
+    assert index.exact("few good men").tolist() == [2]
+    assert index.exact("avventura").tolist() == [4]
+    assert index.exact("spy").tolist() == []
+
+
+def test_a_year_in_brackets_is_no_name():
+    assert other_names("Metropolis (2001)") == ["Metropolis "]
+    assert titled("Metropolis (2001)").exact("2001").tolist() == []

@@ -188,6 +188,8 @@ _ARTICLES = (
 )
 _ARTICLE = "|".join(re.escape(article) for article in sorted(_ARTICLES, key=len, reverse=True))
 _MOVED = re.compile(rf"^(?P<rest>.*\S),\s+(?P<article>{_ARTICLE})$", re.IGNORECASE | re.DOTALL)
+# Not all articles: "I Spy" and "Die Hard" begin with none.
+_LEADING = re.compile(r"^(?:(?:the|an?|les?|der|das|el|il)\s+|l')(?P<rest>\w.*)$", re.I | re.DOTALL)
 _YEAR = re.compile(r"^(?P<rest>.*\S)\s*\((?P<year>(?:18|19|20)\d\d)\)$", re.DOTALL)
 _ASIDE = re.compile(r"\(([^()]*)\)")
 
@@ -209,6 +211,12 @@ def plain_title(title: str) -> tuple[str, float | None]:
         return _move_article_to_front(rest), year
     brackets = " ".join(f"({_plain_aside(aside)})" for aside in asides)
     return f"{_move_article_to_front(re.sub(r'  +', ' ', head))} {brackets}", year
+
+
+def strip_article(title: str) -> str:
+    """A title without the article that it begins with: "Few Good Men"; empty if it has none."""
+    match = _LEADING.match(title.strip())
+    return match["rest"] if match else ""
 
 
 def looks_like_library_style(titles: Iterable[str]) -> bool:

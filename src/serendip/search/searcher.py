@@ -2,15 +2,15 @@
 
 Order of an answer: items with exactly the searched title (by popularity), items with a title one or
 two edits away, items with the values of attributes that the text names (the best and most popular
-first), items with all words, with a rare value, with some words; see ``understanding.EXACT``. Words
-are ordered by the rank fusion of BM25 and title completions. Semantic matches are left to the
-retriever. A searcher is immutable; posting and deleting items gives a new one that shares
-everything built.
+first), items with a text of several words in their title, items with all words, with a rare value,
+with some words; see ``understanding.EXACT``. Words are ordered by the rank fusion of BM25 and title
+completions. Semantic matches are left to the retriever. A searcher is immutable; posting and
+deleting items gives a new one that shares everything built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,11 +25,11 @@ from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.rows.append_log import ItemLog
 from serendip.data.rows.strings import StringIndex, Strings, open_arrays, save_arrays
-from serendip.data.text import words
+from serendip.data.text import query_grams, words
 from serendip.errors import ArtefactError, DataError
 from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.config import SearchConfig
-from serendip.search.documents import document_of, needed_terms
+from serendip.search.documents import FIELDS, GENERATED, document_of, needed_terms
 from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, word_counts
 from serendip.search.phrases import ENGLISH, function_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
@@ -42,6 +42,7 @@ from serendip.search.spelling.word_statistics import (
     WordPairs,
     english_word_frequencies,
 )
+from serendip.search.stems import stem
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import Popularity, TitleIndex, TitleTable
 from serendip.search.understanding import (
@@ -51,6 +52,7 @@ from serendip.search.understanding import (
     MOST_COMMON,
     ONE_VALUE,
     SOME_WORDS,
+    TITLED,
     VALUES,
     Content,
     Interpretation,
@@ -117,6 +119,17 @@ def _first_of_each(levels: Mapping[float, IntArray], k: int) -> tuple[IntArray, 
     matches = np.repeat(np.array([*levels], np.float32), [len(one) for one in levels.values()])
     first = np.sort(np.unique(numbers, return_index=True)[1])[:k]
     return numbers[first], matches[first]
+
+
+def _is_phrase(content: Content) -> bool:
+    """Whether a text is of several words that name no value: what has it in its title leads."""
+    return " " in content.needed and not content.values
+
+
+def _is_held(word: str, terms: Set[str], language: str) -> bool:
+    """Whether a word, a form of it, or all its bigrams are terms of an item."""
+    pairs = query_grams(word)
+    return word in terms or stem(word, language) in terms or (bool(pairs) and terms >= {*pairs})
 
 
 def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
@@ -390,11 +403,16 @@ class Searcher:
             *(reading.corrected_key, self.values, counts, self.grammar),
             *(self.synonyms.also, self.lexical.language),
         )
-        needed = words(content.needed)
-        if not self.speller.has_hangul and any(map(is_hangul, needed)):
-            content = replace(content, is_language=True)  # of which no word is of the catalogue
+        key, needed, exact = reading.corrected_key, words(content.needed), reading.exact
+        if " " not in key and content.values:  # "war" is a genre before it is "The War"
+            exact = exact[[self.titles.key(item) == key for item in exact.tolist()]]
+        is_cut = content.is_whole and needed[-1:] != words(key)[-1:]
+        if is_cut and self.titles.complete_items(key, 1):  # "good will" is the beginning of a title
+            content = replace(content, is_whole=False, is_newest=False, text=key, needed=key)
         unknown = tuple(w for w in reading.unknown if w in needed and not self._is_code(w))
-        return replace(reading, unknown=unknown, content=content)
+        if unknown == tuple(needed) and not content.values:
+            content = replace(content, text=content.needed)  # "movie" alone asks for nothing
+        return replace(reading, exact=exact, unknown=unknown, content=content)
 
     def _is_code(self, word: str) -> bool:
         return any(map(str.isdigit, word)) and len(self.find_code(word)) > 0
@@ -406,6 +424,20 @@ class Searcher:
     def find_code(self, key: str) -> tuple[int, ...]:
         """Numbers of a few items that have a code, without its separators, as a word or id."""
         return self._coded(key)
+
+    def find_held(self, text: str, item: Item, literal: bool = False) -> tuple[str, bool]:
+        """The words of a text that an item has, in any form, and whether these are all it asks for.
+
+        Args:
+            text: any text.
+            item: a hit of it.
+            literal: whether it is taken as typed.
+        """
+        needed = words(self.read(text, literal).content.needed)
+        document = self.lexical.analyse(item)
+        terms = {term for name in (*FIELDS, GENERATED) for term in document.terms(name)}
+        held = [word for word in needed if _is_held(word, terms, document.language)]
+        return " ".join(held), len(held) == len(needed)
 
     def find_rewrites(self, text: str, literal: bool = False) -> tuple[Rewrite, ...]:
         """Rewrites of a text, or of its correction, best first."""
@@ -462,6 +494,7 @@ class Searcher:
             EXACT: reading.exact[are_allowed(reading.exact, allowed)],
             CORRECTED: reading.corrected[are_allowed(reading.corrected, allowed)],
             VALUES: self._having_values(content, allowed, k),
+            TITLED: completions.item_nums if _is_phrase(content) else NO_ITEMS,
             ALL_WORDS: _in_order(complete.item_nums, fused),
             ONE_VALUE: _in_order(self._having_rare_value(content, allowed, k), fused),
             SOME_WORDS: fused,
@@ -582,6 +615,8 @@ class Searcher:
         reading, numbers = self.read(text, literal), hits.item_nums
         having = self._having_values(reading.content, None, MOST_COMPLETE)
         levels = {EXACT: reading.exact, CORRECTED: reading.corrected, VALUES: having}
+        if _is_phrase(reading.content):
+            levels[TITLED] = self._complete_titles(reading.corrected_key, None).item_nums
         ahead = {level: items[np.isin(items, numbers)] for level, items in levels.items()}
         count = len(numbers) if most is None else most
         best, matches = _first_of_each({**ahead, ALL_WORDS: numbers}, count)

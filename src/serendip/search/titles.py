@@ -1,8 +1,8 @@
 """Title index: look-up of items by exact title, near title (edit distance) and prefix.
 
 Titles are compared in their normal form (``data.text.title_key``). A title with names in brackets,
-"The Postman (Il Postino)", is also found without them and by each of them, and one that ends in a
-number in either notation: "Rocky 2" is "Rocky II".
+"The Postman (Il Postino)", is also found without them and by each of them, one with an article
+without it, and one that ends in a number in either notation: "Rocky 2" is "Rocky II".
 
 ``TitleTable`` is an immutable set of titles as arrays, sorted for look-up by whole title, by prefix
 and by word; that of the catalogue is memory-mapped. ``TitleIndex`` joins it with a few tables of
@@ -28,7 +28,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.items.catalogue import Item
 from serendip.data.rows.append_log import ItemLog
 from serendip.data.rows.strings import Strings
-from serendip.data.text import fold, title_key
+from serendip.data.text import fold, strip_article, title_key
 from serendip.search.spelling.typos import EditIndex, contains
 from serendip.search.synonyms import with_other_numeral
 
@@ -468,11 +468,13 @@ class TitleIndex:
 
 
 def other_names(title: str) -> list[str]:
-    """Alternative names of a title that ends in brackets: the part before, and each bracket."""
-    named = _BRACKETS.findall(title)
-    if not named or not title.rstrip().endswith(")"):
-        return []
-    return [_BRACKETS.sub("", title), *(_KNOWN_AS.sub("", name) for name in named)]
+    """Alternative names of a title: without its article; of one that ends in brackets the part
+    before, and each bracket but numbers, such as years.
+    """
+    named = _BRACKETS.findall(title) if title.rstrip().endswith(")") else []
+    whole = _BRACKETS.sub("", title) if named else title
+    aside = [_KNOWN_AS.sub("", name) for name in named if not name.strip().isdigit()]
+    return [name for name in (*([whole] if named else []), *aside, strip_article(whole)) if name]
 
 
 def _names(key: str, title: str) -> dict[str, None]:

@@ -26,10 +26,11 @@ from serendip.search.stems import stem
 from serendip.search.titles import TitledItem, TitleIndex
 from serendip.search.values import MOST_WORDS, ValueTable
 
-EXACT, CORRECTED, VALUES, ALL_WORDS, ONE_VALUE, SOME_WORDS = 1.0, 0.9, 0.8, 0.7, 0.6, 0.5
+EXACT, CORRECTED, VALUES, TITLED = 1.0, 0.9, 0.8, 0.75
+ALL_WORDS, ONE_VALUE, SOME_WORDS = 0.7, 0.6, 0.5
 """How well an item matches a text, best first: it has the searched title; the corrected one; the
-values of attributes that the text is made of; all its words; a rare value that it names; some of
-its words. A hit is never behind one of a lower level."""
+values of attributes that the text is made of; the text of several words in its title; all its
+words; a rare value that it names; some of its words. A hit is never behind one of a lower level."""
 
 GENERIC = frozenset(
     "movie movies film films book books song songs show shows item items product products "

@@ -10,6 +10,7 @@ import pytest
 from serendip.data.arrays import FloatArray
 from serendip.data.events.event import Event
 from serendip.data.items.features import ItemFeatures
+from serendip.data.items.reception import Reception
 from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -112,3 +113,15 @@ def test_a_surface_is_not_ordered_by_likeness_without_the_table_or_the_model(
     without = replace(state, models=models)
     assert find_likeness(DEFAULT_SURFACES["similar"], without) is None
     assert floor_of(without) == 0.0
+
+
+def test_what_most_people_rejected_is_no_item_like_another(engine: Engine) -> None:
+    batch, candidates = batch_of(engine.state)
+    kept = keep_alike(batch, candidates).items
+    rejections = np.zeros(engine.state.num_items, np.int32)
+    rejections[kept[:2]] = engine.state.counts[kept[:2]] + 1
+    state = replace(engine.state, reception=Reception(np.zeros_like(rejections), rejections))
+    batch, candidates = batch_of(state)
+    assert not set(kept[:2]) & set(keep_alike(batch, candidates).items)
+    few = Candidates(candidates.rows[:4], kept[:4])
+    assert set(keep_alike(batch, few).items) == set(kept[:4])

@@ -175,3 +175,13 @@ def test_a_query_that_was_chosen_from_is_whole_though_a_longer_one_followed():
 )
 def test_addresses_and_long_numbers_are_private(text, private):
     assert is_private(text) == private
+
+
+def test_a_part_of_a_phrase_that_nearly_all_its_items_have_is_no_phrase_of_its_own():
+    sagas = [Item(f"s{n}", f"Star Wars Episode {n}") for n in range(6)]
+    others = [Item(f"o{n}", f"Star Trek {n}") for n in range(4)]
+    items = Catalogue([*sagas, *others, *(Item(f"x{n}", f"Film {n}") for n in range(200))])
+    popularity = np.zeros(len(items), np.float32)
+    ours = {one.text for one in catalogue_candidates(items, popularity, QueriesConfig())}
+    assert "Star Wars Episode" in ours
+    assert "Wars Episode" not in ours

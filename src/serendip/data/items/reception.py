@@ -75,6 +75,18 @@ class Reception:
         is_new &= begins >= newest - MOST_DAYS * DAY_S
         return is_new
 
+    def are_rejected(self, items: IntArray, counts: IntArray) -> BoolArray:
+        """Which of some items (C,) more people rejected than chose.
+
+        Args:
+            items: their numbers.
+            counts: (N,) int32 interactions.
+        """
+        if not self.is_known:
+            return np.zeros(len(items), np.bool_)
+        is_rejected: BoolArray = self.rejections[items] > counts[items]
+        return is_rejected
+
     def with_items(self, count: int) -> Self:
         """A copy with ``count`` further items, which nobody has seen."""
         if not self.is_known:

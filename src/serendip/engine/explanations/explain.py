@@ -222,11 +222,21 @@ class Explainer:
             elif match >= CORRECTED:
                 sentence, strength, searched = MEANT, DECISIVE, self.query.typed or self.query.text
             elif score > 0:
-                sentence = WORDS
+                sentence, searched = self._held(int(self.items[row]))
             else:
                 sentence, strength = RELATED, _SECOND
             weight = round(max(match, 0.0) if match == match else 0.0, 3)
             yield Ground(row, "word", strength, weight, sentence, {"text": searched})
+
+    def _held(self, item: int) -> tuple[str, str]:
+        """What a hit of the words says of the text, and the words that it has of it."""
+        query, searcher = self.query, self.state.searcher
+        held, is_whole = searcher.find_held(
+            query.text, self.state.catalogue[item], query.is_literal
+        )
+        if is_whole or held:
+            return WORDS, query.shown if is_whole else held
+        return RELATED, query.shown  # by a synonym, or as it was chosen after such a search
 
     def _again_grounds(self) -> Iterator[Ground]:
         """Items that the user chose before and that may come again."""

@@ -90,7 +90,8 @@ class Batch:
         """Per query the items that are hits of the words, or close enough in meaning to its text.
 
         All of a surface that needs no text, of a query without a vector, and of a text in words of
-        which no item has any: what is nearest is the answer then.
+        which no item has any: what is nearest is the answer then. None of a text of which no word
+        is known, in whatever script, unless an item is nearer than nonsense comes to any.
 
         Args:
             lists: proposals of a source per query.
@@ -107,7 +108,8 @@ class Batch:
             return items
         floor = state.meaning_floor
         cosines = state.fusion.compare_text(state.features.content, numbers, vector)
-        is_close = cosines >= (floor.beside_words if is_language else floor.of_nonsense)
+        is_meant = is_language or float(cosines.max()) >= floor.of_nonsense
+        is_close = (cosines >= floor.beside_words) & is_meant
         return items.split(is_close | np.isin(numbers, hits.item_nums))[0]
 
     def scores(self, model: str) -> QueryScores:

@@ -43,13 +43,19 @@ def find_likeness(surface: SurfaceConfig, state: EngineState) -> LikenessConfig 
 def keep_alike(batch: Batch, candidates: Candidates, also: Sequence[IntArray] = ()) -> Candidates:
     """The candidates that are like the source items of their query.
 
+    Those that more people rejected than chose stay only where there are not ``_FEWEST`` others.
+
     Args:
         batch: B queries.
         candidates: R rows.
         also: per query items that stay whatever they are; empty = none for any.
     """
     kept, floor = np.zeros(len(candidates), np.bool_), floor_of(batch.state)
+    state = batch.state
+    is_rejected = state.reception.are_rejected(candidates.items, state.counts)  # (R,)
     for part, likeness in _compare(batch, candidates):
+        if np.count_nonzero(~is_rejected[part]) >= _FEWEST:
+            likeness = np.where(is_rejected[part], -np.inf, likeness)
         least = -np.sort(-likeness)[:_FEWEST][-1]
         kept[part] = (likeness > floor) | (likeness >= least)
     if also:

@@ -27,7 +27,7 @@ from serendip.engine.stages.surfaces import LEARNED, RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.ranker.model import Ranker, action_value
 from serendip.search.rank_fusion import RANK_CONSTANT
-from serendip.search.understanding import ALL_WORDS, CORRECTED, ONE_VALUE, VALUES
+from serendip.search.understanding import ALL_WORDS, CORRECTED, ONE_VALUE, TITLED, VALUES
 from serendip.search.variants import UNTITLED
 
 _BITS = 14
@@ -84,7 +84,7 @@ _RANKED = 500
 TITLES = 32.0
 """Level of titles; a level is far above any sum of weighted probabilities or of ranks."""
 
-_LEVELS = {VALUES: 24.0, ALL_WORDS: 16.0, ONE_VALUE: 8.0}
+_LEVELS = {VALUES: 24.0, TITLED: 20.0, ALL_WORDS: 16.0, ONE_VALUE: 8.0}
 """Match of a hit -> its level; that of the others, and of what is alike in meaning, is 0."""
 
 _PLACES = 4.0
@@ -311,7 +311,8 @@ def show_scores(pins: FloatArray, values: FloatArray) -> FloatArray:
 def order_levels(batch: Batch, candidates: Candidates, is_ranked: bool) -> FloatArray:
     """(R,) levels of how well hits match the text; 0 for what is alike in meaning.
 
-    Items without a title are the last of their level.
+    Items without a title, and those that more people rejected than chose, are the last of their
+    level.
 
     Titles have the order of the search in their level, and so have items with a value unless the
     ranker orders: that of how good and popular they are, where anybody has chosen one.
@@ -319,7 +320,9 @@ def order_levels(batch: Batch, candidates: Candidates, is_ranked: bool) -> Float
     pins = np.zeros(len(candidates), np.float32)
     if not batch.surface.pin_exact_titles or batch.hits is None:
         return pins
-    pins[batch.state.variants[candidates.items] == UNTITLED] = -_PLACES
+    is_last = batch.state.reception.are_rejected(candidates.items, batch.state.counts)
+    is_last |= batch.state.variants[candidates.items] == UNTITLED
+    pins[is_last] = -_PLACES
     bounds = candidates.bounds(len(batch.hits))
     for row, hits in enumerate(batch.hits):
         if not len(hits):

@@ -172,11 +172,6 @@ class Speller:
             *(language or {}, frozenset(titles)),
         )
 
-    @property
-    def has_hangul(self) -> bool:
-        """Whether a hundredth of the words or more are in Hangul."""
-        return len(self.hangul) > len(self.counts) / 100
-
     def with_words(self, found: Iterable[str]) -> Speller:
         """A copy that also knows these words."""
         return replace(self, posted=self.posted.with_strings(found))

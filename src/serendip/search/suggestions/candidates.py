@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, combinations, islice
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -55,6 +55,8 @@ KINDS: tuple[QueryKind, ...] = (
 LIKE = "like "
 MOST_CHARACTERS = 60
 _MOST_COMMON_PHRASE = 0.05
+_PART = 0.8
+"""Share of the items of a phrase that a longer one has, from which on it is a part of that one."""
 _MOST_SPELLINGS = 20
 """Items of a phrase whose spellings of it are counted."""
 
@@ -162,9 +164,24 @@ def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator
     for number, phrases in enumerate(item_phrases):
         for phrase in sorted(phrases & groups.keys()):
             groups[phrase].append(number)
+    groups = _drop_parts(groups)
     spelled = _find_spellings(texts, groups, grammar)
     for phrase, items in groups.items():
         yield Candidate(spelled[phrase], "phrase", "rules", np.array(items, np.int32))
+
+
+def _drop_parts(groups: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    """Without the phrases of several words that are a part of a longer one of nearly the same
+    items, as "wars episode" is of "star wars episode".
+    """
+    most: Counter[str] = Counter()  # items of the longer phrases that have a phrase
+    for phrase, items in groups.items():
+        parts = phrase.split(" ")
+        for begin, end in combinations(range(len(parts) + 1), 2):
+            if 1 < end - begin < len(parts):
+                part = " ".join(parts[begin:end])
+                most[part] = max(most[part], len(items))
+    return {phrase: items for phrase, items in groups.items() if most[phrase] < _PART * len(items)}
 
 
 def _find_spellings(
