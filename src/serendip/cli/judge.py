@@ -99,18 +99,6 @@ def run(
         typer.Option(help="Prompt, with its version; default: judge-list-1 for lists, or judge-1."),
     ] = "",
     estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")] = False,
-    batch_file: Annotated[
-        Path | None, typer.Option(help="Send nothing; write the questions for a batch API.")
-    ] = None,
-    batch_answers: Annotated[
-        Path | None, typer.Option(help="Output file of a batch, read before anything is sent.")
-    ] = None,
-    forget_batch: Annotated[
-        bool,
-        typer.Option(
-            "--forget-batch", help="Send questions of unanswered batches again, at new cost."
-        ),
-    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Let an LLM label pairs; answers in the ledger are not paid for again. Exit 1 = partial."""
@@ -118,51 +106,34 @@ def run(
     from serendip.jobs.llm.job import LlmJob
 
     terminal = Terminal(json)
-    if estimate and (batch_file or batch_answers or forget_batch):
-        raise ConfigError("--estimate cannot be combined with a batch.", "Leave one of them out.")
 
     def show_estimate(cost: CostEstimate) -> None:
         terminal.say(
-            f"{cost.questions:,} different pairs, {cost.known:,} labelled before, "
-            f"{cost.batched:,} in a batch; "
+            f"{cost.questions:,} different pairs, {cost.known:,} labelled before; "
             f"about {cost.price:.4g}, at most {cost.most:.4g} if each is sent once"
         )
 
-    labelling = Labelling(pairs, out, prompt, batch_file, batch_answers, forget_batch)
+    labelling = Labelling(pairs, out, prompt)
     llm_job = LlmJob(job or out.name, budget, estimate, show_estimate)
     with terminal.job("labels", workspace) as context:
         result = label_pairs(context, labelling, llm_job)
     terminal.result(result)
     if not estimate:
-        _print_labelling(terminal, result, budget, batch_file)
+        _print_labelling(terminal, result, budget)
 
 
-def _print_labelling(
-    terminal: Terminal, result: Mapping[str, Any], budget: float, batch_file: Path | None
-) -> None:
+def _print_labelling(terminal: Terminal, result: Mapping[str, Any], budget: float) -> None:
     """Print how many pairs are labelled, and what is left.
 
     Raises:
         Exit: not all pairs are labelled.
     """
-    if "taken" in result:
-        terminal.say(", ".join(f"{count:,} {name}" for name, count in result["taken"].items()))
-    if result["state"] == "batched":
-        terminal.say(
-            f"{result['written']:,} questions in {batch_file}, {result['left']:,} left; "
-            f"{result['spent']:.4g} of {budget:.4g} reserved"
-        )
-        return
     terminal.say(
         f"{result['state']}: {result['labelled']:,} of {result['pairs']:,} pairs in "
         f"{result['out']}, {result['bad']:,} bad; spent {result['spent']:.4g} of {budget:.4g}"
     )
     if result["state"] == "partial":
-        in_batch = (
-            f"{result['batched']:,} are in a batch: read its output with --batch-answers FILE"
-        )
-        reason = result["reason"] or (in_batch if result["batched"] else "some questions failed")
-        terminal.say(f"  {reason}; run the command again to continue")
+        terminal.print_incomplete(result["reason"])
         raise typer.Exit(1)
 
 

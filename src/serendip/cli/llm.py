@@ -97,8 +97,7 @@ def ledger(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> Non
     for row in jobs:
         terminal.say(
             f"{row['job']}: {row['calls']:,} calls of {row['prompt']} to {row['model']}, "
-            f"{row['ok']:,} answered, {row['failed']:,} failed, {row['unfinished']:,} unfinished, "
-            f"{row['batched']:,} pending in batches"
+            f"{row['ok']:,} answered, {row['failed']:,} failed, {row['unfinished']:,} unfinished"
         )
         terminal.say(
             f"  {row['tokens_sent']:,} + {row['tokens_answered']:,} tokens, "

@@ -2,21 +2,21 @@
 
 A row is written before its request is sent, with the maximum price; the actual price replaces it
 when the answer arrives. So a killed process has spent no more than the sum of its rows, and an
-answer is never paid for twice. Questions in a batch file have rows, too.
+answer is never paid for twice.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import Database
 from serendip.llm.config import Bill
 
-SENT, BATCHED, OK, FAILED = "sent", "batched", "ok", "failed"
+SENT, OK, FAILED = "sent", "ok", "failed"
 """States of a call."""
 
 _KEYS_PER_QUERY = 500
@@ -130,30 +130,6 @@ class Ledger:
         since = max((sent_at for state, _, sent_at in rows if state == SENT), default=0.0)
         return Earlier(answers, max(0.0, since + timeout_s - time.time()))
 
-    def batch(self, call: Call, prices: Mapping[str, float], budget: float) -> bool:
-        """Record the calls of a batch file, if the budget of the job allows all of them.
-
-        Args:
-            call: the calls, without data.
-            prices: data key -> maximum price.
-            budget: budget of the job, for all its calls.
-
-        Returns:
-            True if recorded; False if the budget does not suffice, and then nothing is written.
-        """
-        with self._database.write() as connection:
-            spent = self._spent(connection, call.job)
-            for price in prices.values():  # In the order of the caller's sum: the same rounding.
-                spent += price
-            if spent > budget:
-                return False
-            rows = [
-                _build_row(replace(call, data=data), BATCHED, price)
-                for data, price in prices.items()
-            ]
-            connection.execute(self._sql.INSERT, rows)
-        return True
-
     def finish(self, *endings: Ending) -> None:
         """Record the ends of calls, all or none; calls that have ended before do not change."""
         rows = [
@@ -173,18 +149,9 @@ class Ledger:
             with self._database.write() as connection:
                 connection.execute(self._sql.FINISH, rows)
 
-    def forget_batches(self, job: str) -> int:
-        """Give up all calls in batch files, at their maximum price; return their number."""
-        with self._database.write() as connection:
-            return int(connection.execute(self._sql.FORGET, {"of_job": job}).rowcount)
-
     def answers(self, call: Call, data: Iterable[str]) -> dict[str, str]:
         """Stored answers of prompt and model, of any job: data key -> text."""
         return {row[0]: row[1] for row in self._select(self._sql.ANSWERED, call, data)}
-
-    def batched(self, call: Call, data: Iterable[str]) -> dict[str, tuple[int, float]]:
-        """Calls in batch files, of any job: data key -> (row, maximum price)."""
-        return {row[0]: (row[1], row[2]) for row in self._select(self._sql.BATCHED, call, data)}
 
     def spent(self, job: str) -> float:
         """Sum of the prices of a job; calls in progress have their maximum price."""

@@ -83,41 +83,6 @@ class LlmJobResult(Generic[AnswerT]):
         return document
 
 
-@dataclass(frozen=True, slots=True)
-class LlmSession(Generic[AnswerT]):
-    """LLM and ledger of a job that holds its lock.
-
-    Args:
-        task: prompt and schema of the answers.
-        ledger: every request and every answer that was paid for.
-        options: limits, prices and progress of a run.
-    """
-
-    task: Task[AnswerT]
-    job: LlmJob
-    llm: Llm
-    ledger: Ledger
-    options: RunOptions
-
-    def estimate(self, questions: Sequence[Question]) -> CostEstimate:
-        """Estimate the cost of the unanswered questions and call ``on_estimate``."""
-        cost = estimate_cost(self.task, questions, self.llm.model, self.ledger, self.options)
-        self.job.on_estimate(cost)
-        return cost
-
-    def run(self, questions: Sequence[Question]) -> LlmJobResult[AnswerT]:
-        """Estimate the cost; unless the job only estimates, ask all unanswered questions.
-
-        Raises:
-            StorageError: the ledger cannot be written.
-        """
-        cost = self.estimate(questions)
-        if self.job.estimate_only:
-            return LlmJobResult(self.llm.model, cost, None)
-        outcome = ask_all(self.task, questions, self.llm, self.ledger, self.options)
-        return LlmJobResult(self.llm.model, cost, outcome)
-
-
 def run_llm_job(
     context: JobContext,
     task: Task[AnswerT],
@@ -137,15 +102,6 @@ def run_llm_job(
             a number.
         StorageError: the ledger cannot be written, or another process runs the same job.
     """
-    with open_llm_job(context, task, job) as session:
-        return session.run(questions())
-
-
-@contextmanager
-def open_llm_job(
-    context: JobContext, task: Task[AnswerT], job: LlmJob
-) -> Iterator[LlmSession[AnswerT]]:
-    """Take a job's lock and open its LLM and ledger; raises as ``run_llm_job`` does."""
     config, workspace = context.settings.llm, context.workspace
     options = RunOptions(
         job.name,
@@ -163,7 +119,11 @@ def open_llm_job(
         workspace.exclusive(f"job {job.name}"),
         closing(Ledger.open(workspace.database)) as ledger,
     ):
-        yield LlmSession(task, job, llm, ledger, options)
+        asked = questions()
+        cost = estimate_cost(task, asked, llm.model, ledger, options)
+        job.on_estimate(cost)
+        outcome = None if job.estimate_only else ask_all(task, asked, llm, ledger, options)
+        return LlmJobResult(llm.model, cost, outcome)
 
 
 @contextmanager
