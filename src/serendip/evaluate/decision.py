@@ -6,7 +6,7 @@ Shapes: U users or queries.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from serendip.evaluate.intervals import DIFFERENCE_RANGE, Estimate, estimates
 from serendip.evaluate.runs import Values
@@ -40,6 +40,13 @@ class Decision:
         on = found.low is not None and found.low > floor
         why = f"the lower end is above {floor:g}" if on else reason
         return cls(name, on, found.value, found.low, found.high, found.n, why)
+
+    @property
+    def verdict(self) -> Literal["passed", "failed", "refused"]:
+        """For reports; refused = nothing could be measured."""
+        if self.gain is None:
+            return "refused"
+        return "passed" if self.on else "failed"
 
     def describe(self) -> str:
         """A few words for people."""

@@ -11,9 +11,7 @@ from typing import Any
 from serendip.data.store.tables.generated_texts import fresh
 from serendip.data.store.tables.generated_values import fresh_values, lacks
 from serendip.engine.workspace import Workspace
-from serendip.jobs.enrich.attribute_gate import REPORT_FILE as ATTRIBUTES_REPORT_FILE
-from serendip.jobs.enrich.attribute_gate import read_reports
-from serendip.jobs.enrich.gate import REPORT_FILE
+from serendip.jobs.enrich.gate import REPORT_FILE, VALUES_FILE, read_reports
 from serendip.runtime.atomic_files import write_json
 
 
@@ -33,7 +31,7 @@ def revert_generated(workspace: Workspace, attribute: str | None = None) -> int:
         return _revert_attribute(workspace, attribute)
     with closing(workspace.open_store()) as store:
         removed = store.generated_texts.remove_all() + store.generated_values.remove_all()
-    for name in (REPORT_FILE, ATTRIBUTES_REPORT_FILE):
+    for name in (REPORT_FILE, VALUES_FILE):
         (workspace.reports / name).unlink(missing_ok=True)
     return removed
 
@@ -44,7 +42,7 @@ def _revert_attribute(workspace: Workspace, attribute: str) -> int:
         store.generated_values.replace(attribute, [])
     reports = read_reports(workspace.reports)
     if reports.pop(attribute, None) is not None:
-        write_json(workspace.reports / ATTRIBUTES_REPORT_FILE, reports)
+        write_json(workspace.reports / VALUES_FILE, reports)
     return removed
 
 

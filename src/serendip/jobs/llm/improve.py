@@ -34,11 +34,16 @@ from serendip.errors import ConfigError, DataError, GateError
 from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.intervals import estimates
 from serendip.jobs.context import JobContext
-from serendip.jobs.enrich.attribute_gate import MIN_COMPARED, AttributeGate, gate_values
-from serendip.jobs.enrich.attributes import AttributeWriting, write_values
-from serendip.jobs.enrich.gate import MIN_QUERIES, TextGate, gate_texts
+from serendip.jobs.enrich.attributes import write_values
+from serendip.jobs.enrich.gate import (
+    MIN_COMPARED,
+    MIN_QUERIES,
+    TextGate,
+    gate_texts,
+    gate_values,
+)
 from serendip.jobs.enrich.judged_queries import cut_time, read_held_out_queries
-from serendip.jobs.enrich.write import TextWriting, read_original, write_texts
+from serendip.jobs.enrich.write import read_original, write_query_texts, write_texts
 from serendip.jobs.labels.agreement import Gate, gate_labels
 from serendip.jobs.labels.by_llm import Labelling, label_pairs
 from serendip.jobs.labels.pair_files import Pair, read_labels, write_rows
@@ -251,10 +256,8 @@ class _Chain:
         more = self.improvement.lists / max(1, lists)  # Written queries will be there.
         yield StepPlan(labels.name, round(labels.questions * more), labels.price * more)
         for name in self._attributes():
-            writing = AttributeWriting(name, budget=self.budget, estimate_only=True, job=JOB)
-            yield self._price(f"attribute {name}", write_values(self.context, writing))
-        texts = TextWriting(budget=self.budget, estimate_only=True, job=JOB)
-        yield self._price("texts", write_texts(self.context, texts))
+            yield self._price(f"attribute {name}", write_values(self.context, name, job))
+        yield self._price("texts", write_texts(self.context, job))
 
     @staticmethod
     def _price(name: str, result: Mapping[str, Any]) -> StepPlan:
@@ -387,10 +390,9 @@ class _Chain:
         return found
 
     def _choose_values(self, name: str) -> StepResult:
-        writing = AttributeWriting(name, budget=self.budget, job=JOB)
-        written = write_values(self.context, writing)
-        report = gate_values(self.context, AttributeGate(name))
-        reached = f"the lower end reaches {report['floor']:g}"
+        written = write_values(self.context, name, LlmJob(JOB, self.budget))
+        report = gate_values(self.context, name)
+        reached = f"the lower end is above {report['floor']:g}"
         right, count = report.get("right", {}), report["compared"]
         gate = _read_verdict(f"right values of {name}", report, right, count, reached)
         if not gate.on:
@@ -401,9 +403,9 @@ class _Chain:
 
     def _write_texts(self) -> StepResult:
         """Texts of thin items and written queries, kept if search is better with them."""
-        done = write_texts(self.context, TextWriting(budget=self.budget, job=JOB))
+        done = write_texts(self.context, LlmJob(JOB, self.budget))
         with suppress(DataError):  # There are no written queries for texts.
-            done["texts"] += write_texts(self.context, TextWriting("queries"))["texts"]
+            done["texts"] += write_query_texts(self.context)["texts"]
         wrote, name = f"{done['texts']:,} texts", "search by generated texts (nDCG@10)"
         dataset = self.context.dataset
         cut = cut_time(dataset, min(self.context.settings.evaluation.cuts))
