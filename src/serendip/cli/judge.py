@@ -91,13 +91,8 @@ def run(
         Path, typer.Option(help="File with the columns query and item_id, or of `judge lists`.")
     ],
     out: Annotated[Path, typer.Option(help="CSV file of labels.")],
-    budget: Annotated[float, typer.Option(help="Most that all runs of the job may cost.")],
+    budget: Annotated[float, typer.Option(help="Most that all runs with this --out may cost.")],
     workspace: WorkspaceOption = Path(),
-    job: Annotated[str, typer.Option(help="Name in the ledger; default: that of --out.")] = "",
-    prompt: Annotated[
-        str,
-        typer.Option(help="Prompt, with its version; default: judge-list-1 for lists, or judge-1."),
-    ] = "",
     estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -113,8 +108,8 @@ def run(
             f"about {cost.price:.4g}, at most {cost.most:.4g} if each is sent once"
         )
 
-    labelling = Labelling(pairs, out, prompt)
-    llm_job = LlmJob(job or out.name, budget, estimate, show_estimate)
+    labelling = Labelling(pairs, out)
+    llm_job = LlmJob(out.name, budget, estimate, show_estimate)
     with terminal.job("labels", workspace) as context:
         result = label_pairs(context, labelling, llm_job)
     terminal.result(result)
@@ -182,14 +177,6 @@ def distil(
         list[Path] | None,
         typer.Option(help="Pairs whose queries a prompt was tuned on; repeatable."),
     ] = None,
-    allowed: Annotated[
-        float | None,
-        typer.Option(
-            help="Guarantee: share of the shown items that may be irrelevant. Default: the "
-            "strictest threshold that hides hardly a relevant item."
-        ),
-    ] = None,
-    confidence: Annotated[float, typer.Option(help="Confidence of that guarantee.")] = 0.95,
     lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
@@ -199,7 +186,7 @@ def distil(
     from serendip.jobs.relevance.distil import distil as distil_labels
 
     terminal = Terminal(json)
-    distillation = Distillation(labels, gold, floor, seen or (), allowed, confidence, lists)
+    distillation = Distillation(labels, gold, floor, seen or (), lists)
     with terminal.job("relevance model", workspace, seed) as context:
         result = distil_labels(context, distillation)
     terminal.result(result)
@@ -251,7 +238,7 @@ def export(
 
 
 def _describe_distillation(result: dict[str, Any]) -> list[str]:
-    from serendip.jobs.relevance.decisions import describe_goal
+    from serendip.jobs.relevance.decisions import GOAL
 
     low, high = result["ci95"]["auroc"]
     effect = result["filter"]
@@ -260,7 +247,7 @@ def _describe_distillation(result: dict[str, Any]) -> list[str]:
         f"{result['version']}: AUROC {result['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
         f"{result['pairs']['gold']:,} pairs of {result['queries']['gold']:,} unseen queries",
         *_describe_users(result),
-        f"  {describe_goal(effect)}: "
+        f"  {GOAL}: "
         + ("no threshold is proven safe" if threshold is None else f"threshold {threshold:.3f}"),
         f"  replacing a tenth: threshold {effect['tenth_threshold']:.3f}, irrelevant share "
         f"{effect['tenth']['irrelevant_before']:.3f} -> {effect['tenth']['irrelevant_after']:.3f}",
@@ -314,13 +301,6 @@ def _describe_effect(gold: dict[str, Any], log: dict[str, Any]) -> Iterator[str]
             f"  cost: at most {cost['value']:.1f} choices of a thousand requests ({low:.1f} to "
             f"{high:.1f}), {log['chosen_left_out'] or 0:.1%} of the choices, by "
             f"{log['requests']:,} logged requests"
-        )
-    kept = log.get("expected_choices_kept")
-    if kept:
-        low, high = kept["ci95"]
-        yield (
-            f"  expected: {kept['value']:.1%} of the choices of the first positions "
-            f"({low:.1%} to {high:.1%}), by the ranker's own probabilities"
         )
 
 

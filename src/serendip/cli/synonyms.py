@@ -34,8 +34,6 @@ def build(
     llm: Annotated[bool, typer.Option("--llm", help="Propose by the LLM of [llm].")] = False,
     budget: LlmBudgetOption = None,
     terms: Annotated[int, typer.Option(help="With --llm: largest number of terms.", min=1)] = 1_000,
-    job: Annotated[str, typer.Option(help="With --llm: name in the ledger.")] = "synonyms",
-    prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "synonyms-1",
     estimate: EstimateLlmOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -61,9 +59,9 @@ def build(
             f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
         )
 
-    llm_job = LlmJob(job, spend, estimate, print_estimate)
+    llm_job = LlmJob("synonyms", spend, estimate, print_estimate)
     with terminal.job("synonyms", workspace) as context:
-        rows, facts = write_synonyms_by_llm(context, llm_job, terms, prompt)
+        rows, facts = write_synonyms_by_llm(context, llm_job, terms)
     if estimate:
         terminal.result(facts)
         return

@@ -40,14 +40,13 @@ class EndpointLlm:
 
     Args:
         config: address, model and limits.
-        uses_proxies: use the proxies of the environment.
 
     Raises:
         ConfigError: address or model is missing.
         ExtraMissing: the openai SDK is not installed.
     """
 
-    def __init__(self, config: LlmConfig, uses_proxies: bool = True) -> None:
+    def __init__(self, config: LlmConfig) -> None:
         for name in ("base_url", "model"):
             if not getattr(config, name):
                 raise ConfigError(
@@ -73,7 +72,6 @@ class EndpointLlm:
             max_retries=0,
             http_client=DefaultAsyncHttpxClient(
                 timeout=None,
-                trust_env=uses_proxies,
                 follow_redirects=False,
                 event_hooks={"request": [hooks.prepare], "response": [hooks.limit]},
             ),

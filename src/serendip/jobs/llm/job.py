@@ -7,21 +7,18 @@ the LLM of ``[llm]``, the ledger, the cost estimate, the requests and a summary.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic
 
-from serendip.content.encoders.weights import verify_weights
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
-from serendip.llm.client import Llm
 from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
-from serendip.llm.local import PACKAGE, LocalLlm
 from serendip.llm.openai import EndpointLlm
 from serendip.llm.runner import CostEstimate, Outcome, RunOptions, ask_all, estimate_cost
 from serendip.llm.tasks import AnswerT, Task
@@ -114,7 +111,7 @@ def run_llm_job(
         progress=context.options.progress,
     )
     with (
-        open_llm(config) as llm,
+        closing(open_llm(config)) as llm,
         exclusive_lock(job_folder(workspace, job.name)),
         workspace.exclusive(f"job {job.name}"),
         closing(Ledger.open(workspace.database)) as ledger,
@@ -126,26 +123,19 @@ def run_llm_job(
         return LlmJobResult(llm.model, cost, outcome)
 
 
-@contextmanager
-def open_llm(config: LlmConfig) -> Iterator[Llm]:
-    """Open the configured LLM; a local one is stopped at the end.
+def open_llm(config: LlmConfig) -> EndpointLlm:
+    """Open the configured LLM.
 
     Raises:
-        ArtefactError: the weights of the local LLM differ from ``models.lock``.
         ConfigError: no LLM is configured, or a setting of the endpoint is missing.
         ExtraMissing: a required package is not installed.
     """
     if config.provider == "off":
         raise ConfigError(
             "no LLM is configured.",
-            "Set [llm] provider = 'endpoint', base_url and model in serendip.toml, or 'local'.",
+            "Set [llm] provider = 'endpoint', base_url and model in serendip.toml.",
         )
-    if config.provider == "endpoint":
-        with closing(EndpointLlm(config)) as endpoint:
-            yield endpoint
-        return
-    with LocalLlm(verify_weights(PACKAGE), config) as local:
-        yield local
+    return EndpointLlm(config)
 
 
 def job_folder(workspace: Workspace, name: str) -> Path:

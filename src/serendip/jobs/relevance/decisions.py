@@ -2,8 +2,7 @@
 
 A surface has it if its settings name a threshold, or if ``serendip judge distil`` has proven one
 for lists like its own: labels of typed texts are a proof for the surfaces that answer these, and
-labels of a surface's own lists (``serendip judge lists``) are one for that surface. A bound of the
-irrelevant share is not enough, as a filter that hides nearly everything keeps it: on labels that
+labels of a surface's own lists (``serendip judge lists``) are one for that surface. On labels that
 the threshold was not chosen by, the irrelevant share must fall and hardly any relevant item may be
 hidden, or hardly anything but irrelevant ones. The decision is made in training and is a part of
 the manifest.
@@ -35,6 +34,8 @@ relevant: upper ends of their 95 % intervals. Where half of a list is irrelevant
 right four times in five helps, although it hides more than one relevant item in twenty."""
 
 NAMED, PROVEN = "the settings name the threshold", "labels prove the threshold"
+GOAL = "fewer irrelevant items and hardly a relevant one less"
+"""What a threshold is chosen for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,20 +145,13 @@ def _decide(config: SurfaceConfig, model: _Usable) -> FilterDecision:
     against = reason_against_proof(proof)
     if against:
         return FilterDecision.off(against)
-    return FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {describe_goal(proof)}")
-
-
-def describe_goal(proof: Mapping[str, Any]) -> str:
-    """What a threshold was chosen for."""
-    if proof["allowed"] is None:
-        return "fewer irrelevant items and hardly a relevant one less"
-    return f"at most {proof['allowed']:.0%} irrelevant at a confidence of {proof['confidence']:.0%}"
+    return FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {GOAL}")
 
 
 def reason_against_proof(proof: Mapping[str, Any]) -> str:
     """Why the threshold of a relevance model is not used; empty = it is."""
     if proof["safe_threshold"] is None:
-        return f"no threshold is proven for {describe_goal(proof)}"
+        return f"no threshold is proven for {GOAL}"
     return reason_against_effect(proof["safe"])
 
 

@@ -1,6 +1,6 @@
 """Drift of requests: whether what people ask looks like the requests that were labelled.
 
-The guarantee of a threshold holds for requests like those of the gold labels. What a relevance
+What is proven of a threshold holds for requests like those of the gold labels. What a relevance
 model says of the first items of both is compared by the population stability index over tenths.
 
 Shapes: P pairs.
@@ -53,7 +53,7 @@ def measure_drift(
     index, warning = compare_tenths(expected, found), ""
     if index >= DRIFTED:
         warning = (
-            f"logged requests differ from the gold queries (index {index:.2f}): the guarantee of "
+            f"logged requests differ from the gold queries (index {index:.2f}): what is proven of "
             "a threshold does not hold for them; label some of them and distil again"
         )
     return {**facts, "index": index, "warning": warning}

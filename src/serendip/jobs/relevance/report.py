@@ -10,10 +10,9 @@ Of every surface it says whether the filter is on, from which threshold on, and 
 - by the log: the share of the shown and of the chosen items of logged requests that the filter
   would have left out, and the choices that a thousand requests would lose so. That is the most that
   it can cost: users chose these items from lists without the filter, and something else takes their
-  places. What is expected after that is the sum of the ranker's probabilities of a choice over the
-  first positions, with the filter and without it.
+  places.
 
-The guarantee of a threshold holds for requests like those of the gold labels: see ``drift.py``.
+What is proven of a threshold holds for requests like those of the gold labels: see ``drift.py``.
 
 Shapes: P pairs.
 """
@@ -27,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
@@ -42,7 +40,6 @@ from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import DataError
 from serendip.evaluate.intervals import UNIT_RANGE, Support, estimate
-from serendip.evaluate.risk_control import RESAMPLES
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.pair_files import Pair, read_labels
 from serendip.jobs.labels.shown_lists import ListRequest
@@ -59,12 +56,6 @@ from serendip.runtime.atomic_files import write_json
 FILE = "relevance.json"
 _MAX_REQUESTS = 2_000
 """Most logged requests of a surface in the report, the newest ones."""
-
-_MAX_ANSWERS = 300
-"""Most logged requests that are answered with and without the filter, the newest ones."""
-
-_CHOICE = "P(interact)"
-"""Column of the ranker's probability of a choice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,9 +252,7 @@ class FilterEvaluator:
         """Share of the shown and of the chosen items that the filter would have left out."""
         removed: dict[str, list[bool]] = {"shown": [], "chosen": []}
         lost: list[float] = []
-        queries: list[Query] = []
         for request, query in self._logged(name, surface):
-            queries.append(query)
             for kind, numbers in (("shown", request.shown), ("chosen", request.chosen)):
                 keeps = rule.keep(_to_candidates(query, numbers, self.engine)).mask
                 removed[kind] += (~keeps[: surface.relevance_filter.depth]).tolist()
@@ -277,28 +266,7 @@ class FilterEvaluator:
                 for kind, flags in removed.items()
             },
             "choices_lost_per_1000": _per_thousand(lost),
-            "expected_choices_kept": self._expect_choices(surface, queries[-_MAX_ANSWERS:]),
         }
-
-    def _expect_choices(
-        self, surface: SurfaceConfig, queries: Sequence[Query]
-    ) -> dict[str, Any] | None:
-        """Expected choices of the first positions with the filter / without it, by the ranker.
-
-        None if the ranker does not order the surface, or nothing is logged.
-        """
-        sums: list[list[float]] = []
-        for query in queries:
-            results = [
-                answer_whole([query], config, self.engine.state)[0].items
-                for config in (without_relevance_filter(surface), surface)
-            ]
-            if any(_CHOICE not in items.fields for items in results):
-                return None
-            sums.append([float(items.fields[_CHOICE][:FIRST].sum()) for items in results])
-        if not sums or not np.sum(sums, axis=0)[0]:
-            return None
-        return _ratio(np.array(sums))
 
 
 def _compare_slates(
@@ -368,17 +336,6 @@ def _per_thousand(lost: Sequence[float]) -> dict[str, Any] | None:
         None if end is None else 1_000 * most * end for end in (mean.value, mean.low, mean.high)
     )
     return {"value": value, "ci95": [low, high]}
-
-
-def _ratio(sums: NDArray[np.float64]) -> dict[str, Any]:
-    """Ratio of the totals of two columns (T, 2), with a bootstrap interval over requests."""
-    draws = np.random.default_rng(0).multinomial(
-        len(sums), np.full(len(sums), 1 / len(sums)), RESAMPLES
-    )
-    totals = draws @ sums  # (D, 2)
-    ratios = totals[:, 1] / np.maximum(totals[:, 0], 1e-9)
-    first, second = sums.sum(0)
-    return {"value": second / first, "ci95": np.quantile(ratios, (0.025, 0.975)).tolist()}
 
 
 def _mean(values: Sequence[float], support: Support = UNIT_RANGE) -> dict[str, Any] | None:
