@@ -5,7 +5,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
     {"format": 1, "created": ISO time, "code_version", "seed", "resamples", "noun",
      "data": {"counts": {name: number},
               "checks": [{"name", "status": "PASS" | "WARN" | "FAIL", "count", "message"}]},
-     "protocols": {"temporal" | "leave_last_out":
+     "protocols": {"temporal":
         {"label", "description", "subject", "n_users", "n_targets", "catalogue_size",
          "cuts": [{"fraction", "cut", "train_events", "targets", "users"}],
          "systems": {name: {metric: Estimate}},

@@ -37,7 +37,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import (
     DATASET,
     ENCODE,
-    encode_items_once,
+    encode_dataset,
     read_evaluation_dataset,
 )
 from serendip.jobs.train.fit import Fitter, PreparedData
@@ -242,7 +242,7 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
         save_dataset(dataset, scratch / DATASET)
         with clock.stage(ENCODE):
             # Before all trainings, so that every process reads the vectors from the cache.
-            encode_items_once(executor, location, scratch, options.device, options.progress)
+            encode_dataset(context)
         tasks = _tasks(location, scratch / DATASET, seed_numbers)
         with clock.stage("train and ask models"):
             finished = executor.as_finished(evaluate_group, tasks)
