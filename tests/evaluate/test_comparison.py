@@ -92,12 +92,12 @@ def test_systems_are_compared_by_user():
     """User a gains at one of its two targets, user b at its only one."""
     values = {"new": np.array([[1.0], [0.0], [1.0]]), "old": np.zeros((3, 1))}
     groups, draws = np.array([0, 0, 1]), (0, 200)
-    (found,) = compare_systems(values, ["HitRate@10"], ("new", ["old"]), groups, draws)
+    (found,) = compare_systems(values, ["Recall@10"], ("new", ["old"]), groups, draws)
     assert (found.difference, found.n, found.verdict) == (0.75, 2, "too small to tell")
-    assert (found.system, found.baseline, found.metric) == ("new", "old", "HitRate@10")
-    assert compare_systems(values, ["HitRate@10"], ("new", []), groups, draws) == []
-    systems = estimate_systems(values, ["HitRate@10"], groups, draws)
-    assert {name: one["HitRate@10"].value for name, one in systems.items()} == {
+    assert (found.system, found.baseline, found.metric) == ("new", "old", "Recall@10")
+    assert compare_systems(values, ["Recall@10"], ("new", []), groups, draws) == []
+    systems = estimate_systems(values, ["Recall@10"], groups, draws)
+    assert {name: one["Recall@10"].value for name, one in systems.items()} == {
         "new": 0.75,
         "old": 0.0,
     }

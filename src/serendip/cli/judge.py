@@ -207,7 +207,7 @@ def report(
     lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the relevance filter of each surface: irrelevant items, its cost in clicks, drift."""
+    """Measure the relevance filter of each surface: irrelevant items, its cost in clicks."""
     from serendip.jobs.relevance.report import report_relevance
 
     terminal = Terminal(json)
@@ -278,9 +278,6 @@ def _describe_report(document: dict[str, Any]) -> Iterator[str]:
         state = "off" if threshold is None else f"on from {threshold:.3f}"
         yield f"{name}: {state}: {surface['reason']}"
         yield from _describe_effect(surface["gold"] or {}, surface["log"] or {})
-    for name, drift in document["drift"].items():
-        if drift["warning"]:
-            yield f"warning: {name}: {drift['warning']}"
 
 
 def _describe_effect(gold: dict[str, Any], log: dict[str, Any]) -> Iterator[str]:

@@ -34,7 +34,6 @@ METRICS = (
     "nDCG@10",
     "Recall@10",
     "MRR@10",
-    "HitRate@10",
     "Coverage@10",
     "Novelty@10",
     "Gini@10",

@@ -67,14 +67,14 @@ FINISH = (
 
 SPENT = select(func.coalesce(func.sum(CALLS.c.price), 0.0)).where(CALLS.c.job == bindparam("job"))
 
+_OF_PROMPT = [CALLS.c[name] == bindparam(name) for name in ("prompt", "prompt_digest", "model")]
+
 ANSWERED = (
     select(CALLS.c.data, CALLS.c.answer)
     .where(
         CALLS.c.data.in_(bindparam("keys", expanding=True)),
         CALLS.c.state == "ok",
-        CALLS.c.prompt == bindparam("prompt"),
-        CALLS.c.prompt_digest == bindparam("prompt_digest"),
-        CALLS.c.model == bindparam("model"),
+        *_OF_PROMPT,
     )
     .order_by(CALLS.c.number)
 )
@@ -84,9 +84,7 @@ EARLIER = (
     .where(
         CALLS.c.data == bindparam("data"),
         or_(CALLS.c.state == "ok", CALLS.c.state == "sent"),
-        CALLS.c.prompt == bindparam("prompt"),
-        CALLS.c.prompt_digest == bindparam("prompt_digest"),
-        CALLS.c.model == bindparam("model"),
+        *_OF_PROMPT,
     )
     .order_by(CALLS.c.number)
 )

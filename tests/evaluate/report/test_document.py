@@ -153,7 +153,8 @@ def test_a_system_that_returns_nothing_has_zeros_and_no_gini():
 
 def test_a_run_of_another_length_is_refused():
     judged = judged_world()
-    short = run_world("engine", judged.where(judged.flags["cold_item"]), 300, 1, 0)
+    few = Judged(judged.targets[:3], judged.users[:3], judged.cuts[:3])
+    short = run_world("engine", few, 300, 1, 0)
     with pytest.raises(DataError, match="answers to 400 requests"):
         protocol_world(judged=judged, runs=[short], baselines=())
 
