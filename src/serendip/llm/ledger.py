@@ -60,19 +60,6 @@ class Ending:
     failure: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """Earlier calls of a question, because of which it is not sent now.
-
-    Args:
-        answers: stored ones, the oldest first.
-        left_s: seconds for which the last one may be under way; 0 = none is.
-    """
-
-    answers: tuple[str, ...]
-    left_s: float
-
-
 class Ledger:
     """Calls of a workspace; safe for concurrent threads and processes."""
 
@@ -96,39 +83,23 @@ class Ledger:
         """Close all connections."""
         self._database.close()
 
-    def send(
-        self, call: Call, price: float, budget: float, timeout_s: float = 0.0, known: int = 0
-    ) -> int | Earlier | None:
-        """Record a call before it is sent, if nobody has asked and the budget of its job allows it.
+    def send(self, call: Call, price: float, budget: float) -> int | None:
+        """Record a call before it is sent, if the budget of its job allows it.
 
         Args:
             call: the call.
             price: its maximum price.
             budget: budget of the job, for all its calls.
-            timeout_s: after which a call without an end is one of a process that was killed.
-            known: stored answers that the caller knows, and cannot use.
 
         Returns:
-            number of the row; the earlier calls if one has an answer or is under way, or None if
-            the budget does not suffice, and then nothing is written.
+            number of the row; None if the budget does not suffice, and then nothing is written.
         """
         with self._database.write() as connection:
-            earlier = self._find_earlier(connection, call, timeout_s)
-            if len(earlier.answers) > known or earlier.left_s > 0:
-                return earlier
-            spent = self._spent(connection, call.job)
-            if spent + price > budget:
+            if self._spent(connection, call.job) + price > budget:
                 return None
             values = _build_row(call, SENT, price)
             (number,) = connection.execute(self._sql.INSERT, values).inserted_primary_key or (0,)
         return int(number)
-
-    def _find_earlier(self, connection: Any, call: Call, timeout_s: float) -> Earlier:
-        """Calls of the same question, of any job, that have an answer or no end."""
-        rows = connection.execute(self._sql.EARLIER, _to_columns(call)).all()
-        answers = tuple(answer for state, answer, _ in rows if state == OK)
-        since = max((sent_at for state, _, sent_at in rows if state == SENT), default=0.0)
-        return Earlier(answers, max(0.0, since + timeout_s - time.time()))
 
     def finish(self, *endings: Ending) -> None:
         """Record the ends of calls, all or none; calls that have ended before do not change."""

@@ -15,7 +15,6 @@ from sqlalchemy import (
     cast,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -78,17 +77,6 @@ ANSWERED = (
     )
     .order_by(CALLS.c.number)
 )
-
-EARLIER = (
-    select(CALLS.c.state, CALLS.c.answer, CALLS.c.sent_at)
-    .where(
-        CALLS.c.data == bindparam("data"),
-        or_(CALLS.c.state == "ok", CALLS.c.state == "sent"),
-        *_OF_PROMPT,
-    )
-    .order_by(CALLS.c.number)
-)
-"""Calls of one question that were paid for, or may be under way."""
 
 SUMMARY = (
     select(

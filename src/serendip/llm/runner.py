@@ -5,8 +5,7 @@ invalid; every attempt is a row of the ledger before it is sent. If the server l
 questions wait. A used-up quota, a wrong key or a spent budget ends the run; unanswered questions
 are reported, and the next run continues with them.
 
-Several runs may ask at once, also the same questions: a run takes an answer that another one got
-meanwhile, and asks no question that is under way elsewhere.
+Several runs may ask at once; together they stay within the budget of their job.
 """
 
 from __future__ import annotations
@@ -30,15 +29,13 @@ from serendip.llm.client import (
     LlmRequest,
 )
 from serendip.llm.config import Prices
-from serendip.llm.ledger import Call, Earlier, Ending, Ledger
+from serendip.llm.ledger import Call, Ending, Ledger
 from serendip.llm.prompts import data_key
 from serendip.llm.tasks import AnswerT, Task, WrongAnswer
 from serendip.runtime.progress import Progress, SilentProgress
 
 NO_BUDGET = "the budget is spent"
 _MAX_WAIT_S = 60.0
-_LOOK_S = 0.5
-"""Time between two looks at a call that is under way elsewhere."""
 _QUOTED_CHARS = 500
 """Length of the invalid answer that is repeated to the model."""
 
@@ -59,8 +56,6 @@ class RunOptions:
         max_tokens: maximum length of an answer.
         first_wait_s: wait before the second attempt, doubled before each further one; a wait that
             the server demands takes precedence.
-        timeout_s: of a request. A call without an end that another run began less than that ago is
-            waited for; 0 = none is.
         progress: reports the questions.
 
     Raises:
@@ -74,7 +69,6 @@ class RunOptions:
     attempts: int = 4
     max_tokens: int = 300
     first_wait_s: float = 1.0
-    timeout_s: float = 0.0
     progress: Progress = field(default_factory=SilentProgress)
 
     def __post_init__(self) -> None:
@@ -238,9 +232,9 @@ class _Run(Generic[AnswerT]):
     ) -> AnswerT | LlmFailure | None:
         """Send a request once, recorded before and after; None = the run has ended."""
         max_price = self.options.prices.most(request)
-        number = self._reserve(replace(self.call, data=data_key(data)), max_price, data)
-        if not isinstance(number, int):
-            return number
+        number = self._reserve(replace(self.call, data=data_key(data)), max_price)
+        if number is None:
+            return None
         start, raw, answer = time.monotonic(), None, None
         failure: LlmFailure | None = None
         try:
@@ -259,43 +253,28 @@ class _Run(Generic[AnswerT]):
             self._release(failure, max_price - (max_price if bill[2] is None else bill[2]))
         return failure or answer
 
-    def _reserve(
-        self, call: Call, max_price: float, data: Mapping[str, Any]
-    ) -> int | AnswerT | None:
+    def _reserve(self, call: Call, max_price: float) -> int | None:
         """Record a call as soon as no pause is on, and return its row; None = the run has ended.
 
         If the budget does not suffice, wait for calls in progress, which may cost less than their
-        maximum price. If another run asks the same, wait for it; its answer is returned.
+        maximum price.
         """
-        options, known = self.options, 0
         with self._changed:
             while not self._stopped.is_set():
                 pause = self._resumes_at - time.monotonic()
                 if pause > 0:
                     self._changed.wait(pause)
                     continue
-                found = self.ledger.send(call, max_price, options.budget, options.timeout_s, known)
-                if isinstance(found, int):
+                number = self.ledger.send(call, max_price, self.options.budget)
+                if number is not None:
                     self._in_progress += 1
                     self._spent += max_price
-                    return found
-                if isinstance(found, Earlier):
-                    answer, known = self._read_last(found, data), len(found.answers)
-                    if answer is not None:
-                        return answer
-                    self._changed.wait(min(found.left_s, _LOOK_S))
-                elif not self._in_progress:
+                    return number
+                if not self._in_progress:
                     self.stop(NO_BUDGET)
                 else:
                     self._changed.wait()
         return None
-
-    def _read_last(self, earlier: Earlier, data: Mapping[str, Any]) -> AnswerT | None:
-        """The last of stored answers, if it is valid by the current schema."""
-        try:
-            return self.task.read(earlier.answers[-1], data) if earlier.answers else None
-        except WrongAnswer:
-            return None
 
     def _release(self, failure: LlmFailure | None, unspent: float) -> None:
         """Release the unspent part of a call's price; stop the run if all others would fail."""

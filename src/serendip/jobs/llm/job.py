@@ -107,7 +107,6 @@ def run_llm_job(
         config.concurrency,
         config.attempts,
         config.max_tokens,
-        timeout_s=config.timeout_s,
         progress=context.options.progress,
     )
     with (
