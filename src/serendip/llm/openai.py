@@ -139,29 +139,15 @@ class EndpointLlm:
         message = str(error.message)
         if self._key:
             message = message.replace(self._key, "[key]")
-        return classify_failure(error.status_code, (error.code, error.type), message, wait)
-
-
-def classify_failure(
-    status: int, codes: tuple[Any, Any], message: str, wait: float | None = None
-) -> LlmFailure:
-    """Classify a failure by its HTTP status.
-
-    Args:
-        status: 300 or above.
-        codes: ``code`` and ``type`` of the error.
-        message: message of the server.
-        wait: seconds before a retry, as the server demands; None = no demand.
-    """
-    kind: FailureKind = "denied"
-    if status == 429:
-        is_used_up = wait is None and "insufficient_quota" in codes
-        kind = "quota" if is_used_up else "rate"
-    elif status in (408, 409) or status >= 500:
-        kind = "server"
-    elif status in _QUESTION_STATUSES:
-        kind = "rejected"
-    return LlmFailure(kind, message, wait)
+        kind: FailureKind = "denied"
+        if error.status_code == 429:
+            is_used_up = wait is None and "insufficient_quota" in (error.code, error.type)
+            kind = "quota" if is_used_up else "rate"
+        elif error.status_code in (408, 409) or error.status_code >= 500:
+            kind = "server"
+        elif error.status_code in _QUESTION_STATUSES:
+            kind = "rejected"
+        return LlmFailure(kind, message, wait)
 
 
 class _Hooks:

@@ -2,7 +2,7 @@
 
 from worlds import protocol_world, report_world
 
-from serendip.evaluate.number_format import interval, number, percent, points, seconds
+from serendip.evaluate.number_format import interval, number, percent, seconds
 from serendip.evaluate.report.verdict import describe_report
 
 
@@ -71,7 +71,6 @@ def test_numbers_are_written_for_people():
         "\N{EN DASH}",
     ]
     assert (percent(0.182), percent(0.0042), percent(None)) == ("18.2 %", "0.42 %", "\N{EN DASH}")
-    assert (points(0.021), points(-0.0021)) == ("+2.1", "-0.21")
     assert (seconds(0.421), seconds(12.34), seconds(125)) == ("0.42 s", "12.3 s", "2 min 05 s")
     assert interval({"low": 0.1, "high": 0.2}) == "0.100 to 0.200"
 

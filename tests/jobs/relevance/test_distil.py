@@ -331,7 +331,7 @@ def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the
     model = engine.state.relevance_model
     engine.close()
     assert model is not None
-    effect = {"ci95": {"lost": [0.1, 0.3], "fall": [0.1, 0.4]}}
+    effect = {"ci95": {"lost": [0.1, 0.3], "wrong": [0.2, 0.4], "fall": [0.1, 0.4]}}
     proof = {"safe_threshold": 0.5, "safe": effect}
     facts = open_current_version(copy / "relevance").manifest
     publish_model(copy / "relevance", replace(model, threshold=0.5), {**facts, "filter": proof})

@@ -152,19 +152,8 @@ def reason_against_proof(proof: Mapping[str, Any]) -> str:
     """Why the threshold of a relevance model is not used; empty = it is."""
     if proof["safe_threshold"] is None:
         return f"no threshold is proven for {GOAL}"
-    return reason_against_effect(proof["safe"])
-
-
-def reason_against_effect(effect: Mapping[str, Any]) -> str:
-    """Why a proven threshold is not used; empty = it is.
-
-    Args:
-        effect: of the threshold, with intervals, on labels that it was not chosen by.
-    """
-    if "ci95" not in effect:
-        return "an earlier version proved the threshold without its cost (`serendip judge distil`)"
-    lost, fall = effect["ci95"]["lost"][1], effect["ci95"]["fall"][0]
-    wrong = effect["ci95"].get("wrong", (0.0, 1.0))[1]
+    ends = proof["safe"]["ci95"]  # on labels that the threshold was not chosen by
+    lost, wrong, fall = ends["lost"][1], ends["wrong"][1], ends["fall"][0]
     if lost > MOST_LOST and wrong > MOST_WRONG:
         return (
             f"it may hide {lost:.0%} of the relevant items, more than {MOST_LOST:.0%}, and "
@@ -189,10 +178,7 @@ def _reason_against(context: JobContext, labels: str, version: Version | None) -
 
 def read_model_names(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Surface of the labels -> version of each relevance model of a generation."""
-    if MODELS_KEY in manifest:
-        return dict(manifest[MODELS_KEY])
-    earlier = manifest.get("relevance_model")  # by earlier code, which knew typed texts only
-    return {TYPED_TEXTS: str(earlier)} if earlier else {}
+    return dict(manifest.get(MODELS_KEY, {}))
 
 
 def read_decisions(manifest: Mapping[str, Any]) -> dict[str, FilterDecision]:

@@ -197,12 +197,8 @@ class FilterEvaluator:
         return {"seen_queries": len(queries) - len(unseen), **shares}
 
     def _is_seen(self, query: str, seen: frozenset[str]) -> bool:
-        """Whether the model knows the request, or one that says much the same.
-
-        Versions by earlier code have digests of the requests' words.
-        """
-        known = query, self.gold.requests[query].group
-        return any(query_digest(text) in seen for text in known)
+        """Whether the model knows the request, or one that says much the same."""
+        return query_digest(self.gold.requests[query].group) in seen
 
     def _answer(self, name: str, request: str, surface: SurfaceConfig) -> Slate:
         """The first items of a gold request, without and with the filter."""
