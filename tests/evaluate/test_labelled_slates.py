@@ -124,14 +124,6 @@ def test_the_replacement_threshold_is_the_smallest_within_its_share(
         assert slates.effect(smaller)["replaced"] > max_replaced
 
 
-def test_an_oracle_replaces_at_most_the_spare_relevant_items() -> None:
-    slates = build_slates([0.0] * 7, "iiririr", [0, 0, 0, 0, 5, 5, 5], 2)
-    assert slates.effect(np.inf)["irrelevant_before"] == 0.75
-    assert slates.lowest_share_after(1.0) == 0.25  # Each slate has one spare relevant item.
-    assert slates.lowest_share_after(0.25) == 0.5
-    assert slates.lowest_share_after(0.0) == 0.75
-
-
 def test_intervals_contain_the_value_and_narrow_with_groups() -> None:
     wide, narrow = (draw(1, count) for count in (50, 2_000))
     for slates in (wide, narrow):

@@ -15,7 +15,6 @@ from serendip.errors import ConfigError
 if TYPE_CHECKING:
     from serendip.data.store.tables.generated_texts import WrittenSource
     from serendip.jobs.llm.job import LlmJob
-    from serendip.llm.runner import CostEstimate
 
 NAME = "enrich"
 HELP = "Generate texts and attributes of items, test them, and revert them."
@@ -211,14 +210,7 @@ def _open_job(terminal: Terminal, budget: float | None, estimate: bool) -> LlmJo
 
     if budget is None and not estimate:
         raise ConfigError("an LLM needs a budget.", "Add --budget, or a --writer that is free.")
-    return LlmJob(JOB, budget or 0.0, estimate, partial(_print_estimate, terminal))
-
-
-def _print_estimate(terminal: Terminal, cost: CostEstimate) -> None:
-    terminal.say(
-        f"{cost.questions:,} distinct items, {cost.known:,} of them in the ledger; "
-        f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
-    )
+    return LlmJob(JOB, budget or 0.0, estimate, partial(terminal.print_estimate, "distinct items"))
 
 
 def _print_written(terminal: Terminal, summary: dict[str, Any], written: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,9 +17,6 @@ from serendip.cli.terminal import (
     WorkspaceOption,
 )
 from serendip.errors import ConfigError
-
-if TYPE_CHECKING:
-    from serendip.llm.runner import CostEstimate
 
 
 def agreement(
@@ -102,14 +100,10 @@ def run(
 
     terminal = Terminal(json)
 
-    def show_estimate(cost: CostEstimate) -> None:
-        terminal.say(
-            f"{cost.questions:,} different pairs, {cost.known:,} labelled before; "
-            f"about {cost.price:.4g}, at most {cost.most:.4g} if each is sent once"
-        )
-
     labelling = Labelling(pairs, out)
-    llm_job = LlmJob(out.name, budget, estimate, show_estimate)
+    llm_job = LlmJob(
+        out.name, budget, estimate, partial(terminal.print_estimate, "different pairs")
+    )
     with terminal.job("labels", workspace) as context:
         result = label_pairs(context, labelling, llm_job)
     terminal.result(result)

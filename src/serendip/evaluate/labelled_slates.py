@@ -163,19 +163,6 @@ class LabelledSlates:
         relevant = np.maximum(0.0, good - self.false_good * removed) / (1 - self.false_good)
         return relevant / np.maximum(1.0, removed)
 
-    def lowest_share_after(self, max_replaced: float) -> float:
-        """The least irrelevant share that replacing a share of the shown pairs can leave.
-
-        That of an oracle that knows the labels: irrelevant pairs go, as long as the rest of their
-        slate has relevant ones to take their place.
-        """
-        before = self.is_shown(np.inf)
-        count = int(self.slates.max()) + 1
-        irrelevant = np.bincount(self.slates, before & self.is_irrelevant, count)  # (S,)
-        spare = np.bincount(self.slates, ~before & ~self.is_irrelevant, count)
-        removed = min(float(np.minimum(irrelevant, spare).sum()), max_replaced * before.sum())
-        return float((irrelevant.sum() - removed) / max(1, before.sum()))
-
 
 def helpful_threshold(slates: LabelledSlates, most_lost: float, most_wrong: float) -> float | None:
     """The smallest threshold that lowers the irrelevant share and hides few relevant pairs.

@@ -88,7 +88,6 @@ def measure_filter(slates: RankedSlates, probabilities: FloatArray) -> dict[str,
     return {
         "size": SLATE_SIZE,
         "lists": len(np.unique(test.slates)),
-        "best_after": test.lowest_share_after(MAX_REPLACED),
         "tenth": _effect(test, tenth),
     }
 
