@@ -24,7 +24,7 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.evaluate.auction_quality import Sale, SoldPlaces
+from serendip.evaluate.auction_quality import Sale
 from serendip.evaluate.message_quality import MessageFigures, measure_messages
 from serendip.evaluate.surface_quality import K
 from serendip.jobs.surface_quality.request_builder import SurfaceRequests
@@ -174,12 +174,12 @@ def _find_sale(
         is_sold[row, :size] = result.items.fields[SPONSORED][:size]
         bids[row, :size] = np.nan_to_num(result.items.fields[BID][:size])
         revenue[row, :size] = result.items.scores[:size]
-    places = SoldPlaces(
+    return Sale(
         items,
         is_sold,
         bids,
         revenue,
         unsold,
         sum(position < K for position in surface.sponsored.positions),
+        requests.afterwards,
     )
-    return Sale(places, requests.afterwards)
