@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import TYPED_TEXTS
@@ -63,12 +63,8 @@ class FilterDecision:
         return f"{state}: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Usable:
-    """A relevance model, if there is one, and why no surface can use it by itself; "" = it can."""
-
-    version: Version | None
-    unusable: str
+_Usable: TypeAlias = tuple[Version | None, str]
+"""A relevance model, if there is one, and why no surface can use it by itself; "" = it can."""
 
 
 def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], dict[str, Version]]:
@@ -93,8 +89,8 @@ def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], dict
         decisions[surface] = decision = _decide(config, models[own])
         if not decision.on:
             continue
-        used = own if models[own].version is not None else TYPED_TEXTS
-        version = models[used].version
+        used = own if models[own][0] is not None else TYPED_TEXTS
+        version, _ = models[used]
         if version is None:
             raise NotTrainedError(
                 f"surfaces.{surface}.relevance_filter has a threshold, and "
@@ -129,8 +125,8 @@ def _open_model(context: JobContext, labels: str, must_open: bool) -> _Usable:
     except ArtefactError as error:
         if must_open:
             raise
-        return _Usable(None, f"{error.message} (`serendip judge distil`)")
-    return _Usable(version, _reason_against(context, labels, version))
+        return None, f"{error.message} (`serendip judge distil`)"
+    return version, _reason_against(context, labels, version)
 
 
 def _decide(config: SurfaceConfig, model: _Usable) -> FilterDecision:
@@ -139,11 +135,11 @@ def _decide(config: SurfaceConfig, model: _Usable) -> FilterDecision:
         return FilterDecision.off("the settings switch it off")
     if _names_threshold(config):
         return FilterDecision(True, chosen.threshold, NAMED)
-    if model.version is None or model.unusable:
-        return FilterDecision.off(model.unusable)
-    proof = model.version.manifest["filter"]
-    against = reason_against_proof(proof)
-    if against:
+    version, unusable = model
+    if version is None or unusable:
+        return FilterDecision.off(unusable)
+    proof = version.manifest["filter"]
+    if against := reason_against_proof(proof):
         return FilterDecision.off(against)
     return FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {GOAL}")
 
