@@ -5,8 +5,8 @@ Shapes: U users or queries.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Literal, Self
 
 from serendip.evaluate.intervals import DIFFERENCE_RANGE, Estimate, estimates
 from serendip.evaluate.runs import Values
@@ -55,10 +55,6 @@ class Decision:
             return f"{self.name} {state}: {self.reason}"
         figures = f"{self.gain:.3f} ({self.low:.3f} to {self.high:.3f}), n = {self.n:,}"
         return f"{self.name} {state}: {figures}; {self.reason}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def choose(name: str, without: Values, with_: Values) -> Decision:
