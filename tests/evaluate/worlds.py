@@ -165,7 +165,6 @@ def report_world(protocols=None, **changes):
                 },
             ],
         },
-        "noun": "film",
         "resamples": 200,
     }
     values |= changes
