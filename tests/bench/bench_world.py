@@ -41,6 +41,8 @@ def write_world(folder: Path, users: dict[str, list[str]] | None = None) -> Path
 class InThisProcess:
     """Runs tasks here, in their order, and remembers them; ends after ``most`` of them."""
 
+    workers = 1
+
     def __init__(self, most: int = 100) -> None:
         self.names: list[str] = []
         self.after: Mapping[int, Any] = {}

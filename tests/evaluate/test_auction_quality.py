@@ -4,29 +4,28 @@ import numpy as np
 import pytest
 from surface_world import items, lists
 
-from serendip.evaluate.auction_quality import Sale, SoldPlaces, measure_auction
+from serendip.evaluate.auction_quality import Sale, measure_auction
 
 
-def places(sold):
+def sale(sold, chosen):
     is_sold = np.zeros((3, 10), np.bool_)
     for row, column in sold:
         is_sold[row, column] = True
-    return SoldPlaces(
+    return Sale(
         items=lists([0, 1, 2], [0, 3, 2], [0, 1, 2]),
         is_sold=is_sold,
         bids=np.where(is_sold, 2.0, 99.0).astype(np.float32),
         revenue=np.where(is_sold, 0.5, 99.0).astype(np.float32),
         organic=lists([0, 2, 5], [0, 2, 5], [0, 2, 5]),
         for_sale=2,
+        chosen=chosen,
     )
 
 
 def test_value_and_relevance_of_sold_places_per_user():
     # Users 0 (two lists) and 1 (one). Sold: place 1 of the first two lists; nothing of the third.
     chosen = [items(1), items(2), items(0)]
-    figures = measure_auction(
-        Sale(places([(0, 1), (1, 1)]), chosen), np.array([0, 0, 1]), resamples=50
-    )
+    figures = measure_auction(sale([(0, 1), (1, 1)], chosen), np.array([0, 0, 1]), resamples=50)
     assert figures.sold.value == pytest.approx((1 / 2 + 0) / 2)
     assert (figures.bid.value, figures.bid.n) == (2.0, 1)  # over users with a sale
     assert figures.expected.value == pytest.approx((0.5 + 0) / 2)
@@ -38,7 +37,7 @@ def test_value_and_relevance_of_sold_places_per_user():
 
 
 def test_without_a_sale_nothing_is_relevant_or_earned():
-    figures = measure_auction(Sale(places([]), [items(1)] * 3), np.array([0, 0, 1]), resamples=50)
+    figures = measure_auction(sale([], [items(1)] * 3), np.array([0, 0, 1]), resamples=50)
     assert (figures.sold.value, figures.expected.value, figures.earned.value) == (0.0, 0.0, 0.0)
     assert figures.bid.value is None
     assert figures.precision.value is None

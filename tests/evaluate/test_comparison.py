@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
-from serendip.errors import ConfigError
-from serendip.evaluate.comparison import compare, compare_values, decide_verdict
+from serendip.evaluate.comparison import (
+    compare_systems,
+    compare_values,
+    decide_verdict,
+    estimate_systems,
+)
 from serendip.evaluate.intervals import Estimate
-from serendip.evaluate.runs import Judged, Run
 
 NAMES = ("new", "old", "nDCG@10")
 
@@ -85,18 +88,16 @@ def test_equal_systems_are_called_different_in_at_most_one_of_twenty():
     assert called / 400 <= 0.072  # .05 + 2 standard errors
 
 
-def test_runs_are_compared_by_user():
+def test_systems_are_compared_by_user():
     """User a gains at one of its two targets, user b at its only one."""
-    judged = Judged(np.arange(3, dtype=np.int32), np.array(["a", "a", "b"]), np.zeros(3, dtype=int))
-    lists = np.full((3, 10), -1, dtype=np.int32)
-    new = Run("new", lists, np.array([1.0, np.inf, 1.0]))
-    old = Run("old", lists, np.array([np.inf, np.inf, np.inf]))
-    found = compare(new, old, judged, "HitRate@10")
+    values = {"new": np.array([[1.0], [0.0], [1.0]]), "old": np.zeros((3, 1))}
+    groups, draws = np.array([0, 0, 1]), (0, 200)
+    (found,) = compare_systems(values, ["Recall@10"], ("new", ["old"]), groups, draws)
     assert (found.difference, found.n, found.verdict) == (0.75, 2, "too small to tell")
-
-
-def test_a_metric_without_values_per_user_is_refused():
-    judged = Judged(np.zeros(1, dtype=np.int32), np.array(["a"]), np.zeros(1, dtype=int))
-    run = Run("a", np.zeros((1, 10), dtype=np.int32)[:, :1], np.array([1.0]))
-    with pytest.raises(ConfigError, match="Coverage@10"):
-        compare(run, run, judged, "Coverage@10")
+    assert (found.system, found.baseline, found.metric) == ("new", "old", "Recall@10")
+    assert compare_systems(values, ["Recall@10"], ("new", []), groups, draws) == []
+    systems = estimate_systems(values, ["Recall@10"], groups, draws)
+    assert {name: one["Recall@10"].value for name, one in systems.items()} == {
+        "new": 0.75,
+        "old": 0.0,
+    }

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 from surface_world import surface
 
-from serendip.evaluate.auction_quality import Sale, SoldPlaces
+from serendip.evaluate.auction_quality import Sale
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
@@ -71,11 +71,11 @@ def surfaces_world():
     sold = np.zeros((3, 10), np.bool_)
     sold[0, 1] = True
     bids = np.where(sold, np.float32(2.5), np.float32(0))
-    places = SoldPlaces(sent["engine"], sold, bids, bids / 5, sent["popularity"], 2)
+    sale = Sale(sent["engine"], sold, bids, bids / 5, sent["popularity"], 2, chosen)
     whole = surface(
         surface="search",
         message=measure_messages(sent, chosen, resamples=50),
-        sale=Sale(places, chosen),
+        sale=sale,
         note="Written queries.",
     )
     return [
@@ -165,7 +165,6 @@ def report_world(protocols=None, **changes):
                 },
             ],
         },
-        "noun": "film",
         "resamples": 200,
     }
     values |= changes

@@ -15,14 +15,11 @@ from serendip.cli.serve import check_machine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import ConfigError
-from serendip.jobs.evaluate.evaluate import encode_items_once
 from serendip.jobs.evaluate.split import SplitTask, evaluate_split
 from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
 from serendip.jobs.exports.embeddings import EmbedTask, encode_rows
 from serendip.jobs.exports.engine_tasks import EngineLocation
 from serendip.jobs.exports.recommendations import AnswerTask, answer_users
-from serendip.runtime.executor import IN_PROCESS
-from serendip.runtime.progress import SilentProgress
 
 Run = Callable[[WorkspaceLocation], Any]
 
@@ -41,9 +38,6 @@ def open_replica(location: WorkspaceLocation) -> object:
 
 TASKS: dict[str, Run] = {
     "evaluate": lambda location: evaluate_split(SplitTask(location, "dataset", 0.9, 1.0, 0)),
-    "evaluate, encode": lambda location: encode_items_once(
-        IN_PROCESS, location, Path(location.folder), "cpu", SilentProgress()
-    ),
     "evaluate --alignment": lambda location: evaluate_group(
         GroupTask(location, "dataset", ("home",), 0)
     ),

@@ -53,16 +53,9 @@ def cosines(model: Item2Vec) -> FloatArray:
 
 
 def test_nearer_pairs_count_more_and_both_ways() -> None:
-    pairs = count_pairs(dataset_of([0, 1, 2, 3], num_items=4), window=2, subsampling=0)
+    pairs = count_pairs(dataset_of([0, 1, 2, 3], num_items=4), window=2)
     expected = [[0, 1, 0.5, 0], [1, 0, 1, 0.5], [0.5, 1, 0, 1], [0, 0.5, 1, 0]]
     np.testing.assert_allclose(pairs.toarray(), expected)
-
-
-def test_subsampling_leaves_pairs_of_frequent_items_out_in_part() -> None:
-    world = dataset_of([0, 1, 0], [0, 2], num_items=3)  # shares .6, .2, .2
-    pairs = count_pairs(world, window=1, subsampling=0.1)
-    often, seldom = np.sqrt(1 / 6) + 1 / 6, 1.0  # sqrt(.5) + .5 > 1
-    np.testing.assert_allclose(pairs.toarray()[0], [0, 2 * often * seldom, often], rtol=1e-6)
 
 
 def test_items_of_one_taste_are_alike_and_those_of_two_are_not() -> None:

@@ -153,7 +153,7 @@ def write_all(
     np.save(folder / "codes.npy", codes)
     monkeypatch.setattr(sparse_rows, "BLOCKS_PER_TASK", 2)
     monkeypatch.setattr(pair_counts, "PAIRS_PER_BLOCK", 500)
-    counts = count_pairs(build_small_world(), 4, 1e-3, options)
+    counts = count_pairs(build_small_world(), 4, options)
     np.save(folder / "pairs.npy", np.stack([counts.data, counts.indices]))
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

@@ -18,7 +18,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.errors import ArtefactError
 from serendip.evaluate.metrics import Graded, RankingMetric
-from serendip.evaluate.metrics.precision import Precision
+from serendip.evaluate.metrics.recall import Recall
 from serendip.evaluate.runs import Values
 from serendip.models.popularity import Popularity
 from serendip.models.query_scores import PriorOrder
@@ -188,17 +188,17 @@ def test_a_wrong_encoder_fails(kind: type[HashingEncoder], test: str, tmp_path: 
         run(Suite(), test, encoder=kind(), tmp_path=tmp_path)
 
 
-class Sum(Precision):
+class Sum(Recall):
     def of_list(self, graded: Graded) -> float:
         return float(graded.gains.sum())
 
 
-class OffByOne(Precision):
+class OffByOne(Recall):
     def of_ranks(self, ranks: Values) -> Values:
         return super().of_ranks(ranks - 1)
 
 
-WRONG_METRICS: list[tuple[type[Precision], str]] = [
+WRONG_METRICS: list[tuple[type[Recall], str]] = [
     (Sum, "test_values_lie_between_0_and_1"),
     (Sum, "test_a_perfect_list_has_1"),
     (OffByOne, "test_both_forms_agree_on_one_target"),
@@ -206,7 +206,7 @@ WRONG_METRICS: list[tuple[type[Precision], str]] = [
 
 
 @pytest.mark.parametrize(("kind", "test"), WRONG_METRICS)
-def test_a_wrong_metric_fails(kind: type[Precision], test: str) -> None:
+def test_a_wrong_metric_fails(kind: type[Recall], test: str) -> None:
     class Suite(RankingMetricContract):
         is_one_at_every_cutoff = False
 

@@ -22,13 +22,13 @@ from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.store.tables.generated_values import lacks, list_values
 from serendip.data.text import normalise
 from serendip.evaluate.intervals import estimates
-from serendip.jobs.enrich.attribute_gate import judge_values
 from serendip.jobs.enrich.attributes import (
     MOST_HELD_OUT,
     MOST_VALUES,
     AttributeItems,
     hide_attribute,
 )
+from serendip.jobs.enrich.gate import judge_values
 from serendip.jobs.enrich.value_phrases import ValuePhrases
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import TrainOptions

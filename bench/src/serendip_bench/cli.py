@@ -233,27 +233,6 @@ def judge(
     typer.echo(f"Results: {json}")
 
 
-@app.command("enrich")
-def enrich(
-    data: DataOption,
-    json: FileOption,
-    cache: CacheOption = None,
-    llm_seconds: Annotated[
-        float, typer.Option(min=0, help="Time limit of the local LLM in seconds; 0 = no LLM.")
-    ] = 0.0,
-) -> None:
-    """Effect of generated texts on search for products without descriptions."""
-    from serendip_bench.enrich import EnrichBench, run_enrich
-
-    terminal = Terminal(as_json=True)
-    document = run_enrich(EnrichBench(data, json, llm_seconds, cache), terminal.options())
-    llm = document["llm"]
-    _print_texts(f"{document['items']:,} items, {document['queries']} queries", document)
-    if llm is not None:
-        _print_texts(f"{llm['items']} of them, {llm['written']} with texts by an LLM", llm)
-    typer.echo(f"Results: {json}")
-
-
 @app.command("attributes")
 def attributes(
     data: DataOption,
@@ -275,14 +254,6 @@ def attributes(
             f"({format_share(row['gate_low'])} of {row['compared']:,})"
         )
     typer.echo(f"Results: {json}")
-
-
-def _print_texts(title: str, document: Mapping[str, Any]) -> None:
-    typer.echo(title)
-    for row in document["rows"]:
-        difference = row.get("minus_stripped")
-        change = f"  {_format_difference(difference)}" if difference else ""
-        typer.echo(f"  {row['search']:<6} {row['text']:<9} {row['nDCG@10']:.4f}{change}")
 
 
 @app.command("label-quality")

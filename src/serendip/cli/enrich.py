@@ -9,131 +9,95 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from serendip.cli.terminal import (
-    AddressOption,
-    EngineOption,
-    EstimateOption,
-    JsonOption,
-    Terminal,
-    WorkspaceOption,
-)
+from serendip.cli.terminal import EstimateOption, JsonOption, Terminal, WorkspaceOption
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from serendip.data.store.tables.generated_texts import WrittenField, WrittenSource
-    from serendip.data.store.tables.generated_values import ValueSource
-    from serendip.llm.runner import CostEstimate
+    from serendip.data.store.tables.generated_texts import WrittenSource
+    from serendip.jobs.llm.job import LlmJob
 
 NAME = "enrich"
 HELP = "Generate texts and attributes of items, test them, and revert them."
 
 
-class Writer(StrEnum):
+class TextWriter(StrEnum):
     """Source of generated texts."""
 
     LLM = "llm"
+    QUERIES = "queries"
+
+
+class ValueWriter(StrEnum):
+    """Source of generated attribute values."""
+
+    LLM = "llm"
     RULES = "rules"
-    QUERIES = "queries"
-
-
-class Kind(StrEnum):
-    """Field of a generated text."""
-
-    KEYWORDS = "keywords"
-    DESCRIPTION = "description"
-    ATTRIBUTES = "attributes"
-    QUERIES = "queries"
 
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
+_BudgetOption = Annotated[
+    float | None, typer.Option(help="Budget of all runs with an LLM together.")
+]
+
 
 @app.command("run")
 def run(
-    budget: Annotated[
-        float | None, typer.Option(help="Budget of all runs with an LLM together.")
-    ] = None,
+    budget: _BudgetOption = None,
     writer: Annotated[
-        Writer,
+        TextWriter,
         typer.Option(
-            help="Source of the texts: an LLM, rules, or the queries of `serendip queries build "
-            "--llm`; the last two are free."
+            help="Source of the texts: an LLM, or the queries of `serendip queries build --llm`, "
+            "which are free."
         ),
-    ] = Writer.LLM,
-    fields: Annotated[
-        list[Kind] | None, typer.Option(help="Texts to store; repeatable. Default: all.")
-    ] = None,
+    ] = TextWriter.LLM,
     workspace: WorkspaceOption = Path(),
-    prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "enrich-1",
     estimate: EstimateOption = False,
-    engine: EngineOption = None,
-    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Generate texts for items; the gate decides on their use. Exit 1 = incomplete."""
-    from serendip.jobs.enrich.write import TextWriting, write_texts
-    from serendip.runtime.executor_config import EngineChoice
+    from serendip.jobs.enrich.write import write_query_texts, write_texts
 
-    terminal, choice = Terminal(json), EngineChoice(engine, address)
-
-    kinds = cast("list[WrittenField]", [kind.value for kind in fields or Kind])
-    writing = TextWriting(
-        writer.value, kinds, budget, prompt, estimate, partial(_print_estimate, terminal)
-    )
-    with terminal.job("texts for thin items", workspace, engine=choice) as context:
-        summary = write_texts(context, writing)
+    terminal = Terminal(json)
+    job = _open_job(terminal, budget, estimate) if writer == TextWriter.LLM else None
+    with terminal.job("texts of items", workspace) as context:
+        summary = write_texts(context, job) if job else write_query_texts(context, estimate)
     terminal.result(summary)
-    if estimate and writer == Writer.QUERIES:
+    if estimate and job is None:
         count = summary["estimate"]["texts"]
         terminal.say(f"texts for {count:,} of {summary['items']:,} items, at no cost")
         return
     if estimate:
         terminal.say(f"{summary['thin']:,} of {summary['items']:,} items are thin")
         return
-    spent = f"; spent {summary['spent']:.4g} of {budget:.4g}" if writer == Writer.LLM else ""
-    of = f"{summary['items']:,}" if writer == Writer.QUERIES else f"{summary['thin']:,} thin"
-    terminal.say(
-        f"{summary['state']}: {summary['texts']:,} texts for {summary['written']:,} of {of} items"
-        f"{spent}. Next: serendip enrich gate"
+    of = f"{summary['items']:,}" if job is None else f"{summary['thin']:,} thin"
+    _print_written(
+        terminal, summary, f"{summary['texts']:,} texts for {summary['written']:,} of {of} items"
     )
-    if summary["state"] == "partial":
-        terminal.print_incomplete(summary["reason"])
-        raise typer.Exit(1)
+    terminal.say("Next: serendip enrich gate")
 
 
 @app.command("attribute")
 def attribute(
     name: Annotated[str, typer.Argument(help="Attribute of the catalogue, of texts.")],
-    budget: Annotated[
-        float | None, typer.Option(help="Budget of all runs with an LLM together.")
-    ] = None,
+    budget: _BudgetOption = None,
     writer: Annotated[
-        Writer, typer.Option(help="An LLM, or rules: the words of the item; these are free.")
-    ] = Writer.LLM,
+        ValueWriter, typer.Option(help="An LLM, or rules: the words of the item; these are free.")
+    ] = ValueWriter.LLM,
     workspace: WorkspaceOption = Path(),
-    prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "attribute-1",
     estimate: EstimateOption = False,
-    engine: EngineOption = None,
-    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Choose values for items that lack an attribute; the gate decides on their use.
 
     Exit 1 = incomplete.
     """
-    from serendip.jobs.enrich.attributes import AttributeWriting, write_values
-    from serendip.runtime.executor_config import EngineChoice
+    from serendip.jobs.enrich.attributes import write_values
 
-    if writer == Writer.QUERIES:
-        raise ConfigError("queries say nothing of attributes.", "Use --writer llm or rules.")
-    terminal, choice = Terminal(json), EngineChoice(engine, address)
-
-    source: ValueSource = "llm" if writer == Writer.LLM else "rules"
-    writing = AttributeWriting(
-        name, source, budget, prompt, estimate, partial(_print_estimate, terminal)
-    )
-    with terminal.job(f"values of {name}", workspace, engine=choice) as context:
-        summary = write_values(context, writing)
+    terminal = Terminal(json)
+    job = _open_job(terminal, budget, estimate) if writer == ValueWriter.LLM else None
+    with terminal.job(f"values of {name}", workspace) as context:
+        summary = write_values(context, name, job, estimate)
     terminal.result(summary)
     if estimate:
         terminal.say(
@@ -141,22 +105,20 @@ def attribute(
             f"{summary['values']:,} values that items share"
         )
         return
-    spent = f"; spent {summary['spent']:.4g} of {budget:.4g}" if writer == Writer.LLM else ""
-    terminal.say(
-        f"{summary['state']}: {name} of {summary['written']:,} of {summary['lacking']:,} items "
-        f"that lack it, and of {summary['compared']:,} to compare{spent}. "
-        f"Next: serendip enrich gate --attribute {name}"
+    _print_written(
+        terminal,
+        summary,
+        f"{name} of {summary['written']:,} of {summary['lacking']:,} items that lack it, and of "
+        f"{summary['compared']:,} to compare",
     )
-    if summary["state"] == "partial":
-        terminal.print_incomplete(summary["reason"])
-        raise typer.Exit(1)
+    terminal.say(f"Next: serendip enrich gate --attribute {name}")
 
 
 @app.command("gate")
 def gate(
     workspace: WorkspaceOption = Path(),
     writer: Annotated[
-        list[Writer] | None,
+        list[TextWriter] | None,
         typer.Option(help="Source of the texts; repeatable. Default: all."),
     ] = None,
     judgements: Annotated[
@@ -178,21 +140,21 @@ def gate(
 
     Exit 1 = they are not used.
     """
-    from serendip.jobs.enrich.gate import TextGate, gate_texts
+    from serendip.jobs.enrich.gate import FLOOR, TextGate, gate_texts, gate_values
 
     terminal = Terminal(json)
-    if attribute is not None:
-        if writer or judgements:
-            raise ConfigError("--attribute takes no --writer and no --judgements.", "Omit them.")
-        _gate_attribute(terminal, workspace, attribute, floor)
-        return
-    if floor is not None:
+    if attribute is not None and (writer or judgements):
+        raise ConfigError("--attribute takes no --writer and no --judgements.", "Omit them.")
+    if attribute is None and floor is not None:
         raise ConfigError("--floor is for values of an attribute.", "Add --attribute.")
-    sources = cast("list[WrittenSource]", [source.value for source in writer or Writer])
-    with terminal.job("gate of the texts", workspace) as context:
-        report = gate_texts(context, TextGate(sources, judgements))
+    with terminal.job("gate", workspace) as context:
+        if attribute is not None:
+            report = gate_values(context, attribute, FLOOR if floor is None else floor)
+        else:
+            sources = cast("list[WrittenSource]", [one.value for one in writer or TextWriter])
+            report = gate_texts(context, TextGate(sources, judgements))
     terminal.result(report)
-    terminal.say(_format_verdict(report))
+    terminal.say(f"{_format_verdict(report)}; {report['active']:,} in use")
     if report["verdict"] != "passed":
         raise typer.Exit(1)
 
@@ -210,17 +172,13 @@ def show(
     terminal = Terminal(json)
     summary = describe_generated(Workspace.open(workspace), limit)
     terminal.result(summary)
-    terminal.say(
-        f"{summary['texts']:,} texts, {summary['active']:,} in use, {summary['outdated']:,} "
-        "outdated because their items have changed"
-    )
-    for row in summary["counts"]:
-        terminal.say(f"  {row['texts']:,} x {row['field']} by {row['source']}")
-    if summary["gate"]:
-        terminal.say(_format_verdict(summary["gate"]))
-    for row in summary["listed"]:
-        terminal.say(f"  {row['item_id']} {row['field']} by {row['model']}: {row['text']}")
-    _print_values(terminal, summary["attributes"])
+    gates = [summary["gate"]] if summary["gate"] else []
+    _print_stored(terminal, summary, ("texts", "field", "text"), gates)
+    values = summary["attributes"]
+    if values["values"]:
+        _print_stored(
+            terminal, values, ("values", "attribute", "value"), list(values["gates"].values())
+        )
 
 
 @app.command("revert")
@@ -241,65 +199,69 @@ def revert(
     terminal.say(f"{removed:,} texts and values deleted. Next: serendip train")
 
 
-def _print_estimate(terminal: Terminal, cost: CostEstimate) -> None:
-    terminal.say(
-        f"{cost.questions:,} distinct items, {cost.known:,} of them in the ledger; "
-        f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
-    )
+def _open_job(terminal: Terminal, budget: float | None, estimate: bool) -> LlmJob:
+    """The job of an LLM within a budget.
+
+    Raises:
+        ConfigError: there is no budget; an estimate needs none.
+    """
+    from serendip.jobs.enrich.write import JOB
+    from serendip.jobs.llm.job import LlmJob
+
+    if budget is None and not estimate:
+        raise ConfigError("an LLM needs a budget.", "Add --budget, or a --writer that is free.")
+    return LlmJob(JOB, budget or 0.0, estimate, partial(terminal.print_estimate, "distinct items"))
 
 
-def _gate_attribute(
-    terminal: Terminal, workspace: Path, attribute: str, floor: float | None
-) -> None:
-    """Test the values of an attribute; exit code 1 = they are not used."""
-    from serendip.jobs.enrich.attribute_gate import FLOOR, AttributeGate, gate_values
+def _print_written(terminal: Terminal, summary: dict[str, Any], written: str) -> None:
+    """Print what a run wrote and spent.
 
-    with terminal.job(f"gate of {attribute}", workspace) as context:
-        report = gate_values(context, AttributeGate(attribute, FLOOR if floor is None else floor))
-    terminal.result(report)
-    terminal.say(f"{_format_shares(report)}. {report['active']:,} values in use")
-    if report["verdict"] != "passed":
+    Raises:
+        Exit: questions are not answered.
+    """
+    spent = f"; spent {summary['spent']:.4g}" if "spent" in summary else ""
+    terminal.say(f"{summary['state']}: {written}{spent}")
+    if summary["state"] == "partial":
+        terminal.print_incomplete(summary["reason"])
         raise typer.Exit(1)
 
 
-def _print_values(terminal: Terminal, summary: dict[str, Any]) -> None:
-    """Counts of generated values, the verdicts on them, and the listed ones."""
-    if not summary["values"]:
-        return
+def _print_stored(
+    terminal: Terminal,
+    summary: dict[str, Any],
+    names: tuple[str, str, str],
+    gates: list[dict[str, Any]],
+) -> None:
+    """Counts of texts or of values, the verdicts on them, and the listed ones."""
+    what, kind, text = names
     terminal.say(
-        f"{summary['values']:,} values of attributes, {summary['active']:,} in use, "
-        f"{summary['outdated']:,} outdated"
+        f"{summary[what]:,} {what}, {summary['active']:,} in use, {summary['outdated']:,} "
+        "outdated because their items have changed"
     )
     for row in summary["counts"]:
-        terminal.say(
-            f"  {row['values']:,} x {row['attribute']} by {row['source']}, {row['active']:,} in use"
-        )
-    for report in summary["gates"].values():
-        terminal.say(_format_shares(report))
+        terminal.say(f"  {row[what]:,} x {row[kind]} by {row['source']}")
+    for report in gates:
+        terminal.say(_format_verdict(report))
     for row in summary["listed"]:
-        terminal.say(f"  {row['item_id']} {row['attribute']} by {row['model']}: {row['value']}")
-
-
-def _format_shares(report: dict[str, Any]) -> str:
-    """The verdict on the values of an attribute, with its reason or its figures."""
-    if report["verdict"] == "refused":
-        return f"{report['attribute']} refused: {report['reason']}"
-    right = report["right"]
-    return (
-        f"{report['attribute']} {report['verdict']}: {right['value']:.1%} right "
-        f"({right['low']:.1%} to {right['high']:.1%}) of {report['compared']:,} compared; the "
-        f"lower end must reach {report['floor']:.0%}"
-    )
+        terminal.say(f"  {row['item_id']} {row[kind]} by {row['model']}: {row[text]}")
 
 
 def _format_verdict(report: dict[str, Any]) -> str:
-    """The verdict with its reason or its figures."""
+    """The verdict on texts, or on the values of an attribute, with its reason or its figures."""
+    name = report.get("attribute", "texts")
     if report["verdict"] == "refused":
-        return f"refused: {report['reason']}"
+        return f"{name} refused: {report['reason']}"
+    if "right" in report:
+        right = report["right"]
+        return (
+            f"{name} {report['verdict']}: {right['value']:.1%} right ({right['low']:.1%} to "
+            f"{right['high']:.1%}) of {report['compared']:,} compared; the lower end must be above "
+            f"{report['floor']:.0%}"
+        )
     difference = report["difference"]["both"]
     return (
-        f"{report['verdict']}: {report['metric']} {report['without']['both']:.4f} without and "
-        f"{report['with']['both']:.4f} with {report['texts']:,} texts, difference "
+        f"{name} {report['verdict']}: {report['metric']} {report['without']['both']:.4f} without "
+        f"and {report['with']['both']:.4f} with {report['texts']:,} texts, difference "
         f"{difference['value']:+.4f} ({difference['low']:+.4f} to {difference['high']:+.4f}) over "
         f"{report['queries']:,} held-out queries"
     )

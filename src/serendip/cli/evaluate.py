@@ -26,12 +26,7 @@ def run(
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     full: Annotated[
-        bool,
-        typer.Option(
-            "--full",
-            help="All cuts of [evaluation], all users, each user's last event, hash IDs, and the "
-            "engine without context.",
-        ),
+        bool, typer.Option("--full", help="All cuts of [evaluation], and all users.")
     ] = False,
     alignment: Annotated[
         bool,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,9 +16,6 @@ from serendip.cli.terminal import (
     WorkspaceOption,
 )
 from serendip.errors import ConfigError
-
-if TYPE_CHECKING:
-    from serendip.llm.runner import CostEstimate
 
 
 def agreement(
@@ -48,13 +45,6 @@ def _describe_agreement(row: dict[str, Any]) -> str:
 
 NAME = "judge"
 HELP = "Label pairs of requests and items, compare labellers, distil a relevance model from labels."
-
-
-class Format(StrEnum):
-    """File formats of fine-tuning examples."""
-
-    CHAT = "chat-jsonl"
-    """``{"messages": [...]}`` per line, as fine-tuning APIs and trainers read it."""
 
 
 _LISTS_HELP = "File of `judge lists` that was labelled; default: the labels are of typed texts."
@@ -91,26 +81,9 @@ def run(
         Path, typer.Option(help="File with the columns query and item_id, or of `judge lists`.")
     ],
     out: Annotated[Path, typer.Option(help="CSV file of labels.")],
-    budget: Annotated[float, typer.Option(help="Most that all runs of the job may cost.")],
+    budget: Annotated[float, typer.Option(help="Most that all runs with this --out may cost.")],
     workspace: WorkspaceOption = Path(),
-    job: Annotated[str, typer.Option(help="Name in the ledger; default: that of --out.")] = "",
-    prompt: Annotated[
-        str,
-        typer.Option(help="Prompt, with its version; default: judge-list-1 for lists, or judge-1."),
-    ] = "",
     estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")] = False,
-    batch_file: Annotated[
-        Path | None, typer.Option(help="Send nothing; write the questions for a batch API.")
-    ] = None,
-    batch_answers: Annotated[
-        Path | None, typer.Option(help="Output file of a batch, read before anything is sent.")
-    ] = None,
-    forget_batch: Annotated[
-        bool,
-        typer.Option(
-            "--forget-batch", help="Send questions of unanswered batches again, at new cost."
-        ),
-    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Let an LLM label pairs; answers in the ledger are not paid for again. Exit 1 = partial."""
@@ -118,51 +91,30 @@ def run(
     from serendip.jobs.llm.job import LlmJob
 
     terminal = Terminal(json)
-    if estimate and (batch_file or batch_answers or forget_batch):
-        raise ConfigError("--estimate cannot be combined with a batch.", "Leave one of them out.")
 
-    def show_estimate(cost: CostEstimate) -> None:
-        terminal.say(
-            f"{cost.questions:,} different pairs, {cost.known:,} labelled before, "
-            f"{cost.batched:,} in a batch; "
-            f"about {cost.price:.4g}, at most {cost.most:.4g} if each is sent once"
-        )
-
-    labelling = Labelling(pairs, out, prompt, batch_file, batch_answers, forget_batch)
-    llm_job = LlmJob(job or out.name, budget, estimate, show_estimate)
+    labelling = Labelling(pairs, out)
+    llm_job = LlmJob(
+        out.name, budget, estimate, partial(terminal.print_estimate, "different pairs")
+    )
     with terminal.job("labels", workspace) as context:
         result = label_pairs(context, labelling, llm_job)
     terminal.result(result)
     if not estimate:
-        _print_labelling(terminal, result, budget, batch_file)
+        _print_labelling(terminal, result, budget)
 
 
-def _print_labelling(
-    terminal: Terminal, result: Mapping[str, Any], budget: float, batch_file: Path | None
-) -> None:
+def _print_labelling(terminal: Terminal, result: Mapping[str, Any], budget: float) -> None:
     """Print how many pairs are labelled, and what is left.
 
     Raises:
         Exit: not all pairs are labelled.
     """
-    if "taken" in result:
-        terminal.say(", ".join(f"{count:,} {name}" for name, count in result["taken"].items()))
-    if result["state"] == "batched":
-        terminal.say(
-            f"{result['written']:,} questions in {batch_file}, {result['left']:,} left; "
-            f"{result['spent']:.4g} of {budget:.4g} reserved"
-        )
-        return
     terminal.say(
         f"{result['state']}: {result['labelled']:,} of {result['pairs']:,} pairs in "
         f"{result['out']}, {result['bad']:,} bad; spent {result['spent']:.4g} of {budget:.4g}"
     )
     if result["state"] == "partial":
-        in_batch = (
-            f"{result['batched']:,} are in a batch: read its output with --batch-answers FILE"
-        )
-        reason = result["reason"] or (in_batch if result["batched"] else "some questions failed")
-        terminal.say(f"  {reason}; run the command again to continue")
+        terminal.print_incomplete(result["reason"])
         raise typer.Exit(1)
 
 
@@ -211,14 +163,6 @@ def distil(
         list[Path] | None,
         typer.Option(help="Pairs whose queries a prompt was tuned on; repeatable."),
     ] = None,
-    allowed: Annotated[
-        float | None,
-        typer.Option(
-            help="Guarantee: share of the shown items that may be irrelevant. Default: the "
-            "strictest threshold that hides hardly a relevant item."
-        ),
-    ] = None,
-    confidence: Annotated[float, typer.Option(help="Confidence of that guarantee.")] = 0.95,
     lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
@@ -228,7 +172,7 @@ def distil(
     from serendip.jobs.relevance.distil import distil as distil_labels
 
     terminal = Terminal(json)
-    distillation = Distillation(labels, gold, floor, seen or (), allowed, confidence, lists)
+    distillation = Distillation(labels, gold, floor, seen or (), lists)
     with terminal.job("relevance model", workspace, seed) as context:
         result = distil_labels(context, distillation)
     terminal.result(result)
@@ -249,7 +193,7 @@ def report(
     lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the relevance filter of each surface: irrelevant items, its cost in clicks, drift."""
+    """Measure the relevance filter of each surface: irrelevant items, its cost in clicks."""
     from serendip.jobs.relevance.report import report_relevance
 
     terminal = Terminal(json)
@@ -264,7 +208,6 @@ def report(
 def export(
     labels: Annotated[Path, typer.Option(help="Labels: query, item_id, label.")],
     out: Annotated[Path, typer.Option(help="File of conversations.")],
-    form: Annotated[Format, typer.Option("--format", help="chat-jsonl.")] = Format.CHAT,
     workspace: WorkspaceOption = Path(),
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
     json: JsonOption = False,
@@ -275,12 +218,12 @@ def export(
 
     terminal = Terminal(json)
     count = export_chats(Workspace.open(workspace), labels, out, prompt)
-    terminal.result({"conversations": count, "format": form.value, "out": str(out)})
+    terminal.result({"conversations": count, "format": "chat-jsonl", "out": str(out)})
     terminal.say(f"{count:,} conversations in {out}")
 
 
 def _describe_distillation(result: dict[str, Any]) -> list[str]:
-    from serendip.jobs.relevance.decisions import describe_goal
+    from serendip.jobs.relevance.decisions import GOAL
 
     low, high = result["ci95"]["auroc"]
     effect = result["filter"]
@@ -289,7 +232,7 @@ def _describe_distillation(result: dict[str, Any]) -> list[str]:
         f"{result['version']}: AUROC {result['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
         f"{result['pairs']['gold']:,} pairs of {result['queries']['gold']:,} unseen queries",
         *_describe_users(result),
-        f"  {describe_goal(effect)}: "
+        f"  {GOAL}: "
         + ("no threshold is proven safe" if threshold is None else f"threshold {threshold:.3f}"),
         f"  replacing a tenth: threshold {effect['tenth_threshold']:.3f}, irrelevant share "
         f"{effect['tenth']['irrelevant_before']:.3f} -> {effect['tenth']['irrelevant_after']:.3f}",
@@ -320,9 +263,6 @@ def _describe_report(document: dict[str, Any]) -> Iterator[str]:
         state = "off" if threshold is None else f"on from {threshold:.3f}"
         yield f"{name}: {state}: {surface['reason']}"
         yield from _describe_effect(surface["gold"] or {}, surface["log"] or {})
-    for name, drift in document["drift"].items():
-        if drift["warning"]:
-            yield f"warning: {name}: {drift['warning']}"
 
 
 def _describe_effect(gold: dict[str, Any], log: dict[str, Any]) -> Iterator[str]:
@@ -343,13 +283,6 @@ def _describe_effect(gold: dict[str, Any], log: dict[str, Any]) -> Iterator[str]
             f"  cost: at most {cost['value']:.1f} choices of a thousand requests ({low:.1f} to "
             f"{high:.1f}), {log['chosen_left_out'] or 0:.1%} of the choices, by "
             f"{log['requests']:,} logged requests"
-        )
-    kept = log.get("expected_choices_kept")
-    if kept:
-        low, high = kept["ci95"]
-        yield (
-            f"  expected: {kept['value']:.1%} of the choices of the first positions "
-            f"({low:.1%} to {high:.1%}), by the ranker's own probabilities"
         )
 
 

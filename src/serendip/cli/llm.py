@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +72,7 @@ def improve(
     improvement = Improvement(budget, agree, train, show)
     with terminal.job("improvement by an LLM", workspace, seed, engine=EngineChoice()) as context:
         report = improve_workspace(context, improvement)
-    terminal.result(report.as_dict())
+    terminal.result(asdict(report))
     if not report.steps:
         return
     if report.generation:
@@ -97,8 +98,7 @@ def ledger(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> Non
     for row in jobs:
         terminal.say(
             f"{row['job']}: {row['calls']:,} calls of {row['prompt']} to {row['model']}, "
-            f"{row['ok']:,} answered, {row['failed']:,} failed, {row['unfinished']:,} unfinished, "
-            f"{row['batched']:,} pending in batches"
+            f"{row['ok']:,} answered, {row['failed']:,} failed, {row['unfinished']:,} unfinished"
         )
         terminal.say(
             f"  {row['tokens_sent']:,} + {row['tokens_answered']:,} tokens, "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,9 +17,6 @@ from serendip.cli.terminal import (
     WorkspaceOption,
     require_budget,
 )
-
-if TYPE_CHECKING:
-    from serendip.llm.runner import CostEstimate
 
 NAME = "queries"
 HELP = "Build suggested queries from item fields, rules, the log and optionally an LLM."
@@ -37,8 +35,6 @@ def build(
     llm: Annotated[bool, typer.Option("--llm", help="Add queries by the LLM of [llm].")] = False,
     budget: LlmBudgetOption = None,
     items: Annotated[int, typer.Option(help="With --llm: largest number of items.", min=1)] = 1_000,
-    job: Annotated[str, typer.Option(help="With --llm: name in the ledger.")] = "queries",
-    prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "queries-1",
     estimate: EstimateLlmOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -60,15 +56,9 @@ def build(
         terminal.result({"generation": generation.name, **report})
         return
 
-    def print_estimate(cost: CostEstimate) -> None:
-        terminal.say(
-            f"{cost.questions:,} items, {cost.known:,} of them in the ledger; "
-            f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
-        )
-
-    llm_job = LlmJob(job, spend, estimate, print_estimate)
+    llm_job = LlmJob("queries", spend, estimate, partial(terminal.print_estimate, "items"))
     with terminal.job("suggested queries", workspace) as context:
-        written, facts = write_queries(context, llm_job, items, prompt)
+        written, facts = write_queries(context, llm_job, items)
     if written is None:
         terminal.result(facts)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,6 @@ from serendip.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from serendip.llm.runner import CostEstimate
     from serendip.search.synonyms import Synonym
 
 NAME = "synonyms"
@@ -34,8 +34,6 @@ def build(
     llm: Annotated[bool, typer.Option("--llm", help="Propose by the LLM of [llm].")] = False,
     budget: LlmBudgetOption = None,
     terms: Annotated[int, typer.Option(help="With --llm: largest number of terms.", min=1)] = 1_000,
-    job: Annotated[str, typer.Option(help="With --llm: name in the ledger.")] = "synonyms",
-    prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "synonyms-1",
     estimate: EstimateLlmOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -55,15 +53,9 @@ def build(
         terminal.result(_print_table(terminal, context.workspace.synonyms, rows, new))
         return
 
-    def print_estimate(cost: CostEstimate) -> None:
-        terminal.say(
-            f"{cost.questions:,} terms, {cost.known:,} of them in the ledger; "
-            f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
-        )
-
-    llm_job = LlmJob(job, spend, estimate, print_estimate)
+    llm_job = LlmJob("synonyms", spend, estimate, partial(terminal.print_estimate, "terms"))
     with terminal.job("synonyms", workspace) as context:
-        rows, facts = write_synonyms_by_llm(context, llm_job, terms, prompt)
+        rows, facts = write_synonyms_by_llm(context, llm_job, terms)
     if estimate:
         terminal.result(facts)
         return

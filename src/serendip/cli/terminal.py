@@ -18,6 +18,7 @@ from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.jobs.context import JobContext
+    from serendip.llm.runner import CostEstimate
     from serendip.runtime.executor_config import EngineChoice
     from serendip.runtime.progress import TrainOptions
     from serendip.runtime.timing import StageCost
@@ -76,6 +77,13 @@ class Terminal:
         """Print the result of the command with --json."""
         if self.as_json:
             typer.echo(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
+
+    def print_estimate(self, questions: str, cost: CostEstimate) -> None:
+        """Print how many questions of some kind there are, and what an LLM would cost."""
+        self.say(
+            f"{cost.questions:,} {questions}, {cost.known:,} of them in the ledger; "
+            f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
+        )
 
     def print_incomplete(self, reason: str) -> None:
         """Print why an LLM job is incomplete, and the next step."""

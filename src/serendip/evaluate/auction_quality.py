@@ -16,7 +16,7 @@ Shapes: T requests, k places.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,8 @@ from serendip.evaluate.runs import Groups, Values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SoldPlaces:
-    """The first k places of T lists.
+class Sale:
+    """The first k places of T lists, and what the users chose afterwards.
 
     Args:
         items: (T, k) int32, -1 = empty.
@@ -37,6 +37,7 @@ class SoldPlaces:
         revenue: (T, k) float32 bid x P(action); only that of sold places is read.
         organic: (T, k) int32 the same list without a sale.
         for_sale: number of the places for sale among the first k.
+        chosen: T arrays of items.
     """
 
     items: IntArray
@@ -45,34 +46,19 @@ class SoldPlaces:
     revenue: FloatArray
     organic: IntArray
     for_sale: int
-
-    def rows(self, rows: NDArray[np.integer]) -> SoldPlaces:
-        """Those of some lists."""
-        return replace(
-            self,
-            items=self.items[rows],
-            is_sold=self.is_sold[rows],
-            bids=self.bids[rows],
-            revenue=self.revenue[rows],
-            organic=self.organic[rows],
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sale:
-    """Sold places of T lists, and what the users chose afterwards.
-
-    Args:
-        places: of T lists.
-        chosen: T arrays of items.
-    """
-
-    places: SoldPlaces
     chosen: Sequence[IntArray]
 
     def rows(self, rows: NDArray[np.integer]) -> Sale:
         """That of some lists."""
-        return Sale(self.places.rows(rows), [self.chosen[row] for row in rows.tolist()])
+        return Sale(
+            self.items[rows],
+            self.is_sold[rows],
+            self.bids[rows],
+            self.revenue[rows],
+            self.organic[rows],
+            self.for_sale,
+            [self.chosen[row] for row in rows.tolist()],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +96,15 @@ def measure_auction(
         seed: of the bootstrap.
         resamples: number of bootstrap draws.
     """
-    places, relevant = sale.places, sale.chosen
-    sold = places.is_sold
-    is_chosen = np.array(
-        [np.isin(row, items) for row, items in zip(places.items, relevant, strict=True)], np.bool_
-    ).reshape(sold.shape)  # (T, k)
-    was_chosen = np.array(
-        [np.isin(row, items) for row, items in zip(places.organic, relevant, strict=True)],
-        np.bool_,
-    ).reshape(sold.shape)
+    sold = sale.is_sold
+    is_chosen, was_chosen = (  # (T, k)
+        np.array(
+            [np.isin(row, items) for row, items in zip(lists, sale.chosen, strict=True)], np.bool_
+        ).reshape(sold.shape)
+        for lists in (sale.items, sale.organic)
+    )
     number = sold.sum(axis=1)  # (T,)
-    bids, revenue = np.where(sold, places.bids, 0.0), np.where(sold, places.revenue, 0.0)
+    bids, revenue = np.where(sold, sale.bids, 0.0), np.where(sold, sale.revenue, 0.0)
     has_sale = number > 0
 
     def of_users(values: Values, rows: BoolArray, highest: float = 1.0) -> Estimate:
@@ -134,7 +118,7 @@ def measure_auction(
     top_bid, top_sum = float(bids.max(initial=0.0)), float(bids.sum(axis=1).max(initial=0.0))
     divisor = np.maximum(number, 1)
     return AuctionFigures(
-        sold=of_users(number / max(places.for_sale, 1), everybody),
+        sold=of_users(number / max(sale.for_sale, 1), everybody),
         bid=of_users(bids.sum(axis=1) / divisor, has_sale, top_bid),
         expected=of_users(revenue.sum(axis=1), everybody, top_sum),
         earned=of_users((bids * is_chosen).sum(axis=1), everybody, top_sum),

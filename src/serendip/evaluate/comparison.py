@@ -15,17 +15,17 @@ no difference shown   everything else: an effect of 10 % would have been seen, o
 Sign and rank tests are not used: with so many users they call equal systems different (Ihemelandu
 and Ekstrand, SIGIR 2023).
 
-Shapes: U users.
+Shapes: T requests, U users, S systems, M metrics.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from serendip.errors import ConfigError
 from serendip.evaluate.intervals import (
     DIFFERENCE_RANGE,
     RESAMPLES,
@@ -34,8 +34,7 @@ from serendip.evaluate.intervals import (
     estimates,
     per_user,
 )
-from serendip.evaluate.metrics import RankingMetric, metric
-from serendip.evaluate.runs import Judged, Run, Values
+from serendip.evaluate.runs import Groups, Values
 
 MIN_USERS = 50
 PRACTICAL_SHARE = 0.01
@@ -84,28 +83,64 @@ class Comparison:
         return asdict(self)
 
 
-def compare(
-    run: Run,
-    baseline: Run,
-    judged: Judged,
-    label: str = "nDCG@10",
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> Comparison:
-    """Compare two runs over the same requests by one ranking metric.
+def estimate_systems(
+    values: Mapping[str, Values],
+    labels: Sequence[str],
+    groups: Groups,
+    draws: tuple[int, int],
+    highest: float = 1.0,
+) -> dict[str, dict[str, Estimate]]:
+    """Estimate the metrics of several systems over the same requests: system -> label -> estimate.
 
-    Raises:
-        ConfigError: the metric has no value per user.
+    Args:
+        values: system -> (T, M) values of its answers.
+        labels: M names of the metrics.
+        groups: (T,) user numbers.
+        draws: seed and number of the bootstrap draws.
+        highest: largest possible value.
     """
-    ranking_metric = metric(label)
-    if not isinstance(ranking_metric, RankingMetric):
-        raise ConfigError(f"metric {label!r} has no values per user.", "Use e.g. nDCG@10.")
-    columns = [ranking_metric.of_ranks(run.ranks), ranking_metric.of_ranks(baseline.ranks)]
-    both = np.stack(columns, axis=1)  # (T, 2)
-    users = per_user(both, judged.groups()) if len(judged) else both  # (U, 2)
-    return compare_values(
-        (run.name, baseline.name, label), users[:, 0], users[:, 1], seed, resamples
+    users = _to_users(np.concatenate(list(values.values()), axis=1), groups)  # (U, S * M)
+    estimated = iter(estimates(users, *draws, (0.0, highest)) if labels else ())
+    return {name: {label: next(estimated) for label in labels} for name in values}
+
+
+def compare_systems(
+    values: Mapping[str, Values],
+    labels: Sequence[str],
+    systems: tuple[str, Sequence[str]],
+    groups: Groups,
+    draws: tuple[int, int],
+) -> list[Comparison]:
+    """Compare a system with others over the same requests, by each metric.
+
+    Args:
+        values: system -> (T, M) values of its answers, each in 0 .. 1.
+        labels: names of the first metrics; the others are not compared.
+        systems: the system, and its baselines.
+        groups: (T,) user numbers.
+        draws: seed and number of the bootstrap draws.
+    """
+    subject, baselines = systems
+    users = {name: _to_users(values[name], groups) for name in (subject, *baselines)}
+    pairs = [(name, column) for name in baselines for column in range(len(labels))]
+    if not pairs:
+        return []
+    differences = np.column_stack(
+        [users[subject][:, column] - users[name][:, column] for name, column in pairs]
     )
+    estimated = estimates(differences, *draws, DIFFERENCE_RANGE)
+    return [
+        build_comparison(
+            (subject, name, labels[column]),
+            difference,
+            float(users[name][:, column].mean()) if len(users[name]) else 0.0,
+        )
+        for (name, column), difference in zip(pairs, estimated, strict=True)
+    ]
+
+
+def _to_users(values: Values, groups: Groups) -> Values:
+    return per_user(values, groups) if len(values) else values
 
 
 def compare_values(

@@ -5,8 +5,8 @@ Shapes: U users or queries.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Literal, Self
 
 from serendip.evaluate.intervals import DIFFERENCE_RANGE, Estimate, estimates
 from serendip.evaluate.runs import Values
@@ -41,6 +41,13 @@ class Decision:
         why = f"the lower end is above {floor:g}" if on else reason
         return cls(name, on, found.value, found.low, found.high, found.n, why)
 
+    @property
+    def verdict(self) -> Literal["passed", "failed", "refused"]:
+        """For reports; refused = nothing could be measured."""
+        if self.gain is None:
+            return "refused"
+        return "passed" if self.on else "failed"
+
     def describe(self) -> str:
         """A few words for people."""
         state = "passed" if self.on else "refused"
@@ -48,10 +55,6 @@ class Decision:
             return f"{self.name} {state}: {self.reason}"
         figures = f"{self.gain:.3f} ({self.low:.3f} to {self.high:.3f}), n = {self.n:,}"
         return f"{self.name} {state}: {figures}; {self.reason}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def choose(name: str, without: Values, with_: Values) -> Decision:

@@ -13,11 +13,6 @@ def percent(share: float | None) -> str:
     return NOTHING if share is None else f"{_hundredths(share)} %"
 
 
-def points(difference: float | None) -> str:
-    """Difference of shares in percentage points, with its sign: ``+2.1``."""
-    return NOTHING if difference is None else _hundredths(difference, sign="+")
-
-
 def number(value: float | None) -> str:
     """Three decimals up to ten, two above, thousands separated for whole numbers."""
     if value is None:
@@ -58,6 +53,6 @@ def seconds(value: float | None) -> str:
     return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
 
 
-def _hundredths(share: float, sign: str = "") -> str:
+def _hundredths(share: float) -> str:
     value = 100.0 * share
-    return f"{value:{sign}.1f}" if abs(value) >= 1 or value == 0 else f"{value:{sign}.2f}"
+    return f"{value:.1f}" if abs(value) >= 1 or value == 0 else f"{value:.2f}"

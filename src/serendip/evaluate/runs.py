@@ -83,10 +83,6 @@ class Run:
     def __len__(self) -> int:
         return len(self.ranks)
 
-    def where(self, mask: BoolArray) -> Run:
-        """Select requests by a mask (T,)."""
-        return Run(self.name, self.lists[mask], self.ranks[mask])
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
@@ -127,11 +123,6 @@ class Judged:
     def num_users(self) -> int:
         """U, the number of distinct users."""
         return len(np.unique(self.users))
-
-    def where(self, mask: BoolArray) -> Judged:
-        """Select requests by a mask (T,)."""
-        flags = {name: column[mask] for name, column in self.flags.items()}
-        return Judged(self.targets[mask], self.users[mask], self.cuts[mask], flags)
 
 
 def ranks_from_scores(

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.errors import DataError
 from serendip.evaluate.auction_quality import AuctionFigures, Sale, measure_auction
-from serendip.evaluate.comparison import Comparison, build_comparison
+from serendip.evaluate.comparison import Comparison, compare_systems, estimate_systems
 from serendip.evaluate.exposure import (
     estimate_exposure,
     estimate_new_items,
     estimate_popularity_lift,
 )
-from serendip.evaluate.intervals import RESAMPLES, Estimate, estimates, per_user
+from serendip.evaluate.intervals import RESAMPLES, Estimate
 from serendip.evaluate.message_quality import MessageFigures
 from serendip.evaluate.metrics import Graded, RankingMetric
 from serendip.evaluate.metrics.coverage import Coverage
@@ -40,8 +40,9 @@ from serendip.evaluate.runs import Groups, Values, ranks_from_lists, require_dis
 
 K = 10
 RANKING: tuple[RankingMetric, ...] = (NDCG(K), Recall(K), MRR(K))
-COMPARED = ("nDCG@10", "Recall@10")
-"""Metrics of the comparisons with the baselines."""
+_LABELS = tuple(metric.label for metric in RANKING)
+COMPARED = _LABELS[:2]
+"""Metrics of the comparisons with the baselines: nDCG@10 and Recall@10."""
 
 NEW_ITEMS, LIFT = f"NewItems@{K}", f"PopularityLift@{K}"
 ALL = "all"
@@ -175,7 +176,9 @@ def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES
     """
     groups = _number_users(runs.users)
     values = {name: value_lists(lists, runs.relevant) for name, lists in runs.lists.items()}
-    systems, comparisons = _estimate_relevance(runs, values, groups, (seed, resamples))
+    draws = (seed, resamples)
+    systems = estimate_systems(values, _LABELS, groups, draws)
+    compared = (runs.subject, runs.baselines)
     for name, lists in runs.lists.items():
         for metric in (Coverage(K), Gini(K)):
             systems[name][metric.label] = estimate_exposure(metric, lists, groups, len(runs.counts))
@@ -194,17 +197,13 @@ def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES
         systems=systems,
         slices={
             name: _measure_slice(
-                runs,
-                rows,
-                relevant,
-                (seed, resamples),
-                runs.sale if name in runs.user_kinds else None,
+                runs, rows, relevant, draws, runs.sale if name in runs.user_kinds else None
             )
             for name, (rows, relevant) in slice_requests(
                 runs.relevant, runs.user_kinds, runs.item_kinds, runs.choice_kinds
             ).items()
         },
-        comparisons=comparisons,
+        comparisons=compare_systems(values, COMPARED, compared, groups, draws),
         message=runs.message,
         auction=None if runs.sale is None else measure_auction(runs.sale, groups, seed, resamples),
         note=runs.note,
@@ -259,39 +258,6 @@ def _number_users(users: NDArray[np.str_]) -> Groups:
     return np.asarray(np.unique(users, return_inverse=True)[1], np.intp).reshape(-1)
 
 
-def _estimate_relevance(
-    runs: SurfaceRuns, values: Mapping[str, Values], groups: Groups, draws: tuple[int, int]
-) -> tuple[dict[str, dict[str, Estimate]], list[Comparison]]:
-    """Ranking metrics of every system, and the paired differences of the subject."""
-    labels = [metric.label for metric in RANKING]
-    columns = np.concatenate(list(values.values()), axis=1)  # (T, S * M)
-    users = per_user(columns, groups) if len(columns) else columns  # (U, S * M)
-    estimated = iter(estimates(users, *draws))
-    systems = {name: {label: next(estimated) for label in labels} for name in values}
-    names = list(values)
-    pairs = [
-        (name, label, labels.index(label), names.index(name) * len(labels) + labels.index(label))
-        for name in runs.baselines
-        for label in COMPARED
-    ]
-    differences = (
-        np.column_stack([users[:, subject] - users[:, other] for _, _, subject, other in pairs])
-        if pairs
-        else users[:, :0]
-    )
-    comparisons = [
-        build_comparison(
-            (runs.subject, name, label),
-            difference,
-            float(users[:, other].mean()) if len(users) else 0.0,
-        )
-        for (name, label, _, other), difference in zip(
-            pairs, estimates(differences, *draws, (-1.0, 1.0)), strict=True
-        )
-    ]
-    return systems, comparisons
-
-
 def _measure_slice(
     runs: SurfaceRuns,
     rows: NDArray[np.intp],
@@ -300,10 +266,7 @@ def _measure_slice(
     sale: Sale | None,
 ) -> SliceFigures:
     groups = _number_users(runs.users[rows])
-    columns = [value_lists(lists[rows], relevant) for lists in runs.lists.values()]
-    table = np.concatenate(columns, axis=1)  # (requests of the slice, S * M)
-    users = per_user(table, groups) if len(table) else table
-    estimated = iter(estimates(users, *draws))
-    systems = {name: {m.label: next(estimated) for m in RANKING} for name in runs.lists}
+    values = {name: value_lists(lists[rows], relevant) for name, lists in runs.lists.items()}
+    systems = estimate_systems(values, _LABELS, groups, draws)
     auction = None if sale is None else measure_auction(sale.rows(rows), groups, *draws)
-    return SliceFigures(len(users), len(rows), systems, auction)
+    return SliceFigures(len(np.unique(groups)), len(rows), systems, auction)

@@ -1,8 +1,8 @@
 """LLM client protocol: a request in, an answer or a classified failure out.
 
-Implementations: ``openai`` (any OpenAI-compatible server), ``local`` (a small model on this
-machine) and ``ScriptedLlm`` (a deterministic function, for tests, examples and dry runs). Clients
-do not retry: the caller records every attempt before it is sent.
+Implementations: ``openai`` (any OpenAI-compatible server) and ``ScriptedLlm`` (a deterministic
+function, for tests, examples and dry runs). Clients do not retry: the caller records every attempt
+before it is sent.
 """
 
 from __future__ import annotations

@@ -78,9 +78,9 @@ def _count_bytes(request: LlmRequest) -> int:
 class LlmConfig(Config):
     """``[llm]``: provider, model, limits and prices."""
 
-    provider: Literal["off", "endpoint", "local"] = "off"
-    """``off``: no LLM. ``endpoint``: the OpenAI-compatible server at ``base_url``. ``local``: a
-    small model on this machine, from a package and without a price, to test LLM jobs."""
+    provider: Literal["off", "endpoint"] = "off"
+    """``off``: no LLM. ``endpoint``: the OpenAI-compatible server at ``base_url``, which may run on
+    this machine."""
 
     base_url: str = ""
     """Address of the server including the API version, such as ``https://host/v1``."""
@@ -120,7 +120,7 @@ class LlmConfig(Config):
     """Price of a million output tokens, required for an endpoint."""
 
     def prices(self) -> Prices:
-        """Prices of tokens; 0 for a local model.
+        """Prices of tokens; 0 without an endpoint.
 
         Raises:
             ConfigError: an endpoint has no prices, without which a budget has no meaning.

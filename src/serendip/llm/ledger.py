@@ -2,21 +2,21 @@
 
 A row is written before its request is sent, with the maximum price; the actual price replaces it
 when the answer arrives. So a killed process has spent no more than the sum of its rows, and an
-answer is never paid for twice. Questions in a batch file have rows, too.
+answer is never paid for twice.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import Database
 from serendip.llm.config import Bill
 
-SENT, BATCHED, OK, FAILED = "sent", "batched", "ok", "failed"
+SENT, OK, FAILED = "sent", "ok", "failed"
 """States of a call."""
 
 _KEYS_PER_QUERY = 500
@@ -60,19 +60,6 @@ class Ending:
     failure: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """Earlier calls of a question, because of which it is not sent now.
-
-    Args:
-        answers: stored ones, the oldest first.
-        left_s: seconds for which the last one may be under way; 0 = none is.
-    """
-
-    answers: tuple[str, ...]
-    left_s: float
-
-
 class Ledger:
     """Calls of a workspace; safe for concurrent threads and processes."""
 
@@ -96,63 +83,23 @@ class Ledger:
         """Close all connections."""
         self._database.close()
 
-    def send(
-        self, call: Call, price: float, budget: float, timeout_s: float = 0.0, known: int = 0
-    ) -> int | Earlier | None:
-        """Record a call before it is sent, if nobody has asked and the budget of its job allows it.
+    def send(self, call: Call, price: float, budget: float) -> int | None:
+        """Record a call before it is sent, if the budget of its job allows it.
 
         Args:
             call: the call.
             price: its maximum price.
             budget: budget of the job, for all its calls.
-            timeout_s: after which a call without an end is one of a process that was killed.
-            known: stored answers that the caller knows, and cannot use.
 
         Returns:
-            number of the row; the earlier calls if one has an answer or is under way, or None if
-            the budget does not suffice, and then nothing is written.
+            number of the row; None if the budget does not suffice, and then nothing is written.
         """
         with self._database.write() as connection:
-            earlier = self._find_earlier(connection, call, timeout_s)
-            if len(earlier.answers) > known or earlier.left_s > 0:
-                return earlier
-            spent = self._spent(connection, call.job)
-            if spent + price > budget:
+            if self._spent(connection, call.job) + price > budget:
                 return None
             values = _build_row(call, SENT, price)
             (number,) = connection.execute(self._sql.INSERT, values).inserted_primary_key or (0,)
         return int(number)
-
-    def _find_earlier(self, connection: Any, call: Call, timeout_s: float) -> Earlier:
-        """Calls of the same question, of any job, that have an answer or no end."""
-        rows = connection.execute(self._sql.EARLIER, _to_columns(call)).all()
-        answers = tuple(answer for state, answer, _ in rows if state == OK)
-        since = max((sent_at for state, _, sent_at in rows if state == SENT), default=0.0)
-        return Earlier(answers, max(0.0, since + timeout_s - time.time()))
-
-    def batch(self, call: Call, prices: Mapping[str, float], budget: float) -> bool:
-        """Record the calls of a batch file, if the budget of the job allows all of them.
-
-        Args:
-            call: the calls, without data.
-            prices: data key -> maximum price.
-            budget: budget of the job, for all its calls.
-
-        Returns:
-            True if recorded; False if the budget does not suffice, and then nothing is written.
-        """
-        with self._database.write() as connection:
-            spent = self._spent(connection, call.job)
-            for price in prices.values():  # In the order of the caller's sum: the same rounding.
-                spent += price
-            if spent > budget:
-                return False
-            rows = [
-                _build_row(replace(call, data=data), BATCHED, price)
-                for data, price in prices.items()
-            ]
-            connection.execute(self._sql.INSERT, rows)
-        return True
 
     def finish(self, *endings: Ending) -> None:
         """Record the ends of calls, all or none; calls that have ended before do not change."""
@@ -173,18 +120,9 @@ class Ledger:
             with self._database.write() as connection:
                 connection.execute(self._sql.FINISH, rows)
 
-    def forget_batches(self, job: str) -> int:
-        """Give up all calls in batch files, at their maximum price; return their number."""
-        with self._database.write() as connection:
-            return int(connection.execute(self._sql.FORGET, {"of_job": job}).rowcount)
-
     def answers(self, call: Call, data: Iterable[str]) -> dict[str, str]:
         """Stored answers of prompt and model, of any job: data key -> text."""
         return {row[0]: row[1] for row in self._select(self._sql.ANSWERED, call, data)}
-
-    def batched(self, call: Call, data: Iterable[str]) -> dict[str, tuple[int, float]]:
-        """Calls in batch files, of any job: data key -> (row, maximum price)."""
-        return {row[0]: (row[1], row[2]) for row in self._select(self._sql.BATCHED, call, data)}
 
     def spent(self, job: str) -> float:
         """Sum of the prices of a job; calls in progress have their maximum price."""

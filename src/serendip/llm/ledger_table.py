@@ -15,7 +15,6 @@ from sqlalchemy import (
     cast,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -52,7 +51,7 @@ FINISH = (
     update(CALLS)
     .where(
         CALLS.c.number == bindparam("row"),
-        or_(CALLS.c.state == "sent", CALLS.c.state == "batched"),
+        CALLS.c.state == "sent",
     )
     .values(
         state=bindparam("new_state"),
@@ -67,47 +66,16 @@ FINISH = (
 
 SPENT = select(func.coalesce(func.sum(CALLS.c.price), 0.0)).where(CALLS.c.job == bindparam("job"))
 
+_OF_PROMPT = [CALLS.c[name] == bindparam(name) for name in ("prompt", "prompt_digest", "model")]
+
 ANSWERED = (
     select(CALLS.c.data, CALLS.c.answer)
     .where(
         CALLS.c.data.in_(bindparam("keys", expanding=True)),
         CALLS.c.state == "ok",
-        CALLS.c.prompt == bindparam("prompt"),
-        CALLS.c.prompt_digest == bindparam("prompt_digest"),
-        CALLS.c.model == bindparam("model"),
+        *_OF_PROMPT,
     )
     .order_by(CALLS.c.number)
-)
-
-EARLIER = (
-    select(CALLS.c.state, CALLS.c.answer, CALLS.c.sent_at)
-    .where(
-        CALLS.c.data == bindparam("data"),
-        or_(CALLS.c.state == "ok", CALLS.c.state == "sent"),
-        CALLS.c.prompt == bindparam("prompt"),
-        CALLS.c.prompt_digest == bindparam("prompt_digest"),
-        CALLS.c.model == bindparam("model"),
-    )
-    .order_by(CALLS.c.number)
-)
-"""Calls of one question that were paid for, or may be under way."""
-
-BATCHED = (
-    select(CALLS.c.data, CALLS.c.number, CALLS.c.price)
-    .where(
-        CALLS.c.data.in_(bindparam("keys", expanding=True)),
-        CALLS.c.state == "batched",
-        CALLS.c.prompt == bindparam("prompt"),
-        CALLS.c.prompt_digest == bindparam("prompt_digest"),
-        CALLS.c.model == bindparam("model"),
-    )
-    .order_by(CALLS.c.number)
-)
-
-FORGET = (
-    update(CALLS)
-    .where(CALLS.c.job == bindparam("of_job"), CALLS.c.state == "batched")
-    .values(state="failed", failure="forgotten: its batch is not waited for any more")
 )
 
 SUMMARY = (
@@ -118,7 +86,7 @@ SUMMARY = (
         func.count().label("calls"),
         *(
             func.sum(case((CALLS.c.state == state, 1), else_=0)).label(state)
-            for state in ("ok", "failed", "batched")
+            for state in ("ok", "failed")
         ),
         func.sum(case((CALLS.c.state == "sent", 1), else_=0)).label("unfinished"),
         cast(func.coalesce(func.sum(CALLS.c.sent), 0), BigInteger).label("tokens_sent"),

@@ -40,14 +40,13 @@ class EndpointLlm:
 
     Args:
         config: address, model and limits.
-        uses_proxies: use the proxies of the environment.
 
     Raises:
         ConfigError: address or model is missing.
         ExtraMissing: the openai SDK is not installed.
     """
 
-    def __init__(self, config: LlmConfig, uses_proxies: bool = True) -> None:
+    def __init__(self, config: LlmConfig) -> None:
         for name in ("base_url", "model"):
             if not getattr(config, name):
                 raise ConfigError(
@@ -73,7 +72,6 @@ class EndpointLlm:
             max_retries=0,
             http_client=DefaultAsyncHttpxClient(
                 timeout=None,
-                trust_env=uses_proxies,
                 follow_redirects=False,
                 event_hooks={"request": [hooks.prepare], "response": [hooks.limit]},
             ),
@@ -141,29 +139,15 @@ class EndpointLlm:
         message = str(error.message)
         if self._key:
             message = message.replace(self._key, "[key]")
-        return classify_failure(error.status_code, (error.code, error.type), message, wait)
-
-
-def classify_failure(
-    status: int, codes: tuple[Any, Any], message: str, wait: float | None = None
-) -> LlmFailure:
-    """Classify a failure by its HTTP status.
-
-    Args:
-        status: 300 or above.
-        codes: ``code`` and ``type`` of the error.
-        message: message of the server.
-        wait: seconds before a retry, as the server demands; None = no demand.
-    """
-    kind: FailureKind = "denied"
-    if status == 429:
-        is_used_up = wait is None and "insufficient_quota" in codes
-        kind = "quota" if is_used_up else "rate"
-    elif status in (408, 409) or status >= 500:
-        kind = "server"
-    elif status in _QUESTION_STATUSES:
-        kind = "rejected"
-    return LlmFailure(kind, message, wait)
+        kind: FailureKind = "denied"
+        if error.status_code == 429:
+            is_used_up = wait is None and "insufficient_quota" in (error.code, error.type)
+            kind = "quota" if is_used_up else "rate"
+        elif error.status_code in (408, 409) or error.status_code >= 500:
+            kind = "server"
+        elif error.status_code in _QUESTION_STATUSES:
+            kind = "rejected"
+        return LlmFailure(kind, message, wait)
 
 
 class _Hooks:

@@ -5,10 +5,7 @@ invalid; every attempt is a row of the ledger before it is sent. If the server l
 questions wait. A used-up quota, a wrong key or a spent budget ends the run; unanswered questions
 are reported, and the next run continues with them.
 
-Several runs may ask at once, also the same questions: a run takes an answer that another one got
-meanwhile, and asks no question that is under way elsewhere.
-
-``QuestionStates`` divides questions into answered ones, those in a batch file, and unasked ones.
+Several runs may ask at once; together they stay within the budget of their job.
 """
 
 from __future__ import annotations
@@ -18,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
@@ -31,67 +29,13 @@ from serendip.llm.client import (
     LlmRequest,
 )
 from serendip.llm.config import Prices
-from serendip.llm.ledger import Call, Earlier, Ending, Ledger
+from serendip.llm.ledger import Call, Ending, Ledger
 from serendip.llm.prompts import data_key
 from serendip.llm.tasks import AnswerT, Task, WrongAnswer
 from serendip.runtime.progress import Progress, SilentProgress
 
-
-@dataclass(frozen=True, slots=True)
-class QuestionStates(Generic[AnswerT]):
-    """Distinct questions by state: answered, in a batch file, or unasked; keys are data keys.
-
-    Args:
-        call: call of the questions, without data.
-        answers: answers in the ledger that are valid by the current schema.
-        batched: row and maximum price of the questions in a batch file.
-        waiting: data of the questions in a batch file.
-        unasked: data of all other questions.
-    """
-
-    call: Call
-    answers: dict[str, AnswerT]
-    batched: dict[str, tuple[int, float]]
-    waiting: dict[str, Mapping[str, Any]]
-    unasked: dict[str, Mapping[str, Any]]
-
-    @classmethod
-    def of(
-        cls,
-        task: Task[AnswerT],
-        questions: Sequence[Mapping[str, Any]],
-        model: str,
-        ledger: Ledger,
-        job: str,
-    ) -> QuestionStates[AnswerT]:
-        """Look up the questions in the ledger.
-
-        Raises:
-            StorageError: the ledger cannot be read.
-        """
-        call = Call(job, task.prompt.name, task.prompt.digest, model, "")
-        distinct = {data_key(data): data for data in questions}
-        answers = {}
-        for key, text in ledger.answers(call, distinct).items():
-            try:
-                answers[key] = task.read(text, distinct[key])
-            except WrongAnswer:
-                continue
-        unanswered = [key for key in distinct if key not in answers]
-        batched = ledger.batched(call, unanswered)
-        return cls(
-            call,
-            answers,
-            batched,
-            {key: distinct[key] for key in unanswered if key in batched},
-            {key: distinct[key] for key in unanswered if key not in batched},
-        )
-
-
 NO_BUDGET = "the budget is spent"
 _MAX_WAIT_S = 60.0
-_LOOK_S = 0.5
-"""Time between two looks at a call that is under way elsewhere."""
 _QUOTED_CHARS = 500
 """Length of the invalid answer that is repeated to the model."""
 
@@ -112,8 +56,6 @@ class RunOptions:
         max_tokens: maximum length of an answer.
         first_wait_s: wait before the second attempt, doubled before each further one; a wait that
             the server demands takes precedence.
-        timeout_s: of a request. A call without an end that another run began less than that ago is
-            waited for; 0 = none is.
         progress: reports the questions.
 
     Raises:
@@ -127,7 +69,6 @@ class RunOptions:
     attempts: int = 4
     max_tokens: int = 300
     first_wait_s: float = 1.0
-    timeout_s: float = 0.0
     progress: Progress = field(default_factory=SilentProgress)
 
     def __post_init__(self) -> None:
@@ -144,14 +85,12 @@ class CostEstimate:
     Args:
         questions: number of distinct questions.
         known: questions with a stored answer.
-        batched: questions in a batch file.
         price: expected price of the other questions.
         most: maximum price of the other questions, with one attempt each.
     """
 
     questions: int
     known: int
-    batched: int
     price: float
     most: float
 
@@ -165,28 +104,12 @@ class Outcome(Generic[AnswerT]):
         failures: data key -> failure, of questions that were sent without success.
         reason: why the run ended early; "" = it was not ended early.
         spent: price of all runs of the job.
-        batched: distinct questions in a batch file, which were not sent.
     """
 
     answers: list[AnswerT | None]
     failures: dict[str, str]
     reason: str
     spent: float
-    batched: int = 0
-
-    @classmethod
-    def of(
-        cls,
-        states: QuestionStates[AnswerT],
-        questions: Sequence[Mapping[str, Any]],
-        failures: Mapping[str, str],
-        reason: str,
-        spent: float,
-    ) -> Outcome[AnswerT]:
-        """The outcome of questions whose states are known; data keys with an answer do not fail."""
-        answers = [states.answers.get(data_key(data)) for data in questions]
-        failed = {key: text for key, text in failures.items() if key not in states.answers}
-        return cls(answers, failed, reason, spent, len(states.batched))
 
     @property
     def state(self) -> str:
@@ -202,12 +125,12 @@ def estimate_cost(
     options: RunOptions,
 ) -> CostEstimate:
     """Estimate the cost of a run with a model of this name; sends nothing."""
-    states = QuestionStates.of(task, questions, model, ledger, options.job)
-    requests = [task.request(data, options.max_tokens) for data in states.unasked.values()]
+    answers, unasked = _look_up(task, questions, _build_call(task, model, options), ledger)
+    requests = [task.request(data, options.max_tokens) for data in unasked.values()]
     prices = options.prices
     expected, most = (sum(map(price, requests)) for price in (prices.expected, prices.most))
-    counts = len(states.answers), len(states.batched)
-    return CostEstimate(sum(counts) + len(requests), *counts, float(expected), float(most))
+    count = len(answers) + len(requests)
+    return CostEstimate(count, len(answers), float(expected), float(most))
 
 
 def ask_all(
@@ -217,14 +140,14 @@ def ask_all(
     ledger: Ledger,
     options: RunOptions,
 ) -> Outcome[AnswerT]:
-    """Ask all questions without a stored answer, except those in a batch file.
+    """Ask all questions without a stored answer.
 
     Raises:
         StorageError: the ledger cannot be written; nothing is sent without a row.
     """
-    states = QuestionStates.of(task, questions, llm.model, ledger, options.job)
-    answers, unasked = states.answers, states.unasked
-    run = _Run(task, states.call, ledger, options)
+    call = _build_call(task, llm.model, options)
+    answers, unasked = _look_up(task, questions, call, ledger)
+    run = _Run(task, call, ledger, options)
     failures: dict[str, str] = {}
     with ThreadPoolExecutor(options.concurrency) as pool:
         try:
@@ -241,7 +164,27 @@ def ask_all(
         except BaseException:
             run.stop("interrupted")  # Otherwise all queued questions would still be sent.
             raise
-    return Outcome.of(states, questions, failures, run.reason, ledger.spent(options.job))
+    in_order = [answers.get(data_key(data)) for data in questions]
+    return Outcome(in_order, failures, run.reason, ledger.spent(options.job))
+
+
+def _build_call(task: Task[AnswerT], model: str, options: RunOptions) -> Call:
+    """Call of the questions of a run, without data."""
+    return Call(options.job, task.prompt.name, task.prompt.digest, model, "")
+
+
+def _look_up(
+    task: Task[AnswerT], questions: Sequence[Mapping[str, Any]], call: Call, ledger: Ledger
+) -> tuple[dict[str, AnswerT], dict[str, Mapping[str, Any]]]:
+    """Distinct questions by data key: stored answers that are valid by the current schema, and data
+    of the questions without one.
+    """
+    distinct = {data_key(data): data for data in questions}
+    answers = {}
+    for key, text in ledger.answers(call, distinct).items():
+        with suppress(WrongAnswer):
+            answers[key] = task.read(text, distinct[key])
+    return answers, {key: data for key, data in distinct.items() if key not in answers}
 
 
 class _Run(Generic[AnswerT]):
@@ -289,9 +232,9 @@ class _Run(Generic[AnswerT]):
     ) -> AnswerT | LlmFailure | None:
         """Send a request once, recorded before and after; None = the run has ended."""
         max_price = self.options.prices.most(request)
-        number = self._reserve(replace(self.call, data=data_key(data)), max_price, data)
-        if not isinstance(number, int):
-            return number
+        number = self._reserve(replace(self.call, data=data_key(data)), max_price)
+        if number is None:
+            return None
         start, raw, answer = time.monotonic(), None, None
         failure: LlmFailure | None = None
         try:
@@ -310,43 +253,28 @@ class _Run(Generic[AnswerT]):
             self._release(failure, max_price - (max_price if bill[2] is None else bill[2]))
         return failure or answer
 
-    def _reserve(
-        self, call: Call, max_price: float, data: Mapping[str, Any]
-    ) -> int | AnswerT | None:
+    def _reserve(self, call: Call, max_price: float) -> int | None:
         """Record a call as soon as no pause is on, and return its row; None = the run has ended.
 
         If the budget does not suffice, wait for calls in progress, which may cost less than their
-        maximum price. If another run asks the same, wait for it; its answer is returned.
+        maximum price.
         """
-        options, known = self.options, 0
         with self._changed:
             while not self._stopped.is_set():
                 pause = self._resumes_at - time.monotonic()
                 if pause > 0:
                     self._changed.wait(pause)
                     continue
-                found = self.ledger.send(call, max_price, options.budget, options.timeout_s, known)
-                if isinstance(found, int):
+                number = self.ledger.send(call, max_price, self.options.budget)
+                if number is not None:
                     self._in_progress += 1
                     self._spent += max_price
-                    return found
-                if isinstance(found, Earlier):
-                    answer, known = self._read_last(found, data), len(found.answers)
-                    if answer is not None:
-                        return answer
-                    self._changed.wait(min(found.left_s, _LOOK_S))
-                elif not self._in_progress:
+                    return number
+                if not self._in_progress:
                     self.stop(NO_BUDGET)
                 else:
                     self._changed.wait()
         return None
-
-    def _read_last(self, earlier: Earlier, data: Mapping[str, Any]) -> AnswerT | None:
-        """The last of stored answers, if it is valid by the current schema."""
-        try:
-            return self.task.read(earlier.answers[-1], data) if earlier.answers else None
-        except WrongAnswer:
-            return None
 
     def _release(self, failure: LlmFailure | None, unspent: float) -> None:
         """Release the unspent part of a call's price; stop the run if all others would fail."""

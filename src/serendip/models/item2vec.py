@@ -43,7 +43,7 @@ from serendip.data.rows.growing_rows import append_rows
 from serendip.data.rows.row_array import dot_rows
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import build_context_matrix, compute_context_weights
-from serendip.models.linalg import Sparse, open_array, scale_rows, sum_rows, to_csr
+from serendip.models.linalg import Sparse, open_array, sum_rows, to_csr
 from serendip.models.sparse.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
@@ -69,9 +69,6 @@ class Item2VecConfig(Config):
     negative_exponent: float = 0.5
     """Negatives are sampled in proportion to frequency to this power: 1 = as in the log, 0 =
     uniformly, below 0 = rare items more often."""
-
-    subsampling: float = Field(default=0.0, ge=0)
-    """Share of the log above which events of an item are randomly left out; 0 = off."""
 
     learning_rate: float = Field(default=0.2, gt=0)
     """Initial learning rate of AdaGrad; falls linearly to 0."""
@@ -100,7 +97,7 @@ class Item2Vec(Recommender):
     config: Item2VecConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        pairs = count_pairs(dataset, self.config.window, self.config.subsampling, options)
+        pairs = count_pairs(dataset, self.config.window, options)
         training = Item2VecTraining(pairs, self.config, options.seed)
         self._vectors: FloatArray = training.run(options)
 
@@ -136,21 +133,12 @@ _SHARED_NEGATIVES = 512
 """Negatives drawn per step, shared by its items."""
 
 
-def count_pairs(
-    dataset: Dataset, window: int, subsampling: float, options: TrainOptions | None = None
-) -> Sparse:
+def count_pairs(dataset: Dataset, window: int, options: TrainOptions | None = None) -> Sparse:
     """Count the expected co-occurrences (N, N) of two different items in a window; symmetric."""
     log = dataset.events
     weights = (1 - np.arange(window) / window).astype(np.float32)
-    pairs = PairCounter(log.users, log.items, dataset.num_items, weights, weights).count(options)
-    if subsampling:
-        share = dataset.item_counts() / max(1, len(dataset.events))  # (N,)
-        ratio = subsampling / np.maximum(share, _TINY)
-        # Probability of keeping an event, as in word2vec's code: sqrt(t / f) + t / f, at most 1.
-        keep = np.minimum(1.0, np.sqrt(ratio) + ratio).astype(np.float32)  # (N,)
-        pairs = scale_rows(pairs, keep)
-        pairs.data *= keep[pairs.indices]
-    return pairs
+    counter = PairCounter(log.users, log.items, dataset.num_items, weights, weights)
+    return counter.count(options)
 
 
 class Item2VecTraining:

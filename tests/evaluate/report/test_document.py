@@ -7,7 +7,9 @@ import pytest
 from worlds import ITEMS, NAMES, judged_world, protocol_world, report_world, run_world
 
 from serendip.errors import DataError
-from serendip.evaluate.comparison import compare
+from serendip.evaluate.comparison import compare_values
+from serendip.evaluate.intervals import per_user
+from serendip.evaluate.metrics import metric
 from serendip.evaluate.protocol import METRICS
 from serendip.evaluate.report import document as report_module
 from serendip.evaluate.report.document import json_safe
@@ -67,7 +69,12 @@ def test_comparisons_equal_a_direct_comparison_of_the_runs():
     protocol = protocol_world()
     rows = report_world([protocol])["protocols"]["temporal"]["comparisons"]
     row = next(r for r in rows if r["baseline"] == "popularity" and r["metric"] == "nDCG@10")
-    direct = compare(protocol.runs[0], protocol.runs[2], protocol.judged, resamples=200)
+    groups = protocol.judged.groups()
+    new, old = (
+        per_user(metric("nDCG@10").of_ranks(protocol.runs[row].ranks)[:, None], groups)[:, 0]
+        for row in (0, 2)
+    )
+    direct = compare_values(("engine", "popularity", "nDCG@10"), new, old, resamples=200)
     assert row["verdict"] == direct.verdict == "better"
     for end in ("difference", "low", "high"):
         assert row[end] == pytest.approx(getattr(direct, end))
@@ -146,7 +153,8 @@ def test_a_system_that_returns_nothing_has_zeros_and_no_gini():
 
 def test_a_run_of_another_length_is_refused():
     judged = judged_world()
-    short = run_world("engine", judged.where(judged.flags["cold_item"]), 300, 1, 0)
+    few = Judged(judged.targets[:3], judged.users[:3], judged.cuts[:3])
+    short = run_world("engine", few, 300, 1, 0)
     with pytest.raises(DataError, match="answers to 400 requests"):
         protocol_world(judged=judged, runs=[short], baselines=())
 

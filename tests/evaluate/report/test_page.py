@@ -71,7 +71,7 @@ def test_what_people_see_is_on_the_page_and_what_is_wrong_in_the_verdict(page):
 def test_new_items_are_on_the_page(page):
     text = " ".join(Parts(page).words)
     figures = report_world()["new_items"]
-    assert "4 films appeared after the newest cut; 3 more came too late" in text
+    assert "4 items appeared after the newest cut; 3 more came too late" in text
     for start in (figures["logged"], *figures["systems"].values()):
         for found in filter(None, start.values()):
             for end in ("value", "low", "high", "n"):
@@ -156,7 +156,6 @@ def test_hostile_names_stay_text():
     names = (HOSTILE, "item-kNN", "a & b")
     report = report_world(
         [protocol_world(names=names, label=HOSTILE)],
-        noun=HOSTILE,
         data={"counts": {HOSTILE: 1}, "checks": [{"name": HOSTILE, "status": HOSTILE}]},
     )
     rendered = render_page(report)

@@ -2,7 +2,7 @@
 
 from worlds import protocol_world, report_world
 
-from serendip.evaluate.number_format import interval, number, percent, points, seconds
+from serendip.evaluate.number_format import interval, number, percent, seconds
 from serendip.evaluate.report.verdict import describe_report
 
 
@@ -12,7 +12,7 @@ def verdict(**changes):
 
 def test_five_sentences_say_quality_order_slices_surfaces_and_what_is_wrong():
     quality, order, hard, surfaces, wrong = verdict()
-    assert quality.startswith("On the temporal split the engine has the next film in its first ten")
+    assert quality.startswith("On the temporal split the engine has the next item in its first ten")
     assert quality.endswith(" users); `serendip evaluate --full` adds 1 other split.")
     assert order == "By the order of the ten (nDCG@10) it is better than item-kNN and popularity."
     assert "for cold items (" in hard
@@ -56,7 +56,7 @@ def test_systems_far_above_where_it_is_hard_are_named_best_first():
     section |= {"subject": "home", "slices": {"cold items": {"systems": cold}}}
     section["systems"]["home"] = section["systems"]["engine"]
     assert describe_report(report)[2] == (
-        "Where it is hard, the next film is in the first ten: 0.19 % for cold items (0.12 to "
+        "Where it is hard, the next item is in the first ten: 0.19 % for cold items (0.12 to "
         "0.50), far below retriever with 3.9 % and content with 3.3 %."
     )
 
@@ -71,7 +71,6 @@ def test_numbers_are_written_for_people():
         "\N{EN DASH}",
     ]
     assert (percent(0.182), percent(0.0042), percent(None)) == ("18.2 %", "0.42 %", "\N{EN DASH}")
-    assert (points(0.021), points(-0.0021)) == ("+2.1", "-0.21")
     assert (seconds(0.421), seconds(12.34), seconds(125)) == ("0.42 s", "12.3 s", "2 min 05 s")
     assert interval({"low": 0.1, "high": 0.2}) == "0.100 to 0.200"
 

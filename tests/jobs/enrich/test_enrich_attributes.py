@@ -20,7 +20,7 @@ from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.enrich.attributes import AttributeItems, AttributeWriting, write_values
+from serendip.jobs.enrich.attributes import AttributeItems, write_values
 from serendip.jobs.enrich.write import read_original
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -132,7 +132,7 @@ def test_an_llm_chooses_among_the_values_and_sees_none_that_is_hidden(shop: Path
     assert (one.source, one.model, one.prompt, one.active) == ("llm", "m", "attribute-1", False)
     assert enrich(shop, "gate", "--attribute", "colour")[1]["active"] == LACKING
     in_use = values_of(shop)
-    code, told = enrich(shop, "attribute", "colour", "--budget", "0", "--prompt", "attribute-1")
+    code, told = enrich(shop, "attribute", "colour", "--budget", "0")
     assert values_of(shop) == in_use
 
 
@@ -226,12 +226,10 @@ def test_an_attribute_must_be_of_texts_that_items_share(shop: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             enrich(shop, "attribute", name, "--writer", "rules")
-    with pytest.raises(ConfigError, match="queries say nothing of attributes"):
-        enrich(shop, "attribute", "colour", "--writer", "queries")
     with pytest.raises(ConfigError, match=r"--floor 0.0 is no share"):
         enrich(shop, "gate", "--attribute", "colour", "--floor", "0")
     with pytest.raises(ConfigError, match="--attribute takes no --writer"):
-        enrich(shop, "gate", "--attribute", "colour", "--writer", "rules")
+        enrich(shop, "gate", "--attribute", "colour", "--writer", "llm")
     with pytest.raises(ConfigError, match="--floor is for values of an attribute"):
         enrich(shop, "gate", "--floor", "0.5")
     several = Catalogue([Item("a", "x", attributes={"genres": ("a", "b")})])
@@ -246,5 +244,5 @@ def test_nothing_generated_is_the_source_of_a_value(shop: Path) -> None:
     enrich(shop, "attribute", "colour", "--writer", "rules")
     enrich(shop, "gate", "--attribute", "colour")
     context = JobContext.open(shop)
-    assert write_values(context, AttributeWriting("colour", "rules"))["lacking"] == LACKING
+    assert write_values(context, "colour")["lacking"] == LACKING
     assert all(value.active for value in values_of(shop) if int(value.item_id[1:]) < LACKING)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import pickle
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,20 +17,17 @@ import pytest
 from commands import invoke
 from fault_server import Body, Reply, completion, configure, data_of, serving
 from small_shop import NUM_ITEMS, import_shop
-from thread_executor import ThreadExecutor
 
 from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.catalogue import Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.tables.generated_texts import GeneratedText, text_digest
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.enrich import rules
 from serendip.jobs.suggestions.build import hash_written_queries, save_written_queries
 from serendip.jobs.suggestions.parts import Part, part_of
 from serendip.jobs.train.fingerprint import compute_fingerprint
-from serendip.runtime.progress import TrainOptions
 
 
 @pytest.fixture
@@ -107,7 +103,7 @@ def test_an_llm_writes_within_a_budget_and_nothing_is_used(shop: Path) -> None:
         code, told = enrich(shop, "run", "--budget", "1", "--estimate")
         assert (code, told["thin"], told["estimate"]["questions"]) == (0, NUM_ITEMS, NUM_ITEMS)
         assert not server.bodies
-        code, found = enrich(shop, "run", "--budget", "0.003", "--fields", "keywords")
+        code, found = enrich(shop, "run", "--budget", "0.003")
         assert (code, found["state"], found["reason"]) == (1, "partial", "the budget is spent")
         assert 0 < found["written"] < NUM_ITEMS
         assert found["spent"] <= 0.003
@@ -128,59 +124,6 @@ def test_an_llm_writes_within_a_budget_and_nothing_is_used(shop: Path) -> None:
 def test_an_llm_is_not_asked_without_a_budget(shop: Path) -> None:
     with pytest.raises(ConfigError, match="an LLM needs a budget"):
         enrich(shop, "run")
-    with pytest.raises(ConfigError, match="rules cannot write description"):
-        enrich(shop, "run", "--writer", "rules", "--fields", "description")
-
-
-def test_tasks_write_the_keywords_that_one_process_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rules, "ITEMS_PER_TASK", 4)
-    catalogue = Catalogue(
-        Item(
-            f"i{number}",
-            f"Tale {number}",
-            attributes={"genre": ("space", ("opera", "western")[number % 2])},
-        )
-        for number in range(30)
-    )
-    vectors = np.random.default_rng(0).normal(size=(30, 8)).astype(np.float32)
-    queries, numbers = {3: ["night reading"], 21: ["read on trains"]}, [*range(29, 2, -2)]
-    executor = ThreadExecutor(3)
-    found = [
-        list(rules.write_keywords(catalogue, vectors, queries, numbers, options))
-        for options in (TrainOptions(), TrainOptions(executor=executor, shared=tmp_path))
-    ]
-    assert len(executor.tasks) == 4 and pickle.dumps(executor.tasks)
-    assert found[0] == found[1] and found[0][-1].startswith("night, reading")
-    assert not [*tmp_path.iterdir()]
-
-
-def test_rules_borrow_from_near_items_and_from_what_two_people_typed(shop: Path) -> None:
-    early, late = 1_599_000_000.0, 1_700_000_000.0
-    log_searches(
-        shop,
-        [
-            ("a", "spooky yarn", "i0", early),
-            ("b", "Spooky Yarn", "i0", early),
-            ("a", "secret", "i0", early),  # Of one person alone.
-            ("a", "later", "i0", late),  # These judge, and are never written from.
-            ("b", "later", "i0", late),
-        ],
-    )
-    items = [Item(f"odd{n}", f"Sunlit kayak {n}") for n in range(4)]
-    with closing(Workspace.open(shop).open_store()) as store:
-        store.put_items([*items, Item("odd9", "Sunlit kayaks", attributes={"kind": ("Boat",)})])
-    code, found = enrich(shop, "run", "--writer", "rules")
-    assert (code, found["state"]) == (0, "complete")
-    texts = {one.item_id: one.text for one in written_of(shop)}
-    assert texts["i0"].split(", ")[:2] == ["spooky", "yarn"]
-    assert not {"secret", "later"} & set(texts["i0"].split(", "))
-    assert "kayak" in texts["odd9"].split(", ")  # Several near items call themselves so.
-    assert {one.source for one in written_of(shop)} == {"rules"}
-    again = enrich(shop, "run", "--writer", "rules")[1]
-    assert {one.item_id: one.text for one in written_of(shop)} == texts
-    assert again["texts"] == found["texts"]
 
 
 def test_texts_that_help_pass_the_gate_and_others_do_not(shop: Path) -> None:
@@ -274,16 +217,6 @@ def test_written_queries_extend_their_items_behind_the_same_gate(shop: Path) -> 
     code, found = enrich(shop, *gate, asked)
     assert (code, found["verdict"], used_by(shop)) == (1, "failed", {})
     assert enrich(shop, "revert")[1]["removed"] == NUM_ITEMS
-
-
-def test_a_source_that_writes_none_of_the_fields_is_refused_before_any_cost(shop: Path) -> None:
-    for writer, field, needed in (
-        ("queries", "keywords", "queries"),
-        ("rules", "queries", "keywords"),
-        ("llm", "queries", "keywords"),
-    ):
-        with pytest.raises(ConfigError, match=f"Add --fields {needed}"):
-            enrich(shop, "run", "--writer", writer, "--fields", field, "--budget", "1")
 
 
 def test_texts_of_queries_that_are_gone_are_deleted(shop: Path) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from small_shop import WITHOUT_SEARCHES, import_shop
 
-from serendip.data.dataset_folder import save_dataset
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.splits import temporal
@@ -21,13 +20,7 @@ from serendip.errors import DataError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate import evaluate
 from serendip.jobs.evaluate.evaluate import evaluate_workspace, plan_splits
-from serendip.jobs.evaluate.split import (
-    HASH_IDS,
-    WITHOUT_CONTEXT,
-    SplitTask,
-    evaluate_split,
-    sample_users,
-)
+from serendip.jobs.evaluate.split import SplitTask, sample_users
 from serendip.runtime.executor import LocalExecutor, Result, Task
 from serendip.runtime.job_status import DONE, FAILED
 from serendip.runtime.progress import TrainOptions
@@ -52,10 +45,10 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
     assert [cut["fraction"] for cut in cuts] == [0.9]
     assert report["splits"] == {
         "made": ["temporal@0.9"],
-        "left_out": ["temporal@0.8", "temporal@0.7", "leave_last_out"],
+        "left_out": ["temporal@0.8", "temporal@0.7"],
         "sampled": {},
     }
-    assert "`serendip evaluate --full` adds 3 other splits." in report["verdict"][0]
+    assert "`serendip evaluate --full` adds 2 other splits." in report["verdict"][0]
     assert report["exploration"]["impressions"] == 0
     assert report["new_items"]["requests"] == cuts[0]["targets"]
     assert report["semantic_ids"]["num_items"] == 60
@@ -80,7 +73,7 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
         assert cost["metric"] == "nDCG@10" and cost["low"] <= cost["difference"] <= cost["high"]
         assert f"<th>{rung}</th>" in page
     assert json.loads((shop / "reports" / "report.json").read_text()) == report
-    assert "adds 3 other splits" in page
+    assert "adds 2 other splits" in page
     status = QualityReport(shop / "reports").status()
     assert status is not None
     assert status.state == DONE
@@ -89,13 +82,9 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
 def test_the_full_evaluation_makes_every_split_for_all_users(shop: Path) -> None:
     context = JobContext.open(shop)
     made, left_out = plan_splits(context.workspace, shop / "dataset", 0, full=True)
-    assert [task.name for task in made] == [
-        "temporal@0.9",
-        "temporal@0.8",
-        "temporal@0.7",
-        "leave_last_out",
-    ]
-    assert [(task.fraction, task.until) for task in made[:3]] == [(0.9, 1), (0.8, 0.9), (0.7, 0.8)]
+    assert [task.name for task in made] == ["temporal@0.9", "temporal@0.8", "temporal@0.7"]
+    assert [task.surfaces for task in made] == [True, False, False]
+    assert [(task.fraction, task.until) for task in made] == [(0.9, 1), (0.8, 0.9), (0.7, 0.8)]
     assert {task.max_targets for task in made} == {None}
     assert left_out == []
     default, others = plan_splits(context.workspace, shop / "dataset", 0, full=False)
@@ -197,24 +186,3 @@ def test_what_is_posted_meanwhile_is_in_no_split(
     assert (cut["train_items"], cut["new_items"]) == (split.train.num_items, len(split.new_items))
     assert cut["all_targets"] == len(split.targets)
     assert report["semantic_ids"]["num_items"] == 60
-
-
-def test_hash_ids_are_a_row_of_home_that_only_the_full_evaluation_makes(
-    plain: Path, tmp_path: Path
-) -> None:
-    context, dataset = JobContext.open(plain), tmp_path / "dataset"
-    save_dataset(context.dataset, dataset)
-    made, _ = plan_splits(context.workspace, dataset, 0, full=True)
-    assert [task.ablations for task in made] == [True, False, False, False]
-    assert [task.surfaces for task in made] == [True, False, False, False]
-    assert not plan_splits(context.workspace, dataset, 0, full=False)[0][0].ablations
-    split = evaluate_split(made[0])
-    assert HASH_IDS not in split.lists
-    home, similar = (
-        next(one for one in split.surfaces if one.surface == name) for name in ("home", "similar")
-    )
-    assert {"retriever", HASH_IDS} <= set(home.systems)
-    assert HASH_IDS not in similar.systems
-    assert WITHOUT_CONTEXT not in home.systems  # the shop has none
-    assert home.systems[HASH_IDS]["Recall@10"].value > 0
-    assert home.slices["tail items"].systems[HASH_IDS]["nDCG@10"].n > 0

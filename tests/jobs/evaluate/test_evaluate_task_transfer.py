@@ -61,13 +61,13 @@ def test_requests_are_the_same_for_every_model_whatever_is_posted(
     save_dataset(context.dataset, tmp_path / "dataset")
     location = WorkspaceLocation.of(context.workspace)
     task = GroupTask(location, str(tmp_path / "dataset"), ("home", "similar"), 0)
-    first = evaluate_group(task)
+    home, similar = evaluate_group(task)
     with closing(context.workspace.open_store()) as store:
         store.put_items([Item("posted", "Posted meanwhile")])
         store.put_events([Event(f"later{user}", "posted", 1.7e9) for user in range(50)])
-    second = evaluate_group(replace(task, group=("similar", "search")))
-    for own, other in zip(first.requests["similar"], second.requests["similar"], strict=True):
-        assert np.array_equal(own, other)
-    users, is_test = first.requests["home"]
-    assert len(users) == len(is_test) == len(first.ranks["home"])
-    assert 0 < is_test.sum() < len(is_test)
+    other, _ = evaluate_group(replace(task, group=("similar", "search")))
+    assert similar.task == other.task == "similar"
+    for name in ("users", "is_test"):
+        assert np.array_equal(getattr(similar, name), getattr(other, name))
+    assert len(home.users) == len(home.is_test) == len(home.ranks)
+    assert 0 < home.is_test.sum() < len(home.is_test)

@@ -203,51 +203,6 @@ def test_a_budget_covers_all_runs_of_a_job(shop: Path) -> None:
     assert not (shop / "labels.partial.csv").exists()
 
 
-def test_pairs_are_labelled_by_a_batch_file(shop: Path) -> None:
-    """Written, answered in part, forgotten and resumed: nothing is paid for twice unasked."""
-    out, answers = shop / "out.jsonl", shop / "in.jsonl"
-    with serving(by_genre) as server:
-        configure(shop, server.address)
-        code, batch = run(shop, "--budget", "1", "--batch-file", str(out))
-        assert (code, batch["state"], batch["written"], batch["left"]) == (0, "batched", 12, 0)
-        assert batch["spent"] == pytest.approx(batch["estimate"]["most"])
-        code, waiting = run(shop, "--budget", "1")
-        assert (code, waiting["state"], waiting["batched"], waiting["labelled"]) == (
-            1,
-            "partial",
-            12,
-            0,
-        )
-        assert not server.bodies
-        _, ledger = invoke("llm", "ledger", "-w", str(shop))
-        assert ledger["jobs"][0]["batched"] == 12
-        with answers.open("w") as stream:
-            for line in out.read_text().splitlines()[:9]:
-                question = json.loads(line)
-                body = json.loads(by_genre(question["body"], 0).body)
-                response = {"status_code": 200, "body": body}
-                row = {"custom_id": question["custom_id"], "response": response, "error": None}
-                stream.write(json.dumps(row) + "\n")
-        code, some = run(shop, "--budget", "1", "--batch-answers", str(answers))
-        assert (code, some["labelled"], some["batched"], len(server.bodies)) == (1, 9, 3, 0)
-        assert (some["taken"]["answered"], some["taken"]["missing"]) == (9, 3)
-        code, whole = run(shop, "--budget", "1", "--forget-batch")
-        assert (code, whole["state"], whole["forgotten"]) == (0, "complete", 3)
-        assert len(server.bodies) == 3
-    rows = labels_of(shop)
-    assert {(row["model"], row["label"]) for row in rows} == {("m", "good"), ("m", "bad")}
-    assert len(rows) == 12
-
-
-def test_a_batch_needs_a_server_and_cannot_be_estimated(shop: Path) -> None:
-    with (shop / "serendip.toml").open("a") as stream:
-        stream.write('[llm]\nprovider = "local"\n')
-    with pytest.raises(ConfigError, match="--batch-file needs a server"):
-        run(shop, "--budget", "1", "--batch-file", str(shop / "out.jsonl"))
-    with pytest.raises(ConfigError, match="--estimate cannot be combined with a batch"):
-        run(shop, "--budget", "1", "--estimate", "--forget-batch")
-
-
 def test_nothing_is_sent_without_a_configured_llm(shop: Path) -> None:
     with pytest.raises(ConfigError, match="no LLM is configured"):
         run(shop, "--budget", "1")
@@ -272,7 +227,7 @@ def test_labels_are_exported_as_questions_with_answers(shop: Path) -> None:
     rows = [(HORROR, "i0", "E"), (HORROR, "i1", "I"), (COMEDY, "i1", "good")]
     labels, out = write_csv(shop / "gold.csv", COLUMNS, rows), shop / "chats.jsonl"
     place = ("--labels", str(labels), "--out", str(out), "-w", str(shop))
-    code, result = invoke("judge", "export", *place, "--format", "chat-jsonl")
+    code, result = invoke("judge", "export", *place)
     assert (code, result["conversations"]) == (0, 3)
     chats = [json.loads(line)["messages"] for line in out.read_text().splitlines()]
     assert [[message["role"] for message in chat] for chat in chats] == [

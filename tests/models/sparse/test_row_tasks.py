@@ -57,8 +57,8 @@ def test_a_model_counted_in_tasks_is_that_of_one_process(
 
 def test_strengths_and_whole_counts_are_sent_to_tasks_too(options: TrainOptions) -> None:
     dataset = build_small_world(seed=4)
-    alone = count_pairs(dataset, 4, 1e-3)
-    shared = count_pairs(dataset, 4, 1e-3, options)
+    alone = count_pairs(dataset, 4)
+    shared = count_pairs(dataset, 4, options)
     for name in ("data", "indices", "indptr"):
         assert np.array_equal(getattr(shared, name), getattr(alone, name))
     assert len(options.executor.tasks) > 1  # type: ignore[attr-defined]

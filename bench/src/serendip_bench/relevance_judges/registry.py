@@ -10,7 +10,6 @@ from serendip_bench.relevance_judges.judges import (
     RelevanceJudge,
     RulesJudge,
 )
-from serendip_bench.relevance_judges.llm_likelihood import LlmLikelihoodJudge
 
 JUDGES: dict[str, RelevanceJudge] = {
     judge.name: judge
@@ -18,7 +17,6 @@ JUDGES: dict[str, RelevanceJudge] = {
         RulesJudge(),
         CosineJudge(),
         DistilledJudge(),
-        LlmLikelihoodJudge(),
         CrossEncoderJudge(),
     )
 }

@@ -7,11 +7,9 @@ class.
 Figures are about one part of the gold labels: ``test``, which nothing was chosen on, or ``dev``.
 
 A filter by a judge's probabilities is measured on slates, the first items by similarity, and what
-it removes is replaced by the surest items behind these. There are two thresholds: the loosest safe
-one (at most 5 % of the shown items are irrelevant, at a confidence of 95 %), chosen by half of the
-slates and measured on the others (where all queries are folds, the part ``dev`` chooses for the
-part ``test``), and the strictest that replaces at most a tenth of the shown items of the measured
-slates, which takes no labels.
+it removes is replaced by the surest items behind these. The threshold is the strictest that
+replaces at most a tenth of the shown items of half of the slates (where all queries are folds, of
+the part that figures are about), which takes no labels.
 
 The kind of gold labels is recognised by the names of the files in a folder.
 
@@ -32,7 +30,7 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import ConfigError, DataError, ExtraMissing
 from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
-from serendip.evaluate.risk_control import LabelledSlates, replacement_threshold, safe_threshold
+from serendip.evaluate.labelled_slates import LabelledSlates, replacement_threshold
 from serendip.models.relevance.features import ItemTexts, QueryTexts
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
@@ -66,11 +64,11 @@ from serendip_bench.sequential.models import ENCODER
 from serendip_bench.work_folder import open_bench_encoder, open_work_folder, require_seeds
 
 SLATE_SIZE = 10
-ALLOWED, CONFIDENCE, MAX_REPLACED = 0.05, 0.95, 0.1
+MAX_REPLACED = 0.1
 
 
 def measure_filter(slates: RankedSlates, probabilities: FloatArray) -> dict[str, Any] | None:
-    """Effect of both thresholds on the slates that did not choose the safe one; None for one group.
+    """Effect of the threshold on half of the slates; None for one group.
 
     Args:
         slates: all of a kind; slates of one group stay in one half.
@@ -83,18 +81,13 @@ def measure_filter(slates: RankedSlates, probabilities: FloatArray) -> dict[str,
         probabilities, pairs.is_irrelevant, pairs.queries, pairs.groups, SLATE_SIZE
     )
     if pairs.in_part is None:
-        calibration, test = labelled.sort_by(slates.similarity).split_in_half()
+        test = labelled.sort_by(slates.similarity).split_in_half()[1]
     else:
-        calibration, test = labelled.split(~pairs.in_part, slates.similarity)
-    safe = safe_threshold(calibration, ALLOWED, CONFIDENCE)
+        test = labelled.split(~pairs.in_part, slates.similarity)[1]
     tenth = replacement_threshold(test, MAX_REPLACED)
     return {
         "size": SLATE_SIZE,
         "lists": len(np.unique(test.slates)),
-        "allowed": ALLOWED,
-        "confidence": CONFIDENCE,
-        "best_after": test.lowest_share_after(MAX_REPLACED),
-        "safe": None if safe is None else _effect(test, safe),
         "tenth": _effect(test, tenth),
     }
 

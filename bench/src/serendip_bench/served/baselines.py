@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.evaluate.runs import Values
-from serendip.jobs.surface_quality.answers import rank_by
+from serendip.evaluate.surface_quality import K
+from serendip.jobs.surface_quality.answers import BATCH, first_items
 from serendip.runtime.progress import Progress
 from serendip_bench.served.client import ASKED_AT
 from serendip_bench.served.data import ServedUsers
@@ -38,6 +40,9 @@ def rank_baselines(workspace: Path, users: ServedUsers, progress: Progress) -> d
         ]
         names = list(state.models)
         for name in progress.track(names, "models alone", len(names)):
-            hits = rank_by(state.models[name], queries) == targets[:, None]  # (U, 10)
+            model, lists = state.models[name], list[ItemList]()
+            for begin in range(0, len(queries), BATCH):
+                lists += model.recommend(queries[begin : begin + BATCH], K)
+            hits = first_items(lists) == targets[:, None]  # (U, 10)
             ranks[name] = np.where(hits.any(1), hits.argmax(1) + 1.0, np.inf)
     return ranks

@@ -48,10 +48,6 @@ class EvaluationConfig(Config):
     events before the cut, tested on those up to the next cut. `serendip evaluate` makes the last
     one, with `--full` all."""
 
-    leave_last_out: bool = True
-    """With `--full`, add a split that is tested on the last event of each user, for comparison with
-    papers."""
-
 
 class StalenessConfig(Config):
     """``[train.stale]``: when a generation is stale. One rule is enough.

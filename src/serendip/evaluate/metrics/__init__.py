@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from serendip.errors import ConfigError
-from serendip.evaluate.metrics.average_precision import AveragePrecision
 from serendip.evaluate.metrics.base import (
     ExposureMetric,
     Graded,
@@ -16,11 +15,9 @@ from serendip.evaluate.metrics.base import (
 )
 from serendip.evaluate.metrics.coverage import Coverage
 from serendip.evaluate.metrics.gini import Gini
-from serendip.evaluate.metrics.hit_rate import HitRate
 from serendip.evaluate.metrics.mrr import MRR
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.novelty import Novelty, surprise
-from serendip.evaluate.metrics.precision import Precision
 from serendip.evaluate.metrics.recall import Recall
 
 METRICS: dict[str, type[Metric]] = {
@@ -29,9 +26,6 @@ METRICS: dict[str, type[Metric]] = {
         NDCG,
         Recall,
         MRR,
-        HitRate,
-        Precision,
-        AveragePrecision,
         Coverage,
         Novelty,
         Gini,

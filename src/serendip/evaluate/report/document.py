@@ -2,10 +2,10 @@
 
 Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without users)::
 
-    {"format": 1, "created": ISO time, "code_version", "seed", "resamples", "noun",
+    {"format": 1, "created": ISO time, "code_version", "seed", "resamples",
      "data": {"counts": {name: number},
               "checks": [{"name", "status": "PASS" | "WARN" | "FAIL", "count", "message"}]},
-     "protocols": {"temporal" | "leave_last_out":
+     "protocols": {"temporal":
         {"label", "description", "subject", "n_users", "n_targets", "catalogue_size",
          "cuts": [{"fraction", "cut", "train_events", "targets", "users"}],
          "systems": {name: {metric: Estimate}},
@@ -124,7 +124,6 @@ def build_report(
     created: str,
     code_version: str,
     labels: Sequence[str] = METRICS,
-    noun: str = "item",
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
@@ -136,7 +135,6 @@ def build_report(
         created: ISO time of the report.
         code_version: version of the engine.
         labels: metrics to compute.
-        noun: name of an item in the sentences, e.g. ``film``.
         seed: of the bootstrap; the same runs and seed give the same report.
         resamples: number of bootstrap draws.
 
@@ -155,7 +153,6 @@ def build_report(
         "code_version": code_version,
         "seed": seed,
         "resamples": resamples,
-        "noun": noun,
         "protocols": judged,
         "surfaces": surfaces,
         "search": surfaces.get("search", {}),

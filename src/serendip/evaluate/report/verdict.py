@@ -31,9 +31,9 @@ def describe_report(report: Mapping[str, Any]) -> list[str]:
     temporal = report["protocols"].get("temporal")
     lines = []
     if temporal is not None:
-        lines.append(_describe_quality(temporal, report["noun"], report["splits"]))
+        lines.append(_describe_quality(temporal, report["splits"]))
         lines.append(_describe_order(temporal))
-        lines.append(_describe_hard_slices(temporal, report["noun"]))
+        lines.append(_describe_hard_slices(temporal))
     if report["surfaces"]:
         parts = [_describe_surface(*named) for named in report["surfaces"].items()]
         lines.append(f"Surfaces by {ORDER}, against their baselines: {'; '.join(parts)}.")
@@ -41,12 +41,12 @@ def describe_report(report: Mapping[str, Any]) -> list[str]:
     return [line for line in lines if line]
 
 
-def _describe_quality(section: Mapping[str, Any], noun: str, splits: Mapping[str, Any]) -> str:
+def _describe_quality(section: Mapping[str, Any], splits: Mapping[str, Any]) -> str:
     """Recall of the subject with its interval, and what was not judged."""
     subject = section["subject"]
     recall = section["systems"][subject].get(FOUND)
     if recall is None or recall["value"] is None:
-        return f"On the temporal split nothing could be judged: there is no {noun} to find."
+        return "On the temporal split nothing could be judged: there is no item to find."
     rest = ""
     if sampled := list(splits.get("sampled", {}).values()):
         users = f"{number(sampled[0]['users'])} of {number(sampled[0]['all_users'])}"
@@ -55,7 +55,7 @@ def _describe_quality(section: Mapping[str, Any], noun: str, splits: Mapping[str
         plural = "s" if len(others) > 1 else ""
         rest = f"; `serendip evaluate --full` adds {len(others)} other split{plural}"
     return (
-        f"On the temporal split the {subject} has the next {noun} in its first ten for "
+        f"On the temporal split the {subject} has the next item in its first ten for "
         f"{percent(recall['value'])} of requests (95 % CI {percent_interval(recall)}, "
         f"mean over {number(recall['n'])} users){rest}."
     )
@@ -79,7 +79,7 @@ def _join_verdicts(comparisons: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _describe_hard_slices(section: Mapping[str, Any], noun: str) -> str:
+def _describe_hard_slices(section: Mapping[str, Any]) -> str:
     """The subject's recall where it is hard, and the systems whose interval lies above its own."""
     parts = list[str]()
     for name in filter(section["slices"].__contains__, _HARD):
@@ -99,7 +99,7 @@ def _describe_hard_slices(section: Mapping[str, Any], noun: str) -> str:
         parts.append(f"{percent(found['value'])} for {name} ({percent_interval(found)}){far}")
     if not parts:
         return ""
-    return f"Where it is hard, the next {noun} is in the first ten: {'; '.join(parts)}."
+    return f"Where it is hard, the next item is in the first ten: {'; '.join(parts)}."
 
 
 def _describe_surface(name: str, section: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""Generated texts for thin items, ``serendip enrich``.
+"""Generated texts and attribute values of items, ``serendip enrich``.
 
-``write.py`` writes them by rules or an LLM, ``gate.py`` decides on their use,
-``judged_queries.py`` reads the gate's queries.
+``write.py`` and ``attributes.py`` write them by an LLM or without one, ``gate.py`` decides on their
+use, ``judged_queries.py`` reads the queries that it asks.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """``serendip enrich attribute``: values of an attribute for the items that lack it.
 
 Values are chosen, by an LLM or by rules, among those that other items have. Some items that have a
-value are asked about, too, with it hidden: the gate (``attribute_gate``) compares what was chosen
+value are asked about, too, with it hidden: the gate (``gate.py``) compares what was chosen
 for them with what they have.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Self
 
 import numpy as np
 
@@ -27,18 +27,9 @@ from serendip.data.store.tables.generated_values import (
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.value_phrases import ValuePhrases
-from serendip.jobs.enrich.write import JOB, read_original
-from serendip.jobs.llm.job import (
-    LlmJob,
-    Question,
-    describe_item,
-    ignore_estimate,
-    job_folder,
-    run_llm_job,
-)
-from serendip.llm.runner import CostEstimate
+from serendip.jobs.enrich.write import hold_job, read_original
+from serendip.jobs.llm.job import LlmJob, Question, describe_item, run_llm_job
 from serendip.llm.tasks import MAX_VALUE_LENGTH, attribute_task
-from serendip.runtime.atomic_files import exclusive_lock
 
 RULES_MODEL, RULES_VERSION = "words of the item", "attribute-rules-1"
 
@@ -48,34 +39,8 @@ MOST_HELD_OUT: Mapping[ValueSource, int] = {"llm": 300, "rules": 1_000}
 MOST_VALUES = 100
 """Values that an LLM may choose among, the most frequent ones."""
 
-Origin: TypeAlias = tuple[ValueSource, str, str]
-"""Source, model and prompt of a value."""
-
 _MIN_ITEMS = 2
 """Items that must have a value before it is given to others."""
-
-
-@dataclass(frozen=True, slots=True)
-class AttributeWriting:
-    """Attribute, source and limits of a run.
-
-    Args:
-        attribute: of texts, or of lists of texts.
-        source: an LLM or rules.
-        budget: of all runs of ``serendip enrich`` with an LLM together; None = an LLM is refused.
-        prompt: name with version.
-        estimate_only: send no requests and write nothing.
-        on_estimate: called with the cost estimate before the first request.
-        job: name in the ledger, whose runs share the budget.
-    """
-
-    attribute: str
-    source: ValueSource = "llm"
-    budget: float | None = None
-    prompt: str = "attribute-1"
-    estimate_only: bool = False
-    on_estimate: Callable[[CostEstimate], None] = ignore_estimate
-    job: str = JOB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,58 +128,51 @@ def hide_attribute(item: Item, attribute: str) -> Item:
     return replace(item, attributes=kept)
 
 
-def write_values(context: JobContext, writing: AttributeWriting) -> dict[str, Any]:
+def write_values(
+    context: JobContext, attribute: str, job: LlmJob | None = None, estimate_only: bool = False
+) -> dict[str, Any]:
     """Choose values for the items that lack an attribute; used only after they pass the gate.
 
     Args:
         context: items, ledger and ``[llm]``.
-        writing: attribute, source and limits.
+        attribute: of texts.
+        job: name and limits of an LLM; None = rules choose.
+        estimate_only: only count the questions of the rules.
 
     Returns:
         state and counts; for an LLM also estimate and spend.
 
     Raises:
         ConfigError: there is no such attribute, it is a number, or an item has several; no LLM is
-            configured, or the budget is missing, negative or not a number.
+            configured, or the budget is negative or not a number.
         DataError: the items share no values.
         StorageError: the database cannot be written, or another process writes texts.
     """
-    if writing.source == "llm" and writing.budget is None:
-        raise ConfigError("an LLM needs a budget.", "Add --budget, or --writer rules.")
+    source: ValueSource = "rules" if job is None else "llm"
     catalogue = read_original(context).catalogue
-    most, seed = MOST_HELD_OUT[writing.source], context.options.seed
-    items = AttributeItems.of(catalogue, writing.attribute, most, seed)
+    items = AttributeItems.of(catalogue, attribute, MOST_HELD_OUT[source], context.options.seed)
     head = {
-        "attribute": writing.attribute,
-        "source": writing.source,
+        "attribute": attribute,
+        "source": source,
         "items": len(catalogue),
         "lacking": len(items.lacking),
         "held_out": len(items.held_out),
         "values": len(items.values),
     }
-    if writing.source == "llm":
-        return {**head, **_write_by_llm(context, writing, items)}
-    if writing.estimate_only:
+    if job is not None:
+        return {**head, **_write_by_llm(context, items, job)}
+    if estimate_only:
         return {**head, "estimate": {"questions": len(items.asked), "price": 0.0}}
-    with (
-        exclusive_lock(job_folder(context.workspace, JOB)),
-        context.workspace.exclusive(f"job {JOB}") as require_held,
-    ):
-        phrases = ValuePhrases.learn(items.known, items.attribute, items.values)
+    with hold_job(context):
+        phrases = ValuePhrases.learn(items.known, attribute, items.values)
         found = [phrases.find(item) for item in items.hidden]
-        origin: Origin = ("rules", RULES_MODEL, RULES_VERSION)
-        require_held()
-        return {**head, "state": "complete", "reason": "", **_store(context, items, found, origin)}
+        stored = _store(context, items, found, (source, RULES_MODEL, RULES_VERSION))
+    return {**head, "state": "complete", "reason": "", **stored}
 
 
-def _write_by_llm(
-    context: JobContext, writing: AttributeWriting, items: AttributeItems
-) -> dict[str, Any]:
+def _write_by_llm(context: JobContext, items: AttributeItems, job: LlmJob) -> dict[str, Any]:
     """Let an LLM choose; answers in the ledger are not paid for again."""
-    task = attribute_task(writing.prompt)
-    budget = cast("float", writing.budget)
-    job = LlmJob(writing.job, budget, writing.estimate_only, writing.on_estimate)
-    values = list(items.values[:MOST_VALUES])
+    task, values = attribute_task(), list(items.values[:MOST_VALUES])
 
     def ask() -> list[Question]:
         head = {"attribute": items.attribute, "values": values}
@@ -224,15 +182,15 @@ def _write_by_llm(
     if result.outcome is None:
         return result.to_json()
     found = [answer.value if answer else None for answer in result.outcome.answers]
-    origin: Origin = ("llm", result.model, task.prompt.name)
-    return {**result.to_json(), **_store(context, items, found, origin)}
+    stored = _store(context, items, found, ("llm", result.model, task.prompt.name))
+    return {**result.to_json(), **stored}
 
 
 def _store(
     context: JobContext,
     items: AttributeItems,
     found: Sequence[str | None],
-    origin: Origin,
+    origin: tuple[ValueSource, str, str],
 ) -> dict[str, Any]:
     """Store what was found for each asked item, and count it.
 
@@ -240,16 +198,15 @@ def _store(
         context: of the store.
         items: that were asked about.
         found: value of each; empty = it has none, None = there is no answer: what is stored stays.
-        origin: of the values.
+        origin: source, model and prompt of the values.
     """
+    pairs = list(zip(items.asked, found, strict=True))
     values = [
         GeneratedValue(item.item_id, items.attribute, value, *origin, text_digest(item))
-        for item, value in zip(items.asked, found, strict=True)
+        for item, value in pairs
         if value
     ]
-    unanswered = [
-        item.item_id for item, value in zip(items.asked, found, strict=True) if value is None
-    ]
+    unanswered = [item.item_id for item, value in pairs if value is None]
     with closing(context.workspace.open_store()) as store:
         store.generated_values.replace(items.attribute, values, unanswered)
     compared = sum(bool(value) for value in found[: len(items.held_out)])

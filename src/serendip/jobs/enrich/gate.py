@@ -1,20 +1,26 @@
-"""``serendip enrich gate``: decides whether generated texts are used.
+"""``serendip enrich gate``: decides whether generated texts, or values of an attribute, are used.
 
-The gate searches held-out queries without and with the texts. The texts become active if the 95 %
-interval of the difference of nDCG@10 (bootstrap over queries) is above 0; otherwise no text is
-active. The search has no trained parts: BM25 with the weights of the settings and cosines of the
-text encoder, combined by reciprocal rank fusion over all items. Items without a label count as
-irrelevant. A query that a text under test consists of, or contains as a phrase, is left out if such
-texts are written queries: it would find its own words.
+Texts: held-out queries are searched without and with them. They become active if the 95 % interval
+of the difference of nDCG@10 (bootstrap over queries) is above 0; otherwise no text is active. The
+search has no trained parts: BM25 with the weights of the settings and cosines of the text encoder,
+combined by reciprocal rank fusion over all items. Items without a label count as irrelevant. A
+query that a text under test consists of, or contains as a phrase, is left out if such texts are
+written queries: it would find its own words.
+
+Values: for items that have a value, which was hidden from the generator, it is compared with the
+generated one. The values of the other items become active if the lower end of the 95 % interval of
+the share that is right is above a floor. That says nothing of items without a value that are of
+another kind than those with one, such as accessories that name the brand they fit.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +35,17 @@ from serendip.data.store.tables.generated_texts import (
     fresh,
     with_generated,
 )
+from serendip.data.store.tables.generated_values import (
+    GeneratedValue,
+    fresh_values,
+    lacks,
+    list_values,
+)
+from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError
-from serendip.evaluate.comparison import Comparison, compare_values
+from serendip.errors import ConfigError, DataError
+from serendip.evaluate.decision import Decision, choose
+from serendip.evaluate.intervals import estimate
 from serendip.evaluate.metrics.base import grade
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.runs import Values
@@ -40,10 +54,10 @@ from serendip.jobs.enrich.judged_queries import (
     JudgedQueries,
     collect_earlier_queries,
     cut_time,
+    read_gains,
     read_held_out_queries,
-    read_judged,
 )
-from serendip.jobs.enrich.write import select_thin_items
+from serendip.jobs.enrich.write import read_original
 from serendip.jobs.suggestions.parts import Phrases
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.scratch import scratch_folder
@@ -104,9 +118,13 @@ class HybridSearch:
 MIN_QUERIES = 30
 """Minimum number of held-out queries."""
 
-REPORT_FILE = "enrich.json"
+REPORT_FILE, VALUES_FILE = "enrich.json", "enrich-attributes.json"
 
-Verdict = Literal["passed", "failed", "refused"]
+MIN_COMPARED = 30
+"""Minimum number of items with a value of their own and a generated one."""
+
+FLOOR = 0.9
+"""Lowest share of right values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +153,7 @@ def gate_texts(context: JobContext, gate: TextGate) -> dict[str, Any]:
         DataError: there are no texts for the current items, or the file of judgements is broken.
         StorageError: the database cannot be written.
     """
-    _, dataset = select_thin_items(context)
+    dataset = read_original(context)
     items, workspace = dataset.catalogue.items, context.workspace
     with closing(workspace.open_store()) as store:
         current = fresh(items, store.generated_texts.all())
@@ -155,7 +173,7 @@ def gate_texts(context: JobContext, gate: TextGate) -> dict[str, Any]:
         }
         if len(queries) < MIN_QUERIES:
             reason = f"{len(queries)} held-out queries; {MIN_QUERIES} are needed"
-            report |= {"verdict": "refused", "reason": reason}
+            report |= _describe(Decision("texts", False, reason=reason))
         else:
             report |= _measure(context, items, texts, queries, gate.is_pooled)
         report["active"] = store.generated_texts.activate(
@@ -171,7 +189,8 @@ def _read_queries(workspace: Workspace, gate: TextGate, dataset: Dataset) -> Jud
     if gate.judgements is None:
         return read_held_out_queries(dataset, cut)
     earlier = collect_earlier_queries(dataset, cut)
-    return read_judged(gate.judgements, dataset.catalogue.vocabulary, earlier)
+    gains = read_gains(gate.judgements, dataset.catalogue.vocabulary, earlier)
+    return JudgedQueries.of(gains)
 
 
 def _measure(
@@ -193,24 +212,94 @@ def _measure(
         item_vectors = encode([item.encoder_text(content.fields) for item in variant])
         search = HybridSearch(variant, item_vectors, config, is_pooled)
         ndcg[name] = search.judged(queries, vectors)
-    differences = {
-        kind: compare_values((f"{kind} with", kind, METRIC.label), ndcg["with"][kind], values)
-        for kind, values in ndcg["without"].items()
+    gains = {
+        kind: choose(kind, values, ndcg["with"][kind]) for kind, values in ndcg["without"].items()
     }
-    low = differences["both"].low
-    passed = low is not None and low > 0
-    verdict: Verdict = "passed" if passed else "failed"
     return {
-        "verdict": verdict,
-        "reason": "" if passed else "no improvement is shown",
+        **_describe(gains["both"]),
         "metric": METRIC.label,
         **{
             name: {kind: float(values.mean()) for kind, values in by_kind.items()}
             for name, by_kind in ndcg.items()
         },
-        "difference": {kind: _interval(comparison) for kind, comparison in differences.items()},
+        "difference": {
+            kind: {"value": gain.gain, "low": gain.low, "high": gain.high}
+            for kind, gain in gains.items()
+        },
     }
 
 
-def _interval(comparison: Comparison) -> dict[str, float | None]:
-    return {"value": comparison.difference, "low": comparison.low, "high": comparison.high}
+def gate_values(context: JobContext, attribute: str, floor: float = FLOOR) -> dict[str, Any]:
+    """Run the gate, write ``reports/enrich-attributes.json`` and activate the values, or none.
+
+    Args:
+        context: of the workspace.
+        attribute: whose values are tested.
+        floor: lowest share of right values, in (0, 1].
+
+    Returns:
+        verdict, reason, the share of right values with its interval, and the number of active ones.
+
+    Raises:
+        ConfigError: the floor is no share.
+        DataError: there are no values of the attribute for the current items.
+        StorageError: the database cannot be written.
+    """
+    if not 0 < floor <= 1:
+        raise ConfigError(f"--floor {floor} is no share.", "Use a number up to 1.")
+    items = read_original(context).catalogue.items
+    by_id = {item.item_id: item for item in items}
+    with closing(context.workspace.open_store()) as store:
+        stored = (one for one in store.generated_values.all() if one.attribute == attribute)
+        values = fresh_values(items, stored)
+        if not values:
+            raise DataError(
+                f"there are no generated values of {attribute!r} for the current items.",
+                f"Run `serendip enrich attribute {attribute}`; it may have found none.",
+            )
+        missing = [value for value in values if lacks(by_id[value.item_id], attribute)]
+        report = {
+            "attribute": attribute,
+            "sources": sorted({value.source for value in values}),
+            "values": len(missing),
+            **judge_values(_compare_with_own(values, by_id), floor),
+        }
+        active = missing if report["verdict"] == "passed" else []
+        store.generated_values.activate(attribute, active)
+    report["active"] = len(active)
+    reports = read_reports(context.workspace.reports)
+    write_json(context.workspace.reports / VALUES_FILE, {**reports, attribute: report})
+    return report
+
+
+def read_reports(folder: Path) -> dict[str, Any]:
+    """Attribute -> last report of the gate; empty without any."""
+    path = folder / VALUES_FILE
+    reports: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return reports
+
+
+def _compare_with_own(values: Sequence[GeneratedValue], by_id: Mapping[str, Item]) -> list[bool]:
+    """Whether each value of an item that has one of its own is right; case does not count."""
+    return [
+        normalise(value.value)
+        in {normalise(own) for own in list_values(by_id[value.item_id], value.attribute)}
+        for value in values
+        if not lacks(by_id[value.item_id], value.attribute)
+    ]
+
+
+def judge_values(right: Sequence[bool], floor: float = FLOOR) -> dict[str, Any]:
+    """The verdict on values of which it is known whether they are right."""
+    head: dict[str, Any] = {"compared": len(right), "floor": floor}
+    if len(right) < MIN_COMPARED:
+        reason = f"{len(right)} items to compare; {MIN_COMPARED} are needed"
+        return {**head, **_describe(Decision("values", False, reason=reason))}
+    share = estimate(np.array(right, np.float64))
+    decision = Decision.of("values", share, floor, "too many are wrong")
+    return {**head, **_describe(decision), "right": share.as_dict()}
+
+
+def _describe(decision: Decision) -> dict[str, str]:
+    """Verdict and reason of a decision, for a report."""
+    return {"verdict": decision.verdict, "reason": "" if decision.on else decision.reason}

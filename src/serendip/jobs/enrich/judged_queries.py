@@ -1,10 +1,8 @@
-"""Queries that texts may be written from, and disjoint queries for their evaluation.
+"""Held-out queries that generated texts are tested by.
 
-The log is cut at the first cut of the evaluation report. Queries before the cut, by at least
-``MIN_USERS`` people, may be used in a text. Queries after the cut that never occur before it
-evaluate the texts. So neither the gate nor the report evaluates with a query that a text was
-written from. Of texts that consist of written queries no cut says so: the gate leaves out queries
-that they contain.
+The log is cut at the first cut of the evaluation report: queries that never occur before it test
+the texts. Of texts that consist of written queries no cut says what they were made from: the gate
+leaves out queries that they contain.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from pathlib import Path
 
 from serendip.data.dataset import Dataset
 from serendip.data.events.search_log import SUGGESTED, LoggedRequest
-from serendip.data.privacy import count_people, private_keys
 from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
@@ -23,10 +20,6 @@ from serendip.files.tables import open_table
 
 GAINS: Mapping[str, float] = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}
 
-
-MIN_USERS = 2
-"""Minimum number of people who searched a query that a text is written from; see
-``data.privacy``."""
 
 _GAINS: Mapping[str, float] = {**GAINS, "good": 1.0, "bad": 0.0}
 _COLUMNS = ("query", "item_id", "label")
@@ -72,25 +65,6 @@ def cut_time(dataset: Dataset, fraction: float) -> float:
     return float(times[int(fraction * len(times))]) if len(times) else 0.0
 
 
-def read_training_queries(dataset: Dataset, cut: float) -> dict[int, list[str]]:
-    """Item number -> distinct normalised queries before ``cut`` after which it was chosen.
-
-    Only queries by at least ``MIN_USERS`` people, without a private spelling.
-    """
-    users: dict[str, set[str]] = {}
-    queries: dict[int, dict[str, None]] = {}
-    for search in _select_searches(dataset):
-        if search.ended < cut:
-            text = normalise(search.text)
-            users.setdefault(text, set()).add(search.user_id)
-            for number in search.chosen.tolist():
-                queries.setdefault(number, {})[text] = None
-    shared = {text for text, ids in users.items() if len(count_people(ids)) >= MIN_USERS}
-    shared -= private_keys(request.text for request in dataset.requests)
-    public = {item: [text for text in texts if text in shared] for item, texts in queries.items()}
-    return {item: texts for item, texts in public.items() if texts}
-
-
 def read_held_out_queries(dataset: Dataset, cut: float) -> JudgedQueries:
     """Queries that occur only from ``cut`` on, with the items that were chosen after them."""
     earlier = collect_earlier_queries(dataset, cut)
@@ -106,11 +80,6 @@ def collect_earlier_queries(dataset: Dataset, cut: float) -> set[str]:
     """All normalised queries before ``cut``."""
     searches = _select_searches(dataset)
     return {normalise(search.text) for search in searches if search.timestamp < cut}
-
-
-def read_judged(path: Path, vocabulary: Vocabulary, excluded: set[str]) -> JudgedQueries:
-    """Read the queries of a file of labels that have a relevant item; see ``read_gains``."""
-    return JudgedQueries.of(read_gains(path, vocabulary, excluded))
 
 
 def read_gains(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
-from serendip.data.store.tables.generated_texts import fresh
-from serendip.data.store.tables.generated_values import fresh_values, lacks
+from serendip.data.store.tables.generated_texts import GeneratedText, fresh
+from serendip.data.store.tables.generated_values import GeneratedValue, fresh_values, lacks
 from serendip.engine.workspace import Workspace
-from serendip.jobs.enrich.attribute_gate import REPORT_FILE as ATTRIBUTES_REPORT_FILE
-from serendip.jobs.enrich.attribute_gate import read_reports
-from serendip.jobs.enrich.gate import REPORT_FILE
+from serendip.jobs.enrich.gate import REPORT_FILE, VALUES_FILE, read_reports
 from serendip.runtime.atomic_files import write_json
 
 
@@ -33,7 +32,7 @@ def revert_generated(workspace: Workspace, attribute: str | None = None) -> int:
         return _revert_attribute(workspace, attribute)
     with closing(workspace.open_store()) as store:
         removed = store.generated_texts.remove_all() + store.generated_values.remove_all()
-    for name in (REPORT_FILE, ATTRIBUTES_REPORT_FILE):
+    for name in (REPORT_FILE, VALUES_FILE):
         (workspace.reports / name).unlink(missing_ok=True)
     return removed
 
@@ -44,7 +43,7 @@ def _revert_attribute(workspace: Workspace, attribute: str) -> int:
         store.generated_values.replace(attribute, [])
     reports = read_reports(workspace.reports)
     if reports.pop(attribute, None) is not None:
-        write_json(workspace.reports / ATTRIBUTES_REPORT_FILE, reports)
+        write_json(workspace.reports / VALUES_FILE, reports)
     return removed
 
 
@@ -59,41 +58,45 @@ def describe_generated(workspace: Workspace, limit: int) -> dict[str, Any]:
     with closing(workspace.open_store()) as store:
         items, texts = store.items(), store.generated_texts.all()
         values = store.generated_values.all()
-    current, counts = set(fresh(items, texts)), Counter((one.source, one.field) for one in texts)
-    report = workspace.reports / REPORT_FILE
-    current_values = set(fresh_values(items, values))
-    by_attribute = Counter((one.source, one.attribute) for one in values)
-    in_use = [one for one in values if one.active and one in current_values]
-    used = Counter((one.source, one.attribute) for one in in_use)
     own = {item.item_id: item for item in items}
     values.sort(key=lambda one: one.item_id in own and not lacks(own[one.item_id], one.attribute))
+    report = workspace.reports / REPORT_FILE
     return {
-        "texts": len(texts),
-        "active": sum(text.active and text in current for text in texts),
-        "outdated": len(texts) - len(current),
-        "counts": [
-            {"source": source, "field": field, "texts": count}
-            for (source, field), count in sorted(counts.items())
-        ],
+        **_describe(texts, fresh(items, texts), ("texts", "field"), limit),
         "gate": json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None,
-        "listed": [{**asdict(text), "outdated": text not in current} for text in texts[:limit]],
         "attributes": {
-            "values": len(values),
-            "active": len(in_use),
-            "outdated": len(values) - len(current_values),
-            "counts": [
-                {
-                    "source": source,
-                    "attribute": attribute,
-                    "values": count,
-                    "active": used[source, attribute],
-                }
-                for (source, attribute), count in sorted(by_attribute.items())
-            ],
+            **_describe(values, fresh_values(items, values), ("values", "attribute"), limit),
             "gates": read_reports(workspace.reports),
-            "listed": [
-                {**asdict(value), "outdated": value not in current_values}
-                for value in values[:limit]
-            ],
         },
+    }
+
+
+Generated = TypeVar("Generated", GeneratedText, GeneratedValue)
+
+
+def _describe(
+    rows: Sequence[Generated], fresh_rows: Sequence[Generated], names: tuple[str, str], limit: int
+) -> dict[str, Any]:
+    """Counts of texts or of values, by source and kind, and the first ones.
+
+    Args:
+        rows: all.
+        fresh_rows: those whose items have not changed since.
+        names: of the rows, and of their kind.
+        limit: number of listed ones.
+    """
+    what, kind = names
+    current = set(fresh_rows)
+    counts = Counter((one.source, getattr(one, kind)) for one in rows)
+    in_use = [one for one in rows if one.active and one in current]
+    used = Counter((one.source, getattr(one, kind)) for one in in_use)
+    return {
+        what: len(rows),
+        "active": len(in_use),
+        "outdated": len(rows) - len(current),
+        "counts": [
+            {"source": key[0], kind: key[1], what: count, "active": used[key]}
+            for key, count in sorted(counts.items())
+        ],
+        "listed": [{**asdict(one), "outdated": one not in current} for one in rows[:limit]],
     }

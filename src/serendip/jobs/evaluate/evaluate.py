@@ -1,15 +1,15 @@
 """``serendip evaluate``: evaluates splits in parallel, pools their users and writes the report.
 
 By default one temporal split is made, the last of ``[evaluation] cuts``, with a sample of users
-where there are many targets. The full evaluation makes all cuts, for all users, and leave-last-out.
-The report names what was made and what was left out.
+where there are many targets. The full evaluation makes all cuts, for all users. The report names
+what was made and what was left out.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,9 @@ from serendip import __version__
 from serendip.content.features import encode_items
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.dataset_folder import open_dataset, save_dataset
+from serendip.data.dataset_folder import save_dataset
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
-from serendip.engine.config.settings import EvaluationConfig
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError
 from serendip.evaluate.explored_items import measure_exploration
@@ -39,10 +38,10 @@ from serendip.jobs.surface_quality.answers import ENGINE
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.ranker.actions import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
-from serendip.runtime.executor import IN_PROCESS, Executor
+from serendip.runtime.executor import IN_PROCESS
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import written_status
-from serendip.runtime.progress import BothProgress, Progress, TrainOptions
+from serendip.runtime.progress import BothProgress
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock, StageCost
 
@@ -65,12 +64,6 @@ TEMPORAL = (
     "every event of its user strictly before it; at most 100 targets per user; mean per user; "
     "users pooled over the cuts. All items are ranked, except those that the user chose before."
 )
-LAST_OUT = (
-    "The last event of each user is the target; everything was fitted without the last two. Later "
-    "events of other users are in the training part, so this protocol leaks the future. It serves "
-    "only for comparison with papers."
-)
-
 DATASET = "dataset"
 """Folder, among the intermediate files, of the data at the moment of the command."""
 
@@ -85,8 +78,7 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
     Args:
         context: workspace, seed, progress and the executor of the splits, whose stages are added
             to its clock.
-        full: all cuts, all users, leave-last-out and a retriever of hash IDs, instead of a sample
-            of the last cut.
+        full: all cuts and all users, instead of a sample of the last cut.
 
     Returns:
         the report as written.
@@ -108,7 +100,7 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
         with scratch_folder(workspace.reports) as scratch:
             save_dataset(dataset, scratch / DATASET)
             made, left_out = plan_splits(workspace, scratch / DATASET, options.seed, full)
-            answers = _evaluate_splits(context, made, scratch, clock)
+            answers = _evaluate_splits(context, made, clock)
         with clock.stage(LISTS):
             lists = measure_lists(workspace, dataset, options.seed)
         with clock.stage(REPORT):
@@ -126,7 +118,7 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
                 stages=clock.as_dicts(),
             )
             report = build_report(
-                _build_protocols(answers, dataset.catalogue.vocabulary),
+                [_pool_splits(answers, dataset.catalogue.vocabulary)],
                 figures,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 code_version=__version__,
@@ -164,8 +156,7 @@ def plan_splits(
         seed: root of all randomness.
         full: whether all are to be made.
     """
-    config: EvaluationConfig = workspace.settings.evaluation
-    cuts = sorted(config.cuts)
+    cuts = sorted(workspace.settings.evaluation.cuts)
     location = WorkspaceLocation.of(workspace)
     folder, limit = os.fspath(dataset), None if full else MAX_TARGETS
     tasks = [
@@ -174,30 +165,26 @@ def plan_splits(
     ]
     # The longest first, so that parallel processes end at about the same time.
     tasks.reverse()
-    tasks[0] = replace(tasks[0], surfaces=True, ablations=full)
-    if config.leave_last_out:
-        tasks.append(SplitTask(location, folder, None, 1.0, seed))
+    tasks[0] = replace(tasks[0], surfaces=True)
     return (tasks, []) if full else (tasks[:1], tasks[1:])
 
 
 def _evaluate_splits(
-    context: JobContext, tasks: Sequence[SplitTask], scratch: Path, clock: StageClock
+    context: JobContext, tasks: Sequence[SplitTask], clock: StageClock
 ) -> list[SplitAnswers]:
     """Evaluate the splits, those of many events side by side, and add their stages to the clock.
 
     Args:
         context: workspace, and the executor of the tasks.
         tasks: one for each split.
-        scratch: folder of the dataset, and for the progress of the tasks.
         clock: to which the stages are added.
     """
-    location, executor = WorkspaceLocation.of(context.workspace), context.options.executor
+    executor = context.options.executor
     if executor.is_local and len(context.dataset.events) < MIN_EVENTS_BESIDE:
         executor = IN_PROCESS
     if len(tasks) > 1:
         with clock.stage(ENCODE):
-            device, progress = context.options.device, clock.progress
-            encode_items_once(executor, location, scratch, device, progress)
+            encode_dataset(context)
     with clock.stage(JUDGE):
         found = executor.map(evaluate_split, tasks)
         answers = list(clock.progress.track(found, JUDGE, len(tasks)))
@@ -208,47 +195,9 @@ def _evaluate_splits(
     return answers
 
 
-@dataclass(frozen=True, slots=True)
-class EncodeTask:
-    """A workspace whose items are to be encoded.
-
-    Args:
-        workspace: of settings and cache.
-        scratch: folder of the dataset.
-        device: of the content encoders.
-    """
-
-    workspace: WorkspaceLocation
-    scratch: str
-    device: str
-
-
-def encode_items_once(
-    executor: Executor,
-    location: WorkspaceLocation,
-    scratch: Path,
-    device: str,
-    progress: Progress,
-) -> None:
-    """Fill the vector cache of a workspace before several processes read it.
-
-    Args:
-        executor: of the task.
-        location: of the workspace.
-        scratch: folder of the dataset.
-        device: of the content encoders.
-        progress: shows the step.
-    """
-    task = EncodeTask(location, os.fspath(scratch), device)
-    with progress.step(ENCODE):
-        next(iter(executor.map(_encode_items, [task])))
-
-
-def _encode_items(task: EncodeTask) -> None:
-    options = TrainOptions(device=task.device)
-    context = JobContext.open_in_task(task.workspace, options)
-    items = open_dataset(Path(task.scratch) / DATASET).catalogue.items
-    fields = context.settings.content.fields
+def encode_dataset(context: JobContext) -> None:
+    """Fill the vector cache of a workspace before several processes read it."""
+    items, fields = context.dataset.catalogue.items, context.settings.content.fields
     encode_items(items, context.encoder, context.vectors, fields, context.media, context.options)
 
 
@@ -262,9 +211,8 @@ def _counts(dataset: Dataset) -> dict[str, int]:
 
 
 def _newest(answers: Sequence[SplitAnswers]) -> SplitAnswers:
-    """The temporal split with the most training data."""
-    temporal = [split for split in answers if split.facts["fraction"] is not None]
-    return max(temporal, key=lambda split: float(split.facts["fraction"]))
+    """The split with the most training data."""
+    return max(answers, key=lambda split: float(split.facts["fraction"]))
 
 
 def _describe_splits(
@@ -282,26 +230,9 @@ def _describe_splits(
     }
 
 
-def _build_protocols(answers: Sequence[SplitAnswers], vocabulary: Vocabulary) -> list[ProtocolRuns]:
-    """The temporal protocol, then leave-last-out if it was evaluated."""
-    temporal = [split for split in answers if split.facts["fraction"] is not None]
-    temporal.sort(key=lambda split: split.facts["fraction"])
-    last_out = [split for split in answers if split.facts["fraction"] is None]
-    protocols = [_pool_splits("temporal", "Temporal split", TEMPORAL, temporal, vocabulary)]
-    if last_out:
-        label = "Leave last one out (literature comparison: leaks the future)"
-        protocols.append(_pool_splits("leave_last_out", label, LAST_OUT, last_out, vocabulary))
-    return protocols
-
-
-def _pool_splits(
-    key: str,
-    label: str,
-    description: str,
-    splits: Sequence[SplitAnswers],
-    vocabulary: Vocabulary,
-) -> ProtocolRuns:
+def _pool_splits(answers: Sequence[SplitAnswers], vocabulary: Vocabulary) -> ProtocolRuns:
     """Pool splits in the item numbers of the whole catalogue; those of each split differ."""
+    splits = sorted(answers, key=lambda split: float(split.facts["fraction"]))
     maps = [vocabulary.numbers(split.item_ids) for split in splits]
     targets = np.concatenate(
         [numbers[split.targets] for numbers, split in zip(maps, splits, strict=True)]
@@ -329,9 +260,9 @@ def _pool_splits(
     for row, (numbers, split) in enumerate(zip(maps, splits, strict=True)):
         popularity[row, numbers] = split.counts
     return ProtocolRuns(
-        key=key,
-        label=label,
-        description=description,
+        key="temporal",
+        label="Temporal split",
+        description=TEMPORAL,
         judged=judged,
         runs=runs,
         popularity=popularity,

@@ -20,7 +20,7 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.dataset_folder import open_dataset
 from serendip.data.query import Query
-from serendip.data.splits import Split, Targets, leave_last_out, next_choices, temporal
+from serendip.data.splits import Split, Targets, next_choices, temporal
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import WorkspaceLocation
@@ -31,24 +31,15 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evidence import PastItems, SourceValue, TypedWords
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.evaluate.new_items import evaluate_new_items
-from serendip.jobs.surface_quality.answers import ENGINE, rank, rank_by
+from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.surface_quality.evaluator import HOME, SurfaceEvaluator
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker.context_choice import ContextChoice
-from serendip.models.base import Recommender
-from serendip.models.context_counts import ContextConfig
-from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
-
-HASH_IDS = "hash IDs"
-"""System of the surface home: the retriever without content and semantic IDs."""
-
-WITHOUT_CONTEXT = "engine without context"
-"""System of the surface home: the engine trained without ``[context] features``."""
 
 MAX_REQUESTS = 300
 """Largest number of requests of a surface other than home."""
@@ -62,28 +53,25 @@ class SplitTask:
         workspace: whose settings are evaluated.
         dataset: folder of its data at the moment of the command (``save_dataset``), which are the
             same for all splits, whatever is written meanwhile.
-        fraction: share of the events, by time, before the cut; None = leave last one out.
+        fraction: share of the events, by time, before the cut.
         until: share of the events before the end of the targets.
         seed: root of all randomness.
         max_targets: users are sampled if there are more targets; None = all users.
         surfaces: whether all surfaces are measured, or home alone.
-        ablations: whether home is also answered by a retriever of hash IDs and, where the data
-            have context, by the engine without it; both are trained for it.
     """
 
     workspace: WorkspaceLocation
     dataset: str
-    fraction: float | None
+    fraction: float
     until: float
     seed: int
     max_targets: int | None = None
     surfaces: bool = False
-    ablations: bool = False
 
     @property
     def name(self) -> str:
         """Name of the split, as in the report."""
-        return "leave_last_out" if self.fraction is None else f"temporal@{self.fraction:g}"
+        return f"temporal@{self.fraction:g}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +114,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
     clock, progress = StageClock(), SilentProgress()
     context = JobContext.open_in_task(task.workspace, TrainOptions(seed=task.seed), StageClock())
     dataset = open_dataset(Path(task.dataset))
-    whole = _make_split(task, dataset)
+    whole = temporal(dataset, task.fraction, task.until)
     split, settings = sample_users(whole, task.max_targets, task.seed), context.settings
     with scratch_folder() as scratch:
         fitter = Fitter.of(context, scratch)
@@ -149,8 +137,6 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
                 queries, rows = builder.build_next_items(HOME).queries, dict(lists)
                 if state.repeats.is_on:  # what is served differs from lists of first choices
                     rows = rank(queries, home, state, progress=progress)[1]
-                if task.ablations:
-                    rows |= _rank_ablations(fitter, split, state, queries, context.options)
                 evaluator = SurfaceEvaluator(builder, state, dataset.countries_by_user())
                 surfaces = evaluator.measure_all(rows, progress)
     counts = np.zeros(state.num_items, np.int32)
@@ -198,7 +184,8 @@ def _collect_facts(
 def with_early_rejections(state: EngineState, dataset: Dataset, split: Split) -> EngineState:
     """The state with what was rejected before the cut: such items are appended, and not new."""
     negatives, ids = dataset.negatives, dataset.catalogue.vocabulary
-    if split.cut is None or not len(negatives):
+    assert split.cut is not None
+    if not len(negatives):
         return state
     negatives = negatives.before(split.cut)
     stands = negatives.items[np.isinf(negatives.until)]
@@ -206,47 +193,6 @@ def with_early_rejections(state: EngineState, dataset: Dataset, split: Split) ->
     later = items[items >= split.train.num_items]
     none = np.zeros(len(later), np.bool_)
     return replace(state, reception=state.reception.with_events(later, none, ~none))
-
-
-def _rank_ablations(
-    fitter: Fitter,
-    split: Split,
-    state: EngineState,
-    queries: Sequence[Query],
-    options: TrainOptions,
-) -> dict[str, IntArray]:
-    """Lists of home by parts of the engine: without content, and without context if it has any."""
-    model = train_hash_ids(fitter, split, options)
-    lists = {HASH_IDS: rank_by(model, queries)}
-    if state.context.has_any:
-        plain = fit_without_context(fitter, split, options)
-        home = fitter.settings.all_surfaces()[HOME]
-        lists[WITHOUT_CONTEXT] = rank(queries, home, plain, progress=options.progress)[1][ENGINE]
-    return lists
-
-
-def train_hash_ids(fitter: Fitter, split: Split, options: TrainOptions) -> Recommender:
-    """Train the retriever with nothing of an item but its ID embedding, as hash IDs give.
-
-    It has the budget of the retriever of the engine, whose items have content and semantic IDs
-    too; items that are new after the cut have no embedding.
-    """
-    config = fitter.settings.models.retriever.model_copy(update={"item_mode": "id"})
-    prepared = fitter.prepare(split.train, options)
-    with fitter.clock.stage(f"train {HASH_IDS}"):
-        model = Retriever(config).train(fitter.as_models_see(prepared.dataset), options)
-    if not split.new_items:
-        return model
-    new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
-    return model.with_items(new)
-
-
-def fit_without_context(fitter: Fitter, split: Split, options: TrainOptions) -> EngineState:
-    """Fit the engine on the same events as if nothing were known of the context of requests."""
-    settings = fitter.settings.model_copy(update={"context": ContextConfig(features=())})
-    plain = replace(fitter, settings=settings)
-    fitted = fit_engine(plain, split.train, "without-context", options)
-    return plain.append_new_items(fitted.state, split)
 
 
 def measure_reasons(
@@ -318,10 +264,3 @@ def sum_train_seconds(clock: StageClock) -> dict[str, float]:
     seconds[ENGINE] = sum(seconds.values())
     seconds.pop("ranker", None)
     return {name: round(value, 3) for name, value in seconds.items()}
-
-
-def _make_split(task: SplitTask, dataset: Dataset) -> Split:
-    """The split that a task evaluates."""
-    if task.fraction is None:
-        return leave_last_out(dataset)
-    return temporal(dataset, task.fraction, task.until)

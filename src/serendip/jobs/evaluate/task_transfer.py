@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
@@ -37,7 +37,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import (
     DATASET,
     ENCODE,
-    encode_items_once,
+    encode_dataset,
     read_evaluation_dataset,
 )
 from serendip.jobs.train.fit import Fitter, PreparedData
@@ -94,27 +94,11 @@ class TaskRequests:
     is_test: BoolArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GroupAnswers:
-    """Ranks of the targets by one model; the requests are the same for every model.
+def evaluate_group(task: GroupTask) -> list[TaskRanks]:
+    """Train a retriever for a group of tasks and rank the targets of the requests of each task.
 
-    Args:
-        task: the trained group.
-        ranks: task -> (T,) 1-based ranks.
-        requests: task -> users (T,) and is_test (T,).
-        cpu_s: CPU seconds of the training.
-        params: number of trained parameters.
+    The requests are the same for every model.
     """
-
-    task: GroupTask
-    ranks: Mapping[str, Values]
-    requests: Mapping[str, tuple[NDArray[np.str_], BoolArray]]
-    cpu_s: float
-    params: int
-
-
-def evaluate_group(task: GroupTask) -> GroupAnswers:
-    """Train a retriever for a group of tasks and rank the targets of their requests."""
     context = JobContext.open_in_task(task.workspace)
     dataset, settings, clock = open_dataset(Path(task.dataset)), context.settings, StageClock()
     split = temporal(dataset, TRAINED_SHARE)
@@ -128,13 +112,19 @@ def evaluate_group(task: GroupTask) -> GroupAnswers:
     if split.new_items:
         new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
         model = model.with_items(new)
-    return GroupAnswers(
-        task,
-        {name: rank_requests(model, requests[name]) for name in task.group},
-        {name: (requests[name].users, requests[name].is_test) for name in task.group},
-        clock.stages[0].cpu_s,
-        model.num_parameters,
-    )
+    return [
+        TaskRanks(
+            name,
+            tuple(sorted(task.group)),
+            task.seed,
+            rank_requests(model, requests[name]),
+            np.unique(requests[name].users, return_inverse=True)[1].reshape(-1).astype(np.intp),
+            requests[name].is_test,
+            clock.stages[0].cpu_s,
+            model.num_parameters,
+        )
+        for name in task.group
+    ]
 
 
 def rank_requests(model: Retriever, requests: TaskRequests) -> Values:
@@ -236,20 +226,18 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     require_training()
     workspace, options, clock = context.workspace, context.options, context.clock
     dataset = read_evaluation_dataset(context)
-    executor, location = options.executor, WorkspaceLocation.of(workspace)
+    location = WorkspaceLocation.of(workspace)
     seed_numbers = [options.seed + index for index in range(seeds)]
     with scratch_folder(workspace.reports) as scratch:
         save_dataset(dataset, scratch / DATASET)
         with clock.stage(ENCODE):
             # Before all trainings, so that every process reads the vectors from the cache.
-            encode_items_once(executor, location, scratch, options.device, options.progress)
+            encode_dataset(context)
         tasks = _tasks(location, scratch / DATASET, seed_numbers)
         with clock.stage("train and ask models"):
-            finished = executor.as_finished(evaluate_group, tasks)
-            answers = list(options.progress.track(finished, "models", len(tasks)))
-    order = {str(task): index for index, task in enumerate(tasks)}
-    answers.sort(key=lambda answer: order[str(answer.task)])
-    ranks = [task_ranks for answer in answers for task_ranks in _to_task_ranks(answer)]
+            found = options.executor.map(evaluate_group, tasks)
+            answers = options.progress.track(found, "models", len(tasks))
+            ranks = [task_ranks for answer in answers for task_ranks in answer]
     _require_requests(ranks)
     report: dict[str, Any] = json_safe(
         {
@@ -274,28 +262,6 @@ def _tasks(location: WorkspaceLocation, dataset: Path, seeds: Sequence[int]) -> 
     groups = [group for size in (3, 2, 1) for group in combinations(RETRIEVAL_TASKS, size)]
     folder = os.fspath(dataset)
     return [GroupTask(location, folder, group, seed) for seed in seeds for group in groups]
-
-
-def _to_task_ranks(answer: GroupAnswers) -> list[TaskRanks]:
-    """Ranks by task, with users numbered from 0."""
-    result = []
-    for name, ranks in answer.ranks.items():
-        users, is_test = answer.requests[name]
-        numbers = np.unique(users, return_inverse=True)[1].reshape(-1)
-        task = answer.task
-        result.append(
-            TaskRanks(
-                name,
-                tuple(sorted(task.group)),
-                task.seed,
-                ranks,
-                numbers.astype(np.intp),
-                is_test,
-                answer.cpu_s,
-                answer.params,
-            )
-        )
-    return result
 
 
 def _require_requests(ranks: Sequence[TaskRanks]) -> None:

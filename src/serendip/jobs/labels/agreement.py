@@ -17,7 +17,7 @@ Shapes: P pairs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.text import normalise
 from serendip.errors import ConfigError
 from serendip.evaluate.classification import BinaryPredictions, cohen_kappa
+from serendip.evaluate.intervals import Estimate
 from serendip.jobs.labels.pair_files import Pair, read_labels, read_pairs, read_prompts
 from serendip.llm.prompts import Prompt, query_digest
 
@@ -43,31 +44,34 @@ class Agreement:
         kappa: agreement beyond chance, 1 = always; None = not defined, as there are no pairs, or
             all labels of both are equal.
         ci95: its interval; None with it.
+        others: precision and recall of the second labeller's irrelevant pairs by the first's.
     """
 
     pairs: int
     queries: int
-    agreed: float
-    kappa: float | None
-    ci95: tuple[float, float] | None
+    agreed: float = 0.0
+    kappa: float | None = None
+    ci95: tuple[float, float] | None = None
+    others: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 def measure_agreement(labels: Mapping[Pair, bool], others: Mapping[Pair, bool]) -> Agreement:
     """Agreement of two mappings pair -> is it irrelevant, on the pairs that both have."""
     pairs = [pair for pair in labels if pair in others]
     if not pairs:
-        return Agreement(0, 0, 0.0, None, None)
+        return Agreement(0, 0)
     first, second = (
         np.array([by_pair[pair] for pair in pairs], np.bool_) for by_pair in (labels, others)
     )
     groups = number_queries(pairs)
-    queries, agreed = int(groups.max()) + 1, float((first == second).mean())
+    counts = len(pairs), int(groups.max()) + 1, float((first == second).mean())
     if len(set(first.tolist()) | set(second.tolist())) == 1:
-        return Agreement(len(pairs), queries, agreed, None, None)
-    predictions = BinaryPredictions(first, second.astype(np.float32), second, groups)
-    kappa = predictions.estimates()["kappa"]
+        return Agreement(*counts)
+    found = BinaryPredictions(first, second.astype(np.float32), second, groups).estimates()
+    kappa = found["kappa"]
     low = min(kappa.low or 0.0, compute_cautious_kappa(first, second, groups))
-    return Agreement(len(pairs), queries, agreed, kappa.value, (low, kappa.high or 0.0))
+    more = {name: found[name] for name in ("precision", "recall")}
+    return Agreement(*counts, kappa.value, (low, kappa.high or 0.0), more)
 
 
 def compare_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -80,10 +84,12 @@ def compare_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
     if len(paths) < 2:
         raise ConfigError("agreement needs two files.", "Name each with --labels.")
     files = [(path, read_labels(path)) for path in paths]
-    return [
-        {"labels": [str(path), str(other)], **asdict(measure_agreement(labels, others))}
-        for (path, labels), (other, others) in combinations(files, 2)
-    ]
+    rows = []
+    for (path, labels), (other, others) in combinations(files, 2):
+        facts = asdict(measure_agreement(labels, others))
+        del facts["others"]
+        rows.append({"labels": [str(path), str(other)], **facts})
+    return rows
 
 
 def number_queries(pairs: Sequence[Pair]) -> IntArray:
@@ -153,21 +159,20 @@ def gate_labels(gate: Gate) -> dict[str, Any]:
     }
     if reason:
         return {"verdict": "refused", "reason": reason, **counts}
-    is_irrelevant = np.array([gold[pair] for pair in pairs], np.bool_)
-    is_filtered = np.array([labels[pair] for pair in pairs], np.bool_)
-    groups = number_queries(pairs)
-    estimates = BinaryPredictions(
-        is_irrelevant, is_filtered.astype(np.float32), is_filtered, groups
-    ).estimates()
-    metrics = {name: estimates[name] for name in ("kappa", "precision", "recall")}
-    intervals = {name: [estimate.low, estimate.high] for name, estimate in metrics.items()}
-    low = min(
-        metrics["kappa"].low or 0.0, compute_cautious_kappa(is_irrelevant, is_filtered, groups)
-    )
-    intervals["kappa"][0] = low
+    found = measure_agreement(gold, labels)
+    low, high = found.ci95 or (-1.0, 1.0)
     verdict: Verdict = "passed" if low >= gate.floor else "failed"
-    values = {name: estimate.value for name, estimate in metrics.items()}
-    return {"verdict": verdict, "reason": "", **counts, **values, "ci95": intervals}
+    return {
+        "verdict": verdict,
+        "reason": "",
+        **counts,
+        "kappa": found.kappa,
+        **{name: other.value for name, other in found.others.items()},
+        "ci95": {
+            "kappa": [low, high],
+            **{name: [other.low, other.high] for name, other in found.others.items()},
+        },
+    }
 
 
 def _refusal(gate: Gate, gold: dict[Pair, bool], pairs: Sequence[Pair]) -> str:

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -34,11 +34,16 @@ from serendip.errors import ConfigError, DataError, GateError
 from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.intervals import estimates
 from serendip.jobs.context import JobContext
-from serendip.jobs.enrich.attribute_gate import MIN_COMPARED, AttributeGate, gate_values
-from serendip.jobs.enrich.attributes import AttributeWriting, write_values
-from serendip.jobs.enrich.gate import MIN_QUERIES, TextGate, gate_texts
+from serendip.jobs.enrich.attributes import write_values
+from serendip.jobs.enrich.gate import (
+    MIN_COMPARED,
+    MIN_QUERIES,
+    TextGate,
+    gate_texts,
+    gate_values,
+)
 from serendip.jobs.enrich.judged_queries import cut_time, read_held_out_queries
-from serendip.jobs.enrich.write import TextWriting, read_original, write_texts
+from serendip.jobs.enrich.write import read_original, write_query_texts, write_texts
 from serendip.jobs.labels.agreement import Gate, gate_labels
 from serendip.jobs.labels.by_llm import Labelling, label_pairs
 from serendip.jobs.labels.pair_files import Pair, read_labels, write_rows
@@ -74,16 +79,16 @@ class StepResult:
     Args:
         name: of the step.
         wrote: what the LLM wrote, in words.
-        cost: of it, in the currency of the prices.
         gate: whether it is kept; otherwise all is as it was before.
         changes: what it changes, in words, with examples.
+        cost: of what it wrote, in the currency of the prices.
     """
 
     name: str
     wrote: str
-    cost: float
     gate: Decision
     changes: Sequence[str] = ()
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +144,6 @@ class ImprovementReport:
     spent: float = 0.0
     generation: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
 
 def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
     """Estimate all steps, ask, run them, train, and compare the lists.
@@ -169,6 +170,22 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
         steps.append(served)
         improvement.on_step(served)
     return ImprovementReport(plan, steps, chain.spent(), generation)
+
+
+class _Written(NamedTuple):
+    """What an LLM has written and labels have taught.
+
+    Args:
+        queries: written queries -> id of their item.
+        model: the relevance model of typed texts; "" = there is none.
+        texts: in use.
+        values: of attributes, in use.
+    """
+
+    queries: dict[str, str]
+    model: str
+    texts: list[GeneratedText]
+    values: list[GeneratedValue]
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,26 +222,16 @@ class _Chain:
         return self._spent()
 
     @cached_property
-    def earlier_queries(self) -> dict[str, str]:
-        """Queries that were written before this run -> id of their item."""
-        return _list_written(self.context, self.catalogue)
-
-    @cached_property
-    def earlier_model(self) -> str:
-        """The relevance model of typed texts before this run; "" = there was none."""
-        return current_model_name(self.context.workspace.relevance)
-
-    @cached_property
-    def earlier_texts(self) -> list[GeneratedText]:
-        """Texts that were in use before this run."""
-        with closing(self.context.workspace.open_store()) as store:
-            return store.generated_texts.active()
-
-    @cached_property
-    def earlier_values(self) -> list[GeneratedValue]:
-        """Values of attributes that were in use before this run."""
-        with closing(self.context.workspace.open_store()) as store:
-            return store.generated_values.active()
+    def before_all(self) -> _Written:
+        """What was in use before this run."""
+        workspace = self.context.workspace
+        with closing(workspace.open_store()) as store:
+            return _Written(
+                _list_written(self.context, self.catalogue),
+                current_model_name(workspace.relevance),
+                store.generated_texts.active(),
+                store.generated_values.active(),
+            )
 
     def _spent(self) -> float:
         with closing(Ledger.open(self.context.workspace.database)) as ledger:
@@ -243,7 +250,7 @@ class _Chain:
         """The steps with their prices; nothing is sent."""
         job = LlmJob(JOB, self.budget, estimate_only=True)
         self._write_controls()
-        self.written[:] = self.earlier_queries
+        self.written[:] = self.before_all.queries
         yield self._price("control questions", label_pairs(self.context, self._controls, job))
         yield self._price("queries", write_queries(self.context, job, self.improvement.items)[1])
         lists = self._draw_lists()
@@ -251,10 +258,8 @@ class _Chain:
         more = self.improvement.lists / max(1, lists)  # Written queries will be there.
         yield StepPlan(labels.name, round(labels.questions * more), labels.price * more)
         for name in self._attributes():
-            writing = AttributeWriting(name, budget=self.budget, estimate_only=True, job=JOB)
-            yield self._price(f"attribute {name}", write_values(self.context, writing))
-        texts = TextWriting(budget=self.budget, estimate_only=True, job=JOB)
-        yield self._price("texts", write_texts(self.context, texts))
+            yield self._price(f"attribute {name}", write_values(self.context, name, job))
+        yield self._price("texts", write_texts(self.context, job))
 
     @staticmethod
     def _price(name: str, result: Mapping[str, Any]) -> StepPlan:
@@ -263,7 +268,6 @@ class _Chain:
 
     def run(self) -> Iterator[StepResult]:
         """All steps; the first one alone if it fails."""
-        _ = self.earlier_model, self.earlier_texts, self.earlier_values  # as they are now
         controls = self._with_cost(self._ask_controls)
         yield controls
         if not controls.gate.on:
@@ -277,8 +281,7 @@ class _Chain:
     def _with_cost(self, step: Callable[[], StepResult]) -> StepResult:
         before = self._spent()
         done = step()
-        cost = self._spent() - before
-        return StepResult(done.name, done.wrote, cost, done.gate, done.changes)
+        return replace(done, cost=self._spent() - before)
 
     @property
     def _controls(self) -> Labelling:
@@ -304,7 +307,7 @@ class _Chain:
         gate = _read_verdict(name, verdict, found, verdict["pairs"], reached)
         if not gate.on:
             gate = replace(gate, reason=f"{gate.reason}; this LLM is asked nothing else")
-        return StepResult("control questions", f"{done['labelled']:,} labels", 0.0, gate)
+        return StepResult("control questions", f"{done['labelled']:,} labels", gate)
 
     def _draw_lists(self) -> int:
         """Write the lists to be labelled, and keep what is shown now; returns their number."""
@@ -328,14 +331,14 @@ class _Chain:
         name = "written queries that find their item"
         gate = Decision.of(name, share, 0.0, "search finds hardly an item by them")
         if not gate.on:
-            save_written_queries(self.context.workspace, self.earlier_queries, keeps_earlier=False)
+            self._restore_queries()
         examples = [
             f"{table.texts[row]}: "
             + "; ".join(self.catalogue.title(item) for item in table.results[row, :3] if item >= 0)
             for row in rows[:_EXAMPLES]
         ]
         changes = [f"{len(rows):,} more suggested queries, such as", *examples] if rows else []
-        return StepResult("queries", f"{facts['written']:,} queries", 0.0, gate, changes)
+        return StepResult("queries", f"{facts['written']:,} queries", gate, changes)
 
     def _filter(self) -> StepResult:
         """Labels of what search shows, a model of them, and its threshold."""
@@ -345,7 +348,7 @@ class _Chain:
         labels = read_labels(out)
         gate = check_labels(self.context, self.catalogue, labels)
         if not gate.on:
-            return StepResult("filter", wrote, 0.0, gate)
+            return StepResult("filter", wrote, gate)
         gold = self.folder / "gold.csv"
         _write_labels(gold, _select_half(labels))
         passed = {"verdict": "passed", "reason": "control questions"}
@@ -361,8 +364,8 @@ class _Chain:
         try:
             found = distil(self.context, distillation)["filter"]
         except DataError as error:
-            return StepResult("filter", wrote, 0.0, Decision(name, False, reason=error.message))
-        return StepResult("filter", wrote, 0.0, *_judge_filter(name, found))
+            return StepResult("filter", wrote, Decision(name, False, reason=error.message))
+        return StepResult("filter", wrote, *_judge_filter(name, found))
 
     def _measure_false_good(self) -> float:
         """Share of the wrong results of control questions that the LLM calls good."""
@@ -387,23 +390,22 @@ class _Chain:
         return found
 
     def _choose_values(self, name: str) -> StepResult:
-        writing = AttributeWriting(name, budget=self.budget, job=JOB)
-        written = write_values(self.context, writing)
-        report = gate_values(self.context, AttributeGate(name))
-        reached = f"the lower end reaches {report['floor']:g}"
+        written = write_values(self.context, name, LlmJob(JOB, self.budget))
+        report = gate_values(self.context, name)
+        reached = f"the lower end is above {report['floor']:g}"
         right, count = report.get("right", {}), report["compared"]
         gate = _read_verdict(f"right values of {name}", report, right, count, reached)
         if not gate.on:
             self._restore_values(name)
         changes = [f"{report['active']:,} items can be found and filtered by {name}"]
         changes = changes if gate.on else []
-        return StepResult(f"attribute {name}", f"{written['written']:,} values", 0.0, gate, changes)
+        return StepResult(f"attribute {name}", f"{written['written']:,} values", gate, changes)
 
     def _write_texts(self) -> StepResult:
         """Texts of thin items and written queries, kept if search is better with them."""
-        done = write_texts(self.context, TextWriting(budget=self.budget, job=JOB))
+        done = write_texts(self.context, LlmJob(JOB, self.budget))
         with suppress(DataError):  # There are no written queries for texts.
-            done["texts"] += write_texts(self.context, TextWriting("queries"))["texts"]
+            done["texts"] += write_query_texts(self.context)["texts"]
         wrote, name = f"{done['texts']:,} texts", "search by generated texts (nDCG@10)"
         dataset = self.context.dataset
         cut = cut_time(dataset, min(self.context.settings.evaluation.cuts))
@@ -411,14 +413,14 @@ class _Chain:
         judged = None if is_logged else self._lists.out
         if not done["texts"] or not (is_logged or self._are_labels_right()):
             reason = "there are no texts, or neither logged nor labelled queries to test them by"
-            return StepResult("texts", wrote, 0.0, Decision(name, False, reason=reason))
+            return StepResult("texts", wrote, Decision(name, False, reason=reason))
         report = gate_texts(self.context, TextGate(judgements=judged, is_pooled=not is_logged))
         found, count = report.get("difference", {}).get("both", {}), report["queries"]
         gate = _read_verdict(name, report, found, count, "the interval is above 0")
         if not gate.on:
             self._restore_texts()
         changes = [f"{report['items']:,} items are found by more words"] if gate.on else []
-        return StepResult("texts", wrote, 0.0, gate, changes)
+        return StepResult("texts", wrote, gate, changes)
 
     def train(self) -> tuple[str, StepResult]:
         """Train what was kept, and compare the lists; a training that is refused takes it back."""
@@ -428,7 +430,7 @@ class _Chain:
         except GateError as error:
             self._take_back()
             gate = Decision("training", False, reason=error.message)
-            return "", StepResult("training", "", 0.0, gate, ["everything is taken back"])
+            return "", StepResult("training", "", gate, ["everything is taken back"])
         with closing(Engine.open(workspace.folder)) as engine:
             after = _show_lists(engine, [text for text in self.before if text])
         filtered = [name for name, one in read_decisions(generation.manifest).items() if one.on]
@@ -437,7 +439,7 @@ class _Chain:
             *_compare_lists(self.before, after, self.catalogue),
         ]
         gate = self._judge_lists(after)
-        return generation.name, StepResult("training", generation.name, 0.0, gate, changes)
+        return generation.name, StepResult("training", generation.name, gate, changes)
 
     def _judge_lists(self, after: Mapping[str, Sequence[str]]) -> Decision:
         """Irrelevant share of the labelled first ten of queries, before and after."""
@@ -460,19 +462,23 @@ class _Chain:
     def _take_back(self) -> None:
         """Withdraw all that was written in this run from the next training."""
         folder = self.context.workspace.relevance
-        if current_model_name(folder) != self.earlier_model:
-            restore_version(folder, self.earlier_model)
-        save_written_queries(self.context.workspace, self.earlier_queries, keeps_earlier=False)
+        if current_model_name(folder) != self.before_all.model:
+            restore_version(folder, self.before_all.model)
+        self._restore_queries()
         self._restore_texts()
         for name in self._attributes():
             self._restore_values(name)
 
+    def _restore_queries(self) -> None:
+        workspace, queries = self.context.workspace, self.before_all.queries
+        save_written_queries(workspace, queries, keeps_earlier=False)
+
     def _restore_texts(self) -> None:
         with closing(self.context.workspace.open_store()) as store:
-            store.generated_texts.activate(self.earlier_texts)
+            store.generated_texts.activate(self.before_all.texts)
 
     def _restore_values(self, name: str) -> None:
-        earlier = [value for value in self.earlier_values if value.attribute == name]
+        earlier = [value for value in self.before_all.values if value.attribute == name]
         with closing(self.context.workspace.open_store()) as store:
             store.generated_values.activate(name, earlier)
 

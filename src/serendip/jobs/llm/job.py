@@ -7,21 +7,18 @@ the LLM of ``[llm]``, the ledger, the cost estimate, the requests and a summary.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic
 
-from serendip.content.encoders.weights import verify_weights
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
-from serendip.llm.client import Llm
 from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
-from serendip.llm.local import PACKAGE, LocalLlm
 from serendip.llm.openai import EndpointLlm
 from serendip.llm.runner import CostEstimate, Outcome, RunOptions, ask_all, estimate_cost
 from serendip.llm.tasks import AnswerT, Task
@@ -83,41 +80,6 @@ class LlmJobResult(Generic[AnswerT]):
         return document
 
 
-@dataclass(frozen=True, slots=True)
-class LlmSession(Generic[AnswerT]):
-    """LLM and ledger of a job that holds its lock.
-
-    Args:
-        task: prompt and schema of the answers.
-        ledger: every request and every answer that was paid for.
-        options: limits, prices and progress of a run.
-    """
-
-    task: Task[AnswerT]
-    job: LlmJob
-    llm: Llm
-    ledger: Ledger
-    options: RunOptions
-
-    def estimate(self, questions: Sequence[Question]) -> CostEstimate:
-        """Estimate the cost of the unanswered questions and call ``on_estimate``."""
-        cost = estimate_cost(self.task, questions, self.llm.model, self.ledger, self.options)
-        self.job.on_estimate(cost)
-        return cost
-
-    def run(self, questions: Sequence[Question]) -> LlmJobResult[AnswerT]:
-        """Estimate the cost; unless the job only estimates, ask all unanswered questions.
-
-        Raises:
-            StorageError: the ledger cannot be written.
-        """
-        cost = self.estimate(questions)
-        if self.job.estimate_only:
-            return LlmJobResult(self.llm.model, cost, None)
-        outcome = ask_all(self.task, questions, self.llm, self.ledger, self.options)
-        return LlmJobResult(self.llm.model, cost, outcome)
-
-
 def run_llm_job(
     context: JobContext,
     task: Task[AnswerT],
@@ -137,15 +99,6 @@ def run_llm_job(
             a number.
         StorageError: the ledger cannot be written, or another process runs the same job.
     """
-    with open_llm_job(context, task, job) as session:
-        return session.run(questions())
-
-
-@contextmanager
-def open_llm_job(
-    context: JobContext, task: Task[AnswerT], job: LlmJob
-) -> Iterator[LlmSession[AnswerT]]:
-    """Take a job's lock and open its LLM and ledger; raises as ``run_llm_job`` does."""
     config, workspace = context.settings.llm, context.workspace
     options = RunOptions(
         job.name,
@@ -154,38 +107,34 @@ def open_llm_job(
         config.concurrency,
         config.attempts,
         config.max_tokens,
-        timeout_s=config.timeout_s,
         progress=context.options.progress,
     )
     with (
-        open_llm(config) as llm,
+        closing(open_llm(config)) as llm,
         exclusive_lock(job_folder(workspace, job.name)),
         workspace.exclusive(f"job {job.name}"),
         closing(Ledger.open(workspace.database)) as ledger,
     ):
-        yield LlmSession(task, job, llm, ledger, options)
+        asked = questions()
+        cost = estimate_cost(task, asked, llm.model, ledger, options)
+        job.on_estimate(cost)
+        outcome = None if job.estimate_only else ask_all(task, asked, llm, ledger, options)
+        return LlmJobResult(llm.model, cost, outcome)
 
 
-@contextmanager
-def open_llm(config: LlmConfig) -> Iterator[Llm]:
-    """Open the configured LLM; a local one is stopped at the end.
+def open_llm(config: LlmConfig) -> EndpointLlm:
+    """Open the configured LLM.
 
     Raises:
-        ArtefactError: the weights of the local LLM differ from ``models.lock``.
         ConfigError: no LLM is configured, or a setting of the endpoint is missing.
         ExtraMissing: a required package is not installed.
     """
     if config.provider == "off":
         raise ConfigError(
             "no LLM is configured.",
-            "Set [llm] provider = 'endpoint', base_url and model in serendip.toml, or 'local'.",
+            "Set [llm] provider = 'endpoint', base_url and model in serendip.toml.",
         )
-    if config.provider == "endpoint":
-        with closing(EndpointLlm(config)) as endpoint:
-            yield endpoint
-        return
-    with LocalLlm(verify_weights(PACKAGE), config) as local:
-        yield local
+    return EndpointLlm(config)
 
 
 def job_folder(workspace: Workspace, name: str) -> Path:

@@ -2,8 +2,7 @@
 
 A surface has it if its settings name a threshold, or if ``serendip judge distil`` has proven one
 for lists like its own: labels of typed texts are a proof for the surfaces that answer these, and
-labels of a surface's own lists (``serendip judge lists``) are one for that surface. A bound of the
-irrelevant share is not enough, as a filter that hides nearly everything keeps it: on labels that
+labels of a surface's own lists (``serendip judge lists``) are one for that surface. On labels that
 the threshold was not chosen by, the irrelevant share must fall and hardly any relevant item may be
 hidden, or hardly anything but irrelevant ones. The decision is made in training and is a part of
 the manifest.
@@ -13,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import TYPED_TEXTS
@@ -35,6 +34,8 @@ relevant: upper ends of their 95 % intervals. Where half of a list is irrelevant
 right four times in five helps, although it hides more than one relevant item in twenty."""
 
 NAMED, PROVEN = "the settings name the threshold", "labels prove the threshold"
+GOAL = "fewer irrelevant items and hardly a relevant one less"
+"""What a threshold is chosen for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,8 @@ class FilterDecision:
         return f"{state}: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Usable:
-    """A relevance model, if there is one, and why no surface can use it by itself; "" = it can."""
-
-    version: Version | None
-    unusable: str
+_Usable: TypeAlias = tuple[Version | None, str]
+"""A relevance model, if there is one, and why no surface can use it by itself; "" = it can."""
 
 
 def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], dict[str, Version]]:
@@ -92,8 +89,8 @@ def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], dict
         decisions[surface] = decision = _decide(config, models[own])
         if not decision.on:
             continue
-        used = own if models[own].version is not None else TYPED_TEXTS
-        version = models[used].version
+        used = own if models[own][0] is not None else TYPED_TEXTS
+        version, _ = models[used]
         if version is None:
             raise NotTrainedError(
                 f"surfaces.{surface}.relevance_filter has a threshold, and "
@@ -128,8 +125,8 @@ def _open_model(context: JobContext, labels: str, must_open: bool) -> _Usable:
     except ArtefactError as error:
         if must_open:
             raise
-        return _Usable(None, f"{error.message} (`serendip judge distil`)")
-    return _Usable(version, _reason_against(context, labels, version))
+        return None, f"{error.message} (`serendip judge distil`)"
+    return version, _reason_against(context, labels, version)
 
 
 def _decide(config: SurfaceConfig, model: _Usable) -> FilterDecision:
@@ -138,39 +135,21 @@ def _decide(config: SurfaceConfig, model: _Usable) -> FilterDecision:
         return FilterDecision.off("the settings switch it off")
     if _names_threshold(config):
         return FilterDecision(True, chosen.threshold, NAMED)
-    if model.version is None or model.unusable:
-        return FilterDecision.off(model.unusable)
-    proof = model.version.manifest["filter"]
-    against = reason_against_proof(proof)
-    if against:
+    version, unusable = model
+    if version is None or unusable:
+        return FilterDecision.off(unusable)
+    proof = version.manifest["filter"]
+    if against := reason_against_proof(proof):
         return FilterDecision.off(against)
-    return FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {describe_goal(proof)}")
-
-
-def describe_goal(proof: Mapping[str, Any]) -> str:
-    """What a threshold was chosen for."""
-    if proof["allowed"] is None:
-        return "fewer irrelevant items and hardly a relevant one less"
-    return f"at most {proof['allowed']:.0%} irrelevant at a confidence of {proof['confidence']:.0%}"
+    return FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {GOAL}")
 
 
 def reason_against_proof(proof: Mapping[str, Any]) -> str:
     """Why the threshold of a relevance model is not used; empty = it is."""
     if proof["safe_threshold"] is None:
-        return f"no threshold is proven for {describe_goal(proof)}"
-    return reason_against_effect(proof["safe"])
-
-
-def reason_against_effect(effect: Mapping[str, Any]) -> str:
-    """Why a proven threshold is not used; empty = it is.
-
-    Args:
-        effect: of the threshold, with intervals, on labels that it was not chosen by.
-    """
-    if "ci95" not in effect:
-        return "an earlier version proved the threshold without its cost (`serendip judge distil`)"
-    lost, fall = effect["ci95"]["lost"][1], effect["ci95"]["fall"][0]
-    wrong = effect["ci95"].get("wrong", (0.0, 1.0))[1]
+        return f"no threshold is proven for {GOAL}"
+    ends = proof["safe"]["ci95"]  # on labels that the threshold was not chosen by
+    lost, wrong, fall = ends["lost"][1], ends["wrong"][1], ends["fall"][0]
     if lost > MOST_LOST and wrong > MOST_WRONG:
         return (
             f"it may hide {lost:.0%} of the relevant items, more than {MOST_LOST:.0%}, and "
@@ -195,10 +174,7 @@ def _reason_against(context: JobContext, labels: str, version: Version | None) -
 
 def read_model_names(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Surface of the labels -> version of each relevance model of a generation."""
-    if MODELS_KEY in manifest:
-        return dict(manifest[MODELS_KEY])
-    earlier = manifest.get("relevance_model")  # by earlier code, which knew typed texts only
-    return {TYPED_TEXTS: str(earlier)} if earlier else {}
+    return dict(manifest.get(MODELS_KEY, {}))
 
 
 def read_decisions(manifest: Mapping[str, Any]) -> dict[str, FilterDecision]:

@@ -1,9 +1,8 @@
 """``serendip judge distil``: train the relevance model on labels that passed the gate.
 
 The model is trained on no query of the gold labels, and evaluated on these alone. Half of the gold
-queries choose the threshold of the filter, for a guarantee such as "at most 5 % of the shown items
-are irrelevant, at a confidence of 95 %". Without a guarantee it is the strictest threshold that
-hides hardly any relevant item. The other half measures the effect of the filter.
+queries choose the threshold of the filter: the strictest that hides hardly any relevant item. The
+other half measures the effect of the filter.
 
 Labels of typed texts make the model of the surfaces that answer these; labels of lists that
 ``serendip judge lists`` has drawn make the model of their surface. A model that also knows the user
@@ -27,18 +26,17 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.engine.stages.relevance_filter import count_places
 from serendip.engine.stages.surfaces import find_surface
 from serendip.engine.state import TYPED_TEXTS
-from serendip.errors import ConfigError, DataError
+from serendip.errors import DataError
 from serendip.evaluate.classification import (
     BinaryPredictions,
     best_threshold,
     calibration_error,
     calibration_floor,
 )
-from serendip.evaluate.risk_control import (
+from serendip.evaluate.labelled_slates import (
     LabelledSlates,
     helpful_threshold,
     replacement_threshold,
-    safe_threshold,
 )
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import MIN_QUERIES, Gate, gate_labels
@@ -69,15 +67,13 @@ which is there better than elsewhere."""
 
 @dataclass(frozen=True, slots=True)
 class Distillation:
-    """Labels to train on, and the guarantee to choose a threshold for.
+    """Labels to train on and to choose a threshold by.
 
     Args:
         labels: file of labels to train on.
         gold: file of labels by people.
         floor: lowest kappa of the gate, for labels by an LLM.
         seen: files of pairs whose queries prompts were tuned on.
-        allowed: share of the shown items that may be irrelevant; None = no guarantee is asked for.
-        confidence: of the guarantee.
         lists: file of the lists that the labels are about; None = they are about typed texts.
         gate: verdict of a gate that the labels have passed; None = they are compared with the gold.
         false_good: share of irrelevant pairs that the gold labels call relevant.
@@ -88,8 +84,6 @@ class Distillation:
     gold: Path
     floor: float = 0.6
     seen: Sequence[Path] = ()
-    allowed: float | None = None
-    confidence: float = 0.95
     lists: Path | None = None
     gate: Mapping[str, Any] | None = None
     false_good: float = 0.0
@@ -103,7 +97,6 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         the verdict of the gate; if it passed, the version and its metrics.
 
     Raises:
-        ConfigError: ``allowed`` or ``confidence`` is not between 0 and 1.
         DataError: too few labels of queries that are not in the gold labels, or too few gold
             labels.
         ExtraMissing: a package of the extra ``train`` is not installed.
@@ -111,7 +104,6 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         UnsupportedError: the surface of the lists is not configured.
     """
     require_training()
-    _check_shares(distillation)
     labels, gold = read_labels(distillation.labels), read_labels(distillation.gold)
     gate: Mapping[str, Any] = distillation.gate or {"verdict": "by people", "reason": ""}
     if distillation.gate is None and has_model_labels(distillation.labels):
@@ -161,19 +153,10 @@ def _find_labels(context: JobContext, surface: str) -> str:
 
 
 def _count_places(context: JobContext, surface: str) -> int:
-    """First positions that the guarantee covers; typed texts are of several surfaces."""
+    """First positions that are filtered; typed texts are of several surfaces."""
     if not surface:
         return count_places(None)
     return count_places(find_surface(context.settings.all_surfaces(), surface).min_value)
-
-
-def _check_shares(distillation: Distillation) -> None:
-    for name, share in (
-        ("--allowed", distillation.allowed),
-        ("--confidence", distillation.confidence),
-    ):
-        if share is not None and not 0 < share < 1:
-            raise ConfigError(f"{name} is {share}.", "Give a share between 0 and 1.")
 
 
 def _exclude_gold_queries(
@@ -280,15 +263,9 @@ def _evaluate_filter(
     pairs = probabilities, gold.is_irrelevant, gold.queries, gold.groups
     slates = LabelledSlates(*pairs, places, asked.false_good)
     calibration, test = slates.sort_by(order).split_in_half()
-    if asked.allowed is None:
-        safe = helpful_threshold(calibration, CAUTION * MOST_LOST, CAUTION * MOST_WRONG)
-    else:
-        safe = safe_threshold(calibration, asked.allowed, asked.confidence)
-    safe = None if safe is None else min(safe, 1.0)
+    safe = helpful_threshold(calibration, CAUTION * MOST_LOST, CAUTION * MOST_WRONG)
     tenth = replacement_threshold(calibration, MAX_REPLACED)
     facts = {
-        "allowed": asked.allowed,
-        "confidence": asked.confidence,
         "places": places,
         "lists": len(np.unique(test.slates)),
         "safe_threshold": safe,

@@ -10,10 +10,7 @@ Of every surface it says whether the filter is on, from which threshold on, and 
 - by the log: the share of the shown and of the chosen items of logged requests that the filter
   would have left out, and the choices that a thousand requests would lose so. That is the most that
   it can cost: users chose these items from lists without the filter, and something else takes their
-  places. What is expected after that is the sum of the ranker's probabilities of a choice over the
-  first positions, with the filter and without it.
-
-The guarantee of a threshold holds for requests like those of the gold labels: see ``drift.py``.
+  places.
 
 Shapes: P pairs.
 """
@@ -24,10 +21,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
@@ -42,12 +38,10 @@ from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import DataError
 from serendip.evaluate.intervals import UNIT_RANGE, Support, estimate
-from serendip.evaluate.risk_control import RESAMPLES
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.pair_files import Pair, read_labels
 from serendip.jobs.labels.shown_lists import ListRequest
 from serendip.jobs.relevance.decisions import FilterDecision, read_decisions, read_model_names
-from serendip.jobs.relevance.drift import MAX_REQUESTS, distinct_requests, measure_drift
 from serendip.jobs.relevance.labelled_pairs import AskedRequests
 from serendip.jobs.relevance.versions import model_folder, open_version
 from serendip.jobs.surface_quality.answers import without_relevance_filter
@@ -60,20 +54,9 @@ FILE = "relevance.json"
 _MAX_REQUESTS = 2_000
 """Most logged requests of a surface in the report, the newest ones."""
 
-_MAX_ANSWERS = 300
-"""Most logged requests that are answered with and without the filter, the newest ones."""
 
-_CHOICE = "P(interact)"
-"""Column of the ranker's probability of a choice."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FilteredSlate:
-    """First items of a query's results by number, without and with the filter."""
-
-    query: str
-    plain: IntArray
-    filtered: IntArray
+Slate: TypeAlias = tuple[str, IntArray, IntArray]
+"""First items of a query's results by number, without and with the filter."""
 
 
 def report_relevance(
@@ -115,11 +98,6 @@ def report_relevance(
             "generation": engine.generation,
             "models": models,
             "surfaces": found,
-            "drift": {
-                name: evaluator.measure_drift(name, find_surface(configured, name))
-                for name in found
-                if name in models and name == about
-            },
         }
     write_json(workspace.reports / FILE, report)
     return report
@@ -182,23 +160,6 @@ class FilterEvaluator:
         log = self._replay_log(name, surface, rule) if surface.needs != "items" else None
         return {**asdict(decision), "gold": gold, "log": log}
 
-    def measure_drift(self, name: str, surface: SurfaceConfig) -> dict[str, Any]:
-        """Whether the first items of logged requests look as relevant as those of gold requests."""
-        state = self.engine.state
-        rule, config = RelevanceFilter(surface.relevance_filter), without_relevance_filter(surface)
-        logged = [query for _, query in self._logged(name, surface)]
-        gold = [self._ask(name, query) for query in self.gold.names[:MAX_REQUESTS]]
-        samples = []
-        for queries in (gold, distinct_requests(logged)):
-            found = [np.empty(0, np.float32)]
-            for query in queries:
-                items = answer_whole([query], config, state)[0].items.item_nums[:FIRST]
-                probabilities = rule.predict(state, visible_to(surface, query), items)
-                if probabilities is not None:
-                    found.append(probabilities[np.isfinite(probabilities)])
-            samples.append(np.concatenate(found))
-        return measure_drift((len(gold), len(distinct_requests(logged))), *samples)
-
     def _ask(self, name: str, query: str) -> Query:
         """The query of a gold request: its text, and what it tells of the user."""
         request = self.gold.requests[query]
@@ -236,21 +197,17 @@ class FilterEvaluator:
         return {"seen_queries": len(queries) - len(unseen), **shares}
 
     def _is_seen(self, query: str, seen: frozenset[str]) -> bool:
-        """Whether the model knows the request, or one that says much the same.
+        """Whether the model knows the request, or one that says much the same."""
+        return query_digest(self.gold.requests[query].group) in seen
 
-        Versions by earlier code have digests of the requests' words.
-        """
-        known = query, self.gold.requests[query].group
-        return any(query_digest(text) in seen for text in known)
-
-    def _answer(self, name: str, request: str, surface: SurfaceConfig) -> FilteredSlate:
+    def _answer(self, name: str, request: str, surface: SurfaceConfig) -> Slate:
         """The first items of a gold request, without and with the filter."""
         query = self._ask(name, request)
-        results = (
-            answer_whole([query], config, self.engine.state)[0]
+        plain, filtered = (
+            answer_whole([query], config, self.engine.state)[0].items.item_nums[:FIRST]
             for config in (without_relevance_filter(surface), surface)
         )
-        return FilteredSlate(request, *(one.items.item_nums[:FIRST] for one in results))
+        return request, plain, filtered
 
     def _logged(self, name: str, surface: SurfaceConfig) -> Iterator[tuple[LoggedRequest, Query]]:
         return _logged_requests(self.context.dataset, name, surface, self.engine)
@@ -261,9 +218,7 @@ class FilterEvaluator:
         """Share of the shown and of the chosen items that the filter would have left out."""
         removed: dict[str, list[bool]] = {"shown": [], "chosen": []}
         lost: list[float] = []
-        queries: list[Query] = []
         for request, query in self._logged(name, surface):
-            queries.append(query)
             for kind, numbers in (("shown", request.shown), ("chosen", request.chosen)):
                 keeps = rule.keep(_to_candidates(query, numbers, self.engine)).mask
                 removed[kind] += (~keeps[: surface.relevance_filter.depth]).tolist()
@@ -276,42 +231,18 @@ class FilterEvaluator:
                 f"{kind}_left_out": float(np.mean(flags)) if flags else None
                 for kind, flags in removed.items()
             },
-            "choices_lost_per_1000": _per_thousand(lost),
-            "expected_choices_kept": self._expect_choices(surface, queries[-_MAX_ANSWERS:]),
+            "choices_lost_per_1000": _mean(lost, (0.0, max([1.0, *lost])), times=1_000.0),
         }
-
-    def _expect_choices(
-        self, surface: SurfaceConfig, queries: Sequence[Query]
-    ) -> dict[str, Any] | None:
-        """Expected choices of the first positions with the filter / without it, by the ranker.
-
-        None if the ranker does not order the surface, or nothing is logged.
-        """
-        sums: list[list[float]] = []
-        for query in queries:
-            results = [
-                answer_whole([query], config, self.engine.state)[0].items
-                for config in (without_relevance_filter(surface), surface)
-            ]
-            if any(_CHOICE not in items.fields for items in results):
-                return None
-            sums.append([float(items.fields[_CHOICE][:FIRST].sum()) for items in results])
-        if not sums or not np.sum(sums, axis=0)[0]:
-            return None
-        return _ratio(np.array(sums))
 
 
 def _compare_slates(
-    slates: Iterable[FilteredSlate], labels: Mapping[Pair, bool], engine: Engine
+    slates: Iterable[Slate], labels: Mapping[Pair, bool], engine: Engine
 ) -> dict[str, Any]:
     replaced, before, after = [], [], []
-    for slate in slates:
-        is_removed = ~np.isin(slate.plain, slate.filtered)
+    for query, plain, filtered in slates:
+        is_removed = ~np.isin(plain, filtered)
         replaced.append(float(is_removed.mean()) if len(is_removed) else 0.0)
-        is_irrelevant = [
-            _labels_of(slate.query, items, labels, engine)
-            for items in (slate.plain, slate.filtered)
-        ]
+        is_irrelevant = [_labels_of(query, items, labels, engine) for items in (plain, filtered)]
         if all(is_irrelevant):
             before.append(float(np.mean(is_irrelevant[0])))
             after.append(float(np.mean(is_irrelevant[1])))
@@ -358,32 +289,12 @@ def _logged_requests(
         yield request.renumbered(numbers), visible_to(surface, query)
 
 
-def _per_thousand(lost: Sequence[float]) -> dict[str, Any] | None:
-    """Choices that a thousand requests lose at most, with an interval over requests."""
-    if not lost:
-        return None
-    most = max(1.0, max(lost))
-    mean = estimate(np.array(lost) / most)
-    value, low, high = (
-        None if end is None else 1_000 * most * end for end in (mean.value, mean.low, mean.high)
-    )
-    return {"value": value, "ci95": [low, high]}
-
-
-def _ratio(sums: NDArray[np.float64]) -> dict[str, Any]:
-    """Ratio of the totals of two columns (T, 2), with a bootstrap interval over requests."""
-    draws = np.random.default_rng(0).multinomial(
-        len(sums), np.full(len(sums), 1 / len(sums)), RESAMPLES
-    )
-    totals = draws @ sums  # (D, 2)
-    ratios = totals[:, 1] / np.maximum(totals[:, 0], 1e-9)
-    first, second = sums.sum(0)
-    return {"value": second / first, "ci95": np.quantile(ratios, (0.025, 0.975)).tolist()}
-
-
-def _mean(values: Sequence[float], support: Support = UNIT_RANGE) -> dict[str, Any] | None:
-    """Mean with its interval over queries; None for no values."""
+def _mean(
+    values: Sequence[float], support: Support = UNIT_RANGE, times: float = 1.0
+) -> dict[str, Any] | None:
+    """Mean with its interval over queries, so many times; None for no values."""
     if not values:
         return None
     mean = estimate(np.array(values), support=support)
-    return {"value": mean.value, "ci95": [mean.low, mean.high]}
+    value, low, high = (times * (end or 0.0) for end in (mean.value, mean.low, mean.high))
+    return {"value": value, "ci95": [low, high]}

@@ -34,7 +34,7 @@ from serendip.search.suggestions.table import QueryTable
 
 
 def write_queries(
-    context: JobContext, job: LlmJob, max_items: int = 1_000, prompt: str = "queries-1"
+    context: JobContext, job: LlmJob, max_items: int = 1_000
 ) -> tuple[SuggestionBuild | None, dict[str, Any]]:
     """Write queries for items that no other query retrieves, then for the most popular others.
 
@@ -42,7 +42,6 @@ def write_queries(
         context: items, log, ledger and ``[llm]``.
         job: name and limits.
         max_items: largest number of items to write queries for.
-        prompt: name with version.
 
     Returns:
         what trainings suggest now (None if the job only estimates), and the report of the run.
@@ -53,7 +52,7 @@ def write_queries(
         StorageError: the database cannot be written, or another process runs this job.
     """
     writing = QueryWriting(context, max_items)
-    result = run_llm_job(context, queries_task(prompt), writing.questions, job)
+    result = run_llm_job(context, queries_task(), writing.questions, job)
     if result.outcome is None:
         return None, result.to_json()
     built, facts = writing.save(result.outcome.answers)

@@ -24,13 +24,12 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.evaluate.auction_quality import Sale, SoldPlaces
+from serendip.evaluate.auction_quality import Sale
 from serendip.evaluate.message_quality import MessageFigures, measure_messages
 from serendip.evaluate.surface_quality import K
 from serendip.jobs.surface_quality.request_builder import SurfaceRequests
 from serendip.jobs.train.ranker.search_rows import SEARCH
 from serendip.jobs.whole_answers import answer_whole
-from serendip.models.base import Recommender
 from serendip.runtime.progress import Progress, SilentProgress
 
 ENGINE, WORDS, FUSED, UNSOLD = "engine", "bm25", "rank fusion", "without a sale"
@@ -86,14 +85,6 @@ def rank(
             lists[name] += model.recommend(part, length)
     engine = first_items([result.items for result in results])
     return results, {ENGINE: engine, **{name: first_items(some) for name, some in lists.items()}}
-
-
-def rank_by(model: Recommender, queries: Sequence[Query]) -> IntArray:
-    """The first ten items (T, 10) of one model."""
-    answers: list[ItemList] = []
-    for begin in range(0, len(queries), BATCH):
-        answers += model.recommend(queries[begin : begin + BATCH], K)
-    return first_items(answers)
 
 
 def answer_engine(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> IntArray:
@@ -183,12 +174,12 @@ def _find_sale(
         is_sold[row, :size] = result.items.fields[SPONSORED][:size]
         bids[row, :size] = np.nan_to_num(result.items.fields[BID][:size])
         revenue[row, :size] = result.items.scores[:size]
-    places = SoldPlaces(
+    return Sale(
         items,
         is_sold,
         bids,
         revenue,
         unsold,
         sum(position < K for position in surface.sponsored.positions),
+        requests.afterwards,
     )
-    return Sale(places, requests.afterwards)

@@ -32,7 +32,7 @@ _NUM_TITLES, _MAX_TITLE_LENGTH = 5, 120
 
 
 def write_synonyms_by_llm(
-    context: JobContext, job: LlmJob, max_terms: int = 1_000, prompt: str = "synonyms-1"
+    context: JobContext, job: LlmJob, max_terms: int = 1_000
 ) -> tuple[list[Synonym], dict[str, Any]]:
     """Ask an LLM for synonyms of frequent terms and add the valid ones to the table as proposed.
 
@@ -40,7 +40,6 @@ def write_synonyms_by_llm(
         context: items, log, ledger and ``[llm]``.
         job: name and limits.
         max_terms: largest number of terms.
-        prompt: name with version.
 
     Returns:
         all rows of the table (none if the job only estimates), and the report of the run.
@@ -52,7 +51,7 @@ def write_synonyms_by_llm(
             the table.
     """
     writing = SynonymWriting(context, max_terms)
-    result = run_llm_job(context, synonyms_task(prompt), writing.questions, job)
+    result = run_llm_job(context, synonyms_task(), writing.questions, job)
     if result.outcome is None:
         return [], result.to_json()
     rows, facts = writing.add_proposals(result.outcome.answers, f"llm:{result.model}")

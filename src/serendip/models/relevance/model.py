@@ -123,8 +123,8 @@ class RelevanceModel:
         trees: from features to probabilities.
         items: N texts with their vectors.
         is_stale: (N,) items whose texts have changed since; they get no prediction.
-        threshold: smallest probability to filter by, for which the labels by people prove the
-            guarantee; None = none could be proven.
+        threshold: smallest probability to filter by, as the labels by people prove; None = none
+            could be proven.
         users: features of users and these items; None = the model does not know users.
     """
 

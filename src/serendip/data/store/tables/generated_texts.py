@@ -1,4 +1,4 @@
-"""Generated item texts (document expansion by an LLM or by rules), each with its provenance.
+"""Generated item texts (document expansion by an LLM), each with its provenance.
 
 The catalogue's own columns are never changed: a generated text is a row of a separate table. It
 is used only while it is active, which the enrichment gate decides, and only if its item still
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from serendip.data.store.database import Database
 
 WrittenField: TypeAlias = Literal["keywords", "description", "attributes", "queries"]
-WrittenSource: TypeAlias = Literal["llm", "rules", "queries"]
+WrittenSource: TypeAlias = Literal["llm", "queries"]
 
-GENERATED_FIELDS: tuple[WrittenField, ...] = ("keywords", "description", "attributes", "queries")
-GENERATED_SOURCES: tuple[WrittenSource, ...] = ("llm", "rules", "queries")
-"""An LLM that describes thin items, rules, and the queries that an LLM wrote for items."""
+GENERATED_SOURCES: tuple[WrittenSource, ...] = ("llm", "queries")
+"""An LLM that describes thin items, and the queries that an LLM wrote for items."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,7 +40,7 @@ class GeneratedText:
         source: kind of generator.
         text: the content.
         model: name of the generator.
-        prompt: name and version of the prompt; for rules, their version.
+        prompt: name and version of the prompt.
         digest: hash of the item text it was generated from (``text_digest``).
         active: whether it is used.
     """

@@ -1,4 +1,4 @@
-"""A safe threshold keeps its bound at the stated confidence, and is not stricter than needed."""
+"""What a threshold does to lists, and which one is chosen."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.evaluate.risk_control import (
+from serendip.evaluate.labelled_slates import (
     LabelledSlates,
-    _is_proven,
     helpful_threshold,
     replacement_threshold,
-    safe_threshold,
 )
 
 
@@ -111,90 +109,6 @@ def draw(seed: int, count: int, size: int = 10, each: int = 30, group: int = 1) 
     return LabelledSlates(probabilities.astype(np.float32), is_irrelevant, numbers, groups, size)
 
 
-@pytest.mark.parametrize("delta", [0.1, 0.3])
-def test_at_the_bound_the_error_rate_is_at_most_delta(delta: float) -> None:
-    """One slate in twenty is irrelevant: exactly the allowed share."""
-    random = np.random.default_rng(0)
-    allowed, size, draws = 0.05, 10, 1_500
-    is_over = random.random((draws, 400)) < allowed
-    excess = np.where(is_over, size * (1 - allowed), -allowed * size)
-    proven = [_is_proven(row, size, allowed, delta) for row in excess]
-    assert np.mean(proven) <= delta + 3 * np.sqrt(delta * (1 - delta) / draws)
-    better = np.where(random.random((200, 400)) < 0.01, size * (1 - allowed), -allowed * size)
-    assert np.mean([_is_proven(row, size, allowed, delta) for row in better]) > 0.9
-
-
-def test_slates_of_one_group_count_as_one() -> None:
-    """Fifty groups of twenty equal slates prove no more than fifty slates."""
-    single = LabelledSlates(
-        np.full(50, 0.2, np.float32),
-        np.zeros(50, np.bool_),
-        np.arange(50, dtype=np.int32),
-        np.arange(50, dtype=np.int32),
-        1,
-    )
-    many = LabelledSlates(
-        np.repeat(single.probabilities, 20),
-        np.repeat(single.is_irrelevant, 20),
-        np.arange(1_000, dtype=np.int32),
-        np.repeat(single.groups, 20),
-        1,
-    )
-    assert safe_threshold(single, 0.05) is None
-    assert safe_threshold(many, 0.05) is None
-    ungrouped = LabelledSlates(many.probabilities, many.is_irrelevant, many.slates, many.slates, 1)
-    assert safe_threshold(ungrouped, 0.05) == np.inf
-
-
-def test_a_chain_ends_at_its_first_failure() -> None:
-    """Pairs of .3 are all irrelevant and those of .6 all relevant: only thresholds below .3 are
-    safe, although the loosest one would be safe again."""
-    count = 4_000
-    random = np.random.default_rng(0)
-    numbers = np.repeat(np.arange(count), 4).astype(np.int32)
-    probabilities = np.tile([0.01, 0.3, 0.6, 0.6], count).astype(np.float32)
-    is_irrelevant = np.tile([False, True, False, False], count)
-    is_sampled = np.repeat(random.random(count) < 0.12, 4)
-    keep = ~is_irrelevant | is_sampled
-    slates = LabelledSlates(
-        probabilities[keep], is_irrelevant[keep], numbers[keep], numbers[keep], 4
-    )
-    assert slates.effect(0.31)["irrelevant_after"] > 0.05
-    assert slates.effect(np.inf)["irrelevant_after"] < 0.05
-    threshold = safe_threshold(slates, 0.05)
-    assert threshold is not None
-    assert threshold <= 0.3
-
-
-def test_more_slates_allow_a_looser_threshold() -> None:
-    population = draw(10_000, 4_000)
-    thresholds = [safe_threshold(draw(7, count), 0.05) for count in (500, 3_000)]
-    assert thresholds[0] is not None
-    assert thresholds[1] is not None
-    shares = [
-        population.effect(threshold)["irrelevant_after"]
-        for threshold in thresholds
-        if threshold is not None
-    ]
-    assert shares[0] < shares[1] <= 0.05
-    assert shares[1] > 0.035
-
-
-def test_relevant_slates_need_no_filter_and_irrelevant_ones_have_no_safe_threshold() -> None:
-    random = draw(0, 300)
-    relevant = replace(random, is_irrelevant=np.zeros_like(random.is_irrelevant))
-    assert safe_threshold(relevant, 0.05) == np.inf
-    irrelevant = replace(random, is_irrelevant=np.ones_like(random.is_irrelevant))
-    assert safe_threshold(irrelevant, 0.05) is None
-
-
-@pytest.mark.parametrize("count", [1, 5])
-def test_a_few_slates_prove_nothing(count: int) -> None:
-    random = draw(0, count)
-    relevant = replace(random, is_irrelevant=np.zeros_like(random.is_irrelevant))
-    assert safe_threshold(relevant, 0.05) is None
-
-
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.floats(0, 1), st.integers(1, 4))
 def test_the_replacement_threshold_is_the_smallest_within_its_share(
     tenths: list[int], max_replaced: float, size: int
@@ -208,14 +122,6 @@ def test_the_replacement_threshold_is_the_smallest_within_its_share(
     before = slates.is_shown(np.inf)
     for smaller in probabilities[before & (probabilities < threshold)].tolist():
         assert slates.effect(smaller)["replaced"] > max_replaced
-
-
-def test_an_oracle_replaces_at_most_the_spare_relevant_items() -> None:
-    slates = build_slates([0.0] * 7, "iiririr", [0, 0, 0, 0, 5, 5, 5], 2)
-    assert slates.effect(np.inf)["irrelevant_before"] == 0.75
-    assert slates.lowest_share_after(1.0) == 0.25  # Each slate has one spare relevant item.
-    assert slates.lowest_share_after(0.25) == 0.5
-    assert slates.lowest_share_after(0.0) == 0.75
 
 
 def test_intervals_contain_the_value_and_narrow_with_groups() -> None:

@@ -1,18 +1,9 @@
-"""Distribution-free risk control: the loosest filter threshold with a bound on irrelevant items.
+"""Ranked slates with labels: what a filter threshold does to them, and the threshold to choose.
 
 A filter removes items whose P(irrelevant) is at least the threshold; of the first positions their
-places are taken by the items behind with the lowest P(irrelevant). The excess of a slate is the
-number of irrelevant items shown, minus the allowed share of the items shown; a threshold is safe if
-the mean excess is not above 0. Slates of one group (an occupation with many titles, say) are
-correlated, so the sample is of groups, each with the mean of its slates.
-The test bets, group by group, against the hypothesis that the bound is violated: if it is violated,
-the capital exceeds 1 / delta with a probability of at most delta (Waudby-Smith and Ramdas 2020).
-This holds for any number of groups, if they are independent and identically distributed.
-
-Thresholds are tested in chains, from a start to looser ones until one fails, which costs no
-confidence (fixed-sequence testing: Angelopoulos et al. 2021, "Learn then Test"). Several starts
-share delta, as a very strict filter shows too few items for evidence. Thresholds and starts are
-fixed before any slate is seen.
+places are taken by the items behind with the lowest P(irrelevant). Slates of one group (an
+occupation with many titles, say) are correlated, so intervals resample groups. Thresholds are fixed
+before any slate is seen.
 
 Shapes: P pairs, G groups, S slates, D bootstrap draws.
 """
@@ -30,16 +21,10 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 _THRESHOLDS = tuple(1 / (1 + np.exp(np.linspace(6, -6, 49))))
 """Probabilities that are tested as thresholds."""
 
-_STARTS = (0.25, 1.0, 2.0, 4.0)
-"""Multiples of the allowed share at which chains start."""
-
 RESAMPLES = 1_000
 
 Count: TypeAlias = NDArray[Any] | float
 """Number of pairs; or (D,) of each draw."""
-
-_MAX_STAKE = 0.9
-"""Largest share of the capital that a bet can lose."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,57 +163,6 @@ class LabelledSlates:
         relevant = np.maximum(0.0, good - self.false_good * removed) / (1 - self.false_good)
         return relevant / np.maximum(1.0, removed)
 
-    def lowest_share_after(self, max_replaced: float) -> float:
-        """The least irrelevant share that replacing a share of the shown pairs can leave.
-
-        That of an oracle that knows the labels: irrelevant pairs go, as long as the rest of their
-        slate has relevant ones to take their place.
-        """
-        before = self.is_shown(np.inf)
-        count = int(self.slates.max()) + 1
-        irrelevant = np.bincount(self.slates, before & self.is_irrelevant, count)  # (S,)
-        spare = np.bincount(self.slates, ~before & ~self.is_irrelevant, count)
-        removed = min(float(np.minimum(irrelevant, spare).sum()), max_replaced * before.sum())
-        return float((irrelevant.sum() - removed) / max(1, before.sum()))
-
-
-def safe_threshold(
-    calibration: LabelledSlates, allowed: float, confidence: float = 0.95, seed: int = 0
-) -> float | None:
-    """The largest threshold at which the irrelevant share of the shown pairs is within a bound.
-
-    Args:
-        calibration: slates that the filter was not trained on.
-        allowed: bound of the irrelevant share, between 0 and 1.
-        confidence: probability that the bound holds.
-        seed: order in which groups are tested.
-
-    Returns:
-        the threshold, infinity if nothing needs to be removed; None if no threshold is proven safe.
-    """
-    thresholds = [*_THRESHOLDS, np.inf]
-    delta, safe = (1 - confidence) / len(_STARTS), []
-    for start in _STARTS:
-        for threshold in thresholds[int(np.searchsorted(_THRESHOLDS, start * allowed)) :]:
-            if not _is_proven(
-                _excess(calibration, threshold, allowed, seed), calibration.size, allowed, delta
-            ):
-                break
-            safe.append(threshold)
-    return max(safe, default=None)
-
-
-def _excess(
-    calibration: LabelledSlates, threshold: float, allowed: float, seed: int
-) -> NDArray[np.float64]:
-    """(G,) mean excess of the slates of each group, in random order."""
-    shown = calibration.is_shown(threshold)
-    group_ids, group_of = np.unique(calibration.groups, return_inverse=True)
-    excess = np.bincount(group_of, shown * (calibration.is_irrelevant - allowed), len(group_ids))
-    firsts = np.unique(calibration.slates, return_index=True)[1]
-    num_slates = np.bincount(group_of[firsts], minlength=len(group_ids))
-    return (excess / num_slates)[np.random.default_rng(seed).permutation(len(group_ids))]
-
 
 def helpful_threshold(slates: LabelledSlates, most_lost: float, most_wrong: float) -> float | None:
     """The smallest threshold that lowers the irrelevant share and hides few relevant pairs.
@@ -259,21 +193,6 @@ def replacement_threshold(slates: LabelledSlates, max_replaced: float) -> float:
         probabilities
     )
     return float(thresholds[replaced <= max_replaced][0])
-
-
-def _is_proven(excess: NDArray[np.float64], size: int, allowed: float, delta: float) -> bool:
-    """Whether bets reject a mean excess (G,) above 0; each lies in -allowed x size .. size."""
-    zero = allowed / (1 + allowed)  # an excess of 0, scaled to 0 .. 1
-    values = excess / (size * (1 + allowed)) + zero
-    step = np.arange(1, len(values) + 1)
-    # A stake may depend on earlier groups only: on their variance, with one more group of little
-    # variance added, as that of a good filter is.
-    squares = (values - (zero + values.cumsum()) / (step + 1)) ** 2
-    variance = (zero * (1 - zero) / 4 + np.concatenate([[0.0], squares.cumsum()[:-1]])) / step
-    stake = np.sqrt(2 * np.log(1 / delta) / (len(values) * variance))
-    stake = np.minimum(stake, _MAX_STAKE / (1 - zero))
-    capital = np.log1p(-stake * (values - zero)).cumsum()  # (G,) logarithm
-    return bool(capital.max(initial=0.0) >= np.log(1 / delta))
 
 
 def _ranks(slates: IntArray) -> NDArray[np.intp]:
