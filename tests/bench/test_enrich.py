@@ -11,8 +11,6 @@ import pytest
 from bench_products import NUM_PRODUCTS, write_products
 
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.evaluate.metrics.base import grade
-from serendip.jobs.enrich.gate import METRIC
 from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
 from serendip.runtime.progress import TrainOptions
@@ -91,7 +89,3 @@ def test_an_llm_writes_about_products_until_the_time_limit(products: Path, tmp_p
     assert (result["items"], result["answered"], result["written"]) == (6, 5, 2)
     rows = {(row["search"], row["text"]): row["nDCG@10"] for row in result["rows"]}
     assert rows["words", "llm"] > rows["words", "stripped"]
-
-
-def test_the_value_of_a_list_is_that_of_the_metric() -> None:
-    assert METRIC.of_list(grade([3, 1], {1: 1.0})) == pytest.approx(1 / np.log2(3))
