@@ -48,7 +48,7 @@ for folder in (
 
 import stand as stand_world  # noqa: E402
 from postgres_server import PostgresServer, move_to_server  # noqa: E402
-from small_shop import import_shop  # noqa: E402
+from small_shop import WITHOUT_SEARCHES, import_shop  # noqa: E402
 
 from serendip.engine.engine import Engine  # noqa: E402
 from serendip.jobs.context import JobContext  # noqa: E402
@@ -127,7 +127,7 @@ def trained_stand(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
     """A shop whose files are imported; nothing is built or trained."""
-    return import_shop(tmp_path / "shop")
+    return import_shop(tmp_path / "shop", more=WITHOUT_SEARCHES)
 
 
 @pytest.fixture
@@ -155,5 +155,13 @@ def shop(trained_folder: Path, tmp_path: Path, move_database: Callable[[Path], P
 def engine(shop: Path) -> Iterator[Engine]:
     """An engine over a workspace of its own."""
     opened = Engine.open(shop)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def reader(trained_folder: Path) -> Iterator[Engine]:
+    """An engine of this process, through which no test writes anything."""
+    opened = Engine.open(trained_folder)
     yield opened
     opened.close()

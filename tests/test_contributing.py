@@ -200,13 +200,6 @@ def test_an_endpoint_is_in_three_files_of_the_api(endpoint: str) -> None:
     assert len(named) == limit
 
 
-def test_the_threshold_of_the_relevance_filter_is_found_by_its_name() -> None:
-    stages = (SOURCE / "engine" / "stages").glob("*.py")
-    assert "relevance_filter.py" in {
-        path.name for path in stages if "threshold" in path.read_text()
-    }
-
-
 def test_a_home_request_runs_through_at_most_seventeen_files_of_stages(engine: Engine) -> None:
     stages = SOURCE / "engine" / "stages"
     called: set[Path] = set()

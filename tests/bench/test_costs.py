@@ -25,7 +25,3 @@ def test_costs_of_a_training_that_starts_afresh_are_its_own(tmp_path: Path) -> N
     for _ in first.track(range(5), "epochs", 5):
         burn()
     assert TrainingCost(tmp_path, resumes=False).seconds()[0] < first.seconds()[0]
-
-
-def test_what_is_followed_is_not_changed(tmp_path: Path) -> None:
-    assert list(TrainingCost(tmp_path, resumes=False).track("abc", "letters", 3)) == ["a", "b", "c"]

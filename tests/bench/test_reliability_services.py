@@ -28,7 +28,7 @@ def test_no_damaged_file_is_read(trained_folder: Path) -> None:
 
 
 def test_a_killed_service_has_stored_what_it_acknowledged(trained_folder: Path) -> None:
-    kept(ServiceKills(kills=2, control_kills=1, workspace=trained_folder).run(SilentProgress()))
+    kept(ServiceKills(kills=1, control_kills=1, workspace=trained_folder).run(SilentProgress()))
 
 
 def test_a_swap_fails_no_request(trained_folder: Path) -> None:

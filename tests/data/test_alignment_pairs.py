@@ -24,13 +24,6 @@ def as_set(pairs: IntArray) -> list[tuple[int, int]]:
     return sorted((int(left), int(right)) for left, right in pairs)
 
 
-def test_items_of_a_history_near_one_another_are_pairs() -> None:
-    events = log([0, 1, 0, 1, 0, 0], [1, 5, 2, 6, 3, 4])
-    assert as_set(cooccurring_pairs(events, 1)) == [(1, 2), (2, 3), (3, 4), (5, 6)]
-    assert (1, 4) not in as_set(cooccurring_pairs(events, 2))
-    assert (1, 4) in as_set(cooccurring_pairs(events, 3))
-
-
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=30), st.integers(1, 4))
 def test_pairs_are_those_that_a_loop_over_histories_finds(rows, steps) -> None:
     users, items = [user for user, _ in rows], [item for _, item in rows]

@@ -6,17 +6,6 @@ from serendip.data import item_list
 from serendip.data.item_list import tie_order, top_k
 
 
-def test_the_best_come_first():
-    found = top_k(np.array([0.1, 0.9, -np.inf, np.nan, 0.5], np.float32), 10)
-    assert found.item_nums.tolist() == [1, 4, 0]
-    np.testing.assert_allclose(found.scores, [0.9, 0.5, 0.1])
-
-
-def test_fewer_than_k_have_a_score():
-    assert len(top_k(np.full(3, -np.inf, np.float32), 2)) == 0
-    assert len(top_k(np.empty(0, np.float32), 2)) == 0
-
-
 def test_ties_do_not_follow_the_order_of_the_catalogue():
     found = top_k(np.zeros(1000, np.float32), 1000).item_nums
     assert sorted(found.tolist()) == list(range(1000))

@@ -171,35 +171,6 @@ def test_compose_gives_away_nothing() -> None:
         assert SERVICES[name]["tmpfs"] == ["/tmp"]
 
 
-KEYS = {
-    *("image", "build", "environment", "volumes", "ports", "read_only", "tmpfs", "cap_drop"),
-    *("security_opt", "init", "restart", "healthcheck", "profiles", "secrets", "depends_on"),
-    *("entrypoint", "user", "shm_size"),
-}
-"""Keys of services of the Compose specification that are used here."""
-
-
-def test_compose_follows_its_specification() -> None:
-    assert COMPOSE.keys() == {"name", "services", "volumes", "secrets"}
-    for name, one in SERVICES.items():
-        assert one.keys() <= KEYS, name
-        assert isinstance(one["image"], str)
-        assert one["image"].startswith("serendip") or re.search(r":v?\d", one["image"]), name
-        for volume in one["volumes"]:
-            assert re.fullmatch(r"(\./)?[\w/-]+:/[\w/-]+(:ro)?", volume), volume
-        assert set(one.get("secrets", ())) <= COMPOSE["secrets"].keys()
-        for other, how in one.get("depends_on", {}).items():
-            assert "healthcheck" in SERVICES[other]
-            assert how == {"condition": "service_healthy", "required": False}
-    used = {name for one in SERVICES.values() for name in one.get("secrets", ())}
-    assert used == COMPOSE["secrets"].keys()
-    images = {one["image"]: one["build"]["target"] for one in SERVICES.values() if "build" in one}
-    assert images == {"serendip": "serve", "serendip-train": "train"}
-    text = (DEPLOY / "compose.yaml").read_text()
-    assert set(re.findall(r"\$\{(\w+)", text)) == {"EXTRAS"}
-    assert "SERENDIP_STORE__URL" in (ROOT / "docs" / "guide" / "containers.md").read_text()
-
-
 def test_nothing_but_the_service_and_what_watches_it_starts_without_a_profile() -> None:
     profiles = {name: one.get("profiles") for name, one in SERVICES.items()}
     assert profiles == {

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_pages import PHONE, at_widths, tiny_server
 from worlds import report_world
 
 from serendip.engine.artefacts.quality_report import REPORT_HTML, STATUS_FILE
 from serendip.evaluate.report.page import render_page
 from serendip.runtime.job_status import DONE, RUNNING, JobStatus
-
-SERVER = Path(__file__).parents[1] / "serve" / "tiny_server.py"
 
 pytestmark = pytest.mark.browser
 
@@ -27,29 +24,24 @@ def reports(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(reports: Path) -> Iterator[str]:
-    command = [sys.executable, str(SERVER), "0", "--reports", str(reports)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield process.stdout.readline().split()[1]
-        process.terminate()
+    with tiny_server("--reports", reports) as address:
+        yield address
 
 
 def say(reports: Path, state: str) -> None:
     JobStatus(state).write(reports / STATUS_FILE)
 
 
-@pytest.mark.parametrize("width", [390, 1280])
 def test_the_line_ends_with_a_link_without_a_reload(
-    open_page: Callable[..., Any], address: str, reports: Path, width: int
+    open_page: Callable[..., Any], address: str, reports: Path
 ) -> None:
     say(reports, RUNNING)
-    page = open_page("about:blank", width, base_url=address)
+    page = open_page("about:blank", PHONE, base_url=address)
     page.clock.install()
     page.goto("/?user=reader")
     line = page.locator("#quality")
     assert line.inner_text() == "Measuring the quality."
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert list(at_widths(page))
     page.evaluate("window.isSame = true")
 
     (reports / REPORT_HTML).write_text(render_page(report_world()))

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from wire_client import WireClient
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
@@ -103,16 +102,6 @@ def test_an_item_is_unknown_until_it_is_available(engine: Engine, clock: Clock) 
     assert engine.item("soon") == SOON
     assert engine.similar("soon").items
     assert engine.explain(Request("home"), "soon").item_id == "soon"
-
-
-def test_the_api_and_the_page_answer_404_until_available(engine: Engine, clock: Clock) -> None:
-    client = WireClient(engine)
-    paths = ("/v1/items/soon", "/v1/items/soon/similar", "/items/soon", "/why?item_id=soon")
-    assert [client.get(path).status_code for path in paths] == [404] * 4
-    assert TITLE not in client.get("/v1/suggest?q=zanz").text
-    clock.now = OPENING
-    assert [client.get(path).status_code for path in paths] == [200] * 4
-    assert TITLE in client.get("/v1/suggest?q=zanz").text
 
 
 def test_items_become_available_one_by_one_despite_posts_in_between(

@@ -14,11 +14,9 @@ from serendip.data.items.catalogue import Item
 from serendip.data.query import RECALLED, RECENT, History, Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.sources import ModelSource
-from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.errors import ArtefactError, DataError, UnknownItemError, UnsupportedError
+from serendip.errors import ArtefactError, DataError, UnknownItemError
 from serendip.files.config import ItemsConfig
 
 
@@ -30,30 +28,30 @@ def click(user: str, item: str, action: str = "like") -> Event:
     return Event(user, item, time.time(), action)
 
 
-def test_an_exact_or_misspelt_title_comes_first(engine: Engine) -> None:
-    assert ids(engine.search("The comedy tale number 7"))[0] == "i7"
-    assert ids(engine.search("the comedy tael number 7"))[0] == "i7"
+def test_an_exact_or_misspelt_title_comes_first(reader: Engine) -> None:
+    assert ids(reader.search("The comedy tale number 7"))[0] == "i7"
+    assert ids(reader.search("the comedy tael number 7"))[0] == "i7"
 
 
 def test_an_answer_has_the_searched_text_and_a_literal_search_is_not_corrected(
-    engine: Engine,
+    reader: Engine,
 ) -> None:
-    corrected = engine.search("the comedy tael number 7").understood
+    corrected = reader.search("the comedy tael number 7").understood
     assert corrected is not None
     assert (corrected.searched, corrected.is_corrected) == ("The comedy tale number 7", True)
-    literal = engine.search("the comedy tael number 7", literal=True).understood
+    literal = reader.search("the comedy tael number 7", literal=True).understood
     assert literal is not None
     assert (literal.searched, literal.is_corrected) == ("the comedy tael number 7", False)
     assert literal.unknown == ("tael",)
-    assert engine.recommend(Request("home", "u0")).understood is None
+    assert reader.recommend(Request("home", "u0")).understood is None
 
 
 @pytest.mark.parametrize(
     "text",
     ["THE COMEDY", "  the   Comedy ", "thé cômedy", "ＴＨＥ　ｃｏｍｅｄｙ", "t\u200bhe comedy"],
 )
-def test_case_accents_width_and_spaces_change_nothing(engine: Engine, text: str) -> None:
-    plain, other = engine.search("the comedy", k=20), engine.search(text, k=20)
+def test_case_accents_width_and_spaces_change_nothing(reader: Engine, text: str) -> None:
+    plain, other = reader.search("the comedy", k=20), reader.search(text, k=20)
     assert [(item.item_id, item.score) for item in other.items] == [
         (item.item_id, item.score) for item in plain.items
     ]
@@ -61,13 +59,13 @@ def test_case_accents_width_and_spaces_change_nothing(engine: Engine, text: str)
     assert other.understood.searched == text  # people see what they typed
 
 
-def test_words_that_no_item_has_are_searched_by_meaning_alone(engine: Engine) -> None:
-    answer = engine.search("austere bagpipe")
+def test_words_that_no_item_has_are_searched_by_meaning_alone(reader: Engine) -> None:
+    answer = reader.search("austere bagpipe")
     assert answer.understood is not None
     assert answer.items
     assert answer.understood.by_meaning
     assert answer.understood.unknown == ("austere", "bagpipe")
-    partly_known = engine.search("comedy qqwwq").understood
+    partly_known = reader.search("comedy qqwwq").understood
     assert partly_known is not None
     assert (partly_known.by_meaning, partly_known.unknown) == (False, ("qqwwq",))
 
@@ -86,35 +84,25 @@ def test_a_broken_synonym_table_is_logged_and_left_out(
     assert "synonyms.csv:3" in record.getMessage()
 
 
-def test_a_misspelt_text_has_the_vector_of_the_correct_one(engine: Engine) -> None:
-    (misspelt,) = engine.queries([Request("search", text="the comedy tael number 7")])
-    (correct,) = engine.queries([Request("search", text="The comedy tale number 7")])
+def test_a_misspelt_text_has_the_vector_of_the_correct_one(reader: Engine) -> None:
+    (misspelt,) = reader.queries([Request("search", text="the comedy tael number 7")])
+    (correct,) = reader.queries([Request("search", text="The comedy tale number 7")])
     assert misspelt.text_vector is not None
     assert correct.text_vector is not None
     assert misspelt.text == "the comedy tael number 7"
     assert np.array_equal(misspelt.text_vector, correct.text_vector)
 
 
-def test_a_search_without_words_finds_nothing(engine: Engine) -> None:
+def test_a_search_without_words_finds_nothing(reader: Engine) -> None:
     for text in ("", "   ", "!!!", "\ud800", "💥"):
-        assert engine.search(text).items == ()
+        assert reader.search(text).items == ()
 
 
-def test_home_leaves_out_items_that_the_user_has_seen(engine: Engine) -> None:
-    seen = {event.item_id for event in engine.history("u0", 1000)}
-    answer = engine.recommend(Request("home", "u0", k=50))
+def test_home_leaves_out_items_that_the_user_has_seen(reader: Engine) -> None:
+    seen = {event.item_id for event in reader.history("u0", 1000)}
+    answer = reader.recommend(Request("home", "u0", k=50))
     assert seen
     assert not seen & set(ids(answer))
-
-
-def test_home_follows_the_taste_of_the_user(engine: Engine) -> None:
-    tastes = [int(item[1:]) % 3 for item in ids(engine.recommend(Request("home", "u0", k=5)))]
-    assert tastes.count(0) >= 4
-
-
-def test_an_unknown_visitor_gets_an_answer(engine: Engine) -> None:
-    assert len(engine.recommend(Request("home", "nobody", k=10)).items) == 10
-    assert len(engine.recommend(Request("home", k=10)).items) == 10
 
 
 @on_both_databases
@@ -148,22 +136,14 @@ def test_impressions_are_not_part_of_a_history(engine: Engine) -> None:
 
 
 @on_both_databases
-def test_an_event_sent_again_is_not_new(engine: Engine) -> None:
-    event = Event("u1", "i2", time.time(), "click", event_id="e-1")
-    assert [engine.add_events([event]), engine.add_events([event])] == [1, 0]
-
-
-@on_both_databases
 def test_a_posted_item_is_found_and_recommended_at_once_and_never_after_its_deletion(
     engine: Engine, shop: Path
 ) -> None:
     twin = Item("new", "The horror tale number 0", "", {"genre": "horror"})
-    started = time.perf_counter()
     assert engine.add_items([twin]) == 1
     assert "new" in ids(engine.search("the horror tale number 0"))[:2]
     assert "new" in ids(engine.similar("i0", k=100))
     assert "new" in ids(engine.recommend(Request("home", "u0", k=100)))
-    assert time.perf_counter() - started < 2
     assert engine.delete_item("new")
     answers = [
         engine.search("the horror tale number 0", k=100),
@@ -177,26 +157,6 @@ def test_a_posted_item_is_found_and_recommended_at_once_and_never_after_its_dele
     reopened = Engine.open(shop)
     assert "new" not in ids(reopened.search("the horror tale number 0", k=100))
     reopened.close()
-
-
-@on_both_databases
-def test_items_posted_since_the_generation_are_there_after_a_restart(
-    engine: Engine, shop: Path
-) -> None:
-    engine.add_items([Item("late", "A very late arrival", "", {"genre": "western"})])
-    engine.delete_item("i5")
-    reopened = Engine.open(shop)
-    assert ids(reopened.search("a very late arrival"))[0] == "late"
-    assert reopened.item("i5") is None
-    assert "i5" not in ids(reopened.recommend(Request("home", "u1", k=100)))
-    reopened.close()
-
-
-@on_both_databases
-def test_a_deleted_item_that_is_posted_again_is_back(engine: Engine) -> None:
-    engine.delete_item("i7")
-    engine.add_items([Item("i7", "The comedy tale number 7", "", {"genre": "comedy"})])
-    assert ids(engine.search("The comedy tale number 7"))[0] == "i7"
 
 
 def test_a_changed_item_is_found_by_its_new_title_and_not_by_the_old_one(engine: Engine) -> None:
@@ -226,49 +186,25 @@ def test_an_item_posted_twice_in_one_call_counts_once(engine: Engine) -> None:
     assert item.title == "Two"
 
 
-def test_pages_follow_one_another_without_overlap(engine: Engine) -> None:
-    first = engine.recommend(Request("home", "u0", k=5))
-    second = engine.recommend(Request("home", "u0", k=5, cursor=first.next))
-    both = engine.recommend(Request("home", "u0", k=10))
-    assert ids(first) + ids(second) == ids(both)
-
-
-def test_the_last_page_has_no_next(engine: Engine) -> None:
-    answer = engine.recommend(Request("home", "u0", k=1000))
-    assert answer.next == ""
-
-
 @pytest.mark.parametrize("k", [0, -1])
-def test_k_below_one_is_refused(engine: Engine, k: int) -> None:
+def test_k_below_one_is_refused(reader: Engine, k: int) -> None:
     with pytest.raises(DataError, match=f"k = {k}"):
-        engine.recommend(Request("home", k=k))
+        reader.recommend(Request("home", k=k))
 
 
-def test_unknown_surfaces_and_items_are_named_in_the_error(engine: Engine) -> None:
-    with pytest.raises(UnsupportedError, match=r"'shelf'.*home"):
-        engine.recommend(Request("shelf"))
-    with pytest.raises(UnknownItemError, match="'i999'"):
-        engine.similar("i999")
-
-
-def test_an_explanation_names_an_item_of_the_history_and_the_stages(engine: Engine) -> None:
-    item = ids(engine.recommend(Request("home", "u0")))[0]
-    explanation = engine.explain(Request("home", "u0"), item)
-    seen = {event.item_id for event in engine.history("u0", 1000)}
+def test_an_explanation_names_an_item_of_the_history_and_the_stages(reader: Engine) -> None:
+    item = ids(reader.recommend(Request("home", "u0")))[0]
+    explanation = reader.explain(Request("home", "u0"), item)
+    seen = {event.item_id for event in reader.history("u0", 1000)}
     assert explanation.position == 0
     assert explanation.evidence[0].item_id in seen
     assert explanation.trace["catalogue"] == 60
     assert explanation.trace["after seen"] == 60 - len(seen)
-    assert explanation.semantic_id == "-".join(map(str, engine.semantic_id(item)))
+    assert explanation.semantic_id == "-".join(map(str, reader.semantic_id(item)))
 
 
-def test_an_item_outside_the_answer_is_explained_without_a_position(engine: Engine) -> None:
-    seen = engine.history("u0", 1)[0].item_id
-    assert engine.explain(Request("home", "u0"), seen).position is None
-
-
-def test_every_item_of_an_answer_has_finite_parts_and_falling_scores(engine: Engine) -> None:
-    answer = engine.recommend(Request("home", "u3", k=20))
+def test_every_item_of_an_answer_has_finite_parts_and_falling_scores(reader: Engine) -> None:
+    answer = reader.recommend(Request("home", "u3", k=20))
     scores = [item.score for item in answer.items if "explored" not in item.parts]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) >= 18
@@ -276,20 +212,20 @@ def test_every_item_of_an_answer_has_finite_parts_and_falling_scores(engine: Eng
     assert answer.degraded == ()
 
 
-def test_answers_do_not_depend_on_the_other_queries_of_a_batch(engine: Engine) -> None:
+def test_answers_do_not_depend_on_the_other_queries_of_a_batch(reader: Engine) -> None:
     users = [f"u{number}" for number in range(9)] + ["nobody"]
-    queries = engine.queries(Request("home", user) for user in users)
-    together = engine.run(queries, "home")
+    queries = reader.queries(Request("home", user) for user in users)
+    together = reader.run(queries, "home")
     for row, query in enumerate(queries):
-        alone, batched = engine.run([query], "home")[0].items, together[row].items
+        alone, batched = reader.run([query], "home")[0].items, together[row].items
         np.testing.assert_allclose(batched.scores, alone.scores, rtol=1e-4, atol=1e-5)
         assert batched.item_nums[:10].tolist() == alone.item_nums[:10].tolist()
 
 
-def test_filtered_items_are_never_in_an_answer(engine: Engine) -> None:
+def test_filtered_items_are_never_in_an_answer(reader: Engine) -> None:
     history = History.of_items(np.arange(0, 30, dtype=np.int32))
     query = Query("home", history=history, exclude=np.array([31, 32], np.int32))
-    items = engine.run([query], "home")[0].items.item_nums
+    items = reader.run([query], "home")[0].items.item_nums
     assert not set(items.tolist()) & {*range(30), 31, 32}
 
 
@@ -309,33 +245,6 @@ def test_a_source_that_fails_is_named_and_the_others_answer(
     assert len(answer.items) == 10
 
 
-def test_a_surface_needs_no_code(engine: Engine) -> None:
-    surface = SurfaceConfig(task="home", sources={"popularity": 5}, filters=())
-    result = run([Query("home")], surface, engine.state)[0]
-    assert len(result.items) == 5
-    assert result.trace["from popularity"] == 5
-
-
-def test_suggestions_complete_the_typed_text(engine: Engine) -> None:
-    queries = engine.suggest(Request(text="the hor", k=8)).queries
-    assert queries
-    assert all("horror" in query.text.lower() for query in queries)
-
-
-def test_an_item_is_not_shown_before_its_time(engine: Engine) -> None:
-    future, past = time.time() + 3600, time.time() - 3600
-    engine.add_items(
-        [
-            Item("soon", "Zanzibar quokka heist", "", {"genre": "horror"}, available_from=future),
-            Item("open", "Zanzibar quokka heist two", "", {"genre": "horror"}, available_from=past),
-        ]
-    )
-    results = ids(engine.search("zanzibar quokka heist", k=100))
-    assert "open" in results
-    assert "soon" not in results
-    assert "soon" not in ids(engine.similar("open", k=100))
-
-
 def test_a_deleted_item_is_never_evidence(engine: Engine) -> None:
     engine.add_events([click("mourner", "i3"), click("mourner", "i6")])
     engine.delete_item("i6")
@@ -345,38 +254,12 @@ def test_a_deleted_item_is_never_evidence(engine: Engine) -> None:
         assert "i6" not in {reason.item_id for reason in evidence}
 
 
-def test_a_new_item_has_no_evidence_of_choices(engine: Engine) -> None:
-    engine.add_items([Item("fresh", "The horror tale number 0", "", {"genre": "horror"})])
-    evidence = engine.explain(Request("similar", item_ids=("i0",)), "fresh").evidence
-    kinds = {reason.kind for reason in evidence}
-    assert "content" in kinds
-    assert not kinds & {"transition", "neighbour", "popular"}
-
-
 @on_both_databases
 def test_an_item_seen_long_ago_is_left_out_despite_a_long_history(engine: Engine) -> None:
     old = Event("reader", "i9", 1_000_000_000.0, "like")
     many = [Event("reader", "i0", 1_100_000_000.0 + step, "click") for step in range(600)]
     engine.add_events([old, *many])
     assert "i9" not in ids(engine.recommend(Request("home", "reader", k=100)))
-
-
-def test_impressions_are_not_interest(engine: Engine) -> None:
-    engine.add_events([click("viewer", "i3", "impression")])
-    assert engine.recommend(Request("home", "viewer", k=60)).items
-    assert "i3" in ids(engine.recommend(Request("home", "viewer", k=60)))
-
-
-@on_both_databases
-def test_catch_up_applies_writes_of_another_engine(engine: Engine, shop: Path) -> None:
-    other = Engine.open(shop)
-    engine.delete_item("i8")
-    engine.add_items([Item("elsewhere", "Posted through the other one", "", {"genre": "x"})])
-    assert other.item("i8") is not None
-    other.catch_up()
-    assert other.item("i8") is None
-    assert ids(other.search("posted through the other one"))[0] == "elsewhere"
-    other.close()
 
 
 def test_an_item_posted_again_with_another_title_has_other_neighbours(engine: Engine) -> None:

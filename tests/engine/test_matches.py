@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from wire_client import WireClient
 
 from serendip.data.items.catalogue import Item
 from serendip.data.query import Query
@@ -96,12 +95,3 @@ def test_an_item_is_explained_at_the_position_where_it_is_shown(stock: Engine) -
     assert outside.position is None
     assert outside.absence is not None and outside.absence.kind == "order"
     assert "does not have the words" in outside.absence.text
-
-
-def test_the_api_explains_a_list_in_an_order(stock: Engine) -> None:
-    asked = {"item_id": "w3", "surface": "search", "q": "zinc washer", "sort": "-price"}
-    client = WireClient(stock)
-    told = client.get("/v1/explain", params=asked).json()
-    assert told["position"] == ALL - 4
-    assert told["absence"]["kind"] == "order"
-    assert client.get("/v1/explain", params={**asked, "sort": "genre"}).status_code == 422

@@ -58,13 +58,13 @@ def test_facets_count_items_with_all_words_and_no_others(stock: Engine) -> None:
     assert set(ids(stock, "quux washer")[:30]) == {f"w{number}" for number in range(30)}
 
 
-def test_nonsense_is_answered_by_nothing_and_said_so(engine: Engine) -> None:
-    answer = engine.search("zzxqwv brrgl")
+def test_nonsense_is_answered_by_nothing_and_said_so(reader: Engine) -> None:
+    answer = reader.search("zzxqwv brrgl")
     assert answer.items == ()
     assert answer.understood is not None and answer.understood.nothing
-    told = WireClient(engine).get("/v1/search", params={"q": "zzxqwv brrgl"}).json()
+    told = WireClient(reader).get("/v1/search", params={"q": "zzxqwv brrgl"}).json()
     assert told["query"]["nothing"] is True
-    known = engine.search("horror tale").understood
+    known = reader.search("horror tale").understood
     assert known is not None and not known.nothing
 
 
@@ -127,14 +127,14 @@ def test_a_facet_of_items_like_one_says_how_many_the_click_gives(stock: Engine) 
         assert len(ids(stock, text, filters=(f"{name}={value}",))) == count
 
 
-def test_items_like_a_named_one_are_those_of_the_surface_similar(engine: Engine) -> None:
-    item = engine.item("i7")
+def test_items_like_a_named_one_are_those_of_the_surface_similar(reader: Engine) -> None:
+    item = reader.item("i7")
     assert item is not None
-    answer = engine.search(f"something like {item.title}", k=5)
-    similar = engine.similar("i7", k=5)
+    answer = reader.search(f"something like {item.title}", k=5)
+    similar = reader.similar("i7", k=5)
     assert [one.item_id for one in answer.items] == [one.item_id for one in similar.items]
     assert answer.surface == "search"
     assert answer.understood is not None and answer.understood.similar_to == "i7"
     request = Request("search", text=f"something like {item.title}", k=5)
-    assert engine.explain(request, answer.items[0].item_id).position == 0
-    assert engine.search(f"something like {item.title}", literal=True).understood is not None
+    assert reader.explain(request, answer.items[0].item_id).position == 0
+    assert reader.search(f"something like {item.title}", literal=True).understood is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from added_model import added_package
-from small_shop import import_shop
+from small_shop import WITHOUT_SEARCHES, import_shop
 
 from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
@@ -62,7 +62,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
-    folder = import_shop(tmp_path_factory.mktemp("served") / "shop")
+    folder = import_shop(tmp_path_factory.mktemp("served") / "shop", more=WITHOUT_SEARCHES)
     write_tables(folder)
     train_workspace(JobContext.open(folder, TrainOptions(seed=0)))
     return folder

@@ -50,16 +50,6 @@ def test_the_weights_are_the_written_formula() -> None:
     np.testing.assert_allclose(weights_of(model), expected, rtol=0, atol=1e-6)
 
 
-def test_a_column_is_the_ridge_regression_of_its_item_on_all_others() -> None:
-    world, l2, target = build_small_world(), 2.0, 3
-    seen = build_user_item_matrix(world).toarray().astype(np.float64)
-    others = np.arange(world.num_items) != target
-    rest = seen[:, others]
-    ridge = np.linalg.solve(rest.T @ rest + l2 * np.eye(rest.shape[1]), rest.T @ seen[:, target])
-    column = weights_of(EASE(EASEConfig(num_neighbours=30, l2=l2)).train(world))[others, target]
-    np.testing.assert_allclose(column, np.maximum(ridge, 0), rtol=0, atol=1e-6)
-
-
 def test_blocks_of_rows_are_put_together_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serendip.models.item_to_item._ROWS_PER_BLOCK", 7)
     world = build_small_world()
@@ -81,12 +71,6 @@ def test_only_the_largest_weights_are_kept() -> None:
     expected = written_formula(world, 2.0)
     expected[expected < np.sort(expected, axis=1)[:, -3, None]] = 0
     np.testing.assert_allclose(kept, expected, rtol=0, atol=1e-6)
-
-
-def test_items_without_events_neither_vote_nor_get_votes() -> None:
-    weights = weights_of(EASE().train(build_small_world()))
-    assert not weights[28:].any()
-    assert not weights[:, 28:].any()
 
 
 def test_older_events_weigh_less() -> None:

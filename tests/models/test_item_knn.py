@@ -46,23 +46,6 @@ def item(*numbers: int) -> Query:
     return Query(source_items=np.asarray(numbers, dtype=np.int32))
 
 
-def test_the_score_is_the_cosine_of_the_user_sets() -> None:
-    model = ItemKNN(ItemKNNConfig(shrinkage=0)).train(dataset_of(WORLD))
-    expected = [0.0, 2 / np.sqrt(3 * 2), 1 / np.sqrt(3 * 1), 0.0]
-    np.testing.assert_allclose(model.score_all([item(0)])[0], expected, rtol=1e-6)
-
-
-def test_shrinkage_is_added_to_the_denominator() -> None:
-    model = ItemKNN(ItemKNNConfig(shrinkage=10)).train(dataset_of(WORLD))
-    expected = [0.0, 2 / (np.sqrt(6) + 10), 1 / (np.sqrt(3) + 10), 0.0]
-    np.testing.assert_allclose(model.score_all([item(0)])[0], expected, rtol=1e-6)
-
-
-def test_only_the_nearest_neighbours_are_kept() -> None:
-    model = ItemKNN(ItemKNNConfig(num_neighbours=1, shrinkage=0)).train(dataset_of(WORLD))
-    assert np.flatnonzero(model.score_all([item(0)])[0]).tolist() == [1]
-
-
 def test_older_events_weigh_less_and_likes_more() -> None:
     config = ItemKNNConfig(shrinkage=0, decay=0.5, like_weight=3)
     model = ItemKNN(config).train(dataset_of(WORLD))

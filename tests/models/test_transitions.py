@@ -27,22 +27,10 @@ class TestPlainTransitions(AddingVotesContract, LocalChangeContract, Recommender
         return Transitions(TransitionsConfig(mode="plain"))
 
 
-class TestSpreadTransitions(AddingVotesContract, RecommenderContract):
-    @classmethod
-    def make(cls) -> Transitions:
-        return Transitions(TransitionsConfig(mode="spread", num_neighbours=4))
-
-
 class TestTransitionsAndContent(AddingVotesContract, RecommenderContract):
     @classmethod
     def make(cls) -> Transitions:
         return Transitions(TransitionsConfig(num_neighbours=4, content_weight=0.1))
-
-
-class TestPlainTransitionsAndContent(AddingVotesContract, LocalChangeContract, RecommenderContract):
-    @classmethod
-    def make(cls) -> Transitions:
-        return Transitions(TransitionsConfig(mode="plain", content_weight=0.1))
 
 
 PLAIN = TransitionsConfig(mode="plain", decay=0.5, num_gaps=3, backward_weight=0.5)
@@ -91,44 +79,6 @@ def test_the_graph_is_the_one_computed_by_hand() -> None:
     model = Transitions(PLAIN).train(dataset_of([0, 1, 2], [0, 2]))
     scores = model.score_all([source(item) for item in range(4)])
     np.testing.assert_allclose(scores, SCALED, rtol=1e-6)
-
-
-def test_steps_longer_than_the_gaps_do_not_count() -> None:
-    model = Transitions(PLAIN.model_copy(update={"num_gaps": 1})).train(dataset_of([0, 1, 2]))
-    assert model.score_all([source(0)])[0, 2] == 0
-
-
-def test_steps_never_cross_from_one_user_to_the_next() -> None:
-    model = Transitions(PLAIN).train(dataset_of([0], [1]))
-    assert not model.score_all([source(0), source(1)]).any()
-
-
-def test_an_item_is_no_step_to_itself() -> None:
-    model = Transitions(PLAIN).train(dataset_of([0, 0, 1]))
-    assert model.score_all([source(0)])[0, 0] == 0
-
-
-def test_the_history_decays_with_every_step() -> None:
-    model = Transitions(PLAIN).train(dataset_of([0, 1, 2], [0, 2]))
-    history = History.of_items(np.asarray([0, 1], dtype=np.int32))
-    expected = 0.5 * SCALED[0] + SCALED[1]
-    np.testing.assert_allclose(model.score_all([Query(history=history)])[0], expected, rtol=1e-6)
-
-
-def test_spread_lets_an_item_borrow_the_steps_of_its_content_neighbour() -> None:
-    dataset = dataset_of([0, 1, 2], [0, 2])
-    vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.8, 0.6, 0]]
-    model = Transitions(SPREAD).train(with_content(dataset, vectors))
-    scores = model.score_all([source(3)])[0]
-    np.testing.assert_allclose(scores[:3], 0.5 * SCALED[0][:3], rtol=1e-6)
-
-
-def test_an_item_nobody_stepped_to_borrows_incoming_steps() -> None:
-    dataset = dataset_of([0, 1, 2], [0, 2])
-    vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0.8, 0.6]]
-    scores = Transitions(SPREAD).train(with_content(dataset, vectors)).score_all([source(0)])[0]
-    # Item 0 itself borrows from its only neighbour with positive cosine: it has none.
-    assert scores[3] == pytest.approx(0.5 * SCALED[0, 1])
 
 
 def test_a_posted_item_is_reached_like_its_content_neighbour() -> None:

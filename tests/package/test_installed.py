@@ -227,39 +227,43 @@ def _ask(connection: HTTPConnection, path: str, key: str = "") -> tuple[int, Any
     return answer.status, json.loads(body) if body.startswith("{") else body
 
 
-def test_the_wheel_serves_a_prepared_generation(installed: Path, stand: Path) -> None:
-    with _serve(installed, stand) as connection:
-        status, found = _ask(connection, "/v1/search?q=horror+tale&k=3")
-        assert status == 200
-        assert found["generation"] == "gen-1"
-        assert len(found["items"]) == 3
-        assert found["degraded"] == []
-        status, page = _ask(connection, "/")
-        assert status == 200
-        assert "<title>" in page
-        assert _ask(connection, "/static/vendor/htmx.min.js")[0] == 200
+@pytest.fixture(scope="module")
+def served(
+    installed: Path, trained_stand: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HTTPConnection]:
+    """The service of the wheel over a generation that was trained elsewhere."""
+    folder = shutil.copytree(trained_stand, tmp_path_factory.mktemp("served") / "stand")
+    with _serve(installed, Path(folder)) as connection:
+        yield connection
 
 
-def test_the_wheel_takes_events_and_items_into_its_answers(installed: Path, stand: Path) -> None:
-    with _serve(installed, stand) as connection:
-        posted = {
-            "items": [
-                {"item_id": "zz1", "title": "A horror tale", "attributes": {"genre": "horror"}}
-            ]
-        }
-        assert _post(connection, "/v1/items", posted)[0] == 200
-        event = {"user_id": "u8", "item_id": "zz1", "timestamp": time.time(), "action": "rate"}
-        assert _post(connection, "/v1/events", {"events": [event]})[0] == 200
-        paths = (
-            "/v1/items/zz1/similar?k=5",
-            "/v1/recommend?user_id=u8&k=5",
-            "/v1/search?q=tale&user_id=u8&k=5",
-        )
-        for path in paths:
-            status, found = _ask(connection, path)
-            assert (status, len(found["items"]), found["degraded"]) == (200, 5, [])
-        assert _ask(connection, "/v1/explain?item_id=i1&user_id=u8")[0] == 200
-        assert _ask(connection, "/?user=u8")[0] == 200
+def test_the_wheel_serves_a_prepared_generation(served: HTTPConnection) -> None:
+    status, found = _ask(served, "/v1/search?q=horror+tale&k=3")
+    assert status == 200
+    assert found["generation"] == "gen-1"
+    assert len(found["items"]) == 3
+    assert found["degraded"] == []
+    status, page = _ask(served, "/")
+    assert status == 200
+    assert "<title>" in page
+    assert _ask(served, "/static/vendor/htmx.min.js")[0] == 200
+
+
+def test_the_wheel_takes_events_and_items_into_its_answers(served: HTTPConnection) -> None:
+    item = {"item_id": "zz1", "title": "A horror tale", "attributes": {"genre": "horror"}}
+    assert _post(served, "/v1/items", {"items": [item]})[0] == 200
+    event = {"user_id": "u8", "item_id": "zz1", "timestamp": time.time(), "action": "rate"}
+    assert _post(served, "/v1/events", {"events": [event]})[0] == 200
+    paths = (
+        "/v1/items/zz1/similar?k=5",
+        "/v1/recommend?user_id=u8&k=5",
+        "/v1/search?q=tale&user_id=u8&k=5",
+    )
+    for path in paths:
+        status, found = _ask(served, path)
+        assert (status, len(found["items"]), found["degraded"]) == (200, 5, [])
+    assert _ask(served, "/v1/explain?item_id=i1&user_id=u8")[0] == 200
+    assert _ask(served, "/?user=u8")[0] == 200
 
 
 SEARCH_AN_INDEX = """

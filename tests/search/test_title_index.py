@@ -76,32 +76,10 @@ def test_completions_begin_with_the_prefix_first_then_hold_it_at_a_later_word(ti
     assert numbers(titles.completions("atrix", 5)) == []
 
 
-def test_an_empty_prefix_gives_the_most_popular(titles):
-    assert numbers(titles.completions("", 3)) == [0, 11, 1]
-
-
 def test_a_slip_in_an_unfinished_title_is_forgiven(titles):
     assert numbers(titles.near_completions("matirx", 3)) == [0, 1]
     assert numbers(titles.near_completions("the shaswh", 3)) == [11]
     assert numbers(titles.near_completions("mat", 3)) == []
-
-
-def test_posted_titles_are_known_at_once_and_only_to_the_new_index(titles):
-    newer = titles.with_items([film("n", "Zebra"), film("m", "Hamlet")], 16)
-    assert newer.exact("zebra").tolist() == [16]
-    assert newer.exact("hamlet").tolist() == [3, 4, 2, 17]
-    assert newer.nearest("zebar") == ["zebra"]
-    assert numbers(newer.completions("ze", 3)) == [16]
-    assert titles.exact("zebra").tolist() == []
-
-
-def test_deleted_items_are_never_answered(titles):
-    newer = titles.with_items([film("n", "Matrices")], 16).without_items([0, 3, 16])
-    assert newer.exact("the matrix").tolist() == []
-    assert newer.exact("hamlet").tolist() == [4, 2]
-    assert newer.nearest("the matirx") == []
-    assert numbers(newer.completions("matri", 5)) == [1]
-    assert numbers(newer.completions("", 2)) == [11, 1]
 
 
 def test_a_prefix_of_several_words_begins_at_a_later_word_of_a_title():

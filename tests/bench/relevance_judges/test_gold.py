@@ -144,12 +144,6 @@ def test_both_ends_of_a_test_pair_are_unseen_in_training(pairs: GoldPairs) -> No
     assert not set(train.queries.tolist()) & set(test.queries.tolist())
 
 
-def test_the_same_pairs_every_time(onet: Onet, all_pairs: GoldPairs) -> None:
-    encoder = open_encoder(TextEncoderConfig(name="hashing"))
-    again = draw_onet_pairs(onet, *onet.texts.encode(encoder.encode))
-    assert np.array_equal(again.items, all_pairs.items)
-
-
 def test_half_of_the_irrelevant_occupations_are_the_nearest(onet: Onet) -> None:
     encoder = open_encoder(TextEncoderConfig(name="hashing"))
     queries, items = onet.texts.encode(encoder.encode)
@@ -229,15 +223,6 @@ def test_damaged_files_of_onet_are_named_with_their_line(tmp_path: Path) -> None
             file.write(text)
         with pytest.raises(DataError, match=message):
             read_onet(tmp_path)
-
-
-def test_onet_without_relatives_has_no_pairs(tmp_path: Path) -> None:
-    write_onet(tmp_path)
-    with gzip.open(tmp_path / "related_occupations.csv.gz", "wt") as file:
-        file.write("onet_soc_code,related_onet_soc_code,relatedness_tier\n")
-    onet, encoder = read_onet(tmp_path), open_encoder(TextEncoderConfig(name="hashing"))
-    with pytest.raises(DataError, match="none of 64 titles"):
-        draw_onet_pairs(onet, *onet.texts.encode(encoder.encode))
 
 
 def test_the_parts_of_the_gold_are_halves_that_depend_on_nothing_else(onet: Onet) -> None:

@@ -12,13 +12,11 @@ from bench_world import NUM_ITEMS, InThisProcess, sequences, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.rows.strings import open_arrays
-from serendip.errors import ConfigError, StorageError
+from serendip.errors import ConfigError
 from serendip.evaluate.full_ranking import LABELS, values_of_ranks
-from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.sequences import TEXT_FIELDS
 from serendip_bench.sequential.models import COLD, SEQUENTIAL, BenchModel, select_models
-from serendip_bench.sequential.rows import ExperimentTask
 from serendip_bench.sequential.run import Bench, run_bench
 
 HASHING = TextEncoderConfig(name="hashing", fields=TEXT_FIELDS)
@@ -82,13 +80,6 @@ def test_the_document_holds_what_is_promised(world: Path, tmp_path: Path) -> Non
     assert models["content"]["R@10"] > models["popularity"]["R@10"]
 
 
-def test_a_second_run_makes_nothing_again(world: Path, tmp_path: Path) -> None:
-    first, _ = run(bench(world, tmp_path))
-    second, names = run(bench(world, tmp_path))
-    assert names == []
-    assert second == first
-
-
 def test_a_run_that_ended_early_goes_on_with_the_same_figures(world: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(bench(world, tmp_path / "a"), most=3)
@@ -115,15 +106,6 @@ def test_another_configuration_makes_its_rows_again_and_keeps_others(
     assert set(document["summary"]["models"]) == set(MODELS)
 
 
-def test_a_row_whose_folder_is_gone_is_made_again(world: Path, tmp_path: Path) -> None:
-    settings = bench(world, tmp_path, models={"popularity": MODELS["popularity"]})
-    first, _ = run(settings)
-    (settings.work / "popularity-0" / "ranks.npy").unlink()
-    again, names = run(settings)
-    assert names == ["popularity (seed 0)"]
-    assert figures(again) == figures(first)
-
-
 def test_rows_of_other_data_are_refused(world: Path, tmp_path: Path) -> None:
     settings = bench(world, tmp_path, models={"popularity": MODELS["popularity"]})
     run(settings)
@@ -147,12 +129,6 @@ def test_a_file_that_holds_something_else_is_left_alone(
     assert settings.file.read_text() == content
 
 
-def test_a_place_that_cannot_be_written_to_is_named(world: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="cannot be written"):
-        run(bench(world, tmp_path, file=tmp_path / "file" / "out.json"))
-
-
 def test_cold_rows_show_both_kinds_of_users(world: Path, tmp_path: Path) -> None:
     table = {**MODES, "content-knn": COLD["content-knn"]}
     document, _ = run(bench(world, tmp_path, kind="cold", models=table, seeds=2))
@@ -174,15 +150,6 @@ def test_cold_rows_show_both_kinds_of_users(world: Path, tmp_path: Path) -> None
         if mode != "content-knn"
         for metric in ("cold_R@10", "cold_N@10", "warm_R@10", "warm_N@10")
     }
-
-
-def test_rows_of_the_retriever_differ_in_their_mode() -> None:
-    for name, line in COLD.items():
-        task = ExperimentTask("cold", name, line, 1, "", "", "", "")
-        model = "content-knn" if name == "content-knn" else "retriever"
-        assert task.key == {"model": model, "mode": name, "seed": 1}
-        assert name == "content-knn" or line.config["item_mode"] == name
-    assert len(COLD) == 6
 
 
 def test_names_choose_lines_in_the_order_of_the_table() -> None:
@@ -226,20 +193,6 @@ def test_a_model_that_refuses_the_data_is_skipped_with_its_reason(
     (skipped,) = document["skipped"]
     assert (skipped["model"], skipped["seed"]) == ("ease", 0)
     assert "max_items = 2" in skipped["reason"]
-
-
-def test_two_runs_on_one_file_are_refused(world: Path, tmp_path: Path) -> None:
-    settings = bench(world, tmp_path)
-    with (
-        exclusive_lock(settings.work),
-        pytest.raises(StorageError, match="another process is writing"),
-    ):
-        run(settings)
-
-
-def test_seeds_below_one_are_refused(world: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--seeds 0"):
-        run(bench(world, tmp_path, seeds=0))
 
 
 def test_content_is_aligned_without_the_items_held_out(tmp_path: Path) -> None:

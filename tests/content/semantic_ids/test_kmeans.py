@@ -141,11 +141,6 @@ def test_aligned_vectors_have_no_modalities() -> None:
         ResidualKMeansConfig(vectors="aligned", scope="per-modality")
 
 
-def test_a_config_names_no_other_method() -> None:
-    with pytest.raises(ValidationError):
-        ResidualKMeansConfig.model_validate({"method": "k-medoids"})
-
-
 def test_a_configured_size_is_never_more_than_the_items() -> None:
     kmeans = ResidualKMeans(ResidualKMeansConfig(codebook_size=64))
     assert kmeans.codebook_size(1000) == 64
@@ -183,11 +178,6 @@ def test_vectors_that_are_not_finite_are_refused() -> None:
         ResidualKMeans().fit(np.full((3, 2), np.nan, dtype=np.float32))
 
 
-def test_the_config_survives_json() -> None:
-    config = ResidualKMeansConfig(num_levels=2, codebook_size=16)
-    assert ResidualKMeansConfig.model_validate_json(config.model_dump_json()) == config
-
-
 def test_quality_counts_items_that_share_their_full_code() -> None:
     codes = np.asarray([[0, 0], [0, 0], [0, 1], [1, 0]], dtype=np.int32)
     found = measure_code_quality(codes, codebook_size=4)
@@ -198,16 +188,6 @@ def test_quality_counts_items_that_share_their_full_code() -> None:
     assert found.dead == (2, 2)
     entropy = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))
     assert found.perplexity == pytest.approx((2**entropy, 2**entropy))
-
-
-def test_evenly_used_codes_have_the_full_perplexity() -> None:
-    codes = np.asarray([[0], [1], [2], [3]], dtype=np.int32)
-    assert measure_code_quality(codes, 4).perplexity == pytest.approx((4.0,))
-    assert measure_code_quality(codes, 4).collision_rate == 0.0
-
-
-def test_no_items_have_no_collisions() -> None:
-    assert measure_code_quality(np.empty((0, 3), np.int32), 4).collision_rate == 0.0
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,23 +11,9 @@ from serendip.data.items.catalogue import AttributeColumn, Catalogue, Item
 VALUES = ["Red", "red", 3.0, ("Red", "Blue"), None, ("blue",), 3.5, ""]
 
 
-def test_a_text_equals_whole_texts_of_any_case_and_no_list() -> None:
-    column = AttributeColumn.of(VALUES)
-    assert np.flatnonzero(column.equal("RED")).tolist() == [0, 1]
-    assert np.flatnonzero(column.equal("")).tolist() == [7]
-    assert not column.equal("re").any()
-
-
 def test_a_number_equals_numbers_only() -> None:
     column = AttributeColumn.of([*VALUES, "3"])
     assert np.flatnonzero(column.equal(3)).tolist() == [2]
-
-
-def test_lists_have_words_and_a_text_is_a_list_of_one() -> None:
-    column = AttributeColumn.of(VALUES)
-    assert np.flatnonzero(column.having("red")).tolist() == [0, 1, 3]
-    assert np.flatnonzero(column.having("BLUE")).tolist() == [3, 5]
-    assert not column.having("green").any()
 
 
 def test_a_range_includes_its_ends_and_leaves_out_what_is_no_number() -> None:

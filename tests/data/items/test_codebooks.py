@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from serendip.data.dataset import AlignedProjection
 from serendip.data.items.semantic_ids import (
     Codebooks,
-    code_name,
     common_prefix,
     first_codes,
 )
@@ -51,10 +50,6 @@ def test_more_vectors_than_one_block_are_coded_like_one_by_one():
 def test_a_common_prefix_ends_at_the_first_difference():
     left = np.array([[1, 2, 3], [1, 9, 3], [9, 2, 3]])
     assert common_prefix(left, np.array([1, 2, 3])).tolist() == [3, 1, 0]
-
-
-def test_codes_are_written_with_dashes():
-    assert code_name(np.array([12, 7, 201])) == "12-7-201"
 
 
 def test_codebooks_survive_a_file(tmp_path):

@@ -51,15 +51,6 @@ def test_publishing_makes_a_generation_current_with_checksums_and_facts(tmp_path
     assert open_current(tmp_path).manifest == manifest
 
 
-def test_rollback_returns_to_the_generation_before(tmp_path: Path) -> None:
-    for text in "abc":
-        publish(tmp_path, write(text), {})
-    assert rollback(tmp_path).name == "gen-2"
-    assert rollback(tmp_path).name == "gen-1"
-    with pytest.raises(NotTrainedError, match="gen-1 is the oldest"):
-        rollback(tmp_path)
-
-
 def test_rollback_returns_to_the_one_that_was_current_before_not_to_the_next_number(
     tmp_path: Path,
 ) -> None:
@@ -93,14 +84,6 @@ def test_the_generation_that_rollback_goes_back_to_is_never_removed(tmp_path: Pa
     assert publish(tmp_path, write("d"), {}).manifest["previous"] == "gen-1"
     assert names(tmp_path) == ["gen-1", "gen-2", "gen-3", "gen-4"]
     assert rollback(tmp_path).name == "gen-1"
-
-
-def test_a_generation_published_after_a_rollback_gets_a_new_number(tmp_path: Path) -> None:
-    publish(tmp_path, write("a"), {})
-    publish(tmp_path, write("b"), {})
-    rollback(tmp_path)
-    assert publish(tmp_path, write("c"), {}).name == "gen-3"
-    assert current_name(tmp_path) == "gen-3"
 
 
 def test_only_the_newest_generations_are_kept(tmp_path: Path) -> None:
@@ -230,7 +213,7 @@ def test_without_a_pointer_nothing_is_published_whatever_its_backup_says(tmp_pat
     publish(tmp_path, write("a"), {})
     (tmp_path / "CURRENT").unlink()
     assert current_name(tmp_path) == "" == pointer_problem(tmp_path)
-    with pytest.raises(NotTrainedError):
+    with pytest.raises(NotTrainedError, match="serendip train"):
         open_current(tmp_path)
 
 
@@ -305,15 +288,6 @@ def test_a_killed_publication_releases_the_lock(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".building-*"))
 
 
-def test_a_failed_publication_releases_the_lock(tmp_path: Path) -> None:
-    def fail(folder: Path) -> None:
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        publish(tmp_path, fail, {})
-    assert publish(tmp_path, write("a"), {}).name == "gen-1"
-
-
 def write_array(*values: float):
     def fill(folder: Path) -> None:
         np.save(folder / "scales.npy", np.array([values], np.float32))
@@ -359,11 +333,6 @@ def test_an_array_that_cannot_be_read_is_refused_though_the_checksums_are_right(
     publish(tmp_path, write_array(1.0), {})
     change(tmp_path / "gen-1", lambda folder: (folder / "scales.npy").write_bytes(b"no array"))
     with pytest.raises(ArtefactError, match=r"has no readable array.*rollback"):
-        open_current(tmp_path)
-
-
-def test_the_error_without_a_generation_names_the_command(tmp_path: Path) -> None:
-    with pytest.raises(NotTrainedError, match="serendip train"):
         open_current(tmp_path)
 
 

@@ -44,12 +44,12 @@ def listed(engine: Engine, surface: SurfaceConfig) -> list[int]:
     return run([query], surface, engine.state)[0].items.item_nums.tolist()
 
 
-def test_every_item_is_shown_or_told_why_not(engine: Engine) -> None:
+def test_every_item_is_shown_or_told_why_not(reader: Engine) -> None:
     request = Request("home", "u0", k=5)
-    shown = [item.item_id for item in engine.recommend(request).items]
-    seen = {event.item_id for event in engine.history("u0", 1000)}
-    for item_id in engine.state.catalogue.vocabulary.ids:
-        absence = engine.explain(request, item_id).absence
+    shown = [item.item_id for item in reader.recommend(request).items]
+    seen = {event.item_id for event in reader.history("u0", 1000)}
+    for item_id in reader.state.catalogue.vocabulary.ids:
+        absence = reader.explain(request, item_id).absence
         assert (absence is None) == (item_id in shown)
         if absence is not None:
             assert absence.text
@@ -66,38 +66,38 @@ def test_what_the_user_rejected_or_asked_about_is_told(engine: Engine) -> None:
     assert engine.explain(Request("home", "u1"), "i5").absence != hidden
 
 
-def test_a_filter_of_the_settings_is_named(engine: Engine) -> None:
+def test_a_filter_of_the_settings_is_named(reader: Engine) -> None:
     genre = AttributeFilter(attribute="genre", has="comedy")
     surface = SurfaceConfig(task="home", sources={"popularity": 60}, filters=(genre,))
     query = Query("home")
-    kept = set(run([query], surface, engine.state)[0].items.item_nums.tolist())
+    kept = set(run([query], surface, reader.state)[0].items.item_nums.tolist())
     absent = next(number for number in range(60) if number not in kept)
-    absence = find(engine, surface, absent, 60, query)
+    absence = find(reader, surface, absent, 60, query)
     assert (absence.kind, absence.stage) == ("filter", "genre has comedy")
     assert "genre has comedy" in absence.text
     assert "[surfaces.shelf]" in absence.change
 
 
-def test_an_item_further_down_has_a_score_that_is_not_above_the_last_shown(engine: Engine) -> None:
+def test_an_item_further_down_has_a_score_that_is_not_above_the_last_shown(reader: Engine) -> None:
     surface = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
-    items = listed(engine, surface)
-    assert find(engine, surface, items[4]) is None
-    absence = find(engine, surface, items[7])
+    items = listed(reader, surface)
+    assert find(reader, surface, items[4]) is None
+    absence = find(reader, surface, items[7])
     assert absence.kind == "score"
     assert absence.score <= absence.last_score
     assert absence.text.startswith("It is number 8: ")
-    assert find(engine, surface, items[7], k=8) is None
+    assert find(reader, surface, items[7], k=8) is None
 
 
-def test_an_item_that_no_source_proposed_is_told_where_it_would_stand(engine: Engine) -> None:
+def test_an_item_that_no_source_proposed_is_told_where_it_would_stand(reader: Engine) -> None:
     wide = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
     narrow = SurfaceConfig(
         task="home", sources={"popularity": 5, "retriever": 5}, filters=("seen",)
     )
-    proposed = listed(engine, narrow)
-    ranked = listed(engine, wide)
+    proposed = listed(reader, narrow)
+    ranked = listed(reader, wide)
     absent = next(item for item in ranked if item not in proposed)
-    absence = find(engine, narrow, absent)
+    absence = find(reader, narrow, absent)
     assert (absence.kind, absence.stage) == ("candidates", "")
     assert absence.score is not None
     place = int(re.search(r"number (\d+)", absence.text)[1])
@@ -107,8 +107,8 @@ def test_an_item_that_no_source_proposed_is_told_where_it_would_stand(engine: En
     assert "retriever" in absence.change
 
 
-def test_without_a_ranker_an_item_that_nobody_proposed_has_no_score(engine: Engine) -> None:
-    state = replace(engine.state, ranker=None)
+def test_without_a_ranker_an_item_that_nobody_proposed_has_no_score(reader: Engine) -> None:
+    state = replace(reader.state, ranker=None)
     surface = SurfaceConfig(task="home", sources={"popularity": 5}, filters=())
     query = Query("home")
     (result,) = run([query], surface, state)
@@ -117,29 +117,29 @@ def test_without_a_ranker_an_item_that_nobody_proposed_has_no_score(engine: Engi
     assert (absence.kind, absence.score) == ("candidates", None)
 
 
-def test_a_list_filter_and_the_end_of_a_list_are_named(engine: Engine) -> None:
+def test_a_list_filter_and_the_end_of_a_list_are_named(reader: Engine) -> None:
     plain = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
-    items = listed(engine, plain)
-    query = Query("home", history=engine.queries([Request("home", "u0")])[0].history)
-    scores = run([query], plain, engine.state)[0].items.scores
+    items = listed(reader, plain)
+    query = Query("home", history=reader.queries([Request("home", "u0")])[0].history)
+    scores = run([query], plain, reader.state)[0].items.scores
     config = MinValueConfig(k=3, min_items=1, threshold=float(scores[6] + scores[7]) / 2)
     message = plain.model_copy(update={"min_value": config})
-    below = find(engine, message, items[-1], k=10)
+    below = find(reader, message, items[-1], k=10)
     assert (below.kind, below.stage) == ("list filter", "min value")
     assert below.score < config.threshold
-    beyond = find(engine, message, items[4], k=10)
+    beyond = find(reader, message, items[4], k=10)
     assert (beyond.kind, beyond.stage) == ("length", "")
     assert "3 items" in beyond.text
 
 
-def test_what_diversity_moved_is_told(engine: Engine) -> None:
+def test_what_diversity_moved_is_told(reader: Engine) -> None:
     plain = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
     diverse = plain.model_copy(update={"diversity": DiversityConfig(most=1, window=5)})
-    before, after = listed(engine, plain)[:5], listed(engine, diverse)[:5]
+    before, after = listed(reader, plain)[:5], listed(reader, diverse)[:5]
     moved = [item for item in before if item not in after]
     assert moved
     for item in moved:
-        absence = find(engine, diverse, item)
+        absence = find(reader, diverse, item)
         assert (absence.kind, absence.stage) == ("rule", "moved by diversity")
         assert absence.score > absence.last_score
 
@@ -161,24 +161,24 @@ def test_every_stage_that_removes_has_sentences() -> None:
     assert told <= set(STAGES)
 
 
-def test_an_absence_is_told_in_the_language_of_the_request(engine: Engine) -> None:
-    seen = engine.history("u0", 1)[0].item_id
-    korean = engine.explain(Request("home", "u0", language="ko-KR"), seen).absence
-    english = engine.explain(Request("home", "u0"), seen).absence
+def test_an_absence_is_told_in_the_language_of_the_request(reader: Engine) -> None:
+    seen = reader.history("u0", 1)[0].item_id
+    korean = reader.explain(Request("home", "u0", language="ko-KR"), seen).absence
+    english = reader.explain(Request("home", "u0"), seen).absence
     assert english.text == "You have chosen or rejected it already"
     assert korean.text == "이미 선택했거나 거절한 항목입니다"
     assert korean.stage == english.stage
 
 
-def test_a_request_without_items_is_told_all_the_same(engine: Engine) -> None:
+def test_a_request_without_items_is_told_all_the_same(reader: Engine) -> None:
     surface = SurfaceConfig(task="home", sources={"again": 5}, filters=())
-    absence = find(engine, surface, 3, query=Query("home", source_items=NO_ITEMS))
+    absence = find(reader, surface, 3, query=Query("home", source_items=NO_ITEMS))
     assert (absence.kind, absence.last_score) == ("candidates", None)
 
 
-def test_the_api_tells_why_not_in_the_language_of_the_caller(engine: Engine) -> None:
-    client, korean = WireClient(engine), {"accept-language": "ko-KR,ko;q=0.9,en;q=0.8"}
-    asked = {"item_id": engine.history("u0", 1)[0].item_id, "user_id": "u0"}
+def test_the_api_tells_why_not_in_the_language_of_the_caller(reader: Engine) -> None:
+    client, korean = WireClient(reader), {"accept-language": "ko-KR,ko;q=0.9,en;q=0.8"}
+    asked = {"item_id": reader.history("u0", 1)[0].item_id, "user_id": "u0"}
     told = client.get("/v1/explain", params=asked, headers=korean).json()["absence"]
     assert told == client.post("/v1/explain", json=asked, headers=korean).json()["absence"]
     assert told == client.get("/v1/explain", params={**asked, "language": "ko"}).json()["absence"]

@@ -34,14 +34,14 @@ class Voting:
         return self.context, self.given[:, : len(item_nums)]
 
 
-def test_the_strongest_votes_are_told_first(engine: Engine) -> None:
+def test_the_strongest_votes_are_told_first(reader: Engine) -> None:
     context = np.array([1, 4, 7, 10], np.int32)
     given = np.array([[0.2, 0.0], [0.9, 0.06], [0.5, 0.04], [0.0, 0.8]], np.float32)
     models = {
         name: Voting(context, given, model_class(name).evidence)
         for name in ("item-knn", "transitions")
     }
-    state = replace(engine.state, models=models)
+    state = replace(reader.state, models=models)
     query, items = Query(history=History.of_items(context)), np.array([13, 16], np.int32)
     nothing = [np.nan, np.nan]
     explainer = Explainer(state, query, items)
@@ -76,8 +76,8 @@ def test_the_strongest_votes_are_told_first(engine: Engine) -> None:
     ]
 
 
-def test_values_that_the_user_chooses_more_often_than_others_are_evidence(engine: Engine) -> None:
-    state = replace(engine.state, models={})
+def test_values_that_the_user_chooses_more_often_than_others_are_evidence(reader: Engine) -> None:
+    state = replace(reader.state, models={})
     genre = state.catalogue.words(0)
     same = [item for item in range(60) if state.catalogue.words(item) == genre]
     other = next(item for item in range(60) if item not in same)
@@ -97,9 +97,10 @@ def test_a_new_item_is_told_what_it_is_like(engine: Engine) -> None:
     assert "fresh" in [item.item_id for item in engine.similar("i0").items]
     evidence = engine.explain(Request("similar", item_ids=("i0",)), "fresh").evidence
     assert "New, and like The horror tale number 0" in [one.text for one in evidence]
+    assert not {one.kind for one in evidence} & {"transition", "neighbour", "popular"}
 
 
-def test_popularity_in_the_country_of_the_request_is_evidence(engine: Engine) -> None:
+def test_popularity_in_the_country_of_the_request_is_evidence(reader: Engine) -> None:
     counts = FieldCounts.of(
         np.array([0] * 30 + [1] * 30, np.int32),
         np.array([7] * 20 + [8] * 10 + list(range(30)), np.int32),
@@ -107,7 +108,7 @@ def test_popularity_in_the_country_of_the_request_is_evidence(engine: Engine) ->
         np.zeros(60, np.int32),
     )
     context = ContextCounts(fields={"country": counts})
-    state = replace(engine.state, context=context, models={})
+    state = replace(reader.state, context=context, models={})
     items, nothing = np.array([7, 50], np.int32), [np.nan, np.nan]
     told = Explainer(state, Query(country="KR"), items).evidence(nothing, nothing)
     assert ("country", "Popular in KR", 20.0) in [(e.kind, e.text, e.weight) for e in told[0]]

@@ -38,19 +38,19 @@ def result_of(engine: Engine, query: Query, **surface: object) -> Result:
     return replace(result, query=query, surface=home.model_copy(update=surface))
 
 
-def test_losses_are_those_of_a_request_without_the_item(engine: Engine) -> None:
-    state = order_by_votes(engine.state)
-    (query,) = engine.queries([Request("home", "u3")])
+def test_losses_are_those_of_a_request_without_the_item(reader: Engine) -> None:
+    state = order_by_votes(reader.state)
+    (query,) = reader.queries([Request("home", "u3")])
     query = replace(query, history=query.history.last(7))
     items = np.setdiff1d(np.arange(40, dtype=np.int32), query.history.items)[:10]
-    features = features_of_page(engine, query, items)
-    found = measure_influence(result_of(engine, query), state, items, features)
+    features = features_of_page(reader, query, items)
+    found = measure_influence(result_of(reader, query), state, items, features)
     assert found is not None and state.ranker is not None
     assert found.items.tolist() == list(dict.fromkeys(query.history.item_nums[::-1].tolist()))
     assert set(found.votes) == {"transitions", "item-knn", "content"}
 
     def values(history: History) -> FloatArray:
-        features = features_of_page(engine, replace(query, history=history), items)
+        features = features_of_page(reader, replace(query, history=history), items)
         assert state.ranker is not None
         return state.ranker.predict(features, np.zeros(len(items), np.int64))[:, 0]
 
@@ -61,48 +61,48 @@ def test_losses_are_those_of_a_request_without_the_item(engine: Engine) -> None:
     assert np.ptp(found.losses) > 0.2
 
 
-def test_similarities_and_codes_are_those_without_the_item(engine: Engine) -> None:
-    (query,) = engine.queries([Request("home", "u3")])
+def test_similarities_and_codes_are_those_without_the_item(reader: Engine) -> None:
+    (query,) = reader.queries([Request("home", "u3")])
     query = replace(query, history=query.history.last(7))
     items = np.setdiff1d(np.arange(40, dtype=np.int32), query.history.items)[:10]
-    names = engine.state.feature_names
+    names = reader.state.feature_names
     exact = ("content", "last item cosine", "best code match", "mean code match")
     columns = [names.index(name) for name in exact]
-    state = order_by_votes(engine.state)
+    state = order_by_votes(reader.state)
     assert isinstance(state.ranker, VoteRanker)
-    whole = features_of_page(engine, query, items)
-    found = measure_influence(result_of(engine, query), state, items, whole)
+    whole = features_of_page(reader, query, items)
+    found = measure_influence(result_of(reader, query), state, items, whole)
     assert found is not None
     tables = state.ranker.asked[0].reshape(len(found.items) + 1, len(items), -1)
     assert tables[0] == pytest.approx(whole, nan_ok=True)
     for left_out, table in zip(found.items, tables[1:], strict=True):
         without = query.history.without(np.array([left_out]))
-        asked = features_of_page(engine, replace(query, history=without), items)
+        asked = features_of_page(reader, replace(query, history=without), items)
         assert table[:, columns] == pytest.approx(asked[:, columns], abs=1e-4)
 
 
-def test_an_influence_needs_a_history_and_a_ranker(engine: Engine) -> None:
-    (query,) = engine.queries([Request("home", "u3")])
+def test_an_influence_needs_a_history_and_a_ranker(reader: Engine) -> None:
+    (query,) = reader.queries([Request("home", "u3")])
     items = np.arange(3, dtype=np.int32)
-    features = features_of_page(engine, query, items)
-    result = result_of(engine, query)
-    assert measure_influence(result, engine.state, items, features) is not None
+    features = features_of_page(reader, query, items)
+    result = result_of(reader, query)
+    assert measure_influence(result, reader.state, items, features) is not None
     for other in (
         replace(query, text="horror"),
         replace(query, source_items=items[:1]),
         replace(query, history=query.history.last(1)),
     ):
         asked = replace(result, query=other)
-        assert measure_influence(asked, engine.state, items, features) is None
-    unordered = engine.state.with_ranker(None)
+        assert measure_influence(asked, reader.state, items, features) is None
+    unordered = reader.state.with_ranker(None)
     assert measure_influence(result, unordered, items, features) is None
-    by_model = result_of(engine, query, scorer="retriever")
-    assert measure_influence(by_model, engine.state, items, features) is None
-    assert find_influence(result, engine.state, result.items.take(slice(0, 5))) is not None
+    by_model = result_of(reader, query, scorer="retriever")
+    assert measure_influence(by_model, reader.state, items, features) is None
+    assert find_influence(result, reader.state, result.items.take(slice(0, 5))) is not None
     bare = replace(result.items, fields={})
-    assert find_influence(result, engine.state, bare) is None
+    assert find_influence(result, reader.state, bare) is None
     unlisted = replace(result, items=result.items.take(slice(0, 0)))
-    assert measure_influence(unlisted, engine.state, items, features) is None
+    assert measure_influence(unlisted, reader.state, items, features) is None
 
 
 class TwoActions(VoteRanker):
@@ -117,12 +117,12 @@ class TwoActions(VoteRanker):
         return np.column_stack([chances.get(action, none) for action in self.config.actions])
 
 
-def test_losses_are_of_the_value_to_the_surface(engine: Engine) -> None:
-    state = replace(engine.state, ranker=TwoActions(engine.state.feature_names))
-    (query,) = engine.queries([Request("home", "u3")])
+def test_losses_are_of_the_value_to_the_surface(reader: Engine) -> None:
+    state = replace(reader.state, ranker=TwoActions(reader.state.feature_names))
+    (query,) = reader.queries([Request("home", "u3")])
 
     def losses(**surface: object) -> FloatArray:
-        result = result_of(engine, query, **surface)
+        result = result_of(reader, query, **surface)
         found = find_influence(result, state, result.items.take(slice(0, 5)))
         assert found is not None
         return found.losses
@@ -136,10 +136,10 @@ def test_losses_are_of_the_value_to_the_surface(engine: Engine) -> None:
     assert losses(action_weights={"interact": -1.0}) == pytest.approx(-interact, abs=1e-5)
 
 
-def test_what_is_measured_of_an_item_does_not_depend_on_the_page(engine: Engine) -> None:
-    state = replace(engine.state, ranker=TwoActions(engine.state.feature_names))
-    (query,) = engine.queries([Request("home", "u3")])
-    result = result_of(engine, query)
+def test_what_is_measured_of_an_item_does_not_depend_on_the_page(reader: Engine) -> None:
+    state = replace(reader.state, ranker=TwoActions(reader.state.feature_names))
+    (query,) = reader.queries([Request("home", "u3")])
+    result = result_of(reader, query)
     assert len(result.items) > 20
     whole = find_influence(result, state, result.items)
     assert whole is not None

@@ -29,11 +29,6 @@ LISTS = st.lists(
 )
 
 
-def test_kinds_alternate_among_grounds_that_are_as_strong() -> None:
-    rows = [[ground("a", 0.8, n), ground("b", 0.75, n), ground("c", 0.3, n)] for n in range(4)]
-    assert [one.kind for one in choose_grounds(rows) if one] == ["a", "b", "a", "b"]
-
-
 def test_a_weaker_ground_is_told_once_the_strongest_was_told_often_enough() -> None:
     rows = [[ground("a", 1.0, n), ground("b", 0.7, n), ground("c", 0.55, n)] for n in range(8)]
     # .85, .72, .61 of "a" are left; "b" has .7, then .6; "c" .55.
@@ -62,10 +57,6 @@ def test_the_same_of_one_item_is_told_three_times() -> None:
     rows = [[ground("alike", 0.5), ground("group", 0.3, n)] for n in range(5)]
     kinds = [None if one is None else one.kind for one in choose_grounds(rows)]
     assert kinds == ["alike"] * MOST_ALIKE + ["group"] * 2
-
-
-def test_an_item_without_a_ground_has_none() -> None:
-    assert choose_grounds([[], [ground("a", 0.1)]])[0] is None
 
 
 @given(LISTS)

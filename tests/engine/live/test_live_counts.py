@@ -92,15 +92,6 @@ def test_live_counts_are_those_of_a_training_on_the_whole_log(shop: Path) -> Non
         np.testing.assert_allclose(state.models[name].score_all([Query()]), trained, rtol=1e-6)
 
 
-def test_what_becomes_popular_is_shown(engine: Engine) -> None:
-    popular = engine.state.models["popularity"].recommend([Query()], 1)[0].item_nums[0]
-    assert engine.item_ids([popular]) != ["i59"]
-    engine.add_events([event for _ in range(9) for event in events("i59", 20)])
-    engine.catch_up()
-    popular = engine.state.models["popularity"].recommend([Query()], 1)[0].item_nums[0]
-    assert engine.item_ids([popular]) == ["i59"]
-
-
 def test_the_log_is_read_at_most_every_half_second(engine: Engine) -> None:
     now = [100.0]
     counts = LiveCounts(engine._store.log, engine.settings.actions, 0, lambda: now[0])

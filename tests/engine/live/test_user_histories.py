@@ -86,15 +86,6 @@ def test_an_item_posted_later_appears_at_its_time(store: Store) -> None:
     assert item_ids(histories, "u") == "cab"
 
 
-def test_earlier_answers_do_not_change(store: Store) -> None:
-    store.put_events([click("u", "a", 1), click("u", "new", 2)])
-    histories = UserHistories(store, ActionRules())
-    first = histories.of("u", ITEMS).history
-    store.put_events([click("u", "b", 0)])
-    histories.of("u", ITEMS.extended(["new"]))
-    assert first.item_nums.tolist() == [0]
-
-
 @pytest.mark.parametrize("max_events", [0, 30, 60, 10**6])
 def test_answers_do_not_depend_on_the_size_of_the_cache(store: Store, max_events: int) -> None:
     histories = UserHistories(store, ActionRules(), max_events=max_events)

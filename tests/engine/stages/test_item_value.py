@@ -69,8 +69,8 @@ def test_home_is_ordered_by_expected_value(shop: Path) -> None:
         first = engine.recommend(Request("valued", "u0", k=60)).items[0]
         assert first.item_id == last.item_id
         expected = 1e6 * sum(first.parts[f"P({name})"] for name in ("interact", "like"))
-        # Two parts, each rounded to five decimals.
-        assert first.score == pytest.approx(expected, abs=1e6 * 2 * 0.5e-5 + 1e-3)
+        # Two parts, each rounded to five decimals, and a score of 14 bits.
+        assert first.score == pytest.approx(expected, rel=1e-4, abs=1e6 * 2 * 0.5e-5)
 
 
 def test_an_action_that_is_not_predicted_is_refused() -> None:

@@ -48,7 +48,7 @@ def test_after_a_source_that_takes_half_of_the_time_no_other_one_begins(engine, 
 
 def test_a_source_begins_however_late_it_is_until_one_has_proposed_items(engine):
     now = time.monotonic()
-    with time_limit(now - 6, now + 4):
+    with time_limit(now - 600, now + 400):
         assert engine.recommend(HOME).degraded == sources(engine, "home")[1:]
         # No word of it is known, so the word search proposes nothing.
         answer = engine.search("zqxjkv wvxqzj", k=5)

@@ -39,10 +39,10 @@ def likeness_of(batch: Batch, candidates: Candidates) -> FloatArray:
     return batch.scores("content").of_items(candidates.rows, candidates.items)
 
 
-def test_what_is_above_the_floor_stays_and_at_least_the_ten_most_alike(engine: Engine) -> None:
-    batch, candidates = batch_of(engine.state)
+def test_what_is_above_the_floor_stays_and_at_least_the_ten_most_alike(reader: Engine) -> None:
+    batch, candidates = batch_of(reader.state)
     likeness, kept = likeness_of(batch, candidates), keep_alike(batch, candidates)
-    alike = candidates.items[likeness > floor_of(engine.state)]
+    alike = candidates.items[likeness > floor_of(reader.state)]
     assert set(alike) <= set(kept.items)
     assert len(kept) >= 10
     least = likeness[np.isin(candidates.items, kept.items)].min()
@@ -52,18 +52,18 @@ def test_what_is_above_the_floor_stays_and_at_least_the_ten_most_alike(engine: E
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, 0.5])
-def test_the_order_is_a_share_of_likeness_and_of_the_value(engine: Engine, share: float) -> None:
-    batch, candidates = batch_of(engine.state)
+def test_the_order_is_a_share_of_likeness_and_of_the_value(reader: Engine, share: float) -> None:
+    batch, candidates = batch_of(reader.state)
     values = np.linspace(5.0, 6.0, len(candidates), dtype=np.float32)
     config = LikenessConfig(choice_share=share, quality_weight=0.0)
     ordered = order_by_likeness(batch, candidates, values, config)
-    floor, likeness = floor_of(engine.state), likeness_of(batch, candidates)
+    floor, likeness = floor_of(reader.state), likeness_of(batch, candidates)
     alike = np.maximum(likeness - floor, 0) / (likeness.max() - floor)
     chosen = np.minimum((values - 5.0) / (values[-5] - 5.0), 1.0)
     np.testing.assert_allclose(ordered, (1 - share) * alike + share * chosen, atol=1e-5)
     better = LikenessConfig(choice_share=share, quality_weight=0.5)
     more = order_by_likeness(batch, candidates, values, better) - ordered
-    np.testing.assert_allclose(more, engine.state.quality[candidates.items] / 2, atol=1e-5)
+    np.testing.assert_allclose(more, reader.state.quality[candidates.items] / 2, atol=1e-5)
 
 
 def test_everybody_sees_the_same_items_like_one(engine: Engine) -> None:
@@ -80,20 +80,20 @@ def test_everybody_sees_the_same_items_like_one(engine: Engine) -> None:
     assert np.mean([int(item[1:]) % 3 == 1 for item in lists[0]]) >= 0.8
 
 
-def test_an_item_is_told_that_it_is_not_like_the_one_asked_about(engine: Engine) -> None:
-    batch, candidates = batch_of(engine.state)
+def test_an_item_is_told_that_it_is_not_like_the_one_asked_about(reader: Engine) -> None:
+    batch, candidates = batch_of(reader.state)
     least = int(candidates.items[likeness_of(batch, candidates).argmin()])
-    absent = engine.explain(Request("similar", item_ids=("i4",)), f"i{least}").absence
+    absent = reader.explain(Request("similar", item_ids=("i4",)), f"i{least}").absence
     assert absent is not None
     assert absent.stage == "likeness"
     assert "no more like" in absent.text
 
 
-def test_where_nothing_is_known_of_items_what_is_chosen_next_orders_them(engine: Engine) -> None:
-    count = engine.state.num_items
+def test_where_nothing_is_known_of_items_what_is_chosen_next_orders_them(reader: Engine) -> None:
+    count = reader.state.num_items
     nothing = ItemFeatures(np.zeros((count, 2), np.float32), np.zeros((count, 1), np.int32), 1)
     bare = ContentSimilarity().train(build_small_world(count).with_features(nothing))
-    state = replace(engine.state, models={**engine.state.models, "content": bare})
+    state = replace(reader.state, models={**reader.state.models, "content": bare})
     batch, candidates = batch_of(state)
     assert keep_alike(batch, candidates).items.tolist() == candidates.items.tolist()
     values = np.random.default_rng(0).random(len(candidates)).astype(np.float32)
@@ -104,9 +104,9 @@ def test_where_nothing_is_known_of_items_what_is_chosen_next_orders_them(engine:
 
 
 def test_a_surface_is_not_ordered_by_likeness_without_the_table_or_the_model(
-    engine: Engine,
+    reader: Engine,
 ) -> None:
-    state = engine.state
+    state = reader.state
     assert find_likeness(DEFAULT_SURFACES["similar"], state) == LikenessConfig()
     assert find_likeness(DEFAULT_SURFACES["next"], state) is None
     models = {name: model for name, model in state.models.items() if name != "content"}

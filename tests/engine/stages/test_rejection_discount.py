@@ -50,32 +50,32 @@ def batch_of(engine: Engine, query: Query, discount: float = 0.5) -> tuple[Batch
     return Batch.of([query], surface, engine.state, []), rows
 
 
-def test_likeness_is_1_for_the_item_itself_and_0_without_rejections(engine: Engine) -> None:
-    likeness = likeness_to_rejected(*batch_of(engine, Query(rejected=rejecting(3))))
+def test_likeness_is_1_for_the_item_itself_and_0_without_rejections(reader: Engine) -> None:
+    likeness = likeness_to_rejected(*batch_of(reader, Query(rejected=rejecting(3))))
     assert likeness[3] == pytest.approx(1.0, abs=0.05)  # content has 8 bits per number
     assert ((likeness >= 0) & (likeness <= 1)).all()
     # Items 0, 3, 6, ... are horror, as the rejected one is.
-    same = np.arange(engine.state.num_items) % 3 == 0
+    same = np.arange(reader.state.num_items) % 3 == 0
     assert likeness[same].mean() > 2 * likeness[~same].mean()
-    assert not likeness_to_rejected(*batch_of(engine, Query())).any()
+    assert not likeness_to_rejected(*batch_of(reader, Query())).any()
 
 
-def test_the_discount_is_a_share_of_the_size_of_a_value(engine: Engine) -> None:
-    batch, rows = batch_of(engine, Query(rejected=rejecting(3)), discount=0.25)
+def test_the_discount_is_a_share_of_the_size_of_a_value(reader: Engine) -> None:
+    batch, rows = batch_of(reader, Query(rejected=rejecting(3)), discount=0.25)
     likeness = likeness_to_rejected(batch, rows)
     for values in (np.linspace(1, 2, len(rows)), np.linspace(-2, -1, len(rows))):
         lowered = discount_rejected(batch, rows, values.astype(np.float32))
         np.testing.assert_allclose(lowered, values - 0.25 * likeness * abs(values), rtol=1e-5)
     nothing = np.ones(len(rows), np.float32)
-    off, rows = batch_of(engine, Query(rejected=rejecting(3)), discount=0.0)
+    off, rows = batch_of(reader, Query(rejected=rejecting(3)), discount=0.0)
     assert discount_rejected(off, rows, nothing) is nothing
 
 
-def test_only_what_is_not_to_be_recommended_lowers_its_like(engine: Engine) -> None:
+def test_only_what_is_not_to_be_recommended_lowers_its_like(reader: Engine) -> None:
     returned = Query(rejected=rejecting(3, reach="seen"))
-    assert not likeness_to_rejected(*batch_of(engine, returned)).any()
+    assert not likeness_to_rejected(*batch_of(reader, returned)).any()
     disliked = Query(rejected=rejecting(3, reach="recommendations"))
-    assert likeness_to_rejected(*batch_of(engine, disliked)).any()
+    assert likeness_to_rejected(*batch_of(reader, disliked)).any()
 
 
 def test_the_newest_rejections_count() -> None:
@@ -85,23 +85,23 @@ def test_the_newest_rejections_count() -> None:
     assert rejected.known(3).unwanted.tolist() == [0, 1, 2]
 
 
-def test_a_query_has_the_same_likeness_in_any_batch(engine: Engine) -> None:
-    state, surface = engine.state, engine.settings.all_surfaces()["home"]
+def test_a_query_has_the_same_likeness_in_any_batch(reader: Engine) -> None:
+    state, surface = reader.state, reader.settings.all_surfaces()["home"]
     queries = [Query(rejected=rejecting(3)), Query(), Query(rejected=rejecting(4, 8))]
     count = state.num_items
     every = np.tile(np.arange(count, dtype=np.int32), 3)
     rows = Candidates(np.repeat(np.arange(3, dtype=np.int32), count), every)
     together = likeness_to_rejected(Batch.of(queries, surface, state, []), rows)
     for query, part in zip(queries, together.reshape(3, count), strict=True):
-        alone = likeness_to_rejected(*batch_of(engine, query))
+        alone = likeness_to_rejected(*batch_of(reader, query))
         np.testing.assert_allclose(alone, part, atol=1e-6)
 
 
-def test_the_usual_cosine_of_one_item_is_0(engine: Engine) -> None:
-    assert -1 <= usual_cosine(engine.state) <= 1
-    content = engine.state.features.content[:1]
-    single = replace(engine.state.features, content=content)
-    one = replace(engine.state, features=single, catalogue=engine.state.catalogue.rows([0]))
+def test_the_usual_cosine_of_one_item_is_0(reader: Engine) -> None:
+    assert -1 <= usual_cosine(reader.state) <= 1
+    content = reader.state.features.content[:1]
+    single = replace(reader.state.features, content=content)
+    one = replace(reader.state, features=single, catalogue=reader.state.catalogue.rows([0]))
     assert usual_cosine(one) == 0.0
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from serendip.data.item_list import ItemList
 from serendip.data.query import TASKS
@@ -56,28 +55,28 @@ def test_items_that_are_no_candidates_are_passed_over() -> None:
     np.testing.assert_allclose(fuse_by_rank(candidates, proposals, 1), [1 / 62, 0.0], rtol=1e-6)
 
 
-def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(engine: Engine) -> None:
-    state = engine.state
+def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(reader: Engine) -> None:
+    state = reader.state
     assert state.ranker is not None
     # The shop has no logged searches.
     assert state.ranker.ordered_tasks == (TASKS.index("home"), TASKS.index("similar"))
-    config = engine.settings.all_surfaces()["search"]
-    queries = engine.queries([Request("search", "u0", text="horror tale")])
+    config = reader.settings.all_surfaces()["search"]
+    queries = reader.queries([Request("search", "u0", text="horror tale")])
     (served,) = run(queries, config, state)
     (fused,) = run(queries, config, replace(state, ranker=None))
     assert served.items.item_nums.tolist() == fused.items.item_nums.tolist()
     np.testing.assert_array_equal(served.items.scores, fused.items.scores)
-    home = engine.settings.all_surfaces()["home"]
-    queries = engine.queries([Request("home", "u0")])
+    home = reader.settings.all_surfaces()["home"]
+    queries = reader.queries([Request("home", "u0")])
     (ranked,) = run(queries, home, state)
     (summed,) = run(queries, home, replace(state, ranker=None))
     assert ranked.items.scores.tolist() != summed.items.scores.tolist()
 
 
 def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
-    engine: Engine,
+    reader: Engine,
 ) -> None:
-    state = engine.state
+    state = reader.state
     assert state.ranker is not None
     names = state.ranker.feature_names
     random = np.random.default_rng(0)
@@ -90,10 +89,10 @@ def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
         np.arange(400) // 10,
     )
     ranker = Ranker(RankerConfig(epochs=3)).train(rows, names)
-    config = engine.settings.all_surfaces()["search"]
+    config = reader.settings.all_surfaces()["search"]
     title = state.catalogue[7].title
     (result,) = run(
-        engine.queries([Request("search", text=title)]), config, replace(state, ranker=ranker)
+        reader.queries([Request("search", text=title)]), config, replace(state, ranker=ranker)
     )
     items = result.items
     assert items.item_nums[0] == 7
@@ -103,21 +102,6 @@ def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
     task = np.full(len(items), TASKS.index("search"))
     worth = round_scores(ranker.predict(columns, task).sum(1))
     np.testing.assert_allclose(items.scores[behind], worth[behind], rtol=1e-4)
-
-
-def test_a_source_that_fails_leaves_the_others_fused(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state, config = engine.state, engine.settings.all_surfaces()["search"]
-    queries = engine.queries([Request("search", text="horror tale")])
-
-    def fails(*_: object) -> None:
-        raise RuntimeError
-
-    monkeypatch.setattr(type(state.searcher), "search", fails)
-    (result,) = run(queries, config, state)
-    assert result.degraded == ("words",)
-    np.testing.assert_allclose(result.items.scores[0], 1 / 61, rtol=1e-4)
 
 
 def test_a_sponsored_search_candidate_has_the_value_of_its_rank(

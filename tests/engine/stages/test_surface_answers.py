@@ -69,14 +69,14 @@ REQUESTS = [
 @pytest.mark.parametrize("user", ["", "u0", "u7"])
 @pytest.mark.parametrize(("surface", "parameters"), REQUESTS)
 def test_a_built_in_surface_orders_by_the_documented_formula(
-    engine: Engine, surface: str, parameters: dict, user: str
+    reader: Engine, surface: str, parameters: dict, user: str
 ) -> None:
     """The rules, written again: value / (20 + interactions)^discount, better matches first.
 
     The shop has logged no searches, so that these are fused by rank.
     """
-    state, config = engine.state, engine.settings.all_surfaces()[surface]
-    (query,) = engine.queries([Request(surface, user, **parameters)])
+    state, config = reader.state, reader.settings.all_surfaces()[surface]
+    (query,) = reader.queries([Request(surface, user, **parameters)])
     candidates, features = collect([query], config, state)
     ranker = state.ranker
     assert ranker is not None
@@ -112,8 +112,8 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
                 values[candidates.items == item] += level
     values = round_scores(values) if surface != "search" else values
     order = np.lexsort((tie_order(state.num_items)[candidates.items], -values))
-    answer = engine.recommend(Request(surface, user, k=1_000, **parameters))
-    places = {item: place for place, item in enumerate(engine.item_ids(candidates.items[order]))}
+    answer = reader.recommend(Request(surface, user, k=1_000, **parameters))
+    places = {item: place for place, item in enumerate(reader.item_ids(candidates.items[order]))}
     assert sorted(ids(answer), key=places.__getitem__) == list(places)
     kept = [places[item.item_id] for item in answer.items if "explored" not in item.parts]
     assert kept == sorted(kept)
@@ -278,14 +278,6 @@ def test_source_items_are_left_out_even_if_the_surface_does_not_read_them(
     assert without == [item_id for item_id in whole if item_id not in ("i3", "i4")]
 
 
-def test_no_group_fills_a_window(opened: Opener) -> None:
-    engine = opened(RULES)
-    first = [
-        engine.semantic_id(item)[0] for item in ids(engine.recommend(Request("mixed", "u0", k=10)))
-    ]
-    assert all(first[at : at + 5].count(code) <= 2 for at in range(6) for code in first)
-
-
 def test_explanations_have_positions_marks_and_counts_of_every_stage(opened: Opener) -> None:
     engine = opened(RULES)
     give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
@@ -312,32 +304,6 @@ def test_a_bought_position_has_the_score_bid_times_probability(opened: Opener) -
     assert [item.sponsored for item in shown].count(True) == 1
 
 
-def test_bids_of_zero_leave_the_organic_order(opened: Opener) -> None:
-    engine = opened("")
-    ads, home = Request("ads", "u0", k=100), Request("home", "u0", k=100)
-    assert ids(engine.recommend(ads)) == ids(engine.recommend(home))
-    give(engine, **{f"i{number}": {"bid": 0.0} for number in range(60)})
-    assert ids(engine.recommend(ads)) == ids(engine.recommend(home))
-
-
-def test_bids_do_not_change_the_order_of_items_that_are_not_bought(opened: Opener) -> None:
-    engine = opened("[surfaces.ads]\nsponsored = {floor = 0.3, positions = [0, 2, 5]}\n")
-    give(engine, **{f"i{number}": {"bid": 1.0 + number % 7} for number in range(0, 60, 4)})
-    organic = ids(engine.recommend(Request("home", "u0", k=100)))  # of the same vectors
-    shown = engine.recommend(Request("ads", "u0", k=100)).items
-    bought = {item.item_id for item in shown if item.sponsored}
-    assert bought
-    others = [item.item_id for item in shown if not item.sponsored]
-    assert others == [item_id for item_id in organic if item_id not in bought]
-
-
-def test_no_bid_buys_a_position_below_the_floor(opened: Opener) -> None:
-    engine = opened("[surfaces.ads]\nsponsored = {floor = 1.0, positions = [0, 1, 2]}\n")
-    organic = engine.recommend(Request("home", "u0", k=100))
-    give(engine, **{organic.items[-1].item_id: {"bid": 1e6}})
-    assert ids(engine.recommend(Request("ads", "u0", k=100))) == ids(organic)
-
-
 def test_bids_of_another_attribute_and_for_another_action(opened: Opener) -> None:
     lines = '[surfaces.ads]\nsponsored = {bid = "cpc", action = "like", floor = 0.0}\n'
     engine = opened(lines)
@@ -346,14 +312,6 @@ def test_bids_of_another_attribute_and_for_another_action(opened: Opener) -> Non
         item.item_id for item in engine.recommend(Request("ads", k=20)).items if item.sponsored
     ]
     assert bought == ["i9"]
-
-
-def test_a_digest_has_at_most_k_items_above_the_threshold_or_none(opened: Opener) -> None:
-    values = [item.score for item in opened("").recommend(Request("home", "u0", k=100)).items]
-    lines = "[surfaces.post]\ntask = 'home'\nmin_value = {k = 4, min_items = 2, threshold = %r}\n"
-    good = opened(lines % ((values[2] + values[3]) / 2)).recommend(Request("post", "u0", k=100))
-    assert [item.score for item in good.items] == values[:3]
-    assert good.next == ""
 
 
 @pytest.mark.parametrize(("at", "sent"), [(60, 4), (2, 2), (1, 0), (0, 0)])

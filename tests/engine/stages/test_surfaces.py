@@ -28,11 +28,6 @@ def settings_of(**surfaces: object) -> Settings:
     return validate(Settings, {"surfaces": surfaces}, "serendip.toml")
 
 
-def test_there_are_eight_built_in_surfaces() -> None:
-    names = ["home", "similar", "next", "search", "cart", "thank_you", "ads", "digest"]
-    assert list(Settings().all_surfaces()) == names
-
-
 def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
     behaviour = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
     popular = {"popularity": 100, "popularity-recent": 50, "popular-country": 50}

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from serendip.config import validate
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import CONFIG_FILE, Ranker, action_value
@@ -220,11 +219,6 @@ def test_a_value_is_the_weighted_sum_of_probabilities() -> None:
     assert Ranker().value(probabilities, {"like": 2.0}).tolist() == [0.5, 0.0]
     with pytest.raises(ConfigError, match="'buy'"):
         Ranker().value(probabilities, {"buy": 1.0})
-
-
-def test_its_config_survives_json() -> None:
-    again = validate(RankerConfig, ONE_ACTION.model_dump(mode="json"), "test")
-    assert again == ONE_ACTION
 
 
 def test_it_says_which_tasks_it_may_order(ranker: Ranker, rows: RankerRows, tmp_path: Path) -> None:

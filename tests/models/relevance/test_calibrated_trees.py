@@ -69,14 +69,6 @@ def test_overconfident_scores_become_probabilities() -> None:
     assert calibration.offset == pytest.approx(-1 / 3, abs=0.04)
 
 
-def test_a_prediction_does_not_depend_on_other_pairs(trees: CalibratedTrees) -> None:
-    features = world(2)[0][:50]
-    together = trees.probabilities(features)
-    alone = np.concatenate([trees.probabilities(row[None]) for row in features])
-    assert together.tolist() == alone.tolist()
-    assert trees.probabilities(features[:0]).shape == (0,)
-
-
 def test_the_same_seed_trains_the_same_trees(trees: CalibratedTrees) -> None:
     again = train_trees(*world(0), CONFIG, 3).trees
     assert (again.model, again.calibration) == (trees.model, trees.calibration)

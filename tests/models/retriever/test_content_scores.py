@@ -220,20 +220,6 @@ def test_an_edited_item_borrows_no_id_of_its_own() -> None:
         assert vectors[0].argmax() == ids[lender].argmax()
 
 
-def test_a_new_item_gets_the_vector_of_a_twin_that_nobody_touched(
-    trained: Retriever, tmp_path: Path
-) -> None:
-    dataset = build_small_world()
-    assert dataset.features is not None
-    untouched = np.flatnonzero(dataset.item_counts() == 0)[:1]
-    content, codes = dataset.features.content[untouched], dataset.features.codes[untouched]
-    trained.save(tmp_path)
-    twin = ItemFeatures(content, codes, dataset.features.codebook_size)
-    vectors = Retriever.open(tmp_path).with_items(twin).item_vectors
-    step = np.abs(vectors).max() / 127  # of packed rows; the IDs lent to it are packed, too
-    np.testing.assert_allclose(vectors[-1], vectors[untouched[0]], rtol=0, atol=step)
-
-
 def test_modes_without_content_do_not_read_it() -> None:
     dataset = build_small_world().with_alignment(projection())
     config = SMALL.model_copy(update={"item_mode": "id"})

@@ -16,7 +16,6 @@ from serendip.data.rows.packed_rows import PackedRows
 from serendip.errors import ConfigError
 from serendip.models.onnx import open_session, to_onnx
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.network import (
     INPUTS,
@@ -72,13 +71,6 @@ def test_search_is_answered_by_both_parts_and_the_others_by_the_first(
         assert not one[8:].any()
 
 
-def test_one_dot_product_gives_the_scores(trained: Retriever, dataset: Dataset) -> None:
-    queries = requests(dataset)
-    assert trained.parts["network"] == 12
-    product = trained.encode_queries(queries) @ trained.item_vectors.T
-    np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-4)
-
-
 def test_both_parts_are_kept_on_disk_and_with_new_items(
     trained: Retriever, dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -93,27 +85,6 @@ def test_both_parts_are_kept_on_disk_and_with_new_items(
     for part in (first[:, :8], first[:, 8:12]):
         np.testing.assert_allclose(part.mean(1), 0.0, atol=1e-5)
         np.testing.assert_allclose(part.std(1), 1.0, atol=1e-2)
-
-
-def test_the_numpy_tower_says_what_torch_says_of_both_parts() -> None:
-    features = draw_features(2, 12)
-    codes = torch.from_numpy(features.codes).long()
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
-        tower = ItemTower(ItemContent(features.content), codes, features.codebook_size, CONFIG, 4)
-        vectors, projected = tower(torch.arange(12), torch.zeros(12))
-    arrays = ItemEncoderArrays(
-        tower.weight.detach().numpy(),
-        tower.bias.detach().numpy(),
-        tower.code_tables.detach().numpy(),
-        np.zeros((0, 12), np.float32),
-        features.content[:0],
-        0,
-        search_size=4,
-    )
-    encoded, content_only = arrays.encode(features, np.arange(12))
-    np.testing.assert_allclose(encoded, vectors.numpy(), rtol=0, atol=1e-5)
-    np.testing.assert_allclose(content_only, projected.numpy(), rtol=0, atol=1e-5)
 
 
 def test_the_exported_encoder_of_two_parts_says_what_torch_says() -> None:

@@ -12,7 +12,6 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.quality import (
     HeldOutRequests,
-    QualityVector,
     find_weights,
     keeps_relevance,
 )
@@ -164,10 +163,3 @@ def test_new_items_have_the_quality_of_the_unknown(tmp_path: Path) -> None:
     extended = opened.with_items(draw_features(8, 2))
     assert np.array_equal(extended.item_vectors[-2:, 8:12], np.tile(UNKNOWN, (2, 1)))
     assert np.array_equal(extended.item_vectors[:30], opened.item_vectors)
-
-
-def test_what_is_stored_comes_back() -> None:
-    values = np.random.default_rng(0).random((3, 4)).astype(np.float32)
-    vector = QualityVector(values, np.arange(4, dtype=np.float32))
-    again = QualityVector.of_arrays(vector.arrays())
-    assert np.array_equal(again.added, values @ np.arange(4, dtype=np.float32))
