@@ -19,7 +19,6 @@ _SEARCH = ("q", "user", "literal", "filter", "sort")
 """Parameters that all links of a search carry."""
 
 
-
 _Position = Annotated[int, Field(ge=0, lt=2**31, strict=False)]
 
 
