@@ -55,9 +55,9 @@ def test_the_api_sends_every_parameter() -> None:
 
 
 def test_searches_similar_items_and_explanations_are_requests_of_a_surface() -> None:
-    search = SearchQuery(q="t", literal=True, **PAGE).build_request()
+    search = SearchQuery(q="t", literal=True, **PAGE).build_request(surface="search")
     assert search == Request("search", "u", "t", (), "KR", True, 3, "c", **CONTEXT)
-    assert SimilarQuery(**PAGE).build_request("i") == Request(
+    assert SimilarQuery(**PAGE).build_request(surface="similar", item_ids=("i",)) == Request(
         "similar", "u", "", ("i",), "KR", k=3, cursor="c", **CONTEXT
     )
     explain = ExplainQuery(item_id="i", surface="cart", q="t", source_item_id=["a"], session_id="s")

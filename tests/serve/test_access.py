@@ -51,7 +51,6 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "POST /like": ("/like", {"data": {"item_id": "f1"}}),
     "POST /sign-out": ("/sign-out", {}),
     "GET /report": ("/report", {}),
-    "GET /report/status": ("/report/status", {}),
     "GET /static/{name:path}": ("/static/page.css", {}),
     "GET /media/items/{item_id:path}": ("/media/items/f1", {}),
 }
@@ -92,7 +91,6 @@ POST /like                             yes    yes     yes     yes  yes   yes    
 POST /sign-in                          yes    yes     yes     yes  yes   yes        yes   yes
 POST /sign-out                         yes    yes     yes     yes  yes   yes        yes   yes
 GET /report                            401    401     yes     403  403   403        yes   401
-GET /report/status                     401    401     yes     403  403   403        yes   401
 GET /static/{name:path}                yes    yes     yes     yes  yes   yes        yes   yes
 GET /media/items/{item_id:path}        yes    yes     yes     yes  yes   yes        yes   yes
 """.strip()

@@ -36,7 +36,7 @@ from serendip.serve.current_request import Client, CurrentRequest, current_reque
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.gate import READERS, SPARE, EngineGate
 from serendip.serve.limits import ServiceLimits
-from serendip.serve.page.quality import REPORT_PATH
+from serendip.serve.page.routes import REPORT_PATH
 
 READS = ["/v1/search?q=horror+tale&user_id=u1", "/v1/recommend?surface=home&user_id=u1"]
 READS += [

@@ -127,7 +127,7 @@ class TinyEngine:
 
     def fall_back(self, request: Request, with_content: bool = True) -> Answer:
         ids = sorted(self._items)[: request.k]
-        entries = tuple(AnswerItem(item_id, 0.0) for item_id in ids)
+        entries = tuple(AnswerItem(one, self._items[one].title or one, 0.0) for one in ids)
         return Answer("r0", self.generation, request.surface, entries, "", ("personal",))
 
     def has_popular_rung(self, request: Request) -> bool:
@@ -167,7 +167,7 @@ class TinyEngine:
         trace = {"sources": len(self._items), "filters": len(self._items) - 1, "selected": 10}
         codes = "-".join(map(str, self.semantic_id(item_id)))
         parts = {"content": 0.5, "popularity": 0.25, "nothing": float("nan")}
-        return Explanation(item_id, tuple(evidence[:3]), parts, codes, trace, 0)
+        return Explanation(self.generation, item_id, tuple(evidence[:3]), parts, codes, trace, 0)
 
     def add_events(self, events: Sequence[Event]) -> int:
         for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
@@ -328,7 +328,10 @@ class TinyEngine:
         if request.sort:
             order.sort(key=self._year, reverse=request.sort.startswith("-"))
         items = tuple(
-            AnswerItem(i, scores[i], {"match": scores[i]}, reason if scores[i] else "")
+            AnswerItem(
+                *(i, self._items[i].title or i, scores[i], {"match": scores[i]}),
+                reason if scores[i] else "",
+            )
             for i in order[first : first + k]
         )
         self._answers += 1

@@ -1,5 +1,8 @@
 """Answers of the engine as plain values, which the API, the CLI and the page render as they are.
 
+Each field is declared here once, for JSON as well: where its name or its schema differs there, its
+annotation says so.
+
 A cursor names a page of an answer: an opaque string for callers, an encoded offset inside.
 """
 
@@ -9,11 +12,18 @@ import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, WithJsonSchema
 
 from serendip.engine.listing import Facet
 from serendip.errors import DataError
 from serendip.search.rewrites.table import Rewrite
+
+Number: TypeAlias = Annotated[
+    float, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]}, mode="serialization")
+]
+"""A number that may not be finite; JSON has null for it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +32,7 @@ class AnswerItem:
 
     Args:
         item_id: external id.
+        title: as shown; the id of an item without one.
         score: final value, higher is better; comparable within one answer only. The score of a
             sponsored item is its expected revenue, bid x P(action); ``parts`` has its organic
             value.
@@ -31,8 +42,9 @@ class AnswerItem:
     """
 
     item_id: str
-    score: float
-    parts: Mapping[str, float] = field(default_factory=dict)
+    title: str
+    score: Number
+    parts: dict[str, Number] = field(default_factory=dict)
     reason: str = ""
     sponsored: bool = False
 
@@ -78,7 +90,7 @@ class Answer:
         items: one page of the list, in the order to show.
         next: cursor of the next page; empty on the last page.
         degraded: names of stages that failed or were skipped; empty if all stages ran.
-        understood: how the text was interpreted; None if no text was searched.
+        understood: how the text was interpreted, ``query`` in JSON; None if no text was searched.
         facets: attribute -> its values in the whole list, for those that the request names.
     """
 
@@ -88,8 +100,13 @@ class Answer:
     items: tuple[AnswerItem, ...]
     next: str = ""
     degraded: tuple[str, ...] = ()
-    understood: SearchFeedback | None = None
-    facets: Mapping[str, Facet] = field(default_factory=dict)
+    understood: Annotated[
+        SearchFeedback | None,
+        Field(serialization_alias="query", exclude_if=lambda feedback: feedback is None),
+    ] = None
+    facets: Annotated[Mapping[str, Facet], Field(exclude_if=lambda facets: not facets)] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +115,10 @@ class Suggestion:
 
     Args:
         text: the query.
-        kind: ``title``, ``attribute``, ``rule`` (several attributes), ``phrase`` (of a
-            description), ``like`` (items similar to one), ``query`` (searched before), ``written``
-            (by an LLM) or ``spelling`` (a title that was probably meant).
+        kind: ``title``, ``attribute``, ``rule`` (several values of attributes), ``name`` (a person
+            or a brand, and a type), ``series`` (of titles), ``phrase`` (of a description), ``like``
+            (items similar to one), ``query`` (searched before), ``written`` (by an LLM) or
+            ``spelling`` (a title that was probably meant).
         item_id: the item with exactly this title, or the one whose similar items are searched;
             else empty.
         propensity: probability with which it was chosen for its position, in (0, 1]; below 1 for a
@@ -120,12 +138,12 @@ class Suggestions:
     Args:
         request_id: unique id of this answer; callers send it with the events that follow.
         generation: name of the generation that answered.
-        queries: each has at least one result.
+        queries: ``suggestions`` in JSON; each has at least one result.
     """
 
     request_id: str
     generation: str
-    queries: tuple[Suggestion, ...]
+    queries: Annotated[tuple[Suggestion, ...], Field(serialization_alias="suggestions")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +188,7 @@ class Evidence:
 
     kind: str
     text: str
-    weight: float
+    weight: Number
     item_id: str = ""
 
 
@@ -206,6 +224,7 @@ class Explanation:
     """Why an item is, or is not, in the answer to a request.
 
     Args:
+        generation: name of the generation that answered.
         item_id: the explained item.
         evidence: reasons to show it, strongest first.
         parts: name -> number that the score is computed from, as in ``AnswerItem``.
@@ -215,9 +234,10 @@ class Explanation:
         absence: why it is not among the first ``Request.k`` items; None = it is.
     """
 
+    generation: str
     item_id: str
     evidence: tuple[Evidence, ...]
-    parts: Mapping[str, float]
+    parts: Mapping[str, Number]
     semantic_id: str
     trace: Mapping[str, int]
     position: int | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -45,17 +46,11 @@ from serendip.engine.browse import build_browse_surface, is_browse
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import fall_back
 from serendip.engine.item_pictures import ItemPictures
-from serendip.engine.listing import list_sort_names
+from serendip.engine.listing import list_sort_names, sort_items
 from serendip.engine.live.counts import LiveCounts
 from serendip.engine.live.state import ItemUpdater, LiveState
 from serendip.engine.matches import list_counted, run_matches
-from serendip.engine.presenter import (
-    build_answer,
-    build_explanation,
-    build_fallback,
-    build_suggestions,
-    empty_answer,
-)
+from serendip.engine.presenter import build_answer, build_explanation, build_page
 from serendip.engine.query_builder import QueryBuilder, find_item_number, read_wish
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
@@ -349,7 +344,7 @@ class Engine:
         with span("query"):
             query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
-            return empty_answer(self.generation, request.surface)
+            return Answer(uuid.uuid4().hex, self.generation, request.surface, ())
         end = offset + request.k
         if request.reasons and (surface.scorer == RANKER or query.text):
             end = max(end, FIRST)  # Reasons compare with the first items, however short the page.
@@ -382,7 +377,10 @@ class Engine:
         query = self._query_builder.build_from_memory(state, request)
         wanted, whole = offset + request.k + 1, request.reads_whole_list
         items, missing = fall_back(query, surface, state, wanted, whole, request.sort, with_content)
-        return build_fallback(items, missing, state, self.generation, request, offset)
+        items = sort_items(items, request.sort, state.catalogue)
+        plain = replace(request, parts=False)
+        answer = build_page(items, state, self.generation, plain, offset)
+        return replace(answer, degraded=missing)
 
     def search(self, text: str, **parameters: Any) -> Answer:
         """Search items by a text: ``recommend`` on the surface ``search``.
@@ -433,7 +431,7 @@ class Engine:
         """
         state = self.state
         if request.k < 1:
-            return build_suggestions(self.generation, ())
+            return Suggestions(uuid.uuid4().hex, self.generation, ())
         user, context = self._suggestion_user(state, request.user_id)
         if normalise(request.text):
             suggestions = self._suggester.complete(state, request, user, context)
@@ -443,7 +441,7 @@ class Engine:
                 failed = self._suggestion_users.find_failed(request, now)
                 context = replace(context, failed=failed)
             suggestions = self._suggester.recommend(state, request, user, context, now)
-        return build_suggestions(self.generation, suggestions)
+        return Suggestions(uuid.uuid4().hex, self.generation, tuple(suggestions))
 
     def explain(self, request: Request, item_id: str) -> Explanation:
         """Explain why an item is, or is not, in the answer to a request.
@@ -465,7 +463,9 @@ class Engine:
         item = find_item_number(item_id, state)
         query = self._query_builder.build(state, request)
         result = _run(query, surface, state, request.sort, is_wish)
-        return build_explanation(result, query, item, result.surface, state, request)
+        return build_explanation(
+            result, query, item, result.surface, state, self.generation, request
+        )
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.

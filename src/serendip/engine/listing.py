@@ -32,8 +32,10 @@ class Facet:
     """The values of one attribute in a list.
 
     Args:
-        values: text -> number of items that have it, the most frequent first; of numbers none.
-        least, most: of the numbers; None without any.
+        values: text -> number of items that have it, the most frequent ones first, at most 50; of
+            numbers none.
+        least: smallest of its numbers; None without any.
+        most: largest of its numbers; None without any.
     """
 
     values: Mapping[str, int]

@@ -22,8 +22,6 @@ from serendip.engine.answer import (
     AnswerItem,
     Explanation,
     SearchFeedback,
-    Suggestion,
-    Suggestions,
     encode_cursor,
 )
 from serendip.engine.explanations.absence import AbsenceFinder
@@ -81,11 +79,6 @@ def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None
     )
 
 
-def empty_answer(generation: str, surface: str) -> Answer:
-    """An answer without items, with a request id of its own."""
-    return Answer(uuid.uuid4().hex, generation, surface, ())
-
-
 def build_answer(
     result: Result,
     state: EngineState,
@@ -104,29 +97,53 @@ def build_answer(
         offset: 0-based position of the page's first item in the list.
         counted: items that facets count; None = those of the result.
     """
-    k, catalogue = request.k, state.catalogue
-    result = replace(result, items=sort_items(result.items, request.sort, catalogue))
-    page = result.items.take(slice(offset, offset + k))
-    reasons = [""] * len(page)
+    result = replace(result, items=sort_items(result.items, request.sort, state.catalogue))
+    reasons: Sequence[str] = ()
     if request.reasons:
         language = choose_language(request.language)
-        reasons = _tell_reasons(result, state, language, offset + k)[offset:]
-    sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist()
-    ids = state.catalogue.vocabulary.ids_of(page.item_nums)
-    parts = _parts(page if request.parts else _only_logged(page))
-    columns = (ids, page.scores.tolist(), parts, reasons, sponsored)
-    items = tuple(AnswerItem(*values) for values in zip(*columns, strict=True))
-    next_cursor = encode_cursor(offset + k) if offset + k < len(result.items) else ""
-    feedback = search_feedback(result, state)
+        reasons = _tell_reasons(result, state, language, offset + request.k)[offset:]
+    answer = build_page(result.items, state, generation, request, offset, reasons, counted)
+    return replace(answer, degraded=result.degraded, understood=search_feedback(result, state))
+
+
+def build_page(
+    items: ItemList,
+    state: EngineState,
+    generation: str,
+    request: Request,
+    offset: int,
+    reasons: Sequence[str] = (),
+    counted: ItemList | None = None,
+) -> Answer:
+    """The requested page of a list in its order, as ``build_answer`` makes it.
+
+    Args:
+        items: the list, at least up to the end of the page.
+        state: that it was made from.
+        generation: name of the generation.
+        request: as of ``build_answer``.
+        offset: as of ``build_answer``.
+        reasons: of the items of the page; none = nothing is said of any.
+        counted: items that facets count; None = the list.
+    """
+    end, catalogue = offset + request.k, state.catalogue
+    page = items.take(slice(offset, end))
+    ids, titles = catalogue.vocabulary.ids_of(page.item_nums), map(catalogue.title, page.item_nums)
+    columns = (
+        ids,
+        (title or item_id for title, item_id in zip(titles, ids, strict=True)),
+        page.scores.tolist(),
+        _parts(page if request.parts else _only_logged(page)),
+        reasons or [""] * len(page),
+        page.fields.get(SPONSORED, np.zeros(len(page), np.bool_)).tolist(),
+    )
     return Answer(
         uuid.uuid4().hex,
         generation,
         request.surface,
-        items,
-        next_cursor,
-        result.degraded,
-        feedback,
-        count_facets(result.items if counted is None else counted, request.facets, catalogue),
+        tuple(AnswerItem(*values) for values in zip(*columns, strict=True)),
+        encode_cursor(end) if end < len(items) else "",
+        facets=count_facets(items if counted is None else counted, request.facets, catalogue),
     )
 
 
@@ -139,47 +156,13 @@ def _tell_reasons(result: Result, state: EngineState, language: Language, end: i
     return [reason.text for reason in explainer.reasons(*word_scores)]
 
 
-def build_fallback(
-    items: ItemList,
-    missing: tuple[str, ...],
-    state: EngineState,
-    generation: str,
-    request: Request,
-    offset: int,
-) -> Answer:
-    """The requested page of a list that no run made: no parts, no reasons.
-
-    Args:
-        items: the list, at least up to the end of the page.
-        missing: what the list was made without.
-        state: that it was made from.
-        generation: name of the generation.
-        request: at most ``request.k`` items are on the page.
-        offset: 0-based position of the page's first item in the list.
-    """
-    end, catalogue = offset + request.k, state.catalogue
-    items = sort_items(items, request.sort, catalogue)
-    page = items.take(slice(offset, end))
-    ids = state.catalogue.vocabulary.ids_of(page.item_nums)
-    entries = tuple(map(AnswerItem, ids, page.scores.tolist()))
-    following = encode_cursor(end) if end < len(items) else ""
-    return Answer(
-        *(uuid.uuid4().hex, generation, request.surface, entries, following, missing),
-        facets=count_facets(items, request.facets, catalogue),
-    )
-
-
-def build_suggestions(generation: str, queries: Sequence[Suggestion]) -> Suggestions:
-    """Suggested queries with a request id of their own."""
-    return Suggestions(uuid.uuid4().hex, generation, tuple(queries))
-
-
 def build_explanation(
     result: Result,
     query: Query,
     item: int,
     surface: SurfaceConfig,
     state: EngineState,
+    generation: str,
     request: Request,
 ) -> Explanation:
     """Explain why an item is, or is not, in the list.
@@ -190,6 +173,7 @@ def build_explanation(
         item: number of the item to explain.
         surface: settings of the requested surface.
         state: that the result was computed from.
+        generation: name of the generation.
         request: as the caller sent it.
     """
     result = replace(result, items=sort_items(result.items, request.sort, state.catalogue))
@@ -205,7 +189,8 @@ def build_explanation(
     language = choose_language(request.language)
     explainer = Explainer(state, result.query, number, language, influence, _best_words(result))
     return Explanation(
-        state.catalogue[item].item_id,
+        generation,
+        state.catalogue.vocabulary.id(item),
         tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORD_SCORES))[0]),
         parts,
         code_name(state.features.codes[item]),

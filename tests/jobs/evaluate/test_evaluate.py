@@ -14,7 +14,7 @@ from small_shop import WITHOUT_SEARCHES, import_shop
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.splits import temporal
-from serendip.engine.artefacts.quality_report import QualityReport
+from serendip.engine.artefacts.quality_report import STATUS_FILE
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, SerendipError
 from serendip.jobs.context import JobContext
@@ -22,7 +22,7 @@ from serendip.jobs.evaluate import evaluate
 from serendip.jobs.evaluate.evaluate import evaluate_workspace, plan_splits
 from serendip.jobs.evaluate.split import SplitTask, sample_users
 from serendip.runtime.executor import LocalExecutor, Result, Task
-from serendip.runtime.job_status import DONE, FAILED
+from serendip.runtime.job_status import DONE, FAILED, JobStatus
 from serendip.runtime.progress import TrainOptions
 
 
@@ -74,7 +74,7 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
         assert f"<th>{rung}</th>" in page
     assert json.loads((shop / "reports" / "report.json").read_text()) == report
     assert "adds 2 other splits" in page
-    status = QualityReport(shop / "reports").status()
+    status = JobStatus.read(shop / "reports" / STATUS_FILE)
     assert status is not None
     assert status.state == DONE
 
@@ -124,7 +124,7 @@ def test_a_failure_is_left_for_the_page(tmp_path: Path) -> None:
     folder = import_shop(tmp_path, num_users=3)
     with pytest.raises(DataError, match="too few"):
         evaluate_workspace(JobContext.open(folder))
-    status = QualityReport(folder / "reports").status()
+    status = JobStatus.read(folder / "reports" / STATUS_FILE)
     assert status is not None
     assert status.state == FAILED
     assert "too few for a report" in status.text

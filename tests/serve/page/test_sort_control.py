@@ -16,7 +16,7 @@ from serendip.engine.answer import Answer, SearchFeedback
 from serendip.engine.listing import Facet
 from serendip.engine.request import Request
 from serendip.search.rewrites.table import Rewrite
-from serendip.serve.page.filtered_search import FilteredSearch
+from serendip.serve.page.params import PageQuery
 
 ASKED = {"q": "drama", "user": "u", "literal": "1", "filter": ["genres=Drama", "year>=1950"]}
 
@@ -109,11 +109,11 @@ def test_the_next_part_is_in_the_same_order(client: WireClient) -> None:
 def test_a_search_without_a_text_is_named_by_what_it_filters_by(
     filters: tuple[str, ...], category: str
 ) -> None:
-    assert FilteredSearch("", "u", filters).category == category
+    assert PageQuery(filter=filters).category == category
 
 
 def test_a_search_of_nobody_names_no_user() -> None:
-    assert FilteredSearch("drama", "").link == "/search?q=drama"
+    assert PageQuery(q="drama").link() == "/search?q=drama"
 
 
 class Corrected(TinyEngine):

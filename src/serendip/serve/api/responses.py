@@ -1,332 +1,65 @@
-"""Response bodies of the API: their types, declared in ``/openapi.json``, and how they are built.
+"""Bodies of responses: what only the API answers, and how bodies are encoded and declared.
 
-``plain`` makes them of the dataclasses of the engine; the service encodes them as they are, so the
-schema costs nothing per request. JSON has no NaN: numbers that are not finite become null.
+The answers of the engine (``engine.answer``) and the rows of the store are bodies as they are:
+their fields are declared there, once. Nothing is validated on the way out.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, cast
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, cast
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 from typing_extensions import TypedDict
 
 from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
-from serendip.data.users.user import User
-from serendip.engine.answer import (
-    AbsenceKind,
-    Answer,
-    Explanation,
-    Suggestions,
-)
-from serendip.engine.artefacts.erasure import ErasureReceipt, PlaceState
-from serendip.search.rewrites.candidates import RewriteKind
+from serendip.engine.answer import ItemFile
+from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
 from serendip.serve.workers.shared_state import ServiceStatus
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
 
 
-class AnswerItemOut(TypedDict):
-    """One item of an answer."""
-
-    item_id: str
-    """Its id."""
-
-    title: str
-    """Its title, or its id if it has no title."""
-
-    score: float | None
-    """Final value, higher is better; comparable within one answer only."""
-
-    parts: dict[str, float | None]
-    """Named numbers that the score was computed from."""
-
-    reason: str
-    """Why it is shown, one sentence made from evidence; empty = no evidence."""
-
-    sponsored: bool
-    """Whether its position was bought; mark it where it is shown."""
-
-
-class RewriteOut(TypedDict):
-    """A query to offer instead."""
-
-    text: str
-    """The query, as shown and searched."""
-
-    kind: RewriteKind
-    """How it differs from the query of the request."""
-
-    confidence: float | None
-    """In [0, 1]."""
-
-
-class SearchFeedbackOut(TypedDict):
-    """How the text of a search was interpreted."""
-
-    searched: str
-    """The text that was searched: as typed, or corrected."""
-
-    is_corrected: bool
-    """Whether ``searched`` differs from the typed text; show it, with a link that searches the
-    text as typed."""
-
-    did_you_mean: str
-    """A correction that was not searched; empty = none."""
-
-    unknown: list[str]
-    """Searched words that no item contains."""
-
-    by_meaning: bool
-    """True if no item contains any of the words: the items were found by similar meaning alone."""
-
-    similar_to: str
-    """Id of the item that the text asks for others like, "movies like Heat"; empty = none."""
-
-    nothing: bool
-    """True if nothing matches: no item contains any of the words, and none is close enough in
-    meaning."""
-
-    rewrites: list[RewriteOut]
-    """Queries to offer instead, best first."""
-
-
-class FacetOut(TypedDict):
-    """The values of one attribute in the whole list."""
-
-    values: dict[str, int]
-    """Text -> number of items that have it, the most frequent ones first, at most 50."""
-
-    least: float | None
-    """Smallest of its numbers; null without any."""
-
-    most: float | None
-    """Largest of its numbers; null without any."""
-
-
-class AnswerOut(TypedDict):
-    """Items for one request."""
-
-    request_id: str
-    """Send it back with events about these items."""
-
-    generation: str
-    """Name of the generation that answered."""
-
-    surface: str
-    """The surface of the request."""
-
-    items: list[AnswerItemOut]
-    """In the order in which to show them."""
-
-    next: str
-    """Cursor of the following page; empty = this is the last page."""
-
-    degraded: list[str]
-    """Stages that failed or were skipped; empty = none."""
-
-    query: NotRequired[SearchFeedbackOut]
-    """How the text was interpreted; absent if no text was searched."""
-
-    facets: NotRequired[dict[str, FacetOut]]
-    """Attribute -> its values in the whole list; absent if the request names none."""
-
-
-class SuggestionOut(TypedDict):
-    """A suggested query."""
-
-    text: str
-    """The query."""
-
-    kind: str
-    """``title``, ``attribute``, ``rule`` (several values of attributes), ``name`` (a person or a
-    brand, and a type), ``series`` (of titles), ``phrase`` (of a description), ``like`` (items like
-    one), ``query`` (searched before), ``written`` (by an LLM) or ``spelling`` (a corrected
-    title)."""
-
-    item_id: str
-    """The item with exactly this title, or whose similar items it asks for; empty = neither."""
-
-    propensity: float
-    """Probability of its position, in (0, 1]; below 1 if the position was drawn at random."""
-
-
-class SuggestionsOut(TypedDict):
-    """Suggested queries."""
-
-    request_id: str
-    """Send it back with events about these suggestions."""
-
-    generation: str
-    """Name of the generation that answered."""
-
-    suggestions: list[SuggestionOut]
-    """Best first."""
-
-
-class EvidenceOut(TypedDict):
-    """One piece of evidence for showing an item."""
-
-    kind: str
-    """Its kind: ``transition``, ``neighbour``, ``content``, ``attribute``, ``code``, ``word``,
-    ``again``, ``country``, ``popular``, ``new``, or that of another model."""
-
-    text: str
-    """One sentence."""
-
-    weight: float | None
-    """Strength, higher is stronger; comparable within one kind only."""
-
-    item_id: str
-    """The item of the history or context that it comes from; empty = none."""
-
-
-class AbsenceOut(TypedDict):
-    """Why an item is not among the items shown, and what would change it."""
-
-    kind: AbsenceKind
-    """``filter`` = it may not be shown; ``candidates`` = no source proposed it; ``list filter`` =
-    it was proposed and removed; ``length`` = the list ends before it; ``rule`` = a list rule gave
-    its place to others; ``score`` = the items shown have higher scores."""
-
-    stage: str
-    """The filter or rule, as in ``trace``: ``seen``, ``rejected``, ``context``, a filter of an
-    attribute, ``relevance filter``, ``min value``, ``sponsored``, ``explored`` or ``moved by
-    diversity``; else empty."""
-
-    text: str
-    """Why, in one sentence."""
-
-    change: str
-    """What would change it, in one sentence."""
-
-    score: float | None
-    """Its score; null = it has none."""
-
-    last_score: float | None
-    """The lowest score of the items shown for their score; null = none is."""
-
-
-class ExplanationOut(TypedDict):
-    """Why an item would be shown."""
-
-    generation: str
-    """Name of the generation that answered."""
-
-    item_id: str
-    """The explained item."""
-
-    position: int | None
-    """0-based position in the whole list; null = not in it."""
-
-    absence: AbsenceOut | None
-    """Why it is not among the first ``k`` items; null = it is."""
-
-    evidence: list[EvidenceOut]
-    """Strongest first."""
-
-    parts: dict[str, float | None]
-    """Ranker features by name."""
-
-    semantic_id: str
-    """Its codes, coarse to fine, such as ``12-7-201``."""
-
-    trace: dict[str, int]
-    """Stage -> number of candidates after it, in the order of the stages."""
-
-
-class ItemFileOut(TypedDict):
-    """State of a picture or sound of an item."""
-
-    state: str
-    """``encoded`` = it is in use; ``waiting`` = it will be encoded; ``left out`` = it cannot be
-    used."""
-
-    problem: str
-    """Why it is left out; else empty."""
-
-
-class ItemOut(TypedDict):
-    """An item of the catalogue."""
-
-    item_id: str
-    """Its id."""
-
-    title: str
-    """As shown."""
-
-    description: str
-    """Longer text."""
-
-    attributes: dict[str, str | float | list[str] | None]
-    """Further columns: text, numbers or lists of words."""
-
-    generated_attributes: list[str]
-    """Names of those whose values an LLM or rules chose, as the catalogue has none."""
-
-    available_from: float | None
-    """Unix seconds from which it may be shown; null = always."""
-
-    semantic_id: list[int]
-    """Its codes, coarse to fine; empty = not encoded."""
-
-    code_label: str
-    """What the items with the same first code have in common; empty = unknown."""
-
-    files: dict[str, ItemFileOut]
-    """Modality (``image``, ``audio``) -> state of the item's file; only those that it names and the
-    settings read."""
-
-
-class EventOut(TypedDict):
-    """A stored event."""
-
-    user_id: str
-    """The user."""
-
-    item_id: str
-    """The item; empty for a query without a click."""
-
-    timestamp: float | None
-    """Unix seconds."""
-
-    action: str
-    """The kind of interaction."""
-
-    value: float | None
-    """Strength, such as stars; null = none."""
-
-    query: str
-    """The search text before it."""
-
-    request_id: str
-    """The answer that led to it."""
-
-    position: int | None
-    """0-based position in that answer; null = unknown."""
-
-    surface: str
-    """Where it happened."""
-
-    session_id: str
-    """The visit."""
-
-    event_id: str
-    """The sender's own id."""
-
-    country: str
-    """Where the user was."""
-
-    device: str
-    """Kind of device."""
-
-    propensity: float | None
-    """Probability with which it was drawn for its position; null = it was not drawn."""
+@dataclass(frozen=True, slots=True)
+class ItemOut(Item):
+    """An item of the catalogue, with what a generation says of it.
+
+    Args:
+        item_id: its id.
+        title: as shown.
+        description: longer text.
+        attributes: further columns: text, numbers or lists of words.
+        available_from: Unix seconds from which it may be shown; None = always.
+        generated_attributes: names of those whose values an LLM or rules chose, as the catalogue
+            has none.
+        semantic_id: its codes, coarse to fine; empty = not encoded.
+        code_label: what the items with the same first code have in common; empty = unknown.
+        files: modality (``image``, ``audio``) -> state of the item's file; only those that it names
+            and the settings read.
+    """
+
+    generated_text: Annotated[str, Field(exclude=True)] = ""
+    semantic_id: tuple[int, ...] = ()
+    code_label: str = ""
+    files: dict[str, ItemFile] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, item: Item, engine: Engine) -> ItemOut:
+        """An item as an engine knows it."""
+        return cls(
+            **{name.name: getattr(item, name.name) for name in fields(Item)},
+            semantic_id=engine.semantic_id(item.item_id),
+            code_label=engine.code_label(item.item_id),
+            files=engine.files(item),
+        )
 
 
 class UserOut(TypedDict):
@@ -346,23 +79,13 @@ class UsersOut(TypedDict):
     """Most active first."""
 
 
-class UserAttributesOut(TypedDict):
-    """What is known of a user besides their events."""
-
-    user_id: str
-    """The user."""
-
-    attributes: dict[str, str | float | list[str] | None]
-    """Text, numbers or lists of texts."""
-
-
 class HistoryOut(TypedDict):
     """The history of a user."""
 
     user_id: str
     """The user."""
 
-    events: list[EventOut]
+    events: list[Event]
     """Newest first, without impressions."""
 
 
@@ -380,38 +103,11 @@ class StoredOut(TypedDict):
     there is an item."""
 
 
-class FileProblemOut(TypedDict):
-    """A file of an item that cannot be used; the item is stored and found by its text."""
-
-    item_id: str
-    """The item."""
-
-    field: str
-    """Attribute that names the file."""
-
-    problem: str
-    """Why it cannot be used."""
-
-
 class StoredItemsOut(StoredOut):
     """Confirmation that items were stored."""
 
-    left_out: list[FileProblemOut]
+    left_out: list[FileProblem]
     """Pictures and sounds that cannot be used, as far as is seen without opening them."""
-
-
-class ErasurePlaceOut(TypedDict):
-    """A place where something about a user was, or may still be."""
-
-    place: str
-    """Its name."""
-
-    state: PlaceState
-    """``erased`` = nothing is left; ``pending`` = something is, for the reason given; ``kept`` = it
-    tells nothing about the user, or is not the service's to erase."""
-
-    detail: str
-    """One sentence."""
 
 
 class ErasureOut(TypedDict):
@@ -432,8 +128,13 @@ class ErasureOut(TypedDict):
     is_complete: bool
     """Whether nothing is pending."""
 
-    places: list[ErasurePlaceOut]
+    places: Sequence[ErasurePlace]
     """All places."""
+
+
+def build_erasure(receipt: ErasureReceipt) -> ErasureOut:
+    """The receipt of an erasure."""
+    return cast(ErasureOut, receipt.as_dict() | {"places": receipt.places})
 
 
 class DeletedOut(TypedDict):
@@ -453,26 +154,37 @@ class LiveOut(TypedDict):
     """Always ``live``."""
 
 
-class ReadyOut(TypedDict):
-    """A generation answers."""
+@dataclass(frozen=True, slots=True)
+class ReadyOut:
+    """A generation answers.
+
+    Args:
+        status: always ``ready``; a service without a generation answers 503.
+        generation: name of the current generation.
+        workers: number of processes that answer.
+        degraded: whether a generation was refused, writes fail, or a worker is missing.
+        refused_generation: the published generation that could not be opened; empty = none.
+        storage_problem: why writes fail; empty = they do not.
+    """
 
     status: Literal["ready"]
-    """Always ``ready``; a service without a generation answers 503."""
-
     generation: str
-    """Name of the current generation."""
-
     workers: int
-    """Number of processes that answer."""
-
     degraded: bool
-    """Whether a generation was refused, writes fail, or a worker is missing."""
-
     refused_generation: str
-    """The published generation that could not be opened; empty = none."""
-
     storage_problem: str
-    """Why writes fail; empty = they do not."""
+
+    @classmethod
+    def of(cls, status: ServiceStatus) -> ReadyOut:
+        """The state of a service with a current generation."""
+        return cls(
+            "ready",
+            status.generation,
+            status.workers,
+            status.is_degraded,
+            status.refused_generation,
+            status.storage_problem,
+        )
 
 
 class ErrorDetailOut(TypedDict):
@@ -498,6 +210,16 @@ class ErrorOut(TypedDict):
     """What went wrong."""
 
 
+def encode(body: object, kind: type) -> bytes:
+    """A body of a declared type as JSON; numbers that are not finite become null."""
+    return _adapt(kind).dump_json(body, by_alias=True)
+
+
+@cache
+def _adapt(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
 _SCHEMAS = "#/components/schemas/{model}"
 
 
@@ -512,11 +234,38 @@ def declare_body(body: type) -> dict[str, Any]:
 
 def build_schemas(bodies: Iterable[type]) -> dict[str, Any]:
     """Schemas of bodies and of the types in them: name -> schema."""
-    types: list[tuple[type, Literal["serialization"], TypeAdapter[Any]]] = [
-        (body, "serialization", TypeAdapter(body)) for body in bodies
-    ]
-    _, document = TypeAdapter.json_schemas(types, ref_template=_SCHEMAS)
+    kind: Literal["serialization"] = "serialization"
+    _, document = TypeAdapter.json_schemas(
+        [(body, kind, _adapt(body)) for body in bodies],
+        ref_template=_SCHEMAS,
+        schema_generator=_BodySchemas,
+    )
     return cast(dict[str, Any], document["$defs"])
+
+
+class _BodySchemas(GenerateJsonSchema):
+    """Schemas of what is sent: no field has a default, and its meaning is that of the docstring."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        return field.get("required", total) and "serialization_exclude_if" not in field
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        body = super().dataclass_schema(schema)
+        docstring = inspect.getdoc(schema["cls"]) or ""
+        body["description"], _, arguments = docstring.partition("\n\nArgs:\n")
+        meanings = dict(_ARGUMENT.findall(arguments))
+        for one in schema["schema"]["fields"]:
+            name = one.get("serialization_alias", one["name"])
+            if name in body["properties"]:
+                body["properties"][name]["description"] = " ".join(meanings[one["name"]].split())
+        return body
+
+
+_ARGUMENT = re.compile(r"^    (\w+): (.*(?:\n     .*)*)", re.MULTILINE)
+"""The meaning of a field in the docstring of its class."""
 
 
 _ERROR = declare_body(ErrorOut)
@@ -540,103 +289,3 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     }.items()
 } | {"default": {"content": _ERROR, "description": "Any other error."}}
 """Error responses of every route."""
-
-
-def plain(value: Any) -> Any:
-    """A value of the engine as JSON has it.
-
-    Dataclasses become objects, sequences arrays; numbers that are not finite null.
-    """
-    if value.__class__ is float:  # as most are
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        number = float(value)
-        return number if math.isfinite(number) else None
-    if isinstance(value, Mapping):
-        return {name: plain(one) for name, one in value.items()}
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    return [plain(one) for one in value]
-
-
-def build_answer(answer: Answer, engine: Engine) -> AnswerOut:
-    """An answer with the titles of its items."""
-    body = plain(answer)
-    body["items"] = [
-        {"item_id": item["item_id"], "title": get_title(engine, item["item_id"])} | item
-        for item in body["items"]
-    ]
-    understood, facets = body.pop("understood"), body.pop("facets")
-    body |= {} if understood is None else {"query": understood}
-    body |= {"facets": facets} if facets else {}
-    return cast(AnswerOut, body)
-
-
-def get_title(engine: Engine, item_id: str) -> str:
-    """The title of an item, or its id if it has no title."""
-    item = engine.item(item_id)
-    return item.title if item is not None and item.title else item_id
-
-
-def build_suggestions(suggestions: Suggestions) -> SuggestionsOut:
-    """Suggested queries, best first."""
-    body = plain(suggestions)
-    body["suggestions"] = body.pop("queries")
-    return cast(SuggestionsOut, body)
-
-
-def build_explanation(explanation: Explanation, generation: str) -> ExplanationOut:
-    """An explanation by the named generation."""
-    return cast(ExplanationOut, {"generation": generation, **plain(explanation)})
-
-
-def build_item(item: Item, engine: Engine) -> ItemOut:
-    """An item with its semantic ID."""
-    more = {
-        "semantic_id": plain(engine.semantic_id(item.item_id)),
-        "code_label": engine.code_label(item.item_id),
-        "files": plain(engine.files(item)),
-    }
-    body = plain(item) | more
-    return cast(ItemOut, {name: body[name] for name in ItemOut.__annotations__})
-
-
-def build_stored_items(received: int, new: int, left_out: Sequence[FileProblem]) -> StoredItemsOut:
-    """The answer to posted items."""
-    return {"received": received, "new": new, "left_out": plain(left_out)}
-
-
-def build_users(totals: Sequence[tuple[str, int]]) -> UsersOut:
-    """Users from (user id, number of events)."""
-    return {"users": [{"user_id": name, "num_events": count} for name, count in totals]}
-
-
-def build_user(user: User) -> UserAttributesOut:
-    """A user with their attributes."""
-    return cast(UserAttributesOut, plain(user))
-
-
-def build_erasure(receipt: ErasureReceipt) -> ErasureOut:
-    """The receipt of an erasure."""
-    return cast(ErasureOut, receipt.as_dict())
-
-
-def build_history(user_id: str, events: Sequence[Event]) -> HistoryOut:
-    """The events of a user."""
-    return {"user_id": user_id, "events": plain(events)}
-
-
-def build_ready(status: ServiceStatus) -> ReadyOut:
-    """Build the state of a service with a current generation."""
-    return {
-        "status": "ready",
-        "generation": status.generation,
-        "workers": status.workers,
-        "degraded": status.is_degraded,
-        "refused_generation": status.refused_generation,
-        "storage_problem": status.storage_problem,
-    }

@@ -3,16 +3,16 @@
 Read endpoints take the same names as parameters of a GET and in the JSON body of a POST.
 
 The types document every response in ``/openapi.json``, but FastAPI neither validates nor encodes
-them: the endpoints return encoded responses.
+them: what an endpoint returns is encoded as the type that its route declares.
 """
 
 from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -21,7 +21,8 @@ from fastapi.routing import APIRoute
 from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
 from serendip.data.items.attribute_test import AttributeTest
-from serendip.engine.answer import Answer
+from serendip.data.users.user import User
+from serendip.engine.answer import Answer, Explanation, Suggestions
 from serendip.engine.listing import DESCENDING
 from serendip.engine.request import Request as EngineRequest
 from serendip.errors import DataError, LateError, UnknownItemError
@@ -38,23 +39,19 @@ from serendip.serve.api.requests import (
     SuggestQuery,
     UserIn,
     UsersQuery,
+    WordedQuery,
 )
 from serendip.serve.api.strict_route import StrictRoute
 from serendip.serve.engine_holder import loading_error
 from serendip.serve.gate import EngineGate
-from serendip.serve.middleware import JSON_TYPE, dump
+from serendip.serve.middleware import JSON_TYPE
 from serendip.serve.telemetry.metrics import ServiceMetrics
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
 
-_BY_LANGUAGE = {"vary": "accept-language"}
-"""Header of answers whose sentences depend on the languages of the caller."""
-
-Endpoint = Callable[..., Awaitable[Response]]
-
-AcceptLanguage = Annotated[str, Header(include_in_schema=False)]
-"""Languages of the caller, for sentences, where the request names none."""
+Endpoint = Callable[..., Awaitable[object]]
+"""Returns the body of the response."""
 
 
 class Routes:
@@ -71,22 +68,21 @@ class Routes:
         self._add_operations()
 
     def _add_reads(self) -> None:
-        similar, history = "/v1/items/{item_id:path}/similar", "/v1/users/{user_id:path}/history"
-        self._add_both("/v1/search", self.search, responses.AnswerOut)
-        self._add_both("/v1/recommend", self.recommend, responses.AnswerOut)
-        self._add_both("/v1/suggest", self.suggest, responses.SuggestionsOut, visitors=True)
-        self._add_both("/v1/explain", self.explain, responses.ExplanationOut)
-        self._add_both(similar, self.similar, responses.AnswerOut)
+        user, item = "/v1/users/{user_id:path}", "/v1/items/{item_id:path}"
+        self._add_both("/v1/search", self.search, Answer)
+        self._add_both("/v1/recommend", self.recommend, Answer)
+        self._add_both("/v1/suggest", self.suggest, Suggestions, visitors=True)
+        self._add_both("/v1/explain", self.explain, Explanation)
+        self._add_both(f"{item}/similar", self.similar, Answer)
         self._add("GET", "/v1/users", READ_USERS, self.users, responses.UsersOut)
-        self._add("GET", history, READ_USERS, self.history, responses.HistoryOut)
-        user = "/v1/users/{user_id:path}"
-        self._add("GET", user, READ_USERS, self.user, responses.UserAttributesOut)
-        self._add("GET", "/v1/items/{item_id:path}", READ, self.item, responses.ItemOut)
+        self._add("GET", f"{user}/history", READ_USERS, self.history, responses.HistoryOut)
+        self._add("GET", user, READ_USERS, self.user, User)
+        self._add("GET", item, READ, self.item, responses.ItemOut)
 
     def _add_writes(self) -> None:
         user, item = "/v1/users/{user_id:path}", "/v1/items/{item_id:path}"
         self._add("POST", "/v1/events", WRITE, self.add_events, responses.StoredOut, visitors=True)
-        self._add("PUT", user, WRITE, self.put_user, responses.UserAttributesOut)
+        self._add("PUT", user, WRITE, self.put_user, User)
         self._add("POST", "/v1/items", WRITE, self.add_items, responses.StoredItemsOut)
         self._add("DELETE", item, WRITE, self.delete_item, responses.DeletedOut)
         self._add("DELETE", user, (WRITE, READ_USERS), self.erase_user, responses.ErasureOut)
@@ -106,9 +102,9 @@ class Routes:
     def _add_both(
         self, path: str, endpoint: Endpoint, answer: type, visitors: bool = False
     ) -> None:
-        """Add a route whose parameters are those of a GET, or the JSON body of a POST."""
+        """Add a route whose ``query`` is the parameters of a GET, or the JSON body of a POST."""
         self._add("GET", path, READ, endpoint, answer, visitors)
-        self._add("POST", path, READ, _reading_body(endpoint), answer, visitors)
+        self._add("POST", path, READ, endpoint, answer, visitors)
 
     def _add(
         self,
@@ -126,13 +122,13 @@ class Routes:
             path: its pattern.
             scopes: that a key needs to call it, all of them, or ``PUBLIC``.
             endpoint: called for each request.
-            answer: type of the response body, for ``/openapi.json``.
+            answer: type of the response body.
             visitors: whether visitors of the page may call it, too, for themselves.
         """
         self.bodies.add(answer)
         self.router.add_api_route(
             path,
-            endpoint,
+            _answering(endpoint, answer, Query() if method == "GET" else Body()),
             methods=[method],
             response_model=None,
             response_description="The answer.",
@@ -145,101 +141,71 @@ class Routes:
             ).declare(),
         )
 
-    async def search(
-        self, query: Annotated[SearchQuery, Query()], accept_language: AcceptLanguage = ""
-    ) -> Response:
+    async def search(self, query: SearchQuery) -> Answer:
         """Items that match the search text, best first."""
-        request = query.accepting(accept_language).build_request()
-        return await self._answer(lambda engine: engine.recommend(request), request)
+        return await self._answer(query.build_request(surface="search"))
 
-    async def recommend(
-        self, query: Annotated[RecommendQuery, Query()], accept_language: AcceptLanguage = ""
-    ) -> Response:
+    async def recommend(self, query: RecommendQuery) -> Answer:
         """Items for a surface, best first."""
-        request = query.accepting(accept_language).build_request()
+        return await self._answer(query.build_request(), query.require_context)
 
-        def call(engine: Engine) -> Answer:
-            query.require_context(engine.needs(query.surface))
-            return engine.recommend(request)
-
-        return await self._answer(call, request)
-
-    async def similar(
-        self,
-        item_id: Annotated[IdInPath, Path()],
-        query: Annotated[SimilarQuery, Query()],
-        accept_language: AcceptLanguage = "",
-    ) -> Response:
+    async def similar(self, item_id: Annotated[IdInPath, Path()], query: SimilarQuery) -> Answer:
         """Items similar to one item, best first."""
-        request = query.accepting(accept_language).build_request(item_id)
-        return await self._answer(lambda engine: engine.recommend(request), request)
+        return await self._answer(query.build_request(surface="similar", item_ids=(item_id,)))
 
-    async def suggest(
-        self,
-        request: Request,
-        query: Annotated[SuggestQuery, Query()],
-        accept_language: AcceptLanguage = "",
-    ) -> Response:
+    async def suggest(self, request: Request, query: SuggestQuery) -> Suggestions:
         """Suggested queries, best first."""
-        get_caller(request).require_sight(query.user_id)
-        is_visitor = get_caller(request).is_visitor
-        wanted = query.accepting(accept_language).build_request()
+        caller, wanted = get_caller(request), query.build_request()
+        caller.require_sight(query.user_id)
 
-        def call(engine: Engine) -> responses.SuggestionsOut:
-            if is_visitor:
-                require_public(engine, query.filter)
-            return responses.build_suggestions(engine.suggest(wanted))
+        def call(engine: Engine) -> Suggestions:
+            if caller.is_visitor:
+                require_public(engine, wanted.filters)
+            return engine.suggest(wanted)
 
-        body = await self._gate.read(call)
-        return _respond(body, body["generation"], _BY_LANGUAGE)
+        return await self._gate.read(call)
 
-    async def explain(
-        self, query: Annotated[ExplainQuery, Query()], accept_language: AcceptLanguage = ""
-    ) -> Response:
+    async def explain(self, query: ExplainQuery) -> Explanation:
         """Why an item would be shown, or why not: evidence, features, stages, absence."""
-        request = query.accepting(accept_language).build_request()
+        request = query.build_request()
+        return await self._gate.read(lambda engine: engine.explain(request, query.item_id))
 
-        def call(engine: Engine) -> responses.ExplanationOut:
-            explanation = engine.explain(request, query.item_id)
-            return responses.build_explanation(explanation, engine.generation)
-
-        body = await self._gate.read(call)
-        return _respond(body, body["generation"], _BY_LANGUAGE)
-
-    async def item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
+    async def item(self, item_id: Annotated[IdInPath, Path()]) -> responses.ItemOut:
         """One item with its semantic ID."""
-        return await self._json(
-            lambda engine: responses.build_item(get_item(engine, item_id), engine)
+        return await self._gate.read(
+            lambda engine: responses.ItemOut.of(get_item(engine, item_id), engine)
         )
 
-    async def users(self, query: Annotated[UsersQuery, Query()]) -> Response:
+    async def users(self, query: UsersQuery) -> responses.UsersOut:
         """The most active known users."""
-        return await self._json(lambda engine: responses.build_users(engine.users(query.limit)))
+        known = await self._gate.read(lambda engine: engine.users(query.limit))
+        return {"users": [{"user_id": name, "num_events": count} for name, count in known]}
 
     async def history(
-        self, user_id: Annotated[IdInPath, Path()], query: Annotated[UsersQuery, Query()]
-    ) -> Response:
+        self, user_id: Annotated[IdInPath, Path()], query: UsersQuery
+    ) -> responses.HistoryOut:
         """A user's events, newest first; empty for an unknown user."""
-        return await self._json(
-            lambda engine: responses.build_history(user_id, engine.history(user_id, query.limit))
-        )
+        events = await self._gate.read(lambda engine: engine.history(user_id, query.limit))
+        return {"user_id": user_id, "events": events}
 
-    async def user(self, user_id: Annotated[IdInPath, Path()]) -> Response:
+    async def user(self, user_id: Annotated[IdInPath, Path()]) -> User:
         """The attributes of a user; none for an unknown user."""
-        return await self._json(lambda engine: responses.build_user(engine.user(user_id)))
+        return await self._gate.read(lambda engine: engine.user(user_id))
 
     async def put_user(
         self, user_id: Annotated[IdInPath, Path()], user: Annotated[UserIn, Body()]
-    ) -> Response:
+    ) -> User:
         """Store the attributes of a user in place of all earlier ones."""
         stored = user.to_user(user_id)
         await self._gate.write(lambda engine: engine.put_user(stored))
-        return _respond(responses.build_user(stored))
+        return stored
 
-    async def add_events(self, request: Request, events: Annotated[EventRows, Body()]) -> Response:
+    async def add_events(
+        self, request: Request, events: Annotated[EventRows, Body()]
+    ) -> responses.StoredOut:
         """Store one event or several; they are durable before the response."""
         now = time.time()
-        rows = [event.to_event(now) for event in events]
+        rows = [event.to_event(now) for event in events.events]
         get_caller(request).require_visit(rows, now)
         counted = request.app.state.access.admit_events(request, rows)
         new = await self._gate.write_events(counted) if counted else 0
@@ -249,43 +215,43 @@ class Routes:
             unknown = engine.unknown_items(row.item_id for row in rows)
         if unknown:
             stored["unknown_items"] = unknown
-        return _respond(stored)
+        return stored
 
-    async def add_items(self, items: Annotated[ItemRows, Body()]) -> Response:
+    async def add_items(self, items: Annotated[ItemRows, Body()]) -> responses.StoredItemsOut:
         """Store one item or several; they can be found and recommended from the response on.
 
         Pictures and sounds are encoded soon after it.
         """
-        rows = [item.to_item() for item in items]
+        rows = [item.to_item() for item in items.items]
 
         def call(engine: Engine) -> responses.StoredItemsOut:
             new, left_out = engine.add_items(rows), engine.find_file_problems(rows)
-            return responses.build_stored_items(len(rows), new, left_out)
+            return {"received": len(rows), "new": new, "left_out": left_out}
 
         answer = await self._gate.write(call)
         self._metrics.add_items(len(rows))
-        return _respond(answer)
+        return answer
 
-    async def delete_item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
+    async def delete_item(self, item_id: Annotated[IdInPath, Path()]) -> responses.DeletedOut:
         """Delete an item permanently."""
         if not await self._gate.write(lambda engine: engine.delete_item(item_id)):
             raise unknown_item_error(item_id)
-        return _respond(responses.DeletedOut(item_id=item_id, deleted=True))
+        return {"item_id": item_id, "deleted": True}
 
-    async def erase_user(self, user_id: Annotated[IdInPath, Path()]) -> Response:
+    async def erase_user(self, user_id: Annotated[IdInPath, Path()]) -> responses.ErasureOut:
         """Erase a user: events, attributes and all that is known of them, also in other workers.
 
         Earlier events are not stored again. The answer is a receipt; asking again is another
         erasure, of what came since.
         """
         receipt = await self._gate.write(lambda engine: engine.erase_user(user_id))
-        return _respond(responses.build_erasure(receipt))
+        return responses.build_erasure(receipt)
 
-    async def live(self) -> Response:
+    async def live(self) -> responses.LiveOut:
         """The process runs."""
-        return _respond(responses.LiveOut(status="live"))
+        return {"status": "live"}
 
-    async def ready(self) -> Response:
+    async def ready(self) -> responses.ReadyOut:
         """A generation is loaded in every worker and answers; waits for no other request.
 
         A worker whose requests hang is not ready.
@@ -296,47 +262,74 @@ class Routes:
         status = holder.service_status
         if not status.workers or (status.missing and not holder.shared.has_started):
             raise loading_error()
-        return _respond(responses.build_ready(status), status.generation)
+        return responses.ReadyOut.of(status)
 
     async def metrics(self) -> Response:
         """Counters, gauges and latencies in the text format of Prometheus."""
         return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
-    async def _answer(self, call: Callable[[Engine], Answer], request: EngineRequest) -> Response:
-        def build(answer: Callable[[Engine], Answer]) -> Callable[[Engine], responses.AnswerOut]:
-            return lambda engine: responses.build_answer(answer(engine), engine)
+    async def _answer(
+        self, request: EngineRequest, require: Callable[[str], None] = lambda needs: None
+    ) -> Answer:
+        """Answer a request, from less where that fails.
 
-        body = await self._gate.read_or(
-            build(call),
+        Args:
+            request: to answer.
+            require: refuses a request without what its surface needs.
+        """
+
+        def call(engine: Engine) -> Answer:
+            require(engine.needs(request.surface))
+            return engine.recommend(request)
+
+        answer = await self._gate.read_or(
+            call,
             (
-                build(lambda engine: engine.fall_back(request)),
-                build(lambda engine: engine.fall_back(request, with_content=False)),
+                lambda engine: engine.fall_back(request),
+                lambda engine: engine.fall_back(request, with_content=False),
             ),
         )
-        if not body["items"]:
-            self._metrics.add_empty(body["surface"])
-        if body["degraded"]:
-            self._metrics.add_degraded(body["surface"])
-        return _respond(body, body["generation"], _BY_LANGUAGE)
-
-    async def _json(self, call: Callable[[Engine], Mapping[str, Any]]) -> Response:
-        body = await self._gate.read(call)
-        return _respond(body, body.get("generation", ""))
+        if not answer.items:
+            self._metrics.add_empty(answer.surface)
+        if answer.degraded:
+            self._metrics.add_degraded(answer.surface)
+        return answer
 
 
-def _reading_body(endpoint: Endpoint) -> Endpoint:
-    """An endpoint whose ``query`` is the JSON body, and not the parameters of the address."""
+def _answering(
+    endpoint: Endpoint, answer: type, place: object
+) -> Callable[..., Awaitable[Response]]:
+    """An endpoint that encodes its answer, and reads its ``query`` from ``place``.
+
+    Sentences of the answer are in the languages of the caller where the query names none.
+    """
+    signature = inspect.signature(endpoint, eval_str=True)
+    parameters = dict(signature.parameters)
+    is_worded = "query" in parameters and issubclass(parameters["query"].annotation, WordedQuery)
+    if "query" in parameters:
+        query = parameters["query"]
+        parameters["query"] = query.replace(annotation=Annotated[query.annotation, place])
+    if is_worded:
+        header = Annotated[str, Header(include_in_schema=False)]
+        parameters["accept_language"] = inspect.Parameter(
+            "accept_language", inspect.Parameter.KEYWORD_ONLY, default="", annotation=header
+        )
 
     @wraps(endpoint)
-    async def post(*args: Any, **kwargs: Any) -> Response:
-        return await endpoint(*args, **kwargs)
+    async def respond(accept_language: str = "", **given: Any) -> Response:
+        headers: dict[str, str] = {}
+        if is_worded:
+            headers["vary"] = "accept-language"
+            given["query"].language = given["query"].language or accept_language
+        body = await endpoint(**given)
+        if generation := getattr(body, "generation", ""):
+            headers["x-generation"] = generation
+        return Response(responses.encode(body, answer), media_type=JSON_TYPE, headers=headers)
 
-    signature = inspect.signature(endpoint, eval_str=True)
-    query = signature.parameters["query"]
-    body = query.replace(annotation=Annotated[get_args(query.annotation)[0], Body()])
-    parameters = [body if one is query else one for one in signature.parameters.values()]
-    post.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return post
+    respond.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=list(parameters.values()), return_annotation=Response
+    )
+    return respond
 
 
 def get_item(engine: Engine, item_id: str) -> Item:
@@ -369,11 +362,3 @@ def unknown_item_error(item_id: str) -> UnknownItemError:
     return UnknownItemError(
         f"item {item_id[:80]!r} is not in the catalogue.", "Search finds ids by title."
     )
-
-
-def _respond(
-    body: Mapping[str, Any], generation: str = "", more: Mapping[str, str] | None = None
-) -> Response:
-    headers = {"x-generation": generation} if generation else {}
-    headers |= more or {}
-    return Response(dump(body), media_type=JSON_TYPE, headers=headers)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,7 +13,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    FiniteFloat,
     ModelWrapValidatorHandler,
+    Strict,
     ValidationError,
     model_validator,
 )
@@ -28,20 +29,19 @@ from serendip.data.limits import (
 )
 from serendip.errors import DataError
 from serendip.serve import limits
-from serendip.serve.api.strict_json import check_text
 
 ModelT = TypeVar("ModelT", bound="RequestModel")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
-_NAMED_INSIDE = ("]", ".attributes")
+_NAMED_INSIDE = ("]", "attributes")
+"""Ends of paths inside of which all names are those of the sender, or of a row."""
 
 
 def _check_storable(value: str) -> str:
-    try:
-        return check_text(value, "it")
-    except DataError as error:
-        raise ValueError(error.message) from None
+    if "\x00" in value:
+        raise ValueError("it holds a NUL character")
+    return value
 
 
 def _check_id(value: str) -> str:
@@ -55,16 +55,12 @@ def _check_id(value: str) -> str:
     return value
 
 
-def _parse_int(value: Any) -> Any:
-    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,19}", value):
-        raise ValueError("it is not a whole number")
-    return int(value) if isinstance(value, str) else value
-
-
-def _parse_number(value: Any) -> Any:
-    if isinstance(value, str) and not re.fullmatch(r"[0-9.]{1,30}(e-[0-9]{1,3})?", value):
-        raise ValueError("it is not a number")
-    return float(value) if isinstance(value, str) else value
+def _parse_count(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
+        value = int(value)
+    if type(value) is not int or not 1 <= value <= limits.MAX_K:
+        raise ValueError(f"it is not a whole number from 1 to {limits.MAX_K}")
+    return value
 
 
 def _parse_flag(value: Any) -> Any:
@@ -93,33 +89,35 @@ def _check_time(value: float) -> float:
     return value
 
 
-def _check_finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("it is not a finite number")
-    return value
-
-
 OptionalId = Annotated[str, AfterValidator(_check_id)]
 Id = Annotated[str, Field(min_length=1), AfterValidator(_check_id)]
 Text = Annotated[str, Field(max_length=MAX_QUERY_CHARS), AfterValidator(_check_storable)]
 LongText = Annotated[str, Field(max_length=MAX_TEXT_CHARS), AfterValidator(_check_storable)]
 LanguageTag = Annotated[str, Field(pattern=r"^([A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*)?$")]
 Cursor = Annotated[str, Field(max_length=limits.MAX_CURSOR_CHARS), AfterValidator(_check_storable)]
-Count = Annotated[int, Field(ge=1, le=limits.MAX_K), BeforeValidator(_parse_int)]
+Count = Annotated[int, Field(ge=1, le=limits.MAX_K), BeforeValidator(_parse_count)]
 Flag = Annotated[bool, BeforeValidator(_parse_flag)]
-Position = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_parse_int)]
-Ids = Annotated[list[Id], Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_to_list)]
-Filters = Annotated[list[Text], Field(max_length=limits.MAX_FILTERS), BeforeValidator(_to_list)]
-FacetNames = Annotated[list[Id], Field(max_length=limits.MAX_FACETS), BeforeValidator(_to_list)]
-Number = Annotated[float, AfterValidator(_check_finite)]
 Propensity = Annotated[float, Field(gt=0, le=1)]
-FormPropensity = Annotated[Propensity, BeforeValidator(_parse_number)]
 Time = Annotated[
     float,
     BeforeValidator(_parse_moment, json_schema_input_type=float | datetime),
     AfterValidator(_check_time),
 ]
-Attribute = Number | LongText | Annotated[list[LongText], Field(max_length=MAX_ATTRIBUTE_VALUES)]
+
+_Lax = Strict(False)
+"""Of a tuple: it is a list in JSON."""
+
+Ids = Annotated[
+    tuple[Id, ...], _Lax, Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_to_list)
+]
+Filters = Annotated[
+    tuple[Text, ...], _Lax, Field(max_length=limits.MAX_FILTERS), BeforeValidator(_to_list)
+]
+FacetNames = Annotated[
+    tuple[Id, ...], _Lax, Field(max_length=limits.MAX_FACETS), BeforeValidator(_to_list)
+]
+Texts = Annotated[tuple[LongText, ...], _Lax, Field(max_length=MAX_ATTRIBUTE_VALUES)]
+Attribute = FiniteFloat | LongText | Texts
 
 
 class RowModel(BaseModel):
@@ -134,6 +132,9 @@ class RequestModel(RowModel):
     ``read`` and ``StrictRoute`` raise that one.
     """
 
+    row: ClassVar[type[RowModel] | None] = None
+    """Of a body that has rows: their model."""
+
     @model_validator(mode="wrap")
     @classmethod
     def _raise_data_error(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
@@ -142,7 +143,7 @@ class RequestModel(RowModel):
         try:
             return validate(values)
         except ValidationError as error:
-            raise to_data_error(error, cls) from None
+            raise _to_data_error(error, cls) from None
 
 
 def read(model: type[ModelT], values: Any) -> ModelT:
@@ -163,40 +164,24 @@ def extract_data_error(errors: Sequence[Any]) -> DataError:
     return error
 
 
-def to_data_error(error: ValidationError, model: type[BaseModel], rows: str = "") -> DataError:
+def _to_data_error(error: ValidationError, model: type[RequestModel]) -> DataError:
     """Describe the first problem of a validation error: its path, its value, the known names."""
     first = error.errors(include_url=False)[0]
-    path = rows
+    path = ""
     for part in first["loc"]:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part in model.model_fields or path in ("", rows) or path.endswith(_NAMED_INSIDE):
-            path += f".{part}" if path else str(part)
-    path = path[:80] or "the body"
+        elif not path or path.endswith(_NAMED_INSIDE):
+            path += f".{part}" if path else part
+    path = path[:80]
+    inner = model.row if model.row and len(first["loc"]) > 1 else model
     if first["type"] == "extra_forbidden":
-        return DataError(f"{path} is not known here.", f"Known names: {_list_names(model)}.")
+        return DataError(f"{path} is not known here.", f"Known names: {_list_names(inner)}.")
     if first["type"] == "missing":
-        return DataError(f"{path} is missing.", f"Known names: {_list_names(model)}.")
-    message = first["msg"].removeprefix("Value error, ")
-    return DataError(
-        f"{path} = {_format_value(first['input'])}: {message}.",
-        _describe_range(model, first["loc"]),
-    )
+        return DataError(f"{path} is missing.", f"Known names: {_list_names(inner)}.")
+    value, message = repr(first["input"]), first["msg"].removeprefix("Value error, ")
+    return DataError(f"{path} = {value if len(value) <= 60 else value[:57] + '...'}: {message}.")
 
 
-def _describe_range(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
-    """Describe the limits of a count; empty for other fields."""
-    name = str(path[0]) if len(path) == 1 else ""
-    rules = model.model_fields[name].metadata if name in model.model_fields else []
-    low = next((rule.ge for rule in rules if hasattr(rule, "ge")), None)
-    high = next((rule.le for rule in rules if hasattr(rule, "le")), None)
-    return "" if low is None or high is None else f"{name} is {low} to {high}."
-
-
-def _list_names(model: type[BaseModel]) -> str:
-    return ", ".join(model.model_fields)
-
-
-def _format_value(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _list_names(model: type[RowModel]) -> str:
+    return ", ".join(field.alias or name for name, field in model.model_fields.items())

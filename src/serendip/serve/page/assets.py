@@ -7,12 +7,16 @@ path of a request ever reaches the file system.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from fastapi import Response
 from jinja2 import Environment, FileSystemLoader
+
+from serendip.serve.page import cards
+from serendip.serve.page.covers import draw_cover
 
 UI_FOLDER = Path(__file__).parent
 _TYPES = {
@@ -58,6 +62,17 @@ def _read(path: Path) -> Asset:
     return Asset(body, _TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:12])
 
 
+_SHOWN: tuple[Callable[..., object], ...] = (
+    cards.choose_title_size,
+    cards.format_number,
+    cards.item_link,
+    cards.picture_link,
+    cards.shown_attributes,
+    cards.summarise_attributes,
+    draw_cover,
+)
+"""Functions that templates call."""
+
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -72,6 +87,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.globals["asset"] = asset_link
+    made.globals |= {function.__name__: function for function in _SHOWN}
     return made
 
 

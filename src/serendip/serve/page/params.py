@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
-from urllib.parse import parse_qsl
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode
 
-from pydantic import Field
+from pydantic import Field, Strict
 from starlette.requests import Request
 
+from serendip.data.items.attribute_test import AttributeTest
 from serendip.data.privacy import VISITOR
 from serendip.errors import DataError
 from serendip.serve.api import types
 
 _MAX_FIELDS = 20
+_SEARCH = ("q", "user", "literal", "filter", "sort")
+"""Parameters that all links of a search carry."""
+
+
+_Position = Annotated[int, Field(ge=0, lt=2**31, strict=False)]
 
 
 class PageQuery(types.RequestModel):
@@ -31,7 +37,7 @@ class PageQuery(types.RequestModel):
     cursor: types.Cursor = ""
     """Where the next part of a list starts."""
 
-    first: types.Position = 0
+    first: _Position = 0
     """0-based place of the first item of the next part."""
 
     item_id: types.OptionalId = ""
@@ -46,13 +52,13 @@ class PageQuery(types.RequestModel):
     request_id: types.OptionalId = ""
     """The answer it was part of."""
 
-    position: types.Position | None = None
+    position: _Position | None = None
     """0-based place in that answer."""
 
-    propensity: types.FormPropensity | None = None
+    propensity: Annotated[types.Propensity, Strict(False)] | None = None
     """Probability with which it was drawn for that place."""
 
-    filter: types.Filters = Field(default=[])
+    filter: types.Filters = Field(default=())
     """Tests of attributes that the results pass."""
 
     sort: types.OptionalId = ""
@@ -60,6 +66,39 @@ class PageQuery(types.RequestModel):
 
     language: str = ""
     """The header ``Accept-Language`` of the visitor."""
+
+    def fields(self, **changes: Any) -> list[tuple[str, str]]:
+        """Fields of a form or link that asks for this search, with changes or further parameters;
+        empty ones are left out.
+        """
+        kept = {name: getattr(self, name) for name in _SEARCH} | changes
+        return [
+            (name, "1" if one is True else str(one))
+            for name, value in kept.items()
+            for one in (value if isinstance(value, tuple) else (value,))
+            if one
+        ]
+
+    def link(self, path: str = "/search", **changes: Any) -> str:
+        """Link to a page with the fields of this search."""
+        return f"{path}?{urlencode(self.fields(**changes))}"
+
+    def toggle(self, filter_text: str) -> str:
+        """Link to the search with a filter, or without it if it is there."""
+        others = tuple(one for one in self.filter if one != filter_text)
+        is_there = len(others) < len(self.filter)
+        return self.link(filter=others if is_there else (*others, filter_text))
+
+    @property
+    def value_tests(self) -> list[AttributeTest]:
+        """Its tests for values of which an item must have one."""
+        tests = map(AttributeTest.parse, self.filter)
+        return [test for test in tests if test.sign == "="]
+
+    @property
+    def category(self) -> str:
+        """What a search without a text is of, by the words that it filters by; empty without."""
+        return ", ".join(" or ".join(test.values) for test in self.value_tests if test.has_words)
 
 
 def page_query(request: Request) -> PageQuery:
@@ -69,7 +108,7 @@ def page_query(request: Request) -> PageQuery:
         DataError: a known one has a wrong value.
     """
     filters = [one for one in request.query_params.getlist("filter") if one.strip()]
-    query = _read({**request.query_params, "filter": filters, "language": ""})
+    query = _read({**request.query_params, **request.path_params, "filter": filters})
     return query.model_copy(update={"language": request.headers.get("accept-language", "")})
 
 

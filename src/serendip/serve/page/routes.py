@@ -17,9 +17,7 @@ from serendip.data.api_key import ADMIN
 from serendip.engine.item_pictures import Picture
 from serendip.errors import SerendipError
 from serendip.serve.access import PAGE, PUBLIC, RouteAccess, ScopedRoute
-from serendip.serve.api.requests import PathId
-from serendip.serve.api.routes import unknown_item_error
-from serendip.serve.api.types import read
+from serendip.serve.api.routes import get_item
 from serendip.serve.gate import EngineGate
 from serendip.serve.key_ring import KeyRing
 from serendip.serve.middleware import (
@@ -31,19 +29,18 @@ from serendip.serve.page import views
 from serendip.serve.page.assets import environment, static_file
 from serendip.serve.page.cards import item_link
 from serendip.serve.page.params import PageQuery, form_fields, form_query, page_query
-from serendip.serve.page.quality import (
-    REPORT_PATH,
-    REPORT_POLICY,
-    STATUS_PATH,
-    QualityLine,
-    build_quality_line,
-)
-from serendip.serve.page.visitors import Visit, Visitors
+from serendip.serve.page.visitors import Visitors
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
 
-_KNOWN_USERS = 40
+REPORT_PATH = "/report"
+_REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+"""Content security policy of the report, which has its styles inside and nothing else."""
+
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
 _PICTURES_STORED = "private, max-age=600"
 
@@ -77,7 +74,6 @@ class Pages:
         self._add("/sign-in", "POST", PAGE, self._in_html(self.sign_in))
         self._add("/sign-out", "POST", PAGE, self._in_html(self.sign_out))
         self._add(REPORT_PATH, "GET", ADMIN, self._in_html(self.report))
-        self._add(STATUS_PATH, "GET", ADMIN, self._in_html(self.report_status))
         self._add("/static/{name:path}", "GET", PUBLIC, self.static)
         self._add("/media/items/{item_id:path}", "GET", PUBLIC, self._in_html(self.picture))
 
@@ -94,7 +90,7 @@ class Pages:
         """The feed of a visitor, who gets an id; with a text or filters a search."""
         query = page_query(request)
         if query.q.strip() or query.filter:
-            return _redirect(views.read_search(query).link)
+            return _redirect(query.link(q=query.q.strip()))
         name = "_feed.html" if _is_fragment(request) else "feed.html"
         return await self._page(request, name, views.feed, query)
 
@@ -109,9 +105,7 @@ class Pages:
 
     async def item(self, request: Request) -> Response:
         """One item with its similar items."""
-        item_id = read(PathId, {"id": request.path_params["item_id"]}).id
-        query = page_query(request).model_copy(update={"item_id": item_id})
-        return await self._page(request, "item.html", views.item, query)
+        return await self._page(request, "item.html", views.item, page_query(request))
 
     async def why(self, request: Request) -> Response:
         """Why an item is shown, as a panel or as a page."""
@@ -125,14 +119,11 @@ class Pages:
         visit.require_own()
         query = query.model_copy(update={"user": visit.own_id})
         with self._gate.holder.lease() as engine:
-            item = engine.item(query.item_id)
-        if item is None:
-            raise unknown_item_error(query.item_id)
-        title = item.title or item.item_id
+            item = get_item(engine, query.item_id)
         if likes := request.app.state.access.admit_events(request, [_like(query)]):
             await self._gate.write_events(likes)
         if _is_fragment(request):
-            body = self._templates.get_template("_liked.html").render(title=title)
+            body = self._templates.get_template("_liked.html").render(item=item)
             headers = {"hx-trigger": "history-changed"}
             response = Response(body, media_type=HTML_TYPE, headers=headers)
         else:
@@ -170,7 +161,7 @@ class Pages:
 
     async def picture(self, request: Request) -> Response:
         """The picture file of an item."""
-        item_id = read(PathId, {"id": request.path_params["item_id"]}).id
+        item_id = page_query(request).item_id
 
         def load(engine: Engine) -> Picture | None:
             item = engine.item(item_id)
@@ -192,18 +183,8 @@ class Pages:
         if body is None:
             hint = "`serendip evaluate` makes it."
             return self._error(ErrorResponse(404, "no_report", "there is no report yet.", hint))
-        headers = {**_NOT_STORED, "content-security-policy": REPORT_POLICY}
+        headers = {**_NOT_STORED, "content-security-policy": _REPORT_POLICY}
         return Response(body, media_type=HTML_TYPE, headers=headers)
-
-    async def report_status(self, request: Request) -> Response:
-        """The line about an evaluation that the page showed running; empty if it was ended."""
-
-        def describe(engine: Engine) -> QualityLine | None:
-            return build_quality_line(engine.report, was_running=True)
-
-        line = await self._gate.read_file(describe)
-        body = self._templates.get_template("_quality.html").render(quality=line) if line else ""
-        return Response(body, media_type=HTML_TYPE, headers=_NOT_STORED)
 
     async def _page(self, request: Request, name: str, view: View, query: PageQuery) -> Response:
         template = self._templates.get_template(name)
@@ -211,8 +192,8 @@ class Pages:
         query = query.model_copy(update={"user": visit.user_id})
 
         def render(engine: Engine) -> Response:
-            values = _frame(engine, visit) | view(engine, query)
-            body = template.render(query=query, user=query.user, **values)
+            frame = {"engine": engine, "visit": visit, "query": query, "user": query.user}
+            body = template.render(frame | view(engine, query))
             headers = {
                 **_NOT_STORED,
                 "x-generation": engine.generation,
@@ -248,18 +229,6 @@ class Pages:
 
 def _is_fragment(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
-
-
-def _frame(engine: Engine, visit: Visit) -> dict[str, Any]:
-    """The values of the frame around every page that depend on who visits it."""
-    values: dict[str, Any] = {"account": visit.account, "shows_numbers": visit.shows_numbers}
-    if visit.shows_users:
-        # Looks at the log, whose events `stats` then counts.
-        values["known_users"] = engine.users(_KNOWN_USERS)
-    if visit.shows_report:
-        values["quality"] = build_quality_line(engine.report)
-        values["has_report"] = engine.report.exists
-    return values
 
 
 def _redirect(address: str) -> Response:

@@ -206,7 +206,6 @@ MISSING: tuple[WireRequest, ...] = (
     WireRequest("GET", "/media/items/{}", _ITEM),
     WireRequest("GET", "/static/{}", "none.css"),
     WireRequest("GET", "/report"),
-    WireRequest("GET", "/report/status"),
     WireRequest("DELETE", "/v1/items/{}", "deleted"),
     WireRequest("DELETE", "/v1/users/{}", "written"),
 )

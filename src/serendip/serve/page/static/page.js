@@ -102,22 +102,17 @@ function tellFailedSearch() {
   send([{ ...search, request_id: failedRequest, query }]);
 }
 
-const isPoll = (target) => target.id === "quality"; // it asks again by itself
-
 function showLikes() {
   document.addEventListener("htmx:beforeRequest", ({ target }) => {
     const button = target.matches?.("form.like") && target.querySelector("button");
     if (button) button.setAttribute("aria-pressed", "true");
   });
   document.addEventListener("htmx:responseError", ({ target }) => {
-    if (isPoll(target)) return;
     const button = target.matches?.("form.like") && target.querySelector("button");
     if (button) button.setAttribute("aria-pressed", "false");
     say("That did not work. Please try again.");
   });
-  document.addEventListener("htmx:sendError", ({ target }) => {
-    if (!isPoll(target)) say("The service cannot be reached.");
-  });
+  document.addEventListener("htmx:sendError", () => say("The service cannot be reached."));
 }
 
 let silence = 0;
