@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,13 +47,6 @@ def _describe_agreement(row: dict[str, Any]) -> str:
 
 NAME = "judge"
 HELP = "Label pairs of requests and items, compare labellers, distil a relevance model from labels."
-
-
-class Format(StrEnum):
-    """File formats of fine-tuning examples."""
-
-    CHAT = "chat-jsonl"
-    """``{"messages": [...]}`` per line, as fine-tuning APIs and trainers read it."""
 
 
 _LISTS_HELP = "File of `judge lists` that was labelled; default: the labels are of typed texts."
@@ -263,8 +255,9 @@ def report(
 @app.command("export")
 def export(
     labels: Annotated[Path, typer.Option(help="Labels: query, item_id, label.")],
-    out: Annotated[Path, typer.Option(help="File of conversations.")],
-    form: Annotated[Format, typer.Option("--format", help="chat-jsonl.")] = Format.CHAT,
+    out: Annotated[
+        Path, typer.Option(help='File with a line {"messages": [...]} per conversation.')
+    ],
     workspace: WorkspaceOption = Path(),
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
     json: JsonOption = False,
@@ -275,7 +268,7 @@ def export(
 
     terminal = Terminal(json)
     count = export_chats(Workspace.open(workspace), labels, out, prompt)
-    terminal.result({"conversations": count, "format": form.value, "out": str(out)})
+    terminal.result({"conversations": count, "out": str(out)})
     terminal.say(f"{count:,} conversations in {out}")
 
 

@@ -272,7 +272,7 @@ def test_labels_are_exported_as_questions_with_answers(shop: Path) -> None:
     rows = [(HORROR, "i0", "E"), (HORROR, "i1", "I"), (COMEDY, "i1", "good")]
     labels, out = write_csv(shop / "gold.csv", COLUMNS, rows), shop / "chats.jsonl"
     place = ("--labels", str(labels), "--out", str(out), "-w", str(shop))
-    code, result = invoke("judge", "export", *place, "--format", "chat-jsonl")
+    code, result = invoke("judge", "export", *place)
     assert (code, result["conversations"]) == (0, 3)
     chats = [json.loads(line)["messages"] for line in out.read_text().splitlines()]
     assert [[message["role"] for message in chat] for chat in chats] == [
