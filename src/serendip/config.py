@@ -11,16 +11,20 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar, get_args
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from serendip.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound="Config")
+
+_UNKNOWN_KEY = "unknown_key"
+"""Type of the error of a table with a key that its config has not."""
 
 
 class Config(BaseModel):
@@ -28,15 +32,16 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    @model_validator(mode="before")
     @classmethod
-    def table_class(cls, key: str, values: Any) -> type[BaseModel] | None:
-        """Config class of the table ``key`` if it depends on the values; None = as annotated.
-
-        Args:
-            key: of the table.
-            values: that this config was to be built from.
-        """
-        return None
+    def _refuse_unknown_keys(cls, values: Any) -> Any:
+        """Refuse a key that is unknown, with those that are known."""
+        keys = values if isinstance(values, Mapping) else ()
+        if unknown := [str(key) for key in keys if key not in cls.model_fields]:
+            valid = ", ".join(sorted(cls.model_fields))
+            context = {"key": unknown[0], "valid": valid}
+            raise PydanticCustomError(_UNKNOWN_KEY, "unknown key; valid keys: {valid}", context)
+        return values
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -75,12 +80,10 @@ class Overrides:
     Variables without ``__`` are none.
 
     Args:
-        values: path of a key -> value.
-        variables: path of a key -> name of the variable.
+        variables: path of a key -> name and text of the variable.
     """
 
-    values: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
-    variables: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    variables: Mapping[tuple[str, ...], tuple[str, str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
@@ -89,15 +92,14 @@ class Overrides:
         Raises:
             ConfigError: a value is no JSON though it begins like it.
         """
-        values: dict[tuple[str, ...], Any] = {}
-        variables: dict[tuple[str, ...], str] = {}
+        variables: dict[tuple[str, ...], tuple[str, str]] = {}
         for name in sorted(environment):
             table, separator, rest = name.upper().removeprefix(_PREFIX).partition(_SEPARATOR)
             if name.upper().startswith(_PREFIX) and table and separator:
                 path = (table.lower(), *rest.lower().split(_SEPARATOR))
-                values[path] = _read_variable(name, environment[name])
-                variables[path] = name
-        return cls(values, variables)
+                variables[path] = name, environment[name]
+                _read_variable(*variables[path])
+        return cls(variables)
 
     def apply(self, tables: Mapping[str, Any]) -> dict[str, Any]:
         """The tables of a file with the overridden values, as a new dict.
@@ -106,39 +108,35 @@ class Overrides:
             ConfigError: a variable names a key inside a value that is no table.
         """
         merged = dict(tables)
-        for path, value in self.values.items():
+        for path, (variable, text) in self.variables.items():
             table = merged
             for part in path[:-1]:
                 key = find_key(table, part)
                 inner = table.get(key, {})
                 if not isinstance(inner, Mapping):
-                    raise ConfigError(f"{self.variables[path]}: `{key}` is not a table.")
+                    raise ConfigError(f"{variable}: `{key}` is not a table.")
                 table[key] = dict(inner)
                 table = table[key]
-            table[find_key(table, path[-1])] = value
+            table[find_key(table, path[-1])] = _read_variable(variable, text)
         return merged
 
     def table(self, name: str) -> Overrides:
         """Those of one table, with paths inside it."""
-        inside = [path for path in self.values if path[0] == name]
-        return Overrides(
-            {path[1:]: self.values[path] for path in inside},
-            {path[1:]: self.variables[path] for path in inside},
-        )
+        inside = {path[1:]: own for path, own in self.variables.items() if path[0] == name}
+        return Overrides(inside)
 
     def select(self, keep: Callable[[tuple[str, ...], Any], bool]) -> Overrides:
         """Those whose path and value pass a test."""
-        values = {path: value for path, value in self.values.items() if keep(path, value)}
-        return Overrides(values, {path: self.variables[path] for path in values})
+        kept = [path for path, own in self.variables.items() if keep(path, _read_variable(*own))]
+        return Overrides({path: self.variables[path] for path in kept})
 
     def merge(self, other: Overrides) -> Overrides:
         """Those of both, which have no path in common."""
-        return Overrides({**self.values, **other.values}, {**self.variables, **other.variables})
+        return Overrides({**self.variables, **other.variables})
 
     def to_environment(self) -> dict[str, str]:
         """Variables that ``of`` reads these from."""
-        texts = {path: _write_variable(value) for path, value in self.values.items()}
-        return {self.variables[path]: text for path, text in texts.items()}
+        return dict(self.variables.values())
 
     def variable(self, path: Sequence[int | str], or_inside: bool = False) -> str:
         """Name of the variable that set the value at a path, or a value around it; empty = none.
@@ -148,8 +146,9 @@ class Overrides:
             or_inside: whether a variable that set a value inside it counts, too.
         """
         parts = tuple(normalise_key(str(part)) for part in path)
-        around = (self.variables.get(parts[:length], "") for length in range(len(parts), 0, -1))
-        inside = (name for key, name in self.variables.items() if key[: len(parts)] == parts)
+        names = {path: name for path, (name, _) in self.variables.items()}
+        around = (names.get(parts[:length], "") for length in range(len(parts), 0, -1))
+        inside = (name for key, name in names.items() if key[: len(parts)] == parts)
         return next(filter(None, around), "") or (next(inside, "") if or_inside else "")
 
 
@@ -177,11 +176,6 @@ def _read_variable(name: str, text: str) -> Any:
         raise ConfigError(f"{name} = {text[:60]!r} is not JSON: {error.msg}.") from None
 
 
-def _write_variable(value: Any) -> str:
-    is_plain = isinstance(value, str) and not value.startswith(("[", "{", '"'))
-    return str(value) if is_plain else json.dumps(value)
-
-
 def validate(
     model: type[ConfigT], values: dict[str, Any], origin: str, overrides: Overrides | None = None
 ) -> ConfigT:
@@ -199,43 +193,23 @@ def validate(
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        location = ".".join(str(part) for part in first["loc"])
+        first, path = error.errors()[0], error.errors()[0]["loc"]
+        is_unknown = first["type"] == _UNKNOWN_KEY
+        if is_unknown:
+            path = (*path, first["ctx"]["key"])
+        location = ".".join(str(part) for part in path)
         if overrides is not None:
-            origin = overrides.variable(first["loc"], first["type"] == "extra_forbidden") or origin
-        if first["type"] == "extra_forbidden":
-            table = _table_around(model, first["loc"], values)
-            hint = f"Valid keys: {', '.join(sorted(table.model_fields))}."
+            origin = overrides.variable(path, is_unknown) or origin
+        if is_unknown:
+            hint = f"Valid keys: {first['ctx']['valid']}."
             raise ConfigError(f"{origin}: unknown key `{location}`.", hint) from None
         if first["type"] == "missing":
             raise ConfigError(f"{origin}: `{location}` is missing.") from None
         # The values of a whole table would only hide the message.
-        shown = mask(str(first["loc"][-1]) if first["loc"] else "", first["input"])
+        shown = mask(str(path[-1]) if path else "", first["input"])
         value = "" if isinstance(first["input"], Mapping) else f" = {shown!r}"
         problem = first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{origin}: `{location}`{value}: {problem}.") from None
-
-
-def _table_around(
-    model: type[BaseModel], location: tuple[int | str, ...], values: Any
-) -> type[BaseModel]:
-    """Config class of the table that has the key at ``location``; the last known one on the way."""
-    current = model
-    for part in location[:-1]:
-        by_values = current.table_class(str(part), values) if issubclass(current, Config) else None
-        field = current.model_fields.get(str(part))
-        annotated = next(_tables(field.annotation), current) if field else current
-        current = by_values or annotated
-        values = values.get(part) if isinstance(values, Mapping) else None
-    return current
-
-
-def _tables(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Model classes inside an annotation: a table may be optional, or in a list or a mapping."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _tables(part)
 
 
 def mask(key: str, value: Any) -> Any:

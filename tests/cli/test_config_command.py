@@ -1,8 +1,7 @@
-"""``serendip config``: what counts, and the schema for editors."""
+"""``serendip config``: what counts."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -26,12 +25,6 @@ def test_it_shows_every_setting_with_its_origin(folder: Path, monkeypatch) -> No
     shown = {one["key"]: one for one in document["settings"]}
     assert shown["gate.margin"]["origin"] == "environment"
     assert len(shown) == len(lines)
-
-
-def test_the_schema_is_json_with_and_without_the_option() -> None:
-    plain = serendip_here("config", "schema").stdout
-    assert json.loads(plain)["properties"]["train"]
-    assert json.loads(plain) == invoke("config", "schema")[1]
 
 
 def test_a_wrong_variable_ends_every_command(folder: Path, monkeypatch) -> None:

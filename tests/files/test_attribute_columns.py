@@ -8,7 +8,8 @@ import pytest
 
 from serendip.data.items.catalogue import Item
 from serendip.errors import ConfigError, DataError
-from serendip.files.config import ItemsConfig, read_items
+from serendip.files.config import ItemsConfig
+from serendip.files.items import read_items
 from serendip.jobs.init.attributes import find_decimal, find_level_separator
 
 

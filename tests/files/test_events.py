@@ -14,7 +14,9 @@ import pytest
 from serendip.data.events.event import Event
 from serendip.errors import DataError
 from serendip.files import tables
-from serendip.files.config import EventsConfig, ItemsConfig, read_events, read_items
+from serendip.files.config import EventsConfig, ItemsConfig
+from serendip.files.events import read_events
+from serendip.files.items import read_items
 
 WHITESPACE = [sign for sign in map(chr, range(sys.maxunicode + 1)) if sign.isspace()]
 

@@ -17,7 +17,9 @@ from serendip.data.limits import (
     MAX_TEXT_CHARS,
 )
 from serendip.errors import ConfigError, DataError
-from serendip.files.config import EventsConfig, ItemsConfig, read_events, read_items
+from serendip.files.config import EventsConfig, ItemsConfig
+from serendip.files.events import read_events
+from serendip.files.items import read_items
 
 
 def items_of(folder, name, text, **config):

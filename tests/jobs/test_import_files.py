@@ -14,7 +14,8 @@ from commands import serendip_here
 
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, StorageError
-from serendip.files.config import EventsConfig, read_events
+from serendip.files.config import EventsConfig
+from serendip.files.events import read_events
 from serendip.jobs.import_files import import_files
 
 ITEMS = ["id,name", *(f"i{n},Lamp {n}" for n in range(100))]

@@ -23,7 +23,8 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace, WorkspaceLocation
-from serendip.files.config import read_events, read_items
+from serendip.files.events import read_events
+from serendip.files.items import read_items
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
 from serendip.jobs.train.engine_fit import fit_engine

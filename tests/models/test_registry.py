@@ -70,8 +70,8 @@ def test_settings_survive_json() -> None:
 
 
 WRONG = {
-    "unknown key `models.sasrec.epoch`. Valid keys: b.*class, ": {"sasrec": {"epoch": 2}},
-    "unknown key `models.item-knn.shrink`. Valid keys: class, decay, ": {"item-knn": {"shrink": 2}},
+    "unknown key `models.sasrec.epoch`. Valid keys: b.*epochs, ": {"sasrec": {"epoch": 2}},
+    "unknown key `models.item-knn.shrink`. Valid keys: decay, ": {"item-knn": {"shrink": 2}},
     "`models.long.epochs` = 'many': ": {"long": {"class": "gru4rec", "epochs": "many"}},
     "`models.mine.class` = 'nope': must be the class of a model": {"mine": {"class": "nope"}},
     "`models.mine.class` = '': must be .*: one of popularity, ": {"mine": {}},
@@ -113,7 +113,7 @@ def test_a_model_of_another_package_can_be_configured(tmp_path: Path) -> None:
         assert "alphabet" in model_names()
         table = read({"a-to-z": {"class": "alphabet", "backwards": True}}).models.tables["a-to-z"]
         assert type(table.build()) is model_class("alphabet")
-        with pytest.raises(ConfigError, match=r"`models.alphabet.back`\. Valid keys: backwards, "):
+        with pytest.raises(ConfigError, match=r"`models.alphabet.back`\. Valid keys: backwards\."):
             read({"alphabet": {"back": True}})
 
 

@@ -103,7 +103,7 @@ class Unnamed(Popularity):
 
 WRONG_MODELS: list[tuple[type[Popularity], str]] = [
     (NotANumber, "test_scores_are_finite_float32_rows_of_the_catalogue"),
-    (NotANumber, "test_an_empty_history_is_answered"),
+    (NotANumber, "test_no_queries_and_no_context_are_answered"),
     (DoublePrecision, "test_scores_are_finite_float32_rows_of_the_catalogue"),
     (BatchDependent, "test_a_row_does_not_depend_on_the_other_rows"),
     (Unseeded, "test_the_same_seed_gives_the_same_scores"),

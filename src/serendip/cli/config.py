@@ -1,4 +1,4 @@
-"""``serendip config``: shows the settings that count, and the schema of the settings file."""
+"""``serendip config``: shows the settings that count."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 NAME = "config"
-HELP = "Show the settings that count, and the JSON schema of serendip.toml."
+HELP = "Show the settings that count."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def group() -> None:
+    """Show the settings that count."""
 
 
 @app.command("show")
@@ -32,11 +37,3 @@ def show(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
         value = json_text.dumps(one.value, ensure_ascii=False)
         terminal.say(f"{one.key} = {value}   ({one.source or one.origin})")
     terminal.result({"settings": [asdict(one) for one in settings]})
-
-
-@app.command("schema")
-def schema(json: JsonOption = False) -> None:
-    """Print the JSON schema of serendip.toml, for editors that complete and check it."""
-    from serendip.engine.config.effective_settings import build_settings_schema
-
-    Terminal(as_json=True).result(build_settings_schema())

@@ -207,7 +207,9 @@ def report(
 @app.command("export")
 def export(
     labels: Annotated[Path, typer.Option(help="Labels: query, item_id, label.")],
-    out: Annotated[Path, typer.Option(help="File of conversations.")],
+    out: Annotated[
+        Path, typer.Option(help='File with a line {"messages": [...]} per conversation.')
+    ],
     workspace: WorkspaceOption = Path(),
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
     json: JsonOption = False,
@@ -218,7 +220,7 @@ def export(
 
     terminal = Terminal(json)
     count = export_chats(Workspace.open(workspace), labels, out, prompt)
-    terminal.result({"conversations": count, "format": "chat-jsonl", "out": str(out)})
+    terminal.result({"conversations": count, "out": str(out)})
     terminal.say(f"{count:,} conversations in {out}")
 
 

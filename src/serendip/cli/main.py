@@ -58,20 +58,10 @@ for command in (
     *(backup, restore, export, demo),
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
-app.add_typer(config.app, name=config.NAME, help=config.HELP)
-app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
-app.add_typer(enrich.app, name=enrich.NAME, help=enrich.HELP)
-app.add_typer(erase.app, name=erase.NAME, help=erase.HELP)
-app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
-app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
-app.add_typer(keys.app, name=keys.NAME, help=keys.HELP)
-app.add_typer(llm.app, name=llm.NAME, help=llm.HELP)
-app.add_typer(storage.app, name=storage.NAME, help=storage.HELP)
-app.add_typer(store.app, name=store.NAME, help=store.HELP)
-app.add_typer(synonyms.app, name=synonyms.NAME, help=synonyms.HELP)
-app.add_typer(queries.app, name=queries.NAME, help=queries.HELP)
-for plugin in sorted(entry_points(group="serendip.commands"), key=lambda entry: entry.name):
-    group = plugin.load()  # a module with ``app``, ``NAME`` and ``HELP``, as those above
+# Each has ``app``, ``NAME`` and ``HELP``, as have the plugins.
+groups = [config, embed, enrich, erase, ids, judge, keys, llm, storage, store, synonyms, queries]
+plugins = sorted(entry_points(group="serendip.commands"), key=lambda entry: entry.name)
+for group in (*groups, *(plugin.load() for plugin in plugins)):
     app.add_typer(group.app, name=group.NAME, help=group.HELP)
 
 

@@ -19,7 +19,7 @@ from serendip.errors import ConfigError, SerendipError
 
 if TYPE_CHECKING:
     from serendip.config import ConfigT
-    from serendip.data.store.config import DatabasePlace, StoreConfig
+    from serendip.data.store.config import DatabasePlace
     from serendip.data.store.tables.api_keys import ApiKeys
     from serendip.engine.artefacts.training_record import TrainingRecord
     from serendip.engine.config.serve import ServeConfig
@@ -202,7 +202,10 @@ def open_parts(host: str, port: int, folder: Path) -> tuple[PublishedGenerations
 
 
 def _open_server_options(workspace: Path, host: str, port: int, workers: int) -> ServerOptions:
-    """Read the settings of the service and set up its logs."""
+    """Read ``[serve]`` and ``[store]``, the only tables that are read here, and set up the logs."""
+    from serendip.config import Overrides, read_toml, validate
+    from serendip.data.store.config import StoreConfig
+    from serendip.engine.config.serve import ServeConfig
     from serendip.serve.telemetry.logs import set_up as set_up_logs
 
     settings = workspace / _SETTINGS_FILE
@@ -211,17 +214,6 @@ def _open_server_options(workspace: Path, host: str, port: int, workers: int) ->
             f"{settings} does not exist.",
             "Give the workspace with -w FOLDER, or create one with `serendip init`.",
         )
-    config, store = _read_configs(settings)
-    set_up_logs(config.log_format)
-    return _build_server_options(config, store.place(workspace), host, port, workers)
-
-
-def _read_configs(settings: Path) -> tuple[ServeConfig, StoreConfig]:
-    """``[serve]`` and ``[store]``, the only tables that are read here."""
-    from serendip.config import Overrides, read_toml, validate
-    from serendip.data.store.config import StoreConfig
-    from serendip.engine.config.serve import ServeConfig
-
     overrides = Overrides.of(os.environ)
     tables = overrides.apply(read_toml(settings))
 
@@ -229,7 +221,9 @@ def _read_configs(settings: Path) -> tuple[ServeConfig, StoreConfig]:
         origin = f"{settings}: [{name}]"
         return validate(config, tables.get(name, {}), origin, overrides.table(name))
 
-    return read("serve", ServeConfig), read("store", StoreConfig)
+    config, store = read("serve", ServeConfig), read("store", StoreConfig)
+    set_up_logs(config.log_format)
+    return _build_server_options(config, store.place(workspace), host, port, workers)
 
 
 def _build_server_options(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -17,13 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.events.event import EventColumns
+from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.events.search_log import IMPRESSION
-from serendip.data.items.catalogue import Item
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import stable_order
-from serendip.data.store.item_rows import tabulate_items
 from serendip.data.store.store import IMPORT_KEY, Store
 
 if TYPE_CHECKING:
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
 MAX_EXAMPLES = 10
 
 
+@dataclass(frozen=True)
 class CheckedData:
     """Input of the checks: items and events, with encodings computed once.
 
@@ -43,17 +41,10 @@ class CheckedData:
         repeated_ids: (count, examples) of item ids repeated in the files.
     """
 
-    def __init__(
-        self,
-        items: pa.Table,
-        events: LogColumns,
-        now: float,
-        repeated_ids: tuple[int, tuple[str, ...]] = (0, ()),
-    ) -> None:
-        self.items = items
-        self.events = events
-        self.now = now
-        self.repeated_ids = repeated_ids
+    items: pa.Table
+    events: LogColumns
+    now: float
+    repeated_ids: tuple[int, tuple[str, ...]]
 
     @cached_property
     def events_of_user(self) -> IntArray:
@@ -134,38 +125,19 @@ class CheckResult:
 Check: TypeAlias = Callable[[CheckedData], CheckResult]
 
 
-def run_checks(
-    items: Store | Iterable[Item], events: EventColumns | None = None, now: float | None = None
-) -> list[CheckResult]:
+def run_checks(store: Store, now: float | None = None) -> list[CheckResult]:
     """Run every check.
 
     Args:
-        items: a store, or items.
-        events: the log of these items; not needed with a store.
+        store: whose items and events are checked.
         now: Unix seconds; None = the current time.
     """
+    columns = store.columns()
+    note = json.loads(store.meta(IMPORT_KEY) or "{}")
+    repeated = (int(note.get("duplicate_items", 0)), tuple(note.get("examples", ())))
     moment = time.time() if now is None else now
-    if isinstance(items, Store):
-        columns = items.columns()
-        note = json.loads(items.meta(IMPORT_KEY) or "{}")
-        repeated = (int(note.get("duplicate_items", 0)), tuple(note.get("examples", ())))
-        checked = CheckedData(columns.items, columns.events, moment, repeated)
-    else:
-        table = _item_columns(items)
-        ids = table["item_id"].value_counts()
-        names = [pair["values"] for pair in ids.to_pylist() if pair["counts"] > 1]
-        repeated = (len(table) - len(ids), tuple(names[:MAX_EXAMPLES]))
-        log = LogColumns.of_events(EventColumns.of_rows([]) if events is None else events)
-        checked = CheckedData(table, log, moment, repeated)
+    checked = CheckedData(columns.items, columns.events, moment, repeated)
     return [check(checked) for check in CHECKS]
-
-
-def _item_columns(items: Iterable[Item]) -> pa.Table:
-    import pyarrow.compute as pc
-
-    table = tabulate_items(items)
-    sizes = pc.add(pc.utf8_length(table["title"]), pc.utf8_length(table["description"]))
-    return table.select(["item_id", "title", "available_from"]).append_column("size", sizes)
 
 
 def has_items(data: CheckedData) -> CheckResult:
@@ -200,11 +172,7 @@ def duplicate_events(data: CheckedData) -> CheckResult:
     columns = data.events
     order = data.user_order
     users, times = columns.users[order], columns.timestamps[order]
-    is_tied = np.zeros(len(order), np.bool_)  # equal user and time: candidates
-    same = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
-    is_tied[1:] |= same
-    is_tied[:-1] |= same
-    rows = np.sort(order[is_tied])
+    rows = np.sort(order[_are_beside_equals(users, times)])  # candidates
     values = np.nan_to_num(columns.values[rows], nan=np.inf)
     fields = (columns.users, columns.timestamps, columns.items, columns.actions)
     keys = [values, *(field[rows] for field in fields)]
@@ -224,15 +192,14 @@ def unknown_items(data: CheckedData) -> CheckResult:
     rows = np.flatnonzero(unknown[data.events.items])
     first = list(dict.fromkeys(data.events.items[rows].tolist()))[:MAX_EXAMPLES]
     examples = [names[item] for item in first]
-    count, total = len(rows), len(data.events)
+    name, count, total = "events on unknown items", len(rows), len(data.events)
     message = (
         "events refer to an item that is not in the catalogue; they are ignored "
         "(`from_events = true` in [items] makes items of such ids)"
     )
     if total and count == total:
-        name = "events on unknown items"
         return CheckResult(name, "FAIL", count, total, message, tuple(examples))
-    return _warn("events on unknown items", count, total, message, examples)
+    return _warn(name, count, total, message, examples)
 
 
 def unseen_items(data: CheckedData) -> CheckResult:
@@ -240,8 +207,7 @@ def unseen_items(data: CheckedData) -> CheckResult:
     unseen = ~data.is_logged
     count, total = int(unseen.sum()), len(data.items)
     message = "items have no event; they are recommended by content only"
-    result = _warn("items never seen", count, total, message, data.item_ids(unseen))
-    return result if count / max(1, total) > 0.5 else _to_pass(result)
+    return _warn("items never seen", count, total, message, data.item_ids(unseen), 0.5)
 
 
 def missing_titles(data: CheckedData) -> CheckResult:
@@ -263,8 +229,7 @@ def duplicate_titles(data: CheckedData) -> CheckResult:
     message = "items share their title with another one"
     examples = shared.field("values")[:MAX_EXAMPLES].to_pylist()
     count, total = sum(shared.field("counts").to_pylist()), len(data.items)
-    result = _warn("duplicate titles", count, total, message, examples)
-    return result if result.count > 0.05 * result.total else _to_pass(result)
+    return _warn("duplicate titles", count, total, message, examples, 0.05)
 
 
 def impossible_times(data: CheckedData) -> CheckResult:
@@ -292,15 +257,10 @@ def same_second_events(data: CheckedData) -> CheckResult:
     is_shown = np.array([name == IMPRESSION for name in data.events.action_names], np.bool_)
     order = data.user_order[~is_shown[data.events.actions[data.user_order]]]
     users, seconds = data.events.users[order], np.floor(data.events.timestamps[order])
-    same = (users[1:] == users[:-1]) & (seconds[1:] == seconds[:-1])
-    tied = np.zeros(len(order), dtype=np.bool_)
-    tied[1:] |= same
-    tied[:-1] |= same
     message = "events share their second with another one of the same user; their order is random"
-    rows = np.sort(order[tied])
+    rows = np.sort(order[_are_beside_equals(users, seconds)])
     names = _names(data, data.events.users[rows])
-    result = _warn("same-second events", len(rows), len(tied), message, names)
-    return result if result.count > MAX_TIED_SHARE * result.total else _to_pass(result)
+    return _warn("same-second events", len(rows), len(order), message, names, MAX_TIED_SHARE)
 
 
 def single_event_users(data: CheckedData) -> CheckResult:
@@ -308,8 +268,8 @@ def single_event_users(data: CheckedData) -> CheckResult:
     single = np.flatnonzero(data.events_of_user == 1)
     message = "users have only one event"
     names = _names(data, single)
-    result = _warn("users with one event", len(single), len(data.events.user_ids), message, names)
-    return result if result.count > 0.5 * result.total else _to_pass(result)
+    total = len(data.events.user_ids)
+    return _warn("users with one event", len(single), total, message, names, 0.5)
 
 
 def top_user(data: CheckedData) -> CheckResult:
@@ -317,9 +277,8 @@ def top_user(data: CheckedData) -> CheckResult:
     most = int(data.events_of_user.max(initial=0))
     names = _names(data, np.flatnonzero(data.events_of_user == most)[:1]) if most else ()
     message = "events come from the most active user"
-    result = _warn("share of the top user", most, len(data.events), message, names)
-    is_large = len(data.events.user_ids) > 1 and most > MAX_TOP_USER_SHARE * len(data.events)
-    return result if is_large else _to_pass(result)
+    tolerated = MAX_TOP_USER_SHARE if len(data.events.user_ids) > 1 else 1.0
+    return _warn("share of the top user", most, len(data.events), message, names, tolerated)
 
 
 def odd_values(data: CheckedData) -> CheckResult:
@@ -380,11 +339,19 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _warn(name: str, count: int, total: int, message: str, examples: Sequence[str]) -> CheckResult:
+def _warn(
+    name: str,
+    count: int,
+    total: int,
+    message: str,
+    examples: Sequence[str],
+    tolerated: float = 0.0,
+) -> CheckResult:
+    """A result that is a warning if more than a tolerated share of the rows is affected."""
     share = f" ({count / total:.1%})" if count and total else ""
     return CheckResult(
         name,
-        "WARN" if count else "PASS",
+        "WARN" if count > tolerated * total else "PASS",
         count,
         total,
         f"{count:,} of {total:,} {message}{share}",
@@ -392,8 +359,11 @@ def _warn(name: str, count: int, total: int, message: str, examples: Sequence[st
     )
 
 
-def _to_pass(result: CheckResult) -> CheckResult:
-    return replace(result, status="PASS")
+def _are_beside_equals(users: IntArray, times: TimeArray) -> BoolArray:
+    """(E,) True for events, in order of user and time, with the user and time of a neighbour."""
+    same = (users[1:] == users[:-1]) & (times[1:] == times[:-1])
+    beside: BoolArray = np.append(False, same) | np.append(same, False)
+    return beside[: len(users)]
 
 
 def _names(data: CheckedData, users: NDArray[np.integer[Any]]) -> tuple[str, ...]:

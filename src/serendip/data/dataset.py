@@ -10,8 +10,8 @@ serving applies it to items that are posted later.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,18 +73,14 @@ class EventLog:
 
     def rows(self, mask: BoolArray) -> EventLog:
         """Select events by mask (E,)."""
-        return EventLog(
-            self.users[mask],
-            self.items[mask],
-            self.timestamps[mask],
-            self.liked[mask],
-            self.values[mask],
-            None if self.strengths is None else self.strengths[mask],
-            None if self.actions is None else self.actions[mask],
-            None if self.countries is None else self.countries[mask],
-            None if self.devices is None else self.devices[mask],
-            None if self.sessions is None else self.sessions[mask],
-        )
+        return EventLog(**{name: column[mask] for name, column in columns_of(self).items()})
+
+    def last_of_users(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows of the last event, and of the last but one, of each user with three or more."""
+        order = np.argsort(self.users, kind="stable")
+        _, counts = np.unique(self.users, return_counts=True)
+        ends = np.cumsum(counts)[counts >= 3]
+        return order[ends - 1], order[ends - 2]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -296,12 +292,8 @@ class Dataset:
 
     def without_last_events(self) -> Dataset:
         """Hold out the last event of each user with three or more, as validation targets."""
-        order = np.argsort(self.events.users, kind="stable")
-        users = self.events.users[order]
-        is_last = np.append(users[1:] != users[:-1], True)[: len(users)]
-        counts = np.bincount(users, minlength=self.num_users)
-        last = order[is_last & (counts[users] >= 3)]
-        kept = np.ones(len(users), np.bool_)
+        last, _ = self.events.last_of_users()
+        kept = np.ones(len(self.events), np.bool_)
         kept[last] = False
         held_out = HeldOut(self.events.users[last], self.events.items[last])
         return replace(self, events=self.events.rows(kept), validation=held_out)
@@ -323,6 +315,12 @@ class Dataset:
     def item_counts(self) -> IntArray:
         """(N,) int32 number of events per item."""
         return np.bincount(self.events.items, minlength=self.num_items).astype(np.int32)
+
+
+def columns_of(log: EventLog | NegativeLog | ImpressionLog) -> dict[str, NDArray[Any]]:
+    """The columns of a log that it has."""
+    columns = {field.name: getattr(log, field.name) for field in fields(log) if field.init}
+    return {name: column for name, column in columns.items() if column is not None}
 
 
 def pairs_by_gap(

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serendip.data.dataset import Dataset, EventLog, UserCountries
+from serendip.data.dataset import Dataset, EventLog, UserCountries, columns_of
 from serendip.data.events.impression_log import ImpressionLog
 from serendip.data.events.negative_log import NegativeLog
 from serendip.data.events.search_log import LoggedRequest
@@ -30,17 +28,15 @@ _IMPRESSIONS = "impressions"
 _GROUPS = "groups"
 _FACTS, _REQUESTS = "facts.json", "requests.json"
 
-_Columns = TypeVar("_Columns", EventLog, NegativeLog, ImpressionLog)
-
 
 def save_dataset(dataset: Dataset, folder: Path) -> None:
     """Write a dataset into a folder, which is created."""
     folder.mkdir(parents=True)
     save_catalogue(dataset.catalogue, folder)
     save_arrays(folder / _USERS, dataset.users.arrays())
-    save_arrays(folder / _EVENTS, _columns_of(dataset.events))
-    save_arrays(folder / _NEGATIVES, _columns_of(dataset.negatives))
-    save_arrays(folder / _IMPRESSIONS, _columns_of(dataset.impressions))
+    save_arrays(folder / _EVENTS, columns_of(dataset.events))
+    save_arrays(folder / _NEGATIVES, columns_of(dataset.negatives))
+    save_arrays(folder / _IMPRESSIONS, columns_of(dataset.impressions))
     countries = dataset.countries
     if countries is not None:
         given = {} if countries.given is None else {"given": countries.given}
@@ -84,12 +80,6 @@ def open_dataset(folder: Path) -> Dataset:
         device_names=tuple(facts["device_names"]),
         user_groups=groups,
     )
-
-
-def _columns_of(log: _Columns) -> dict[str, NDArray[Any]]:
-    """The columns of a log that it has."""
-    columns = {field.name: getattr(log, field.name) for field in fields(log) if field.init}
-    return {name: column for name, column in columns.items() if column is not None}
 
 
 def _to_json(request: LoggedRequest) -> dict[str, Any]:

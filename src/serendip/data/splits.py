@@ -340,23 +340,17 @@ def leave_last_out(dataset: Dataset) -> Split:
     one is the validation target, and input for the last one. Items without an event in train are
     new.
     """
-    last, second, in_train = [], [], np.ones(len(dataset.events), dtype=np.bool_)
-    order = np.argsort(dataset.events.users, kind="stable")
-    users = dataset.events.users[order]
-    ends = np.flatnonzero(np.append(users[1:] != users[:-1], True)) if len(users) else users
-    for begin, end in zip([0, *(ends[:-1] + 1).tolist()], ends.tolist(), strict=False):
-        if end - begin + 1 >= 3:
-            second.append(order[end - 1])
-            last.append(order[end])
-    in_train[[*second, *last]] = False
+    last, second = dataset.events.last_of_users()
+    in_train = np.ones(len(dataset.events), dtype=np.bool_)
+    in_train[np.append(second, last)] = False
     known = np.zeros(dataset.num_items, dtype=np.bool_)
     known[dataset.events.items[in_train]] = True
     request_times = np.full(dataset.num_users + 1, np.inf)  # last: users without interactions
     request_times[dataset.events.users[second]] = dataset.events.timestamps[second]
     negatives = dataset.negatives.before(request_times[dataset.negatives.users])
     parts = _Parts.of(dataset, in_train, known, None, negatives, dataset.impressions)
-    targets = parts.targets(np.array(last, dtype=np.intp), strictly_before=False)
-    validation = parts.targets(np.array(second, dtype=np.intp), strictly_before=False)
+    targets = parts.targets(last, strictly_before=False)
+    validation = parts.targets(second, strictly_before=False)
     return parts.split("leave_last_out", targets, validation=validation)
 
 
@@ -413,18 +407,7 @@ class _Parts:
         user_numbers, dense = np.unique(events.users, return_inverse=True)
         new_users = np.full(dataset.num_users, -1, np.int32)
         new_users[user_numbers] = np.arange(len(user_numbers), dtype=np.int32)
-        train_events = EventLog(
-            dense.astype(np.int32),
-            numbers[events.items],
-            events.timestamps,
-            events.liked,
-            events.values,
-            events.strengths,
-            events.actions,
-            events.countries,
-            events.devices,
-            events.sessions,
-        )
+        train_events = replace(events, users=dense.astype(np.int32), items=numbers[events.items])
         countries = dataset.countries
         if countries is not None:
             countries = countries.of_part(user_numbers, train_events)
@@ -574,9 +557,7 @@ def _moment(times: TimeArray, fraction: float) -> int:
 def _history_indices(users: IntArray) -> Rows:
     """(E,) index of each event in its user's history."""
     order = np.argsort(users, kind="stable")
-    ordered = users[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(users) else order
-    lengths = np.diff(np.append(starts, len(users)))
+    _, starts, lengths = np.unique(users[order], return_index=True, return_counts=True)
     places = np.empty(len(users), dtype=np.intp)
     places[order] = np.arange(len(users)) - np.repeat(starts, lengths)
     return places

@@ -215,13 +215,13 @@ class WorkspaceLocation:
     @classmethod
     def of(cls, workspace: Workspace) -> Self:
         """The location of a workspace of this machine."""
-        private = workspace.overrides.select(_is_private)
+        private = {*_PLACES, *workspace.overrides.select(_is_private).variables}
         settings = workspace.settings.model_dump(mode="json")
         return cls(
             os.fspath(workspace.folder.absolute()),
             identify_machine(),
             workspace.overrides.select(lambda path, value: not _is_private(path, value)),
-            tuple((path, _digest(settings, path)) for path in sorted({*_PLACES, *private.values})),
+            tuple((path, _digest(settings, path)) for path in sorted(private)),
         )
 
     def open(self) -> Workspace:
@@ -263,7 +263,7 @@ class WorkspaceLocation:
             ConfigError: as in ``open``.
         """
         workspace, private = self.open(), dict(self.digests)
-        for path, name in Overrides.of(os.environ).variables.items():
+        for path, (name, _) in Overrides.of(os.environ).variables.items():
             if path not in private:
                 del os.environ[name]
         os.environ.update(self.overrides.to_environment())

@@ -1,6 +1,6 @@
-"""Readers of users' files: settings of the columns, and the opened files.
+"""Settings of users' files and their columns.
 
-``item_reader.py`` and ``event_reader.py`` read the rows. A reader knows columns and values, never
+``items.py``, ``events.py`` and ``users.py`` read the rows. A reader knows columns and values, never
 the store. Every cell counts as text, so that "1" stays "1" and a wrong value is reported with file
 and line. A file with a single broken row is refused, because half an import is worse than none: the
 error counts all broken rows and names the first ones with their places.
@@ -16,17 +16,15 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from serendip.config import Config
-from serendip.data.limits import MAX_ATTRIBUTES
 from serendip.errors import DataError
 from serendip.files.attributes import AttributeCells
 from serendip.files.encodings import check_encoding
-from serendip.files.events import EventsRead
-from serendip.files.items import ItemsRead, TitleStyle
 from serendip.files.names import REQUIRED, TableKind, canonical_columns, guess_mapping
 from serendip.files.numbers import DecimalSign
 from serendip.files.tables import open_table
 from serendip.files.times import TimeFormat, check_time_format, check_time_zone
-from serendip.files.users import UsersRead
+
+TitleStyle = Literal["plain", "library"]
 
 
 class TableConfig(Config):
@@ -66,7 +64,7 @@ class TableConfig(Config):
         path = base_folder / self.path
         columns = open_table(path, self.encoding).columns
         if self.columns:
-            _require_columns(self.columns.values(), columns, path)
+            require_columns(self.columns.values(), columns, path)
             return path, columns, dict(self.columns)
         mapping = guess_mapping(columns, self.kind)
         for name in REQUIRED[self.kind]:
@@ -149,75 +147,18 @@ class UsersConfig(TableConfig):
     kind = "users"
 
 
-def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
-    """Open an items file and map its columns; iterate the result to read it.
-
-    Raises:
-        DataError: the file is missing or unreadable, or a column is not in it.
-    """
-    if not config.path:
-        return ItemsRead(None, {}, {}, config.cells, config.title_style)
-    path, columns, mapping = config.open(base_folder)
-    if isinstance(config.attributes, dict):
-        attributes = config.attributes
-    else:
-        others = _others(columns, mapping) if config.attributes is None else config.attributes
-        attributes = {name: name for name in others}
-    _require_columns(attributes.values(), columns, path)
-    if len(attributes) > MAX_ATTRIBUTES:
-        raise DataError(
-            f"{path.name} has {len(attributes):,} attribute columns; at most "
-            f"{MAX_ATTRIBUTES} are allowed.",
-            "Name the ones to keep in serendip.toml: "
-            '`attributes = ["brand", "colour"]` in [items].',
-        )
-    for name in (*config.level_separators, *config.decimals, *config.units):
-        if name not in attributes:
-            raise DataError(
-                f"[items] names the attribute {name!r}, which {path.name} does not have.",
-                f"Its attributes: {', '.join(attributes) or 'none'}.",
-            )
-    return ItemsRead(
-        *(path, mapping, attributes, config.cells, config.title_style),
-        encoding=config.encoding,
-        times=config.times,
-    )
-
-
-def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:
-    """Open an events file and map its columns; iterate the result to read it.
-
-    Raises:
-        DataError: the file is missing or unreadable, or a column is not in it.
-    """
-    if not config.path:
-        return EventsRead(None, {}, config.default_action)
-    path, _, mapping = config.open(base_folder)
-    return EventsRead(
-        path, mapping, config.default_action, config.encoding, config.times, config.decimal
-    )
-
-
-def read_users(config: UsersConfig, base_folder: Path) -> UsersRead:
-    """Open a users file and map its columns.
-
-    Raises:
-        DataError: the file is missing or unreadable, or a column is not in it.
-    """
-    if not config.path:
-        return UsersRead(None, {}, {})
-    path, columns, mapping = config.open(base_folder)
-    attributes = {name: name for name in _others(columns, mapping)}
-    return UsersRead(path, mapping, attributes, config.encoding)
-
-
-def _others(columns: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
+def other_columns(columns: Sequence[str], mapping: Mapping[str, str]) -> list[str]:
     """Columns that are not mapped."""
     mapped = set(mapping.values())
     return [name for name in columns if name not in mapped]
 
 
-def _require_columns(names: Iterable[str], columns: Sequence[str], path: Path) -> None:
+def require_columns(names: Iterable[str], columns: Sequence[str], path: Path) -> None:
+    """Refuse names of columns that a file does not have.
+
+    Raises:
+        DataError: it names the first one, and one that is spelt alike.
+    """
     for name in names:
         if name not in columns:
             close = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)

@@ -70,7 +70,7 @@ def _copy(path: Path, encoding: str, state: tuple[int, int, int]) -> Path:
         folder.mkdir()
         target = folder / name
         with target.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(_decoded(path, encoding))
+            file.writelines(decode_file(path, encoding))
     except OSError as error:
         raise StorageError(
             f"{path.name} cannot be copied as UTF-8: {error}.", "Make room, or set TMPDIR."
@@ -85,8 +85,12 @@ def _folder() -> Path:
     return stack.enter_context(scratch_folder())
 
 
-def _decoded(path: Path, encoding: str) -> Iterator[str]:
-    """Yield the text of a file in parts, without a byte order mark."""
+def decode_file(path: Path, encoding: str) -> Iterator[str]:
+    """Yield the text of a file in parts, without a byte order mark.
+
+    Raises:
+        DataError: a line is not in this encoding.
+    """
     decoder, line = codecs.getincrementaldecoder(encoding)(), 1
     with open_binary(path) as file:
         is_last = False

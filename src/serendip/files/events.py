@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from serendip.data.log.event_table import NUMBERS, TEXTS, list_events, tabulate_
 from serendip.data.store.validation import event_problem
 from serendip.files.broken_rows import refuse_broken_rows
 from serendip.files.cells import number_sql, quote, strip_sql, text_sql
-from serendip.files.numbers import DecimalSign, written_number_sql
+from serendip.files.config import EventsConfig
+from serendip.files.numbers import written_number_sql
 from serendip.files.tables import Table, open_table
-from serendip.files.times import PLAUSIBLE_SECONDS, TimeFormat
+from serendip.files.times import PLAUSIBLE_SECONDS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,21 +48,14 @@ class EventsRead:
     """An opened events file.
 
     Args:
+        config: settings of the file.
         path: the file; None if there is none.
         mapping: canonical column -> file column.
-        default_action: action of rows without one.
-        encoding: of the file, see ``open_table``.
-        times: how ``timestamp`` is written.
-        decimal: sign before the decimals of ``value``, if it is written for people; empty = it is
-            written as by a program.
     """
 
-    path: Path | None
-    mapping: Mapping[str, str]
-    default_action: str
-    encoding: str = ""
-    times: TimeFormat = field(default_factory=TimeFormat)
-    decimal: DecimalSign | Literal[""] = ""
+    config: EventsConfig
+    path: Path | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
 
     def table(self) -> pa.Table:
         """All events, in the order of the file, with the columns that the file has.
@@ -71,7 +65,7 @@ class EventsRead:
         """
         if self.path is None:
             return tabulate_events([])
-        table = open_table(self.path, self.encoding)
+        table = open_table(self.path, self.config.encoding)
         events = self._read(table)
         problems = (*self._find_problems(events), *self._find_cut(events))
         refuse_broken_rows(table, problems)
@@ -81,7 +75,7 @@ class EventsRead:
         """Distinct ids of the items that the events name, in order of first appearance."""
         if self.path is None:
             return []
-        table = open_table(self.path, self.encoding)
+        table = open_table(self.path, self.config.encoding)
         found: dict[str, None] = {}
         cell = table.cell(self.mapping["item_id"])
         for batch in table.read({"item_id": strip_sql(text_sql(cell))}):
@@ -92,7 +86,7 @@ class EventsRead:
         """The valid events among the first rows."""
         if self.path is None:
             return []
-        events = self._read(open_table(self.path, self.encoding), most)
+        events = self._read(open_table(self.path, self.config.encoding), most)
         broken = {row for row, _ in self._find_problems(events)}
         read = list_events(events.drop_columns(["unread"]))
         return [event for row, event in enumerate(read) if row not in broken]
@@ -137,9 +131,9 @@ class EventsRead:
     def _number_sql(self, name: str, text: str, number: str) -> str:
         """SQL of a number; NULL if the cell is empty or cannot be read."""
         if name == "timestamp":
-            return self.times.seconds_sql(text, number)
-        if name == "value" and self.decimal and not number:
-            return written_number_sql(text, self.decimal)
+            return self.config.times.seconds_sql(text, number)
+        if name == "value" and self.config.decimal and not number:
+            return written_number_sql(text, self.config.decimal)
         number = number or number_sql(text)
         if name == "position":
             is_place = f"{number} BETWEEN -{MAX_POSITION} AND {MAX_POSITION}"
@@ -148,9 +142,10 @@ class EventsRead:
 
     def _form(self, name: str) -> str:
         """How the numbers of a column are written, for a message."""
-        if name == "timestamp" and self.times.pattern:
-            return f" like {self.times.pattern!r}"
-        return f" with {self.decimal!r}" if name == "value" and self.decimal else ""
+        pattern, decimal = self.config.time_format, self.config.decimal
+        if name == "timestamp" and pattern:
+            return f" like {pattern!r}"
+        return f" with {decimal!r}" if name == "value" and decimal else ""
 
     def _encode(self, batch: pa.RecordBatch) -> pa.Table:
         """A batch with texts by number; the default action where there is none."""
@@ -162,14 +157,14 @@ class EventsRead:
             columns[name] = column = batch[name].dictionary_encode()
             texts = pc.utf8_trim_whitespace(column.dictionary)
             if name == "action":
-                texts = pc.if_else(pc.equal(texts, ""), self.default_action, texts)
+                texts = pc.if_else(pc.equal(texts, ""), self.config.default_action, texts)
             if not texts.equals(column.dictionary):
                 merged = texts.dictionary_encode()
                 codes = merged.indices.take(column.indices)
                 columns[name] = pa.DictionaryArray.from_arrays(codes, merged.dictionary)
         if "action" not in columns:
             codes = np.zeros(len(batch), np.int32)
-            columns["action"] = pa.DictionaryArray.from_arrays(codes, [self.default_action])
+            columns["action"] = pa.DictionaryArray.from_arrays(codes, [self.config.default_action])
         for name, kind in NUMBERS.items():
             if name in self.mapping:
                 column = batch[name].cast(kind, safe=False)
@@ -191,7 +186,8 @@ class EventsRead:
     def _find_cut(self, events: pa.Table) -> Iterator[tuple[int, str]]:
         """Yield the last row if the file ends in its time, which is shorter than all others."""
         assert self.path is not None
-        table, column = open_table(self.path, self.encoding), self.mapping["timestamp"]
+        # A table of its own: reading one column anew would forget the broken rows of the other.
+        table, column = open_table(self.path, self.config.encoding), self.mapping["timestamp"]
         if len(events) < 2 or not table.may_be_cut_in(column):
             return
         batches = table.read({"size": f"length(trim({text_sql(table.cell(column))}))"})
@@ -200,6 +196,18 @@ class EventsRead:
         is_shorter = len(sizes) == len(seconds) and sizes[-1] < sizes[:-1].min()
         if is_shorter and seconds[:-1].min() >= PLAUSIBLE_SECONDS and np.isfinite(seconds[-1]):
             yield len(sizes) - 1, "timestamp is cut off: the file ends in it"
+
+
+def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:
+    """Open an events file and map its columns; iterate the result to read it.
+
+    Raises:
+        DataError: the file is missing or unreadable, or a column is not in it.
+    """
+    if not config.path:
+        return EventsRead(config)
+    path, _, mapping = config.open(base_folder)
+    return EventsRead(config, path, mapping)
 
 
 def _find_doubtful(events: pa.Table) -> BoolArray:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,18 +28,17 @@ from serendip.data.limits import (
 from serendip.data.store.item_rows import ITEM_NAMES, list_items, tabulate_items
 from serendip.data.store.validation import id_problem, item_problem
 from serendip.data.text import plain_title
-from serendip.files.attributes import AttributeCells, AttributeKind
+from serendip.errors import DataError
+from serendip.files.attributes import AttributeKind
 from serendip.files.broken_rows import refuse_broken_rows
 from serendip.files.cells import quote, strip_sql, text_sql
+from serendip.files.config import ItemsConfig, other_columns, require_columns
 from serendip.files.queries import connect
 from serendip.files.tables import Table, open_table
-from serendip.files.times import TimeFormat
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
-
-TitleStyle = Literal["plain", "library"]
 
 _YEAR = "year"
 
@@ -49,22 +48,16 @@ class ItemsRead:
     """An opened items file.
 
     Args:
+        config: settings of the file.
         path: the file; None if there is none.
         mapping: canonical column -> file column.
         attributes: attribute name -> file column.
-        cells: how the cells of attributes are read.
-        title_style: ``library`` turns "Matrix, The (1999)" into "The Matrix" and a year.
-        encoding: of the file, see ``open_table``.
-        times: how ``available_from`` is written.
     """
 
-    path: Path | None
-    mapping: Mapping[str, str]
-    attributes: Mapping[str, str]
-    cells: AttributeCells
-    title_style: TitleStyle
-    encoding: str = ""
-    times: TimeFormat = field(default_factory=TimeFormat)
+    config: ItemsConfig
+    path: Path | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
     def table(self) -> pa.Table:
         """All items, in the order of the file, including repeated ids.
@@ -74,7 +67,7 @@ class ItemsRead:
         """
         if self.path is None:
             return tabulate_items([])
-        table = open_table(self.path, self.encoding)
+        table = open_table(self.path, self.config.encoding)
         items = self._read(table)
         refuse_broken_rows(table, self._find_problems(items))
         return items.select(ITEM_NAMES)
@@ -83,7 +76,7 @@ class ItemsRead:
         """The valid items among the first rows, which also decide the types of the columns."""
         if self.path is None:
             return []
-        items = self._read(open_table(self.path, self.encoding), most)
+        items = self._read(open_table(self.path, self.config.encoding), most)
         broken = {row for row, _ in self._find_problems(items)}
         return [item for row, item in enumerate(list_items(items)) if row not in broken]
 
@@ -113,7 +106,8 @@ class ItemsRead:
         columns = {**self.attributes, **self.mapping}
         since = doubtful["since"].to_pylist()
         for row, text, item in zip(rows.tolist(), since, list_items(doubtful), strict=True):
-            expected = f" like {self.times.pattern!r}" if self.times.pattern else ""
+            pattern = self.config.time_format
+            expected = f" like {pattern!r}" if pattern else ""
             unread = f"available_from {text[:40]!r} is not a time{expected}"
             is_unread = text and item.available_from is None
             if problem := unread if is_unread else item_problem(item, columns):
@@ -126,7 +120,7 @@ class ItemsRead:
         }
         if "available_from" in expressions:
             expressions["since"] = text = expressions["available_from"]
-            seconds = self.times.seconds_sql(text)
+            seconds = self.config.times.seconds_sql(text)
             is_time = f"{seconds} BETWEEN {EARLIEST!r} AND {LATEST!r}"
             expressions["available_from"] = f"CASE WHEN {is_time} THEN {seconds} END"
         for number, column in enumerate(self.attributes.values()):
@@ -140,7 +134,7 @@ class ItemsRead:
         """The cells with titles in plain word order and the years that they had."""
         import pyarrow as pa
 
-        if self.title_style != "library" or "title" not in cells.column_names:
+        if self.config.title_style != "library" or "title" not in cells.column_names:
             return cells
         plain = [plain_title(title) for title in cells["title"].to_pylist()]
         titles = pa.array([title for title, _ in plain], "string")
@@ -153,13 +147,13 @@ class ItemsRead:
         parts = [
             part
             for number in range(len(self.attributes))
-            for part in self.cells.kind_sql(f"t{number}", _stored(number, names))
+            for part in self.config.cells.kind_sql(f"t{number}", _stored(number, names))
         ]
         if not parts:
             return []
         (facts,) = connection.sql(f"SELECT {', '.join(parts)} FROM cells").fetchall()
         return [
-            self.cells.kind(name, is_list, is_number)
+            self.config.cells.kind(name, is_list, is_number)
             for name, is_list, is_number in zip(
                 self.attributes, facts[::2], facts[1::2], strict=True
             )
@@ -167,8 +161,9 @@ class ItemsRead:
 
     def _query(self, kinds: Sequence[AttributeKind], names: Sequence[str]) -> str:
         """SQL of the columns of ``ITEM_NAMES``, ``doubtful`` and ``since``."""
+        read = self.config.cells.value_sql
         values = [
-            f"{self.cells.value_sql(name, kind, f't{number}', _stored(number, names))} AS v{number}"
+            f"{read(name, kind, f't{number}', _stored(number, names))} AS v{number}"
             for number, (name, kind) in enumerate(zip(self.attributes, kinds, strict=True))
         ]
         absent = {"title": "''", "description": "''", "since": "''"}
@@ -209,6 +204,37 @@ class ItemsRead:
             *(f"coalesce(len({name}), 0) > {MAX_ATTRIBUTE_VALUES}" for name in lists),
             *(["true"] if is_odd_name or len(kinds) >= MAX_ATTRIBUTES else []),
         ]
+
+
+def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
+    """Open an items file and map its columns; iterate the result to read it.
+
+    Raises:
+        DataError: the file is missing or unreadable, or a column is not in it.
+    """
+    if not config.path:
+        return ItemsRead(config)
+    path, columns, mapping = config.open(base_folder)
+    attributes = config.attributes
+    if attributes is None:
+        attributes = tuple(other_columns(columns, mapping))
+    if isinstance(attributes, tuple):
+        attributes = {name: name for name in attributes}
+    require_columns(attributes.values(), columns, path)
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise DataError(
+            f"{path.name} has {len(attributes):,} attribute columns; at most "
+            f"{MAX_ATTRIBUTES} are allowed.",
+            "Name the ones to keep in serendip.toml: "
+            '`attributes = ["brand", "colour"]` in [items].',
+        )
+    for name in (*config.level_separators, *config.decimals, *config.units):
+        if name not in attributes:
+            raise DataError(
+                f"[items] names the attribute {name!r}, which {path.name} does not have.",
+                f"Its attributes: {', '.join(attributes) or 'none'}.",
+            )
+    return ItemsRead(config, path, mapping, attributes)
 
 
 def _stored(number: int, names: Sequence[str]) -> str:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from serendip.data.items.attributes import Attribute
 from serendip.data.store.validation import user_problem
 from serendip.data.users.user import COUNTRY, User
 from serendip.files.broken_rows import refuse_broken_rows
+from serendip.files.config import UsersConfig, other_columns
 from serendip.files.tables import Cell, open_table
 
 
@@ -22,16 +23,16 @@ class UsersRead:
     """An opened users file.
 
     Args:
+        config: settings of the file.
         path: the file; None if there is none.
         mapping: canonical column -> file column.
-        attributes: attribute name -> file column.
-        encoding: of the file, see ``open_table``.
+        attributes: names of attributes, which are those of their columns.
     """
 
-    path: Path | None
-    mapping: Mapping[str, str]
-    attributes: Mapping[str, str]
-    encoding: str = ""
+    config: UsersConfig
+    path: Path | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    attributes: Sequence[str] = ()
 
     def users(self) -> list[User]:
         """All users, in the order of the file, including repeated ids.
@@ -41,8 +42,8 @@ class UsersRead:
         """
         if self.path is None:
             return []
-        table = open_table(self.path, self.encoding)
-        columns = {**self.attributes}
+        table = open_table(self.path, self.config.encoding)
+        columns = dict(zip(self.attributes, self.attributes, strict=True))
         if COUNTRY in self.mapping:
             columns[COUNTRY] = self.mapping[COUNTRY]
         rows = list(table.rows([self.mapping["user_id"], *columns.values()]))
@@ -58,6 +59,18 @@ class UsersRead:
         problems = ((row, user_problem(user, named)) for row, user in enumerate(users))
         refuse_broken_rows(table, ((row, text) for row, text in problems if text))
         return users
+
+
+def read_users(config: UsersConfig, base_folder: Path) -> UsersRead:
+    """Open a users file and map its columns.
+
+    Raises:
+        DataError: the file is missing or unreadable, or a column is not in it.
+    """
+    if not config.path:
+        return UsersRead(config)
+    path, columns, mapping = config.open(base_folder)
+    return UsersRead(config, path, mapping, other_columns(columns, mapping))
 
 
 def _user(user_id: Cell, attributes: Mapping[str, Attribute | None]) -> User:

@@ -14,10 +14,10 @@ from serendip.data.store.validation import item_problem
 from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.files.config import read_events, read_items, read_users
-from serendip.files.events import EventsRead
-from serendip.files.items import ItemsRead
+from serendip.files.events import EventsRead, read_events
+from serendip.files.items import ItemsRead, read_items
 from serendip.files.media import extract_media
+from serendip.files.users import read_users
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -159,16 +159,13 @@ class RecommenderContract(ABC):
         np.testing.assert_allclose(backwards, together, rtol=0, atol=self.tolerance)
         np.testing.assert_allclose(alone, together, rtol=0, atol=self.tolerance)
 
-    def test_no_queries_give_no_rows(self, model: Recommender, dataset: Dataset) -> None:
-        """An empty batch gives scores (0, N) and no lists."""
+    def test_no_queries_and_no_context_are_answered(
+        self, model: Recommender, dataset: Dataset
+    ) -> None:
+        """An empty batch gives scores (0, N) and no lists, no context finite scores."""
         assert model.score_all([]).shape == (0, dataset.num_items)
         assert model.recommend([]) == []
-
-    def test_an_empty_history_is_answered(self, model: Recommender, dataset: Dataset) -> None:
-        """A query without any context has finite scores."""
-        scores = model.score_all([Query()])
-        assert scores.shape == (1, dataset.num_items)
-        assert np.isfinite(scores).all()
+        assert np.isfinite(model.score_all([Query()])).all()
 
     def test_unknown_items_in_the_context_are_passed_over(
         self, model: Recommender, dataset: Dataset
@@ -295,122 +292,96 @@ class RecommenderContract(ABC):
     def test_new_items_leave_the_old_scores_alone(
         self, model: Recommender, queries: list[Query], dataset: Dataset
     ) -> None:
-        """``with_items`` adds finite scores, keeps the old ones and changes a copy only."""
-        old = dataset.num_items
-        before = model.score_all(queries)
-        extended = model.with_items(draw_features(9, 3))
-        scores = extended.score_all(queries)
+        """``with_items`` adds finite scores, keeps the old ones and changes a copy only.
+
+        New items may be added again, and may be the history or the source items.
+        """
+        old, before = dataset.num_items, model.score_all(queries)
+        extended = model.with_items(draw_features(9, 1)).with_items(draw_features(10, 2))
+        asked = [*queries, *_queries_of(old, old + 2)]
+        scores = extended.score_all(asked)
         assert extended.num_items == old + 3
-        np.testing.assert_allclose(scores[:, :old], before, rtol=0, atol=self.tolerance)
-        assert np.isfinite(scores[:, old:]).all()
+        assert scores.shape == (len(asked), old + 3)
+        assert np.isfinite(scores).all()
+        kept = scores[: len(queries), :old]
+        np.testing.assert_allclose(kept, before, rtol=0, atol=self.tolerance)
         assert np.array_equal(model.score_all(queries), before)
 
-    def test_new_items_can_be_added_twice_and_be_the_context(
-        self, model: Recommender, dataset: Dataset
+    def test_changed_items_leave_the_old_model_alone(
+        self, model: Recommender, queries: list[Query], dataset: Dataset
     ) -> None:
-        """New items may be added again, and may be the history or the source items."""
-        extended = model.with_items(draw_features(9, 1)).with_items(draw_features(10, 2))
-        newest = np.asarray([dataset.num_items, dataset.num_items + 2], dtype=np.int32)
-        queries = [Query(source_items=newest), Query(history=History.of_items(newest))]
-        scores = extended.score_all(queries)
-        assert scores.shape == (2, dataset.num_items + 3)
-        assert np.isfinite(scores).all()
+        """``with_changed_items`` gives finite scores and changes a copy only.
 
-    def test_an_extended_and_reopened_model_scores_the_same(
-        self, model: Recommender, queries: list[Query], tmp_path: Path
-    ) -> None:
-        """A saved and opened model takes new items as the model itself does."""
-        model.save(tmp_path)
-        new = draw_features(9, 2)
-        reopened = type(model).open(tmp_path).with_items(new)
-        expected = model.with_items(new).score_all(queries)
-        self.assert_as_stored(reopened.score_all(queries), expected)
+        An edit of no item changes nothing, nor does one of every item to its present content.
+        """
+        before = model.score_all(queries)
+        changed = model.with_changed_items(np.asarray([4, 29], np.int32), draw_features(9, 2))
+        assert changed.num_items == dataset.num_items
+        assert np.isfinite(changed.score_all(queries)).all()
+        assert np.array_equal(model.score_all(queries), before)
+        same = model.with_changed_items(np.empty(0, np.int32), draw_features(9, 0))
+        assert np.array_equal(same.score_all(queries), before)
+        assert dataset.features is not None
+        numbers = np.arange(dataset.num_items, dtype=np.int32)
+        same = model.with_changed_items(numbers, dataset.features)
+        np.testing.assert_allclose(same.score_all(queries), before, rtol=0, atol=self.tolerance)
 
     def test_an_item_appended_and_then_changed_is_the_changed_one_appended(
         self, model: Recommender, queries: list[Query], dataset: Dataset
     ) -> None:
         """Adding an item and editing it gives the scores of adding the edited item."""
         newest = np.asarray([dataset.num_items], dtype=np.int32)
-        with_newest = [
-            *queries,
-            Query(source_items=newest),
-            Query(history=History.of_items(newest)),
-        ]
-        draft, final = draw_features(9, 1), draw_features(10, 1)
-        changed = model.with_items(draft).with_changed_items(newest, final)
-        expected = model.with_items(final).score_all(with_newest)
-        np.testing.assert_allclose(changed.score_all(with_newest), expected, rtol=0, atol=1e-5)
+        asked, final = [*queries, *_queries_of(dataset.num_items)], draw_features(10, 1)
+        changed = model.with_items(draw_features(9, 1)).with_changed_items(newest, final)
+        expected = model.with_items(final).score_all(asked)
+        np.testing.assert_allclose(changed.score_all(asked), expected, rtol=0, atol=1e-5)
 
-    def test_changed_items_leave_the_old_model_alone(
-        self, model: Recommender, queries: list[Query], dataset: Dataset
-    ) -> None:
-        """``with_changed_items`` gives finite scores and changes a copy only."""
-        before = model.score_all(queries)
-        changed = model.with_changed_items(np.asarray([4, 29], np.int32), draw_features(9, 2))
-        assert changed.num_items == dataset.num_items
-        assert np.isfinite(changed.score_all(queries)).all()
-        assert np.array_equal(model.score_all(queries), before)
-
-    def test_a_changed_and_reopened_model_scores_the_same(
+    def test_a_reopened_model_takes_new_and_changed_items(
         self, model: Recommender, queries: list[Query], tmp_path: Path
     ) -> None:
-        """A model with edited items can be saved, opened and edited again."""
+        """A saved and opened model takes new items and edits as the model itself does."""
         changed = model.with_changed_items(np.asarray([29, 4], np.int32), draw_features(9, 2))
         changed.save(tmp_path)
         opened = type(model).open(tmp_path)
-        self.assert_as_stored(opened.score_all(queries), changed.score_all(queries))
-        numbers, back = np.asarray([4], np.int32), draw_features(11, 1)
-        self.assert_as_stored(
-            opened.with_changed_items(numbers, back).score_all(queries),
-            changed.with_changed_items(numbers, back).score_all(queries),
-        )
+        numbers, features = np.asarray([4], np.int32), draw_features(11, 1)
+        for reopened, expected in (
+            (opened, changed),
+            (opened.with_items(features), changed.with_items(features)),
+            (
+                opened.with_changed_items(numbers, features),
+                changed.with_changed_items(numbers, features),
+            ),
+        ):
+            self.assert_as_stored(reopened.score_all(queries), expected.score_all(queries))
 
-    def test_changing_an_item_to_what_it_is_changes_no_score(
-        self, model: Recommender, queries: list[Query], dataset: Dataset
+    def test_only_known_items_of_a_trained_model_can_change(
+        self, model: Recommender, dataset: Dataset
     ) -> None:
-        """Editing every item to its present content changes no score."""
-        assert dataset.features is not None
-        same = model.with_changed_items(
-            np.arange(dataset.num_items, dtype=np.int32), dataset.features
-        )
-        expected = model.score_all(queries)
-        np.testing.assert_allclose(same.score_all(queries), expected, rtol=0, atol=self.tolerance)
-
-    def test_changing_no_items_is_allowed(self, model: Recommender, queries: list[Query]) -> None:
-        """An empty edit changes no bit of the scores."""
-        same = model.with_changed_items(np.empty(0, np.int32), draw_features(9, 0))
-        assert np.array_equal(same.score_all(queries), model.score_all(queries))
-
-    def test_only_known_items_can_change(self, model: Recommender, dataset: Dataset) -> None:
-        """Editing an item number outside [0, N) is a ``DataError`` that names it."""
+        """Editing a number outside [0, N), without its features or before a training is refused."""
         for number in (-1, dataset.num_items):
             with pytest.raises(DataError, match=f"item number {number} "):
                 model.with_changed_items(np.asarray([3, number], np.int32), draw_features(9, 2))
-
-    def test_every_changed_item_needs_its_features(self, model: Recommender) -> None:
-        """Numbers and features of different length are a ``DataError``."""
         with pytest.raises(DataError, match="2 changed items, but 1 rows of features"):
             model.with_changed_items(np.asarray([3, 4], np.int32), draw_features(9, 1))
-
-    def test_an_untrained_model_changes_no_items(self) -> None:
-        """Editing items before training is a ``NotTrainedError``."""
         with pytest.raises(NotTrainedError):
             self.make().with_changed_items(np.asarray([0], np.int32), draw_features(9, 1))
 
-    def test_a_catalogue_of_one_item_works(self) -> None:
-        """Training and scoring work with one item and one user."""
-        dataset = build_small_world(num_items=1, num_users=1, num_events=3)
-        model = self.make().train(dataset)
-        scores = model.score_all([Query(), Query(history=dataset.history(0))])
-        assert scores.shape == (2, 1)
-        assert np.isfinite(scores).all()
+    def test_the_smallest_worlds_work(self) -> None:
+        """Training and scoring work with one item and one user, and without any event."""
+        sizes = {"num_items": 1, "num_users": 1, "num_events": 3}
+        for dataset in (build_small_world(**sizes), build_small_world(num_events=0)):
+            model = self.make().train(dataset)
+            source = np.asarray([dataset.num_items - 1], dtype=np.int32)
+            queries = [Query(), Query(history=dataset.history(0)), Query(source_items=source)]
+            scores = model.score_all(queries)
+            assert scores.shape == (3, dataset.num_items)
+            assert np.isfinite(scores).all()
 
-    def test_a_log_without_events_works(self) -> None:
-        """Training and scoring work without any event."""
-        dataset = build_small_world(num_events=0)
-        model = self.make().train(dataset)
-        scores = model.score_all([Query(), Query(source_items=np.asarray([1], dtype=np.int32))])
-        assert np.isfinite(scores).all()
+
+def _queries_of(*items: int) -> list[Query]:
+    """Queries with these items as source items and as history."""
+    numbers = np.asarray(items, dtype=np.int32)
+    return [Query(source_items=numbers), Query(history=History.of_items(numbers))]
 
 
 def _with_rejections(dataset: Dataset) -> Dataset:

@@ -16,7 +16,8 @@ from commands import serendip_here
 
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.files.config import EventsConfig, read_events
+from serendip.files.config import EventsConfig
+from serendip.files.events import read_events
 from serendip.jobs.init.columns import FileForm
 from serendip.jobs.init.encodings import guess_encoding
 from serendip.jobs.init.times import drop_future_formats, find_time_formats, read_times

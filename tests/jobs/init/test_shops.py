@@ -14,8 +14,8 @@ from commands import serendip_here
 
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
-from serendip.files.config import read_items
-from serendip.jobs.init.columns import SAMPLE_ROWS
+from serendip.files.items import read_items
+from serendip.jobs.init.attributes import SAMPLE_ROWS
 from serendip.jobs.init.workspace import start_workspace
 
 LONG = "A sturdy thing for every day, made by people who care about how long such things last. "

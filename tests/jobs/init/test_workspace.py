@@ -8,8 +8,9 @@ from serendip.data.items.catalogue import Item
 from serendip.data.items.quality import QualityConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.files.config import read_events, read_items
-from serendip.jobs.init.attributes import choose_text_fields, find_units
+from serendip.files.events import read_events
+from serendip.files.items import read_items
+from serendip.jobs.init.attributes import choose_text_fields, find_unit
 from serendip.jobs.init.workspace import parse_map_options, start_workspace
 
 ITEMS = 'sku;name;"price, EUR"\n' + "".join(
@@ -158,8 +159,7 @@ def test_numbers_and_prices_are_no_text(cell):
     ],
 )
 def test_a_column_has_the_one_currency_of_all_its_cells(cells, unit):
-    items = [Item(str(n), "", attributes={"x": cell}) for n, cell in enumerate(cells)]
-    assert find_units(["x"], items) == ({"x": unit} if unit else {})
+    assert find_unit(cells) == unit
 
 
 @pytest.mark.parametrize("cell", ["red", "A1", "7 dwarfs", "Heat 2", "USB"])

@@ -25,7 +25,8 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.data.query import Query
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
-from serendip.files.config import ItemsConfig, read_items
+from serendip.files.config import ItemsConfig
+from serendip.files.items import read_items
 from serendip.files.tables import open_table
 from serendip.jobs.enrich.judged_queries import GAINS
 from serendip_bench.qrels import Relevance

@@ -43,7 +43,9 @@ from serendip.data.splits import Split
 from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
-from serendip.files.config import EventsConfig, ItemsConfig, read_events, read_items
+from serendip.files.config import EventsConfig, ItemsConfig
+from serendip.files.events import read_events
+from serendip.files.items import read_items
 from serendip_bench.qrels import Relevance
 from serendip_bench.query_vectors import collect_texts, with_vectors, without_vectors
 from serendip_bench.splits import BenchSplit, RequestSet

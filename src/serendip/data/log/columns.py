@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.events.event import NO_SESSION, EventColumns, session_code
+from serendip.data.events.event import NO_SESSION, session_code
 from serendip.data.log.event_table import read_codes, read_numbers
-from serendip.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,21 +136,6 @@ class LogColumns:
 
     def __len__(self) -> int:
         return len(self.users)
-
-    @classmethod
-    def of_events(cls, events: EventColumns) -> Self:
-        """Number the users, items and actions of events."""
-        vocabularies = [
-            Vocabulary(dict.fromkeys(texts))
-            for texts in (events.user_ids, events.item_ids, events.actions)
-        ]
-        users, items, actions = vocabularies
-        return cls(
-            *(users.numbers(events.user_ids), items.numbers(events.item_ids)),
-            actions.numbers(events.actions),
-            *(events.timestamps, events.values),
-            *(users.ids, items.ids, actions.ids),
-        )
 
     @classmethod
     def join(cls, parts: Sequence[LogPart]) -> Self:

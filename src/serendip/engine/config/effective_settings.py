@@ -1,4 +1,4 @@
-"""The settings that count in a workspace, each with where it comes from, and their JSON schema."""
+"""The settings that count in a workspace, each with where it comes from."""
 
 from __future__ import annotations
 
@@ -55,17 +55,6 @@ def read_effective_settings(folder: Path, environment: Mapping[str, str]) -> lis
             )
         )
     return found
-
-
-def build_settings_schema() -> dict[str, Any]:
-    """JSON schema of ``serendip.toml``, for editors."""
-    schema = Settings.model_json_schema()
-    del schema["$defs"]["SurfaceConfig"]["required"]  # a built-in surface has them without a table
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": SETTINGS_FILE,
-    }
 
 
 def _leaves(

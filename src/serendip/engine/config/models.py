@@ -21,16 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pydantic import (
-    BaseModel,
-    GetJsonSchemaHandler,
-    TypeAdapter,
-    ValidationError,
-    create_model,
-    model_serializer,
-    model_validator,
-)
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic import TypeAdapter, ValidationError, model_serializer, model_validator
+from pydantic_core import PydanticCustomError
 
 from serendip.config import Config
 from serendip.engine.feature_names import CONTEXT_FEATURES, OTHER_FEATURES, REPEAT_FEATURES
@@ -123,36 +115,6 @@ class ModelsConfig(Config):
                 values = {CLASS_KEY: model.class_name, **values}
             tables[name.replace("-", "_")] = values
         return tables
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        """The schema of the tables as they are in a settings file."""
-        further = {"type": "object", "properties": {CLASS_KEY: {"enum": [*model_names()]}}}
-        of_other_class = {**further, "required": [CLASS_KEY]}
-        tables = {
-            name.replace("-", "_"): {
-                "anyOf": [handler(model.config.__pydantic_core_schema__), of_other_class]
-            }
-            for name, model in DEFAULT_MODELS.items()
-        }
-        return {
-            "type": "object",
-            "description": cls.__doc__,
-            "properties": tables,
-            "additionalProperties": further,
-        }
-
-    @classmethod
-    def table_class(cls, key: str, values: Any) -> type[BaseModel] | None:
-        """The config of the class that a table names, with the additional key ``class``."""
-        table = values.get(key) if isinstance(values, Mapping) else None
-        if not isinstance(table, Mapping):
-            return None
-        kind = model_class(table.get(CLASS_KEY, _default_class(_to_name(key))))
-        class_field: dict[str, Any] = {CLASS_KEY: (str, "")}
-        return create_model("Table", __base__=kind.config_class, **class_field)
 
     @property
     def retriever(self) -> RetrieverConfig:

@@ -14,10 +14,11 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -36,13 +37,18 @@ from serendip.jobs.exports.engine_tasks import (
     active_users,
     map_tasks,
     open_engine,
+    split,
+    write_rows,
 )
 from serendip.jobs.exports.export_record import ExportRecord
 from serendip.jobs.train.carry_over import open_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
-from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
+from serendip.runtime.atomic_files import require_writable
 from serendip.runtime.executor import IN_PROCESS
 from serendip.runtime.progress import TrainOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Kind = Literal["items", "users", "queries"]
 
@@ -131,17 +137,14 @@ def embed(
             space = open_space(workspace.generation_folder / engine.generation)
             require_writable(target)
             facts = _describe_space(engine.generation, space)
-            tasks = [
-                EmbedTask(location, kind, tuple(ids[begin : begin + ROWS_PER_TASK]))
-                for begin in range(0, len(ids), ROWS_PER_TASK)
-            ]
-            executor = IN_PROCESS if kind == "items" else options.executor  # items are only read
-            found = map_tasks(executor, encode_rows, tasks)
-            parts = options.progress.track(found, f"{ID_COLUMN[kind]} vectors", len(tasks))
+            tasks = [EmbedTask(location, kind, part) for part in split(ids, ROWS_PER_TASK)]
+            if kind == "items":  # they are only read
+                options = replace(options, executor=IN_PROCESS)
+            found = map_tasks(encode_rows, tasks, f"{ID_COLUMN[kind]} vectors", options)
             profile = _profile_columns(engine) if kind == "users" else {}
-            blocks = (block for part in parts for block in part)
-            _write(target, ID_COLUMN[kind], ids, profile, space, facts, blocks, finish)
-    return {"kind": kind, "rows": count_rows(target), **facts, "out": str(target)}
+            schema = _schema(ID_COLUMN[kind], profile, facts)
+            rows = write_rows(target, schema, _tables(schema, ids, found, space), finish)
+    return {"kind": kind, "rows": rows, **facts, "out": str(target)}
 
 
 def encode_rows(task: EmbedTask) -> list[Block]:
@@ -264,35 +267,33 @@ def _describe_space(generation: str, space: VectorSpace) -> dict[str, Any]:
     }
 
 
-def _write(
-    out: Path,
-    id_column: str,
-    ids: Sequence[str],
-    columns: Mapping[str, Sequence[str]],
-    space: VectorSpace,
-    facts: Mapping[str, Any],
-    blocks: Iterable[Block],
-    finish: Callable[[Path], None],
-) -> None:
-    """Write ids, vectors, turned into the vector space, and profiles, with the metadata."""
+def _schema(
+    id_column: str, columns: Mapping[str, Sequence[str]], facts: Mapping[str, Any]
+) -> pa.Schema:
+    """Schema of ids, vectors and profiles, with the metadata."""
     import pyarrow as pa
 
-    sizes = [facts["dimensions"], *map(len, columns.values())]
     texts = {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in {**facts, **columns, "dot_product": _DOT_PRODUCT}.items()
     }
-    lists = zip(("vector", *columns), sizes, strict=True)
-    fields = [(name, pa.list_(pa.float32(), size)) for name, size in lists]
-    schema = pa.schema([(id_column, pa.string()), *fields], metadata=texts)
+    sizes = {"vector": facts["dimensions"]} | {name: len(names) for name, names in columns.items()}
+    fields = [(name, pa.list_(pa.float32(), size)) for name, size in sizes.items()]
+    return pa.schema([(id_column, pa.string()), *fields], metadata=texts)
+
+
+def _tables(
+    schema: pa.Schema, ids: Sequence[str], parts: Iterable[list[Block]], space: VectorSpace
+) -> Iterator[pa.Table]:
+    """Yield the rows of each block, with vectors turned into the vector space."""
+    import pyarrow as pa
+
     begin = 0
-    with open_parquet(out, schema, finish) as file:
-        for vectors, *profile in blocks:
-            arrays = zip((space.rotate(vectors), *profile), sizes, strict=True)
-            cells = [
-                pa.FixedSizeListArray.from_arrays(pa.array(array.ravel(), pa.float32()), size)
-                for array, size in arrays
-            ]
-            names = pa.array(ids[begin : begin + len(vectors)], pa.string())
-            file.write_table(pa.table([names, *cells], schema))
-            begin += len(vectors)
+    for vectors, *profile in chain.from_iterable(parts):
+        cells = [
+            pa.FixedSizeListArray.from_arrays(pa.array(array.ravel(), pa.float32()), array.shape[1])
+            for array in (space.rotate(vectors), *profile)
+        ]
+        names = pa.array(ids[begin : begin + len(vectors)], pa.string())
+        yield pa.table([names, *cells], schema)
+        begin += len(vectors)

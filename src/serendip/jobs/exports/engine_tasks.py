@@ -9,11 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace, WorkspaceLocation
-from serendip.runtime.executor import Executor, Result, Task
+from serendip.runtime.atomic_files import count_rows, open_parquet
+from serendip.runtime.executor import Result, Task
+from serendip.runtime.progress import TrainOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,37 @@ def active_users(engine: Engine) -> list[str]:
 
 
 def map_tasks(
-    executor: Executor, work: Callable[[Task], Result], tasks: Sequence[Task]
+    work: Callable[[Task], Result], tasks: Sequence[Task], name: str, options: TrainOptions
 ) -> Iterable[Result]:
-    """Results of tasks, in their order; of a single one in this process, which has the engine."""
-    return map(work, tasks) if len(tasks) == 1 else executor.map(work, tasks)
+    """Results of tasks, in their order; of a single one in this process, which has the engine.
+
+    Args:
+        work: a module-level function of one task.
+        tasks: the work.
+        name: of the work, for people.
+        options: progress of the tasks, and their executor.
+    """
+    parts = map(work, tasks) if len(tasks) == 1 else options.executor.map(work, tasks)
+    return options.progress.track(parts, name, len(tasks))
+
+
+def split(ids: Sequence[str], size: int) -> list[tuple[str, ...]]:
+    """The ids in parts of a size."""
+    return [tuple(ids[begin : begin + size]) for begin in range(0, len(ids), size)]
+
+
+def write_rows(
+    out: Path, schema: pa.Schema, tables: Iterable[pa.Table], finish: Callable[[Path], None]
+) -> int:
+    """Write tables to a Parquet file as they come, a row group for each; the number of rows.
+
+    Args:
+        out: the file, written atomically.
+        schema: its columns.
+        tables: of these columns.
+        finish: is called with the whole file before it gets its name, and may leave rows out.
+    """
+    with open_parquet(out, schema, finish) as file:
+        for table in tables:
+            file.write_table(table)
+    return count_rows(out)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from serendip.engine.request import Request
 from serendip.engine.stages.exploration import PROPENSITY
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
+from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.context import JobContext
@@ -35,13 +36,18 @@ from serendip.jobs.exports.engine_tasks import (
     active_users,
     map_tasks,
     open_engine,
+    split,
+    write_rows,
 )
 from serendip.jobs.exports.export_record import ExportRecord
 from serendip.jobs.exports.reason_wording import ShownReason, Wordings, word_reasons
 from serendip.jobs.llm.job import LlmJob
 from serendip.jobs.whole_answers import require_whole
-from serendip.runtime.atomic_files import count_rows, open_parquet, require_writable
+from serendip.runtime.atomic_files import require_writable
 from serendip.runtime.progress import TrainOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BATCH = 128
 """Users whose candidates are scored together."""
@@ -50,7 +56,15 @@ USERS_PER_TASK = 32 * BATCH
 """A process opens the generation for each task, which costs as much as a hundred answers or so."""
 
 REASON = "reason"
-_COLUMNS = ("user_id", "rank", "item_id", "score")
+_TYPES = {
+    "user_id": "string",
+    "rank": "int32",
+    "item_id": "string",
+    "score": "float32",
+    SPONSORED: "bool",
+    PROPENSITY: "float64",
+    REASON: "string",
+}
 _WORD_SCORES = ("title match", "bm25")
 _NEEDED = {"query": "a text", "items": "an item"}
 
@@ -93,19 +107,12 @@ class AnswerRows:
     """Rows of the file.
 
     Args:
-        columns: by name.
-        lengths: number of users by number of items.
+        columns: by name, without that of the reasons.
         reasons: of the rows, if they are told.
     """
 
     columns: dict[str, list[Any]]
-    lengths: Counter[int] = field(default_factory=Counter)
     reasons: list[ShownReason] = field(default_factory=list)
-
-    @classmethod
-    def empty(cls, *others: str) -> Self:
-        """No rows yet, of the columns that every file has and some others."""
-        return cls({name: [] for name in (*_COLUMNS, *others)})
 
 
 def recommend_all(
@@ -151,40 +158,38 @@ def recommend_all(
         export = ExportRecord(opened, store, out)
         with open_engine(opened, at) as (engine, location):
             users = active_users(engine)
-            _require_user_only(engine, request.surface)
+            surface = find_surface(opened.settings.all_surfaces(), request.surface)
+            _require_user_only(surface, request.surface)
             parse_tests(request.filters, engine.state.catalogue)
             language = None if reasons is None else reasons.language
-            task = AnswerTask(location, request, language)
-            shown = _answer_all(task, users, options)
-            facts: dict[str, Any] = {}
-            if reasons is not None:
+            tasks = [
+                AnswerTask(location, request, language, part)
+                for part in split(users, USERS_PER_TASK)
+            ]
+            name = f"{request.surface} for all users"
+            parts: Iterable[AnswerRows] = map_tasks(answer_users, tasks, name, options)
+            wordings, facts = Wordings({}, {}), dict[str, Any]()
+            job = None if reasons is None else reasons.job
+            if job is not None:
+                parts = list(parts)
+                told = [shown for part in parts for shown in part.reasons]
                 context = JobContext.open(workspace, options)
-                shown, facts = _word(shown, engine, context, reasons.job)
-            if reasons is None or reasons.job is None or not reasons.job.estimate_only:
-                empty = AnswerRows.empty(*(() if reasons is None else (REASON,)))
-                lengths, rows = _write(shown, empty, out, export), count_rows(out)
-            else:
-                lengths, rows = Counter[int](), 0
+                wordings = word_reasons(context, job, told, engine.state.catalogue)
+                facts = {"llm": wordings.report}
+            lengths, rows = Counter[int](), 0
+            if job is None or not job.estimate_only:
+                schema = _schema(surface, has_reasons=reasons is not None)
+                tables = _tables(schema, parts, wordings, lengths)
+                rows = write_rows(out, schema, tables, export.finish_users)
+                lengths[0] = len(users) - lengths.total()
     return {
         "users": len(users),
         "rows": rows,
-        "users_by_items": {str(count): lengths[count] for count in sorted(lengths)},
+        "users_by_items": {str(count): lengths[count] for count in sorted(+lengths)},
         "generation": location.generation,
         "out": str(out),
         **facts,
     }
-
-
-def _answer_all(
-    task: AnswerTask, users: Sequence[str], options: TrainOptions
-) -> Iterable[AnswerRows]:
-    """Rows of all users, a part for each task; they are the same wherever the tasks run."""
-    tasks = [
-        replace(task, users=tuple(users[begin : begin + USERS_PER_TASK]))
-        for begin in range(0, len(users), USERS_PER_TASK)
-    ]
-    parts = map_tasks(options.executor, answer_users, tasks)
-    return options.progress.track(parts, f"{task.request.surface} for all users", len(tasks))
 
 
 def answer_users(task: AnswerTask) -> AnswerRows:
@@ -194,7 +199,7 @@ def answer_users(task: AnswerTask) -> AnswerRows:
         UnsupportedError: a stage failed in the answer to a user.
     """
     engine = task.location.open()
-    rows = AnswerRows.empty()
+    rows = AnswerRows({name: [] for name in _TYPES if name != REASON})
     for begin in range(0, len(task.users), BATCH):
         part = task.users[begin : begin + BATCH]
         queries = engine.queries(replace(task.request, user_id=user) for user in part)
@@ -210,18 +215,14 @@ def answer_users(task: AnswerTask) -> AnswerRows:
 
 def _add(rows: AnswerRows, user: str, best: ItemList, item_ids: list[str]) -> None:
     """Add the list of a user."""
-    columns = rows.columns
-    rows.lengths[len(best)] += 1
-    columns["user_id"] += [user] * len(best)
-    columns["rank"] += list(range(1, len(best) + 1))
+    columns, count = rows.columns, len(best)
+    columns["user_id"] += [user] * count
+    columns["rank"] += list(range(1, count + 1))
     columns["item_id"] += item_ids
     columns["score"] += best.scores.tolist()
-    if SPONSORED in best.fields:
-        columns.setdefault(SPONSORED, []).extend(best.fields[SPONSORED].tolist())
-    if PROPENSITY in best.fields:
-        drawn = best.fields[PROPENSITY].astype(np.float64).tolist()
-        known = [None if math.isnan(chance) else chance for chance in drawn]
-        columns.setdefault(PROPENSITY, []).extend(known)
+    columns[SPONSORED] += best.fields.get(SPONSORED, np.zeros(count, np.bool_)).tolist()
+    drawn = best.fields.get(PROPENSITY, np.full(count, np.nan)).astype(np.float64).tolist()
+    columns[PROPENSITY] += [None if math.isnan(chance) else chance for chance in drawn]
 
 
 def _tell_reasons(
@@ -236,62 +237,35 @@ def _tell_reasons(
     return [ShownReason(title, reason) for title, reason in zip(titles, told, strict=True)]
 
 
-def _word(
-    parts: Iterable[AnswerRows], engine: Engine, context: JobContext, job: LlmJob | None
-) -> tuple[Iterable[AnswerRows], dict[str, Any]]:
-    """The parts with the column of the reasons; the report of the LLM, if one words them."""
-    if job is None:
-        return _fill_reasons(parts, Wordings({}, {})), {}
-    whole = list(parts)
-    told = [shown for part in whole for shown in part.reasons]
-    wordings = word_reasons(context, job, told, engine.state.catalogue)
-    return _fill_reasons(whole, wordings), {"llm": wordings.report}
-
-
-def _fill_reasons(parts: Iterable[AnswerRows], wordings: Wordings) -> Iterator[AnswerRows]:
-    for part in parts:
-        part.columns[REASON] = [
-            wordings.sentences.get(shown, shown.reason.text) for shown in part.reasons
-        ]
-        yield part
-
-
-def _require_user_only(engine: Engine, surface: str) -> None:
-    needs = engine.needs(surface)
-    if needs:
+def _require_user_only(config: SurfaceConfig, surface: str) -> None:
+    if config.needs:
         raise UnsupportedError(
-            f"--batch does not support the surface {surface!r}, which needs {_NEEDED[needs]}.",
+            f"--batch does not support the surface {surface!r}, which needs "
+            f"{_NEEDED[config.needs]}.",
             "Use a surface that needs only a user, such as --surface home.",
         )
 
 
-def _write(
-    parts: Iterable[AnswerRows], empty: AnswerRows, out: Path, export: ExportRecord
-) -> Counter[int]:
-    """Write rows as they come, a row group for each part; number of users by number of items."""
+def _schema(surface: SurfaceConfig, has_reasons: bool) -> pa.Schema:
+    """Columns of the file: those that every one has, and what the surface and the reasons add."""
     import pyarrow as pa
 
-    types = {
-        "user_id": pa.string(),
-        "rank": pa.int32(),
-        "item_id": pa.string(),
-        "score": pa.float32(),
-        SPONSORED: pa.bool_(),
-        PROPENSITY: pa.float64(),
-        REASON: pa.string(),
-    }
-    lengths, left = Counter[int](), iter(parts)
-    for first in left:
-        lengths.update(first.lengths)
-        if first.columns["rank"]:
-            break
-    else:
-        first = empty
-    schema = pa.schema([(name, types[name]) for name in first.columns])
-    with open_parquet(out, schema, export.finish_users) as file:
-        file.write_table(pa.table(first.columns, schema=schema))
-        for part in left:
-            lengths.update(part.lengths)
-            if part.columns["rank"]:
-                file.write_table(pa.table(part.columns, schema=schema))
-    return lengths
+    left_out = {SPONSORED} if surface.sponsored is None else set()
+    explores = surface.exploration is not None and surface.exploration.share > 0
+    left_out |= set() if explores else {PROPENSITY}
+    left_out |= set() if has_reasons else {REASON}
+    return pa.schema([(name, kind) for name, kind in _TYPES.items() if name not in left_out])
+
+
+def _tables(
+    schema: pa.Schema, parts: Iterable[AnswerRows], wordings: Wordings, lengths: Counter[int]
+) -> Iterator[pa.Table]:
+    """Yield the rows of each part, and count the users by their number of items."""
+    import pyarrow as pa
+
+    for part in parts:
+        lengths.update(Counter(part.columns["user_id"]).values())
+        told = [wordings.sentences.get(shown, shown.reason.text) for shown in part.reasons]
+        columns = {**part.columns, REASON: told}
+        if part.columns["rank"]:
+            yield pa.table({name: columns[name] for name in schema.names}, schema=schema)

@@ -9,13 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from serendip.data.items.catalogue import Item
+from serendip.files.config import ItemsConfig
+from serendip.files.items import read_items
 from serendip.files.names import is_called
 from serendip.files.numbers import NARROW, DecimalSign, written_number_sql
 from serendip.files.queries import evaluate
 from serendip.jobs.init.cell_kinds import CURRENCY, MAJORITY, Kind, classify_cell, classify_column
+
+SAMPLE_ROWS = 5_000
+"""Number of rows whose cells are read."""
 
 MAX_TEXT_FIELDS = 6
 MIN_FILLED = 0.3
@@ -88,15 +94,6 @@ def attribute_cells(name: str, items: Sequence[Item]) -> list[str]:
     ]
 
 
-def find_level_separators(items: Sequence[Item]) -> dict[str, str]:
-    """Attribute -> separator of its levels, for category paths such as ``A > B > C``."""
-    found = {
-        name: find_level_separator(name, attribute_cells(name, items))
-        for name in attribute_names(items)
-    }
-    return {name: separator for name, separator in found.items() if separator}
-
-
 def find_level_separator(name: str, cells: Sequence[str]) -> str:
     """The sign that most cells are split by; empty = they are no paths of categories."""
     signs = (*_LEVELS, "/") if is_called(name, "category") else _LEVELS
@@ -113,66 +110,21 @@ def _has_levels(cell: str, sign: str) -> bool:
     return len(parts) > 1 and all(re.search(r"[^\W\d_]", part) for part in parts) and not is_file
 
 
-def find_decimals(items: Sequence[Item]) -> dict[str, DecimalSign]:
-    """Attribute -> decimal sign, for numbers written for people, such as ``1.234,56 €``."""
-    found = {
-        name: find_decimal(attribute_cells(name, items))
-        for name in attribute_names(items)
-        if any(isinstance(item.attributes.get(name), str) for item in items)
-    }
-    return {name: sign for name, sign in found.items() if sign}
+def find_unit(cells: Iterable[str]) -> str:
+    """The currency that all cells name; empty = they do not name the same one."""
+    found = {named[0] if named else "" for named in map(_search_currency, cells)}
+    return found.pop() if len(found) == 1 else ""
 
 
-def find_unread(decimals: Mapping[str, DecimalSign], items: Sequence[Item]) -> dict[str, str]:
-    """Attribute -> what its cells without a number are, in words for people; none if all have one.
-
-    Args:
-        decimals: attribute with numbers that are written for people -> decimal sign.
-        items: as they are read without these.
-    """
-    found = {}
-    for name, sign in decimals.items():
-        cells = attribute_cells(name, items)
-        odd = [
-            cell for cell, is_read in zip(cells, _are_read(cells, sign), strict=True) if not is_read
-        ]
-        if odd:
-            found[name] = f"{len(odd):,} of {len(cells):,} cells are none, as {odd[0][:20]!r}"
-    return found
+def _search_currency(cell: str) -> re.Match[str] | None:
+    return _CURRENCY.search(cell.translate(NARROW))
 
 
-def find_units(names: Iterable[str], items: Sequence[Item]) -> dict[str, str]:
-    """Attribute -> currency, for those of the names whose every cell names the same one.
-
-    Args:
-        names: of attributes with numbers that are written for people.
-        items: as they are read without these.
-    """
-    found = {name: set(map(_find_currency, attribute_cells(name, items))) for name in names}
-    return {
-        name: unit for name, units in found.items() if len(units) == 1 and (unit := units.pop())
-    }
-
-
-def find_units_beside(items: Sequence[Item], currencies: Collection[str]) -> dict[str, str]:
-    """Attribute with prices -> currency, where a column of its own names the same one for all.
-
-    Args:
-        items: with their numbers read.
-        currencies: distinct values of such columns, of all items of the file.
-    """
-    if len(currencies) != 1 or not _CURRENCY.fullmatch(unit := next(iter(currencies))):
-        return {}
-    return {
-        name: unit
-        for name in attribute_names(items)
-        if is_called(name, "price") and has_numbers(name, items)
-    }
-
-
-def _find_currency(cell: str) -> str:
-    named = _CURRENCY.search(cell.translate(NARROW))
-    return named[0] if named else ""
+def _describe_unread(cells: Sequence[str], sign: DecimalSign) -> str:
+    """What the cells without a number are, in words for people; empty if all have one."""
+    are_read = zip(cells, _are_read(cells, sign), strict=True)
+    odd = [cell for cell, is_read in are_read if not is_read]
+    return f"{len(odd):,} of {len(cells):,} cells are none, as {odd[0][:20]!r}" if odd else ""
 
 
 def find_decimal(cells: Sequence[str]) -> DecimalSign | None:
@@ -239,37 +191,48 @@ def find_quality_columns(items: Sequence[Item]) -> dict[str, str]:
     return found
 
 
-def describe_roles(
-    items: Sequence[Item],
-    level_separators: Mapping[str, str],
-    decimals: Mapping[str, DecimalSign],
-    units: Mapping[str, str],
-    unread: Mapping[str, str],
-) -> AttributeRoles:
-    """What each attribute is taken for.
+def read_roles(
+    config: ItemsConfig, folder: Path, currencies: Collection[str]
+) -> tuple[Sequence[Item], AttributeRoles]:
+    """The first items, and how their attributes are read.
 
     Args:
-        items: as they are read with the separators and decimals.
-        level_separators: as in ``AttributeRoles``.
-        decimals: as in ``AttributeRoles``.
-        units: as in ``AttributeRoles``.
-        unread: see ``find_unread``.
+        config: of the items file, with its path and columns.
+        folder: of the workspace.
+        currencies: distinct values of columns of currencies, of all items of the file.
     """
-    fields = choose_text_fields(items)
+    sample = read_items(config, folder).sample(SAMPLE_ROWS)
+    cells = {name: attribute_cells(name, sample) for name in attribute_names(sample)}
+    levels, decimals = dict[str, str](), dict[str, DecimalSign]()
+    for name, own in cells.items():
+        if separator := find_level_separator(name, own):
+            levels[name] = separator
+        is_text = any(isinstance(item.attributes.get(name), str) for item in sample)
+        if is_text and (sign := find_decimal(own)):
+            decimals[name] = sign
+    units = {name: unit for name in decimals if (unit := find_unit(cells[name]))}
+    unread = {name: _describe_unread(cells[name], sign) for name, sign in decimals.items()}
+    if levels or decimals:
+        config = config.model_copy(update={"level_separators": levels, "decimals": decimals})
+        sample = read_items(config, folder).sample(SAMPLE_ROWS)
+    if len(currencies) == 1 and _CURRENCY.fullmatch(unit := next(iter(currencies))):
+        prices = [name for name in attribute_names(sample) if is_called(name, "price")]
+        units = {name: unit for name in prices if has_numbers(name, sample)} | units
+    fields = choose_text_fields(sample)
     notes = {}
-    for name in attribute_names(items):
-        cells = attribute_cells(name, items)
-        parts = [_describe_kind(name, cells, items)]
-        if name in level_separators:
-            parts = [f"path of categories, split at {level_separators[name]!r}"]
+    for name in attribute_names(sample):
+        own = attribute_cells(name, sample)
+        parts = [_describe_kind(name, own, sample)]
+        if name in levels:
+            parts = [f"path of categories, split at {levels[name]!r}"]
         elif name in decimals:
             parts.append(f"decimal sign {decimals[name]!r}")
         parts += [f"in {units[name]}"] if name in units else []
-        parts += [unread[name]] if name in unread else []
+        parts += filter(None, [unread.get(name)])
         parts += [what for table, what in _NAMED.items() if is_called(name, table)]
         parts.append("encoded" if name in fields else "kept as it is")
         notes[name] = ", ".join(parts)
-    return AttributeRoles(level_separators, decimals, units, fields, notes)
+    return sample, AttributeRoles(levels, decimals, units, fields, notes)
 
 
 def _describe_kind(name: str, cells: Sequence[str], items: Sequence[Item]) -> str:

@@ -18,7 +18,7 @@ from serendip.files.cells import strip_sql
 from serendip.files.names import REQUIRED, TableKind, guess_mapping, is_called
 from serendip.files.tables import Table, open_table
 from serendip.files.times import TimeFormat
-from serendip.jobs.init.attributes import find_decimal
+from serendip.jobs.init.attributes import SAMPLE_ROWS, find_decimal
 from serendip.jobs.init.cell_kinds import classify_column
 from serendip.jobs.init.times import (
     drop_future_formats,
@@ -26,9 +26,6 @@ from serendip.jobs.init.times import (
     find_time_formats,
     reads_most,
 )
-
-SAMPLE_ROWS = 5_000
-"""Number of rows whose cells are read."""
 
 MIN_ID_SHARE = 0.5
 """Minimum share of item ids among the distinct values of an event column of item ids."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import io
+from collections import deque
 from pathlib import Path
 
 from serendip.errors import DataError
-from serendip.files.encodings import open_binary
+from serendip.files.encodings import decode_file, open_binary
 from serendip.files.names import names
 from serendip.files.tables import CSV_SUFFIXES, JSON_SUFFIXES
 
-_CHUNK = 1 << 20
 _SAMPLE = 1 << 16
 """Bytes of lines that are not ASCII, from which an encoding is told."""
 _UTF8_SHARE, _OTHER_SHARE = 0.9, 0.2
@@ -102,9 +101,7 @@ def _sample(path: Path) -> list[bytes]:
 def _is_in(path: Path, encoding: str) -> bool:
     """True if a whole file can be decoded."""
     try:
-        with io.TextIOWrapper(open_binary(path), encoding, newline="") as file:
-            while file.read(_CHUNK):
-                pass
-    except UnicodeError:
+        deque(decode_file(path, encoding), maxlen=0)
+    except DataError:
         return False
     return True

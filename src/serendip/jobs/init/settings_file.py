@@ -17,10 +17,12 @@ from serendip.data.items.catalogue import Item
 from serendip.data.text import looks_like_library_style
 from serendip.errors import DataError
 from serendip.files.cells import MEDIA_FOLDER
-from serendip.files.config import EventsConfig, read_events
+from serendip.files.config import EventsConfig
+from serendip.files.events import read_events
 from serendip.files.names import fold, is_called, names
 from serendip.jobs.init.actions import ActionRoles
 from serendip.jobs.init.attributes import (
+    SAMPLE_ROWS,
     AttributeRoles,
     attribute_cells,
     attribute_names,
@@ -28,7 +30,7 @@ from serendip.jobs.init.attributes import (
     has_numbers,
 )
 from serendip.jobs.init.cell_kinds import Kind, classify_column
-from serendip.jobs.init.columns import SAMPLE_ROWS, FileForm
+from serendip.jobs.init.columns import FileForm
 
 _MAX_FILES_CHECKED = 20
 _MOST_HOSTS = 5

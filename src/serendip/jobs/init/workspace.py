@@ -9,30 +9,21 @@ from __future__ import annotations
 import difflib
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
-from serendip.files.config import ItemsConfig, read_items
+from serendip.files.config import ItemsConfig
 from serendip.files.encodings import check_encoding
 from serendip.files.names import TableKind, canonical_columns, is_called
 from serendip.files.tables import open_table
 from serendip.files.times import check_time_format
 from serendip.jobs.init.actions import ActionRoles
-from serendip.jobs.init.attributes import (
-    AttributeRoles,
-    describe_roles,
-    find_decimals,
-    find_level_separators,
-    find_units,
-    find_units_beside,
-    find_unread,
-)
+from serendip.jobs.init.attributes import read_roles
 from serendip.jobs.init.columns import (
-    SAMPLE_ROWS,
     FileForm,
     SampledFile,
     guess_columns,
@@ -94,7 +85,8 @@ def start_workspace(
     sample: Sequence[Item] = ()
     if "items" in guesses:
         currencies = _read_currencies(folder, guesses["items"])
-        sample, roles = _read_roles(folder, guesses["items"], currencies)
+        config = ItemsConfig.model_validate(guesses["items"].settings())
+        sample, roles = read_roles(config, folder, currencies)
         guesses["items"] = replace(guesses["items"], roles=roles)
     write_text(target, render_settings(folder, guesses, sample))
     return guesses
@@ -114,22 +106,6 @@ def _read_currencies(folder: Path, guess: Guess) -> frozenset[str]:
     file = SampledFile(folder / guess.path, "items", {}, guess.form.encoding)
     columns = (name for name in guess.others if is_called(name, "currency"))
     return frozenset().union(*map(file.values, columns))
-
-
-def _read_roles(
-    folder: Path, guess: Guess, currencies: Collection[str]
-) -> tuple[Sequence[Item], AttributeRoles]:
-    """The first items, and how their attributes are read."""
-    config = ItemsConfig.model_validate(guess.settings())
-    sample = read_items(config, folder).sample(SAMPLE_ROWS)
-    levels, decimals = find_level_separators(sample), find_decimals(sample)
-    units, unread = find_units(decimals, sample), find_unread(decimals, sample)
-    if levels or decimals:
-        settings = {"level_separators": levels, "decimals": decimals}
-        config = config.model_copy(update=settings)
-        sample = read_items(config, folder).sample(SAMPLE_ROWS)
-    units = find_units_beside(sample, currencies) | units
-    return sample, describe_roles(sample, levels, decimals, units, unread)
 
 
 def _guess_files(
