@@ -87,11 +87,6 @@ class Workspace:
         return self.folder / "cache"
 
     @property
-    def posted_media(self) -> Path:
-        """Database of the encoded files of posted items."""
-        return self.cache / "posted_media" / "files.db"
-
-    @property
     def generations(self) -> Place:
         """Place of published generations."""
         return self.settings.storage.place(self.generation_folder)

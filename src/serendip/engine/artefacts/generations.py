@@ -211,6 +211,14 @@ def open_current(generations: Place, verify: bool = True) -> Version:
     return current
 
 
+def open_in_force(generations: Place, verify: bool = True) -> Version | None:
+    """``open_current``; None if nothing is published, or it is damaged and should not stay."""
+    try:
+        return open_current(generations, verify)
+    except (ArtefactError, NotTrainedError):
+        return None
+
+
 def open_named(generations: Place, name: str) -> Version:
     """Open a generation whose files another process has verified.
 
@@ -344,7 +352,7 @@ def files_state(generations: Place, name: str) -> Hashable:
 
 def _versions(generations: Place) -> Versions:
     repair = "Run `serendip rollback`, or train again."
-    return Versions(local_folder(generations), repair, "gen-", "CURRENT", 2)
+    return Versions(local_folder(generations), repair, "gen-", "CURRENT", 3)
 
 
 def _follow(generations: Place) -> Versions:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from serendip.engine.artefacts.erasure import remove_remains
-from serendip.engine.artefacts.generations import open_current, publish
+from serendip.engine.artefacts.generations import open_in_force, publish
 from serendip.engine.artefacts.quality_report import REPORT_JSON
 from serendip.engine.artefacts.training_record import (
     FAILED,
@@ -24,7 +24,7 @@ from serendip.engine.artefacts.training_record import (
 )
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, GateError, NotTrainedError, SerendipError
+from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import (
     LISTS_FILE,
@@ -114,13 +114,13 @@ def train_workspace(
         shown = _show_in(context, status)
         require_training()
         with scratch_folder(folder) as scratch:
-            current = open_in_force(context.workspace)
+            current = open_in_force(context.workspace.generations)
             context.pack_log()
             plans = plan_training(shown, rebuild and not only, only, current)
             if current is not None and not any(plan.reason for plan in plans.values()):
                 return current
-            inputs = PartInputs(shown, scratch, warm)
-            draft = run_gates(shown, build_parts(PARTS, plans, inputs, current))
+            inputs = PartInputs(shown, scratch, current, warm)
+            draft = run_gates(shown, build_parts(PARTS, plans, inputs))
             if not force:
                 require_passed(draft.gates)
             generation = publish_draft(shown, draft, require_held)
@@ -151,16 +151,8 @@ def plan_training(
     """
     with context.clock.stage("snapshot"):
         context.require_items()
-    current = current or open_in_force(context.workspace)
+    current = current or open_in_force(context.workspace.generations)
     return plan_parts(PARTS, context, current, rebuild, only)
-
-
-def open_in_force(workspace: Workspace) -> Version | None:
-    """The generation in force; None without one, or if it is damaged."""
-    try:
-        return open_current(workspace.generations)
-    except (ArtefactError, NotTrainedError):
-        return None
 
 
 @contextmanager
@@ -180,6 +172,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
     """Run all gates and add their results to the facts."""
     workspace, settings = context.workspace, context.settings
     digest = compute_fingerprint(workspace, context.options.seed)
+    current = open_in_force(workspace.generations, verify=False)
     with closing(workspace.open_store()) as store:
         deleted = store.items_deleted_by_api()
 
@@ -189,17 +182,17 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             *check_kept_items(
                 draft.state.catalogue.vocabulary,
                 deleted,
-                workspace.generations,
+                current,
                 settings.gate.least_kept_items,
             ),
             *check_answers(engine),
             *check_budget(context.budget, draft.state.models),
             *check_report(workspace.reports / REPORT_JSON, digest),
-            *check_regression(draft.record, workspace.generations, settings.gate.margin),
+            *check_regression(draft.record, current, settings.gate.margin),
             *check_written_queries(
                 WrittenQueryUse.of_manifest(draft.facts),
                 draft.record,
-                workspace.generations,
+                current,
                 [name for name, one in settings.all_surfaces().items() if one.task == "search"],
             ),
         ]
@@ -208,7 +201,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             draft = replace(draft, lists=record_lists(measured))
             gates += check_rejected(measured)
             gates += check_regression(
-                *(draft.lists, workspace.generations, settings.gate.list_margin),
+                *(draft.lists, current, settings.gate.list_margin),
                 *(LISTS_FILE, "list_margin"),
             )
     facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
@@ -253,7 +246,8 @@ def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], 
     generations = context.workspace.generations
     space, facts = None, dict(draft.facts)
     if draft.linked is None:
-        space, facts["space"] = continue_space(generations, draft.state)
+        space, found = continue_space(open_in_force(generations, verify=False), draft.state)
+        facts["space"] = asdict(found)
     with context.clock.stage("publish"):
         save = partial(draft.save, space=space)
         with context.workspace.exclusive("generations") as require_alone:

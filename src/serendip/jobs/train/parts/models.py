@@ -11,6 +11,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from serendip.content.encoders.base import identify
+from serendip.content.posted_media import MEDIA_ENCODERS
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
 from serendip.data.items.quality import QUALITIES
@@ -51,8 +53,8 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     labels = [context.workspace.folder / name for name in context.settings.ranker.searches.labels]
     require_plausible_labels(context, dataset.catalogue, labels)
     encoder = describe_encoder(context)
-    earlier = PreviousCodes.of_current(context.workspace.generations, context.settings, encoder)
-    start = choose_start(context, inputs.warm)
+    earlier = PreviousCodes.of(inputs.current, context.settings, encoder)
+    start = choose_start(context, inputs.current, inputs.warm)
     fitter = replace(
         Fitter.of(context, inputs.scratch),
         earlier=earlier,
@@ -73,6 +75,9 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
             **describe_ids(earlier, state.features.codes, dataset.catalogue),
         },
         "media": {name: report.as_dict() for name, report in media.items()},
+        MEDIA_ENCODERS: {
+            name: asdict(identify(source.encoder)) for name, source in context.media.items()
+        },
         "encoder": encoder,
         "warm_start": start.as_dict(),
         "quality": _quality_facts(state),
@@ -89,7 +94,8 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
 def link_models(state: EngineState, folder: Path, draft: Draft | None) -> Draft:
     """The models of the generation in force, without what is made of them."""
     plain = state.with_queries(QueryTable.empty(), QueryRanker.prior())
-    plain = plain.with_rewrites(RewriteTable()).with_relevance_models({}, None)
+    plain = plain.with_rewrites(RewriteTable())
+    plain = replace(plain, relevance_models={}, relevance_thresholds={})
     return Draft(plain, {}, record=QualityRecord.open(folder / RECORD_FILE), linked=folder)
 
 
@@ -172,6 +178,7 @@ MODELS = Part(
     (
         *_POSITION,
         *("seed", "engine", "data_cut", "counts", "popularity_profile", "semantic_ids", "media"),
+        MEDIA_ENCODERS,
         *("encoder", "warm_start", "quality", "search", MANIFEST_KEY, "budget", "context", "space"),
     ),
 )

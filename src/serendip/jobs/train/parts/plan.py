@@ -32,11 +32,14 @@ class PartInputs:
     Args:
         context: workspace, data, encoders, seed, progress and time.
         scratch: folder for files that the draft reads until it is published.
+        current: the generation in force, of which parts are linked or continued; None = there is
+            none that can be read.
         warm: whether models continue from the generation in force where that is possible.
     """
 
     context: JobContext
     scratch: Path
+    current: Version | None = None
     warm: bool = False
 
 
@@ -129,9 +132,9 @@ def build_parts(
     parts: Sequence[Part],
     plans: Mapping[str, PartPlan],
     inputs: PartInputs,
-    current: Version | None,
 ) -> Draft:
     """Build or link all parts, in their order."""
+    current = inputs.current
     draft: Draft | None = None
     is_linked = any(not plan.reason for plan in plans.values())
     state = EngineState.open(current.folder) if current is not None and is_linked else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
     if versions:
         with context.clock.stage("relevance model"):
             models = load_relevance_models(context, versions, state.catalogue)
-            state = state.with_relevance_models(models, proven_thresholds(context, filters))
+            thresholds = proven_thresholds(context, filters)
+            state = replace(state, relevance_models=models, relevance_thresholds=thresholds)
     names = {labels: version.name for labels, version in versions.items()}
     return draft.with_state(state, **{MODELS_KEY: names, FILTERS_KEY: decisions_as_dict(filters)})
 
@@ -41,8 +43,9 @@ def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
 def link_relevance(state: EngineState, folder: Path, draft: Draft | None) -> Draft:
     """The relevance models of the generation in force."""
     assert draft is not None
-    thresholds = state.relevance_thresholds
-    return draft.with_state(draft.state.with_relevance_models(state.relevance_models, thresholds))
+    models, thresholds = state.relevance_models, state.relevance_thresholds
+    linked = replace(draft.state, relevance_models=models, relevance_thresholds=thresholds)
+    return draft.with_state(linked)
 
 
 def read_relevance(context: JobContext) -> Mapping[str, Any]:
