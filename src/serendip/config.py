@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar, get_args
@@ -126,20 +126,6 @@ class Overrides:
             {path[1:]: self.variables[path] for path in inside},
         )
 
-    def select(self, keep: Callable[[tuple[str, ...], Any], bool]) -> Overrides:
-        """Those whose path and value pass a test."""
-        values = {path: value for path, value in self.values.items() if keep(path, value)}
-        return Overrides(values, {path: self.variables[path] for path in values})
-
-    def merge(self, other: Overrides) -> Overrides:
-        """Those of both, which have no path in common."""
-        return Overrides({**self.values, **other.values}, {**self.variables, **other.variables})
-
-    def to_environment(self) -> dict[str, str]:
-        """Variables that ``of`` reads these from."""
-        texts = {path: _write_variable(value) for path, value in self.values.items()}
-        return {self.variables[path]: text for path, text in texts.items()}
-
     def variable(self, path: Sequence[int | str], or_inside: bool = False) -> str:
         """Name of the variable that set the value at a path, or a value around it; empty = none.
 
@@ -175,11 +161,6 @@ def _read_variable(name: str, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{name} = {text[:60]!r} is not JSON: {error.msg}.") from None
-
-
-def _write_variable(value: Any) -> str:
-    is_plain = isinstance(value, str) and not value.startswith(("[", "{", '"'))
-    return str(value) if is_plain else json.dumps(value)
 
 
 def validate(
