@@ -238,10 +238,6 @@ class EngineState:
         searcher = self.searcher.with_rewrites(rewrites)
         return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
 
-    def with_queries(self, queries: QueryTable, ranker: QueryRanker) -> EngineState:
-        """A copy with queries to suggest and their ranker."""
-        return replace(self, queries=queries, query_ranker=ranker)
-
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""
         self.save_tables(folder)

@@ -199,7 +199,7 @@ def test_another_model_in_place_of_the_retriever_has_no_space(shop: Path) -> Non
     other = replace(state, models={**state.models, "retriever": state.models["content"]})
     space, facts = continue_space(None, other)
     assert space is None
-    assert "is of class 'content'" in facts.reason
+    assert "is of class 'content'" in facts["reason"]
     with pytest.raises(UnsupportedError, match="is of class 'content', which has"):
         require_retriever(other)
 

@@ -10,7 +10,7 @@ The vector space is continued by a rotation if the trainings agree well enough. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from serendip.engine.state import EngineState, open_codes, open_fusion
 from serendip.errors import ArtefactError, UnsupportedError
 from serendip.jobs.semantic_ids.codes import compare_codes
 from serendip.jobs.train.staleness import compare_settings
-from serendip.models.embedding_space import MIN_AGREEMENT, VectorSpace
+from serendip.models.embedding_space import MIN_AGREEMENT, SpaceContinuity, VectorSpace
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.versions import Version
 
@@ -143,34 +143,9 @@ def open_space(generation: Path) -> VectorSpace:
     return VectorSpace.open(generation / SPACE_FOLDER)
 
 
-@dataclass(frozen=True, slots=True)
-class SpaceFacts:
-    """What a manifest says of the vector space.
-
-    Args:
-        name: of the space; empty = there is none.
-        version: of it, from 1.
-        kept: whether it is that of the generation before.
-        aligned_to: the generation that it began with; empty = this one.
-        items: number that were compared.
-        agreement: part of the vectors -> mean cosine with the anchors.
-        least_agreement: that a space needs to be kept.
-        reason: why it is not kept, or there is none.
-    """
-
-    name: str = ""
-    version: int = 0
-    kept: bool = False
-    aligned_to: str = ""
-    items: int = 0
-    agreement: Mapping[str, float] = field(default_factory=dict)
-    least_agreement: float = MIN_AGREEMENT
-    reason: str = ""
-
-
 def continue_space(
     current: Version | None, state: EngineState
-) -> tuple[VectorSpace | None, SpaceFacts]:
+) -> tuple[VectorSpace | None, dict[str, Any]]:
     """Continue the vector space of the generation in force, or begin a new one.
 
     Args:
@@ -178,7 +153,10 @@ def continue_space(
         state: of the generation to be published.
 
     Returns:
-        the space and its facts; None and a reason if the tasks have separate retrievers, or if the
+        the space and its facts for the manifest: ``name``, ``version``, whether it is ``kept``,
+        the generation that it began with (``aligned_to``; empty = this one), number of ``items``
+        compared, their ``agreement`` by part, the required ``least_agreement``, and the ``reason``
+        if it is not kept. None and a reason if the tasks have separate retrievers, or if the
         retriever is of a class without a vector space.
 
     Raises:
@@ -189,24 +167,28 @@ def continue_space(
     except UnsupportedError as error:
         if MODEL not in state.models:
             raise
-        return None, SpaceFacts(reason=error.message.rstrip("."))
+        return None, _describe_space(None, SpaceContinuity(reason=error.message.rstrip(".")))
     ids, vectors = state.catalogue.vocabulary.ids, retriever.vectors_of
     previous = None if current is None else _open_space_or_none(current)
     if current is None or previous is None:
         space = VectorSpace.begin(MODEL, 1, retriever.parts, ids, vectors)
-        return space, SpaceFacts(space.name, 1, reason="there was no space before")
+        return space, _describe_space(space, SpaceContinuity(reason="there was no space before"))
     space, continuity = previous.continue_with(retriever.parts, ids, vectors)
-    is_kept = not continuity.reason
     origin = current.manifest["space"]["aligned_to"] or current.name
-    return space, SpaceFacts(
-        space.name,
-        space.version,
-        is_kept,
-        origin if is_kept else "",
-        continuity.items,
-        continuity.agreement,
-        reason=continuity.reason,
-    )
+    return space, _describe_space(space, continuity, "" if continuity.reason else origin)
+
+
+def _describe_space(
+    space: VectorSpace | None, continuity: SpaceContinuity, origin: str = ""
+) -> dict[str, Any]:
+    return {
+        "name": "" if space is None else space.name,
+        "version": 0 if space is None else space.version,
+        "kept": not continuity.reason,
+        "aligned_to": origin,
+        "least_agreement": MIN_AGREEMENT,
+        **asdict(continuity),
+    }
 
 
 def _open_space_or_none(generation: Version) -> VectorSpace | None:

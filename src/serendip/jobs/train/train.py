@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +21,6 @@ from serendip.engine.artefacts.training_record import (
     TrainingRecord,
 )
 from serendip.engine.engine import Engine
-from serendip.engine.workspace import Workspace
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import (
@@ -65,10 +62,6 @@ _log = logging.getLogger(__name__)
 PARTS = (MODELS, SUGGESTIONS, REWRITES, RELEVANCE)
 """Parts of a generation, each after those that it needs."""
 
-FORCED_FILE = "forced.jsonl"
-"""File in the folder of reports: one line for each failed gate of a generation that was published
-in spite of it."""
-
 
 def train_workspace(
     context: JobContext,
@@ -91,7 +84,7 @@ def train_workspace(
             each other; the generation is the same with each.
         warm: continue from the generation in force if that is possible (``warm_start``).
         reasons: why the training is due, for the record; empty = a person asked for it.
-        force: publish although a gate fails; that is logged, and noted in ``reports/forced.jsonl``.
+        force: publish although a gate fails; that is logged, and in its manifest.
         rebuild: build all parts, whatever has changed.
         only: build this part, and those that are made of it; empty = what has changed.
 
@@ -124,7 +117,7 @@ def train_workspace(
             if not force:
                 require_passed(draft.gates)
             generation = publish_draft(shown, draft, require_held)
-        note_forced(context.workspace, generation, draft.gates)
+        warn_of_forced(generation, draft.gates)
         TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
     remove_remains(str(context.workspace.folder))
     return generation
@@ -216,22 +209,16 @@ def _open_draft(context: JobContext, draft: Draft) -> Engine:
     return Engine.of_state(workspace, generation, state, context.encoder)
 
 
-def note_forced(workspace: Workspace, generation: Version, gates: Sequence[GateResult]) -> None:
-    """Log the failed gates of a published generation, and add a line to the record of such."""
+def warn_of_forced(generation: Version, gates: Sequence[GateResult]) -> None:
+    """Log the failed gates of a published generation."""
     for gate in gates:
-        if gate.passed:
-            continue
-        _log.warning(
-            "%s is published by force: it fails the gate %r (%s)",
-            generation.name,
-            gate.name,
-            gate.detail,
-        )
-        line = {"time": datetime.now(UTC).isoformat(timespec="seconds")}
-        line |= {"generation": generation.name, "gate": gate.name, "detail": gate.detail}
-        workspace.reports.mkdir(exist_ok=True)
-        with (workspace.reports / FORCED_FILE).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if not gate.passed:
+            _log.warning(
+                "%s is published by force: it fails the gate %r (%s)",
+                generation.name,
+                gate.name,
+                gate.detail,
+            )
 
 
 def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], None]) -> Version:
@@ -246,8 +233,8 @@ def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], 
     generations = context.workspace.generations
     space, facts = None, dict(draft.facts)
     if draft.linked is None:
-        space, found = continue_space(open_in_force(generations, verify=False), draft.state)
-        facts["space"] = asdict(found)
+        current = open_in_force(generations, verify=False)
+        space, facts["space"] = continue_space(current, draft.state)
     with context.clock.stage("publish"):
         save = partial(draft.save, space=space)
         with context.workspace.exclusive("generations") as require_alone:
