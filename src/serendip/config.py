@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -124,19 +124,6 @@ class Overrides:
         """Those of one table, with paths inside it."""
         inside = {path[1:]: own for path, own in self.variables.items() if path[0] == name}
         return Overrides(inside)
-
-    def select(self, keep: Callable[[tuple[str, ...], Any], bool]) -> Overrides:
-        """Those whose path and value pass a test."""
-        kept = [path for path, own in self.variables.items() if keep(path, _read_variable(*own))]
-        return Overrides({path: self.variables[path] for path in kept})
-
-    def merge(self, other: Overrides) -> Overrides:
-        """Those of both, which have no path in common."""
-        return Overrides({**self.variables, **other.variables})
-
-    def to_environment(self) -> dict[str, str]:
-        """Variables that ``of`` reads these from."""
-        return dict(self.variables.values())
 
     def variable(self, path: Sequence[int | str], or_inside: bool = False) -> str:
         """Name of the variable that set the value at a path, or a value around it; empty = none.

@@ -28,8 +28,6 @@ from serendip.content import text_vectors
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import HashingEncoder
 from serendip.content.features import encode_items
-from serendip.content.semantic_ids import assignment
-from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import ConfigError, SerendipError
@@ -140,7 +138,6 @@ def write_all(
     monkeypatch.setattr(recommendations, "USERS_PER_TASK", 32)
     monkeypatch.setattr(embeddings, "ROWS_PER_TASK", 32)
     monkeypatch.setattr(text_vectors, "BATCHES_PER_TASK", 4)
-    monkeypatch.setattr(assignment, "BLOCKS_PER_TASK", 1)
     options, now = TrainOptions(executor=executor, shared=folder / "tasks"), 2e9
     recommend_all(shop, Request("home"), folder / "answers", options, now=now)
     embed(shop, "users", folder / "users", options, now=now)
@@ -148,9 +145,7 @@ def write_all(
         items = store.items()
     cache = VectorCache(folder / "cache", batch_size=8)
     encoded = encode_items(items, HashingEncoder(), cache, ("title", "genre"), options=options)
-    many = np.tile(encoded["text"].vectors, (20, 1))
-    _, codes = ResidualKMeans(ResidualKMeansConfig(iterations=2)).fit(many, options)
-    np.save(folder / "codes.npy", codes)
+    assert encoded["text"].present.all()
     monkeypatch.setattr(sparse_rows, "BLOCKS_PER_TASK", 2)
     monkeypatch.setattr(pair_counts, "PAIRS_PER_BLOCK", 500)
     counts = count_pairs(build_small_world(), 4, options)
@@ -166,8 +161,8 @@ def test_jobs_write_the_same_bytes_with_each_engine(
         folder = tmp_path / str(len(found))
         folder.mkdir()
         found.append(write_all(shop, folder, executor, monkeypatch))
-    arrays = {"codes.npy", "pairs.npy"}
-    assert found[0].keys() == {"answers", "users", "vectors.f32", "keys.bin", "lock", *arrays}
+    vectors = {"vectors.f32", "keys.bin", "lock"}
+    assert found[0].keys() == {"answers", "users", *vectors, "pairs.npy"}
     assert found[0] == found[1] == found[2]
 
 

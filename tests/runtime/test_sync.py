@@ -286,7 +286,7 @@ def test_a_manifest_leads_out_of_no_folder(
     one.require_marker(may_write=True)
     building = tmp_path / "building"
     building.mkdir()
-    text = seal({"format": 2, "name": "gen-1", "files": {"../secret": "0"}})
+    text = seal({"format": 3, "name": "gen-1", "files": {"../secret": "0"}})
     (building / MANIFEST).write_text(text)
     folder = f"gen-1-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     one.storage.upload(f"generations/{folder}/{MANIFEST}", building / MANIFEST)

@@ -89,19 +89,6 @@ def test_a_damaged_version_is_refused_by_name(versions: Versions, damage: str) -
     assert versions.current(verify=False) == version
 
 
-def test_a_version_is_opened_by_the_names_of_its_files(versions: Versions) -> None:
-    version = versions.publish(write("a"), {})
-    path = version.folder / "sub" / "a.txt"
-    path.write_text("b")  # an altered content is not looked at
-    assert versions.open_by_names(version.name) == version
-    path.rename(path.with_name("b.txt"))
-    with pytest.raises(ArtefactError, match=r"missing or altered: sub/a\.txt is missing"):
-        versions.open_by_names(version.name)
-    path.write_text("a")
-    with pytest.raises(ArtefactError, match=r"sub/b\.txt is unknown"):
-        versions.open_by_names(version.name)
-
-
 UNREADABLE = {
     "missing": None,
     "cut off": b"{",

@@ -49,56 +49,47 @@ def show(
     terminal.result(summary)
 
 
-@app.command("diff")
-def diff(
-    before: Annotated[str, typer.Argument(help="A generation, such as gen-1.")],
-    after: Annotated[str, typer.Argument(help="Another generation.")],
-    workspace: WorkspaceOption = Path(),
-    json: JsonOption = False,
-) -> None:
-    """List the items whose codes differ between two generations."""
-    from serendip.engine.workspace import Workspace
-    from serendip.jobs.semantic_ids.inspect import compare_versions
-
-    terminal = Terminal(json)
-    changes = compare_versions(Workspace.open(workspace), before, after)
-    terminal.say(
-        f"{before} -> {after}: {changes['shared']:,} items in both, {changes['moved']:,} moved, "
-        f"{changes['new']:,} new, {changes['left_out']:,} left out"
-    )
-    shares = [*changes["kept"], changes["kept_all_levels"]] if changes["kept"] else []
-    _print_stability(terminal, shares)
-    for item in changes["examples"]:
-        codes = f"{item['before']} -> {item['after']}"
-        terminal.say(f"  {codes:<28} {item['item_id']:<16} {item['title']}")
-    _print_remaining(terminal, changes["moved"] - len(changes["examples"]), "items")
-    terminal.result(changes)
-
-
 @app.command("report")
 def report(
     workspace: WorkspaceOption = Path(),
+    against: Annotated[
+        str, typer.Option(help="Compare with this generation; default: the one before.")
+    ] = "",
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     json: JsonOption = False,
 ) -> None:
-    """Measure the quality of the current IDs and write reports/semantic-ids.json and .html."""
-    from serendip.evaluate.report.page import sentences
-    from serendip.jobs.semantic_ids.inspect import REPORT_HTML, write_report
+    """Measure the quality of the current IDs, and list the items whose codes have changed."""
+    from serendip.jobs.semantic_ids.inspect import describe_quality, measure_codes
 
     terminal = Terminal(json)
     with terminal.job("report on the semantic IDs", workspace, seed, device) as context:
-        document = write_report(context)
+        document = measure_codes(context, against)
     terminal.say(f"{document['version']}: {document['num_items']:,} items")
-    for sentence in sentences(document):
+    for sentence in describe_quality(document):
         terminal.say(f"  {sentence}")
     terminal.print_code_use(document)
     for level, share in enumerate(document["largest"]):
         terminal.say(f"    level {level}: the largest code has {100 * share:.1f} % of the items")
     _print_groups(terminal, document["groups"])
     _print_remaining(terminal, document["used"][0] - len(document["groups"]), "groups")
-    terminal.say(f"Report: {context.workspace.reports / REPORT_HTML}")
+    if document["kept"] is not None:
+        _print_changes(terminal, document["kept"])
     terminal.result(document)
+
+
+def _print_changes(terminal: Terminal, changes: Mapping[str, Any]) -> None:
+    """Print how many items have other codes than in another generation, and which."""
+    terminal.say(
+        f"{changes['before']} -> {changes['after']}: {changes['shared']:,} items in both, "
+        f"{changes['moved']:,} moved, {changes['new']:,} new, {changes['left_out']:,} left out"
+    )
+    for level, share in enumerate(changes["kept"]):
+        terminal.say(f"  level {level}: {100 * share:.1f} % of the items keep their code")
+    for item in changes["examples"]:
+        codes = f"{item['before']} -> {item['after']}"
+        terminal.say(f"  {codes:<28} {item['item_id']:<16} {item['title']}")
+    _print_remaining(terminal, changes["moved"] - len(changes["examples"]), "items")
 
 
 def _print_groups(terminal: Terminal, groups: Sequence[Mapping[str, Any]]) -> None:
@@ -111,11 +102,3 @@ def _print_remaining(terminal: Terminal, count: int, noun: str) -> None:
     """Print the number of things that are not listed, if any."""
     if count:
         terminal.say(f"  and {count:,} more {noun}")
-
-
-def _print_stability(terminal: Terminal, shares: Sequence[float]) -> None:
-    """Print the share of items with the same code per level, and with the same ID."""
-    for level, share in enumerate(shares[:-1]):
-        terminal.say(f"  level {level}: {100 * share:.1f} % of the items keep their code")
-    if shares:
-        terminal.say(f"  all levels: {100 * shares[-1]:.1f} %")

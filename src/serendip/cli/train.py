@@ -79,7 +79,8 @@ def run(
 
     Parts that would be those of the generation in force are linked, not built.
     """
-    from serendip.jobs.train.train import open_in_force, plan_training, train_workspace
+    from serendip.engine.artefacts.generations import open_in_force
+    from serendip.jobs.train.train import plan_training, train_workspace
     from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
@@ -88,7 +89,7 @@ def run(
         return
     choice = EngineChoice(engine, address)
     with terminal.job("training", workspace, seed, device, budget, engine=choice) as context:
-        current = open_in_force(context.workspace)
+        current = open_in_force(context.workspace.generations)
         before = "" if current is None else current.name
         if explain:
             plans = plan_training(context, rebuild, only)

@@ -16,10 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.content.encoders.base import Encoder, EncoderInput, InputT, clip_text
+from serendip.content.encoders.base import (
+    Encoder,
+    EncoderIdentity,
+    EncoderInput,
+    InputT,
+    clip_text,
+)
 from serendip.content.encoders.weights import hash_file
 from serendip.content.vector_file import KEY_BYTES, Keys, VectorFile
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import DataError, StorageError
 from serendip.runtime.progress import Progress, SilentProgress
 
@@ -101,6 +107,12 @@ class VectorCache:
                 reasons[row] = broken.get(keys[row].tobytes(), "")
         return vectors, reasons
 
+    def find(
+        self, encoder: EncoderIdentity, inputs: Sequence[EncoderInput]
+    ) -> tuple[FloatArray, BoolArray]:
+        """Vectors (N, D) of inputs that are cached, and the mask (N,) of these; encodes nothing."""
+        return self._open_file(encoder).read(_build_keys(encoder, inputs)[0])
+
     def missing(self, encoder: Encoder[str], texts: Sequence[str]) -> list[str]:
         """Texts that have no vector yet, each once, in their order."""
         keys, _ = _build_keys(encoder, texts)
@@ -138,7 +150,7 @@ class VectorCache:
                 _append(file, encoded)
         return broken
 
-    def _open_file(self, encoder: Encoder[InputT]) -> VectorFile:
+    def _open_file(self, encoder: Encoder[InputT] | EncoderIdentity) -> VectorFile:
         """The file of an encoder's vectors, opened once."""
         plain = re.sub(r"[^\w.]+", "-", encoder.name)  # Names of models have ":" and "/".
         name = f"{plain}-{encoder.version}"
@@ -183,7 +195,9 @@ def _encode_batch(
     return encoded, reasons
 
 
-def _build_keys(encoder: Encoder[InputT], inputs: Sequence[EncoderInput]) -> tuple[Keys, list[str]]:
+def _build_keys(
+    encoder: Encoder[InputT] | EncoderIdentity, inputs: Sequence[EncoderInput]
+) -> tuple[Keys, list[str]]:
     """Keys (N, 32) of inputs; zeros, and a reason, for those that cannot be read."""
     prefix = hashlib.sha256(f"{encoder.name}\0{encoder.version}\0".encode())
     keys, reasons = bytearray(), []

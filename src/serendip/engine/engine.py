@@ -238,8 +238,9 @@ class Engine:
             settings = workspace.settings
             pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
             report = QualityReport(workspace.reports)
-            media = PostedMedia(workspace.posted_media, settings.content, workspace.folder)
-            undo.callback(media.close)
+            media = PostedMedia.of(
+                settings.content, workspace.folder, workspace.cache, generation.manifest
+            )
             engine = cls(
                 *(workspace, generation, state, encoder, store, pictures, report, clock, media)
             )
@@ -250,7 +251,6 @@ class Engine:
         """Close the store. Call it after the last request has ended."""
         self._remover.close()
         self._store.close()
-        self._media.close()
 
     def warm_up(self) -> None:
         """Load what the first search would load otherwise, such as the weights of the encoder.
@@ -564,15 +564,19 @@ class Engine:
             present = {name for name, has in zip(state.fusion.modalities, mask, strict=True) if has}
         is_posted = number < 0 or state.catalogue.is_posted(number)
         files = {}
-        for name, encoded in self._media.of_item(item).items():
+        unusable = {one.field: one.problem for one in self._media.find_problems([item])}
+        for name in self._media.named(item):
+            problem = unusable.get(self.settings.content.media[name].field)
             if name in present:
                 files[name] = ItemFile("encoded")
             elif name not in state.fusion.modalities:
                 files[name] = ItemFile("left out", f"the generation was trained without {name}.")
-            elif encoded is not None:
-                files[name] = ItemFile("left out", encoded.problem)
-            elif is_posted:
+            elif problem is not None:
+                files[name] = ItemFile("left out", problem)
+            elif is_posted and self._media.version < self.item_version:
                 files[name] = ItemFile("waiting")
+            elif is_posted:
+                files[name] = ItemFile("left out", "it is broken: `serendip doctor` says why.")
             else:
                 files[name] = ItemFile("left out", "it could not be used when this was trained.")
         return files

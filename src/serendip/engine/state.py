@@ -50,17 +50,18 @@ from serendip.search.synonyms import Synonyms
 from serendip.search.values import ValueTable
 from serendip.search.variants import number_posted, renumber
 
-_ARRAYS = ("codes", "counts", "quality")
-_CONTENT_FOLDER = "content"
-_IDS_FOLDER, _CELLS_FOLDER, _VALUES_FOLDER = "ids", "cells", "values"
-_PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
-_RELEVANCE_FOLDER, _LISTS_FOLDER, _ITEMS_FOLDER = "relevance", "relevance_lists", "_items"
-_REPEATS_FILE, _RECEPTION_FOLDER = "repeat_after.npy", "reception"
-_ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.arrow"
-_QUERIES_FOLDER, _CONTEXT_FOLDER = "queries", "context"
-_STATE_FILE = "state.json"
-TABLES = (_STATE_FILE, _QUERIES_FOLDER, REWRITES_FILE, _RELEVANCE_FOLDER, _LISTS_FOLDER)
+_ARRAYS = ("codes", "counts", "quality", "variants")
+_CONTENT_FOLDER, _IDS_FOLDER, _CELLS_FOLDER = "content", "ids", "cells"
+_VALUES_FOLDER, _RECEPTION_FOLDER, _CONTEXT_FOLDER = "values", "reception", "context"
+_REPEATS_FILE, _CATALOGUE_FILE = "repeat_after.npy", "catalogue.arrow"
+_CODEBOOKS_FILE, _FUSION_FILE = "codebooks.safetensors", "fusion.safetensors"
+_STATE_FILE, _QUERIES_FOLDER, _RELEVANCE_FOLDER = "state.json", "queries", "relevance"
+TABLES = (_STATE_FILE, _QUERIES_FOLDER, REWRITES_FILE, _RELEVANCE_FOLDER)
 """What ``EngineState.save_tables`` writes."""
+
+_PRESENT = "present"
+_RELEVANCE_ITEMS = "_items"
+"""Folder, beside those of the relevance models, of the texts of items, which all of them read."""
 
 TYPED_TEXTS = "search"
 """Surface whose labels, of typed texts, serve all surfaces that answer these."""
@@ -89,10 +90,8 @@ class EngineState:
         mean_quality: quality of items that are posted later.
         code_names: code prefix (``12`` or ``12-7``) -> readable name.
         fusion: maps text vectors into the space of the content vectors.
-        relevance_model: predicts P(irrelevant) of typed texts; None = none was distilled.
-        relevance_lists: the same of surfaces by labels of their own lists, by surface.
-        relevance_thresholds: surface -> threshold that labels prove and the training decided for;
-            None = the state was saved without, and those of the models count.
+        relevance_models: surface of the labels -> what predicts P(irrelevant) of its items.
+        relevance_thresholds: surface -> threshold that labels prove and the training decided for.
         queries: verified queries to suggest.
         query_ranker: orders them.
         context: what is known of countries, devices and times of requests.
@@ -118,9 +117,8 @@ class EngineState:
     code_names: Mapping[str, str]
     variants: IntArray
     fusion: Fusion = TEXT_ONLY
-    relevance_model: RelevanceModel | None = None
-    relevance_lists: Mapping[str, RelevanceModel] = field(default_factory=dict)
-    relevance_thresholds: Mapping[str, float] | None = None
+    relevance_models: Mapping[str, RelevanceModel] = field(default_factory=dict)
+    relevance_thresholds: Mapping[str, float] = field(default_factory=dict)
     queries: QueryTable = field(default_factory=QueryTable.empty)
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
     context: ContextCounts = field(default_factory=ContextCounts)
@@ -189,7 +187,6 @@ class EngineState:
         """
         searcher = self.searcher.with_changed_items(numbers.tolist(), items)
         features = self._with_near(features)
-        model = self.relevance_model
         variants = [
             renumber(item, self.catalogue[number], number, int(self.variants[number]))
             for number, item in zip(numbers.tolist(), items, strict=True)
@@ -204,9 +201,8 @@ class EngineState:
             },
             searcher=searcher,
             suggester=self.suggester.with_searcher(searcher),
-            relevance_model=model and model.without(numbers),
-            relevance_lists={
-                name: one.without(numbers) for name, one in self.relevance_lists.items()
+            relevance_models={
+                name: model.without(numbers) for name, model in self.relevance_models.items()
             },
             repeats=self.repeats.with_changed_items(numbers, items, features.codes),
             variants=replace_rows(self.variants, numbers, np.array(variants, np.int32)),
@@ -242,107 +238,55 @@ class EngineState:
         searcher = self.searcher.with_rewrites(rewrites)
         return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
 
-    def with_relevance_models(
-        self, models: Mapping[str, RelevanceModel], thresholds: Mapping[str, float] | None
-    ) -> EngineState:
-        """A copy with relevance models of its items.
-
-        Args:
-            models: by the surface of their labels.
-            thresholds: see ``relevance_thresholds``.
-        """
-        lists = {name: model for name, model in models.items() if name != TYPED_TEXTS}
-        typed = models.get(TYPED_TEXTS)
-        return replace(
-            self,
-            relevance_model=typed,
-            relevance_lists=lists,
-            relevance_thresholds=thresholds,
-        )
-
-    def find_relevance_model(self, labels: str) -> RelevanceModel | None:
-        """The relevance model of the labels of a surface; None without any."""
-        return self.relevance_model if labels == TYPED_TEXTS else self.relevance_lists.get(labels)
-
-    def with_queries(self, queries: QueryTable, ranker: QueryRanker) -> EngineState:
-        """A copy with queries to suggest and their ranker."""
-        return replace(self, queries=queries, query_ranker=ranker)
-
-    @property
-    def relevance_models(self) -> dict[str, RelevanceModel]:
-        """Surface of the labels -> relevance model."""
-        typed = {} if self.relevance_model is None else {TYPED_TEXTS: self.relevance_model}
-        return {**typed, **self.relevance_lists}
-
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""
         self.save_tables(folder)
-        save_arrays(folder / _CONTENT_FOLDER, packed_arrays("content", self.features.content))
-        arrays = {
-            "codes": self.features.codes,
-            "centroids": self.codebooks.centroids,
-            "counts": self.counts,
-            "quality": self.quality,
-            "variants": self.variants,
-        }
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        self._save_parts(folder)
-        config, searches = self.searcher.config, self.searcher.searches
-        Searcher.build(self.catalogue, self.counts, folder / "search", config, searches)
-        self.catalogue.save(folder / _CATALOGUE_FILE)
+        features, searcher = self.features, self.searcher
+        content = packed_arrays("content", features.content)
+        if features.present is not None:
+            content[_PRESENT] = features.present
+        save_arrays(folder / _CONTENT_FOLDER, content)
+        arrays = (features.codes, self.counts, self.quality, self.variants)
+        save_arrays(folder, dict(zip(_ARRAYS, arrays, strict=True)))
+        np.save(folder / _REPEATS_FILE, self.repeats.after, allow_pickle=False)
         save_arrays(folder / _IDS_FOLDER, self.catalogue.vocabulary.arrays())
         save_arrays(folder / _CELLS_FOLDER, self.cells.arrays())
         save_arrays(folder / _VALUES_FOLDER, self.suggester.built.arrays())
-
-    def save_tables(self, folder: Path) -> None:
-        """Write what is made of the models, ``TABLES``, and the facts of the state."""
-        self._save_relevance(folder)
-        if len(self.queries):
-            self.queries.save(folder / _QUERIES_FOLDER)
-            self.query_ranker.save(folder / _QUERIES_FOLDER)
-        self.searcher.rewrites.save(folder)
-        document = {
-            "models": {name: model.name for name, model in self.models.items()},
-            "codebook_size": self.features.codebook_size,
-            "ranker": self.ranker is not None,
-            "relevance_model": self.relevance_model is not None,
-            "relevance_lists": sorted(self.relevance_lists),
-            "relevance_thresholds": self.relevance_thresholds,
-            "code_names": dict(self.code_names),
-            "search": self.searcher.config.model_dump(mode="json"),
-            "mean_quality": self.mean_quality,
-            "meaning_floor": asdict(self.meaning_floor),
-            "repeats": self.repeats.facts() if self.repeats.is_on else None,
-        }
-        (folder / _STATE_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
-
-    def _save_parts(self, folder: Path) -> None:
-        """Write the models and the optional parts."""
-        if self.features.present is not None:
-            np.save(folder / _PRESENT_FILE, self.features.present, allow_pickle=False)
-        if self.reception.is_known:
-            save_arrays(folder / _RECEPTION_FOLDER, self.reception.arrays())
-        if self.repeats.is_on:
-            np.save(folder / _REPEATS_FILE, self.repeats.after, allow_pickle=False)
-        if self.fusion.blocks:
-            self.fusion.save(folder / _FUSION_FILE)
-        if self.codebooks.alignment is not None:
-            self.codebooks.save(folder / _ALIGNED_FILE)
+        save_arrays(folder / _RECEPTION_FOLDER, self.reception.arrays())
+        self.catalogue.save(folder / _CATALOGUE_FILE)
+        self.fusion.save(folder / _FUSION_FILE)
+        self.codebooks.save(folder / _CODEBOOKS_FILE)
         for name, model in self.models.items():
             model.save(folder / "models" / name)
         if self.ranker is not None:
             self.ranker.save(folder / "ranker")
         self.context.save(folder / _CONTEXT_FOLDER)
+        Searcher.build(
+            self.catalogue, self.counts, folder / "search", searcher.config, searcher.searches
+        )
 
-    def _save_relevance(self, folder: Path) -> None:
-        """Write the relevance models; the items' texts, which all of them read, once."""
-        if self.relevance_model is not None:
-            self.relevance_model.save(folder / _RELEVANCE_FOLDER)
-        for name, model in self.relevance_lists.items():
-            save_model(model, folder / _LISTS_FOLDER / name)
-            if self.relevance_model is None and name == min(self.relevance_lists):
-                save_item_texts(model.items, folder / _LISTS_FOLDER / _ITEMS_FOLDER)
+    def save_tables(self, folder: Path) -> None:
+        """Write what is made of the models, ``TABLES``, and the facts of the state."""
+        for name, relevance in self.relevance_models.items():
+            save_model(relevance, folder / _RELEVANCE_FOLDER / name)
+        for relevance in [*self.relevance_models.values()][:1]:
+            save_item_texts(relevance.items, folder / _RELEVANCE_FOLDER / _RELEVANCE_ITEMS)
+        self.queries.save(folder / _QUERIES_FOLDER)
+        self.query_ranker.save(folder / _QUERIES_FOLDER)
+        self.searcher.rewrites.save(folder)
+        document = {
+            "models": {name: model.name for name, model in self.models.items()},
+            "codebook_size": self.features.codebook_size,
+            "ranker": self.ranker is not None,
+            "relevance_models": list(self.relevance_models),
+            "relevance_thresholds": dict(self.relevance_thresholds),
+            "code_names": dict(self.code_names),
+            "search": self.searcher.config.model_dump(mode="json"),
+            "mean_quality": self.mean_quality,
+            "meaning_floor": asdict(self.meaning_floor),
+            "repeats": self.repeats.facts(),
+        }
+        (folder / _STATE_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
     @classmethod
     def open(cls, folder: Path) -> EngineState:
@@ -352,26 +296,21 @@ class EngineState:
             ArtefactError: another version of the code saved the state, or its parts are of
                 different numbers of items or sizes of vectors.
         """
-        document = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
+        document = _read_document(folder)
         arrays = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
-        vocabulary = Vocabulary.of_arrays(open_arrays(folder / _IDS_FOLDER))
+        codebooks, vocabulary, codes = open_codes(folder)
         catalogue = Catalogue.open(folder / _CATALOGUE_FILE, vocabulary)
         _require_rows(folder, {"items": catalogue.available_from, **arrays}, len(vocabulary))
+        content = open_arrays(folder / _CONTENT_FOLDER)
         values = ValueTable.of_arrays(open_arrays(folder / _VALUES_FOLDER))
-        searcher = Searcher.open(
-            folder / "search",
-            catalogue,
-            arrays["counts"],
-            _search_config(folder, document["search"]),
-        )
+        config = _search_config(folder, document["search"])
+        searcher = Searcher.open(folder / "search", catalogue, arrays["counts"], config)
         searcher = searcher.with_rewrites(RewriteTable.open(folder)).with_values(values)
-        queries, query_ranker = _queries(folder / _QUERIES_FOLDER)
         models = {
             name: open_model(kind, folder / "models" / name)
             for name, kind in document["models"].items()
         }
-        codebooks = _codebooks(folder)
-        repeats = _repeats(folder, document.get("repeats"))
+        repeats = Repeats.of_facts(document["repeats"], map_array(folder / _REPEATS_FILE))
         ranker, context = None, ContextCounts.open(folder / _CONTEXT_FOLDER)
         if document["ranker"]:
             names = feature_names(models, repeats.is_on, context)
@@ -379,10 +318,10 @@ class EngineState:
         state = cls(
             catalogue=catalogue,
             features=ItemFeatures(
-                open_packed("content", open_arrays(folder / _CONTENT_FOLDER)),
-                arrays["codes"],
+                open_packed("content", content),
+                codes,
                 document["codebook_size"],
-                _present(folder),
+                content.get(_PRESENT),
             ),
             codebooks=codebooks,
             models=models,
@@ -395,16 +334,16 @@ class EngineState:
             cells=CodeCells.of_arrays(open_arrays(folder / _CELLS_FOLDER), codebooks),
             mean_quality=document["mean_quality"],
             code_names=document["code_names"],
+            variants=arrays["variants"],
             fusion=open_fusion(folder),
-            queries=queries,
-            query_ranker=query_ranker,
+            relevance_models=_open_relevance(folder, document["relevance_models"], catalogue),
+            relevance_thresholds=document["relevance_thresholds"],
+            queries=QueryTable.open(folder / _QUERIES_FOLDER),
+            query_ranker=QueryRanker.open(folder / _QUERIES_FOLDER),
             context=context,
             repeats=repeats,
-            meaning_floor=MeaningFloor(**document.get("meaning_floor", {})),
-            variants=_variants(folder / "variants.npy", len(catalogue)),
-            reception=_reception(folder / _RECEPTION_FOLDER),
-        ).with_relevance_models(
-            _relevance_models(folder, document, catalogue), document.get("relevance_thresholds")
+            meaning_floor=MeaningFloor(**document["meaning_floor"]),
+            reception=Reception.of_arrays(open_arrays(folder / _RECEPTION_FOLDER)),
         )
         _require_fitting(folder, state)
         return state
@@ -412,20 +351,18 @@ class EngineState:
 
 def open_fusion(folder: Path) -> Fusion:
     """Open only the fusion of a saved state."""
-    fused = folder / _FUSION_FILE
-    return Fusion.open(fused) if fused.is_file() else TEXT_ONLY
+    return Fusion.open(folder / _FUSION_FILE)
 
 
 def open_code_names(folder: Path) -> dict[str, str]:
     """Open only the names of code prefixes of a saved state."""
-    document = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
-    return dict(document["code_names"])
+    return dict(_read_document(folder)["code_names"])
 
 
 def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:
     """Open only the codebooks, the item ids and the codes (N, L) of a saved state."""
     vocabulary = Vocabulary.of_arrays(open_arrays(folder / _IDS_FOLDER))
-    return _codebooks(folder), vocabulary, np.load(folder / "codes.npy", allow_pickle=False)
+    return Codebooks.open(folder / _CODEBOOKS_FILE), vocabulary, map_array(folder / "codes.npy")
 
 
 def open_counts(folder: Path) -> tuple[Vocabulary, IntArray]:
@@ -434,11 +371,9 @@ def open_counts(folder: Path) -> tuple[Vocabulary, IntArray]:
     return vocabulary, map_array(folder / "counts.npy")
 
 
-def _codebooks(folder: Path) -> Codebooks:
-    aligned = folder / _ALIGNED_FILE
-    if aligned.is_file():
-        return Codebooks.open(aligned)
-    return Codebooks(np.load(folder / "centroids.npy", allow_pickle=False))
+def _read_document(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
+    return document
 
 
 def _search_config(folder: Path, document: dict[str, Any]) -> SearchConfig:
@@ -448,45 +383,22 @@ def _search_config(folder: Path, document: dict[str, Any]) -> SearchConfig:
         ArtefactError: another version of the code saved them.
     """
     try:
-        return validate(SearchConfig, document, str(folder / "state.json"))
+        return validate(SearchConfig, document, str(folder / _STATE_FILE))
     except ConfigError as error:
         raise ArtefactError(error.message, "Train again with this version.") from None
 
 
-def _queries(folder: Path) -> tuple[QueryTable, QueryRanker]:
-    """Queries to suggest and their ranker; an empty table if none were built."""
-    if not folder.is_dir():
-        return QueryTable.empty(), QueryRanker.prior()
-    return QueryTable.open(folder), QueryRanker.open(folder)
-
-
-def _relevance_models(
-    folder: Path, document: Mapping[str, Any], catalogue: Catalogue
+def _open_relevance(
+    folder: Path, labels: Sequence[str], catalogue: Catalogue
 ) -> dict[str, RelevanceModel]:
-    """Relevance models by the surface of their labels; none if no surface filters."""
-    models, lists = {}, document.get("relevance_lists", ())
-    if document.get("relevance_model"):
-        models[TYPED_TEXTS] = RelevanceModel.open(folder / _RELEVANCE_FOLDER, catalogue)
-    if lists:
-        own = folder / _LISTS_FOLDER
-        items = models[TYPED_TEXTS].items if models else open_item_texts(own / _ITEMS_FOLDER)
-        models |= {name: open_relevance_model(own / name, items, catalogue) for name in lists}
-    return models
-
-
-def _repeats(folder: Path, facts: Mapping[str, Any] | None) -> Repeats:
-    """When items come again; never, if the state was saved without."""
-    return Repeats.of_facts(facts, map_array(folder / _REPEATS_FILE)) if facts else Repeats()
-
-
-def _variants(path: Path, num_items: int) -> IntArray:
-    """Which items are variants; none is, if the state was saved without."""
-    return map_array(path) if path.is_file() else np.arange(num_items, dtype=np.int32)
-
-
-def _reception(folder: Path) -> Reception:
-    """How often items were shown and rejected; not known, if the state was saved without."""
-    return Reception.of_arrays(open_arrays(folder)) if folder.is_dir() else Reception()
+    """Relevance models by the surface of their labels."""
+    if not labels:
+        return {}
+    items = open_item_texts(folder / _RELEVANCE_FOLDER / _RELEVANCE_ITEMS)
+    return {
+        name: open_relevance_model(folder / _RELEVANCE_FOLDER / name, items, catalogue)
+        for name in labels
+    }
 
 
 def _require_rows(folder: Path, parts: Mapping[str, Sized], num_items: int) -> None:
@@ -530,12 +442,6 @@ def _misfit(folder: Path, what: str) -> ArtefactError:
         f"the parts of {folder} do not fit together: {what}.",
         "Run `serendip rollback`, or train again.",
     )
-
-
-def _present(folder: Path) -> BoolArray | None:
-    """Mask of the modalities that items have; None = the saved state had no mask."""
-    path = folder / _PRESENT_FILE
-    return np.load(path, allow_pickle=False) if path.is_file() else None
 
 
 def _append_shown(hidden: BoolArray, count: int) -> BoolArray:

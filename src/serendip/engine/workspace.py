@@ -25,13 +25,13 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from serendip.config import Overrides, find_key, mask, read_toml, validate, variable_name
+from serendip.config import Overrides, mask, read_toml, validate, variable_name
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S
 from serendip.data.store.store import Store
@@ -58,38 +58,27 @@ class Workspace:
     Args:
         folder: the workspace.
         settings: contents of its ``serendip.toml``, and of the environment.
-        overrides: those of the environment alone.
     """
 
     folder: Path
     settings: Settings
-    overrides: Overrides = field(default_factory=Overrides, repr=False)
 
     @classmethod
-    def open(cls, folder: Path, overrides: Overrides | None = None) -> Workspace:
+    def open(cls, folder: Path) -> Workspace:
         """Read the settings of a folder, and those of the environment, which override them.
-
-        Args:
-            folder: the workspace.
-            overrides: what counts instead of the environment of this process; None = that.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing, or it or a variable has a wrong key or value.
         """
         path = folder / SETTINGS_FILE
-        overrides = Overrides.of(os.environ) if overrides is None else overrides
+        overrides = Overrides.of(os.environ)
         tables = overrides.apply(read_toml(path))
-        return cls(folder, validate(Settings, tables, str(path), overrides), overrides)
+        return cls(folder, validate(Settings, tables, str(path), overrides))
 
     @property
     def cache(self) -> Path:
         """Folder of cached vectors and converted weights."""
         return self.folder / "cache"
-
-    @property
-    def posted_media(self) -> Path:
-        """Database of the encoded files of posted items."""
-        return self.cache / "posted_media" / "files.db"
 
     @property
     def generations(self) -> Place:
@@ -188,63 +177,47 @@ class Workspace:
         return Store.open(self.database, busy_timeout_s)
 
 
-_PLACES = (("store", "url"), ("storage", "url"))
-"""Settings that say where the data are, and may have passwords: each machine has its own."""
-
-
 @dataclass(frozen=True, slots=True)
 class WorkspaceLocation:
     """What a task of an executor opens the workspace of its command from.
 
-    The settings of a task are those of its command: the process of the task may have been started
-    with another environment. Secrets are not sent, however: the task takes them from its own
-    environment, and what they give access to must be the same.
+    A task reads the settings where it runs: the file, and the environment of its machine. They must
+    be those of its command, but for users and passwords, which are never sent.
 
     Args:
         folder: its absolute path, which is the same on all machines.
         machine: that of the command; a database that is a file is used on no other.
-        overrides: settings of the command's environment but those in ``digests``.
-        digests: (path of a setting, digest of it without user and password).
+        digests: (name of a table of the settings, its digest without users and passwords).
     """
 
     folder: str
     machine: str
-    overrides: Overrides = field(hash=False)
-    digests: tuple[tuple[tuple[str, ...], str], ...]
+    digests: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, workspace: Workspace) -> Self:
         """The location of a workspace of this machine."""
-        private = {*_PLACES, *workspace.overrides.select(_is_private).variables}
         settings = workspace.settings.model_dump(mode="json")
-        return cls(
-            os.fspath(workspace.folder.absolute()),
-            identify_machine(),
-            workspace.overrides.select(lambda path, value: not _is_private(path, value)),
-            tuple((path, _digest(settings, path)) for path in sorted(private)),
-        )
+        digests = tuple((name, _digest(name, table)) for name, table in settings.items())
+        return cls(os.fspath(workspace.folder.absolute()), identify_machine(), digests)
 
     def open(self) -> Workspace:
         """The workspace, in a task.
 
         Raises:
-            ConfigError: a variable with a secret, or with the URL of the database or the storage,
-                is not here what it is for the command. Or its database is a file, and this is
-                another machine: locks of SQLite do not hold between machines, and what one of them
-                reads may be half of a write.
+            ConfigError: the settings are not here what they are for the command. Or its database is
+                a file, and this is another machine: locks of SQLite do not hold between machines,
+                and what one of them reads may be half of a write.
         """
-        private = dict(self.digests)
-        own = Overrides.of(os.environ).select(lambda path, _: path in private)
-        workspace = Workspace.open(Path(self.folder), self.overrides.merge(own))
-        settings = workspace.settings.model_dump(mode="json")
-        for path, digest in self.digests:
-            if _digest(settings, path) != digest:
+        workspace = Workspace.open(Path(self.folder))
+        own = dict(WorkspaceLocation.of(workspace).digests)
+        for name, digest in self.digests:
+            if own.get(name) != digest:
                 raise ConfigError(
-                    f"[{path[0]}] {'.'.join(path[1:])} of a task on {platform.node()} is not that "
-                    "of its command.",
-                    f"Give {variable_name(path)} on each machine the value that it has for the "
-                    "command, and start its node (`ray start`) anew: it is not sent, because it "
-                    "may have a password.",
+                    f"[{name}] of a task on {platform.node()} is not that of its command.",
+                    f"Give the variables {variable_name((name, '...'))} on each machine the values "
+                    "that they have for the command, and start its node (`ray start`) anew; leave "
+                    "serendip.toml as it is while a command runs.",
                 )
         if isinstance(workspace.database, Path) and self.machine != identify_machine():
             raise ConfigError(
@@ -254,31 +227,8 @@ class WorkspaceLocation:
             )
         return workspace
 
-    def adopt(self) -> Workspace:
-        """``open`` in a process that serves this workspace alone.
 
-        From then on its environment has the settings of the command's, and the secrets of its own.
-
-        Raises:
-            ConfigError: as in ``open``.
-        """
-        workspace, private = self.open(), dict(self.digests)
-        for path, (name, _) in Overrides.of(os.environ).variables.items():
-            if path not in private:
-                del os.environ[name]
-        os.environ.update(self.overrides.to_environment())
-        return workspace
-
-
-def _is_private(path: tuple[str, ...], value: Any) -> bool:
-    """Whether a setting of the environment is sent to no task."""
-    return path in _PLACES or mask(path[-1], value) != value
-
-
-def _digest(settings: Mapping[str, Any], path: tuple[str, ...]) -> str:
-    """Digest of a setting without user and password, which machines may have of their own."""
-    value: Any = settings
-    for name in path:
-        value = value.get(find_key(value, name)) if isinstance(value, Mapping) else None
-    text = json.dumps(mask(path[-1], value), sort_keys=True)
+def _digest(name: str, table: Any) -> str:
+    """Digest of a table without users and passwords, which machines may have of their own."""
+    text = json.dumps(mask(name, table), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -91,7 +91,7 @@ def _check_pointer(workspace: Workspace) -> CheckResult:
 
 
 def _check_earlier(workspace: Workspace) -> CheckResult:
-    """Check the generations that a rollback would lead to, by what is cheap."""
+    """Check the generations that a rollback would lead to."""
     name = "earlier generations"
     try:
         found = check_earlier(workspace.generations)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from serendip.runtime.budget import UNLIMITED, Allowance
 from serendip.runtime.executor import IN_PROCESS, Executor
@@ -31,33 +32,20 @@ def empty_note() -> str:
     return ""
 
 
-class Progress(Protocol):
+class Progress(ABC):
     """Shows the progress of loops and of other work."""
 
-    def track(
-        self,
-        items: Iterable[T],
-        description: str,
-        total: int,
-        note: Callable[[], str] = empty_note,
-    ) -> Iterator[T]:
-        """Yield ``items`` unchanged while showing how many of ``total`` are done.
+    @abstractmethod
+    def show(
+        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
+    ) -> AbstractContextManager[Callable[[], None]]:
+        """Show the work in a ``with`` block, which calls what it gets after each part.
 
         Args:
-            items: of the loop.
-            description: name of the loop.
-            total: number of items.
+            description: name of the work.
+            total: number of parts; None = there are none.
             note: returns an additional text; called whenever it is shown.
         """
-        ...
-
-    def step(self, description: str) -> AbstractContextManager[None]:
-        """Show the work in a ``with`` block."""
-        ...
-
-
-class SilentProgress:
-    """Shows nothing."""
 
     def track(
         self,
@@ -66,15 +54,28 @@ class SilentProgress:
         total: int,
         note: Callable[[], str] = empty_note,
     ) -> Iterator[T]:
-        """Yield ``items`` unchanged."""
-        yield from items
+        """Yield ``items`` unchanged while showing how many of ``total`` are done; see ``show``."""
+        with self.show(description, total, note) as advance:
+            for item in items:
+                yield item
+                advance()
 
-    def step(self, description: str) -> AbstractContextManager[None]:
-        """Show nothing."""
-        return nullcontext()
+    def step(self, description: str) -> AbstractContextManager[object]:
+        """Show the work in a ``with`` block."""
+        return self.show(description)
 
 
-class TextProgress:
+class SilentProgress(Progress):
+    """Shows nothing."""
+
+    def show(
+        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
+    ) -> AbstractContextManager[Callable[[], None]]:
+        """See ``Progress.show``."""
+        return nullcontext(lambda: None)
+
+
+class TextProgress(Progress):
     """Tells the innermost running step as text, at most once in some seconds.
 
     Args:
@@ -98,24 +99,23 @@ class TextProgress:
         """In another process it is silent."""
         return SilentProgress, ()
 
-    def track(
-        self,
-        items: Iterable[T],
-        description: str,
-        total: int,
-        note: Callable[[], str] = empty_note,
-    ) -> Iterator[T]:
-        """Yield ``items`` and tell how many are done."""
-        began = self._now()
-        for done, item in enumerate(items):
-            self._tell_if_due(f"{description}: {done} of {total}", note, began)
-            yield item
-
     @contextmanager
-    def step(self, description: str) -> Iterator[None]:
-        """Tell that the work begins."""
-        self._tell_if_due(description, empty_note, self._now())
-        yield
+    def show(
+        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
+    ) -> Iterator[Callable[[], None]]:
+        """See ``Progress.show``."""
+        began, done = self._now(), 0
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            if done != total:
+                self._tell_if_due(f"{description}: {done} of {total}", note, began)
+
+        self._tell_if_due(
+            description if total is None else f"{description}: 0 of {total}", note, began
+        )
+        yield advance
 
     def _tell_if_due(self, text: str, note: Callable[[], str], began: float) -> None:
         if (now := self._now()) >= self._due:
@@ -125,7 +125,7 @@ class TextProgress:
             self._tell(f"{text}{taken} {note()}".rstrip())
 
 
-class BarProgress:
+class BarProgress(Progress):
     """Draws the running steps in a terminal, on stderr, with the time left of loops."""
 
     def __init__(self) -> None:
@@ -135,29 +135,11 @@ class BarProgress:
         """In another process it is silent."""
         return SilentProgress, ()
 
-    def track(
-        self,
-        items: Iterable[T],
-        description: str,
-        total: int,
-        note: Callable[[], str] = empty_note,
-    ) -> Iterator[T]:
-        """Yield ``items`` and count them."""
-        with self._task(description, total) as (bars, task):
-            for item in items:
-                yield item
-                bars.update(task, advance=1, note=note())
-
     @contextmanager
-    def step(self, description: str) -> Iterator[None]:
-        """Show the work in a ``with`` block."""
-        with self._task(description, None):
-            yield
-
-    @contextmanager
-    def _task(
-        self, description: str, total: int | None
-    ) -> Iterator[tuple[rich.progress.Progress, rich.progress.TaskID]]:
+    def show(
+        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
+    ) -> Iterator[Callable[[], None]]:
+        """See ``Progress.show``."""
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
@@ -175,7 +157,7 @@ class BarProgress:
             bars.start()
         task = bars.add_task(description, total=total, note="")
         try:
-            yield bars, task
+            yield lambda: bars.update(task, advance=1, note=note())
         finally:
             bars.remove_task(task)
             if not bars.tasks:
@@ -184,28 +166,27 @@ class BarProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class BothProgress:
+class BothProgress(Progress):
     """Shows the same progress in two places."""
 
     first: Progress
     second: Progress
 
-    def track(
-        self,
-        items: Iterable[T],
-        description: str,
-        total: int,
-        note: Callable[[], str] = empty_note,
-    ) -> Iterator[T]:
-        """Yield ``items`` through both."""
-        inner = self.first.track(items, description, total, note)
-        return self.second.track(inner, description, total, note)
-
     @contextmanager
-    def step(self, description: str) -> Iterator[None]:
-        """Show the work in both."""
-        with self.first.step(description), self.second.step(description):
-            yield
+    def show(
+        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
+    ) -> Iterator[Callable[[], None]]:
+        """See ``Progress.show``."""
+        with (
+            self.first.show(description, total, note) as first,
+            self.second.show(description, total, note) as second,
+        ):
+
+            def advance() -> None:
+                first()
+                second()
+
+            yield advance
 
 
 def open_progress() -> Progress:

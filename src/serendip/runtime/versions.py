@@ -271,19 +271,6 @@ class Versions:
             self._compare(folder, manifest["files"], self._read_checksums(folder))
         return Version(folder, manifest)
 
-    def open_by_names(self, name: str) -> Version:
-        """Open a version that is in the folder; of its files only the names are verified.
-
-        Raises:
-            ArtefactError: its manifest is unreadable, altered or of another format, or a file is
-                missing or not listed.
-        """
-        manifest, folder = self.read_manifest(name), self.folder / name
-        expected = manifest["files"]
-        names = (path.relative_to(folder).as_posix() for path in list_files(folder))
-        self._compare(folder, expected, {name: expected.get(name, "a file") for name in names})
-        return Version(folder, manifest)
-
     def read_manifest(self, name: str) -> dict[str, Any]:
         """The manifest of a version, of which nothing else is opened.
 

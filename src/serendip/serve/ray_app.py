@@ -55,7 +55,7 @@ class Replica:
         self._application: Application | None = None
         state = SharedState(Path(shared), replicas, str(os.getpid())) if shared else SharedState()
         self._holder = EngineHolder(state)
-        parts = open_parts(location.adopt().folder)
+        parts = open_parts(location.open().folder)
         self._application = Application(*parts, self._holder)
 
     def __serve_build_asgi_app__(self) -> Any:

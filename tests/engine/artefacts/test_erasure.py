@@ -17,7 +17,6 @@ import pytest
 from postgres_server import on_both_databases
 from small_shop import WITHOUT_SEARCHES
 
-from serendip.content.posted_media import EncodedFile, PostedMediaTable
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.store.tables.exports import Export
@@ -234,14 +233,12 @@ def test_a_wrong_id_is_refused_and_an_unknown_user_gets_a_receipt(engine: Engine
 def test_of_an_erased_item_only_the_id_is_left(shop: Path) -> None:
     learn_from_no_searches(shop)
     workspace = Workspace.open(shop)
-    clues = ("canarytitle", "canarytext", "canarybrand", "canarywords", "canaryfile")
+    clues = ("canarytitle", "canarytext", "canarybrand", "canarywords")
     with closing(Engine.open(shop)) as engine:
         engine.add_items([Item("odd", "canarytitle", "canarytext", {"brand": "canarybrand"})])
     with closing(workspace.open_store()) as store:
         text = GeneratedText("odd", "keywords", "rules", "canarywords", "m", "p", "d")
         store.generated_texts.put([text])
-        with closing(PostedMediaTable.create(workspace.posted_media)) as table:
-            table.put([EncodedFile("odd", "image", "canaryfile", "e", None)])
         train_workspace(JobContext.open(shop))
         assert find(shop, *clues)
         with closing(Engine.open(shop)) as engine:

@@ -46,7 +46,7 @@ def test_publishing_makes_a_generation_current_with_checksums_and_facts(tmp_path
     assert generation.name == "gen-1" == current_name(tmp_path)
     manifest = json.loads((tmp_path / "gen-1" / "manifest.json").read_text())
     assert list(manifest["files"]) == ["sub/data.txt"]
-    assert (manifest["format"], manifest["previous"]) == (2, "")
+    assert (manifest["format"], manifest["previous"]) == (3, "")
     assert manifest["counts"] == {"items": 3}
     assert open_current(tmp_path).manifest == manifest
 

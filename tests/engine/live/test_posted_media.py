@@ -4,45 +4,43 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from serendip.content.cache import VectorCache
-from serendip.content.config import open_media
-from serendip.content.posted_media import EncodedFile, PostedMediaTable
+from serendip.content.config import WEIGHTS_FOLDER
 from serendip.data.items.catalogue import Item
 from serendip.data.query import Query
 from serendip.data.store.store import Store
 from serendip.engine.answer import ItemFile
-from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
 from serendip.engine.live.media_encoding import PostedMediaEncoder
 from serendip.engine.workspace import Workspace
 
+Image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
+
 
 @contextmanager
-def encoder_of(folder: Path) -> Iterator[tuple[PostedMediaEncoder, Store, PostedMediaTable]]:
+def encoder_of(folder: Path) -> Iterator[tuple[PostedMediaEncoder, Store]]:
     """An encoder as the process beside a service makes it."""
     workspace = Workspace.open(folder)
-    content = workspace.settings.content
-    with ExitStack() as stack:
-        store = stack.enter_context(closing(workspace.open_store()))
-        table = stack.enter_context(closing(PostedMediaTable.create(workspace.posted_media)))
-        media = open_media(content, folder, workspace.cache)
-        cache = VectorCache(workspace.cache)
-        encoder = PostedMediaEncoder(store, table, media, content, cache)
-        manifest = open_current(workspace.generations, verify=False).manifest
-        encoder.begin(int(manifest["item_version"]))
-        yield encoder, store, table
+    with closing(workspace.open_store()) as store:
+        yield PostedMediaEncoder(workspace, store), store
 
 
 def encode(folder: Path) -> int:
-    with encoder_of(folder) as (encoder, _, _):
+    with encoder_of(folder) as (encoder, _):
         return encoder.encode_posted()
+
+
+def forget_vectors(folder: Path) -> None:
+    """Make all files such that nobody has encoded them yet."""
+    for path in (folder / "cache").iterdir():
+        if path.name != WEIGHTS_FOLDER and path.is_dir():
+            shutil.rmtree(path)
 
 
 def like(engine: Engine, item_id: str, name: str) -> Item:
@@ -64,6 +62,7 @@ def rows(engine: Engine, *names: str) -> tuple[np.ndarray, np.ndarray, list[list
 def test_a_posted_item_has_the_vectors_and_codes_that_training_would_have_given(
     gallery: Path,
 ) -> None:
+    forget_vectors(gallery)
     with closing(Engine.open(gallery)) as engine:
         twin, mute = like(engine, "i0", "twin"), like(engine, "i3", "mute")
         engine.add_items([twin, mute])
@@ -90,6 +89,7 @@ def test_a_posted_item_has_the_vectors_and_codes_that_training_would_have_given(
 
 
 def test_engines_agree_whenever_they_read_and_after_a_restart(gallery: Path) -> None:
+    forget_vectors(gallery)
     with closing(Engine.open(gallery)) as one, closing(Engine.open(gallery)) as other:
         one.add_items([like(one, "i0", "twin")])
         other.catch_up()
@@ -110,26 +110,37 @@ def test_engines_agree_whenever_they_read_and_after_a_restart(gallery: Path) -> 
 def test_what_was_posted_before_the_process_ended_is_encoded_by_the_next_one(
     gallery: Path,
 ) -> None:
+    forget_vectors(gallery)
     with closing(Engine.open(gallery)) as engine:
         engine.add_items([like(engine, "i0", "twin")])
     with closing(Engine.open(gallery)) as engine:
         assert rows(engine, "twin")[2] == [[True, False, False]]
-        with encoder_of(gallery) as (encoder, store, table):
-            ((item, version),) = store.posted_after(0, 9)
-            table.put(list(encoder._encode_files([item])))  # and killed before engines were told
+        with encoder_of(gallery) as (encoder, store):
+            version = store.max_version()
+            for name, source in encoder._media.items():  # and killed before engines were told
+                encoder._encode_files([like(engine, "i0", "twin")], name, source)
             assert store.max_version() == version
-        assert encode(gallery) == 1
-        engine.catch_up()
+        assert rows(engine, "twin")[2] == [[True, False, False]]
+        assert engine.files(like(engine, "i0", "twin"))["image"] == ItemFile("waiting")
+    with closing(Engine.open(gallery)) as engine:
         assert rows(engine, "twin")[2] == [[True, True, True]]
         assert encode(gallery) == 0
-        assert engine.item_version == version + 1
+        assert engine.item_version == version
+
+
+def test_a_file_that_was_encoded_before_is_in_use_at_once(gallery: Path) -> None:
+    with closing(Engine.open(gallery)) as engine:
+        engine.add_items([like(engine, "i0", "twin")])
+        assert rows(engine, "twin")[2] == [[True, True, True]]
+        assert encode(gallery) == 0
 
 
 def test_each_posted_item_is_encoded_once(gallery: Path) -> None:
-    with closing(Engine.open(gallery)) as engine, encoder_of(gallery) as (encoder, store, _):
-        engine.add_items([like(engine, f"i{number}", f"new{number}") for number in range(20)])
+    forget_vectors(gallery)
+    with closing(Engine.open(gallery)) as engine, encoder_of(gallery) as (encoder, store):
+        engine.add_items([like(engine, f"i{number}", f"new{number}") for number in range(8)])
         before = store.max_version()
-        assert encoder.encode_posted() == sum(n % 3 != 2 or n % 2 == 0 for n in range(20))
+        assert encoder.encode_posted() == sum(n % 3 != 2 or n % 2 == 0 for n in range(8))
         after = store.max_version()
         assert after > before
         assert encoder.encode_posted() == 0
@@ -149,8 +160,10 @@ def test_files_that_cannot_be_used_are_named_and_the_words_stay(
         Item(name, f"A zebra {name}", attributes={"cover": path, "sample": "media/0.wav"})
         for name, path in paths.items()
     ]
+    forget_vectors(gallery)
     with closing(Engine.open(gallery)) as engine:
         engine.add_items(items)
+        assert engine.files(items[2])["image"] == ItemFile("waiting")
         problems = {file.item_id: file.problem for file in engine.find_file_problems(items)}
         assert problems == {
             "far": "'https://example.com/a.png' is not a file in the workspace.",
@@ -166,7 +179,7 @@ def test_files_that_cannot_be_used_are_named_and_the_words_stay(
             assert engine.files(item)["audio"] == ItemFile("encoded")
             assert engine.search(item.title).items[0].item_id == item.item_id
             assert rows(engine, item.item_id)[2] == [[True, False, True]]
-        assert "is a broken image" in engine.files(items[2])["image"].problem
+        assert "`serendip doctor` says why" in engine.files(items[2])["image"].problem
     logged = [record.getMessage() for record in caplog.records]
     (line,) = [line for line in logged if "without image" in line]
     assert "of the 4 files that `cover` names" in line
@@ -182,22 +195,29 @@ def test_another_picture_under_the_same_name_counts_once_the_item_is_posted_agai
         item = engine.item("i4")
         assert item is not None
         before = rows(engine, "i4")[0]
-        shutil.copy(gallery / "media/1.png", gallery / "media/4.png")
+        Image.new("RGB", (300, 300), (250, 240, 10)).save(gallery / "media/4.png")
+        dearer = replace(item, attributes={**item.attributes, "price": 9.0, "sample": ""})
+        engine.add_items([dearer])
+        assert engine.files(dearer)["image"] == ItemFile("waiting")
+        assert encode(gallery) == 1
+        engine.catch_up()
+        changed, _, masks = rows(engine, "i4")
+        assert masks == [[True, True, False]]
+        assert np.abs(changed - before).max() > 0.05
+        engine.add_items([replace(dearer, attributes={**dearer.attributes, "price": 8.0})])
+        np.testing.assert_allclose(rows(engine, "i4")[0], changed, atol=1e-5)
+
+
+def test_a_new_price_costs_no_item_its_picture(gallery: Path) -> None:
+    shutil.rmtree(gallery / "cache")
+    with closing(Engine.open(gallery)) as engine:
+        item = engine.item("i4")
+        assert item is not None
+        before = rows(engine, "i4")[0]
         dearer = replace(item, attributes={**item.attributes, "price": 9.0})
         engine.add_items([dearer])
         assert np.array_equal(rows(engine, "i4")[0], before)
         assert engine.files(dearer)["image"] == ItemFile("encoded")
-        assert encode(gallery) == 1
-        engine.catch_up()
-        other = replace(dearer, attributes={**item.attributes, "cover": "media/1.png"})
-        changed, _, masks = rows(engine, "i4")
-        assert masks == [[True, True, True]]
-        assert np.abs(changed - before).max() > 0.05
-        engine.add_items([other])
-        assert rows(engine, "i4")[2] == [[True, False, True]]
-        assert encode(gallery) == 1
-        engine.catch_up()
-        np.testing.assert_allclose(rows(engine, "i4")[0], changed, atol=1e-5)
 
 
 def test_a_deleted_cache_costs_nothing_but_time(gallery: Path) -> None:
@@ -214,23 +234,3 @@ def test_a_deleted_cache_costs_nothing_but_time(gallery: Path) -> None:
         content, _, masks = rows(engine, "i0", "twin")
         assert masks == [[True, True, True]] * 2
         np.testing.assert_allclose(content[1], content[0], atol=1e-5)
-
-
-def test_the_bytes_of_an_erased_item_go(tmp_path: Path):
-    path = tmp_path / "media.db"
-    vector = np.ones(64, np.float32)
-    canary = np.frombuffer(b"canary-of-a-vec!" * 16, "<f4").astype(np.float32)
-    files = [EncodedFile(f"i{n:05d}", "image", f"{n}.png", "e", vector) for n in range(9_000)]
-    with closing(PostedMediaTable.create(path)) as table:
-        table.put(files)
-        grown = "canaryfile" + "x" * 600
-        table.put([EncodedFile("i04500", "image", grown, "e", canary)])  # splits a page
-        table.remove("i04499")  # empties the write-ahead log
-        before = path.read_bytes()
-        assert b"canaryfile" in before
-        assert b"canary-of-a-vec!" in before
-        table.remove("i04500")
-        assert not any(b"canary" in one.read_bytes() for one in tmp_path.iterdir())
-        found = table.find(["i04498", "i04499", "i04500", "i04501"])
-        assert {name for name, _ in found} == {"i04498", "i04501"}
-        assert np.array_equal(found["i04501", "image"].vector, vector)

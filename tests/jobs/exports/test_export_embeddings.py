@@ -197,7 +197,7 @@ def test_another_model_in_place_of_the_retriever_has_no_space(shop: Path) -> Non
     state = engine.state
     engine.close()
     other = replace(state, models={**state.models, "retriever": state.models["content"]})
-    space, facts = continue_space(shop / "generations", other)
+    space, facts = continue_space(None, other)
     assert space is None
     assert "is of class 'content'" in facts["reason"]
     with pytest.raises(UnsupportedError, match="is of class 'content', which has"):
@@ -211,7 +211,7 @@ def test_a_generation_without_a_retriever_is_refused(shop: Path) -> None:
     others = {name: one for name, one in state.models.items() if name != "retriever"}
     poor = replace(state, models=others, ranker=None)  # it was trained for other features
     with pytest.raises(UnsupportedError, match="no model 'retriever', only popularity, "):
-        continue_space(shop / "generations", poor)
+        continue_space(None, poor)
     manifest = json.loads((shop / "generations" / "gen-1" / "manifest.json").read_text())
     space = shop / "generations" / "gen-1" / "space"
 

@@ -166,7 +166,7 @@ def test_new_and_changed_items_get_no_prediction(shop: Path) -> None:
     engine = Engine.open(shop)
     engine.add_items([Item("new", "A horror tale of comedy", attributes={"genre": "comedy"})])
     engine.add_items([Item("i0", "A quiet western", attributes={"genre": "western"})])
-    model = engine.state.relevance_model
+    model = engine.state.relevance_models.get("search")
     assert model is not None
     numbers = np.array(
         [engine.state.catalogue.vocabulary.number(item) for item in ("new", "i0", "i3")]
@@ -328,7 +328,7 @@ def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the
 ) -> None:
     copy = shutil.copytree(shop, tmp_path / "shop")
     engine, settings = Engine.open(shop), copy / "serendip.toml"
-    model = engine.state.relevance_model
+    model = engine.state.relevance_models.get("search")
     engine.close()
     assert model is not None
     effect = {"ci95": {"lost": [0.1, 0.3], "wrong": [0.2, 0.4], "fall": [0.1, 0.4]}}
@@ -356,22 +356,17 @@ def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the
     engine.close()
 
 
-def test_a_generation_without_decided_thresholds_has_those_of_its_models(
-    shop: Path, tmp_path: Path
-) -> None:
+def test_a_generation_keeps_the_thresholds_that_were_decided(shop: Path, tmp_path: Path) -> None:
     generation = open_current(shop / "generations")
     decided = read_decisions(generation.manifest)["home"].threshold
     copy = shutil.copytree(generation.folder, tmp_path / "generation")
     home = Workspace.open(shop).settings.all_surfaces()["home"].relevance_filter
     document = json.loads((copy / "state.json").read_text())
     assert document["relevance_thresholds"] == {"home": decided}  # search names its own
-    for changed, threshold in (({}, np.inf), (None, decided)):
+    for changed, threshold in (({}, np.inf), ({"home": decided}, decided)):
         document["relevance_thresholds"] = changed
         (copy / "state.json").write_text(json.dumps(document))
         assert RelevanceFilter(home).threshold(EngineState.open(copy)) == threshold
-    del document["relevance_thresholds"]
-    (copy / "state.json").write_text(json.dumps(document))
-    assert RelevanceFilter(home).threshold(EngineState.open(copy)) == decided
 
 
 def test_another_version_makes_another_generation(shop: Path, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ OPENED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a missing file": (lambda folder: (folder / "quality.npy").unlink(), "quality.npy is missing"),
     "an unknown file": (lambda folder: (folder / "x").touch(), "x is unknown"),
     "an altered manifest": (alter_manifest, "so it was altered"),
-    "another format": (lambda folder: change_manifest(folder, format=3), "has format 3"),
+    "another format": (lambda folder: change_manifest(folder, format=2), "has format 2"),
     "no array": (write_no_array, "counts.npy has no readable array"),
     "a value that is no number": (
         lambda folder: change_array(folder, "quality.npy", put_nan),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 from contextlib import closing
 from itertools import islice
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.artefacts.generations import current_name, open_current
+from serendip.engine.artefacts.generations import current_name, open_current, open_in_force
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, GateError
 from serendip.jobs.context import JobContext
@@ -106,7 +105,6 @@ def test_a_generation_is_compared_with_the_one_in_force(
     assert "shelf, warm items" not in str(refused.value)
     assert "home" not in str(refused.value)
     assert current_name(generations) == "gen-2"
-    assert not (crowd / "reports" / "forced.jsonl").exists()
 
     with caplog.at_level(logging.WARNING, logger="serendip.jobs.train"):
         forced = train_workspace(JobContext.open(crowd), force=True)
@@ -114,10 +112,7 @@ def test_a_generation_is_compared_with_the_one_in_force(
     gate = forced.manifest["gates"][-1]
     assert not gate["passed"]
     assert "gen-3 is published by force" in caplog.text
-    (line,) = (crowd / "reports" / "forced.jsonl").read_text().splitlines()
-    noted = json.loads(line)
-    assert (noted["generation"], noted["gate"]) == ("gen-3", gate["name"])
-    assert "shelf, cold items" in noted["detail"]
+    assert gate["name"] in caplog.text and "shelf, cold items" in gate["detail"]
 
 
 def check_after_import(shop: Path, count: int, least: float = 0.9) -> list[GateResult]:
@@ -134,7 +129,7 @@ def check_items(shop: Path, least: float = 0.9) -> list[GateResult]:
     items = JobContext.open(shop).dataset.catalogue.vocabulary
     with closing(Workspace.open(shop).open_store()) as store:
         deleted = store.items_deleted_by_api()
-    return check_kept_items(items, deleted, shop / "generations", least)
+    return check_kept_items(items, deleted, open_in_force(shop / "generations"), least)
 
 
 def test_an_items_file_that_was_cut_off_is_not_published(stand: Path) -> None:
@@ -161,8 +156,8 @@ def test_items_that_were_deleted_one_by_one_stop_no_training(stand: Path) -> Non
     assert not gate.passed
 
 
-def test_without_a_generation_in_force_any_items_will_do(tmp_path: Path) -> None:
-    assert check_kept_items(Vocabulary(["a"]), (), tmp_path, 0.9) == []
+def test_without_a_generation_in_force_any_items_will_do() -> None:
+    assert check_kept_items(Vocabulary(["a"]), (), None, 0.9) == []
 
 
 def test_a_failed_gate_is_told_with_its_figures() -> None:

@@ -15,7 +15,7 @@ from serendip.data.events.event import Event
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.splits import Split, temporal
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.generations import open_current, open_in_force
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
 from serendip.evaluate.full_ranking import rank_all
@@ -39,7 +39,7 @@ def put_events(shop: Path, count: int) -> None:
 
 
 def reason_for(shop: Path) -> str:
-    choice = choose_start(JobContext.open(shop), True)
+    choice = choose_start(JobContext.open(shop), open_in_force(shop / "generations"))
     assert (choice.previous is None) == (choice.generation == "")
     return choice.reason
 
@@ -95,9 +95,9 @@ def test_a_training_continues_and_the_next_one_continues_from_it(shop: Path) -> 
     facts = first.manifest["warm_start"]
     assert (facts["generation"], facts["reason"]) == ("gen-1", "")
     assert facts["since"] == first.manifest["counts"]["events"] - 60
-    second = choose_start(JobContext.open(shop), True)
+    second = choose_start(JobContext.open(shop), first)
     assert (second.generation, second.since) == ("gen-2", facts["since"])
-    unwanted = choose_start(JobContext.open(shop), False)
+    unwanted = choose_start(JobContext.open(shop), first, False)
     assert (unwanted.previous, unwanted.generation, unwanted.reason) == (None, "", "")
     assert unwanted.since == first.manifest["counts"]["events"]
 

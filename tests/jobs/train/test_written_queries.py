@@ -13,7 +13,7 @@ from small_shop import import_shop
 
 from serendip.content.fusion import TEXT_ONLY
 from serendip.data.store.tables.generated_texts import GeneratedText, text_digest
-from serendip.engine.artefacts.generations import publish
+from serendip.engine.artefacts.generations import open_in_force, publish
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.write import collect_queries
@@ -181,9 +181,10 @@ BEFORE = [0.5 + 0.01 * (number % 5) for number in range(60)]
 
 def test_a_training_with_written_queries_must_not_lose_any_search(shop: Path) -> None:
     workspace = Workspace.open(shop)
+    place = workspace.generations
 
     def check(use: WrittenQueryUse, record: QualityRecord | None) -> list[GateResult]:
-        return check_written_queries(use, record, workspace.generations, ["search"])
+        return check_written_queries(use, record, open_in_force(place), ["search"])
 
     put_in_force(workspace, record_of(BEFORE), WrittenQueryUse())
     assert check(WrittenQueryUse(), record_of([0.0] * 60)) == []
@@ -200,9 +201,10 @@ def test_a_training_with_written_queries_must_not_lose_any_search(shop: Path) ->
 
 def test_what_was_not_measured_does_not_pass(shop: Path) -> None:
     workspace = Workspace.open(shop)
+    place = workspace.generations
 
     def check(record: QualityRecord | None, use: WrittenQueryUse = USE) -> GateResult:
-        (result,) = check_written_queries(use, record, workspace.generations, ["search"])
+        (result,) = check_written_queries(use, record, open_in_force(place), ["search"])
         return result
 
     first = check(record_of(BEFORE))
@@ -222,9 +224,10 @@ def test_what_was_not_measured_does_not_pass(shop: Path) -> None:
 
 def test_the_same_queries_are_measured_once_and_others_again(shop: Path) -> None:
     workspace, other = Workspace.open(shop), WrittenQueryUse(13, 0.5, "abd")
+    place = workspace.generations
 
     def check(use: WrittenQueryUse, values: list[float]) -> list[GateResult]:
-        return check_written_queries(use, record_of(values), workspace.generations, ["search"])
+        return check_written_queries(use, record_of(values), open_in_force(place), ["search"])
 
     put_in_force(workspace, record_of(BEFORE), WrittenQueryUse())
     gates = check(USE, BEFORE)

@@ -30,7 +30,6 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
-from serendip.content.semantic_ids import assignment
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports import embeddings, recommendations
 from serendip.models import item_to_item
@@ -179,7 +178,7 @@ def main() -> None:
     recommendations.USERS_PER_TASK = options.users
     embeddings.ROWS_PER_TASK = options.users
     if options.blocks:
-        row_tasks.BLOCKS_PER_TASK = assignment.BLOCKS_PER_TASK = options.blocks
+        row_tasks.BLOCKS_PER_TASK = options.blocks
     if options.pairs:
         pair_counts.PAIRS_PER_BLOCK = item_to_item._PAIRS_PER_BLOCK = options.pairs
     rows = []

@@ -101,7 +101,8 @@ def _run_command(*arguments: str) -> dict[str, Any]:
 
 def _measure_times(engine: Engine, texts: Sequence[str]) -> dict[str, Any]:
     """CPU milliseconds per query: the relevance model alone, and searches with and without it."""
-    model, surface = engine.state.relevance_model, engine.settings.all_surfaces()["search"]
+    model = engine.state.relevance_models.get("search")
+    surface = engine.settings.all_surfaces()["search"]
     assert model is not None, "the generation has no relevance model"
     queries = engine.queries(Request("search", text=text) for text in texts)
     count = len(engine.state.catalogue)

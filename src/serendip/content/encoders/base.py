@@ -32,6 +32,21 @@ InputT = TypeVar("InputT", str, Path | None)
 InputT_contra = TypeVar("InputT_contra", contravariant=True)
 
 
+@dataclass(frozen=True, slots=True)
+class EncoderIdentity:
+    """What tells the vectors of an encoder from others, without its network.
+
+    Args:
+        name: see ``Encoder``.
+        version: see ``Encoder``.
+        size: D.
+    """
+
+    name: str
+    version: str
+    size: int
+
+
 class Encoder(Protocol[InputT_contra]):
     """Maps inputs to vectors whose dot product is a similarity.
 
@@ -60,6 +75,11 @@ class Encoder(Protocol[InputT_contra]):
 
 TextEncoder: TypeAlias = Encoder[str]
 MediaEncoder: TypeAlias = Encoder[Path | None]
+
+
+def identify(encoder: Encoder[InputT]) -> EncoderIdentity:
+    """The identity of an encoder; loads its network."""
+    return EncoderIdentity(encoder.name, encoder.version, encoder.size)
 
 
 def find_present(inputs: Sequence[EncoderInput]) -> BoolArray:

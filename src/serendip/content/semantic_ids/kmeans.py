@@ -25,7 +25,6 @@ from pydantic import Field, model_validator
 
 from serendip.config import Config
 from serendip.content.behaviour_alignment import align
-from serendip.content.semantic_ids.assignment import assign_codes
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.items.semantic_ids import Codebooks, Level
 from serendip.errors import DataError
@@ -111,7 +110,7 @@ class ResidualKMeans:
         """
         options = options or TrainOptions()
         codebooks = self.fit_codebooks(vectors, options, blocks, start)
-        return codebooks, assign_codes(codebooks, vectors, options)
+        return codebooks, codebooks.assign(vectors)
 
     def fit_codebooks(
         self,
@@ -228,7 +227,7 @@ def fit_codebooks(
     alignment = align(content, pairs, options=options)
     fitted = kmeans.fit_codebooks(alignment.encode(content), options, (), start)
     codebooks = Codebooks(fitted.centroids, alignment)
-    return codebooks, assign_codes(codebooks, content, options)
+    return codebooks, codebooks.assign(content)
 
 
 def _find_distinct(vectors: FloatArray, limit: int) -> FloatArray | None:

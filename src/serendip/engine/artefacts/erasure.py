@@ -24,7 +24,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from serendip.content.posted_media import PostedMediaTable
 from serendip.data.store.store import Store
 from serendip.data.store.tables.backups import Backup
 from serendip.data.store.tables.erased_users import UserErasure
@@ -141,9 +140,6 @@ class Eraser:
         if problem := id_problem(item_id):
             raise DataError(f"item id {item_id[:40]!r} cannot be erased: it {problem}.")
         self._store.erase_item(item_id)
-        if self._workspace.posted_media.exists():
-            with closing(PostedMediaTable.open(self._workspace.posted_media)) as table:
-                table.remove(item_id)
         return ErasureReceipt("item", item_id, time.time(), 0, self._item_places())
 
     def has_remains(self) -> bool:
@@ -197,7 +193,9 @@ class Eraser:
                 "so that no import brings it back; events of users name it, too",
             ),
             ErasurePlace(
-                "cache, reports, answers of an LLM", "kept", "words about the item may be in them"
+                "cache, reports, answers of an LLM",
+                "kept",
+                "words about the item may be in them, and vectors by hashes of texts and files",
             ),
         )
 

@@ -23,13 +23,10 @@ from serendip.engine.artefacts.array_check import find_nan, require_no_nan
 from serendip.errors import ArtefactError, ConflictError, NotTrainedError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.sync import Place, SharedFolder, local_folder, place_name
-from serendip.runtime.versions import Version, Versions, list_files, require_nothing
+from serendip.runtime.versions import Version, Versions, require_nothing
 
 KEEP = 3
 """Number of newest generations that are kept."""
-
-LARGE = 1 << 30
-"""Bytes of an earlier generation above which its contents are read by a rollback only."""
 
 REMOVALS, ERASED = "event_removals", "erased_at_removals"
 """Facts of a manifest: how often events had been removed from the log that it was trained on, and
@@ -211,6 +208,14 @@ def open_current(generations: Place, verify: bool = True) -> Version:
     return current
 
 
+def open_in_force(generations: Place, verify: bool = True) -> Version | None:
+    """``open_current``; None if nothing is published, or it is damaged and should not stay."""
+    try:
+        return open_current(generations, verify)
+    except (ArtefactError, NotTrainedError):
+        return None
+
+
 def open_named(generations: Place, name: str) -> Version:
     """Open a generation whose files another process has verified.
 
@@ -293,9 +298,7 @@ def current_name(generations: Place) -> str:
 
 
 def check_earlier(generations: Place) -> dict[str, str]:
-    """Look at the generations that rollbacks lead to: name -> what is damaged; empty = nothing.
-
-    Of one with more than ``LARGE`` bytes only the manifest and the names of files are verified.
+    """Verify the generations that rollbacks lead to: name -> what is damaged; empty = nothing.
 
     Raises:
         ArtefactError: neither the pointer nor its backup can be read.
@@ -304,7 +307,7 @@ def check_earlier(generations: Place) -> dict[str, str]:
     name, found = versions.current_name(), {}
     for earlier in _before(versions, name) if name else ():
         try:
-            _look_at(versions, earlier)
+            require_no_nan(versions.open(earlier).folder)
             found[earlier] = ""
         except (ArtefactError, FileNotFoundError) as error:
             if earlier not in versions.names():  # a training removed it meanwhile
@@ -313,18 +316,6 @@ def check_earlier(generations: Place) -> dict[str, str]:
                 raise
             found[earlier] = error.message
     return found
-
-
-def _look_at(versions: Versions, name: str) -> None:
-    """Verify what is cheap to verify of a generation.
-
-    Raises:
-        ArtefactError: something is damaged.
-    """
-    folder = versions.open_by_names(name).folder
-    if sum(path.stat().st_size for path in list_files(folder)) <= LARGE:
-        versions.open(name)
-        require_no_nan(folder)
 
 
 def pointer_problem(generations: Place) -> str:
@@ -344,7 +335,7 @@ def files_state(generations: Place, name: str) -> Hashable:
 
 def _versions(generations: Place) -> Versions:
     repair = "Run `serendip rollback`, or train again."
-    return Versions(local_folder(generations), repair, "gen-", "CURRENT", 2)
+    return Versions(local_folder(generations), repair, "gen-", "CURRENT", 3)
 
 
 def _follow(generations: Place) -> Versions:

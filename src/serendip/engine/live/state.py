@@ -73,12 +73,12 @@ class ItemUpdater:
         return state
 
     def _encode(self, items: Sequence[Item], state: EngineState) -> tuple[ItemFeatures, BoolArray]:
-        """Content vectors, semantic IDs and tokens of items (M,); True for those with all media."""
-        media, is_complete = self.media.encode(items, state.fusion)
+        """Content vectors, semantic IDs and tokens of items (M,); True for those with any media."""
+        media, has_any = self.media.encode(items, state.fusion)
         features = encode_new(
             items, self.encoder, state.codebooks, self.content.fields, state.fusion, media
         )
-        return features.read_by(self.tokens, items), is_complete
+        return features.read_by(self.tokens, items), has_any
 
     def _encode_changed(
         self, numbers: IntArray, items: Sequence[Item], state: EngineState
@@ -89,11 +89,11 @@ class ItemUpdater:
         the files are encoded again: otherwise a new price would cost an item its picture, and an
         encoder that is not exact to the last bit its ID.
         """
-        new, is_complete = self._encode(items, state)
+        new, has_any = self._encode(items, state)
         before = [state.catalogue[int(number)] for number in numbers]
         read = (*self.content.fields, *self.content.media_fields)
         same = find_unchanged(before, items, read)
-        same = same[~is_complete[same]]
+        same = same[~has_any[same]]
         kept = new.with_rows(same, state.features.rows(numbers[same]))
         return replace(kept, tokens=new.tokens)
 

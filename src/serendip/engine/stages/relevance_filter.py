@@ -108,9 +108,9 @@ class RelevanceFilter(ListFilter):
         """The model of the surface's labels; that of typed texts, if there is none and the settings
         name a threshold.
         """
-        own = state.find_relevance_model(self._config.labels)
+        own = state.relevance_models.get(self._config.labels)
         if own is None and self._config.threshold is not None:
-            return state.find_relevance_model(TYPED_TEXTS)
+            return state.relevance_models.get(TYPED_TEXTS)
         return own
 
     def threshold(self, state: EngineState) -> float:
@@ -121,12 +121,9 @@ class RelevanceFilter(ListFilter):
         """
         if self._config.threshold is not None:
             return self._config.threshold
-        model, decided = self.model(state), state.relevance_thresholds
-        if model is None:
+        if self.model(state) is None:
             return np.inf
-        # A state by earlier code has no decisions.
-        proven = model.threshold if decided is None else decided.get(self._config.surface)
-        return np.inf if proven is None else proven
+        return state.relevance_thresholds.get(self._config.surface, np.inf)
 
     def is_ready(self, state: EngineState) -> bool:
         """Whether the generation has a relevance model."""

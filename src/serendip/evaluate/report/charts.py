@@ -1,4 +1,4 @@
-"""Charts of the reports as SVG: bars with intervals, and columns.
+"""Charts of the reports as SVG: bars with intervals.
 
 Every chart is 360 wide, so that its text keeps its size on a phone; the page puts charts side by
 side. Colours are classes of the page's style sheet, for light and dark mode.
@@ -12,12 +12,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from serendip.evaluate.number_format import interval, number, percent
+from serendip.evaluate.number_format import interval, number
 
 _WIDTH, _ROW = 360, 38
-_LEFT, _TOP, _BOTTOM = 38, 10, 130
-_MAX_COLUMNS = 160
-"""With more codes a column is the mean of consecutive codes, so that columns stay visible."""
 
 _SVG = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
 _TEXT = Markup('<text x="{:.1f}" y="{:.1f}" class="{}" text-anchor="{}">{}</text>')
@@ -94,55 +91,6 @@ def draw_code_use(codes: Mapping[str, Sequence[Any]]) -> Markup:
         text = f"perplexity {perplexity:.1f} of {size}, {used} used"
         bars.append(ChartBar(f"Level {level}", text, perplexity / size))
     return draw_bars("Use of the codes by level", bars)
-
-
-def draw_collisions(shared_by: Sequence[int]) -> Markup:
-    """Draw the number of items by the number of items with the same full code.
-
-    Args:
-        shared_by: items whose full code is unique, or shared by 2, 3, 4, and 5 or more items.
-    """
-    total = max(sum(shared_by), 1)
-    names = ("alone", *(f"{count} items share it" for count in (2, 3, 4)), "5 or more share it")
-    return draw_bars(
-        "Items that share a full code",
-        [
-            ChartBar(name, f"{number(count)} items, {percent(count / total)}", count / total)
-            for name, count in zip(names, shared_by, strict=True)
-        ],
-    )
-
-
-def draw_kept(continuity: Mapping[str, Any]) -> Markup:
-    """Draw the share of items that kept their code since another version, per level and for all."""
-    shares = {f"Level {level}": share for level, share in enumerate(continuity["kept"])}
-    shares["All levels"] = continuity["kept_all_levels"]
-    bars = [ChartBar(name, percent(share), share) for name, share in shares.items()]
-    return draw_bars(f"Codes kept from {continuity['before']} to {continuity['after']}", bars)
-
-
-def draw_code_sizes(level: int, sizes: Sequence[int]) -> Markup:
-    """Draw the items per code of a level, the largest first, and what each would have if alike.
-
-    Args:
-        level: of the codes.
-        sizes: (K,) items of each code in descending order, zeros for dead codes.
-    """
-    size, top = max(len(sizes), 1), max(max(sizes, default=0), 1)
-    dead, columns = sum(count == 0 for count in sizes), min(size, _MAX_COLUMNS)
-    step, scale = (_WIDTH - _LEFT) / columns, (_BOTTOM - _TOP) / top
-    parts = [_TEXT.format(_LEFT - 6, _TOP + 4, "figure", "end", number(top))]
-    for column in range(columns):
-        part = sizes[column * size // columns : (column + 1) * size // columns]
-        height = scale * sum(part) / max(len(part), 1)
-        x, width = _LEFT + step * column, step - min(step / 5, 1.0)
-        parts.append(_BAR.format(x, _BOTTOM - height, width, height, "subject"))
-    even = _BOTTOM - scale * sum(sizes) / size
-    for y, style in ((_BOTTOM, "axis"), (even, "whisker")):
-        parts.append(_LINE.format(_LEFT, y, _WIDTH, y, style))
-    words = f"{number(size)} codes, the largest first; {number(dead) if dead else 'none'} dead"
-    parts.append(_TEXT.format(_LEFT, _BOTTOM + 18, "figure", "start", words))
-    return _svg(f"Sizes of the codes of level {level}", _BOTTOM + 30, parts)
 
 
 def _svg(title: str, height: float, parts: Iterable[Markup]) -> Markup:

@@ -1,4 +1,4 @@
-"""HTML pages of the reports (evaluation, task transfer, semantic IDs), each self-contained.
+"""HTML pages of the reports (evaluation, task transfer), each self-contained.
 
 A page has no script, font, image or network access. It shows its JSON document and computes
 nothing. It supports light and dark mode, phones and printing. Names come from users' files, so all
@@ -13,7 +13,6 @@ from typing import Any
 
 from serendip.evaluate import number_format
 from serendip.evaluate.comparison import BETTER, WORSE
-from serendip.evaluate.number_format import percent
 from serendip.evaluate.task_transfer import MAIN, UNIFIED
 
 
@@ -38,29 +37,6 @@ def setting_of(groups: list[list[str]]) -> str:
     """Format the recommended grouping as lines of ``serendip.toml``."""
     lists = ", ".join("[" + ", ".join(f'"{task}"' for task in group) + "]" for group in groups)
     return f"[unified]\ngroups = [{lists}]"
-
-
-def render_codes_page(report: Mapping[str, Any]) -> str:
-    """Render the HTML of ``reports/semantic-ids.json`` (see ``jobs.semantic_ids.inspect``)."""
-    largest = max((group["items"] for group in report["groups"]), default=1)
-    return _render("codes.html", report=report, sentences=sentences(report), largest=largest)
-
-
-def sentences(report: Mapping[str, Any]) -> list[str]:
-    """Describe the quality of the codes in sentences."""
-    lines = [
-        f"{percent(report['collision_rate'])} of the items share their full code with another."
-    ]
-    if report["neighbour_agreement"] is not None:
-        share = percent(report["neighbour_agreement"])
-        lines.append(f"{share} share their first code with the nearest item by content.")
-    if report["pair_agreement"] is not None:
-        together, chance = (percent(report["pair_agreement"][k]) for k in ("together", "by_chance"))
-        lines.append(f"{together} of the items chosen together share it ({chance} by chance).")
-    if report["kept"]:
-        share = percent(report["kept"]["kept_all_levels"])
-        lines.append(f"{share} of the items keep all codes that they had in {report['parent']}.")
-    return lines
 
 
 def _render(template: str, **values: Any) -> str:

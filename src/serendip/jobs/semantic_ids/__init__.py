@@ -1,5 +1,4 @@
 """Semantic IDs of a workspace, ``serendip ids``.
 
-``build.py`` builds them, ``versions.py`` stores their versions, ``inspect.py`` describes and
-compares them.
+``codes.py`` reads those of a generation, ``inspect.py`` describes, measures and compares them.
 """

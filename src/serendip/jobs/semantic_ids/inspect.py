@@ -1,12 +1,8 @@
-"""``serendip ids show``, ``diff`` and ``report``: inspects semantic IDs and their quality.
-
-The report on the current version is written as JSON and as a page.
-"""
+"""``serendip ids show`` and ``report``: inspects semantic IDs and their quality."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -21,11 +17,10 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.semantic_ids import code_name, common_prefix
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, DataError, UnknownItemError
-from serendip.evaluate.report.page import render_codes_page
+from serendip.errors import DataError, UnknownItemError
+from serendip.evaluate.number_format import percent
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.codes import GenerationCodes, compare_codes
-from serendip.runtime.atomic_files import write_text
 
 MAX_LISTED = 20
 """Largest number of listed items or groups; the others are only counted."""
@@ -181,27 +176,46 @@ def _read_titles(workspace: Workspace, item_ids: Sequence[str]) -> list[str]:
     return [item.title if item else "" for item in items]
 
 
-REPORT_JSON, REPORT_HTML = "semantic-ids.json", "semantic-ids.html"
 _EXAMPLES = 3
 
 
-def write_report(context: JobContext) -> dict[str, Any]:
-    """Measure the current IDs and write ``reports/semantic-ids.{json,html}``.
+def measure_codes(context: JobContext, against: str = "") -> dict[str, Any]:
+    """Measure the IDs of the generation in force, and compare them with another one.
+
+    Args:
+        context: of the workspace.
+        against: name of the other generation; empty = the one before.
 
     Raises:
         NotTrainedError: no generation is published.
+        DataError: there is no generation ``against``.
     """
-    workspace = context.workspace
-    version = GenerationCodes.open(workspace.generations)
-    document = {
-        **_measure(version, context),
-        "kept": _compare_with_parent(workspace, version),
-    }
-    workspace.reports.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
-    write_text(workspace.reports / REPORT_JSON, text)
-    write_text(workspace.reports / REPORT_HTML, render_codes_page(document))
-    return document
+    version = GenerationCodes.open(context.workspace.generations)
+    before, kept = against or str(version.generation.manifest["previous"]), None
+    try:
+        if before:
+            kept = compare_versions(context.workspace, before, version.name)
+    except DataError:
+        if against:
+            raise
+    return {**_measure(version, context), "kept": kept}
+
+
+def describe_quality(report: Mapping[str, Any]) -> list[str]:
+    """Describe the quality of measured codes in sentences."""
+    lines = [
+        f"{percent(report['collision_rate'])} of the items share their full code with another."
+    ]
+    if report["neighbour_agreement"] is not None:
+        share = percent(report["neighbour_agreement"])
+        lines.append(f"{share} share their first code with the nearest item by content.")
+    if report["pair_agreement"] is not None:
+        together, chance = (percent(report["pair_agreement"][k]) for k in ("together", "by_chance"))
+        lines.append(f"{together} of the items chosen together share it ({chance} by chance).")
+    if (kept := report["kept"]) and kept["kept"]:
+        share, before = percent(kept["kept_all_levels"]), kept["before"]
+        lines.append(f"{share} of the items keep all codes that they had in {before}.")
+    return lines
 
 
 def _measure(version: GenerationCodes, context: JobContext) -> dict[str, Any]:
@@ -215,7 +229,6 @@ def _measure(version: GenerationCodes, context: JobContext) -> dict[str, Any]:
     pairs = pairs[(pairs >= 0).all(1)]
     return {
         "version": version.name,
-        "parent": manifest["previous"],
         "created": manifest["created"],
         "made_from": {
             "semantic_ids": manifest["settings"]["semantic_ids"],
@@ -227,8 +240,6 @@ def _measure(version: GenerationCodes, context: JobContext) -> dict[str, Any]:
         "dead": usage.dead,
         "perplexity": usage.perplexity,
         "largest": usage.largest,
-        "sizes": [np.sort(np.bincount(level, minlength=size))[::-1].tolist() for level in codes.T],
-        "shared_by": _count_sharing(codes),
         "neighbour_agreement": neighbour_agreement(content, codes, seed=context.options.seed),
         "pair_agreement": pair_agreement(pairs, codes),
         "groups": [
@@ -236,26 +247,6 @@ def _measure(version: GenerationCodes, context: JobContext) -> dict[str, Any]:
             for group in list_groups(version, codes)
         ],
     }
-
-
-def _count_sharing(codes: IntArray) -> list[int]:
-    """Number of items whose full code belongs to 1, 2, 3, 4, and to 5 or more items."""
-    _, counts = np.unique(codes, axis=0, return_counts=True)
-    sharing = np.bincount(np.minimum(counts, 5), weights=counts, minlength=6)
-    return [int(items) for items in sharing[1:]]
-
-
-def _compare_with_parent(workspace: Workspace, version: GenerationCodes) -> dict[str, Any] | None:
-    """Changes since the previous version; None if it is missing or has no shared items."""
-    previous = str(version.generation.manifest["previous"])
-    if not previous:
-        return None
-    try:
-        changes = compare_versions(workspace, previous, version.name)
-    except (ArtefactError, DataError):
-        return None
-    names = ("before", "after", "shared", "moved", "new", "left_out", "kept", "kept_all_levels")
-    return {name: changes[name] for name in names} if changes["kept"] else None
 
 
 def _example_titles(code: int, codes: IntArray, catalogue: Catalogue) -> list[str]:

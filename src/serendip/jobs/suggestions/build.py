@@ -174,26 +174,36 @@ def save_written_queries(
         write_text(workspace.queries / _WRITTEN_FILE, text)
 
 
-def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> SuggestionBuild:
-    """Build suggested queries without publishing them.
+def build_suggestions(
+    context: JobContext, searcher: Searcher, written: Sequence[Candidate]
+) -> SuggestionBuild:
+    """Build suggested queries.
 
     Args:
         context: items, log and settings.
+        searcher: over the items, by words alone.
         written: candidates written by an LLM.
+    """
+    dataset, config = context.log.dataset, context.settings.queries
+    builder = SuggestionBuilder.of(
+        *(dataset.catalogue, dataset.item_counts(), searcher, config, written),
+        starts=find_starts(dataset),
+    )
+    return builder.build(context.log.searches, context.options.progress)
+
+
+def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> SuggestionBuild:
+    """Build suggested queries on a word index of their own; see ``build_suggestions``.
 
     Raises:
         DataError: the catalogue is empty.
     """
-    log, settings = context.log, context.settings
-    catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
+    dataset = context.log.dataset
+    popularity = dataset.item_counts().astype(np.float32)
     with scratch_folder() as scratch:
-        folder = scratch / "search"
-        searcher = Searcher.build(catalogue, counts.astype(np.float32), folder, settings.search)
-        starts = find_starts(log.dataset)
-        builder = SuggestionBuilder.of(
-            catalogue, counts, searcher, settings.queries, written, starts
-        )
-        return builder.build(log.searches, context.options.progress)
+        folder, config = scratch / "search", context.settings.search
+        searcher = Searcher.build(dataset.catalogue, popularity, folder, config)
+        return build_suggestions(context, searcher, written)
 
 
 def read_written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:

@@ -10,7 +10,7 @@ The vector space is continued by a rotation if the trainings agree well enough. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,13 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.features import ItemFeatures, ModalityVectors
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.artefacts.generations import open_current
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState, open_codes, open_fusion
-from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
+from serendip.errors import ArtefactError, UnsupportedError
 from serendip.jobs.semantic_ids.codes import compare_codes
 from serendip.jobs.train.staleness import compare_settings
 from serendip.models.embedding_space import MIN_AGREEMENT, SpaceContinuity, VectorSpace
 from serendip.models.retriever.model import Retriever, RetrieverGroups
-from serendip.runtime.sync import Place
 from serendip.runtime.versions import Version
 
 
@@ -51,26 +49,22 @@ class PreviousCodes:
     fusion: Fusion
 
     @classmethod
-    def of_current(
-        cls, generations: Place, settings: Settings, encoder: str
-    ) -> PreviousCodes | None:
-        """Read the published generation; None if there is none with the same content settings.
+    def of(cls, current: Version | None, settings: Settings, encoder: str) -> PreviousCodes | None:
+        """Those of a generation; None without one, or if its content settings are others.
 
         Args:
-            generations: the folder of generations.
+            current: the generation in force.
             settings: of the training.
             encoder: name and version of its text encoder; codes of another one are not kept.
         """
-        try:
-            current = open_current(generations)
-        except (ArtefactError, NotTrainedError):
+        if current is None:
             return None
-        before, now = current.manifest.get("settings", {}), settings.learned_from()
-        tables = ("content", "semantic_ids")
-        changes = compare_settings(before, now, tables)
+        changes = compare_settings(
+            current.manifest["settings"], settings.learned_from(), ("content", "semantic_ids")
+        )
         if any(change.key != "semantic_ids.keep" for change in changes):
             return None
-        if settings.semantic_ids.keep and current.manifest.get("encoder") != encoder:
+        if settings.semantic_ids.keep and current.manifest["encoder"] != encoder:
             return None
         return cls(*open_codes(current.folder), open_fusion(current.folder))
 
@@ -115,16 +109,6 @@ SPACE_FOLDER = "space"
 MODEL = "retriever"
 _NO_SHARED_SPACE = "the tasks have separate retrievers, whose vectors share no space"
 
-_NO_SPACE: Mapping[str, Any] = {
-    "name": "",
-    "version": 0,
-    "kept": False,
-    "aligned_to": "",
-    "items": 0,
-    "agreement": {},
-    "least_agreement": MIN_AGREEMENT,
-}
-
 
 def require_retriever(state: EngineState) -> Retriever:
     """The unified retriever, whose vectors are exported.
@@ -160,12 +144,12 @@ def open_space(generation: Path) -> VectorSpace:
 
 
 def continue_space(
-    generations: Place, state: EngineState
+    current: Version | None, state: EngineState
 ) -> tuple[VectorSpace | None, dict[str, Any]]:
-    """Continue the vector space of the published generation, or begin a new one.
+    """Continue the vector space of the generation in force, or begin a new one.
 
     Args:
-        generations: folder of the generations.
+        current: the generation in force; None = there is none.
         state: of the generation to be published.
 
     Returns:
@@ -178,46 +162,37 @@ def continue_space(
     Raises:
         UnsupportedError: the state has no model ``retriever``.
     """
-    retriever, reason = _retriever_or_reason(state)
-    if retriever is None:
-        return None, {**_NO_SPACE, "reason": reason}
-    ids, vectors = state.catalogue.vocabulary.ids, retriever.vectors_of
-    previous = _open_previous_space(generations)
-    origin = ""
-    if previous is None:
-        space = VectorSpace.begin(MODEL, 1, retriever.parts, ids, vectors)
-        continuity = SpaceContinuity(reason="there was no space before")
-    else:
-        generation, previous_space = previous
-        space, continuity = previous_space.continue_with(retriever.parts, ids, vectors)
-        if not continuity.reason:
-            origin = generation.manifest["space"]["aligned_to"] or generation.name
-    return space, {
-        "name": space.name,
-        "version": space.version,
-        "kept": not continuity.reason,
-        "aligned_to": origin,
-        "items": continuity.items,
-        "agreement": dict(continuity.agreement),
-        "least_agreement": MIN_AGREEMENT,
-        "reason": continuity.reason,
-    }
-
-
-def _retriever_or_reason(state: EngineState) -> tuple[Retriever | None, str]:
-    """The unified retriever, or the reason why the configured models have no vector space."""
     try:
-        return require_retriever(state), ""
+        retriever = require_retriever(state)
     except UnsupportedError as error:
         if MODEL not in state.models:
             raise
-        return None, error.message.rstrip(".")
+        return None, _describe_space(None, SpaceContinuity(reason=error.message.rstrip(".")))
+    ids, vectors = state.catalogue.vocabulary.ids, retriever.vectors_of
+    previous = None if current is None else _open_space_or_none(current)
+    if current is None or previous is None:
+        space = VectorSpace.begin(MODEL, 1, retriever.parts, ids, vectors)
+        return space, _describe_space(space, SpaceContinuity(reason="there was no space before"))
+    space, continuity = previous.continue_with(retriever.parts, ids, vectors)
+    origin = current.manifest["space"]["aligned_to"] or current.name
+    return space, _describe_space(space, continuity, "" if continuity.reason else origin)
 
 
-def _open_previous_space(generations: Place) -> tuple[Version, VectorSpace] | None:
-    """The published generation and its space; None if one of them is missing or unreadable."""
+def _describe_space(
+    space: VectorSpace | None, continuity: SpaceContinuity, origin: str = ""
+) -> dict[str, Any]:
+    return {
+        "name": "" if space is None else space.name,
+        "version": 0 if space is None else space.version,
+        "kept": not continuity.reason,
+        "aligned_to": origin,
+        "least_agreement": MIN_AGREEMENT,
+        **asdict(continuity),
+    }
+
+
+def _open_space_or_none(generation: Version) -> VectorSpace | None:
     try:
-        current = open_current(generations)
-        return current, open_space(current.folder)
-    except (ArtefactError, NotTrainedError):
+        return open_space(generation.folder)
+    except ArtefactError:
         return None

@@ -16,7 +16,7 @@ from serendip.jobs.train.carry_over import SPACE_FOLDER
 from serendip.jobs.train.gates import GateResult
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.models.embedding_space import VectorSpace
-from serendip.runtime.versions import MANIFEST
+from serendip.runtime.versions import MANIFEST, OWN_FACTS, Version
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +41,14 @@ class Draft:
     lists: QualityRecord | None = None
     gates: Sequence[GateResult] = ()
     linked: Path | None = None
+
+    @classmethod
+    def link(cls, generation: Version) -> Draft:
+        """A draft of the same files and facts as a generation."""
+        folder, own = generation.folder, (*OWN_FACTS, "previous")
+        facts = {key: value for key, value in generation.manifest.items() if key not in own}
+        record = QualityRecord.open(folder / RECORD_FILE)
+        return cls(EngineState.open(folder), facts, record=record, linked=folder)
 
     def with_state(self, state: EngineState, **facts: Any) -> Draft:
         """A copy with another state and additional facts."""

@@ -36,11 +36,10 @@ from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.splits import Split
 from serendip.data.text import fold
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.generations import open_in_force
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.train.carry_over import PreviousCodes
@@ -389,11 +388,8 @@ class Fitter:
         """What orders search in the generation in force; None without a readable one."""
         if self.workspace is None:
             return None
-        try:
-            current = open_current(self.workspace.generations, verify=False)
-        except (ArtefactError, NotTrainedError):
-            return None
-        return SearchOrder.read(current.manifest.get("search"))
+        current = open_in_force(self.workspace.generations, verify=False)
+        return None if current is None else SearchOrder.read(current.manifest.get("search"))
 
     def encode_texts(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
         """(B, C) content vectors of typed texts, folded as those of a request."""

@@ -13,13 +13,11 @@ import numpy as np
 
 from serendip.data.rows.row_array import ROWS_PER_BLOCK
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.artefacts.generations import open_current
 from serendip.engine.state import EngineState, open_counts
-from serendip.errors import ArtefactError, GateError, NotTrainedError
+from serendip.errors import ArtefactError, GateError
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.surface_quality.regression import compare_records, describe_worst
 from serendip.runtime.budget import CutShort, TimeBudget
-from serendip.runtime.sync import Place
 from serendip.runtime.versions import Version
 
 METRIC, BASELINE = "nDCG@10", "popularity"
@@ -76,21 +74,20 @@ def check_integrity(state: EngineState) -> GateResult:
 
 
 def check_kept_items(
-    items: Vocabulary, deleted: Collection[str], generations: Place, least: float
+    items: Vocabulary, deleted: Collection[str], current: Version | None, least: float
 ) -> list[GateResult]:
     """Check that no import lost more than a share of the items of the generation in force.
 
     Args:
         items: ids of the new generation.
         deleted: ids of items that somebody deleted one by one, which may always go.
-        generations: the folder of generations.
+        current: the generation in force; None = there is none.
         least: smallest share that must be there; 0 = none must.
 
     Returns:
         one result, or none if none must be there or no generation is in force.
     """
-    current = _open_in_force(generations) if least else None
-    if current is None:
+    if current is None or not least:
         return []
     try:
         before, _ = open_counts(current.folder)
@@ -174,7 +171,7 @@ def check_report(report: Path, fingerprint: str) -> list[GateResult]:
 
 def check_regression(
     record: QualityRecord | None,
-    generations: Place,
+    current: Version | None,
     margin: float,
     file: str = RECORD_FILE,
     setting: str = "margin",
@@ -183,7 +180,7 @@ def check_regression(
 
     Args:
         record: answers of this training; None = the data are too few for one.
-        generations: the folder of generations.
+        current: the generation in force; None = there is none.
         margin: largest tolerated loss, as a share of the value of the generation in force.
         file: of the record in a generation.
         setting: in ``[gate]``, that is the margin.
@@ -191,8 +188,7 @@ def check_regression(
     Returns:
         one result, or none without a generation in force or a record of either.
     """
-    current = _open_in_force(generations)
-    before = None if current is None else _open_record(current, file)
+    before = None if current is None else open_record(current, file)
     if record is None or current is None or before is None:
         return []
     changes = compare_records(record, before, margin)
@@ -204,15 +200,8 @@ def check_regression(
     return [GateResult(name, passed, detail)]
 
 
-def _open_in_force(generations: Place) -> Version | None:
-    """The generation in force; None without one, or if it cannot be read and should not stay."""
-    try:
-        return open_current(generations, verify=False)
-    except (NotTrainedError, ArtefactError):
-        return None
-
-
-def _open_record(generation: Version, file: str) -> QualityRecord | None:
+def open_record(generation: Version, file: str = RECORD_FILE) -> QualityRecord | None:
+    """A record of a generation; None without one, or if it is damaged."""
     try:
         return QualityRecord.open(generation.folder / file)
     except ArtefactError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, next_choices
 from serendip.engine.state import EngineState
@@ -12,26 +10,19 @@ from serendip.jobs.surface_quality.record import QualityRecord, record_quality
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 
 
-@dataclass(frozen=True, slots=True)
-class QualityRecorder:
-    """Asks the surfaces of a state about the newer part of the data.
+def record_older(
+    context: JobContext, state: EngineState, split: Split, dataset: Dataset
+) -> QualityRecord:
+    """Ask the surfaces of a state about the newer part of the data.
 
     Args:
         context: of the training.
+        state: fitted on the older part, its ranker included; items numbered as in the split.
+        split: older and newer part.
+        dataset: both parts.
     """
-
-    context: JobContext
-
-    def __call__(self, state: EngineState, split: Split, dataset: Dataset) -> QualityRecord:
-        """Answers of a state.
-
-        Args:
-            state: fitted on the older part, its ranker included; items numbered as in the split.
-            split: older and newer part.
-            dataset: both parts.
-        """
-        with self.context.clock.stage("gate requests"):
-            limit = self.context.settings.gate.requests
-            choices = next_choices(dataset, split, state.repeats)
-            builder = SurfaceRequestBuilder.of(split, choices, self.context, state, limit)
-            return record_quality(builder, state, dataset.countries_by_user())
+    with context.clock.stage("gate requests"):
+        choices = next_choices(dataset, split, state.repeats)
+        limit = context.settings.gate.requests
+        builder = SurfaceRequestBuilder.of(split, choices, context, state, limit)
+        return record_quality(builder, state, dataset.countries_by_user())

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from serendip.engine.artefacts.erasure import remove_remains
-from serendip.engine.artefacts.generations import open_current, publish
+from serendip.engine.artefacts.generations import open_in_force, publish
 from serendip.engine.artefacts.quality_report import REPORT_JSON
 from serendip.engine.artefacts.training_record import (
     FAILED,
@@ -23,8 +21,7 @@ from serendip.engine.artefacts.training_record import (
     TrainingRecord,
 )
 from serendip.engine.engine import Engine
-from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, GateError, NotTrainedError, SerendipError
+from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import (
     LISTS_FILE,
@@ -65,10 +62,6 @@ _log = logging.getLogger(__name__)
 PARTS = (MODELS, SUGGESTIONS, REWRITES, RELEVANCE)
 """Parts of a generation, each after those that it needs."""
 
-FORCED_FILE = "forced.jsonl"
-"""File in the folder of reports: one line for each failed gate of a generation that was published
-in spite of it."""
-
 
 def train_workspace(
     context: JobContext,
@@ -91,7 +84,7 @@ def train_workspace(
             each other; the generation is the same with each.
         warm: continue from the generation in force if that is possible (``warm_start``).
         reasons: why the training is due, for the record; empty = a person asked for it.
-        force: publish although a gate fails; that is logged, and noted in ``reports/forced.jsonl``.
+        force: publish although a gate fails; that is logged, and in its manifest.
         rebuild: build all parts, whatever has changed.
         only: build this part, and those that are made of it; empty = what has changed.
 
@@ -114,17 +107,17 @@ def train_workspace(
         shown = _show_in(context, status)
         require_training()
         with scratch_folder(folder) as scratch:
-            current = open_in_force(context.workspace)
+            current = open_in_force(context.workspace.generations)
             context.pack_log()
             plans = plan_training(shown, rebuild and not only, only, current)
             if current is not None and not any(plan.reason for plan in plans.values()):
                 return current
-            inputs = PartInputs(shown, scratch, warm)
-            draft = run_gates(shown, build_parts(PARTS, plans, inputs, current))
+            inputs = PartInputs(shown, scratch, current, warm)
+            draft = run_gates(shown, build_parts(PARTS, plans, inputs))
             if not force:
                 require_passed(draft.gates)
             generation = publish_draft(shown, draft, require_held)
-        note_forced(context.workspace, generation, draft.gates)
+        warn_of_forced(generation, draft.gates)
         TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
     remove_remains(str(context.workspace.folder))
     return generation
@@ -151,16 +144,8 @@ def plan_training(
     """
     with context.clock.stage("snapshot"):
         context.require_items()
-    current = current or open_in_force(context.workspace)
+    current = current or open_in_force(context.workspace.generations)
     return plan_parts(PARTS, context, current, rebuild, only)
-
-
-def open_in_force(workspace: Workspace) -> Version | None:
-    """The generation in force; None without one, or if it is damaged."""
-    try:
-        return open_current(workspace.generations)
-    except (ArtefactError, NotTrainedError):
-        return None
 
 
 @contextmanager
@@ -180,6 +165,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
     """Run all gates and add their results to the facts."""
     workspace, settings = context.workspace, context.settings
     digest = compute_fingerprint(workspace, context.options.seed)
+    current = open_in_force(workspace.generations, verify=False)
     with closing(workspace.open_store()) as store:
         deleted = store.items_deleted_by_api()
 
@@ -189,17 +175,17 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             *check_kept_items(
                 draft.state.catalogue.vocabulary,
                 deleted,
-                workspace.generations,
+                current,
                 settings.gate.least_kept_items,
             ),
             *check_answers(engine),
             *check_budget(context.budget, draft.state.models),
             *check_report(workspace.reports / REPORT_JSON, digest),
-            *check_regression(draft.record, workspace.generations, settings.gate.margin),
+            *check_regression(draft.record, current, settings.gate.margin),
             *check_written_queries(
                 WrittenQueryUse.of_manifest(draft.facts),
                 draft.record,
-                workspace.generations,
+                current,
                 [name for name, one in settings.all_surfaces().items() if one.task == "search"],
             ),
         ]
@@ -208,7 +194,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             draft = replace(draft, lists=record_lists(measured))
             gates += check_rejected(measured)
             gates += check_regression(
-                *(draft.lists, workspace.generations, settings.gate.list_margin),
+                *(draft.lists, current, settings.gate.list_margin),
                 *(LISTS_FILE, "list_margin"),
             )
     facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
@@ -223,22 +209,16 @@ def _open_draft(context: JobContext, draft: Draft) -> Engine:
     return Engine.of_state(workspace, generation, state, context.encoder)
 
 
-def note_forced(workspace: Workspace, generation: Version, gates: Sequence[GateResult]) -> None:
-    """Log the failed gates of a published generation, and add a line to the record of such."""
+def warn_of_forced(generation: Version, gates: Sequence[GateResult]) -> None:
+    """Log the failed gates of a published generation."""
     for gate in gates:
-        if gate.passed:
-            continue
-        _log.warning(
-            "%s is published by force: it fails the gate %r (%s)",
-            generation.name,
-            gate.name,
-            gate.detail,
-        )
-        line = {"time": datetime.now(UTC).isoformat(timespec="seconds")}
-        line |= {"generation": generation.name, "gate": gate.name, "detail": gate.detail}
-        workspace.reports.mkdir(exist_ok=True)
-        with (workspace.reports / FORCED_FILE).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if not gate.passed:
+            _log.warning(
+                "%s is published by force: it fails the gate %r (%s)",
+                generation.name,
+                gate.name,
+                gate.detail,
+            )
 
 
 def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], None]) -> Version:
@@ -253,7 +233,8 @@ def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], 
     generations = context.workspace.generations
     space, facts = None, dict(draft.facts)
     if draft.linked is None:
-        space, facts["space"] = continue_space(generations, draft.state)
+        current = open_in_force(generations, verify=False)
+        space, facts["space"] = continue_space(current, draft.state)
     with context.clock.stage("publish"):
         save = partial(draft.save, space=space)
         with context.workspace.exclusive("generations") as require_alone:

@@ -16,8 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serendip.engine.artefacts.generations import open_current
-from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.staleness import compare_settings
@@ -55,26 +53,23 @@ def describe_encoder(context: JobContext) -> str:
     return f"{context.encoder.name} {context.encoder.version}"
 
 
-def choose_start(context: JobContext, is_wanted: bool) -> WarmStartChoice:
+def choose_start(
+    context: JobContext, current: Version | None, is_wanted: bool = True
+) -> WarmStartChoice:
     """Decide what the training of a context continues from.
 
     Args:
         context: of the training.
+        current: the generation in force; None = there is none that can be read.
         is_wanted: whether to continue if that is possible.
     """
     now = len(context.dataset.events)
     if not is_wanted:
         return WarmStartChoice(None, since=now)
-    try:
-        current = open_current(context.workspace.generations)
-        reason = _find_obstacle(context, current)
-        previous = None if reason else OlderFit.open(current.folder / OLDER_FOLDER)
-    except NotTrainedError:
+    if current is None:
         return WarmStartChoice(None, reason="there is no generation", since=now)
-    except ArtefactError as error:
-        return WarmStartChoice(
-            None, reason=f"the generation is damaged: {error.message}", since=now
-        )
+    reason = _find_obstacle(context, current)
+    previous = None if reason else OlderFit.open(current.folder / OLDER_FOLDER)
     if previous is None:
         reason = reason or f"{current.name} has no fit to continue from"
         return WarmStartChoice(None, reason=reason, since=now)
@@ -84,8 +79,6 @@ def choose_start(context: JobContext, is_wanted: bool) -> WarmStartChoice:
 def _find_obstacle(context: JobContext, current: Version) -> str:
     """Why a training cannot continue from a generation; empty = it can."""
     manifest = current.manifest
-    if "warm_start" not in manifest:
-        return f"{current.name} was trained by an earlier version"
     settings = context.settings.learned_from()
     changes = compare_settings(manifest["settings"], settings, SAME_TABLES)
     if changes:

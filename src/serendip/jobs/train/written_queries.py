@@ -19,16 +19,14 @@ from typing import Any, Self
 import numpy as np
 
 from serendip.data.items.catalogue import Catalogue
-from serendip.engine.artefacts.generations import open_current
 from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, NotTrainedError
 from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
 from serendip.jobs.suggestions.parts import part_of, select_unread
-from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
+from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.surface_quality.regression import compare_surface
-from serendip.jobs.train.gates import GateResult
-from serendip.runtime.sync import Place
+from serendip.jobs.train.gates import GateResult, open_record
+from serendip.runtime.versions import Version
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.config import QueriesConfig
 
@@ -113,7 +111,10 @@ class WrittenQueryUse:
 
 
 def check_written_queries(
-    use: WrittenQueryUse, record: QualityRecord | None, generations: Place, searches: Sequence[str]
+    use: WrittenQueryUse,
+    record: QualityRecord | None,
+    current: Version | None,
+    searches: Sequence[str],
 ) -> list[GateResult]:
     """Check that no search is shown to be worse than that of the generation in force.
 
@@ -125,7 +126,7 @@ def check_written_queries(
     Args:
         use: of this training.
         record: answers of this training; None = the data are too few for one.
-        generations: the folder of generations.
+        current: the generation in force; None = there is none.
         searches: names of the surfaces that search.
 
     Returns:
@@ -133,19 +134,20 @@ def check_written_queries(
     """
     if not use.queries:
         return []
-    passed, detail = _compare_searches(use, record, generations, searches)
+    passed, detail = _compare_searches(use, record, current, searches)
     return [GateResult(GATE, passed, f"{use.queries} queries; {detail}")]
 
 
 def _compare_searches(
-    use: WrittenQueryUse, record: QualityRecord | None, generations: Place, searches: Sequence[str]
+    use: WrittenQueryUse,
+    record: QualityRecord | None,
+    current: Version | None,
+    searches: Sequence[str],
 ) -> tuple[bool, str]:
     """Whether the gate is passed, and its detail."""
-    try:
-        current = open_current(generations, verify=False)
-        before = QualityRecord.open(current.folder / RECORD_FILE)
-    except (NotTrainedError, ArtefactError):
+    if current is None:
         return False, _not_measured("no generation is in force")
+    before = open_record(current)
     earlier = WrittenQueryUse.of_manifest(current.manifest)
     if earlier.queries and not _has_passed(current.manifest):
         return False, _not_measured(f"{current.name} learned from some that were not")

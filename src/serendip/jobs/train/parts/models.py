@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+from serendip.content.encoders.base import identify
+from serendip.content.posted_media import MEDIA_ENCODERS
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
 from serendip.data.items.quality import QUALITIES
@@ -20,7 +22,6 @@ from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.plausibility import require_plausible_labels
 from serendip.jobs.suggestions.build import hash_written_queries
-from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.carry_over import PreviousCodes, describe_ids
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.drift import newest_profile
@@ -28,15 +29,12 @@ from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fingerprint import hash_labels
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.parts.plan import Part, PartInputs
-from serendip.jobs.train.quality_recorder import QualityRecorder
+from serendip.jobs.train.quality_recorder import record_older
 from serendip.jobs.train.ranker.actions import require_actions
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
 from serendip.jobs.train.written_queries import MANIFEST_KEY, WrittenQueryUse
 from serendip.models.ranker.search_order import SearchOrder
 from serendip.models.retriever.model import Retriever, RetrieverGroups
-from serendip.search.rewrites.table import RewriteTable
-from serendip.search.suggestions.ranker import QueryRanker
-from serendip.search.suggestions.table import QueryTable
 
 _ALL = "all"
 
@@ -51,13 +49,13 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     labels = [context.workspace.folder / name for name in context.settings.ranker.searches.labels]
     require_plausible_labels(context, dataset.catalogue, labels)
     encoder = describe_encoder(context)
-    earlier = PreviousCodes.of_current(context.workspace.generations, context.settings, encoder)
-    start = choose_start(context, inputs.warm)
+    earlier = PreviousCodes.of(inputs.current, context.settings, encoder)
+    start = choose_start(context, inputs.current, inputs.warm)
     fitter = replace(
         Fitter.of(context, inputs.scratch),
         earlier=earlier,
         previous=start.previous,
-        on_older=QualityRecorder(context),
+        on_older=partial(record_older, context),
     )
     media = fitter.check_media(dataset, context.options)
     fitted = fit_engine(fitter, dataset, _ALL, context.options)
@@ -73,6 +71,9 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
             **describe_ids(earlier, state.features.codes, dataset.catalogue),
         },
         "media": {name: report.as_dict() for name, report in media.items()},
+        MEDIA_ENCODERS: {
+            name: asdict(identify(source.encoder)) for name, source in context.media.items()
+        },
         "encoder": encoder,
         "warm_start": start.as_dict(),
         "quality": _quality_facts(state),
@@ -84,13 +85,6 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     if older is None:
         return Draft(state, facts)
     return Draft(state, facts, older.fit, older.record)
-
-
-def link_models(state: EngineState, folder: Path, draft: Draft | None) -> Draft:
-    """The models of the generation in force, without what is made of them."""
-    plain = state.with_queries(QueryTable.empty(), QueryRanker.prior())
-    plain = plain.with_rewrites(RewriteTable()).with_relevance_models({}, None)
-    return Draft(plain, {}, record=QualityRecord.open(folder / RECORD_FILE), linked=folder)
 
 
 def read_models(context: JobContext) -> Mapping[str, Any]:
@@ -163,15 +157,4 @@ def _data_facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-MODELS = Part(
-    "models",
-    (),
-    read_models,
-    build_models,
-    link_models,
-    (
-        *_POSITION,
-        *("seed", "engine", "data_cut", "counts", "popularity_profile", "semantic_ids", "media"),
-        *("encoder", "warm_start", "quality", "search", MANIFEST_KEY, "budget", "context", "space"),
-    ),
-)
+MODELS = Part("models", (), read_models, build_models)

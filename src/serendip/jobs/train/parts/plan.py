@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.state import EngineState
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.draft import Draft
@@ -32,11 +31,14 @@ class PartInputs:
     Args:
         context: workspace, data, encoders, seed, progress and time.
         scratch: folder for files that the draft reads until it is published.
+        current: the generation in force, of which parts are linked or continued; None = there is
+            none that can be read.
         warm: whether models continue from the generation in force where that is possible.
     """
 
     context: JobContext
     scratch: Path
+    current: Version | None = None
     warm: bool = False
 
 
@@ -48,17 +50,14 @@ class Part:
         name: of it.
         needs: names of the parts before it that it is made from.
         reads: what else it is made from: name for people -> plain value.
-        build: adds it to the draft of the parts before it; None = there is no draft yet.
-        link: adds that of the generation in force, whose state and folder are given.
-        facts: keys of the manifest that are its own.
+        build: puts it into the draft, which has those that it needs, in place of that of the
+            generation in force if the draft is linked to it; None = there is no draft yet.
     """
 
     name: str
     needs: tuple[str, ...]
     reads: Callable[[JobContext], Mapping[str, Any]]
     build: Callable[[PartInputs, Draft | None], Draft]
-    link: Callable[[EngineState, Path, Draft | None], Draft]
-    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +128,18 @@ def build_parts(
     parts: Sequence[Part],
     plans: Mapping[str, PartPlan],
     inputs: PartInputs,
-    current: Version | None,
 ) -> Draft:
-    """Build or link all parts, in their order."""
+    """Build or link all parts, in their order.
+
+    All others need the first one. So where any is linked, that one is, and the draft begins with
+    the whole generation in force.
+    """
+    current = inputs.current
     draft: Draft | None = None
-    is_linked = any(not plan.reason for plan in plans.values())
-    state = EngineState.open(current.folder) if current is not None and is_linked else None
     clock, made = inputs.context.clock, dict[str, Any]()
     for part in parts:
         plan, before = plans[part.name], len(clock.stages)
-        if current is None or state is None or plan.reason:
+        if current is None or plan.reason:
             draft = part.build(inputs, draft)
             stages = clock.stages[before:]
             made[part.name] = {
@@ -148,9 +149,7 @@ def build_parts(
                 "cpu_s": round(sum(stage.cpu_s for stage in stages), 1),
             }
         else:
-            draft = part.link(state, current.folder, draft)
-            kept = {key: current.manifest[key] for key in part.facts if key in current.manifest}
-            draft = draft.with_state(draft.state, **kept)
+            draft = draft or Draft.link(current)
             made[part.name] = {"linked": current.name, **current.manifest[PARTS_KEY][part.name]}
     if draft is None:
         raise ConfigError("a generation has at least one part.")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.decisions import (
     FILTERS_KEY,
@@ -22,27 +21,22 @@ from serendip.jobs.relevance.versions import (
 )
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.parts.plan import Part, PartInputs
+from serendip.models.relevance.model import RelevanceModel
 from serendip.runtime.versions import CHECKSUM
 
 
 def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
     """Add the distilled relevance models that surfaces filter by."""
     assert draft is not None
-    context, state = inputs.context, draft.state
+    context, models = inputs.context, dict[str, RelevanceModel]()
     filters, versions = decide_filters(context)
     if versions:
         with context.clock.stage("relevance model"):
-            models = load_relevance_models(context, versions, state.catalogue)
-            state = state.with_relevance_models(models, proven_thresholds(context, filters))
+            models = load_relevance_models(context, versions, draft.state.catalogue)
+    thresholds = proven_thresholds(context, filters)
+    state = replace(draft.state, relevance_models=models, relevance_thresholds=thresholds)
     names = {labels: version.name for labels, version in versions.items()}
     return draft.with_state(state, **{MODELS_KEY: names, FILTERS_KEY: decisions_as_dict(filters)})
-
-
-def link_relevance(state: EngineState, folder: Path, draft: Draft | None) -> Draft:
-    """The relevance models of the generation in force."""
-    assert draft is not None
-    thresholds = state.relevance_thresholds
-    return draft.with_state(draft.state.with_relevance_models(state.relevance_models, thresholds))
 
 
 def read_relevance(context: JobContext) -> Mapping[str, Any]:
@@ -65,7 +59,4 @@ def read_relevance(context: JobContext) -> Mapping[str, Any]:
     }
 
 
-RELEVANCE = Part(
-    *("relevance", ("models",), read_relevance, build_relevance, link_relevance),
-    (MODELS_KEY, FILTERS_KEY),
-)
+RELEVANCE = Part("relevance", ("models",), read_relevance, build_relevance)

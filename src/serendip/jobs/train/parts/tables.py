@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from serendip.data.items.starts import find_starts
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.suggestions.build import (
-    SuggestionBuilder,
+    build_suggestions,
     hash_written_queries,
     read_written_queries,
 )
@@ -24,26 +23,17 @@ from serendip.search.searcher import Searcher
 from serendip.search.values import ValueTable
 
 
-def build_suggestions(inputs: PartInputs, draft: Draft | None) -> Draft:
+def build_table_of_suggestions(inputs: PartInputs, draft: Draft | None) -> Draft:
     """Build verified suggestions and the model that ranks them."""
     assert draft is not None
     context, log, searcher = inputs.context, inputs.context.log, _plain(draft.state)
-    catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
     with context.clock.stage("suggested queries"):
-        written = read_written_queries(context.workspace, catalogue)
-        starts = find_starts(log.dataset)
-        config = context.settings.queries
-        builder = SuggestionBuilder.of(catalogue, counts, searcher, config, written, starts)
-        built = builder.build(log.searches, context.options.progress)
+        written = read_written_queries(context.workspace, log.dataset.catalogue)
+        built = build_suggestions(context, searcher, written)
         ranker = train_query_ranker(built.table, searcher.titles, log, context.options.seed)
     facts = {**built.report, "ranker_learned_from": ranker.learned_from}
-    return draft.with_state(draft.state.with_queries(built.table, ranker), queries=facts)
-
-
-def link_suggestions(state: EngineState, folder: Path, draft: Draft | None) -> Draft:
-    """The suggestions of the generation in force."""
-    assert draft is not None
-    return draft.with_state(draft.state.with_queries(state.queries, state.query_ranker))
+    state = replace(draft.state, queries=built.table, query_ranker=ranker)
+    return draft.with_state(state, queries=facts)
 
 
 def read_suggestions(context: JobContext) -> Mapping[str, Any]:
@@ -68,22 +58,10 @@ def build_table_of_rewrites(inputs: PartInputs, draft: Draft | None) -> Draft:
     return draft.with_state(draft.state.with_rewrites(rewrites), rewrites=facts)
 
 
-def link_rewrites(state: EngineState, folder: Path, draft: Draft | None) -> Draft:
-    """The rewrites of the generation in force."""
-    assert draft is not None
-    return draft.with_state(draft.state.with_rewrites(state.searcher.rewrites))
-
-
 def _plain(state: EngineState) -> Searcher:
     """Word search by words alone."""
     return state.searcher.with_rewrites(RewriteTable()).with_values(ValueTable.of(()))
 
 
-SUGGESTIONS = Part(
-    *("suggestions", ("models",), read_suggestions, build_suggestions, link_suggestions),
-    ("queries",),
-)
-REWRITES = Part(
-    *("rewrites", ("models", "suggestions"), read_rewrites),
-    *(build_table_of_rewrites, link_rewrites, ("rewrites",)),
-)
+SUGGESTIONS = Part("suggestions", ("models",), read_suggestions, build_table_of_suggestions)
+REWRITES = Part("rewrites", ("models", "suggestions"), read_rewrites, build_table_of_rewrites)
