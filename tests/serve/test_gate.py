@@ -32,7 +32,7 @@ from serendip.errors import (
 )
 from serendip.runtime.time_limit import share_of_time
 from serendip.serve import gate
-from serendip.serve.current_request import Client, CurrentRequest, current_request
+from serendip.serve.current_request import CurrentRequest, current_request
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.gate import READERS, SPARE, EngineGate
 from serendip.serve.limits import ServiceLimits
@@ -437,20 +437,20 @@ def test_the_pool_computes_nothing_for_a_client_that_hung_up_in_the_queue():
     holder.swap(engine)
     pool = EngineGate(holder)
 
-    async def search(text: str, client: Client) -> object:
-        current_request.set(CurrentRequest(text, client))
+    async def search(text: str, gone: threading.Event) -> object:
+        current_request.set(CurrentRequest(text, gone.is_set))
         return await pool.read(lambda engine: engine.recommend(Request("search", text=text)))
 
     async def scene() -> list[object]:
-        clients = [Client() for _ in range(3)]
-        tasks = [asyncio.create_task(search("wait", clients[0]))]
+        gone = [threading.Event() for _ in range(3)]
+        tasks = [asyncio.create_task(search("wait", gone[0]))]
         await asyncio.to_thread(engine.taken.acquire)
         tasks += [
-            asyncio.create_task(search(text, client))
-            for text, client in zip(["stays", "leaves"], clients[1:], strict=True)
+            asyncio.create_task(search(text, left))
+            for text, left in zip(["stays", "leaves"], gone[1:], strict=True)
         ]
         await asyncio.sleep(0)
-        clients[-1].is_gone = True
+        gone[-1].set()
         engine.go.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 

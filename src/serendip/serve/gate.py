@@ -35,7 +35,7 @@ from serendip.errors import (
     StorageError,
 )
 from serendip.runtime.time_limit import time_limit
-from serendip.serve.current_request import Client, current_request
+from serendip.serve.current_request import current_request
 from serendip.serve.engine_holder import EngineHolder, loading_error
 from serendip.serve.event_queue import EventPost, EventQueue
 from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES, ServiceLimits
@@ -105,8 +105,8 @@ class EngineGate:
             ClientGoneError: the client hung up while it waited.
             LateError: it takes too long; a call that has begun goes on, and its result is dropped.
         """
-        compute, client = self._in_context(call), current_request.get().client
-        waiting = WaitingCall(compute, client, time.monotonic())
+        is_gone = current_request.get().is_gone
+        waiting = WaitingCall(self._in_context(call), is_gone, time.monotonic())
         self._room.join(waiting)
         self._readers.start()
         try:
@@ -325,7 +325,7 @@ class _Queue(_Threads):
         """
         if self._waiting.qsize() >= self._most:
             raise overload_error("more is asked for than can be computed.")
-        waiting = WaitingCall(call, Client(), 0.0)
+        waiting = WaitingCall(call, lambda: False, 0.0)
         self._waiting.put(waiting)
         self.start()
         return waiting.result

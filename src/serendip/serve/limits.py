@@ -10,9 +10,6 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_VISITOR_BODY_BYTES = 64 * 1024
 """Bytes of a body of who shows no key, and of a form of the page."""
 
-MAX_DRAIN_BYTES = 64 * 1024 * 1024
-"""Bytes that are read and discarded after an answer, so that the client can read it."""
-
 MAX_HEAD_BYTES = 64 * 1024
 """Bytes of the first line and the headers of a request together."""
 
@@ -57,10 +54,6 @@ MAX_FACETS = 10
 
 MAX_CONNECTIONS = 4_096
 """Open connections of a worker, or fewer where the system allows it fewer open files."""
-
-SHARE_OF_ONE = 4
-"""A quarter of the connections are the most of one address, unless it is this machine's or that of
-a trusted proxy."""
 
 FILES_BESIDE = 256
 """Open files that a worker needs beside its connections."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from serendip.errors import ClientGoneError, SerendipError
-from serendip.serve.current_request import CLIENT, Client, CurrentRequest, current_request
+from serendip.serve.current_request import IS_GONE, CurrentRequest, current_request
 from serendip.serve.limits import MAX_BODY_BYTES
 from serendip.serve.telemetry.logs import FailureLog
 
@@ -216,7 +216,7 @@ class GuardMiddleware:
             return
         state = scope.setdefault("state", {})
         state["request_id"] = request_id = new_request_id()
-        current_request.set(CurrentRequest(request_id, state.get(CLIENT) or Client()))
+        current_request.set(CurrentRequest(request_id, state.get(IS_GONE, lambda: False)))
         answer = _ResponseSender(send, request_id, self.generation)
         started = time.perf_counter()
         with self.trace(scope):

@@ -25,7 +25,7 @@ import uvicorn
 
 from serendip.errors import SerendipError
 from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
-from serendip.serve.http_protocol import BoundedProtocol, ConnectionBounds
+from serendip.serve.http_protocol import BoundedProtocol, max_connections
 from serendip.serve.limits import DRAIN_S, KEEP_ALIVE_S
 from serendip.serve.middleware import (
     HTML_TYPE,
@@ -151,11 +151,11 @@ class _Server(uvicorn.Server):
         beat: Callable[[], None],
     ) -> None:
         proxies = options.believed_proxies
-        bounds = ConnectionBounds(options.limits.receive_timeout_s, proxies)
+        bounds = options.limits.receive_timeout_s, max_connections()
         super().__init__(
             uvicorn.Config(
                 starter,
-                http=partial(BoundedProtocol, bounds),  # type: ignore[arg-type]
+                http=partial(BoundedProtocol, *bounds),  # type: ignore[arg-type]
                 ws="none",
                 proxy_headers=bool(proxies),
                 forwarded_allow_ips=list(proxies),

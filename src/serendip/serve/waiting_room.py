@@ -28,7 +28,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from serendip.errors import ClientGoneError, OverloadError
-from serendip.serve.current_request import Client
 
 BURST_S = 2.0
 """Seconds that a request waits at most."""
@@ -50,13 +49,13 @@ class WaitingCall:
 
     Args:
         compute: what is to be done, in a thread.
-        client: that waits for it.
+        is_gone: whether nobody waits for it any more.
         came: seconds of the room's clock.
         result: becomes what was computed, or the error.
     """
 
     compute: Callable[[], Any]
-    client: Client
+    is_gone: Callable[[], bool]
     came: float
     result: Future[Any] = field(default_factory=Future)
 
@@ -133,7 +132,7 @@ class WaitingRoom:
                 call = self._take_next()
             if not call.result.set_running_or_notify_cancel():
                 continue
-            if not call.client.is_gone:
+            if not call.is_gone():
                 return call
             call.result.set_exception(ClientGoneError("the client has hung up."))
 
