@@ -247,7 +247,6 @@ def _build_server_options(
 
     is_file = isinstance(database, Path)
     limits = ServiceLimits(
-        config.requests_per_minute,
         config.visitor_events_per_minute,
         max(1, config.waiting_requests // workers),
         parse_duration(config.receive_timeout),

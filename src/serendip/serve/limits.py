@@ -70,7 +70,6 @@ class ServiceLimits:
     """The limits that the settings of a workspace can change; each worker has its own count.
 
     Args:
-        requests_per_minute: of a key or an address; None = no limit.
         visitor_events_per_minute: of an address without a key; None = no limit.
         waiting_requests: number of requests that may wait to be computed.
         receive_timeout_s: seconds in which the head of a request must arrive, and a body must
@@ -80,7 +79,6 @@ class ServiceLimits:
             computed at once.
     """
 
-    requests_per_minute: int | None = None
     visitor_events_per_minute: int | None = None
     waiting_requests: int = 64
     receive_timeout_s: float = 10.0

@@ -102,7 +102,8 @@ class Application:
             if traces is not None:
                 undo.callback(traces.close)
             self.app = build_app(
-                *(holder, Access.of(ring, options.limits), options.hosts, options.limits),
+                *(holder, Access(ring, options.limits.visitor_events_per_minute)),
+                *(options.hosts, options.limits),
                 logs_answers=options.logs_answers,
                 traces=traces,
             )
