@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from starlette.types import ASGIApp
 from tiny_engine import TinyEngine
 
 from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.limits import LIMITS, ServiceLimits
-from serendip.serve.middleware import App
 
 if TYPE_CHECKING:
     from serendip.serve.telemetry.traces import Traces
@@ -32,7 +32,7 @@ class WireClient:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
-        self.app: App = build_app(
+        self.app: ASGIApp = build_app(
             self.holder, access, limits=limits, logs_answers=logs_answers, traces=traces
         )
 

@@ -55,8 +55,8 @@ class WaitingCall:
     """
 
     compute: Callable[[], Any]
-    is_gone: Callable[[], bool]
-    came: float
+    is_gone: Callable[[], bool] = lambda: False
+    came: float = 0.0
     result: Future[Any] = field(default_factory=Future)
 
     def __call__(self) -> None:

@@ -24,6 +24,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from starlette.types import ASGIApp, Message, Scope
+
 from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
@@ -37,13 +39,12 @@ from serendip.serve.access import VISITOR_COOKIE, Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.key_ring import KeyRing
-from serendip.serve.middleware import App, Message, Scope
 from serendip.serve.telemetry.logs import set_up
 
 _BLOCK = 20
 
 
-async def ask(app: App, path: str, headers: Mapping[str, str]) -> None:
+async def ask(app: ASGIApp, path: str, headers: Mapping[str, str]) -> None:
     """Send one request.
 
     Raises:
@@ -73,7 +74,7 @@ async def ask(app: App, path: str, headers: Mapping[str, str]) -> None:
 
 
 async def measure(
-    ways: Mapping[str, tuple[App, str, Mapping[str, str]]], requests: int
+    ways: Mapping[str, tuple[ASGIApp, str, Mapping[str, str]]], requests: int
 ) -> dict[str, list[float]]:
     """Milliseconds of CPU time per request of each way, block by block."""
     times: dict[str, list[float]] = {name: [] for name in ways}

@@ -45,8 +45,8 @@ class ServeConfig(Config):
 
     trusted_proxies: tuple[Annotated[str, AfterValidator(_check_network)], ...] = ()
     """Addresses and networks of proxies, such as `10.0.0.0/8`, that say where a request comes from
-    in `X-Forwarded-For` and `X-Forwarded-Proto`, and which trace it belongs to in `traceparent`.
-    None is believed by default."""
+    in `X-Forwarded-For` and `X-Forwarded-Proto`. With any, requests may say in `traceparent` which
+    trace they belong to. None is believed by default."""
 
     visitor_events_per_minute: int | None = Field(default=300, ge=1)
     """Events per minute of visitors of the page at one address: so many at once, and so many on

@@ -286,7 +286,7 @@ class Routes:
         return _respond(responses.LiveOut(status="live"))
 
     async def ready(self) -> Response:
-        """A generation is loaded in every worker and answers; waits for no other request.
+        """A generation is loaded and answers; waits for no other request.
 
         A worker whose requests hang is not ready.
         """
@@ -294,7 +294,7 @@ class Routes:
         if holder.is_hung:
             raise LateError("too many requests hang.", "Restart the service; its log says more.")
         status = holder.service_status
-        if not status.workers or (status.missing and not holder.shared.has_started):
+        if not status.workers:
             raise loading_error()
         return _respond(responses.build_ready(status), status.generation)
 

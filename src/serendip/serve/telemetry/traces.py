@@ -24,11 +24,12 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.types import Scope
 
 from serendip import __version__
 from serendip.errors import SerendipError
 from serendip.runtime.spans import set_tracer
-from serendip.serve.middleware import Scope, get_request_id
+from serendip.serve.middleware import get_request_id
 from serendip.serve.telemetry.logs import FailureLog
 
 _log = logging.getLogger(__name__)
