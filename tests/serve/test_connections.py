@@ -215,6 +215,29 @@ def test_300_slow_clients_are_gone_in_time_and_others_are_answered(server):
     assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers)
 
 
+@pytest.mark.parametrize(
+    "broken", [b"nonsense\r\n\r\n", BROKEN["a broken chunk"], b"\r\n" * 150_000]
+)
+def test_what_is_broken_is_never_the_answer_to_a_request_before_it(server, broken):
+    good = b"GET /v1/search?q=slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(good + broken)
+        answer = read_all(connection)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 200 ")
+    assert server.get("/health/live")[0] == 200
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_body_that_stalls_after_its_answer_gets_no_second_one(server):
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /v1/nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{"
+        )
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 def test_nothing_is_computed_for_clients_that_hung_up_and_no_traceback_tells_of_them(tmp_path):
     request = b"GET /v1/search?q=slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
     half = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{"

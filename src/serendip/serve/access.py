@@ -244,21 +244,17 @@ class Access:
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or route.is_page:
             return self._read_cookies(request)
-        key = self._find_key(text.strip())
-        return Caller(key.scopes, key)
-
-    def _find_key(self, text: str) -> ApiKey:
-        key = self.ring.find(text)
-        if key is not None and is_accepted(key):
-            return key
+        key = self.ring.find(text.strip())
         if key is None:
             raise UnauthenticatedError(
                 "the key is not known here.", "`serendip keys list` shows the keys there are."
             )
-        raise UnauthenticatedError(
-            f"key {key.key_id} is {key.state(time.time())}.",
-            "`serendip keys create` makes another one.",
-        )
+        if not is_accepted(key):
+            raise UnauthenticatedError(
+                f"key {key.key_id} is {key.state(time.time())}.",
+                "`serendip keys create` makes another one.",
+            )
+        return Caller(key.scopes, key)
 
     def _read_cookies(self, request: Request) -> Caller:
         # Not http.cookies: it reads nothing at all once any cookie of the host is not quite legal.

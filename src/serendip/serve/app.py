@@ -20,15 +20,13 @@ from serendip.serve.api.responses import build_schemas
 from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.gate import EngineGate
-from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import (
-    LOOPBACK_HOSTS,
     ErrorResponse,
     GuardMiddleware,
-    HostRules,
     internal_error,
 )
 from serendip.serve.page.routes import Pages
+from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.telemetry.logs import FailureLog, log_answer
 from serendip.serve.telemetry.metrics import ServiceMetrics
 from serendip.serve.waiting_room import overload_error
@@ -56,9 +54,7 @@ class _Application(FastAPI):
 def build_app(
     holder: EngineHolder,
     access: Access | None = None,
-    hosts: HostRules = LOOPBACK_HOSTS,
-    limits: ServiceLimits = LIMITS,
-    logs_answers: bool = False,
+    options: ServerOptions = LOCAL,
     traces: Traces | None = None,
 ) -> GuardMiddleware:
     """Build the service for an engine holder, with its middleware.
@@ -66,15 +62,13 @@ def build_app(
     Args:
         holder: of the engine.
         access: who may call which route; None = there are no keys.
-        hosts: the names that it answers to.
-        limits: of requests.
-        logs_answers: whether each answer is logged.
+        options: for whom it answers, within which limits, and what is logged.
         traces: of the requests; None = none are kept.
 
     Raises:
         TypeError: a route declares no scope.
     """
-    gate, metrics = EngineGate(holder, limits), ServiceMetrics(holder)
+    gate, metrics = EngineGate(holder, options.limits), ServiceMetrics(holder)
     app = _Application(
         title="Serendip",
         summary="One engine for search and recommendations.",
@@ -98,7 +92,7 @@ def build_app(
 
     def observe(scope: Scope, status: int, seconds: float) -> None:
         route = metrics.observe(scope, status, seconds)
-        if logs_answers:
+        if options.logs_answers:
             log_answer(scope["method"], route, status, seconds)
         if traces is not None:
             traces.observe(route, status, holder.generation)
@@ -113,7 +107,7 @@ def build_app(
         scope["route"] = route
         return _OVERLOAD
 
-    guard = GuardMiddleware(app, lambda: holder.generation, observe, hosts, turn_away)
+    guard = GuardMiddleware(app, lambda: holder.generation, observe, options.hosts, turn_away)
     if traces is not None:
         guard.trace = traces.trace
     return guard

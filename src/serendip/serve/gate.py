@@ -85,8 +85,7 @@ class EngineGate:
         limits: ServiceLimits = LIMITS,
         waiting_writes: int = MAX_WAITING_WRITES,
     ) -> None:
-        self.holder, self._limits = holder, limits
-        self._deadline_s = limits.deadline_s
+        self.holder, self._deadline_s = holder, limits.deadline_s
         hung_s, most = HUNG_DEADLINES * limits.deadline_s, limits.waiting_requests
         readers = READERS if limits.waits_for_others else 1
         self._readers = _Readers("reader", readers, hung_s, WaitingRoom(most, holder.shared))

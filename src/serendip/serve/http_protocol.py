@@ -14,7 +14,11 @@ import resource
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from serendip.serve.current_request import IS_GONE
@@ -68,6 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._has_begun = self._is_in_head = False  # the request that is being read
         self._bytes_beside_body = 0  # since it began, or since the last part of its body
         self._unread, self._unread_since = 0, 0.0
+        self._unanswered = list[RequestResponseCycle]()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, and close others if too many are open."""
@@ -79,6 +84,12 @@ class BoundedProtocol(HttpToolsProtocol):
             number = 1 + self._most // _SHARE_CLOSED
             for other in heapq.nsmallest(number, idle, key=lambda other: other._late_at):
                 other.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell all requests that nobody waits; uvicorn tells the one that came last."""
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and refuse a head that is too large before it is complete.
@@ -109,6 +120,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise ValueError("the parser ends")
         self.scope["state"][IS_GONE] = self.transport.is_closing
         super().on_headers_complete()
+        unanswered = [cycle for cycle in self._unanswered if not cycle.response_complete]
+        self._unanswered = [*unanswered, self.cycle]
         self._is_in_head, self._bytes_beside_body = False, 0
         self._late_at = self.loop.time() + self._receive_timeout_s
 
@@ -134,9 +147,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._late_at = self.loop.time() + KEEP_ALIVE_S
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser cannot read, unless the connection has ended."""
-        if not self.transport.is_closing():
+        """Refuse what the parser cannot read, unless that would answer another request."""
+        if self._can_refuse:
             super().send_400_response(msg)
+        self.transport.close()
 
     def end_if_late(self, now: float) -> None:
         """End the connection if its client sends, or reads, too slowly.
@@ -154,11 +168,20 @@ class BoundedProtocol(HttpToolsProtocol):
         elif now - self._unread_since > MAX_UNREAD_S:
             self.transport.abort()
 
+    @property
+    def _can_refuse(self) -> bool:
+        """Whether what is written now answers the request that is being read."""
+        if self.transport.is_closing() or self.pipeline:  # requests before it are unanswered
+            return False
+        if self.cycle is None:
+            return True
+        is_in_body = self._has_begun and not self._is_in_head
+        return not self.cycle.response_started if is_in_body else self.cycle.response_complete
+
     def _end(self, status: int | None) -> None:
-        """End the connection, with a status if no answer has begun."""
+        """End the connection, with a status if that answers the request that is being read."""
         self._late_at = math.inf
-        is_answering = self.cycle and self.cycle.response_started
-        if status and not (is_answering and not self.cycle.response_complete):
+        if status and self._can_refuse:
             headers = b"content-length: 0\r\nconnection: close\r\n\r\n"
             self.transport.write(STATUS_LINE[status] + headers)
         self.transport.close()

@@ -86,12 +86,8 @@ class Application:
             traces = options.open_traces()
             if traces is not None:
                 undo.callback(traces.close)
-            self.app = build_app(
-                *(holder, Access(ring, options.limits.visitor_events_per_minute)),
-                *(options.hosts, options.limits),
-                logs_answers=options.logs_answers,
-                traces=traces,
-            )
+            access = Access(ring, options.limits.visitor_events_per_minute)
+            self.app = build_app(holder, access, options, traces)
             follower.watch(follow_keys=ring.refresh)
             self._undo = undo.pop_all()
 

@@ -39,6 +39,7 @@ from serendip.serve.access import VISITOR_COOKIE, Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.key_ring import KeyRing
+from serendip.serve.server_options import ServerOptions
 from serendip.serve.telemetry.logs import set_up
 
 _BLOCK = 20
@@ -129,7 +130,7 @@ def main() -> None:
         key = {"authorization": f"Bearer {issued[-1].text}"}
         visitor = {"cookie": f"{VISITOR_COOKIE}={ring.sign(VISITOR_COOKIE, 'visitor-1')}"}
         is_open, is_keyed = build_app(holder), build_app(holder, Access(ring))
-        is_logged = build_app(holder, Access(ring), logs_answers=True)
+        is_logged = build_app(holder, Access(ring), ServerOptions(logs_answers=True))
         ways = {
             "item": (is_open, path, {}),
             "item with a key": (is_keyed, path, key),

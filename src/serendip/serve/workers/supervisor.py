@@ -27,8 +27,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -178,24 +178,29 @@ class Supervisor:
         Raises:
             SystemExit: a worker could not begin.
         """
-        with _signals() as signals:
-            self._selector.register(signals, selectors.EVENT_READ)
-            try:
+        signals, theirs = socket.socketpair()  # the numbers of signals come from theirs to ours
+        theirs.setblocking(False)
+        for kind in _SIGNALS:
+            signal.signal(kind, lambda *_: None)
+        signal.set_wakeup_fd(theirs.fileno())
+        self._selector.register(signals, selectors.EVENT_READ)
+        try:
+            self._balance()
+            while self._workers or not self._is_stopping:
+                for key, _ in self._selector.select(_PAUSE_S):
+                    if key.fileobj is signals:
+                        for number in signals.recv(64):
+                            self._note_signal(number)
+                    else:
+                        self._hear(key.data)
+                self._kill_late(time.monotonic())
                 self._balance()
-                while self._workers or not self._is_stopping:
-                    for key, _ in self._selector.select(_PAUSE_S):
-                        if key.fileobj is signals:
-                            for number in signals.recv(64):
-                                self._note_signal(number)
-                        else:
-                            self._hear(key.data)
-                    self._kill_late(time.monotonic())
-                    self._balance()
-            finally:
-                self._listener.close()
-                for worker in self._workers:
-                    os.kill(worker.pid, signal.SIGKILL)
-                self._selector.close()
+        finally:
+            self._listener.close()
+            for worker in self._workers:
+                os.kill(worker.pid, signal.SIGKILL)
+            self._selector.close()
+            signal.set_wakeup_fd(-1)
         if self._exit_code:
             raise SystemExit(self._exit_code)
 
@@ -337,20 +342,3 @@ class Supervisor:
         self._listener.close()
         for worker in self._workers:
             worker.end()
-
-
-@contextmanager
-def _signals() -> Iterator[socket.socket]:
-    """A socket that the numbers of SIGTERM, SIGINT and SIGHUP can be read from."""
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    handlers = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
-    before = signal.set_wakeup_fd(theirs.fileno())
-    try:
-        yield ours
-    finally:
-        signal.set_wakeup_fd(before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        ours.close()
-        theirs.close()
