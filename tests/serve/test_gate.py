@@ -238,8 +238,9 @@ def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
         return done, await asyncio.gather(*tasks, return_exceptions=True)
 
     done, results = asyncio.run(scene())
-    assert [type(task.exception()) for task in done] == [OverloadError]
-    assert results.count("from less") == SPARE + 3
+    assert {type(task.exception()) for task in done} == {OverloadError}
+    refused = [result for result in results if isinstance(result, OverloadError)]
+    assert SPARE <= results.count("from less") == len(results) - len(refused) <= SPARE + 3
 
 
 def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
