@@ -15,7 +15,6 @@ from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.serve.access import Access
 from serendip.serve.key_ring import KeyRing
-from serendip.serve.rate_limits import RateLimits
 
 
 def open_keys(folder: Path) -> ApiKeys:
@@ -34,13 +33,12 @@ class KeyedService(WireClient):
         self,
         folder: Path,
         engine: TinyEngine | None = None,
-        limits: RateLimits | None = None,
-        events: RateLimits | None = None,
+        events_per_minute: int | None = None,
         logs_answers: bool = False,
     ) -> None:
         self.keys = open_keys(folder)
         self.ring = KeyRing(self.keys)
-        super().__init__(engine, Access(self.ring, limits, events), logs_answers=logs_answers)
+        super().__init__(engine, Access(self.ring, events_per_minute), logs_answers=logs_answers)
         self.any_key = self.issue(["read"])
 
     def issue(self, scopes: Iterable[str], lifetime_s: float | None = None) -> IssuedKey:

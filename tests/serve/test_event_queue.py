@@ -10,6 +10,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy
 from httpx import Response
 from test_gate import locked, waiting_for_the_lock
@@ -20,7 +21,9 @@ from serendip.data.events.event import Event
 from serendip.data.store.store import Store
 from serendip.engine.engine import Engine
 from serendip.errors import DiskFullError
-from serendip.serve.event_queue import EventPost, EventQueue
+from serendip.serve import gate
+from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.gate import EngineGate
 
 
 def build_rows(name: str, count: int = 1, **more: Any) -> list[dict[str, Any]]:
@@ -126,40 +129,43 @@ def test_no_post_of_a_transaction_that_fails_is_acknowledged():
     assert engine.sizes == [2, 3]
 
 
-def join_posts(queue: EventQueue, sizes: Sequence[int]) -> list[EventPost]:
-    posts = [EventPost([Event("u", "i", 1.0)] * size, copy_context()) for size in sizes]
-    for post in posts:
-        queue.join(post)
+def join_posts(writer: EngineGate, sizes: Sequence[int]) -> list[gate._EventPost]:
+    posts = [gate._EventPost([Event("u", "i", 1.0)] * size, copy_context()) for size in sizes]
+    writer._posts += posts
     return posts
 
 
-def take_sizes(queue: EventQueue) -> list[int]:
-    return [len(post.events) for post in queue.take()]
+def take_sizes(writer: EngineGate) -> list[int]:
+    return [len(events) for events in writer._take_posts([])]
 
 
-def test_the_oldest_post_is_in_the_next_transaction_however_large_it_is():
-    queue = EventQueue(most=10)
-    join_posts(queue, [50, 9, 1, 7, 2])
-    assert take_sizes(queue) == [50]
-    join_posts(queue, [1, 1])
-    assert take_sizes(queue) == [9, 1]
-    assert take_sizes(queue) == [7, 1, 1]
-    assert take_sizes(queue) == [2]
-    assert take_sizes(queue) == []
+@pytest.fixture
+def writer(monkeypatch: pytest.MonkeyPatch) -> EngineGate:
+    """A gate of which a transaction has ten events."""
+    monkeypatch.setattr(gate, "MAX_EVENTS_AT_ONCE", 10)
+    return EngineGate(EngineHolder())
 
 
-def test_what_comes_while_a_transaction_stores_is_stored_in_it_if_there_is_room():
-    queue = EventQueue(most=10)
-    join_posts(queue, [4])
-    taken = queue.take()
-    assert len(next(taken).events) == 4
-    join_posts(queue, [7, 3])
-    assert [len(post.events) for post in taken] == [3]
-    assert take_sizes(queue) == [7]
+def test_the_oldest_post_is_in_the_next_transaction_however_large_it_is(writer):
+    join_posts(writer, [50, 9, 1, 7, 2])
+    assert take_sizes(writer) == [50]
+    join_posts(writer, [1, 1])
+    assert take_sizes(writer) == [9, 1]
+    assert take_sizes(writer) == [7, 1, 1]
+    assert take_sizes(writer) == [2]
+    assert take_sizes(writer) == []
 
 
-def test_a_post_whose_client_has_gone_is_not_stored():
-    queue = EventQueue()
-    gone, *_ = join_posts(queue, [5, 1])
+def test_what_comes_while_a_transaction_stores_is_stored_in_it_if_there_is_room(writer):
+    join_posts(writer, [4])
+    taken = writer._take_posts([])
+    assert len(next(taken)) == 4
+    join_posts(writer, [7, 3])
+    assert [len(events) for events in taken] == [3]
+    assert take_sizes(writer) == [7]
+
+
+def test_a_post_whose_client_has_gone_is_not_stored(writer):
+    gone, *_ = join_posts(writer, [5, 1])
     gone.stored.cancel()
-    assert take_sizes(queue) == [1]
+    assert take_sizes(writer) == [1]

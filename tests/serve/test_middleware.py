@@ -7,11 +7,12 @@ import logging
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
 from serendip.serve.limits import MAX_BODY_BYTES
-from serendip.serve.middleware import GuardMiddleware, Message, Receive, Scope, Send
+from serendip.serve.middleware import GuardMiddleware
 
 
 @pytest.fixture(scope="module")

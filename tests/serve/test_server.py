@@ -1,4 +1,4 @@
-"""The real server in a process of its own: start, early answers, drain, raw sockets, exit."""
+"""The real server in a process of its own: start, drain, raw sockets, exit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -51,7 +49,7 @@ class Running:
         self._line("ready")
 
     def get(self, path: str) -> tuple[int, dict]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -80,24 +78,12 @@ def server() -> Iterator[Running]:
         yield started
 
 
-def test_it_lives_at_once_and_says_503_until_it_is_ready():
+def test_a_request_that_comes_while_it_is_loading_waits_and_is_answered() -> None:
     with running(load_s=1.0) as server:
-        status, body = server.get("/health/live")
-        live_after = time.monotonic() - server.started
-        assert (status, body) == (200, {"status": "live"})
-        for path in ("/health/ready", "/v1/search?q=x", "/"):
-            status, body = server.get(path)
-            assert status == 503
-            assert body["error"]["type"] == "loading"
-        asked = urllib.request.Request(server.address + "/", headers={"accept": "text/html"})
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(asked, timeout=5)
-        assert refused.value.code == 503
-        assert b'http-equiv="refresh"' in refused.value.read()
+        assert server.get("/health/live") == (200, {"status": "live"})
+        assert time.monotonic() - server.started >= 1.0
         server.wait_ready()
         assert server.get("/health/ready")[0] == 200
-        assert server.get("/v1/search?q=film")[0] == 200
-        assert live_after < 3.0  # one second alone; other tests may run beside it
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])

@@ -16,12 +16,11 @@ from serendip.data import Item
 from serendip.errors import DataError, StorageError
 from serendip.serve.api.strict_json import parse
 from serendip.serve.limits import MAX_BODY_BYTES, MAX_JSON_NODES, MAX_VISITOR_BODY_BYTES
-from serendip.serve.rate_limits import RateLimits
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[KeyedService]:
-    service = KeyedService(tmp_path, events=RateLimits(50, "events", "visitor_events_per_minute"))
+    service = KeyedService(tmp_path, events_per_minute=50)
     yield service
     service.close()
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from serendip.errors import ClientGoneError, OverloadError
-from serendip.serve.current_request import Client
 from serendip.serve.waiting_room import BURST_S, QUIET_S, WaitingCall, WaitingRoom
 from serendip.serve.workers.shared_state import SharedState
 
@@ -41,7 +40,7 @@ class Room:
         """Let so many come; how many were refused at the door."""
         refused = 0
         for _ in range(count):
-            visit = WaitingCall(lambda: None, Client(), self.clock.now)
+            visit = WaitingCall(lambda: None, lambda: False, self.clock.now)
             try:
                 self.room.join(visit)
             except OverloadError:
@@ -221,9 +220,8 @@ def test_nothing_is_computed_that_has_waited_for_too_long() -> None:
 
 
 def test_what_nobody_waits_for_is_not_computed() -> None:
-    room, gone = Room(), Client()
-    gone.is_gone = True
-    visit = WaitingCall(lambda: None, gone, room.clock.now)
+    room = Room()
+    visit = WaitingCall(lambda: None, lambda: True, room.clock.now)
     room.room.join(visit)
     room.come()
     room.compute()

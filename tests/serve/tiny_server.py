@@ -31,8 +31,7 @@ from serendip.serve.engine_holder import PublishedGenerations
 from serendip.serve.limits import LIMITS, MAX_SILENCE_S, ServiceLimits
 from serendip.serve.server import run, run_worker
 from serendip.serve.server_options import ServerOptions
-from serendip.serve.workers.supervisor import supervise
-from serendip.serve.workers.worker_channel import WorkerResources
+from serendip.serve.workers.supervisor import WorkerResources, supervise
 
 
 def parse() -> argparse.Namespace:

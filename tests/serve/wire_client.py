@@ -6,13 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from starlette.types import ASGIApp
 from tiny_engine import TinyEngine
 
 from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.limits import LIMITS, ServiceLimits
-from serendip.serve.middleware import App
+from serendip.serve.server_options import ServerOptions
 
 if TYPE_CHECKING:
     from serendip.serve.telemetry.traces import Traces
@@ -32,9 +33,8 @@ class WireClient:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
-        self.app: App = build_app(
-            self.holder, access, limits=limits, logs_answers=logs_answers, traces=traces
-        )
+        options = ServerOptions(limits=limits, logs_answers=logs_answers)
+        self.app: ASGIApp = build_app(self.holder, access, options, traces)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         return asyncio.run(self.ask_async(method, path, **options))

@@ -36,9 +36,6 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="How long it is valid, such as 90d. Default: for ever.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Requests per minute. Default: as in [serve].")
-    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Create a key and show it once.
@@ -49,7 +46,7 @@ def create(
     from serendip.runtime.budget import parse_duration
 
     lifetime_s = None if expires is None else parse_duration(expires)
-    issued = issue_key(name, scope, lifetime_s, limit)
+    issued = issue_key(name, scope, lifetime_s)
     with _open_keys(workspace) as keys:
         keys.add(issued)
     _show_once(Terminal(json), issued)
@@ -118,14 +115,13 @@ def _show_once(terminal: Terminal, issued: IssuedKey) -> None:
 def _describe(key: ApiKey, now: float) -> str:
     """One line about a key."""
     end = "" if key.expires is None else f", until {_format_time(key.expires)}"
-    limit = "" if key.requests_per_minute is None else f", {key.requests_per_minute} a minute"
     name = f" {key.name!r}" if key.name else ""
     state: str = key.state(now)
     if state == "outdated":
         state += (
             " (made by an earlier version and not accepted: `serendip keys create` makes another)"
         )
-    return f"{key.key_id}{name}: {state}, {' '.join(sorted(key.scopes))}{end}{limit}"
+    return f"{key.key_id}{name}: {state}, {' '.join(sorted(key.scopes))}{end}"
 
 
 def _to_json(key: ApiKey, now: float) -> dict[str, Any]:
@@ -137,7 +133,6 @@ def _to_json(key: ApiKey, now: float) -> dict[str, Any]:
         "created": key.created,
         "expires": key.expires,
         "revoked": None if key.revoked is None else abs(key.revoked),
-        "requests_per_minute": key.requests_per_minute,
     }
 
 

@@ -6,7 +6,7 @@ The engine is imported and opened after the socket listens.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from serendip.serve.engine_holder import PublishedGenerations
     from serendip.serve.server import Helper
     from serendip.serve.server_options import ServerOptions
-    from serendip.serve.workers.worker_channel import WorkerResources
+    from serendip.serve.workers.supervisor import WorkerResources
 
 NAME = "serve"
 HELP = "Serve the API and the page, to others once there are keys."
@@ -91,7 +91,7 @@ def serve_workspace(
         port: 0 = a free one.
         say: called with lines for people.
         workers: number of processes that answer.
-        on_ready: called once the engine answers, in another thread.
+        on_ready: called once the engine answers.
 
     Raises:
         ConfigError: the folder is not a workspace.
@@ -152,7 +152,6 @@ def serve_on_ray(
     from serendip.runtime.executor_config import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
     from serendip.runtime.scratch import scratch_folder
-    from serendip.serve.workers.shared_state import mark_started
 
     secure_ray(address)
     try:
@@ -177,7 +176,6 @@ def serve_on_ray(
     with scratch_folder() as scratch:
 
         def say_ready() -> None:
-            mark_started(scratch)
             where = ", at the head of the cluster and each machine with a replica"
             say(f"Ready: http://{host}:{port}{where if address else ''}   (Ctrl-C stops)")
 
@@ -241,7 +239,6 @@ def _build_server_options(
 
     is_file = isinstance(database, Path)
     limits = ServiceLimits(
-        config.requests_per_minute,
         config.visitor_events_per_minute,
         max(1, config.waiting_requests // workers),
         parse_duration(config.receive_timeout),
@@ -300,14 +297,9 @@ def _published_in(workspace: Path) -> PublishedGenerations:
 
         return current_name(generations())
 
-    def files_state(name: str) -> Hashable:
-        from serendip.engine.artefacts.generations import files_state
-
-        return files_state(generations(), name)
-
     def last_training() -> TrainingRecord | None:
         from serendip.engine.artefacts.training_record import TrainingRecord
 
         return TrainingRecord.read(workspace / _TRAINING_FOLDER)
 
-    return PublishedGenerations(open_engine, current, open_earlier, files_state, last_training)
+    return PublishedGenerations(open_engine, current, open_earlier, last_training)

@@ -35,7 +35,6 @@ _PREFIX = "serendip"
 _ID_BYTES, _SECRET_BYTES = 6, 32
 _MAX_TEXT = 128
 MAX_NAME_CHARS = 100
-MAX_REQUESTS_PER_MINUTE = 2**31 - 1
 
 KeyState = Literal["active", "expired", "revoked", "outdated"]
 """An outdated key has a hash of an earlier version, which no text matches any more."""
@@ -54,7 +53,6 @@ class ApiKey:
         expires: Unix seconds from which it is refused; None = never.
         revoked: Unix seconds from which it is refused; negative = it is refused at once, whatever a
             clock says, since the time without the sign; None = it was not revoked.
-        requests_per_minute: its limit; None = that of the settings.
     """
 
     key_id: str
@@ -64,7 +62,6 @@ class ApiKey:
     created: float
     expires: float | None = None
     revoked: float | None = None
-    requests_per_minute: int | None = None
 
     def state(self, now: float) -> KeyState:
         """Whether it is accepted at a time in Unix seconds, and if not, why."""
@@ -91,7 +88,6 @@ def issue_key(
     name: str,
     scopes: Iterable[str],
     lifetime_s: float | None = None,
-    requests_per_minute: int | None = None,
     now: float | None = None,
 ) -> IssuedKey:
     """Draw a new key.
@@ -100,11 +96,10 @@ def issue_key(
         name: for people.
         scopes: of ``SCOPES``.
         lifetime_s: seconds after which it expires; None = never.
-        requests_per_minute: its limit; None = that of the settings.
         now: Unix seconds; None = the clock's.
 
     Raises:
-        DataError: the name, a scope or the limit is wrong.
+        DataError: the name or a scope is wrong.
     """
     chosen = frozenset(scopes)
     if unknown := sorted(chosen - set(SCOPES)):
@@ -113,19 +108,11 @@ def issue_key(
         raise DataError("a key without a scope allows nothing.", f"Use: {', '.join(SCOPES)}.")
     if len(name) > MAX_NAME_CHARS or not name.isprintable():
         raise DataError(f"name {name[:40]!r} is not a line of at most {MAX_NAME_CHARS} characters.")
-    if not 1 <= (requests_per_minute or 1) <= MAX_REQUESTS_PER_MINUTE:
-        raise DataError(
-            f"{requests_per_minute} is no number of requests from 1 to {MAX_REQUESTS_PER_MINUTE}."
-        )
     created = time.time() if now is None else now
     key_id = secrets.token_hex(_ID_BYTES)
     text = f"{_PREFIX}_{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
     expires = None if lifetime_s is None else created + lifetime_s
-    key = ApiKey(
-        *(key_id, name, chosen, _hash(text), created, expires),
-        requests_per_minute=requests_per_minute,
-    )
-    return IssuedKey(key, text)
+    return IssuedKey(ApiKey(key_id, name, chosen, _hash(text), created, expires), text)
 
 
 def read_key_id(text: str) -> str:

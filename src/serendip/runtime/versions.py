@@ -27,7 +27,7 @@ import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -293,15 +293,6 @@ class Versions:
         folders = self.folder.glob(f"{self.prefix}*")
         complete = [path.name for path in folders if (path / MANIFEST).is_file()]
         return sorted(filter(self.number, complete), key=self.number)
-
-    def files_state(self, name: str) -> Hashable:
-        """A value that changes whenever a file of a version is written, added or removed."""
-        states = []
-        for path in sorted((self.folder / name).rglob("*")):
-            with suppress(OSError):  # The file was removed in between.
-                status = path.stat()
-                states.append((str(path), status.st_ino, status.st_size, status.st_ctime_ns))
-        return tuple(states)
 
     def number(self, name: str) -> int:
         """Number of a version, 2 for ``v2``; 0 if ``name`` is not the name of a version."""

@@ -8,10 +8,11 @@ known by signed cookies and have no rights beyond their own visit.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -19,19 +20,18 @@ from starlette.routing import BaseRoute
 
 from serendip.data import Event
 from serendip.data.api_key import ADMIN, READ_USERS, SCOPES, WRITE, ApiKey
-from serendip.errors import ForbiddenError, SerendipError, UnauthenticatedError
+from serendip.errors import ForbiddenError, RateLimitError, SerendipError, UnauthenticatedError
 from serendip.serve.key_ring import KeyRing, is_accepted
 from serendip.serve.limits import (
     MAX_BODY_BYTES,
     MAX_VISITOR_BODY_BYTES,
     MAX_VISITOR_EVENTS,
-    ServiceLimits,
 )
 from serendip.serve.middleware import BODY_LIMIT
-from serendip.serve.rate_limits import HOUR_S, RateLimits, name_sender
+from serendip.serve.rate_limit import HOUR_S, RateLimit, name_sender
 
 PUBLIC: Final = "public"
-"""Instead of a scope: everybody, never limited, nothing personal."""
+"""Instead of a scope: everybody, nothing personal."""
 
 PAGE: Final = "page"
 """Instead of a scope: everybody, as a visitor who sees nobody else."""
@@ -185,45 +185,27 @@ class Access:
 
     Args:
         ring: the keys; None = there are none.
-        requests: counts requests; None = there is no limit.
-        events: counts events of who shows no key; None = there is no limit.
+        events_per_minute: events of one address without a key that count; None = no limit.
     """
 
-    def __init__(
-        self,
-        ring: KeyRing | None = None,
-        requests: RateLimits | None = None,
-        events: RateLimits | None = None,
-    ) -> None:
+    def __init__(self, ring: KeyRing | None = None, events_per_minute: int | None = None) -> None:
         self.ring = ring or KeyRing()
-        self._requests, self._events = requests or RateLimits(), events or RateLimits()
-        self._by_visitor = RateLimits(1, period_s=HOUR_S)
-        self._by_address = RateLimits(_SAME_BY_ADDRESS, period_s=HOUR_S)
+        self._events_per_minute, self._events = events_per_minute, RateLimit(events_per_minute)
+        self._by_visitor = RateLimit(1, HOUR_S)
+        self._by_address = RateLimit(_SAME_BY_ADDRESS, HOUR_S)
 
-    @classmethod
-    def of(cls, ring: KeyRing, limits: ServiceLimits) -> Self:
-        """The access to a service with limits."""
-        events = RateLimits(limits.visitor_events_per_minute, "events", "visitor_events_per_minute")
-        return cls(ring, RateLimits(limits.requests_per_minute), events)
-
-    async def admit(self, request: Request, route: RouteAccess) -> None:
+    def admit(self, request: Request, route: RouteAccess) -> None:
         """Let a request pass, and note who sends it.
 
         Raises:
             UnauthenticatedError: it needs a key and has none that is accepted.
             ForbiddenError: the key does not have the scope.
-            RateLimitError: the key, or the address of a request without one, sends too many.
         """
         state = request.scope["state"]
         state[BODY_LIMIT] = MAX_VISITOR_BODY_BYTES
         if route.scopes == (PUBLIC,):
             return
-        caller = self._identify(request, route)
-        if caller.key is None:
-            self._requests.take(read_address(request))
-        else:
-            self._requests.take(f"key {caller.key.key_id}", caller.key.requests_per_minute)
-        state["caller"] = caller
+        state["caller"] = caller = self._identify(request, route)
         missing = [scope for scope in route.scopes if scope not in caller.scopes]
         if missing and not (route.is_page or (route.visitors and caller.visitor_id)):
             raise _refusal(caller, route.scopes, missing[0])
@@ -240,13 +222,18 @@ class Access:
         if caller.is_open or WRITE in caller.scopes:
             return list(events)
         address = read_address(request)
-        self._events.take(address, count=len(events))
+        if wait_s := self._events.take(address, len(events)):
+            raise RateLimitError(
+                f"{address} may send {self._events_per_minute} events per minute.",
+                "Send fewer, or with a key, or raise visitor_events_per_minute of [serve].",
+                math.ceil(wait_s),
+            )
 
         def counts(event: Event) -> bool:
             did = f"{event.action} {event.item_id} {event.query}"
-            return event.action == _IMPRESSION or (
-                self._by_visitor.allows(f"{event.user_id} {did}")
-                and self._by_address.allows(f"{address} {did}")
+            return event.action == _IMPRESSION or not (
+                self._by_visitor.take(f"{event.user_id} {did}")
+                or self._by_address.take(f"{address} {did}")
             )
 
         return [event for event in events if counts(event)]
@@ -257,23 +244,17 @@ class Access:
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or route.is_page:
             return self._read_cookies(request)
-        key = self._find_key(text.strip(), read_address(request))
-        return Caller(key.scopes, key)
-
-    def _find_key(self, text: str, address: str) -> ApiKey:
-        """The key with this text; one that is not accepted counts for the address."""
-        key = self.ring.find(text)
-        if key is not None and is_accepted(key):
-            return key
-        self._requests.take(address)
+        key = self.ring.find(text.strip())
         if key is None:
             raise UnauthenticatedError(
                 "the key is not known here.", "`serendip keys list` shows the keys there are."
             )
-        raise UnauthenticatedError(
-            f"key {key.key_id} is {key.state(time.time())}.",
-            "`serendip keys create` makes another one.",
-        )
+        if not is_accepted(key):
+            raise UnauthenticatedError(
+                f"key {key.key_id} is {key.state(time.time())}.",
+                "`serendip keys create` makes another one.",
+            )
+        return Caller(key.scopes, key)
 
     def _read_cookies(self, request: Request) -> Caller:
         # Not http.cookies: it reads nothing at all once any cookie of the host is not quite legal.
@@ -317,7 +298,7 @@ class ScopedRoute(APIRoute):
         handle, needed = self.build_handler(), RouteAccess.of(self)
 
         async def handle_admitted(request: Request) -> Response:
-            await request.app.state.access.admit(request, needed)
+            request.app.state.access.admit(request, needed)
             return await handle(request)
 
         return handle_admitted

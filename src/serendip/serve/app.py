@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from serendip import __version__
 from serendip.errors import SerendipError
@@ -19,18 +20,13 @@ from serendip.serve.api.responses import build_schemas
 from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.gate import EngineGate
-from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import (
-    JSON_TYPE,
-    LOOPBACK_HOSTS,
     ErrorResponse,
     GuardMiddleware,
-    HostRules,
-    Scope,
-    get_request_id,
     internal_error,
 )
 from serendip.serve.page.routes import Pages
+from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.telemetry.logs import FailureLog, log_answer
 from serendip.serve.telemetry.metrics import ServiceMetrics
 from serendip.serve.waiting_room import overload_error
@@ -58,9 +54,7 @@ class _Application(FastAPI):
 def build_app(
     holder: EngineHolder,
     access: Access | None = None,
-    hosts: HostRules = LOOPBACK_HOSTS,
-    limits: ServiceLimits = LIMITS,
-    logs_answers: bool = False,
+    options: ServerOptions = LOCAL,
     traces: Traces | None = None,
 ) -> GuardMiddleware:
     """Build the service for an engine holder, with its middleware.
@@ -68,15 +62,13 @@ def build_app(
     Args:
         holder: of the engine.
         access: who may call which route; None = there are no keys.
-        hosts: the names that it answers to.
-        limits: of requests.
-        logs_answers: whether each answer is logged.
+        options: for whom it answers, within which limits, and what is logged.
         traces: of the requests; None = none are kept.
 
     Raises:
         TypeError: a route declares no scope.
     """
-    gate, metrics = EngineGate(holder, limits), ServiceMetrics(holder)
+    gate, metrics = EngineGate(holder, options.limits), ServiceMetrics(holder)
     app = _Application(
         title="Serendip",
         summary="One engine for search and recommendations.",
@@ -100,7 +92,7 @@ def build_app(
 
     def observe(scope: Scope, status: int, seconds: float) -> None:
         route = metrics.observe(scope, status, seconds)
-        if logs_answers:
+        if options.logs_answers:
             log_answer(scope["method"], route, status, seconds)
         if traces is not None:
             traces.observe(route, status, holder.generation)
@@ -115,7 +107,7 @@ def build_app(
         scope["route"] = route
         return _OVERLOAD
 
-    guard = GuardMiddleware(app, lambda: holder.generation, observe, hosts, turn_away)
+    guard = GuardMiddleware(app, lambda: holder.generation, observe, options.hosts, turn_away)
     if traces is not None:
         guard.trace = traces.trace
     return guard
@@ -123,25 +115,26 @@ def build_app(
 
 async def _engine_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SerendipError)
-    return _build_response(request, ErrorResponse.of(error, request.app.state.failures))
+    return ErrorResponse.of(error, request.app.state.failures).respond(request.scope)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    path, allowed = repr(request.url.path[:80]), _allowed_methods(request)
-    headers = ((b"allow", allowed.encode()),) if error.status_code == 405 else ()
+    path = repr(request.url.path[:80])
     response = ErrorResponse(error.status_code, "http", str(error.detail)[:200])
     if error.status_code == 404:
         response = ErrorResponse(404, "unknown_route", f"there is no {path} here.")
     elif error.status_code == 405:
+        allowed = _allowed_methods(request)
         message = f"{path} does not answer to {request.method[:20]}."
-        response = ErrorResponse(405, "method", message, f"It answers to {allowed}.", headers)
-    return _build_response(request, response)
+        hint = f"It answers to {allowed}."
+        response = ErrorResponse(405, "method", message, hint, {"allow": allowed})
+    return response.respond(request.scope)
 
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:
     """Respond in the API's format; the framework re-raises the error, the middleware logs it."""
-    return _build_response(request, internal_error())
+    return internal_error().respond(request.scope)
 
 
 def _allowed_methods(request: Request) -> str:
@@ -150,8 +143,3 @@ def _allowed_methods(request: Request) -> str:
         if isinstance(route, APIRoute) and route.path_regex.match(request.url.path):
             methods |= route.methods or set()
     return ", ".join(sorted(methods))
-
-
-def _build_response(request: Request, response: ErrorResponse) -> Response:
-    body = response.body(get_request_id(request.scope))
-    return Response(body, response.status, response.text_headers(), media_type=JSON_TYPE)

@@ -5,25 +5,12 @@ The middleware sets it, as a context variable; threads run in a copy of the cont
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-CLIENT = "serendip.client"
-"""Key of the ``state`` of an ASGI scope, with the ``Client`` of the connection."""
-
-
-class Client:
-    """Who waits at the other end of a connection.
-
-    Attributes:
-        is_proxy: whether it is a trusted proxy.
-        is_gone: whether nobody waits any more; set by the event loop, read by any thread.
-    """
-
-    __slots__ = ("is_gone", "is_proxy")
-
-    def __init__(self) -> None:
-        self.is_gone = self.is_proxy = False
+IS_GONE = "serendip.is_gone"
+"""Key of the ``state`` of an ASGI scope, see ``CurrentRequest``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +19,11 @@ class CurrentRequest:
 
     Args:
         request_id: as in the header of the answer; empty outside a request.
-        client: that waits for the answer.
+        is_gone: whether nobody waits for the answer any more; called by any thread.
     """
 
     request_id: str = ""
-    client: Client = field(default_factory=Client)
+    is_gone: Callable[[], bool] = lambda: False
 
 
 _NO_REQUEST = CurrentRequest()

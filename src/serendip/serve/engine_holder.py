@@ -5,10 +5,10 @@ engine is closed when its last lease ends. A write is acknowledged with the vers
 the store that it led to, whichever engine or worker it went through; an engine whose items are
 older reads the store before its next answer.
 
-If a published generation cannot be opened, the old one keeps answering. A damaged one is opened
-again once its files have changed; after any other failure, which may be temporary (out of memory, a
-locked database), it is opened again with exponential backoff. At the start there is no old one: the
-newest intact generation before a damaged one is opened instead.
+If a published generation cannot be opened, the old one keeps answering, and the published one is
+opened again with exponential backoff: the failure may be temporary (out of memory, a locked
+database), or its files may be mended. At the start there is no old one: the newest intact
+generation before a damaged one is opened instead.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serendip.errors import ArtefactError, NotTrainedError, SerendipError
-from serendip.serve.workers.shared_state import ServiceStatus, SharedState, WorkerStatus
+from serendip.serve.workers.shared_state import ServiceStatus, SharedState
 
 if TYPE_CHECKING:
     from serendip.engine.artefacts.training_record import TrainingRecord
@@ -98,10 +98,10 @@ class EngineHolder:
         return slot.engine.generation if slot else ""
 
     @property
-    def status(self) -> WorkerStatus:
+    def status(self) -> ServiceStatus:
         """The state of this worker, from memory."""
         slot = self._slot
-        return WorkerStatus(
+        return ServiceStatus(
             generation=slot.engine.generation if slot else "",
             since=self._since,
             item_version=slot.engine.item_version if slot else 0,
@@ -206,26 +206,13 @@ class PublishedGenerations:
         open_engine: opens the published generation.
         current: reads its name; empty if nothing is published.
         open_earlier: opens the newest intact generation before it.
-        files_state: maps a generation's name to a value that changes with any of its files.
         last_training: reads how the last training ended; None = nothing is known.
     """
 
     open_engine: Callable[[], Engine]
     current: Callable[[], str] = lambda: ""
     open_earlier: Callable[[], Engine] | None = None
-    files_state: Callable[[str], Hashable] = lambda name: name
     last_training: Callable[[], TrainingRecord | None] = lambda: None
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """A generation that could not be opened, and when to open it again."""
-
-    name: str
-    error: Exception
-    files: Hashable
-    wait_s: float
-    retry_at: float
 
 
 class Follower:
@@ -233,7 +220,7 @@ class Follower:
 
     def __init__(self, holder: EngineHolder, published: PublishedGenerations) -> None:
         self._holder, self._published = holder, published
-        self._refusal: _Refusal | None = None
+        self._wait_s, self._retry_at = 0.0, 0.0  # of a generation that was refused
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -243,30 +230,35 @@ class Follower:
         Raises:
             SerendipError: neither can be opened.
         """
-        name, files = "", None
+        name = UNREADABLE
         try:
             name = self._published.current()
-            files = self._published.files_state(name)
             engine = self._published.open_engine()
         except ArtefactError as error:
             engine = self._open_earlier(error)
-            self._refuse(name or UNREADABLE, files, error, now)
+            self._refuse(name, error, now)
         self._holder.swap(engine)
         self._holder.check_storage()
         self._holder.shared.publish(self._holder.status)
 
-    def watch(self, every_s: float = ITEMS_EVERY_S) -> None:
+    def watch(
+        self,
+        every_s: float = ITEMS_EVERY_S,
+        follow_keys: Callable[[], None] = lambda: None,
+    ) -> None:
         """Look at intervals, in background threads, until ``close``.
 
         The published generation has a thread of its own: a storage that does not answer delays no
-        foreign write.
+        foreign write, and no revocation.
 
         Args:
             every_s: seconds between two looks for items.
+            follow_keys: looks for changes of keys.
         """
         for name, look, pause_s in (
             ("store-watch", self._holder.follow_items, every_s),
-            ("generation-watch", self._follow, LOOKS * every_s),
+            ("key-watch", follow_keys, LOOKS * every_s),
+            ("generation-watch", lambda: self.check(time.monotonic()), LOOKS * every_s),
         ):
             thread = threading.Thread(target=self._watch, args=(pause_s, look), name=name)
             thread.daemon = True
@@ -292,27 +284,23 @@ class Follower:
         for thread in self._threads:
             thread.join(timeout=max(0.0, end - time.monotonic()))
 
-    def _follow(self) -> None:
-        self.check(time.monotonic())
-
     def _watch(self, every_s: float, look: Callable[[], None]) -> None:
         while not self._stopped.wait(every_s):
             look()
 
     def _follow_pointer(self, now: float) -> None:
         """Open the published generation if it is another one than the current."""
-        name, files = UNREADABLE, None
+        name = UNREADABLE
         try:
             name = self._published.current()
             if name in ("", self._holder.generation):
                 self._accept()
-            elif self._is_due(name, now):
-                files = self._published.files_state(name)
+            elif name != self._holder.refused_generation or now >= self._retry_at:
                 self._holder.swap(self._published.open_engine())
                 self._accept()
                 _log.info("answering from %s now", self._holder.generation)
         except Exception as error:  # noqa: BLE001 - after any failure the old engine keeps answering
-            self._refuse(name, files, error, now)
+            self._refuse(name, error, now)
 
     def _open_earlier(self, damage: ArtefactError) -> Engine:
         if self._published.open_earlier is None:
@@ -322,22 +310,12 @@ class Follower:
         except SerendipError:
             raise damage from None  # the damage is the more useful message
 
-    def _is_due(self, name: str, now: float) -> bool:
-        """True for a new generation, or a refused one that is worth another attempt."""
-        refusal = self._refusal
-        if refusal is None or refusal.name != name:
-            return True
-        if isinstance(refusal.error, ArtefactError):
-            return self._published.files_state(name) != refusal.files
-        return now >= refusal.retry_at
-
-    def _refuse(self, name: str, files: Hashable, error: Exception, now: float) -> None:
-        last = self._refusal
-        is_repeated = last is not None and last.name == name
+    def _refuse(self, name: str, error: Exception, now: float) -> None:
+        is_repeated = name == self._holder.refused_generation
         if is_repeated and name == UNREADABLE:
             return  # read twice a second, logged once
-        wait_s = min(2 * last.wait_s, LONGEST_WAIT_S) if last and is_repeated else FIRST_WAIT_S
-        self._refusal = _Refusal(name, error, files, wait_s, now + wait_s)
+        self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S) if is_repeated else FIRST_WAIT_S
+        self._retry_at = now + self._wait_s
         self._holder.refused_generation = name
         self._holder.failed_loads += 1
         _log.error(
@@ -348,5 +326,4 @@ class Follower:
         )
 
     def _accept(self) -> None:
-        self._refusal = None
         self._holder.refused_generation = ""

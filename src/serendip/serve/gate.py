@@ -2,13 +2,17 @@
 
 - Reads wait in a bounded room (``waiting_room``) and are computed one after the other by one
   thread: the interpreter runs one at a time, and several that take turns finish all of them later.
-  Only where reads wait for the server of a database several are computed at once.
+  Only where reads wait for the server of a database several are computed at once. Fallbacks, and
+  files that are passed on, have rooms and threads of their own.
 - An answer has one deadline, waiting included. Where it is late or fails, the ways to answer from
-  less are tried in order, in spare threads, with as much time again.
-- SQLite allows one writer at a time, so there is one writer thread with a bounded queue; posts of
-  events share transactions (``event_queue``). No read waits for a write. If another process locks
-  the database for longer than the busy timeout, the waiting write and all writes queued behind it
-  are refused: none waits longer than that.
+  less are tried in order, in spare threads, each with time of its own.
+- SQLite allows one writer at a time, so there is one writer thread with a bounded queue. No read
+  waits for a write. If another process locks the database for longer than the busy timeout, the
+  waiting write and all writes queued behind it are refused: none waits longer than that.
+- A sync of the disk takes as long as storing a hundred events. So a transaction stores the oldest
+  post of events and then, of those that wait and those that come while it stores, the smallest
+  ones: a single event waits for no queue of large posts. Each client has its order: it is told of a
+  post before it can send what comes after it.
 - A thread that hangs cannot be ended. A process whose threads hang says so (``is_hung``), and is
   replaced by whoever started it; the threads are daemons, so that it can end.
 """
@@ -24,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextvars import Context, copy_context
-from itertools import chain
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from serendip.errors import (
@@ -35,12 +39,12 @@ from serendip.errors import (
     StorageError,
 )
 from serendip.runtime.time_limit import time_limit
-from serendip.serve.current_request import Client, current_request
-from serendip.serve.engine_holder import EngineHolder, loading_error
-from serendip.serve.event_queue import EventPost, EventQueue
+from serendip.serve.current_request import current_request
+from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES, ServiceLimits
 from serendip.serve.telemetry.logs import FailureLog
-from serendip.serve.waiting_room import WaitingCall, WaitingRoom, overload_error
+from serendip.serve.waiting_room import WaitingCall, WaitingRoom
+from serendip.serve.workers.shared_state import SharedState
 
 if TYPE_CHECKING:
     from serendip.data.events.event import Event
@@ -52,11 +56,15 @@ ResultT = TypeVar("ResultT")
 READERS, SPARE, FILES = 4, 2, 2
 """Threads for reads where they wait for other processes, for fallbacks, and for files."""
 
-RUNG_DEADLINES = 0.25
-"""Deadlines after which a fallback is late, too, and the next one is tried beside it."""
+RUNG_DEADLINES = 0.5
+"""Deadlines after which a fallback is late, too, and the next one is tried."""
 
 HUNG_DEADLINES, HUNG_WRITE_DEADLINES = 4.0, 24.0
 """Deadlines after which a read, or a write, that still runs hangs."""
+
+MAX_EVENTS_AT_ONCE = 200
+"""Events of one transaction, unless its oldest post alone has more: two batches of a hundred, so
+that the next ones are read while these are stored."""
 
 _RETRY_S = 1.0
 """Seconds until an engine that could not read the store tries again."""
@@ -77,25 +85,25 @@ class EngineGate:
         limits: ServiceLimits = LIMITS,
         waiting_writes: int = MAX_WAITING_WRITES,
     ) -> None:
-        self.holder, self._limits = holder, limits
-        self._deadline_s = limits.deadline_s
+        self.holder, self._deadline_s = holder, limits.deadline_s
         hung_s, most = HUNG_DEADLINES * limits.deadline_s, limits.waiting_requests
-        self._room = WaitingRoom(most, holder.shared)
         readers = READERS if limits.waits_for_others else 1
-        self._readers = _Threads("reader", readers, hung_s, self._room.take)
-        self._spare = _Queue("spare", SPARE, hung_s, most)
-        self._files = _Queue("file-reader", FILES, math.inf, most)
-        self._writer = _Queue("writer", 1, HUNG_WRITE_DEADLINES * limits.deadline_s)
+        self._readers = _Readers("reader", readers, hung_s, WaitingRoom(most, holder.shared))
+        self._spare = _Readers("spare", SPARE, hung_s, WaitingRoom(most, SharedState()))
+        self._files = _Readers("file-reader", FILES, math.inf, WaitingRoom(most, SharedState()))
+        self._writes = queue.SimpleQueue[Callable[[], None]]()
+        hung_write_s = HUNG_WRITE_DEADLINES * limits.deadline_s
+        self._writer = _Threads("writer", 1, hung_write_s, self._writes.get)
         self._waiting_writes = waiting_writes
         self._write_places = threading.BoundedSemaphore(waiting_writes + 1)
-        self._posts = EventQueue()
+        self._posts = list[_EventPost]()
         self._locked_at = self._unreadable_until = -math.inf
         self._failures = FailureLog(_log)
         holder.find_hung = self._find_hung
 
     def turn_away(self) -> bool:
         """Whether a read that has not been looked at yet is refused, as too many wait."""
-        return self._room.turn_away()
+        return self._readers.room.turn_away()
 
     async def read(self, call: Callable[[Engine], ResultT]) -> ResultT:
         """Run a read-only ``call`` with the current engine.
@@ -105,18 +113,11 @@ class EngineGate:
             ClientGoneError: the client hung up while it waited.
             LateError: it takes too long; a call that has begun goes on, and its result is dropped.
         """
-        compute, client = self._in_context(call), current_request.get().client
-        waiting = WaitingCall(compute, client, time.monotonic())
-        self._room.join(waiting)
-        self._readers.start()
-        try:
-            return await self._wait_for(waiting.result)
-        finally:
-            self._room.leave(waiting)
+        return await self._compute_in(self._readers, call, self._deadline_s)
 
     async def read_file(self, call: Callable[[Engine], ResultT]) -> ResultT:
         """``read`` for a file that is passed on, such as a picture, in threads of its own."""
-        return await self._wait_for(self._files.put(self._in_context(call)))
+        return await self._compute_in(self._files, call, self._deadline_s)
 
     async def read_or(
         self, call: Callable[[Engine], ResultT], fallbacks: Sequence[Callable[[Engine], ResultT]]
@@ -128,7 +129,8 @@ class EngineGate:
 
         Args:
             call: as of ``read``.
-            fallbacks: answers in its place, the best first; each needs less than the one before.
+            fallbacks: at least one answer in its place, the best first; each needs less than the
+                one before.
 
         Raises:
             SerendipError: as ``read``; or that of the last fallback.
@@ -137,31 +139,13 @@ class EngineGate:
             return await self.read(call)
         except Exception as error:  # noqa: BLE001 - whatever fails, a fallback does without it
             self._survive(error)
-        return await self._fall_back(fallbacks)
-
-    async def _fall_back(self, rungs: Sequence[Callable[[Engine], ResultT]]) -> ResultT:
-        """Try rungs in order: the next one once one before it has failed or takes too long."""
-        waiting, running = list(rungs), list[asyncio.Task[ResultT]]()
-        failure: Exception = loading_error()
-        try:
-            while waiting or running:
-                if waiting:
-                    answer = self._wait_for(self._spare.put(self._in_context(waiting.pop(0))))
-                    running.append(asyncio.ensure_future(answer))
-                patience_s = RUNG_DEADLINES * self._deadline_s if waiting else None
-                await asyncio.wait(running, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
-                for task in [task for task in running if task.done()]:
-                    running.remove(task)
-                    try:
-                        return task.result()
-                    except Exception as error:  # noqa: BLE001 - another one may have an answer
-                        self._survive(error)
-                        failure = error
-            raise failure
-        finally:
-            for task in running:
-                if not task.cancel() and not task.cancelled():
-                    task.exception()  # it has ended, however it did, and nobody waits for it
+        deadline_s = RUNG_DEADLINES * self._deadline_s
+        for rung in fallbacks[:-1]:
+            try:
+                return await self._compute_in(self._spare, rung, deadline_s)
+            except Exception as error:  # noqa: BLE001 - the next one may have an answer
+                self._survive(error)
+        return await self._compute_in(self._spare, fallbacks[-1], deadline_s)
 
     async def write(self, call: Callable[[Engine], ResultT]) -> ResultT:
         """Run ``call`` with the current engine in the writer thread, after all earlier writes.
@@ -171,9 +155,13 @@ class EngineGate:
         """
         self._take_place()
         context, queued_at = copy_context(), time.monotonic()
-        written = self._writer.put(lambda: self._write(call, queued_at, context))
-        written.add_done_callback(lambda _: self._write_places.release())
-        return await asyncio.wrap_future(written)
+        waiting = WaitingCall(lambda: self._write(call, queued_at, context))
+
+        def write() -> None:
+            if waiting.result.set_running_or_notify_cancel():
+                waiting()
+
+        return await self._wait_for_writer(write, waiting.result)
 
     async def write_events(self, events: Sequence[Event]) -> int:
         """Store events in one transaction with others that wait; the number of new ones.
@@ -183,14 +171,18 @@ class EngineGate:
             SerendipError: as ``add_events`` of the engine.
         """
         self._take_place()
-        post = EventPost(events, copy_context())
-        post.stored.add_done_callback(lambda _: self._write_places.release())
-        self._posts.join(post)
-        self._writer.put(self._write_posts)
-        return await asyncio.wrap_future(post.stored)
+        post = _EventPost(events, copy_context())
+        self._posts.append(post)
+        return await self._wait_for_writer(self._write_posts, post.stored)
 
     def _find_hung(self) -> bool:
         return any(threads.is_hung for threads in (self._readers, self._spare, self._writer))
+
+    async def _wait_for_writer(self, write: Callable[[], None], result: Future[ResultT]) -> ResultT:
+        result.add_done_callback(lambda _: self._write_places.release())
+        self._writes.put(write)
+        self._writer.start()
+        return await asyncio.wrap_future(result)
 
     def _take_place(self) -> None:
         if not self._write_places.acquire(blocking=False):
@@ -204,19 +196,26 @@ class EngineGate:
             raise error
         self._failures.write("answering from less", error)
 
-    async def _wait_for(self, result: Future[ResultT]) -> ResultT:
+    async def _compute_in(
+        self, readers: _Readers, call: Callable[[Engine], ResultT], deadline_s: float
+    ) -> ResultT:
+        """Compute a call in one of some threads, in the context of the request, by a deadline."""
+        context, came = copy_context(), time.monotonic()
+        end, is_gone = came + deadline_s, current_request.get().is_gone
+        waiting = WaitingCall(lambda: context.run(self._compute, call, end), is_gone, came)
+        readers.room.join(waiting)
+        readers.start()
         try:
-            async with asyncio.timeout(self._deadline_s):
-                return await asyncio.wrap_future(result)
+            async with asyncio.timeout(deadline_s):
+                result: ResultT = await asyncio.wrap_future(waiting.result)
+                return result
         except TimeoutError:
-            if result.done() and not result.cancelled():
-                return result.result()  # it has just ended, or it is the call that raised this
+            if waiting.result.done() and not waiting.result.cancelled():
+                ended: ResultT = waiting.result.result()  # just now, or the call raised this
+                return ended
             raise LateError("the answer takes too long.", "Try again in a moment.") from None
-
-    def _in_context(self, call: Callable[[Engine], ResultT]) -> Callable[[], ResultT]:
-        """The call with an engine, in the context and with the deadline of the present request."""
-        context, end = copy_context(), time.monotonic() + self._deadline_s
-        return lambda: context.run(self._compute, call, end)
+        finally:
+            readers.room.leave(waiting)
 
     def _compute(self, call: Callable[[Engine], ResultT], end: float) -> ResultT:
         with time_limit(time.monotonic(), end), self.holder.lease() as engine:
@@ -253,28 +252,56 @@ class EngineGate:
 
     def _write_posts(self) -> None:
         """Store the posts of one transaction; none may be left, as others stored them already."""
-        posts = self._posts.take()
-        first = next(posts, None)
-        if first is None:
+        if not self._posts:
             return
-        taken = list[EventPost]()
+        first, taken = self._posts[0], list[_EventPost]()
 
-        def groups() -> Iterator[Sequence[Event]]:
-            for post in chain([first], posts):
-                taken.append(post)
-                yield post.events
+        def store(engine: Engine) -> list[tuple[_EventPost, int | SerendipError]]:
+            results = engine.add_event_groups(self._take_posts(taken))
+            return list(zip(taken, results, strict=True))
 
         try:
-            results = self._write(
-                lambda engine: engine.add_event_groups(groups()), first.queued_at, first.context
-            )
-            answered = list(zip(taken, results, strict=True))
+            stored = self._write(store, first.queued_at, first.context)
         except BaseException as error:  # noqa: BLE001 - who waits for the post raises it
-            for post in taken or [first]:
+            if not taken:  # it has failed before it asked for one
+                next(self._take_posts(taken), None)
+            for post in taken:
                 post.stored.set_exception(error)
             return
-        for post, result in answered:
-            post.answer(result)
+        for post, result in stored:
+            if isinstance(result, SerendipError):
+                post.stored.set_exception(result)
+            else:
+                post.stored.set_result(result)
+
+    def _take_posts(self, taken: list[_EventPost]) -> Iterator[Sequence[Event]]:
+        """The events of the posts of one transaction, each when it is asked for.
+
+        Only the writer thread takes posts; others add some at the end meanwhile.
+
+        Args:
+            taken: gets the posts, without cancelled ones.
+        """
+        post, left = self._posts.pop(0) if self._posts else None, MAX_EVENTS_AT_ONCE
+        while post is not None:
+            if post.stored.set_running_or_notify_cancel():
+                taken.append(post)
+                yield post.events
+                left -= len(post.events)
+            fitting = (post for post in list(self._posts) if len(post.events) <= left)
+            post = min(fitting, key=lambda post: len(post.events), default=None)
+            if post is not None:
+                self._posts.remove(post)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _EventPost:
+    """Events that were posted together: stored all or none."""
+
+    events: Sequence[Event]
+    context: Context
+    queued_at: float = field(default_factory=time.monotonic)
+    stored: Future[int] = field(default_factory=Future)
 
 
 class _Threads:
@@ -310,28 +337,9 @@ class _Threads:
             del do, self._begun[number]
 
 
-class _Queue(_Threads):
-    """Threads with a queue, the oldest first."""
+class _Readers(_Threads):
+    """Threads that compute what waits in a room."""
 
-    def __init__(self, name: str, number: int, hung_s: float, most: float = math.inf) -> None:
-        self._waiting, self._most = queue.SimpleQueue[WaitingCall](), most
-        super().__init__(name, number, hung_s, self._take_next)
-
-    def put(self, call: Callable[[], ResultT]) -> Future[ResultT]:
-        """Let a thread run a call; one that is cancelled before is not run.
-
-        Raises:
-            OverloadError: too many wait.
-        """
-        if self._waiting.qsize() >= self._most:
-            raise overload_error("more is asked for than can be computed.")
-        waiting = WaitingCall(call, Client(), 0.0)
-        self._waiting.put(waiting)
-        self.start()
-        return waiting.result
-
-    def _take_next(self) -> WaitingCall:
-        waiting = self._waiting.get()
-        while not waiting.result.set_running_or_notify_cancel():
-            waiting = self._waiting.get()
-        return waiting
+    def __init__(self, name: str, number: int, hung_s: float, room: WaitingRoom) -> None:
+        super().__init__(name, number, hung_s, room.take)
+        self.room = room

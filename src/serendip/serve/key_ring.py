@@ -1,7 +1,8 @@
 """The API keys in the memory of one worker: who a key belongs to, sessions, and signatures.
 
-Every half second the keys are read again if anything was committed, so that a revocation, and the
-end of a session, count in all workers within a second. An expiry counts at its moment.
+Twice a second (``Follower``) the keys are read again if anything was committed, so that a
+revocation, and the end of a session, count in all workers within a second. An expiry counts at its
+moment.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import hmac
 import logging
 import os
-import threading
 import time
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -20,7 +20,6 @@ from serendip.data.store.tables.api_keys import KeySnapshot
 
 _log = logging.getLogger(__name__)
 
-EVERY_S = 0.5
 SESSION_S = 12 * 3600
 _SECRET_BYTES = 32
 
@@ -67,8 +66,6 @@ class KeyRing:
         self._beside: bytes | None = None  # the bytes of the file
         self._commit: int | None = None
         self._is_stale = False
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
     def is_open(self) -> bool:
@@ -143,21 +140,8 @@ class KeyRing:
         else:
             self._is_stale = False
 
-    def watch(self, every_s: float = EVERY_S) -> None:
-        """Refresh at an interval, in a background thread, until ``close``."""
-
-        def keep_fresh() -> None:
-            while not self._stopped.wait(every_s):
-                self.refresh()
-
-        self._thread = threading.Thread(target=keep_fresh, name="key-watch", daemon=True)
-        self._thread.start()
-
     def close(self) -> None:
-        """Stop the background thread and close the source."""
-        self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
+        """Close the source."""
         if self._source is not None:
             self._source.close()
 

@@ -10,9 +10,6 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 MAX_VISITOR_BODY_BYTES = 64 * 1024
 """Bytes of a body of who shows no key, and of a form of the page."""
 
-MAX_DRAIN_BYTES = 64 * 1024 * 1024
-"""Bytes that are read and discarded after an answer, so that the client can read it."""
-
 MAX_HEAD_BYTES = 64 * 1024
 """Bytes of the first line and the headers of a request together."""
 
@@ -58,10 +55,6 @@ MAX_FACETS = 10
 MAX_CONNECTIONS = 4_096
 """Open connections of a worker, or fewer where the system allows it fewer open files."""
 
-SHARE_OF_ONE = 4
-"""A quarter of the connections are the most of one address, unless it is this machine's or that of
-a trusted proxy."""
-
 FILES_BESIDE = 256
 """Open files that a worker needs beside its connections."""
 
@@ -77,7 +70,6 @@ class ServiceLimits:
     """The limits that the settings of a workspace can change; each worker has its own count.
 
     Args:
-        requests_per_minute: of a key or an address; None = no limit.
         visitor_events_per_minute: of an address without a key; None = no limit.
         waiting_requests: number of requests that may wait to be computed.
         receive_timeout_s: seconds in which the head of a request must arrive, and a body must
@@ -87,7 +79,6 @@ class ServiceLimits:
             computed at once.
     """
 
-    requests_per_minute: int | None = None
     visitor_events_per_minute: int | None = None
     waiting_requests: int = 64
     receive_timeout_s: float = 10.0

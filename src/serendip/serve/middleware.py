@@ -4,7 +4,7 @@ Order: request id -> host allow-list -> origin of writes -> admission of reads -
 exception of the application becomes an error response. ``ErrorResponse`` is the error format of the
 API.
 
-Imports no framework, so it answers before the framework is loaded. Hosts are checked against DNS
+Hosts are checked against DNS
 rebinding (another site's host name that resolves to 127.0.0.1), origins against CSRF (browsers send
 POST requests of other sites to local services too).
 """
@@ -17,22 +17,19 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serendip.errors import ClientGoneError, SerendipError
-from serendip.serve.current_request import CLIENT, Client, CurrentRequest, current_request
+from serendip.serve.current_request import IS_GONE, CurrentRequest, current_request
 from serendip.serve.limits import MAX_BODY_BYTES
 from serendip.serve.telemetry.logs import FailureLog
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 JSON_TYPE, HTML_TYPE = "application/json", "text/html; charset=utf-8"
 BODY_LIMIT = "serendip.body_limit"
@@ -57,7 +54,7 @@ class ErrorResponse:
     kind: str
     message: str
     hint: str = ""
-    headers: Headers = field(default=())
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, error: SerendipError, log: FailureLog | None = None) -> ErrorResponse:
@@ -70,21 +67,18 @@ class ErrorResponse:
             message = f"{error.public_message} Nothing was stored."
             if log is not None:
                 log.write("a request was refused", error)
-        headers: Headers = ()
+        headers = dict[str, str]()
         if error.status == 401:
-            headers = ((b"www-authenticate", b"Bearer"),)
+            headers = {"www-authenticate": "Bearer"}
         elif error.retry_after_s:
-            headers = ((b"retry-after", str(error.retry_after_s).encode()),)
+            headers = {"retry-after": str(error.retry_after_s)}
         return cls(error.status, error.kind, message, hint, headers)
 
-    def text_headers(self) -> dict[str, str]:
-        """The headers as text, for the framework."""
-        return {name.decode(): value.decode() for name, value in self.headers}
-
-    def body(self, request_id: str) -> bytes:
-        """The JSON body."""
+    def respond(self, scope: Scope) -> Response:
+        """The response to a request, in the form of the API."""
         told = {"type": self.kind, "message": self.message, "hint": self.hint}
-        return dump({"error": told | {"request_id": request_id}})
+        body = dump({"error": told | {"request_id": get_request_id(scope)}})
+        return Response(body, self.status, self.headers, media_type=JSON_TYPE)
 
 
 def dump(value: Any) -> bytes:
@@ -97,33 +91,9 @@ def dump(value: Any) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def new_request_id() -> str:
-    """A random id for a request: 16 hexadecimal digits."""
-    return secrets.token_hex(8)
-
-
 def get_request_id(scope: Scope) -> str:
     """The id that the middleware assigned to a request; empty without the middleware."""
     return str(scope.get("state", {}).get("request_id", ""))
-
-
-async def send_error(scope: Scope, send: Send, error: ErrorResponse) -> None:
-    """Send an error response, without a framework."""
-    await send_body(send, error.status, error.body(get_request_id(scope)), error.headers)
-
-
-async def send_body(
-    send: Send,
-    status: int,
-    body: bytes,
-    headers: Iterable[tuple[bytes, bytes]] = (),
-    media_type: str = JSON_TYPE,
-) -> None:
-    """Send a response with an encoded body."""
-    length = str(len(body)).encode()
-    all_headers = [(b"content-type", media_type.encode()), (b"content-length", length), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": all_headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -173,14 +143,14 @@ def content_security_policy(image_hosts: Iterable[str] = ()) -> str:
     return f"{policy}; img-src 'self'{sources}" if sources else policy
 
 
-SECURITY_HEADERS: Headers = (
-    (b"content-security-policy", content_security_policy().encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
+_SECURITY_HEADERS = {
+    b"content-security-policy": content_security_policy().encode(),
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+}
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -202,7 +172,7 @@ class GuardMiddleware:
         trace: surrounds each request.
     """
 
-    app: App
+    app: ASGIApp
     generation: Callable[[], str] = lambda: ""
     observe: Callable[[Scope, int, float], None] = lambda scope, status, seconds: None
     hosts: HostRules = LOOPBACK_HOSTS
@@ -215,35 +185,37 @@ class GuardMiddleware:
             await self.app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id = new_request_id()
-        current_request.set(CurrentRequest(request_id, state.get(CLIENT) or Client()))
-        answer = _ResponseSender(send, request_id, self.generation)
+        state["request_id"] = request_id = secrets.token_hex(8)
+        current_request.set(CurrentRequest(request_id, state.get(IS_GONE, lambda: False)))
+        exchange = _Exchange(scope, receive, send, self.generation)
         started = time.perf_counter()
         with self.trace(scope):
             try:
-                await self._handle(scope, receive, answer)
+                await self._handle(scope, exchange)
             finally:
-                self.observe(scope, answer.status, time.perf_counter() - started)
+                self.observe(scope, exchange.status, time.perf_counter() - started)
 
-    async def _handle(self, scope: Scope, receive: Receive, answer: _ResponseSender) -> None:
+    async def _handle(self, scope: Scope, exchange: _Exchange) -> None:
         refusal = self._check(scope) or self.turn_away(scope)
         if refusal is not None:
-            await send_error(scope, answer, refusal)
+            await refusal.respond(scope)(scope, exchange.receive, exchange.send)
             return
         try:
-            await self.app(scope, _BodyLimit(scope, receive, answer), answer)
+            await self.app(scope, exchange.receive, exchange.send)
         except BodyTooLarge:
-            answer.is_closed = False
-            await send_error(scope, answer, _too_large_error(_body_limit(scope)))
+            exchange.is_closed = False
+            answer = _too_large_error(_body_limit(scope)).respond(scope)
+            await answer(scope, exchange.receive, exchange.send)
         except Exception:  # noqa: BLE001 - last resort: the client gets a response, the log the cause
             _log.exception("the request failed")
-            if not answer.started:
-                await send_error(scope, answer, internal_error())
+            if not exchange.has_started:
+                answer = internal_error().respond(scope)
+                await answer(scope, exchange.receive, exchange.send)
 
     def _check(self, scope: Scope) -> ErrorResponse | None:
         """Check host, origin and content length; None = the request is allowed."""
-        headers = _read_headers(scope)
-        host = headers.get(b"host", "")
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
         if not self.hosts.allow(host):
             return ErrorResponse(
                 403,
@@ -252,62 +224,65 @@ class GuardMiddleware:
                 "Ask it as 127.0.0.1 or localhost, or name the host in allowed_hosts of [serve].",
             )
         if scope["method"] not in _SAFE_METHODS and not _is_same_origin(headers, host):
-            origin = headers.get(b"origin", "another site")[:80]
+            origin = headers.get("origin", "another site")[:80]
             return ErrorResponse(
                 403,
                 "origin",
                 f"pages of {origin!r} may change nothing here.",
                 "Send the request from the service's own page or without a browser.",
             )
-        length = headers.get(b"content-length", "")
+        length = headers.get("content-length", "")
         if length.isdigit() and (len(length) > 15 or int(length) > MAX_BODY_BYTES):
             return _too_large_error(MAX_BODY_BYTES)
         return None
 
 
-class _ResponseSender:
-    """ASGI ``send`` that adds the headers of the middleware and records the status."""
+class _Exchange:
+    """``receive`` and ``send`` of one request, with a bound on its body and headers of its answer.
 
-    def __init__(self, send: Send, request_id: str, generation: Callable[[], str]) -> None:
-        self._send, self._request_id, self._generation = send, request_id, generation
-        self.started = self.is_closed = False
-        self.status = 500
+    Attributes:
+        status: of the answer.
+        has_started: whether the answer has.
+        is_closed: whether nothing is sent; the framework would answer ``BodyTooLarge`` itself.
+    """
 
-    async def __call__(self, message: Message) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, generation: Callable[[], str]
+    ) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._generation, self._num_bytes = generation, 0
+        self.status, self.has_started, self.is_closed = 500, False, False
+
+    async def receive(self) -> Message:
+        """Receive a part of the body.
+
+        Raises:
+            ClientGoneError: there will be no other part.
+            BodyTooLarge: the body is larger than its limit.
+        """
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and not self.has_started:
+            raise ClientGoneError("the client has hung up before its request was whole.")
+        self._num_bytes += len(message.get("body", b""))
+        if self._num_bytes > _body_limit(self._scope):
+            self.is_closed = not self.has_started
+            raise BodyTooLarge
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer, with the headers that all have."""
         if self.is_closed:
             return
         if message["type"] == "http.response.start":
-            self.started, self.status = True, message["status"]
-            message["headers"] = [*message.get("headers", ()), *self._headers(message)]
+            self.has_started, self.status = True, message["status"]
+            headers = _SECURITY_HEADERS | {b"x-request-id": get_request_id(self._scope).encode()}
+            if generation := self._generation():
+                headers[b"x-generation"] = generation.encode("ascii", "replace")
+            own = list(message.get("headers", ()))
+            for name, _ in own:
+                headers.pop(name.lower(), None)
+            message["headers"] = [*own, *headers.items()]
         await self._send(message)
-
-    def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
-        names = {name.lower() for name, _ in message.get("headers", ())}
-        headers = [(b"x-request-id", self._request_id.encode()), *SECURITY_HEADERS]
-        if generation := self._generation():
-            headers.append((b"x-generation", generation.encode("ascii", "replace")))
-        return [header for header in headers if header[0] not in names]
-
-
-class _BodyLimit:
-    """ASGI ``receive`` that raises ``BodyTooLarge`` above the limit, and ``ClientGoneError``.
-
-    The framework would turn ``BodyTooLarge`` into its own error response, so the response is closed
-    first.
-    """
-
-    def __init__(self, scope: Scope, receive: Receive, answer: _ResponseSender) -> None:
-        self._scope, self._receive, self._answer, self._count = scope, receive, answer, 0
-
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.disconnect" and not self._answer.started:
-            raise ClientGoneError("the client has hung up before its request was whole.")
-        self._count += len(message.get("body", b""))
-        if self._count > _body_limit(self._scope):
-            self._answer.is_closed = not self._answer.started
-            raise BodyTooLarge
-        return message
 
 
 def _body_limit(scope: Scope) -> int:
@@ -315,19 +290,11 @@ def _body_limit(scope: Scope) -> int:
     return limit
 
 
-def _read_headers(scope: Scope) -> dict[bytes, str]:
-    """Headers by lower-case name; the first value of a name counts."""
-    headers: dict[bytes, str] = {}
-    for name, value in scope["headers"]:
-        headers.setdefault(bytes(name).lower(), bytes(value).decode("latin-1"))
-    return headers
-
-
-def _is_same_origin(headers: dict[bytes, str], host: str) -> bool:
-    origin = headers.get(b"origin")
+def _is_same_origin(headers: Headers, host: str) -> bool:
+    origin = headers.get("origin")
     if origin is not None:
         return origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
-    return headers.get(b"sec-fetch-site", "none") in ("none", "same-origin")
+    return headers.get("sec-fetch-site", "none") in ("none", "same-origin")
 
 
 def _too_large_error(limit: int) -> ErrorResponse:

@@ -1,7 +1,7 @@
-"""Starts the service: listens first, loads the application in a thread, drains at the end.
+"""Starts the service: listens first, loads the application, drains at the end.
 
-The socket listens and ``/health/live`` answers before the framework or the engine is imported. A
-thread loads both and then assigns the application. After SIGTERM running requests finish.
+Connections wait in the queue of the listening socket until the engine is loaded, and are answered
+then. After SIGTERM running requests finish.
 
 ``run`` serves in one process; ``run_worker`` is the same as one of several processes that a
 ``Supervisor`` started.
@@ -16,42 +16,25 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Protocol
 
 import uvicorn
 
-from serendip.errors import SerendipError
 from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
-from serendip.serve.http_protocol import BoundedProtocol, ConnectionBounds
+from serendip.serve.http_protocol import BoundedProtocol, max_connections
 from serendip.serve.limits import DRAIN_S, KEEP_ALIVE_S
-from serendip.serve.middleware import (
-    HTML_TYPE,
-    App,
-    ErrorResponse,
-    GuardMiddleware,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    send_body,
-    send_error,
-)
 from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.workers.shared_state import SharedState
-from serendip.serve.workers.worker_channel import (
-    WorkerResources,
-    report_failure,
-    report_ready,
-    wait_for_end,
-)
+from serendip.serve.workers.supervisor import WorkerResources
 
 _LAST_REQUESTS_S = 0.25
 """Seconds in which connections that were accepted before the end may still send a request."""
 
 _HARD_END_S = DRAIN_S + 5.0
+_TURN_S = 0.5
 _TICKS_PER_S = 10
 
 
@@ -80,6 +63,7 @@ class Application:
 
     Attributes:
         app: the ASGI application.
+        holder: of the engine.
 
     Raises:
         SerendipError: no generation could be opened, or the keys cannot be read.
@@ -91,23 +75,20 @@ class Application:
         from serendip.serve.access import Access
         from serendip.serve.app import build_app
 
+        self.holder = holder
         with ExitStack() as undo:
             follower = Follower(holder, published)
             undo.callback(holder.close)
             follower.begin(time.monotonic())
-            undo.callback(follower.close)
             ring = options.open_ring()
             undo.callback(ring.close)
+            undo.callback(follower.close)
             traces = options.open_traces()
             if traces is not None:
                 undo.callback(traces.close)
-            self.app = build_app(
-                *(holder, Access.of(ring, options.limits), options.hosts, options.limits),
-                logs_answers=options.logs_answers,
-                traces=traces,
-            )
-            follower.watch()
-            ring.watch()
+            access = Access(ring, options.limits.visitor_events_per_minute)
+            self.app = build_app(holder, access, options, traces)
+            follower.watch(follow_keys=ring.refresh)
             self._undo = undo.pop_all()
 
     def close(self) -> None:
@@ -115,47 +96,18 @@ class Application:
         self._undo.close()
 
 
-class Starter:
-    """ASGI app: answers 503 while the application is loading, then delegates to it.
-
-    While the service is ending, answers ask the client to close the connection, so that its next
-    request goes to another process.
-
-    Args:
-        options: for whom it answers.
-    """
-
-    def __init__(self, options: ServerOptions = LOCAL) -> None:
-        self.app: App = GuardMiddleware(_answer_while_loading, hosts=options.hosts)
-        self.is_ending = False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request by the application, or by the placeholder before it is loaded."""
-
-        async def send_on(message: Message) -> None:
-            if self.is_ending and message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            await send(message)
-
-        await self.app(scope, receive, send_on)
-
-
 class _Server(uvicorn.Server):
     """Ends without a reset connection: it first accepts no more, then answers what was sent."""
 
     def __init__(
-        self,
-        starter: Starter,
-        options: ServerOptions,
-        has_to_end: Callable[[], bool],
-        beat: Callable[[], None],
+        self, application: Application, options: ServerOptions, beat: Callable[[], None]
     ) -> None:
         proxies = options.believed_proxies
-        bounds = ConnectionBounds(options.limits.receive_timeout_s, proxies)
+        bounds = options.limits.receive_timeout_s, max_connections()
         super().__init__(
             uvicorn.Config(
-                starter,
-                http=partial(BoundedProtocol, bounds),  # type: ignore[arg-type]
+                application.app,
+                http=partial(BoundedProtocol, *bounds),  # type: ignore[arg-type]
                 ws="none",
                 proxy_headers=bool(proxies),
                 forwarded_allow_ips=list(proxies),
@@ -167,16 +119,16 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=DRAIN_S,
             )
         )
-        self._starter, self._has_to_end, self._beat = starter, has_to_end, beat
+        self._holder, self._beat = application.holder, beat
 
     async def on_tick(self, counter: int) -> bool:
         """Beat, and end the connections that wait for their client for too long, once a second.
 
-        All of them, if the process has to end.
+        All of them, if calls hang, so that this process has to be replaced.
         """
         if counter % _TICKS_PER_S == 0:
             self._beat()
-            if self._has_to_end():
+            if self._holder.is_hung:
                 self.should_exit = True
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
@@ -185,12 +137,16 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, answer what was sent, end the connections."""
+        """Accept no more, answer what was sent, end the connections.
+
+        Answers ask the client to close the connection, so that its next request goes to another
+        process.
+        """
         for server in self.servers:
             server.close()
         for listener in sockets or []:
             listener.close()
-        self._starter.is_ending = True
+        self.server_state.default_headers.append((b"connection", b"close"))
         await asyncio.sleep(_LAST_REQUESTS_S)
         await super().shutdown(sockets)
 
@@ -205,21 +161,23 @@ def run(
     """Serve in this process until SIGTERM or SIGINT; return once the last request is answered.
 
     Args:
-        published: generations to serve, opened in a thread; later ones replace earlier ones.
+        published: generations to serve; later ones replace earlier ones.
         options: where it listens, and for whom.
-        on_ready: called with the address once the engine answers, in the loading thread.
-        on_listening: called with the address once ``/health/live`` answers.
+        on_ready: called with the address once the engine answers.
+        on_listening: called with the address once connections wait.
         open_helpers: called once the engine is loaded; what works beside the service.
 
     Raises:
         ConfigError: others may reach it and there is no key, or the port is taken.
         SerendipError: no generation could be opened.
     """
-    listener = options.listen()
-    address = options.format_address(listener)
-    on_listening(address)
-    service = _Service(published, EngineHolder(), options, lambda: on_ready(address), open_helpers)
-    service.run(listener)
+    with closing(options.listen()) as listener:
+        address = options.format_address(listener)
+        on_listening(address)
+        application = Application(published, options, EngineHolder())
+        server = _Server(application, options, lambda: None)
+        on_ready(address)
+        _serve(server, application, listener, open_helpers)
 
 
 def run_worker(
@@ -237,146 +195,50 @@ def run_worker(
         open_helpers: as in ``run``; called in one worker at a time.
 
     Raises:
-        SystemExit: no generation could be opened; the supervisor knows why.
+        SerendipError: no generation could be opened.
     """
-    holder = EngineHolder(SharedState(resources.folder, resources.workers, resources.name))
-    service = _Service(
-        *(published, holder, options, partial(report_ready, resources.channel), open_helpers),
-        has_to_end=lambda: holder.is_hung,
-        beat=resources.heartbeat.beat,
-    )
-    threading.Thread(
-        target=_end_with_supervisor, args=(resources, service), name="supervised", daemon=True
-    ).start()
+
+    def end_with_supervisor() -> None:
+        resources.wait_for_end()
+        os.kill(os.getpid(), signal.SIGTERM)
+        shutil.rmtree(resources.folder, ignore_errors=True)  # the supervisor would have done so
+        threading.Event().wait(_HARD_END_S)
+        os._exit(1)
+
+    threading.Thread(target=end_with_supervisor, name="supervised", daemon=True).start()
+    shared = SharedState(resources.folder, resources.workers, str(os.getpid()))
+    application = Application(published, options, EngineHolder(shared))
+    server = _Server(application, options, resources.beat)
+    _serve(server, application, resources.listener, open_helpers)
+
+
+def _serve(
+    server: _Server, application: Application, listener: socket.socket, open_helpers: OpenHelpers
+) -> None:
+    """Serve until a signal, or until calls hang."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):  # the server raises them again at its end
+            signal.signal(number, server.handle_exit)
+    ended = threading.Event()
+    shared = application.holder.shared
+    helping = threading.Thread(target=_help, args=(shared, open_helpers, ended), daemon=True)
+    helping.start()
     try:
-        service.run(resources.listener, resources.is_late)
-    except SerendipError as error:
-        report_failure(resources.channel, error)
-        raise SystemExit(error.exit_code) from None
-
-
-class _Service:
-    """One process that serves."""
-
-    def __init__(
-        self,
-        published: PublishedGenerations,
-        holder: EngineHolder,
-        options: ServerOptions,
-        on_ready: Callable[[], None],
-        open_helpers: OpenHelpers,
-        has_to_end: Callable[[], bool] = lambda: False,
-        beat: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._published, self._holder, self._options = published, holder, options
-        self._on_ready, self._open_helpers = on_ready, open_helpers
-        self._helpers, self._lock, self._has_ended = list[Helper](), threading.Lock(), False
-        self._application: Application | None = None
-        self._starter = Starter(options)
-        self._server = _Server(self._starter, options, has_to_end, beat)
-        self._failure: Exception | None = None
-
-    def run(self, listener: socket.socket, is_late: bool = False) -> None:
-        """Serve until a signal, or ``end``.
-
-        Args:
-            listener: the listening socket; closed at the end.
-            is_late: whether to load before the first connection is accepted.
-
-        Raises:
-            SerendipError: no generation could be opened.
-        """
-        loader = threading.Thread(target=self._load, name="loader", daemon=True)
-        loader.start()
-        try:
-            if is_late:
-                loader.join()
-            if self._failure is None:
-                with _ignore_repeated_signals():
-                    self._server.run(sockets=[listener])
-        finally:
-            with self._lock:
-                self._has_ended = True
-            for helper in self._helpers:
-                helper.stop()
-            if self._application is not None:
-                self._application.close()
-            listener.close()
-        if self._failure is not None:
-            raise self._failure
-
-    def end(self) -> None:
-        """Make ``run`` return, from any thread."""
-        self._server.should_exit = True
-
-    def _load(self) -> None:
-        """Import the application and open the engine before any request reaches them."""
-        try:
-            self._application = Application(self._published, self._options, self._holder)
-        except Exception as error:  # noqa: BLE001 - the main thread raises it
-            self._failure = error
-            self.end()
-            return
-        self._starter.app = self._application.app
-        self._on_ready()
-        threading.Thread(target=self._help, name="helpers", daemon=True).start()
-
-    def _help(self) -> None:
-        """Begin what works beside the service, once no other process of it does so."""
-        self._holder.shared.wait_for_turn()
-        with self._lock:
-            if self._has_ended:
-                return
-            self._helpers = self._open_helpers()
-            for helper in self._helpers:
-                helper.begin()
-
-
-def _end_with_supervisor(resources: WorkerResources, service: _Service) -> None:
-    """End this process soon after its supervisor, which would have removed the shared folder."""
-    wait_for_end(resources.channel)
-    service.end()
-    shutil.rmtree(resources.folder, ignore_errors=True)
-    threading.Event().wait(_HARD_END_S)
-    os._exit(1)
-
-
-@contextmanager
-def _ignore_repeated_signals() -> Iterator[None]:
-    """Ignore SIGTERM and SIGINT that the server raises again after its graceful shutdown."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    handlers = {number: signal.signal(number, lambda *_: None) for number in numbers}
-    try:
-        yield
+        server.run(sockets=[listener])
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        ended.set()
+        helping.join()
+        application.close()
 
 
-_LOADING_PAGE = b"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="1">
-<title>Serendip</title></head>
-<body><p>The service is still loading; this page looks again by itself.</p>
-</body></html>
-"""
-
-
-async def _answer_while_loading(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["path"] == "/health/live":
-        await send_body(send, 200, b'{"status":"live"}')
-        return
-    if scope["method"] == "GET" and b"text/html" in dict(scope["headers"]).get(b"accept", b""):
-        retry = ((b"retry-after", b"1"), (b"cache-control", b"no-store"))
-        await send_body(send, 503, _LOADING_PAGE, retry, HTML_TYPE)
-        return
-    failure = ErrorResponse(
-        503,
-        "loading",
-        "the service is still loading.",
-        "Try again in a moment; /health/ready says when.",
-        ((b"retry-after", b"1"),),
-    )
-    await send_error(scope, send, failure)
+def _help(shared: SharedState, open_helpers: OpenHelpers, ended: threading.Event) -> None:
+    """Do what works beside a service until its end, once no other process of it does so."""
+    while not shared.take_turn():
+        if ended.wait(_TURN_S):
+            return
+    helpers = open_helpers()
+    for helper in helpers:
+        helper.begin()
+    ended.wait()
+    for helper in helpers:
+        helper.stop()

@@ -148,7 +148,7 @@ class ServerOptions:
                 f"OpenTelemetry cannot be imported: {error}.",
                 'Run `pip install "serendip[otel]"`, or leave `traces` of [serve] empty.',
             ) from None
-        return Traces(self.collector)
+        return Traces(self.collector, bool(self.trusted_proxies))
 
     def _has_key(self) -> bool:
         if self.open_keys is None:

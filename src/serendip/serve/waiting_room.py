@@ -10,7 +10,7 @@ refuses nobody.
 
 Clients go where they are answered soon, if only to be refused, so a worker that refuses gets most
 of what comes to a service, and the others seem to have enough to do: while one room is small, all
-rooms of the service are (``ServiceLoad``).
+rooms of the service are (``SharedState.overloaded_at``).
 
 The oldest request is computed first; in a room that refuses, the newest, whose client is surely
 still there. What has waited for ``BURST_S``, or whose client has hung up, is not computed.
@@ -25,10 +25,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from serendip.errors import ClientGoneError, OverloadError
-from serendip.serve.current_request import Client
+from serendip.serve.workers.shared_state import SharedState
 
 BURST_S = 2.0
 """Seconds that a request waits at most."""
@@ -50,14 +50,14 @@ class WaitingCall:
 
     Args:
         compute: what is to be done, in a thread.
-        client: that waits for it.
+        is_gone: whether nobody waits for it any more.
         came: seconds of the room's clock.
         result: becomes what was computed, or the error.
     """
 
     compute: Callable[[], Any]
-    client: Client
-    came: float
+    is_gone: Callable[[], bool] = lambda: False
+    came: float = 0.0
     result: Future[Any] = field(default_factory=Future)
 
     def __call__(self) -> None:
@@ -68,30 +68,19 @@ class WaitingCall:
             self.result.set_exception(error)
 
 
-class ServiceLoad(Protocol):
-    """What the workers of a service know of its load.
-
-    Attributes:
-        overloaded_at: when a room of the service that has shrunk refused last; seconds of the
-            monotonic clock of the machine.
-    """
-
-    overloaded_at: float
-
-
 class WaitingRoom:
     """The requests of one worker that wait for a thread; thread-safe.
 
     Args:
         length: number of requests that may wait.
-        load: of the service.
+        shared: says when a room of the service that has shrunk refused last.
         clock: seconds of a monotonic clock.
     """
 
     def __init__(
-        self, length: int, load: ServiceLoad, clock: Callable[[], float] = time.monotonic
+        self, length: int, shared: SharedState, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._length, self._load, self._clock = length, load, clock
+        self._length, self._shared, self._clock = length, shared, clock
         self._waiting = deque[WaitingCall]()
         self._refuses_since = math.inf  # of a room that has not been half empty since
         self._refused_at = -math.inf
@@ -133,7 +122,7 @@ class WaitingRoom:
                 call = self._take_next()
             if not call.result.set_running_or_notify_cancel():
                 continue
-            if not call.client.is_gone:
+            if not call.is_gone():
                 return call
             call.result.set_exception(ClientGoneError("the client has hung up."))
 
@@ -151,7 +140,7 @@ class WaitingRoom:
 
     def _bound(self, now: float) -> int:
         """Number of requests that may wait now."""
-        is_small = self._has_shrunk or now - self._load.overloaded_at < QUIET_S
+        is_small = self._has_shrunk or now - self._shared.overloaded_at < QUIET_S
         return 1 if is_small else self._length
 
     def _is_full(self, now: float) -> bool:
@@ -166,7 +155,7 @@ class WaitingRoom:
         self._came, self._came_at, self._refused_at = self._came + 1, now, now
         self._refuses_since = min(self._refuses_since, now)
         if self._has_shrunk:
-            self._load.overloaded_at = now
+            self._shared.overloaded_at = now
         elif now - self._refuses_since > PATIENCE_S:
             self._has_shrunk, self._came, self._computed = True, 0, 0
             self._refuse_old()

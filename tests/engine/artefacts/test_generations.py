@@ -17,7 +17,6 @@ import pytest
 from serendip.engine.artefacts.generations import (
     KEEP,
     current_name,
-    files_state,
     open_current,
     open_earlier,
     pointer_problem,
@@ -215,24 +214,6 @@ def test_without_a_pointer_nothing_is_published_whatever_its_backup_says(tmp_pat
     assert current_name(tmp_path) == "" == pointer_problem(tmp_path)
     with pytest.raises(NotTrainedError, match="serendip train"):
         open_current(tmp_path)
-
-
-@pytest.mark.parametrize("change", ["written", "added", "removed", "restored"])
-def test_files_state_changes_with_any_file(tmp_path: Path, change: str) -> None:
-    folder = publish(tmp_path, write("a"), {}).folder
-    before = files_state(tmp_path, "gen-1")
-    assert files_state(tmp_path, "gen-1") == before
-    path = folder / "sub" / "data.txt"
-    if change == "written":
-        path.write_text("b")
-    elif change == "added":
-        (folder / "more").touch()
-    elif change == "removed":
-        path.unlink()
-    else:
-        shutil.copy2(path, folder / "copy")
-        (folder / "copy").replace(path)
-    assert files_state(tmp_path, "gen-1") != before
 
 
 @contextmanager

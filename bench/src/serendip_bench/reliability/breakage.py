@@ -111,15 +111,14 @@ def acknowledge_before_commit() -> Iterator[None]:
 @contextmanager
 def close_before_opening() -> Iterator[None]:
     """A service closes its generation before it opens the next one."""
-    is_due = Follower._is_due
+    follow_pointer = Follower._follow_pointer
 
-    def close_if_due(self: Follower, name: str, now: float) -> bool:
-        due = is_due(self, name, now)
-        if due:
+    def close_first(self: Follower, now: float) -> None:
+        if self._published.current() not in ("", self._holder.generation):
             self._holder.close()
-        return due
+        follow_pointer(self, now)
 
-    with _replaced(Follower, "_is_due", close_if_due):
+    with _replaced(Follower, "_follow_pointer", close_first):
         yield
 
 

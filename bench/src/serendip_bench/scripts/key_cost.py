@@ -1,13 +1,13 @@
-"""CPU time that keys, limits and a line in the log add to a request, in process.
+"""CPU time that keys and a line in the log add to a request, in process.
 
 Usage: python -m serendip_bench.scripts.key_cost WORKSPACE [--requests 4000] [--keys 100]
 
-Asks one item again and again, the cheapest read, without keys, with one key of many, with a key and
-a limit, and with a line of JSON in a log file for each answer, too; and asks for suggestions
-without keys and as a visitor of the page. The ways take turns
-in blocks of 20 requests. One JSON line has milliseconds of CPU time of the process: of the ways
-without keys the median block, of the others the median difference from it in the same turn, with
-its quartiles. The keys are in a database of their own; the workspace is read only.
+Asks one item again and again, the cheapest read, without keys, with one key of many, and
+with a line of JSON in a log file for each answer, too; and asks for suggestions without keys and as
+a visitor of the page. The ways take turns in blocks of 20 requests. One JSON line has milliseconds
+of CPU time of the process: of the ways without keys the median block, of the others the median
+difference from it in the same turn, with its quartiles. The keys are in a database of their own;
+the workspace is read only.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from starlette.types import ASGIApp, Message, Scope
+
 from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
@@ -37,14 +39,13 @@ from serendip.serve.access import VISITOR_COOKIE, Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.key_ring import KeyRing
-from serendip.serve.middleware import App, Message, Scope
-from serendip.serve.rate_limits import RateLimits
+from serendip.serve.server_options import ServerOptions
 from serendip.serve.telemetry.logs import set_up
 
 _BLOCK = 20
 
 
-async def ask(app: App, path: str, headers: Mapping[str, str]) -> None:
+async def ask(app: ASGIApp, path: str, headers: Mapping[str, str]) -> None:
     """Send one request.
 
     Raises:
@@ -74,7 +75,7 @@ async def ask(app: App, path: str, headers: Mapping[str, str]) -> None:
 
 
 async def measure(
-    ways: Mapping[str, tuple[App, str, Mapping[str, str]]], requests: int
+    ways: Mapping[str, tuple[ASGIApp, str, Mapping[str, str]]], requests: int
 ) -> dict[str, list[float]]:
     """Milliseconds of CPU time per request of each way, block by block."""
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -129,19 +130,17 @@ def main() -> None:
         key = {"authorization": f"Bearer {issued[-1].text}"}
         visitor = {"cookie": f"{VISITOR_COOKIE}={ring.sign(VISITOR_COOKIE, 'visitor-1')}"}
         is_open, is_keyed = build_app(holder), build_app(holder, Access(ring))
-        is_limited = build_app(holder, Access(ring, RateLimits(10**9)))
-        is_logged = build_app(holder, Access(ring, RateLimits(10**9)), logs_answers=True)
+        is_logged = build_app(holder, Access(ring), ServerOptions(logs_answers=True))
         ways = {
             "item": (is_open, path, {}),
             "item with a key": (is_keyed, path, key),
-            "item with a key and a limit": (is_limited, path, key),
-            "item with a key, a limit and a log": (is_logged, path, key),
+            "item with a key and a log": (is_logged, path, key),
             "suggest": (is_open, suggest, {}),
-            "suggest as a visitor with a limit": (is_limited, suggest, visitor),
+            "suggest as a visitor": (is_keyed, suggest, visitor),
         }
         times = asyncio.run(measure(ways, options.requests))
     names = list(ways)
-    found = summarise(times, names[0], names[1:4]) | summarise(times, names[4], names[5:])
+    found = summarise(times, names[0], names[1:3]) | summarise(times, names[3], names[4:])
     print(json.dumps({"cpu_ms": found, "keys": options.keys, "python": platform.python_version()}))
 
 

@@ -182,7 +182,6 @@ KEY_TABLE = Table(
     Column("created", Double, nullable=False),
     Column("expires", Double, nullable=True),
     Column("revoked", Double, nullable=True),
-    Column("requests_per_minute", Integer, nullable=True),
 )
 
 ERASED_USERS = Table(

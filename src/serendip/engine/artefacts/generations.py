@@ -14,7 +14,7 @@ publication removes them, and no rollback leads to them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -326,11 +326,6 @@ def pointer_problem(generations: Place) -> str:
 def set_current(folder: Path, name: str) -> None:
     """Set the pointer in a copy of generations, and its backup."""
     _versions(folder).make_current(name)
-
-
-def files_state(generations: Place, name: str) -> Hashable:
-    """A value that changes whenever a file of a generation is written, added or removed."""
-    return _versions(generations).files_state(name)
 
 
 def _versions(generations: Place) -> Versions:

@@ -1,4 +1,4 @@
-"""``[serve]``: who may reach the service, how often, how much may wait, and what is logged."""
+"""``[serve]``: who may reach the service, how much may wait, and what is logged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _check_collector(address: str) -> str:
 
 
 class ServeConfig(Config):
-    """``[serve]``: who may reach the service, how often, and how much may wait."""
+    """``[serve]``: who may reach the service, and how much may wait."""
 
     allowed_hosts: tuple[Annotated[str, AfterValidator(_check_host)], ...] = ()
     """Host names under which the service answers besides `127.0.0.1` and `localhost`, such as
@@ -45,17 +45,13 @@ class ServeConfig(Config):
 
     trusted_proxies: tuple[Annotated[str, AfterValidator(_check_network)], ...] = ()
     """Addresses and networks of proxies, such as `10.0.0.0/8`, that say where a request comes from
-    in `X-Forwarded-For` and `X-Forwarded-Proto`, and which trace it belongs to in `traceparent`.
-    None is believed by default."""
-
-    requests_per_minute: int | None = Field(default=None, ge=1)
-    """Requests per minute of one key, and of one address without a key: so many at once, and so
-    many on average. Each worker counts for itself. A key with a limit of its own keeps it. None =
-    no limit."""
+    in `X-Forwarded-For` and `X-Forwarded-Proto`. With any, requests may say in `traceparent` which
+    trace they belong to. None is believed by default."""
 
     visitor_events_per_minute: int | None = Field(default=300, ge=1)
     """Events per minute of visitors of the page at one address: so many at once, and so many on
-    average. What one visitor does with one item counts once an hour. None = no limit."""
+    average. What one visitor does with one item counts once an hour. Each worker counts for itself.
+    None = no limit. The rate of requests is bounded by a proxy in front."""
 
     waiting_requests: int = Field(default=64, ge=1)
     """Requests that may wait to be computed, of all workers together; more are refused with 429 and

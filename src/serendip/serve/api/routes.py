@@ -252,7 +252,7 @@ class Routes:
         return {"status": "live"}
 
     async def ready(self) -> responses.ReadyOut:
-        """A generation is loaded in every worker and answers; waits for no other request.
+        """A generation is loaded and answers; waits for no other request.
 
         A worker whose requests hang is not ready.
         """
@@ -260,7 +260,7 @@ class Routes:
         if holder.is_hung:
             raise LateError("too many requests hang.", "Restart the service; its log says more.")
         status = holder.service_status
-        if not status.workers or (status.missing and not holder.shared.has_started):
+        if not status.workers:
             raise loading_error()
         return responses.ReadyOut.of(status)
 

@@ -207,7 +207,7 @@ class Pages:
 
     def _sign_in_page(self, failure: ErrorResponse | None = None) -> Response:
         body = self._templates.get_template("sign_in.html").render(failure=failure, user="")
-        status, headers = (failure.status, failure.text_headers()) if failure else (200, {})
+        status, headers = (failure.status, dict(failure.headers)) if failure else (200, {})
         return Response(body, status, headers | _NOT_STORED, media_type=HTML_TYPE)
 
     def _in_html(self, endpoint: Endpoint) -> Endpoint:
@@ -223,7 +223,7 @@ class Pages:
 
     def _error(self, failure: ErrorResponse) -> Response:
         body = self._templates.get_template("error.html").render(failure=failure, user="")
-        headers = failure.text_headers() | _NOT_STORED
+        headers = dict(failure.headers) | _NOT_STORED
         return Response(body, failure.status, media_type=HTML_TYPE, headers=headers)
 
 

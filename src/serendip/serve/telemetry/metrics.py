@@ -8,17 +8,17 @@ describes the service rather than counts is made at the scrape, from the status 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from starlette.types import Scope
 
-from serendip.engine.artefacts.training_record import RESULTS, TrainingRecord
+from serendip.engine.artefacts.training_record import RESULTS
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.middleware import Scope
-from serendip.serve.workers.shared_state import COUNTERS_VARIABLE, ServiceStatus
+from serendip.serve.workers.shared_state import COUNTERS_VARIABLE
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -48,8 +48,7 @@ class ServiceMetrics:
         if COUNTERS_VARIABLE in os.environ:
             self._scraped = CollectorRegistry()
             MultiProcessCollector(self._scraped)  # type: ignore[no-untyped-call]
-        self._scraped.register(_StatusGauges(lambda: holder.service_status))
-        self._scraped.register(_TrainingGauges(lambda: holder.last_training))
+        self._scraped.register(_Gauges(holder))
 
     def observe(self, scope: Scope, status: int, seconds: float) -> str:
         """Record status and latency of a response, and return the pattern of its route."""
@@ -82,84 +81,65 @@ class ServiceMetrics:
         return Counter(name, help_text, labels, registry=self._registry)
 
 
-class _StatusGauges(Collector):
-    """The state of the service as gauges."""
+class _Gauges(Collector):
+    """The state of the service, and how the last training of the workspace ended."""
 
-    def __init__(self, status: Callable[[], ServiceStatus]) -> None:
-        self._status = status
+    def __init__(self, holder: EngineHolder) -> None:
+        self._holder = holder
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Nothing, so that registration reads no state."""
         yield from ()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The gauges as of now."""
-        status = self._status()
-        yield GaugeMetricFamily(
-            "serendip_workers", "Processes that answer.", value=float(status.workers)
+        """The gauges as of now; none of trainings before the first one."""
+        status, last = self._holder.service_status, self._holder.last_training
+        numbers = {k: float(v) for k, v in status.stats.items() if isinstance(v, int | float)}
+        yield _gauge("workers", "Processes that answer.", status.workers)
+        yield _gauge(
+            "failed_loads", "Openings of a published generation that failed.", status.failed_loads
         )
-        yield GaugeMetricFamily(
-            "serendip_failed_loads",
-            "Openings of a published generation that failed.",
-            value=float(status.failed_loads),
+        yield _gauge(
+            "takes_writes", "1 if writes succeed, by the last check.", not status.storage_problem
         )
         yield _labelled(
-            "serendip_refused_generation_info",
+            "refused_generation_info",
             "The published generation that cannot be opened.",
             "generation",
             {status.refused_generation: 1.0} if status.refused_generation else {},
         )
-        yield GaugeMetricFamily(
-            "serendip_takes_writes",
-            "1 if writes succeed, by the last check.",
-            value=float(not status.storage_problem),
-        )
         yield _labelled(
-            "serendip_generation_info",
+            "generation_info",
             "The current generation.",
             "generation",
             {status.generation: 1.0} if status.generation else {},
         )
-        numbers = {k: float(v) for k, v in status.stats.items() if isinstance(v, int | float)}
-        yield _labelled("serendip_engine", "Statistics of the engine.", "name", numbers)
-
-
-class _TrainingGauges(Collector):
-    """How the last training of the workspace ended, as gauges: a refusal is an alarm."""
-
-    def __init__(self, last: Callable[[], TrainingRecord | None]) -> None:
-        self._last = last
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Nothing, so that registration reads no state."""
-        yield from ()
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The gauges as of now; none before the first training."""
-        last = self._last()
+        yield _labelled("engine", "Statistics of the engine.", "name", numbers)
         if last is None:
             return
         yield _labelled(
-            "serendip_last_training",
+            "last_training",
             "1 for the result of the last training: refused = a gate refused the new generation.",
             "result",
             {result: float(result == last.result) for result in RESULTS},
         )
-        yield GaugeMetricFamily(
-            "serendip_last_training_end_seconds",
+        yield _gauge(
+            "last_training_end_seconds",
             "When the last training ended, in Unix seconds.",
-            value=last.ended,
+            last.ended,
         )
-        yield GaugeMetricFamily(
-            "serendip_failed_trainings",
-            "Trainings in a row that published nothing.",
-            value=float(last.failures),
+        yield _gauge(
+            "failed_trainings", "Trainings in a row that published nothing.", last.failures
         )
+
+
+def _gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"serendip_{name}", help_text, value=float(value))
 
 
 def _labelled(name: str, help_text: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:
     """A gauge with one value per value of its label."""
-    family = GaugeMetricFamily(name, help_text, labels=(label,))
+    family = GaugeMetricFamily(f"serendip_{name}", help_text, labels=(label,))
     for key, value in values.items():
         family.add_metric((key,), value)
     return family

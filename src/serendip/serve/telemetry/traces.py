@@ -3,7 +3,7 @@
 A request is a span, its parts (``runtime.spans``) are spans below it. Attributes are the method,
 the route, the status, the generation and the id of the request, which the log has too: nothing that
 a client sent. OpenTelemetry's own instrumentation of ASGI would send addresses, paths and queries.
-A trusted proxy may say which trace a request belongs to (``traceparent``).
+Behind a trusted proxy a request may say which trace it belongs to (``traceparent``).
 
 Only this module imports OpenTelemetry, and only a service whose settings name a collector imports
 this module. Standard variables, such as ``OTEL_TRACES_SAMPLER`` and ``OTEL_EXPORTER_OTLP_HEADERS``,
@@ -24,12 +24,12 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.types import Scope
 
 from serendip import __version__
 from serendip.errors import SerendipError
 from serendip.runtime.spans import set_tracer
-from serendip.serve.current_request import CLIENT, Client
-from serendip.serve.middleware import Scope, get_request_id
+from serendip.serve.middleware import get_request_id
 from serendip.serve.telemetry.logs import FailureLog
 
 _log = logging.getLogger(__name__)
@@ -44,9 +44,11 @@ class Traces:
 
     Args:
         collector: its address, such as ``http://127.0.0.1:4318``.
+        is_behind_proxy: whether a request may say which trace it belongs to.
     """
 
-    def __init__(self, collector: str) -> None:
+    def __init__(self, collector: str, is_behind_proxy: bool = False) -> None:
+        self._is_behind_proxy = is_behind_proxy
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # see ``_Exporter``
         name = os.environ.get("OTEL_SERVICE_NAME", "serendip")
         resource = Resource.create({SERVICE_NAME: name, SERVICE_VERSION: __version__})
@@ -78,10 +80,9 @@ class Traces:
                 raise
 
     def _find_caller(self, scope: Scope) -> Context:
-        """The trace that a trusted proxy says the request belongs to."""
-        client: Client = scope["state"].get(CLIENT) or Client()
+        """The trace that a request says it belongs to, if that is believed."""
         told = [value for name, value in scope["headers"] if name == b"traceparent"]
-        if not (client.is_proxy and told):
+        if not (self._is_behind_proxy and told):
             return Context()
         return self._propagator.extract({"traceparent": told[0].decode("latin-1")}, Context())
 

@@ -1,5 +1,4 @@
-"""The processes of a service: workers, the companion that trains and replicas.
+"""The processes of a service.
 
-``supervisor.py`` starts and replaces workers, ``worker_channel.py`` and ``shared_state.py`` are
-what they share.
+``supervisor.py`` starts and replaces workers, ``shared_state.py`` is what they share.
 """

@@ -17,9 +17,8 @@ import logging
 import mmap
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
@@ -27,23 +26,26 @@ _log = logging.getLogger(__name__)
 COUNTERS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder of the counters of all workers."""
 
-_VERSION_FILE, _STARTED_FILE, _TURN_FILE = "version", "started", "turn"
+_VERSION_FILE, _TURN_FILE = "version", "turn"
 _STATUS = "status-{}.json"
 _NUM_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerStatus:
-    """What one worker says about itself.
+class ServiceStatus:
+    """The state of one worker, or of a whole service.
 
     Args:
-        generation: name of the one that answers; empty = none is loaded yet.
+        generation: name of the one that answers; empty = none is loaded yet. Of a service the one
+            that all workers have reached: while they change, the earlier one.
         since: Unix seconds at which it began to answer.
-        item_version: version of the items that its answers know.
+        item_version: version of the items that its answers know, of a service the highest one.
         refused_generation: the published one that cannot be opened; empty = none.
         storage_problem: why a write would fail; empty = no known problem.
-        failed_loads: number of failed attempts to open a generation.
-        stats: statistics of the engine.
+        failed_loads: number of failed attempts to open a generation, of the worker with the most.
+        stats: statistics of the engine, of a service of that which has read the most changes.
+        workers: number of workers that answer.
+        missing: number of workers that should answer and do not.
     """
 
     generation: str = ""
@@ -53,51 +55,27 @@ class WorkerStatus:
     storage_problem: str = ""
     failed_loads: int = 0
     stats: Mapping[str, int | float | str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceStatus:
-    """The state of the whole service.
-
-    Args:
-        generation: the one that all workers have reached: while they change, the earlier one.
-        workers: number of workers that answer.
-        missing: number of workers that should answer and do not.
-        refused_generation: the published one that cannot be opened; empty = none.
-        storage_problem: why a write would fail; empty = no known problem.
-        failed_loads: number of failed attempts to open a generation, of the worker with the most.
-        stats: statistics of the engine that has read the most changes.
-    """
-
-    generation: str
-    workers: int
-    missing: int
-    refused_generation: str
-    storage_problem: str
-    failed_loads: int
-    stats: Mapping[str, int | float | str]
+    workers: int = 1
+    missing: int = 0
 
     @classmethod
-    def of(cls, workers: Sequence[WorkerStatus], wanted: int) -> ServiceStatus:
+    def of(cls, workers: Sequence[ServiceStatus], wanted: int) -> ServiceStatus:
         """Combine the statuses of the workers of a service that should have ``wanted``."""
         ready = [worker for worker in workers if worker.generation]
-        first = min(ready, key=lambda worker: worker.since, default=WorkerStatus())
-        newest = max(ready, key=_num_changes, default=WorkerStatus())
-        return cls(
-            first.generation,
-            min(len(ready), wanted),
-            max(0, wanted - len(ready)),
-            next((w.refused_generation for w in workers if w.refused_generation), ""),
-            next((w.storage_problem for w in workers if w.storage_problem), ""),
-            max((worker.failed_loads for worker in workers), default=0),
-            newest.stats,
+        return replace(
+            max(ready, key=_num_changes, default=cls()),
+            generation=min(ready, key=lambda worker: worker.since, default=cls()).generation,
+            refused_generation=max((worker.refused_generation for worker in workers), default=""),
+            storage_problem=max((worker.storage_problem for worker in workers), default=""),
+            failed_loads=max((worker.failed_loads for worker in workers), default=0),
+            workers=min(len(ready), wanted),
+            missing=max(0, wanted - len(ready)),
         )
 
     @property
     def is_degraded(self) -> bool:
         """Whether a generation was refused, writes fail, or a worker is missing."""
-        is_whole = not self.missing
-        return bool(self.refused_generation or self.storage_problem) or not is_whole
+        return bool(self.refused_generation or self.storage_problem or self.missing)
 
 
 class SharedState:
@@ -111,14 +89,15 @@ class SharedState:
 
     def __init__(self, folder: Path | None = None, wanted: int = 1, name: str = "") -> None:
         self._folder, self._wanted, self._name = folder, wanted, name
-        self._file: int | None = None
+        self._file, self._turn = -1, -1
         if folder is not None:
             self._file = os.open(folder / _VERSION_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            self._turn = os.open(folder / _TURN_FILE, os.O_RDWR | os.O_CREAT, 0o600)
             os.ftruncate(self._file, _NUM_BYTES)
-        memory = memoryview(mmap.mmap(-1 if self._file is None else self._file, _NUM_BYTES))
+        memory = memoryview(mmap.mmap(self._file, _NUM_BYTES))
         self._version, self._overloaded_at = memory[:8].cast("q"), memory[8:].cast("d")
         self._lock = threading.Lock()
-        self._status = WorkerStatus()
+        self._status = ServiceStatus()
 
     @property
     def acknowledged(self) -> int:
@@ -127,9 +106,14 @@ class SharedState:
 
     def acknowledge(self, version: int) -> None:
         """Tell all workers that a write with this item version is acknowledged."""
-        if version > self._version[0]:
-            with self._lock, self._exclusive():
-                self._version[0] = max(version, self._version[0])
+        if version <= self._version[0]:
+            return
+        with self._lock:
+            if self._folder is not None:  # the operating system unlocks it if this worker dies
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+            self._version[0] = max(version, self._version[0])
+            if self._folder is not None:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
 
     @property
     def overloaded_at(self) -> float:
@@ -140,7 +124,7 @@ class SharedState:
     def overloaded_at(self, now: float) -> None:
         self._overloaded_at[0] = now
 
-    def publish(self, status: WorkerStatus) -> None:
+    def publish(self, status: ServiceStatus) -> None:
         """Make the status of this worker known to all."""
         if self._folder is None or status == self._status:
             return
@@ -154,42 +138,23 @@ class SharedState:
             return
         self._status = status
 
-    def status(self, own: WorkerStatus) -> ServiceStatus:
+    def status(self, own: ServiceStatus) -> ServiceStatus:
         """The state of the service, from what its workers published last.
 
         Args:
             own: the status of this worker now, which counts if it is the only one.
         """
-        workers = [own] if self._folder is None else list(_read_statuses(self._folder))
+        workers = [own] if self._folder is None else _read_statuses(self._folder)
         return ServiceStatus.of(workers, self._wanted)
 
-    def wait_for_turn(self) -> None:
-        """Return once no other process of the service does what only one of them does."""
-        if self._folder is not None:
-            self._turn = os.open(self._folder / _TURN_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(self._turn, fcntl.LOCK_EX)  # until this process ends
-
-    @property
-    def has_started(self) -> bool:
-        """Whether all workers have once been ready together."""
-        return self._folder is None or (self._folder / _STARTED_FILE).exists()
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Hold the lock of all workers; the operating system releases it if this one dies."""
-        if self._file is None:
-            yield
-            return
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+    def take_turn(self) -> bool:
+        """Whether this process does what only one of the service does, from now until it ends."""
         try:
-            yield
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-
-
-def mark_started(folder: Path) -> None:
-    """Record that all workers of a service have once been ready together."""
-    (folder / _STARTED_FILE).touch()
+            if self._folder is not None:
+                fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def remove_status(folder: Path, name: str) -> None:
@@ -197,13 +162,15 @@ def remove_status(folder: Path, name: str) -> None:
     (folder / _STATUS.format(name)).unlink(missing_ok=True)
 
 
-def _read_statuses(folder: Path) -> Iterator[WorkerStatus]:
+def _read_statuses(folder: Path) -> list[ServiceStatus]:
+    statuses = list[ServiceStatus]()
     for path in sorted(folder.glob(_STATUS.format("*"))):
         try:
-            yield WorkerStatus(**json.loads(path.read_text(encoding="utf-8")))
+            statuses.append(ServiceStatus(**json.loads(path.read_text(encoding="utf-8"))))
         except FileNotFoundError:  # the worker has ended in between
             continue
+    return statuses
 
 
-def _num_changes(worker: WorkerStatus) -> tuple[int, float]:
+def _num_changes(worker: ServiceStatus) -> tuple[int, float]:
     return worker.item_version, float(worker.stats.get("events", 0))

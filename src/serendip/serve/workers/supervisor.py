@@ -1,15 +1,16 @@
 """Supervisor of a service with several workers: starts, restarts, replaces and ends them.
 
 It opens the listening socket, which all workers share: the kernel gives each connection to one of
-those that accept, and connections wait in its queue while a worker is missing.
+those that accept, and connections wait in its queue while no worker does.
 
 It answers no request and opens no engine. It loads what is the same for all, modules and the
 weights of the text encoder, and forks its workers, which share that memory. A fork copies only the
 thread that calls it, so the supervisor has one thread and loads nothing that starts others.
 
+- A worker says once a second that its event loop goes on, from when it answers. One that does not
+  say so for too long is killed.
 - A worker that ends unasked is started again, at once or, after repeated failures, with a growing
-  delay.
-- A worker whose event loop stands still is killed, which is an end unasked.
+  delay. Why it could not begin is in its log and its exit code.
 - SIGHUP replaces the workers one by one: the next one loads, then the old one ends. SIGTERM and
   SIGINT end the service. A worker that ends answers what it accepted before.
 - If the supervisor ends in any way, its workers end too: nothing keeps the port.
@@ -19,34 +20,25 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import selectors
 import signal
 import socket
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from serendip.errors import NotTrainedError, SerendipError
+from serendip.errors import SerendipError
 from serendip.runtime.scratch import scratch_folder
 from serendip.serve.limits import DRAIN_S, MAX_SILENCE_S
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.workers.shared_state import COUNTERS_VARIABLE, mark_started, remove_status
-from serendip.serve.workers.worker_channel import (
-    Heartbeat,
-    WorkerResources,
-    read_report,
-)
-
-Work: TypeAlias = Callable[[WorkerResources], None]
-"""Serves until the worker is told to end."""
+from serendip.serve.workers.shared_state import COUNTERS_VARIABLE, remove_status
 
 _log = logging.getLogger(__name__)
 
@@ -54,53 +46,64 @@ _KILL_AFTER_S = DRAIN_S + 5.0
 """Seconds from the request to end to the kill."""
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
-_LOOK_S = 1.0
-"""Seconds between two looks at the heartbeats, and from which on the supervisor itself was late."""
+_LOOK_S, _PAUSE_S = 1.0, 0.25
+"""Seconds between two looks for workers that are late, and that the supervisor waits at most."""
 
-_NEVER = float("inf")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerResources:
+    """What one worker gets.
+
+    Args:
+        folder: of the shared state.
+        workers: number of workers of the service.
+        listener: the listening socket, shared with all workers.
+        channel: to the supervisor; the operating system closes it when one of the two ends, however
+            it ends.
+    """
+
+    folder: Path
+    workers: int
+    listener: socket.socket
+    channel: socket.socket
+
+    def beat(self) -> None:
+        """Say that the event loop goes on; waits for nobody."""
+        with suppress(OSError):  # the supervisor has ended, or stands still
+            self.channel.send(b".", socket.MSG_DONTWAIT)
+
+    def wait_for_end(self) -> None:
+        """Return when the supervisor has ended."""
+        with suppress(OSError):
+            self.channel.recv(1)
+
+
+Work: TypeAlias = Callable[[WorkerResources], None]
+"""Serves until the worker is told to end."""
 
 
 @dataclass(slots=True, eq=False)
 class _Worker:
     """A worker process."""
 
-    name: str
     pid: int
-    channel: Connection
-    heartbeat: Heartbeat
+    channel: socket.socket
     is_ready: bool = False
-    failure: SerendipError | None = None
-    exit_code: int = 0
-    kill_at: float = _NEVER
+    silent_s: float = 0.0
+    kill_at: float = math.inf
 
     @property
     def is_ending(self) -> bool:
         """Whether it was told to end."""
-        return self.kill_at < _NEVER
+        return self.kill_at < math.inf
 
     def end(self) -> None:
         """Tell it to answer what it accepted and end."""
         if not self.is_ending:
             self.kill_at = time.monotonic() + _KILL_AFTER_S
             os.kill(self.pid, signal.SIGTERM)
-
-    def is_silent(self, since: float) -> bool:
-        """Whether its event loop went round before a time, and not since; not while it ends."""
-        return 0.0 < self.heartbeat.last < since and not self.is_ending
-
-    def wait(self) -> None:
-        """Wait until the process has ended."""
-        self.channel.close()
-        self.heartbeat.close()
-        self.exit_code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    def describe_end(self) -> str:
-        """How the process ended, for the log."""
-        if self.failure is not None:
-            return str(self.failure)
-        code = self.exit_code
-        return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def supervise(
@@ -120,12 +123,12 @@ def supervise(
         options: where they listen, and for whom.
         load: loads what all workers share; starts no thread.
         on_ready: called with the address once all workers are ready.
-        on_listening: called with the address once connections are accepted.
+        on_listening: called with the address once connections wait.
         silence_s: seconds after which a worker whose event loop stands still is replaced.
 
     Raises:
         ConfigError: others may reach it and there is no key, or the port is taken.
-        SerendipError: a worker could not begin.
+        SystemExit: a worker could not begin, for a reason that is in the log.
     """
     listener = options.listen()
     address = options.format_address(listener)
@@ -161,62 +164,50 @@ class Supervisor:
         silence_s: float = MAX_SILENCE_S,
     ) -> None:
         self._work, self._wanted, self._silence_s = work, wanted, silence_s
-        self._awake_since = time.monotonic()
         self._listener, self._folder, self._on_ready = listener, folder, on_ready
         self._selector = selectors.DefaultSelector()
         self._workers: list[_Worker] = []
         self._to_replace: list[_Worker] = []
-        self._num_started = 0
-        self._failures, self._start_at = 0, 0.0
+        self._failures, self._start_at, self._look_at = 0, 0.0, 0.0
         self._has_started = self._is_stopping = False
-        self._error: SerendipError | None = None
+        self._exit_code = 0
 
     def run(self) -> None:
         """Start the workers and keep them running until SIGTERM or SIGINT.
 
         Raises:
-            SerendipError: a worker could not begin.
+            SystemExit: a worker could not begin.
         """
-        with _signals() as signals:
-            self._selector.register(signals, selectors.EVENT_READ)
-            try:
+        signals, theirs = socket.socketpair()  # the numbers of signals come from theirs to ours
+        theirs.setblocking(False)
+        for kind in _SIGNALS:
+            signal.signal(kind, lambda *_: None)
+        signal.set_wakeup_fd(theirs.fileno())
+        self._selector.register(signals, selectors.EVENT_READ)
+        try:
+            self._balance()
+            while self._workers or not self._is_stopping:
+                for key, _ in self._selector.select(_PAUSE_S):
+                    if key.fileobj is signals:
+                        for number in signals.recv(64):
+                            self._note_signal(number)
+                    else:
+                        self._hear(key.data)
+                self._kill_late(time.monotonic())
                 self._balance()
-                while self._workers or not self._is_stopping:
-                    self._wait(signals)
-                    self._kill_late()
-                    self._balance()
-            finally:
-                self._listener.close()
-                for worker in self._workers:
-                    os.kill(worker.pid, signal.SIGKILL)
-                self._selector.close()
-        if self._error is not None:
-            raise self._error
+        finally:
+            self._listener.close()
+            for worker in self._workers:
+                os.kill(worker.pid, signal.SIGKILL)
+            self._selector.close()
+            signal.set_wakeup_fd(-1)
+        if self._exit_code:
+            raise SystemExit(self._exit_code)
 
     @property
     def _running(self) -> list[_Worker]:
         """Workers that were not told to end."""
         return [worker for worker in self._workers if not worker.is_ending]
-
-    def _wait(self, signals: socket.socket) -> None:
-        """Wait for what happens next and note it: signals, reports of workers, times."""
-        times = [worker.kill_at for worker in self._workers]
-        if len(self._running) < self._wanted and not self._is_stopping:
-            times.append(self._start_at)
-        begin = time.monotonic()
-        if any(worker.heartbeat.last for worker in self._workers):
-            times.append(begin + _LOOK_S)
-        seconds = min(times, default=_NEVER) - begin
-        timeout = None if seconds == _NEVER else max(0.0, seconds)
-        ready = self._selector.select(timeout)
-        if timeout is not None and time.monotonic() > begin + timeout + _LOOK_S:
-            self._awake_since = time.monotonic()  # all were asleep with the machine, not stuck
-        for key, _ in ready:
-            if key.fileobj is signals:
-                for number in signals.recv(64):
-                    self._note_signal(number)
-            else:
-                self._note_report(key.data)
 
     def _note_signal(self, number: int) -> None:
         if number != signal.SIGHUP:
@@ -225,50 +216,49 @@ class Supervisor:
             _log.warning("replacing the workers one by one")
             self._to_replace = self._running
 
-    def _note_report(self, worker: _Worker) -> None:
-        report = read_report(worker.channel)
-        if report.has_ended:
+    def _hear(self, worker: _Worker) -> None:
+        """Note that a worker goes on, or that it has ended."""
+        try:
+            has_ended = not worker.channel.recv(64)
+        except OSError:
+            has_ended = True
+        if has_ended:
             self._remove(worker)
-        elif report.failure is not None:
-            worker.failure = report.failure
-        elif report.is_ready:
-            worker.is_ready, self._failures = True, 0
+            return
+        worker.silent_s = 0.0
+        if worker.is_ready:
+            return
+        worker.is_ready, self._failures = True, 0
         if not self._has_started and sum(w.is_ready for w in self._running) == self._wanted:
             self._has_started = True
-            mark_started(self._folder)
             self._on_ready()
 
     def _remove(self, worker: _Worker) -> None:
-        """Forget a worker that has ended."""
+        """Forget a worker that has ended, and decide what follows if nobody told it to end."""
         self._selector.unregister(worker.channel)
-        worker.wait()
+        worker.channel.close()
+        code = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
+        end = f"signal {-code}" if code < 0 else f"exit code {code}"
         self._workers.remove(worker)
-        remove_status(self._folder, worker.name)
+        remove_status(self._folder, str(worker.pid))
         self._to_replace = [other for other in self._to_replace if other is not worker]
-        end = worker.describe_end()
         if self._is_stopping or worker.is_ending:
             return
         if not self._has_started:
-            self._error = worker.failure or NotTrainedError(
-                f"a worker ended with {end} before it was ready.", "Its messages are above."
-            )
+            _log.error("a worker ended with %s before it was ready", end)
+            self._exit_code = code if code > 0 else 1
             self._stop()
         elif not worker.is_ready and len(self._running) >= self._wanted:
             _log.error("the next worker could not begin, the earlier ones go on: %s", end)
             self._to_replace = []
         else:
-            self._delay_start(worker)
-
-    def _delay_start(self, worker: _Worker) -> None:
-        """Decide when another worker starts in place of one that ended unasked."""
-        delay_s = 0.0
-        if not worker.is_ready:
-            delay_s = min(_FIRST_DELAY_S * 2**self._failures, _LONGEST_DELAY_S)
-            self._failures += 1
-        self._start_at = time.monotonic() + delay_s
-        wait = f" in {delay_s:g} s" if delay_s else ""
-        end = worker.describe_end()
-        _log.error("worker %s ended with %s; another one starts%s", worker.name, end, wait)
+            delay_s = 0.0
+            if not worker.is_ready:
+                delay_s = min(_FIRST_DELAY_S * 2**self._failures, _LONGEST_DELAY_S)
+                self._failures += 1
+            self._start_at = time.monotonic() + delay_s
+            wait = f" in {delay_s:g} s" if delay_s else ""
+            _log.error("worker %d ended with %s; another one starts%s", worker.pid, end, wait)
 
     def _balance(self) -> None:
         """Take the next step towards the wanted workers: start missing ones, or replace one."""
@@ -285,38 +275,38 @@ class Supervisor:
             elif len(running) == len(self._workers):  # the one before has ended
                 self._start()
 
-    def _kill_late(self) -> None:
+    def _kill_late(self, now: float) -> None:
         """Kill the workers that do not end, and those whose event loop stands still.
 
-        The latter end as if unasked.
+        The latter end as if unasked. Silence is counted in looks: where the whole machine slept,
+        nobody was silent.
         """
-        now = time.monotonic()
-        silent_since = now - self._silence_s
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_S
         for worker in self._workers:
+            worker.silent_s += _LOOK_S
             if now >= worker.kill_at:
-                _log.warning("worker %s does not end and is killed", worker.name)
+                _log.warning("worker %d does not end and is killed", worker.pid)
                 worker.kill_at = now + _KILL_AFTER_S
-            elif self._awake_since <= silent_since and worker.is_silent(silent_since):
-                _log.error("worker %s has stood still for %g s", worker.name, self._silence_s)
-                worker.heartbeat.beat()  # not killed again at the next look: its end takes a moment
+            elif worker.is_ready and not worker.is_ending and worker.silent_s > self._silence_s:
+                _log.error("worker %d has stood still for %g s", worker.pid, self._silence_s)
+                worker.silent_s = 0.0  # not killed again at the next look: its end takes a moment
             else:
                 continue
             os.kill(worker.pid, signal.SIGKILL)
 
     def _start(self) -> None:
         """Fork a worker."""
-        self._num_started += 1
-        name, heartbeat = str(self._num_started), Heartbeat()
-        channel, theirs = Pipe()
+        channel, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
             channel.close()
-            shared = (name, self._folder, self._wanted, self._listener)
-            self._become(WorkerResources(*shared, theirs, heartbeat, self._has_started))
+            self._become(WorkerResources(self._folder, self._wanted, self._listener, theirs))
         theirs.close()
-        worker = _Worker(name, pid, channel, heartbeat)
+        worker = _Worker(pid, channel)
         self._selector.register(channel, selectors.EVENT_READ, worker)
         self._workers.append(worker)
 
@@ -324,27 +314,27 @@ class Supervisor:
         """Do the work of a forked process, then end it."""
         code = 1
         try:
-            self._leave_supervisor()
+            # Signals, and the ends of the channels, are the supervisor's.
+            signal.set_wakeup_fd(-1)
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            os.setsid()  # Ctrl-C reaches the supervisor, which tells the workers
+            self._selector.close()
+            for worker in self._workers:
+                worker.channel.close()
             self._work(resources)
             code = 0
+        except SerendipError as error:
+            _log.error("the worker cannot go on: %s", error)
+            code = error.exit_code
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else 1
-        except BaseException:  # noqa: BLE001 - what follows the fork is the supervisor's, not ours
-            traceback.print_exc()
+        except BaseException:  # noqa: BLE001 - what follows the fork is the supervisor's
+            _log.exception("the worker cannot go on")
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
-
-    def _leave_supervisor(self) -> None:
-        """Give back what only the supervisor should hold: signals, and its ends of the channels."""
-        signal.set_wakeup_fd(-1)
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        os.setsid()  # Ctrl-C reaches the supervisor, which tells the workers
-        self._selector.close()
-        for worker in self._workers:
-            worker.channel.close()
 
     def _stop(self) -> None:
         """Accept no more connections and end all workers."""
@@ -352,20 +342,3 @@ class Supervisor:
         self._listener.close()
         for worker in self._workers:
             worker.end()
-
-
-@contextmanager
-def _signals() -> Iterator[socket.socket]:
-    """A socket that the numbers of SIGTERM, SIGINT and SIGHUP can be read from."""
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    handlers = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
-    before = signal.set_wakeup_fd(theirs.fileno())
-    try:
-        yield ours
-    finally:
-        signal.set_wakeup_fd(before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        ours.close()
-        theirs.close()

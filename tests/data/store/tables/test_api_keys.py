@@ -21,7 +21,7 @@ def keys(place: StorePlace) -> Iterator[ApiKeys]:
 
 
 def test_a_key_is_read_back_without_its_text(keys):
-    issued = issue_key("shop", ["write", "read"], lifetime_s=10, requests_per_minute=3, now=5.0)
+    issued = issue_key("shop", ["write", "read"], lifetime_s=10, now=5.0)
     keys.add(issued)
     (key,) = keys.read().keys.values()
     assert key == issued.key
@@ -82,14 +82,10 @@ def test_a_revoked_key_stays_in_the_list(keys):
 
 
 def test_a_rotation_gives_the_same_rights_and_ends_the_old_key(keys):
-    old = issue_key("shop", ["read", "admin"], lifetime_s=100, requests_per_minute=9, now=1_000.0)
+    old = issue_key("shop", ["read", "admin"], lifetime_s=100, now=1_000.0)
     keys.add(old)
     new = keys.rotate(old.key.key_id, 1_040.0)
-    assert (new.key.name, new.key.scopes, new.key.requests_per_minute) == (
-        "shop",
-        old.key.scopes,
-        9,
-    )
+    assert (new.key.name, new.key.scopes) == ("shop", old.key.scopes)
     assert (new.key.created, new.key.expires) == (1_040.0, 1_140.0)
     stored = keys.read().keys
     assert stored[old.key.key_id].state(1_040.0) == "revoked"
@@ -127,13 +123,7 @@ def test_wrong_rights_and_names_are_refused(name, scopes, message):
         issue_key(name, scopes)
 
 
-@pytest.mark.parametrize("limit", [-1, 2**31])
-def test_a_limit_that_no_database_keeps_is_refused(limit):
-    with pytest.raises(DataError, match="no number of requests from 1 to"):
-        issue_key("", ["read"], requests_per_minute=limit)
-
-
-def test_the_largest_limit_and_the_latest_end_are_read_back(keys):
-    issued = issue_key("", ["read"], 1e12, 2**31 - 1)
+def test_the_latest_end_is_read_back(keys):
+    issued = issue_key("", ["read"], 1e12)
     keys.add(issued)
     assert keys.read().keys[issued.key.key_id] == issued.key

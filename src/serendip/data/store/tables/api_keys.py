@@ -124,7 +124,7 @@ class ApiKeys:
             if (state := old.state(now)) != "active":
                 raise DataError(f"key {key_id} is {state}.", "Create one: `serendip keys create`.")
             lifetime_s = None if old.expires is None else old.expires - old.created
-            issued = issue_key(old.name, old.scopes, lifetime_s, old.requests_per_minute, now)
+            issued = issue_key(old.name, old.scopes, lifetime_s, now)
             self._insert(connection, issued.key)
             moment = now + overlap_s if overlap_s else -now
             connection.execute(self._sql.REVOKE, {"id": key_id, "moment": moment})
