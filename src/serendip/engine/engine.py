@@ -121,7 +121,7 @@ class Engine:
         )
         self._suggester = QuerySuggester(state, settings.queries)
         self._suggestion_users = SuggestionUsers(store, settings.actions)
-        self._totals = store.totals(settings.actions.ignore)
+        self._totals = store.totals()
         self._media = media
         self._eraser = Eraser(workspace, store)
         self._remover = RemainsRemover(workspace.folder)

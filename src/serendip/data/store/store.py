@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
@@ -27,21 +27,21 @@ from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.event_log.reader import EventLogReader
 from serendip.data.store.event_log.totals import LogTotals
-from serendip.data.store.event_log.view import LogPosition, LogView, StoredLog
-from serendip.data.store.event_log.writer import REMAINS_KEY, LogWriter, remains_note
+from serendip.data.store.event_log.view import LogPosition, LogView, stream
+from serendip.data.store.event_log.writer import REMAINS_KEY, TRIES, LogWriter, note_remains
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
     items_of,
     tabulate_items,
     tabulate_sizes,
 )
-from serendip.data.store.schema import FROM_FILES, event_row, item_row
-from serendip.data.store.tables.backups import Backups
+from serendip.data.store.schema import FROM_FILES, event_row, item_row, read_meta, set_meta
+from serendip.data.store.tables.copies import Copies
 from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
-from serendip.data.store.tables.exports import Exports
 from serendip.data.store.tables.generated_texts import GeneratedTexts
 from serendip.data.store.tables.generated_values import GeneratedValues
 from serendip.data.store.tables.users import Users
+from serendip.data.store.upsert import insert_rows
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.users.user import User
 from serendip.errors import BusyError, DataError, StorageError
@@ -52,13 +52,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 IMPORT_KEY, ITEM_ERASURE_KEY = "import", "item erasure"
 
 _MOST = 2**31 - 1
-_TRIES = 5
-"""Imports that are prepared again, as an event of theirs was posted meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +170,7 @@ class Store:
         database: with the tables of ``schema``.
 
     Attributes:
+        log: the event log, to follow as it grows.
         users: the users with attributes.
         backups: that were made.
         exports: that were written.
@@ -182,16 +179,15 @@ class Store:
     def __init__(self, database: Database) -> None:
         from serendip.data.store import schema
 
-        self._database, self._events = database, StoredLog(database)
+        self._database, self.log = database, EventLogReader(database)
         self._sql = schema
         self.users = Users(database)
-        self._writer = LogWriter(self._events, self.users)
-        self._erased = ErasedUsers(database)
-        self.backups = Backups(database)
-        self.exports = Exports(database)
+        self._writer = LogWriter(self.log, self.users)
+        self._erased = ErasedUsers()
+        self.backups = Copies(database, "backup")
+        self.exports = Copies(database, "export")
         self._upsert_items = schema.upsert_items(database.dialect, "api")
         self._insert_events = schema.insert_events(database.dialect)
-        self._set_meta = schema.upsert_meta(database.dialect)
 
     @staticmethod
     def exists(place: DatabasePlace) -> bool:
@@ -202,7 +198,7 @@ class Store:
         """
         if "://" not in str(place):
             return Path(place).exists()
-        with closing(Database(place)) as database:
+        with closing(Database.at(place)) as database:
             return database.has_tables()
 
     @classmethod
@@ -344,8 +340,8 @@ class Store:
                 connection.execute(self._sql.BLANK_ITEM, values)
             self.generated_texts.remove_of(connection, item_id)
             self.generated_values.remove_of(connection, item_id)
-            rows = [remains_note(), {"key": ITEM_ERASURE_KEY, "value": str(version)}]
-            connection.execute(self._set_meta, rows)
+            note_remains(connection)
+            set_meta(connection, ITEM_ERASURE_KEY, str(version))
         return is_known
 
     def last_item_erasure(self) -> int:
@@ -393,7 +389,7 @@ class Store:
                     continue
                 if view is None:
                     connection = transaction.enter_context(self._database.write())
-                    view = LogView(connection, self._events)
+                    view = self.log.view(connection)
                 stored.append(self._append(view, rows))
         return stored
 
@@ -406,7 +402,7 @@ class Store:
             if not (row["event_id"] and view.has_event(row["event_id"]))
             and not erasures.is_late(row["user_id"], row["timestamp"])
         ]
-        return self._insert_events.run(view.connection, new) if new else 0
+        return insert_rows(view.connection, self._insert_events, new) if new else 0
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.
@@ -450,7 +446,7 @@ class Store:
             note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
             users, events = read_users(), read_events()
             with self._writer.exclusive(self._database.busy_timeout_s):
-                for _ in range(_TRIES):
+                for _ in range(TRIES):
                     prepared = self._writer.prepare(events)
                     with self._database.begin_write(connection, may_pause=True):
                         if self._writer.is_outdated(connection, prepared):
@@ -458,19 +454,19 @@ class Store:
                         staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
                         left_out = staging.left_out()
                         self._delete_from_files(connection, left_out)
-                        stored = self._writer.publish(connection, prepared)
+                        self._writer.publish(connection, prepared)
                         left = self._erased.left(connection, users)
                         num_users = self.users.replace_imported(connection, left)
-                        connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
+                        set_meta(connection, IMPORT_KEY, note)
                         break
                 else:
                     raise BusyError(
-                        "events of the files are being posted at the same time.",
+                        "events of the files are being posted, or users erased, at the same time.",
                         "Nothing was imported. Import again when that has ended.",
                     )
         return ImportCounts(
-            *(num_items, stored.num_events, len(repeated), examples, num_users),
-            stored.num_erased,
+            *(num_items, prepared.num_events, len(repeated), examples, num_users),
+            prepared.num_erased,
             len(left_out),
         )
 
@@ -519,7 +515,9 @@ class Store:
         with self._database.write() as connection:
             new = self._erased.adopt(connection, erasures)
         wanted = Erasures(erasures.secret, {one.digest: one for one in new})
-        user_ids = self._events.read(LogView.user_ids) | {user.user_id for user in self.users.all()}
+        user_ids = set(self.log.read(LogView.user_ids)) | {
+            user.user_id for user in self.users.all()
+        }
         found = {user_id: one for user_id in user_ids if (one := wanted.find(user_id))}
         for user_id, erasure in found.items():
             self._writer.erase_user(user_id, erasure.moment, erasure.until)
@@ -649,46 +647,47 @@ class Store:
         if id_problem(user_id):
             return []
         most = min(max(limit, 0), _MOST)
-        return self.read_at_once(lambda view: view.history(user_id, most, without, since))
+        return self.log.read(lambda view: view.history(user_id, most, without, since))
 
     def requested(self, limit: int) -> list[Event]:
         """The last ``limit`` events that have a request id or a query, oldest first."""
-        return self.read_at_once(lambda view: view.requested(min(max(limit, 0), _MOST)))
+        return self.log.read(lambda view: view.requested(min(max(limit, 0), _MOST)))
 
     def queries(self, without: Sequence[str] = ()) -> list[str]:
         """Distinct queries of events, without the given actions, most frequent first."""
-        return self.read_at_once(lambda view: view.queries(without))
+        return self.log.read(lambda view: view.queries(without))
 
     def content(self) -> StoreContent:
         """A consistent snapshot of all items and events."""
-        return self.read_at_once(
-            lambda view: StoreContent(
-                items_of(view.items()), view.columns(), view.position(), view.last_erasure()
-            )
-        )
+
+        def read(view: LogView) -> StoreContent:
+            items = items_of(stream(view.connection.execute(self._sql.ITEM_COLUMNS)))
+            erasure = int(view.connection.scalar(self._sql.LAST_ERASURE) or 0)
+            return StoreContent(items, view.columns(), view.position(), erasure)
+
+        return self.log.read(read)
 
     def tables(self) -> StoreTables:
         """A consistent snapshot of everything, for exports."""
-        return self.read_at_once(
-            lambda view: StoreTables(
-                items_of(view.items()), self.users.read_all(view.connection), view.table()
-            )
-        )
+
+        def read(view: LogView) -> StoreTables:
+            items = items_of(stream(view.connection.execute(self._sql.ITEM_COLUMNS)))
+            return StoreTables(items, self.users.read_all(view.connection), view.table())
+
+        return self.log.read(read)
 
     def columns(self) -> StoreColumns:
         """A consistent snapshot of all items and events as columns."""
-        return self.read_at_once(
-            lambda view: StoreColumns(tabulate_sizes(view.item_sizes()), view.columns())
-        )
 
-    @property
-    def log(self) -> EventLogReader:
-        """The event log, to follow as it grows."""
-        return EventLogReader(self._events)
+        def read(view: LogView) -> StoreColumns:
+            sizes = stream(view.connection.execute(self._sql.ITEM_SIZES))
+            return StoreColumns(tabulate_sizes(sizes), view.columns())
 
-    def totals(self, without: Sequence[str] = ()) -> LogTotals:
-        """Totals of the event log; user activity without the given actions."""
-        return LogTotals(self._events, without)
+        return self.log.read(read)
+
+    def totals(self) -> LogTotals:
+        """Totals of the event log."""
+        return LogTotals(self.log)
 
     @property
     def generated_texts(self) -> GeneratedTexts:
@@ -700,15 +699,15 @@ class Store:
         """The generated values of attributes that items lack."""
         return GeneratedValues(self._database)
 
-    def meta(self, key: str) -> str | None:
-        """The value stored under a key; None if there is none."""
-        value: str | None = self._scalar(self._sql.META_VALUE, {"name": key})
-        return value
+    def meta(self, key: str) -> str:
+        """The value stored under a key; empty = there is none."""
+        with self._database.read() as connection:
+            return read_meta(connection, key)
 
     def set_meta(self, key: str, value: str) -> None:
         """Store a value under a key of at most 64 characters."""
         with self._database.write() as connection:
-            connection.execute(self._set_meta, {"key": key, "value": value})
+            set_meta(connection, key, value)
 
     def count_item_changes(self, after: int) -> ItemCounts:
         """Count the items added, changed and deleted since a version."""
@@ -745,11 +744,7 @@ class Store:
 
     def count_events(self) -> int:
         """Number of events."""
-        return self.read_at_once(LogView.count)
-
-    def read_at_once(self, read: Callable[[LogView], T]) -> T:
-        """Read within one transaction, the log and what else is read by its connection."""
-        return self._events.read(read)
+        return self.log.read(LogView.count)
 
     def _scalar(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
         with self._database.read() as connection:

@@ -211,7 +211,7 @@ def test_whoever_is_erased_while_a_pack_is_written_is_not_in_it(
 def test_a_reader_keeps_the_bytes_and_the_next_call_removes_them(
     place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serendip.data.store.backends.postgres_backend.READERS_S", 0.0)
+    monkeypatch.setattr("serendip.data.store.postgres.READERS_S", 0.0)
     with closing(place.open(busy_timeout_s=0.0)) as quick:
         quick.put_events([Event("u", "a", BEFORE)])
         with closing(place.database()) as database, database.read() as connection:
@@ -228,7 +228,8 @@ def test_an_erasure_during_a_scrub_is_not_forgotten(
 ) -> None:
     store.put_events([Event(name, "a", BEFORE) for name in ("first", "second-canary")])
     store.erase_user("first", MOMENT)
-    scrub = Database.scrub
+    kind = type(store.database)
+    scrub = kind.scrub
     with closing(place.open()) as other:
 
         def scrub_slowly(self: Database, *arguments: Any) -> bool:
@@ -236,7 +237,7 @@ def test_an_erasure_during_a_scrub_is_not_forgotten(
             other.erase_user("second-canary", MOMENT)
             return done
 
-        monkeypatch.setattr(Database, "scrub", scrub_slowly)
+        monkeypatch.setattr(kind, "scrub", scrub_slowly)
         store.remove_erased()
         monkeypatch.undo()
         assert other.has_remains()
