@@ -83,7 +83,7 @@ def test_commands_refuse_a_server_s_database_of_a_later_version_by_name(
 
     refuse("store", "copy", "--to", url)
     with closing(Workspace.open(fresh).open_store()) as store:
-        assert store.problem() == ""  # it is not moved
+        assert store.database.problem() == ""  # it is not moved
     monkeypatch.setenv(VARIABLE, url)
     refuse("import")
 
@@ -164,9 +164,9 @@ def test_who_still_has_the_old_database_is_refused(
             ):
                 with pytest.raises(StorageError, match=refused):
                     write()
-            assert "was moved to" in old.problem()
+            assert "was moved to" in old.database.problem()
             assert old.count_items() == 2
-            assert new.problem() == ""
+            assert new.database.problem() == ""
             assert new.count_events() == 8
     (folder / "serendip.db").unlink()
     copy_store(Workspace.open(folder), "file")

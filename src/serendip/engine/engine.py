@@ -239,7 +239,7 @@ class Engine:
         store = workspace.open_store(BUSY_TIMEOUT_S)
         with ExitStack() as undo:
             undo.callback(store.close)
-            store.keep_open()
+            store.database.keep_open()
             settings = workspace.settings
             pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
             report = QualityReport(workspace.reports)
@@ -692,7 +692,7 @@ class Engine:
 
     def storage_problem(self) -> str:
         """Why a write would fail now, found without a write; empty = no known problem."""
-        return self._store.problem()
+        return self._store.database.problem()
 
     @property
     def state(self) -> EngineState:

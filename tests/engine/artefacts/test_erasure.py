@@ -270,7 +270,7 @@ def test_a_removal_that_met_a_lock_is_gone_on_with_by_a_service_and_an_import(fr
     with closing(workspace.open_store()) as store:
         eraser = Eraser(workspace, store)
         for name in ("erasure", "packs"):  # another service's process, a training
-            with store.exclusive(name):
+            with store.database.exclusive(name):
                 eraser.erase_user("u1")
                 remover = RemainsRemover(fresh)
                 remover.begin()

@@ -76,7 +76,7 @@ def test_a_restored_workspace_serves_what_was_backed_up(shop: Path, tmp_path: Pa
 def require_all(folder: Path, acknowledged: list[int]) -> None:
     """Check that a workspace has what each writer wrote, up to some event, in order."""
     with closing(Workspace.open(folder).open_store()) as store:
-        assert store.integrity() == []
+        assert store.database.integrity() == []
         for place, count in enumerate(acknowledged):
             items = [event.item_id for event in store.history(f"w{place}", 99_999)]
             assert items == [f"n{step + 1}" for step in range(len(items))]
@@ -382,7 +382,10 @@ def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_pa
     with closing(workspace.open_store()) as store:
         eraser = Eraser(workspace, store)
         receipt = eraser.erase_user("u1")
-        with closing(Database.at(fresh / "serendip.db")) as other, other.exclusive("packs"):
+        with (
+            closing(Database.at(fresh / "serendip.db")) as other,
+            other.exclusive("packs"),
+        ):
             save(fresh, tmp_path / "saved")
         eraser.remove_remains()
         assert not eraser.renew(receipt).is_complete

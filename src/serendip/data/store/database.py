@@ -10,6 +10,7 @@ both: tables, statements, transactions, answers.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -25,6 +26,8 @@ from sqlalchemy.sql import ClauseElement
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.upsert import driver_form
 from serendip.errors import LockedError, StorageError
+
+_log = logging.getLogger(__name__)
 
 Dialect: TypeAlias = Literal["sqlite", "postgresql"]
 
@@ -238,7 +241,9 @@ class Database(ABC):
     def exclusive(self, name: str, wait_s: float = 0.0) -> Iterator[Callable[[], None]]:
         """Be the only process of all machines with this database that does something.
 
-        Yields what raises a ``StorageError`` if the lock was lost meanwhile.
+        Yields what raises a ``StorageError`` if the lock was lost meanwhile: the block calls it
+        just before what it does takes effect. A loss that is seen after the block is only logged,
+        as what was done is done.
 
         Args:
             name: of what is done.
@@ -257,6 +262,10 @@ class Database(ABC):
                     )
                 time.sleep(_POLL_S)
             yield require_held
+            try:
+                require_held()
+            except StorageError as error:
+                _log.warning("%s What was done under it before stays.", error.message)
 
     def integrity(self) -> list[str]:
         """Damage that the database reports; empty = none."""

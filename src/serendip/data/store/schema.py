@@ -1,4 +1,4 @@
-"""Database schema of the store: tables, SQL statements and row conversion, for both dialects.
+"""Database schema of the store: tables, and the statements that several modules use.
 
 The tables work on SQLite and PostgreSQL alike. ``items`` keeps a deleted item as a tombstone with
 a new version, so that incremental readers see the deletion. ``origin`` says who wrote a row last,
@@ -11,7 +11,6 @@ generated values of attributes, apart from the catalogue's own columns. ``erased
 digests who was erased; ``copies`` names the backups that were made, and the files with users or
 items.
 
-The statements are built once per dialect; this module is imported only when a store is opened.
 ``item_row`` and ``event_row`` convert values to rows.
 """
 
@@ -36,9 +35,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    case,
     false,
-    func,
     not_,
     or_,
     select,
@@ -213,86 +210,15 @@ META = Table(
 )
 
 _CONTENT = ("title", "description", "attributes", "available_from")
-_ITEM = (ITEMS.c.item_id, *(ITEMS.c[name] for name in _CONTENT))
 EVENT_NAMES = tuple(name for name in EVENTS.c.keys() if name != "seq")
 """Columns that ``event_row`` fills."""
 
-ITEM_COLUMNS = select(*_ITEM).where(not_(ITEMS.c.deleted)).order_by(ITEMS.c.number)
-ITEM_SIZES = (
-    select(
-        *(ITEMS.c.item_id, ITEMS.c.title),
-        func.length(ITEMS.c.title) + func.length(ITEMS.c.description),
-        ITEMS.c.available_from,
-    )
-    .where(not_(ITEMS.c.deleted))
-    .order_by(ITEMS.c.number)
-)
-ITEM = ITEM_COLUMNS.where(ITEMS.c.item_id == bindparam("id"))
-ITEM_CHANGES = (
-    select(*_ITEM, ITEMS.c.deleted)
-    .where(
-        ITEMS.c.version > bindparam("after"),
-        ITEMS.c.origin.in_(bindparam("origins", expanding=True)),
-        or_(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_API),
-    )
-    .order_by(case((ITEMS.c.number > bindparam("after"), ITEMS.c.number), else_=ITEMS.c.version))
-)
-"""Changed items, those that somebody deleted included: new ones in the order of their first
-insertion. What an import left out stays in the generation in force, as its file may be cut."""
-POSTED_AFTER = (
-    select(*_ITEM, ITEMS.c.version)
-    .where(ITEMS.c.version > bindparam("after"), ITEMS.c.origin == FROM_API, not_(ITEMS.c.deleted))
-    .order_by(ITEMS.c.version)
-    .limit(bindparam("most"))
-)
-TOUCH = (
-    ITEMS.update()
-    .where(ITEMS.c.item_id == bindparam("id"), ITEMS.c.version == bindparam("seen"))
-    .values(version=bindparam("new_version"))
-)
-_changed = ITEMS.c.version > bindparam("after")
-_was_known = ITEMS.c.number <= bindparam("after")
-COUNT_ITEM_CHANGES = select(
-    func.coalesce(func.sum(case((and_(not_(_was_known), not_(ITEMS.c.deleted)), 1), else_=0)), 0),
-    func.coalesce(func.sum(case((and_(_was_known, not_(ITEMS.c.deleted)), 1), else_=0)), 0),
-    func.coalesce(func.sum(case((and_(_was_known, ITEMS.c.deleted), 1), else_=0)), 0),
-).where(_changed)
-"""Numbers of new items, of changed ones and of those deleted since a version."""
 FROM_FILES = select(ITEMS.c.item_id).where(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
-DELETED_BY_API = select(ITEMS.c.item_id).where(ITEMS.c.deleted, ITEMS.c.origin == FROM_API)
-MAX_VERSION = select(func.coalesce(func.max(ITEMS.c.version), 0))
-COUNT_ITEMS = select(func.count()).select_from(ITEMS).where(not_(ITEMS.c.deleted))
-TOMBSTONE = (
-    ITEMS.update()
-    .where(ITEMS.c.item_id == bindparam("id"), not_(ITEMS.c.deleted))
-    .values(deleted=True, version=bindparam("new_version"), origin=bindparam("writer"))
-)
-
-BLANK_ITEM = (
-    ITEMS.update()
-    .where(ITEMS.c.item_id == bindparam("id"))
-    .values(
-        deleted=True,
-        origin=FROM_API,
-        version=bindparam("new_version"),
-        title="",
-        description="",
-        attributes="{}",
-        available_from=None,
-    )
-)
-"""Leaves of an item its id alone, which no import brings back."""
 BLANK_ITEMS = select(ITEMS.c.item_id).where(
     *(ITEMS.c.deleted, ITEMS.c.origin == FROM_API, ITEMS.c.title == ""),
     *(ITEMS.c.description == "", ITEMS.c.attributes == "{}"),
 )
 META_VALUE = select(META.c.value).where(META.c.key == bindparam("name"))
-CLEAR_META = (
-    META.update()
-    .where(META.c.key == bindparam("name"), META.c.value == bindparam("seen"))
-    .values(value="")
-)
-LAST_ERASURE = select(func.coalesce(func.max(ERASED_USERS.c.removals), 0))
 
 
 def upsert_items(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Dialect, Table, bindparam, or_
+from sqlalchemy import Connection, Dialect, Table, bindparam, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 
@@ -20,10 +20,18 @@ def insert_into(dialect: str, table: Table, names: Sequence[str] = ()) -> Insert
     Args:
         dialect: of the database.
         table: to insert into.
-        names: of the columns of the rows; empty = as the rows say.
+        names: of the columns of the rows of ``insert_rows``; empty = of the rows that are executed.
     """
-    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    return insert.values({name: bindparam(name) for name in names}) if names else insert
+    if dialect != "postgresql":
+        insert = sqlite.insert(table)
+        return insert.values({name: bindparam(name) for name in names}) if names else insert
+    if not names:
+        return postgresql.insert(table)
+    arrays = [
+        bindparam(name, type_=postgresql.ARRAY(table.c[name].type, dimensions=1)) for name in names
+    ]
+    rows = func.unnest(*arrays).table_valued(*names).render_derived()
+    return postgresql.insert(table).from_select(list(names), select(rows))
 
 
 def upsert(
@@ -69,10 +77,16 @@ def insert_rows(
 ) -> int:
     """Insert many rows; how many were new.
 
+    A server takes all of them as one array per column: one statement, whatever their number.
+
     Args:
         connection: in a write transaction.
         statement: an INSERT that names the columns.
-        rows: values by name of the column.
+        rows: values by name of the column, at least one.
     """
+    if connection.dialect.name == "postgresql":
+        arrays = {name: [row[name] for row in rows] for name in rows[0]}
+        counted = connection.execution_options(preserve_rowcount=True)
+        return counted.execute(statement, arrays).rowcount
     text, order = driver_form(statement, connection.dialect)
     return connection.exec_driver_sql(text, list(map(order, rows))).rowcount

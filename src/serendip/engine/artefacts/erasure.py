@@ -219,7 +219,7 @@ class Eraser:
         files = [str(table.path) for table in tables if table.path]
         yield ErasurePlace("answers", "erased", "no worker knows any of it any more")
         remains = f"deleted rows are still to be overwritten: {_AGAIN}"
-        yield _place("database", store.has_remains() and remains, store.scrubbed)
+        yield _place("database", store.has_remains() and remains, store.database.scrubbed)
         if moved and not present:
             detail = "written before and not there: delete what became of it"
             yield ErasurePlace("exports", "kept", f"{', '.join(moved)}: {detail}")
@@ -282,7 +282,7 @@ def remove_remains(folder: str) -> None:
     """
     workspace = Workspace.open(Path(folder))
     try:
-        with closing(workspace.open_store()) as store, store.exclusive("erasure"):
+        with closing(workspace.open_store()) as store, store.database.exclusive("erasure"):
             Eraser(workspace, store).remove_remains()
     except LockedError:
         _log.debug("another process removes the bytes of erased users or items")

@@ -187,7 +187,7 @@ def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
             f"the database in the backup has a part that is not of this code: {foreign}.", _AGAIN
         )
     with closing(Store.open(database)) as store:
-        if damage := store.integrity():
+        if damage := store.database.integrity():
             raise ArtefactError(f"the database in the backup is damaged: {damage[0]}.", _AGAIN)
         counts = store.count_items(), store.count_events()
     name = current_name(workspace.generation_folder)

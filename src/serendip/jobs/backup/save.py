@@ -142,7 +142,7 @@ def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, 
             _link_tree(workspace.folder / name, staged / name)
     _copy_database(store.database, staged / DATABASE_FILE)
     with closing(Store.open(staged / DATABASE_FILE)) as copy:
-        if broken := copy.integrity():
+        if broken := copy.database.integrity():
             raise StorageError(f"the database is damaged: {broken[0]}.", "See `serendip doctor`.")
         learned = open_current(staged / "generations").manifest if generation else {}
         removals = 0 if copy.has_remains() else copy.log.mark().removals

@@ -194,11 +194,6 @@ class PackedEvents:
         codes = [code for code, name in names if name in without]
         return ~np.isin(self.records["action"], codes)
 
-    def count_by_user(self, without: Sequence[str]) -> NDArray[np.int64]:
-        """(U,) number of events of each user, without some actions."""
-        users = self.users[self.is_counted(without)]
-        return np.bincount(users, minlength=len(self.sizes)).astype(np.int64)
-
     def select(self, mask: BoolArray) -> PackedEvents:
         """The events for which (E,) is True; users without any are left out."""
         sizes = np.bincount(self.users[mask], minlength=len(self.sizes))

@@ -7,7 +7,7 @@ if there were no such table.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, select
@@ -56,13 +56,8 @@ class Users:
 
     def read_all(self, connection: Connection) -> list[User]:
         """``all`` within a transaction."""
-        rows = self.rows(connection)
+        rows = connection.execute(_ALL)
         return [User(user_id, read_attributes(attributes)) for user_id, attributes in rows]
-
-    def rows(self, connection: Connection) -> Iterator[tuple[str, str]]:
-        """Id and attributes, as JSON, of every user, in order of their ids, in a transaction."""
-        for part in connection.execute(_ALL).partitions(_CHUNK):
-            yield from map(tuple, part)
 
     def put(self, user: User) -> None:
         """Add a user, or replace all attributes of theirs.
