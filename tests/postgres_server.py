@@ -195,7 +195,7 @@ class StorePlace:
 
     def database(self) -> Database:
         """A pool of connections of its own."""
-        return Database(self.place)
+        return Database.at(self.place)
 
     def has_bytes(self, text: bytes) -> bool:
         """Whether the files of the database have a text; the server's own log is left out."""

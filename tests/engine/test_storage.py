@@ -42,7 +42,7 @@ def test_an_engine_answers_from_a_read_only_disk_and_refuses_writes(
 
 
 def test_an_engine_opens_and_answers_while_a_writer_holds_the_lock(shop: Path) -> None:
-    with closing(Database(shop / "serendip.db")) as other, other.write():
+    with closing(Database.at(shop / "serendip.db")) as other, other.write():
         with closing(Engine.open(shop)) as engine:
             assert engine.search("horror tale", user_id="u1").items
             assert engine.history("u1")

@@ -83,7 +83,7 @@ def test_commands_refuse_a_server_s_database_of_a_later_version_by_name(
 
     refuse("store", "copy", "--to", url)
     with closing(Workspace.open(fresh).open_store()) as store:
-        assert store.problem() == ""  # it is not moved
+        assert store.database.problem() == ""  # it is not moved
     monkeypatch.setenv(VARIABLE, url)
     refuse("import")
 
@@ -132,7 +132,7 @@ def test_it_is_the_same_on_the_server_and_back_in_a_file(
     there = copy_store(Workspace.open(folder), url)
     assert {one.name: one.rows for one in there.tables}["events"] == 4
     empty = {one.name for one in there.tables if not one.rows}
-    assert empty == {"backups", "exports"}
+    assert empty == {"copies"}
     (folder / "serendip.db").unlink()
     monkeypatch.setenv(VARIABLE, url)
     assert told(folder) == before
@@ -164,9 +164,9 @@ def test_who_still_has_the_old_database_is_refused(
             ):
                 with pytest.raises(StorageError, match=refused):
                     write()
-            assert "was moved to" in old.problem()
+            assert "was moved to" in old.database.problem()
             assert old.count_items() == 2
-            assert new.problem() == ""
+            assert new.database.problem() == ""
             assert new.count_events() == 8
     (folder / "serendip.db").unlink()
     copy_store(Workspace.open(folder), "file")
@@ -206,12 +206,12 @@ def test_a_database_with_rows_and_a_file_that_exists_are_no_targets(folder: Path
 def test_a_text_that_the_server_cannot_store_is_refused_and_nothing_is_left(
     folder: Path, url: str
 ) -> None:
-    with closing(Database(folder / "serendip.db")) as database, database.write() as connection:
+    with closing(Database.at(folder / "serendip.db")) as database, database.write() as connection:
         connection.exec_driver_sql("UPDATE llm_calls SET failure = 'a' || char(0) || 'b'")
     with pytest.raises(StorageError, match="PostgreSQL text fields cannot contain NUL"):
         copy_store(Workspace.open(folder), url)
     with closing(Store.open(url)) as store:
-        assert (store.items(), store.meta("user changes"), store.count_events()) == ([], None, 0)
+        assert (store.items(), store.meta("user changes"), store.count_events()) == ([], "", 0)
 
 
 def test_a_backup_of_a_server_is_restored_into_a_file_or_onto_a_server(

@@ -9,7 +9,7 @@ import pytest
 from stand import publish_with
 from stored_files import damage_index
 
-from serendip.data.store.backends.sqlite_backend import may_corrupt_log
+from serendip.data.store.sqlite import may_corrupt_log
 from serendip.engine.workspace import Workspace
 from serendip.jobs.doctor import check_workspace
 

@@ -15,7 +15,7 @@ from postgres_server import PostgresServer
 from processes import wait_until
 from wire_client import WireClient, error_of
 
-from serendip.data.store.backends.circuit_breaker import REST_S
+from serendip.data.store.circuit_breaker import REST_S
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace
 from serendip.jobs.copy_store import copy_store

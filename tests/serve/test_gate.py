@@ -53,7 +53,7 @@ EVENT = {"user_id": "waits", "item_id": "i1", "action": "like"}
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """The database of a workspace, locked by another writer."""
-    with closing(Database(folder / "serendip.db")) as other, other.write():
+    with closing(Database.at(folder / "serendip.db")) as other, other.write():
         yield
 
 

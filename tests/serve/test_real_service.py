@@ -79,7 +79,7 @@ def test_another_process_that_holds_the_database_keeps_no_read_waiting(shop: Pat
     event = {"user_id": "waits", "item_id": "i1", "action": "like"}
     with service(shop) as (connection, _):
         posting = [HTTPConnection(connection.host, connection.port, timeout=30) for _ in range(4)]
-        with closing(Database(shop / "serendip.db")) as other, other.write():
+        with closing(Database.at(shop / "serendip.db")) as other, other.write():
             for client in posting:
                 client.request("POST", "/v1/events", json.dumps(event))
             for path in ("/v1/search?q=horror", "/v1/recommend?surface=home&user_id=u1"):

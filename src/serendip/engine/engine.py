@@ -116,7 +116,7 @@ class Engine:
         )
         self._suggester = QuerySuggester(state, settings.queries)
         self._suggestion_users = SuggestionUsers(store, settings.actions)
-        self._totals = store.totals(settings.actions.ignore)
+        self._totals = store.totals()
         self._media = media
         self._eraser = Eraser(workspace, store)
         self._remover = RemainsRemover(workspace.folder)
@@ -234,7 +234,7 @@ class Engine:
         store = workspace.open_store(BUSY_TIMEOUT_S)
         with ExitStack() as undo:
             undo.callback(store.close)
-            store.keep_open()
+            store.database.keep_open()
             settings = workspace.settings
             pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
             report = QualityReport(workspace.reports)
@@ -696,7 +696,7 @@ class Engine:
 
     def storage_problem(self) -> str:
         """Why a write would fail now, found without a write; empty = no known problem."""
-        return self._store.problem()
+        return self._store.database.problem()
 
     @property
     def state(self) -> EngineState:

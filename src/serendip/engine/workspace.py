@@ -161,7 +161,7 @@ class Workspace:
         if not self.settings.store.url:
             yield require_nothing
             return
-        with closing(self.open_store()) as store, store.exclusive(name) as require_held:
+        with closing(self.open_store()) as store, store.database.exclusive(name) as require_held:
             yield require_held
 
     def open_store(self, busy_timeout_s: float = PATIENT_S) -> Store:

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from serendip.data.store.config import DATABASE_FILE, DatabasePlace, StoreConfig
-from serendip.data.store.move import mark_move
 from serendip.data.store.store import Store
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
@@ -65,7 +64,9 @@ def copy_store(workspace: Workspace, target: str) -> StoreCopy:
             copied = _copy_to_file(workspace, store, reading)
         else:
             copied = _copy(store, reading, check_url(target))
-        mark_move(reading, copied.target)  # after the copy is durable: one of the two is writable
+        store.database.mark_move(
+            reading, copied.target
+        )  # after the copy is durable: one of the two is writable
     return copied
 
 

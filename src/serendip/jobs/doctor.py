@@ -46,12 +46,12 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
 
 def _check_integrity(store: Store) -> CheckResult:
     """Check the pages of the database file."""
-    if damage := store.integrity():
+    if damage := store.database.integrity():
         count = len(damage)
         message = f"places in the database file are damaged: {_RESTORE}"
         examples = tuple(damage[:10])
         return CheckResult("database integrity", "FAIL", count, count, message, examples)
-    if store.is_on_server:
+    if store.database.is_remote:
         message = "the server checks its own files: `pg_amcheck`, data checksums"
     else:
         message = "the database file is intact"
@@ -60,9 +60,9 @@ def _check_integrity(store: Store) -> CheckResult:
 
 def _check_version(store: Store) -> CheckResult:
     """Check that this version and its settings keep what was acknowledged."""
-    version = store.database_version()
+    version = store.database.version()
     name = version.split()[0]
-    if weaknesses := store.weaknesses():
+    if weaknesses := store.database.weaknesses():
         count = len(weaknesses)
         return CheckResult(name, "WARN", count, count, "; ".join(weaknesses))
     return CheckResult(name, "PASS", 0, 1, version)

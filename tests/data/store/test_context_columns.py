@@ -55,7 +55,7 @@ def test_an_erasure_leaves_those_of_others(store):
 def test_they_cost_nothing_where_no_event_has_them(store):
     store.put_events([PLAIN])
     store.pack()
-    (pack,) = store.read_at_once(lambda view: view.packs)
+    (pack,) = store.log.read(lambda view: view.packs)
     assert not {"country", "device"} & {name for name, _ in pack.fields}
     log = store.content().events
     assert log.countries is None

@@ -45,7 +45,7 @@ def test_an_erasure_leaves_those_of_others(store):
 def test_a_log_without_any_has_no_column(store):
     store.put_events([PLAIN])
     store.pack()
-    (pack,) = store.read_at_once(lambda view: view.packs)
+    (pack,) = store.log.read(lambda view: view.packs)
     assert "propensity" not in dict(pack.fields)
 
 

@@ -19,7 +19,7 @@ from small_shop import WITHOUT_SEARCHES
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.store.tables.exports import Export
+from serendip.data.store.tables.copies import DataCopy
 from serendip.data.store.tables.generated_texts import GeneratedText
 from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import Eraser, RemainsRemover, remove_remains
@@ -101,7 +101,7 @@ def haunted_once(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory)
     train_workspace(JobContext.open(shop))
     with closing(Workspace.open(shop).open_store()) as store:
         store.put_events([Event(PERSON, "i5", 1.7e9 + 9, "click", query=TEXT)])
-        store.exports.begin(Export("embeddings/users.parquet", 0, 0))
+        store.exports.begin(DataCopy("embeddings/users.parquet", 0, 0))
     (shop / "embeddings").mkdir()
     vectors = pa.table({"user_id": [PERSON], "vector": [[1.0]]})
     pq.write_table(vectors, shop / "embeddings" / "users.parquet")
@@ -267,7 +267,7 @@ def test_a_removal_that_met_a_lock_is_gone_on_with_by_a_service_and_an_import(fr
     with closing(workspace.open_store()) as store:
         eraser = Eraser(workspace, store)
         for name in ("erasure", "packs"):  # another service's process, a training
-            with store.exclusive(name):
+            with store.database.exclusive(name):
                 eraser.erase_user("u1")
                 remover = RemainsRemover(fresh)
                 remover.begin()
@@ -318,7 +318,7 @@ def test_what_an_export_left_behind_is_removed_and_what_lies_elsewhere_is_named(
         path.write_bytes(b"u1 i1")
     with closing(workspace.open_store()) as store:
         for name in ("embeddings/users.parquet", "embeddings/items.parquet", "/away/users.csv"):
-            store.exports.begin(Export(name, 0, 0))
+            store.exports.begin(DataCopy(name, 0, 0))
         eraser = Eraser(workspace, store)
         user, item = eraser.erase_user("u1"), eraser.erase_item("i1")
         assert states(user)["exports"] == states(item)["exports"] == "pending"

@@ -76,7 +76,7 @@ def test_a_restored_workspace_serves_what_was_backed_up(shop: Path, tmp_path: Pa
 def require_all(folder: Path, acknowledged: list[int]) -> None:
     """Check that a workspace has what each writer wrote, up to some event, in order."""
     with closing(Workspace.open(folder).open_store()) as store:
-        assert store.integrity() == []
+        assert store.database.integrity() == []
         for place, count in enumerate(acknowledged):
             items = [event.item_id for event in store.history(f"w{place}", 99_999)]
             assert items == [f"n{step + 1}" for step in range(len(items))]
@@ -300,7 +300,7 @@ def test_a_backup_is_known_from_before_its_first_byte(
 
     def look(folder: BackupFolder, name: str, source: Path) -> str:
         with closing(Workspace.open(fresh).open_store()) as store:
-            known.extend(one.target for one in store.backups.all())
+            known.extend(one.place for one in store.backups.all())
         return write(folder, name, source)
 
     monkeypatch.setattr(BackupFolder, "write", look)
@@ -382,7 +382,10 @@ def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_pa
     with closing(workspace.open_store()) as store:
         eraser = Eraser(workspace, store)
         receipt = eraser.erase_user("u1")
-        with closing(Database(fresh / "serendip.db")) as other, other.exclusive("packs"):
+        with (
+            closing(Database.at(fresh / "serendip.db")) as other,
+            other.exclusive("packs"),
+        ):
             save(fresh, tmp_path / "saved")
         eraser.remove_remains()
         assert not eraser.renew(receipt).is_complete
@@ -464,7 +467,7 @@ def test_of_two_backups_to_one_target_the_first_stays(
     save(fresh, tmp_path / "saved")
     assert verify(str(tmp_path / "saved"), SILENT) == 2
     with closing(Workspace.open(fresh).open_store()) as store:
-        assert [one.target for one in store.backups.all()] == [str(tmp_path / "saved")]
+        assert [one.place for one in store.backups.all()] == [str(tmp_path / "saved")]
 
 
 def test_a_killed_restore_is_cleaned_by_the_next_and_one_that_runs_is_left_alone(

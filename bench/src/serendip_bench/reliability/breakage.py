@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.data.events.event import Event
-from serendip.data.store.backends.sqlite_file import SqliteFile
+from serendip.data.store.sqlite import SqliteDatabase
 from serendip.data.store.store import Store
 from serendip.engine.artefacts import generations
 from serendip.errors import DataError
@@ -45,13 +45,13 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[Any]:
 @contextmanager
 def commit_without_sync() -> Iterator[None]:
     """SQLite syncs its log at checkpoints only (``synchronous=NORMAL``)."""
-    connect = SqliteFile._connect
+    connect = SqliteDatabase._open_by
 
-    def connect_fast(self: SqliteFile, query: str, *pragmas: str) -> Any:
+    def connect_fast(self: SqliteDatabase, query: str, *pragmas: str) -> Any:
         kept = (pragma for pragma in pragmas if not pragma.startswith("synchronous"))
         return connect(self, query, *kept, "synchronous=NORMAL")
 
-    with _replaced(SqliteFile, "_connect", connect_fast):
+    with _replaced(SqliteDatabase, "_open_by", connect_fast):
         yield
 
 
@@ -148,7 +148,7 @@ def skip_array_checks() -> Iterator[None]:
 @contextmanager
 def misread_full_disk() -> Iterator[None]:
     """An error for want of room is one of the disk."""
-    with _replaced(SqliteFile, "is_full_error", lambda self, name: False):
+    with _replaced(SqliteDatabase, "_is_full_error", lambda self, name: False):
         yield
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from serendip.data.store.backends.sqlite_backend import sqlite_version
+from serendip.data.store.sqlite import sqlite_module
 from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.progress import Progress
 from serendip_bench.reliability.damage import Damage
@@ -107,7 +107,7 @@ def run_harnesses(
         "harnesses": results,
         "is_kept": all(result["is_kept"] for result in results.values()),
         "python": platform.python_version(),
-        "sqlite": ".".join(map(str, sqlite_version())),
+        "sqlite": sqlite_module().sqlite_version,
         "machine": platform.machine(),
     }
 

@@ -181,7 +181,7 @@ def read_contents(folder: Path) -> Contents:
         SerendipError: something is damaged or missing.
     """
     with closing(Store.open(folder / DATABASE)) as store:
-        if damage := store.integrity():
+        if damage := store.database.integrity():
             raise ValueError(f"the database is damaged: {damage[0]}")
         tables = store.tables()
     rows = tables.events.select(["event_id", "user_id"]).to_pylist() if len(tables.events) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,6 @@ from serendip.data.log.event_table import read_codes, read_numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-Texts: TypeAlias = "tuple[IntArray, pa.StringArray]"
-"""(E,) int32 codes of the texts of E events, and the texts that they are indices into."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,18 +30,27 @@ class LogTexts:
     names: Sequence[str]
 
     @classmethod
-    def join(cls, parts: Sequence[Texts | None], sizes: Sequence[int]) -> Self | None:
-        """Join the columns of several parts of a log; None if no part has one."""
+    def of_tables(cls, tables: Sequence[pa.Table], name: str) -> Self:
+        """A column of several tables, which some may lack."""
         import pyarrow as pa
 
-        if all(part is None for part in parts):
-            return None
-        without = pa.array([""], "string")
-        filled = [
-            (np.zeros(size, np.int32), without) if part is None else part
-            for part, size in zip(parts, sizes, strict=True)
+        parts = [
+            read_codes(table, name)
+            if name in table.column_names
+            else (np.zeros(len(table), np.int32), pa.array([""], "string"))
+            for table in tables
         ]
-        return cls(*_unify(filled))
+        if len(parts) == 1:
+            codes, names = parts[0]
+            return cls(codes, names.to_pylist())
+        encoded = pa.concat_arrays([names for _, names in parts]).dictionary_encode()
+        numbers = np.asarray(encoded.indices, np.int32)
+        ends = np.cumsum([len(names) for _, names in parts]).tolist()
+        joined = [
+            numbers[end - len(names) : end][codes]
+            for (codes, names), end in zip(parts, ends, strict=True)
+        ]
+        return cls(np.concatenate(joined), encoded.dictionary.to_pylist())
 
     def rows(self, rows: NDArray[np.integer[Any]]) -> LogTexts:
         """Select events."""
@@ -60,49 +65,6 @@ class LogTexts:
         none = names.index("")
         found = np.where(codes == none, -1, codes - (codes > none)).astype(np.int32)
         return found, tuple(name for name in names if name)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LogPart:
-    """Events of one pack or of the tail, in any order.
-
-    Args:
-        users: (E,) int32 indices into ``user_ids``; items and actions likewise.
-        times: (E,) float64 Unix seconds.
-        values: (E,) float64, NaN where an event has none; None = no event has one.
-        seqs: (E,) int64 sequence numbers.
-        countries: of the events; None = no event has one. Devices likewise.
-        sessions: (E,) int64 ``session_code``; None = no event has one.
-    """
-
-    users: IntArray
-    user_ids: pa.StringArray
-    items: IntArray
-    item_ids: pa.StringArray
-    actions: IntArray
-    action_names: pa.StringArray
-    times: TimeArray
-    values: TimeArray | None
-    seqs: NDArray[np.int64]
-    countries: Texts | None
-    devices: Texts | None
-    sessions: NDArray[np.int64] | None = None
-
-    @classmethod
-    def of_table(cls, table: pa.Table, seqs: NDArray[np.int64]) -> Self:
-        """All events of a table, see ``event_table``."""
-        columns = [read_codes(table, name) for name in ("user_id", "item_id", "action")]
-        (users, user_ids), (items, item_ids), (actions, action_names) = columns
-        has_values = "value" in table.column_names and table["value"].null_count < len(table)
-        return cls(
-            *(users, user_ids, items, item_ids, actions, action_names),
-            read_numbers(table, "timestamp"),
-            read_numbers(table, "value") if has_values else None,
-            seqs,
-            _texts(table, "country"),
-            _texts(table, "device"),
-            None if (found := _texts(table, "session_id")) is None else number_sessions(*found),
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,31 +100,36 @@ class LogColumns:
         return len(self.users)
 
     @classmethod
-    def join(cls, parts: Sequence[LogPart]) -> Self:
-        """Join the parts of a log."""
-        parts = [part for part in parts if len(part.users)]
-        if not parts:
+    def of_tables(cls, tables: Sequence[pa.Table]) -> Self:
+        """Join the parts of a log.
+
+        Args:
+            tables: see ``event_table``, with ``seq``; a part may have ``session``, numbers, in
+                place of ``session_id``, and lacks columns that none of its events fills.
+        """
+        tables = [table for table in tables if len(table)]
+        if not tables:
             return cls(*(np.empty(0, np.int32),) * 3, *(np.empty(0),) * 2, (), (), ())
-        order = _order([part.seqs for part in parts], [part.times for part in parts])
-        users, user_ids = _unify([(part.users, part.user_ids) for part in parts])
-        users = users[order]
-        items, item_ids = _unify([(part.items, part.item_ids) for part in parts])
-        items = items[order]
-        actions, action_names = _unify([(part.actions, part.action_names) for part in parts])
-        times = np.concatenate([part.times for part in parts])[order]
-        if all(part.values is None for part in parts):
-            values = np.broadcast_to(np.float64(np.nan), len(order))
-        else:
-            given = [_values(part) for part in parts]
-            values = np.concatenate(given)[order]
-        sizes = [len(part.users) for part in parts]
-        countries = LogTexts.join([part.countries for part in parts], sizes)
-        devices = LogTexts.join([part.devices for part in parts], sizes)
+        seqs = np.concatenate([np.asarray(table["seq"], np.int64) for table in tables])
+        times = np.concatenate([np.asarray(table["timestamp"]) for table in tables])
+        order = _order(seqs, times)
+        present = {name for table in tables for name in table.column_names}
+        users, items, actions, countries, devices = (
+            LogTexts.of_tables(tables, name).rows(order)
+            for name in ("user_id", "item_id", "action", "country", "device")
+        )
+        values = np.broadcast_to(np.float64(np.nan), len(order))
+        if "value" in present:
+            values = np.concatenate([read_numbers(table, "value") for table in tables])[order]
+        sessions = None
+        if present & {"session", "session_id"}:
+            sessions = np.concatenate([_sessions(table) for table in tables])[order]
         return cls(
-            *(users, items, actions[order], times, values, user_ids, item_ids, action_names),
-            None if countries is None else countries.rows(order),
-            None if devices is None else devices.rows(order),
-            _join_sessions(parts, order),
+            *(users.codes, items.codes, actions.codes, times[order], values),
+            *(users.names, items.names, actions.names),
+            countries if "country" in present else None,
+            devices if "device" in present else None,
+            sessions,
         )
 
 
@@ -190,9 +157,8 @@ def rank_by_first(codes: IntArray, count: int) -> tuple[IntArray, IntArray]:
     return ranks[codes], ordered.astype(np.int32)
 
 
-def _order(seqs: Sequence[NDArray[np.int64]], times: Sequence[TimeArray]) -> NDArray[np.intp]:
+def _order(numbers: NDArray[np.int64], times: TimeArray) -> NDArray[np.intp]:
     """Rows in order of time, ties by sequence number."""
-    numbers = np.concatenate(seqs)
     lowest = int(numbers.min())
     span = int(numbers.max()) - lowest + 1
     if span <= 4 * len(numbers):  # nearly without gaps: each row goes to its own place
@@ -201,46 +167,16 @@ def _order(seqs: Sequence[NDArray[np.int64]], times: Sequence[TimeArray]) -> NDA
         order = places[places >= 0]
     else:
         order = np.argsort(numbers)
-    ordered: TimeArray = np.concatenate(times)[order]
+    ordered = times[order]
     if (ordered[1:] >= ordered[:-1]).all():
         return order
     return order[np.argsort(ordered, kind="stable")]
 
 
-def _unify(columns: Sequence[tuple[IntArray, pa.StringArray]]) -> tuple[IntArray, Sequence[str]]:
-    """Codes of several parts as codes of one vocabulary."""
-    import pyarrow as pa
-
-    if len(columns) == 1:
-        codes, names = columns[0]
-        return codes, names.to_pylist()
-    encoded = pa.concat_arrays([names for _, names in columns]).dictionary_encode()
-    numbers = np.asarray(encoded.indices, np.int32)
-    ends = np.cumsum([len(names) for _, names in columns])
-    parts = [
-        numbers[end - len(names) : end][codes]
-        for (codes, names), end in zip(columns, ends.tolist(), strict=True)
-    ]
-    return np.concatenate(parts), encoded.dictionary.to_pylist()
-
-
-def _texts(table: pa.Table, name: str) -> Texts | None:
-    """A column of texts; None if no event has one."""
-    if name not in table.column_names:
-        return None
-    codes, names = read_codes(table, name)
-    return (codes, names) if any(names.to_pylist()[:2]) else None
-
-
-def _join_sessions(parts: Sequence[LogPart], order: NDArray[np.intp]) -> NDArray[np.int64] | None:
-    if all(part.sessions is None for part in parts):
-        return None
-    given = [
-        np.full(len(part.users), NO_SESSION) if part.sessions is None else part.sessions
-        for part in parts
-    ]
-    return np.concatenate(given)[order]
-
-
-def _values(part: LogPart) -> TimeArray:
-    return np.full(len(part.users), np.nan) if part.values is None else part.values
+def _sessions(table: pa.Table) -> NDArray[np.int64]:
+    """(E,) ``session_code`` of the events of a part of a log."""
+    if "session" in table.column_names:
+        return np.asarray(table["session"], np.int64)
+    if "session_id" in table.column_names:
+        return number_sessions(*read_codes(table, "session_id"))
+    return np.full(len(table), NO_SESSION)

@@ -32,7 +32,8 @@ NUMBERS = {
 }
 """Columns of numbers, with their types."""
 
-REQUIRED = ("user_id", "item_id", "timestamp", "action")
+REQUIRED = ("user_id", "item_id", "timestamp", "action", "seq")
+"""Columns that are never dropped; ``seq``, the sequence number, only a stored event has."""
 
 _CHUNK = 50_000
 

@@ -1,4 +1,4 @@
-"""Database schema of the store: tables, SQL statements and row conversion, for both dialects.
+"""Database schema of the store: tables, and the statements that several modules use.
 
 The tables work on SQLite and PostgreSQL alike. ``items`` keeps a deleted item as a tombstone with
 a new version, so that incremental readers see the deletion. ``origin`` says who wrote a row last,
@@ -8,10 +8,9 @@ each user of a pack (``event_log.packs``), ``packs`` names the packs that count,
 what the events of a pack share. ``users`` holds attributes of users, ``api_keys`` the keys of the
 service without their secrets. ``generated_texts`` holds generated texts and ``generated_values``
 generated values of attributes, apart from the catalogue's own columns. ``erased_users`` knows by
-digests who was erased; ``backups`` names the backups that were made, ``exports`` the files with
-users or items.
+digests who was erased; ``copies`` names the backups that were made, and the files with users or
+items.
 
-The statements are built once per dialect; this module is imported only when a store is opened.
 ``item_row`` and ``event_row`` convert values to rows.
 """
 
@@ -24,6 +23,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Double,
     Index,
     Integer,
@@ -35,9 +35,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
-    case,
     false,
-    func,
     not_,
     or_,
     select,
@@ -49,7 +47,7 @@ from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.store.event_log.packs import TEXTS
 from serendip.data.store.item_rows import ITEM_NAMES, item_values
-from serendip.data.store.upsert import ManyRows, insert_into
+from serendip.data.store.upsert import Insert, insert_into, upsert
 
 Origin: TypeAlias = Literal["file", "api"]
 FROM_FILE: Final = "file"
@@ -136,7 +134,8 @@ PACK_ROWS = Table(
     Column("records", LargeBinary, nullable=False),
     *(Column(name, LargeBinary, nullable=True) for name in TEXTS),
 )
-Index("packs_of_user", PACK_ROWS.c.user_id)
+# Has what counting users needs, so that it reads no array.
+Index("packs_of_user", PACK_ROWS.c.user_id, PACK_ROWS.c.pack, PACK_ROWS.c.events)
 
 GENERATED_TEXTS = Table(
     "generated_texts",
@@ -190,22 +189,14 @@ ERASED_USERS = Table(
     Column("digest", name_type(64), primary_key=True),
     Column("moment", Double, nullable=False),
     Column("removals", BigInteger, nullable=False),
-    Column("until", Double, nullable=True),
+    Column("until", Double, nullable=False),
 )
 
-BACKUP_TABLE = Table(
-    "backups",
+COPIES = Table(
+    "copies",
     METADATA,
-    Column("created", Double, primary_key=True),
-    Column("target", TEXT, nullable=False),
-    Column("removals", BigInteger, nullable=False),
-    Column("item_version", BigInteger, nullable=False),
-)
-
-EXPORT_TABLE = Table(
-    "exports",
-    METADATA,
-    Column("path", TEXT, primary_key=True),
+    Column("kind", name_type(8), primary_key=True),
+    Column("place", TEXT, primary_key=True),
     Column("removals", BigInteger, nullable=False),
     Column("item_version", BigInteger, nullable=False),
 )
@@ -218,238 +209,15 @@ META = Table(
 )
 
 _CONTENT = ("title", "description", "attributes", "available_from")
-_ITEM = (ITEMS.c.item_id, *(ITEMS.c[name] for name in _CONTENT))
-_EVENT = (
-    *(EVENTS.c.user_id, EVENTS.c.item_id, EVENTS.c.timestamp, EVENTS.c.action, EVENTS.c.value),
-    *(EVENTS.c.query, EVENTS.c.request_id, EVENTS.c.position, EVENTS.c.surface),
-    *(EVENTS.c.session_id, func.coalesce(EVENTS.c.event_id, "").label("event_id")),
-    *(EVENTS.c.country, EVENTS.c.device, EVENTS.c.propensity),
-)
 EVENT_NAMES = tuple(name for name in EVENTS.c.keys() if name != "seq")
 """Columns that ``event_row`` fills."""
 
-_LOG_ROW = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.session_id, EVENTS.c.seq)
-"""Columns of what readers of histories read."""
-_counts = EVENTS.c.action.not_in(bindparam("without", expanding=True))
-"""True for events whose action is not among the excluded ones."""
-
-ITEM_COLUMNS = select(*_ITEM).where(not_(ITEMS.c.deleted)).order_by(ITEMS.c.number)
-ITEM_SIZES = (
-    select(
-        *(ITEMS.c.item_id, ITEMS.c.title),
-        func.length(ITEMS.c.title) + func.length(ITEMS.c.description),
-        ITEMS.c.available_from,
-    )
-    .where(not_(ITEMS.c.deleted))
-    .order_by(ITEMS.c.number)
-)
-ITEM = ITEM_COLUMNS.where(ITEMS.c.item_id == bindparam("id"))
-ITEM_CHANGES = (
-    select(*_ITEM, ITEMS.c.deleted)
-    .where(
-        ITEMS.c.version > bindparam("after"),
-        ITEMS.c.origin.in_(bindparam("origins", expanding=True)),
-        or_(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_API),
-    )
-    .order_by(case((ITEMS.c.number > bindparam("after"), ITEMS.c.number), else_=ITEMS.c.version))
-)
-"""Changed items, those that somebody deleted included: new ones in the order of their first
-insertion. What an import left out stays in the generation in force, as its file may be cut."""
-POSTED_AFTER = (
-    select(*_ITEM, ITEMS.c.version)
-    .where(ITEMS.c.version > bindparam("after"), ITEMS.c.origin == FROM_API, not_(ITEMS.c.deleted))
-    .order_by(ITEMS.c.version)
-    .limit(bindparam("most"))
-)
-TOUCH = (
-    ITEMS.update()
-    .where(ITEMS.c.item_id == bindparam("id"), ITEMS.c.version == bindparam("seen"))
-    .values(version=bindparam("new_version"))
-)
-_changed = ITEMS.c.version > bindparam("after")
-_was_known = ITEMS.c.number <= bindparam("after")
-COUNT_ITEM_CHANGES = select(
-    func.coalesce(func.sum(case((and_(not_(_was_known), not_(ITEMS.c.deleted)), 1), else_=0)), 0),
-    func.coalesce(func.sum(case((and_(_was_known, not_(ITEMS.c.deleted)), 1), else_=0)), 0),
-    func.coalesce(func.sum(case((and_(_was_known, ITEMS.c.deleted), 1), else_=0)), 0),
-).where(_changed)
-"""Numbers of new items, of changed ones and of those deleted since a version."""
 FROM_FILES = select(ITEMS.c.item_id).where(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
-DELETED_BY_API = select(ITEMS.c.item_id).where(ITEMS.c.deleted, ITEMS.c.origin == FROM_API)
-MAX_VERSION = select(func.coalesce(func.max(ITEMS.c.version), 0))
-COUNT_ITEMS = select(func.count()).select_from(ITEMS).where(not_(ITEMS.c.deleted))
-TOMBSTONE = (
-    ITEMS.update()
-    .where(ITEMS.c.item_id == bindparam("id"), not_(ITEMS.c.deleted))
-    .values(deleted=True, version=bindparam("new_version"), origin=bindparam("writer"))
-)
-
-BLANK_ITEM = (
-    ITEMS.update()
-    .where(ITEMS.c.item_id == bindparam("id"))
-    .values(
-        deleted=True,
-        origin=FROM_API,
-        version=bindparam("new_version"),
-        title="",
-        description="",
-        attributes="{}",
-        available_from=None,
-    )
-)
-"""Leaves of an item its id alone, which no import brings back."""
 BLANK_ITEMS = select(ITEMS.c.item_id).where(
     *(ITEMS.c.deleted, ITEMS.c.origin == FROM_API, ITEMS.c.title == ""),
     *(ITEMS.c.description == "", ITEMS.c.attributes == "{}"),
 )
-TAIL_USERS = select(EVENTS.c.user_id).distinct()
-
-HISTORY = (
-    select(*_EVENT, EVENTS.c.seq)
-    .where(EVENTS.c.user_id == bindparam("user"), EVENTS.c.timestamp >= bindparam("since"), _counts)
-    .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
-    .limit(bindparam("most"))
-)
-PAST = (
-    select(*_LOG_ROW)
-    .where(EVENTS.c.user_id == bindparam("user"), _counts)
-    .order_by(EVENTS.c.timestamp, EVENTS.c.seq)
-)
-EVENTS_AFTER = (
-    select(*_LOG_ROW)
-    .where(EVENTS.c.seq > bindparam("after"))
-    .order_by(EVENTS.c.timestamp, EVENTS.c.seq)
-)
-TAIL_NAMES = tuple(column.name for column in _EVENT)
-TAIL = select(*_EVENT, EVENTS.c.seq).order_by(EVENTS.c.seq).limit(bindparam("most"))
-_TAIL_COLUMNS = (
-    *(*_EVENT[:5], EVENTS.c.country, EVENTS.c.device, EVENTS.c.session_id, EVENTS.c.seq),
-)
-TAIL_COLUMN_NAMES = tuple(column.name for column in _TAIL_COLUMNS)
-TAIL_COLUMNS = select(*_TAIL_COLUMNS).order_by(EVENTS.c.seq)
-TAIL_IDS_AFTER = select(EVENTS.c.event_id).where(
-    EVENTS.c.event_id.is_not(None), EVENTS.c.seq > bindparam("after")
-)
-CUT_TAIL = EVENTS.delete().where(EVENTS.c.seq <= bindparam("until"))
-ERASE_USER = EVENTS.delete().where(EVENTS.c.user_id == bindparam("user"))
-NEWEST_OF_USER = select(func.max(EVENTS.c.timestamp)).where(EVENTS.c.user_id == bindparam("user"))
-REQUESTED = (
-    select(*_EVENT, EVENTS.c.seq)
-    .where(or_(EVENTS.c.request_id != "", EVENTS.c.query != ""))
-    .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
-    .limit(bindparam("most"))
-)
-_num_counted = func.sum(case((_counts, 1), else_=0))
-USERS = (
-    select(EVENTS.c.user_id, _num_counted.label("events"))
-    .group_by(EVENTS.c.user_id)
-    .having(_num_counted > 0)
-)
-TOP_USERS = USERS.order_by(_num_counted.desc(), EVENTS.c.user_id).limit(bindparam("most"))
-QUERIES = (
-    select(EVENTS.c.query, func.count())
-    .where(EVENTS.c.query != "", _counts)
-    .group_by(EVENTS.c.query)
-)
-_appended = EVENTS.c.seq > bindparam("after")
-USERS_AFTER = (
-    select(EVENTS.c.user_id, func.count())
-    .where(_appended, _counts)
-    .group_by(EVENTS.c.user_id)
-    .limit(bindparam("most"))
-)
-USERS_AMONG = (
-    select(EVENTS.c.user_id, func.count())
-    .where(EVENTS.c.user_id.in_(bindparam("users", expanding=True)), _counts)
-    .group_by(EVENTS.c.user_id)
-)
-COUNT_EVENTS = select(func.count()).select_from(EVENTS)
-COUNT_AFTER = COUNT_EVENTS.where(_appended, _counts)
-MAX_SEQ = select(func.coalesce(func.max(EVENTS.c.seq), 0))
-
-PACK_FACTS = select(PACKS).order_by(PACKS.c.first_seq, PACKS.c.pack)
-NAMES_OF_PACK = select(PACK_NAMES.c.name, PACK_NAMES.c.count, PACK_NAMES.c.content).where(
-    PACK_NAMES.c.pack == bindparam("number")
-)
-ADD_PACK = PACKS.insert()
-ADD_NAMES = PACK_NAMES.insert()
-SET_NAMES = (
-    PACK_NAMES.update()
-    .where(PACK_NAMES.c.pack == bindparam("number"), PACK_NAMES.c.name == bindparam("column"))
-    .values(count=bindparam("size"), content=bindparam("bytes"))
-)
-DROP_PACK = PACKS.delete().where(PACKS.c.pack == bindparam("number"))
-DROP_FILE_PACKS = PACKS.delete().where(PACKS.c.origin == FROM_FILE)
-SHRINK_PACK = (
-    PACKS.update()
-    .where(PACKS.c.pack == bindparam("number"))
-    .values(events=PACKS.c.events - bindparam("lost"), stale=True)
-)
-COUNT_PACK = select(PACKS.c.events).where(PACKS.c.pack == bindparam("number"))
-RECOUNT_PACK = (
-    PACKS.update()
-    .where(PACKS.c.pack == bindparam("number"))
-    .values(
-        stale=True,
-        events=select(func.coalesce(func.sum(PACK_ROWS.c.events), 0))
-        .where(PACK_ROWS.c.pack == bindparam("number"))
-        .scalar_subquery(),
-    )
-)
-_numbers = select(PACKS.c.pack)
-DROP_NAMES = PACK_NAMES.delete().where(PACK_NAMES.c.pack.not_in(_numbers))
-INVISIBLE = (
-    select(PACK_ROWS.c.pack.label("number"), PACK_ROWS.c.user_id.label("user"))
-    .where(PACK_ROWS.c.pack.not_in(_numbers))
-    .limit(bindparam("most"))
-)
-DROP_ROW = PACK_ROWS.delete().where(
-    PACK_ROWS.c.pack == bindparam("number"), PACK_ROWS.c.user_id == bindparam("user")
-)
-DROP_ROWS_OF_USER = PACK_ROWS.delete().where(
-    PACK_ROWS.c.user_id == bindparam("user"), PACK_ROWS.c.pack.in_(_numbers)
-)
-"""Of packs that count; what is being written is filtered before it counts."""
-PLACES_OF_USER = select(PACK_ROWS.c.pack, PACK_ROWS.c.events, PACK_ROWS.c.newest).where(
-    PACK_ROWS.c.user_id == bindparam("user"), PACK_ROWS.c.pack.in_(_numbers)
-)
-USERS_OF_PACK = select(PACK_ROWS.c.user_id).where(PACK_ROWS.c.pack == bindparam("number"))
-PACKED_USERS = select(PACK_ROWS.c.user_id).where(PACK_ROWS.c.pack.in_(_numbers)).distinct()
-_records = select(PACK_ROWS.c.user_id, PACK_ROWS.c.events, PACK_ROWS.c.records)
-_texts = [PACK_ROWS.c[name] for name in TEXTS]
-RECORDS = _records.where(PACK_ROWS.c.pack == bindparam("number"))
-RECORDS_AFTER = RECORDS.where(PACK_ROWS.c.last > bindparam("after"))
-ROWS = RECORDS.add_columns(*_texts)
-_was_asked = or_(PACK_ROWS.c.query.is_not(None), PACK_ROWS.c.request_id.is_not(None))
-ASKED = ROWS.where(_was_asked)
-ASKED_TEXTS = RECORDS.add_columns(PACK_ROWS.c.query, PACK_ROWS.c.request_id).where(_was_asked)
-QUERIES_OF_PACK = RECORDS.add_columns(PACK_ROWS.c.query).where(PACK_ROWS.c.query.is_not(None))
-_of_user = PACK_ROWS.c.user_id == bindparam("user")
-RECORDS_OF_USER = select(PACK_ROWS.c.pack, *_records.selected_columns).where(
-    _of_user, PACK_ROWS.c.pack.in_(_numbers)
-)
-ROWS_OF_USER = RECORDS_OF_USER.add_columns(*_texts)
-
-EVENT_MARK = select(
-    MAX_SEQ.scalar_subquery(),
-    select(func.coalesce(func.max(PACKS.c.last_seq), 0)).scalar_subquery(),
-    select(META.c.value).where(META.c.key == bindparam("removals")).scalar_subquery(),
-    select(META.c.value).where(META.c.key == bindparam("imports")).scalar_subquery(),
-)
 META_VALUE = select(META.c.value).where(META.c.key == bindparam("name"))
-CLEAR_META = (
-    META.update()
-    .where(META.c.key == bindparam("name"), META.c.value == bindparam("seen"))
-    .values(value="")
-)
-BACKUPS = select(BACKUP_TABLE).order_by(BACKUP_TABLE.c.created)
-ADD_BACKUP = BACKUP_TABLE.insert()
-FORGET_BACKUP = BACKUP_TABLE.delete().where(BACKUP_TABLE.c.target == bindparam("place"))
-EXPORTS = select(EXPORT_TABLE).order_by(EXPORT_TABLE.c.path)
-EXPORT = select(EXPORT_TABLE).where(EXPORT_TABLE.c.path == bindparam("place"))
-ADD_EXPORT = EXPORT_TABLE.insert()
-FORGET_EXPORT = EXPORT_TABLE.delete().where(EXPORT_TABLE.c.path == bindparam("place"))
-LAST_ERASURE = select(func.coalesce(func.max(ERASED_USERS.c.removals), 0))
 
 
 def upsert_items(
@@ -479,17 +247,27 @@ def upsert_items(
     )
 
 
-def insert_events(dialect: str) -> ManyRows:
+def insert_events(dialect: str) -> Insert:
     """Insert events; an event whose ``event_id`` is in the table is skipped."""
-    return ManyRows(dialect, EVENTS, EVENT_NAMES, "event_id")
+    insert = insert_into(dialect, EVENTS, EVENT_NAMES)
+    return insert.on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
 
 
-def upsert_meta(dialect: str) -> Any:
-    """Set one value of the meta table."""
-    insert = insert_into(dialect, META)
-    return insert.on_conflict_do_update(
-        index_elements=[META.c.key], set_={"value": insert.excluded.value}
-    )
+def read_meta(connection: Connection, key: str) -> str:
+    """The value of the meta table under a key; empty = there is none."""
+    return str(connection.scalar(META_VALUE, {"name": key}) or "")
+
+
+def set_meta(connection: Connection, key: str, value: str) -> None:
+    """Set a value of the meta table, under a key of at most 64 characters."""
+    upsert(connection, META, [{"key": key, "value": value}])
+
+
+def count_meta(connection: Connection, key: str) -> int:
+    """Count up a number of the meta table."""
+    number = int(read_meta(connection, key) or 0) + 1
+    set_meta(connection, key, str(number))
+    return number
 
 
 def item_row(item: Item, origin: str) -> dict[str, Any]:

@@ -7,8 +7,7 @@ statements inside the database. Loaded only by an import.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BigInteger,
@@ -26,6 +25,7 @@ from sqlalchemy import (
 
 from serendip.data.store.item_rows import ITEM_NAMES, last_of_each
 from serendip.data.store.schema import FROM_FILE, FROM_FILES, ITEMS, upsert_items
+from serendip.data.store.upsert import insert_into, insert_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -78,12 +78,12 @@ class Staging:
         unique, repeated = last_of_each(items)
         with self._connection.begin():
             _TABLES.create_all(self._connection, checkfirst=False)
-            insert = _ITEMS.insert().compile(
-                dialect=self._connection.dialect, column_keys=list(ITEM_NAMES)
-            )
-            for rows in _chunks(unique, by_name=not insert.positional):
-                # The driver's own way: SQLAlchemy takes four times as long per row.
-                self._connection.exec_driver_sql(insert.string, rows)
+            insert = insert_into(self._connection.dialect.name, _ITEMS, ITEM_NAMES)
+            for begin in range(0, len(unique), _CHUNK):
+                columns = unique.slice(begin, _CHUNK).select(ITEM_NAMES).columns
+                rows = zip(*(column.to_pylist() for column in columns), strict=True)
+                by_name = [dict(zip(ITEM_NAMES, row, strict=True)) for row in rows]
+                insert_rows(self._connection, insert, by_name)
         return len(unique), repeated
 
     def put_items(self, version: int) -> None:
@@ -97,11 +97,3 @@ class Staging:
     def left_out(self) -> list[str]:
         """Ids of items of an earlier import that are not staged."""
         return list(self._connection.scalars(_LEFT_OUT))
-
-
-def _chunks(items: pa.Table, by_name: bool) -> Iterator[list[Any]]:
-    """Rows as tuples or, for drivers that name their parameters, as dictionaries."""
-    for begin in range(0, len(items), _CHUNK):
-        chunk = items.slice(begin, _CHUNK).select(ITEM_NAMES)
-        columns = [column.to_pylist() for column in chunk.columns]
-        yield chunk.to_pylist() if by_name else list(zip(*columns, strict=True))

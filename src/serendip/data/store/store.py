@@ -12,11 +12,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import Connection, bindparam, case, func, not_, or_, select
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
@@ -27,24 +29,37 @@ from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.event_log.reader import EventLogReader
 from serendip.data.store.event_log.totals import LogTotals
-from serendip.data.store.event_log.view import LogPosition, LogView, StoredLog
-from serendip.data.store.event_log.writer import REMAINS_KEY, LogWriter, remains_note
+from serendip.data.store.event_log.view import LogPosition, LogView, stream
+from serendip.data.store.event_log.writer import REMAINS_KEY, TRIES, LogWriter, note_remains
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
     items_of,
     tabulate_items,
     tabulate_sizes,
 )
-from serendip.data.store.schema import FROM_FILES, event_row, item_row
-from serendip.data.store.tables.backups import Backups
+from serendip.data.store.schema import (
+    BLANK_ITEMS,
+    ERASED_USERS,
+    FROM_API,
+    FROM_FILE,
+    FROM_FILES,
+    ITEMS,
+    event_row,
+    insert_events,
+    item_row,
+    read_meta,
+    set_meta,
+    upsert_items,
+)
+from serendip.data.store.tables.copies import Copies
 from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
-from serendip.data.store.tables.exports import Exports
 from serendip.data.store.tables.generated_texts import GeneratedTexts
 from serendip.data.store.tables.generated_values import GeneratedValues
 from serendip.data.store.tables.users import Users
+from serendip.data.store.upsert import insert_rows
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.users.user import User
-from serendip.errors import BusyError, DataError, StorageError
+from serendip.errors import BusyError, DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,13 +67,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 IMPORT_KEY, ITEM_ERASURE_KEY = "import", "item erasure"
 
 _MOST = 2**31 - 1
-_TRIES = 5
-"""Imports that are prepared again, as an event of theirs was posted meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,24 +185,28 @@ class Store:
         database: with the tables of ``schema``.
 
     Attributes:
+        database: of the rows.
+        log: the event log, to follow as it grows.
         users: the users with attributes.
         backups: that were made.
         exports: that were written.
+        generated_texts: about items.
+        generated_values: of attributes that items lack.
     """
 
     def __init__(self, database: Database) -> None:
-        from serendip.data.store import schema
-
-        self._database, self._events = database, StoredLog(database)
-        self._sql = schema
+        self.database, self.log = database, EventLogReader(database)
         self.users = Users(database)
-        self._writer = LogWriter(self._events, self.users)
-        self._erased = ErasedUsers(database)
-        self.backups = Backups(database)
-        self.exports = Exports(database)
-        self._upsert_items = schema.upsert_items(database.dialect, "api")
-        self._insert_events = schema.insert_events(database.dialect)
-        self._set_meta = schema.upsert_meta(database.dialect)
+        self._writer = LogWriter(self.log, self.users)
+        self._erased = ErasedUsers()
+        self.backups = Copies(database, "backup")
+        self.exports = Copies(database, "export")
+        self.generated_texts, self.generated_values = (
+            GeneratedTexts(database),
+            GeneratedValues(database),
+        )
+        self._upsert_items = upsert_items(database.dialect, "api")
+        self._insert_events = insert_events(database.dialect)
 
     @staticmethod
     def exists(place: DatabasePlace) -> bool:
@@ -202,7 +217,7 @@ class Store:
         """
         if "://" not in str(place):
             return Path(place).exists()
-        with closing(Database(place)) as database:
+        with closing(Database.at(place)) as database:
             return database.has_tables()
 
     @classmethod
@@ -227,65 +242,9 @@ class Store:
         """
         return cls(Database.existing(place, busy_timeout_s))
 
-    def keep_open(self) -> None:
-        """Open all connections, so that a file deleted later stays readable."""
-        self._database.keep_open()
-
-    def problem(self) -> str:
-        """Why a write would fail now, checked without writing; empty = no known problem."""
-        return self._database.problem()
-
-    def integrity(self) -> list[str]:
-        """Damage that the database reports; empty = none."""
-        return self._database.integrity()
-
-    @property
-    def database(self) -> Database:
-        """The database of the rows."""
-        return self._database
-
-    @property
-    def is_on_server(self) -> bool:
-        """Whether the rows are in no file of this workspace."""
-        return self._database.dialect != "sqlite"
-
-    @property
-    def scrubbed(self) -> str:
-        """What has no bytes of erased rows after ``remove_erased``, for receipts."""
-        return self._database.scrubbed
-
-    def weaknesses(self) -> list[str]:
-        """What of the database's version or settings may lose data, as sentences."""
-        return self._database.weaknesses()
-
-    def database_version(self) -> str:
-        """Name and version of the database."""
-        return self._database.version()
-
-    @contextmanager
-    def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
-        """Be the only process of all machines with this database that does something.
-
-        Yields what raises a ``StorageError`` if the lock was lost meanwhile: the block calls it
-        just before what it does takes effect. A loss that is seen after the block is only logged,
-        as what was done is done.
-
-        Args:
-            name: of what is done.
-
-        Raises:
-            LockedError: another process does it.
-        """
-        with self._database.exclusive(name) as require_held:
-            yield require_held
-            try:
-                require_held()
-            except StorageError as error:
-                _log.warning("%s What was done under it before stays.", error.message)
-
     def close(self) -> None:
         """Close all connections."""
-        self._database.close()
+        self.database.close()
 
     def put_items(self, items: Iterable[Item]) -> ItemChanges:
         """Add or replace items; restores deleted ones. The last of equal ids counts.
@@ -299,8 +258,8 @@ class Store:
         """
         unique = {item.item_id: item for item in require_items(items)}
         rows = [item_row(item, "api") for item in unique.values()]
-        with self._database.write() as connection:
-            version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
+        with self.database.write() as connection:
+            version = _max_version(connection)
             for step, row in enumerate(rows, 1):
                 row["number"] = row["version"] = version + step
             if rows:
@@ -317,10 +276,8 @@ class Store:
         if id_problem(item_id):
             return False
 
-        with self._database.write() as connection:
-            version = int(connection.scalar(self._sql.MAX_VERSION) or 0) + 1
-            values = {"id": item_id, "new_version": version, "writer": "api"}
-            return bool(connection.execute(self._sql.TOMBSTONE, values).rowcount)
+        with self.database.write() as connection:
+            return _delete(connection, [item_id], FROM_API) > 0
 
     def erase_item(self, item_id: str) -> bool:
         """Delete an item and all that the database has about it but its id.
@@ -334,18 +291,17 @@ class Store:
         """
         if id_problem(item_id):
             return False
-        with self._database.write() as connection:
-            version = int(connection.scalar(self._sql.MAX_VERSION) or 0) + 1
-            values = {"id": item_id, "new_version": version}
-            is_known = connection.execute(self._sql.BLANK_ITEM, values).rowcount > 0
+        with self.database.write() as connection:
+            version = _max_version(connection) + 1
+            blank = {**item_row(Item(item_id), FROM_API), "deleted": True, "version": version}
+            change = ITEMS.update().where(ITEMS.c.item_id == item_id).values(blank)
+            is_known = connection.execute(change).rowcount > 0
             if not is_known:  # an import may bring it: its id is kept from now on
-                row = {**item_row(Item(item_id), "api"), "number": version, "version": version}
-                connection.execute(self._upsert_items, row)
-                connection.execute(self._sql.BLANK_ITEM, values)
+                connection.execute(ITEMS.insert(), {**blank, "number": version})
             self.generated_texts.remove_of(connection, item_id)
             self.generated_values.remove_of(connection, item_id)
-            rows = [remains_note(), {"key": ITEM_ERASURE_KEY, "value": str(version)}]
-            connection.execute(self._set_meta, rows)
+            note_remains(connection)
+            set_meta(connection, ITEM_ERASURE_KEY, str(version))
         return is_known
 
     def last_item_erasure(self) -> int:
@@ -392,8 +348,8 @@ class Store:
                     stored.append(error)
                     continue
                 if view is None:
-                    connection = transaction.enter_context(self._database.write())
-                    view = LogView(connection, self._events)
+                    connection = transaction.enter_context(self.database.write())
+                    view = self.log.view(connection)
                 stored.append(self._append(view, rows))
         return stored
 
@@ -406,7 +362,7 @@ class Store:
             if not (row["event_id"] and view.has_event(row["event_id"]))
             and not erasures.is_late(row["user_id"], row["timestamp"])
         ]
-        return self._insert_events.run(view.connection, new) if new else 0
+        return insert_rows(view.connection, self._insert_events, new) if new else 0
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.
@@ -443,34 +399,34 @@ class Store:
         """
         from serendip.data.store.staging import Staging
 
-        with self._database.own_connection() as connection:
+        with self.database.own_connection() as connection:
             staging = Staging(connection)
             num_items, repeated = staging.stage(read_items())
             examples = tuple(dict.fromkeys(repeated))[:10]
             note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
             users, events = read_users(), read_events()
-            with self._writer.exclusive(self._database.busy_timeout_s):
-                for _ in range(_TRIES):
+            with self._writer.exclusive(self.database.busy_timeout_s):
+                for _ in range(TRIES):
                     prepared = self._writer.prepare(events)
-                    with self._database.begin_write(connection, may_pause=True):
+                    with self.database.begin_write(connection, may_pause=True):
                         if self._writer.is_outdated(connection, prepared):
                             continue
-                        staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
+                        staging.put_items(_max_version(connection))
                         left_out = staging.left_out()
-                        self._delete_from_files(connection, left_out)
-                        stored = self._writer.publish(connection, prepared)
+                        _delete(connection, left_out, FROM_FILE)
+                        self._writer.publish(connection, prepared)
                         left = self._erased.left(connection, users)
                         num_users = self.users.replace_imported(connection, left)
-                        connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
+                        set_meta(connection, IMPORT_KEY, note)
                         break
                 else:
                     raise BusyError(
-                        "events of the files are being posted at the same time.",
+                        "events of the files are being posted, or users erased, at the same time.",
                         "Nothing was imported. Import again when that has ended.",
                     )
         return ImportCounts(
-            *(num_items, stored.num_events, len(repeated), examples, num_users),
-            stored.num_erased,
+            *(num_items, prepared.num_events, len(repeated), examples, num_users),
+            prepared.num_erased,
             len(left_out),
         )
 
@@ -516,38 +472,41 @@ class Store:
         """
         if not erasures.by_digest:
             return 0
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             new = self._erased.adopt(connection, erasures)
         wanted = Erasures(erasures.secret, {one.digest: one for one in new})
-        user_ids = self._events.read(LogView.user_ids) | {user.user_id for user in self.users.all()}
+        user_ids = set(self.log.read(LogView.user_ids)) | {
+            user.user_id for user in self.users.all()
+        }
         found = {user_id: one for user_id in user_ids if (one := wanted.find(user_id))}
         for user_id, erasure in found.items():
             self._writer.erase_user(user_id, erasure.moment, erasure.until)
         done = {one.digest for one in found.values()}
         removals = self.log.mark().removals
-        with self._database.write() as connection:
+        with self.database.write() as connection:
             rest = [replace(one, removals=removals) for one in new if one.digest not in done]
             self._erased.put(connection, rest)
         return len(found)
 
     def erased_items(self) -> list[str]:
         """Ids of the items that were erased."""
-        with self._database.read() as connection:
-            return list(connection.scalars(self._sql.BLANK_ITEMS))
+        with self.database.read() as connection:
+            return list(connection.scalars(BLANK_ITEMS))
 
     def items_deleted_by_api(self) -> frozenset[str]:
         """Ids of the items that somebody deleted or erased, and no import left out."""
-        with self._database.read() as connection:
-            return frozenset(connection.scalars(self._sql.DELETED_BY_API))
+        with self.database.read() as connection:
+            deleted = _ITEM_IDS.where(ITEMS.c.deleted, ITEMS.c.origin == FROM_API)
+            return frozenset(connection.scalars(deleted))
 
     def erasure(self, user_id: str) -> UserErasure | None:
         """The last erasure of a user; None if they never were erased."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return self._erased.among(connection, [user_id]).find(user_id)
 
     def erasures(self) -> Erasures:
         """All erasures of users."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return self._erased.all(connection)
 
     def remove_erased(self) -> None:
@@ -560,9 +519,10 @@ class Store:
         """
         note = self.meta(REMAINS_KEY)
         self._writer.repack()
-        if note and self._database.scrub():
-            with self._database.write() as connection:  # unless somebody was erased meanwhile
-                connection.execute(self._sql.CLEAR_META, {"name": REMAINS_KEY, "seen": note})
+        if note and self.database.scrub():
+            with self.database.write() as connection:
+                if read_meta(connection, REMAINS_KEY) == note:  # nobody was erased meanwhile
+                    set_meta(connection, REMAINS_KEY, "")
 
     def has_remains(self) -> bool:
         """Whether the database may still have bytes of erased rows."""
@@ -570,15 +530,15 @@ class Store:
 
     def items(self) -> list[Item]:
         """All items that are not deleted, in order of first insertion."""
-        with self._database.read() as connection:
-            return items_of(connection.execute(self._sql.ITEM_COLUMNS))
+        with self.database.read() as connection:
+            return items_of(connection.execute(_ITEMS_IN_ORDER))
 
     def item(self, item_id: str) -> Item | None:
         """One item; None if it is unknown or deleted."""
         if id_problem(item_id):
             return None
-        with self._database.read() as connection:
-            items = items_of(connection.execute(self._sql.ITEM, {"id": item_id}))
+        with self.database.read() as connection:
+            items = items_of(connection.execute(_ITEMS_IN_ORDER.where(ITEMS.c.item_id == item_id)))
         return items[0] if items else None
 
     def item_changes(self, after: int, with_imports: bool = True) -> ItemChanges:
@@ -591,12 +551,12 @@ class Store:
             after: a version, as ``max_version`` returns it.
             with_imports: whether to include what an import changed.
         """
-        with self._database.read() as connection:
-            origins = ["api", "file"] if with_imports else ["api"]
+        with self.database.read() as connection:
+            origins = [FROM_API, FROM_FILE] if with_imports else [FROM_API]
             values = {"after": after, "origins": origins}
-            version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
+            version = _max_version(connection)
             changed = version > after
-            rows = connection.execute(self._sql.ITEM_CHANGES, values).all() if changed else []
+            rows = connection.execute(_ITEM_CHANGES, values).all() if changed else []
         items = items_of(row[:-1] for row in rows)
         return ItemChanges(after, version, items, frozenset(row[0] for row in rows if row[-1]))
 
@@ -607,9 +567,10 @@ class Store:
             version: as ``max_version`` returns it.
             most: maximum number; those changed first.
         """
-        values = {"after": version, "most": most}
-        with self._database.read() as connection:
-            rows = connection.execute(self._sql.POSTED_AFTER, values).all()
+        is_posted = ITEMS.c.version > version, ITEMS.c.origin == FROM_API, not_(ITEMS.c.deleted)
+        posted = select(*_ITEM, ITEMS.c.version).where(*is_posted).order_by(ITEMS.c.version)
+        with self.database.read() as connection:
+            rows = connection.execute(posted.limit(most)).all()
         items = items_of(row[:-1] for row in rows)
         return [(item, int(row[-1])) for item, row in zip(items, rows, strict=True)]
 
@@ -626,11 +587,11 @@ class Store:
             StorageError: the database cannot be written to.
         """
         touched = {}
-        with self._database.write() as connection:
-            version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
+        with self.database.write() as connection:
+            version = _max_version(connection)
             for item_id, seen in versions.items():
-                values = {"id": item_id, "seen": seen, "new_version": version + 1}
-                if connection.execute(self._sql.TOUCH, values).rowcount:
+                same = ITEMS.update().where(ITEMS.c.item_id == item_id, ITEMS.c.version == seen)
+                if connection.execute(same.values(version=version + 1)).rowcount:
                     version += 1
                     touched[item_id] = version
         return touched
@@ -649,117 +610,140 @@ class Store:
         if id_problem(user_id):
             return []
         most = min(max(limit, 0), _MOST)
-        return self.read_at_once(lambda view: view.history(user_id, most, without, since))
+        return self.log.read(lambda view: view.history(user_id, most, without, since))
 
     def requested(self, limit: int) -> list[Event]:
         """The last ``limit`` events that have a request id or a query, oldest first."""
-        return self.read_at_once(lambda view: view.requested(min(max(limit, 0), _MOST)))
+        return self.log.read(lambda view: view.requested(min(max(limit, 0), _MOST)))
 
     def queries(self, without: Sequence[str] = ()) -> list[str]:
         """Distinct queries of events, without the given actions, most frequent first."""
-        return self.read_at_once(lambda view: view.queries(without))
+        return self.log.read(lambda view: view.queries(without))
 
     def content(self) -> StoreContent:
         """A consistent snapshot of all items and events."""
-        return self.read_at_once(
-            lambda view: StoreContent(
-                items_of(view.items()), view.columns(), view.position(), view.last_erasure()
-            )
-        )
+
+        def read(view: LogView) -> StoreContent:
+            items = items_of(stream(view.connection.execute(_ITEMS_IN_ORDER)))
+            erasure = view.connection.scalar(select(func.max(ERASED_USERS.c.removals))) or 0
+            return StoreContent(items, view.columns(), view.position(), erasure)
+
+        return self.log.read(read)
 
     def tables(self) -> StoreTables:
         """A consistent snapshot of everything, for exports."""
-        return self.read_at_once(
-            lambda view: StoreTables(
-                items_of(view.items()), self.users.read_all(view.connection), view.table()
-            )
-        )
+
+        def read(view: LogView) -> StoreTables:
+            items = items_of(stream(view.connection.execute(_ITEMS_IN_ORDER)))
+            return StoreTables(items, self.users.read_all(view.connection), view.table())
+
+        return self.log.read(read)
 
     def columns(self) -> StoreColumns:
         """A consistent snapshot of all items and events as columns."""
-        return self.read_at_once(
-            lambda view: StoreColumns(tabulate_sizes(view.item_sizes()), view.columns())
-        )
 
-    @property
-    def log(self) -> EventLogReader:
-        """The event log, to follow as it grows."""
-        return EventLogReader(self._events)
+        def read(view: LogView) -> StoreColumns:
+            sizes = view.connection.execute(_ITEM_SIZES)
+            return StoreColumns(tabulate_sizes(stream(sizes)), view.columns())
 
-    def totals(self, without: Sequence[str] = ()) -> LogTotals:
-        """Totals of the event log; user activity without the given actions."""
-        return LogTotals(self._events, without)
+        return self.log.read(read)
 
-    @property
-    def generated_texts(self) -> GeneratedTexts:
-        """The generated texts about items."""
-        return GeneratedTexts(self._database)
+    def totals(self) -> LogTotals:
+        """Totals of the event log."""
+        return LogTotals(self.log)
 
-    @property
-    def generated_values(self) -> GeneratedValues:
-        """The generated values of attributes that items lack."""
-        return GeneratedValues(self._database)
-
-    def meta(self, key: str) -> str | None:
-        """The value stored under a key; None if there is none."""
-        value: str | None = self._scalar(self._sql.META_VALUE, {"name": key})
-        return value
+    def meta(self, key: str) -> str:
+        """The value stored under a key; empty = there is none."""
+        with self.database.read() as connection:
+            return read_meta(connection, key)
 
     def set_meta(self, key: str, value: str) -> None:
         """Store a value under a key of at most 64 characters."""
-        with self._database.write() as connection:
-            connection.execute(self._set_meta, {"key": key, "value": value})
+        with self.database.write() as connection:
+            set_meta(connection, key, value)
 
     def count_item_changes(self, after: int) -> ItemCounts:
         """Count the items added, changed and deleted since a version."""
-        with self._database.read() as connection:
-            new, changed, deleted = connection.execute(
-                self._sql.COUNT_ITEM_CHANGES, {"after": after}
-            ).one()
-        return ItemCounts(int(new), int(changed), int(deleted))
+        with self.database.read() as connection:
+            is_known = ITEMS.c.number <= after
+            kinds = (
+                ~is_known & ~ITEMS.c.deleted,
+                is_known & ~ITEMS.c.deleted,
+                is_known & ITEMS.c.deleted,
+            )
+            counts = select(*(func.count(case((kind, 1))) for kind in kinds))
+            row = connection.execute(counts.where(ITEMS.c.version > after)).one()
+        return ItemCounts(row[0], row[1], row[2])
 
     def commit_number(self) -> int | None:
         """A number that is the same as long as nothing is committed; None = not known.
 
         Takes microseconds on SQLite: whoever follows the items asks it before reading.
         """
-        return self._database.commit_number()
+        return self.database.commit_number()
 
     @property
     def is_remote(self) -> bool:
         """Whether the database is on a server, so that ``commit_number`` asks over the network."""
-        return self._database.is_remote
+        return self.database.is_remote
 
     def max_version(self) -> int:
         """Version of the last change to any item, 0 at first; it only grows."""
-        return int(self._scalar(self._sql.MAX_VERSION))
+        with self.database.read() as connection:
+            return _max_version(connection)
 
     def count_items(self) -> int:
         """Number of items that are not deleted."""
-        return int(self._scalar(self._sql.COUNT_ITEMS))
+        counted = select(func.count()).select_from(ITEMS).where(not_(ITEMS.c.deleted))
+        with self.database.read() as connection:
+            return int(connection.scalar(counted) or 0)
 
     def imported_item_ids(self) -> frozenset[str]:
         """Ids of the items of the last import that are not deleted."""
-        with self._database.read() as connection:
+        with self.database.read() as connection:
             return frozenset(connection.scalars(FROM_FILES))
 
     def count_events(self) -> int:
         """Number of events."""
-        return self.read_at_once(LogView.count)
+        return self.log.read(LogView.count)
 
-    def read_at_once(self, read: Callable[[LogView], T]) -> T:
-        """Read within one transaction, the log and what else is read by its connection."""
-        return self._events.read(read)
 
-    def _scalar(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
-        with self._database.read() as connection:
-            return connection.scalar(statement, values or {})
+_ITEM_IDS = select(ITEMS.c.item_id)
+_ITEM = tuple(ITEMS.c[name] for name in ITEM_NAMES)
+_ITEMS_IN_ORDER = select(*_ITEM).where(not_(ITEMS.c.deleted)).order_by(ITEMS.c.number)
+_ITEM_SIZES = _ITEMS_IN_ORDER.with_only_columns(
+    *(ITEMS.c.item_id, ITEMS.c.title),
+    func.length(ITEMS.c.title) + func.length(ITEMS.c.description),
+    ITEMS.c.available_from,
+)
+_ITEM_CHANGES = (
+    select(*_ITEM, ITEMS.c.deleted)
+    .where(
+        ITEMS.c.version > bindparam("after"),
+        ITEMS.c.origin.in_(bindparam("origins", expanding=True)),
+        or_(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_API),
+    )
+    .order_by(case((ITEMS.c.number > bindparam("after"), ITEMS.c.number), else_=ITEMS.c.version))
+)
+"""Changed items, those that somebody deleted included: new ones in the order of their first
+insertion. What an import left out stays in the generation in force, as its file may be cut."""
+_MAX_VERSION = select(func.max(ITEMS.c.version))
+_TOMBSTONE = (
+    ITEMS.update()
+    .where(ITEMS.c.item_id == bindparam("id"), not_(ITEMS.c.deleted))
+    .values(deleted=True, version=bindparam("new_version"), origin=bindparam("writer"))
+)
 
-    def _delete_from_files(self, connection: Any, names: Sequence[str]) -> None:
-        version = connection.scalar(self._sql.MAX_VERSION)
-        rows = [
-            {"id": name, "new_version": version + step, "writer": "file"}
-            for step, name in enumerate(names, 1)
-        ]
-        if rows:
-            connection.execute(self._sql.TOMBSTONE, rows)
+
+def _max_version(connection: Connection) -> int:
+    return int(connection.scalar(_MAX_VERSION) or 0)
+
+
+def _delete(connection: Connection, item_ids: Sequence[str], writer: str) -> int:
+    """Mark items as deleted, within a write transaction; how many were not."""
+    version = _max_version(connection)
+    rows = [
+        {"id": item_id, "new_version": version + step, "writer": writer}
+        for step, item_id in enumerate(item_ids, 1)
+    ]
+    return connection.execute(_TOMBSTONE, rows).rowcount if rows else 0

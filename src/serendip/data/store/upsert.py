@@ -2,77 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import itemgetter
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Table, bindparam, func, select
+from sqlalchemy import Connection, Dialect, Table, bindparam, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ClauseElement
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
+Order: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 
-def insert_into(dialect: str, table: Table) -> Insert:
-    """An INSERT that takes ``on_conflict_do_update`` and ``on_conflict_do_nothing``."""
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-
-
-class ManyRows:
-    """An INSERT of many rows into a table, which skips those that collide.
-
-    The driver's own way: SQLAlchemy takes four times as long per row. A server takes all rows as
-    one array per column: one statement, whatever their number.
+def insert_into(dialect: str, table: Table, names: Sequence[str] = ()) -> Insert:
+    """An INSERT that takes ``on_conflict_do_update`` and ``on_conflict_do_nothing``.
 
     Args:
         dialect: of the database.
         table: to insert into.
-        names: of its columns that the rows have.
-        unique: column of which a row that is there already keeps another one out.
-
-    Attributes:
-        statement: the INSERT.
+        names: of the columns of the rows of ``insert_rows``; empty = of the rows that are executed.
     """
+    if dialect != "postgresql":
+        insert = sqlite.insert(table)
+        return insert.values({name: bindparam(name) for name in names}) if names else insert
+    if not names:
+        return postgresql.insert(table)
+    arrays = [
+        bindparam(name, type_=postgresql.ARRAY(table.c[name].type, dimensions=1)) for name in names
+    ]
+    rows = func.unnest(*arrays).table_valued(*names).render_derived()
+    return postgresql.insert(table).from_select(list(names), select(rows))
 
-    def __init__(self, dialect: str, table: Table, names: Sequence[str], unique: str) -> None:
-        insert = insert_into(dialect, table)
-        self._names = names
-        if dialect == "postgresql":
-            array = postgresql.ARRAY
-            arrays = [
-                bindparam(name, type_=array(table.c[name].type, dimensions=1)) for name in names
-            ]
-            rows = func.unnest(*arrays).table_valued(*names).render_derived()
-            insert = insert.from_select(names, select(rows))
-        self.statement = insert.on_conflict_do_nothing(index_elements=[table.c[unique]])
-        self._text, self._places = "", list[str]()
-        if dialect == "sqlite":
-            compiled = self.statement.compile(dialect=sqlite.dialect(), column_keys=list(names))
-            self._text, self._places = compiled.string, list(compiled.positiontup or ())
 
-    def run(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
-        """Insert rows; how many were new."""
-        if self._text:
-            values = list(map(itemgetter(*self._places), rows))
-            return connection.exec_driver_sql(self._text, values).rowcount
-        arrays = {name: [row[name] for row in rows] for name in self._names}
-        counted = connection.execution_options(preserve_rowcount=True)
-        return counted.execute(self.statement, arrays).rowcount
+def upsert(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Mapping[str, Any]],
+    if_changed: Sequence[str] = (),
+) -> None:
+    """Insert rows, or replace those of the same primary key.
+
+    Args:
+        connection: in a write transaction.
+        table: to write to.
+        rows: with all columns, at least one.
+        if_changed: columns of which one must differ; a row is else left as it is.
+    """
+    insert = insert_into(connection.dialect.name, table)
+    new = insert.excluded
+    changes = {column.name: new[column.name] for column in table.c if not column.primary_key}
+    differs = [table.c[name].is_distinct_from(new[name]) for name in if_changed]
+    condition = or_(*differs) if differs else None
+    upsert = insert.on_conflict_do_update(
+        index_elements=list(table.primary_key), set_=changes, where=condition
+    )
+    connection.execute(upsert, rows)
+
+
+@lru_cache(maxsize=64)
+def driver_form(statement: ClauseElement, dialect: Dialect) -> tuple[str, Order]:
+    """A statement as the driver takes it: its text, and what orders values by name for it.
+
+    SQLAlchemy takes some times as long for each row and each small statement.
+    """
+    compiled: Any = statement.compile(dialect=dialect)
+    if not compiled.positional:
+        return compiled.string, dict
+    places = list(compiled.positiontup)
+    return compiled.string, lambda values: tuple([values[name] for name in places])
 
 
 def insert_rows(
-    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]
-) -> None:
-    """Insert rows that collide with none, the driver's own way.
+    connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]
+) -> int:
+    """Insert many rows; how many were new.
+
+    A server takes all of them as one array per column: one statement, whatever their number.
 
     Args:
-        connection: in a transaction.
-        table: to insert into.
-        names: of its columns that the rows have.
-        rows: values in the order of the names.
+        connection: in a write transaction.
+        statement: an INSERT that names the columns.
+        rows: values by name of the column, at least one.
     """
-    insert = table.insert().compile(dialect=connection.dialect, column_keys=list(names))
-    if insert.positional:
-        connection.exec_driver_sql(insert.string, list(rows))
-    else:
-        by_name = [dict(zip(names, row, strict=True)) for row in rows]
-        connection.exec_driver_sql(insert.string, by_name)
+    if connection.dialect.name == "postgresql":
+        arrays = {name: [row[name] for row in rows] for name in rows[0]}
+        counted = connection.execution_options(preserve_rowcount=True)
+        return counted.execute(statement, arrays).rowcount
+    text, order = driver_form(statement, connection.dialect)
+    return connection.exec_driver_sql(text, list(map(order, rows))).rowcount

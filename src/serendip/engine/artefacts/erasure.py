@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serendip.data.store.store import Store
-from serendip.data.store.tables.backups import Backup
+from serendip.data.store.tables.copies import DataCopy
 from serendip.data.store.tables.erased_users import UserErasure
-from serendip.data.store.tables.exports import Export
 from serendip.data.store.validation import id_problem
 from serendip.engine.artefacts.generations import with_erased, with_erased_item
 from serendip.engine.workspace import Workspace
@@ -168,8 +167,8 @@ class Eraser:
             *self._places(
                 lambda one: one.removals < erasure.removals,
                 with_erased(self._workspace.generations, erasure.removals),
+                "imports leave out what they have about the user from before",
             ),
-            self._files("imports leave out what they have about the user from before"),
             ErasurePlace(
                 "cache, reports, answers of an LLM",
                 "kept",
@@ -185,8 +184,8 @@ class Eraser:
             *self._places(
                 lambda one: one.item_version < version,
                 with_erased_item(self._workspace.generations, version),
+                "a picture or sound of the item is one, in media if an import wrote it",
             ),
-            self._files("a picture or sound of the item is one, in media if an import wrote it"),
             ErasurePlace(
                 "id of the item",
                 "kept",
@@ -200,86 +199,72 @@ class Eraser:
         )
 
     def _places(
-        self, is_older: Callable[[Backup | Export], bool], generations: list[str]
+        self, is_older: Callable[[DataCopy], bool], generations: list[str], remark: str
     ) -> Iterator[ErasurePlace]:
+        """The places of users and items alike.
+
+        Args:
+            is_older: whether a copy was begun before the erasure.
+            generations: names of those that learned before.
+            remark: about the files that imports read.
+        """
+        store, settings = self._store, self._workspace.settings
+        exports = [one.place for one in store.exports.all() if is_older(one)]
+        backups = [one.place for one in store.backups.all() if is_older(one)]
+        present = [name for name in exports if _files_of(self._workspace.folder / name)]
+        moved = [name for name in exports if Path(name).is_absolute()]
+        tables = (settings.items, settings.events, settings.users)
+        files = [str(table.path) for table in tables if table.path]
         yield ErasurePlace("answers", "erased", "no worker knows any of it any more")
-        yield self._database()
-        yield self._exports([one.path for one in self._store.exports.all() if is_older(one)])
-        yield self._scratch()
-        yield self._generations(generations)
-        yield self._backups([one.target for one in self._store.backups.all() if is_older(one)])
-
-    def _database(self) -> ErasurePlace:
-        if self._store.has_remains():
-            detail = f"deleted rows are still to be overwritten: {_AGAIN}"
-            return ErasurePlace("database", "pending", detail)
-        return ErasurePlace("database", "erased", self._store.scrubbed)
-
-    def _exports(self, names: list[str]) -> ErasurePlace:
-        """What commands wrote before; the engine deletes only its own files."""
-        folder = self._workspace.folder
-        present = [name for name in names if _files_of(folder / name)]
-        if present:
-            detail = (
+        remains = f"deleted rows are still to be overwritten: {_AGAIN}"
+        yield _place("database", store.has_remains() and remains, store.database.scrubbed)
+        if moved and not present:
+            detail = "written before and not there: delete what became of it"
+            yield ErasurePlace("exports", "kept", f"{', '.join(moved)}: {detail}")
+        else:
+            written = (
                 f"{', '.join(present)}: written or begun before. Those in `embeddings` go by "
                 "themselves, one that is being written leaves the user out at its end; delete "
                 "others"
             )
-            return ErasurePlace("exports", "pending", detail)
-        if moved := [name for name in names if Path(name).is_absolute()]:
-            detail = (
-                f"{', '.join(moved)} was written before and is not there: delete what became of it"
-            )
-            return ErasurePlace("exports", "kept", detail)
-        return ErasurePlace("exports", "erased", "none from before is known")
+            yield _place("exports", present and written, "none from before is known")
+        yield _place("scratch", self._scratch(), "no job has a copy of events")
+        learned = (  # They have numbers and words that several people typed, and no ids.
+            f"{', '.join(generations)} learned before, suggested queries included; the next "
+            "`serendip train` removes them, and no rollback leads back"
+        )
+        yield _place("generations", generations and learned, "none was trained before")
+        made = (
+            f"{', '.join(backups)} were made before: delete them, then `serendip backup --forget`"
+        )
+        yield _place("backups", backups and made, "none from before is known")
+        yield ErasurePlace("files of yours", "kept", f"{', '.join(files) or 'none'}: {remark}")
+
+    def _scratch(self) -> str:
+        """Why copies of events are left that a training, a backup or another job works with."""
+        folders = self._scratch_folders()
+        if any(map(is_locked, folders)):
+            return "a job runs that may have begun before; its copy of events goes with it"
+        return f"a killed job left a copy of events: {_AGAIN}" if folders else ""
 
     def _own_exports_of_erased(self) -> list[Path]:
         """Files of the engine's own exports that were begun before the last erasure of a user."""
         last = max((one.removals for one in self._store.erasures().by_digest.values()), default=0)
         own = {self._workspace.embeddings / name for name in EXPORTS}
         older = {
-            self._workspace.folder / one.path
+            self._workspace.folder / one.place
             for one in self._store.exports.all()
             if one.removals < last
         }
         return [path for out in own & older if not is_being_written(out) for path in _files_of(out)]
 
-    def _scratch(self) -> ErasurePlace:
-        """Copies of events that a training, a backup or another job works with."""
-        folders = self._scratch_folders()
-        if not folders:
-            return ErasurePlace("scratch", "erased", "no job has a copy of events")
-        if any(map(is_locked, folders)):
-            detail = "a job runs that may have begun before; its copy of events goes with it"
-            return ErasurePlace("scratch", "pending", detail)
-        return ErasurePlace("scratch", "pending", f"a killed job left a copy of events: {_AGAIN}")
-
     def _scratch_folders(self) -> list[Path]:
         return [*find_scratch(self._workspace.training), *find_scratch(self._workspace.reports)]
 
-    def _generations(self, names: list[str]) -> ErasurePlace:
-        """The generations; they have numbers and words that several people typed, and no ids."""
-        if not names:
-            return ErasurePlace("generations", "erased", "none was trained before")
-        detail = (
-            f"{', '.join(names)} learned before, suggested queries included; the next "
-            f"`serendip train` removes them, and no rollback leads back"
-        )
-        return ErasurePlace("generations", "pending", detail)
 
-    def _backups(self, targets: list[str]) -> ErasurePlace:
-        """Backups made before, until somebody says that they are deleted: one may be elsewhere."""
-        if not targets:
-            return ErasurePlace("backups", "erased", "none from before is known")
-        names = ", ".join(targets)
-        detail = f"{names} were made before: delete them, then `serendip backup --forget`"
-        return ErasurePlace("backups", "pending", detail)
-
-    def _files(self, remark: str) -> ErasurePlace:
-        settings = self._workspace.settings
-        tables = (settings.items, settings.events, settings.users)
-        names = ", ".join(str(table.path) for table in tables if table.path) or "none"
-        return ErasurePlace("files of yours", "kept", f"{names}: {remark}")
+def _place(name: str, pending: object, erased: str) -> ErasurePlace:
+    """A place from which nothing is left, unless there is a reason why something is."""
+    return ErasurePlace(name, "pending" if pending else "erased", str(pending or erased))
 
 
 def _files_of(out: Path) -> list[Path]:
@@ -295,7 +280,7 @@ def remove_remains(folder: str) -> None:
     """
     workspace = Workspace.open(Path(folder))
     try:
-        with closing(workspace.open_store()) as store, store.exclusive("erasure"):
+        with closing(workspace.open_store()) as store, store.database.exclusive("erasure"):
             Eraser(workspace, store).remove_remains()
     except LockedError:
         _log.debug("another process removes the bytes of erased users or items")

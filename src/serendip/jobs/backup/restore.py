@@ -167,7 +167,7 @@ def _rows_moved(staged: Path, url: str) -> Iterator[None]:
         return
     path = staged / DATABASE_FILE
     with open_target(check_url(url)) as (target, writing):
-        with closing(Database(path)) as database, database.read() as reading:
+        with closing(Database.at(path)) as database, database.read() as reading:
             copy_rows(database, reading, target, writing)
         path.unlink()
         yield
@@ -187,7 +187,7 @@ def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
             f"the database in the backup has a part that is not of this code: {foreign}.", _AGAIN
         )
     with closing(Store.open(database)) as store:
-        if damage := store.integrity():
+        if damage := store.database.integrity():
             raise ArtefactError(f"the database in the backup is damaged: {damage[0]}.", _AGAIN)
         counts = store.count_items(), store.count_events()
     name = current_name(workspace.generation_folder)
@@ -198,7 +198,7 @@ def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
 
 def _foreign_part(path: Path) -> str:
     """Name a trigger, a view or an active definition of a SQLite file; empty = there is none."""
-    with closing(Database(path)) as database, database.read() as connection:
+    with closing(Database.at(path)) as database, database.read() as connection:
         parts = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master").all()
     for kind, name, definition in parts:
         if kind not in ("table", "index") or _ACTIVE.search(definition or ""):

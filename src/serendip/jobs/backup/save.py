@@ -20,7 +20,7 @@ from serendip import __version__
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.database import Database
 from serendip.data.store.store import Store
-from serendip.data.store.tables.backups import Backup
+from serendip.data.store.tables.copies import DataCopy
 from serendip.engine.artefacts.generations import (
     ITEM_VERSION,
     REMOVALS,
@@ -84,8 +84,8 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
         is_new, place = folder.claim(), place_of(target)
         try:
             # It is in the list of backups from before its first byte.
-            note = Backup(created.timestamp(), place, facts["removals"], facts["item_version"])
-            store.backups.add(note)
+            note = DataCopy(place, facts["removals"], facts["item_version"])
+            store.backups.end(note)
             facts = {"created": created.isoformat(timespec="seconds"), **facts}
             sizes = _write(folder, staged, facts, progress)
         except BaseException as error:
@@ -142,7 +142,7 @@ def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, 
             _link_tree(workspace.folder / name, staged / name)
     _copy_database(store.database, staged / DATABASE_FILE)
     with closing(Store.open(staged / DATABASE_FILE)) as copy:
-        if broken := copy.integrity():
+        if broken := copy.database.integrity():
             raise StorageError(f"the database is damaged: {broken[0]}.", "See `serendip doctor`.")
         learned = open_current(staged / "generations").manifest if generation else {}
         removals = 0 if copy.has_remains() else copy.log.mark().removals

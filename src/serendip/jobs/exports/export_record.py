@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from serendip.data.store.store import Store
+from serendip.data.store.tables.copies import DataCopy
 from serendip.data.store.tables.erased_users import Erasures
-from serendip.data.store.tables.exports import Export
 from serendip.engine.workspace import Workspace
 from serendip.runtime.atomic_files import open_parquet
 
@@ -80,9 +80,9 @@ class ExportRecord:
             self._erasures = erasures
         self.finish(part)
 
-    def _at_present(self) -> Export:
+    def _at_present(self) -> DataCopy:
         store = self._store
-        return Export(self._path, store.log.mark().removals, store.max_version())
+        return DataCopy(self._path, store.log.mark().removals, store.max_version())
 
 
 def place_of(workspace: Workspace, out: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serendip.data.store.backends.circuit_breaker import REST_S, SILENT_S, CircuitBreaker
+from serendip.data.store.circuit_breaker import REST_S, SILENT_S, CircuitBreaker
 
 
 class Refused(Exception):

@@ -42,9 +42,9 @@ def test_a_server_that_starts_again_is_watched_again(
         before = store.log.commit_number()
         postgres_server.stop()
         assert store.log.commit_number() is None
-        assert "database postgres" in store.problem()
+        assert "database postgres" in store.database.problem()
         postgres_server.start()
         store.put_events([Event("u", "a", 1.0)])  # the pool sees that its connections are gone
-        assert store.problem() == ""
+        assert store.database.problem() == ""
         assert store.log.commit_number() not in (None, before)
         assert store.count_events() == 1

@@ -67,7 +67,7 @@ def test_an_empty_file_is_no_database_of_ours(tmp_path: Path) -> None:
 def test_a_database_of_another_version_is_refused_with_the_next_step(
     path: Path, change: str
 ) -> None:
-    with closing(Database(path)) as database:
+    with closing(Database.at(path)) as database:
         with database.write() as connection:
             connection.exec_driver_sql(change)
         assert database.scrub()  # nothing is left in the log beside it
@@ -94,8 +94,8 @@ def test_nothing_is_acknowledged_into_a_file_that_is_gone_and_reads_go_on(
 ) -> None:
     other = filled(path.with_name("other.db"))
     with closing(Store.open(path)) as store:
-        store.keep_open()
-        assert store.problem() == ""
+        store.database.keep_open()
+        assert store.database.problem() == ""
         path.unlink()
         if replaced:
             shutil.move(other, path)
@@ -107,7 +107,7 @@ def test_nothing_is_acknowledged_into_a_file_that_is_gone_and_reads_go_on(
         ):
             with pytest.raises(StorageError, match=rf"serendip\.db {said}.*[Rr]estart"):
                 write()
-        assert said in store.problem()
+        assert said in store.database.problem()
         entered = threading.Barrier(8)
         counts: list[int] = []
 
@@ -140,11 +140,11 @@ def test_a_file_that_comes_back_is_written_to_again(path: Path) -> None:
             store.put_events([EVENT])
         away.rename(path)
         assert store.put_events([EVENT]) == 1
-        assert store.problem() == ""
+        assert store.database.problem() == ""
 
 
 def test_it_opens_and_reads_beside_a_lock_that_another_process_holds(path: Path) -> None:
-    with closing(Database(path)) as other, other.write() as locked:
+    with closing(Database.at(path)) as other, other.write() as locked:
         locked.exec_driver_sql("DELETE FROM events")
         with closing(Store.open(path)) as store:
             assert store.count_events() == 1
@@ -152,12 +152,12 @@ def test_it_opens_and_reads_beside_a_lock_that_another_process_holds(path: Path)
 
 def test_a_damaged_page_is_found_by_the_integrity_check(path: Path) -> None:
     with closing(Store.open(path)) as store:
-        assert store.integrity() == []
+        assert store.database.integrity() == []
         store.import_all([Item(f"i{number}", "x" * 200) for number in range(200)], [])
     damage_index(path)
     with closing(Store.open(path)) as store:
         assert store.count_items() == 201  # nothing else notices
-        assert "items_1" in store.integrity()[0]
+        assert "items_1" in store.database.integrity()[0]
 
 
 CRASHED = """
@@ -187,15 +187,15 @@ def test_it_starts_on_a_full_disk_and_writes_again_when_there_is_room(make, tmp_
         path.with_name("serendip.db-shm").unlink(missing_ok=True)
         ballast = fill(folder)
         with closing(Store.open(path)) as store:
-            store.keep_open()
+            store.database.keep_open()
             assert (store.count_items(), store.totals().users(9)) == (1, [("u", 1)])
-            assert "its disk is full" in store.problem()
+            assert "its disk is full" in store.database.problem()
             many = [Event("u", "a", float(number)) for number in range(10_000)]
             with pytest.raises(StorageError, match=r"serendip\.db .*full"):
                 store.put_events(many)
             assert store.count_events() == 1
             ballast.unlink()
-            assert store.problem() == ""
+            assert store.database.problem() == ""
             with closing(Store.open(path)) as other:  # nobody is locked out any more
                 assert store.put_events([EVENT]) == 1
                 assert (store.count_events(), other.count_events()) == (2, 2)
@@ -213,13 +213,13 @@ def test_it_starts_on_a_read_only_disk_and_writes_again_when_it_may(
             path.with_name("serendip.db-shm").unlink()
         remount(folder, "ro")
         with closing(Store.open(path)) as store:
-            store.keep_open()
+            store.database.keep_open()
             assert (store.count_items(), store.totals().users(9)) == (1, [("u", 1)])
-            assert "read-only" in store.problem()
+            assert "read-only" in store.database.problem()
             with pytest.raises(StorageError, match=r"serendip\.db: .*readonly"):
                 store.put_events([EVENT])
             remount(folder, "rw")
-            assert store.problem() == ""
+            assert store.database.problem() == ""
             assert store.put_events([EVENT]) == 1
             assert store.count_events() == 2
 
@@ -233,7 +233,7 @@ def counted_elsewhere(path: Path) -> int:
 
 def test_writes_one_after_the_other_share_a_connection_and_its_pages(tmp_path):
     with closing(Store.create(tmp_path / "s.db")) as store:
-        store.keep_open()
+        store.database.keep_open()
         used = set()
 
         def is_used(connection, *_) -> None:

@@ -39,7 +39,7 @@ def test_the_revisions_make_exactly_the_tables_that_the_code_declares(
 
     url = postgres_server.new_url()
     Store.create(url).close()
-    with closing(Database(url)) as database, database.read() as connection:
+    with closing(Database.at(url)) as database, database.read() as connection:
         options = {"version_table": VERSION_TABLE, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, METADATA) == []
@@ -114,15 +114,15 @@ def test_one_process_of_all_machines_does_a_thing_at_a_time(url: str, tmp_path: 
         closing(Store.open(url)) as other,
     ):
         store.put_events([Event("u", "a", 1.0)])
-        with store.exclusive("training"):
+        with store.database.exclusive("training"):
             with (
                 pytest.raises(StorageError, match="another process holds the lock `training`"),
-                other.exclusive("training"),
+                other.database.exclusive("training"),
             ):
                 raise AssertionError
-            with other.exclusive("generations"):
+            with other.database.exclusive("generations"):
                 assert other.count_events() == 1
-        with other.exclusive("training"), store.exclusive("packs"):
+        with other.database.exclusive("training"), store.database.exclusive("packs"):
             with pytest.raises(StorageError, match="the lock `packs`"):
                 other.pack()
 
@@ -166,7 +166,7 @@ def test_a_lock_is_free_as_soon_as_it_is_given_back(
         place = url.replace(host, proxy)
         with closing(Store.open(place)) as store:
             for _ in range(2):
-                with store.exclusive("training"):
+                with store.database.exclusive("training"):
                     pass
     shutil.rmtree(short)
 
@@ -177,7 +177,7 @@ def test_a_lock_that_was_lost_stops_what_it_guards(
     with (
         closing(Store.open(url)) as store,
         pytest.raises(StorageError, match=r"the lock `it` of database postgres was lost") as told,
-        store.exclusive("it") as require_held,
+        store.database.exclusive("it") as require_held,
     ):
         require_held()
         postgres_server.end_locks()
@@ -193,11 +193,11 @@ def test_a_lock_that_was_lost_after_what_it_guards_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with closing(Store.open(url)) as store:
-        with store.exclusive("it") as require_held:
+        with store.database.exclusive("it") as require_held:
             require_held()
             postgres_server.end_locks()
         assert "the lock `it` of database postgres was lost" in caplog.text
-        with store.exclusive("it"):  # another connection
+        with store.database.exclusive("it"):  # another connection
             assert store.count_events() == 0
 
 
@@ -207,7 +207,7 @@ def test_two_workspaces_in_two_schemas_do_not_wait_for_each_other(
     other_url = postgres_server.new_url()
     Store.create(other_url).close()
     with (
-        closing(Database(url)) as database,
+        closing(Database.at(url)) as database,
         database.write(),
         closing(Store.open(other_url, 0.1)) as other,
     ):

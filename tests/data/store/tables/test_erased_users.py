@@ -18,6 +18,7 @@ from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.generated_texts import GeneratedText
 from serendip.data.users.user import User
+from serendip.errors import BusyError
 
 BEFORE, MOMENT, AFTER = 10.0, 20.0, 30.0
 
@@ -208,10 +209,35 @@ def test_whoever_is_erased_while_a_pack_is_written_is_not_in_it(
     assert store.count_events() == 4
 
 
+@pytest.mark.parametrize("writes", ["pack", "import_all"])
+def test_where_users_are_erased_all_the_time_nothing_is_packed_and_nothing_lost(
+    place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
+) -> None:
+    from serendip.data.store.event_log.writer import TRIES, LogWriter, NewPack
+
+    names = [f"u{number}" for number in range(TRIES + 2)]
+    store.put_events([Event(name, "a", BEFORE) for name in names])
+    with closing(place.open()) as other:
+        write, left = LogWriter._write, iter(names)
+
+        def write_slowly(self: LogWriter, *arguments: Any) -> NewPack:
+            written = write(self, *arguments)
+            other.erase_user(next(left), MOMENT)
+            return written
+
+        monkeypatch.setattr(LogWriter, "_write", write_slowly)
+        with pytest.raises(BusyError, match="erased"):
+            store.pack() if writes == "pack" else store.import_all([], [Event("v", "b", BEFORE)])
+    monkeypatch.undo()
+    assert store.totals().users(9) == [(name, 1) for name in names[TRIES:]]
+    assert store.pack() == 2
+    assert [items_of(store, name) for name in names[TRIES - 1 :]] == [[], ["a"], ["a"]]
+
+
 def test_a_reader_keeps_the_bytes_and_the_next_call_removes_them(
     place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serendip.data.store.backends.postgres_backend.READERS_S", 0.0)
+    monkeypatch.setattr("serendip.data.store.postgres.READERS_S", 0.0)
     with closing(place.open(busy_timeout_s=0.0)) as quick:
         quick.put_events([Event("u", "a", BEFORE)])
         with closing(place.database()) as database, database.read() as connection:
@@ -228,7 +254,8 @@ def test_an_erasure_during_a_scrub_is_not_forgotten(
 ) -> None:
     store.put_events([Event(name, "a", BEFORE) for name in ("first", "second-canary")])
     store.erase_user("first", MOMENT)
-    scrub = Database.scrub
+    kind = type(store.database)
+    scrub = kind.scrub
     with closing(place.open()) as other:
 
         def scrub_slowly(self: Database, *arguments: Any) -> bool:
@@ -236,7 +263,7 @@ def test_an_erasure_during_a_scrub_is_not_forgotten(
             other.erase_user("second-canary", MOMENT)
             return done
 
-        monkeypatch.setattr(Database, "scrub", scrub_slowly)
+        monkeypatch.setattr(kind, "scrub", scrub_slowly)
         store.remove_erased()
         monkeypatch.undo()
         assert other.has_remains()
@@ -299,7 +326,7 @@ def test_no_byte_of_erased_users_is_left(file_store: Store, tmp_path: Path) -> N
     assert found(tmp_path, erased) == []
     assert found(tmp_path, range(1, 300, 3)) == [*range(1, 300, 3)]
     assert file_store.count_events() == 6 * 200
-    assert file_store.integrity() == []
+    assert file_store.database.integrity() == []
 
 
 def churn(store: Store, count: int) -> None:
@@ -329,7 +356,7 @@ def test_no_byte_of_erased_items_is_left(file_store: Store, tmp_path: Path) -> N
     assert found(tmp_path, erased) == []
     assert found(tmp_path, range(1, 600, 50)) == [*range(1, 600, 50)]
     assert file_store.count_items() == 600 - len(erased)
-    assert file_store.integrity() == []
+    assert file_store.database.integrity() == []
     assert not file_store.has_remains()
 
 

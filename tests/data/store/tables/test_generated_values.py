@@ -133,7 +133,7 @@ def test_values_of_an_erased_item_go_and_do_not_come_back(store: Store) -> None:
 
 
 def test_a_value_that_cannot_be_stored_is_refused(store: Store) -> None:
-    with pytest.raises(DataError, match="the colour of item 'c' cannot be stored"):
+    with pytest.raises(DataError, match="text about item 'c' cannot be stored"):
         store.generated_values.replace("colour", [value(SHIRT, "Red"), value(BARE, "R\0ed")])
     assert store.generated_values.all() == []
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.events.event import NO_SESSION, Event
-from serendip.data.log.columns import LogPart, number_sessions
+from serendip.data.log.columns import number_sessions
 from serendip.data.log.event_table import (
     build_events,
     read_codes,
@@ -194,11 +194,6 @@ class PackedEvents:
         codes = [code for code, name in names if name in without]
         return ~np.isin(self.records["action"], codes)
 
-    def count_by_user(self, without: Sequence[str]) -> NDArray[np.int64]:
-        """(U,) number of events of each user, without some actions."""
-        users = self.users[self.is_counted(without)]
-        return np.bincount(users, minlength=len(self.sizes)).astype(np.int64)
-
     def select(self, mask: BoolArray) -> PackedEvents:
         """The events for which (E,) is True; users without any are left out."""
         sizes = np.bincount(self.users[mask], minlength=len(self.sizes))
@@ -212,53 +207,50 @@ class PackedEvents:
             texts={name: column.take(places) for name, column in self.texts.items()},
         )
 
-    def rows(self, pack: int) -> Iterator[tuple[Any, ...]]:
-        """Rows of the table ``pack_rows``, in the order of its columns, each when asked for."""
+    def rows(self, pack: int) -> Iterator[dict[str, Any]]:
+        """Rows of the table ``pack_rows``, each when asked for."""
         ends = np.cumsum(self.sizes).tolist()
-        columns = [_TextColumn.of(self.texts.get(name)) for name in TEXTS]
+        columns = {name: _TextColumn.of(self.texts.get(name)) for name in TEXTS}
         begin = 0
         for user_id, end in zip(self.user_ids, ends, strict=True):
             records = self.records[begin:end]
-            numbers = (end - begin, int(records["arrival"].max()))
-            newest = float(records["timestamp"][-1])
-            texts = (column.slice(begin, end) for column in columns)
-            yield pack, user_id, *numbers, newest, records.tobytes(), *texts
+            yield {
+                "pack": pack,
+                "user_id": user_id,
+                "events": end - begin,
+                "last": int(records["arrival"].max()),
+                "newest": float(records["timestamp"][-1]),
+                "records": records.tobytes(),
+                **{name: column.slice(begin, end) for name, column in columns.items()},
+            }
             begin = end
 
-    def part(self) -> LogPart:
-        """As numbers."""
-        records = self.records
-        return LogPart(
-            self.users,
-            texts_to_arrow(self.user_ids),
-            self._codes("item_id"),
-            self.names["item_id"],
-            self._codes("action"),
-            self.names["action"],
-            np.ascontiguousarray(records["timestamp"]),
-            np.ascontiguousarray(records["value"]) if self._has("value") else None,
-            self.seqs,
-            (self._codes("country"), self.names["country"]) if self._has("country") else None,
-            (self._codes("device"), self.names["device"]) if self._has("device") else None,
-            np.ascontiguousarray(records[_SESSION]) if self._has(_SESSION) else None,
-        )
+    def numbers(self) -> pa.Table:
+        """The columns that ``LogColumns`` has, as a table."""
+        table = self.table(("item_id", "action", "country", "device", "value"))
+        if not self._has(_SESSION):
+            return table
+        return table.append_column(_SESSION, to_arrow(self.records[_SESSION]))
 
-    def table(self) -> pa.Table:
-        """As a table of the columns that were read, with their ``seq``; see ``event_table``."""
+    def table(self, names: Collection[str] = (*CODED, *_NUMBERS, *TEXTS)) -> pa.Table:
+        """As a table of some of the columns that were read; see ``event_table``.
+
+        Args:
+            names: of the columns besides ``user_id``, ``timestamp`` and ``seq``.
+        """
         import pyarrow as pa
 
         user_ids = texts_to_arrow(self.user_ids)
         columns = {"user_id": pa.DictionaryArray.from_arrays(to_arrow(self.users), user_ids)}
-        for name in CODED:
-            if self._has(name):
+        for name in filter(self._has, CODED):
+            if name in names:
                 codes = to_arrow(self._codes(name))
                 columns[name] = pa.DictionaryArray.from_arrays(codes, self.names[name])
         columns["timestamp"] = to_arrow(self.records["timestamp"])
-        for name in _NUMBERS:
-            if self._has(name):
-                columns[name] = to_arrow_or_null(self.records[name])
-        if "position" in columns:
-            columns["position"] = columns["position"].cast("int32")
+        for name in filter(self._has, _NUMBERS):
+            if name in names:
+                column = to_arrow_or_null(self.records[name])
+                columns[name] = column.cast("int32") if name == "position" else column
         for name, column in self.texts.items():
             columns[name] = column.cast("string").dictionary_encode()
         return pa.table({**columns, "seq": to_arrow(self.seqs)})

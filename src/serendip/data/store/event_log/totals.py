@@ -1,15 +1,15 @@
 """Running totals of the event log: number of events and most active users, updated incrementally.
 
-Counting a whole log takes longer the longer it is, and every page shows both totals. So the log is
-counted once, then only the events appended since; all of it again after an import removed events.
+Counting a whole log takes longer the longer it is, and every page shows both totals. So the users
+are counted once, then only those with new events; all again after something removed events.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 
-from serendip.data.store.event_log.view import LogPosition, LogView, StoredLog
+from serendip.data.store.event_log.reader import EventLogReader
+from serendip.data.store.event_log.view import LogPosition, LogView
 
 _MOST_USERS = 1_000
 """Number of users in memory; a request for more counts the log."""
@@ -23,12 +23,10 @@ class LogTotals:
 
     Args:
         log: that is counted.
-        without: actions that do not count as user activity.
     """
 
-    def __init__(self, log: StoredLog, without: Sequence[str] = ()) -> None:
+    def __init__(self, log: EventLogReader) -> None:
         self._log = log
-        self._without = list(without)
         self._lock = threading.Lock()
         self._mark: LogPosition | None = None
         self._users: dict[str, int] | None = None
@@ -36,7 +34,7 @@ class LogTotals:
 
     @property
     def num_events(self) -> int:
-        """Number of events of any action at the last update, and of those added since."""
+        """Number of events at the last update, and of those added since."""
         return sum(self._counts)
 
     def add(self, count: int) -> None:
@@ -59,26 +57,25 @@ class LogTotals:
         def read(view: LogView) -> list[tuple[str, int]]:
             self._follow(view)
             if limit > _MOST_USERS:
-                return list(view.count_users(limit, self._without).items())
+                return list(view.count_users(limit).items())
             if self._users is None:
-                self._users = view.count_users(_MOST_USERS, self._without)
+                self._users = view.count_users(_MOST_USERS)
             return list(self._users.items())[: max(limit, 0)]
 
         with self._lock:
             return self._log.read(read)
 
     def _follow(self, view: LogView) -> None:
-        mark, before, num_followed = view.position(), self._mark, self._counts[0]
-        if mark == before:
-            self._counts = num_followed, 0
-            return
-        if before is None or mark.removals != before.removals:
-            num_events, users = view.count(), None
-        else:
-            num_events, users = num_followed + view.count_after(before.seq), self._users
-            if users is not None:
+        mark, before = view.position(), self._mark
+        if mark != before:
+            is_longer = before is not None and mark.removals == before.removals
+            users = self._users if is_longer else None
+            if before is not None and users is not None:
                 users = self._update_users(view, before.seq, users)
-        self._mark, self._counts, self._users = mark, (num_events, 0), users
+            self._mark, self._users = mark, users
+            self._counts = view.count(), 0
+        else:
+            self._counts = self._counts[0], 0
 
     def _update_users(
         self, view: LogView, seq: int, users: dict[str, int]
@@ -87,11 +84,9 @@ class LogTotals:
 
         Counts only grow: a user outside the list without new events stays behind those inside.
         """
-        appended = view.count_users_after(seq, _FOLLOWED_USERS, self._without)
-        if appended is None:
+        appended = view.users_after(seq, _FOLLOWED_USERS + 1)
+        if len(appended) > _FOLLOWED_USERS:
             return None
-        among = [name for name in appended if name not in users]
-        newcomers = view.count_users_among(among, self._without)
-        updated = {name: count + appended.get(name, 0) for name, count in users.items()}
-        ordered = sorted((updated | newcomers).items(), key=lambda pair: (-pair[1], pair[0]))
+        counts = users | view.count_users(len(appended), appended)
+        ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
         return dict(ordered[:_MOST_USERS])

@@ -7,21 +7,28 @@ event once, whatever happens meanwhile.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 
 from serendip.data.events.event import Event, session_code
-from serendip.data.log.columns import LogColumns, LogPart
-from serendip.data.log.event_table import (
-    fill_missing,
-    tabulate_rows,
-    without_empty_columns,
-)
-from serendip.data.rows.arrow import to_arrow
+from serendip.data.log.columns import LogColumns
+from serendip.data.log.event_table import fill_missing, tabulate_rows, without_empty_columns
 from serendip.data.store.event_log.packs import (
     TEXTS,
     LogRow,
@@ -31,15 +38,11 @@ from serendip.data.store.event_log.packs import (
     decode_names,
     hash_ids,
 )
+from serendip.data.store.schema import EVENTS, FROM_API, META, PACK_NAMES, PACK_ROWS, PACKS
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
-    from sqlalchemy import Connection, CursorResult
-
-    from serendip.data.store.database import Database
-
-T = TypeVar("T")
 
 REMOVALS_KEY, IMPORTS_KEY = "event removals", "event imports"
 """Keys of the meta table: numbers of imports and erasures, and of these imports."""
@@ -48,6 +51,52 @@ EVENT_IDS = "event_id"
 """Name, among those of a pack, of the hashes of the ids that senders gave."""
 
 _FETCHED = 10_000
+
+_EVENT = (
+    *(EVENTS.c.user_id, EVENTS.c.item_id, EVENTS.c.timestamp, EVENTS.c.action, EVENTS.c.value),
+    *(EVENTS.c.query, EVENTS.c.request_id, EVENTS.c.position, EVENTS.c.surface),
+    *(EVENTS.c.session_id, func.coalesce(EVENTS.c.event_id, "").label("event_id")),
+    *(EVENTS.c.country, EVENTS.c.device, EVENTS.c.propensity, EVENTS.c.seq),
+)
+_LOG_ROW = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.session_id, EVENTS.c.seq)
+_NUMBERS = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.device, EVENTS.c.session_id, EVENTS.c.seq)
+
+_PACKS = PACKS.select().order_by(PACKS.c.first_seq, PACKS.c.pack)
+_VISIBLE = PACK_ROWS.c.pack.in_(select(PACKS.c.pack))
+_RECORDS = select(PACK_ROWS.c.user_id, PACK_ROWS.c.events, PACK_ROWS.c.records)
+_OF_USER = select(PACK_ROWS.c.pack, *_RECORDS.selected_columns).where(
+    PACK_ROWS.c.user_id == bindparam("user"), _VISIBLE
+)
+
+_ZERO: ColumnElement[int] = literal_column("0")  # no parameter, as a driver would want its value
+_MARK = select(
+    select(func.coalesce(func.max(EVENTS.c.seq), _ZERO)).scalar_subquery(),
+    select(func.coalesce(func.max(PACKS.c.last_seq), _ZERO)).scalar_subquery(),
+    *(
+        select(META.c.value).where(META.c.key == literal_column(f"'{key}'")).scalar_subquery()
+        for key in (REMOVALS_KEY, IMPORTS_KEY)
+    ),
+)
+"""The columns of ``LogPosition.of``."""
+
+PAST = (_MARK, select(*_LOG_ROW).where(EVENTS.c.user_id == bindparam("user")), _OF_USER)
+"""The position, and what the tail and the packs have of a user: each request of a user reads it."""
+
+_NEWEST = (
+    select(*_EVENT)
+    .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
+    .limit(bindparam("most"))
+)
+_REQUESTED = _NEWEST.where(or_(EVENTS.c.request_id != "", EVENTS.c.query != ""))
+_HISTORY = _NEWEST.where(
+    EVENTS.c.user_id == bindparam("user"),
+    EVENTS.c.timestamp >= bindparam("since"),
+    EVENTS.c.action.not_in(bindparam("without", expanding=True)),
+)
+_TEXTS_OF_USER = _OF_USER.add_columns(*(PACK_ROWS.c[name] for name in TEXTS))
+
+_USERS_OF_TAIL = select(EVENTS.c.user_id, func.count().label("events")).group_by(EVENTS.c.user_id)
+_USERS_OF_PACKS = select(PACK_ROWS.c.user_id, PACK_ROWS.c.events).where(_VISIBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,37 +113,11 @@ class LogPosition:
     seq: int
     imports: int
 
-
-@dataclass(frozen=True, slots=True)
-class UserPlace:
-    """Events of a user in one pack.
-
-    Args:
-        pack: its number.
-        events: number of events.
-        newest: Unix seconds of the last of them.
-    """
-
-    pack: int
-    events: int
-    newest: float
-
-
-class StoredLog:
-    """The event log of one database, with the packs' names in memory; thread-safe.
-
-    Args:
-        database: of the log.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.names: dict[int, PackNames] = {}
-
-    def read(self, read: Callable[[LogView], T]) -> T:
-        """Read within one transaction."""
-        with self.database.read() as connection:
-            return read(LogView(connection, self))
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> LogPosition:
+        """Read a row that a database gives for a position."""
+        tail, packed, removals, imports = row
+        return cls(int(removals or 0), max(int(tail), int(packed)), int(imports or 0))
 
 
 class LogView:
@@ -102,158 +125,115 @@ class LogView:
 
     Args:
         connection: in a transaction.
-        log: that is read.
+        names: of packs, as far as they are in memory.
 
     Attributes:
         connection: for what else is read in the same transaction.
     """
 
-    def __init__(self, connection: Connection, log: StoredLog) -> None:
-        from serendip.data.store import schema
-
-        self.connection = connection
-        self._log, self._sql = log, schema
+    def __init__(self, connection: Connection, names: dict[int, PackNames]) -> None:
+        self.connection, self._names = connection, names
 
     @cached_property
     def packs(self) -> list[PackFacts]:
-        """The packs that count; names of others, and of those that changed, are forgotten."""
-        found = [PackFacts.of_row(row) for row in self.connection.execute(self._sql.PACK_FACTS)]
-        names = self._log.names
-        known = ((one, names.get(one.number)) for one in found)
-        self._log.names = {
-            one.number: shared
-            for one, shared in known
-            if shared is not None and shared.facts == one
-        }
+        """The packs that count; names of others are forgotten."""
+        found = [PackFacts.of_row(row) for row in self.connection.execute(_PACKS)]
+        for number in self._names.keys() - {one.number for one in found}:
+            self._names.pop(number, None)
         return found
 
-    def names_of(self, pack: int) -> PackNames:
+    def names_of(self, facts: PackFacts) -> PackNames:
         """What the events of a pack share."""
-        known = self._log.names.get(pack)
+        known = self._names.get(facts.number)
         if known is None:
-            facts = next(one for one in self.packs if one.number == pack)
-            rows = self.connection.execute(self._sql.NAMES_OF_PACK, {"number": pack})
-            found = {name: (count, content) for name, count, content in rows}
+            statement = PACK_NAMES.select().where(PACK_NAMES.c.pack == facts.number)
+            rows = self.connection.execute(statement)
+            found = {name: (count, content) for _, name, count, content in rows}
             _, hashes = found.pop(EVENT_IDS, (0, b""))
             names = {name: decode_names(content, n) for name, (n, content) in found.items()}
             known = PackNames(facts, names, np.frombuffer(hashes, np.uint64))
-            self._log.names = {**self._log.names, pack: known}
+            self._names[facts.number] = known
         return known
 
-    def rows_of_pack(
-        self,
-        facts: PackFacts,
-        statement: Any,
-        texts: Sequence[str] = (),
-        values: dict[str, Any] | None = None,
+    def load_names(self) -> None:
+        """Read into memory what the events of each pack share."""
+        for facts in self.packs:
+            self.names_of(facts)
+
+    def _parts(
+        self, facts: PackFacts, texts: Sequence[str] = (), *conditions: Any
     ) -> Iterator[PackedEvents]:
         """Events of a pack, users by the thousand.
 
         Args:
             facts: of the pack.
-            statement: selects rows of it, with some texts.
-            texts: names of these, in their order.
-            values: of the statement, besides the number of the pack.
+            texts: names of those that are read.
+            conditions: on rows of the table of packs.
         """
-        found = self.connection.execute(statement, {"number": facts.number, **(values or {})})
-        for rows in found.partitions(_FETCHED):
-            yield PackedEvents.of_rows(self.names_of(facts.number), rows, texts)
-
-    def _of_user(
-        self, statement: Any, user_id: str, texts: Sequence[str] = ()
-    ) -> Iterator[PackedEvents]:
-        """What each pack has of a user."""
-        for pack, *row in self.connection.execute(statement, {"user": user_id}).all():
-            yield PackedEvents.of_rows(self.names_of(pack), [row], texts)
-
-    def events_of(self, user_id: str, pack: int) -> PackedEvents:
-        """All columns of the events of a user in a pack that has any."""
-        rows = self.connection.execute(self._sql.ROWS_OF_USER, {"user": user_id}).all()
-        row = next(row for row in rows if row[0] == pack)
-        return PackedEvents.of_rows(self.names_of(pack), [row[1:]], TEXTS)
-
-    def items(self) -> Iterable[Any]:
-        """Rows of the items that are not deleted, in order of first insertion."""
-        return _stream(self.connection.execute(self._sql.ITEM_COLUMNS))
-
-    def item_sizes(self) -> Iterable[Any]:
-        """Id, title, number of characters and start of the items that are not deleted."""
-        return _stream(self.connection.execute(self._sql.ITEM_SIZES))
+        columns = [PACK_ROWS.c[name] for name in texts]
+        statement = _RECORDS.add_columns(*columns).where(PACK_ROWS.c.pack == facts.number)
+        for rows in self.connection.execute(statement.where(*conditions)).partitions(_FETCHED):
+            yield PackedEvents.of_rows(self.names_of(facts), rows, texts)
 
     def position(self) -> LogPosition:
         """The position of the log."""
-        keys = {"removals": REMOVALS_KEY, "imports": IMPORTS_KEY}
-        tail, packed, removals, imports = self.connection.execute(self._sql.EVENT_MARK, keys).one()
-        return LogPosition(int(removals or 0), max(int(tail), int(packed)), int(imports or 0))
-
-    def last_erasure(self) -> int:
-        """Number of removals with which the last user was erased; 0 = none was."""
-        return int(self.connection.scalar(self._sql.LAST_ERASURE) or 0)
+        return LogPosition.of(self.connection.execute(_MARK).one())
 
     def count(self) -> int:
         """Number of events."""
-        return self.count_tail() + sum(one.events for one in self.packs)
-
-    def count_tail(self) -> int:
-        """Number of events of the tail."""
-        return int(self.connection.scalar(self._sql.COUNT_EVENTS) or 0)
+        in_tail = self.connection.scalar(select(func.count()).select_from(EVENTS))
+        return int(in_tail or 0) + sum(one.events for one in self.packs)
 
     def count_after(self, seq: int, without: Sequence[str] = ()) -> int:
         """Number of events appended after a sequence number, without some actions."""
-        values = {"after": seq, "without": list(without)}
-        count = int(self.connection.scalar(self._sql.COUNT_AFTER, values) or 0)
-        packed = self._packed_after(seq)
-        return count + sum(int(part.is_counted(without).sum()) for part in packed)
+        counted = select(func.count()).where(EVENTS.c.seq > seq, EVENTS.c.action.not_in(without))
+        packed = sum(int(part.is_counted(without).sum()) for part in self._packed_after(seq))
+        return int(self.connection.scalar(counted) or 0) + packed
 
     def _packed_after(self, seq: int, with_imports: bool = True) -> Iterator[PackedEvents]:
         for facts in self.packs:
-            if facts.last_seq > seq and (with_imports or facts.origin == self._sql.FROM_API):
-                after = {"after": seq - facts.first_seq}
-                found = self.rows_of_pack(facts, self._sql.RECORDS_AFTER, values=after)
+            if facts.last_seq > seq and (with_imports or facts.origin == FROM_API):
+                found = self._parts(facts, (), PACK_ROWS.c.last > seq - facts.first_seq)
                 yield from (part.select(part.seqs > seq) for part in found)
-
-    def past(self, user_id: str, without: Sequence[str]) -> list[LogRow]:
-        """A user's events in order of time, ties in order of arrival, without some actions."""
-        values = {"user": user_id, "without": list(without)}
-        rows = _log_rows(self.connection.execute(self._sql.PAST, values))
-        packed = self._of_user(self._sql.RECORDS_OF_USER, user_id)
-        older = [row for part in packed for row in part.log_rows() if row[3] not in without]
-        return _in_order([older, rows])
 
     def after(self, seq: int, with_imports: bool = True) -> list[LogRow]:
         """Events of all users appended after a sequence number, in order of time."""
-        rows = _log_rows(self.connection.execute(self._sql.EVENTS_AFTER, {"after": seq}))
-        return _in_order([*(p.log_rows() for p in self._packed_after(seq, with_imports)), rows])
+        rows = self.connection.execute(select(*_LOG_ROW).where(EVENTS.c.seq > seq))
+        return in_order(rows, self._packed_after(seq, with_imports))
 
     def history(self, user_id: str, most: int, without: Sequence[str], since: float) -> list[Event]:
         """The last ``most`` events of a user from a time on, without some actions, oldest first."""
-        values = {"user": user_id, "most": most, "without": list(without), "since": since}
-        found = _keyed(self.connection.execute(self._sql.HISTORY, values))
-        for part in self._of_user(self._sql.ROWS_OF_USER, user_id, TEXTS):
+        values = {"user": user_id, "since": since, "without": list(without), "most": most}
+        found = _keyed(self.connection.execute(_HISTORY, values))
+        for pack, *row in self.connection.execute(_TEXTS_OF_USER, {"user": user_id}).all():
+            if pack not in self._names:
+                self.load_names()
+            part = PackedEvents.of_rows(self._names[pack], [row], TEXTS)
             is_wanted = part.is_counted(without) & (part.records["timestamp"] >= since)
-            rows = np.flatnonzero(is_wanted)[-most:] if most else np.empty(0, np.intp)
-            found += part.select(_mask(rows, len(part))).keyed_events()
+            is_wanted[np.flatnonzero(is_wanted)[:-most]] = False
+            found += part.select(is_wanted).keyed_events()
         return _newest(found, most)
 
     def requested(self, most: int) -> list[Event]:
         """The last ``most`` events that have a request id or a query, oldest first."""
-        found = _keyed(self.connection.execute(self._sql.REQUESTED, {"most": most}))
+        found = _keyed(self.connection.execute(_REQUESTED, {"most": most}))
         if most:
             since = self._find_time_of_asked(most)
-            for facts in self.packs:
-                for part in self.rows_of_pack(facts, self._sql.ASKED, TEXTS):
-                    wanted = _is_asked(part) & (part.records["timestamp"] >= since)
-                    found += part.select(wanted).keyed_events()
+            for part in self._asked(TEXTS):
+                wanted = _is_asked(part) & (part.records["timestamp"] >= since)
+                found += part.select(wanted).keyed_events()
         return _newest(found, most)
+
+    def _asked(self, texts: Sequence[str]) -> Iterator[PackedEvents]:
+        """Packed events of users who have any with a request id or a query."""
+        was_asked = or_(PACK_ROWS.c.query.is_not(None), PACK_ROWS.c.request_id.is_not(None))
+        for facts in self.packs:
+            yield from self._parts(facts, texts, was_asked)
 
     def _find_time_of_asked(self, most: int) -> float:
         """Unix seconds of the ``most``-th newest packed event with a request id or a query."""
-        texts = ("query", "request_id")
-        times = [
-            part.records["timestamp"][_is_asked(part)]
-            for facts in self.packs
-            for part in self.rows_of_pack(facts, self._sql.ASKED_TEXTS, texts)
-        ]
+        parts = self._asked(("query", "request_id"))
+        times = [part.records["timestamp"][_is_asked(part)] for part in parts]
         joined = np.concatenate([np.empty(0), *times])
         if len(joined) <= most:
             return -np.inf
@@ -264,10 +244,11 @@ class LogView:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        rows = self.connection.execute(self._sql.QUERIES, {"without": list(without)})
-        counts = Counter({query: count for query, count in rows})
+        is_wanted = EVENTS.c.query != "", EVENTS.c.action.not_in(without)
+        asked = select(EVENTS.c.query, func.count()).where(*is_wanted).group_by(EVENTS.c.query)
+        counts = Counter({query: count for query, count in self.connection.execute(asked)})
         for facts in self.packs:
-            for part in self.rows_of_pack(facts, self._sql.QUERIES_OF_PACK, ["query"]):
+            for part in self._parts(facts, ["query"], PACK_ROWS.c.query.is_not(None)):
                 texts = part.texts["query"].filter(pa.array(part.is_counted(without).tolist()))
                 for one in pc.value_counts(texts).to_pylist():
                     counts[one["values"]] += one["counts"]
@@ -277,17 +258,15 @@ class LogView:
 
     def columns(self) -> LogColumns:
         """The whole log as numbers."""
-        parts = [part.part() for facts in self.packs if (part := self._records(facts)) is not None]
-        names = self._sql.TAIL_COLUMN_NAMES
-        tail = tabulate_rows(names, _stream(self.connection.execute(self._sql.TAIL_COLUMNS)))
-        if len(tail):
-            parts.append(LogPart.of_table(tail, np.asarray(tail["seq"], np.int64)))
-        return LogColumns.join(parts)
+        import pyarrow as pa
 
-    def _records(self, facts: PackFacts) -> PackedEvents | None:
-        """A whole pack without its texts; None if nobody is left in it."""
-        rows = self.connection.execute(self._sql.RECORDS, {"number": facts.number}).all()
-        return PackedEvents.of_rows(self.names_of(facts.number), rows, ()) if rows else None
+        parts = list[pa.Table]()
+        for facts in self.packs:
+            whole = _RECORDS.where(PACK_ROWS.c.pack == facts.number)
+            if rows := self.connection.execute(whole).all():
+                parts.append(PackedEvents.of_rows(self.names_of(facts), rows, ()).numbers())
+        tail = self._tabulate(select(*_NUMBERS).order_by(EVENTS.c.seq))
+        return LogColumns.of_tables([*parts, without_empty_columns(tail)])
 
     def table(self) -> pa.Table:
         """All events with all columns that any of them fills, in order of arrival."""
@@ -301,98 +280,81 @@ class LogView:
 
     def tail(self, most: int = 2**31 - 1) -> pa.Table:
         """The first events of the tail in order of arrival, with their ``seq``."""
-        names = (*self._sql.TAIL_NAMES, "seq")
-        rows = self.connection.execute(self._sql.TAIL, {"most": most})
-        return tabulate_rows(names, _stream(rows))
+        return self._tabulate(select(*_EVENT).order_by(EVENTS.c.seq).limit(most))
+
+    def _tabulate(self, statement: Select[Any]) -> pa.Table:
+        names = [column.name for column in statement.selected_columns]
+        return tabulate_rows(names, stream(self.connection.execute(statement)))
 
     def pack_table(self, facts: PackFacts) -> pa.Table:
         """All columns of a pack's events, with their ``seq``, in order of user and time."""
         import pyarrow as pa
 
-        tables = [part.table() for part in self.rows_of_pack(facts, self._sql.ROWS, TEXTS)]
+        tables = [part.table() for part in self._parts(facts, TEXTS)]
         return fill_missing(pa.concat_tables(tables)) if tables else pa.table({})
-
-    def places_of_user(self, user_id: str) -> list[UserPlace]:
-        """Where a user has events, in all packs."""
-        rows = self.connection.execute(self._sql.PLACES_OF_USER, {"user": user_id})
-        return [UserPlace(*row) for row in rows]
-
-    def user_ids(self) -> set[str]:
-        """Ids of all users who have events."""
-        tail = self.connection.scalars(self._sql.TAIL_USERS)
-        return {*tail, *self.connection.scalars(self._sql.PACKED_USERS)}
-
-    def users_of(self, pack: int) -> list[str]:
-        """Ids of the users of a pack."""
-        return list(self.connection.scalars(self._sql.USERS_OF_PACK, {"number": pack}))
 
     def has_event(self, event_id: str) -> bool:
         """Whether a pack has an event that was sent with this id."""
         (wanted,) = hash_ids([event_id])
-        return any(_contains(self.names_of(one.number).event_ids, wanted) for one in self.packs)
+        return any(_contains(self.names_of(facts).event_ids, wanted) for facts in self.packs)
 
     def api_event_ids(self) -> NDArray[np.uint64]:
         """Hashes of the ids that senders gave events of the API, in the tail and in packs."""
-        in_tail = self.connection.scalars(self._sql.TAIL_IDS_AFTER, {"after": 0})
         # An import replaces the others.
-        packs = [one for one in self.packs if one.origin == self._sql.FROM_API]
-        hashes = [self.names_of(one.number).event_ids for one in packs]
-        return np.concatenate([hash_ids(in_tail), *hashes])
+        packs = [one for one in self.packs if one.origin == FROM_API]
+        hashes = [self.names_of(facts).event_ids for facts in packs]
+        return np.concatenate([hash_ids(self.tail_ids_after(0)), *hashes])
 
-    def count_users(self, most: int, without: Sequence[str]) -> dict[str, int]:
-        """The ``most`` active users with their number of events, without some actions."""
-        import pyarrow as pa
+    def tail_ids_after(self, seq: int) -> list[str]:
+        """The ids that senders gave events of the tail after a sequence number."""
+        is_given = EVENTS.c.event_id.is_not(None), EVENTS.c.seq > seq
+        return list(self.connection.scalars(select(EVENTS.c.event_id).where(*is_given)))
 
-        values = {"without": list(without)}
-        if not self.packs:
-            rows = self.connection.execute(self._sql.TOP_USERS, {**values, "most": most})
-            return {user: int(count) for user, count in rows}
-        parts = [tabulate_rows(_USERS, self.connection.execute(self._sql.USERS, values))]
+    def user_ids(self) -> list[str]:
+        """Ids of all users who have events."""
+        return list(self.count_users(2**31 - 1))
+
+    def count_users(self, most: int, among: Sequence[str] | None = None) -> dict[str, int]:
+        """The ``most`` active users with their number of events; None = among all."""
+        counts = [_USERS_OF_TAIL, _USERS_OF_PACKS]
+        if among is not None:
+            tables = (EVENTS, PACK_ROWS)
+            wanted = [table.c.user_id.in_(among) for table in tables]
+            counts = [one.where(is_wanted) for one, is_wanted in zip(counts, wanted, strict=True)]
+        both = union_all(*counts).subquery()
+        total = func.sum(both.c.events)
+        users = select(both.c.user_id, total).group_by(both.c.user_id)
+        ordered = users.order_by(total.desc(), both.c.user_id).limit(max(most, 0))
+        return {user: int(count) for user, count in self.connection.execute(ordered)}
+
+    def users_after(self, seq: int, most: int) -> list[str]:
+        """Users with events after a sequence number; all of them if fewer than ``most``."""
+        in_tail = select(EVENTS.c.user_id).where(EVENTS.c.seq > seq).distinct()
+        users = set(self.connection.scalars(in_tail.limit(most)))
         for facts in self.packs:
-            if (part := self._records(facts)) is not None:
-                users = pa.array(part.user_ids, "string").dictionary_encode()
-                counts = to_arrow(part.count_by_user(without))
-                parts.append(pa.table({"user_id": users, "events": counts}))
-        counted = pa.concat_tables([part.cast(_users_schema()) for part in parts])
-        summed = counted.group_by("user_id").aggregate([("events", "sum")])
-        order = [("events_sum", "descending"), ("user_id", "ascending")]
-        top = summed.sort_by(order).slice(0, max(most, 0))
-        pairs = zip(top["user_id"].to_pylist(), top["events_sum"].to_pylist(), strict=True)
-        return {user: count for user, count in pairs if count > 0}
-
-    def count_users_after(
-        self, seq: int, most: int, without: Sequence[str]
-    ) -> dict[str, int] | None:
-        """Users with events appended after a sequence number; None if there are too many."""
-        values = {"after": seq, "without": list(without), "most": most + 1}
-        counts = Counter(dict(self._pairs(self._sql.USERS_AFTER, values)))
-        for part in self._packed_after(seq):
-            counts.update(
-                dict(zip(part.user_ids, part.count_by_user(without).tolist(), strict=True))
-            )
-        used = {user: count for user, count in counts.items() if count}
-        return None if len(used) > most else used
-
-    def count_users_among(self, user_ids: Sequence[str], without: Sequence[str]) -> dict[str, int]:
-        """Number of events of some users, without some actions; only users who have any."""
-        values = {"users": list(user_ids), "without": list(without)}
-        counts = Counter(dict(self._pairs(self._sql.USERS_AMONG, values)))
-        for user in user_ids:
-            for part in self._of_user(self._sql.RECORDS_OF_USER, user):
-                counts[user] += int(part.is_counted(without).sum())
-        return {user: count for user, count in counts.items() if count}
-
-    def _pairs(self, statement: Any, values: dict[str, Any]) -> Iterable[tuple[str, int]]:
-        return ((row[0], int(row[1])) for row in self.connection.execute(statement, values))
+            if facts.last_seq > seq:
+                is_later = PACK_ROWS.c.last > seq - facts.first_seq
+                rows = select(PACK_ROWS.c.user_id).where(PACK_ROWS.c.pack == facts.number, is_later)
+                users.update(self.connection.scalars(rows.limit(most)))
+        return list(users)
 
 
-_USERS = ("user_id", "events")
+def in_order(tail: Iterable[Any], packed: Iterable[PackedEvents]) -> list[LogRow]:
+    """Events of the tail, given as rows of ``_LOG_ROW``, and packed ones by time and number."""
+    rows = [row for part in packed for row in part.log_rows()]
+    rows += [(*row[:-2], session_code(row[-2]), row[-1]) for row in tail]
+    return sorted(rows, key=lambda row: (row[2], row[-1]))
 
 
-def _users_schema() -> pa.Schema:
-    import pyarrow as pa
+def _keyed(rows: Iterable[Any]) -> list[tuple[float, int, Event]]:
+    """(time, sequence number, event) of rows of the tail."""
+    return [(row[2], row[-1], Event(*row[:-1])) for row in rows]
 
-    return pa.schema([("user_id", "string"), ("events", "int64")])
+
+def stream(result: CursorResult[Any]) -> Iterator[Any]:
+    """The rows of a large result, fetched by the thousand."""
+    for part in result.partitions(_FETCHED):
+        yield from part
 
 
 def _contains(hashes: NDArray[np.uint64], wanted: np.uint64) -> bool:
@@ -406,32 +368,6 @@ def _is_asked(part: PackedEvents) -> NDArray[np.bool_]:
 
     sizes = [np.asarray(pc.binary_length(part.texts[name])) for name in ("query", "request_id")]
     return np.logical_or(sizes[0] > 0, sizes[1] > 0)
-
-
-def _mask(rows: NDArray[np.intp], size: int) -> NDArray[np.bool_]:
-    mask = np.zeros(size, np.bool_)
-    mask[rows] = True
-    return mask
-
-
-def _stream(result: CursorResult[Any]) -> Iterator[Any]:
-    """The rows of a large result, fetched by the thousand."""
-    for part in result.partitions(_FETCHED):
-        yield from part
-
-
-def _log_rows(rows: Iterable[Any]) -> list[LogRow]:
-    return [(*row[:-2], session_code(row[-2]), row[-1]) for row in rows]
-
-
-def _in_order(parts: Iterable[list[LogRow]]) -> list[LogRow]:
-    """All rows by time, ties by sequence number."""
-    return sorted((row for part in parts for row in part), key=lambda row: (row[2], row[-1]))
-
-
-def _keyed(rows: Iterable[Any]) -> list[tuple[float, int, Event]]:
-    """(time, sequence number, event) of rows of the tail."""
-    return [(row[2], row[-1], Event(*row[:-1])) for row in rows]
 
 
 def _newest(found: list[tuple[float, int, Event]], most: int) -> list[Event]:

@@ -3,9 +3,10 @@
 The rows of a pack are written beside those that count, in short transactions, and become visible
 by its row in the table ``packs``: after a crash at any moment the log is the old one or the new
 one. One process at a time writes packs; events of the API are appended and users erased meanwhile.
+A pack whose events were read before somebody was erased never counts: it is written again.
 
 An erasure is one short transaction that deletes rows. What the packs share may still name what the
-user alone had, such as an item, until they are packed again (``repack``).
+user alone had, such as an item or the id of an event, until they are packed again (``repack``).
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import Connection, func, select, tuple_
 
 from serendip.data.arrays import BoolArray
 from serendip.data.log.event_table import (
@@ -30,26 +31,41 @@ from serendip.data.log.event_table import (
     without_empty_columns,
 )
 from serendip.data.store.event_log.packs import PackedEvents, PackFacts, encode_names, hash_ids
+from serendip.data.store.event_log.reader import EventLogReader
 from serendip.data.store.event_log.view import (
     EVENT_IDS,
     IMPORTS_KEY,
     REMOVALS_KEY,
     LogPosition,
     LogView,
-    StoredLog,
+)
+from serendip.data.store.schema import (
+    EVENTS,
+    FROM_API,
+    FROM_FILE,
+    PACK_NAMES,
+    PACK_ROWS,
+    PACKS,
+    count_meta,
+    set_meta,
 )
 from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
-from serendip.data.store.upsert import insert_rows
+from serendip.data.store.upsert import insert_into, insert_rows
+from serendip.errors import BusyError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from sqlalchemy import Connection
 
     from serendip.data.store.tables.users import Users
+
+T = TypeVar("T")
 
 REMAINS_KEY = "deleted rows"
 """Key of the meta table whose value is not empty while the database may have bytes of erased rows.
 """
+
+TRIES = 5
+"""Times that a pack is written again, as users were erased or its events posted meanwhile."""
 
 _MERGE_FACTOR = 4
 """Packing merges a pack that has at most this many times the events that it writes anyway: the
@@ -108,12 +124,12 @@ class LogWriter:
         users: of the database; an erasure removes what they have of the user.
     """
 
-    def __init__(self, log: StoredLog, users: Users) -> None:
-        from serendip.data.store import schema
-
-        self._log, self._database, self._sql = log, log.database, schema
-        self._users, self._erased = users, ErasedUsers(log.database)
-        self._set_meta = schema.upsert_meta(log.database.dialect)
+    def __init__(self, log: EventLogReader, users: Users) -> None:
+        self._log, self._database, self._users = log, log.database, users
+        self._erased = ErasedUsers()
+        dialect = log.database.dialect
+        self._insert_names = insert_into(dialect, PACK_NAMES, PACK_NAMES.c.keys())
+        self._insert_rows = insert_into(dialect, PACK_ROWS, PACK_ROWS.c.keys())
         self._require_lock: Callable[[], None] = lambda: None
 
     @contextmanager
@@ -152,56 +168,25 @@ class LogWriter:
         return Import(kept, pack, position, len(new), int(is_late.sum()), erasures)
 
     def is_outdated(self, connection: Connection, prepared: Import) -> bool:
-        """Whether an event of an import was posted since it was prepared: the post came first."""
+        """Whether an event of an import was posted, or somebody erased, since it was prepared."""
+        if self._erased.all(connection) != prepared.erasures:
+            return True
         if prepared.events is None:
             return False
-        after = {"after": prepared.position.seq}
-        appended = connection.scalars(self._sql.TAIL_IDS_AFTER, after).all()
+        appended = LogView(connection, {}).tail_ids_after(prepared.position.seq)
         return bool(appended) and _has_any(prepared.events, appended)
 
-    def publish(self, connection: Connection, prepared: Import) -> Import:
-        """Replace the events of earlier imports, within a write transaction.
-
-        Returns:
-            the import as it is in the log now.
-        """
-        connection.execute(self._sql.DROP_FILE_PACKS)
-        self._count(connection, REMOVALS_KEY)
-        self._count(connection, IMPORTS_KEY)
-        if prepared.pack is None:
-            return prepared
-        first = self._last_number(connection) + 1
-        self._add(connection, prepared.pack, "file", first)
-        last = first + prepared.pack.last
-        self._database.set_last_number(connection, "events", "seq", last)
-        return self._leave_out(connection, prepared, prepared.pack.number)
-
-    def _leave_out(self, connection: Connection, prepared: Import, pack: int) -> Import:
-        """Leave out of an import what happened before erasures since it was prepared."""
-        new = self._erased.all(connection).since(prepared.erasures)
-        if not new.by_digest:
-            return prepared
-        self._drop(connection, pack, new, lambda erasure: erasure.until)
-        left = int(connection.scalar(self._sql.COUNT_PACK, {"number": pack}) or 0)
-        lost = prepared.num_events - left
-        return replace(prepared, num_events=left, num_erased=prepared.num_erased + lost)
-
-    def _drop(
-        self,
-        connection: Connection,
-        pack: int,
-        erasures: Erasures,
-        until: Callable[[UserErasure], float],
-    ) -> None:
-        """Drop from a new pack what erased users had until some time."""
-        view = LogView(connection, self._log)
-        for user_id in view.users_of(pack):
-            if (erasure := erasures.find(user_id)) is not None:
-                events = view.events_of(user_id, pack)
-                left = events.select(events.records["timestamp"] > until(erasure))
-                connection.execute(self._sql.DROP_ROW, {"number": pack, "user": user_id})
-                self._insert(connection, list(left.rows(pack)))
-        connection.execute(self._sql.RECOUNT_PACK, {"number": pack})
+    def publish(self, connection: Connection, prepared: Import) -> None:
+        """Replace the events of earlier imports, within a write transaction."""
+        connection.execute(PACKS.delete().where(PACKS.c.origin == FROM_FILE))
+        count_meta(connection, REMOVALS_KEY)
+        count_meta(connection, IMPORTS_KEY)
+        if prepared.pack is not None:
+            seq = LogView(connection, {}).position().seq
+            first = max(seq, self._database.last_number(connection, "events", "seq")) + 1
+            self._add(connection, prepared.pack, FROM_FILE, first)
+            last = first + prepared.pack.last
+            self._database.set_last_number(connection, "events", "seq", last)
 
     def pack(self) -> int:
         """Move the events of the tail into a pack; readers meet each event once.
@@ -211,29 +196,28 @@ class LogWriter:
         """
         with self.exclusive(self._database.busy_timeout_s):
             self._repack_all()
-            return self._move_tail()
+            moved = 0
+            while True:
+                piece = self._try(self._move_piece)
+                moved += piece
+                if piece < _MOST_MOVED:
+                    return moved
 
-    def _move_tail(self) -> int:
-        moved = 0
-        while True:
-            piece = self._move_piece()
-            moved += piece
-            if piece < _MOST_MOVED:
-                return moved
-
-    def _move_piece(self) -> int:
-        """Move the oldest events of the tail; how many."""
+    def _move_piece(self) -> int | None:
+        """Move the oldest events of the tail; how many, None = somebody was erased meanwhile."""
         before, tail, packs = self._log.read(
             lambda view: (view.position(), view.tail(_MOST_MOVED), view.packs)
         )
         if not len(tail):
             return 0
         merged = _merged(packs, len(tail))
-        older = [self._log.read(partial(LogView.pack_table, facts=one)) for one in merged]
+        older = [self._read_pack(one) for one in merged]
         until = int(np.asarray(tail["seq"]).max())
         table = _join([*(one for one in older if len(one)), tail])
-        self._replace(merged, table, "api", before, until)
-        return len(tail)
+        return len(tail) if self._replace(merged, table, FROM_API, before, until) else None
+
+    def _read_pack(self, facts: PackFacts) -> pa.Table:
+        return self._log.read(lambda view: view.pack_table(facts))
 
     def erase_user(
         self, user_id: str, moment: float, until: float = -math.inf
@@ -249,38 +233,31 @@ class LogWriter:
         Returns:
             the erasure, and the number of events removed.
         """
-        user = {"user": user_id}
+        in_tail = EVENTS.c.user_id == user_id
+        # Of packs that count; what is being written is written again before it counts.
+        in_packs = PACK_ROWS.c.user_id == user_id, PACK_ROWS.c.pack.in_(select(PACKS.c.pack))
+        facts = select(PACK_ROWS.c.pack, PACK_ROWS.c.events, PACK_ROWS.c.newest).where(*in_packs)
         with self._database.write() as connection:
-            view = LogView(connection, self._log)
-            places = view.places_of_user(user_id)
-            newest = connection.scalar(self._sql.NEWEST_OF_USER, user)
-            in_tail = connection.execute(self._sql.ERASE_USER, user).rowcount
-            for place in places:
-                self._free_ids(view, user_id, place.pack)
-            connection.execute(self._sql.DROP_ROWS_OF_USER, user)
-            for place in places:
-                shrunk = {"number": place.pack, "lost": place.events}
-                connection.execute(self._sql.SHRINK_PACK, shrunk)
+            packed = connection.execute(facts).all()
+            newest = connection.scalar(select(func.max(EVENTS.c.timestamp)).where(in_tail))
+            removed = connection.execute(EVENTS.delete().where(in_tail)).rowcount
+            connection.execute(PACK_ROWS.delete().where(*in_packs))
+            for pack, events, _ in packed:
+                left = {"events": PACKS.c.events - events, "stale": True}
+                connection.execute(PACKS.update().where(PACKS.c.pack == pack).values(left))
+                removed += events
             had_attributes = self._users.erase(connection, user_id)
-            if in_tail or places or had_attributes:
-                self._count(connection, REMOVALS_KEY)
+            if removed or had_attributes:
+                count_meta(connection, REMOVALS_KEY)
             # Whatever is found: rows that were packed or replaced before leave bytes, too.
-            connection.execute(self._set_meta, remains_note())
+            note_remains(connection)
             earlier = self._erased.among(connection, [user_id]).find(user_id)
-            ends = [moment, until, newest or moment, *(place.newest for place in places)]
+            ends = [moment, until, newest or moment, *(row.newest for row in packed)]
             if earlier is not None:
                 moment, ends = max(moment, earlier.moment), [*ends, earlier.until]
-            removals = view.position().removals
+            removals = LogView(connection, {}).position().removals
             erasure = self._erased.record(connection, user_id, moment, removals, max(ends))
-        return erasure, int(in_tail) + sum(place.events for place in places)
-
-    def _free_ids(self, view: LogView, user_id: str, pack: int) -> None:
-        """Let the ids that a user's events in a pack were sent with be those of other events."""
-        texts = view.events_of(user_id, pack).texts["event_id"].to_pylist()
-        if given := {one for one in texts if one}:
-            left = np.setdiff1d(view.names_of(pack).event_ids, hash_ids(given))
-            values = {"number": pack, "column": EVENT_IDS, "size": len(left)}
-            view.connection.execute(self._sql.SET_NAMES, {**values, "bytes": left.tobytes()})
+        return erasure, int(removed)
 
     def repack(self) -> int:
         """Pack again what had events of users who were erased since; returns the number of packs.
@@ -291,12 +268,33 @@ class LogWriter:
             return self._repack_all()
 
     def _repack_all(self) -> int:
+        packed = 0
+        while self._try(self._repack_one):
+            packed += 1
+        return packed
+
+    def _repack_one(self) -> bool | None:
+        """Pack a stale pack again; False = there is none, None = somebody was erased meanwhile."""
         before, packs = self._log.read(lambda view: (view.position(), view.packs))
-        stale = [one for one in packs if one.is_stale]
-        for one in stale:
-            table = self._log.read(partial(LogView.pack_table, facts=one))
-            self._replace([one], table, one.origin, before)
-        return len(stale)
+        stale = [one for one in packs if one.is_stale][:1]
+        if not stale:
+            return False
+        table = self._read_pack(stale[0])
+        return True if self._replace(stale, table, stale[0].origin, before) else None
+
+    def _try(self, write: Callable[[], T | None]) -> T:
+        """What a writer of packs returns, as soon as nobody is erased while it writes.
+
+        Raises:
+            BusyError: somebody is erased all the time.
+        """
+        for _ in range(TRIES):
+            if (result := write()) is not None:
+                return result
+        raise BusyError(
+            "users are being erased all the time, so events cannot be packed.",
+            "Nothing is lost. Try again when that has ended.",
+        )
 
     def _replace(
         self,
@@ -305,7 +303,7 @@ class LogWriter:
         origin: str,
         before: LogPosition,
         until: int = 0,
-    ) -> None:
+    ) -> bool:
         """Let a pack count instead of others, and of the tail up to a number.
 
         Args:
@@ -314,6 +312,9 @@ class LogWriter:
             origin: of the new pack.
             before: the position.
             until: number of the last event of the tail in the table; 0 = none is.
+
+        Returns:
+            False if somebody was erased since the position: then nothing is changed.
         """
         pack, first = None, 0
         if len(table):
@@ -321,79 +322,62 @@ class LogWriter:
             first = int(seqs.min())
             pack = self._write(table.drop_columns(["seq"]), seqs - first)
         with self._database.write() as connection:
-            for one in older:
-                connection.execute(self._sql.DROP_PACK, {"number": one.number})
-            connection.execute(self._sql.CUT_TAIL, {"until": until})
-            if pack is not None:
-                self._add(connection, pack, origin, first)
-                self._drop_erased(connection, pack.number, before.removals)
+            is_current = LogView(connection, {}).position().removals == before.removals
+            if is_current:
+                replaced = PACKS.c.pack.in_([one.number for one in older])
+                connection.execute(PACKS.delete().where(replaced))
+                connection.execute(EVENTS.delete().where(EVENTS.c.seq <= until))
+                if pack is not None:
+                    self._add(connection, pack, origin, first)
         self._remove_invisible()
-
-    def _drop_erased(self, connection: Connection, pack: int, removals: int) -> None:
-        """Drop the users of a new pack who were erased since its events were read."""
-        erasures = self._erased.after(connection, removals)
-        if not erasures.by_digest:
-            return
-        self._drop(connection, pack, erasures, lambda erasure: math.inf)
+        return is_current
 
     def _write(self, table: pa.Table, arrivals: NDArray[np.integer[Any]]) -> NewPack:
         """Write the rows of a pack, which nobody sees yet."""
         packed = PackedEvents.of_table(without_empty_columns(table), arrivals)
         number = secrets.randbits(62)
-        names = [
-            (number, name, len(texts), encode_names(texts)) for name, texts in packed.names.items()
-        ]
+        names = [(name, len(texts), encode_names(texts)) for name, texts in packed.names.items()]
         if "event_id" in packed.texts:
             given = {one for one in packed.texts["event_id"].to_pylist() if one}
             hashes = np.sort(hash_ids(given))
-            names.append((number, EVENT_IDS, len(hashes), hashes.tobytes()))
+            names.append((EVENT_IDS, len(hashes), hashes.tobytes()))
+        rows = [dict(zip(PACK_NAMES.c.keys(), (number, *one), strict=True)) for one in names]
         with self._database.write() as connection:
-            insert_rows(connection, self._sql.PACK_NAMES, self._sql.PACK_NAMES.c.keys(), names)
-        rows = packed.rows(number)
-        while chunk := list(islice(rows, _AT_ONCE)):
+            insert_rows(connection, self._insert_names, rows)
+        left = packed.rows(number)
+        while chunk := list(islice(left, _AT_ONCE)):
             with self._database.write() as connection:
-                self._insert(connection, chunk)
+                insert_rows(connection, self._insert_rows, chunk)
         return NewPack(number, packed.fields, len(packed), int(arrivals.max()))
-
-    def _insert(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
-        if rows:
-            insert_rows(connection, self._sql.PACK_ROWS, self._sql.PACK_ROWS.c.keys(), rows)
 
     def _add(self, connection: Connection, pack: NewPack, origin: str, first_seq: int) -> None:
         """Let a pack count, within a write transaction."""
         self._require_lock()  # else somebody removes what no row names yet
         facts = {"pack": pack.number, "origin": origin, "events": pack.size, "fields": pack.fields}
         numbers = {"first_seq": first_seq, "last_seq": first_seq + pack.last, "stale": False}
-        connection.execute(self._sql.ADD_PACK, {**facts, **numbers})
+        connection.execute(PACKS.insert(), {**facts, **numbers})
 
     def _remove_invisible(self) -> None:
         """Remove the rows of packs that do not count."""
-        while True:
-            with self._database.read() as connection:
-                rows = connection.execute(self._sql.INVISIBLE, {"most": _AT_ONCE}).mappings().all()
-            if not rows:
-                break
+        numbers = select(PACKS.c.pack)
+        key = PACK_ROWS.c.pack, PACK_ROWS.c.user_id
+        some = select(*key).where(PACK_ROWS.c.pack.not_in(numbers)).limit(_AT_ONCE)
+        removed = _AT_ONCE
+        while removed == _AT_ONCE:
             with self._database.write() as connection:
-                connection.execute(self._sql.DROP_ROW, [dict(row) for row in rows])
+                removed = connection.execute(
+                    PACK_ROWS.delete().where(tuple_(*key).in_(some))
+                ).rowcount
         with self._database.write() as connection:
-            connection.execute(self._sql.DROP_NAMES)
-
-    def _last_number(self, connection: Connection) -> int:
-        """The largest sequence number ever given out."""
-        position = LogView(connection, self._log).position()
-        return max(position.seq, self._database.last_number(connection, "events", "seq"))
-
-    def _count(self, connection: Connection, key: str) -> None:
-        number = int(connection.scalar(self._sql.META_VALUE, {"name": key}) or 0) + 1
-        connection.execute(self._set_meta, {"key": key, "value": str(number)})
+            connection.execute(PACK_NAMES.delete().where(PACK_NAMES.c.pack.not_in(numbers)))
 
 
-def remains_note() -> dict[str, str]:
-    """Row of the meta table that says that bytes are left, as by which an erasure asks for a scrub.
+def note_remains(connection: Connection) -> None:
+    """Note that bytes are left, as by which an erasure asks for a scrub.
 
-    Each is another one, so that whoever removes them takes back no note that was made meanwhile.
+    Each note is another one, so that whoever removes them takes back none that was made meanwhile.
     """
-    return {"key": REMAINS_KEY, "value": secrets.token_hex(8)}
+    set_meta(connection, REMAINS_KEY, secrets.token_hex(8))
 
 
 def _merged(packs: Sequence[PackFacts], events: int) -> list[PackFacts]:

@@ -10,18 +10,28 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
+
+from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from serendip.data.api_key import ApiKey, IssuedKey, issue_key
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import PATIENT_S, Database
+from serendip.data.store.schema import KEY_TABLE, read_meta, set_meta
 from serendip.errors import DataError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Row
 
 _SECRET_KEY, _ENDED_KEY = "signing secret", "ended sessions"
 _SECRET_BYTES = 32
+
+_ALL = select(KEY_TABLE).order_by(KEY_TABLE.c.created, KEY_TABLE.c.key_id)
+_REVOKE = (
+    KEY_TABLE.update()
+    .where(
+        KEY_TABLE.c.key_id == bindparam("id"),
+        or_(KEY_TABLE.c.revoked.is_(None), KEY_TABLE.c.revoked > bindparam("moment")),
+    )
+    .values(revoked=bindparam("moment"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +53,7 @@ class ApiKeys:
     """The table of keys of one database; safe for concurrent threads and processes."""
 
     def __init__(self, database: Database) -> None:
-        from serendip.data.store import schema
-        from serendip.data.store.tables import api_keys_sql
-
-        self._database, self._sql = database, api_keys_sql
-        self._meta_value = schema.META_VALUE
-        self._set_meta = schema.upsert_meta(database.dialect)
+        self._database = database
 
     @classmethod
     def open(cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -> Self:
@@ -70,11 +75,11 @@ class ApiKeys:
     def read(self) -> KeySnapshot:
         """All keys, oldest first, and the secret of the workspace."""
         with self._database.read() as connection:
-            rows = connection.execute(self._sql.ALL).all()
-            secret = connection.scalar(self._meta_value, {"name": _SECRET_KEY})
+            rows = connection.execute(_ALL).all()
+            secret = read_meta(connection, _SECRET_KEY)
             ended = self._read_ended(connection)
         keys = {row.key_id: _to_key(row) for row in rows}
-        return KeySnapshot(keys, bytes.fromhex(secret or ""), ended)
+        return KeySnapshot(keys, bytes.fromhex(secret), ended)
 
     def add(self, issued: IssuedKey) -> None:
         """Store a new key; the first one of a workspace also draws its secret."""
@@ -86,12 +91,10 @@ class ApiKeys:
         with self._database.write() as connection:
             ended = self._read_ended(connection)
             ended[key_id] = ended.get(key_id, 0) + 1
-            connection.execute(self._set_meta, {"key": _ENDED_KEY, "value": json.dumps(ended)})
+            set_meta(connection, _ENDED_KEY, json.dumps(ended))
 
     def _read_ended(self, connection: Connection) -> dict[str, int]:
-        ended: dict[str, int] = json.loads(
-            connection.scalar(self._meta_value, {"name": _ENDED_KEY}) or "{}"
-        )
+        ended: dict[str, int] = json.loads(read_meta(connection, _ENDED_KEY) or "{}")
         return ended
 
     def revoke(self, key_id: str, now: float) -> ApiKey:
@@ -103,7 +106,7 @@ class ApiKeys:
         with self._database.write() as connection:
             if (self._get(connection, key_id).revoked or 0.0) >= 0:
                 # Clocks of machines differ: what is below 0 is refused by all of them.
-                connection.execute(self._sql.REVOKE, {"id": key_id, "moment": -abs(now)})
+                connection.execute(_REVOKE, {"id": key_id, "moment": -abs(now)})
             return self._get(connection, key_id)
 
     def rotate(self, key_id: str, now: float, overlap_s: float = 0.0) -> IssuedKey:
@@ -127,7 +130,7 @@ class ApiKeys:
             issued = issue_key(old.name, old.scopes, lifetime_s, now)
             self._insert(connection, issued.key)
             moment = now + overlap_s if overlap_s else -now
-            connection.execute(self._sql.REVOKE, {"id": key_id, "moment": moment})
+            connection.execute(_REVOKE, {"id": key_id, "moment": moment})
         return issued
 
     def renew_secret(self) -> None:
@@ -136,16 +139,17 @@ class ApiKeys:
             self._draw_secret(connection)
 
     def _insert(self, connection: Connection, key: ApiKey) -> None:
-        connection.execute(self._sql.INSERT, _to_row(key))
-        if not connection.scalar(self._meta_value, {"name": _SECRET_KEY}):
+        connection.execute(KEY_TABLE.insert(), _to_row(key))
+        if not read_meta(connection, _SECRET_KEY):
             self._draw_secret(connection)
 
     def _draw_secret(self, connection: Connection) -> None:
-        secret = secrets.token_hex(_SECRET_BYTES)
-        connection.execute(self._set_meta, {"key": _SECRET_KEY, "value": secret})
+        set_meta(connection, _SECRET_KEY, secrets.token_hex(_SECRET_BYTES))
 
     def _get(self, connection: Connection, key_id: str) -> ApiKey:
-        row = connection.execute(self._sql.ONE, {"id": key_id}).one_or_none()
+        row = connection.execute(
+            KEY_TABLE.select().where(KEY_TABLE.c.key_id == key_id)
+        ).one_or_none()
         if row is None:
             raise DataError(f"there is no key {key_id[:40]!r}.", "See `serendip keys list`.")
         return _to_key(row)

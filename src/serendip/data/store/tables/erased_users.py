@@ -14,23 +14,23 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from sqlalchemy import ColumnElement, Connection, true
 
 from serendip.data.arrays import BoolArray
 from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.log.event_table import read_codes, read_numbers
+from serendip.data.store.schema import ERASED_USERS, read_meta, set_meta
+from serendip.data.store.upsert import upsert
 from serendip.data.users.user import User
 from serendip.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from sqlalchemy import Connection
-
-    from serendip.data.store.database import Database
 
 _SECRET_KEY = "key of erased users"
 _SECRET_BYTES = 32
@@ -104,31 +104,21 @@ class Erasures:
 class ErasedUsers:
     """The table of erased users of one database."""
 
-    def __init__(self, database: Database) -> None:
-        from serendip.data.store import schema
-        from serendip.data.store.tables import erased_users_sql
-
-        self._sql = erased_users_sql
-        self._upsert = erased_users_sql.upsert(database.dialect)
-        self._set_meta = schema.upsert_meta(database.dialect)
-
     def all(self, connection: Connection) -> Erasures:
         """All erasures."""
-        return self._read(connection, lambda secret: connection.execute(self._sql.ALL))
+        return self._read(connection, lambda secret: true())
 
     def after(self, connection: Connection, removals: int) -> Erasures:
         """The erasures since a number of removals of the log."""
-        values = {"removals": removals}
-        return self._read(connection, lambda secret: connection.execute(self._sql.AFTER, values))
+        return self._read(connection, lambda secret: ERASED_USERS.c.removals > removals)
 
     def among(self, connection: Connection, user_ids: Iterable[str]) -> Erasures:
         """The erasures of some users."""
 
-        def select(secret: bytes) -> Iterable[Any]:
-            digests = [digest_of(user_id, secret) for user_id in set(user_ids)]
-            return connection.execute(self._sql.AMONG, {"digests": digests})
+        def find(secret: bytes) -> ColumnElement[bool]:
+            return ERASED_USERS.c.digest.in_([digest_of(one, secret) for one in set(user_ids)])
 
-        return self._read(connection, select)
+        return self._read(connection, find)
 
     def record(
         self, connection: Connection, user_id: str, moment: float, removals: int, until: float
@@ -142,7 +132,7 @@ class ErasedUsers:
     def put(self, connection: Connection, erasures: Sequence[UserErasure]) -> None:
         """Add erasures of the same secret, or replace those of the same users."""
         if erasures:
-            connection.execute(self._upsert, [asdict(one) for one in erasures])
+            upsert(connection, ERASED_USERS, [asdict(one) for one in erasures])
 
     def adopt(self, connection: Connection, erasures: Erasures) -> list[UserErasure]:
         """Use the key of another copy of this database; which of its erasures are new here.
@@ -154,8 +144,7 @@ class ErasedUsers:
         """
         own = self.all(connection)
         if not own.secret:
-            values = {"key": _SECRET_KEY, "value": erasures.secret.hex()}
-            connection.execute(self._set_meta, values)
+            set_meta(connection, _SECRET_KEY, erasures.secret.hex())
         elif own.secret != erasures.secret:
             raise DataError(
                 "the two databases have erased users under different keys.",
@@ -173,27 +162,25 @@ class ErasedUsers:
         erasures = self.all(connection)
         return [user for user in users if erasures.find(user.user_id) is None]
 
-    def _read(self, connection: Connection, select: Any) -> Erasures:
+    def _read(
+        self, connection: Connection, find: Callable[[bytes], ColumnElement[bool]]
+    ) -> Erasures:
         secret = read_secret(connection)
         if not secret:
             return Erasures()
-        found = [
-            UserErasure(digest, float(moment), int(removals), float(until))
-            for digest, moment, removals, until in select(secret)
-        ]
+        rows = connection.execute(ERASED_USERS.select().where(find(secret)))
+        found = [UserErasure(*row) for row in rows]
         return Erasures(secret, {one.digest: one for one in found})
 
     def _draw_secret(self, connection: Connection) -> bytes:
         secret = secrets.token_bytes(_SECRET_BYTES)
-        connection.execute(self._set_meta, {"key": _SECRET_KEY, "value": secret.hex()})
+        set_meta(connection, _SECRET_KEY, secret.hex())
         return secret
 
 
 def read_secret(connection: Connection) -> bytes:
     """The key of the digests of one database; empty = nobody was ever erased."""
-    from serendip.data.store.schema import META_VALUE
-
-    return bytes.fromhex(connection.scalar(META_VALUE, {"name": _SECRET_KEY}) or "")
+    return bytes.fromhex(read_meta(connection, _SECRET_KEY))
 
 
 def _extent(erasure: UserErasure) -> tuple[float, float]:

@@ -1,27 +1,18 @@
-"""Generated item texts (document expansion by an LLM), each with its provenance.
-
-The catalogue's own columns are never changed: a generated text is a row of a separate table. It
-is used only while it is active, which the enrichment gate decides, and only if its item still
-reads as it did when the text was generated. Without rows everything works as if there were no
-such table.
-"""
+"""Generated item texts (document expansion by an LLM), each with its provenance."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from sqlalchemy import true
 
 from serendip.data.items.catalogue import Item
-from serendip.data.store.validation import text_problem
-from serendip.errors import DataError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from serendip.data.store.database import Database
+from serendip.data.store.schema import GENERATED_TEXTS
+from serendip.data.store.tables.generated_rows import GeneratedRow, GeneratedRows
 
 WrittenField: TypeAlias = Literal["keywords", "description", "attributes", "queries"]
 WrittenSource: TypeAlias = Literal["llm", "queries"]
@@ -31,7 +22,7 @@ GENERATED_SOURCES: tuple[WrittenSource, ...] = ("llm", "queries")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class GeneratedText:
+class GeneratedText(GeneratedRow):
     """One generated text about one item.
 
     Args:
@@ -45,7 +36,6 @@ class GeneratedText:
         active: whether it is used.
     """
 
-    item_id: str
     field: WrittenField
     source: WrittenSource
     text: str
@@ -54,25 +44,16 @@ class GeneratedText:
     digest: str
     active: bool = False
 
+    @property
+    def content(self) -> str:
+        """The text."""
+        return self.text
 
-class GeneratedTexts:
+
+class GeneratedTexts(GeneratedRows[GeneratedText]):
     """The table of generated texts of one database."""
 
-    def __init__(self, database: Database) -> None:
-        from serendip.data.store.tables import generated_texts_sql
-
-        self._database, self._sql = database, generated_texts_sql
-        self._upsert = generated_texts_sql.upsert(database.dialect)
-
-    def all(self) -> list[GeneratedText]:
-        """Every text, ordered by item, field and source."""
-        with self._database.read() as connection:
-            rows = connection.execute(self._sql.ALL).all()
-        return [GeneratedText(*row) for row in rows]
-
-    def active(self) -> list[GeneratedText]:
-        """The texts in use, in the same order."""
-        return [text for text in self.all() if text.active]
+    _table, _row = GENERATED_TEXTS, GeneratedText
 
     def put(self, texts: Sequence[GeneratedText], replaced: WrittenSource | None = None) -> None:
         """Add texts, or replace those of the same item, field and source.
@@ -87,23 +68,8 @@ class GeneratedTexts:
         Raises:
             DataError: a text has characters that cannot be stored; none is stored.
         """
-        for one in texts:
-            if problem := text_problem(one.text):
-                raise DataError(
-                    f"a text about item {one.item_id!r} cannot be stored: it {problem}."
-                )
-        rows = [asdict(replace(text, active=False)) for text in texts]
         kept = {(text.item_id, text.field, text.source) for text in texts}
-        with self._database.write() as connection:
-            keys = connection.execute(self._sql.KEYS_OF_SOURCE, {"of": replaced}).all()
-            if gone := [tuple(key) for key in keys if tuple(key) not in kept]:
-                names = ("old_item_id", "old_field", "old_source")
-                connection.execute(
-                    self._sql.REMOVE_TEXT, [dict(zip(names, key, strict=True)) for key in gone]
-                )
-            if rows:
-                connection.execute(self._upsert, rows)
-                connection.execute(self._sql.REMOVE_OF_ERASED)
+        self._put(texts, GENERATED_TEXTS.c.source == (replaced or ""), kept.__contains__)
 
     def activate(self, texts: Iterable[GeneratedText]) -> int:
         """Make exactly these texts active; one that has been replaced meanwhile is skipped.
@@ -111,21 +77,8 @@ class GeneratedTexts:
         Returns:
             number of active texts.
         """
-        rows = [_match_values(text) for text in texts]
-        with self._database.write() as connection:
-            connection.execute(self._sql.DEACTIVATE)
-            if rows:
-                connection.execute(self._sql.ACTIVATE, rows)
-            return int(connection.scalar(self._sql.COUNT_ACTIVE) or 0)
-
-    def remove_of(self, connection: Connection, item_id: str) -> None:
-        """Delete the texts of an item, within a write transaction."""
-        connection.execute(self._sql.REMOVE_OF_ITEM, {"item": item_id})
-
-    def remove_all(self) -> int:
-        """Delete every text and return their number."""
-        with self._database.write() as connection:
-            return int(connection.execute(self._sql.REMOVE).rowcount)
+        self._activate(texts, true())
+        return len(self.active())
 
 
 def text_digest(item: Item) -> str:
@@ -169,8 +122,3 @@ def with_generated(items: Sequence[Item], texts: Sequence[GeneratedText]) -> Seq
 def without_generated(items: Iterable[Item]) -> list[Item]:
     """Remove generated texts: the items as the catalogue has them."""
     return [replace(item, generated_text="") if item.generated_text else item for item in items]
-
-
-def _match_values(text: GeneratedText) -> dict[str, Any]:
-    """Parameters of ``ACTIVATE``: every column, so that only this exact text matches."""
-    return {f"judged_{name}": value for name, value in asdict(text).items() if name != "active"}

@@ -1,33 +1,26 @@
 """Generated values of attributes that items lack, by an LLM or by rules, each with its provenance.
 
-The catalogue's own columns are never changed: a generated value is a row of a separate table. It is
-used only while it is active, which a gate decides for each attribute, and only if its item still
-reads as it did when the value was generated and has no value of its own. Some rows are of items
-that have one: it was hidden from the generator, and the gate compares both.
+An item that has a value of its own keeps it. Some rows are of items that have one: it was hidden
+from the generator, and the gate compares both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from serendip.data.items.attributes import Attribute
 from serendip.data.items.catalogue import Item
+from serendip.data.store.schema import GENERATED_VALUES
+from serendip.data.store.tables.generated_rows import GeneratedRow, GeneratedRows
 from serendip.data.store.tables.generated_texts import text_digest
-from serendip.data.store.validation import text_problem
-from serendip.errors import DataError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from serendip.data.store.database import Database
 
 ValueSource: TypeAlias = Literal["llm", "rules"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class GeneratedValue:
+class GeneratedValue(GeneratedRow):
     """One generated value of an attribute of an item.
 
     Args:
@@ -41,7 +34,6 @@ class GeneratedValue:
         active: whether it is used.
     """
 
-    item_id: str
     attribute: str
     value: str
     source: ValueSource
@@ -50,25 +42,16 @@ class GeneratedValue:
     digest: str
     active: bool = False
 
+    @property
+    def content(self) -> str:
+        """The value."""
+        return self.value
 
-class GeneratedValues:
+
+class GeneratedValues(GeneratedRows[GeneratedValue]):
     """The table of generated values of one database."""
 
-    def __init__(self, database: Database) -> None:
-        from serendip.data.store.tables import generated_values_sql
-
-        self._database, self._sql = database, generated_values_sql
-        self._upsert = generated_values_sql.upsert(database.dialect)
-
-    def all(self) -> list[GeneratedValue]:
-        """Every value, ordered by item and attribute."""
-        with self._database.read() as connection:
-            rows = connection.execute(self._sql.ALL).all()
-        return [GeneratedValue(*row) for row in rows]
-
-    def active(self) -> list[GeneratedValue]:
-        """The values in use, in the same order."""
-        return [value for value in self.all() if value.active]
+    _table, _row = GENERATED_VALUES, GeneratedValue
 
     def replace(
         self,
@@ -89,41 +72,12 @@ class GeneratedValues:
         Raises:
             DataError: a value has characters that cannot be stored; none is stored.
         """
-        for one in values:
-            if problem := text_problem(one.value):
-                raise DataError(
-                    f"the {attribute} of item {one.item_id!r} cannot be stored: it {problem}."
-                )
         kept = {*(value.item_id for value in values), *unanswered}
-        rows = [{**asdict(value), "active": False} for value in values]
-        with self._database.write() as connection:
-            ids = connection.scalars(self._sql.ITEMS_OF_ATTRIBUTE, {"of": attribute}).all()
-            if gone := [item_id for item_id in ids if item_id not in kept]:
-                keys = [{"old_item": item_id, "old_attribute": attribute} for item_id in gone]
-                connection.execute(self._sql.REMOVE_VALUE, keys)
-            if rows:
-                connection.execute(self._upsert, rows)
-                connection.execute(self._sql.REMOVE_OF_ERASED)
+        self._put(values, GENERATED_VALUES.c.attribute == attribute, lambda key: key[0] in kept)
 
     def activate(self, attribute: str, values: Iterable[GeneratedValue]) -> None:
         """Make exactly these values of an attribute active; one replaced meanwhile is skipped."""
-        rows = [
-            {f"judged_{name}": part for name, part in asdict(value).items() if name != "active"}
-            for value in values
-        ]
-        with self._database.write() as connection:
-            connection.execute(self._sql.DEACTIVATE, {"of": attribute})
-            if rows:
-                connection.execute(self._sql.ACTIVATE, rows)
-
-    def remove_of(self, connection: Connection, item_id: str) -> None:
-        """Delete the values of an item, within a write transaction."""
-        connection.execute(self._sql.REMOVE_OF_ITEM, {"item": item_id})
-
-    def remove_all(self) -> int:
-        """Delete every value and return their number."""
-        with self._database.write() as connection:
-            return int(connection.execute(self._sql.REMOVE).rowcount)
+        self._activate(values, GENERATED_VALUES.c.attribute == attribute)
 
 
 def fresh_values(items: Iterable[Item], values: Iterable[GeneratedValue]) -> list[GeneratedValue]:

@@ -7,34 +7,34 @@ if there were no such table.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Connection, bindparam, select
+
 from serendip.data.store.item_rows import read_attributes
+from serendip.data.store.schema import FROM_FILE, USER_TABLE, count_meta, read_meta
+from serendip.data.store.upsert import insert_into, upsert
 from serendip.data.store.validation import id_problem, user_problem
 from serendip.data.users.user import User
 from serendip.errors import DataError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from serendip.data.store.database import Database
 
 _CHANGES_KEY = "user changes"
 _CHUNK = 10_000
+
+_ALL = select(USER_TABLE.c.user_id, USER_TABLE.c.attributes).order_by(USER_TABLE.c.user_id)
+_ONE = select(USER_TABLE.c.attributes).where(USER_TABLE.c.user_id == bindparam("user"))
+_ERASE = USER_TABLE.delete().where(USER_TABLE.c.user_id == bindparam("user"))
 
 
 class Users:
     """The table of users of one database."""
 
     def __init__(self, database: Database) -> None:
-        from serendip.data.store import schema
-        from serendip.data.store.tables import users_sql
-
-        self._database, self._sql = database, users_sql
-        self._upsert = users_sql.upsert(database.dialect)
-        self._insert_from_files = users_sql.insert_from_files(database.dialect)
-        self._set_meta = schema.upsert_meta(database.dialect)
+        self._database = database
 
     def changes(self) -> int:
         """Number of writes to the table so far: while it is the same, so are all users."""
@@ -46,7 +46,7 @@ class Users:
         if id_problem(user_id):
             return None
         with self._database.read() as connection:
-            attributes = connection.scalar(self._sql.ONE, {"user": user_id})
+            attributes = connection.scalar(_ONE, {"user": user_id})
         return None if attributes is None else User(user_id, read_attributes(attributes))
 
     def all(self) -> list[User]:
@@ -56,13 +56,8 @@ class Users:
 
     def read_all(self, connection: Connection) -> list[User]:
         """``all`` within a transaction."""
-        rows = self.rows(connection)
+        rows = connection.execute(_ALL)
         return [User(user_id, read_attributes(attributes)) for user_id, attributes in rows]
-
-    def rows(self, connection: Connection) -> Iterator[tuple[str, str]]:
-        """Id and attributes, as JSON, of every user, in order of their ids, in a transaction."""
-        for part in connection.execute(self._sql.ALL).partitions(_CHUNK):
-            yield from map(tuple, part)
 
     def put(self, user: User) -> None:
         """Add a user, or replace all attributes of theirs.
@@ -74,32 +69,31 @@ class Users:
         if problem := user_problem(user):
             raise DataError(f"a user cannot be stored: {problem}.")
         with self._database.write() as connection:
-            connection.execute(self._upsert, _row(user, "api"))
-            self._count_change(connection)
+            upsert(connection, USER_TABLE, [_row(user, "api")])
+            count_meta(connection, _CHANGES_KEY)
 
     def replace_imported(self, connection: Connection, users: Iterable[User]) -> int:
         """Replace what earlier imports wrote, within a write transaction; returns their number."""
         rows = list({user.user_id: _row(user, "file") for user in users}.values())
-        removed = connection.execute(self._sql.DROP_FROM_FILES).rowcount
+        removed = connection.execute(
+            USER_TABLE.delete().where(USER_TABLE.c.origin == FROM_FILE)
+        ).rowcount
+        insert = insert_into(connection.dialect.name, USER_TABLE).on_conflict_do_nothing()
         for begin in range(0, len(rows), _CHUNK):
-            connection.execute(self._insert_from_files, rows[begin : begin + _CHUNK])
+            connection.execute(insert, rows[begin : begin + _CHUNK])
         if rows or removed:
-            self._count_change(connection)
+            count_meta(connection, _CHANGES_KEY)
         return len(rows)
 
     def erase(self, connection: Connection, user_id: str) -> bool:
         """Remove what is stored about a user, within a write transaction; whether there was any."""
-        has_any = connection.execute(self._sql.ERASE, {"user": user_id}).rowcount > 0
+        has_any = connection.execute(_ERASE, {"user": user_id}).rowcount > 0
         if has_any:
-            self._count_change(connection)
+            count_meta(connection, _CHANGES_KEY)
         return has_any
 
     def _read_changes(self, connection: Connection) -> int:
-        return int(connection.scalar(self._sql.CHANGES, {"key": _CHANGES_KEY}) or 0)
-
-    def _count_change(self, connection: Connection) -> None:
-        number = self._read_changes(connection) + 1
-        connection.execute(self._set_meta, {"key": _CHANGES_KEY, "value": str(number)})
+        return int(read_meta(connection, _CHANGES_KEY) or 0)
 
 
 def _row(user: User, origin: str) -> dict[str, Any]:

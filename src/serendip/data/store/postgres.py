@@ -14,31 +14,27 @@ Several workspaces may share a database: each has a schema of its own, which ``s
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
-from serendip.data.store.backends.backend import MAY_PAUSE, WRITES, wait_until
-from serendip.data.store.backends.circuit_breaker import CircuitBreaker
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from serendip.data.store.circuit_breaker import CircuitBreaker
+from serendip.data.store.database import MAY_PAUSE, WRITES, Database
 from serendip.errors import (
     BusyError,
     ConfigError,
     DiskFullError,
     ExtraMissing,
-    LockedError,
     StorageError,
 )
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-
 LEAST_VERSION = 15
-_PACKAGES = ("psycopg",)
 _POOL, _MORE = 4, 12
 
 SILENCE_S = 15
@@ -117,27 +113,33 @@ READERS_S = 10.0
 """How long a scrub waits for readers of an older state."""
 
 
-class PostgresBackend:
+class PostgresDatabase(Database):
     """One PostgreSQL database, or one schema of it.
 
     Args:
         url: ``postgresql+psycopg://...``; it is never shown.
-        busy_s: how long a write waits for other writers.
+        busy_timeout_s: how long a write waits for other writers.
 
     Raises:
         ConfigError: the URL cannot be read.
         ExtraMissing: a package is not installed.
     """
 
-    dialect: Final = "postgresql"
+    dialect = "postgresql"
+    is_remote = True
     scrubbed = "rows and free pages; the server's own log and backups have them until they go"
-    read_options: Mapping[str, Any] = MappingProxyType({"isolation_level": "REPEATABLE READ"})
+    _read_options = MappingProxyType({"isolation_level": "REPEATABLE READ"})
+    _begin_read = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+    _read_commits = "SELECT pg_current_snapshot()::text"
+    """Two equal snapshots see the same rows. Other databases of the server change them, too: then
+    the reader reads once for nothing."""
 
-    def __init__(self, url: str, busy_s: float) -> None:
-        from sqlalchemy import make_url
-        from sqlalchemy.exc import ArgumentError
-
-        _require_packages()
+    def __init__(self, url: str, busy_timeout_s: float) -> None:
+        if find_spec("psycopg") is None:
+            raise ExtraMissing(
+                "a database on PostgreSQL needs psycopg.",
+                'Run `pip install "serendip[postgres]"`.',
+            )
         import psycopg
 
         try:
@@ -146,24 +148,16 @@ class PostgresBackend:
             raise ConfigError(
                 "[store] url cannot be read.", "See `[store]` in the guide."
             ) from None
-        self.name = self._url.database or "postgresql"
-        self.failure: type[Exception] = psycopg.Error
         self._lost: type[Exception] = psycopg.OperationalError
-        self._lock_timeout = f"{max(1, round(busy_s * 1000))}ms"
+        self._lock_timeout = f"{max(1, round(busy_timeout_s * 1000))}ms"
         self._breaker = CircuitBreaker(
             lambda: psycopg.OperationalError(
                 "connection timeout: the server was silent a moment ago"
             )
         )
-        self._engine = self._build_engine()
+        super().__init__(self._url.database or "postgresql", psycopg.Error, busy_timeout_s)
 
-    def create_engine(self) -> Engine:
-        """The pool of connections."""
-        return self._engine
-
-    def _build_engine(self) -> Engine:
-        from sqlalchemy import create_engine, event
-
+    def _create_engine(self) -> Engine:
         engine = create_engine(
             self._url,
             creator=self._open_connection,
@@ -202,12 +196,6 @@ class PostgresBackend:
         connection.close()
         raise StorageError(f"database {self.name} {problem}.")
 
-    def require_same(self) -> None:
-        """Nothing: the server knows which database it is."""
-
-    def keep_open(self, engine: Engine) -> None:
-        """Nothing: a database in use cannot be deleted."""
-
     def last_number(self, connection: Connection, table: str, column: str) -> int:
         """The largest number that a sequence has ever given out."""
         return int(connection.exec_driver_sql(_LAST_NUMBER, (table, column)).scalar() or 0)
@@ -216,8 +204,7 @@ class PostgresBackend:
         """Let a sequence give out only larger numbers from now on."""
         connection.exec_driver_sql(_SET_LAST_NUMBER, (table, column, number))
 
-    def translate(self, error: Exception) -> StorageError:
-        """The error of this code for one of the driver; its message names no server."""
+    def _translate(self, error: Exception) -> StorageError:
         cause = getattr(error, "orig", None) or error
         state = str(getattr(cause, "sqlstate", None) or "")
         reason = (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(".")
@@ -255,29 +242,15 @@ class PostgresBackend:
             "Nothing was written. Check the server and the rights of its user.",
         )
 
-    def problem(self) -> str:
-        """Why a write would fail now, checked without writing; empty = no known problem."""
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            with self._engine.connect() as connection:
-                statement = "SELECT current_setting('transaction_read_only')"
-                is_read_only = connection.exec_driver_sql(statement).scalar_one() == "on"
-        except (SQLAlchemyError, self.failure) as error:
-            return self.translate(error).message
-        except StorageError as error:
-            return error.message
-        if is_read_only:
+    def _find_problem(self) -> str:
+        if self._show("transaction_read_only") == "on":
             return f"database {self.name} cannot be written to: its server is read-only."
         return ""
 
-    def may_write_again(self) -> bool:
-        """False: no connection is for reading alone."""
-        return False
-
-    def damage(self, connection: Connection) -> list[str]:
-        """Nothing: a server checks its own files (``pg_amcheck``, data checksums)."""
-        return []
+    def _show(self, name: str) -> str:
+        """A setting of the server."""
+        with self._errors(), self._engine.connect() as connection:
+            return str(connection.exec_driver_sql(f"SHOW {name}").scalar_one())
 
     def weaknesses(self) -> list[str]:
         """Settings of the server with which a crash of it loses what was acknowledged."""
@@ -285,19 +258,12 @@ class PostgresBackend:
             "fsync": "a crash of the machine can damage the database",
             "full_page_writes": "a crash of the machine can damage the database",
         }
-        with self._engine.connect() as connection:
-            found = [
-                name
-                for name in dangers
-                if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "off"
-            ]
+        found = [name for name in dangers if self._show(name) == "off"]
         return [f"the server has {name} = off: {dangers[name]}" for name in found]
 
     def version(self) -> str:
         """Name and version."""
-        with self._engine.connect() as connection:
-            version = connection.exec_driver_sql("SHOW server_version").scalar_one()
-        return f"PostgreSQL {str(version).split()[0]}"
+        return f"PostgreSQL {self._show('server_version').split()[0]}"
 
     def scrub(self) -> bool:
         """Write the tables that an erasure touches again (``VACUUM FULL``).
@@ -309,7 +275,7 @@ class PostgresBackend:
         """
         import psycopg
 
-        with closing(self._connect()) as connection:
+        with self._errors(), closing(self._connect()) as connection:
             statement = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
             horizon = connection.execute(statement).fetchone()[0]
             end = time.monotonic() + READERS_S
@@ -324,32 +290,18 @@ class PostgresBackend:
                 return False
         return True
 
-    def copy_file(self, path: Path) -> bool:
-        """False: there is no file."""
-        return False
-
-    def watch(self) -> SnapshotWatch:
-        """A watch of the commits on the server."""
-        return SnapshotWatch(self._connect, self.failure)
-
     @contextmanager
-    def exclusive(self, name: str, wait_s: float) -> Iterator[Callable[[], None]]:
-        """Hold an advisory lock, which the server takes back when this process ends."""
+    def _named_lock(self, name: str) -> Iterator[tuple[Callable[[], bool], Callable[[], None]]]:
+        """An advisory lock, which the server takes back when this process ends."""
         with closing(self._connect()) as connection:
 
-            def lock() -> bool:
+            def take() -> bool:
                 return bool(connection.execute(_TAKE_NAME_LOCK, (name,)).fetchone()[0])
-
-            if not wait_until(lock, wait_s):
-                raise LockedError(
-                    f"another process holds the lock `{name}` of database {self.name}.",
-                    "Wait until that process has ended, then try again.",
-                )
 
             def require_held() -> None:
                 try:
                     connection.execute("SELECT 1")  # the lock lives as long as its connection
-                except self.failure as error:
+                except self._failure as error:
                     raise StorageError(
                         f"the lock `{name}` of database {self.name} was lost: its connection "
                         "ended.",
@@ -358,9 +310,9 @@ class PostgresBackend:
                     ) from error
 
             try:
-                yield require_held
+                yield take, require_held
             finally:  # the server may see the end of a connection only after the next one began
-                with suppress(self.failure):
+                with suppress(self._failure):
                     connection.execute(_RELEASE_NAME_LOCK, (name,))
 
     def _connect(self) -> Any:
@@ -379,72 +331,6 @@ class PostgresBackend:
         return self._breaker.call(lambda: connect(*arguments, **{**_OPTIONS, **options}))
 
 
-class SnapshotWatch:
-    """Watches the commits of all processes on a server by its snapshots; thread-safe.
-
-    Two equal snapshots see the same rows. Other databases of the server change them, too: then the
-    reader reads once for nothing.
-
-    Args:
-        connect: opens a connection of the driver in autocommit mode.
-        failure: base class of the errors of the driver.
-    """
-
-    is_remote = True
-
-    def __init__(self, connect: Callable[[], Any], failure: type[Exception]) -> None:
-        self._connect, self._failure = connect, failure
-        self._connection: Any = None
-        self._lock = threading.Lock()
-        self._snapshot, self._number = "", 0
-        self._has_failed = False
-
-    def number(self) -> int | None:
-        """A number that is the same as long as nothing is committed; None = not known.
-
-        A commit that has returned is seen by the next call, whichever process made it. While one
-        thread finds out whether the server is back, the others do not wait for it.
-        """
-        if not self._lock.acquire(blocking=not self._has_failed):
-            return None
-        try:
-            if self._connection is None:
-                self._connection = self._connect()
-            statement = "SELECT pg_current_snapshot()::text"
-            snapshot = self._connection.execute(statement).fetchone()[0]
-            self._has_failed = False
-            if snapshot != self._snapshot:
-                self._snapshot = snapshot
-                self._number += 1
-            return self._number
-        except (StorageError, self._failure):
-            self._has_failed = True
-            self._close()
-            return None
-        finally:
-            self._lock.release()
-
-    def close(self) -> None:
-        """Close the connection."""
-        with self._lock:
-            self._close()
-
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(self._failure):
-                connection.close()
-
-
 def _is_older(oldest: int | None, horizon: int) -> bool:
     """Whether a reader may see the state before a moment."""
     return oldest is not None and oldest < horizon
-
-
-def _require_packages() -> None:
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    if missing:
-        raise ExtraMissing(
-            f"a database on PostgreSQL needs {', '.join(missing)}.",
-            'Run `pip install "serendip[postgres]"`.',
-        )

@@ -1,0 +1,294 @@
+"""SQLite as the database of a store: one file, durable at each commit (WAL, ``synchronous=FULL``).
+
+A write takes the write lock when it begins (``BEGIN IMMEDIATE``), so that it cannot fail halfway. A
+read sees a snapshot of the moment it began and never waits for a writer.
+
+A file is opened for reading and writing. If that fails because nothing can be written (a read-only
+or full disk, on which ``-shm`` cannot be made), it is opened for reading alone, without locks, as
+nobody else can write to such a file.
+
+SQLite comes from the ``pysqlite3`` wheel where it is installed: system builds before 3.51.3 can
+corrupt a write-ahead log (WAL) that two connections write and checkpoint at the same time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from serendip.data.store.database import WRITES, Database
+from serendip.errors import BusyError, DiskFullError, StorageError
+
+_POOL = 16
+_ROOM = 1 << 20
+_CHECKPOINTS, _CHECKPOINT_MS = 4, 500
+"""Attempts to empty the write-ahead log, and how long each waits for readers."""
+
+_NO_ROOM, _LOCKED = ("SQLITE_IOERR", "SQLITE_FULL"), ("SQLITE_BUSY", "SQLITE_LOCKED")
+
+
+class SqliteDatabase(Database):
+    """One SQLite file.
+
+    Args:
+        path: of the file.
+        create: whether to create a missing one.
+        busy_timeout_s: how long a write waits for other writers.
+    """
+
+    dialect = "sqlite"
+    is_remote = False
+    scrubbed = "rows, free pages and the write-ahead log"
+    _begin_read = "BEGIN"
+    _read_commits = "PRAGMA data_version"
+
+    def __init__(self, path: Path, create: bool, busy_timeout_s: float) -> None:
+        self._path, self._module = Path(os.path.abspath(path)), sqlite_module()
+        self._mode = "rwc" if create else "rw"
+        self._identity: tuple[int, int] | None = None
+        self._identity_lock = threading.Lock()
+        self._is_read_only = False
+        super().__init__(path.name, self._module.Error, busy_timeout_s)
+
+    def _create_engine(self) -> Engine:
+        """A transaction begins here, as the connections are in autocommit mode."""
+        engine = create_engine(
+            URL.create("sqlite", database=self._path.name),
+            module=self._module,
+            creator=self._connect,
+            pool_size=_POOL,
+            max_overflow=48,
+            pool_use_lifo=True,  # the last writer's connection still has the pages that it wrote
+        )
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            writes = connection.get_execution_options().get(WRITES, False)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+        return engine
+
+    def _connect(self) -> Any:
+        if self._mode == "rw" or self._identity is not None:
+            self._require_same()
+        before = self._file_identity()
+        if before is None:  # -wal and -shm get the rights of the file
+            with suppress(OSError):
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = self._open()
+        try:
+            with self._identity_lock:
+                self._identity = self._identity or before or self._file_identity()
+            self._require_same()
+        except StorageError:
+            connection.close()
+            raise
+        return connection
+
+    def _open(self) -> Any:
+        try:
+            opened = self._open_by(f"mode={self._mode}", "journal_mode=WAL", "synchronous=FULL")
+            self._is_read_only |= not self._is_writable()
+            return opened
+        except self._module.OperationalError as error:
+            reason = getattr(error, "sqlite_errorname", "")
+            is_lasting = not self._is_writable() or reason.startswith(_NO_ROOM)
+            if reason.startswith(_LOCKED) or not is_lasting:
+                raise
+        self._is_read_only = True
+        wal = self._path.with_name(f"{self._path.name}-wal")
+        if wal.exists() and wal.stat().st_size:
+            return self._open_by("mode=ro&vfs=unix-none", "locking_mode=EXCLUSIVE")
+        return self._open_by("mode=ro&immutable=1")
+
+    def _open_by(self, query: str, *pragmas: str) -> Any:
+        connection = self._module.connect(
+            f"file:{quote(str(self._path))}?{query}",
+            uri=True,
+            timeout=self.busy_timeout_s,
+            check_same_thread=False,
+            isolation_level=None,  # autocommit: ``Database`` begins transactions
+        )
+        try:
+            for pragma in (*pragmas, "secure_delete=ON", "schema_version"):  # the last one reads
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+        except self._module.Error:
+            connection.close()
+            raise
+        return connection
+
+    def keep_open(self) -> None:
+        """Open every connection of the pool, so that a file deleted later stays readable."""
+        with self._errors():
+            connections = [self._engine.connect() for _ in range(_POOL)]
+            for connection in connections:
+                connection.close()
+
+    def _require_same(self) -> None:
+        current = self._file_identity()
+        if current is None and self._identity is None:
+            raise StorageError(
+                f"database {self.name} does not exist.",
+                "Restore it from a backup, or run `serendip import`, which makes one from your "
+                "files only.",
+            )
+        if current is None:
+            raise StorageError(
+                f"database {self.name} was deleted while it was open; nothing is written.",
+                "Restore it from a backup and restart.",
+            )
+        if self._identity not in (None, current):
+            raise StorageError(
+                f"database {self.name} was replaced while it was open; nothing is written.",
+                "Restart to use the new file.",
+            )
+
+    def _file_identity(self) -> tuple[int, int] | None:
+        """Device and inode of the path; None if there is no file."""
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def commit_number(self) -> int | None:
+        """A number that is the same as long as nothing is committed; None = not known."""
+        return None if self._is_read_only else super().commit_number()
+
+    def last_number(self, connection: Connection, table: str, column: str) -> int:
+        """The largest number that a column with AUTOINCREMENT has ever given out."""
+        statement = "SELECT seq FROM sqlite_sequence WHERE name = ?"
+        return int(connection.exec_driver_sql(statement, (table,)).scalar() or 0)
+
+    def set_last_number(self, connection: Connection, table: str, column: str, number: int) -> None:
+        """Let a column with AUTOINCREMENT give out only larger numbers from now on."""
+        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+        statement = "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)"
+        connection.exec_driver_sql(statement, (table, number))
+
+    def _translate(self, error: Exception) -> StorageError:
+        name = str(getattr(getattr(error, "orig", error), "sqlite_errorname", ""))
+        if name.startswith("SQLITE_BUSY"):
+            return BusyError(
+                f"database {self.name} is locked by another writer.",
+                "Nothing was written. Try again when the other command has ended.",
+            )
+        if self._is_full_error(name):
+            message = f"database {self.name} cannot be written to: its disk is full."
+            return DiskFullError(message, "Nothing was written. Free some space.")
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        return StorageError(
+            f"database {self.name}: {reason}.",
+            "Nothing was written. Check free space, permissions and other writers.",
+        )
+
+    def _is_full_error(self, name: str) -> bool:
+        may_be = ("SQLITE_IOERR", "SQLITE_READONLY")
+        return name == "SQLITE_FULL" or (name.startswith(may_be) and self._is_full())
+
+    def _find_problem(self) -> str:
+        self._require_same()
+        if not self._is_writable():
+            return f"database {self.name} cannot be written to: its disk or folder is read-only."
+        if self._is_full():
+            return f"database {self.name} cannot be written to: its disk is full."
+        if self._is_read_only:  # writes succeed again, but not by connections for reading alone
+            self._is_read_only = False
+            self._engine.dispose()
+        return ""
+
+    def _is_writable(self) -> bool:
+        """Whether the file and its folder are writable; for a missing file, the folder."""
+        places = [self._path.parent, *([self._path] if self._path.exists() else [])]
+        return all(os.access(place, os.W_OK) for place in places)
+
+    def _is_full(self) -> bool:
+        try:
+            disk = os.statvfs(self._path.parent)
+        except OSError:
+            return False
+        return disk.f_bavail * disk.f_frsize < _ROOM
+
+    def _find_damage(self, connection: Connection) -> list[str]:
+        lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        return [str(line) for line in lines if line != "ok"]
+
+    def weaknesses(self) -> list[str]:
+        """Whether this version of SQLite keeps what several processes write."""
+        if not may_corrupt_log(self._module.sqlite_version_info):
+            return []
+        return [
+            f"{self.version()} can corrupt a write-ahead log that two processes write: install "
+            "pysqlite3, or SQLite 3.51.3 or later"
+        ]
+
+    def version(self) -> str:
+        """Name and version."""
+        return f"SQLite {self._module.sqlite_version}"
+
+    def scrub(self) -> bool:
+        """Write the file again without the bytes of deleted rows, and empty the write-ahead log."""
+        with self._errors(), closing(self._connect()) as connection:
+            connection.execute("VACUUM")
+            most_ms = min(_CHECKPOINT_MS, int(1000 * self.busy_timeout_s))
+            connection.execute(f"PRAGMA busy_timeout={most_ms}")
+            for attempt in range(_CHECKPOINTS):
+                time.sleep(attempt * most_ms / 1000)
+                (is_busy, *_), *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                if not is_busy:
+                    return True
+            return False  # a reader of an older state keeps the log for a while
+
+    def copy_file(self, path: Path) -> bool:
+        """Copy the file as of this moment, while others read and write."""
+        with self._errors(), closing(self._connect()) as connection:
+            connection.execute("VACUUM INTO ?", (str(path),))
+        return True
+
+    @contextmanager
+    def _named_lock(self, name: str) -> Iterator[tuple[Callable[[], bool], Callable[[], None]]]:
+        """A file beside the database, whose lock the system takes back when this process ends."""
+        path = self._path.with_name(f"{self.name}-{name}.lock")
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+        def take() -> bool:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        try:
+            yield take, lambda: None
+        finally:
+            os.close(handle)
+
+
+def may_corrupt_log(version: tuple[int, int, int]) -> bool:
+    """Whether a version of SQLite can corrupt a write-ahead log that two processes write.
+
+    See "WAL-reset bug" of sqlite.org/wal.html: 3.7.0 to 3.51.2, mended in 3.44.6 and 3.50.7.
+    """
+    if version[:2] in ((3, 44), (3, 50)):
+        return version < ((3, 44, 6) if version[1] == 44 else (3, 50, 7))
+    return (3, 7, 0) <= version < (3, 51, 3)
+
+
+def sqlite_module() -> ModuleType:
+    """The driver."""
+    try:
+        from pysqlite3 import dbapi2
+    except ImportError:
+        import sqlite3 as dbapi2
+    module: ModuleType = dbapi2
+    return module
