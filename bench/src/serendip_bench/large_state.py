@@ -53,8 +53,8 @@ from serendip.search.suggestions.completions import Suggester
 CONTENT_SIZE = 512
 """Size of the vectors of the default text encoder."""
 
-_NEIGHBOURS, _STEPS = 121, 106
-"""Entries of item-kNN and of transitions per item."""
+_NEIGHBOURS = 121
+"""Entries of item-kNN per item."""
 
 _CODES = 256
 _SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
@@ -147,12 +147,7 @@ def _models(
     rows = content._weights.build_rows(features.known_tokens)
     content._terms = GrowingSparse.of(rows)
     content._use_neighbours(_random_graph(num_items, content.config.num_neighbours, rng))
-    transitions._matrix = _random_graph(num_items, _STEPS, rng)
-    transitions._trained_unreached = NO_ITEMS
-    transitions._content = features.content
-    config = transitions.config
-    transitions._use_neighbours(_random_graph(num_items, config.num_neighbours, rng))
-    transitions._use_graph(_random_graph(num_items, config.max_targets, rng), NO_ITEMS)
+    transitions._similarities = _random_graph(num_items, transitions.config.max_targets, rng)
     models: dict[str, Recommender] = {
         "popularity": popular,
         "popularity-recent": recent,

@@ -25,10 +25,8 @@ step, S distinct negatives, B queries, T distinct items of a context, C candidat
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from pydantic import Field
@@ -36,10 +34,8 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.items.features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import Query
-from serendip.data.rows.growing_rows import append_rows
 from serendip.data.rows.row_array import dot_rows
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import build_context_matrix, compute_context_weights
@@ -114,12 +110,6 @@ class Item2Vec(Recommender):
         weighted = weights[:, None] * self._vectors[items]  # (T, D)
         length = np.maximum(np.linalg.norm(weighted.sum(axis=0)), _TINY)
         return items, (weighted / length) @ self._vectors[item_nums].T
-
-    def _with_items(self, features: ItemFeatures) -> Self:
-        model = copy.copy(self)
-        unknown = np.zeros((len(features), self.config.embedding_size), np.float32)
-        model._vectors = append_rows(self._vectors, unknown)
-        return model
 
     def _save(self, folder: Path) -> None:
         np.save(folder / _VECTORS_FILE, self._vectors, allow_pickle=False)

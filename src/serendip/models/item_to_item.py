@@ -1,6 +1,6 @@
 """Item-to-item models, one sparse weight matrix each: item-based k nearest neighbours and EASE.
 
-``ItemToItem`` scores, explains, extends and stores; subclasses fit the matrix.
+``ItemToItem`` scores, explains and stores; subclasses fit the matrix, ``transitions`` among them.
 
 ItemKNN: item-based collaborative filtering. The similarity of two items is the cosine of their user
 sets with a term added to the denominator (shrinkage), so that two items with a single user in
@@ -79,25 +79,27 @@ class ItemToItem(Recommender):
     """Score of j = sum over items i of the context of weight(i) * similarity(i, j)."""
 
     score_kind = "count"
-    config: ItemToItemConfig
     _similarities: PackedSparse
+
+    @property
+    def like_weight(self) -> float:
+        """Weight of a like of a context relative to another event."""
+        return float(getattr(self.config, "like_weight", 1.0))
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         self._similarities = PackedSparse.of(self._fit_similarities(dataset, options))
 
     @abstractmethod
-    def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse:
-        """Fit positive weights (N, N): row i has the contributions of item i; zero diagonal."""
+    def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse | PackedSparse:
+        """Fit positive weights (N, N): row i has the contributions of item i."""
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        config = self.config
-        weights = build_context_matrix(queries, self._num_items, config.decay, config.like_weight)
+        weights = build_context_matrix(queries, self._num_items, self.decay, self.like_weight)
         scores: FloatArray = self._similarities.sum_rows(weights).toarray()  # (B, N)
         return scores
 
     def _query_scores(self, queries: Sequence[Query]) -> QueryScores:
-        config = self.config
-        contexts = compute_contexts(queries, self._num_items, config.decay, config.like_weight)
+        contexts = compute_contexts(queries, self._num_items, self.decay, self.like_weight)
         return SparseScores(
             [add_rows(self._similarities, *context) for context in contexts], self._num_items
         )
@@ -107,9 +109,8 @@ class ItemToItem(Recommender):
 
         The contributions to an item's score add up to it.
         """
-        config = self.config
         items, weights = compute_context_weights(
-            query, self.num_items, config.decay, config.like_weight
+            query, self.num_items, self.decay, self.like_weight
         )
         return items, select_columns(self._similarities, items, weights, item_nums)
 

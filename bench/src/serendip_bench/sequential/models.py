@@ -60,9 +60,7 @@ _SINGLE: dict[str, BenchModel] = {
     "item-knn": BenchModel("item-knn"),
     "ease": BenchModel("ease"),
     "transitions": BenchModel("transitions", {**_STEPS, "mode": "plain"}),
-    "transitions+content": BenchModel(
-        "transitions", {**_STEPS, "spread_weight": 0.5, "content_weight": 0.1}, "content"
-    ),
+    "transitions+content": BenchModel("transitions", {**_STEPS, "spread_weight": 0.5}, "content"),
     "item2vec": BenchModel("item2vec", random=True),
     "gru4rec": BenchModel("gru4rec", random=True),
     "sasrec": BenchModel("sasrec", random=True),

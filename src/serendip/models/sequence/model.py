@@ -21,18 +21,16 @@ Shapes: B queries, N items with a vector, T steps, D embedding size.
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
-from serendip.data.items.features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import Query
 from serendip.errors import ArtefactError
@@ -109,16 +107,8 @@ class SequenceRecommender(Recommender):
         return encoded
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        vectors = self._unit_items
-        scores = np.empty((len(queries), self._num_items), np.float32)
-        trained = scores[:, : len(vectors)]  # a view: items seen in training
-        np.matmul(self.encode_queries(queries), vectors.T, out=trained)
-        if trained.shape != scores.shape:
-            scores[:, len(vectors) :] = trained.min(1, keepdims=True)
+        scores: FloatArray = self.encode_queries(queries) @ self._unit_items.T  # (B, N)
         return scores
-
-    def _with_items(self, features: ItemFeatures) -> Self:
-        return copy.copy(self)
 
     def _save(self, folder: Path) -> None:
         (folder / GRAPH_FILE).write_bytes(self._trained.graph)

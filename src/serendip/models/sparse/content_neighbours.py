@@ -57,7 +57,6 @@ def find_content_neighbours(
     numbers: IntArray,
     catalogue: FloatArray,
     count: int,
-    num_items: int | None = None,
     near: IntArray | None = None,
     allowed: BoolArray | None = None,
 ) -> Sparse:
@@ -67,9 +66,8 @@ def find_content_neighbours(
         vectors: (M, D) float32 unit vectors; a zero vector has no neighbours.
         numbers: (M,) item number of each row, so that no item is its own neighbour; numbers outside
             [0, N) are items that are not in the catalogue.
-        catalogue: float32 unit vectors of N items or more.
+        catalogue: (N, D) float32 unit vectors.
         count: maximum number of neighbours per row.
-        num_items: N, neighbours are among the first N items; None = all.
         near: (M, C) int32 items that each vector is compared with, padded with -1; None = all N.
         allowed: (N,) items that may be neighbours; None = all.
 
@@ -77,13 +75,11 @@ def find_content_neighbours(
         (M, N) float32; a row without positive cosines is empty. Above ``EXACT_COSINES`` a few of
         the neighbours can be the next nearest ones; the same input has the same output.
     """
-    width = len(catalogue) if num_items is None else num_items
     if near is not None:
-        found = _search_near(vectors, numbers, catalogue, count, near, width, allowed)
-    elif len(vectors) * width <= EXACT_COSINES:
-        found = _search_all(vectors, numbers, catalogue, count, width, allowed)
+        found = _search_near(vectors, numbers, catalogue, count, near, allowed)
+    elif len(vectors) * len(catalogue) <= EXACT_COSINES:
+        found = _search_all(vectors, numbers, catalogue, count, allowed)
     else:
-        catalogue = catalogue if width == len(catalogue) else np.asarray(catalogue)[:width]
         found = _search_lists(vectors, numbers, catalogue, count, allowed)
     return _normalise_rows(found)
 
@@ -94,10 +90,10 @@ def _search_near(
     catalogue: FloatArray,
     count: int,
     near: IntArray,
-    width: int,
     allowed: BoolArray | None,
 ) -> Sparse:
     """Cosines (M, N) of the nearest of the items (M, C) that each row is compared with."""
+    width = len(catalogue)
     columns, values = [near[:0, 0]], [vectors[:0, 0]]
     for vector, number, items in zip(vectors, numbers, near, strict=True):
         items = items[(items >= 0) & (items < width) & (items != number)]
@@ -118,14 +114,13 @@ def _search_all(
     numbers: IntArray,
     catalogue: FloatArray,
     count: int,
-    width: int,
     allowed: BoolArray | None,
 ) -> Sparse:
     """Cosines (M, N) of the nearest items of each row."""
-    blocks = []
+    blocks, width = [], len(catalogue)
     for begin in range(0, len(vectors), _ROWS_PER_BLOCK):
         block = vectors[begin : begin + _ROWS_PER_BLOCK]  # (block, D)
-        cosines = dot_rows(block, catalogue)[:, :width]  # (block, N)
+        cosines = dot_rows(block, catalogue)  # (block, N)
         columns = numbers[begin : begin + _ROWS_PER_BLOCK]
         in_catalogue = (columns >= 0) & (columns < width)
         cosines[np.flatnonzero(in_catalogue), columns[in_catalogue]] = 0.0

@@ -1,25 +1,23 @@
 """Sparse rows, one per item, that grow and change at a cost independent of their number.
 
 The rows of a generation are packed and memory-mapped. Rows of items that were posted or changed
-later are in arrays of fixed width (``GrowingSparse``), or are computed when they are first read
-(``LateRows``); the columns stay those of the generation.
+later are in arrays of fixed width; the columns stay those of the generation.
 
 Shapes: N0 rows of the generation, N rows, C columns, M rows that are read, W entries of a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, distinct, locate
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.rows.growing_rows import append_rows, replace_rows
 from serendip.models.linalg import Sparse, stack_rows, to_csr
-from serendip.models.sparse.packed_sparse import PackedSparse, blocks_of
+from serendip.models.sparse.packed_sparse import PackedSparse
 
 _OF_BASE = -1
 
@@ -105,13 +103,6 @@ class GrowingSparse:
             products[newer] = np.bincount(rows, weights, len(newer))
         return products
 
-    def rows_with(self, columns: IntArray) -> IntArray:
-        """Numbers of the rows that have an entry in one of some columns; reads all rows."""
-        rows = self.whole()
-        entries = np.flatnonzero(np.isin(rows.indices, columns))
-        found = np.searchsorted(rows.indptr, entries, side="right") - 1
-        return np.unique(found).astype(np.int32)
-
     def whole(self) -> Sparse:
         """All rows (N, C)."""
         return self.take(np.arange(len(self)))
@@ -121,106 +112,3 @@ class GrowingSparse:
         if len(self) == self.base.shape[0] and not len(self.ends):
             return self.base.resized(len(self), num_columns)
         return PackedSparse.of(self.whole()).resized(len(self), num_columns)
-
-
-@dataclass(slots=True)
-class _ComputedRows:
-    """Rows that copies share: entries by number, and the number of rows of the longest copy."""
-
-    size: int
-    entries: dict[int, tuple[IntArray, FloatArray]] = field(default_factory=dict)
-
-    def without(self, numbers: Iterable[int], size: int) -> _ComputedRows:
-        """A copy of the first ``size`` rows without some."""
-        left = self.entries.copy()
-        for number in (*numbers, *range(size, self.size)):
-            left.pop(number, None)
-        return _ComputedRows(size, left)
-
-
-class LateRows:
-    """Rows of a matrix, of which newer and changed ones are computed when first read.
-
-    Copies share the computed rows until a row changes.
-
-    Args:
-        base: (N0, C).
-    """
-
-    def __init__(self, base: Sparse | PackedSparse) -> None:
-        self.base = PackedSparse.of(base)
-        self._size = self.base.shape[0]
-        self._changed: IntArray = NO_ITEMS  # ascending
-        self._computed = _ComputedRows(self._size)
-
-    def with_new(self, count: int) -> LateRows:
-        """A copy with more rows at the end."""
-        copy = self._copy()
-        if copy._computed.size != self._size:  # another copy has rows of its own
-            copy._computed = copy._computed.without((), self._size)
-        copy._size = copy._computed.size = self._size + count
-        return copy
-
-    def with_changed(self, numbers: IntArray) -> LateRows:
-        """A copy in which the rows of the numbers (M,) are computed anew."""
-        copy = self._copy()
-        copy._changed = distinct(np.concatenate([self._changed, numbers]))
-        copy._computed = self._computed.without(numbers.tolist(), self._size)
-        return copy
-
-    def _copy(self) -> LateRows:
-        copy = LateRows(self.base)
-        copy._size, copy._changed, copy._computed = self._size, self._changed, self._computed
-        return copy
-
-    def take(self, numbers: NDArray[np.integer], compute: Callable[[IntArray], Sparse]) -> Sparse:
-        """Rows (M, C) of the numbers (M,), in their order.
-
-        Args:
-            numbers: of rows, those from N0 on are newer ones.
-            compute: numbers (M,) -> rows (M, C) that are not known yet.
-        """
-        late = self._are_late(numbers)
-        if not late.any():
-            return self.base[numbers]
-        wanted, known = numbers[late].tolist(), self._computed.entries
-        missing = [number for number in dict.fromkeys(wanted) if number not in known]
-        if missing:
-            self._add(missing, compute(np.array(missing, np.int32)))
-        rows = [known[number] for number in wanted]
-        starts = np.cumsum([0, *(len(columns) for columns, _ in rows)]).astype(np.int32)
-        columns, values = (np.concatenate(part) for part in zip(*rows, strict=True))
-        newer = to_csr((values, columns, starts), (len(rows), self.base.shape[1]))
-        order = np.empty(len(numbers), np.int64)
-        order[~late] = np.arange(len(numbers) - len(rows))
-        order[late] = len(numbers) - len(rows) + np.arange(len(rows))
-        return stack_rows([self.base[numbers[~late]], newer], self.base.shape[1])[order]
-
-    def source(
-        self, numbers: IntArray, compute: Callable[[IntArray], Sparse]
-    ) -> tuple[Sparse | PackedSparse, IntArray]:
-        """A matrix that has the rows of the numbers (M,), and their numbers in it.
-
-        It is the base where all of them are there, so that nothing is copied.
-        """
-        if not self._are_late(numbers).any():
-            return self.base, numbers
-        return self.take(numbers, compute), np.arange(len(numbers), dtype=np.int32)
-
-    def packed(self, compute: Callable[[IntArray], Sparse]) -> PackedSparse:
-        """All rows (N, C), packed; without newer rows the base itself."""
-        if self._size == self.base.shape[0] and not len(self._changed):
-            return self.base
-        numbers = np.arange(self._size, dtype=np.int32)
-        parts = (numbers[rows] for rows in blocks_of(self._size))
-        return PackedSparse.stack((self.take(part, compute) for part in parts), self.base.shape[1])
-
-    def _are_late(self, numbers: NDArray[np.integer]) -> BoolArray:
-        """(M,) True for rows that are not those of the base."""
-        is_late: BoolArray = (numbers >= self.base.shape[0]) | locate(self._changed, numbers)[1]
-        return is_late
-
-    def _add(self, numbers: list[int], rows: Sparse) -> None:
-        for row, number in enumerate(numbers):
-            entries = slice(rows.indptr[row], rows.indptr[row + 1])
-            self._computed.entries[number] = rows.indices[entries], rows.data[entries]
