@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -154,71 +153,54 @@ def _require_quality(context: JobContext) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class QualityTask:
-    """A workspace whose quality is to be measured.
-
-    Args:
-        folder: of the workspace.
-        seed: root of all randomness.
-    """
-
-    folder: str
-    seed: int
+def start_beside(context: JobContext) -> BackgroundProcess[tuple[str, int]]:
+    """The process, not yet started, that measures the quality beside a service."""
+    folder = os.fspath(context.workspace.folder)
+    return BackgroundProcess(_evaluate_alone, (folder, context.options.seed))
 
 
-class BackgroundQuality:
-    """Measures the quality of a published generation in the background, for a running service.
+def measure_beside(
+    context: JobContext, process: BackgroundProcess[tuple[str, int]]
+) -> dict[str, Any] | None:
+    """The report with the current fingerprint; evaluates in a process if there is none.
 
     Args:
         context: of the workspace.
+        process: see ``start_beside``.
+
+    Returns:
+        None if the process was stopped before its end.
+
+    Raises:
+        SerendipError: the evaluation failed, or its process was killed.
+        DataError: the published engine is worse than popularity.
     """
-
-    def __init__(self, context: JobContext) -> None:
-        self._context = context
-        folder = os.fspath(context.workspace.folder)
-        self._status = context.workspace.reports / STATUS_FILE
-        self._process = BackgroundProcess(
-            _evaluate_alone, QualityTask(folder, context.options.seed)
-        )
-
-    def run(self) -> dict[str, Any] | None:
-        """Evaluate in a process of its own and wait for its end.
-
-        Returns:
-            the report; None if ``stop`` was called before its end.
-
-        Raises:
-            SerendipError: the evaluation failed, or its process was killed.
-            DataError: the published engine is worse than popularity.
-        """
-        JobStatus(RUNNING).write(self._status)
-        with self._context.options.progress.step("measuring the quality"):
-            code = self._process.run()
-        report, status = read_report(self._context), JobStatus.read(self._status)
-        if report is not None:
-            _require_quality(self._context)
-            return report
-        if status is None or status.state != FAILED:
-            if self._process.is_stopped:
-                self._status.unlink(missing_ok=True)
-                return None
-            status = JobStatus(FAILED, text=f"the process ended with exit code {code}")
-            status.write(self._status)
-        raise SerendipError(
-            f"the quality could not be measured: {status.text}",
-            "Run `serendip evaluate` to try again; the page is served meanwhile.",
-        )
-
-    def stop(self) -> None:
-        """End the process if it runs."""
-        self._process.stop()
+    report, path = read_report(context), context.workspace.reports / STATUS_FILE
+    if report is None:
+        JobStatus(RUNNING).write(path)
+        with context.options.progress.step("measuring the quality"):
+            code = process.run()
+        report = read_report(context)
+    if report is not None:
+        _require_quality(context)
+        return report
+    status = JobStatus.read(path)
+    if status is None or status.state != FAILED:
+        if process.is_stopped:
+            path.unlink(missing_ok=True)
+            return None
+        status = JobStatus(FAILED, text=f"the process ended with exit code {code}")
+        status.write(path)
+    raise SerendipError(
+        f"the quality could not be measured: {status.text}",
+        "Run `serendip evaluate` to try again; the page is served meanwhile.",
+    )
 
 
-def _evaluate_alone(task: QualityTask) -> None:
-    """Evaluate in this process, with no others beside it: one core is left to the service."""
+def _evaluate_alone(task: tuple[str, int]) -> None:
+    """Evaluate a folder by a seed in this process alone: one core is left to the service."""
+    folder, seed = task
     try:
-        context = JobContext.open(Path(task.folder), TrainOptions(seed=task.seed))
-        evaluate_workspace(context)
+        evaluate_workspace(JobContext.open(Path(folder), TrainOptions(seed=seed)))
     except SerendipError:
         sys.exit(1)  # the status names the reason
