@@ -81,30 +81,22 @@ def fall_back(
             return items, (PERSONAL,)
     elif not has_popular_rung(surface):
         raise LateError("the search takes too long.", "Try again in a moment.")
-    most = max(wanted, _SHORTLIST) if whole else wanted
-    return _run_popular(query, surface, state, most), (PERSONAL, CONTENT)
+    items = ItemList()
+    if has_popular_rung(surface):
+        most = max(wanted, _SHORTLIST) if whole else wanted
+        items = list_popular(find_allowed(query, surface, state), state, most)
+    return items, (PERSONAL, CONTENT)
 
 
 def _try_content(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
     """The list of the content rung; empty if it fails."""
     try:
-        return _run_content(query, surface, state, sort)
+        matches = find_matches(query, surface, state, sort) if sort else ItemList()
+        if len(matches):
+            return ItemList.of_distinct(matches.item_nums, np.zeros(len(matches), np.float32))
+        return run_content([query], surface, state)[0]
     except Exception:  # noqa: BLE001 - whatever fails here is not needed by the next rung
         return ItemList()
-
-
-def _run_popular(query: Query, surface: SurfaceConfig, state: EngineState, wanted: int) -> ItemList:
-    """Items of the popular rung; none for a search."""
-    if not has_popular_rung(surface):
-        return ItemList()
-    return list_popular(find_allowed(query, surface, state), state, wanted)
-
-
-def _run_content(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
-    matches = find_matches(query, surface, state, sort) if sort else ItemList()
-    if len(matches):
-        return ItemList.of_distinct(matches.item_nums, np.zeros(len(matches), np.float32))
-    return run_content([query], surface, state)[0]
 
 
 def run_content(
@@ -123,14 +115,11 @@ def run_content(
         sources[BrowseSource.name] = surface.sources[BrowseSource.name]
     if surface.task in ITEM_TASKS:
         sources["content"] = _FUSED
-    known = {name: quota for name, quota in sources.items() if _has_source(name, state)}
-    if not known:
+    if "content" not in state.models:
+        sources.pop("content", None)
+    if not sources:
         return [ItemList()] * len(queries)
-    return run_sources(queries, surface.model_copy(update={"sources": known}), state)
-
-
-def _has_source(name: str, state: EngineState) -> bool:
-    return name != "content" or name in state.models
+    return run_sources(queries, surface.model_copy(update={"sources": sources}), state)
 
 
 def find_allowed(query: Query, surface: SurfaceConfig, state: EngineState) -> AllowedItems:

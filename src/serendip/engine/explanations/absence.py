@@ -13,18 +13,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.query import Query
 from serendip.engine.answer import Absence, AbsenceKind
-from serendip.engine.explanations.absence_texts import (
-    ATTRIBUTE,
-    LENGTH,
-    ORDER,
-    SCORE,
-    STAGES,
-    UNLIKE,
-    UNMATCHED,
-    UNPROPOSED,
-    UNTIED,
-    Wording,
-)
+from serendip.engine.explanations import absence_texts as texts
 from serendip.engine.explanations.translation import choose_language, translate
 from serendip.engine.request import Request
 from serendip.engine.stages.diversity import DiversityRule
@@ -70,23 +59,25 @@ class AbsenceFinder:
         stages, seen = SurfaceStages.of(self.surface), visible_to(self.surface, self.query)
         for stage, left in restrict(self.query, seen, stages, self.state):
             if item not in left:
-                return self._absence("filter", stage.name, STAGES.get(stage.name, ATTRIBUTE))
+                return self._absence(
+                    "filter", stage.name, texts.STAGES.get(stage.name, texts.ATTRIBUTE)
+                )
         return None
 
     def _explain_removal(self, item: int) -> Absence:
         """Why an item that may be shown is not in the list."""
         if self.request.sort and self._is_of_matches:
-            return self._absence("order", "", UNMATCHED, count=len(self.result.items))
+            return self._absence("order", "", texts.UNMATCHED, count=len(self.result.items))
         selector, _ = score([self.query], self.surface, self.state)
         if item not in selector.candidates.items:
             return self._explain_unproposed(item)
         own = _score_of(item, selector)
         stage = selector.removing_filter(0, item)
         if stage is not None:
-            return self._absence("list filter", stage.name, STAGES[stage.name], own)
+            return self._absence("list filter", stage.name, texts.STAGES[stage.name], own)
         if item not in selector.organic_items(0):
-            return self._absence("rule", SPONSORED, STAGES[SPONSORED], own)
-        return self._absence("length", "", LENGTH, own, count=len(self.result.items))
+            return self._absence("rule", SPONSORED, texts.STAGES[SPONSORED], own)
+        return self._absence("length", "", texts.LENGTH, own, count=len(self.result.items))
 
     @property
     def _is_of_matches(self) -> bool:
@@ -101,12 +92,12 @@ class AbsenceFinder:
         selector, _ = score([self.query], self.surface, self.state, also)
         own, sources = _score_of(item, selector), self._scoring_sources(item, selector)
         if self._is_unlike(item, selector):
-            return self._absence("candidates", LIKENESS, UNLIKE)
+            return self._absence("candidates", LIKENESS, texts.UNLIKE)
         if not own or not sources:  # ranks are fused, or nothing ties it to the request
-            return self._absence("candidates", "", UNTIED)
+            return self._absence("candidates", "", texts.UNTIED)
         place = int((self._scores > own).sum()) + 1
         names = ", ".join(sources)
-        return self._absence("candidates", "", UNPROPOSED, own, place=place, sources=names)
+        return self._absence("candidates", "", texts.UNPROPOSED, own, place=place, sources=names)
 
     def _is_unlike(self, item: int, selector: Selector) -> bool:
         """Whether the surface is of items that are like others, and the item is not."""
@@ -130,15 +121,17 @@ class AbsenceFinder:
         """Why an item that is further down the list is not shown."""
         own = float(self.result.items.scores[place])
         if self.request.sort:
-            return self._absence("order", "", ORDER, own, place=place + 1, sort=self.request.sort)
+            return self._absence(
+                "order", "", texts.ORDER, own, place=place + 1, sort=self.request.sort
+            )
         drawn = [name for name in (EXPLORED, SPONSORED) if self._has(name)[: self.request.k].any()]
         given = sum(int(self._has(name)[: self.request.k].sum()) for name in drawn)
         better = int((self._scores > own).sum())
         if better + given < self.request.k and DiversityRule.name in self.result.trace:
-            return self._absence("rule", DiversityRule.name, STAGES[DiversityRule.name], own)
+            return self._absence("rule", DiversityRule.name, texts.STAGES[DiversityRule.name], own)
         if better < self.request.k and drawn:
-            return self._absence("rule", drawn[0], STAGES[drawn[0]], own)
-        return self._absence("score", "", SCORE, own, place=place + 1)
+            return self._absence("rule", drawn[0], texts.STAGES[drawn[0]], own)
+        return self._absence("score", "", texts.SCORE, own, place=place + 1)
 
     @property
     def _scores(self) -> FloatArray:
@@ -164,7 +157,7 @@ class AbsenceFinder:
         self,
         kind: AbsenceKind,
         stage: str,
-        wording: Wording,
+        wording: texts.Wording,
         own: float | None = None,
         **names: str | float,
     ) -> Absence:

@@ -15,6 +15,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray, locate
 from serendip.data.items.semantic_ids import common_prefix
 from serendip.data.query import Query
 from serendip.engine.answer import Evidence
+from serendip.engine.explanations import reason_texts as texts
 from serendip.engine.explanations.attribute_preferences import find_preferences
 from serendip.engine.explanations.influence import Influence
 from serendip.engine.explanations.reason_choice import (
@@ -23,22 +24,6 @@ from serendip.engine.explanations.reason_choice import (
     choose_grounds,
     group_by_row,
     order_grounds,
-)
-from serendip.engine.explanations.reason_texts import (
-    AGAIN,
-    COUNTRY,
-    GROUP,
-    ITEM_ID,
-    MEANT,
-    NAMED_GROUP,
-    NEW,
-    NEW_AND_LIKE,
-    POPULAR,
-    RELATED,
-    TITLE,
-    VALUE_OF_ITEM,
-    VALUE_OF_PAST,
-    WORDS,
 )
 from serendip.engine.explanations.translation import DEFAULT, Language, translate
 from serendip.engine.feature_names import models_of_kind
@@ -152,10 +137,10 @@ class Explainer:
             item_id = self.state.catalogue.vocabulary.id(item)
             title = self.state.catalogue.title(item) or item_id
         sentence = ground.sentence
-        if sentence is GROUP:
+        if sentence is texts.GROUP:
             codes = self.state.features.codes[self.items[ground.row]]  # (L,)
             names["name"] = build_group_name(self.state.code_names, codes[: int(ground.weight)])
-            sentence = NAMED_GROUP if names["name"] else GROUP
+            sentence = texts.NAMED_GROUP if names["name"] else texts.GROUP
         text = translate(sentence, self.language, title=title, **names)
         return Evidence(ground.kind, text, round(ground.weight, 4), item_id)
 
@@ -198,7 +183,7 @@ class Explainer:
             yield from votes
             yield from self._code_grounds(rows)
         for row in rows[self._is_new[rows]].tolist():
-            yield Ground(row, "new", _LAST, 0.0, NEW)
+            yield Ground(row, "new", _LAST, 0.0, texts.NEW)
 
     @property
     def _is_new(self) -> BoolArray:
@@ -216,15 +201,19 @@ class Explainer:
         for row, (match, score) in enumerate(zip(matches, scores, strict=True)):
             searched, strength = self.query.shown, min(score / largest, 1.0)
             if self.items[row] == typed:
-                sentence, strength = ITEM_ID, DECISIVE
+                sentence, strength = texts.ITEM_ID, DECISIVE
             elif match >= EXACT:
-                sentence, strength = TITLE, DECISIVE
+                sentence, strength = texts.TITLE, DECISIVE
             elif match >= CORRECTED:
-                sentence, strength, searched = MEANT, DECISIVE, self.query.typed or self.query.text
+                sentence, strength, searched = (
+                    texts.MEANT,
+                    DECISIVE,
+                    self.query.typed or self.query.text,
+                )
             elif score > 0:
                 sentence, searched = self._held(int(self.items[row]))
             else:
-                sentence, strength = RELATED, _SECOND
+                sentence, strength = texts.RELATED, _SECOND
             weight = round(max(match, 0.0) if match == match else 0.0, 3)
             yield Ground(row, "word", strength, weight, sentence, {"text": searched})
 
@@ -235,14 +224,14 @@ class Explainer:
             query.text, self.state.catalogue[item], query.is_literal
         )
         if is_whole or held:
-            return WORDS, query.shown if is_whole else held
-        return RELATED, query.shown  # by a synonym, or as it was chosen after such a search
+            return texts.WORDS, query.shown if is_whole else held
+        return texts.RELATED, query.shown  # by a synonym, or as it was chosen after such a search
 
     def _again_grounds(self) -> Iterator[Ground]:
         """Items that the user chose before and that may come again."""
         for row in np.flatnonzero(locate(self.query.again, self.items)[1]).tolist():
             rests_on = (int(self.items[row]),)
-            yield Ground(row, "again", DECISIVE, 1.0, AGAIN, rests_on=rests_on)
+            yield Ground(row, "again", DECISIVE, 1.0, texts.AGAIN, rests_on=rests_on)
 
     def _voting_models(self, kind: ScoreKind) -> list[Recommender]:
         """Models with scores of a kind that give evidence, in the order of the features."""
@@ -307,7 +296,7 @@ class Explainer:
         for ground in sorted(votes, key=lambda ground: -ground.strength):
             if is_new[ground.row] and ground.row not in told:
                 told.add(ground.row)
-                yield ground._replace(kind="new", sentence=NEW_AND_LIKE)
+                yield ground._replace(kind="new", sentence=texts.NEW_AND_LIKE)
 
     def _preference_grounds(self) -> Iterator[Ground]:
         """The value of an attribute that is most particular to the user or to the source items."""
@@ -327,10 +316,10 @@ class Explainer:
                 strength = of_words[word][row]
             if strength <= 0:
                 continue
-            sentence, names = VALUE_OF_ITEM, dict[str, str | float](value=word)
+            sentence, names = texts.VALUE_OF_ITEM, dict[str, str | float](value=word)
             if not len(self.query.source_items):
                 sentence, names = (
-                    VALUE_OF_PAST,
+                    texts.VALUE_OF_PAST,
                     {**names, "count": len(items), "size": liked.size},
                 )
             yield Ground(row, "attribute", strength, strength, sentence, names, items)
@@ -349,7 +338,7 @@ class Explainer:
         columns = (rows[shared_rows], anchors[nearest[shared_rows]], depths[shared_rows])
         for row, anchor, depth in zip(*(column.tolist() for column in columns), strict=True):
             strength = _SECOND * depth / codes.shape[1]
-            yield Ground(row, "code", strength, float(depth), GROUP, rests_on=(anchor,))
+            yield Ground(row, "code", strength, float(depth), texts.GROUP, rests_on=(anchor,))
 
     def _country_grounds(self) -> Iterator[Ground]:
         """Items that are among the most popular ones of the country of the request."""
@@ -363,7 +352,7 @@ class Explainer:
         sizes = counts.counts_of(number, self.items)
         for row, place in zip(rows.tolist(), places.tolist(), strict=True):
             strength, names = _SECOND * (1.0 - place / most), {"country": self.query.country}
-            yield Ground(row, "country", strength, float(sizes[row]), COUNTRY, names)
+            yield Ground(row, "country", strength, float(sizes[row]), texts.COUNTRY, names)
 
     def _popularity_grounds(self) -> Iterator[Ground]:
         """The most popular items."""
@@ -376,4 +365,4 @@ class Explainer:
             share, count = float(shares[row]), int(counts[row])
             names = {"share": math.ceil(100 * share), "count": count}
             strength = max(_SECOND * (1.0 - share / _POPULAR_SHARE), _LAST)
-            yield Ground(row, "popular", strength, float(count), POPULAR, names)
+            yield Ground(row, "popular", strength, float(count), texts.POPULAR, names)

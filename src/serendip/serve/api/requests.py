@@ -18,54 +18,38 @@ from serendip.data.users.user import User
 from serendip.engine.request import Request
 from serendip.errors import DataError
 from serendip.serve import limits
-from serendip.serve.api.types import (
-    Attribute,
-    Count,
-    Cursor,
-    FacetNames,
-    Filters,
-    Flag,
-    Id,
-    Ids,
-    LanguageTag,
-    LongText,
-    OptionalId,
-    Propensity,
-    RequestModel,
-    RowModel,
-    Text,
-    Time,
-    read,
-)
+from serendip.serve.api import types
 
 
-class PathId(RequestModel):
+class PathId(types.RequestModel):
     """An id in a path."""
 
-    id: Id
+    id: types.Id
     """The id."""
 
 
 IdInPath = Annotated[
     str,
-    PlainValidator(lambda value: read(PathId, {"id": value}).id, json_schema_input_type=Id),
+    PlainValidator(
+        lambda value: types.read(PathId, {"id": value}).id, json_schema_input_type=types.Id
+    ),
 ]
 """The id of an item or user in a path."""
 
 _FIELDS = {field.name for field in fields(Request)}
 
 
-class WordedQuery(RequestModel):
+class WordedQuery(types.RequestModel):
     """A request whose answer has sentences for people; fields are named as those of ``Request``."""
 
-    language: LanguageTag = ""
+    language: types.LanguageTag = ""
     """Language of the sentences: ``en`` or ``ko``; empty = that of the header ``Accept-Language``.
     English where there are no sentences in it."""
 
-    user_id: OptionalId = ""
+    user_id: types.OptionalId = ""
     """The user; empty = unknown visitor."""
 
-    filters: Filters = Field(default=(), alias="filter")
+    filters: types.Filters = Field(default=(), alias="filter")
     """Tests of attributes, all of which an item passes, and some item that a suggestion finds:
     ``genres=Comedy|Drama``, ``brand!=Acme``, ``year>=1990``, ``year<=2010``. May be repeated."""
 
@@ -77,20 +61,20 @@ class WordedQuery(RequestModel):
 class _ListQuery(WordedQuery):
     """Parameters that decide what is in a list of items."""
 
-    k: Count = 10
+    k: types.Count = 10
     """Maximum number of items, 1 to 1,000; one that is further down is absent."""
 
-    country: OptionalId = ""
+    country: types.OptionalId = ""
     """Country of the request, spelled as in items and events; empty = that of the user."""
 
-    device: OptionalId = ""
+    device: types.OptionalId = ""
     """Kind of device, spelled as in the events; empty = unknown."""
 
-    session_id: OptionalId = ""
+    session_id: types.OptionalId = ""
     """The visit, as its events carry it: what was chosen in it is the session so far. Empty = the
     events of the last half hour are."""
 
-    sort: OptionalId = ""
+    sort: types.OptionalId = ""
     """Attribute whose numbers order the list, ``-price`` from the largest, or ``available_from``,
     ``-available_from`` from the newest; empty = by score."""
 
@@ -98,37 +82,37 @@ class _ListQuery(WordedQuery):
 class SimilarQuery(_ListQuery):
     """A request for similar items."""
 
-    cursor: Cursor = ""
+    cursor: types.Cursor = ""
     """``next`` of the previous page; empty = first page."""
 
-    reasons: Flag = True
+    reasons: types.Flag = True
     """Say why each item is shown."""
 
-    parts: Flag = True
+    parts: types.Flag = True
     """Tell the numbers that the score of each item was computed from; without them only those that
     its events carry: ``propensity`` and ``explored`` of an explored item."""
 
-    facets: FacetNames = Field(default=(), alias="facet")
+    facets: types.FacetNames = Field(default=(), alias="facet")
     """Attributes whose values are counted in the whole list. May be repeated."""
 
 
 class SearchQuery(SimilarQuery):
     """A search."""
 
-    text: Text = Field(default="", alias="q")
+    text: types.Text = Field(default="", alias="q")
     """The search text."""
 
-    literal: Flag = False
+    literal: types.Flag = False
     """Search the text exactly as typed, without corrections."""
 
 
 class RecommendQuery(SearchQuery):
     """A request for recommendations."""
 
-    surface: Id = "home"
+    surface: types.Id = "home"
     """The surface: a built-in name or one from the settings."""
 
-    item_ids: Ids = Field(default=(), alias="item_id")
+    item_ids: types.Ids = Field(default=(), alias="item_id")
     """Context items: the current item or the cart. May be repeated."""
 
     def require_context(self, needs: str) -> None:
@@ -155,85 +139,85 @@ class RecommendQuery(SearchQuery):
 class SuggestQuery(WordedQuery):
     """A request for query suggestions."""
 
-    text: Text = Field(default="", alias="q")
+    text: types.Text = Field(default="", alias="q")
     """The text typed so far; blank = suggest what to search next."""
 
-    after: Text = ""
+    after: types.Text = ""
     """The query of the current results page; used if ``q`` is blank."""
 
-    k: Count = 8
+    k: types.Count = 8
     """Maximum number of suggestions."""
 
 
 class ExplainQuery(_ListQuery):
     """A request to explain why an item would be shown."""
 
-    item_id: Id
+    item_id: types.Id
     """The item to explain."""
 
-    surface: Id = "home"
+    surface: types.Id = "home"
     """The surface that would show it."""
 
-    text: Text = Field(default="", alias="q")
+    text: types.Text = Field(default="", alias="q")
     """The search text, for a surface that searches."""
 
-    literal: Flag = False
+    literal: types.Flag = False
     """Search the text exactly as typed, without corrections."""
 
-    item_ids: Ids = Field(default=(), alias="source_item_id")
+    item_ids: types.Ids = Field(default=(), alias="source_item_id")
     """Context items. May be repeated."""
 
 
-class UsersQuery(RequestModel):
+class UsersQuery(types.RequestModel):
     """Limit on listed users or events."""
 
-    limit: Count = 50
+    limit: types.Count = 50
     """Maximum number of rows."""
 
 
-class EventIn(RowModel):
+class EventIn(types.RowModel):
     """An interaction or impression of a user."""
 
-    user_id: Id
+    user_id: types.Id
     """The user."""
 
-    item_id: OptionalId = ""
+    item_id: types.OptionalId = ""
     """The item; may be empty if there is a query."""
 
-    timestamp: Time | None = None
+    timestamp: types.Time | None = None
     """Unix seconds, or ISO 8601 (UTC without an offset); defaults to the time of arrival."""
 
-    action: Id = "click"
+    action: types.Id = "click"
     """Kind of interaction, such as ``click``, ``like``, ``rate``, ``purchase``, ``impression``."""
 
     value: FiniteFloat | None = None
     """Strength, such as stars."""
 
-    query: Text = ""
+    query: types.Text = ""
     """The search text before it."""
 
-    request_id: OptionalId = ""
+    request_id: types.OptionalId = ""
     """The answer that led to it."""
 
     position: Annotated[int, Field(ge=0, le=MAX_POSITION)] | None = None
     """0-based position in that answer."""
 
-    surface: OptionalId = ""
+    surface: types.OptionalId = ""
     """The surface where it happened: one from the settings, or ``suggest``."""
 
-    session_id: OptionalId = ""
+    session_id: types.OptionalId = ""
     """The visit."""
 
-    event_id: OptionalId = ""
+    event_id: types.OptionalId = ""
     """The sender's id of the event; an event with a stored id is not stored again."""
 
-    country: OptionalId = ""
+    country: types.OptionalId = ""
     """Where the user was."""
 
-    device: OptionalId = ""
+    device: types.OptionalId = ""
     """Kind of device, such as ``phone``."""
 
-    propensity: Propensity | None = None
+    propensity: types.Propensity | None = None
     """Probability with which it was drawn for its position: ``parts.propensity`` of an explored
     item, ``propensity`` of a suggested query."""
 
@@ -259,10 +243,12 @@ class EventIn(RowModel):
         return Event(**dict(self) | {"timestamp": min(timestamp, now)})
 
 
-class UserIn(RequestModel):
+class UserIn(types.RequestModel):
     """What is known of a user; replaces all that was stored."""
 
-    attributes: Annotated[dict[Id, Attribute], Field(max_length=MAX_ATTRIBUTES)] = Field(default={})
+    attributes: Annotated[dict[types.Id, types.Attribute], Field(max_length=MAX_ATTRIBUTES)] = (
+        Field(default={})
+    )
     """Text, numbers or lists of texts. ``country`` is a text: where requests come from that name
     no country."""
 
@@ -271,22 +257,24 @@ class UserIn(RequestModel):
         return User(user_id, **dict(self))
 
 
-class ItemIn(RowModel):
+class ItemIn(types.RowModel):
     """An item of the catalogue; replaces a stored item with the same id."""
 
-    item_id: Id
+    item_id: types.Id
     """Its id."""
 
-    title: LongText = ""
+    title: types.LongText = ""
     """The displayed title."""
 
-    description: LongText = ""
+    description: types.LongText = ""
     """Longer text."""
 
-    attributes: Annotated[dict[Id, Attribute], Field(max_length=MAX_ATTRIBUTES)] = Field(default={})
+    attributes: Annotated[dict[types.Id, types.Attribute], Field(max_length=MAX_ATTRIBUTES)] = (
+        Field(default={})
+    )
     """Further columns: text, numbers or lists of texts."""
 
-    available_from: Time | None = None
+    available_from: types.Time | None = None
     """Unix seconds or ISO 8601 from which it may be shown; omitted = always."""
 
     def to_item(self) -> Item:
@@ -294,18 +282,18 @@ class ItemIn(RowModel):
         return Item(**dict(self))
 
 
-class EventBatch(RequestModel):
+class EventBatch(types.RequestModel):
     """A body with events."""
 
-    row: ClassVar[type[RowModel]] = EventIn
+    row: ClassVar[type[types.RowModel]] = EventIn
     events: Annotated[list[EventIn], Field(max_length=limits.MAX_BATCH)]
     """The rows; all are stored or none."""
 
 
-class ItemBatch(RequestModel):
+class ItemBatch(types.RequestModel):
     """A body with items."""
 
-    row: ClassVar[type[RowModel]] = ItemIn
+    row: ClassVar[type[types.RowModel]] = ItemIn
     items: Annotated[list[ItemIn], Field(max_length=limits.MAX_BATCH)]
     """The rows; all are stored or none."""
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
 
@@ -149,7 +149,7 @@ class Routes:
         """Items for a surface, best first."""
         return await self._answer(query.build_request(), query.require_context)
 
-    async def similar(self, item_id: Annotated[IdInPath, Path()], query: SimilarQuery) -> Answer:
+    async def similar(self, item_id: IdInPath, query: SimilarQuery) -> Answer:
         """Items similar to one item, best first."""
         return await self._answer(query.build_request(surface="similar", item_ids=(item_id,)))
 
@@ -170,7 +170,7 @@ class Routes:
         request = query.build_request()
         return await self._gate.read(lambda engine: engine.explain(request, query.item_id))
 
-    async def item(self, item_id: Annotated[IdInPath, Path()]) -> responses.ItemOut:
+    async def item(self, item_id: IdInPath) -> responses.ItemOut:
         """One item with its semantic ID."""
         return await self._gate.read(
             lambda engine: responses.ItemOut.of(get_item(engine, item_id), engine)
@@ -181,28 +181,22 @@ class Routes:
         known = await self._gate.read(lambda engine: engine.users(query.limit))
         return {"users": [{"user_id": name, "num_events": count} for name, count in known]}
 
-    async def history(
-        self, user_id: Annotated[IdInPath, Path()], query: UsersQuery
-    ) -> responses.HistoryOut:
+    async def history(self, user_id: IdInPath, query: UsersQuery) -> responses.HistoryOut:
         """A user's events, newest first; empty for an unknown user."""
         events = await self._gate.read(lambda engine: engine.history(user_id, query.limit))
         return {"user_id": user_id, "events": events}
 
-    async def user(self, user_id: Annotated[IdInPath, Path()]) -> User:
+    async def user(self, user_id: IdInPath) -> User:
         """The attributes of a user; none for an unknown user."""
         return await self._gate.read(lambda engine: engine.user(user_id))
 
-    async def put_user(
-        self, user_id: Annotated[IdInPath, Path()], user: Annotated[UserIn, Body()]
-    ) -> User:
+    async def put_user(self, user_id: IdInPath, user: UserIn) -> User:
         """Store the attributes of a user in place of all earlier ones."""
         stored = user.to_user(user_id)
         await self._gate.write(lambda engine: engine.put_user(stored))
         return stored
 
-    async def add_events(
-        self, request: Request, events: Annotated[EventRows, Body()]
-    ) -> responses.StoredOut:
+    async def add_events(self, request: Request, events: EventRows) -> responses.StoredOut:
         """Store one event or several; they are durable before the response."""
         now = time.time()
         rows = [event.to_event(now) for event in events.events]
@@ -217,7 +211,7 @@ class Routes:
             stored["unknown_items"] = unknown
         return stored
 
-    async def add_items(self, items: Annotated[ItemRows, Body()]) -> responses.StoredItemsOut:
+    async def add_items(self, items: ItemRows) -> responses.StoredItemsOut:
         """Store one item or several; they can be found and recommended from the response on.
 
         Pictures and sounds are encoded soon after it.
@@ -232,13 +226,13 @@ class Routes:
         self._metrics.add_items(len(rows))
         return answer
 
-    async def delete_item(self, item_id: Annotated[IdInPath, Path()]) -> responses.DeletedOut:
+    async def delete_item(self, item_id: IdInPath) -> responses.DeletedOut:
         """Delete an item permanently."""
         if not await self._gate.write(lambda engine: engine.delete_item(item_id)):
             raise unknown_item_error(item_id)
         return {"item_id": item_id, "deleted": True}
 
-    async def erase_user(self, user_id: Annotated[IdInPath, Path()]) -> responses.ErasureOut:
+    async def erase_user(self, user_id: IdInPath) -> responses.ErasureOut:
         """Erase a user: events, attributes and all that is known of them, also in other workers.
 
         Earlier events are not stored again. The answer is a receipt; asking again is another
