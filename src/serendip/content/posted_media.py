@@ -26,7 +26,7 @@ from serendip.data.items.features import ModalityVectors
 from serendip.errors import DataError, StorageError
 
 if TYPE_CHECKING:
-    from serendip.data.store.database import Database
+    from serendip.data.store.base import Database
 
 _log = logging.getLogger(__name__)
 
@@ -98,10 +98,10 @@ class PostedMediaTable:
             StorageError: it cannot be opened.
         """
         from serendip.content.posted_media_table import METADATA
-        from serendip.data.store.database import Database
+        from serendip.data.store.database import database_with_tables
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        return cls(Database.with_tables(path, METADATA))
+        return cls(database_with_tables(path, METADATA))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -111,9 +111,9 @@ class PostedMediaTable:
             StorageError: it is missing or cannot be opened.
         """
         from serendip.content.posted_media_table import METADATA
-        from serendip.data.store.database import Database
+        from serendip.data.store.database import database_with_tables
 
-        return cls(Database.with_tables(path, METADATA))
+        return cls(database_with_tables(path, METADATA))
 
     def close(self) -> None:
         """Close all connections."""
