@@ -21,8 +21,9 @@ from typing import Any
 
 import pytest
 
+from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DATABASE_FILE, DatabasePlace
-from serendip.data.store.database import PATIENT_S, Database
+from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.jobs.copy_store import copy_store
@@ -195,7 +196,7 @@ class StorePlace:
 
     def database(self) -> Database:
         """A pool of connections of its own."""
-        return Database.at(self.place)
+        return open_database(self.place)
 
     def has_bytes(self, text: bytes) -> bool:
         """Whether the files of the database have a text; the server's own log is left out."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from commands import invoke, serendip_here
 
-from serendip.data.store.database import Database
+from serendip.data.store.database import open_database
 from serendip.engine.workspace import Workspace
 
 
@@ -31,7 +31,7 @@ def test_users_are_erased_with_their_bytes_and_a_receipt_without_their_ids(fresh
 
 
 def test_while_somebody_packs_the_receipt_says_what_is_pending(fresh: Path) -> None:
-    with closing(Database.at(fresh / "serendip.db")) as database, database.exclusive("packs"):
+    with closing(open_database(fresh / "serendip.db")) as database, database.exclusive("packs"):
         code, document = invoke("erase", "user", "u1", "-w", str(fresh))
         (receipt,) = document["receipts"]
         pending = {place["place"] for place in receipt["places"] if place["state"] == "pending"}

@@ -11,7 +11,7 @@ from stored_files import copy_to_serve, fill, mounted, remount
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.store.database import Database
+from serendip.data.store.database import open_database
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
@@ -42,7 +42,7 @@ def test_an_engine_answers_from_a_read_only_disk_and_refuses_writes(
 
 
 def test_an_engine_opens_and_answers_while_a_writer_holds_the_lock(shop: Path) -> None:
-    with closing(Database.at(shop / "serendip.db")) as other, other.write():
+    with closing(open_database(shop / "serendip.db")) as other, other.write():
         with closing(Engine.open(shop)) as engine:
             assert engine.search("horror tale", user_id="u1").items
             assert engine.history("u1")

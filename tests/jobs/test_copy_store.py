@@ -13,7 +13,7 @@ from postgres_server import PostgresServer
 from serendip.data.api_key import issue_key
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.store.database import Database
+from serendip.data.store.database import open_database
 from serendip.data.store.migrations import VERSION_TABLE
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
@@ -206,7 +206,7 @@ def test_a_database_with_rows_and_a_file_that_exists_are_no_targets(folder: Path
 def test_a_text_that_the_server_cannot_store_is_refused_and_nothing_is_left(
     folder: Path, url: str
 ) -> None:
-    with closing(Database.at(folder / "serendip.db")) as database, database.write() as connection:
+    with closing(open_database(folder / "serendip.db")) as database, database.write() as connection:
         connection.exec_driver_sql("UPDATE llm_calls SET failure = 'a' || char(0) || 'b'")
     with pytest.raises(StorageError, match="PostgreSQL text fields cannot contain NUL"):
         copy_store(Workspace.open(folder), url)

@@ -16,7 +16,7 @@ from wire_client import WireClient, error_of
 
 from serendip.cli.serve import _build_server_options
 from serendip.data.store.config import StoreConfig
-from serendip.data.store.database import Database
+from serendip.data.store.database import open_database
 from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -53,7 +53,7 @@ EVENT = {"user_id": "waits", "item_id": "i1", "action": "like"}
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """The database of a workspace, locked by another writer."""
-    with closing(Database.at(folder / "serendip.db")) as other, other.write():
+    with closing(open_database(folder / "serendip.db")) as other, other.write():
         yield
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from processes import wait_until
 from stand import train
 
-from serendip.data.store.database import Database
+from serendip.data.store.database import open_database
 from serendip.engine.artefacts.generations import open_current, publish, rollback
 from serendip.runtime.versions import MANIFEST, compute_checksums, seal
 
@@ -79,7 +79,7 @@ def test_another_process_that_holds_the_database_keeps_no_read_waiting(shop: Pat
     event = {"user_id": "waits", "item_id": "i1", "action": "like"}
     with service(shop) as (connection, _):
         posting = [HTTPConnection(connection.host, connection.port, timeout=30) for _ in range(4)]
-        with closing(Database.at(shop / "serendip.db")) as other, other.write():
+        with closing(open_database(shop / "serendip.db")) as other, other.write():
             for client in posting:
                 client.request("POST", "/v1/events", json.dumps(event))
             for path in ("/v1/search?q=horror", "/v1/recommend?surface=home&user_id=u1"):

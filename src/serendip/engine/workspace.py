@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from serendip.config import Overrides, mask, read_toml, validate, variable_name
+from serendip.data.store.base import PATIENT_S
 from serendip.data.store.config import DatabasePlace
-from serendip.data.store.database import PATIENT_S
 from serendip.data.store.store import Store
 from serendip.engine.config.settings import Settings
 from serendip.errors import ConfigError, DataError

@@ -13,8 +13,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from serendip.data.store.base import Database
 from serendip.data.store.config import DatabasePlace
-from serendip.data.store.database import Database
+from serendip.data.store.database import create_database, database_with_tables
 from serendip.errors import StorageError
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def open_target(place: DatabasePlace) -> Iterator[tuple[Database, Connection]]:
     """A database with all tables, made where they are missing, in a write transaction."""
     from serendip.llm.ledger_table import METADATA as CALLS
 
-    Database.with_tables(place, CALLS).close()
-    with closing(Database.create(place)) as target, target.write(may_pause=True) as writing:
+    database_with_tables(place, CALLS).close()
+    with closing(create_database(place)) as target, target.write(may_pause=True) as writing:
         yield target, writing
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from serendip.data.store.base import Database
 from serendip.data.store.config import DatabasePlace
-from serendip.data.store.database import Database
+from serendip.data.store.database import database_with_tables
 from serendip.llm.config import Bill
 
 SENT, OK, FAILED = "sent", "ok", "failed"
@@ -77,7 +78,7 @@ class Ledger:
         """
         from serendip.llm.ledger_table import METADATA
 
-        return cls(Database.with_tables(place, METADATA))
+        return cls(database_with_tables(place, METADATA))
 
     def close(self) -> None:
         """Close all connections."""

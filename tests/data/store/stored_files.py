@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from serendip.data.store.database import Database
+from serendip.data.store.database import open_database
 
 
 def damage_index(path: Path) -> None:
     """Alter the page of the index on item ids, which reading the items does not meet."""
-    with closing(Database.at(path)) as database, database.read() as connection:
+    with closing(open_database(path)) as database, database.read() as connection:
         size = int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
         root = connection.exec_driver_sql(
             "SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_items_1'"

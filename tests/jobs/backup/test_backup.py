@@ -18,7 +18,7 @@ import pytest
 from serendip.data.api_key import issue_key
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.store.database import Database
+from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.artefacts.erasure import Eraser
@@ -383,7 +383,7 @@ def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_pa
         eraser = Eraser(workspace, store)
         receipt = eraser.erase_user("u1")
         with (
-            closing(Database.at(fresh / "serendip.db")) as other,
+            closing(open_database(fresh / "serendip.db")) as other,
             other.exclusive("packs"),
         ):
             save(fresh, tmp_path / "saved")

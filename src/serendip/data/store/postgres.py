@@ -24,8 +24,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
+from serendip.data.store.base import MAY_PAUSE, WRITES, Database
 from serendip.data.store.circuit_breaker import CircuitBreaker
-from serendip.data.store.database import MAY_PAUSE, WRITES, Database
 from serendip.errors import (
     BusyError,
     ConfigError,

@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from serendip.data.store.database import WRITES, Database
+from serendip.data.store.base import WRITES, Database
 from serendip.errors import BusyError, DiskFullError, StorageError
 
 _POOL = 16

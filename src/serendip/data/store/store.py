@@ -25,8 +25,9 @@ from serendip.data.items.catalogue import Item
 from serendip.data.limits import EARLIEST
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
+from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
-from serendip.data.store.database import PATIENT_S, Database
+from serendip.data.store.database import create_database, existing_database, open_database
 from serendip.data.store.event_log.reader import EventLogReader
 from serendip.data.store.event_log.totals import LogTotals
 from serendip.data.store.event_log.view import LogPosition, LogView, stream
@@ -217,7 +218,7 @@ class Store:
         """
         if "://" not in str(place):
             return Path(place).exists()
-        with closing(Database.at(place)) as database:
+        with closing(open_database(place)) as database:
             return database.has_tables()
 
     @classmethod
@@ -227,7 +228,7 @@ class Store:
         Raises:
             StorageError: the database cannot be opened or written to.
         """
-        return cls(Database.create(place))
+        return cls(create_database(place))
 
     @classmethod
     def open(cls, place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -> Self:
@@ -240,7 +241,7 @@ class Store:
         Raises:
             StorageError: the database or a table is missing, or it cannot be opened.
         """
-        return cls(Database.existing(place, busy_timeout_s))
+        return cls(existing_database(place, busy_timeout_s))
 
     def close(self) -> None:
         """Close all connections."""

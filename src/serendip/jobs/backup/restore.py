@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.data.store.config import DATABASE_FILE
-from serendip.data.store.database import Database
+from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.artefacts.generations import current_name, open_current
@@ -167,7 +167,7 @@ def _rows_moved(staged: Path, url: str) -> Iterator[None]:
         return
     path = staged / DATABASE_FILE
     with open_target(check_url(url)) as (target, writing):
-        with closing(Database.at(path)) as database, database.read() as reading:
+        with closing(open_database(path)) as database, database.read() as reading:
             copy_rows(database, reading, target, writing)
         path.unlink()
         yield
@@ -198,7 +198,7 @@ def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
 
 def _foreign_part(path: Path) -> str:
     """Name a trigger, a view or an active definition of a SQLite file; empty = there is none."""
-    with closing(Database.at(path)) as database, database.read() as connection:
+    with closing(open_database(path)) as database, database.read() as connection:
         parts = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master").all()
     for kind, name, definition in parts:
         if kind not in ("table", "index") or _ACTIVE.search(definition or ""):

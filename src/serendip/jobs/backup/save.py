@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from serendip import __version__
+from serendip.data.store.base import Database
 from serendip.data.store.config import DATABASE_FILE
-from serendip.data.store.database import Database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.copies import DataCopy
 from serendip.engine.artefacts.generations import (

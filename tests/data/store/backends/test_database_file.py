@@ -17,7 +17,7 @@ from stored_files import damage_index, fill, mounted, remount
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.store.database import Database
+from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
 from serendip.errors import StorageError
 
@@ -67,7 +67,7 @@ def test_an_empty_file_is_no_database_of_ours(tmp_path: Path) -> None:
 def test_a_database_of_another_version_is_refused_with_the_next_step(
     path: Path, change: str
 ) -> None:
-    with closing(Database.at(path)) as database:
+    with closing(open_database(path)) as database:
         with database.write() as connection:
             connection.exec_driver_sql(change)
         assert database.scrub()  # nothing is left in the log beside it
@@ -144,7 +144,7 @@ def test_a_file_that_comes_back_is_written_to_again(path: Path) -> None:
 
 
 def test_it_opens_and_reads_beside_a_lock_that_another_process_holds(path: Path) -> None:
-    with closing(Database.at(path)) as other, other.write() as locked:
+    with closing(open_database(path)) as other, other.write() as locked:
         locked.exec_driver_sql("DELETE FROM events")
         with closing(Store.open(path)) as store:
             assert store.count_events() == 1

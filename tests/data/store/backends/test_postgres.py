@@ -18,7 +18,7 @@ from sqlalchemy import inspect
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.store.config import StoreConfig
-from serendip.data.store.database import Database
+from serendip.data.store.database import open_database
 from serendip.data.store.migrations import HEAD, VERSION_TABLE
 from serendip.data.store.schema import METADATA
 from serendip.data.store.store import Store
@@ -39,7 +39,7 @@ def test_the_revisions_make_exactly_the_tables_that_the_code_declares(
 
     url = postgres_server.new_url()
     Store.create(url).close()
-    with closing(Database.at(url)) as database, database.read() as connection:
+    with closing(open_database(url)) as database, database.read() as connection:
         options = {"version_table": VERSION_TABLE, "compare_type": True}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, METADATA) == []
@@ -207,7 +207,7 @@ def test_two_workspaces_in_two_schemas_do_not_wait_for_each_other(
     other_url = postgres_server.new_url()
     Store.create(other_url).close()
     with (
-        closing(Database.at(url)) as database,
+        closing(open_database(url)) as database,
         database.write(),
         closing(Store.open(other_url, 0.1)) as other,
     ):

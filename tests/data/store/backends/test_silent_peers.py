@@ -16,7 +16,8 @@ import pytest
 from postgres_server import PostgresServer
 
 from serendip.data.events.event import Event
-from serendip.data.store.database import Database
+from serendip.data.store.base import Database
+from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
 from serendip.errors import StorageError
 
@@ -110,7 +111,7 @@ def test_both_sides_of_every_connection_give_a_silent_machine_up(
 def test_a_write_that_may_not_pause_is_limited_and_nothing_else_is(
     postgres_server: PostgresServer, url: str
 ) -> None:
-    with closing(Database.at(url)) as database:
+    with closing(open_database(url)) as database:
         with database.exclusive("training"):  # for hours: outside any transaction
             states = "SELECT state FROM pg_stat_activity JOIN pg_locks USING (pid)"
             where = "WHERE locktype = 'advisory'"
@@ -120,7 +121,7 @@ def test_a_write_that_may_not_pause_is_limited_and_nothing_else_is(
                 assert connection.exec_driver_sql(f"SHOW {_IDLE}").scalar_one() == limit
             assert show(database, _IDLE) == ["0"]
     with (
-        closing(Database.at(f"{url}%20-c{_IDLE}%3D5s")) as database,
+        closing(open_database(f"{url}%20-c{_IDLE}%3D5s")) as database,
         database.write() as connection,
     ):
         assert connection.exec_driver_sql(f"SHOW {_IDLE}").scalar_one() == "5s"
@@ -128,7 +129,7 @@ def test_a_write_that_may_not_pause_is_limited_and_nothing_else_is(
 
 def test_parameters_of_libpq_in_a_url_are_in_force(url: str) -> None:
     with (
-        closing(Database.at(f"{url}&connect_timeout=3&application_name=shop")) as database,
+        closing(open_database(f"{url}&connect_timeout=3&application_name=shop")) as database,
         database.exclusive("training"),
     ):
         assert show(database, "application_name") == ["shop"]
@@ -186,7 +187,7 @@ def test_of_a_silent_server_only_the_first_of_many_waits(
 ) -> None:
     port = silent_server.getsockname()[1]
     place = f"postgresql+psycopg://me@127.0.0.1:{port}/shop?connect_timeout=2"
-    with closing(Database.at(place)) as database:
+    with closing(open_database(place)) as database:
         for _ in range(20):
             with (
                 pytest.raises(StorageError, match="its server cannot be reached"),

@@ -14,7 +14,7 @@ from postgres_server import StorePlace
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.limits import MAX_CLOCK_LEAD_S
-from serendip.data.store.database import Database
+from serendip.data.store.base import Database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.generated_texts import GeneratedText
 from serendip.data.users.user import User

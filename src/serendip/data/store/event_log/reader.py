@@ -17,7 +17,7 @@ from serendip.data.store.validation import id_problem
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from serendip.data.store.database import Database
+    from serendip.data.store.base import Database
 
 T = TypeVar("T")
 

@@ -15,8 +15,9 @@ from typing import Any, Self
 from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from serendip.data.api_key import ApiKey, IssuedKey, issue_key
+from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
-from serendip.data.store.database import PATIENT_S, Database
+from serendip.data.store.database import existing_database
 from serendip.data.store.schema import KEY_TABLE, read_meta, set_meta
 from serendip.errors import DataError
 
@@ -62,7 +63,7 @@ class ApiKeys:
         Raises:
             StorageError: the database is missing or cannot be opened.
         """
-        return cls(Database.existing(place, busy_timeout_s))
+        return cls(existing_database(place, busy_timeout_s))
 
     def close(self) -> None:
         """Close all connections."""

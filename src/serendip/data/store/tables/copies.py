@@ -15,7 +15,7 @@ from serendip.data.store.schema import COPIES
 from serendip.data.store.upsert import upsert
 
 if TYPE_CHECKING:
-    from serendip.data.store.database import Database
+    from serendip.data.store.base import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from serendip.data.store.validation import text_problem
 from serendip.errors import DataError
 
 if TYPE_CHECKING:
-    from serendip.data.store.database import Database
+    from serendip.data.store.base import Database
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -20,7 +20,7 @@ from serendip.data.users.user import User
 from serendip.errors import DataError
 
 if TYPE_CHECKING:
-    from serendip.data.store.database import Database
+    from serendip.data.store.base import Database
 
 _CHANGES_KEY = "user changes"
 _CHUNK = 10_000

@@ -1,0 +1,328 @@
+"""Connection pool of one database: durable SQLite or PostgreSQL; failures are ``StorageError``.
+
+A read sees a snapshot of the moment it began and never waits for a writer. A write holds the write
+lock from its beginning, so that numbers given out in a transaction grow in the order of commits.
+
+``sqlite.py`` and ``postgres.py`` have what differs. Everything else of the store is the same for
+both: tables, statements, transactions, answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.sql import ClauseElement
+
+from serendip.data.store.upsert import driver_form
+from serendip.errors import LockedError, StorageError
+
+_log = logging.getLogger(__name__)
+
+Dialect: TypeAlias = Literal["sqlite", "postgresql"]
+
+PATIENT_S = 60.0
+"""How long a command waits for other writers."""
+
+WRITES = "serendip_writes"
+"""Execution option of a connection whose transactions take the write lock when they begin."""
+
+MAY_PAUSE = "serendip_may_pause"
+"""Execution option of one that writes and may be silent for long between two statements."""
+
+_POLL_S = 0.1
+
+
+class Database(ABC):
+    """A pool of connections to one database; thread-safe.
+
+    Args:
+        name: for messages, which may reach clients: without a folder, a server or a password.
+        failure: base class of the errors of its driver.
+        busy_timeout_s: how long a write waits for other writers.
+    """
+
+    dialect: ClassVar[Dialect]
+    is_remote: ClassVar[bool]
+    """Whether ``commit_number`` asks a server."""
+    scrubbed: ClassVar[str]
+    """What has no bytes of deleted rows after ``scrub``, for people."""
+    _read_options: ClassVar[Mapping[str, Any]] = {}
+    _begin_read: ClassVar[str]
+    """First statement of a read transaction of the driver."""
+    _read_commits: ClassVar[str]
+    """Selects what changes with every commit."""
+
+    def __init__(self, name: str, failure: type[Exception], busy_timeout_s: float) -> None:
+        self.name, self.busy_timeout_s, self._failure = name, busy_timeout_s, failure
+        self._engine = self._create_engine()
+        self._reading = self._engine.execution_options(**self._read_options)
+        self._has_meta = False
+        self._watch: Any = None
+        self._watch_lock = threading.Lock()
+        self._watch_has_failed = False
+
+    def has_tables(self) -> bool:
+        """Whether it has any table."""
+        with self.read() as connection:
+            return bool(inspect(connection).get_table_names())
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a read transaction: all selects in the block see the same snapshot."""
+        with self._errors(), self._reading.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read_by_driver(self) -> Iterator[Callable[[ClauseElement, Mapping[str, Any]], list[Any]]]:
+        """Open a read transaction without SQLAlchemy's cost, which is half of a small read's.
+
+        Yields what fetches the rows of a statement with its values.
+        """
+        with self._errors(), closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(self._begin_read)
+
+            def fetch(statement: ClauseElement, values: Mapping[str, Any]) -> list[Any]:
+                text, order = driver_form(statement, self._engine.dialect)
+                cursor.execute(text, order(values))
+                return list(cursor.fetchall())
+
+            yield fetch
+
+    @contextmanager
+    def write(self, may_pause: bool = False) -> Iterator[Connection]:
+        """Open a write transaction: atomic, durable when the block ends, one writer at a time.
+
+        Args:
+            may_pause: whether the block may compute, or wait for something else, for long. A server
+                ends other writes that are silent for too long, as nobody else can write meanwhile.
+
+        Raises:
+            BusyError: other writers held the database for longer than the timeout, or the server
+                ended this write.
+            StorageError: nothing was written; also if the database was deleted, replaced or moved.
+        """
+        with (
+            self._errors(),
+            self._engine.connect() as connection,
+            self.begin_write(connection, may_pause),
+        ):
+            yield connection
+
+    @contextmanager
+    def own_connection(self) -> Iterator[Connection]:
+        """A connection outside any transaction; its temporary tables end with the block."""
+        with self._errors(), self._engine.connect() as connection:
+            connection.detach()  # closed at the end, not returned to the pool with its tables
+            yield connection
+
+    @contextmanager
+    def begin_write(self, connection: Connection, may_pause: bool) -> Iterator[None]:
+        """Begin a transaction that holds the write lock from its start; see ``write``."""
+        self._require_same()
+        connection.execution_options(**{WRITES: True, MAY_PAUSE: may_pause})
+        with connection.begin():
+            self._require_not_moved(connection)
+            yield
+        self._require_same()  # replaced meanwhile: the write went into an unlinked file
+
+    def mark_move(self, connection: Connection, target: str) -> None:
+        """Let this database refuse every later write, and name the one that its rows moved to.
+
+        Args:
+            connection: in a write transaction.
+            target: name of the other database, without a server or a password.
+        """
+        from serendip.data.store.schema import set_meta
+
+        set_meta(connection, _MOVED_KEY, target)
+
+    def _require_not_moved(self, connection: Connection) -> None:
+        from serendip.data.store.schema import read_meta
+
+        if not self._has_meta:  # a database has the table once it was made
+            self._has_meta = inspect(connection).has_table("meta")
+        if self._has_meta and (target := read_meta(connection, _MOVED_KEY)):
+            raise StorageError(
+                f"database {self.name} was moved to {target}, so nothing is written here.",
+                "Let [store] url name the new one and restart the service; or take the move back "
+                "by `serendip store copy` from there.",
+            )
+
+    @contextmanager
+    def exclusive(self, name: str, wait_s: float = 0.0) -> Iterator[Callable[[], None]]:
+        """Be the only process of all machines with this database that does something.
+
+        Yields what raises a ``StorageError`` if the lock was lost meanwhile: the block calls it
+        just before what it does takes effect. A loss that is seen after the block is only logged,
+        as what was done is done.
+
+        Args:
+            name: of what is done.
+            wait_s: how long to wait for another process.
+
+        Raises:
+            LockedError: another process does it.
+        """
+        end = time.monotonic() + wait_s
+        with self._errors(), self._named_lock(name) as (take, require_held):
+            while not take():
+                if time.monotonic() >= end:
+                    raise LockedError(
+                        f"another process holds the lock `{name}` of database {self.name}.",
+                        "Wait until that process has ended, then try again.",
+                    )
+                time.sleep(_POLL_S)
+            yield require_held
+            try:
+                require_held()
+            except StorageError as error:
+                _log.warning("%s What was done under it before stays.", error.message)
+
+    def integrity(self) -> list[str]:
+        """Damage that the database reports; empty = none."""
+        try:
+            with self.read() as connection:
+                return self._find_damage(connection)
+        except StorageError as error:
+            if isinstance(error.__cause__, OperationalError):  # locked, or the disk fails
+                raise
+            return [error.message]
+
+    def problem(self) -> str:
+        """Why a write would fail now, checked without writing; empty = no known problem."""
+        try:
+            if problem := self._find_problem():
+                return problem
+            with self.read() as connection:
+                self._require_not_moved(connection)
+        except StorageError as error:
+            return error.message
+        return ""
+
+    def commit_number(self) -> int | None:
+        """A number that is the same as long as nothing is committed; None = not known.
+
+        A commit that has returned is seen by the next call, whichever process made it. While one
+        thread finds out whether the database is back, the others do not wait for it.
+        """
+        if not self._watch_lock.acquire(blocking=not self._watch_has_failed):
+            return None
+        try:
+            if self._watch is None:
+                self._watch = self._connect()
+            state = self._watch.execute(self._read_commits).fetchone()[0]
+            self._watch_has_failed = False
+            return int.from_bytes(str(state).encode())
+        except (StorageError, self._failure):
+            self._watch_has_failed = True
+            self._close_watch()
+            return None
+        finally:
+            self._watch_lock.release()
+
+    def _close_watch(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            with suppress(self._failure):
+                watch.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._watch_lock:
+            self._close_watch()
+        self._engine.dispose()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, self._failure) as error:
+            raise self._translate(error) from error
+
+    def keep_open(self) -> None:  # noqa: B027 - a server's database cannot be deleted
+        """Stay readable although a file is deleted."""
+
+    def copy_file(self, path: Path) -> bool:
+        """Copy the file as of this moment, without the bytes of deleted rows, to a new one.
+
+        Returns:
+            False if this is no file; then nothing is done.
+
+        Raises:
+            StorageError: the copy cannot be written.
+        """
+        return False
+
+    def _require_same(self) -> None:  # noqa: B027 - a server knows which database it is
+        """Check that this is still the database that was opened.
+
+        Raises:
+            StorageError: it is not; a write would be lost.
+        """
+
+    def _find_damage(self, connection: Connection) -> list[str]:
+        """A server checks its own files (``pg_amcheck``, data checksums)."""
+        return []
+
+    @abstractmethod
+    def last_number(self, connection: Connection, table: str, column: str) -> int:
+        """The largest number that a column that counts by itself has ever given out; 0 = none."""
+
+    @abstractmethod
+    def set_last_number(self, connection: Connection, table: str, column: str, number: int) -> None:
+        """Let a column that counts by itself give out only larger numbers from now on."""
+
+    @abstractmethod
+    def weaknesses(self) -> list[str]:
+        """What of its version or its settings may lose data, as sentences; empty = nothing."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """Name and version of the database."""
+
+    @abstractmethod
+    def scrub(self) -> bool:
+        """Remove the bytes of deleted rows; writers wait meanwhile, and it needs its size twice.
+
+        Returns:
+            whether all bytes are gone: somebody may still be reading an older state.
+
+        Raises:
+            BusyError: other writers held the database for longer than the timeout.
+            StorageError: it cannot be written.
+        """
+
+    @abstractmethod
+    def _create_engine(self) -> Engine:
+        """Build the pool of connections."""
+
+    @abstractmethod
+    def _connect(self) -> Any:
+        """A connection of the driver in autocommit mode, which the caller closes."""
+
+    @abstractmethod
+    def _translate(self, error: Exception) -> StorageError:
+        """The error of this code for one of the driver."""
+
+    @abstractmethod
+    def _find_problem(self) -> str:
+        """Why a write would fail now; empty = no known problem."""
+
+    @abstractmethod
+    def _named_lock(
+        self, name: str
+    ) -> AbstractContextManager[tuple[Callable[[], bool], Callable[[], None]]]:
+        """What takes a lock unless another process holds it, and what checks that it is held."""
+
+
+_MOVED_KEY = "moved to"
