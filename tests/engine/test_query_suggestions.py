@@ -145,7 +145,7 @@ def with_table(
     table = QueryTable.unverified(candidates, state.catalogue, state.queries.categories)
     searches = np.arange(len(items), 0, -1).astype(np.int32)
     table = replace(table, searches=searches, **fields)
-    return state.with_queries(table, ranker or by_feature("searches"))
+    return replace(state, queries=table, query_ranker=ranker or by_feature("searches"))
 
 
 def recommend(
@@ -256,7 +256,7 @@ def test_a_generated_query_is_suggested_while_it_has_a_result(open_engine) -> No
         candidate = Candidate("zyzzyva quest", "written", "llm", number)
         categories = engine.state.queries.categories
         table = QueryTable.unverified([candidate], engine.state.catalogue, categories)
-        state = engine.state.with_queries(table, engine.state.query_ranker)
+        state = replace(engine.state, queries=table)
         suggester = QuerySuggester(state, engine.settings.queries)
         request, user = Request(text="zyz", k=5), SuggestionUser()
         return [query.text for query in suggester.complete(state, request, user, UserContext())]
@@ -415,7 +415,7 @@ def with_level_queries(engine: Engine, kinds: str) -> EngineState:
         for row, (name, kind) in enumerate(zip(names, 20 * kinds.split(), strict=False))
     ]
     table = QueryTable.unverified(candidates, engine.state.catalogue, Categories())
-    return engine.state.with_queries(table, QueryRanker(np.zeros(len(FEATURES))))
+    return replace(engine.state, queries=table, query_ranker=QueryRanker(np.zeros(len(FEATURES))))
 
 
 def test_a_list_has_one_bare_value_and_what_an_llm_wrote(open_engine) -> None:

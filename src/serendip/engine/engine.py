@@ -628,7 +628,7 @@ class Engine:
         """The most active users, each with their number of events; most active first.
 
         Args:
-            limit: maximum number of users. Events of ignored actions are not counted.
+            limit: maximum number of users. Events of all actions are counted.
         """
         return self._totals.users(limit)
 

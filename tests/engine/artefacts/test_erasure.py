@@ -327,4 +327,4 @@ def test_what_an_export_left_behind_is_removed_and_what_lies_elsewhere_is_named(
         items.unlink()
         assert states(eraser.renew(user))["exports"] == "kept"
         (place,) = (one for one in eraser.renew(item).places if one.place == "exports")
-        assert place.detail.startswith("/away/users.csv was written before")
+        assert place.detail.startswith("/away/users.csv: written before")

@@ -261,9 +261,11 @@ def test_lists_with_every_rule_do_not_depend_on_the_other_queries(
     queries = engine.queries(Request("mixed", user) for user in ["u0", "u1", "nobody", "u7"])
     for query, beside in zip(queries, engine.run(queries, "mixed"), strict=True):
         (alone,) = engine.run([query], "mixed")
-        assert alone.items.item_nums.tolist() == beside.items.item_nums.tolist()
         # Values of a batch differ from those of one query by rounding. Of two items that are equal
-        # but for that, either may be the one that waits.
+        # but for that, either may come first, or be the one that waits.
+        lists = alone.items.item_nums.tolist(), beside.items.item_nums.tolist()
+        assert all(abs(lists[1].index(item) - place) <= 1 for place, item in enumerate(lists[0]))
+        np.testing.assert_allclose(alone.items.scores, beside.items.scores, rtol=2**-10)
         moved = "moved by diversity"
         assert abs(alone.trace[moved] - beside.trace[moved]) <= 1
         assert {**alone.trace, moved: 0} == {**beside.trace, moved: 0}
