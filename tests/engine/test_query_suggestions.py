@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -35,6 +34,9 @@ from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.ranker import FEATURES, QueryRanker, SuggestionUser
 from serendip.search.suggestions.table import QueryTable
 
+NOW = 1_790_000_000.0
+"""What is level is shown in turn, another day in another order."""
+
 SEARCHED, RARE, FAILED = "number horror", "tale western", "zqx qxz"
 
 
@@ -51,7 +53,7 @@ def folder(trained_stand: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A stand where four people searched one thing and two another, trained again."""
 
     place = Path(shutil.copytree(trained_stand, tmp_path_factory.mktemp("suggestions") / "stand"))
-    start = time.time() - 1_000
+    start = NOW - 1_000
     events = [searched(f"u{n}", SEARCHED, "i3", start + n) for n in range(0, 12, 3)]
     events += [searched(f"u{n}", RARE, "i2", start + 50 + n) for n in (2, 5)]
     events += [unsuccessful(f"u{n}", FAILED, start - 20 + n) for n in range(0, 12, 3)]
@@ -71,7 +73,7 @@ def open_engine(folder: Path, tmp_path: Path):
         place = Path(shutil.copytree(folder, tmp_path / f"stand-{len(opened)}"))
         with (place / "serendip.toml").open("a") as stream:
             stream.write(settings)
-        opened.append(Engine.open(place))
+        opened.append(Engine.open(place, lambda: NOW))
         return opened[-1]
 
     yield open_with
@@ -82,7 +84,7 @@ def open_engine(folder: Path, tmp_path: Path):
 @pytest.fixture(scope="module")
 def reader(folder: Path) -> Iterator[Engine]:
     """An engine over it, through which no test writes anything."""
-    with closing(Engine.open(folder)) as opened:
+    with closing(Engine.open(folder, lambda: NOW)) as opened:
         yield opened
 
 
@@ -308,7 +310,7 @@ LATE = Request(user_id="late")
 
 
 def test_a_failed_last_search_is_known_until_something_is_chosen(open_engine) -> None:
-    engine, now = open_engine(), time.time()
+    engine, now = open_engine(), NOW
     users = SuggestionUsers(engine._store, engine.settings.actions)
     assert users.find_failed(LATE, now) == ""
     chip = replace(unsuccessful("late", "horror", now - 50), surface="suggest")
@@ -320,7 +322,7 @@ def test_a_failed_last_search_is_known_until_something_is_chosen(open_engine) ->
 
 
 def test_of_a_text_searched_before_only_the_last_search_counts(open_engine) -> None:
-    engine, now = open_engine(), time.time()
+    engine, now = open_engine(), NOW
     users = SuggestionUsers(engine._store, engine.settings.actions)
 
     def search(user: str, text: str, ago: float) -> Event:
@@ -346,7 +348,7 @@ def test_of_a_text_searched_before_only_the_last_search_counts(open_engine) -> N
 
 
 def test_ignored_events_are_not_searches(open_engine) -> None:
-    engine, now = open_engine(), time.time()
+    engine, now = open_engine(), NOW
     rules = engine.settings.actions.model_copy(update={"ignore": ("impression", "crawl")})
     users = SuggestionUsers(engine._store, rules)
     crawled = replace(unsuccessful("late", "horror", now - 30), action="crawl")
@@ -360,7 +362,7 @@ def test_chips_begin_with_what_helped_after_the_failed_last_search(open_engine) 
     assert texts(engine.suggest(Request(text=FAILED))) == []
     firsts = {f"u{n}": texts(engine.suggest(Request(user_id=f"u{n}")))[0] for n in range(12)}
     user = next(user for user, first in firsts.items() if first != SEARCHED)
-    engine.add_events([unsuccessful(user, FAILED, time.time())])
+    engine.add_events([unsuccessful(user, FAILED, NOW)])
     assert texts(engine.suggest(Request(user_id=user)))[0] == SEARCHED
     assert texts(engine.suggest(Request(user_id=user, after="comedy")))[0] != SEARCHED
 
