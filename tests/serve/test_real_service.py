@@ -120,8 +120,8 @@ def test_a_generation_published_meanwhile_takes_over(stand: Path) -> None:
 
 def test_what_was_chosen_after_a_search_is_found_by_it_and_still_after_a_post(stand: Path) -> None:
     def find(connection: HTTPConnection) -> list[str]:
-        found = ask(connection, "GET", "/v1/search?q=Mothers%20Day%20gift&reasons=true")[1]["items"]
-        return [item["item_id"] for item in found if item["reason"].startswith("Matches")]
+        found = ask(connection, "GET", "/v1/search?q=Mothers%20Day%20gift&parts=true")[1]["items"]
+        return [item["item_id"] for item in found if item["parts"]["bm25"] > 0]
 
     with service(stand) as (connection, _):
         assert find(connection) == []

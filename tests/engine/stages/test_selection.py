@@ -43,6 +43,7 @@ def ranked(
         np.array(range(count) if groups is None else groups, np.int32).reshape(-1, 1),
         np.zeros(count, np.float32) if taste is None else np.array(taste, np.float32),
         seed,
+        np.arange(count, dtype=np.int32),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from serendip.engine.artefacts.training_record import FAILED, PUBLISHED, Trainin
 from serendip.errors import StorageError
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.train import train_workspace
-from serendip.runtime.progress import SilentProgress, TrainOptions
+from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
 from serendip.runtime.timing import StageClock, StageCost
 
 
@@ -25,11 +25,12 @@ class FailoverProgress(SilentProgress):
     def __init__(self, server: PostgresServer, stage: str) -> None:
         self._server, self._stage = server, stage
 
-    @contextmanager
-    def step(self, description: str) -> Iterator[None]:
+    def show(
+        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
+    ) -> AbstractContextManager[Callable[[], None]]:
         if description == self._stage:
             self._server.end_locks()
-        yield
+        return super().show(description, total, note)
 
 
 @pytest.fixture

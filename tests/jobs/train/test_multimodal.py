@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pictures import bomb
+from pictures import Image, bomb
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
@@ -25,6 +25,13 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.train.train import plan_training, train_workspace
+
+
+def draw_new(folder: Path) -> str:
+    """A picture that no item of the workspace has."""
+    pixels = np.random.default_rng(9).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "media" / "new.png")
+    return "media/new.png"
 
 
 def state_of(folder: Path) -> EngineState:
@@ -60,11 +67,11 @@ def test_words_find_items_whether_they_have_a_picture_or_not(illustrated: Path) 
 
 def test_a_posted_item_has_words_until_its_files_are_encoded(gallery: Path) -> None:
     engine = Engine.open(gallery)
-    attributes = {"genre": "horror", "cover": "media/1.png", "sample": "media/0.wav"}
+    attributes = {"genre": "horror", "cover": draw_new(gallery), "sample": "media/0.wav"}
     engine.add_items([Item("new", "The horror tale of glass", attributes=attributes)])
     state = engine.state
     assert state.features.present is not None
-    assert state.features.present[60].tolist() == [True, False, False]
+    assert state.features.present[60].tolist() == [True, False, True]  # another item has the sound
     assert engine.search("the horror tale of glass").items[0].item_id == "new"
     engine.close()
     train_workspace(JobContext.open(gallery))
@@ -86,11 +93,12 @@ def test_an_item_posted_again_keeps_its_picture_unless_words_or_files_change(
     after = engine.state.features
     assert np.array_equal(after.content[4], before.content[4])
     assert np.array_equal(after.codes[4], before.codes[4])
-    other = {**item.attributes, "cover": "media/0.png"}
-    engine.add_items([Item("i4", item.title, attributes=other)])
-    changed = engine.state.features
-    assert changed.present is not None
-    assert changed.present[4].tolist() == [True, False, False]
+    for cover, is_known in (("media/0.png", True), (draw_new(gallery), False)):
+        other = {**item.attributes, "cover": cover}
+        engine.add_items([Item("i4", item.title, attributes=other)])
+        changed = engine.state.features
+        assert changed.present is not None
+        assert changed.present[4].tolist() == [True, is_known, True]
     engine.close()
 
 

@@ -142,6 +142,7 @@ class Ranked:
         taste: (C,) float32 how well the items fit the query, by scores that do not rest on their
             past; see ``taste``. NaN = not known.
         seed: of the exploration.
+        items: (C,) int32 their numbers.
     """
 
     values: FloatArray
@@ -152,6 +153,7 @@ class Ranked:
     codes: IntArray
     taste: FloatArray
     seed: int
+    items: IntArray
 
     def __len__(self) -> int:
         return len(self.values)

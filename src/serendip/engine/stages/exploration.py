@@ -84,7 +84,9 @@ class Explorer(Placement):
         self._random = np.random.default_rng(ranked.seed)
         self._block = math.ceil(1 / config.share)
         self._config, self._is_new, self._taste = config, ranked.is_new, ranked.taste  # (C,) each
+        # In an order of their own: that of the values of new items alike differs by rounding.
         self._pool = np.flatnonzero(ranked.is_new)
+        self._pool = self._pool[np.argsort(ranked.items[self._pool])]
         self._spread = float(np.nanstd(ranked.taste)) if self._pool.size else 0.0
 
     def next(self, position: int, rows: OpenRows) -> float:

@@ -296,6 +296,7 @@ class Selector:
             find_groups(batch.surface.diversity or DiversityConfig(), items, batch.state),
             taste,
             request_seed(batch.queries[row], batch.pasts[row]),
+            items,
         )
 
     def _list_items(

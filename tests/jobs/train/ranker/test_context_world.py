@@ -22,7 +22,6 @@ from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.split import fit_without_context
 from serendip.jobs.import_files import import_files
 from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.train import engine_fit
@@ -118,8 +117,11 @@ def ndcg(lists: np.ndarray, targets: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def plain(fitted, tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     context, split, _ = fitted
+    settings = context.settings.model_copy(update={"context": ContextConfig(features=())})
     fitter = Fitter.of(context, tmp_path_factory.mktemp("plain"))
-    return fit_without_context(fitter, split, context.options)
+    fitter = replace(fitter, settings=settings)
+    state = fit_engine(fitter, split.train, "without-context", context.options).state
+    return fitter.append_new_items(state, split)
 
 
 def home_ndcg(fitted, state: EngineState) -> float:

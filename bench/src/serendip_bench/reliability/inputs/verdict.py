@@ -62,6 +62,10 @@ class Tally:
             self.malformed.append(f"{name}: {reply.status} {problem}")
 
 
+_OF_CONNECTIONS = (400, 408, 431)
+"""Of what is no HTTP request, comes too slowly or has too large a head: no route has seen it."""
+
+
 def is_promised(reply: Reply) -> bool:
     """Whether an answer only says to come again later."""
     try:
@@ -73,6 +77,8 @@ def is_promised(reply: Reply) -> bool:
 def _find_problem(reply: Reply, is_page: bool) -> str:
     """What is wrong with the form of an answer; empty = nothing."""
     media_type = reply.headers.get("content-type", "")
+    if reply.status in _OF_CONNECTIONS and not media_type.startswith(("application/", "text/html")):
+        return ""
     if "x-request-id" not in reply.headers:
         return "no x-request-id"
     if media_type.startswith("text/html") and (is_page or reply.status < 400):

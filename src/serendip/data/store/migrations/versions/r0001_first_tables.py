@@ -124,7 +124,6 @@ def upgrade() -> None:
         *_columns(_TEXT, "name", "scopes", "hash"),
         *_columns(real, "created"),
         *_columns(real, "expires", "revoked", nullable=True),
-        *_columns(Integer(), "requests_per_minute", nullable=True),
     )
     op.create_table(
         "erased_users",
