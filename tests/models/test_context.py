@@ -20,17 +20,12 @@ def _history(items: list[int], liked: list[bool], recalled: int = 0) -> Query:
     )
 
 
-def test_a_like_weighs_as_much_as_any_event_by_default() -> None:
+def test_a_like_weighs_as_much_as_any_event() -> None:
     items, weights = compute_context_weights(_history([2, 1, 2], [True, False, True]), 3, 0.5)
     assert items.tolist() == [1, 2]
     assert weights.tolist() == [0.5, 1.25]
     matrix = build_context_matrix([_history([2, 1, 2], [True, False, True])], 3, 0.5)
     assert matrix.toarray().tolist() == [[0.0, 0.5, 1.25]]
-
-
-def test_a_like_weighs_its_factor() -> None:
-    query = _history([0, 1], [True, False])
-    assert compute_context_weights(query, 2, 0.5, like_weight=4.0)[1].tolist() == [2.0, 1.0]
 
 
 def test_recalled_events_have_the_age_of_a_fixed_number_of_steps() -> None:

@@ -46,14 +46,14 @@ def item(*numbers: int) -> Query:
     return Query(source_items=np.asarray(numbers, dtype=np.int32))
 
 
-def test_older_events_weigh_less_and_likes_more() -> None:
-    config = ItemKNNConfig(shrinkage=0, decay=0.5, like_weight=3)
+def test_older_events_weigh_less() -> None:
+    config = ItemKNNConfig(shrinkage=0, decay=0.5)
     model = ItemKNN(config).train(dataset_of(WORLD))
     likes_old = History(
         np.asarray([1, 2], np.int32), np.asarray([0.0, 1.0]), np.asarray([True, False])
     )
     scores = model.score_all([Query(history=likes_old)])[0]
-    assert scores[0] == pytest.approx(3 * 0.5 * 2 / np.sqrt(6) + 1 / np.sqrt(3))
+    assert scores[0] == pytest.approx(0.5 * 2 / np.sqrt(6) + 1 / np.sqrt(3))
 
 
 def test_votes_are_the_similarities_to_each_item_of_the_context() -> None:

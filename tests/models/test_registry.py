@@ -62,7 +62,7 @@ def test_settings_survive_json() -> None:
     settings = read({"sasrec": {"epochs": 2}, "two": {"class": "ease", "l2": 2.0}})
     written = settings.model_dump(mode="json")
     assert written["models"]["two"] == {
-        "class": "ease", "num_neighbours": 200, "decay": 0.5, "like_weight": 1.0, "l2": 2.0,
+        "class": "ease", "num_neighbours": 200, "decay": 0.5, "l2": 2.0,
         "max_items": 30_000,
     }  # fmt: skip
     assert "class" not in written["models"]["item_knn"]

@@ -108,12 +108,6 @@ def test_a_borrowed_step_is_a_vote_of_the_item_that_it_starts_from() -> None:
     assert votes[0, 0] == pytest.approx(0.5 * SCALED[0, 1])
 
 
-def test_only_the_strongest_of_a_long_context_vote() -> None:
-    model = Transitions(PLAIN).train(dataset_of(list(range(12)), num_items=12))
-    items, _ = model.votes(Query(history=History.of_items(number(*range(12)))), number(0))
-    assert items.tolist() == [11, 10, 9, 8, 7, 6, 5, 4]
-
-
 def dense_line(world: Dataset, config: TransitionsConfig, seen: list[int]) -> FloatArray:
     """``h (M + w P M)`` of one history, with loops and dense matrices."""
     assert world.features is not None

@@ -27,7 +27,7 @@ RECALLED_STEPS = 8
 
 
 def compute_context_weights(
-    query: Query, num_items: int, decay: float, like_weight: float = 1.0
+    query: Query, num_items: int, decay: float
 ) -> tuple[IntArray, FloatArray]:
     """Compute the distinct items of a query's context and their weights.
 
@@ -35,19 +35,18 @@ def compute_context_weights(
         query: a request; item numbers outside [0, num_items) are left out.
         num_items: N.
         decay: in (0, 1], weight of an event relative to the next one.
-        like_weight: factor for events that count as likes.
 
     Returns:
         item numbers (T,) int32, ascending, and weights (T,) float32; both empty for no context.
     """
-    key = ("context", num_items, decay, like_weight)
+    key = ("context", num_items, decay)
     found: Context | None = query.derived.get(key)
     if found is None:
-        found = query.derived[key] = _weigh(query, num_items, decay, like_weight)
+        found = query.derived[key] = _weigh(query, num_items, decay)
     return found
 
 
-def _weigh(query: Query, num_items: int, decay: float, like_weight: float) -> Context:
+def _weigh(query: Query, num_items: int, decay: float) -> Context:
     if len(query.source_items):
         in_catalogue = (query.source_items >= 0) & (query.source_items < num_items)
         items = distinct(query.source_items[in_catalogue]).astype(np.int32)
@@ -57,7 +56,7 @@ def _weigh(query: Query, num_items: int, decay: float, like_weight: float) -> Co
     steps[: history.recalled] = np.minimum(steps[: history.recalled], RECALLED_STEPS)
     weights = decay**steps  # (L,)
     counts = weights >= _MIN_WEIGHT  # (L,)
-    weights = np.where(history.liked, like_weight, 1.0)[counts] * weights[counts]
+    weights = weights[counts]
     # A context has a few dozen events: a dictionary sums them faster than sorting does.
     sums: dict[int, float] = {}
     for item, weight in zip(history.item_nums[counts].tolist(), weights.tolist(), strict=True):
@@ -71,11 +70,9 @@ Context = tuple[IntArray, FloatArray]
 """Distinct items (T,) of a query's context, ascending, and their weights (T,)."""
 
 
-def compute_contexts(
-    queries: Sequence[Query], num_items: int, decay: float, like_weight: float = 1.0
-) -> list[Context]:
+def compute_contexts(queries: Sequence[Query], num_items: int, decay: float) -> list[Context]:
     """``compute_context_weights`` of each query."""
-    return [compute_context_weights(query, num_items, decay, like_weight) for query in queries]
+    return [compute_context_weights(query, num_items, decay) for query in queries]
 
 
 def compute_growth_without(
@@ -109,11 +106,9 @@ def _last_places(events: IntArray, context: IntArray) -> NDArray[np.intp]:
     return np.where(is_of.any(1), places, -1)
 
 
-def build_context_matrix(
-    queries: Sequence[Query], num_items: int, decay: float, like_weight: float = 1.0
-) -> Sparse:
+def build_context_matrix(queries: Sequence[Query], num_items: int, decay: float) -> Sparse:
     """Build a sparse (B, N) float32 matrix of the context weights of queries."""
-    rows = compute_contexts(queries, num_items, decay, like_weight)
+    rows = compute_contexts(queries, num_items, decay)
     starts = np.cumsum([0, *(len(items) for items, _ in rows)], dtype=np.int32)  # (B + 1,)
     columns = np.concatenate([items for items, _ in rows])
     values = np.concatenate([weights for _, weights in rows])

@@ -71,20 +71,12 @@ class ItemToItemConfig(Config):
     decay: float = Field(default=0.5, gt=0, le=1)
     """Weight of an event relative to the next one."""
 
-    like_weight: float = Field(default=1.0, gt=0)
-    """Weight of a like relative to another event."""
-
 
 class ItemToItem(Recommender):
     """Score of j = sum over items i of the context of weight(i) * similarity(i, j)."""
 
     score_kind = "count"
     _similarities: PackedSparse
-
-    @property
-    def like_weight(self) -> float:
-        """Weight of a like of a context relative to another event."""
-        return float(getattr(self.config, "like_weight", 1.0))
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         self._similarities = PackedSparse.of(self._fit_similarities(dataset, options))
@@ -94,12 +86,12 @@ class ItemToItem(Recommender):
         """Fit positive weights (N, N): row i has the contributions of item i."""
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        weights = build_context_matrix(queries, self._num_items, self.decay, self.like_weight)
+        weights = build_context_matrix(queries, self._num_items, self.decay)
         scores: FloatArray = self._similarities.sum_rows(weights).toarray()  # (B, N)
         return scores
 
     def _query_scores(self, queries: Sequence[Query]) -> QueryScores:
-        contexts = compute_contexts(queries, self._num_items, self.decay, self.like_weight)
+        contexts = compute_contexts(queries, self._num_items, self.decay)
         return SparseScores(
             [add_rows(self._similarities, *context) for context in contexts], self._num_items
         )
@@ -109,9 +101,7 @@ class ItemToItem(Recommender):
 
         The contributions to an item's score add up to it.
         """
-        items, weights = compute_context_weights(
-            query, self.num_items, self.decay, self.like_weight
-        )
+        items, weights = compute_context_weights(query, self.num_items, self.decay)
         return items, select_columns(self._similarities, items, weights, item_nums)
 
     def _save(self, folder: Path) -> None:

@@ -12,7 +12,7 @@ All of it is one sparse graph: row i holds the scores of a context of item i alo
 them, so that a request adds up a few rows. Items that came after the training have none: what they
 are like says the model ``content``.
 
-Shapes: N items, T distinct items of a query's context, C candidates, R items of a block.
+Shapes: N items.
 """
 
 from __future__ import annotations
@@ -23,20 +23,14 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.query import Query
 from serendip.models.base import VoteEvidence
-from serendip.models.context import compute_context_weights
 from serendip.models.item_to_item import ItemToItem
-from serendip.models.linalg import Sparse, build_identity, multiply_top, select_columns, to_csr
+from serendip.models.linalg import Sparse, build_identity, multiply_top, to_csr
 from serendip.models.sparse.content_neighbours import find_content_neighbours
 from serendip.models.sparse.packed_sparse import PackedSparse, blocks_of
 from serendip.models.sparse.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
-
-_MAX_VOTERS = 8
-"""Context items whose votes are computed; an explanation shows fewer."""
 
 
 class TransitionsConfig(Config):
@@ -110,17 +104,6 @@ class Transitions(ItemToItem):
         )
         rows, columns = (1.0 / np.sqrt(sums + 1.0) for sums in counter.sums())  # (N,) each
         return counter.count_top(rows, columns, config.max_steps, options)
-
-    def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
-        """Items (T,) of the context and their contributions (T, C) to the scores of C items.
-
-        Only the ``_MAX_VOTERS`` context items with the largest weights vote, largest first. The
-        votes for an item add up to its score if the context has no more distinct items than that.
-        """
-        items, weights = compute_context_weights(query, self.num_items, self.config.decay)
-        heaviest = np.argsort(-weights, kind="stable")[:_MAX_VOTERS]
-        items, weights = items[heaviest], weights[heaviest]  # (T,) each
-        return items, select_columns(self._similarities, items, weights, item_nums)
 
 
 def _reach(steps: Sparse, lent: Sparse) -> Sparse:

@@ -12,6 +12,7 @@ from stand import train
 
 from serendip.data.events.event import Event
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.errors import GateError
 from serendip.evaluate.lists import Measured
 from serendip.jobs.context import JobContext
@@ -89,6 +90,16 @@ def test_similar_items_and_searches_are_measured_by_what_they_show(engine: Engin
     assert (alike.name, alike.values[0]) == (LIKENESS, genres.count("horror") / len(genres))
     truth = measures.measure_truth("a value", write_queries(facts, 3, 0)["a value"])
     assert truth.values.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_reason_that_names_words_which_an_item_lacks_misleads(engine: Engine) -> None:
+    measures, asked = (
+        ListMeasures(engine, ItemFacts(engine)),
+        [Request("search", text="horror tax")],
+    )
+    assert measures.measure_reasons("of searches", asked).values.tolist() == [0.0]
+    assert not measures._lacks_words("Matches “horrors of a tale”", "i0")
+    assert measures._lacks_words("Matches “horror tax”", "i0")
 
 
 def test_rejected_are_items_that_more_people_rejected_than_chose(stand: Path) -> None:

@@ -14,15 +14,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from serendip.data.dataset import Dataset
-from serendip.data.text import normalise
+from serendip.data.text import normalise, words
 from serendip.engine.answer import AnswerItem, Evidence
 from serendip.engine.engine import Engine
+from serendip.engine.explanations.reason_texts import WORDS
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import EXPLORED
 from serendip.evaluate.lists import Measured
 from serendip.evaluate.runs import Values
 from serendip.jobs.lists.item_facts import ItemFacts
 from serendip.jobs.lists.queries import NamedQuery, write_gibberish, write_variants
+from serendip.search.phrases import ENGLISH
+from serendip.search.understanding import GENERIC
 
 K, FIRST = 10, 5
 """Places of a list, and of a search, that are looked at."""
@@ -40,6 +43,9 @@ _FLOOR = 90
 
 _EXPLAINED = 3
 """First places of a list whose reasons are looked at."""
+
+_MATCHES, _BEGINNING = WORDS.partition("{")[0], 4
+"""How the reason begins that names words, and the letters in which their forms are the same."""
 
 _SUGGESTED = 10
 
@@ -198,13 +204,23 @@ class ListMeasures:
         told = next((one for one in evidence if one.text == item.reason), None)
         if told is None:
             return False
-        if (
-            told.kind == "popular"
-        ):  # where a text or an item is asked about, popularity is no reason
+        if told.kind == "popular":  # where a text or an item is asked about, it is no reason
             return bool(request.text or request.item_ids)
+        if told.kind == "word":
+            return told.text.startswith(_MATCHES) and self._lacks_words(told.text, item.item_id)
         if told.kind == "transition":
             return not self.facts.is_chosen(item.item_id)
         return self._is_unlike(told, item)
+
+    def _lacks_words(self, text: str, item_id: str) -> bool:
+        """Whether nothing of an item begins as a word does that it is said to match."""
+        item = self.engine.item(item_id)
+        assert item is not None
+        fields = map(item.field_text, ("description", *item.attributes))
+        own = words(normalise(" ".join((item.title, *fields, item.generated_text))))
+        said = [word for word in words(normalise(text.removeprefix(_MATCHES))) if word.isalpha()]
+        said = [word for word in said if word not in GENERIC | ENGLISH]
+        return any(not any(one.startswith(word[:_BEGINNING]) for one in own) for word in said)
 
     def _is_unlike(self, told: Evidence, item: AnswerItem) -> bool:
         """Whether an item is said to be like another one, and is as random pairs are.
