@@ -64,6 +64,9 @@ def add_pictures(folder: Path) -> None:
         writer.writerows([*row, _name_picture(row)] for row in rows)
     with (folder / "serendip.toml").open("a", encoding="utf-8") as stream:
         stream.write(PICTURES)
+    shutil.rmtree(
+        folder / "generations"
+    )  # of longer trainings, which these epochs would fall behind
     import_files(Workspace.open(folder))
     train_workspace(JobContext.open(folder))
 
