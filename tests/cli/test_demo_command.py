@@ -78,6 +78,7 @@ def test_the_page_is_served_before_the_report_is_made(tmp_path: Path) -> None:
         assert status == 200
         assert "Quality report" not in home
         wait_for(folder, DONE)
+        connection.close()  # The service may have done so meanwhile: nothing came for long.
         status, report = get(connection, "/report")
         assert status == 200
         assert "Evaluation report" in report
