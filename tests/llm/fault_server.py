@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -62,6 +63,25 @@ def data_of(body: Body) -> Body:
     found = re.search(r"<data>(.*)</data>", body["messages"][1]["content"])
     assert found is not None
     return dict(json.loads(found[1]))
+
+
+def answer_often_right(
+    tell: Callable[[Body, str, bool], dict[str, Any]], right: float
+) -> Callable[[Body, int], Reply]:
+    """An LLM that is right this often, always the same for the same question.
+
+    Args:
+        tell: what a question is about, its prompt and whether to be right -> fields of the answer.
+        right: share of the questions.
+    """
+
+    def reply(body: Body, number: int) -> Reply:
+        data = data_of(body)
+        is_right = zlib.crc32(json.dumps(data, sort_keys=True).encode()) % 1_000 < 1_000 * right
+        told = tell(data, body["messages"][0]["content"], is_right)
+        return completion(json.dumps({"id": data["id"], **told}))
+
+    return reply
 
 
 def judged(body: Body, label: str = "good", **more: Any) -> str:

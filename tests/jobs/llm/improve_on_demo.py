@@ -9,14 +9,12 @@ import csv
 import json
 import re
 import shutil
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fault_server import Body, Reply, completion, configure, data_of, serving
+from fault_server import Body, answer_often_right, configure, serving
 from pictures import Image
 
 from serendip.data.text import tokens
@@ -84,18 +82,6 @@ def demo(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return folder
 
 
-def answer(right: float) -> Callable[[Body, int], Reply]:
-    """An LLM whose answers are right this often, always the same for the same question."""
-
-    def reply(body: Body, number: int) -> Reply:
-        data = data_of(body)
-        is_right = zlib.crc32(json.dumps(data, sort_keys=True).encode()) % 1_000 < 1_000 * right
-        told = _tell(data, body["messages"][0]["content"], is_right)
-        return completion(json.dumps({"id": data["id"], **told}))
-
-    return reply
-
-
 def _tell(data: Body, prompt: str, is_right: bool) -> dict[str, Any]:
     """What an LLM that knows title, year and genres answers, or the opposite."""
     item = data["item"]
@@ -122,7 +108,7 @@ def _is_about(query: str, item: Body) -> bool:
 
 
 def run(folder: Path, right: float) -> ImprovementReport:
-    with serving(answer(right)) as server:
+    with serving(answer_often_right(_tell, right)) as server:
         configure(folder, server.address)
         return improve(JobContext.open(folder), Improvement(2.0, lambda plan: True))
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
-import zlib
 from collections.abc import Callable
 from contextlib import closing
 from functools import cache
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import invoke
-from fault_server import Body, Reply, completion, configure, data_of, serving
+from fault_server import Body, answer_often_right, configure, serving
 from illustrated_shop import MEDIA
 from pictures import Image
 
@@ -104,18 +102,6 @@ def shop(request: pytest.FixtureRequest, shops: Callable[[bool], Path], tmp_path
     return Path(shutil.copytree(shops(request.param), tmp_path / "shop"))
 
 
-def answer(right: float) -> Callable[[Body, int], Reply]:
-    """An LLM whose answers are right this often, always the same for the same question."""
-
-    def reply(body: Body, number: int) -> Reply:
-        data = data_of(body)
-        is_right = zlib.crc32(json.dumps(data, sort_keys=True).encode()) % 1_000 < 1_000 * right
-        told = _tell(data, body["messages"][0]["content"], is_right)
-        return completion(json.dumps({"id": data["id"], **told}))
-
-    return reply
-
-
 def _tell(data: Body, prompt: str, is_right: bool) -> dict[str, Any]:
     item = data["item"]
     words = tokens(item["title"])
@@ -143,7 +129,7 @@ def run(folder: Path, right: float, lists: int = 120) -> tuple[ImprovementReport
         plans.extend(plan)
         return True
 
-    with serving(answer(right)) as server:
+    with serving(answer_often_right(_tell, right)) as server:
         configure(folder, server.address)
         limits = Improvement(1.0, agree, lists=lists, items=60)
         report = improve(JobContext.open(folder), limits)
@@ -201,7 +187,7 @@ def test_an_llm_that_flips_coins_changes_nothing(shop: Path) -> None:
 
 @pytest.mark.parametrize("shop", [False], indirect=True)
 def test_the_price_is_shown_first_and_json_asks_nobody(shop: Path) -> None:
-    with serving(answer(1.0)) as server:
+    with serving(answer_often_right(_tell, 1.0)) as server:
         configure(shop, server.address)
         place = ("llm", "improve", "--budget", "1", "-w", str(shop))
         with pytest.raises(ConfigError, match="--yes"):
