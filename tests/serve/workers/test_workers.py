@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Set
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
@@ -206,28 +207,27 @@ def test_all_workers_killed_at_once_come_back_and_connections_wait(service: Runn
 
 
 def test_sighup_replaces_every_worker_without_a_refused_connection(service: Running) -> None:
-    before, answers = service.workers, []
-    stop = threading.Event()
+    before = service.workers
+    is_replaced = threading.Event()
 
-    def ask_on() -> None:
-        while not stop.is_set():
+    def ask_on() -> set[int]:
+        """Answers while workers are replaced, and of ten requests at least."""
+        answers: list[int] = []
+        while not is_replaced.is_set() or len(answers) < 10:
             answers.append(service.get("/v1/search?q=film")[0])
+        return set(answers)
 
-    clients = [threading.Thread(target=ask_on) for _ in range(2)]
-    for client in clients:
-        client.start()
-    try:
-        service.process.send_signal(signal.SIGHUP)
-        for _ in range(MANY):
-            assert service.get("/v1/search?q=slow")[0] == 200
-            if len(service.workers) == 2 and not service.workers & before:
-                break
-    finally:
-        stop.set()
-        for client in clients:
-            client.join()
-    assert len(answers) > 10
-    assert set(answers) == {200}
+    with ThreadPoolExecutor(2) as clients:
+        answers = [clients.submit(ask_on) for _ in range(2)]
+        try:
+            service.process.send_signal(signal.SIGHUP)
+            for _ in range(MANY):
+                assert service.get("/v1/search?q=slow")[0] == 200
+                if len(service.workers) == 2 and not service.workers & before:
+                    break
+        finally:
+            is_replaced.set()
+    assert [each.result() for each in answers] == [{200}, {200}]
     assert not service.workers & before
     assert service.wait_for_workers(2)["generation"] == "gen-1"
 
