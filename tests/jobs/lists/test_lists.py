@@ -11,6 +11,7 @@ from small_shop import import_shop
 from stand import train
 
 from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import GateError
@@ -132,6 +133,29 @@ def test_a_loss_of_one_measure_is_found_and_named() -> None:
         "similar items, attributes in common 0.5000 -> 0.3000 (-0.2000, -0.2000 to -0.2000, "
         "60 lists)"
     )
+
+
+def test_more_of_what_should_be_less_is_a_loss() -> None:
+    few, many = (
+        replace(measured(np.full(60, share), "no value in common"), goal="less")
+        for share in (0.1, 0.4)
+    )
+    changes = compare_records(record_lists([many]), record_lists([few]), 0.1)
+    assert describe_worst(changes).startswith(
+        "1 - share of: similar items, no value in common 0.9000 -> 0.6000"
+    )
+    assert not compare_records(record_lists([few]), record_lists([many]), 0.1)[0].is_worse
+
+
+def test_new_items_are_compared_with_what_the_user_chose(stand: Path) -> None:
+    engine = Engine.open(stand)
+    user = JobContext.open(stand).dataset.users.ids[0]
+    (chosen,) = {engine.item(one.item_id).attributes["genre"] for one in engine.chosen(user)}  # type: ignore[union-attr]
+    assert not len(ListMeasures(engine, ItemFacts(engine)).measure_new([user]).values)
+    engine.add_items([Item("new", "A tale of tomorrow", attributes={"genre": chosen})])
+    measures = ListMeasures(engine, ItemFacts(engine))
+    assert measures.measure_new([user, "nobody"]).values.tolist() == [1.0, 0.0]
+    engine.close()
 
 
 def test_one_rejected_item_as_new_is_one_too_many() -> None:

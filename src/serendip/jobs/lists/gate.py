@@ -9,9 +9,10 @@ import numpy as np
 
 from serendip.data.dataset import Dataset
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.evaluate.lists import Measured
 from serendip.jobs.lists.item_facts import ItemFacts, choose
-from serendip.jobs.lists.measures import REJECTED, ListMeasures, find_rejected
+from serendip.jobs.lists.measures import REJECTED, K, ListMeasures, find_rejected
 from serendip.jobs.lists.queries import CAPITALS, take_turns, write_queries
 from serendip.jobs.surface_quality.record import LISTS, QualityRecord, RecordedSurface
 from serendip.jobs.surface_quality.sample import hash_key
@@ -37,32 +38,47 @@ def measure_generation(engine: Engine, dataset: Dataset, limit: int) -> list[Mea
     """
     facts = ItemFacts(engine)
     measures, found = ListMeasures(engine, facts), list[Measured]()
+    reasons = list[list[Request]]()
     if engine.needs("similar") == "items":
         pages = facts.choose_items(limit, _SEED)
-        similar = measures.measure_similar(pages, [""] * len(pages))
-        found += [one for one in similar if one.goal == "more"]
+        found += measures.measure_similar(pages, [""] * len(pages))
+        reasons.append([Request("similar", item_ids=(page,), k=K) for page in pages])
     if engine.needs("search") == "query":
         written = take_turns(list(write_queries(facts, limit, _SEED).values()))
         queries = list(islice(written, limit))
+        texts = [query.text for query in queries]
         found.append(measures.measure_truth("all kinds", queries))
-        found += measures.measure_changes([query.text for query in queries], [CAPITALS])
+        found += measures.measure_changes(texts, [CAPITALS])
         found.append(measures.measure_gibberish(list(dataset.catalogue.titles), limit, _SEED))
+        reasons.append([Request("search", text=text, k=K) for text in texts])
     users = choose(dataset.users.ids, limit, _SEED)
-    found.append(measures.measure_rejected(users, find_rejected(dataset)))
+    reasons.append([Request("home", user, k=K) for user in users])
+    found += [
+        measures.measure_rejected(users, find_rejected(dataset)),
+        measures.measure_new(users),
+        *measures.measure_suggested(users)[0],
+        measures.measure_reasons("all lists", list(islice(take_turns(reasons), limit))),
+    ]
     return [one for one in found if len(one.values)]
 
 
 def record_lists(measured: Sequence[Measured]) -> QualityRecord:
-    """What is compared of the measures: those of which more is better."""
-    compared = [one for one in measured if one.goal == "more"]
-    sizes = [len(one.values) for one in compared]
-    values = np.full((sum(sizes), len(compared)), np.nan)  # (T, S)
-    for column, one in enumerate(compared):
+    """What is compared of the measures: of each that of which more is better."""
+    sizes = [len(one.values) for one in measured]
+    values = np.full((sum(sizes), len(measured)), np.nan)  # (T, S)
+    for column, one in enumerate(measured):
         begin = sum(sizes[:column])
-        values[begin : begin + sizes[column], column] = one.values
-    keys = np.array([hash_key(one.name, key) for one in compared for key in one.requests], "u8")
-    names = np.array([f"{one.group}, {one.name}" for one in compared], np.str_)
-    return QualityRecord({LISTS: RecordedSurface(keys, keys, names, values)} if compared else {})
+        good = one.values if one.goal == "more" else 1.0 - one.values
+        values[begin : begin + sizes[column], column] = good
+    keys = np.array([hash_key(one.name, key) for one in measured for key in one.requests], "u8")
+    names = np.array([_name_compared(one) for one in measured], np.str_)
+    return QualityRecord({LISTS: RecordedSurface(keys, keys, names, values)} if measured else {})
+
+
+def _name_compared(measured: Measured) -> str:
+    """Name of what is compared of a measure."""
+    name = f"{measured.group}, {measured.name}"
+    return name if measured.goal == "more" else f"1 - share of: {name}"
 
 
 def check_rejected(measured: Sequence[Measured]) -> list[GateResult]:

@@ -47,7 +47,9 @@ _EXPLAINED = 3
 _MATCHES, _BEGINNING = WORDS.partition("{")[0], 4
 """How the reason begins that names words, and the letters in which their forms are the same."""
 
-_SUGGESTED = 10
+_SUGGESTED, _NEWEST = 10, 50
+"""Queries that are suggested to a user, and choices of the user that new items are compared with.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,6 +153,26 @@ class ListMeasures:
             wrong += as_new
         titles = tuple(self.facts.title(item_id) for item_id in dict.fromkeys(wrong))
         return Measured("new items", REJECTED, users, np.array(shares), "none", titles)
+
+    def measure_new(self, users: Sequence[str]) -> Measured:
+        """Likeness of the new items of home to what a user chose; 0 where none is shown.
+
+        An item is as like a user's choices as it is like the nearest of the newest ones.
+
+        Args:
+            users: (R,) of the lists.
+        """
+        new = self.engine.state.new_items.mask  # (N,)
+        number = self.engine.state.catalogue.vocabulary.number
+        compare = self.facts.compare_values if self.facts.kinds else self.facts.compare_codes
+        likeness = []
+        for user in users if new.any() else ():
+            chosen = [one.item_id for one in self.engine.chosen(user, _NEWEST)]
+            shown = [one for one in self.ask("home", 2 * K, user) if new[number(one)]]
+            nearest = [max((compare(one, own) for own in chosen), default=0.0) for one in shown]
+            likeness.append(sum(nearest) / max(len(nearest), 1))
+        asked = users[: len(likeness)]
+        return Measured("new items", "like what the user chose", asked, np.array(likeness))
 
     def _is_as_new(self, request: Request, item: AnswerItem) -> bool:
         """Whether an item is explored, or said to be new."""

@@ -134,7 +134,10 @@ class _Section:
         users, measures = self.users, self.measures
         if users:
             rejected = find_rejected(self.dataset)
-            self.measured.append(measures.measure_rejected(users, rejected))
+            self.measured += [
+                measures.measure_rejected(users, rejected),
+                measures.measure_new(users),
+            ]
         asked = users[:VARIED] or [""]
         self.reasons["of home"] = [Request("home", user, k=K) for user in asked]
         self.lists["home"] = [
