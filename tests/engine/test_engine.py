@@ -17,7 +17,6 @@ from serendip.engine.request import Request
 from serendip.engine.stages.sources import ModelSource
 from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError, DataError, UnknownItemError
-from serendip.files.config import ItemsConfig
 
 
 def ids(answer) -> list[str]:
@@ -165,17 +164,6 @@ def test_a_changed_item_is_found_by_its_new_title_and_not_by_the_old_one(engine:
     changed = engine.item("i7")
     assert changed is not None
     assert changed.title == "Completely different words"
-
-
-def test_paths_of_posted_items_are_split_as_those_of_the_file() -> None:
-    config = ItemsConfig(level_separators={"category": "/"}, list_separator=";")
-    item = Item("n", "Lamp", "", {"category": "Home / Light;Gifts", "size": "A/B", "price": 2.0})
-    split = config.cells.split_levels(item)
-    assert split.attributes == {
-        "category": ("Home", "Light", "Gifts"),
-        "size": "A/B",
-        "price": 2.0,
-    }
 
 
 def test_an_item_posted_twice_in_one_call_counts_once(engine: Engine) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from serendip.data.items.catalogue import Item
 from serendip.errors import ConfigError, DataError
+from serendip.files.attributes import AttributeCells
 from serendip.files.config import ItemsConfig
 from serendip.files.items import read_items
 from serendip.jobs.init.attributes import find_decimal, find_level_separator
@@ -68,6 +70,8 @@ def test_numbers_for_people_are_numbers(
     rows = "\n".join(f"{row};{cell}" for row, cell in enumerate([*cells, "", "on request"]))
     found = attributes_of(tmp_path, f"id;price\n{rows}\n", decimals={"price": sign})
     assert found == [*({"price": number} for number in numbers), {}, {}]
+    posted = AttributeCells("|", decimals={"price": sign})  # type: ignore[dict-item]
+    assert [posted.read_posted({"price": cell}) for cell in (*cells, "", "on request")] == found
 
 
 @pytest.mark.parametrize(
@@ -77,6 +81,46 @@ def test_numbers_for_people_are_numbers(
 def test_what_may_be_another_number_is_none(tmp_path: Path, cell: str) -> None:
     text = f"id;price\n1;{cell}\n"
     assert attributes_of(tmp_path, text, decimals={"price": ","}) == [{}]
+    assert AttributeCells("|", decimals={"price": ","}).read_posted({"price": cell}) == {}
+
+
+def test_a_posted_item_is_read_as_those_of_the_file() -> None:
+    config = ItemsConfig(
+        path="items.csv",
+        title_style="library",
+        list_separator=";",
+        level_separators={"category": "/"},
+        decimals={"cost": ","},
+    )
+    kinds = {"genres": "list", "price": "number", "category": "list", "cost": "number"}
+    values = {
+        "genres": "Drama; Crime",
+        "category": "Home / Light;Gifts",
+        "price": "￦12,000",
+        "cost": "1.234,50 €",
+        "size": "A;B",
+        "tags": ("x", " y"),
+        "stars": 4.0,
+    }
+    posted = Item("n", "Postman, The (1994)", "", values)
+    read = config.read_posted(posted, lambda name: kinds.get(name, "text"))
+    assert (read.item_id, read.title) == ("n", "The Postman")
+    assert read.attributes == {
+        "genres": ("Drama", "Crime"),
+        "category": ("Home", "Light", "Gifts"),
+        "price": 12000.0,
+        "cost": 1234.5,
+        "size": "A;B",
+        "tags": ("x", "y"),
+        "stars": 4.0,
+        "year": 1994.0,
+    }
+    unsure = replace(posted, attributes={"price": "on request", "year": 1995.0})
+    again = config.read_posted(unsure, lambda name: kinds.get(name, "text"))
+    assert again.attributes == {"price": "on request", "year": 1995.0}
+    assert ItemsConfig().read_posted(posted, lambda _: "list") == replace(
+        posted, attributes=values | {"tags": ("x", "y")}
+    )
 
 
 def test_settings_of_attributes_that_are_not_there_are_refused(tmp_path: Path) -> None:

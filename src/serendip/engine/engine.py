@@ -526,7 +526,8 @@ class Engine:
 
         Args:
             items: new items, or other content of stored ones; of several with the same id the
-                last is stored. Paths of categories are split as those of the file.
+                last is stored. Titles, lists, paths of categories and numbers that are written for
+                people are read as those of the file.
 
         Returns:
             number of stored items.
@@ -535,8 +536,8 @@ class Engine:
             DataError: an item is not valid, see ``serendip.data.store.validation``; none is
                 stored.
         """
-        cells = self.settings.items.cells
-        return self._live.add_items([cells.split_levels(item) for item in items])
+        config, kind_of = self.settings.items, self._live.current.catalogue.kind
+        return self._live.add_items([config.read_posted(item, kind_of) for item in items])
 
     def unknown_items(self, item_ids: Iterable[str]) -> list[str]:
         """Those of some ids that no item has, each once, at most ten."""

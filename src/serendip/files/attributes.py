@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from serendip.data.items.attributes import Attribute
-from serendip.data.items.catalogue import Item
+from serendip.data.items.attributes import Attribute, AttributeKind
 from serendip.files.cells import quote, strip_sql
-from serendip.files.numbers import DecimalSign, written_number_sql
-
-AttributeKind: TypeAlias = Literal["list", "number", "text"]
+from serendip.files.numbers import DecimalSign, read_number, written_number_sql
 
 _NUMBER = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?"
 
@@ -38,21 +34,39 @@ class AttributeCells:
             return "number"
         return "list" if is_list else "number" if is_number else "text"
 
-    def split_levels(self, item: Item) -> Item:
-        """An item from elsewhere whose paths of categories are lists of their levels."""
-        levels = {
-            name: tuple(filter(None, map(str.strip, separator.join(parts).split(separator))))
-            for name, separator in self.level_separators.items()
-            if (parts := self._parts(item.attributes.get(name)))
-        }
-        return replace(item, attributes={**item.attributes, **levels}) if levels else item
+    def read_posted(
+        self,
+        attributes: Mapping[str, Attribute],
+        kind_of: Callable[[str], AttributeKind] | None = None,
+    ) -> dict[str, Attribute]:
+        """Attributes of a posted item as those of the file are read.
 
-    def _parts(self, value: Attribute | None) -> Sequence[str]:
-        if isinstance(value, tuple):
-            return value
-        if not isinstance(value, str):
-            return ()
-        return value.split(self.list_separator) if self.list_separator else [value]
+        Args:
+            attributes: as posted; only texts and lists are read further.
+            kind_of: name of an attribute -> its kind in the catalogue; None = it has none.
+        """
+        read = {
+            name: self._read(name, value, "text" if kind_of is None else kind_of(name))
+            if isinstance(value, str | tuple)
+            else value
+            for name, value in attributes.items()
+        }
+        return {name: value for name, value in read.items() if value is not None}
+
+    def _read(
+        self, name: str, value: str | tuple[str, ...], known: AttributeKind
+    ) -> Attribute | None:
+        if isinstance(value, str):
+            kind = self.kind(name, known == "list", known == "number")
+            if kind == "number":
+                number = read_number(value, self.decimals.get(name, "."))
+                return value if number is None and name not in self.decimals else number
+            if kind == "text":
+                return value
+            value = tuple(value.split(self.list_separator)) if self.list_separator else (value,)
+        if separator := self.level_separators.get(name):
+            value = tuple(separator.join(value).split(separator))
+        return tuple(filter(None, map(str.strip, value))) or None
 
     def kind_sql(self, text: str, stored: str) -> tuple[str, str]:
         """SQL of whether any cell of a column is a list, and whether all are numbers.

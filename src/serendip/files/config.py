@@ -9,13 +9,17 @@ error counts all broken rows and names the first ones with their places.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from serendip.config import Config
+from serendip.data.items.attributes import AttributeKind
+from serendip.data.items.catalogue import Item
+from serendip.data.text import plain_title
 from serendip.errors import DataError
 from serendip.files.attributes import AttributeCells
 from serendip.files.encodings import check_encoding
@@ -126,6 +130,22 @@ class ItemsConfig(TimedConfig):
     def cells(self) -> AttributeCells:
         """How cells of attributes are read."""
         return AttributeCells(self.list_separator, self.level_separators, self.decimals)
+
+    def read_posted(self, item: Item, kind_of: Callable[[str], AttributeKind]) -> Item:
+        """A posted item, with title and attributes as those of the file are read.
+
+        Args:
+            item: as posted.
+            kind_of: name of an attribute -> its kind in the catalogue, which counts if there is a
+                file.
+        """
+        attributes = self.cells.read_posted(item.attributes, kind_of if self.path else None)
+        if self.title_style != "library":
+            return replace(item, attributes=attributes)
+        title, year = plain_title(item.title)
+        if year is not None:
+            attributes.setdefault("year", year)
+        return replace(item, title=title, attributes=attributes)
 
 
 class EventsConfig(TimedConfig):

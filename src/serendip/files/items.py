@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from serendip.data.items.attributes import AttributeKind
 from serendip.data.items.catalogue import Item
 from serendip.data.limits import (
     EARLIEST,
@@ -29,7 +30,6 @@ from serendip.data.store.item_rows import ITEM_NAMES, list_items, tabulate_items
 from serendip.data.store.validation import id_problem, item_problem
 from serendip.data.text import plain_title
 from serendip.errors import DataError
-from serendip.files.attributes import AttributeKind
 from serendip.files.broken_rows import refuse_broken_rows
 from serendip.files.cells import quote, strip_sql, text_sql
 from serendip.files.config import ItemsConfig, other_columns, require_columns

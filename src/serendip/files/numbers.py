@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 from typing import Literal, TypeAlias
 
 from serendip.files.cells import quote
@@ -49,6 +50,21 @@ def written_number_sql(text: str, sign: DecimalSign) -> str:
     )
 
 
+def read_number(text: str, sign: DecimalSign) -> float | None:
+    """The number that ``written_number_sql`` reads, of one text."""
+    text = text.strip().translate(NARROW)
+    plain, signed = _patterns(sign)
+    if found := re.search(plain, text):
+        return _cast(found[1], sign)
+    found = re.search(signed, text)
+    is_negative = found and re.fullmatch(_NEGATIVE, (found[1] or "") + (found[3] or ""))
+    return -_cast(found[2], sign) if found and is_negative else None
+
+
+def _cast(number: str, sign: DecimalSign) -> float:
+    return float(re.sub(_thousands(sign), "", number).replace(",", "."))
+
+
 def _cast_sql(number: str, sign: DecimalSign) -> str:
     bare = f"regexp_replace({number}, {quote(_thousands(sign))}, '', 'g')"
     return f"TRY_CAST(replace({bare}, ',', '.') AS DOUBLE)"
@@ -59,6 +75,7 @@ def _thousands(sign: DecimalSign) -> str:
     return f"[{'.' if sign == ',' else ','}{_GAPS}]"
 
 
+@cache
 def _patterns(sign: DecimalSign) -> tuple[str, str]:
     """Patterns of a whole cell with one number: without a minus, and with one or parentheses.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.rows.strings import Strings
 
 Attribute: TypeAlias = str | float | tuple[str, ...]
+AttributeKind: TypeAlias = Literal["list", "number", "text"]
 
 MISSING_TEXT = 0
 """Code of an item without a text; row 0 of ``texts`` is unused."""

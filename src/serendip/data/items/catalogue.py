@@ -8,6 +8,7 @@ Posting an item therefore costs the same at any size, and a request keeps its ow
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import isnan
 from pathlib import Path
 from typing import Self, overload
 
@@ -17,6 +18,7 @@ from serendip.data.arrays import NO_ITEMS, IntArray, TimeArray
 from serendip.data.items.attributes import (
     Attribute,
     AttributeColumn,
+    AttributeKind,
     AttributeValues,
     BaseMasks,
     is_code_name,
@@ -234,6 +236,11 @@ class Catalogue(Sequence[Item]):
             names = (name for item in self._posted.values for name in item.attributes)
             self._names = tuple(dict.fromkeys((*self._table.attribute_names, *names)))
         return self._names
+
+    def kind(self, name: str) -> AttributeKind:
+        """Kind of an attribute's values before any post."""
+        values = self._table.attribute(name)
+        return "list" if len(values.members) else "text" if isnan(values.median) else "number"
 
     def is_code(self, name: str) -> bool:
         """Whether an attribute holds ids or codes, by its name or by its values before any post."""

@@ -18,7 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.items.attributes import Attribute, AttributeValues, number_by_first
+from serendip.data.items.attributes import (
+    Attribute,
+    AttributeKind,
+    AttributeValues,
+    number_by_first,
+)
 from serendip.data.limits import MAX_ENCODED_FIELD_CHARS
 from serendip.data.rows.arrow import to_arrow
 from serendip.data.rows.strings import Strings
@@ -29,8 +34,9 @@ _CACHED_WORDS = 16_384
 
 _TEXTS = ("item_id", "title", "description", "generated_text")
 
-_Kind: TypeAlias = Literal["number", "text", "list"]
-_Layout: TypeAlias = tuple[tuple[str, _Kind] | tuple[str, _Kind, Literal["generated"]], ...]
+_Layout: TypeAlias = tuple[
+    tuple[str, AttributeKind] | tuple[str, AttributeKind, Literal["generated"]], ...
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +287,7 @@ def _layout_of(item: Item) -> _Layout:
     )
 
 
-def _kind(value: Attribute) -> _Kind:
+def _kind(value: Attribute) -> AttributeKind:
     if isinstance(value, str):
         return "text"
     return "list" if isinstance(value, tuple | list) else "number"
