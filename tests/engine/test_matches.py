@@ -50,6 +50,19 @@ def test_every_match_has_its_word_scores_and_the_words_as_its_reason(stock: Engi
     assert all(item.parts["title match"] > 0.4 for item in items)
 
 
+def test_pages_reach_all_that_facets_count(stock: Engine) -> None:
+    found: list[str] = []
+    cursor = ""
+    while cursor or not found:
+        answer = stock.search("zinc washer", k=90, cursor=cursor, reasons=False)
+        found += [item.item_id for item in answer.items]
+        scores = [item.score for item in answer.items]
+        assert scores == sorted(scores, reverse=True)
+        cursor = answer.next
+    assert len(found) == len(set(found))
+    assert {f"w{number}" for number in range(ALL)} <= set(found)
+
+
 def test_a_complete_list_is_not_checked_for_relevance(stock: Engine) -> None:
     checked = RelevanceFilterConfig(threshold=0.5, depth=5)
     sources = {"words": 30, "popularity": 30}

@@ -138,3 +138,19 @@ def test_items_like_a_named_one_are_those_of_the_surface_similar(reader: Engine)
     request = Request("search", text=f"something like {item.title}", k=5)
     assert reader.explain(request, answer.items[0].item_id).position == 0
     assert reader.search(f"something like {item.title}", literal=True).understood is not None
+
+
+def test_of_a_title_what_is_like_its_item_is_meant(reader: Engine) -> None:
+    item = reader.item("i7")
+    assert item is not None
+    requests = [
+        Request("search", text=text, literal=literal)
+        for text, literal in ((item.title, False), (item.title.upper(), False), (item.title, True))
+    ]
+    vectors = [query.text_vector for query in reader.queries(requests)]
+    own = reader.state.features.content[reader.state.catalogue.vocabulary.number("i7")]
+    assert [bool(np.array_equal(vector, own)) for vector in vectors if vector is not None] == [
+        True,
+        True,
+        False,
+    ]

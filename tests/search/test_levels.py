@@ -13,9 +13,11 @@ from serendip.search.searcher import Searcher
 from serendip.search.synonyms import Synonym, Synonyms
 from serendip.search.understanding import (
     ALL_WORDS,
+    CORRECTED,
     EXACT,
     ONE_VALUE,
     SOME_WORDS,
+    TITLED,
     VALUES,
 )
 from serendip.search.values import ValueTable
@@ -90,6 +92,43 @@ def test_all_words_come_before_a_rare_value_and_that_before_some_words(
 
 def test_an_exact_title_comes_before_everything(searcher: Searcher) -> None:
     assert next(iter(levels(searcher, "hill").items())) == (6, EXACT)
+
+
+def test_of_a_title_words_in_other_fields_are_no_hits(searcher: Searcher, tmp_path: Path) -> None:
+    catalogue = Catalogue(map(item, range(len(ROWS))))
+    chosen = np.array([0, 0, 0, 0, 5, 0, 5, 2], np.float32)
+    known = Searcher.build(catalogue, chosen, tmp_path / "index").with_values(searcher.values)
+    assert levels(known, "river king") == {4: EXACT}
+    assert set(levels(searcher, "river king").values()) == {EXACT, SOME_WORDS}, "nobody chose it"
+    newer = known.with_items([Item("n0", "High Meadows"), Item("n1", "", "a meadow")])
+    assert levels(newer, "meadow") == {7: EXACT, 8: TITLED}
+    assert newer.find_titled("river kinng").tolist() == [4]
+    assert not len(newer.find_titled("hill")), "a person, too"
+    assert set(newer.search("meadow", 9, literal=True).item_nums.tolist()) == {7, 8, 9}
+
+
+def test_a_number_is_the_beginning_of_a_title_before_it_is_a_year(searcher: Searcher) -> None:
+    newer = searcher.with_items([Item("n0", "1991: A Lake"), Item("n1", "19911 Lakes")])
+    found = levels(newer, "1991")
+    assert list(found)[:2] == [8, 0]
+    assert (found[8], found[0]) == (CORRECTED, VALUES)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("alfrad hill", "alfred hill"),
+        ("alfre d hill", "alfred hill"),
+        ("alfred dill", ""),
+        ("elfred hill", ""),
+        ("afred hlil", ""),
+        ("regina kings", ""),
+    ],
+)
+def test_a_name_is_meant_by_slips_but_at_the_beginning_and_in_short_words(
+    searcher: Searcher, text: str, meant: str
+) -> None:
+    assert searcher.values.nearest(text) == meant
 
 
 def test_every_hit_has_a_score_of_its_words_and_filters_keep(searcher: Searcher) -> None:

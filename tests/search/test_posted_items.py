@@ -77,7 +77,7 @@ def test_an_older_searcher_does_not_see_what_was_posted_later() -> None:
     newest = newer.with_changed_items([1], [item(1, "Night of Red", "Drama")])
     other = newer.with_items([item(2, "Lamp", "Old Night")])
     found = [
-        [one.search(text, 9).item_nums.tolist() for text in ("blue night", "lamp")]
+        [one.search(text, 9).item_nums.tolist() for text in ("the night", "lamp")]
         for one in (old, newer, newest, other)
     ]
     assert [titles[0] for titles in found] == [[], [1], [1], [1, 2]]

@@ -301,7 +301,10 @@ def _measure_clean(queries: SpellingQueries) -> dict[str, Any]:
     searcher = queries.searcher
     start = time.process_time()
     interpretations = [
-        read(text, searcher.titles, searcher.speller, searcher.config.confidence)
+        read(
+            *(text, searcher.titles, searcher.values),
+            *(searcher.speller, searcher.config.confidence),
+        )
         for text in queries.texts
     ]
     read_ms = 1000 * (time.process_time() - start) / len(interpretations)

@@ -49,7 +49,7 @@ from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import list_sort_names, sort_items
 from serendip.engine.live.counts import LiveCounts
 from serendip.engine.live.state import ItemUpdater, LiveState
-from serendip.engine.matches import list_counted, run_matches
+from serendip.engine.matches import append_matches, list_counted, run_matches
 from serendip.engine.presenter import build_answer, build_explanation, build_page
 from serendip.engine.query_builder import QueryBuilder, find_item_number, read_wish
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
@@ -351,6 +351,8 @@ class Engine:
         # One more than the page: then it is known whether there is another one.
         most = None if request.reads_whole_list else end + 1
         result = _run(query, surface, state, request.sort, is_wish, most)
+        if end >= len(result.items) and query.text and not request.sort and not query.filters:
+            result = append_matches(result, query, surface, state)
         with span("answer"):
             counted = None
             if request.facets:

@@ -124,6 +124,31 @@ def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: 
     return _keep_matches(result, matches)
 
 
+def append_matches(
+    result: Result, query: Query, surface: SurfaceConfig, state: EngineState
+) -> Result:
+    """A list with all further items that have every word behind it, as many as facets count.
+
+    Args:
+        result: of a search without an order or filters of its own, whole.
+        query: that it answers.
+        surface: of the request.
+        state: that it was answered from.
+    """
+    items = result.items
+    complete = find_complete(query, surface, state).item_nums
+    if not len(items) or np.isin(complete, items.item_nums).all():
+        return result
+    matches = run_matches(query, surface, state, "").items
+    more = matches.split(~np.isin(matches.item_nums, items.item_nums))[0]
+    columns = {
+        name: np.concatenate([column, more.fields[name]]) for name, column in items.fields.items()
+    }
+    numbers = np.concatenate([items.item_nums, more.item_nums])
+    scores = np.concatenate([items.scores, np.minimum(more.scores, items.scores[-1])])
+    return replace(result, items=ItemList.of_distinct(numbers, scores, columns))
+
+
 def _run_then_filter(query: Query, surface: SurfaceConfig, state: EngineState) -> Result:
     """What a text finds by some words and by meaning, of it what passes the filters of the request:
     what a source would find among fewer items is not what the facets of the search count.

@@ -73,6 +73,9 @@ class QueryBuilder:
         is_literal = request.literal or is_id
         meant = "" if is_literal else state.searcher.correct_text(text)
         vector, encoded = self._cached_vectors(meant or text) if text.strip() else (None, None)
+        titled = None if is_literal else state.title_vector(text)
+        if titled is not None:  # what is like the item is meant, not what its title may mean
+            vector = titled
         return Query(
             surface=surface.task,
             text=text,

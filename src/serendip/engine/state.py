@@ -153,6 +153,11 @@ class EngineState:
         number = match_item_id(text, self.catalogue.vocabulary, self.searcher)
         return number if number >= 0 and not self.hidden[number] else MISSING
 
+    def title_vector(self, text: str) -> FloatArray | None:
+        """Content vector of the item whose title a text is; None = it is no title."""
+        titled = self.searcher.find_titled(text)
+        return self.features.content[titled[0]] if len(titled) else None
+
     def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
         """A copy with new items appended.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -121,9 +122,10 @@ def _first_of_each(levels: Mapping[float, IntArray], k: int) -> tuple[IntArray, 
     return numbers[first], matches[first]
 
 
-def _is_phrase(content: Content) -> bool:
-    """Whether a text is of several words that name no value: what has it in its title leads."""
-    return " " in content.needed and not content.values
+def _names_titles_alone(reading: Interpretation) -> bool:
+    """Whether a text names no value, but for a title of several words, which is one, too."""
+    key = reading.corrected_key
+    return not reading.content.values or (" " in key and reading.content.values == (key,))
 
 
 def _is_held(word: str, terms: Set[str], language: str) -> bool:
@@ -157,7 +159,8 @@ _BLOCK = 1_024
 """Items with a value that are tested together whether they may be shown."""
 
 _MOST_CODED = 8
-"""Items with a code of which the one is searched that has it as its id."""
+"""Items with a code of which the one is searched that has it as its id, or a number that their
+titles begin with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,7 +199,7 @@ class Searcher:
 
     def __post_init__(self) -> None:
         """Cache interpretations and rewrites of frequent texts; a changed searcher starts empty."""
-        titles, config = self.titles, self.config
+        titles, values, config = self.titles, self.values, self.config
         table, synonyms = self.rewrites, self.synonyms
         speller = replace(self.speller, expanded=synonyms.also)
         matcher = self.matcher
@@ -209,7 +212,7 @@ class Searcher:
 
         @lru_cache(READINGS)
         def reading(text: str) -> Interpretation:
-            return completed(read(text, titles, speller, config.confidence))
+            return completed(read(text, titles, values, speller, config.confidence))
 
         lexical = self.lexical
 
@@ -406,13 +409,18 @@ class Searcher:
         key, needed, exact = reading.corrected_key, words(content.needed), reading.exact
         if " " not in key and content.values:  # "war" is a genre before it is "The War"
             exact = exact[[self.titles.key(item) == key for item in exact.tolist()]]
+        corrected = reading.corrected
+        if key.isdigit() and not len(exact):  # "2001" is A Space Odyssey before it is a year
+            begun = self.titles.complete_items(key, _MOST_CODED)
+            begun = [item for item in begun if self.titles.key(item).startswith(f"{key} ")]
+            corrected = np.array(begun, np.int32)
         is_cut = content.is_whole and needed[-1:] != words(key)[-1:]
         if is_cut and self.titles.complete_items(key, 1):  # "good will" is the beginning of a title
             content = replace(content, is_whole=False, is_newest=False, text=key, needed=key)
         unknown = tuple(w for w in reading.unknown if w in needed and not self._is_code(w))
         if unknown == tuple(needed) and not content.values:
             content = replace(content, text=content.needed)  # "movie" alone asks for nothing
-        return replace(reading, exact=exact, unknown=unknown, content=content)
+        return replace(reading, exact=exact, corrected=corrected, unknown=unknown, content=content)
 
     def _is_code(self, word: str) -> bool:
         return any(map(str.isdigit, word)) and len(self.find_code(word)) > 0
@@ -420,6 +428,23 @@ class Searcher:
     def find_liked(self, text: str) -> int:
         """Number of the item that a text asks for others like; -1 = it asks for none."""
         return find_liked(text, self.titles, self.grammar, lambda title: self.read(title).corrected)
+
+    def find_titled(self, text: str) -> IntArray:
+        """Items whose title a text is, corrected or not, best first; none if it rather is a word.
+
+        That is if it names a value, or if more items have the word, or its rarest pair of words,
+        than people chose the item: "heist" asks for more than the film of this title.
+        """
+        return self._titled_by(self.read(text))
+
+    def _titled_by(self, reading: Interpretation) -> IntArray:
+        titled = reading.exact if len(reading.exact) else reading.corrected
+        if not len(titled) or not _names_titles_alone(reading):
+            return NO_ITEMS
+        typed, speller = words(reading.corrected_key), self.speller
+        counts = [speller.pairs.count(*pair) for pair in pairwise(typed)]
+        rarest = min(counts or [speller.counts.get(word, 0) for word in typed])
+        return titled if self.titles.popularity_of(int(titled[0])) > rarest else NO_ITEMS
 
     def find_code(self, key: str) -> tuple[int, ...]:
         """Numbers of a few items that have a code, without its separators, as a word or id."""
@@ -494,11 +519,14 @@ class Searcher:
             EXACT: reading.exact[are_allowed(reading.exact, allowed)],
             CORRECTED: reading.corrected[are_allowed(reading.corrected, allowed)],
             VALUES: self._having_values(content, allowed, k),
-            TITLED: completions.item_nums if _is_phrase(content) else NO_ITEMS,
-            ALL_WORDS: _in_order(complete.item_nums, fused),
-            ONE_VALUE: _in_order(self._having_rare_value(content, allowed, k), fused),
-            SOME_WORDS: fused,
+            TITLED: self._titled(reading, completions.item_nums),
         }
+        levels[ALL_WORDS] = _in_order(complete.item_nums, fused)
+        if not literal and len(self._titled_by(reading)):
+            levels[ALL_WORDS] = self._with_title_of(content.needed, levels[ALL_WORDS])
+        else:
+            levels[ONE_VALUE] = _in_order(self._having_rare_value(content, allowed, k), fused)
+            levels[SOME_WORDS] = fused
         numbers, matches = _first_of_each(levels, k)
         return self._explained(
             numbers, matches, reading, (some,) if complete is some else (some, complete)
@@ -615,8 +643,8 @@ class Searcher:
         reading, numbers = self.read(text, literal), hits.item_nums
         having = self._having_values(reading.content, None, MOST_COMPLETE)
         levels = {EXACT: reading.exact, CORRECTED: reading.corrected, VALUES: having}
-        if _is_phrase(reading.content):
-            levels[TITLED] = self._complete_titles(reading.corrected_key, None).item_nums
+        completions = self._complete_titles(reading.corrected_key, None)
+        levels[TITLED] = self._titled(reading, completions.item_nums)
         ahead = {level: items[np.isin(items, numbers)] for level, items in levels.items()}
         count = len(numbers) if most is None else most
         best, matches = _first_of_each({**ahead, ALL_WORDS: numbers}, count)
@@ -624,6 +652,22 @@ class Searcher:
         if most is not None:
             return explained
         return explained.take(np.argsort(best)[np.argsort(np.argsort(numbers))])
+
+    def _titled(self, reading: Interpretation, completions: IntArray) -> IntArray:
+        """Completions of a text that lead: of several words, or of a title, that name no value; of
+        a title those that have it as words, "Exorcist II".
+        """
+        content = reading.content
+        if " " in content.needed and not content.values:
+            return completions
+        is_title = bool(len(self._titled_by(reading)))
+        return self._with_title_of(content.needed, completions) if is_title else NO_ITEMS
+
+    def _with_title_of(self, needed: str, numbers: IntArray) -> IntArray:
+        """Those of some items whose title has all words, in the singular or the plural."""
+        forms = [{word, f"{word}s", word.removesuffix("s")} for word in words(needed)]
+        titles = [{*self.titles.key(item).split(" ")} for item in numbers.tolist()]
+        return numbers[[all(one & title for one in forms) for title in titles]]
 
     def _complete_titles(self, key: str, allowed: AllowedItems | None) -> ItemList:
         """Items whose title completes the text, most popular first."""

@@ -23,14 +23,16 @@ from serendip.search.phrases import is_function_word
 from serendip.search.spelling.speller import Correction, Speller
 from serendip.search.spelling.word_statistics import english_word_frequencies
 from serendip.search.stems import stem
-from serendip.search.titles import TitledItem, TitleIndex
+from serendip.search.titles import MIN_LENGTH_TWO_EDITS, TitledItem, TitleIndex
 from serendip.search.values import MOST_WORDS, ValueTable
 
 EXACT, CORRECTED, VALUES, TITLED = 1.0, 0.9, 0.8, 0.75
 ALL_WORDS, ONE_VALUE, SOME_WORDS = 0.7, 0.6, 0.5
 """How well an item matches a text, best first: it has the searched title; the corrected one; the
 values of attributes that the text is made of; the text of several words in its title; all its
-words; a rare value that it names; some of its words. A hit is never behind one of a lower level."""
+words; a rare value that it names; some of its words. A hit is never behind one of a lower level. Of
+a text that is a title, words outside titles are no hits: they say less than what the item of that
+title is like."""
 
 GENERIC = frozenset(
     "movie movies film films book books song songs show shows item items product products "
@@ -140,12 +142,19 @@ class Interpretation:
     content: Content = Content()
 
 
-def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence) -> Interpretation:
-    """Interpret a text as an exact title, else as a near title, else word by word.
+def read(
+    text: str,
+    titles: TitleIndex,
+    values: ValueTable,
+    speller: Speller,
+    confidence: Confidence,
+) -> Interpretation:
+    """Interpret a text as an exact title, else as a near title or value, else word by word.
 
-    Whole titles of several words are compared even if every word is known, because a typo often
-    makes another word (``Star Warts``), unless the words occur next to each other in the catalogue,
-    as in ``Las Vegas``. A single known word is not corrected: ``horse`` does not mean ``House``.
+    Whole titles and values of several words are compared even if every word is known, because a
+    typo often makes another word (``Star Warts``), unless the words occur next to each other in the
+    catalogue, as in ``Las Vegas``. A single known word is not corrected: ``horse`` does not mean
+    ``House``.
     """
     as_typed = read_literally(text, titles, speller)
     normal = normalise(text)
@@ -153,6 +162,8 @@ def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence
         return as_typed
     near = titles.nearest(normal) if normal.isascii() else []
     near = [key for key in near if " " in key]
+    if not near and len(normal) >= MIN_LENGTH_TWO_EDITS and normal.isascii() and " " in normal:
+        near = [name for name in [values.nearest(normal)] if " " in name]
     meant = Correction(near[0], TITLE_CONFIDENCE) if near else _correct(normal, titles, speller)
     if meant.text == normal:
         is_suggested = meant.rival_confidence >= confidence.suggested

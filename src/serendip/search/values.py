@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
 from serendip.data.items.catalogue import Item
 from serendip.data.rows.strings import StringIndex, Strings
-from serendip.data.text import normalise, title_key
+from serendip.data.text import normalise, title_key, words
 from serendip.search.documents import decades_of
 
 MAX_VALUE_CHARACTERS = 40
@@ -32,6 +33,10 @@ MOST_WORDS = 6
 """Words of the longest value that is looked for in a text."""
 
 _LAST = "\U0010ffff"
+
+MAX_COMPARED = 5_000
+_FEWEST_LETTERS = 5
+"""Letters of a word in which there may be a slip: fewer may be another word, or a name."""
 
 _SHORT_NAME = 2
 """Words of a name that is found whole."""
@@ -127,11 +132,27 @@ class ValueTable:
         row = self.index.find(value)
         return int(self.counts[row]) if row >= 0 else 0
 
-    def starting(self, key: str) -> set[str]:
-        """Values that contain a normal form as a prefix from one of their words on."""
+    def starting(self, key: str, most: int | None = None) -> set[str]:
+        """Values that contain a normal form as a prefix from one of their words on.
+
+        Args:
+            key: the normal form.
+            most: number of words of values that are looked at; None = all.
+        """
         begin = bisect_left(self.suffixes, key)
         end = bisect_left(self.suffixes, key + _LAST, begin)
-        return set(self.index.strings.take(np.unique(self.rows[begin:end]).tolist()))
+        rows = self.rows[begin:end][:most]
+        return set(self.index.strings.take(np.unique(rows).tolist()))
+
+    def nearest(self, key: str) -> str:
+        """The value that is a normal form but for slips, of several the commonest; empty = none.
+
+        The first half of one of its words must be as typed; compares at most 5,000 values a word.
+        """
+        heads = {word[: len(word) // 2] for word in words(key) if len(word) >= _FEWEST_LETTERS}
+        values = set().union(*(self.starting(head, MAX_COMPARED) for head in heads))
+        near = {name for name in map(normalise, values) if _is_slip_of(name, key)}
+        return min(near, key=lambda name: (-self.size(name), name), default="")
 
     def size(self, key: str) -> int:
         """Number of items that a normal form finds."""
@@ -151,6 +172,24 @@ class ValueTable:
     def _ranks_of(self, key: str) -> IntArray:
         row = self.keys.find(key)
         return self.ranks[self.starts[row] : self.starts[row + 1]] if row >= 0 else NO_ITEMS
+
+
+def _is_slip_of(name: str, key: str) -> bool:
+    """Whether a text differs from a name by spaces, or by an edit of words but their beginning."""
+    from rapidfuzz.distance import OSA
+
+    if key.replace(" ", "") == name.replace(" ", ""):
+        return key != name
+    pairs = list(zip_longest(key.split(" "), name.split(" "), fillvalue=""))
+    return all(
+        typed == word
+        or (
+            len(typed) >= _FEWEST_LETTERS
+            and typed[0] == word[:1]
+            and OSA.distance(typed, word) == 1
+        )
+        for typed, word in pairs
+    )
 
 
 def values_of(item: Item) -> set[str]:

@@ -265,7 +265,7 @@ def test_lists_with_every_rule_do_not_depend_on_the_other_queries(
         # but for that, either may come first, or be the one that waits.
         lists = alone.items.item_nums.tolist(), beside.items.item_nums.tolist()
         assert all(abs(lists[1].index(item) - place) <= 1 for place, item in enumerate(lists[0]))
-        np.testing.assert_allclose(alone.items.scores, beside.items.scores, atol=1e-6)
+        np.testing.assert_allclose(alone.items.scores, beside.items.scores, rtol=1e-6, atol=1e-6)
         moved = "moved by diversity"
         assert abs(alone.trace[moved] - beside.trace[moved]) <= 1
         assert {**alone.trace, moved: 0} == {**beside.trace, moved: 0}

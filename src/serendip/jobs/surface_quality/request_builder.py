@@ -129,7 +129,10 @@ class SurfaceRequestBuilder:
 
         def encode(texts: Sequence[str]) -> FloatArray:
             vectors = context.vectors.encode(context.encoder, list(texts))
-            return fuse_text_vectors(texts, vectors, state.fusion)
+            fused = fuse_text_vectors(texts, vectors, state.fusion)  # (Q, D)
+            titled = map(state.title_vector, texts)
+            pairs = zip(fused, titled, strict=True)
+            return np.array([row if item is None else item for row, item in pairs])
 
         correct = state.searcher.correct_text
         return cls(split, choices, state.repeats, context.settings, correct, encode, limit)
