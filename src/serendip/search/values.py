@@ -169,6 +169,11 @@ class ValueTable:
         items: IntArray = self.order[common]
         return items
 
+    def best(self, key: str, k: int) -> IntArray:
+        """The k best items that a normal form finds."""
+        items: IntArray = self.order[self._ranks_of(key)[:k]]
+        return items
+
     def _ranks_of(self, key: str) -> IntArray:
         row = self.keys.find(key)
         return self.ranks[self.starts[row] : self.starts[row + 1]] if row >= 0 else NO_ITEMS

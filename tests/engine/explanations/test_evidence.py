@@ -18,6 +18,7 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.models import model_class
 from serendip.models.base import ScoreKind, VoteEvidence
 from serendip.models.context_counts import ContextCounts, FieldCounts
+from serendip.search.values import ValueTable
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,21 @@ def test_popularity_in_the_country_of_the_request_is_evidence(reader: Engine) ->
     assert "country" not in {one.kind for one in told[1]}
     abroad = Explainer(state, Query(country="FR"), items).evidence(nothing, nothing)
     assert "country" not in {one.kind for one in abroad[0]}
+
+
+def test_a_visitor_is_told_what_is_among_the_best_of_a_value_that_many_have(reader: Engine) -> None:
+    horror = [Item(f"x{n}", attributes={"genre": "horror"}) for n in range(120)]
+    table = ValueTable.of(horror, -np.arange(120, dtype=np.float32))
+    state = replace(reader.state, models={}, searcher=reader.state.searcher.with_values(table))
+    items, nothing = np.array([0, 30], np.int32), [np.nan, np.nan]
+    told = Explainer(state, Query(), items).evidence(nothing, nothing)
+    sentence = "Among the 10 most popular and best liked: horror"
+    assert [sentence in [one.text for one in grounds] for grounds in told] == [True, False]
+    known = Explainer(state, Query(history=History.of_items(items)), items)
+    assert sentence not in [one.text for one in known.evidence(nothing, nothing)[0]]
+    few = replace(state, searcher=state.searcher.with_values(ValueTable.of(horror[:99])))
+    told = Explainer(few, Query(), items).evidence(nothing, nothing)
+    assert sentence not in [one.text for one in told[0]]
 
 
 @pytest.mark.parametrize("quota", [1, 3, 10])

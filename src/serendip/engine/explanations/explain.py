@@ -14,6 +14,7 @@ from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, locate
 from serendip.data.items.semantic_ids import common_prefix
 from serendip.data.query import Query
+from serendip.data.text import normalise
 from serendip.engine.answer import Evidence
 from serendip.engine.explanations import reason_texts as texts
 from serendip.engine.explanations.attribute_preferences import find_preferences
@@ -42,6 +43,9 @@ _POPULAR_SHARE = 0.2
 
 _SECOND = 0.5
 """Strength of what is true of an item for everybody, or of its whole group."""
+
+_BEST, _MANY, _OF_VALUE = 10, 100, 0.4
+"""Best items of a value, of at least so many that have it, and the strength of being one."""
 
 _TINY = 1e-12
 
@@ -170,6 +174,8 @@ class Explainer:
             # Lists about a text or an item are not in the order of popularity.
             yield from self._country_grounds()
             yield from self._popularity_grounds()
+            if not self._has_context:
+                yield from self._value_grounds()
 
     def _weak_grounds(self, rows: Rows, most: int) -> Iterator[Ground]:
         """Grounds of the kinds that are seldom strong, for some items."""
@@ -366,3 +372,17 @@ class Explainer:
             names = {"share": math.ceil(100 * share), "count": count}
             strength = max(_SECOND * (1.0 - share / _POPULAR_SHARE), _LAST)
             yield Ground(row, "popular", strength, float(count), texts.POPULAR, names)
+
+    def _value_grounds(self) -> Iterator[Ground]:
+        """The best items of an attribute value that many items have, of the value of most."""
+        values = self.state.searcher.values
+        for row, item in enumerate(self.items.tolist()):
+            words = self.state.catalogue.words(item) if self.state.counts[item] else ()
+            sizes = {word: values.size(normalise(word)) for word in words}
+            for word in sorted(sizes, key=lambda word: (-sizes[word], word)):
+                if sizes[word] < _MANY:
+                    break
+                if item in values.best(normalise(word), _BEST):
+                    names: dict[str, str | float] = {"size": _BEST, "value": word}
+                    yield Ground(row, "popular", _OF_VALUE, 1.0, texts.POPULAR_OF_VALUE, names)
+                    break

@@ -83,8 +83,8 @@ def choose_grounds(rows: Sequence[Sequence[Ground]]) -> list[Ground | None]:
 
 def _what_is_said(ground: Ground) -> tuple[object, ...]:
     """What two grounds share that say the same of two items."""
-    names = ground.names.items() if ground.rests_on else ()
-    return ground.sentence, ground.rests_on[-1:], *names
+    names = ground.names if ground.rests_on else ("value",)
+    return ground.sentence, ground.rests_on[-1:], *(ground.names.get(name) for name in names)
 
 
 def order_grounds(grounds: Sequence[Ground]) -> list[Ground]:
