@@ -52,6 +52,17 @@ def test_works_of_one_title_and_different_years_are_not() -> None:
     assert find_variants(items).tolist() == [0, 1, 0]
 
 
+def test_editions_of_a_work_are_variants_whatever_their_years() -> None:
+    authors = (("Lee", "Ann"), ("LEE", "Ann"), ("Lee", "Ann"), ("Kim",), "Lee, Ann")
+    titles = ("Sea", "Sea (Paperback)", "Sea: 2nd Revised Edition", "Sea", "Sea")
+    items = [
+        Item(f"i{row}", title, attributes={"Author": author, "year": 1990.0 + row})
+        for row, (title, author) in enumerate(zip(titles, authors, strict=True))
+    ]
+    assert find_variants(items).tolist() == [0, 0, 0, 3, 0]
+    assert numbers("First Edition", "Second Edition") == [0, 1]
+
+
 def test_a_title_that_is_the_id_is_none() -> None:
     items = [Item("108548", "108548"), Item("a-1", "A 1"), Item("x", ""), Item("12", "1984")]
     assert find_variants(items).tolist() == [UNTITLED, UNTITLED, UNTITLED, 3]

@@ -1,7 +1,8 @@
 """Variants of a product: items whose titles differ by a measure or a size only, or not at all.
 
-A search shows one of them and the others behind all other results. A number that is neither may be
-that of a sequel, and two items with a year that differs are not the same film: both stay apart.
+A list shows one of them and the others behind all other results. A number that is neither may be
+that of a sequel, and two items with a year that differs are not the same film: both stay apart. Of
+a book, or a record, the editions are variants, whatever their years: those of a title and author.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.data.items.catalogue import Item
-from serendip.data.text import code_key, title_key
+from serendip.data.text import code_key, normalise, title_key
 
 UNTITLED: Final = -1
 """Of an item without a title, or whose title is its id: a search never leads with it."""
@@ -29,18 +30,30 @@ _MEASURE = re.compile(
     rf"(?:pack|set|box) of [0-9]+|size (?:[0-9]+(?: [0-9])?|{_SIZES}))\b"
 )
 _LAST_SIZE = re.compile(rf" (?:{_SIZES})$")
+_EDITION = re.compile(
+    r"\b(?:(?:[0-9]+(?:st|nd|rd|th)|first|second|third|new|revised|illustrated|annotated|special|"
+    r"deluxe|limited|collectors|anniversary|large print|paperback|hardcover|kindle) )+edition\b|"
+    r"\b(?:paperback|hardcover|hardback|audiobook|ebook)$"
+)
+_AUTHORS = frozenset(("author", "authors", "writer", "artist", "저자", "작가", "지은이", "가수"))
+"""Attributes of whose values the works of one title are editions of one work."""
 
 
-def variant_form(item: Item) -> tuple[str, tuple[float, ...]]:
-    """What variants share: the title without measures and sizes, and the years of the item."""
+def variant_form(item: Item) -> tuple[object, ...]:
+    """What variants share: the title without measures, sizes and editions, and its authors, or
+    else the years of the item.
+    """
     key = title_key(item.title)
-    form = " ".join(_LAST_SIZE.sub("", _MEASURE.sub(" ", key)).split())
-    years = tuple(
+    form = _LAST_SIZE.sub("", _MEASURE.sub(" ", _EDITION.sub(" ", key)))
+    authors = [
+        normalise(item.field_text(name)) for name in item.attributes if name.casefold() in _AUTHORS
+    ]
+    years = [
         value
         for name, value in sorted(item.attributes.items())
         if "year" in name.casefold() and isinstance(value, float)
-    )
-    return form or key, years
+    ]
+    return " ".join(form.split()) or key, *(sorted(filter(None, authors)) or years)
 
 
 def is_untitled(item: Item) -> bool:
@@ -51,7 +64,7 @@ def is_untitled(item: Item) -> bool:
 
 def find_variants(items: Iterable[Item]) -> IntArray:
     """(N,) number of the first of its variants for each item; ``UNTITLED`` without a title."""
-    first: dict[tuple[str, tuple[float, ...]], int] = {}
+    first: dict[tuple[object, ...], int] = {}
     numbers = [
         UNTITLED if is_untitled(item) else first.setdefault(variant_form(item), number)
         for number, item in enumerate(items)

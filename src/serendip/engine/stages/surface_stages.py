@@ -43,9 +43,7 @@ class SurfaceStages:
     def of(cls, surface: SurfaceConfig) -> Self:
         """Build the stages of a surface; a table that is not there adds no stage."""
         relevance = RelevanceFilter(surface.relevance_filter, surface.min_value)
-        list_filters: list[ListFilter] = [relevance]
-        if surface.needs == "query":
-            list_filters.append(VariantFilter())
+        list_filters: list[ListFilter] = [relevance, VariantFilter()]
         if surface.min_value is not None:  # it counts what is left to be sent
             list_filters.append(MinValueFilter(surface.min_value))
         list_rules: list[ListRule] = []

@@ -1,4 +1,4 @@
-"""Variants of one item in a search: the best of them is shown, the others behind all results."""
+"""Variants of one item in a list: the best of them is shown, the others behind all others."""
 
 from __future__ import annotations
 
