@@ -184,6 +184,12 @@ def test_a_text_is_language_if_anybody_has_its_words(searcher: Searcher) -> None
     assert not len(searcher.search("the zzxqwv", 5))
 
 
+def test_generic_words_say_nothing_beside_nonsense(searcher: Searcher) -> None:
+    assert searcher.find_meaning("keqxxpk movie") == "keqxxpk"
+    for text in ("tom hanks movie", "keqxxpk island", "좀비 영화", "movie"):
+        assert searcher.find_meaning(text) == text
+
+
 def test_a_value_is_named_by_its_synonym(searcher: Searcher) -> None:
     also = Synonyms.of([Synonym("funny", "comedy", "accepted", 1.0, "author")])
     found = levels(searcher.with_synonyms(also), "funny tom hanks")

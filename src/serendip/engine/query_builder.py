@@ -72,7 +72,8 @@ class QueryBuilder:
         is_id, text = _read_text(state, request)
         is_literal = request.literal or is_id
         meant = "" if is_literal else state.searcher.correct_text(text)
-        vector, encoded = self._cached_vectors(meant or text) if text.strip() else (None, None)
+        encoded_text = state.searcher.find_meaning(meant or text)
+        vector, encoded = self._cached_vectors(encoded_text) if text.strip() else (None, None)
         titled = None if is_literal else state.title_vector(text)
         if titled is not None:  # what is like the item is meant, not what its title may mean
             vector = titled

@@ -429,6 +429,15 @@ class Searcher:
         """Number of the item that a text asks for others like; -1 = it asks for none."""
         return find_liked(text, self.titles, self.grammar, lambda title: self.read(title).corrected)
 
+    def find_meaning(self, text: str) -> str:
+        """The text whose meaning is compared: without generic words beside unknown Latin ones.
+
+        "keqxxpk movie" would mean any movie. What an unknown word of another script means may be
+        clear beside a generic one.
+        """
+        content = self.read(text).content
+        return text if content.is_language or not content.needed.isascii() else content.needed
+
     def find_titled(self, text: str) -> IntArray:
         """Items whose title a text is, corrected or not, best first; none if it rather is a word.
 

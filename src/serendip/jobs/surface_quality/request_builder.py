@@ -128,7 +128,8 @@ class SurfaceRequestBuilder:
         """Read texts as the service does: corrected by the state, encoded for its fusion."""
 
         def encode(texts: Sequence[str]) -> FloatArray:
-            vectors = context.vectors.encode(context.encoder, list(texts))
+            texts = list(map(state.searcher.find_meaning, texts))
+            vectors = context.vectors.encode(context.encoder, texts)
             fused = fuse_text_vectors(texts, vectors, state.fusion)  # (Q, D)
             titled = map(state.title_vector, texts)
             pairs = zip(fused, titled, strict=True)
