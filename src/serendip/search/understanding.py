@@ -61,6 +61,9 @@ _LIKE = re.compile(
 )
 """A request for items like one."""
 
+_NAMED_TITLE = re.compile(r"(?:the )?(?:movie|film|book|song|show|영화|책|노래) (?P<title>.+)")
+"""A title that is said to be one."""
+
 _ASKING = frozenset("something anything find show want looking watch read buy 것 거".split())
 """Words of such a request beside function words and generic ones."""
 
@@ -158,6 +161,10 @@ def read(
     """
     as_typed = read_literally(text, titles, speller)
     normal = normalise(text)
+    if not len(as_typed.exact) and (named := _NAMED_TITLE.fullmatch(normal)):
+        title = read(named["title"], titles, values, speller, confidence)
+        if len(title.exact) or len(title.corrected):
+            return title
     if len(as_typed.exact) or not normal or speller.is_plausible(normal):
         return as_typed
     near = titles.nearest(normal) if normal.isascii() else []
@@ -165,14 +172,21 @@ def read(
     if not near and len(normal) >= MIN_LENGTH_TWO_EDITS and normal.isascii() and " " in normal:
         near = [name for name in [values.nearest(normal)] if " " in name]
     meant = Correction(near[0], TITLE_CONFIDENCE) if near else _correct(normal, titles, speller)
+    said = [
+        word
+        for word in words(normal)
+        if word not in GENERIC and not is_function_word(word, speller.stemmed)
+    ]
+    finds_nothing = bool(said) and set(said) <= set(as_typed.unknown)
+    is_likely = meant.rival_confidence >= confidence.nothing
+    if finds_nothing and is_likely and meant.text == normal and " " in normal:
+        meant = Correction(meant.rival, meant.rival_confidence, True)
     if meant.text == normal:
         is_suggested = meant.rival_confidence >= confidence.suggested
         return replace(as_typed, told_key=meant.rival) if is_suggested else as_typed
     if meant.confidence < confidence.suggested:
         return as_typed
-    known = [word for word in words(normal) if word not in as_typed.unknown]
-    finds_nothing = all(is_function_word(word, speller.stemmed) for word in known)
-    risks_little = meant.risks_little or (finds_nothing and bool(as_typed.unknown))
+    risks_little = meant.risks_little or finds_nothing
     if meant.confidence < (confidence.nothing if risks_little else confidence.usual):
         return replace(as_typed, told_key=meant.text)
     keys = near[:MAX_NEAR_TITLES] or [meant.text]

@@ -211,6 +211,19 @@ def test_a_near_tie_is_told(tmp_path):
     assert silent.told_key == ""
 
 
+def test_beside_generic_words_a_likely_word_is_searched_and_a_named_title_found(tmp_path):
+    titles = ("Under the Lake", "Rain of Tea", "Rain of Rice")
+    catalogue = Catalogue(film(str(row), title) for row, title in enumerate(titles))
+    one = Searcher.build(catalogue, np.ones(len(titles), np.float32), tmp_path / "index")
+    assert one.speller.correct("rainz movies").text == "rainz movies"
+    assert one.read("rainz movies").corrected_key == "rain movies"
+    assert one.read("lake rainz").corrected_key == "lake rainz"
+    for text in ("the movie under the lake", "movie undre the lake"):
+        reading = one.read(text)
+        assert [*reading.exact, *reading.corrected] == [0]
+    assert not len(one.read("the movie lake").exact)
+
+
 def test_what_titles_go_on_from_is_not_finished_and_nothing_else_is_told(tmp_path):
     texts = {"tie": ["Stars"], "go on": ["Stars", "Starnberg Lake"]}
     told = {}
