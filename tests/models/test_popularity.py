@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +13,7 @@ from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
 from serendip.data.vocabulary import Vocabulary
+from serendip.errors import ArtefactError
 from serendip.models.popularity import Popularity, PopularityConfig
 from serendip.testing import LocalChangeContract, RecommenderContract
 
@@ -88,3 +93,12 @@ def test_events_of_new_items_count_too() -> None:
     )
     np.testing.assert_allclose(newer.score_all([Query()])[0], np.log1p([2, 0, 0, 2]), rtol=1e-6)
     np.testing.assert_allclose(model.score_all([Query()])[0], np.log1p([2, 0, 0, 0]), rtol=1e-6)
+
+
+def test_a_setting_of_another_version_asks_for_a_training(tmp_path: Path) -> None:
+    Popularity().train(log_of([0, 1], [0, 1])).save(tmp_path)
+    document = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    document["config"]["like_weight"] = 2.0
+    (tmp_path / "config.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(ArtefactError, match="like_weight`. Train it again with this version"):
+        Popularity.open(tmp_path)

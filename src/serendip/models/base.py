@@ -32,7 +32,7 @@ from serendip.data.item_list import ItemList, top_k
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
-from serendip.errors import ArtefactError, DataError, NotTrainedError
+from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
 from serendip.models.query_scores import DenseScores, QueryScores
 from serendip.runtime.progress import TrainOptions
 
@@ -350,7 +350,11 @@ class Recommender(ABC):
                 f"{folder} has a model of class {document['model']!r}, not {cls.name!r}.",
                 f'Open it with open_model("{document["model"]}", folder).',
             )
-        model = cls(validate(cls.config_class, document["config"], str(folder / CONFIG_FILE)))
+        try:
+            config = validate(cls.config_class, document["config"], str(folder / CONFIG_FILE))
+        except ConfigError as error:  # a setting of another version
+            raise ArtefactError(error.message, "Train it again with this version.") from None
+        model = cls(config)
         model._open(folder)
         model._num_items = int(document["num_items"])
         return model
