@@ -42,7 +42,7 @@ class AttributeCells:
         """Attributes of a posted item as those of the file are read.
 
         Args:
-            attributes: as posted; only texts and lists are read further.
+            attributes: as posted; a list is read further only if it is a path.
             kind_of: name of an attribute -> its kind in the catalogue; None = it has none.
         """
         read = {
@@ -64,6 +64,8 @@ class AttributeCells:
             if kind == "text":
                 return value
             value = tuple(value.split(self.list_separator)) if self.list_separator else (value,)
+        elif name not in self.level_separators:
+            return value
         if separator := self.level_separators.get(name):
             value = tuple(separator.join(value).split(separator))
         return tuple(filter(None, map(str.strip, value))) or None

@@ -193,8 +193,10 @@ class Explainer:
 
     @property
     def _is_new(self) -> BoolArray:
-        """(C,) a copy: items that nobody has chosen or rejected yet."""
-        return self.state.new_items.mask[self.items]
+        """(C,) a copy: items that nobody has chosen or rejected yet; none if most are so."""
+        new, state = self.state.new_items, self.state
+        is_usual = new.count > state.num_items / 2
+        return np.zeros(len(self.items), np.bool_) if is_usual else new.mask[self.items]
 
     @property
     def _has_context(self) -> bool:
