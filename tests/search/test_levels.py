@@ -107,6 +107,23 @@ def test_of_a_title_words_in_other_fields_are_no_hits(searcher: Searcher, tmp_pa
     assert set(newer.search("meadow", 9, literal=True).item_nums.tolist()) == {7, 8, 9}
 
 
+def test_a_word_of_titles_is_no_other_form_of_a_value(searcher: Searcher) -> None:
+    assert searcher.read("hills").content.values == ("hill",)
+    titles = ("Green Hills", "The Hills", "Hills of Tea")
+    newer = searcher.with_items([Item(f"n{row}", title) for row, title in enumerate(titles)])
+    assert newer.read("hills").content.values == ()
+
+
+def test_a_title_without_its_article_is_kept_where_more_chose_it_than_have_the_value(
+    searcher: Searcher, tmp_path: Path
+) -> None:
+    posted = [item(row) for row in range(len(ROWS))] + [Item("t", "The Hill")]
+    for chosen, exact in ((2, [6]), (3, [6, 8])):
+        counts = np.array([0] * len(ROWS) + [chosen], np.float32)
+        known = Searcher.build(Catalogue(posted), counts, tmp_path / str(chosen))
+        assert known.with_values(searcher.values).read("hill").exact.tolist() == exact
+
+
 def test_a_number_is_the_beginning_of_a_title_before_it_is_a_year(searcher: Searcher) -> None:
     newer = searcher.with_items([Item("n0", "1991: A Lake"), Item("n1", "19911 Lakes")])
     found = levels(newer, "1991")
@@ -251,6 +268,7 @@ def test_what_filters_and_counts_read_has_all_that_has_the_values(searcher: Sear
 
 def test_like_a_title_that_is_not_finished(searcher: Searcher) -> None:
     assert searcher.find_liked("films like big fi") == 0
+    assert searcher.find_liked("ｆｉｌｍｓ  like   Big Fish ") == 0
     assert searcher.find_liked("films like big") == -1, "too few letters"
 
 

@@ -155,6 +155,9 @@ MOST_COMPLETE = 50_000
 _COMPLETE_TEXTS = 16
 """Texts whose items with all words are kept."""
 
+_FEW_TITLES = 3
+"""Titles with a word from which on it is one of titles."""
+
 _BLOCK = 1_024
 """Items with a value that are tested together whether they may be shown."""
 
@@ -404,11 +407,17 @@ class Searcher:
         counts = self.speller.counts
         content = find_content(
             *(reading.corrected_key, self.values, counts, self.grammar),
-            *(self.synonyms.also, self.lexical.language),
+            *(self.synonyms.also, self.lexical.language, self._is_of_titles),
         )
         key, needed, exact = reading.corrected_key, words(content.needed), reading.exact
         if " " not in key and content.values:  # "war" is a genre before it is "The War"
-            exact = exact[[self.titles.key(item) == key for item in exact.tolist()]]
+            size = max(map(self.values.size, content.values))
+            exact = exact[
+                [
+                    self.titles.key(item) == key or self.titles.popularity_of(item) > size
+                    for item in exact.tolist()
+                ]
+            ]
         corrected = reading.corrected
         if key.isdigit() and not len(exact):  # "2001" is A Space Odyssey before it is a year
             begun = self.titles.complete_items(key, _MOST_CODED)
@@ -421,6 +430,11 @@ class Searcher:
         if unknown == tuple(needed) and not content.values:
             content = replace(content, text=content.needed)  # "movie" alone asks for nothing
         return replace(reading, exact=exact, corrected=corrected, unknown=unknown, content=content)
+
+    def _is_of_titles(self, word: str) -> bool:
+        """Whether a word is a title, or a few have it."""
+        titles = self.titles
+        return word in titles or len(titles.complete_items(word, _FEW_TITLES)) == _FEW_TITLES
 
     def _is_code(self, word: str) -> bool:
         return any(map(str.isdigit, word)) and len(self.find_code(word)) > 0

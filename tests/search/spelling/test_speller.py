@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -209,6 +211,12 @@ def test_a_near_tie_is_told(tmp_path):
     assert told.unknown == ("otker",)
     silent = searcher(tmp_path / "silent", suggest_from=0.5).read("otker velvet")
     assert silent.told_key == ""
+
+
+def test_a_function_word_is_no_correction():
+    words = {"and": 900, "lend": 3}
+    assert Speller.of(words).correct("amd").text == "and"
+    assert replace(Speller.of(words), stemmed="english").correct("amd").text == "amd"
 
 
 def test_beside_generic_words_a_likely_word_is_searched_and_a_named_title_found(tmp_path):

@@ -310,8 +310,8 @@ class Speller:
             near = edits.near(typed, 2)
         is_alone = not before and not after
         for distance, spelt in near:
-            if spelt.isalpha():
-                other = unicodedata.normalize("NFC", spelt)
+            other = unicodedata.normalize("NFC", spelt)
+            if spelt.isalpha() and not is_function_word(other, self.stemmed):
                 score = (
                     SLIP
                     + log_typo_probability(keys_of(word), keys_of(other), distance)
