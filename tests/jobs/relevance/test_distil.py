@@ -134,7 +134,7 @@ def test_a_distilled_model_generalises_to_unseen_queries(shop: Path) -> None:
     manifest = open_current_version(Workspace.open(shop).relevance).manifest
     assert manifest["queries"] == {"learned": 60, "gold": 60}
     assert manifest["auroc"] > 0.95
-    assert manifest["gate"]["verdict"] == "by people"
+    assert (manifest["gate"]["on"], manifest["gate"]["reason"]) == (True, "by people")
     assert manifest["filter"]["tenth"]["lost"] == 0
 
 
@@ -379,7 +379,7 @@ def test_another_version_makes_another_generation(shop: Path, tmp_path: Path) ->
 def test_labels_by_a_model_must_pass_the_gate(shop: Path) -> None:
     write_labels(shop / "model.csv", range(200, 260), LLM_COLUMNS, wrong=40)
     code, result = invoke(*distil(shop, "model.csv"))
-    assert (code, result["gate"]["verdict"]) == (1, "failed")
+    assert (code, result["gate"]["on"]) == (1, False)
     assert "version" not in result
 
 

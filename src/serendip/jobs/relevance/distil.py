@@ -13,7 +13,7 @@ Shapes: Q queries, P pairs, C size of a text vector.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from serendip.evaluate.classification import (
     calibration_error,
     calibration_floor,
 )
+from serendip.evaluate.decision import Decision
 from serendip.evaluate.labelled_slates import (
     LabelledSlates,
     helpful_threshold,
@@ -75,7 +76,7 @@ class Distillation:
         floor: lowest kappa of the gate, for labels by an LLM.
         seen: files of pairs whose queries prompts were tuned on.
         lists: file of the lists that the labels are about; None = they are about typed texts.
-        gate: verdict of a gate that the labels have passed; None = they are compared with the gold.
+        gate: that the labels have passed; None = they are compared with the gold.
         false_good: share of irrelevant pairs that the gold labels call relevant.
         is_tentative: publish only a model whose threshold a training would use.
     """
@@ -85,7 +86,7 @@ class Distillation:
     floor: float = 0.6
     seen: Sequence[Path] = ()
     lists: Path | None = None
-    gate: Mapping[str, Any] | None = None
+    gate: Decision | None = None
     false_good: float = 0.0
     is_tentative: bool = False
 
@@ -105,13 +106,13 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     """
     require_training()
     labels, gold = read_labels(distillation.labels), read_labels(distillation.gold)
-    gate: Mapping[str, Any] = distillation.gate or {"verdict": "by people", "reason": ""}
+    gate = distillation.gate or Decision("labels", True, reason="by people")
     if distillation.gate is None and has_model_labels(distillation.labels):
         gate = gate_labels(
             Gate(distillation.labels, distillation.gold, distillation.floor, distillation.seen)
         )
-        if gate["verdict"] != "passed":
-            return {"gate": gate}
+        if not gate.on:
+            return {"gate": asdict(gate)}
     asked = AskedRequests.read(distillation.lists, [*labels, *gold])
     train_labels = _exclude_gold_queries(labels, gold, asked)
     reader, options = RelevanceTexts(context), context.options
@@ -128,7 +129,7 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     seen = sorted(map(query_digest, {asked.requests[name].group for name in known}))
     labelled = _find_labels(context, asked.surface)
     report = {
-        "gate": gate,
+        "gate": asdict(gate),
         "labels": labelled,
         "reads": reader.reads,
         "seed": options.seed,

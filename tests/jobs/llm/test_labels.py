@@ -14,18 +14,15 @@ import pytest
 from commands import invoke
 from fault_server import Body, Reply, completion, configure, data_of, error, judged, serving
 from small_shop import import_shop
-from typer.testing import CliRunner
 
-from serendip.cli.main import app
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.agreement import Gate, gate_labels
-from serendip.jobs.labels.by_llm import Labelling, label_pairs
-from serendip.jobs.llm.job import LlmJob
+from serendip.jobs.labels.shown_lists import ListRequest, write_lists
+from serendip.jobs.llm.job import LlmJob, write
+from serendip.jobs.llm.labels import LabelWriting
 from serendip.jobs.train.fingerprint import compute_fingerprint
-from serendip.llm.prompts import Prompt, query_digest
 from serendip.llm.tasks import judge_task
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
@@ -49,7 +46,7 @@ def write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]])
 
 def run(folder: Path, *more: str) -> tuple[int, dict[str, Any]]:
     place = ("--pairs", str(folder / "pairs.csv"), "--out", str(folder / "labels.csv"))
-    return invoke("judge", "run", *place, "-w", str(folder), *more)
+    return invoke("llm", "run", "labels", *place, "-w", str(folder), *more)
 
 
 def labels_of(folder: Path, name: str = "labels.csv") -> list[dict[str, str]]:
@@ -73,7 +70,7 @@ def test_pairs_are_estimated_and_labelled_and_calls_are_in_the_ledger(shop: Path
         assert not server.bodies
         assert not (shop / "labels.csv").exists()
         code, result = run(shop, "--budget", "1")
-        assert (code, result["state"], result["labelled"]) == (0, "complete", 12)
+        assert (code, result["state"], result["written"]) == (0, "complete", 12)
         assert result["spent"] == pytest.approx(12 * 120 / 1e6)
         assert result["spent"] <= result["estimate"]["most"]
         code, again = run(shop, "--budget", "1")
@@ -111,14 +108,21 @@ class Notes(SilentProgress):
 
 def test_progress_shows_answers_and_spend(shop: Path) -> None:
     progress = Notes()
-    labelling = Labelling(shop / "pairs.csv", shop / "labels.csv")
     with serving(by_genre) as server:
         configure(shop, server.address)
         context = JobContext.open(shop, TrainOptions(progress=progress))
-        result = label_pairs(context, labelling, LlmJob("labels.csv", 1.0))
+        writing = LabelWriting(context, shop / "pairs.csv", shop / "labels.csv")
+        result = write(context, writing, LlmJob("labels.csv", 1.0))
     assert result["state"] == "complete"
     assert (progress.totals, len(progress.notes)) == ([12], 12)
     assert f"{12 * 120 / 1e6:.4g} of 1 spent" in progress.notes[-1]
+
+
+def test_lists_have_a_prompt_of_their_own(shop: Path) -> None:
+    context, files = JobContext.open(shop), (shop / "lists.csv", shop / "labels.csv")
+    write_lists(files[0], "home", [(ListRequest("Somebody"), ["i1"])])
+    assert LabelWriting(context, *files).task.prompt.name == "judge-list-1"
+    assert LabelWriting(context, shop / "pairs.csv", files[1]).task.prompt.name == "judge-1"
 
 
 def test_only_queries_and_items_are_sent(shop: Path) -> None:
@@ -177,7 +181,7 @@ def test_an_incomplete_run_writes_a_partial_file(shop: Path) -> None:
     with serving(script) as server:
         configure(shop, server.address)
         code, result = run(shop, "--budget", "1")
-    assert (code, result["state"], result["labelled"], result["failed"]) == (1, "partial", 5, 1)
+    assert (code, result["state"], result["written"], result["failed"]) == (1, "partial", 5, 1)
     assert "quota" in result["reason"]
     assert result["out"] == str(shop / "labels.partial.csv")
     assert len(labels_of(shop, "labels.partial.csv")) == 5
@@ -239,122 +243,3 @@ def test_labels_are_exported_as_questions_with_answers(shop: Path) -> None:
         data = data_of({"messages": chat})
         assert data["id"] == answer["id"]
         judge_task().read(chat[2]["content"], {"query": data["query"], "item": data["item"]})
-
-
-def gold_rows(queries: int = 30) -> list[tuple[str, ...]]:
-    """Half of six items are irrelevant to every query."""
-    return [
-        (f"q{query}", f"i{item}", "IESC"[item]) for query in range(queries) for item in range(4)
-    ] + [(f"q{query}", f"i{4 + item}", "I") for query in range(queries) for item in range(2)]
-
-
-def gate(
-    folder: Path,
-    rows: list[tuple[str, ...]],
-    floor: float = 0.6,
-    gold: list[tuple[str, ...]] | None = None,
-    **more: Any,
-) -> Any:
-    labels = write_csv(folder / "labels.csv", COLUMNS, rows)
-    gold_labels = write_csv(folder / "gold.csv", COLUMNS, gold or gold_rows())
-    return gate_labels(Gate(labels, gold_labels, floor, **more))
-
-
-def test_labels_that_agree_pass_and_others_fail(tmp_path: Path) -> None:
-    same = [(query, item, "bad" if label == "I" else "good") for query, item, label in gold_rows()]
-    result = gate(tmp_path, same)
-    assert (result["verdict"], result["kappa"]) == ("passed", 1.0)
-    low, high = result["ci95"]["kappa"]
-    assert high == 1.0
-    assert 0.9 < low < 1.0  # One more query could disagree.
-    assert (result["pairs"], result["queries"], result["unlabelled"]) == (180, 30, 0)
-    all_relevant = [(query, item, "good") for query, item, _ in same]
-    assert gate(tmp_path, all_relevant)["verdict"] == "failed"
-
-
-def test_the_lower_end_of_the_interval_decides(tmp_path: Path) -> None:
-    """A fifth of the queries has wrong labels: kappa is .6, and its lower end is below that."""
-    swap = {"I": "good", "E": "bad", "S": "bad", "C": "bad"}
-    keep = {"I": "bad", "E": "good", "S": "good", "C": "good"}
-    rows = [
-        (query, item, (swap if int(query[1:]) % 5 == 0 else keep)[label])
-        for query, item, label in gold_rows()
-    ]
-    result = gate(tmp_path, rows, 0.55)
-    assert result["kappa"] == pytest.approx(0.6)
-    assert result["ci95"]["kappa"][0] < 0.55
-    assert result["verdict"] == "failed"
-    assert gate(tmp_path, rows, result["ci95"]["kappa"][0])["verdict"] == "passed"
-
-
-def test_no_verdict_on_seen_queries(tmp_path: Path) -> None:
-    seen = write_csv(tmp_path / "tuned.csv", ("query", "item_id"), [(" Q7", "other"), ("x", "y")])
-    result = gate(tmp_path, gold_rows(), seen=[seen])
-    assert (result["verdict"], "kappa" in result) == ("refused", False)
-    assert "'q7'" in result["reason"]
-
-
-def test_no_verdict_on_queries_that_the_prompt_was_tuned_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without --seen: the labels name their prompt, and the prompt its tuning queries."""
-    monkeypatch.setattr("serendip.llm.prompts._FOLDER", tmp_path)
-    (tmp_path / "p-1.md").write_text("# System\nBe just.\n# User\nAsk {data}\n")
-    gold = write_csv(tmp_path / "gold.csv", COLUMNS, gold_rows())
-    rows = [(*row, "p-1") for row in gold_rows()]
-    labels = write_csv(tmp_path / "labels.csv", (*COLUMNS, "prompt"), rows)
-    digest = Prompt.named("p-1").digest
-    for tuned_on, verdict in (("other", "passed"), ("Q7", "refused")):
-        digests = f'["{query_digest(tuned_on)}"]'
-        (tmp_path / "p-1.toml").write_text(f'prompt = "{digest}"\ntuned_on = {digests}\n')
-        result = gate_labels(Gate(labels, gold, 0.6))
-        assert result["verdict"] == verdict
-    assert result["reason"] == "p-1 was tuned on 1 of the queries, such as 'q7'"
-    (tmp_path / "p-1.toml").unlink()
-    with pytest.raises(ConfigError, match="there is no list of the queries on which the prompt"):
-        gate_labels(Gate(labels, gold, 0.6))
-
-
-def test_no_verdict_on_a_few_queries_or_on_one_kind(tmp_path: Path) -> None:
-    few = [row for row in gold_rows(9)]
-    assert "9 queries have relevant items" in gate(tmp_path, few, gold=few)["reason"]
-    one_irrelevant = [(query, item, "E") for query, item, _ in gold_rows()]
-    one_irrelevant[0] = (*one_irrelevant[0][:2], "I")
-    result = gate(tmp_path, one_irrelevant, gold=one_irrelevant)
-    assert (result["verdict"], result["reason"]) == (
-        "refused",
-        "1 queries have irrelevant items; 10 are needed",
-    )
-
-
-def test_no_verdict_if_gold_pairs_have_no_label(tmp_path: Path) -> None:
-    result = gate(tmp_path, gold_rows(26))
-    assert (result["verdict"], result["unlabelled"]) == ("refused", 24)
-    assert "156 of 180" in result["reason"]
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([("q", "i", "fine")], "the label 'fine'"),
-        ([("q", "i", "good"), ("q", "i", "bad")], "both relevant and irrelevant"),
-    ],
-)
-def test_damaged_labels_are_refused(
-    tmp_path: Path, rows: list[tuple[str, ...]], message: str
-) -> None:
-    with pytest.raises(DataError, match=message):
-        gate(tmp_path, rows)
-    with pytest.raises(ConfigError, match="between -1 and 1"):
-        gate(tmp_path, gold_rows(), floor=2.0)
-
-
-def test_the_gate_sets_the_exit_code(tmp_path: Path) -> None:
-    files = [str(write_csv(tmp_path / f"{n}.csv", COLUMNS, gold_rows())) for n in "ab"]
-    both = ["judge", "gate", "--labels", files[0], "--gold", files[1]]
-    done = CliRunner().invoke(app, [*both, "--nothing-seen"])
-    assert (done.exit_code, done.stdout.split(":")[0]) == (0, "passed")
-    assert invoke(*both, "--seen", files[0])[0] == 1
-    for wrong in ([], ["--nothing-seen", "--seen", files[0]]):
-        with pytest.raises(ConfigError, match="either --seen or --nothing-seen is needed"):
-            invoke(*both, *wrong)
