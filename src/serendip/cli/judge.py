@@ -107,20 +107,18 @@ def distil(
 
 @app.command("report")
 def report(
-    gold: Annotated[Path, typer.Option(help="Gold labels, by people: query, item_id, label.")],
     workspace: WorkspaceOption = Path(),
     surface: Annotated[
         list[str] | None, typer.Option(help="A surface; repeatable. Default: all.")
     ] = None,
-    lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the relevance filter of each surface: irrelevant items, its cost in clicks."""
+    """Measure the cost in clicks of the relevance filter of each surface."""
     from serendip.jobs.relevance.report import report_relevance
 
     terminal = Terminal(json)
     with terminal.job("report on the relevance filter", workspace) as context:
-        document = report_relevance(context, gold, surface or (), lists)
+        document = report_relevance(context, surface or ())
     terminal.result(document)
     for line in _describe_report(document):
         terminal.say(line)
@@ -186,25 +184,11 @@ def _describe_report(document: dict[str, Any]) -> Iterator[str]:
         threshold = surface["threshold"]
         state = "off" if threshold is None else f"on from {threshold:.3f}"
         yield f"{name}: {state}: {surface['reason']}"
-        yield from _describe_effect(surface["gold"] or {}, surface["log"] or {})
-
-
-def _describe_effect(gold: dict[str, Any], log: dict[str, Any]) -> Iterator[str]:
-    if gold.get("replaced"):
-        yield (
-            f"  replaced: {gold['replaced']['value']:.1%} of the first positions of "
-            f"{gold['queries']:,} gold queries"
-        )
-    if gold.get("irrelevant_before"):
-        yield (
-            f"  irrelevant among the labelled: {gold['irrelevant_before']['value']:.1%} -> "
-            f"{gold['irrelevant_after']['value']:.1%}"
-        )
-    cost = log.get("choices_lost_per_1000")
-    if cost:
-        low, high = cost["ci95"]
-        yield (
-            f"  cost: at most {cost['value']:.1f} choices of a thousand requests ({low:.1f} to "
-            f"{high:.1f}), {log['chosen_left_out'] or 0:.1%} of the choices, by "
-            f"{log['requests']:,} logged requests"
-        )
+        log = surface["log"]
+        if log and (cost := log["choices_lost_per_1000"]):
+            low, high = cost["ci95"]
+            yield (
+                f"  cost: at most {cost['value']:.1f} choices of a thousand requests ({low:.1f} to "
+                f"{high:.1f}), {log['chosen_left_out'] or 0:.1%} of the choices, by "
+                f"{log['requests']:,} logged requests"
+            )

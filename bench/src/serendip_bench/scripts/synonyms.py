@@ -4,8 +4,8 @@
 
 Reads films with tags or products with judgements, as ``serendip bench spelling`` does. All pairs
 that ``serendip llm run synonyms --free`` would propose from word vectors are accepted; lexical
-search runs with and without them. Prints one JSON line: mean nDCG@10 of both, the paired difference with its
-95 % interval, and the number of changed queries.
+search runs with and without them. Prints one JSON line: mean nDCG@10 of both, the paired difference
+with its 95 % interval, and the number of changed queries.
 """
 
 from __future__ import annotations

@@ -45,7 +45,6 @@ from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels
 from serendip.jobs.relevance.decisions import MOST_LOST, MOST_WRONG, reason_against_proof
 from serendip.jobs.relevance.labelled_pairs import AskedRequests, LabelledTexts, PairNumberer
 from serendip.jobs.relevance.versions import RelevanceTexts, model_folder, publish_model
-from serendip.llm.prompts import query_digest
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.train import (
@@ -123,10 +122,8 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     train_pairs, gold_pairs = (numberer.number(pairs) for pairs in (train_labels, gold))
     trained = _train(train_pairs, texts, catalogue, options.seed)
     places = _count_places(context, asked.surface)
-    facts, calibration_queries = _evaluate(distillation, places, trained, train_pairs, gold_pairs)
+    facts = _evaluate(distillation, places, trained, train_pairs, gold_pairs)
     threshold = facts["filter"]["safe_threshold"]
-    known = {*train_pairs.names, *calibration_queries}
-    seen = sorted(map(query_digest, {asked.requests[name].group for name in known}))
     labelled = _find_labels(context, asked.surface)
     report = {
         "gate": asdict(gate),
@@ -134,16 +131,15 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         "reads": reader.reads,
         "seed": options.seed,
         **facts,
-        "seen": seen,
     }
     if distillation.is_tentative and reason_against_proof(facts["filter"]):
-        return {name: report[name] for name in report if name != "seen"}
+        return report
     version = publish_model(
         model_folder(context.workspace, labelled),
         replace(trained.model, threshold=threshold),
         report,
     )
-    return {"version": version.name, **{name: report[name] for name in report if name != "seen"}}
+    return {"version": version.name, **report}
 
 
 def _find_labels(context: JobContext, surface: str) -> str:
@@ -209,8 +205,8 @@ def _evaluate(
     trained: TrainedRelevanceModel,
     train_pairs: LabelledTexts,
     gold: LabelledTexts,
-) -> tuple[dict[str, Any], list[str]]:
-    """Metrics on the gold labels with the effect of the filter, and the calibration queries."""
+) -> dict[str, Any]:
+    """Metrics on the gold labels with the effect of the filter."""
     probabilities = predict_irrelevant(trained.model, gold)
     without = predict_irrelevant(trained.without_users, gold)
     threshold = best_threshold(
@@ -220,10 +216,7 @@ def _evaluate(
         gold.is_irrelevant, probabilities, probabilities >= threshold, gold.groups
     ).estimates()
     plain = BinaryPredictions(gold.is_irrelevant, without, without >= threshold, gold.groups)
-    effect, calibration_queries = _evaluate_filter(
-        asked, places, trained.model, gold, probabilities
-    )
-    facts = {
+    return {
         "pairs": {"learned": len(train_pairs.items), "gold": len(gold.items)},
         "queries": {"learned": len(train_pairs.names), "gold": len(gold.names)},
         "knows_users": trained.model.users is not None,
@@ -233,9 +226,8 @@ def _evaluate(
         "ci95": {name: [estimate.low, estimate.high] for name, estimate in estimates.items()},
         "ece": calibration_error(gold.is_irrelevant, probabilities),
         "ece_floor": calibration_floor(probabilities),
-        "filter": effect,
+        "filter": _evaluate_filter(asked, places, trained.model, gold, probabilities),
     }
-    return facts, calibration_queries
 
 
 def predict_irrelevant(model: RelevanceModel, pairs: LabelledTexts) -> FloatArray:
@@ -255,8 +247,8 @@ def _evaluate_filter(
     model: RelevanceModel,
     gold: LabelledTexts,
     probabilities: FloatArray,
-) -> tuple[dict[str, Any], list[str]]:
-    """Thresholds by half of the queries, their effect on the other half; and the first half."""
+) -> dict[str, Any]:
+    """Thresholds by half of the queries, and their effect on the other half."""
     similarity = model.similarities(
         QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items
     )
@@ -266,7 +258,7 @@ def _evaluate_filter(
     calibration, test = slates.sort_by(order).split_in_half()
     safe = helpful_threshold(calibration, CAUTION * MOST_LOST, CAUTION * MOST_WRONG)
     tenth = replacement_threshold(calibration, MAX_REPLACED)
-    facts = {
+    return {
         "places": places,
         "lists": len(np.unique(test.slates)),
         "safe_threshold": safe,
@@ -274,4 +266,3 @@ def _evaluate_filter(
         "tenth_threshold": min(tenth, 1.0),
         "tenth": test.effect(tenth),
     }
-    return facts, [gold.names[query] for query in np.unique(calibration.slates).tolist()]
