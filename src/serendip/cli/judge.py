@@ -171,11 +171,11 @@ def _describe_users(result: dict[str, Any]) -> Iterator[str]:
     """Whether the model knows the user; nothing, if the requests have none."""
     if result["user_gain"] is None:
         return
-    does = "knows" if result["knows_users"] else "does not know"
+    gain = result["user_gain"]
+    does = "knows" if gain["on"] else "does not know"
     yield (
-        f"  the model {does} the user: what they chose lowers the loss of held-out requests by "
-        f"{result['user_gain']['fall']:.3f} (standard error {result['user_gain']['error']:.3f}); "
-        f"AUROC without it {result['auroc_without_users']:.3f}"
+        f"  the model {does} the user: {gain['name']} {gain['gain']:+.3f} ({gain['low']:+.3f} to "
+        f"{gain['high']:+.3f}); AUROC without it {result['auroc_without_users']:.3f}"
     )
 
 

@@ -94,8 +94,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_home_lists(folder: Path, users: int = 120) -> None:
-    """Users who chose items of one taste; the newest item tells nothing. Even users are gold."""
+def write_home_lists(folder: Path, users: int = 120, decides: bool = True) -> None:
+    """Users who chose items of one taste; the newest item tells nothing. Even users are gold.
+
+    Items of other tastes are irrelevant; if the user decides nothing, those of a taste are for all.
+    """
     random, lists, rows = np.random.default_rng(0), [], []
     for user in range(users):
         mine = np.arange(user % 3, NUM_ITEMS, 3)
@@ -103,7 +106,7 @@ def write_home_lists(folder: Path, users: int = 120) -> None:
         items = random.choice(NUM_ITEMS, 20, replace=False).tolist()
         words = describe_request("", [f"tale {item}" for item in past], {"user": str(user)})
         lists.append((ListRequest(words, past=tuple(f"i{n}" for n in past)), items))
-        labels = ("good" if item % 3 == user % 3 else "bad" for item in items)
+        labels = ("good" if item % 3 == user % 3 * decides else "bad" for item in items)
         rows.append([(words, f"i{n}", label) for n, label in zip(items, labels, strict=True)])
     shown = ((request, [f"i{item}" for item in items]) for request, items in lists)
     write_lists(folder / "lists.csv", "home", shown)
@@ -112,8 +115,8 @@ def write_home_lists(folder: Path, users: int = 120) -> None:
             csv.writer(stream).writerows([LLM_COLUMNS[:3], *(row for rows in part for row in rows)])
 
 
-def distil_home(folder: Path) -> list[str]:
-    write_home_lists(folder)
+def distil_home(folder: Path, decides: bool = True) -> list[str]:
+    write_home_lists(folder, decides=decides)
     files = ("--labels", str(folder / "home-labels.csv"), "--gold", str(folder / "home-gold.csv"))
     lists = ("--lists", str(folder / "lists.csv"))
     return ["judge", "distil", *files, *lists, "-w", str(folder)]
@@ -486,6 +489,15 @@ def test_labels_of_lists_filter_their_surface_by_what_its_user_chose(shop: Path)
     engine.close()
     effect = manifest["filter"]["safe"]
     assert effect["irrelevant_after"] < effect["irrelevant_before"]
+
+
+def test_where_the_user_decides_nothing_the_model_does_not_know_them(
+    shop: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(shop, tmp_path / "shop")
+    _, result = invoke(*distil_home(copy, decides=False))
+    assert not result["knows_users"] and not result["user_gain"]["on"]
+    assert result["auroc"] == result["auroc_without_users"] > 0.95
 
 
 def test_lists_are_drawn_with_the_past_in_words_and_no_user(shop: Path, tmp_path: Path) -> None:

@@ -33,12 +33,13 @@ from serendip.evaluate.classification import (
     calibration_error,
     calibration_floor,
 )
-from serendip.evaluate.decision import Decision
+from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.labelled_slates import (
     LabelledSlates,
     helpful_threshold,
     replacement_threshold,
 )
+from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import MIN_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels
@@ -136,7 +137,7 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         return report
     version = publish_model(
         model_folder(context.workspace, labelled),
-        replace(trained.model, threshold=threshold),
+        replace(trained.chosen.model, threshold=threshold),
         report,
     )
     return {"version": version.name, **report}
@@ -178,10 +179,23 @@ def _exclude_gold_queries(
     return left
 
 
-def _train(
-    pairs: LabelledTexts, items: ItemTexts, catalogue: Catalogue, seed: int
-) -> TrainedRelevanceModel:
-    """Train on labelled pairs, with their users if requests have any."""
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """Trained models.
+
+    Args:
+        chosen: the one to use.
+        plain: without users.
+        user_gain: what decided between the two; None = the requests have no users.
+    """
+
+    chosen: TrainedRelevanceModel
+    plain: TrainedRelevanceModel
+    user_gain: Decision | None = None
+
+
+def _train(pairs: LabelledTexts, items: ItemTexts, catalogue: Catalogue, seed: int) -> _Trained:
+    """Train on labelled pairs, with their users if these help to predict held-out pairs."""
     queries = QueryTexts.of(pairs.texts, pairs.vectors)
     features = PairFeatures.fit(queries, items, seed)
     examples = LabelledPairs(
@@ -192,26 +206,42 @@ def _train(
         np.ones(len(pairs.items), np.bool_),
         features.compute(queries, items, pairs.queries, pairs.items),
     )
-    users = None
-    if any(len(user.items) or user.attributes for user in pairs.users):
-        users = LabelledUsers(UserFeatures.of(features.views, catalogue), pairs.users)
-    texts = queries, items
-    return train_relevance_model(RelevanceModelConfig(), features, texts, examples, seed, users)
+
+    def train(users: LabelledUsers | None = None) -> TrainedRelevanceModel:
+        config, texts = RelevanceModelConfig(), (queries, items)
+        return train_relevance_model(config, features, texts, examples, seed, users)
+
+    plain = train()
+    if not any(len(user.items) or user.attributes for user in pairs.users):
+        return _Trained(plain, plain)
+    knowing = train(LabelledUsers(UserFeatures.of(features.views, catalogue), pairs.users))
+    without, with_ = (_measure_likelihood(pairs, one) for one in (plain, knowing))
+    gain = choose("log likelihood of held-out requests with what users chose", without, with_)
+    return _Trained(knowing if gain.on else plain, plain, gain)
+
+
+def _measure_likelihood(pairs: LabelledTexts, trained: TrainedRelevanceModel) -> Values:
+    """(G,) mean logarithm of the probabilities of the held-out labels of each group."""
+    held_out = trained.is_held_out
+    label, groups = pairs.is_irrelevant[held_out], pairs.groups[held_out]
+    right = np.where(label, trained.probabilities, 1 - trained.probabilities)
+    group_of = np.unique(groups, return_inverse=True)[1]
+    sums = np.bincount(group_of, np.log(np.maximum(right, 1e-6)))
+    return sums / np.bincount(group_of)
 
 
 def _evaluate(
     asked: Distillation,
     places: int,
-    trained: TrainedRelevanceModel,
+    trained: _Trained,
     train_pairs: LabelledTexts,
     gold: LabelledTexts,
 ) -> dict[str, Any]:
     """Metrics on the gold labels with the effect of the filter."""
-    probabilities = predict_irrelevant(trained.model, gold)
-    without = predict_irrelevant(trained.without_users, gold)
-    threshold = best_threshold(
-        train_pairs.is_irrelevant[trained.is_held_out], trained.probabilities
-    )
+    chosen, model = trained.chosen, trained.chosen.model
+    probabilities = predict_irrelevant(model, gold)
+    without = predict_irrelevant(trained.plain.model, gold)
+    threshold = best_threshold(train_pairs.is_irrelevant[chosen.is_held_out], chosen.probabilities)
     estimates = BinaryPredictions(
         gold.is_irrelevant, probabilities, probabilities >= threshold, gold.groups
     ).estimates()
@@ -219,14 +249,14 @@ def _evaluate(
     return {
         "pairs": {"learned": len(train_pairs.items), "gold": len(gold.items)},
         "queries": {"learned": len(train_pairs.names), "gold": len(gold.names)},
-        "knows_users": trained.model.users is not None,
+        "knows_users": model.users is not None,
         "user_gain": None if trained.user_gain is None else asdict(trained.user_gain),
         "auroc_without_users": plain.estimates()["auroc"].value,
         **{name: estimate.value for name, estimate in estimates.items()},
         "ci95": {name: [estimate.low, estimate.high] for name, estimate in estimates.items()},
         "ece": calibration_error(gold.is_irrelevant, probabilities),
         "ece_floor": calibration_floor(probabilities),
-        "filter": _evaluate_filter(asked, places, trained.model, gold, probabilities),
+        "filter": _evaluate_filter(asked, places, model, gold, probabilities),
     }
 
 
