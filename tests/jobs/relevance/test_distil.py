@@ -50,8 +50,10 @@ from serendip.jobs.relevance.decisions import (
     read_decisions,
 )
 from serendip.jobs.relevance.versions import (
+    current_model_name,
     open_current_version,
     publish_model,
+    restore_version,
 )
 from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -366,6 +368,18 @@ def test_another_version_makes_another_generation(shop: Path, tmp_path: Path) ->
     before = compute_fingerprint(Workspace.open(tmp_path / "shop"), 0)
     (tmp_path / "shop" / "relevance" / "current").write_text("v2\n")
     assert compute_fingerprint(Workspace.open(tmp_path / "shop"), 0) != before
+
+
+def test_an_earlier_model_or_none_is_used_again(shop: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(shop / "relevance", tmp_path / "relevance"))
+    with closing(Engine.open(shop)) as engine:
+        model = engine.state.relevance_models["search"]
+    publish_model(folder, model, {})
+    assert current_model_name(folder) == "v2"
+    for name in ("v1", ""):
+        restore_version(folder, name)
+        assert current_model_name(folder) == name
+    assert publish_model(folder, model, {}).name == "v3"
 
 
 def test_labels_by_a_model_must_pass_the_gate(shop: Path) -> None:
