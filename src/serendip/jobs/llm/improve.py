@@ -296,8 +296,7 @@ class _Chain:
     def _write_queries(self) -> StepResult:
         """Written queries are kept where search finds their item by them."""
         done = self._write(QueryWriting(self.context, self.improvement.items))
-        with closing(self.context.workspace.open_store()) as store:
-            self.written[:] = [row.value for row in store.generated.rows("query")]
+        self.written[:] = dict.fromkeys([*self.written, *done["queries"]])
         wrote = f"{done['written']:,} queries"
         if not self.written:
             return StepResult("queries", wrote, Decision("queries", False, reason="there are none"))

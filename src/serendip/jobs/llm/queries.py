@@ -72,7 +72,7 @@ class QueryWriting(Writing[WrittenQueries]):
         ]
         with closing(self.context.workspace.open_store()) as store:
             store.generated.put(rows)
-        return {"written": len(rows), "dropped": dict(dropped)}
+        return {"written": len(rows), "queries": list(texts), "dropped": dict(dropped)}
 
 
 def select_queries(
