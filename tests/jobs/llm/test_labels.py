@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,10 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.shown_lists import ListRequest, write_lists
-from serendip.jobs.llm.job import LlmJob, write
 from serendip.jobs.llm.labels import LabelWriting
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.llm.tasks import judge_task
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
 
 HORROR, COMEDY = "a horror tale", "something funny"
 
@@ -75,6 +72,12 @@ def test_pairs_are_estimated_and_labelled_and_calls_are_in_the_ledger(shop: Path
         assert result["spent"] <= result["estimate"]["most"]
         code, again = run(shop, "--budget", "1")
         assert (again["estimate"]["known"], len(server.bodies)) == (12, 12)
+    for body in server.bodies:
+        data = data_of(body)
+        assert set(data) == {"id", "query", "item"}
+        assert set(data["item"]) == {"title", "attributes"}
+        assert set(data["item"]["attributes"]) == {"genre"}
+        assert set(body) == {"model", "messages", "response_format", "max_tokens", "temperature"}
     rows = labels_of(shop)
     assert {row["label"] for row in rows} == {"good", "bad"}
     assert {(row["source"], row["model"], row["prompt"]) for row in rows} == {
@@ -86,55 +89,11 @@ def test_pairs_are_estimated_and_labelled_and_calls_are_in_the_ledger(shop: Path
     assert (job["tokens_sent"], job["tokens_answered"]) == (1200, 120)
 
 
-class Notes(SilentProgress):
-    """Keeps the note of a loop after each of its parts."""
-
-    def __init__(self) -> None:
-        self.totals: list[int] = []
-        self.notes: list[str] = []
-
-    def track(
-        self,
-        items: Iterable[Any],
-        description: str,
-        total: int,
-        note: Callable[[], str] = empty_note,
-    ) -> Iterator[Any]:
-        self.totals.append(total)
-        for item in items:
-            yield item
-            self.notes.append(note())
-
-
-def test_progress_shows_answers_and_spend(shop: Path) -> None:
-    progress = Notes()
-    with serving(by_genre) as server:
-        configure(shop, server.address)
-        context = JobContext.open(shop, TrainOptions(progress=progress))
-        writing = LabelWriting(context, shop / "pairs.csv", shop / "labels.csv")
-        result = write(context, writing, LlmJob("labels.csv", 1.0))
-    assert result["state"] == "complete"
-    assert (progress.totals, len(progress.notes)) == ([12], 12)
-    assert f"{12 * 120 / 1e6:.4g} of 1 spent" in progress.notes[-1]
-
-
 def test_lists_have_a_prompt_of_their_own(shop: Path) -> None:
     context, files = JobContext.open(shop), (shop / "lists.csv", shop / "labels.csv")
     write_lists(files[0], "home", [(ListRequest("Somebody"), ["i1"])])
     assert LabelWriting(context, *files).task.prompt.name == "judge-list-1"
     assert LabelWriting(context, shop / "pairs.csv", files[1]).task.prompt.name == "judge-1"
-
-
-def test_only_queries_and_items_are_sent(shop: Path) -> None:
-    with serving(by_genre) as server:
-        configure(shop, server.address)
-        run(shop, "--budget", "1")
-    for body in server.bodies:
-        data = data_of(body)
-        assert set(data) == {"id", "query", "item"}
-        assert set(data["item"]) == {"title", "attributes"}
-        assert set(data["item"]["attributes"]) == {"genre"}
-        assert set(body) == {"model", "messages", "response_format", "max_tokens", "temperature"}
 
 
 def test_attribute_names_cannot_overwrite_query_or_title(shop: Path) -> None:
@@ -174,44 +133,25 @@ def test_llm_settings_do_not_change_the_fingerprint(shop: Path) -> None:
     assert compute_fingerprint(Workspace.open(shop), 0) == before
 
 
-def test_an_incomplete_run_writes_a_partial_file(shop: Path) -> None:
+def test_an_incomplete_run_writes_a_partial_file_and_is_resumed(shop: Path) -> None:
     def script(body: Body, number: int) -> Reply:
-        return by_genre(body, number) if number < 5 else error(429, "insufficient_quota")
+        return error(429, "insufficient_quota") if number == 5 else by_genre(body, number)
 
     with serving(script) as server:
         configure(shop, server.address)
         code, result = run(shop, "--budget", "1")
-    assert (code, result["state"], result["written"], result["failed"]) == (1, "partial", 5, 1)
-    assert "quota" in result["reason"]
-    assert result["out"] == str(shop / "labels.partial.csv")
-    assert len(labels_of(shop, "labels.partial.csv")) == 5
-    assert not (shop / "labels.csv").exists()
+        assert (code, result["state"], result["written"], result["failed"]) == (1, "partial", 5, 1)
+        assert "quota" in result["reason"]
+        assert result["out"] == str(shop / "labels.partial.csv")
+        assert len(labels_of(shop, "labels.partial.csv")) == 5
+        assert not (shop / "labels.csv").exists()
+        code, whole = run(shop, "--budget", "1")
+        assert (code, whole["state"], len(server.bodies)) == (0, "complete", 13)
+        assert not (shop / "labels.partial.csv").exists()
     _, ledger = invoke("llm", "ledger", "-w", str(shop))
     (failure,) = ledger["failures"]
     assert failure["calls"] == 1
     assert failure["failure"].startswith("quota")
-
-
-def test_a_budget_covers_all_runs_of_a_job(shop: Path) -> None:
-    with serving(by_genre) as server:
-        configure(shop, server.address)
-        _, estimate = run(shop, "--budget", "0", "--estimate")
-        budget = estimate["estimate"]["most"] / 12 + 2.5 * 120 / 1e6
-        for _ in range(2):  # The second run has nothing left to spend.
-            code, result = run(shop, "--budget", str(budget))
-            assert (code, result["reason"]) == (1, "the budget is spent")
-            assert 3 <= len(server.bodies) <= 4
-            assert result["spent"] <= budget
-        code, whole = run(shop, "--budget", "0.1")
-        assert (code, whole["state"], len(server.bodies)) == (0, "complete", 12)
-    assert not (shop / "labels.partial.csv").exists()
-
-
-def test_nothing_is_sent_without_a_configured_llm(shop: Path) -> None:
-    with pytest.raises(ConfigError, match="no LLM is configured"):
-        run(shop, "--budget", "1")
-    _, ledger = invoke("llm", "ledger", "-w", str(shop))
-    assert ledger == {"jobs": [], "failures": []}
 
 
 def test_pairs_of_unknown_items_are_refused(shop: Path) -> None:

@@ -412,20 +412,6 @@ def test_a_filter_needs_a_relevance_model_and_a_threshold(tmp_path: Path) -> Non
     assert decisions["search"].reason == f"no threshold is proven for {GOAL}"
 
 
-def test_an_altered_version_is_refused(shop: Path, tmp_path: Path) -> None:
-    versions = tmp_path / "relevance"
-    folder = open_current_version(Workspace.open(shop).relevance).folder
-    (versions / "v1").mkdir(parents=True)
-    for path in folder.iterdir():
-        (versions / "v1" / path.name).write_bytes(path.read_bytes())
-    (versions / "current").write_text("v1\n")
-    assert open_current_version(versions).name == "v1"
-    with (versions / "v1" / "relevance.json").open("a") as stream:
-        stream.write(" ")
-    with pytest.raises(ArtefactError, match="missing or altered"):
-        open_current_version(versions)
-
-
 def test_a_model_of_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:
     settings = (shop / "serendip.toml").read_text()
     shutil.copytree(shop, tmp_path / "shop")
