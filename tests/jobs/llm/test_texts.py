@@ -143,7 +143,7 @@ def test_an_llm_is_asked_within_a_budget_alone(shop: Path) -> None:
 
 
 def test_texts_that_help_pass_the_gate_and_others_do_not(shop: Path) -> None:
-    with pytest.raises(DataError, match="there are no texts by"):
+    with pytest.raises(DataError, match="there are no texts for the current items"):
         llm(shop, "gate")
     put(shop, NAMES)
     code, few = llm(shop, "gate", "--judgements", judge(shop, NAMES[:5]))

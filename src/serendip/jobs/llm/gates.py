@@ -30,7 +30,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_list import ItemList, top_k
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.store.tables.generated import Generated, Kind, Source
+from serendip.data.store.tables.generated import Generated, Kind
 from serendip.data.store.tables.generated_items import fresh, lacks, list_values, with_generated
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
@@ -194,16 +194,14 @@ class HybridSearch:
 
 @dataclass(frozen=True, slots=True)
 class TextGate:
-    """Texts and queries of a run of the gate.
+    """Queries of a run of the gate.
 
     Args:
-        sources: of the texts.
         judgements: file of labelled queries; None = the held-out queries of the log.
         is_pooled: whether items without a label are left out of the lists, instead of counting as
             irrelevant: where labels are of what search has found without the texts.
     """
 
-    sources: Sequence[Source] = ("llm", "queries")
     judgements: Path | None = None
     is_pooled: bool = False
 
@@ -218,14 +216,12 @@ def gate_texts(context: JobContext, gate: TextGate) -> WritingVerdict:
     dataset, workspace = read_original(context), context.workspace
     items = dataset.catalogue.items
     with closing(workspace.open_store()) as store:
-        current = fresh(items, store.generated.rows("text"))
-    texts = [text for text in current if text.source in gate.sources]
+        texts = fresh(items, store.generated.rows("text"))
     if not texts:
-        raise _nothing_to_test(f"texts by {' or '.join(gate.sources)}", "texts")
+        raise _nothing_to_test("texts", "texts")
     made_of_queries = Phrases(text.value for text in texts if text.source == "queries")
     queries = _read_queries(workspace, gate, dataset).without(made_of_queries)
     facts: dict[str, Any] = {
-        "sources": list(gate.sources),
         "texts": len(texts),
         "items": len({text.item_id for text in texts}),
         "queries": len(queries),
