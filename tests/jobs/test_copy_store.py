@@ -17,8 +17,7 @@ from serendip.data.store.database import open_database
 from serendip.data.store.migrations import VERSION_TABLE
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
-from serendip.data.store.tables.generated_texts import GeneratedText
-from serendip.data.store.tables.generated_values import GeneratedValue
+from serendip.data.store.tables.generated import Generated
 from serendip.data.users.user import User
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
@@ -53,9 +52,7 @@ def folder(tmp_path: Path) -> Path:
         store.delete_item("gone")
         store.users.put(User("u", {"country": "France"}))
         store.erase_user("v", 10.0)
-        store.generated_texts.put([GeneratedText("a", "keywords", "llm", "w", "m", "p", "d")])
-        value = GeneratedValue("a", "colour", "red", "rules", "m", "p", "d")
-        store.generated_values.replace("colour", [value])
+        store.generated.put([Generated("value", "a", "colour", "rules", "red", "m", "p", "d")])
     with closing(ApiKeys.open(workspace.database)) as keys:
         keys.add(issue_key("shop", ["read"]))
     with closing(Ledger.open(workspace.database)) as ledger:
@@ -109,8 +106,7 @@ def told(folder: Path) -> list[object]:
                 changes.deleted,
                 changes.version,
                 store.erasures(),
-                store.generated_texts.all(),
-                store.generated_values.all(),
+                store.generated.rows(),
             ),
             *(keys.read(), ledger.summary(), store.totals().users(9), store.queries()),
         ]

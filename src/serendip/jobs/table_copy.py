@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from serendip.data.store.base import Database
 from serendip.data.store.config import DatabasePlace
-from serendip.data.store.database import create_database, database_with_tables
+from serendip.data.store.database import create_database
 from serendip.errors import StorageError
 
 if TYPE_CHECKING:
@@ -57,11 +57,9 @@ def copy_rows(
     from sqlalchemy import inspect
 
     from serendip.data.store.schema import METADATA
-    from serendip.llm.ledger_table import METADATA as CALLS
 
     existing = set(inspect(reading).get_table_names())
-    tables = [*METADATA.sorted_tables, *CALLS.sorted_tables]
-    chosen = [table for table in tables if table.name in existing]
+    chosen = [table for table in METADATA.sorted_tables if table.name in existing]
     for table in chosen:
         if writing.execute(table.select().limit(1)).first() is not None:
             raise StorageError(
@@ -84,9 +82,6 @@ def copy_rows(
 @contextmanager
 def open_target(place: DatabasePlace) -> Iterator[tuple[Database, Connection]]:
     """A database with all tables, made where they are missing, in a write transaction."""
-    from serendip.llm.ledger_table import METADATA as CALLS
-
-    database_with_tables(place, CALLS).close()
     with closing(create_database(place)) as target, target.write(may_pause=True) as writing:
         yield target, writing
 

@@ -73,7 +73,7 @@ class LexicalConfig(Config):
     """Weight of a bigram of a script without spaces."""
 
     generated: NonNegativeFloat = 0.5
-    """Weight of a word of a generated text that passed `serendip enrich gate`."""
+    """Weight of a word of a generated text that passed `serendip llm gate`."""
 
     fields: tuple[str, ...] | None = None
     """Fields of the body; None = description and all attributes except fractional numbers."""

@@ -20,7 +20,7 @@ from small_shop import WITHOUT_SEARCHES
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.store.tables.copies import DataCopy
-from serendip.data.store.tables.generated_texts import GeneratedText
+from serendip.data.store.tables.generated import Generated
 from serendip.data.users.user import User
 from serendip.engine.artefacts.erasure import Eraser, RemainsRemover, remove_remains
 from serendip.engine.artefacts.generations import current_name, rollback
@@ -237,8 +237,8 @@ def test_of_an_erased_item_only_the_id_is_left(shop: Path) -> None:
     with closing(Engine.open(shop)) as engine:
         engine.add_items([Item("odd", "canarytitle", "canarytext", {"brand": "canarybrand"})])
     with closing(workspace.open_store()) as store:
-        text = GeneratedText("odd", "keywords", "rules", "canarywords", "m", "p", "d")
-        store.generated_texts.put([text])
+        text = Generated("text", "odd", "keywords", "rules", "canarywords", "m", "p", "d")
+        store.generated.put([text])
         train_workspace(JobContext.open(shop))
         assert find(shop, *clues)
         with closing(Engine.open(shop)) as engine:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated_rows import use_queries
 from small_shop import import_shop
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
@@ -15,7 +16,6 @@ from serendip.data.arrays import FloatArray
 from serendip.engine.artefacts.generations import publish
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.suggestions.build import save_written_queries
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
 from serendip.models.ranker.search_order import SearchOrder
@@ -39,7 +39,7 @@ def test_queries_by_an_llm_come_before_those_from_fields(shop: Path, tmp_path: P
     fitter, catalogue = Fitter.of(context, tmp_path), context.dataset.catalogue
     counts = context.dataset.item_counts()
     plain = fitter.written_searches(catalogue, counts, TEXT_ONLY, 20)
-    save_written_queries(context.workspace, {"a quiet evening": "i5", "gone": "no-such-item"})
+    use_queries(context.workspace, {"a quiet evening": "i5", "gone": "no-such-item"})
     written = fitter.written_searches(catalogue, counts, TEXT_ONLY, 20)
     assert len(plain) == len(written) == 20
     assert "a quiet evening" not in plain.texts
@@ -59,7 +59,7 @@ def test_no_more_queries_by_an_llm_are_encoded_than_are_used(
     fitter, catalogue = Fitter.of(context, tmp_path), context.dataset.catalogue
     counts = context.dataset.item_counts()
     by_llm = {f"a quiet evening of {word}": "i5" for word in ("rain", "snow", "wind", "sun")}
-    save_written_queries(context.workspace, by_llm)
+    use_queries(context.workspace, by_llm)
     encoded: list[str] = []
     encode = Fitter.encode_texts
 

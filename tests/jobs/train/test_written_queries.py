@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated_rows import use_queries
 from small_shop import import_shop
 
 from serendip.content.fusion import TEXT_ONLY
-from serendip.data.store.tables.generated_texts import GeneratedText, text_digest
+from serendip.data.store.tables.generated import Generated
+from serendip.data.store.tables.generated_items import text_digest
 from serendip.engine.artefacts.generations import open_in_force, publish
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
-from serendip.jobs.enrich.write import collect_queries
-from serendip.jobs.suggestions.build import save_written_queries
+from serendip.jobs.llm.texts import write_query_texts
 from serendip.jobs.suggestions.parts import Phrases, part_of
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, RecordedSurface
 from serendip.jobs.train import written_queries
@@ -45,7 +46,7 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     folder = import_shop(tmp_path / "shop")
-    save_written_queries(Workspace.open(folder), BY_LLM)
+    use_queries(Workspace.open(folder), BY_LLM)
     return folder
 
 
@@ -131,10 +132,10 @@ def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
     shop: Path, weight: float
 ) -> None:
     context = weigh(shop, weight)
-    texts = collect_queries(context.workspace, context.dataset)
+    write_query_texts(context)
     with closing(context.workspace.open_store()) as store:
-        store.generated_texts.put(texts)
-        assert store.generated_texts.activate(texts) == len(texts) > 0
+        texts = store.generated.rows("text")
+        store.generated.activate(texts, "text")
     context = JobContext.open(shop)
     catalogue, config = context.dataset.catalogue, context.settings.queries
     read = ", ".join(item.generated_text for item in catalogue.items).split(", ")
@@ -150,10 +151,11 @@ def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
     # Of texts that have queries of another part too, whatever it is.
     (item_id, query) = next((BY_LLM[text], text) for text in BY_LLM if part_of(text) == "ranker")
     item = catalogue[catalogue.vocabulary.number(item_id)]
-    more = GeneratedText(item_id, "queries", "queries", query, "m", "p", text_digest(item))
+    key = "text", item_id, "queries", "queries"
+    more = Generated(*key, query, "m", "p", text_digest(item))  # type: ignore[arg-type]
     with closing(context.workspace.open_store()) as store:
-        store.generated_texts.put([more])
-        store.generated_texts.activate([*texts, more])
+        store.generated.put([more])
+        store.generated.activate([*texts, more], "text")
     catalogue = JobContext.open(shop).dataset.catalogue
     asked = {query.text for query in select_for_ranker(context.workspace, config, catalogue, 100)}
     assert asked == parts[1] - {query}

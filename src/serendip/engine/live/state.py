@@ -25,7 +25,7 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.items.catalogue import Item
 from serendip.data.items.features import ItemFeatures, TokenReader
 from serendip.data.store.store import ItemChanges, Store
-from serendip.data.store.tables.generated_values import keep_generated
+from serendip.data.store.tables.generated_items import keep_generated
 from serendip.engine.live.counts import LiveCounts
 from serendip.engine.state import EngineState
 from serendip.errors import StorageError

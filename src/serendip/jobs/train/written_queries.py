@@ -1,6 +1,6 @@
 """Queries that an LLM wrote for items, as training data, and the gate for their use.
 
-``serendip queries build --llm`` writes them. The ranker learns from them as ``written`` searches.
+``serendip llm run queries`` writes them. The ranker learns from them as ``written`` searches.
 With ``[queries] training_weight`` the retriever learns from others of them (``suggestions.parts``),
 beside logged queries and those from the fields of items: synthetic query generation (InPars,
 Bonifacio et al. 2022).

@@ -40,8 +40,8 @@ class SearchesConfig(Config):
 
     labels: tuple[str, ...] = ()
     """Files of labels (query, item_id, label), relative to the workspace. Labels by an LLM
-    (``serendip judge run``) must agree with words and meaning of the items more than chance does,
-    else nothing is trained; they do not decide whether the ranker orders search."""
+    (``serendip llm run labels``) must agree with words and meaning of the items more than chance
+    does, else nothing is trained; they do not decide whether the ranker orders search."""
 
     def weight(self, source: SearchSource) -> float:
         """Weight of a source."""

@@ -23,7 +23,7 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.jobs.enrich.judged_queries import JudgedQueries
+from serendip.jobs.llm.judged_queries import JudgedQueries
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests

@@ -9,7 +9,7 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import TASKS, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
-from serendip.jobs.enrich.judged_queries import JudgedQueries
+from serendip.jobs.llm.judged_queries import JudgedQueries
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
 from serendip.jobs.train.ranker.search_rows import (
     count_searches,

@@ -14,7 +14,7 @@ from serendip.errors import StorageError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-HEAD = "1"
+HEAD = "2"
 """The last revision, here so that a service needs no Alembic to see that there is nothing to do."""
 
 VERSION_TABLE = "serendip_version"

@@ -4,7 +4,7 @@
 logged      a search of the newer part of the log; positive is what was chosen after it
 labelled    a query of the files of ``[ranker.searches] labels``; positive is what people or an LLM
             labelled as relevant, negative what they labelled as irrelevant
-written     a query that was written for an item, by an LLM (``serendip queries build --llm``) or
+written     a query that was written for an item, by an LLM (``serendip llm run queries``) or
             from its fields; positive is that item
 ==========  ====================================================================================
 
@@ -28,8 +28,8 @@ from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS, Query, UserPast
 from serendip.data.vocabulary import Vocabulary
 from serendip.files.tables import open_table
-from serendip.jobs.enrich.judged_queries import JudgedQueries, read_gains
 from serendip.jobs.labels.pair_files import has_model_labels
+from serendip.jobs.llm.judged_queries import JudgedQueries, read_gains
 from serendip.jobs.train.ranker.actions import label_actions
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery, LabelledRequests
 from serendip.models.ranker.config import (

@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
-revision = "1"
+revision = "2"
 down_revision = None
 
 _TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
@@ -98,23 +98,30 @@ def upgrade() -> None:
     )
     op.create_index("packs_of_user", "pack_rows", ["user_id", "pack", "events"])
     op.create_table(
-        "generated_texts",
-        *_keys("item_id"),
-        *_names(16, "field", primary_key=True),
+        "generated_rows",
+        *_names(8, "kind", primary_key=True),
+        *_keys("item_id", "name"),
         *_names(8, "source", primary_key=True),
-        *_columns(_TEXT, "text", "model", "prompt"),
+        *_columns(_TEXT, "value", "model", "prompt"),
         *_names(64, "digest"),
         *_flags("active"),
     )
     op.create_table(
-        "generated_values",
-        *_keys("item_id", "attribute"),
-        *_columns(_TEXT, "value"),
-        *_names(8, "source"),
-        *_columns(_TEXT, "model", "prompt"),
-        *_names(64, "digest"),
-        *_flags("active"),
+        "llm_calls",
+        *_columns(Integer(), "number", primary_key=True, autoincrement=True),
+        *_columns(_TEXT, "job", "prompt"),
+        *_names(16, "prompt_digest"),
+        *_columns(_TEXT, "model"),
+        *_names(64, "data"),
+        *_names(8, "state"),
+        *_columns(_TEXT, "failure", "answer"),
+        *_columns(big, "sent", "answered", nullable=True),
+        *_columns(real, "seconds", nullable=True),
+        *_columns(real, "price", "sent_at"),
+        sqlite_autoincrement=True,
     )
+    op.create_index("llm_calls_of_job", "llm_calls", ["job"])
+    op.create_index("llm_calls_about", "llm_calls", ["data"])
     op.create_table(
         "users", *_keys("user_id"), *_columns(_TEXT, "attributes"), *_names(8, "origin")
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from serendip.data.items.catalogue import Item
-from serendip.data.store.tables.generated_values import list_values
-from serendip.jobs.enrich.value_phrases import MIN_ITEMS, MIN_SHARE, ValuePhrases
+from serendip.data.store.tables.generated_items import list_values
+from serendip.jobs.llm.value_phrases import MIN_ITEMS, MIN_SHARE, ValuePhrases
 
 
 def item(title: str, *values: str, description: str = "") -> Item:

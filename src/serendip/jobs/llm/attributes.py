@@ -1,8 +1,8 @@
-"""``serendip enrich attribute``: values of an attribute for the items that lack it.
+"""Values of an attribute for the items that lack it.
 
 Values are chosen, by an LLM or by rules, among those that other items have. Some items that have a
-value are asked about, too, with it hidden: the gate (``gate.py``) compares what was chosen
-for them with what they have.
+value are asked about, too, with it hidden: the gate compares what was chosen for them with what
+they have.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from functools import cached_property
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 
 from serendip.data.items.attributes import Attribute
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.store.tables.generated_texts import text_digest
-from serendip.data.store.tables.generated_values import (
-    GeneratedValue,
-    ValueSource,
-    lacks,
-    list_values,
-)
+from serendip.data.store.tables.generated import Generated
+from serendip.data.store.tables.generated_items import lacks, list_values, text_digest
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.enrich.value_phrases import ValuePhrases
-from serendip.jobs.enrich.write import hold_job, read_original
-from serendip.jobs.llm.job import LlmJob, Question, describe_item, run_llm_job
-from serendip.llm.tasks import MAX_VALUE_LENGTH, attribute_task
+from serendip.jobs.llm.job import Question, Writing, describe_item
+from serendip.jobs.llm.texts import read_original
+from serendip.jobs.llm.value_phrases import ValuePhrases
+from serendip.llm.tasks import MAX_VALUE_LENGTH, AttributeTask, AttributeValue, attribute_task
+
+ValueSource: TypeAlias = Literal["llm", "rules"]
 
 RULES_MODEL, RULES_VERSION = "words of the item", "attribute-rules-1"
 
@@ -128,86 +126,72 @@ def hide_attribute(item: Item, attribute: str) -> Item:
     return replace(item, attributes=kept)
 
 
-def write_values(
-    context: JobContext, attribute: str, job: LlmJob | None = None, estimate_only: bool = False
-) -> dict[str, Any]:
-    """Choose values for the items that lack an attribute; used only after they pass the gate.
+@dataclass(frozen=True, eq=False)
+class ValueWriting(Writing[AttributeValue]):
+    """Asks for values of an attribute.
 
     Args:
-        context: items, ledger and ``[llm]``.
+        context: of the workspace.
         attribute: of texts.
-        job: name and limits of an LLM; None = rules choose.
-        estimate_only: only count the questions of the rules.
-
-    Returns:
-        state and counts; for an LLM also estimate and spend.
-
-    Raises:
-        ConfigError: there is no such attribute, it is a number, or an item has several; no LLM is
-            configured, or the budget is negative or not a number.
-        DataError: the items share no values.
-        StorageError: the database cannot be written, or another process writes texts.
+        source: who is asked.
     """
-    source: ValueSource = "rules" if job is None else "llm"
-    catalogue = read_original(context).catalogue
-    items = AttributeItems.of(catalogue, attribute, MOST_HELD_OUT[source], context.options.seed)
-    head = {
-        "attribute": attribute,
-        "source": source,
-        "items": len(catalogue),
-        "lacking": len(items.lacking),
-        "held_out": len(items.held_out),
-        "values": len(items.values),
-    }
-    if job is not None:
-        return {**head, **_write_by_llm(context, items, job)}
-    if estimate_only:
-        return {**head, "estimate": {"questions": len(items.asked), "price": 0.0}}
-    with hold_job(context):
-        phrases = ValuePhrases.learn(items.known, attribute, items.values)
-        found = [phrases.find(item) for item in items.hidden]
-        stored = _store(context, items, found, (source, RULES_MODEL, RULES_VERSION))
-    return {**head, "state": "complete", "reason": "", **stored}
 
+    context: JobContext
+    attribute: str
+    source: ValueSource = "llm"
 
-def _write_by_llm(context: JobContext, items: AttributeItems, job: LlmJob) -> dict[str, Any]:
-    """Let an LLM choose; answers in the ledger are not paid for again."""
-    task, values = attribute_task(), list(items.values[:MOST_VALUES])
+    @cached_property
+    def task(self) -> AttributeTask:
+        """See ``Writing``."""
+        return attribute_task()
 
-    def ask() -> list[Question]:
-        head = {"attribute": items.attribute, "values": values}
-        return [{**head, "item": describe_item(item)} for item in items.hidden]
+    @cached_property
+    def items(self) -> AttributeItems:
+        """The items by whether they have the attribute.
 
-    result = run_llm_job(context, task, ask, job)
-    if result.outcome is None:
-        return result.to_json()
-    found = [answer.value if answer else None for answer in result.outcome.answers]
-    stored = _store(context, items, found, ("llm", result.model, task.prompt.name))
-    return {**result.to_json(), **stored}
+        Raises:
+            ConfigError: there is no such attribute, it is a number, or an item has several.
+            DataError: the items share no values.
+        """
+        catalogue, seed = read_original(self.context).catalogue, self.context.options.seed
+        return AttributeItems.of(catalogue, self.attribute, MOST_HELD_OUT[self.source], seed)
 
+    def questions(self) -> list[Question]:
+        """One about each item that lacks the attribute or whose value is hidden."""
+        head = {"attribute": self.attribute, "values": list(self.items.values[:MOST_VALUES])}
+        return [{**head, "item": describe_item(item)} for item in self.items.hidden]
 
-def _store(
-    context: JobContext,
-    items: AttributeItems,
-    found: Sequence[str | None],
-    origin: tuple[ValueSource, str, str],
-) -> dict[str, Any]:
-    """Store what was found for each asked item, and count it.
+    def keep(self, answers: Sequence[AttributeValue | None], model: str) -> dict[str, Any]:
+        """Store the values, which are used only after they pass the gate."""
+        found = [answer.value if answer else None for answer in answers]
+        return self._store(found, model, self.task.prompt.name)
 
-    Args:
-        context: of the store.
-        items: that were asked about.
-        found: value of each; empty = it has none, None = there is no answer: what is stored stays.
-        origin: source, model and prompt of the values.
-    """
-    pairs = list(zip(items.asked, found, strict=True))
-    values = [
-        GeneratedValue(item.item_id, items.attribute, value, *origin, text_digest(item))
-        for item, value in pairs
-        if value
-    ]
-    unanswered = [item.item_id for item, value in pairs if value is None]
-    with closing(context.workspace.open_store()) as store:
-        store.generated_values.replace(items.attribute, values, unanswered)
-    compared = sum(bool(value) for value in found[: len(items.held_out)])
-    return {"written": len(values) - compared, "compared": compared}
+    def write_by_rules(self) -> dict[str, Any]:
+        """Read the values in the words of the items; needs no LLM."""
+        phrases = ValuePhrases.learn(self.items.known, self.attribute, self.items.values)
+        found = [phrases.find(item) for item in self.items.hidden]
+        return self._store(found, RULES_MODEL, RULES_VERSION)
+
+    def _store(self, found: Sequence[str | None], model: str, prompt: str) -> dict[str, Any]:
+        """Store what was found for each asked item: empty = no value, None = no answer."""
+        pairs = list(zip(self.items.asked, found, strict=True))
+        rows = [
+            Generated(
+                *("value", item.item_id, self.attribute, self.source),
+                *(value, model, prompt, text_digest(item)),
+            )
+            for item, value in pairs
+            if value
+        ]
+        unanswered = [item.item_id for item, value in pairs if value is None]
+        with closing(self.context.workspace.open_store()) as store:
+            earlier = store.generated.rows("value", self.attribute)
+            store.generated.put(rows, earlier, unanswered)
+        compared = sum(map(bool, found[: len(self.items.held_out)]))
+        return {
+            "lacking": len(self.items.lacking),
+            "held_out": len(self.items.held_out),
+            "values": len(self.items.values),
+            "written": len(rows) - compared,
+            "compared": compared,
+        }

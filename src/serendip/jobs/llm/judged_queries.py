@@ -16,7 +16,7 @@ from serendip.data.events.search_log import SUGGESTED, LoggedRequest
 from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
-from serendip.files.tables import open_table
+from serendip.jobs.labels.pair_files import read_rows
 
 GAINS: Mapping[str, float] = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}
 
@@ -97,22 +97,15 @@ def read_gains(
     Raises:
         DataError: the file is missing or broken, or a label is unknown.
     """
-    table = open_table(path)
-    missing = [name for name in _COLUMNS if name not in table.columns]
-    if missing:
-        raise DataError(
-            f"{path} has no column {missing[0]!r}.",
-            f"Rename one of its columns: {', '.join(table.columns)}.",
-        )
     gains: dict[str, dict[int, float]] = {}
-    for query, item, label in table.rows(_COLUMNS):
+    for query, item, label in read_rows(path, _COLUMNS):
         if label not in _GAINS:
             raise DataError(
                 f"{path} has the unknown label {label!r}.", f"Use one of {', '.join(_GAINS)}."
             )
-        number = int(vocabulary.numbers([str(item)])[0])
-        if number != MISSING and normalise(str(query)) not in excluded:
-            gains.setdefault(str(query), {})[number] = _GAINS[str(label)]
+        number = int(vocabulary.numbers([item])[0])
+        if number != MISSING and normalise(query) not in excluded:
+            gains.setdefault(query, {})[number] = _GAINS[label]
     return gains
 
 

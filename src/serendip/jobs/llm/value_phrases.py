@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Self, TypeAlias
 
 from serendip.data.items.catalogue import Item
-from serendip.data.store.tables.generated_values import list_values
+from serendip.data.store.tables.generated_items import list_values
 from serendip.data.text import tokens
 
 MIN_SHARE, MIN_ITEMS = 0.8, 2

@@ -1,36 +1,36 @@
-"""``serendip synonyms build --llm``: proposed within a budget, checked against the catalogue."""
+"""Synonyms: proposed by an LLM or from log and vectors, checked, reviewed in a file, searched."""
 
 from __future__ import annotations
 
 import json
 import re
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_server import Body, Reply, completion, data_of, serving
-from small_shop import NUM_USERS, write_files
-from typer.testing import CliRunner
+from commands import invoke
+from fault_server import Body, Reply, completion, configure, data_of, serving
+from small_shop import NUM_USERS, import_shop, write_files
 
-from serendip.cli.main import app
 from serendip.data import Catalogue, Item
 from serendip.data.events.event import Event
+from serendip.data.events.search_log import SUGGESTED
 from serendip.data.privacy import VISITOR
 from serendip.engine.workspace import Workspace
+from serendip.errors import StorageError
 from serendip.jobs.import_files import import_files
-from serendip.jobs.synonyms.write_by_llm import select_synonyms, select_terms
+from serendip.jobs.llm.synonyms import select_synonyms, select_terms
 from serendip.llm.tasks import WrittenSynonyms
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.search.lexical import LexicalIndex
 from serendip.search.suggestions.checks import Blocklist
 from serendip.search.synonyms import Synonym, Synonyms, read_synonyms, write_synonyms
 
 
-def build(shop: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-    done = CliRunner().invoke(app, ["synonyms", "build", "-w", str(shop), *arguments, "--json"])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, json.loads(done.stdout)
+def run(shop: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    return invoke("llm", "run", "synonyms", "-w", str(shop), *arguments)
 
 
 @pytest.fixture
@@ -48,14 +48,6 @@ def shop(tmp_path: Path) -> Path:
     return folder
 
 
-def configure(folder: Path, address: str) -> None:
-    with (folder / "serendip.toml").open("a") as stream:
-        stream.write(
-            f'\n[llm]\nprovider = "endpoint"\nbase_url = "{address}"\nmodel = "m"\n'
-            "input_price = 1.0\noutput_price = 2.0\nconcurrency = 1\n"
-        )
-
-
 def proposing(body: Body, number: int) -> Reply:
     """Two that are in the catalogue, one that is not, and some that must not pass."""
     data = data_of(body)
@@ -70,25 +62,25 @@ def test_an_llm_proposes_within_a_budget_what_finds_something_and_nothing_is_acc
     write_synonyms(shop / "synonyms.csv", known)
     with serving(proposing) as server:
         configure(shop, server.address)
-        place = ("--llm", "--terms", "3")
-        told = build(shop, *place, "--budget", "1", "--estimate")[1]
+        place = ("--most", "3")
+        told = run(shop, *place, "--estimate")[1]
         assert told["estimate"]["questions"] == 3 and told["estimate"]["price"] > 0
         assert not server.bodies and read_synonyms(shop / "synonyms.csv") == known
-        code, told = build(shop, *place, "--budget", "0")
-        assert code == 1 and told["llm"]["state"] == "partial" and not server.bodies
-        code, told = build(shop, *place, "--budget", "1")
-        assert code == 0 and len(server.bodies) == 3 and told["llm"]["spent"] > 0
-        again = build(shop, *place, "--budget", "1")[1]
-        assert len(server.bodies) == 3 and again["new"] == 0
-        assert again["llm"]["spent"] == told["llm"]["spent"]
+        code, told = run(shop, *place, "--budget", "0")
+        assert code == 1 and told["state"] == "partial" and not server.bodies
+        code, told = run(shop, *place, "--budget", "1")
+        assert code == 0 and len(server.bodies) == 3 and told["spent"] > 0
+        again = run(shop, *place, "--budget", "1")[1]
+        assert len(server.bodies) == 3 and again["written"] == 0
+        assert again["spent"] == told["spent"]
     rows = read_synonyms(shop / "synonyms.csv")
     new = [row for row in rows if row.key != known[0].key]
-    assert len(new) == told["new"] and known[0] in rows
+    assert len(new) == told["written"] and known[0] in rows
     assert {row.state for row in new} == {"proposed"} and {row.source for row in new} == {"llm:m"}
     assert {row.also for row in new} == {"comedy", "western tale"}
     assert ("funny story", "western tale") in {row.key for row in new}
     assert all(0 <= row.confidence <= 1 for row in new)
-    dropped = told["llm"]["dropped"]
+    dropped = told["dropped"]
     assert dropped["finds nothing"] == dropped["unsafe"] == dropped["only the term"] == 3
     assert dropped["an address or odd signs"] == 3
     terms = [data_of(body)["term"] for body in server.bodies]
@@ -98,15 +90,10 @@ def test_an_llm_proposes_within_a_budget_what_finds_something_and_nothing_is_acc
     assert "tale" in sent and not sent & (people | {"secret", "chuckle", "jo"})
 
 
-def test_an_llm_needs_a_budget(shop: Path) -> None:
-    done = CliRunner().invoke(app, ["synonyms", "build", "-w", str(shop), "--llm"])
-    assert done.exit_code != 0 and "budget" in str(done.exception)
-
-
 def test_what_an_llm_proposed_is_searched_only_once_it_is_accepted(shop: Path) -> None:
     with serving(proposing) as server:
         configure(shop, server.address)
-        build(shop, "--llm", "--terms", "1", "--budget", "1")
+        run(shop, "--most", "1", "--budget", "1")
     workspace = Workspace.open(shop)
     abbreviations = Synonyms.of(()).also
     assert workspace.accepted_synonyms().also == abbreviations
@@ -139,3 +126,54 @@ def test_pairs_that_say_or_find_nothing_never_reach_people(tmp_path: Path) -> No
     answers = [WrittenSynonyms(id="x", synonyms=said[6:])]
     found, dropped = select_synonyms(["sofa"], answers, index, Blocklist.of(["bed"]), "llm:m")
     assert found == [] and dropped == {"an address or odd signs": 1, "unsafe": 1}
+
+
+@pytest.fixture
+def searched(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    workspace = Workspace.open(import_shop(folder))
+    events = [
+        Event(f"s{user}", f"i{item}", 1e9 + user, "click", query=text)
+        for user in range(3)
+        for item in (1, 4)
+        for text in ("funny", "laughs")
+    ]
+    # Nobody's to propose: one person's, one of no people, first letters, an address of somebody.
+    others = [("s9", "my secret", ""), *((f"{VISITOR}{n}", "chuckle", "") for n in range(9))]
+    others += [(f"s{user}", "fun", SUGGESTED) for user in range(3)]
+    others += [(f"s{user}", f"jo{sign}example com", "") for user, sign in enumerate("@ @.")]
+    more = [
+        Event(user, f"i{item}", 1e9, "click", query=text, surface=surface)
+        for user, text, surface in others
+        for item in (1, 4)
+    ]
+    with closing(workspace.open_store()) as store:
+        store.put_events([*events, *more])
+    return folder
+
+
+def test_pairs_are_proposed_once_reviewed_in_the_file_and_kept(searched: Path) -> None:
+    first, path = run(searched, "--free")[1], searched / "synonyms.csv"
+    assert first["written"] == first["states"]["proposed"] > 0
+    rows = read_synonyms(path)
+    log = {row.key for row in rows if row.source == "log"}
+    assert log == {("funny", "laughs"), ("laughs", "funny")}
+    table = path.read_text()
+    assert not [text for text in ("secret", "chuckle", "fun,", "example") if text in table]
+
+    states = {("funny", "laughs"): "accepted", ("laughs", "funny"): "rejected"}
+    reviewed = [replace(row, state=states.get(row.key, row.state)) for row in rows]
+    write_synonyms(path, reviewed)
+    again = run(searched, "--free")[1]
+    assert again["written"] == 0
+    assert again["states"]["accepted"] == again["states"]["rejected"] == 1
+    assert {row.key: row.state for row in read_synonyms(path)}.items() >= states.items()
+
+
+def test_a_build_does_not_overwrite_what_another_process_writes(searched: Path) -> None:
+    run(searched, "--free")[1]
+    before = (searched / "synonyms.csv").read_text()
+    with exclusive_lock(searched):
+        with pytest.raises(StorageError, match="another process is writing"):
+            run(searched, "--free")
+    assert (searched / "synonyms.csv").read_text() == before

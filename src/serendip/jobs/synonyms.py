@@ -1,4 +1,4 @@
-"""``serendip synonyms build``: proposes synonyms for review by a person.
+"""Proposes synonyms for review by a person.
 
 There are two sources. The *log*: pairs of queries after which people chose the same items (cosine
 of the counts of chosen items). *Vectors*: the nearest neighbours of catalogue words by the text
@@ -7,9 +7,10 @@ encoder. Pairs that are already in the table, whatever their state, are not chan
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 
@@ -38,16 +39,8 @@ MAX_PAIRS_PER_WORD = 2
 _BATCH = 1_024
 
 
-def build_synonyms(context: JobContext) -> tuple[list[Synonym], int]:
-    """Propose synonyms and add them to the table of a workspace.
-
-    Returns:
-        all rows of the table, and the number of new ones.
-
-    Raises:
-        DataError: a line of the table is wrong.
-        StorageError: another process is changing the table.
-    """
+def mine_synonyms(context: JobContext) -> dict[str, Any]:
+    """Propose synonyms without an LLM; see ``add_proposals``."""
     dataset = context.dataset
     counts = word_counts(dataset.catalogue, context.settings.search.lexical.fields)
     pairs = propose_from_log(dataset.requests)
@@ -55,18 +48,19 @@ def build_synonyms(context: JobContext) -> tuple[list[Synonym], int]:
     return add_proposals(context.workspace, pairs)
 
 
-def add_proposals(workspace: Workspace, pairs: Sequence[Synonym]) -> tuple[list[Synonym], int]:
-    """Add pairs to the table of a workspace; its existing pairs are not changed.
+def add_proposals(workspace: Workspace, pairs: Sequence[Synonym]) -> dict[str, Any]:
+    """Add pairs to the file of a workspace; its existing pairs are not changed.
 
     Returns:
-        all rows of the table, and the number of new ones.
+        the file, the number of new pairs and the number of all by state.
 
     Raises:
-        DataError: a line of the table is wrong.
-        StorageError: another process is changing the table.
+        DataError: a line of the file is wrong.
+        StorageError: another process is changing the file.
     """
     before, after = change_synonyms(workspace.synonyms, lambda rows: _append_new(rows, pairs))
-    return after, len(after) - len(before)
+    states = dict(Counter(row.state for row in after))
+    return {"written": len(after) - len(before), "states": states, "out": str(workspace.synonyms)}
 
 
 def propose_from_log(requests: Sequence[LoggedRequest]) -> list[Synonym]:

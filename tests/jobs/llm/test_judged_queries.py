@@ -8,7 +8,7 @@ import numpy as np
 from data_world import dataset_of
 
 from serendip.data.events.search_log import SUGGESTED, LoggedRequest
-from serendip.jobs.enrich.judged_queries import read_held_out_queries
+from serendip.jobs.llm.judged_queries import read_held_out_queries
 
 
 def request(text: str, time: float, surface: str = "search") -> LoggedRequest:

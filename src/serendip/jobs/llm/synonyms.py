@@ -1,4 +1,4 @@
-"""``serendip synonyms build --llm``: an LLM proposes synonyms for frequent terms.
+"""Synonyms of frequent terms, proposed by an LLM.
 
 Terms are queries that enough people have searched, then the most frequent words of the catalogue,
 each with a few titles that it retrieves; nothing about users is sent. Answers become proposed
@@ -18,9 +18,9 @@ from serendip.data.items.catalogue import Catalogue
 from serendip.data.privacy import is_publishable
 from serendip.data.text import normalise, words
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm.job import LlmJob, Question, run_llm_job
-from serendip.jobs.synonyms.mine import add_proposals, is_minable
-from serendip.llm.tasks import WrittenSynonyms, synonyms_task
+from serendip.jobs.llm.job import Question, Writing
+from serendip.jobs.synonyms import add_proposals, is_minable
+from serendip.llm.tasks import Task, WrittenSynonyms, synonyms_task
 from serendip.runtime.scratch import scratch_folder
 from serendip.search.lexical import LexicalIndex, word_counts
 from serendip.search.phrases import phrases_of
@@ -31,44 +31,22 @@ from serendip.search.synonyms import MOST_WORDS, Synonym
 _NUM_TITLES, _MAX_TITLE_LENGTH = 5, 120
 
 
-def write_synonyms_by_llm(
-    context: JobContext, job: LlmJob, max_terms: int = 1_000
-) -> tuple[list[Synonym], dict[str, Any]]:
-    """Ask an LLM for synonyms of frequent terms and add the valid ones to the table as proposed.
-
-    Args:
-        context: items, log, ledger and ``[llm]``.
-        job: name and limits.
-        max_terms: largest number of terms.
-
-    Returns:
-        all rows of the table (none if the job only estimates), and the report of the run.
-
-    Raises:
-        ConfigError: no LLM is configured, or the budget is negative or not a number.
-        DataError: the catalogue is empty, or a line of the table is wrong.
-        StorageError: the database cannot be written, or another process runs this job or changes
-            the table.
-    """
-    writing = SynonymWriting(context, max_terms)
-    result = run_llm_job(context, synonyms_task(), writing.questions, job)
-    if result.outcome is None:
-        return [], result.to_json()
-    rows, facts = writing.add_proposals(result.outcome.answers, f"llm:{result.model}")
-    return rows, {**result.to_json(), **facts}
-
-
 @dataclass(frozen=True, eq=False)
-class SynonymWriting:
-    """Asks for synonyms of terms and adds the answers to the table.
+class SynonymWriting(Writing[WrittenSynonyms]):
+    """Asks for synonyms of terms and adds the answers to the file that people review.
 
     Args:
         context: items and log.
-        max_terms: largest number of terms.
+        most: largest number of terms.
     """
 
     context: JobContext
-    max_terms: int
+    most: int = 1_000
+
+    @cached_property
+    def task(self) -> Task[WrittenSynonyms]:
+        """See ``Writing``."""
+        return synonyms_task()
 
     @cached_property
     def index(self) -> LexicalIndex:
@@ -83,29 +61,19 @@ class SynonymWriting:
         log, settings = self.context.log, self.context.settings
         searched = _rank_searched(log.searches, settings.queries.min_users)
         counts = word_counts(log.dataset.catalogue, settings.search.lexical.fields)
-        return select_terms(searched, counts)[: self.max_terms]
+        return select_terms(searched, counts)[: self.most]
 
     def questions(self) -> list[Question]:
         """One question per term, with a few titles that it retrieves."""
         catalogue = self.context.log.dataset.catalogue
         return [_build_question(term, self.index, catalogue) for term in self.terms]
 
-    def add_proposals(
-        self, answers: Sequence[WrittenSynonyms | None], source: str
-    ) -> tuple[list[Synonym], dict[str, Any]]:
-        """Add the valid synonyms to the table, as proposed.
-
-        Args:
-            answers: one per question; None = no answer.
-            source: of the pairs.
-
-        Returns:
-            all rows of the table, and numbers of new and dropped pairs.
-        """
+    def keep(self, answers: Sequence[WrittenSynonyms | None], model: str) -> dict[str, Any]:
+        """Add the valid synonyms as proposed: people accept them."""
         unsafe = Blocklist.of(self.context.settings.queries.unsafe_words)
-        pairs, dropped = select_synonyms(self.terms, answers, self.index, unsafe, source)
-        rows, new = add_proposals(self.context.workspace, _add_confidences(pairs, self.context))
-        return rows, {"new": new, "dropped": dict(dropped)}
+        pairs, dropped = select_synonyms(self.terms, answers, self.index, unsafe, f"llm:{model}")
+        found = add_proposals(self.context.workspace, _add_confidences(pairs, self.context))
+        return {**found, "dropped": dict(dropped)}
 
 
 def select_terms(searched: Sequence[str], counts: Mapping[str, int]) -> list[str]:

@@ -14,15 +14,15 @@ from fault_server import Body, Reply, completion, configure, data_of, serving
 
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
-from serendip.data.store.tables.generated_values import GeneratedValue
+from serendip.data.store.tables.generated import Generated
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.enrich.attributes import AttributeItems, write_values
-from serendip.jobs.enrich.write import read_original
 from serendip.jobs.import_files import import_files
+from serendip.jobs.llm.attributes import AttributeItems, ValueWriting
+from serendip.jobs.llm.texts import read_original
 from serendip.jobs.train.fingerprint import compute_fingerprint
 
 COLOURS = ("Red", "Blue", "Green", "Black")
@@ -55,13 +55,14 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def enrich(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
-    return invoke("enrich", verb, "-w", str(folder), *more)
+def llm(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
+    name = () if verb == "show" else ("attribute", "--attribute", "colour")
+    return invoke("llm", verb, *name, "-w", str(folder), *more)
 
 
-def values_of(folder: Path) -> list[GeneratedValue]:
+def values_of(folder: Path) -> list[Generated]:
     with closing(Workspace.open(folder).open_store()) as store:
-        return store.generated_values.all()
+        return store.generated.rows("value")
 
 
 def items_used(folder: Path) -> dict[str, Item]:
@@ -74,16 +75,16 @@ def items_used(folder: Path) -> dict[str, Item]:
 def test_rules_fill_an_attribute_that_people_then_filter_by(shop: Path) -> None:
     before = items_used(shop)
     unchanged = compute_fingerprint(Workspace.open(shop), 0)
-    code, told = enrich(shop, "attribute", "colour", "--writer", "rules")
+    code, told = llm(shop, "run", "--free")
     assert (code, told["lacking"], told["held_out"], told["values"]) == (0, LACKING, 40, 4)
     assert (told["written"], told["compared"]) == (LACKING, 40)
     assert items_used(shop) == before
-    code, report = enrich(shop, "gate", "--attribute", "colour")
-    assert (code, report["verdict"], report["right"]["value"], report["active"]) == (
+    code, report = llm(shop, "gate")
+    assert (code, report["verdict"], report["gain"], report["active"]) == (
         *(0, "passed", 1.0),
         LACKING,
     )
-    assert report["right"]["low"] > 0.9
+    assert report["low"] > 0.9
     filled = items_used(shop)
     assert filled["i1"].attributes["colour"] == "Blue"
     assert filled["i1"].generated_attributes == ("colour",)
@@ -96,10 +97,11 @@ def test_rules_fill_an_attribute_that_people_then_filter_by(shop: Path) -> None:
         assert engine.item("i1").generated_attributes == ("colour",)
     manifest = json.loads((shop / "generations" / "gen-1" / "manifest.json").read_text())
     assert manifest["counts"]["generated_attributes"] == LACKING
-    _, shown = enrich(shop, "show", "--limit", "1")
-    assert (shown["attributes"]["values"], shown["attributes"]["active"]) == (60, LACKING)
-    assert shown["attributes"]["gates"]["colour"]["verdict"] == "passed"
-    assert enrich(shop, "revert")[1]["removed"] == 60
+    _, shown = llm(shop, "show", "--limit", "1")
+    (counted,) = shown["counts"]
+    assert (counted["rows"], counted["active"], len(shown["listed"])) == (60, LACKING, 1)
+    assert shown["gates"]["value colour"]["verdict"] == "passed"
+    assert llm(shop, "revert")[1]["removed"] == 60
     assert items_used(shop) == before
     assert compute_fingerprint(Workspace.open(shop), 0) == unchanged
 
@@ -115,42 +117,42 @@ def test_an_llm_chooses_among_the_values_and_sees_none_that_is_hidden(shop: Path
     with serving(choose) as server:
         configure(shop, server.address)
         with pytest.raises(ConfigError, match="an LLM needs a budget"):
-            enrich(shop, "attribute", "colour")
-        code, told = enrich(shop, "attribute", "colour", "--budget", "1", "--estimate")
+            llm(shop, "run")
+        code, told = llm(shop, "run", "--budget", "1", "--estimate")
         assert (code, told["estimate"]["questions"], len(server.bodies)) == (0, 60, 0)
-        code, told = enrich(shop, "attribute", "colour", "--budget", "1")
+        code, told = llm(shop, "run", "--budget", "1")
         assert (code, told["state"], told["written"], told["compared"]) == (
             *(0, "complete"),
             *(LACKING, 40),
         )
         assert len(server.bodies) == 60
-        enrich(shop, "attribute", "colour", "--budget", "1")
+        llm(shop, "run", "--budget", "1")
         assert len(server.bodies) == 60  # paid for once
     first = {data_of(body)["item"]["title"].split()[-1] for body in server.bodies[:40]}
     assert all(int(number) >= LACKING for number in first)  # what the gate needs comes first
     (one, *_) = values_of(shop)
     assert (one.source, one.model, one.prompt, one.active) == ("llm", "m", "attribute-1", False)
-    assert enrich(shop, "gate", "--attribute", "colour")[1]["active"] == LACKING
+    assert llm(shop, "gate")[1]["active"] == LACKING
     in_use = values_of(shop)
-    code, told = enrich(shop, "attribute", "colour", "--budget", "0")
+    code, told = llm(shop, "run", "--budget", "0")
     assert values_of(shop) == in_use
 
 
 def test_a_run_without_answers_leaves_what_is_in_use(shop: Path) -> None:
-    enrich(shop, "attribute", "colour", "--writer", "rules")
-    enrich(shop, "gate", "--attribute", "colour")
+    llm(shop, "run", "--free")
+    llm(shop, "gate")
     in_use = values_of(shop)
     with serving(lambda body, _: completion("no JSON")) as server:
         configure(shop, server.address)
-        code, told = enrich(shop, "attribute", "colour", "--budget", "0")
+        code, told = llm(shop, "run", "--budget", "0")
         assert (code, told["state"], told["written"]) == (1, "partial", 0)
     assert values_of(shop) == in_use
     assert sum(one.active for one in in_use) == LACKING
 
 
 def test_a_new_price_keeps_the_value_and_new_texts_do_not(shop: Path) -> None:
-    enrich(shop, "attribute", "colour", "--writer", "rules")
-    enrich(shop, "gate", "--attribute", "colour")
+    llm(shop, "run", "--free")
+    llm(shop, "gate")
     assert invoke("train", "-w", str(shop))[0] == 0
     with closing(Engine.open(shop)) as engine:
         engine.add_items(
@@ -170,18 +172,22 @@ def test_a_new_price_keeps_the_value_and_new_texts_do_not(shop: Path) -> None:
 
 
 def test_one_attribute_is_taken_back_alone(shop: Path) -> None:
-    enrich(shop, "attribute", "colour", "--writer", "rules")
-    enrich(shop, "gate", "--attribute", "colour")
-    assert enrich(shop, "revert", "--attribute", "size")[1]["removed"] == 0
-    assert len(values_of(shop)) == 60
-    assert enrich(shop, "revert", "--attribute", "colour")[1]["removed"] == 60
-    shown = enrich(shop, "show")[1]["attributes"]
-    assert (shown["values"], shown["gates"]) == (0, {})
+    llm(shop, "run", "--free")
+    llm(shop, "gate")
+    place = ("-w", str(shop))
+    assert invoke("llm", "revert", "attribute", "--attribute", "col", *place)[1]["removed"] == 0
+    assert invoke("llm", "revert", "texts", *place)[1]["removed"] == 0
+    with pytest.raises(ConfigError, match="--attribute is for values"):
+        invoke("llm", "revert", "--attribute", "colour", *place)
+    assert len(values_of(shop)) == 60 and "value colour" in llm(shop, "show")[1]["gates"]
+    assert llm(shop, "revert")[1]["removed"] == 60
+    shown = llm(shop, "show")[1]
+    assert (shown["counts"], shown["gates"]) == ([], {})
 
 
 def test_values_of_a_bad_writer_are_refused_and_what_was_in_use_goes(shop: Path) -> None:
-    enrich(shop, "attribute", "colour", "--writer", "rules")
-    assert enrich(shop, "gate", "--attribute", "colour")[0] == 0
+    llm(shop, "run", "--free")
+    assert llm(shop, "gate")[0] == 0
 
     def choose(body: Body, place: int) -> Reply:
         data = data_of(body)
@@ -190,12 +196,12 @@ def test_values_of_a_bad_writer_are_refused_and_what_was_in_use_goes(shop: Path)
 
     with serving(choose) as server:
         configure(shop, server.address)
-        enrich(shop, "attribute", "colour", "--budget", "1")
-    code, report = enrich(shop, "gate", "--attribute", "colour")
+        llm(shop, "run", "--budget", "1")
+    code, report = llm(shop, "gate")
     assert (code, report["verdict"], report["active"]) == (1, "failed", 0)
-    assert report["right"]["low"] < 0.9
+    assert report["low"] < 0.9
     assert not any(item.generated_attributes for item in items_used(shop).values())
-    assert enrich(shop, "gate", "--attribute", "colour", "--floor", "0.5")[0] == 0
+    assert llm(shop, "gate", "--floor", "0.5")[0] == 0
 
 
 def test_few_items_to_compare_prove_nothing(shop: Path) -> None:
@@ -204,17 +210,17 @@ def test_few_items_to_compare_prove_nothing(shop: Path) -> None:
 
     with serving(shrug) as server:
         configure(shop, server.address)
-        code, told = enrich(shop, "attribute", "colour", "--budget", "1")
+        code, told = llm(shop, "run", "--budget", "1")
     assert (code, told["written"], told["compared"]) == (0, 0, 0)
     with pytest.raises(DataError, match="no generated values of 'colour'"):
-        enrich(shop, "gate", "--attribute", "colour")
+        llm(shop, "gate")
     with (shop / "items.csv").open(newline="") as stream:
         rows = list(csv.reader(stream))
     with (shop / "items.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(rows[: LACKING + 1 + 50])
     import_files(Workspace.open(shop), allow_loss=True)
-    enrich(shop, "attribute", "colour", "--writer", "rules")
-    code, report = enrich(shop, "gate", "--attribute", "colour")
+    llm(shop, "run", "--free")
+    code, report = llm(shop, "gate")
     assert (code, report["verdict"]) == (1, "refused")
     assert report["reason"] == "25 items to compare; 30 are needed"
 
@@ -225,13 +231,11 @@ def test_an_attribute_must_be_of_texts_that_items_share(shop: Path) -> None:
         ("price", "price is a number"),
     ):
         with pytest.raises(ConfigError, match=message):
-            enrich(shop, "attribute", name, "--writer", "rules")
+            invoke("llm", "run", "attribute", "--attribute", name, "--free", "-w", str(shop))
+    with pytest.raises(ConfigError, match="no attribute is named"):
+        invoke("llm", "gate", "attribute", "-w", str(shop))
     with pytest.raises(ConfigError, match=r"--floor 0.0 is no share"):
-        enrich(shop, "gate", "--attribute", "colour", "--floor", "0")
-    with pytest.raises(ConfigError, match="--attribute takes no --writer"):
-        enrich(shop, "gate", "--attribute", "colour", "--writer", "llm")
-    with pytest.raises(ConfigError, match="--floor is for values of an attribute"):
-        enrich(shop, "gate", "--floor", "0.5")
+        llm(shop, "gate", "--floor", "0")
     several = Catalogue([Item("a", "x", attributes={"genres": ("a", "b")})])
     with pytest.raises(ConfigError, match="genres has several values of one item"):
         AttributeItems.of(several, "genres", 9, 0)
@@ -241,8 +245,8 @@ def test_an_attribute_must_be_of_texts_that_items_share(shop: Path) -> None:
 
 
 def test_nothing_generated_is_the_source_of_a_value(shop: Path) -> None:
-    enrich(shop, "attribute", "colour", "--writer", "rules")
-    enrich(shop, "gate", "--attribute", "colour")
+    llm(shop, "run", "--free")
+    llm(shop, "gate")
     context = JobContext.open(shop)
-    assert write_values(context, "colour")["lacking"] == LACKING
+    assert len(ValueWriting(context, "colour").items.lacking) == LACKING
     assert all(value.active for value in values_of(shop) if int(value.item_id[1:]) < LACKING)
