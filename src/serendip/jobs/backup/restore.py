@@ -77,7 +77,7 @@ def restore(
     """Make a workspace of a backup.
 
     Args:
-        source: of the backup, a path or a URI.
+        source: of the backup, a path or a URL.
         folder: of the new workspace; missing or empty.
         progress: of the files.
         erasures_of: the workspace that was backed up, or a later copy of it: whoever was erased
@@ -108,16 +108,16 @@ def restore(
             if damage := backup.find_damage(manifest, progress, staged, without):
                 hint = _OTHERWISE if damage.startswith(f"'{_GENERATIONS}/") else _AGAIN
                 raise ArtefactError(f"{backup.name}: {damage}.", hint)
-            counts = _verify(staged, bool(database))
+            generation = _verify(staged, bool(database))
             erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
             with closing(Store.open(staged / DATABASE_FILE)) as store:
-                counts = store.count_items(), store.count_events(), counts[2]
+                counts = store.count_items(), store.count_events()
             keys = _settle_keys(staged, erasures_of, revoke_keys)
             with _rows_moved(staged, database):
                 _put_in_place(staged, target)
     except OSError as error:
         raise StorageError(f"{folder} cannot be restored: {error}.", _AGAIN) from None
-    return RestoreSummary(str(folder), manifest["created"], *counts, *erased, keys)
+    return RestoreSummary(str(folder), manifest["created"], *counts, generation, *erased, keys)
 
 
 def _require_free(target: Path, *own: Path) -> None:
@@ -173,8 +173,8 @@ def _rows_moved(staged: Path, url: str) -> Iterator[None]:
         yield
 
 
-def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
-    """Check everything that a service reads; numbers of items and events, and the generation."""
+def _verify(staged: Path, is_for_server: bool) -> str:
+    """Check everything that a service reads; name of the generation, empty = there is none."""
     workspace = Workspace.open(staged)
     if workspace.settings.store.url and not is_for_server:
         raise ConfigError(
@@ -189,11 +189,10 @@ def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
     with closing(Store.open(database)) as store:
         if damage := store.database.integrity():
             raise ArtefactError(f"the database in the backup is damaged: {damage[0]}.", _AGAIN)
-        counts = store.count_items(), store.count_events()
     name = current_name(workspace.generation_folder)
     if name:
         open_current(workspace.generation_folder)
-    return *counts, name
+    return name
 
 
 def _foreign_part(path: Path) -> str:
