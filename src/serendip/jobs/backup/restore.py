@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from serendip.data.store.config import DATABASE_FILE
+from serendip.data.store.config import DATABASE_FILE, StoreConfig
 from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
@@ -23,8 +23,7 @@ from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ConfigError, StorageError
 from serendip.jobs.backup.folder import BackupFolder
-from serendip.jobs.copy_store import check_url
-from serendip.jobs.table_copy import copy_rows, open_target
+from serendip.jobs.backup.table_copy import copy_rows, open_target
 from serendip.runtime.atomic_files import flush_folder, flush_tree
 from serendip.runtime.progress import Progress
 from serendip.runtime.scratch import remove_abandoned, scratch_folder
@@ -166,11 +165,22 @@ def _rows_moved(staged: Path, url: str) -> Iterator[None]:
         yield
         return
     path = staged / DATABASE_FILE
-    with open_target(check_url(url)) as (target, writing):
+    with open_target(_check_url(url)) as (target, writing):
         with closing(open_database(path)) as database, database.read() as reading:
             copy_rows(database, reading, target, writing)
         path.unlink()
         yield
+
+
+def _check_url(text: str) -> str:
+    """The URL of a PostgreSQL database as it was given; an error does not show it."""
+    try:
+        return StoreConfig(url=text).url
+    except ValueError:
+        raise ConfigError(
+            "--database is no URL of a PostgreSQL database.",
+            "Give postgresql+psycopg://user:password@host/database.",
+        ) from None
 
 
 def _verify(staged: Path, is_for_server: bool) -> str:

@@ -30,7 +30,7 @@ from serendip.engine.artefacts.generations import (
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError, SerendipError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS, FORMAT, BackupFolder
-from serendip.jobs.table_copy import copy_rows, open_target
+from serendip.jobs.backup.table_copy import copy_rows, open_target
 from serendip.runtime.progress import Progress
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import MANIFEST, hash_file, seal
