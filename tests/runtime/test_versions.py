@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serendip.errors import ArtefactError
-from serendip.runtime.versions import SHARED_FROM_BYTES, Version, Versions, compute_checksums
+from serendip.runtime.versions import Versions, compute_checksums
 
 KINDS = {
     "plain": {"repair": "Build again."},
@@ -163,31 +163,12 @@ def test_a_manifest_without_a_checksum_says_what_to_do(versions: Versions) -> No
 @pytest.mark.parametrize("said", [b"\xff\xfe", b"", b"../elsewhere\n", b"v1\0", b"v" + b"9" * 5000])
 def test_a_pointer_that_names_no_version_is_refused(versions: Versions, said: bytes) -> None:
     versions.publish(write("a"), {})
-    for pointer in (versions.pointer, f"{versions.pointer}.backup"):
-        (versions.folder / pointer).write_bytes(said)
+    (versions.folder / versions.pointer).write_bytes(said)
     with pytest.raises(ArtefactError, match=f"{versions.pointer} has .*{versions.repair}"):
         versions.current()
     assert versions.readable_name() == ""
     assert versions.publish(write("b"), {}).name == f"{versions.prefix}2"
     assert text_of(versions) == "b"
-
-
-@pytest.mark.parametrize("said", [b"\xff\xfe", b"", b"v\n"])
-def test_a_backup_of_the_pointer_is_read_if_it_names_no_version(
-    versions: Versions, said: bytes
-) -> None:
-    versions.publish(write("a"), {})
-    (versions.folder / versions.pointer).write_bytes(said)
-    assert versions.current_name() == f"{versions.prefix}1" == versions.readable_name()
-    assert text_of(versions) == "a"
-
-
-def test_a_backup_of_the_pointer_is_read_if_the_disk_does_not_give_it(versions: Versions) -> None:
-    versions.publish(write("a"), {})
-    (versions.folder / versions.pointer).unlink()
-    (versions.folder / versions.pointer).mkdir()  # reading it fails
-    assert text_of(versions) == "a"
-    assert "is not readable" in versions.pointer_problem()
 
 
 def test_a_file_that_came_by_accident_is_named_with_what_to_do(versions: Versions) -> None:
@@ -343,47 +324,3 @@ def test_kill_9_while_a_version_is_removed_leaves_only_whole_ones(tmp_path: Path
     assert versions.names() == ["v2"]
     versions.publish(write("c"), {})
     assert not list(tmp_path.glob(".*-v*"))
-
-
-def large(text: str) -> bytes:
-    return text.encode() * SHARED_FROM_BYTES
-
-
-def test_equal_large_files_are_shared_and_a_changed_one_is_not(tmp_path: Path) -> None:
-    versions = Versions(tmp_path, "Build again.")
-
-    def write(second: str) -> Version:
-        def fill(folder: Path) -> None:
-            (folder / "sub").mkdir()
-            (folder / "a").write_bytes(large("x"))
-            (folder / "sub" / "b").write_bytes(large("x"))
-            (folder / "c").write_bytes(large(second))
-            (folder / "small").write_bytes(b"x")
-
-        return versions.publish(fill, {})
-
-    first, second = write("y"), write("z")
-    inodes = [
-        {name: (version.folder / name).stat().st_ino for name in ("a", "sub/b", "c", "small")}
-        for version in (first, second)
-    ]
-    assert len({inodes[0]["a"], inodes[0]["sub/b"], inodes[1]["a"], inodes[1]["sub/b"]}) == 1
-    assert inodes[0]["c"] != inodes[1]["c"] and inodes[0]["small"] != inodes[1]["small"]
-    for version in (first, second):
-        versions.open(version.name)
-    versions.remove(first.name)
-    versions.open(second.name)
-    assert (second.folder / "a").read_bytes() == large("x")
-
-
-def test_a_damaged_file_is_not_shared(tmp_path: Path) -> None:
-    versions = Versions(tmp_path, "Build again.")
-
-    def fill(folder: Path) -> None:
-        (folder / "a").write_bytes(large("x"))
-
-    first = versions.publish(fill, {})
-    (first.folder / "a").write_bytes(large("w"))
-    second = versions.publish(fill, {})
-    versions.open(second.name)
-    assert (second.folder / "a").read_bytes() == large("x")

@@ -1,7 +1,7 @@
 """Generations: immutable versions of everything that answers requests, with rollback.
 
 The folder ``generations/`` of a workspace has one folder ``gen-<n>`` per generation, and the file
-``CURRENT`` names the published one, as does its backup. ``runtime.versions`` describes how
+``CURRENT`` names the published one. ``runtime.versions`` describes how
 publishing survives a crash. One process at a time publishes or rolls back: it locks the file
 ``.lock``, and the operating system releases the lock when the process ends, even by a crash.
 
@@ -134,8 +134,8 @@ def _share(
 def rollback(generations: Place, require_held: Callable[[], None] = require_nothing) -> Version:
     """Make the generation current that was current before the current one.
 
-    Damaged generations are skipped. If neither the pointer ``CURRENT`` nor its backup can be read,
-    the newest undamaged generation becomes current.
+    Damaged generations are skipped. If the pointer ``CURRENT`` cannot be read, the newest undamaged
+    generation becomes current.
 
     Args:
         generations: the folder of generations.
@@ -260,8 +260,8 @@ def open_earlier(generations: Place) -> Version:
 
     Follows ``previous`` from manifest to manifest; if a manifest cannot be read, the next lower
     number is taken. The result never has a higher number than the published generation, and is one
-    that was rolled back from only if an unreadable manifest hides the rollback. If neither the
-    pointer ``CURRENT`` nor its backup can be read, nothing is opened and people have to decide.
+    that was rolled back from only if an unreadable manifest hides the rollback. If the
+    pointer ``CURRENT`` cannot be read, nothing is opened and people have to decide.
 
     Raises:
         NotTrainedError: there is no earlier generation.
@@ -301,7 +301,7 @@ def check_earlier(generations: Place) -> dict[str, str]:
     """Verify the generations that rollbacks lead to: name -> what is damaged; empty = nothing.
 
     Raises:
-        ArtefactError: neither the pointer nor its backup can be read.
+        ArtefactError: the pointer cannot be read.
     """
     versions = _versions(generations)
     name, found = versions.current_name(), {}
@@ -318,13 +318,8 @@ def check_earlier(generations: Place) -> dict[str, str]:
     return found
 
 
-def pointer_problem(generations: Place) -> str:
-    """What is wrong with the pointer or its backup; empty = nothing."""
-    return _versions(generations).pointer_problem()
-
-
 def set_current(folder: Path, name: str) -> None:
-    """Set the pointer in a copy of generations, and its backup."""
+    """Set the pointer in a copy of generations."""
     _versions(folder).make_current(name)
 
 
