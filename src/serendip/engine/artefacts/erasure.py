@@ -220,8 +220,7 @@ class Eraser:
         else:
             written = (
                 f"{', '.join(present)}: written or begun before. Those in `embeddings` go by "
-                "themselves, one that is being written leaves the user out at its end; delete "
-                "others"
+                "themselves; delete others"
             )
             yield _place("exports", present and written, "none from before is known")
         yield _place("scratch", self._scratch(), "no job has a copy of events")
