@@ -36,7 +36,6 @@ from serendip.cli import (
     rollback,
     serve,
     status,
-    storage,
     synonyms,
     train,
 )
@@ -58,7 +57,7 @@ for command in (
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
 # Each has ``app``, ``NAME`` and ``HELP``, as have the plugins.
-groups = [config, embed, enrich, erase, ids, judge, keys, llm, storage, synonyms, queries]
+groups = [config, embed, enrich, erase, ids, judge, keys, llm, synonyms, queries]
 plugins = sorted(entry_points(group="serendip.commands"), key=lambda entry: entry.name)
 for group in (*groups, *(plugin.load() for plugin in plugins)):
     app.add_typer(group.app, name=group.NAME, help=group.HELP)

@@ -89,28 +89,6 @@ def publish(
     return generation
 
 
-def share(generations: SharedFolder, require_held: Callable[[], None] = require_nothing) -> Version:
-    """Put what is in force on this machine into a storage that has nothing in force.
-
-    Raises:
-        NotTrainedError: nothing is published here.
-        ArtefactError: it is damaged.
-        ConflictError: the storage has a generation in force.
-        StorageError: the storage cannot be written to, or another process publishes.
-    """
-    with exclusive_lock(generations.folder):
-        version = _versions(generations).current()
-        if version is None:
-            raise _nothing_published(generations.folder)
-        generations.require_marker(may_write=True)
-        if in_force := generations.in_force():
-            raise ConflictError(
-                f"{generations.storage.url} has {in_force} in force.", "Look at `serendip status`."
-            )
-        _share(generations, version.folder, version.name, require_held)
-    return version
-
-
 def _share(
     generations: SharedFolder, building: Path, name: str, require_held: Callable[[], None]
 ) -> None:
