@@ -529,7 +529,6 @@ class Engine:
 
         with span("store"):
             stored = self._store.put_event_groups(accepted())
-        self._totals.add(sum(count for count in stored if isinstance(count, int)))
         counts = iter(stored)
         return [next(counts) if error is None else error for error in refused]
 
