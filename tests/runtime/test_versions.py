@@ -252,56 +252,6 @@ def test_a_name_that_is_taken_meanwhile_leaves_the_pointer_where_it_was(
     assert (taken / "theirs.txt").read_text() == "b"
 
 
-PUBLISH_UNTIL = """
-import os, sys
-from pathlib import Path
-from serendip.runtime.versions import Versions
-
-folder, calls = Path(sys.argv[2]), iter(range(int(sys.argv[1])))
-
-def die(event, args):
-    is_file = event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR)
-    if is_file and str(args[0]) == str(folder / "current"):
-        os._exit(8)  # Half a pointer could be read.
-    if event in {"open", "os.rename"} and next(calls, None) is None:
-        os._exit(9)
-
-def fill(building):
-    (building / "sub").mkdir()
-    (building / "sub" / "a.txt").write_text("v2")
-
-sys.addaudithook(die)
-Versions(folder, "Build again.").publish(fill, {})
-os._exit(0)
-"""
-
-
-def published_until(step: int, folder: Path) -> bool:
-    """Publish v2 in a process that dies at its ``step``-th call to the file system."""
-    command = [sys.executable, "-c", PUBLISH_UNTIL, str(step), str(folder)]
-    code = subprocess.run(command, check=False).returncode
-    assert code in {0, 9}
-    return code == 0
-
-
-def test_a_crash_leaves_the_pointer_at_a_complete_version(tmp_path: Path) -> None:
-    said = []
-    for step in range(100):
-        folder = tmp_path / str(step)
-        folder.mkdir()
-        versions = Versions(folder, "Build again.")
-        versions.publish(write("v1"), {})
-        is_whole = published_until(step, folder)
-        said.append(versions.current_name())
-        assert text_of(versions) == said[-1]
-        if is_whole:
-            break
-    assert is_whole
-    assert said[0] == "v1"
-    assert said == sorted(said)
-    assert len(said) > 5
-
-
 KILLED_REMOVING = """
 import os, shutil, signal, sys
 from pathlib import Path
