@@ -128,7 +128,6 @@ class Engine:
         self._media = media
         self._eraser = Eraser(workspace, store)
         folder = str(workspace.folder)
-        self._workspace = workspace
         self._remover = RecurringWork(remove_remains, folder, PAUSE_S, REST)
         self._encoding = RecurringWork(encode_posted_media, folder, 0.0, nice=NICE)
         updater = ItemUpdater(encoder, settings.content, settings.token_reader, media)
@@ -290,7 +289,7 @@ class Engine:
         self._remover.follow(self._eraser.has_remains)
         if self.settings.content.media:
             self._encoding.follow(
-                lambda: may_encode(self._workspace, self._manifest, self.item_version)
+                lambda: may_encode(self._media, self._manifest, self.item_version)
             )
 
     def follow_items(self) -> None:

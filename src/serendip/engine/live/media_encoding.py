@@ -36,6 +36,9 @@ _POLL_S, _LINGER_S = 0.2, 10.0
 _AT_ONCE = 8
 """Items that are encoded before their vectors are in use."""
 
+_LOCKED = "posted-media"
+"""Folder in the cache whose lock the process holds."""
+
 NICE = 5
 """Requests come first; but the files of a posted item are awaited, too."""
 
@@ -98,22 +101,16 @@ class PostedMediaEncoder:
             _log.warning("posted items without %s: %s", name, report.message)
 
 
-def may_encode(workspace: Workspace, manifest: Mapping[str, Any], version: int) -> bool:
+def may_encode(posted: PostedMedia, manifest: Mapping[str, Any], version: int) -> bool:
     """Whether items were posted whose files nobody encodes.
 
     Args:
-        workspace: with pictures or sounds in its settings.
+        posted: what engines read of the files.
         manifest: of the generation in force.
         version: of the items.
     """
-    content = workspace.settings.content
-    posted = PostedMedia.of(content, workspace.folder, workspace.cache, manifest)
     done = max(int(manifest["item_version"]), posted.version)
-    return version > done and not is_locked(_lock_of(workspace))
-
-
-def _lock_of(workspace: Workspace) -> Path:
-    return workspace.cache / "posted-media"
+    return version > done and not is_locked(posted.cache.folder / _LOCKED)
 
 
 def encode_posted_media(folder: str) -> None:
@@ -124,7 +121,7 @@ def encode_posted_media(folder: str) -> None:
     """
     workspace = Workspace.open(Path(folder))
     try:
-        with exclusive_lock(_lock_of(workspace)), closing(workspace.open_store()) as store:
+        with exclusive_lock(workspace.cache / _LOCKED), closing(workspace.open_store()) as store:
             encoder = PostedMediaEncoder(workspace, store)
             ends_at = time.monotonic() + _LINGER_S
             while time.monotonic() < ends_at:
@@ -133,6 +130,6 @@ def encode_posted_media(folder: str) -> None:
                 time.sleep(_POLL_S)
     except LockedError:
         _log.debug("another process encodes pictures and sounds of posted items")
-    except SerendipError as error:
+    except (SerendipError, OSError) as error:
         _log.error("pictures and sounds of posted items are not encoded: %s", error)
         sys.exit(1)
