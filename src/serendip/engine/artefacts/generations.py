@@ -391,34 +391,36 @@ def _name_before(versions: Versions, current: str) -> str:
     return previous if previous in older else max(older, key=number, default="")
 
 
+def _is_ended(manifest: Mapping[str, Any], by: Mapping[str, Any]) -> bool:
+    """Whether a generation may have users or items that were erased before another one."""
+    pairs = ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION))
+    limits = {present: int(by.get(erased, 0)) for erased, present in pairs}
+    return any(limit and int(manifest.get(key, 0)) < limit for key, limit in limits.items())
+
+
 def _ended_by(versions: Versions, current: str, manifest: Mapping[str, Any]) -> set[str]:
-    """Names of generations that may have users or items that were erased before this one."""
-    ended: set[str] = set()
-    for erased, present in ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION)):
-        limit = int(manifest.get(erased, 0))
-        names = versions.names() if limit else ()
-        ended |= {name for name in names if _fact(versions, name, present) < limit}
-    return ended - {current}
+    """Names of generations that the current one ended."""
+    others = set(versions.names()) - {current}
+    return {name for name in others if _is_ended(_facts(versions, name), manifest)}
 
 
 def _names_below(generations: Place, key: str, limit: int) -> list[str]:
     """Names of generations with a smaller fact, here and in a storage that can be reached."""
     versions = _versions(generations)
-    below = {name for name in versions.names() if _fact(versions, name, key) < limit}
+    found = [(name, _facts(versions, name)) for name in versions.names()]
     if isinstance(generations, SharedFolder):
         with suppress(StorageError):
-            for manifest in generations.manifests().values():
-                if int(manifest.get(key, 0)) < limit:
-                    below.add(str(manifest["name"]))
+            found += [(str(one["name"]), one) for one in generations.manifests().values()]
+    below = {name for name, manifest in found if int(manifest.get(key, 0)) < limit}
     return sorted(below, key=versions.number)
 
 
-def _fact(versions: Versions, name: str, key: str) -> int:
-    """A number of a manifest, 0 without it; -1 = the manifest cannot be read."""
+def _facts(versions: Versions, name: str) -> Mapping[str, Any]:
+    """A manifest; of one that cannot be read, that it knows of no erasure."""
     try:
-        return int(versions.read_manifest(name).get(key, 0))
+        return versions.read_manifest(name)
     except ArtefactError:
-        return -1
+        return {REMOVALS: -1, ITEM_VERSION: -1}
 
 
 def _remove_old(generations: Place, current: Version) -> None:
@@ -431,17 +433,12 @@ def _remove_old(generations: Place, current: Version) -> None:
         versions.remove(name)
     if isinstance(generations, SharedFolder):
         stored = generations.manifests()
-        ended = {
-            folder
-            for erased, present in ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION))
-            for folder, manifest in stored.items()
-            if int(manifest.get(present, 0)) < int(current.manifest.get(erased, 0))
-        }
         kept = {current.name, str(current.manifest.get("previous"))}
         newest = list(stored)[-KEEP:]
         for folder, manifest in stored.items():
             is_kept = folder in newest or manifest["name"] in kept
-            if manifest["name"] != current.name and (folder in ended or not is_kept):
+            is_ended = _is_ended(manifest, current.manifest)
+            if manifest["name"] != current.name and (is_ended or not is_kept):
                 generations.remove(folder)
 
 
