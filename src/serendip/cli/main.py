@@ -34,8 +34,6 @@ from serendip.cli import (
     rollback,
     serve,
     status,
-    storage,
-    store,
     train,
 )
 from serendip.errors import SerendipError
@@ -56,7 +54,7 @@ for command in (
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
 # Each has ``app``, ``NAME`` and ``HELP``, as have the plugins.
-groups = [config, embed, erase, ids, judge, keys, llm, storage, store]
+groups = [config, embed, erase, ids, judge, keys, llm]
 plugins = sorted(entry_points(group="serendip.commands"), key=lambda entry: entry.name)
 for group in (*groups, *(plugin.load() for plugin in plugins)):
     app.add_typer(group.app, name=group.NAME, help=group.HELP)

@@ -216,7 +216,7 @@ class WorkspaceLocation:
         if isinstance(workspace.database, Path) and self.machine != identify_machine():
             raise ConfigError(
                 f"{workspace.database} cannot be used by several machines.",
-                "Move it to PostgreSQL with `serendip store copy` and set [store] url, or leave "
+                "Move it to PostgreSQL by a backup and `serendip restore --database`, or leave "
                 "`--engine ray` out.",
             )
         return workspace

@@ -1,4 +1,4 @@
-"""A database that is copied to a server and back is the same; what cannot be copied is refused."""
+"""A workspace moves to a server, and back into a file, by a backup; what cannot be is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
 from serendip.jobs.backup.restore import restore
 from serendip.jobs.backup.save import back_up
-from serendip.jobs.copy_store import copy_store
 from serendip.jobs.doctor import check_workspace
 from serendip.llm.ledger import Call, Ledger
 from serendip.runtime.progress import SilentProgress
@@ -66,21 +65,20 @@ def test_commands_refuse_a_server_s_database_of_a_later_version_by_name(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    url = postgres_server.new_url()
+    url, saved = postgres_server.new_url(), tmp_path / "saved"
+    back_up(Workspace.open(fresh), str(saved), SILENT)
     Store.create(url).close()
     schema = url.rpartition("%3D")[2]
     postgres_server.execute(f"UPDATE {schema}.{VERSION_TABLE} SET version_num = '9999'")
 
     def refuse(*words: str) -> None:
-        done = serendip_here(*words, "-w", fresh)
+        done = serendip_here(*words, "-w", tmp_path / "new" if words[0] == "restore" else fresh)
         assert done.returncode == StorageError.exit_code
         assert "is of another version: it has revision 9999" in done.stderr
         assert "Use the version of Serendip that made it" in done.stderr
         assert "Traceback" not in done.stderr
 
-    refuse("store", "copy", "--to", url)
-    with closing(Workspace.open(fresh).open_store()) as store:
-        assert store.database.problem() == ""  # it is not moved
+    refuse("restore", str(saved), "--erasures-of", "none", "--database", url)
     monkeypatch.setenv(VARIABLE, url)
     refuse("import")
 
@@ -115,63 +113,13 @@ def told(folder: Path) -> list[object]:
 @pytest.fixture
 def on_server(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The workspace after its move to the server."""
-    copy_store(Workspace.open(folder), url)
-    (folder / "serendip.db").unlink()
-    monkeypatch.setenv(VARIABLE, url)
-    yield folder
-
-
-def test_it_is_the_same_on_the_server_and_back_in_a_file(
-    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
     before = told(folder)
-    there = copy_store(Workspace.open(folder), url)
-    assert {one.name: one.rows for one in there.tables}["events"] == 4
-    empty = {one.name for one in there.tables if not one.rows}
-    assert empty == {"copies"}
-    (folder / "serendip.db").unlink()
+    back_up(Workspace.open(folder), str(folder.with_name("first")), SILENT)
+    moved = folder.with_name("moved")
+    restore(str(folder.with_name("first")), moved, SILENT, database=url)
     monkeypatch.setenv(VARIABLE, url)
-    assert told(folder) == before
-    back = copy_store(Workspace.open(folder), "file")
-    assert back.tables == there.tables
-    monkeypatch.delenv(VARIABLE)
-    assert told(folder) == before
-    left = {path.name for path in folder.glob("serendip.db*")}
-    assert left == {"serendip.db", "serendip.db-packs.lock"}
-
-
-def test_who_still_has_the_old_database_is_refused(
-    folder: Path, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workspace, event = Workspace.open(folder), Event("u", "a", 7.0)
-    refused = r"was moved to .*, so nothing is written here\. Let \[store\] url name the new one"
-    with closing(workspace.open_store()) as old, closing(ApiKeys.open(workspace.database)) as keys:
-        copy_store(workspace, url)
-        monkeypatch.setenv(VARIABLE, url)
-        with closing(Workspace.open(folder).open_store()) as new:
-            assert new.put_events([event]) == 1
-            assert new.pack() == 5
-            for write in (
-                lambda: old.put_events([event]),
-                old.pack,
-                lambda: old.erase_user("u"),
-                lambda: keys.add(issue_key("other", ["read"])),
-                lambda: copy_store(workspace, url),
-            ):
-                with pytest.raises(StorageError, match=refused):
-                    write()
-            assert "was moved to" in old.database.problem()
-            assert old.count_items() == 2
-            assert new.database.problem() == ""
-            assert new.count_events() == 8
-    (folder / "serendip.db").unlink()
-    copy_store(Workspace.open(folder), "file")
-    with closing(Workspace.open(folder).open_store()) as moved:
-        with pytest.raises(StorageError, match=r"was moved to serendip\.db"):
-            moved.put_events([event])
-    monkeypatch.delenv(VARIABLE)
-    with closing(Workspace.open(folder).open_store()) as back:
-        assert back.put_events([Event("u", "a", 8.0)]) == 1
+    assert told(moved) == before
+    yield moved
 
 
 def test_numbers_go_on_where_they_were(on_server: Path) -> None:
@@ -186,26 +134,29 @@ def test_numbers_go_on_where_they_were(on_server: Path) -> None:
         assert ledger.send(Call("job", "prompt", "digest", "model", "more"), 0.1, 1.0) == 2
 
 
-def test_a_database_with_rows_and_a_file_that_exists_are_no_targets(folder: Path, url: str) -> None:
-    workspace = Workspace.open(folder)
-    with pytest.raises(ConfigError, match=r"serendip\.db exists"):
-        copy_store(workspace, "file")
-    with pytest.raises(ConfigError, match="no URL of a PostgreSQL database") as told:
-        copy_store(workspace, "mysql://me:hush@host/shop")
-    assert "hush" not in str(told.value)
+def test_a_database_with_rows_is_no_target_and_no_password_is_shown(
+    folder: Path, url: str, tmp_path: Path
+) -> None:
+    back_up(Workspace.open(folder), str(tmp_path / "saved"), SILENT)
+    wrong = "mysql://me:hush@host/shop"
+    with pytest.raises(ConfigError, match="no URL of a PostgreSQL database") as refused:
+        restore(str(tmp_path / "saved"), tmp_path / "new", SILENT, database=wrong)
+    assert "hush" not in str(refused.value)
     with closing(Store.open(url)) as store:
         store.put_items([Item("x")])
     with pytest.raises(StorageError, match="is not empty: table items has rows"):
-        copy_store(workspace, url)
+        restore(str(tmp_path / "saved"), tmp_path / "new", SILENT, database=url)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_text_that_the_server_cannot_store_is_refused_and_nothing_is_left(
-    folder: Path, url: str
+    folder: Path, url: str, tmp_path: Path
 ) -> None:
     with closing(open_database(folder / "serendip.db")) as database, database.write() as connection:
         connection.exec_driver_sql("UPDATE llm_calls SET failure = 'a' || char(0) || 'b'")
+    back_up(Workspace.open(folder), str(tmp_path / "saved"), SILENT)
     with pytest.raises(StorageError, match="PostgreSQL text fields cannot contain NUL"):
-        copy_store(Workspace.open(folder), url)
+        restore(str(tmp_path / "saved"), tmp_path / "new", SILENT, database=url)
     with closing(Store.open(url)) as store:
         assert (store.items(), store.meta("user changes"), store.count_events()) == ([], "", 0)
 

@@ -1,7 +1,7 @@
 """Copies all rows of a database into another one, which may be of the other kind: all or nothing.
 
 Rows are read in the order of their keys, which is the same on both. What was written is read back
-before it is committed, and number and SHA-256 of the rows of each table are compared.
+before it is committed, and the SHA-256 of the rows of each table is compared.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from serendip.data.store.base import Database
@@ -24,24 +23,7 @@ if TYPE_CHECKING:
 _CHUNK = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class CopiedTable:
-    """A table that was copied.
-
-    Args:
-        name: of the table.
-        rows: their number.
-        checksum: SHA-256 of all rows, in the order of their keys.
-    """
-
-    name: str
-    rows: int
-    checksum: str
-
-
-def copy_rows(
-    source: Database, reading: Connection, target: Database, writing: Connection
-) -> list[CopiedTable]:
+def copy_rows(source: Database, reading: Connection, target: Database, writing: Connection) -> None:
     """Copy all rows; the columns that count by themselves go on where those of the source are.
 
     Args:
@@ -66,17 +48,15 @@ def copy_rows(
                 f"database {target.name} is not empty: table {table.name} has rows.",
                 "Nothing was copied. Name an empty database.",
             )
-    copied = [_copy_table(reading, writing, table) for table in chosen]
-    for one, table in zip(copied, chosen, strict=True):
-        if _summarise(writing, table) != one:
+    for table in chosen:
+        if _copy_table(reading, writing, table) != _summarise(writing, table):
             raise StorageError(
-                f"table {one.name} of database {target.name} reads back otherwise.",
+                f"table {table.name} of database {target.name} reads back otherwise.",
                 "Nothing was copied. Check the disk of the database.",
             )
         column = table.autoincrement_column
         if column is not None and (number := source.last_number(reading, table.name, column.name)):
             target.set_last_number(writing, table.name, column.name, number)
-    return copied
 
 
 @contextmanager
@@ -86,8 +66,7 @@ def open_target(place: DatabasePlace) -> Iterator[tuple[Database, Connection]]:
         yield target, writing
 
 
-def _copy_table(reading: Connection, writing: Connection, table: Table) -> CopiedTable:
-    """Copy the rows of a table, which are summed up as they are read."""
+def _copy_table(reading: Connection, writing: Connection, table: Table) -> str:
     names = [column.name for column in table.columns]
 
     def write(rows: Sequence[Any]) -> None:
@@ -97,17 +76,15 @@ def _copy_table(reading: Connection, writing: Connection, table: Table) -> Copie
 
 
 def _summarise(
-    connection: Connection, table: Table, take: Callable[[Sequence[Any]], None] | None = None
-) -> CopiedTable:
-    """Read all rows in the order of their keys, by the thousand."""
-    digest, count = hashlib.sha256(), 0
+    connection: Connection, table: Table, take: Callable[[Sequence[Any]], None] = lambda rows: None
+) -> str:
+    """Read all rows in the order of their keys, by the thousand; their SHA-256."""
+    digest = hashlib.sha256()
     statement = table.select().order_by(*table.primary_key.columns)
     with connection.execute(statement, execution_options={"stream_results": True}) as result:
         for rows in result.partitions(_CHUNK):
             for row in rows:
                 text = json.dumps(list(row), ensure_ascii=False, allow_nan=False, default=bytes.hex)
                 digest.update(text.encode() + b"\n")
-            count += len(rows)
-            if take is not None:
-                take(rows)
-    return CopiedTable(table.name, count, digest.hexdigest())
+            take(rows)
+    return digest.hexdigest()
