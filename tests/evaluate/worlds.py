@@ -6,6 +6,7 @@ import numpy as np
 from surface_world import surface
 
 from serendip.evaluate.auction_quality import Sale
+from serendip.evaluate.decision import Decision
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
@@ -142,29 +143,13 @@ def report_world(protocols=None, **changes):
             ),
             "search": summarise_deletions([Deletion("word", 7, 1)], [["word"]]),
         },
-        "context": {
-            "kept": ["country"],
-            "users": 80,
-            "note": "",
-            "gains": [
-                {
-                    "part": "country",
-                    "without": 0.2,
-                    "gain": 0.0235,
-                    "low": 0.001,
-                    "high": 0.0479,
-                    "beside": [],
-                },
-                {
-                    "part": "hour",
-                    "without": 0.2235,
-                    "gain": -0.001,
-                    "low": -0.004,
-                    "high": 0.002,
-                    "beside": ["country"],
-                },
-            ],
-        },
+        "decisions": [
+            Decision(
+                *("context: country", True, 0.0235, 0.001, 0.0479),
+                *(80, "the interval is above 0", 0.2),
+            ),
+            Decision("baskets: cart", False, n=41, reason="41 users are too few"),
+        ],
         "resamples": 200,
     }
     values |= changes

@@ -98,13 +98,10 @@ def test_what_reasons_cost_is_on_the_page(page):
     assert "No reason names what could be taken away." in render_page(untested)
 
 
-def test_what_each_part_of_the_context_is_worth_is_on_the_page(page):
+def test_what_was_chosen_is_on_the_page_with_its_gain(page):
     text = " ".join(Parts(page).words)
-    for shown in ("country", "0.200", "0.224", "+0.024", "left out"):
+    for shown in ("context: country", "0.200", "+0.024", "the interval is above 0", "too few"):
         assert shown in text
-    untested = {"kept": ["hour"], "gains": [], "users": 0, "note": "the settings name them"}
-    report = report_world(context=untested)
-    assert "hour is read. No part was tested: the settings name them." in render_page(report)
 
 
 def test_a_report_says_that_nothing_was_explored():
@@ -170,7 +167,7 @@ def test_a_lone_surrogate_in_a_name_can_be_written():
 
 def test_a_report_of_nothing_is_a_page():
     nothing = {"data": None, "splits": None, "semantic_ids": None, "exploration": None}
-    nothing |= {"new_items": None, "reasons": {}, "context": None, "lists": None}
+    nothing |= {"new_items": None, "reasons": {}, "decisions": (), "lists": None}
     empty = report_world([], **nothing, stages=(), surfaces=())
     assert "Nothing was judged." in render_page(empty)
 

@@ -14,6 +14,7 @@ from serendip.data.events.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import GateError
+from serendip.evaluate.decision import DECISIONS
 from serendip.evaluate.lists import Measured
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import check_rejected, record_lists
@@ -171,4 +172,4 @@ def test_without_a_generation_nothing_is_measured(tmp_path: Path) -> None:
 def test_a_training_records_what_people_see_of_it(stand: Path) -> None:
     generation = train(stand)
     assert (generation.folder / "lists.npz").is_file()
-    assert generation.manifest["gates"][-1]["passed"]
+    assert generation.manifest[DECISIONS]["gates"][-1]["on"]

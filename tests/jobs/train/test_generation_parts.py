@@ -61,8 +61,10 @@ def test_one_changed_setting_of_suggestions_builds_these_and_what_is_made_of_the
     others = [name for name in built if built[name] != linked[name]]
     assert others == ["manifest.json", "space/space.npz"]
     assert not any("linked" in part for part in afresh.manifest["parts"].values())
-    for fact in ("counts", "settings", "queries", "rewrites", "search"):
+    for fact in ("counts", "settings", "queries", "rewrites"):
         assert second.manifest[fact] == afresh.manifest[fact], fact
+    chosen, again = (version.manifest["decisions"] for version in (second, afresh))
+    assert chosen.keys() == again.keys() and chosen["models"] == again["models"]
     with closing(Engine.open(trained)) as engine:
         assert engine.recommend(Request("home", user_id="u3")).items
 

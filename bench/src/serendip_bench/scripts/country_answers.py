@@ -37,6 +37,7 @@ from serendip.data.splits import Split, temporal
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.evaluate.comparison import compare_values
+from serendip.evaluate.decision import write_decisions
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.metrics import RankingMetric, metric
 from serendip.evaluate.runs import Values, ranks_from_lists
@@ -77,7 +78,7 @@ def measure(context: JobContext, most_of_customer: int, scratch: Path) -> dict[s
         clock = StageClock()
         fitter = replace(Fitter.of(context, scratch / name), settings=settings, clock=clock)
         fitted = fit_engine(fitter, split.train, "past", context.options)
-        choices[name] = fitted.choice
+        choices[name] = write_decisions(fitted.decisions)
         spent[name] = sum(stage.cpu_s for stage in clock.stages if stage.name == "train ranker")
         state = fitter.append_new_items(fitted.state, split)
         home = settings.all_surfaces()["home"]
@@ -86,7 +87,7 @@ def measure(context: JobContext, most_of_customer: int, scratch: Path) -> dict[s
         read[name] = state.context.present
     return {
         "reads": read,
-        "choice": choices["with"].as_dict(),
+        "decisions": choices["with"],
         "ranker_cpu_s": spent,
         "overlap": overlap,
         "requests": len(split.targets),

@@ -35,8 +35,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
                      {"lists", "kinds_per_list", "left_out", "told": {kind: number},
                       "all": {"reasons", "named", "random", "above", "below"},
                       "by_kind": {kind: as "all"}}},
-     "context": null | {"kept": [part], "users", "note",
-                        "gains": [{"part", "without", "gain", "low", "high", "beside": [part]}]},
+     "decisions": [{"name", "on", "gain", "low", "high", "n", "reason", "without", "must"}],
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
@@ -53,9 +52,8 @@ intervals: ``choices`` and ``chosen`` are those of the log in the first ``days``
 Estimate, "places": null | Estimate, "recall": null | Estimate} is what the log (``logged``) or the
 replayed lists of home say; see ``new_items.py``.
 
-``context`` has the parts of the context that the ranker reads (``kept``), and for each part that
-was tested nDCG@10 ``without`` it and the paired ``gain`` with it, on the newest requests of the
-training part; ``note`` says why none was.
+``decisions`` says what the training uses (``on``), and why: the mean ``without`` it and the paired
+``gain`` with it for ``n`` users on held-out requests of the training part; null = not compared.
 
 A surface that nothing could be asked has a ``note`` that says why, and no systems. ``possible`` is
 the number of requests that ``n_requests`` were sampled from.
@@ -76,6 +74,7 @@ from typing import Any
 
 import numpy as np
 
+from serendip.evaluate.decision import Decision
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.intervals import RESAMPLES
@@ -101,7 +100,7 @@ class ReportFigures:
         exploration: what the log says of explored items.
         new_items: coverage and velocity of new items.
         reasons: surface -> whether the reasons on it are true.
-        context: what each part of the context is worth.
+        decisions: what the training chose to use.
         stages: cost of each stage.
     """
 
@@ -113,7 +112,7 @@ class ReportFigures:
     exploration: ExplorationFigures | None = None
     new_items: NewItemFigures | None = None
     reasons: Mapping[str, FaithfulnessFigures] = field(default_factory=dict)
-    context: Mapping[str, Any] | None = None
+    decisions: Sequence[Decision] = ()
     stages: Sequence[Mapping[str, Any]] = ()
 
 

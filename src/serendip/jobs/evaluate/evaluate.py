@@ -114,7 +114,7 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
                 exploration=measure_exploration(dataset.requests, options.seed),
                 new_items=newest.new_items,
                 reasons=newest.faithfulness,
-                context=newest.context.as_dict(),
+                decisions=newest.decisions,
                 stages=clock.as_dicts(),
             )
             report = build_report(

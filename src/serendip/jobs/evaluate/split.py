@@ -24,6 +24,7 @@ from serendip.data.splits import Split, Targets, next_choices, temporal
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import WorkspaceLocation
+from serendip.evaluate.decision import Decision
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.surface_quality import SurfaceFigures
@@ -36,7 +37,6 @@ from serendip.jobs.surface_quality.evaluator import HOME, SurfaceEvaluator
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
@@ -91,7 +91,7 @@ class SplitAnswers:
         surfaces: figures of every surface; empty = not measured.
         new_items: coverage and velocity of items that appeared after the cut; None = not measured.
         faithfulness: surface -> of its reasons; empty = not measured.
-        context: what each part of the context is worth; see ``ContextChoice``.
+        decisions: what the training chose to use.
     """
 
     name: str
@@ -106,7 +106,7 @@ class SplitAnswers:
     surfaces: Sequence[SurfaceFigures] = ()
     new_items: NewItemFigures | None = None
     faithfulness: Mapping[str, FaithfulnessFigures] = field(default_factory=dict)
-    context: ContextChoice = field(default_factory=ContextChoice)
+    decisions: Sequence[Decision] = ()
 
 
 def evaluate_split(task: SplitTask) -> SplitAnswers:
@@ -121,7 +121,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         with clock.stage(f"fit {split.name}"):
             past = fit_engine(fitter, split.train, "past", context.options)
             fitted = fitter.append_new_items(past.state, split)
-            state, parts = with_early_rejections(fitted, dataset, split), past.choice
+            state = with_early_rejections(fitted, dataset, split)
             seconds = sum_train_seconds(fitter.clock)
         with clock.stage(f"answer {split.name}"):
             home = settings.all_surfaces()[HOME]
@@ -154,7 +154,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         surfaces,
         new_items,
         faithfulness,
-        parts,
+        past.decisions,
     )
 
 

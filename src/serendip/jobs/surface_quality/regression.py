@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serendip.evaluate.comparison import MIN_USERS
-from serendip.evaluate.intervals import per_user
+from serendip.evaluate.intervals import estimate_difference, per_user
 from serendip.evaluate.runs import Values
 from serendip.evaluate.surface_quality import ALL
 from serendip.jobs.surface_quality.record import (
@@ -30,8 +30,6 @@ from serendip.jobs.surface_quality.record import (
     QualityRecord,
     RecordedSurface,
 )
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +120,12 @@ def _pair(after: RecordedSurface, before: RecordedSurface) -> dict[str, Values]:
 def _change(
     surface: str, slice_name: str, users: Values, margin: float, comparisons: int
 ) -> SliceChange:
-    from scipy.special import stdtrit
-
-    differences = users[:, 0] - users[:, 1]  # (U,)
-    before, difference = float(users[:, 1].mean()), float(differences.mean())
-    quantile = float(stdtrit(len(users) - 1, 1.0 - LEVEL / comparisons / 2.0))
-    reach = quantile * float(differences.std(ddof=1)) / len(users) ** 0.5
+    before = float(users[:, 1].mean())
+    found = estimate_difference(users[:, 0] - users[:, 1], comparisons)
+    assert found.value is not None and found.low is not None and found.high is not None
+    is_worse = found.high < 0.0 and found.value < -margin * before
     return SliceChange(
-        surface,
-        slice_name,
-        before,
-        difference,
-        difference - reach,
-        difference + reach,
-        len(users),
-        difference + reach < 0.0 and difference < -margin * before,
+        surface, slice_name, before, found.value, found.low, found.high, found.n, is_worse
     )
 
 

@@ -8,6 +8,7 @@ the others are fitted again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,11 +18,11 @@ from serendip.data.events.repeats import Repeats
 from serendip.data.splits import temporal
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
+from serendip.evaluate.decision import Decision
 from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.ranker.actions import INNER_FRACTION, has_ranker
-from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.jobs.train.ranker.fit import RankerRequests, fit_ranker
 from serendip.jobs.train.ranker.train import RankerFit
 from serendip.models.context_counts import AUTO
@@ -56,11 +57,11 @@ class EngineFit:
     older: OlderPart | None
 
     @property
-    def choice(self) -> ContextChoice:
-        """How the parts of the context were chosen that the ranker reads."""
-        if self.older is None or self.older.ranker is None:
-            return ContextChoice(note="the data are too few for a ranker")
-        return self.older.ranker.choice
+    def decisions(self) -> Sequence[Decision]:
+        """About what the ranker reads and orders; none without a ranker."""
+        return (
+            () if self.older is None or self.older.ranker is None else self.older.ranker.decisions
+        )
 
 
 def fit_engine(

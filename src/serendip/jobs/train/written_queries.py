@@ -12,20 +12,19 @@ same, bit by bit, as one that has no written queries for the retriever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Sequence
 
 import numpy as np
 
 from serendip.data.items.catalogue import Catalogue
 from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
+from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
 from serendip.jobs.suggestions.parts import part_of, select_unread
 from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.surface_quality.regression import compare_surface
-from serendip.jobs.train.gates import GateResult, open_record
+from serendip.jobs.train.gates import open_record
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.config import QueriesConfig
@@ -81,41 +80,21 @@ def _sample(queries: Sequence[Candidate], count: int) -> list[Candidate]:
     return [queries[row] for row in np.sort(rows).tolist()]
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenQueryUse:
-    """What a retriever has learned from written queries.
-
-    Args:
-        queries: number of them.
-        weight: of each.
-        digest: SHA-256 of all written queries; empty = it has learned from none.
-    """
-
-    queries: int = 0
-    weight: float = 0.0
-    digest: str = ""
-
-    @classmethod
-    def of(cls, workspace: Workspace, settings: Settings, catalogue: Catalogue) -> Self:
-        """What a training on this catalogue learns from."""
-        count = len(select_for_retriever(workspace, settings.queries, catalogue))
-        if not count:
-            return cls()
-        weight = settings.queries.training_weight
-        return cls(count, weight, hash_written_queries(workspace))
-
-    @classmethod
-    def of_manifest(cls, manifest: Mapping[str, Any]) -> Self:
-        """What a generation learned from."""
-        return cls(**manifest.get(MANIFEST_KEY, {}))
+def describe_use(workspace: Workspace, settings: Settings, catalogue: Catalogue) -> str:
+    """Number, weight and digest of the queries that a retriever learns from; empty = none."""
+    count = len(select_for_retriever(workspace, settings.queries, catalogue))
+    if not count:
+        return ""
+    weight, digest = settings.queries.training_weight, hash_written_queries(workspace)
+    return f"{count} queries, weight {weight:g}, {digest[:16]}"
 
 
 def check_written_queries(
-    use: WrittenQueryUse,
+    use: str,
     record: QualityRecord | None,
     current: Version | None,
     searches: Sequence[str],
-) -> list[GateResult]:
+) -> list[Decision]:
     """Check that no search is shown to be worse than that of the generation in force.
 
     Unlike the gate of all surfaces, this one tolerates no margin: it fails if the 95 % interval of
@@ -124,7 +103,7 @@ def check_written_queries(
     were not compared with anything themselves.
 
     Args:
-        use: of this training.
+        use: ``describe_use`` of this training.
         record: answers of this training; None = the data are too few for one.
         current: the generation in force; None = there is none.
         searches: names of the surfaces that search.
@@ -132,24 +111,21 @@ def check_written_queries(
     Returns:
         one result, or none if the training learned from no written queries.
     """
-    if not use.queries:
+    if not use:
         return []
     passed, detail = _compare_searches(use, record, current, searches)
-    return [GateResult(GATE, passed, f"{use.queries} queries; {detail}")]
+    return [Decision.gate(GATE, passed, f"{use}; {detail}")]
 
 
 def _compare_searches(
-    use: WrittenQueryUse,
-    record: QualityRecord | None,
-    current: Version | None,
-    searches: Sequence[str],
+    use: str, record: QualityRecord | None, current: Version | None, searches: Sequence[str]
 ) -> tuple[bool, str]:
     """Whether the gate is passed, and its detail."""
     if current is None:
         return False, _not_measured("no generation is in force")
-    before = open_record(current)
-    earlier = WrittenQueryUse.of_manifest(current.manifest)
-    if earlier.queries and not _has_passed(current.manifest):
+    before, earlier = open_record(current), current.manifest.get(MANIFEST_KEY)
+    table = read_table(current.manifest.get(DECISIONS, {}))
+    if earlier and not any(gate.name == GATE and gate.on for gate in table):
         return False, _not_measured(f"{current.name} learned from some that were not")
     if earlier == use:
         return True, f"{current.name} learned from the same ones, which were compared"
@@ -163,11 +139,6 @@ def _compare_searches(
     if not changes:
         return False, _not_measured("too few users have searched")
     return not any(change.is_worse for change in changes), "; ".join(map(str, changes))
-
-
-def _has_passed(manifest: Mapping[str, Any]) -> bool:
-    """Whether the searches of a generation have passed this gate."""
-    return any(gate["name"] == GATE and gate["passed"] for gate in manifest.get("gates", ()))
 
 
 def _not_measured(reason: str) -> str:

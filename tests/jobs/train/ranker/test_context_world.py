@@ -27,7 +27,7 @@ from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.train import engine_fit
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker import context_choice
+from serendip.jobs.train.ranker import context_choice, orders
 from serendip.jobs.train.ranker.requests import build_requests
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.models.context_counts import ContextConfig, ContextCounts
@@ -144,7 +144,7 @@ def with_features(settings: Settings, features: object) -> Settings:
 @pytest.fixture
 def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context_choice, "MIN_REQUESTS", 30)
-    monkeypatch.setattr(context_choice, "MIN_USERS", 20)
+    monkeypatch.setattr(orders, "MIN_USERS", 20)
 
 
 def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enough, tmp_path):
@@ -203,17 +203,19 @@ def train_on_random_countries(fitted, features: object, folder: Path, seconds: f
 
 
 def test_random_countries_are_left_out_and_change_nothing(fitted, few_are_enough, tmp_path):
-    without, files = train_on_random_countries(fitted, (), tmp_path / "without")
+    _, files = train_on_random_countries(fitted, (), tmp_path / "without")
     found, same = train_on_random_countries(fitted, "auto", tmp_path / "auto")
-    assert {"country", "device"} <= {gain.part for gain in found.choice.gains}
-    assert (found.choice.kept, without.choice.gains) == ((), ())
+    tested = {one.name: one for one in found.decisions if one.gain is not None}
+    assert {"context: country", "context: device"} <= tested.keys()
+    assert not any(one.on for one in tested.values())
     assert same == files
 
 
 def test_without_time_nothing_is_tested_and_nothing_is_read(fitted, few_are_enough, tmp_path):
     found, _ = train_on_random_countries(fitted, "auto", tmp_path / "auto", seconds=1e-9)
-    assert (found.choice.gains, found.context.has_any) == ((), False)
-    assert "time" in found.choice.note
+    of_context = [one for one in found.decisions if one.name.startswith("context")]
+    assert of_context and not found.context.has_any
+    assert all((one.on, one.gain) == (False, None) and "time" in one.reason for one in of_context)
 
 
 def test_answers_differ_by_country_and_are_of_it(fitted):

@@ -264,9 +264,9 @@ def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_s
     assert ranker_fit is not None
     ranker = ranker_fit.ranker
     assert [TASKS[number] for number in ranker.ordered_tasks] == ["home", "similar"]
-    assert ranker.search_order.searches == {"logged": 1, "labelled": 0, "written": 0}
-    assert (ranker.search_order.compared, ranker.search_order.by_ranker) == (0, False)
-    assert "no search of people can be compared on" in ranker.search_order.note
+    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
+    assert (order.on, order.gain) == (False, None)
+    assert order.reason.startswith("no search of people can be compared on; learned from 1 logged")
 
 
 WORDS = [
@@ -301,11 +301,10 @@ def test_the_ranker_orders_search_where_the_labels_are_right_and_not_where_they_
         state, split, NO_EXAMPLES, labelled, settings, TrainOptions()
     )
     assert ranker_fit is not None
-    order = ranker_fit.ranker.search_order
-    assert order.by_ranker is not is_noise
+    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
+    assert order.on is not is_noise
     assert (TASKS.index("search") in ranker_fit.ranker.ordered_tasks) is not is_noise
-    assert (order.compared, order.users, order.note) == (60, 60, "")
-    assert order.low is not None
+    assert order.n == 60 and order.low is not None
     assert (order.low > 0) is not is_noise
 
 
@@ -322,10 +321,9 @@ def test_labels_by_an_llm_are_learned_from_and_decide_nothing(
         state, split, NO_EXAMPLES, labelled, settings, TrainOptions()
     )
     assert ranker_fit is not None
-    order = ranker_fit.ranker.search_order
-    assert order.searches["labelled"] == 60
-    assert (order.by_ranker, order.compared) == (False, 0)
-    assert "no search of people" in order.note
+    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
+    assert (order.on, order.gain) == (False, None)
+    assert order.reason.startswith("no search of people") and "60 labelled" in order.reason
 
 
 def test_candidates_are_fused_for_searches_that_may_decide_only(
@@ -401,9 +399,9 @@ def test_three_sources_of_searches_weigh_what_the_settings_say(
     ]
     ranker_fit = train_ranker_on_requests(state, split, written, labelled, settings, TrainOptions())
     assert ranker_fit is not None
-    ranker = ranker_fit.ranker
     # Of the second query nothing is labelled as relevant; logged searches weigh nothing.
-    assert ranker.search_order.searches == {"logged": 0, "labelled": 1, "written": 2}
+    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
+    assert order.reason.endswith("learned from 0 logged, 1 labelled, 2 written searches")
 
 
 def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled(

@@ -19,6 +19,7 @@ from serendip.data.items.quality import QUALITIES
 from serendip.engine.artefacts.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS
 from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
+from serendip.evaluate.decision import DECISIONS, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.plausibility import require_plausible_labels
 from serendip.jobs.suggestions.build import hash_written_queries
@@ -32,8 +33,7 @@ from serendip.jobs.train.parts.plan import Part, PartInputs
 from serendip.jobs.train.quality_recorder import record_older
 from serendip.jobs.train.ranker.actions import require_actions
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
-from serendip.jobs.train.written_queries import MANIFEST_KEY, WrittenQueryUse
-from serendip.models.ranker.search_order import SearchOrder
+from serendip.jobs.train.written_queries import MANIFEST_KEY, describe_use
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 
 _ALL = "all"
@@ -60,7 +60,7 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     media = fitter.check_media(dataset, context.options)
     fitted = fit_engine(fitter, dataset, _ALL, context.options)
     state, older = fitted.state, fitted.older
-    use = WrittenQueryUse.of(context.workspace, context.settings, dataset.catalogue)
+    use = describe_use(context.workspace, context.settings, dataset.catalogue)
     facts = {
         **_read_position(context),
         "seed": context.options.seed,
@@ -77,10 +77,9 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
         "encoder": encoder,
         "warm_start": start.as_dict(),
         "quality": _quality_facts(state),
-        "search": _search_order(state).as_dict(),
-        MANIFEST_KEY: asdict(use),
+        MANIFEST_KEY: use,
         "budget": context.budget.as_dict(),
-        "context": fitted.choice.as_dict(),
+        DECISIONS: {"models": write_decisions(fitted.decisions)},
     }
     if older is None:
         return Draft(state, facts)
@@ -132,10 +131,6 @@ def _quality_facts(state: EngineState) -> dict[str, float]:
     if vector is None or not vector.weights.any():
         return {}
     return dict(zip(QUALITIES, vector.weights.tolist(), strict=True))
-
-
-def _search_order(state: EngineState) -> SearchOrder:
-    return SearchOrder() if state.ranker is None else state.ranker.search_order
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:

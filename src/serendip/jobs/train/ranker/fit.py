@@ -15,6 +15,7 @@ from serendip.engine.state import EngineState
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker.labelled_query import LabelledRequests
 from serendip.jobs.train.ranker.requests import NUM_SEARCH, label_logged_requests
+from serendip.jobs.train.ranker.search_order_choice import SEARCH_ORDER
 from serendip.jobs.train.ranker.train import RankerFit, train_ranker_on_requests
 from serendip.runtime.progress import TrainOptions
 
@@ -57,7 +58,7 @@ def fit_ranker(
     """
     with fitter.clock.stage("train ranker"):
         timed = fitter.with_time(options, "ranker")
-        in_force = fitter.search_order_in_force()
+        in_force = fitter.decided_in_force(SEARCH_ORDER)
         return train_ranker_on_requests(
             inner, split, asked.written, asked.labelled, fitter.settings, timed, in_force
         )
