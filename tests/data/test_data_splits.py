@@ -138,10 +138,10 @@ def test_consecutive_windows_do_not_overlap():
 
 def test_a_moment_is_the_history_and_what_followed():
     targets = temporal(dataset_of(WORLD), 0.5).targets
-    moment = targets.moment(0, 5)
-    assert len(moment.past.history) == 2
-    assert (moment.items.tolist(), moment.liked.tolist()) == ([0, 3], [True, True])
-    assert targets.moment(0, 1).items.tolist() == [0]
+    assert len(targets.query(0).history) == 2
+    items, liked, actions = targets.next_events(0, 5)
+    assert (items.tolist(), liked.tolist(), actions) == ([0, 3], [True, True], ())
+    assert targets.next_events(0, 1)[0].tolist() == [0]
 
 
 BASKETS = [

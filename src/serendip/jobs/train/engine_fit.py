@@ -23,7 +23,7 @@ from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.ranker.actions import INNER_FRACTION, has_ranker
-from serendip.jobs.train.ranker.fit import RankerRequests, fit_ranker
+from serendip.jobs.train.ranker.fit import fit_ranker
 from serendip.jobs.train.ranker.train import RankerFit
 from serendip.models.context_counts import AUTO
 from serendip.runtime.progress import TrainOptions
@@ -105,12 +105,11 @@ def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOp
         previous = None
     older = replace(fitter, earlier=None)
     prepared = older.prepare(split.train, options, previous)
-    asked = RankerRequests.of(fitter, split, prepared.fusion)
     searcher = older.build_words(split.train, name)
     past = older.fit_models(prepared, searcher, name, options, previous)
     learned = OlderFit.of(past, until)
     inner = fitter.append_new_items(past, split)
-    found = fit_ranker(fitter, split, inner, asked, options)
+    found = fit_ranker(fitter, split, inner, options)
     if fitter.on_older is None:
         return OlderPart(learned, found, None)
     if found is not None:

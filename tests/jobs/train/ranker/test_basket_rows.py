@@ -52,7 +52,7 @@ def told(split: Split, asked: Sequence[LabelledQuery]) -> set[tuple[str, ...]]:
     """(user, history, source items, wanted items) of each request."""
     ids = split.catalogue.vocabulary
     return {
-        (one.user_id, *("".join(sorted(ids.ids_of(items))) for items in
+        (one.query.user_id, *("".join(sorted(ids.ids_of(items))) for items in
                         (one.query.history.item_nums, one.query.source_items, one.items)))
         for one in asked
     }  # fmt: skip
@@ -71,7 +71,7 @@ def test_baskets_of_the_newer_part_become_requests(split: Split) -> None:
     _, past, part, rest = carts["u"]
     assert (past, len(part), sorted(part + rest)) == ("ab", 1, ["c", "d", "e"])
     assert {one.query.surface for one in asked["cart"]} == {"cart"}
-    assert [one.query.time for one in asked["cart"] if one.user_id == "x"] == [30 * HOUR]
+    assert [one.query.time for one in asked["cart"] if one.query.user_id == "x"] == [30 * HOUR]
     assert len(build(split, Settings(), most=1)["thank_you"]) == 1
 
 
@@ -114,7 +114,7 @@ def world(signs: tuple[float, float, float], users: int = 4 * MIN_USERS) -> Rank
         np.repeat(np.arange(2 * users), size),
     )
     requests = [
-        LabelledQuery(Query(time=float(number)), np.array([0], np.int32), [], user_id=f"u{number}")
+        LabelledQuery(Query(time=float(number), user_id=f"u{number}"), np.array([0], np.int32), [])
         for number in range(2 * users)
     ]
     return RankerSample(rows, ("feature",), requests)

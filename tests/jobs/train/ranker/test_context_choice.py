@@ -31,7 +31,7 @@ def asked_at(times: np.ndarray, num_users: int = 150) -> list[LabelledQuery]:
     """A request at each time."""
     users = [f"u{number % num_users}" for number in range(REQUESTS)]
     return [
-        LabelledQuery(Query(time=1e9 + time), NO_ITEMS, [], user_id=user)
+        LabelledQuery(Query(time=1e9 + time, user_id=user), NO_ITEMS, [])
         for time, user in zip(times.tolist(), users, strict=True)
     ]
 
@@ -107,7 +107,7 @@ def test_requests_without_a_time_or_a_choice_are_neither_older_nor_newer() -> No
 
 def test_who_is_not_known_is_nobody_else() -> None:
     one = sample("country fit")
-    unknown = [replace(request, user_id="") for request in one.requests]
+    unknown = [LabelledQuery(Query(), NO_ITEMS, [])] * REQUESTS
     assert len(set(replace(one, requests=unknown).users(one.rows))) == REQUESTS
 
 

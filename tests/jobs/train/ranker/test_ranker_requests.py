@@ -29,7 +29,7 @@ from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
 from serendip.jobs.train.ranker import rows as ranker_rows
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker.requests import build_requests, label_logged_requests, with_repeats
+from serendip.jobs.train.ranker.requests import build_requests, label_logged_requests
 from serendip.jobs.train.ranker.rows import (
     MOST_COMPARED,
     RowMaking,
@@ -87,13 +87,16 @@ def ids(split: Split, numbers: np.ndarray) -> list[str]:
     return sorted(split.catalogue.vocabulary.ids_of(numbers))
 
 
+def label(split: Split, settings: Settings, repeats: Repeats = Repeats()):  # noqa: B008
+    """The logged requests, whose texts all have the same vector."""
+    return label_logged_requests(split, settings, repeats, lambda texts: np.ones((len(texts), 3)))
+
+
 def test_logged_requests_are_asked_as_they_were(
     fitted: tuple[Fitter, Split, EngineState],
 ) -> None:
     fitter, split, _ = fitted
-    asked = dict(
-        label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
-    )
+    asked = dict(label(split, fitter.settings))
     assert set(asked) == {"home", "search"}
     first, second = asked["home"]
     assert ids(split, first.shown) == ["i3", "i4", "i5"]
@@ -109,9 +112,7 @@ def test_logged_requests_are_asked_as_they_were(
 
 def test_only_what_was_shown_was_refused(fitted: tuple[Fitter, Split, EngineState]) -> None:
     fitter, split, state = fitted
-    asked = dict(
-        label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
-    )
+    asked = dict(label(split, fitter.settings))
     random = np.random.default_rng(0)
     rows = build_rows(asked["home"], "home", state, fitter.settings, 7, random)
     assert rows.group.tolist() == [7, 7, 7, 8, 8]
@@ -183,7 +184,7 @@ def test_items_of_one_order_lead_to_one_another_and_are_no_negatives() -> None:
         orders[user, time].add(item)
     for labelled in asked["similar"]:
         query, names = labelled.query, split.catalogue.vocabulary
-        order = orders[labelled.user_id, query.time]
+        order = orders[query.user_id, query.time]
         page, beside = names.ids_of(query.source_items), set(names.ids_of(query.exclude))
         assert set(page) < order
         assert beside < order
@@ -256,7 +257,7 @@ def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_s
     fitter, split, state = fitted
     settings, encoder = quick(fitter.settings), fitter.encoder
     logged = label_logged_requests(
-        split, settings, lambda texts: fitter.cache.encode(encoder, texts)
+        split, settings, Repeats(), lambda texts: fitter.cache.encode(encoder, texts)
     )
     ranker_fit = train_ranker_on_requests(
         state, split, NO_EXAMPLES, logged, settings, TrainOptions()
@@ -394,7 +395,7 @@ def test_three_sources_of_searches_weigh_what_the_settings_say(
     labels.write_text("\n".join(["query,item_id,label", *rows]) + "\n")
     judged = read_judged_files([labels], split.catalogue.vocabulary)
     labelled = [
-        *label_logged_requests(split, settings, encode),
+        *label_logged_requests(split, settings, Repeats(), encode),
         ("search", label_judged(judged, encode(judged.texts))),
     ]
     ranker_fit = train_ranker_on_requests(state, split, written, labelled, settings, TrainOptions())
@@ -439,10 +440,10 @@ def test_every_request_with_a_history_knows_what_may_come_again(
 ) -> None:
     fitter, split, state = fitted
     repeats = Repeats(after=np.zeros(state.num_items, np.float32))
-    logged = label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
+    logged = label(split, fitter.settings, repeats)
     built = build_requests(split, NO_EXAMPLES, repeats, 100, np.random.default_rng(0))
     assert all(any(len(one.query.history) for one in asked) for _, asked in built)
-    for surface, asked in (*built, *with_repeats(logged, repeats)):
+    for surface, asked in (*built, *logged):
         queries = [one.query for one in asked]
         has_past = any(len(query.history) for query in queries)
         assert any(len(query.again) for query in queries) == has_past, surface
@@ -458,7 +459,7 @@ def test_every_configured_action_is_a_column_of_labels(
     actions = ("click", "interact", "rate", "like")
     ranker = fitter.settings.ranker.model_copy(update={"actions": actions})
     settings = fitter.settings.model_copy(update={"ranker": ranker})
-    asked = dict(label_logged_requests(split, settings, lambda texts: np.ones((len(texts), 3))))
+    asked = dict(label(split, settings))
     rows = build_rows(asked["home"], "home", state, settings, 0, np.random.default_rng(0))
     chosen = np.isin(np.sort(asked["home"][0].shown), asked["home"][0].items)
     np.testing.assert_array_equal(

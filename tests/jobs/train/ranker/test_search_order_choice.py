@@ -49,7 +49,7 @@ def settings() -> Settings:
 def search(number: int, source: SearchSource = "logged", user: str = "", text: str = ""):
     text = text or f"words {number}"
     query = Query("search", text=text, user_id=user)
-    return LabelledQuery(query, NO_ITEMS, [], source=source, user_id=user)
+    return LabelledQuery(query, NO_ITEMS, [], source=source)
 
 
 def world(requests: list[LabelledQuery], told: float, by_fusion: float, seed: int = 0) -> World:

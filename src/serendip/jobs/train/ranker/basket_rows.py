@@ -17,12 +17,13 @@ Shapes: Q requests.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from serendip.data.arrays import BoolArray
 from serendip.data.events.repeats import Repeats
-from serendip.data.query import NEAREST_TASK, TASKS, Query, Task
+from serendip.data.query import NEAREST_TASK, TASKS, Task
 from serendip.data.splits import Split
 from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
@@ -82,22 +83,11 @@ def build_basket_requests(
 def _build_request(
     asked: BasketRequest, task: Task, split: Split, repeats: Repeats
 ) -> LabelledQuery:
-    user_id, wanted = asked.basket.user_id, asked.wanted
-    past = split.targets.past_before(user_id, asked.time)
-    query = Query(
-        task,
-        source_items=asked.source,
-        history=past.history,
-        rejected=past.rejected,
-        again=repeats.due(past.history, asked.time),
-        time=asked.time,
-        country=past.country,
-        session=asked.basket.session,
-        user_groups=past.groups,
-    )
+    query, wanted = asked.query(split.targets, task), asked.wanted
+    query = replace(query, again=repeats.due(query.history, asked.time))
     names = wanted.actions or [""] * len(wanted.items)
     labels = [label_actions(bool(wanted.liked[row]), [names[row]]) for row in asked.chosen.tolist()]
-    return LabelledQuery(query, asked.items, labels, user_id=user_id)
+    return LabelledQuery(query, asked.items, labels)
 
 
 def without_tasks(rows: RankerRows, tasks: Sequence[Task]) -> RankerRows:

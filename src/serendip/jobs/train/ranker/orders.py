@@ -108,7 +108,7 @@ class RankerSample:
         """Who made the requests of rows, by their number: ids, else words, else nobody else."""
         made = [(number, self.requests[number]) for number in np.unique(rows.group).tolist()]
         return [
-            request.user_id or f"\0{normalise(request.query.text) or number}"
+            request.query.user_id or f"\0{normalise(request.query.text) or number}"
             for number, request in made
         ]
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.query import TASKS, Query, UserPast
+from serendip.data.query import TASKS, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.files.tables import open_table
 from serendip.jobs.enrich.judged_queries import JudgedQueries, read_gains
@@ -109,7 +109,7 @@ def read_queries_by_llm(paths: Sequence[Path]) -> set[str]:
 
 
 def write_searches(
-    examples: QueryExamples, pasts: Sequence[UserPast], most: int, rng: np.random.Generator
+    examples: QueryExamples, others: Sequence[Query], most: int, rng: np.random.Generator
 ) -> list[LabelledQuery]:
     """Searches for written queries, every second one with the history of somebody.
 
@@ -117,13 +117,13 @@ def write_searches(
 
     Args:
         examples: queries with their items.
-        pasts: that histories are taken from, in turns.
+        others: requests that histories are taken from, in turns.
         most: largest number of searches.
         rng: draws the queries.
     """
     result = []
     for index, row in enumerate(rng.permutation(len(examples))[:most]):
-        past = pasts[index % len(pasts)] if pasts and index % 2 == 0 else UserPast()
+        past = others[index % len(others)] if others and index % 2 == 0 else Query()
         query = Query(
             "search",
             text=examples.texts[row],

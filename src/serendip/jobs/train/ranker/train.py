@@ -39,7 +39,6 @@ from serendip.jobs.train.ranker.requests import (
     build_requests,
     count_similar,
     mix_batches,
-    with_repeats,
 )
 from serendip.jobs.train.ranker.rows import RowMaking, SearchCandidates, can_compare
 from serendip.jobs.train.ranker.search_order_choice import choose_search_order
@@ -101,8 +100,7 @@ def train_ranker_on_requests(
         (surface_of_task(surfaces, task), of_task)
         for task, of_task in build_requests(split, examples, state.repeats, most, rng)
     ]
-    logged = with_repeats(labelled, state.repeats)
-    requests = weigh_searches([*built, *logged], settings.ranker.searches)
+    requests = weigh_searches([*built, *labelled], settings.ranker.searches)
     # Draws of their own, and after all others: where nothing is learned of them, nothing changes.
     apart, count = np.random.default_rng([options.seed, _BASKETS]), count_similar(split, most)
     of_baskets = build_basket_requests(split, state.repeats, settings, count, apart)
