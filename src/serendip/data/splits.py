@@ -258,22 +258,6 @@ class Split:
     validation: Targets | None = None
     requests: Sequence[LoggedRequest] = ()
 
-    def flags(self) -> dict[str, BoolArray]:
-        """Properties of the targets, (T,) bool each.
-
-        ``cold_item``: no event in train. ``tail_item``: outside the 20 % of train items with most
-        events; items tied at the border are all tail, so the tail is never smaller than 80 %.
-        ``cold_user``: fewer than 3 events are known at request time.
-        """
-        counts = np.zeros(len(self.catalogue), dtype=np.int32)
-        counts[: self.train.num_items] = self.train.item_counts()
-        popularity = counts[self.targets.items]
-        return {
-            "cold_item": popularity == 0,
-            "tail_item": popularity <= tail_border(counts[: self.train.num_items]),
-            "cold_user": self.targets.known < COLD_USER_BELOW,
-        }
-
 
 def temporal(dataset: Dataset, fraction: float, next_fraction: float = 1.0) -> Split:
     """Temporal split: cut all users at one time.

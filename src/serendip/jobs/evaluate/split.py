@@ -34,6 +34,7 @@ from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.evaluate.new_items import evaluate_new_items
 from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.surface_quality.evaluator import HOME, SurfaceEvaluator
+from serendip.jobs.surface_quality.kinds import kinds_of_items, kinds_of_users
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
@@ -83,7 +84,7 @@ class SplitAnswers:
         lists: system -> (T, 10) int32 item numbers, padded with -1.
         targets: (T,) int32 item numbers.
         users: (T,) external user ids.
-        flags: slice -> (T,) bool.
+        slices: name -> (T,) bool.
         counts: (N,) int32 interactions of each item before the cut.
         item_ids: (N,) external ids.
         codes: quality of the semantic IDs.
@@ -98,7 +99,7 @@ class SplitAnswers:
     lists: Mapping[str, IntArray]
     targets: IntArray
     users: Sequence[str]
-    flags: Mapping[str, BoolArray]
+    slices: Mapping[str, BoolArray]
     counts: IntArray
     item_ids: Sequence[str]
     codes: Mapping[str, Any]
@@ -146,7 +147,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         lists,
         split.targets.items,
         list(split.targets.users),
-        split.flags(),
+        find_slices(split, dataset),
         counts,
         list(split.catalogue.vocabulary.ids),
         asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
@@ -156,6 +157,13 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         faithfulness,
         past.decisions,
     )
+
+
+def find_slices(split: Split, dataset: Dataset) -> dict[str, BoolArray]:
+    """Slice -> (T,) bool, the targets of a kind of items or users."""
+    targets, countries = split.targets, dataset.countries_by_user()
+    of_items = {name: kind[targets.items] for name, kind in kinds_of_items(split).items()}
+    return {**of_items, **kinds_of_users(split, targets.queries(), countries)}
 
 
 def _collect_facts(
