@@ -128,7 +128,7 @@ def test_a_loss_of_one_measure_is_found_and_named() -> None:
     before = record_lists([measured(np.full(60, 0.5)), measured(np.full(60, 0.4), "truth")])
     after = record_lists([measured(np.full(60, 0.3)), measured(np.full(60, 0.39), "truth")])
     changes = compare_records(after, before, 0.1)
-    assert [change.is_worse for change in changes] == [True, False]
+    assert [change.on for change in changes] == [False, True]
     assert describe_worst(changes) == (
         "similar items, attributes in common 0.5000 -> 0.3000 (-0.2000, -0.2000 to -0.2000, "
         "60 lists)"

@@ -182,7 +182,7 @@ def check_regression(
     if record is None or current is None or before is None:
         return []
     changes = compare_records(record, before, margin)
-    passed, detail = not any(change.is_worse for change in changes), describe_worst(changes)
+    passed, detail = all(change.on for change in changes), describe_worst(changes)
     if not passed:
         detail += f"; if that is meant, raise [gate] {setting}"
     asked = "surface or slice" if file == RECORD_FILE else "measure of lists"

@@ -23,7 +23,7 @@ from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
 from serendip.jobs.suggestions.parts import part_of, select_unread
 from serendip.jobs.surface_quality.record import QualityRecord
-from serendip.jobs.surface_quality.regression import compare_surface
+from serendip.jobs.surface_quality.regression import compare_surface, describe_change
 from serendip.jobs.train.gates import open_record
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.candidates import Candidate
@@ -138,7 +138,7 @@ def _compare_searches(
     ]
     if not changes:
         return False, _not_measured("too few users have searched")
-    return not any(change.is_worse for change in changes), "; ".join(map(str, changes))
+    return all(change.on for change in changes), "; ".join(map(describe_change, changes))
 
 
 def _not_measured(reason: str) -> str:
