@@ -30,38 +30,25 @@ from serendip.runtime.progress import TrainOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OlderPart:
-    """What the older part of the data gives to the fit on all of it.
-
-    Args:
-        fit: what models continue from.
-        ranker: with the context that it reads; None = there was nothing to learn from.
-        record: answers to requests of the newer part; None = they were not asked for.
-    """
-
-    fit: OlderFit
-    ranker: RankerFit | None
-    record: QualityRecord | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class EngineFit:
     """An engine that was fitted.
 
     Args:
-        state: on all data.
-        older: on the older part; None = the data are too few for two.
+        state: on all data, or on the older part.
+        older: of the older part, what models continue from; None = the data are too few for two.
+        record: answers to requests of the newer part; None = they were not asked for.
+        ranker: with the context that it reads; None = there was nothing to learn from.
     """
 
     state: EngineState
-    older: OlderPart | None
+    older: OlderFit | None = None
+    record: QualityRecord | None = None
+    ranker: RankerFit | None = None
 
     @property
     def decisions(self) -> Sequence[Decision]:
         """About what the ranker reads and orders; none without a ranker."""
-        return (
-            () if self.older is None or self.older.ranker is None else self.older.ranker.decisions
-        )
+        return () if self.ranker is None else self.ranker.decisions
 
 
 def fit_engine(
@@ -83,17 +70,17 @@ def fit_engine(
     if has_ranker(dataset):
         older = fit_older_part(fitter, dataset, f"{name}-older", options)
     searcher = fitter.build_words(dataset, name)
-    begin = None if older is None else older.fit
+    begin = None if older is None else older.older
     prepared = fitter.prepare(dataset, options, begin)
     state = fitter.fit_models(prepared, searcher, name, options, begin)
     if older is not None and older.ranker is not None:
         state = _with_ranker(state, older.ranker)
     elif fitter.settings.context.features == AUTO:  # nothing could choose
         state = replace(state, context=state.context.with_parts(frozenset(), state.num_items))
-    return EngineFit(state, older)
+    return EngineFit(state) if older is None else replace(older, state=state)
 
 
-def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOptions) -> OlderPart:
+def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOptions) -> EngineFit:
     """Fit the older part of a dataset, and the ranker on requests of the newer part.
 
     Previous codes may depend on the newer part, so they are not used here.
@@ -104,17 +91,14 @@ def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOp
     if previous is not None and previous.until > until:
         previous = None
     older = replace(fitter, earlier=None)
-    prepared = older.prepare(split.train, options, previous)
-    searcher = older.build_words(split.train, name)
-    past = older.fit_models(prepared, searcher, name, options, previous)
+    past = older.fit_sources(split.train, name, options, previous)
     learned = OlderFit.of(past, until)
     inner = fitter.append_new_items(past, split)
     found = fit_ranker(fitter, split, inner, options)
-    if fitter.on_older is None:
-        return OlderPart(learned, found, None)
     if found is not None:
         inner = replace(inner, context=found.context).with_ranker(found.ranker)
-    return OlderPart(learned, found, fitter.on_older(inner, split, dataset))
+    record = None if fitter.on_older is None else fitter.on_older(inner, split, dataset)
+    return EngineFit(inner, learned, record, found)
 
 
 def _with_ranker(state: EngineState, found: RankerFit) -> EngineState:

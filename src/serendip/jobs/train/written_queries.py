@@ -17,10 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from serendip.data.items.catalogue import Catalogue
-from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
-from serendip.evaluate.decision import DECISIONS, Decision, read_table
-from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
+from serendip.evaluate.decision import Decision
+from serendip.jobs.suggestions.build import read_written_queries
 from serendip.jobs.suggestions.parts import part_of, select_unread
 from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.surface_quality.regression import compare_surface, describe_change
@@ -80,30 +79,16 @@ def _sample(queries: Sequence[Candidate], count: int) -> list[Candidate]:
     return [queries[row] for row in np.sort(rows).tolist()]
 
 
-def describe_use(workspace: Workspace, settings: Settings, catalogue: Catalogue) -> str:
-    """Number, weight and digest of the queries that a retriever learns from; empty = none."""
-    count = len(select_for_retriever(workspace, settings.queries, catalogue))
-    if not count:
-        return ""
-    weight, digest = settings.queries.training_weight, hash_written_queries(workspace)
-    return f"{count} queries, weight {weight:g}, {digest[:16]}"
-
-
 def check_written_queries(
-    use: str,
-    record: QualityRecord | None,
-    current: Version | None,
-    searches: Sequence[str],
+    count: int, record: QualityRecord | None, current: Version | None, searches: Sequence[str]
 ) -> list[Decision]:
     """Check that no search is shown to be worse than that of the generation in force.
 
-    Unlike the gate of all surfaces, this one tolerates no margin: it fails if the 95 % interval of
-    the difference lies below 0. It also fails if nothing was measured: without a record of both, if
-    too few users have searched, or if the generation in force learned from written queries that
-    were not compared with anything themselves.
+    Unlike the gate of all surfaces, this one tolerates no margin, and it fails if nothing was
+    measured: without a record of both, or if too few users have searched.
 
     Args:
-        use: ``describe_use`` of this training.
+        count: number of written queries that the retriever learned from.
         record: answers of this training; None = the data are too few for one.
         current: the generation in force; None = there is none.
         searches: names of the surfaces that search.
@@ -111,35 +96,17 @@ def check_written_queries(
     Returns:
         one result, or none if the training learned from no written queries.
     """
-    if not use:
+    if not count:
         return []
-    passed, detail = _compare_searches(use, record, current, searches)
-    return [Decision.gate(GATE, passed, f"{use}; {detail}")]
-
-
-def _compare_searches(
-    use: str, record: QualityRecord | None, current: Version | None, searches: Sequence[str]
-) -> tuple[bool, str]:
-    """Whether the gate is passed, and its detail."""
-    if current is None:
-        return False, _not_measured("no generation is in force")
-    before, earlier = open_record(current), current.manifest.get(MANIFEST_KEY)
-    table = read_table(current.manifest.get(DECISIONS, {}))
-    if earlier and not any(gate.name == GATE and gate.on for gate in table):
-        return False, _not_measured(f"{current.name} learned from some that were not")
-    if earlier == use:
-        return True, f"{current.name} learned from the same ones, which were compared"
+    before = None if current is None else open_record(current)
     if record is None or before is None:
-        return False, _not_measured("the data are too few")
-    changes = [
-        change
-        for surface in searches
-        if (change := compare_surface(surface, record, before)) is not None
-    ]
-    if not changes:
-        return False, _not_measured("too few users have searched")
-    return all(change.on for change in changes), "; ".join(map(describe_change, changes))
-
-
-def _not_measured(reason: str) -> str:
-    return f"not measured: {reason}; train once with [queries] training_weight = 0"
+        changes = []
+    else:
+        found = [compare_surface(surface, record, before) for surface in searches]
+        changes = [change for change in found if change is not None]
+    detail = "; ".join(map(describe_change, changes)) or (
+        "not measured: no generation in force has searches of enough users; train once with "
+        "[queries] training_weight = 0"
+    )
+    passed = bool(changes) and all(change.on for change in changes)
+    return [Decision.gate(GATE, passed, f"{count} queries; {detail}")]

@@ -33,7 +33,7 @@ from serendip.jobs.train.parts.plan import Part, PartInputs
 from serendip.jobs.train.quality_recorder import record_older
 from serendip.jobs.train.ranker.actions import require_actions
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
-from serendip.jobs.train.written_queries import MANIFEST_KEY, describe_use
+from serendip.jobs.train.written_queries import MANIFEST_KEY, select_for_retriever
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 
 _ALL = "all"
@@ -50,17 +50,17 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     require_plausible_labels(context, dataset.catalogue, labels)
     encoder = describe_encoder(context)
     earlier = PreviousCodes.of(inputs.current, context.settings, encoder)
-    start = choose_start(context, inputs.current, inputs.warm)
+    previous, warm_start = choose_start(context, inputs.current, inputs.warm)
     fitter = replace(
         Fitter.of(context, inputs.scratch),
         earlier=earlier,
-        previous=start.previous,
+        previous=previous,
         on_older=partial(record_older, context),
     )
     media = fitter.check_media(dataset, context.options)
     fitted = fit_engine(fitter, dataset, _ALL, context.options)
-    state, older = fitted.state, fitted.older
-    use = describe_use(context.workspace, context.settings, dataset.catalogue)
+    state = fitted.state
+    written = select_for_retriever(context.workspace, context.settings.queries, dataset.catalogue)
     facts = {
         **_read_position(context),
         "seed": context.options.seed,
@@ -75,15 +75,13 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
             name: asdict(identify(source.encoder)) for name, source in context.media.items()
         },
         "encoder": encoder,
-        "warm_start": start.as_dict(),
+        "warm_start": warm_start,
         "quality": _quality_facts(state),
-        MANIFEST_KEY: use,
+        MANIFEST_KEY: len(written),
         "budget": context.budget.as_dict(),
         DECISIONS: {"models": write_decisions(fitted.decisions)},
     }
-    if older is None:
-        return Draft(state, facts)
-    return Draft(state, facts, older.fit, older.record)
+    return Draft(state, facts, fitted.older, fitted.record)
 
 
 def read_models(context: JobContext) -> Mapping[str, Any]:
