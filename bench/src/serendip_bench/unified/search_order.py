@@ -1,7 +1,8 @@
 """Search ordered by the engine's ranker, by what the ranker has learned search from.
 
 Candidates, features and network are those of the row ``engine``, and home and similar items are
-learned as there. What search is learned from differs, with the weights of ``[ranker.searches]``:
+learned as there. What search is learned from differs, written queries with the weight of
+``[ranker.searches]``:
 
 - ``ranker-written``: queries written for items, the validation queries of the data set;
 - ``ranker-labelled``: these, and the queries of people of the same set that are in other folds,
@@ -38,7 +39,6 @@ from serendip.jobs.train.ranker.orders import RankerSample
 from serendip.jobs.train.ranker.requests import BATCH
 from serendip.jobs.train.ranker.rows import SearchCandidates, label_candidates
 from serendip.jobs.train.ranker.search_order_choice import choose_search_order
-from serendip.jobs.train.ranker.search_rows import weigh_searches
 from serendip.models.ranker.config import PER_ROW, RankerRows, SearchSource
 from serendip.models.ranker.model import Ranker
 from serendip.models.retriever.model import Retriever
@@ -242,7 +242,8 @@ def build_search_rows(
 ) -> SearchRows:
     """Rows of searches as the product makes them."""
     labelled = label_requests(requests, source)
-    ((_, weighed),) = weigh_searches([(SEARCH, labelled)], SETTINGS.ranker.searches)
+    weight = SETTINGS.ranker.searches.written if source == "written" else 1.0
+    weighed = [replace(one, weight=weight) for one in labelled]
     rng, parts, compared = np.random.default_rng(seed), [], []
     for begin in range(0, len(weighed), BATCH):
         some = weighed[begin : begin + BATCH]

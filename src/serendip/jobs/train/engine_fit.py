@@ -15,7 +15,7 @@ import numpy as np
 
 from serendip.data.dataset import Dataset
 from serendip.data.events.repeats import Repeats
-from serendip.data.splits import temporal
+from serendip.data.splits import Split, temporal
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
 from serendip.evaluate.decision import Decision
@@ -23,8 +23,9 @@ from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.ranker.actions import INNER_FRACTION, has_ranker
-from serendip.jobs.train.ranker.fit import fit_ranker
-from serendip.jobs.train.ranker.train import RankerFit
+from serendip.jobs.train.ranker.requests import NUM_SEARCH, label_logged_requests
+from serendip.jobs.train.ranker.search_order_choice import SEARCH_ORDER
+from serendip.jobs.train.ranker.train import RankerFit, train_ranker_on_requests
 from serendip.models.context_counts import AUTO
 from serendip.runtime.progress import TrainOptions
 
@@ -99,6 +100,33 @@ def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOp
         inner = replace(inner, context=found.context).with_ranker(found.ranker)
     record = None if fitter.on_older is None else fitter.on_older(inner, split, dataset)
     return EngineFit(inner, learned, record, found)
+
+
+def fit_ranker(
+    fitter: Fitter, split: Split, inner: EngineState, options: TrainOptions
+) -> RankerFit | None:
+    """Train the ranker on the newer part; None if there is nothing to learn from.
+
+    Args:
+        fitter: settings and clock.
+        split: older and newer part.
+        inner: fitted on the older part, with the items of the newer one.
+        options: seed and progress.
+    """
+    fusion, counts = inner.fusion, np.zeros(len(split.catalogue), np.int32)
+    counts[: split.train.num_items] = split.train.item_counts()
+    with fitter.clock.stage("train ranker"):
+        written = fitter.written_searches(split.catalogue, counts, fusion, NUM_SEARCH)
+        logged = label_logged_requests(
+            *(split, fitter.settings, inner.repeats),
+            lambda texts: fitter.encode_texts(texts, fusion),
+        )
+        labelled = fitter.labelled_searches(split.catalogue.vocabulary, fusion)
+        return train_ranker_on_requests(
+            *(inner, split, written, [*logged, ("search", labelled)], fitter.settings),
+            fitter.with_time(options, "ranker"),
+            fitter.decided_in_force(SEARCH_ORDER),
+        )
 
 
 def _with_ranker(state: EngineState, found: RankerFit) -> EngineState:

@@ -233,7 +233,7 @@ def test_rows_of_training_and_requests_have_the_same_values(fitted, monkeypatch)
     context, split, state = fitted
     settings, rng = context.settings, np.random.default_rng(0)
     home = settings.all_surfaces()["home"]
-    (_, labelled), *_ = build_requests(split, NO_EXAMPLES, state.repeats, 20_000, rng)
+    (_, labelled), *_ = build_requests(split, NO_EXAMPLES, state.repeats, settings.ranker, rng)
     store = context.workspace.open_store()
     rows = [row for row in range(len(split.targets))][:20]
     moments = {float(split.targets.times[row]): row for row in rows}

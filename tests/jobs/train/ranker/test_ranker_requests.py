@@ -38,7 +38,7 @@ from serendip.jobs.train.ranker.rows import (
 )
 from serendip.jobs.train.ranker.search_rows import label_judged, read_judged_files
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
-from serendip.models.ranker.config import SearchesConfig
+from serendip.models.ranker.config import RankerConfig, SearchesConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
@@ -81,6 +81,9 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitter, Split, Eng
     fitter = Fitter(workspace.settings, encoder, cache, folder / "scratch", StageClock())
     split = temporal(dataset, 0.85)
     return fitter, split, fitter.fit_sources(split.train, "past", TrainOptions())
+
+
+HUNDRED = RankerConfig(most_requests=100)
 
 
 def ids(split: Split, numbers: np.ndarray) -> list[str]:
@@ -130,7 +133,7 @@ def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
     for module in ("content_similarity", "retriever.model"):  # items are found by an index
         monkeypatch.setattr(f"serendip.models.{module}.EXACT_UP_TO", 10)
     state = fitter.append_new_items(past, split)
-    requests = build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(1))
+    requests = build_requests(split, NO_EXAMPLES, state.repeats, HUNDRED, np.random.default_rng(1))
     for surface, labelled in requests:
         chosen = labelled[:40]
         together = build_rows(chosen, surface, state, fitter.settings, 0, np.random.default_rng(2))
@@ -159,7 +162,9 @@ def test_requests_grow_with_the_newer_part_up_to_a_number(
 ) -> None:
     _, split, state = fitted
     monkeypatch.setattr(ranker_requests, "NUM_SEARCH", fewest_similar)
-    asked = dict(build_requests(split, NO_EXAMPLES, state.repeats, most, np.random.default_rng(0)))
+    config = RankerConfig(most_requests=most)
+    built = build_requests(split, NO_EXAMPLES, state.repeats, config, np.random.default_rng(0))
+    asked = dict(built)
     everything = len(split.targets)
     home, similar = wanted or (everything, everything // 3)
     assert everything > 50
@@ -177,7 +182,7 @@ def test_items_of_one_order_lead_to_one_another_and_are_no_negatives() -> None:
         for line in range(7 * order, 7 * order + 7)
     ]
     split = temporal(dataset_of(lines, [f"i{line}" for line in range(21)]), 1 / 3)
-    asked = dict(build_requests(split, NO_EXAMPLES, Repeats(), 100, np.random.default_rng(0)))
+    asked = dict(build_requests(split, NO_EXAMPLES, Repeats(), HUNDRED, np.random.default_rng(0)))
     assert asked["similar"]
     orders = {(user, time): set[str]() for user, _, time in lines}
     for user, item, time in lines:
@@ -201,8 +206,9 @@ def test_few_users_are_not_asked_more_and_more(
     monkeypatch.setattr(ranker_requests, "HOME_PER_USER", 1)
     for fewest, wanted in ((1, users), (everything - 1, everything - 1), (10**6, everything)):
         monkeypatch.setattr(ranker_requests, "FEWEST_HOME", fewest)
-        asked = dict(
-            build_requests(split, NO_EXAMPLES, state.repeats, 10**6, np.random.default_rng(0))
+        config = RankerConfig(most_requests=10**6)
+        rng = np.random.default_rng(0)
+        asked = dict(build_requests(split, NO_EXAMPLES, state.repeats, config, rng))
         )
         assert len(asked["home"]) == wanted
 
@@ -242,10 +248,10 @@ def test_a_ranker_learns_from_logged_requests(fitted: tuple[Fitter, Split, Engin
     assert fit_engine(fitter, split.train, "whole", TrainOptions()).state.ranker is not None
 
 
-def quick(settings: Settings, **searches: object) -> Settings:
-    """Settings of a ranker that learns little, from searches as told."""
+def quick(settings: Settings) -> Settings:
+    """Settings of a ranker that learns little."""
     ranker = settings.ranker.model_copy(
-        update={"epochs": 2, "most_requests": 40, "searches": SearchesConfig(**searches)}
+        update={"epochs": 2, "most_requests": 40, "searches": SearchesConfig()}
     )
     return settings.model_copy(update={"ranker": ranker})
 
@@ -381,11 +387,11 @@ def test_of_many_searches_an_even_share_is_compared(
     assert len(groups) == 12 * state.num_items  # all candidates, not a sample
 
 
-def test_three_sources_of_searches_weigh_what_the_settings_say(
+def test_three_sources_of_searches_are_learned_from(
     fitted: tuple[Fitter, Split, EngineState], tmp_path: Path
 ) -> None:
     fitter, split, state = fitted
-    settings = quick(fitter.settings, logged=0.0, labelled=2.0, written=0.5)
+    settings = quick(fitter.settings)
     encode = partial(fitter.cache.encode, fitter.encoder)
     titles = [split.catalogue[number].title for number in (0, 1)]
     written = QueryExamples(titles, encode(titles), np.array([0, 1], np.int32))
@@ -400,9 +406,9 @@ def test_three_sources_of_searches_weigh_what_the_settings_say(
     ]
     ranker_fit = train_ranker_on_requests(state, split, written, labelled, settings, TrainOptions())
     assert ranker_fit is not None
-    # Of the second query nothing is labelled as relevant; logged searches weigh nothing.
+    # Of the second query nothing is labelled as relevant.
     (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
-    assert order.reason.endswith("learned from 0 logged, 1 labelled, 2 written searches")
+    assert order.reason.endswith("learned from 1 logged, 1 labelled, 2 written searches")
 
 
 def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled(
@@ -441,7 +447,7 @@ def test_every_request_with_a_history_knows_what_may_come_again(
     fitter, split, state = fitted
     repeats = Repeats(after=np.zeros(state.num_items, np.float32))
     logged = label(split, fitter.settings, repeats)
-    built = build_requests(split, NO_EXAMPLES, repeats, 100, np.random.default_rng(0))
+    built = build_requests(split, NO_EXAMPLES, repeats, HUNDRED, np.random.default_rng(0))
     assert all(any(len(one.query.history) for one in asked) for _, asked in built)
     for surface, asked in (*built, *logged):
         queries = [one.query for one in asked]
@@ -466,7 +472,7 @@ def test_every_configured_action_is_a_column_of_labels(
         rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
     )
     moments = dict(
-        build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(0))
+        build_requests(split, NO_EXAMPLES, state.repeats, HUNDRED, np.random.default_rng(0))
     )["home"]
     assert {"rate", "interact"} in [done for one in moments for done in one.actions]
     assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]

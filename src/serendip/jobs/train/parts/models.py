@@ -23,6 +23,7 @@ from serendip.evaluate.decision import DECISIONS, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.plausibility import require_plausible_labels
 from serendip.jobs.suggestions.build import hash_written_queries
+from serendip.jobs.surface_quality.record import record_quality
 from serendip.jobs.train.carry_over import PreviousCodes, describe_ids
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.drift import newest_profile
@@ -30,7 +31,6 @@ from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fingerprint import hash_labels
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.parts.plan import Part, PartInputs
-from serendip.jobs.train.quality_recorder import record_older
 from serendip.jobs.train.ranker.actions import require_actions
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
 from serendip.jobs.train.written_queries import MANIFEST_KEY, select_for_retriever
@@ -55,7 +55,7 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
         Fitter.of(context, inputs.scratch),
         earlier=earlier,
         previous=previous,
-        on_older=partial(record_older, context),
+        on_older=partial(record_quality, context),
     )
     media = fitter.check_media(dataset, context.options)
     fitted = fit_engine(fitter, dataset, _ALL, context.options)

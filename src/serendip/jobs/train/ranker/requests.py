@@ -26,6 +26,7 @@ from serendip.jobs.train.ranker.actions import label_actions
 from serendip.jobs.train.ranker.examination import fit_examination, position_weights
 from serendip.jobs.train.ranker.labelled_query import Batches, LabelledQuery, LabelledRequests
 from serendip.jobs.train.ranker.search_rows import write_searches
+from serendip.models.ranker.config import RankerConfig
 
 NUM_SEARCH = 1_000
 """Number of synthetic queries, and up to which the number of other requests does not limit those
@@ -118,7 +119,7 @@ def build_requests(
     split: Split,
     examples: QueryExamples,
     repeats: Repeats,
-    most: int,
+    config: RankerConfig,
     rng: np.random.Generator,
 ) -> list[tuple[Task, list[LabelledQuery]]]:
     """Requests of moments of the newer part, and of written queries, by task.
@@ -127,10 +128,10 @@ def build_requests(
         split: each of its targets is a moment.
         examples: written queries.
         repeats: which items of a history may come again.
-        most: largest number of home requests; see ``_count_home``.
+        config: largest number of home requests (see ``_count_home``), weight of written queries.
         rng: draws.
     """
-    targets = split.targets
+    targets, most = split.targets, config.most_requests
     num_home, num_similar = _count_home(split, most), count_similar(split, most)
     sample = rng.permutation(len(targets))[: num_home + num_similar].tolist()
     queries = [targets.query(row, "home", repeats) for row in sample]
@@ -142,7 +143,7 @@ def build_requests(
         if page is not None:
             beside = _ask_beside(query, page, has_history=index % 2 == 0)
             similar.append(_label_next(beside, targets, row))
-    written = write_searches(examples, queries, NUM_SEARCH, rng)
+    written = write_searches(examples, queries, NUM_SEARCH, config.searches.written, rng)
     groups: list[tuple[Task, list[LabelledQuery]]] = [
         *(("home", home), ("similar", similar), ("search", written))
     ]

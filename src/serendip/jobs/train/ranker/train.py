@@ -42,7 +42,7 @@ from serendip.jobs.train.ranker.requests import (
 )
 from serendip.jobs.train.ranker.rows import RowMaking, SearchCandidates, can_compare
 from serendip.jobs.train.ranker.search_order_choice import choose_search_order
-from serendip.jobs.train.ranker.search_rows import SEARCH, weigh_searches
+from serendip.jobs.train.ranker.search_rows import SEARCH
 from serendip.models.context_counts import AUTO, ContextCounts
 from serendip.models.ranker.config import SearchSource
 from serendip.models.ranker.model import Ranker
@@ -98,9 +98,9 @@ def train_ranker_on_requests(
     surfaces = settings.all_surfaces()
     built = [
         (surface_of_task(surfaces, task), of_task)
-        for task, of_task in build_requests(split, examples, state.repeats, most, rng)
+        for task, of_task in build_requests(split, examples, state.repeats, settings.ranker, rng)
     ]
-    requests = weigh_searches([*built, *labelled], settings.ranker.searches)
+    requests = [*built, *labelled]
     # Draws of their own, and after all others: where nothing is learned of them, nothing changes.
     apart, count = np.random.default_rng([options.seed, _BASKETS]), count_similar(split, most)
     of_baskets = build_basket_requests(split, state.repeats, settings, count, apart)
