@@ -209,7 +209,6 @@ def test_few_users_are_not_asked_more_and_more(
         config = RankerConfig(most_requests=10**6)
         rng = np.random.default_rng(0)
         asked = dict(build_requests(split, NO_EXAMPLES, state.repeats, config, rng))
-        )
         assert len(asked["home"]) == wanted
 
 
