@@ -87,7 +87,7 @@ def test_new_events_build_all(trained: Path) -> None:
 
 def test_a_part_is_built_alone_only_if_nothing_else_has_changed(trained: Path) -> None:
     assert reasons(trained, "rewrites")["rewrites"] == "it was asked for"
-    add_settings(trained, "\n[context]\nfeatures = []\n")
+    add_settings(trained, "\n[context]\nuse = 'off'\n")
     with pytest.raises(ConfigError, match=r"alone: models would be built too, as \[context\]"):
         train(trained, only="suggestions")
     with pytest.raises(ConfigError, match="there is no part 'words'"):

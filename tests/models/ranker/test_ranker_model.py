@@ -228,6 +228,10 @@ def test_it_says_which_tasks_it_may_order(ranker: Ranker, rows: RankerRows, tmp_
     some.save(tmp_path)
     assert Ranker.open(tmp_path).ordered_tasks == (0, 1)
     document = json.loads((tmp_path / CONFIG_FILE).read_text())
+    document["config"]["searches"]["logged"] = 1.0  # of an earlier version
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(document))
+    with pytest.raises(ArtefactError, match=r"unknown key `searches\.logged`"):
+        Ranker.open(tmp_path)
     del document["ordered_tasks"]
     (tmp_path / CONFIG_FILE).write_text(json.dumps(document))
     with pytest.raises(ArtefactError, match="ordered_tasks") as refused:

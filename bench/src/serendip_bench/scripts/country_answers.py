@@ -71,7 +71,7 @@ def choose_customers(dataset: Dataset, customers: int) -> BoolArray:
 def measure(context: JobContext, most_of_customer: int, scratch: Path) -> dict[str, Any]:
     """Fit both engines and compare their answers."""
     split = _sample_requests(temporal(context.dataset, 0.8), most_of_customer)
-    without = context.settings.model_copy(update={"context": ContextConfig(features=())})
+    without = context.settings.model_copy(update={"context": ContextConfig(use="off")})
     lists, overlap, read, spent, choices = {}, {}, {}, {}, {}
     for name, settings in (("with", context.settings), ("without", without)):
         (scratch / name).mkdir()
@@ -171,8 +171,10 @@ def main() -> None:
         write_retail_files(dataset, choose_customers(dataset, options.customers), folder)
         start_workspace(folder / "ws", folder / "items.csv", folder / "events.csv", force=False)
         settings = folder / "ws" / "serendip.toml"
-        parts = json.dumps("auto" if options.features == "auto" else options.features.split(","))
-        settings.write_text(f"{settings.read_text()}\n[context]\nfeatures = {parts}\n")
+        parts = "" if options.features == "auto" else options.features
+        table = ["[context]", f'use = "{"off" if parts else "auto"}"', "[context.parts]"]
+        table += [f'{part} = "on"' for part in parts.split(",") if part]
+        settings.write_text("\n".join([settings.read_text(), *table, ""]))
         workspace = Workspace.open(folder / "ws")
         counts = import_files(workspace)
         context = JobContext.open(folder / "ws", TrainOptions(seed=options.seed))

@@ -26,7 +26,6 @@ from serendip.jobs.train.ranker.actions import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker.requests import NUM_SEARCH, label_logged_requests
 from serendip.jobs.train.ranker.search_order_choice import SEARCH_ORDER
 from serendip.jobs.train.ranker.train import RankerFit, train_ranker_on_requests
-from serendip.models.context_counts import AUTO
 from serendip.runtime.progress import TrainOptions
 
 
@@ -76,8 +75,9 @@ def fit_engine(
     state = fitter.fit_models(prepared, searcher, name, options, begin)
     if older is not None and older.ranker is not None:
         state = _with_ranker(state, older.ranker)
-    elif fitter.settings.context.features == AUTO:  # nothing could choose
-        state = replace(state, context=state.context.with_parts(frozenset(), state.num_items))
+    else:  # nothing could choose
+        named = fitter.settings.context.named
+        state = replace(state, context=state.context.only(named, state.num_items))
     return EngineFit(state) if older is None else replace(older, state=state)
 
 

@@ -184,10 +184,12 @@ class Ranker:
         try:
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             stored, ordered = tuple(document["feature_names"]), tuple(document["ordered_tasks"])
-            config, learned = document["config"], dict(document.get("discounts", {}))
-        except (OSError, ValueError, KeyError) as error:
+            config = validate(RankerConfig, document["config"], str(folder / CONFIG_FILE))
+            learned = dict(document.get("discounts", {}))
+        except (OSError, ValueError, KeyError, ConfigError) as error:
             raise ArtefactError(
-                f"{folder} has no readable ranker: {error}.", "Train it again with this version."
+                f"{folder} has no readable ranker: {str(error).rstrip('.')}.",
+                "Train it again with this version.",
             ) from None
         if feature_names is not None and tuple(feature_names) != stored:
             differing = sorted(set(feature_names) ^ set(stored)) or ["their order"]
@@ -195,7 +197,7 @@ class Ranker:
                 f"{folder} has a ranker for other features; different: {', '.join(differing)}.",
                 "Train it again with this version.",
             )
-        ranker = cls(validate(RankerConfig, config, str(folder / CONFIG_FILE)))
+        ranker = cls(config)
         ranker._network = read_model(folder / NETWORK_FILE)
         ranker._session = open_session(ranker._network)
         ranker._feature_names = stored

@@ -43,7 +43,7 @@ from serendip.jobs.train.ranker.requests import (
 from serendip.jobs.train.ranker.rows import RowMaking, SearchCandidates, can_compare
 from serendip.jobs.train.ranker.search_order_choice import choose_search_order
 from serendip.jobs.train.ranker.search_rows import SEARCH
-from serendip.models.context_counts import AUTO, ContextCounts
+from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.config import SearchSource
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
@@ -157,27 +157,30 @@ def _choose_context(
     Returns:
         the state with the chosen parts, the decisions, and the batches that have no rows yet.
     """
-    parts, options = state.context.present, making.options
-    if making.settings.context.features != AUTO:
-        return state, undecided(parts, "the settings name it", on=True), batches
-    plain = replace(state, context=state.context.with_parts(frozenset(), state.num_items))
+    present, options = state.context.present, making.options
+    named = making.settings.context.named
+    parts = [part for part in present if part not in named]
+    known = undecided([part for part in present if part in named], "the settings say so", on=True)
+    if not parts:
+        return state, known, batches
+    plain = replace(state, context=state.context.only(named, state.num_items))
     count = _count_first(batches, SAMPLE)
     sampled = [request for _, labelled in batches[:count] for request in labelled]
     times: TimeArray = np.array([request.query.time for request in sampled])
-    if not parts or options.allowance.is_over or not can_choose(times):
+    if options.allowance.is_over or not can_choose(times):
         reason = "there was no time for the tests" if options.allowance.is_over else FEW
-        return plain, undecided(parts, reason), batches
+        return plain, [*known, *undecided(parts, reason)], batches
     making.add(batches[:count], state)
     rows, names = making.rows(), state.feature_names
     if rows is None:
-        return plain, undecided(parts, "no request has a choice"), batches[count:]
+        return plain, [*known, *undecided(parts, "no request has a choice")], batches[count:]
     sample = RankerSample(rows, names, sampled)
     decisions = choose_parts(sample, parts, making.settings, options)
     is_kept = columns_with(names, kept_parts(decisions, parts), parts)  # (F,)
     making.keep_columns(is_kept)
     read = context_parts([name for name, is_read in zip(names, is_kept, strict=True) if is_read])
     context = state.context.with_parts(read, state.num_items)
-    return replace(state, context=context), decisions, batches[count:]
+    return replace(state, context=context), [*known, *decisions], batches[count:]
 
 
 def _count_first(batches: Batches, requests: int) -> int:
