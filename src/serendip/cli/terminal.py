@@ -128,15 +128,6 @@ class Terminal:
                 f"{100 * cut['done']:.0f} % of its steps"
             )
 
-    def print_context(self, context: Mapping[str, Any]) -> None:
-        """Print the parts of the context that were tested."""
-        for gain in context["gains"]:
-            verdict = "kept" if gain["part"] in context["kept"] else "left out"
-            self.say(
-                f"  context: {gain['part']} {verdict} (nDCG@10 {gain['gain']:+.3f}, "
-                f"{gain['low']:+.3f} to {gain['high']:+.3f})"
-            )
-
     def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
         """Execution options with progress on stderr."""
         from serendip.runtime.progress import TrainOptions, open_progress

@@ -24,7 +24,7 @@ from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.models.context_counts import ITEM_COUNTRIES, PARTS, ContextConfig, ContextCounts
+from serendip.models.context_counts import ITEM_COUNTRIES, ContextConfig, ContextCounts
 from serendip.models.item_to_item import ItemKNNConfig
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
@@ -67,7 +67,7 @@ def count_contexts(world: Dataset, codes: IntArray) -> ContextCounts:
     log = replace(world.events, countries=halves, devices=halves)
     homes = UserCountries(("kr", "US"), np.zeros(world.num_users, np.int32))
     known = replace(world, events=log, device_names=("phone", "tv")).with_countries(homes)
-    found = ContextCounts.of(known, codes, ContextConfig(features=PARTS, price="bid"))
+    found = ContextCounts.of(known, codes, ContextConfig(use="on", price="bid"))
     return replace(found, parts=found.parts | {"price", "age", ITEM_COUNTRIES})
 
 

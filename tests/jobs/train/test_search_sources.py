@@ -15,10 +15,10 @@ from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import FloatArray
 from serendip.engine.artefacts.generations import publish
 from serendip.errors import DataError
+from serendip.evaluate.decision import DECISIONS, Decision, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
-from serendip.models.ranker.search_order import SearchOrder
 
 LABELS = """
 [ranker.searches]
@@ -101,14 +101,12 @@ def test_labels_of_the_settings_are_searches_and_count_for_the_fingerprint(
     assert one.can_decide
 
 
-def test_the_order_in_force_is_that_of_the_manifest(shop: Path, tmp_path: Path) -> None:
+def test_a_decision_in_force_is_that_of_the_manifest(shop: Path, tmp_path: Path) -> None:
     context = JobContext.open(shop)
-    fitter = Fitter.of(context, tmp_path)
-    assert fitter.search_order_in_force() is None
-    order = SearchOrder(True, {"logged": 90}, 90, 90, 0.5, 0.4, 0.1, 0.05, 0.15, source="logged")
-    generations = context.workspace.generations
-    publish(generations, lambda folder: None, {"search": order.as_dict()})
-    assert fitter.search_order_in_force() == order
-    publish(generations, lambda folder: None, {"search": {"by_ranker": True, "order_from": 200.0}})
-    assert fitter.search_order_in_force() is None
-    assert replace(fitter, workspace=None).search_order_in_force() is None
+    fitter, generations = Fitter.of(context, tmp_path), context.workspace.generations
+    assert fitter.decided_in_force("search order") is None
+    table = {"models": write_decisions([Decision("search order", True)])}
+    publish(generations, lambda folder: None, {DECISIONS: table})
+    assert fitter.decided_in_force("search order") is True
+    assert fitter.decided_in_force("another") is None
+    assert replace(fitter, workspace=None).decided_in_force("search order") is None

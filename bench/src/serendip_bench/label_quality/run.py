@@ -88,7 +88,7 @@ name = "hashing"
 fields = ["title"]
 
 [context]
-features = []
+use = "off"
 
 [models.retriever]
 embedding_size = 16
