@@ -241,7 +241,7 @@ def gate_texts(context: JobContext, gate: TextGate) -> WritingVerdict:
         search = HybridSearch(variant, item_vectors, config, gate.is_pooled)
         values.append(search.judged(queries, vectors))
     facts |= {"without": float(values[0].mean()), "with": float(values[1].mean())}
-    return _close(context, ("text", None), texts, choose(name, *values), facts)
+    return _close(context, ("text", None), texts, choose(name, values[0], values[1]), facts)
 
 
 def _read_queries(workspace: Workspace, gate: TextGate, dataset: Dataset) -> JudgedQueries:
