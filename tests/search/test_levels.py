@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from search_world import post
 
 from serendip.data import Catalogue, Item
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
@@ -81,7 +82,7 @@ def test_a_last_word_is_a_person_only_where_most_items_with_it_have_the_person(
 def test_all_words_come_before_a_rare_value_and_that_before_some_words(
     searcher: Searcher,
 ) -> None:
-    searcher = searcher.with_items([Item(f"n{row}", f"Fog {row}") for row in range(60)])
+    searcher = post(searcher, *(Item(f"n{row}", f"Fog {row}") for row in range(60)))
     found = levels(searcher, "tom hanks island")
     assert found[1] == ALL_WORDS
     assert found[0] == found[2] == ONE_VALUE
@@ -100,9 +101,9 @@ def test_every_hit_has_a_score_of_its_words_and_filters_keep(searcher: Searcher)
 
 
 def test_values_of_posted_and_changed_items_count_at_once(searcher: Searcher) -> None:
-    newer = searcher.with_items([Item("n", "New", attributes={"cast": ("Tom Hanks",)})])
+    newer = post(searcher, Item("n", "New", attributes={"cast": ("Tom Hanks",)}))
     assert levels(newer, "tom hanks")[8] == VALUES
-    changed = newer.with_changed_items([2], [Item("f2", "Lake", attributes={"cast": ("Eve",)})])
+    changed = newer.with_late({2: Item("f2", "Lake", attributes={"cast": ("Eve",)})})
     assert levels(changed, "tom hanks").get(2) is None
     assert 8 not in levels(newer.without_items([8]), "tom hanks")
     assert 8 not in levels(searcher, "tom hanks")
@@ -134,7 +135,7 @@ def test_items_like_a_named_one_are_asked_for(searcher: Searcher, text: str, num
 
 
 def test_a_title_that_begins_with_like_is_a_title(searcher: Searcher) -> None:
-    newer = searcher.with_items([Item("n", "Like Hill")])
+    newer = post(searcher, Item("n", "Like Hill"))
     assert newer.find_liked("like hill") == -1
 
 
@@ -172,9 +173,9 @@ def test_a_text_that_names_nothing_but_quality_finds_the_best(
 ) -> None:
     assert searcher.search(text, 3).item_nums.tolist() == [3, 2, 1]
     assert len(searcher.find_complete(text)) == len(ROWS)
-    newer = searcher.with_items([Item("n", "Sand")])
+    newer = post(searcher, Item("n", "Sand"))
     assert newer.search(text, 10).item_nums.tolist()[-1] == len(ROWS)
-    titled = searcher.with_items([Item("n", text)])
+    titled = post(searcher, Item("n", text))
     assert titled.search(text, 1).item_nums.tolist() == [len(ROWS)]
 
 
@@ -189,7 +190,7 @@ def test_a_text_asks_for_the_newest_of_all_or_of_what_has_a_value(
 
 
 def test_a_word_of_quality_beside_others_is_a_word(searcher: Searcher) -> None:
-    newer = searcher.with_items([Item("n", "Best Worst Movie"), Item("m", "The Best King")])
+    newer = post(searcher, Item("n", "Best Worst Movie"), Item("m", "The Best King"))
     assert newer.search("best worst movie", 1).item_nums.tolist() == [8]
     assert newer.search("best king", 1).item_nums.tolist() == [9]
 

@@ -42,7 +42,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
-from serendip.models.sparse.growing_sparse import GrowingSparse
+from serendip.models.sparse.late_sparse import LateSparse
 from serendip.models.sparse.packed_sparse import PackedSparse
 from serendip.models.term_weights import TermWeights
 from serendip.models.transitions import Transitions
@@ -140,13 +140,14 @@ def _models(
         prior._window = Window.of(np.empty(0), NO_ITEMS, prior.window_s, num_items)
     neighbours, content, transitions = ItemKNN(), ContentSimilarity(), Transitions()
     neighbours._similarities = _random_graph(num_items, _NEIGHBOURS, rng)
-    content._content, content._late, content.floor = features.content, NO_ITEMS, 0.0
+    content._content, content.floor = features.content, 0.0
     content._mean = np.zeros(features.content.shape[1], np.float32)
     content._norms = np.ones(len(features.content), np.float32)
     content._weights = TermWeights.fit(features.known_tokens)
     rows = content._weights.build_rows(features.known_tokens)
-    content._terms = GrowingSparse.of(rows)
-    content._use_neighbours(_random_graph(num_items, content.config.num_neighbours, rng))
+    content._terms = LateSparse.of(rows)
+    near = _random_graph(num_items, content.config.num_neighbours, rng)
+    content._neighbours = LateSparse.of(near)
     transitions._similarities = _random_graph(num_items, transitions.config.max_targets, rng)
     models: dict[str, Recommender] = {
         "popularity": popular,

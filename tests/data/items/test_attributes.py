@@ -25,9 +25,9 @@ def test_a_range_includes_its_ends_and_leaves_out_what_is_no_number() -> None:
 def test_a_catalogue_makes_a_column_once_and_a_changed_one_anew() -> None:
     catalogue = Catalogue([Item("a", attributes={"price": 1.0}), Item("b")])
     assert catalogue.column("price") is catalogue.column("price")
-    changed = catalogue.replaced([0], [Item("a", attributes={"price": 9.0})])
+    changed = catalogue.with_late([Item("a", attributes={"price": 9.0})])
     assert np.flatnonzero(changed.column("price").within(5, 10)).tolist() == [0]
-    assert len(catalogue.extended([Item("c")]).column("price").numbers) == 3
+    assert len(catalogue.with_late([Item("c")]).column("price").numbers) == 3
     assert not catalogue.column("nowhere").equal("x").any()
 
 
@@ -51,9 +51,9 @@ def test_values_of_some_items_are_those_of_the_whole_column() -> None:
     posted = [Item("c", attributes={"price": 3.0, "made": "KR"}), Item("d")]
     catalogue = Catalogue(
         [Item("a", attributes={"price": 1.0, "made": ("KR", "DE")}), Item("b")]
-    ).extended(posted)
-    catalogue = catalogue.replaced([1], [Item("b", attributes={"price": 7.0, "made": "kr"})])
-    catalogue = catalogue.replaced([0], [Item("a", attributes={"made": "DE"})])
+    ).with_late(posted)
+    catalogue = catalogue.with_late([Item("b", attributes={"price": 7.0, "made": "kr"})])
+    catalogue = catalogue.with_late([Item("a", attributes={"made": "DE"})])
     prices, made = catalogue.column("price"), catalogue.column("made")
     for items in ([0, 1, 2, 3], [3, 1], []):
         some = np.array(items, np.int32)

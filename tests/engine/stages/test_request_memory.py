@@ -86,7 +86,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     }
     models = ModelsConfig.model_validate(tables).build(UnifiedConfig())
     for name, model in models.items():
-        models[name] = model.train(world, TrainOptions(seed=0)).with_items(later)
+        models[name] = model.train(world, TrainOptions(seed=0)).with_late(later)
     titled = list(world.catalogue.items)
     untitled = (
         Item(f"i{number}", "", "", {"kind": kind_of(number), "bid": float(number % 3)})
@@ -99,7 +99,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     folder = tmp_path_factory.mktemp("words")
     searcher = Searcher.build(Catalogue(titled), counts[:NUM_TRAINED], folder)
     codebooks = Codebooks(rng.normal(size=(2, NUM_CODES, VECTOR_SIZE)).astype(np.float32))
-    everything = replace(world.features, tokens=None).extended(later)
+    numbers = np.arange(NUM_TRAINED, NUM_ITEMS, dtype=np.int32)
+    everything = replace(world.features, tokens=None).put(numbers, later)
     state = EngineState(
         catalogue=Catalogue([*titled, *untitled]),
         features=everything,

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_world import POPULARITY, film, films
+from search_world import POPULARITY, film, films, post
 
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggested, Suggester
@@ -65,8 +65,8 @@ def test_deleted_items_and_values_without_items_are_not_suggested(suggester):
 
 def test_posted_items_are_suggested(suggester):
     items = [film("n", "Zebra", ("Nature",)), film("m", "Zoo", ("Nature",))]
-    searcher = suggester.searcher.with_items(items)
-    newer = suggester.with_items(items, searcher)
+    searcher = post(suggester.searcher, *items)
+    newer = suggester.with_new(items, searcher)
     assert texts(newer, "zeb") == ["Zebra"]
     assert newer.suggest("nat")[0] == Suggested("Nature", "attribute", -1, 2)
     assert texts(suggester, "nat") == []

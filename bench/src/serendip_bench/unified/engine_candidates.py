@@ -331,11 +331,11 @@ def build_engine_state(
     quality = np.zeros(len(vectors), np.float32)
     quality[:num_train] = compute_like_shares(split.train)
     searcher = CachedSearcher.build(catalogue, counts.astype(np.float32), scratch, SETTINGS.search)
-    models: dict[str, Recommender] = {_RETRIEVER: retriever.with_items(new)}
+    models: dict[str, Recommender] = {_RETRIEVER: retriever.with_late(new)}
     dataset = split.train.with_features(features.rows(np.arange(num_train, dtype=np.int32)))
     for name, model in SETTINGS.models.build(SETTINGS.unified).items():
         if name != _RETRIEVER:
-            models[name] = model.train(dataset, TrainOptions(seed)).with_items(new)
+            models[name] = model.train(dataset, TrainOptions(seed)).with_late(new)
     return EngineState(
         catalogue=catalogue,
         features=features,

@@ -1,7 +1,7 @@
 """One attribute of all items as columns, so that a filter costs a few comparisons, and only once.
 
-``AttributeValues`` are the values of a fixed range of items; ``AttributeColumn`` joins those of a
-catalogue with those of the items posted or changed since. Masks of the fixed part are cached.
+``AttributeValues`` are the values of some items; ``AttributeColumn`` joins those of a generation
+with those of late items. Masks of the generation's part are cached.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -18,7 +18,7 @@ from typing import Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray, locate
 from serendip.data.rows.strings import Strings
 
 Attribute: TypeAlias = str | float | tuple[str, ...]
@@ -263,21 +263,21 @@ class AttributeColumn:
 
     Args:
         base: values of the first items.
-        newer: (item numbers, their values) of items posted or changed later, oldest first.
-        count: N.
         masks: of ``base``, shared by the columns of later catalogues.
+        late: (L,) late items, ascending.
+        values: of these.
     """
 
     def __init__(
         self,
         base: AttributeValues,
-        newer: Sequence[tuple[IntArray, AttributeValues]] = (),
-        count: int | None = None,
         masks: BaseMasks | None = None,
+        late: IntArray = NO_ITEMS,
+        values: AttributeValues | None = None,
     ) -> None:
-        self._base, self._newer = base, newer
-        self._count = len(base) if count is None else count
-        self._masks = BaseMasks(base) if masks is None else masks
+        self._base, self._masks = base, BaseMasks(base) if masks is None else masks
+        self._late, self._values = late, AttributeValues.none(0) if values is None else values
+        self._count = max(len(base), *(late[-1:] + 1).tolist(), 0)
 
     @classmethod
     def of(cls, values: Iterable[Attribute | None]) -> Self:
@@ -310,68 +310,57 @@ class AttributeColumn:
     @cached_property
     def has_numbers(self) -> bool:
         """Whether the attribute of any item is a number."""
-        newer = (np.isfinite(values.numbers).any() for _, values in self._newer)
-        return not math.isnan(self._base.median) or any(newer)
+        late = np.isfinite(self._values.numbers).any()
+        return not math.isnan(self._base.median) or bool(late)
 
     @cached_property
     def numbers(self) -> TimeArray:
         """(N,) float64, NaN if the attribute is not a number or is missing."""
-        if not self._newer and self._count == len(self._base):
+        if not len(self._late):
             return self._base.numbers
         numbers = np.full(self._count, np.nan)
         numbers[: len(self._base)] = self._base.numbers
-        for items, values in self._newer:
-            numbers[items] = values.numbers
+        numbers[self._late] = self._values.numbers
         return numbers
 
     def numbers_of(self, items: IntArray) -> TimeArray:
         """(C,) float64 ``numbers`` of some items, at a cost that does not depend on N."""
-        numbers = np.full(len(items), np.nan)
-        old = items < len(self._base)
-        numbers[old] = self._base.numbers[items[old]]
-        for rows, places, values in self._newer_of(items):
-            numbers[rows] = values.numbers[places]
+        places, is_late = locate(self._late, items)
+        numbers = np.empty(len(items))
+        numbers[~is_late] = self._base.numbers[items[~is_late]]
+        numbers[is_late] = self._values.numbers[places[is_late]]
         return numbers
 
     def having_of(self, word: str, items: IntArray) -> BoolArray:
         """(C,) ``having`` of some items, at a cost that does not depend on N after the first."""
-        mask = np.zeros(len(items), np.bool_)
-        old = items < len(self._base)
-        mask[old] = self._masks.having(word)[items[old]]
-        for rows, places, values in self._newer_of(items):
-            mask[rows] = values.having(word)[places]
+        places, is_late = locate(self._late, items)
+        mask = np.empty(len(items), np.bool_)
+        mask[~is_late] = self._masks.having(word)[items[~is_late]]
+        if is_late.any():
+            mask[is_late] = self._values.having(word)[places[is_late]]
         return mask
 
     def words_of(self, items: IntArray) -> list[tuple[str, ...]]:
         """Of each of some items (C,) its list; a text is a list of one."""
-        old = len(self._base)
-        words = [self._base.words_of(item) if item < old else () for item in items.tolist()]
-        for rows, places, values in self._newer_of(items):
-            for row, place in zip(rows.tolist(), places.tolist(), strict=True):
-                words[row] = values.words_of(place)
-        return words
-
-    def _newer_of(
-        self, items: IntArray
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], AttributeValues]]:
-        """Rows of ``items`` that were posted or changed, and their places in newer values."""
-        for numbers, values in self._newer:
-            rows, places = np.nonzero(items[:, None] == numbers)  # (C, M)
-            if len(rows):
-                yield rows, places, values
+        places, is_late = locate(self._late, items)
+        return [
+            self._values.words_of(place) if late else self._base.words_of(item)
+            for item, place, late in zip(
+                items.tolist(), places.tolist(), is_late.tolist(), strict=True
+            )
+        ]
 
     @property
     def median(self) -> float:
-        """Median of the numbers of the items that are not newer than the column."""
+        """Median of the numbers of the items of the generation."""
         return self._base.median
 
     def _mask(self, base: BoolArray, test: _Test) -> BoolArray:
-        if not self._newer and self._count == len(base):
+        if not len(self._late):
             return base
         mask = np.zeros(self._count, np.bool_)
         mask[: len(base)] = base
-        for items, values in self._newer:
-            mask[items] = test(values)
+        mask[self._late] = test(self._values)
         return mask
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.starts import DAY_S
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.errors import ArtefactError
 
 MOST_IMPRESSIONS = 20
@@ -87,12 +87,14 @@ class Reception:
         is_rejected: BoolArray = self.rejections[items] > counts[items]
         return is_rejected
 
-    def with_items(self, count: int) -> Self:
-        """A copy with ``count`` further items, which nobody has seen."""
+    def with_new(self, numbers: IntArray) -> Self:
+        """A copy with new items (M,), which nobody has seen."""
         if not self.is_known:
             return self
-        none = np.zeros(count, np.int32)
-        return type(self)(append_rows(self.impressions, none), append_rows(self.rejections, none))
+        none = np.zeros_like(numbers)
+        return type(self)(
+            put_rows(self.impressions, numbers, none), put_rows(self.rejections, numbers, none)
+        )
 
     def with_events(self, items: IntArray, shown: BoolArray, rejected: BoolArray) -> Self:
         """A copy after further events.
@@ -112,8 +114,8 @@ class Reception:
         )
         impressions, rejections = changed
         return type(self)(
-            replace_rows(self.impressions, numbers, impressions),
-            replace_rows(self.rejections, numbers, rejections),
+            put_rows(self.impressions, numbers, impressions),
+            put_rows(self.rejections, numbers, rejections),
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:

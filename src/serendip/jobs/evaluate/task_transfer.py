@@ -111,7 +111,7 @@ def evaluate_group(task: GroupTask) -> list[TaskRanks]:
         model = Retriever(config).train(prepared.dataset, TrainOptions(task.seed))
     if split.new_items:
         new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
-        model = model.with_items(new)
+        model = model.with_late(new)
     return [
         TaskRanks(
             name,

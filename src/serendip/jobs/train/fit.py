@@ -294,7 +294,7 @@ class Fitter:
         if not split.new_items:
             return state
         features = self.encode_new_items(split.new_items, state.codebooks, state.fusion)
-        return state.with_items(split.new_items, features)
+        return state.with_late(split.new_items, features)
 
     def encode_new_items(
         self, items: Sequence[Item], codebooks: Codebooks, fusion: Fusion

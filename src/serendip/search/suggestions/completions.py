@@ -9,13 +9,13 @@ Every suggestion has results.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from serendip.data.arrays import FloatArray
 from serendip.data.items.catalogue import Item
-from serendip.data.rows.append_log import GrowingCounter
 from serendip.data.text import query_grams, title_key
 from serendip.search.searcher import Searcher
 from serendip.search.titles import TitledItem
@@ -58,7 +58,7 @@ class Suggester:
 
     searcher: Searcher
     built: ValueTable
-    posted: GrowingCounter = field(default_factory=GrowingCounter)
+    posted: Counter[str] = field(default_factory=Counter)
     newer: tuple[tuple[str, str], ...] = ()
 
     @classmethod
@@ -77,15 +77,11 @@ class Suggester:
         table = ValueTable.of(items, merits)
         return cls(searcher.with_values(table), table)
 
-    def with_items(self, items: Iterable[Item], searcher: Searcher) -> Suggester:
-        """A copy for a searcher that also has these items."""
-        found = [value for item in items for value in values_of(item)]
-        changed = replace(self, searcher=searcher, posted=self.posted.with_strings(found))
-        grown = {
-            value for value in found if self.count(value) < MIN_VALUE_ITEMS <= changed.count(value)
-        }
-        if not grown:
-            return changed
+    def with_new(self, items: Iterable[Item], searcher: Searcher) -> Suggester:
+        """A copy for a searcher that also has these new items."""
+        found = Counter(value for item in items for value in values_of(item))
+        changed = replace(self, searcher=searcher, posted=self.posted + found)
+        grown = [v for v in found if self.count(v) < MIN_VALUE_ITEMS <= changed.count(v)]
         newer = [(suffix, value) for value in grown for suffix in suffixes_of(value)]
         return replace(changed, newer=tuple(sorted((*self.newer, *newer))))
 
