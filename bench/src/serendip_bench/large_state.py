@@ -48,7 +48,7 @@ from serendip.models.term_weights import TermWeights
 from serendip.models.transitions import Transitions
 from serendip.runtime.versions import Version
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.completions import Suggester
+from serendip.search.values import ValueTable
 
 CONTENT_SIZE = 512
 """Size of the vectors of the default text encoder."""
@@ -105,8 +105,7 @@ def build_state(num_items: int, scratch: Path, seed: int = 0) -> EngineState:
         codebooks=codebooks,
         models=_models(features, counts, rng),
         ranker=None,
-        searcher=searcher,
-        suggester=Suggester.of(catalogue, searcher),
+        searcher=searcher.with_values(ValueTable.of(catalogue)),
         counts=counts,
         quality=rng.random(num_items, np.float32),
         hidden=np.zeros(num_items, np.bool_),

@@ -44,7 +44,6 @@ from serendip.search.item_ids import match_item_id
 from serendip.search.nonsense import MeaningFloor
 from serendip.search.rewrites.table import REWRITES_FILE, RewriteTable
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.completions import Suggester
 from serendip.search.suggestions.ranker import QueryRanker
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.synonyms import Synonyms
@@ -79,7 +78,6 @@ class EngineState:
         models: name -> model.
         ranker: orders candidates; None while its own training rows are computed.
         searcher: word search.
-        suggester: completes titles and attribute values.
         counts: (N,) int32 interactions per item.
         quality: (N,) float32 share of likes, shrunk towards the catalogue's mean; without any event
             ``catalogue_prior``.
@@ -106,7 +104,6 @@ class EngineState:
     models: Mapping[str, Recommender]
     ranker: Ranker | None
     searcher: Searcher
-    suggester: Suggester
     counts: IntArray
     quality: FloatArray
     hidden: BoolArray
@@ -166,15 +163,14 @@ class EngineState:
         new = numbers[numbers >= count]
         none = np.zeros(len(new), np.int32)
         near = self.cells.near(features.content, self.features.content)
-        features, searcher = replace(features, near=near), self.searcher.with_late(late)
+        features = replace(features, near=near)
         variants = [self._number_variant(*pair) for pair in late.items()]
         return replace(
             self,
             catalogue=catalogue,
             features=self.features.put(numbers, features),
             models={name: one.with_late(features, numbers) for name, one in self.models.items()},
-            searcher=searcher,
-            suggester=self.suggester.with_new([late[one] for one in new.tolist()], searcher),
+            searcher=self.searcher.with_late(late),
             relevance_models={
                 name: model.without(numbers) for name, model in self.relevance_models.items()
             },
@@ -196,9 +192,9 @@ class EngineState:
         if self.hidden[numbers].all():
             return self
         searcher = self.searcher.without_items(numbers.tolist())
-        suggester = self.suggester.with_searcher(searcher)
-        hidden = put_rows(self.hidden, numbers, np.ones_like(numbers))
-        return replace(self, hidden=hidden, searcher=searcher, suggester=suggester)
+        return replace(
+            self, searcher=searcher, hidden=put_rows(self.hidden, numbers, np.ones_like(numbers))
+        )
 
     def with_ranker(self, ranker: Ranker | None) -> EngineState:
         """A copy with a ranker, or without one."""
@@ -206,13 +202,11 @@ class EngineState:
 
     def with_synonyms(self, synonyms: Synonyms) -> EngineState:
         """A copy whose search also finds synonyms of the words of a query."""
-        searcher = self.searcher.with_synonyms(synonyms)
-        return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
+        return replace(self, searcher=self.searcher.with_synonyms(synonyms))
 
     def with_rewrites(self, rewrites: RewriteTable) -> EngineState:
         """A copy whose search offers rewrites of a query."""
-        searcher = self.searcher.with_rewrites(rewrites)
-        return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
+        return replace(self, searcher=self.searcher.with_rewrites(rewrites))
 
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""
@@ -227,7 +221,7 @@ class EngineState:
         np.save(folder / _REPEATS_FILE, self.repeats.after, allow_pickle=False)
         save_arrays(folder / _IDS_FOLDER, self.catalogue.vocabulary.arrays())
         save_arrays(folder / _CELLS_FOLDER, self.cells.arrays())
-        save_arrays(folder / _VALUES_FOLDER, self.suggester.built.arrays())
+        save_arrays(folder / _VALUES_FOLDER, self.searcher.values.arrays())
         save_arrays(folder / _RECEPTION_FOLDER, self.reception.arrays())
         self.catalogue.save(folder / _CATALOGUE_FILE)
         self.fusion.save(folder / _FUSION_FILE)
@@ -303,7 +297,6 @@ class EngineState:
             models=models,
             ranker=ranker,
             searcher=searcher,
-            suggester=Suggester(searcher, values),
             counts=arrays["counts"],
             quality=arrays["quality"],
             hidden=np.zeros(len(catalogue), np.bool_),

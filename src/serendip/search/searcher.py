@@ -10,6 +10,7 @@ deleting items gives a new one that shares everything built.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -60,7 +61,7 @@ from serendip.search.understanding import (
     read,
     read_literally,
 )
-from serendip.search.values import ValueTable, keys_of
+from serendip.search.values import MIN_VALUE_ITEMS, ValueTable, keys_of, suffixes_of, values_of
 
 RATIO_WEIGHT = 0.8
 """Largest ``title_match`` of a title that is neither an exact nor a corrected match."""
@@ -174,6 +175,9 @@ class Searcher:
         grammar: function words of the catalogue's languages.
         values: of the attributes of the built items.
         late_values: normal forms by which late items are found.
+        late_counts: number of new items with each value.
+        late_suffixes: ascending (suffix, value) of values that new items made frequent enough to
+            be suggested.
         searches: after which the built items were chosen.
     """
 
@@ -187,6 +191,8 @@ class Searcher:
     grammar: frozenset[str] = ENGLISH
     values: ValueTable = field(default_factory=lambda: ValueTable.of(()))
     late_values: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    late_counts: Counter[str] = field(default_factory=Counter)
+    late_suffixes: tuple[tuple[str, str], ...] = ()
     searches: ChosenSearches = field(default_factory=ChosenSearches)
     _readings: Callable[[str], Interpretation] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
@@ -343,14 +349,24 @@ class Searcher:
         documents = {number: self.lexical.analyse(item) for number, item in items.items()}
         values = {number: frozenset(keys_of(item)) for number, item in items.items()}
         known = self.speller.posted.union(*(document.known for document in documents.values()))
+        new = [item for number, item in items.items() if number >= self.num_items]
+        counts = Counter(value for item in new for value in values_of(item))
+        late = replace(self, late_counts=self.late_counts + counts)
+        grown = [v for v in counts if self.count_value(v) < MIN_VALUE_ITEMS <= late.count_value(v)]
+        suffixes = [(suffix, value) for value in grown for suffix in suffixes_of(value)]
         return replace(
-            self,
+            late,
             lexical=self.lexical.with_late(documents),
             titles=self.titles.with_late({number: item.title for number, item in items.items()}),
             speller=replace(self.speller, posted=known),
             num_items=max([self.num_items, *(number + 1 for number in items)]),
             late_values={**self.late_values, **values},
+            late_suffixes=tuple(sorted((*self.late_suffixes, *suffixes))),
         )
+
+    def count_value(self, value: str) -> int:
+        """Number of items with a value of an attribute."""
+        return self.values.count(value) + self.late_counts[value]
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
         """A copy that never returns these items."""

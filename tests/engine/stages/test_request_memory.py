@@ -32,7 +32,7 @@ from serendip.models.retriever.config import RetrieverConfig, UnifiedConfig
 from serendip.models.transitions import TransitionsConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.completions import Suggester
+from serendip.search.values import ValueTable
 from serendip.testing import build_small_world
 from serendip.testing.worlds import NUM_CODES, VECTOR_SIZE, draw_unit_vectors
 
@@ -109,8 +109,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
         mean_quality=0.5,
         models=models,
         ranker=None,
-        searcher=searcher,
-        suggester=Suggester.of(titled, searcher),
+        searcher=searcher.with_values(ValueTable.of(titled)),
         counts=counts,
         quality=np.full(NUM_ITEMS, 0.5, np.float32),
         hidden=hidden,

@@ -48,7 +48,6 @@ from serendip.models.transitions import TransitionsConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.completions import Suggester
 from serendip_bench.sequential.models import SEMANTIC_IDS, SEQUENTIAL
 from serendip_bench.splits import BenchSplit, RequestSet
 
@@ -343,7 +342,6 @@ def build_engine_state(
         models=models,
         ranker=None,
         searcher=searcher,
-        suggester=Suggester.of((), searcher),
         counts=counts,
         quality=quality,
         hidden=np.zeros(len(vectors), np.bool_),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -255,7 +255,20 @@ def _is_one_of(codes: IntArray, wanted: Sequence[int]) -> BoolArray:
     return mask
 
 
-_Test: TypeAlias = Callable[[AttributeValues], BoolArray]
+Masks: TypeAlias = Callable[..., BoolArray]
+"""Name of a test of ``AttributeValues`` and its arguments -> (N,) mask, cached."""
+
+
+def keep_masks(values: AttributeValues) -> Masks:
+    """Cache the masks of one attribute's values."""
+
+    @lru_cache(_CACHED_MASKS)
+    def compute(test: str, *arguments: str | float) -> BoolArray:
+        mask: BoolArray = getattr(values, test)(*arguments)
+        mask.setflags(write=False)
+        return mask
+
+    return compute
 
 
 class AttributeColumn:
@@ -271,11 +284,11 @@ class AttributeColumn:
     def __init__(
         self,
         base: AttributeValues,
-        masks: BaseMasks | None = None,
+        masks: Masks | None = None,
         late: IntArray = NO_ITEMS,
         values: AttributeValues | None = None,
     ) -> None:
-        self._base, self._masks = base, BaseMasks(base) if masks is None else masks
+        self._base, self._masks = base, keep_masks(base) if masks is None else masks
         self._late, self._values = late, AttributeValues.none(0) if values is None else values
         self._count = max(len(base), *(late[-1:] + 1).tolist(), 0)
 
@@ -286,26 +299,23 @@ class AttributeColumn:
 
     def equal(self, value: str | float) -> BoolArray:
         """(N,) True where the attribute equals this text or number; do not write to it."""
-        return self._mask(self._masks.equal(value), lambda values: values.equal(value))
+        return self._mask(self._masks("equal", value), "equal", value)
 
     def having(self, word: str) -> BoolArray:
         """(N,) True where the list contains this value; a text counts as a list of one."""
-        return self._mask(self._masks.having(word), lambda values: values.having(word))
+        return self._mask(self._masks("having", word), "having", word)
 
     def within(self, least: float, most: float) -> BoolArray:
         """(N,) True where the attribute is a number in this range, both ends included."""
-        mask = self._masks.within(least, most)
-        return self._mask(mask, lambda values: values.within(least, most))
+        return self._mask(self._masks("within", least, most), "within", least, most)
 
     def any_of(self, words: Sequence[str], numbers: Sequence[float]) -> BoolArray:
         """(N,) as ``AttributeValues.any_of``; computed anew: few such tests come again."""
-        mask = self._base.any_of(words, numbers)
-        return self._mask(mask, lambda values: values.any_of(words, numbers))
+        return self._mask(self._base.any_of(words, numbers), "any_of", words, numbers)
 
     def between(self, least: float, most: float) -> BoolArray:
         """(N,) as ``within``, computed anew."""
-        mask = self._base.within(least, most)
-        return self._mask(mask, lambda values: values.within(least, most))
+        return self._mask(self._base.within(least, most), "within", least, most)
 
     @cached_property
     def has_numbers(self) -> bool:
@@ -335,7 +345,7 @@ class AttributeColumn:
         """(C,) ``having`` of some items, at a cost that does not depend on N after the first."""
         places, is_late = locate(self._late, items)
         mask = np.empty(len(items), np.bool_)
-        mask[~is_late] = self._masks.having(word)[items[~is_late]]
+        mask[~is_late] = self._masks("having", word)[items[~is_late]]
         if is_late.any():
             mask[is_late] = self._values.having(word)[places[is_late]]
         return mask
@@ -355,38 +365,10 @@ class AttributeColumn:
         """Median of the numbers of the items of the generation."""
         return self._base.median
 
-    def _mask(self, base: BoolArray, test: _Test) -> BoolArray:
+    def _mask(self, base: BoolArray, test: str, *values: Any) -> BoolArray:
         if not len(self._late):
             return base
         mask = np.zeros(self._count, np.bool_)
         mask[: len(base)] = base
-        mask[self._late] = test(self._values)
+        mask[self._late] = getattr(self._values, test)(*values)
         return mask
-
-
-class BaseMasks:
-    """Cached masks of one attribute's fixed values.
-
-    Args:
-        values: of N items.
-    """
-
-    def __init__(self, values: AttributeValues) -> None:
-        @lru_cache(_CACHED_MASKS)
-        def equal(value: str | float) -> BoolArray:
-            return _frozen(values.equal(value))
-
-        @lru_cache(_CACHED_MASKS)
-        def having(word: str) -> BoolArray:
-            return _frozen(values.having(word))
-
-        @lru_cache(_CACHED_MASKS)
-        def within(least: float, most: float) -> BoolArray:
-            return _frozen(values.within(least, most))
-
-        self.equal, self.having, self.within = equal, having, within
-
-
-def _frozen(mask: BoolArray) -> BoolArray:
-    mask.setflags(write=False)
-    return mask

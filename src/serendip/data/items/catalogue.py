@@ -17,8 +17,8 @@ from serendip.data.items.attributes import (
     Attribute,
     AttributeColumn,
     AttributeValues,
-    BaseMasks,
     is_code_name,
+    keep_masks,
 )
 from serendip.data.items.table import Item, ItemTable
 from serendip.data.rows.late_rows import put_rows
@@ -193,7 +193,7 @@ class Catalogue(Sequence[Item]):
         """One attribute of all items, built on first use."""
         if name not in self._columns:
             base, late = self._table.attribute(name), sorted(self._late)
-            masks = self._table.derived.setdefault(("masks", name), BaseMasks(base))
+            masks = self._table.derived.setdefault(("masks", name), keep_masks(base))
             values = AttributeValues.of(self._late[number].attributes.get(name) for number in late)
             self._columns[name] = AttributeColumn(base, masks, np.array(late, np.int32), values)
         return self._columns[name]
