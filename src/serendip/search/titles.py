@@ -238,18 +238,15 @@ class TitleIndex:
     deleted: BitMap = field(default_factory=BitMap)
 
     @classmethod
-    def of(
-        cls, items: Iterable[Item], popularity: Popularity, keys: Sequence[str] | None = None
-    ) -> TitleIndex:
+    def of(cls, items: Iterable[Item], popularity: Popularity) -> TitleIndex:
         """Index the titles of items numbered from 0.
 
         Args:
             items: those without a title are skipped.
             popularity: (N,) interactions per item; orders equal titles and completions.
-            keys: ``title_key`` of every item, if computed already.
         """
         titles = Strings.of(item.title for item in items)
-        keys = [title_key(title) for title in titles] if keys is None else keys
+        keys = [title_key(title) for title in titles]
         table = TitleTable.of(
             (name, number, float(popularity[number]))
             for number, (key, title) in enumerate(zip(keys, titles, strict=True))

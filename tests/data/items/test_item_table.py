@@ -80,17 +80,6 @@ def test_posting_gives_what_building_gives(tmp_path: Path, items, new, changes, 
         assert posted.values(name).sizes() == built.values(name).sizes()
 
 
-def test_thousands_of_posted_items_filter_as_if_built_in() -> None:
-    catalogue = Catalogue([Item("a", attributes={"kind": "x"})])
-    for number in range(600):
-        kind = "xy"[number % 2]
-        catalogue = catalogue.with_late([Item(str(number), attributes={"kind": kind})])
-    catalogue = catalogue.with_late([Item("a", attributes={"kind": ("y",)})])
-    mask = catalogue.column("kind").having("Y")
-    assert mask.sum() == 301 and mask[0]
-    assert catalogue.column("kind").equal("x").sum() == 300
-
-
 def test_a_mask_is_computed_once_and_cannot_be_changed() -> None:
     column = AttributeColumn.of(["a", "b"])
     assert column.equal("a") is column.equal("a")

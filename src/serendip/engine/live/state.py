@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 
@@ -73,33 +72,6 @@ class ItemUpdater:
         return state.with_late(late, kept.read_by(self.tokens, late))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _AvailabilityPeriod:
-    """A period during which the same items of a state are available.
-
-    Args:
-        base: the state with all its items.
-        begin: Unix seconds, inclusive.
-        end: Unix seconds, exclusive: the next item becomes available then.
-        available: ``base`` with the items that are not available yet hidden.
-    """
-
-    base: EngineState
-    begin: float
-    end: float
-    available: EngineState
-
-    @classmethod
-    def of(cls, base: EngineState, now: float) -> Self:
-        """The period around ``now`` (Unix seconds)."""
-        waiting, begin, end = base.catalogue.availability(now)
-        return cls(base, begin, end, base.with_hidden(waiting) if len(waiting) else base)
-
-    def contains(self, base: EngineState, now: float) -> bool:
-        """Whether it is a period of this state and ``now`` lies in it."""
-        return self.base is base and self.begin <= now < self.end
-
-
 class LiveState:
     """A generation with the items posted and deleted since; safe to use from many threads.
 
@@ -127,7 +99,9 @@ class LiveState:
         self._writing = threading.Lock()
         self._seen_commit: int | None = None
         self._look_at = -math.inf
-        self._period = _AvailabilityPeriod(state, np.inf, -np.inf, state)  # contains no time
+        # The state with all its items, the time [begin, end) in which the same ones are available,
+        # and the state with the others hidden; at first no time.
+        self._period = state, np.inf, -np.inf, state
 
     @property
     def current(self) -> EngineState:
@@ -137,10 +111,12 @@ class LiveState:
     def at(self, now: float) -> EngineState:
         """The state at a time in Unix seconds: items that are not available yet are hidden."""
         self._follow_counts()
-        base, period = self._current, self._period
-        if not period.contains(base, now):
-            self._period = period = _AvailabilityPeriod.of(base, now)
-        return period.available
+        base, (known, begin, end, available) = self._current, self._period
+        if known is not base or not begin <= now < end:
+            waiting, begin, end = base.catalogue.availability(now)
+            available = base.with_hidden(waiting) if len(waiting) else base
+            self._period = base, begin, end, available
+        return available
 
     @property
     def item_version(self) -> int:
