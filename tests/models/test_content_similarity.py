@@ -201,7 +201,7 @@ def model() -> ContentSimilarity:
 def propose(model: ContentSimilarity, item: int, shown: AllowedItems | None = None) -> list[int]:
     source = np.array([item], np.int32)
     allowed = (shown or AllowedItems.all(model.num_items)).without(source)
-    (found,) = model.propose([Query("similar", source_items=source)], 10, [allowed])
+    (found,) = model.query_scores([Query("similar", source_items=source)]).top(10, [allowed])
     expected = likeness(model, item)[found.item_nums]
     np.testing.assert_allclose(found.scores, expected, rtol=1e-3, atol=1e-4)
     numbers: list[int] = found.item_nums.tolist()

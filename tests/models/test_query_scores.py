@@ -123,7 +123,9 @@ def recall(model: Recommender, allowed: list[AllowedItems], k: int) -> float:
     hits, wanted = 0, 0
     asked = queries()
     scores = model.score_all(asked)
-    for row, may, found in zip(scores, allowed, model.propose(asked, k, allowed), strict=True):
+    for row, may, found in zip(
+        scores, allowed, model.query_scores(asked).top(k, allowed), strict=True
+    ):
         if row.any():
             best = np.argsort(-np.where(may.mask(), row, -np.inf), kind="stable")
             best = best[: min(k, may.count)]
@@ -151,7 +153,7 @@ def test_new_and_changed_items_are_found_at_once(model: Recommender) -> None:
     everything = [AllowedItems.all(newer.num_items)] * len(queries())
     assert recall(newer, everything, 50) >= 0.99
     for number in (5, 2_000, NUM_ITEMS, NUM_ITEMS + 4):
-        (found,) = newer.propose([Query(source_items=items(number))], 1, everything[:1])
+        (found,) = newer.query_scores([Query(source_items=items(number))]).top(1, everything[:1])
         assert found.item_nums.tolist() == [number]
 
 

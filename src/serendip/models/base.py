@@ -30,7 +30,6 @@ from serendip.config import Config, validate
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_list import ItemList, top_k
-from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
@@ -209,33 +208,6 @@ class Recommender(ABC):
             known = [query.known(self._num_items) for query in queries]
             scores = self._query_scores(known if self._num_unscored else queries)
         return scores or DenseScores(self.score_all(queries), self.zero_means_unknown)
-
-    def propose(
-        self, queries: Sequence[Query], k: int, allowed: Sequence[AllowedItems]
-    ) -> list[ItemList]:
-        """The k best allowed items per query, best first; see ``QueryScores.top``.
-
-        Args:
-            queries: B queries.
-            k: 1 or more.
-            allowed: per query the items that may be proposed.
-
-        Raises:
-            DataError: k < 1.
-        """
-        if k < 1:
-            raise DataError(f"k = {k} is less than 1.", "Request 1 item or more.")
-        return self.query_scores(queries).top(k, allowed)
-
-    def score_items(self, queries: Sequence[Query], rows: IntArray, items: IntArray) -> FloatArray:
-        """Scores (R,) float32 of pairs of a query and an item: entries of ``score_all``.
-
-        Args:
-            queries: B queries.
-            rows: (R,) positions of the queries, non-decreasing.
-            items: (R,) item numbers in [0, N).
-        """
-        return self.query_scores(queries).of_items(rows, items)
 
     def recommend(self, queries: Sequence[Query], k: int = 10) -> list[ItemList]:
         """The k items with the highest scores per query, without those in ``query.exclude``.

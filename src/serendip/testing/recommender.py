@@ -211,20 +211,18 @@ class RecommenderContract(ABC):
         """A list of 0 items is a ``DataError``."""
         with pytest.raises(DataError, match="k = 0"):
             model.recommend([Query()], k=0)
-        with pytest.raises(DataError, match="k = 0"):
-            model.propose([Query()], 0, [AllowedItems.all(dataset.num_items)])
 
     def test_scores_of_items_are_entries_of_all_scores(
         self, model: Recommender, queries: list[Query]
     ) -> None:
-        """``score_items`` gives the entries of ``score_all``, of new and changed items, too."""
+        """``query_scores`` has the entries of ``score_all``, of new and changed items, too."""
         newer = model.with_late(draw_features(9, 3))
         changed = newer.with_late(draw_features(10, 2), np.asarray([4, 29], np.int32))
         for one in (model, newer, changed):
             scores = one.score_all(queries)
             rows, items = np.indices(scores.shape, np.int32).reshape(2, -1)
             some = np.random.default_rng(0).random(len(rows)) < 0.5
-            given = one.score_items(queries, rows[some], items[some])
+            given = one.query_scores(queries).of_items(rows[some], items[some])
             assert given.dtype == np.float32
             np.testing.assert_allclose(
                 given, scores[rows[some], items[some]], rtol=1e-5, atol=self.tolerance
@@ -241,7 +239,7 @@ class RecommenderContract(ABC):
     def test_proposals_are_the_best_allowed_items(
         self, model: Recommender, queries: list[Query]
     ) -> None:
-        """``propose`` gives k of k allowed items with evidence, best first, whatever is allowed."""
+        """``top`` gives k of k allowed items with evidence, best first, whatever is allowed."""
         newer = model.with_late(draw_features(9, 3))
         rng = np.random.default_rng(1)
         for one in (model, newer):
@@ -250,7 +248,7 @@ class RecommenderContract(ABC):
                 shared = ItemSet(rng.random(count) < share)
                 left_out = rng.integers(-1, count + 2, 5).astype(np.int32)
                 allowed = [AllowedItems(shared).without(left_out) for _ in queries]
-                lists = one.propose(queries, 7, allowed)
+                lists = one.query_scores(queries).top(7, allowed)
                 for row, items, may in zip(scores, lists, allowed, strict=True):
                     expected = _best_allowed(row, may, 7, one.zero_means_unknown)
                     assert may.admits(items.item_nums).all()
