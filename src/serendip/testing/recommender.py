@@ -207,7 +207,7 @@ class RecommenderContract(ABC):
         assert not set(answer.item_nums.tolist()) & set(gone.tolist())
         assert (np.diff(answer.scores) <= 0).all()
 
-    def test_k_below_one_is_refused(self, model: Recommender, dataset: Dataset) -> None:
+    def test_k_below_one_is_refused(self, model: Recommender) -> None:
         """A list of 0 items is a ``DataError``."""
         with pytest.raises(DataError, match="k = 0"):
             model.recommend([Query()], k=0)
