@@ -63,6 +63,7 @@ class LateWords:
     terms: Mapping[int, Counter[Term]] = field(default_factory=dict)
     lengths: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
     postings: Mapping[Term, Mapping[int, int]] = field(default_factory=dict)
+    _columns: dict[Term, IntArray] = field(default_factory=dict)  # of the terms that were searched
 
     def put(self, documents: Mapping[int, Document]) -> LateWords:
         """A copy with other documents of these items."""
@@ -111,12 +112,15 @@ class LateWords:
 
     def _gains(self, term: Term, statistics: Statistics) -> tuple[IntArray, NDArray[np.float64]]:
         """Items (H,) with a term, and its unweighted BM25 (H,)."""
-        found, name = self.postings[term], term[0]
-        items, counts = np.array([*found], np.int32), np.array([*found.values()])
+        name, columns = term[0], self._columns.get(term)
+        if columns is None:
+            entries = self.postings[term].items()
+            rows = [(item, count, self.lengths[item][name]) for item, count in entries]
+            columns = self._columns[term] = np.array(rows, np.int32).reshape(-1, 3).T
+        items, counts, lengths = columns
         total = statistics.num_documents + len(self)
-        frequency = statistics.frequency(*term) + len(found)
+        frequency = statistics.frequency(*term) + len(items)
         rarity = math.log(1.0 + (total - frequency + 0.5) / (frequency + 0.5))
-        lengths = np.array([self.lengths[item][name] for item in found])
         relative = lengths / self._mean_length(name, statistics)
         damped = counts / (counts + K1 * (1.0 - B + B * relative))
         return items, rarity * (1.0 + K1) * damped
