@@ -12,7 +12,6 @@ Item numbers are those of one generation: each engine has its own ``UserHistorie
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import OrderedDict
 from dataclasses import replace
@@ -44,13 +43,14 @@ class UserHistory(NamedTuple):
         past: history and rejections that result from all events, and the country of the newest
             event that has one and is not ignored.
         size: memory, in events.
-        valid_for: largest vocabulary that it is complete for: with an unknown item, which may be
-            posted later, the one it was looked up in; -1 = there are newer events.
+        unknown: ids of items that are not in the vocabulary, and may be posted later.
+        is_stale: whether there are newer events.
     """
 
     past: UserPast
     size: int
-    valid_for: float
+    unknown: frozenset[str]
+    is_stale: bool = False
 
     @classmethod
     def of(cls, events: EventColumns, rules: ActionRules, vocabulary: Vocabulary) -> UserHistory:
@@ -61,12 +61,17 @@ class UserHistory(NamedTuple):
         feedback = Feedback.of(events, rules)
         rows = np.flatnonzero(feedback.interest | feedback.rejects)
         times, sessions = events.timestamps[rows], events.sessions[rows]
-        numbers = vocabulary.numbers(events.item_ids[row] for row in rows.tolist())
+        items = [events.item_ids[row] for row in rows.tolist()]
+        numbers = vocabulary.numbers(items)
         past = build_user_past(numbers, times, feedback.rows(rows), sessions)
         located = (country for country in reversed(events.countries) if country)
         past = replace(past, country=next(located, ""))
-        valid_for = math.inf if (numbers != MISSING).all() else len(vocabulary)
-        return cls(past, len(rows) + _OVERHEAD, valid_for)
+        unknown = frozenset(items[row] for row in np.flatnonzero(numbers == MISSING).tolist())
+        return cls(past, len(rows) + _OVERHEAD, unknown)
+
+    def is_valid(self, vocabulary: Vocabulary) -> bool:
+        """Whether nothing has happened since, to the user or to the catalogue, that it lacks."""
+        return not self.is_stale and not any(name in vocabulary for name in self.unknown)
 
 
 class UserHistories:
@@ -105,7 +110,7 @@ class UserHistories:
         with self._lock:
             self._follow(commit)
             history = self._cache.get(user_id)
-            if history is None or history.valid_for < len(vocabulary):
+            if history is None or not history.is_valid(vocabulary):
                 events, _ = self._log.past(user_id, self._rules.ignore)
                 history = UserHistory.of(events, self._rules, vocabulary)
             self._put(user_id, history)
@@ -147,7 +152,7 @@ class UserHistories:
             self._size = 0
         self._mark, self._commit = mark, commit
         for user_id in set(events.user_ids) & self._cache.keys():
-            self._cache[user_id] = self._cache[user_id]._replace(valid_for=-1)
+            self._cache[user_id] = self._cache[user_id]._replace(is_stale=True)
 
     def _user(self, user_id: str) -> User | None:
         """A cached user with their attributes; None if nobody has any."""
