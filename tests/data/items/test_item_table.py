@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serendip.data.items.catalogue import AttributeColumn, Catalogue, Item
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.table import ItemTable
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ArtefactError
@@ -81,7 +81,7 @@ def test_posting_gives_what_building_gives(tmp_path: Path, items, new, changes, 
 
 
 def test_a_mask_is_computed_once_and_cannot_be_changed() -> None:
-    column = AttributeColumn.of(["a", "b"])
+    column = Catalogue([Item("i", attributes={"x": "a"}), Item("j")]).column("x")
     assert column.equal("a") is column.equal("a")
     with pytest.raises(ValueError, match="read-only"):
         column.equal("a")[0] = False

@@ -18,7 +18,8 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray, locate
+from serendip.data.arrays import BoolArray, IntArray, TimeArray, locate
+from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.strings import Strings
 
 Attribute: TypeAlias = str | float | tuple[str, ...]
@@ -271,90 +272,73 @@ def keep_masks(values: AttributeValues) -> Masks:
     return compute
 
 
+@dataclass(frozen=True, eq=False)
 class AttributeColumn:
     """One attribute of all N items of a catalogue.
 
     Args:
-        base: values of the first items.
+        base: values of the items of the generation.
         masks: of ``base``, shared by the columns of later catalogues.
         late: (L,) late items, ascending.
         values: of these.
     """
 
-    def __init__(
-        self,
-        base: AttributeValues,
-        masks: Masks | None = None,
-        late: IntArray = NO_ITEMS,
-        values: AttributeValues | None = None,
-    ) -> None:
-        self._base, self._masks = base, keep_masks(base) if masks is None else masks
-        self._late, self._values = late, AttributeValues.none(0) if values is None else values
-        self._count = max(len(base), *(late[-1:] + 1).tolist(), 0)
-
-    @classmethod
-    def of(cls, values: Iterable[Attribute | None]) -> Self:
-        """Build from one value per item, None for an item without one."""
-        return cls(AttributeValues.of(values))
+    base: AttributeValues
+    masks: Masks
+    late: IntArray
+    values: AttributeValues
 
     def equal(self, value: str | float) -> BoolArray:
         """(N,) True where the attribute equals this text or number; do not write to it."""
-        return self._mask(self._masks("equal", value), "equal", value)
+        return self._mask(self.masks("equal", value), "equal", value)
 
     def having(self, word: str) -> BoolArray:
         """(N,) True where the list contains this value; a text counts as a list of one."""
-        return self._mask(self._masks("having", word), "having", word)
+        return self._mask(self.masks("having", word), "having", word)
 
     def within(self, least: float, most: float) -> BoolArray:
         """(N,) True where the attribute is a number in this range, both ends included."""
-        return self._mask(self._masks("within", least, most), "within", least, most)
+        return self._mask(self.masks("within", least, most), "within", least, most)
 
     def any_of(self, words: Sequence[str], numbers: Sequence[float]) -> BoolArray:
         """(N,) as ``AttributeValues.any_of``; computed anew: few such tests come again."""
-        return self._mask(self._base.any_of(words, numbers), "any_of", words, numbers)
+        return self._mask(self.base.any_of(words, numbers), "any_of", words, numbers)
 
     def between(self, least: float, most: float) -> BoolArray:
         """(N,) as ``within``, computed anew."""
-        return self._mask(self._base.within(least, most), "within", least, most)
+        return self._mask(self.base.within(least, most), "within", least, most)
 
     @cached_property
     def has_numbers(self) -> bool:
         """Whether the attribute of any item is a number."""
-        late = np.isfinite(self._values.numbers).any()
-        return not math.isnan(self._base.median) or bool(late)
+        late = np.isfinite(self.values.numbers).any()
+        return not math.isnan(self.base.median) or bool(late)
 
     @cached_property
     def numbers(self) -> TimeArray:
         """(N,) float64, NaN if the attribute is not a number or is missing."""
-        if not len(self._late):
-            return self._base.numbers
-        numbers = np.full(self._count, np.nan)
-        numbers[: len(self._base)] = self._base.numbers
-        numbers[self._late] = self._values.numbers
-        return numbers
+        return np.asarray(self._numbers) if len(self.late) else self.base.numbers
+
+    @cached_property
+    def _numbers(self) -> TimeArray:
+        return put_rows(self.base.numbers, self.late, self.values.numbers)
 
     def numbers_of(self, items: IntArray) -> TimeArray:
         """(C,) float64 ``numbers`` of some items, at a cost that does not depend on N."""
-        places, is_late = locate(self._late, items)
-        numbers = np.empty(len(items))
-        numbers[~is_late] = self._base.numbers[items[~is_late]]
-        numbers[is_late] = self._values.numbers[places[is_late]]
+        numbers: TimeArray = self._numbers[items]
         return numbers
 
     def having_of(self, word: str, items: IntArray) -> BoolArray:
         """(C,) ``having`` of some items, at a cost that does not depend on N after the first."""
-        places, is_late = locate(self._late, items)
-        mask = np.empty(len(items), np.bool_)
-        mask[~is_late] = self._masks("having", word)[items[~is_late]]
-        if is_late.any():
-            mask[is_late] = self._values.having(word)[places[is_late]]
-        return mask
+        mask = put_rows(self.masks("having", word), self.late, self.values.having(word))
+        having: BoolArray = mask[items]
+        return having
 
     def words_of(self, items: IntArray) -> list[tuple[str, ...]]:
         """Of each of some items (C,) its list; a text is a list of one."""
-        places, is_late = locate(self._late, items)
+        places, is_late = locate(self.late, items)
         return [
-            self._values.words_of(place) if late else self._base.words_of(item)
+            self.values.words_of(place) if late else self.base.words_of(item)
             for item, place, late in zip(
                 items.tolist(), places.tolist(), is_late.tolist(), strict=True
             )
@@ -363,12 +347,9 @@ class AttributeColumn:
     @property
     def median(self) -> float:
         """Median of the numbers of the items of the generation."""
-        return self._base.median
+        return self.base.median
 
     def _mask(self, base: BoolArray, test: str, *values: Any) -> BoolArray:
-        if not len(self._late):
+        if not len(self.late):
             return base
-        mask = np.zeros(self._count, np.bool_)
-        mask[: len(base)] = base
-        mask[self._late] = getattr(self._values, test)(*values)
-        return mask
+        return np.asarray(put_rows(base, self.late, getattr(self.values, test)(*values)))

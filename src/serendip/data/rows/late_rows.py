@@ -86,6 +86,12 @@ class LateRows(RowArray):
             taken = np.asarray(self.base[flat])
         return taken.reshape(*numbers.shape, *self.base.shape[1:])
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        rows = np.empty(self.shape, self.dtype if dtype is None else dtype)
+        rows[: len(self.base)] = self.base
+        rows[self.numbers] = self.late
+        return rows
+
     def dot(self, vectors: FloatArray) -> FloatArray:
         """``vectors @ rows.T`` (B, N) of vectors (B, D), without a copy of the rows."""
         products = np.empty((len(vectors), len(self)), np.float32)
