@@ -68,7 +68,9 @@ class LateRows(RowArray):
         if len(merged) and (merged[0] < 0 or len(new) != max(merged[-1] + 1 - len(self.base), 0)):
             raise IndexError(f"numbers {min(numbers)} to {max(numbers)} of {len(self)} rows")
         late = np.concatenate([self.late, np.asarray(rows, self.dtype)])
-        return LateRows(self.base, merged, late[places])
+        if len(places) < len(late) or (np.diff(places) < 0).any():  # new items are the last rows
+            late = late[places]
+        return LateRows(self.base, merged, late)
 
     def take(self, numbers: NDArray[np.integer]) -> NDArray[Any]:
         """Rows (..., ...) of the numbers (...), in their order; negative ones count from the end.
