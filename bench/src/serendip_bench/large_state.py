@@ -22,6 +22,7 @@ from serendip.data.dataset import AlignedProjection, Dataset, EventLog, QueryExa
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
+from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.numeric import unit
 from serendip.data.query import RETRIEVAL_TASKS
@@ -113,6 +114,7 @@ def build_state(num_items: int, scratch: Path, seed: int = 0) -> EngineState:
         mean_quality=0.5,
         code_names={},
         variants=np.arange(num_items, dtype=np.int32),
+        reception=Reception.none(num_items),
     )
 
 

@@ -15,6 +15,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.events.search_log import Search
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
+from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import History
 from serendip.engine.query_suggestions import QuerySuggester, UserContext, build_user
@@ -155,6 +156,7 @@ class SuggestReplay:
             mean_quality=0.0,
             code_names={},
             variants=np.arange(count, dtype=np.int32),
+            reception=Reception.none(count),
             queries=table,
             query_ranker=ranker,
         )

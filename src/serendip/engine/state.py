@@ -111,6 +111,7 @@ class EngineState:
     mean_quality: float
     code_names: Mapping[str, str]
     variants: IntArray
+    reception: Reception
     fusion: Fusion = TEXT_ONLY
     relevance_models: Mapping[str, RelevanceModel] = field(default_factory=dict)
     relevance_thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -119,7 +120,6 @@ class EngineState:
     context: ContextCounts = field(default_factory=ContextCounts)
     repeats: Repeats = field(default_factory=Repeats)
     meaning_floor: MeaningFloor = field(default_factory=MeaningFloor)
-    reception: Reception = field(default_factory=Reception)
     derived: Derived = field(default_factory=Derived, init=False)
 
     @property
@@ -391,8 +391,7 @@ def _require_fitting(folder: Path, state: EngineState) -> None:
     content, books = features.content, state.codebooks
     parts: dict[str, Sized] = {"content": content, "cells": state.cells.items}
     parts |= {} if present is None else {"present": present}
-    if state.reception.is_known:
-        parts |= state.reception.arrays()
+    parts |= state.reception.arrays()
     parts |= {"repeats": state.repeats.after} if state.repeats.is_on else {}
     _require_rows(folder, parts, state.num_items)
     for name, model in state.models.items():

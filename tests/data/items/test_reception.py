@@ -113,13 +113,6 @@ def test_of_an_import_none_is_older_than_the_others() -> None:
     assert new(reception([0] * 3, [0] * 3), [0, 2, 0]) == [0, 2]
 
 
-def test_without_a_reception_what_nobody_chose_is_new() -> None:
-    unknown = Reception()
-    assert new(unknown, [0, 2, 0]) == [0, 2]
-    more = unknown.with_new(ints(0, 1, 2)).with_events(ints(0), bools(True), bools(False))
-    assert not more.is_known
-
-
 LOG = st.lists(
     st.tuples(st.sampled_from("abcdef"), st.integers(1, 9), st.sampled_from(["shown", "no"])),
     min_size=1,

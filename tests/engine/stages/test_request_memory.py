@@ -15,6 +15,7 @@ from serendip.data.events.rejections import Rejected
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
+from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import TASKS, History, Query
 from serendip.engine.config.models import ModelsConfig
@@ -115,6 +116,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
         hidden=hidden,
         code_names={},
         variants=np.arange(NUM_ITEMS, dtype=np.int32),
+        reception=Reception.none(NUM_ITEMS),
         context=count_contexts(world, everything.codes[:NUM_TRAINED]),
     )
     assert {"country fit", "hour fit", "log price above usual"} <= set(state.feature_names)

@@ -29,6 +29,7 @@ from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
+from serendip.data.items.reception import Reception
 from serendip.data.query import TASKS, Query
 from serendip.engine.config.models import ModelsConfig
 from serendip.engine.config.settings import Settings
@@ -349,6 +350,7 @@ def build_engine_state(
         mean_quality=float(quality.mean()),
         code_names={},
         variants=np.arange(len(vectors), dtype=np.int32),
+        reception=Reception.none(len(vectors)),
     )
 
 
