@@ -87,7 +87,7 @@ def test_later_events_count_as_if_they_had_been_trained_on(trained, later) -> No
 def test_events_of_new_items_count_too() -> None:
     features = ItemFeatures(np.zeros((1, 2), np.float32), np.zeros((1, 1), np.int32), 1)
     model = Popularity(PopularityConfig(window_days=7)).train(log_of([0, 0], [0, 1]))
-    model = model.with_items(features)
+    model = model.with_late(features)
     newer = model.with_interactions(
         np.array([3, 3], np.int32), np.array([2.0, 3.0]) * DAY, np.array([2, 0, 0, 2], np.int32)
     )

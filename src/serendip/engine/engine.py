@@ -584,7 +584,7 @@ class Engine:
         if number >= 0 and state.features.present is not None:
             mask = state.features.present[number].tolist()
             present = {name for name, has in zip(state.fusion.modalities, mask, strict=True) if has}
-        is_posted = number < 0 or state.catalogue.is_posted(number)
+        is_posted = number < 0 or state.catalogue.is_late(number)
         files = {}
         unusable = {one.field: one.problem for one in self._media.find_problems([item])}
         for name in self._media.named(item):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from search_world import film
+from search_world import film, post
 
 from serendip.data import Catalogue, Item
 from serendip.search.config import SearchConfig
@@ -97,7 +97,7 @@ def test_another_form_of_a_word_is_known_and_found_after_the_word_itself(tmp_pat
         assert one.read(text).unknown == ()
         assert one.search(text, 3).item_nums.tolist() == found
         assert set(one.find_complete(text).item_nums.tolist()) == set(found)
-    posted = one.with_items([film("n", "Breads and Butter")])
+    posted = post(one, film("n", "Breads and Butter"))
     assert posted.read("breaded").unknown == ()
     assert posted.search("bread", 3).item_nums.tolist() == [2, 3]
 
@@ -260,4 +260,4 @@ def test_words_that_stand_side_by_side_in_items_are_no_misspelt_title(tmp_path):
 def test_a_searcher_that_changed_reads_anew(tmp_path):
     one = searcher(tmp_path)
     assert one.read("velvt").corrected_key == "velvet"
-    assert one.with_items([film("n", "Velvt")]).read("velvt").corrected_key == "velvt"
+    assert post(one, film("n", "Velvt")).read("velvt").corrected_key == "velvt"

@@ -90,7 +90,7 @@ def evaluate_group(task: GroupTask) -> list[TaskRanks]:
         model = Retriever(config).train(prepared.dataset, TrainOptions(task.seed))
     if split.new_items:
         new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
-        model = model.with_items(new)
+        model = model.with_late(new)
     test_from, cpu_s = find_test_start(dataset), clock.stages[0].cpu_s
     return [
         rank_task(model, asked, test_from, task, cpu_s)

@@ -61,7 +61,7 @@ from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.nonsense import MeaningFloor, make_nonsense
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.completions import Suggester
+from serendip.search.values import ValueTable
 from serendip.search.variants import find_variants
 
 ALIGNED_FRACTION = 0.9
@@ -208,15 +208,14 @@ class Fitter:
         quality = compute_like_shares(dataset) if len(dataset.events) else catalogue_prior(dataset)
         counts = dataset.item_counts()
         merits = quality * np.log(np.e + counts)
-        suggester = Suggester.of(dataset.catalogue.items, searcher, merits)
+        values = ValueTable.of(dataset.catalogue.items, merits)
         return EngineState(
             catalogue=dataset.catalogue,
             features=features,
             codebooks=prepared.codebooks,
             models=models,
             ranker=None,
-            searcher=suggester.searcher,
-            suggester=suggester,
+            searcher=searcher.with_values(values),
             counts=counts,
             quality=quality,
             hidden=np.zeros(dataset.num_items, np.bool_),
@@ -294,7 +293,7 @@ class Fitter:
         if not split.new_items:
             return state
         features = self.encode_new_items(split.new_items, state.codebooks, state.fusion)
-        return state.with_items(split.new_items, features)
+        return state.with_late(split.new_items, features)
 
     def encode_new_items(
         self, items: Sequence[Item], codebooks: Codebooks, fusion: Fusion

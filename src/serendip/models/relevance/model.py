@@ -27,6 +27,7 @@ from serendip.config import validate
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.numeric import NewtonSteps, fit_logistic, logistic
+from serendip.data.rows.late_rows import put_rows
 from serendip.errors import ArtefactError
 from serendip.models.onnx import open_session, read_model
 from serendip.models.relevance.features import (
@@ -155,9 +156,8 @@ class RelevanceModel:
 
     def without(self, numbers: IntArray) -> RelevanceModel:
         """The model without predictions for these items, whose texts have changed."""
-        is_stale = self.is_stale.copy()
-        is_stale[numbers[numbers < len(is_stale)]] = True
-        return replace(self, is_stale=is_stale)
+        stale = numbers[numbers < len(self.is_stale)]
+        return replace(self, is_stale=put_rows(self.is_stale, stale, np.ones_like(stale)))
 
     def probabilities(
         self, text: str, vector: FloatArray, numbers: IntArray, user: RequestUser = NOBODY
