@@ -14,7 +14,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DATABASE_FILE, DatabasePlace
 from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
-from serendip.engine.workspace import SETTINGS_FILE, Workspace
-from serendip.jobs.copy_store import copy_store
+from serendip.engine.workspace import SETTINGS_FILE
+from serendip.jobs.backup.table_copy import copy_rows, open_target
 
 HOST = "127.0.0.1"
 _UNSAFE = "-c fsync=off -c synchronous_commit=on -c full_page_writes=off -c shared_buffers=32MB"
@@ -165,9 +165,19 @@ on_both_databases = pytest.mark.parametrize(
 """Of a test with a ``shop`` or an ``engine``: it runs on a file and on a server."""
 
 
+def copy_to_server(shop: Path, url: str) -> None:
+    """Copy the rows of a workspace to a schema without rows."""
+    with (
+        open_target(url) as (target, writing),
+        closing(open_database(shop / DATABASE_FILE)) as source,
+        source.read() as reading,
+    ):
+        copy_rows(source, reading, target, writing)
+
+
 def move_to_server(shop: Path, url: str) -> Path:
     """Move the database of a workspace to a schema without rows; no file of it is left."""
-    copy_store(Workspace.open(shop), url)
+    copy_to_server(shop, url)
     (shop / DATABASE_FILE).unlink()
     with (shop / SETTINGS_FILE).open("a") as settings:
         settings.write(f'\n[store]\nurl = "{url}"\n')

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -22,6 +22,9 @@ from pydantic_core import PydanticCustomError
 from serendip.errors import ConfigError
 
 ConfigT = TypeVar("ConfigT", bound="Config")
+
+Use: TypeAlias = Literal["auto", "on", "off"]
+"""Whether something is used; ``auto`` = where the training finds that it helps."""
 
 _UNKNOWN_KEY = "unknown_key"
 """Type of the error of a table with a key that its config has not."""

@@ -67,7 +67,7 @@ def test_other_last_items_change_no_trained_model(tmp_path: Path, make) -> None:
         content = np.random.default_rng(0).normal(size=(NUM_ITEMS, 4)).astype(np.float32)
         train_features, new_features = split.features(content, ResidualKMeansConfig(), seed=0)
         model = (
-            Transitions().train(split.train.with_features(train_features)).with_items(new_features)
+            Transitions().train(split.train.with_features(train_features)).with_late(new_features)
         )
         history = History.of_items(split.train.catalogue.vocabulary.numbers(["i4", "i7"]))
         scores.append(

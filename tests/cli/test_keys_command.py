@@ -1,4 +1,4 @@
-"""``serendip keys``: a key is shown once, listed without its secret, revoked and rotated."""
+"""``serendip keys``: a key is shown once, listed without its secret and revoked."""
 
 from __future__ import annotations
 
@@ -44,22 +44,12 @@ def test_a_key_without_options_can_only_read(shop: Path) -> None:
     assert keys(shop, "create")["scopes"] == ["read"]
 
 
-def test_scopes_and_expiry_are_kept_by_a_rotation(shop: Path) -> None:
-    old = keys(shop, "create", "--expires", "90d", "--scope", "admin")
-    assert old["expires"] - old["created"] == pytest.approx(90 * 86_400)
-    new = keys(shop, "rotate", old["key_id"])
-    assert new["key"] != old["key"]
-    assert new["expires"] - new["created"] == pytest.approx(90 * 86_400)
-    assert new["scopes"] == ["admin"]
-    states = {key["key_id"]: key["state"] for key in keys(shop, "list")["keys"]}
-    assert states == {old["key_id"]: "revoked", new["key_id"]: "active"}
-    assert keys(shop, "revoke", new["key_id"])["state"] == "revoked"
-
-
-def test_a_rotation_with_an_overlap_leaves_the_old_key_for_a_while(shop: Path) -> None:
-    old = keys(shop, "create")["key_id"]
-    keys(shop, "rotate", old, "--overlap", "1h")
-    assert {key["state"] for key in keys(shop, "list")["keys"]} == {"active"}
+def test_scopes_and_expiry_are_kept_until_it_is_revoked(shop: Path) -> None:
+    key = keys(shop, "create", "--expires", "90d", "--scope", "admin")
+    assert key["expires"] - key["created"] == pytest.approx(90 * 86_400)
+    assert key["scopes"] == ["admin"]
+    assert keys(shop, "revoke", key["key_id"])["state"] == "revoked"
+    assert [one["state"] for one in keys(shop, "list")["keys"]] == ["revoked"]
 
 
 def test_a_key_with_the_hash_of_an_earlier_version_is_listed_as_outdated(shop: Path) -> None:
@@ -83,7 +73,6 @@ def test_without_keys_the_list_says_what_that_means(shop: Path) -> None:
         (("create", "--scope", "root"), 3, "'root' is unknown"),
         (("create", "--expires", "soon"), 2, "'soon' is not a duration"),
         (("revoke", "zz"), 3, "no key 'zz'"),
-        (("rotate", "zz"), 3, "no key 'zz'"),
     ],
 )
 def test_wrong_options_name_the_value(shop: Path, arguments, code, message) -> None:

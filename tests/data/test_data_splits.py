@@ -70,32 +70,6 @@ def test_queries_know_what_happened_before_their_target_also_after_the_cut():
     assert queries[1].history.liked.tolist() == [True, False, True]
 
 
-def test_flags_of_a_small_world():
-    flags = temporal(dataset_of(WORLD), 0.5).flags()
-    assert flags["cold_item"].tolist() == [False, True, True, False]
-    assert flags["cold_user"].tolist() == [True, False, True, True]  # u knows 3 at the second
-    # A fifth of three items is none: there is no head.
-    assert flags["tail_item"].tolist() == [True] * 4
-
-
-def test_items_at_the_border_with_equal_counts_are_all_tail():
-    rows = [("u", "a", 1), ("v", "a", 2), ("w", "a", 3), ("u", "b", 4), ("v", "b", 5)]
-    rows += [("u", "c", 6), ("v", "c", 7), ("u", "d", 8), ("v", "e", 9)]
-    rows += [("z", "a", 20), ("z", "b", 21), ("z", "c", 22), ("z", "d", 23), ("z", "f", 24)]
-    split = temporal(dataset_of(rows), 9 / 14)
-    tail = dict(
-        zip(ids(split.catalogue, split.targets.items), split.flags()["tail_item"], strict=True)
-    )
-    assert tail == {"a": False, "b": True, "c": True, "d": True, "f": True}
-
-
-def test_a_user_with_three_known_events_is_warm():
-    rows = [("u", name, time) for time, name in enumerate("abc")] + [("v", "a", 3), ("v", "b", 4)]
-    split = temporal(dataset_of([*rows, ("u", "d", 9), ("v", "d", 9), ("w", "d", 9)]), 5 / 8)
-    flags = dict(zip(split.targets.users, split.flags()["cold_user"], strict=True))
-    assert flags == {"u": False, "v": True, "w": True}
-
-
 def test_an_item_available_before_the_cut_is_known_without_an_event():
     available = {"e": 4.5, "f": 5.0, "c": 9.0}
     split = temporal(dataset_of(WORLD, available=available), 0.5)
@@ -138,10 +112,10 @@ def test_consecutive_windows_do_not_overlap():
 
 def test_a_moment_is_the_history_and_what_followed():
     targets = temporal(dataset_of(WORLD), 0.5).targets
-    moment = targets.moment(0, 5)
-    assert len(moment.past.history) == 2
-    assert (moment.items.tolist(), moment.liked.tolist()) == ([0, 3], [True, True])
-    assert targets.moment(0, 1).items.tolist() == [0]
+    assert len(targets.query(0).history) == 2
+    items, liked, actions = targets.next_events(0, 5)
+    assert (items.tolist(), liked.tolist(), actions) == ([0, 3], [True, True], ())
+    assert targets.next_events(0, 1)[0].tolist() == [0]
 
 
 BASKETS = [
@@ -224,7 +198,6 @@ def test_train_numbers_are_the_beginning_of_the_split_numbers(rows, fraction):
     new = tuple(item.item_id for item in split.new_items)
     assert split.train.catalogue.vocabulary.ids + new == whole
     assert sorted(whole) == list("abcdef")
-    assert all(len(flag) == len(split.targets) for flag in split.flags().values())
 
 
 def test_the_last_event_is_left_out_and_the_last_but_one_is_input():
@@ -257,7 +230,6 @@ def test_users_with_two_events_are_not_asked(rows):
     split = leave_last_out(dataset_of(rows))
     assert (len(split.targets), len(split.train.events)) == (0, len(rows))
     assert split.targets.queries() == []
-    assert all(len(flag) == 0 for flag in split.flags().values())
 
 
 @given(LOGS)

@@ -154,3 +154,8 @@ def test_of_a_title_what_is_like_its_item_is_meant(reader: Engine) -> None:
         True,
         False,
     ]
+
+
+def test_signs_at_the_end_say_nothing(reader: Engine) -> None:
+    assert ids(reader, "horror tale?") == ids(reader, "horror tale") == ids(reader, "horror tale!!")
+    assert ids(reader, "?") == ids(reader, "!!") == []

@@ -133,7 +133,7 @@ def test_targets_and_their_requests_have_the_sessions_of_the_events(shop: Path) 
     split = split_of(shop, VISITS)
     codes = [session_code("monday"), session_code("tuesday"), session_code("monday"), NO_SESSION]
     assert [query.session for query in split.targets.queries()] == codes
-    assert [split.targets.moment(row, 1).session for row in range(4)] == codes
+    assert [split.targets.query(row).session for row in range(4)] == codes
     last = split.targets.queries()[-1].history
     assert last.sessions is not None and last.sessions.tolist() == codes[:3]
     assert split.targets.rows(np.array([1, 3])).session(0) == codes[1]
@@ -186,6 +186,6 @@ def test_requests_that_are_asked_again_have_the_session_of_their_events(
     assert sessions("thank_you") == [first]
     assert sessions("search") == [second]
     assert [one.session for one in split.requests] == [second]
-    (one,) = dict(label_logged_requests(split, settings, encode))["search"]
+    (one,) = dict(label_logged_requests(split, settings, Repeats(), encode))["search"]
     assert one.query.session == second
     assert split.requests[0].renumbered(np.arange(99, dtype=np.int32)).session == second

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.errors import DataError
-from serendip.evaluate.runs import Judged, Run, ranks_from_lists, ranks_from_scores
+from serendip.evaluate.runs import ranks_from_lists, ranks_from_scores, require_distinct
 
 
 def ints(rows):
@@ -71,32 +71,7 @@ def test_ranks_in_lists_are_1_based_and_infinite_where_absent():
     assert ranks_from_lists(lists, ints([5, 7])).tolist() == [2.0, np.inf]
 
 
-def test_a_list_with_a_repeated_item_is_refused():
+def test_a_list_with_a_repeated_item_is_refused_and_padding_may_repeat():
+    require_distinct("pop", ints([[1, -1, -1]]))
     with pytest.raises(DataError, match=r"run 'pop': 1 lists.*list 1, item 3"):
-        Run("pop", ints([[1, 2, 3], [3, 2, 3]]), np.array([1.0, 1.0]))
-
-
-def test_padding_may_repeat():
-    assert len(Run("pop", ints([[1, -1, -1]]), np.array([np.inf]))) == 1
-
-
-@pytest.mark.parametrize("rank", [0.0, -1.0, np.nan])
-def test_impossible_ranks_are_refused(rank):
-    with pytest.raises(DataError, match="1-based"):
-        Run("pop", ints([[1]]), np.array([rank]))
-
-
-def test_ranks_and_lists_must_be_equally_many():
-    with pytest.raises(DataError, match="for 2 ranks"):
-        Run("pop", ints([[1]]), np.array([1.0, 1.0]))
-
-
-def test_columns_of_the_judged_must_be_equally_long():
-    with pytest.raises(DataError, match="'cold_item' has 1 rows for 2 targets"):
-        Judged(ints([1, 2]), np.array(["a", "b"]), ints([0, 0]), {"cold_item": np.array([True])})
-
-
-def test_a_user_of_two_cuts_is_one_user():
-    judged = Judged(ints([1, 2, 3]), np.array(["a", "b", "a"]), ints([0, 0, 1]))
-    assert judged.num_users == 2
-    assert judged.groups().tolist() == [0, 1, 0]
+        require_distinct("pop", ints([[1, 2, 3], [3, 2, 3]]))

@@ -1,68 +1,76 @@
 """A small world of runs that the report tests share."""
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 from surface_world import surface
 
 from serendip.evaluate.auction_quality import Sale
+from serendip.evaluate.decision import Decision
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
 from serendip.evaluate.lists import ListFigure, ListFigures, ShownList
 from serendip.evaluate.message_quality import measure_messages
 from serendip.evaluate.new_items import ItemEvents, NewItems, Replay, measure_new_items
-from serendip.evaluate.protocol import ProtocolRuns
 from serendip.evaluate.report.document import ReportFigures, build_report
-from serendip.evaluate.runs import Judged, Run
-from serendip.evaluate.surface_quality import SurfaceFigures, measure_surface
+from serendip.evaluate.surface_quality import SurfaceFigures, SurfaceRuns, measure_surface
 
 ITEMS = 300
 NAMES = ("engine", "item-kNN", "popularity")
 
 
-def judged_world(requests=400, users=90, seed=0):
+def list_world(targets, spread, hits, seed):
+    """Lists of the first ``spread`` items, some of them with the target at a random place."""
     rng = np.random.default_rng(seed)
-    targets = rng.integers(0, ITEMS, requests).astype(np.int32)
-    flags = {
-        "cold_item": targets >= 280,
-        "tail_item": targets >= 60,
-        "cold_user": np.zeros(requests, dtype=bool),
-    }
-    people = np.array([f"u{number}" for number in rng.integers(0, users, requests)])
-    return Judged(targets, people, rng.integers(0, 3, requests), flags)
+    lists = np.full((len(targets), 10), -1, np.int32)
+    for row, target in enumerate(targets.tolist()):
+        shown = rng.permutation(spread)[:10]
+        if rng.random() < hits and target not in shown:
+            shown[rng.integers(10)] = target
+        lists[row] = shown
+    return lists
 
 
-def run_world(name, judged, spread, worse, seed):
-    """Lists out of the first ``spread`` items; ranks that grow with ``worse``."""
-    rng = np.random.default_rng(seed)
-    lists = np.stack([rng.permutation(spread)[:10] for _ in range(len(judged))]).astype(np.int32)
-    ranks = np.floor(rng.exponential(20 * worse, len(judged))) + 1
-    return Run(name, lists, ranks)
-
-
-def protocol_world(key="temporal", label="Temporal split", names=NAMES, **changes):
-    judged = judged_world()
-    runs = [
-        run_world(name, judged, spread, worse, seed)
-        for seed, (name, spread, worse) in enumerate(
-            zip(names, (300, 100, 12), (1, 2, 6), strict=True)
+def temporal_runs(names=NAMES, **changes):
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, ITEMS, 400).astype(np.int32)
+    lists = {
+        name: list_world(targets, spread, hits, seed)
+        for seed, (name, spread, hits) in enumerate(
+            zip(names, (300, 100, 12), (0.7, 0.3, 0.05), strict=False)
         )
-    ]
-    values = {
-        "key": key,
-        "label": label,
-        "description": "Fitted on the past, asked about the future.",
-        "judged": judged,
-        "runs": runs,
-        "popularity": np.arange(ITEMS, 0, -1, dtype=np.int32),
-        "catalogue_size": ITEMS,
-        "subject": names[0],
-        "baselines": names[1:],
-        "cuts": [{"fraction": 0.7, "cut": 1.0e9, "train_events": 700, "targets": 400, "users": 90}],
-        "seconds": {names[0]: 12.5, names[1]: 0.4, names[2]: 0.0},
     }
-    return ProtocolRuns(**{**values, **changes})
+    values = {
+        "surface": "Temporal split",
+        "question": "Fitted on the past, asked about the future.",
+        "relevant": [target.reshape(1) for target in targets],
+        "users": np.array([f"u{number}" for number in rng.integers(0, 90, 400)]),
+        "user_kinds": {
+            "warm items": targets < 280,
+            "cold items": targets >= 280,
+            "tail items": targets >= 60,
+            "cold users": np.zeros(400, np.bool_),
+        },
+        "item_kinds": {},
+        "lists": lists,
+        "counts": np.arange(ITEMS, 0, -1, dtype=np.int32),
+        "is_new": np.zeros(ITEMS, np.bool_),
+        "histories": (),
+        "baselines": names[1:],
+        "possible": 400,
+    }
+    return SurfaceRuns(**{**values, **changes})
+
+
+def temporal_world(runs=None, seed=0, **changes):
+    """The section of report.json of all next items."""
+    values = {
+        "cuts": [{"fraction": 0.7, "cut": 1.0e9, "train_events": 700, "targets": 400, "users": 90}],
+        "seconds": {NAMES[0]: 12.5, NAMES[1]: 0.4, NAMES[2]: 0.0},
+    }
+    measured = measure_surface(temporal_runs() if runs is None else runs, seed, resamples=200)
+    return {**asdict(measured), **values, **changes}
 
 
 def surfaces_world():
@@ -98,7 +106,7 @@ def new_items_world(**changes):
     return replace(found, **changes)
 
 
-def report_world(protocols=None, **changes):
+def report_world(temporal=None, **changes):
     values = {
         "created": "2026-01-02T03:04:05+00:00",
         "code_version": "0.1.0",
@@ -142,33 +150,16 @@ def report_world(protocols=None, **changes):
             ),
             "search": summarise_deletions([Deletion("word", 7, 1)], [["word"]]),
         },
-        "context": {
-            "kept": ["country"],
-            "users": 80,
-            "note": "",
-            "gains": [
-                {
-                    "part": "country",
-                    "without": 0.2,
-                    "gain": 0.0235,
-                    "low": 0.001,
-                    "high": 0.0479,
-                    "beside": [],
-                },
-                {
-                    "part": "hour",
-                    "without": 0.2235,
-                    "gain": -0.001,
-                    "low": -0.004,
-                    "high": 0.002,
-                    "beside": ["country"],
-                },
-            ],
-        },
-        "resamples": 200,
+        "decisions": [
+            Decision(
+                *("context: country", True, 0.0235, 0.001, 0.0479),
+                *(80, "the interval is above 0", 0.2),
+            ),
+            Decision("baskets: cart", False, n=41, reason="41 users are too few"),
+        ],
     }
+    values["protocols"] = {"temporal": temporal_world() if temporal is None else temporal}
     values |= changes
     names = {one.name for one in fields(ReportFigures)} & values.keys()
     figures = ReportFigures(**{name: values.pop(name) for name in names})
-    protocols = [protocol_world()] if protocols is None else protocols
-    return build_report(protocols, figures, **values)
+    return build_report(figures, **values)

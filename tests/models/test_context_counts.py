@@ -98,7 +98,8 @@ def world(**changes: object) -> Dataset:
 
 
 ALL = ContextConfig(
-    features=("country", "device", "hour", "weekday", "session", "category", "price", "age"),
+    use="on",
+    parts={"user": "off"},
     timezone="Europe/Berlin",
     timezones={"Korea": "Asia/Seoul"},
 )
@@ -125,9 +126,10 @@ def test_parts_that_items_have():
 
 def test_nothing_is_read_that_the_settings_do_not_name_or_the_events_lack():
     codes = np.zeros((20, 2), np.int32)
-    nothing = ContextCounts.of(world(), codes, ContextConfig(features=()))
+    nothing = ContextCounts.of(world(), codes, ContextConfig(use="off"))
     assert (nothing.fields, nothing.parts) == ({}, frozenset())
-    named = ContextConfig(features=("country", "device", "price", "age"))
+    parts = dict.fromkeys(("country", "device", "price", "age"), "on")
+    named = ContextConfig(use="off", parts=parts)
     plain = ContextCounts.of(build_small_world(20, 400), codes, named)
     assert (plain.fields, plain.parts) == ({}, frozenset())
 
@@ -155,7 +157,7 @@ def test_attributes_of_users_are_fields(tmp_path: Path):
     lone = Groups(("one",), np.zeros(whole.num_users, np.int32))
     dataset = replace(whole, user_groups={**groups, "lone": lone})
     codes, items = np.zeros((20, 2), np.int32), np.arange(20, dtype=np.int32)
-    found = ContextCounts.of(dataset, codes, ContextConfig(features=("user",)))
+    found = ContextCounts.of(dataset, codes, ContextConfig(use="off", parts={"user": "on"}))
     assert list(found.fields) == ["user plan", "user a/b"]
     assert found.present == ("user",)
     query = Query(user_groups={"plan": "paid", "a/b": "z"})
@@ -193,7 +195,7 @@ def test_it_is_kept_on_disk(tmp_path: Path):
     [
         ({"timezone": "Mars/Base"}, "Mars/Base"),
         ({"timezones": {"Korea": "Seoul"}}, "Korea: 'Seoul' is not a time zone"),
-        ({"features": ["moon"]}, "features"),
+        ({"parts": {"moon": "on"}}, "moon"),
     ],
 )
 def test_a_wrong_setting_is_named(table, problem):

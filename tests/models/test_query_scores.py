@@ -17,7 +17,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.row_array import dot_items, dot_rows
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarityConfig
@@ -70,16 +70,9 @@ class MeanVector(Recommender):
     def typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
         return [Query(history=History.of_items(context)) for context in contexts]
 
-    def _with_items(self, features: ItemFeatures) -> Self:
-        model, old = copy.copy(self), len(self._vectors)
-        model._vectors = append_rows(self._vectors, features.content)
-        new = np.arange(old, len(model._vectors), dtype=np.int32)
-        model._index = self._index.with_late(model, new)
-        return model
-
-    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+    def _with_late(self, item_nums: IntArray, features: ItemFeatures) -> Self:
         model = copy.copy(self)
-        model._vectors = replace_rows(self._vectors, item_nums, features.content)
+        model._vectors = put_rows(self._vectors, item_nums, features.content)
         model._index = self._index.with_late(model, item_nums)
         return model
 
@@ -130,7 +123,9 @@ def recall(model: Recommender, allowed: list[AllowedItems], k: int) -> float:
     hits, wanted = 0, 0
     asked = queries()
     scores = model.score_all(asked)
-    for row, may, found in zip(scores, allowed, model.propose(asked, k, allowed), strict=True):
+    for row, may, found in zip(
+        scores, allowed, model.query_scores(asked).top(k, allowed), strict=True
+    ):
         if row.any():
             best = np.argsort(-np.where(may.mask(), row, -np.inf), kind="stable")
             best = best[: min(k, may.count)]
@@ -153,12 +148,12 @@ def test_k_of_k_allowed_items_are_proposed(model: Recommender, share: float, k: 
 
 
 def test_new_and_changed_items_are_found_at_once(model: Recommender) -> None:
-    newer = model.with_items(features(3, 9)).with_changed_items(items(5, 2_000), features(2, 10))
-    newer = newer.with_items(features(2, 11))
+    newer = model.with_late(features(3, 9)).with_late(features(2, 10), items(5, 2_000))
+    newer = newer.with_late(features(2, 11))
     everything = [AllowedItems.all(newer.num_items)] * len(queries())
     assert recall(newer, everything, 50) >= 0.99
     for number in (5, 2_000, NUM_ITEMS, NUM_ITEMS + 4):
-        (found,) = newer.propose([Query(source_items=items(number))], 1, everything[:1])
+        (found,) = newer.query_scores([Query(source_items=items(number))]).top(1, everything[:1])
         assert found.item_nums.tolist() == [number]
 
 
@@ -192,7 +187,7 @@ def test_the_best_item_is_found_although_it_is_left_out(model: Recommender) -> N
 
 
 def test_many_queries_at_once_find_what_each_finds_alone(model: Recommender) -> None:
-    newer = model.with_items(features(300, 9)).with_changed_items(items(5, 2_000), features(2, 10))
+    newer = model.with_late(features(300, 9)).with_late(features(2, 10), items(5, 2_000))
     asked = queries() * 3
     shown = AllowedItems(ItemSet(np.arange(newer.num_items) % 5 > 0))
     allowed = [
@@ -215,7 +210,7 @@ def test_many_queries_at_once_find_what_each_finds_alone(model: Recommender) -> 
 
 def test_a_prior_is_walked_in_its_order() -> None:
     values = np.random.default_rng(0).permutation(400).astype(np.float32)
-    order = PriorOrder(values[:300]).extended(values[:0])
+    order = PriorOrder(values[:300])
     for share in (1.0, 0.5, 0.02):
         shared = ItemSet(np.random.default_rng(1).random(300) < share)
         allowed = AllowedItems(shared).without(shared.numbers[::3])
@@ -230,29 +225,26 @@ def test_a_prior_is_walked_in_its_order() -> None:
     )
 
 
-def test_new_items_with_the_lowest_score_of_a_prior_cost_no_comparison() -> None:
+def test_a_prior_is_sorted_again_when_many_scores_are_late() -> None:
     order = PriorOrder(np.array([0.0, 3.0, 0.0], np.float32))
     first = order.order
-    for _ in range(5_000):
-        order = order.extended(np.zeros(1, np.float32))
-    assert order.order is first
-    assert order.first(2, None).tolist()[0] == 1
-    assert sorted(order.first(9_999, None).tolist()) == list(range(5_003))
-    assert order.extended(np.ones(1, np.float32)).first(2, None).tolist() == [1, 5_003]
-    assert PriorOrder(np.ones(2, np.float32)).extended(np.zeros(0, np.float32)).best == 1.0
+    assert order.put(items(3, 4), np.zeros(2, np.float32)).order is first
+    many = order.put(np.arange(3, 5_003, dtype=np.int32), np.zeros(5_000, np.float32))
+    assert len(many.order) == 5_003
+    assert many.put(items(5_003), np.ones(1, np.float32)).first(2, None).tolist() == [1, 5_003]
     same = PriorOrder(np.ones(2, np.float32))
     assert not same.tells_apart
-    assert same.extended(np.zeros(1, np.float32)).tells_apart
+    assert same.put(items(2), np.zeros(1, np.float32)).tells_apart
 
 
-def test_later_items_of_a_prior_come_last() -> None:
+def test_late_items_of_a_prior_are_compared() -> None:
     order = PriorOrder(np.array([1.0, 3.0, 2.0], np.float32))
     assert order.order.tolist() == [1, 2, 0]
-    later = order.extended(np.zeros(2, np.float32))
+    later = order.put(items(3, 4), np.zeros(2, np.float32))
     assert later.first(9, None)[:3].tolist() == [1, 2, 0]
     assert sorted(later.first(9, None).tolist()) == [0, 1, 2, 3, 4]
     assert np.asarray(later.scores).tolist() == [1.0, 3.0, 2.0, 0.0, 0.0]
-    changed = later.changed(items(0, 4), np.array([2.5, 9.0], np.float32))
+    changed = later.put(items(0, 4), np.array([2.5, 9.0], np.float32))
     assert changed.first(3, None).tolist() == [4, 1, 0]
     assert (changed.best, order.best) == (9.0, 3.0)
     only = AllowedItems.all(5).without(items(4, 0))

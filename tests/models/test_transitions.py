@@ -146,7 +146,7 @@ def test_steps_and_borrowed_steps_make_the_written_formula() -> None:
 def test_items_that_came_later_have_no_steps_and_change_none() -> None:
     world, new = build_small_world(), draw_features(9, 2)
     model, count = Transitions(SPREAD).train(world), world.num_items
-    later = model.with_items(new).with_changed_items(number(3, count), draw_features(8, 2))
+    later = model.with_late(new).with_late(draw_features(8, 2), number(3, count))
     asked = [source(count, 3), source(count), source(3)]
     both, new_alone, known = later.score_all(asked)
     assert np.array_equal(both, known)

@@ -16,7 +16,6 @@ from serendip.engine.artefacts.generations import (
     open_current,
     publish,
     rollback,
-    share,
     with_erased,
 )
 from serendip.errors import (
@@ -218,21 +217,20 @@ def test_what_an_erasure_ended_goes_everywhere(machine: Callable[[str], SharedFo
         rollback(one)
 
 
-def test_a_machine_shares_what_it_had_before_and_another_one_keeps_its_own(
+def test_a_machine_goes_on_with_what_it_had_and_another_one_keeps_its_own(
     machine: Callable[[str], SharedFolder], tmp_path: Path
 ) -> None:
     publish(tmp_path / "one", write("own"), {})
-    publish(tmp_path / "other", write("other"), {})
+    for text in ("before", "other"):
+        publish(tmp_path / "other", write(text), {})
     one, other = machine("one"), machine("other")
     assert text_of(one) == "own"  # nothing is in force in the storage
-    assert share(one).name == "gen-1"
-    with pytest.raises(ConflictError, match="has gen-1"):
-        share(one)
-    assert text_of(machine("new")) == "own"
-    assert text_of(other) == "other"  # logged: its gen-1 is another one
-    with pytest.raises(StorageError, match="is not the gen-1 of"):
+    assert publish(one, write("shared"), {}).name == "gen-2"
+    assert text_of(machine("new")) == "shared"
+    assert text_of(other) == "other"  # logged: its gen-2 is another one
+    with pytest.raises(StorageError, match="is not the gen-2 of"):
         other.fetch_in_force()
-    assert publish(other, write("next"), {}).name == "gen-2"
+    assert publish(other, write("next"), {}).name == "gen-3"
     assert text_of(one) == "next"
 
 

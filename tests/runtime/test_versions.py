@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serendip.errors import ArtefactError
-from serendip.runtime.versions import SHARED_FROM_BYTES, Version, Versions, compute_checksums
+from serendip.runtime.versions import Versions, compute_checksums
 
 KINDS = {
     "plain": {"repair": "Build again."},
@@ -163,31 +163,12 @@ def test_a_manifest_without_a_checksum_says_what_to_do(versions: Versions) -> No
 @pytest.mark.parametrize("said", [b"\xff\xfe", b"", b"../elsewhere\n", b"v1\0", b"v" + b"9" * 5000])
 def test_a_pointer_that_names_no_version_is_refused(versions: Versions, said: bytes) -> None:
     versions.publish(write("a"), {})
-    for pointer in (versions.pointer, f"{versions.pointer}.backup"):
-        (versions.folder / pointer).write_bytes(said)
+    (versions.folder / versions.pointer).write_bytes(said)
     with pytest.raises(ArtefactError, match=f"{versions.pointer} has .*{versions.repair}"):
         versions.current()
     assert versions.readable_name() == ""
     assert versions.publish(write("b"), {}).name == f"{versions.prefix}2"
     assert text_of(versions) == "b"
-
-
-@pytest.mark.parametrize("said", [b"\xff\xfe", b"", b"v\n"])
-def test_a_backup_of_the_pointer_is_read_if_it_names_no_version(
-    versions: Versions, said: bytes
-) -> None:
-    versions.publish(write("a"), {})
-    (versions.folder / versions.pointer).write_bytes(said)
-    assert versions.current_name() == f"{versions.prefix}1" == versions.readable_name()
-    assert text_of(versions) == "a"
-
-
-def test_a_backup_of_the_pointer_is_read_if_the_disk_does_not_give_it(versions: Versions) -> None:
-    versions.publish(write("a"), {})
-    (versions.folder / versions.pointer).unlink()
-    (versions.folder / versions.pointer).mkdir()  # reading it fails
-    assert text_of(versions) == "a"
-    assert "is not readable" in versions.pointer_problem()
 
 
 def test_a_file_that_came_by_accident_is_named_with_what_to_do(versions: Versions) -> None:
@@ -271,56 +252,6 @@ def test_a_name_that_is_taken_meanwhile_leaves_the_pointer_where_it_was(
     assert (taken / "theirs.txt").read_text() == "b"
 
 
-PUBLISH_UNTIL = """
-import os, sys
-from pathlib import Path
-from serendip.runtime.versions import Versions
-
-folder, calls = Path(sys.argv[2]), iter(range(int(sys.argv[1])))
-
-def die(event, args):
-    is_file = event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR)
-    if is_file and str(args[0]) == str(folder / "current"):
-        os._exit(8)  # Half a pointer could be read.
-    if event in {"open", "os.rename"} and next(calls, None) is None:
-        os._exit(9)
-
-def fill(building):
-    (building / "sub").mkdir()
-    (building / "sub" / "a.txt").write_text("v2")
-
-sys.addaudithook(die)
-Versions(folder, "Build again.").publish(fill, {})
-os._exit(0)
-"""
-
-
-def published_until(step: int, folder: Path) -> bool:
-    """Publish v2 in a process that dies at its ``step``-th call to the file system."""
-    command = [sys.executable, "-c", PUBLISH_UNTIL, str(step), str(folder)]
-    code = subprocess.run(command, check=False).returncode
-    assert code in {0, 9}
-    return code == 0
-
-
-def test_a_crash_leaves_the_pointer_at_a_complete_version(tmp_path: Path) -> None:
-    said = []
-    for step in range(100):
-        folder = tmp_path / str(step)
-        folder.mkdir()
-        versions = Versions(folder, "Build again.")
-        versions.publish(write("v1"), {})
-        is_whole = published_until(step, folder)
-        said.append(versions.current_name())
-        assert text_of(versions) == said[-1]
-        if is_whole:
-            break
-    assert is_whole
-    assert said[0] == "v1"
-    assert said == sorted(said)
-    assert len(said) > 5
-
-
 KILLED_REMOVING = """
 import os, shutil, signal, sys
 from pathlib import Path
@@ -343,47 +274,3 @@ def test_kill_9_while_a_version_is_removed_leaves_only_whole_ones(tmp_path: Path
     assert versions.names() == ["v2"]
     versions.publish(write("c"), {})
     assert not list(tmp_path.glob(".*-v*"))
-
-
-def large(text: str) -> bytes:
-    return text.encode() * SHARED_FROM_BYTES
-
-
-def test_equal_large_files_are_shared_and_a_changed_one_is_not(tmp_path: Path) -> None:
-    versions = Versions(tmp_path, "Build again.")
-
-    def write(second: str) -> Version:
-        def fill(folder: Path) -> None:
-            (folder / "sub").mkdir()
-            (folder / "a").write_bytes(large("x"))
-            (folder / "sub" / "b").write_bytes(large("x"))
-            (folder / "c").write_bytes(large(second))
-            (folder / "small").write_bytes(b"x")
-
-        return versions.publish(fill, {})
-
-    first, second = write("y"), write("z")
-    inodes = [
-        {name: (version.folder / name).stat().st_ino for name in ("a", "sub/b", "c", "small")}
-        for version in (first, second)
-    ]
-    assert len({inodes[0]["a"], inodes[0]["sub/b"], inodes[1]["a"], inodes[1]["sub/b"]}) == 1
-    assert inodes[0]["c"] != inodes[1]["c"] and inodes[0]["small"] != inodes[1]["small"]
-    for version in (first, second):
-        versions.open(version.name)
-    versions.remove(first.name)
-    versions.open(second.name)
-    assert (second.folder / "a").read_bytes() == large("x")
-
-
-def test_a_damaged_file_is_not_shared(tmp_path: Path) -> None:
-    versions = Versions(tmp_path, "Build again.")
-
-    def fill(folder: Path) -> None:
-        (folder / "a").write_bytes(large("x"))
-
-    first = versions.publish(fill, {})
-    (first.folder / "a").write_bytes(large("w"))
-    second = versions.publish(fill, {})
-    versions.open(second.name)
-    assert (second.folder / "a").read_bytes() == large("x")

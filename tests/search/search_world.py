@@ -3,6 +3,7 @@
 import numpy as np
 
 from serendip.data import Catalogue, Item
+from serendip.search.searcher import Searcher
 
 TITLES = (
     "The Matrix",
@@ -35,3 +36,8 @@ def films() -> Catalogue:
         film(f"f{row}", title, genres[row] if row < 2 else ("Drama",))
         for row, title in enumerate(TITLES)
     )
+
+
+def post(searcher: Searcher, *items: Item) -> Searcher:
+    """The searcher with new items."""
+    return searcher.with_late(dict(enumerate(items, searcher.num_items)))

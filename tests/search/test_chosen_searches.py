@@ -67,6 +67,6 @@ def test_it_is_found_beside_what_has_the_words_and_before_what_has_some(tmp_path
     searcher = Searcher.build(ITEMS, counts, tmp_path / "with", searches=searches)
     assert set(found(searcher)[:2]) == {0, 3}
     assert set(found(searcher)[2:]) == {1, 2}
-    posted = searcher.with_changed_items([0], [Item("a", "Golden jewelry box")])
+    posted = searcher.with_late({0: Item("a", "Golden jewelry box")})
     assert set(found(posted)[:2]) == {0, 3}
     assert set(found(posted)[2:]) == {1, 2}

@@ -82,10 +82,10 @@ def test_other_fields_score_as_they_did(tmp_path: Path) -> None:
 
 def test_an_item_posted_again_loses_the_words_until_they_are_trained_again(tmp_path: Path) -> None:
     opened = searcher(described(), tmp_path)
-    changed = opened.with_changed_items([2], [films()[2]])
+    changed = opened.with_late({2: films()[2]})
     assert found(changed, "danish") == []
     assert found(changed, "hamlet")
-    back = changed.with_changed_items([2], [described()[2]])
+    back = changed.with_late({2: described()[2]})
     assert found(back, "danish") == [2]
 
 

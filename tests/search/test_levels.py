@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from search_world import post
 
 from serendip.data import Catalogue, Item
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
@@ -83,7 +84,7 @@ def test_a_last_word_is_a_person_only_where_most_items_with_it_have_the_person(
 def test_all_words_come_before_a_rare_value_and_that_before_some_words(
     searcher: Searcher,
 ) -> None:
-    searcher = searcher.with_items([Item(f"n{row}", f"Fog {row}") for row in range(60)])
+    searcher = post(searcher, *(Item(f"n{row}", f"Fog {row}") for row in range(60)))
     found = levels(searcher, "tom hanks island")
     assert found[1] == ALL_WORDS
     assert found[0] == found[2] == ONE_VALUE
@@ -100,15 +101,32 @@ def test_of_a_title_words_in_other_fields_are_no_hits(searcher: Searcher, tmp_pa
     known = Searcher.build(catalogue, chosen, tmp_path / "index").with_values(searcher.values)
     assert levels(known, "river king") == {4: EXACT}
     assert set(levels(searcher, "river king").values()) == {EXACT, SOME_WORDS}, "nobody chose it"
-    newer = known.with_items([Item("n0", "High Meadows"), Item("n1", "", "a meadow")])
+    newer = known.with_late({8: Item("n0", "High Meadows"), 9: Item("n1", "", "a meadow")})
     assert levels(newer, "meadow") == {7: EXACT, 8: TITLED}
     assert newer.find_titled("river kinng").tolist() == [4]
     assert not len(newer.find_titled("hill")), "a person, too"
     assert set(newer.search("meadow", 9, literal=True).item_nums.tolist()) == {7, 8, 9}
 
 
+def test_a_word_of_titles_is_no_other_form_of_a_value(searcher: Searcher) -> None:
+    assert searcher.read("hills").content.values == ("hill",)
+    titles = ("Green Hills", "The Hills", "Hills of Tea")
+    newer = searcher.with_late({8 + row: Item(f"n{row}", one) for row, one in enumerate(titles)})
+    assert newer.read("hills").content.values == ()
+
+
+def test_a_title_without_its_article_is_kept_where_more_chose_it_than_have_the_value(
+    searcher: Searcher, tmp_path: Path
+) -> None:
+    posted = [item(row) for row in range(len(ROWS))] + [Item("t", "The Hill")]
+    for chosen, exact in ((2, [6]), (3, [6, 8])):
+        counts = np.array([0] * len(ROWS) + [chosen], np.float32)
+        known = Searcher.build(Catalogue(posted), counts, tmp_path / str(chosen))
+        assert known.with_values(searcher.values).read("hill").exact.tolist() == exact
+
+
 def test_a_number_is_the_beginning_of_a_title_before_it_is_a_year(searcher: Searcher) -> None:
-    newer = searcher.with_items([Item("n0", "1991: A Lake"), Item("n1", "19911 Lakes")])
+    newer = searcher.with_late({8: Item("n0", "1991: A Lake"), 9: Item("n1", "19911 Lakes")})
     found = levels(newer, "1991")
     assert list(found)[:2] == [8, 0]
     assert (found[8], found[0]) == (CORRECTED, VALUES)
@@ -139,9 +157,9 @@ def test_every_hit_has_a_score_of_its_words_and_filters_keep(searcher: Searcher)
 
 
 def test_values_of_posted_and_changed_items_count_at_once(searcher: Searcher) -> None:
-    newer = searcher.with_items([Item("n", "New", attributes={"cast": ("Tom Hanks",)})])
+    newer = post(searcher, Item("n", "New", attributes={"cast": ("Tom Hanks",)}))
     assert levels(newer, "tom hanks")[8] == VALUES
-    changed = newer.with_changed_items([2], [Item("f2", "Lake", attributes={"cast": ("Eve",)})])
+    changed = newer.with_late({2: Item("f2", "Lake", attributes={"cast": ("Eve",)})})
     assert levels(changed, "tom hanks").get(2) is None
     assert 8 not in levels(newer.without_items([8]), "tom hanks")
     assert 8 not in levels(searcher, "tom hanks")
@@ -173,7 +191,7 @@ def test_items_like_a_named_one_are_asked_for(searcher: Searcher, text: str, num
 
 
 def test_a_title_that_begins_with_like_is_a_title(searcher: Searcher) -> None:
-    newer = searcher.with_items([Item("n", "Like Hill")])
+    newer = post(searcher, Item("n", "Like Hill"))
     assert newer.find_liked("like hill") == -1
 
 
@@ -217,9 +235,9 @@ def test_a_text_that_names_nothing_but_quality_finds_the_best(
 ) -> None:
     assert searcher.search(text, 3).item_nums.tolist() == [3, 2, 1]
     assert len(searcher.find_complete(text)) == len(ROWS)
-    newer = searcher.with_items([Item("n", "Sand")])
+    newer = post(searcher, Item("n", "Sand"))
     assert newer.search(text, 10).item_nums.tolist()[-1] == len(ROWS)
-    titled = searcher.with_items([Item("n", text)])
+    titled = post(searcher, Item("n", text))
     assert titled.search(text, 1).item_nums.tolist() == [len(ROWS)]
 
 
@@ -234,7 +252,7 @@ def test_a_text_asks_for_the_newest_of_all_or_of_what_has_a_value(
 
 
 def test_a_word_of_quality_beside_others_is_a_word(searcher: Searcher) -> None:
-    newer = searcher.with_items([Item("n", "Best Worst Movie"), Item("m", "The Best King")])
+    newer = post(searcher, Item("n", "Best Worst Movie"), Item("m", "The Best King"))
     assert newer.search("best worst movie", 1).item_nums.tolist() == [8]
     assert newer.search("best king", 1).item_nums.tolist() == [9]
 
@@ -251,6 +269,7 @@ def test_what_filters_and_counts_read_has_all_that_has_the_values(searcher: Sear
 
 def test_like_a_title_that_is_not_finished(searcher: Searcher) -> None:
     assert searcher.find_liked("films like big fi") == 0
+    assert searcher.find_liked("ｆｉｌｍｓ  like   Big Fish ") == 0
     assert searcher.find_liked("films like big") == -1, "too few letters"
 
 

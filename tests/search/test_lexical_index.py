@@ -70,7 +70,8 @@ def test_a_posted_item_scores_as_if_it_had_been_built_in(tmp_path):
     kinds = ["lamps", *["chairs"] * 6] * 9
     old = [film(f"i{n}", f"the word{n} thing{n % 5} {kinds[n]}") for n in range(60)]
     new = film("n", "the thing1 word3 lamps", ("Comedy",))
-    posted = LexicalIndex.build(Catalogue(old), tmp_path / "old").with_items([new], 60)
+    posted = LexicalIndex.build(Catalogue(old), tmp_path / "old")
+    posted = posted.with_late({60: posted.analyse(new)})
     built = LexicalIndex.build(Catalogue([*old, new]), tmp_path / "all")
     for text in ("thing1", "word3 thing1", "comedy", "lamps", "lamp"):
         hits = [one.search(text, 61) for one in (posted, built)]
@@ -80,7 +81,8 @@ def test_a_posted_item_scores_as_if_it_had_been_built_in(tmp_path):
 
 def test_only_allowed_items_are_answered_even_when_the_best_are_not(tmp_path):
     catalogue = Catalogue(film(f"i{n}", "Same" if n else "Same but longer") for n in range(50))
-    index = LexicalIndex.build(catalogue, tmp_path).with_items([film("n", "Same")], 50)
+    index = LexicalIndex.build(catalogue, tmp_path)
+    index = index.with_late({50: index.analyse(film("n", "Same"))})
     allowed = np.zeros(50, dtype=np.bool_)
     allowed[0] = True
     assert found(index, "same", 3, allowed) == [0]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from search_world import post
 
 from serendip.data import Catalogue, Item
 from serendip.search.searcher import Searcher
@@ -40,10 +41,10 @@ def test_what_is_posted_is_found_as_if_it_had_been_there(first, steps) -> None:
     for kind, number, title, genre in steps:
         if kind == "post" or number >= len(items):
             items.append(item(len(items), title, genre))
-            searcher = searcher.with_items(items[-1:])
+            searcher = post(searcher, items[-1])
         elif kind == "change":
             items[number] = item(number, title, genre)
-            searcher = searcher.with_changed_items([number], [items[number]])
+            searcher = searcher.with_late({number: items[number]})
             deleted.discard(number)
         else:
             searcher = searcher.without_items([number])
@@ -73,9 +74,9 @@ def test_what_is_posted_is_found_as_if_it_had_been_there(first, steps) -> None:
 
 def test_an_older_searcher_does_not_see_what_was_posted_later() -> None:
     old = build([item(0, "Red Lamp", "Drama")])
-    newer = old.with_items([item(1, "Blue Night", "Drama")])
-    newest = newer.with_changed_items([1], [item(1, "Night of Red", "Drama")])
-    other = newer.with_items([item(2, "Lamp", "Old Night")])
+    newer = post(old, item(1, "Blue Night", "Drama"))
+    newest = newer.with_late({1: item(1, "Night of Red", "Drama")})
+    other = post(newer, item(2, "Lamp", "Old Night"))
     found = [
         [one.search(text, 9).item_nums.tolist() for text in ("the night", "lamp")]
         for one in (old, newer, newest, other)
@@ -87,8 +88,8 @@ def test_an_older_searcher_does_not_see_what_was_posted_later() -> None:
 def test_thousands_of_posted_titles_are_found_by_prefix_and_by_slip() -> None:
     searcher = build([item(0, "Red Lamp", "Drama")])
     for number in range(1, 400):
-        searcher = searcher.with_items([item(number, f"Title{number:03d} abcdefgh", "Drama")])
-    assert len(searcher.titles.posted[1]) < 6
+        searcher = post(searcher, item(number, f"Title{number:03d} abcdefgh", "Drama"))
+    assert len(searcher.titles.tables) < 6
     completions = searcher.titles.completions("title12", 20)
     assert [bearer.item_num for bearer in completions] == list(range(120, 130))
     assert searcher.titles.nearest("title200 abcdefhg") == ["title200 abcdefgh"]

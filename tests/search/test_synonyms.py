@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from search_world import film
+from search_world import film, post
 
 from serendip.data import Catalogue
 from serendip.data.text import normalise
@@ -98,7 +98,7 @@ def test_a_synonym_counts_as_the_words_that_it_stands_for(tmp_path):
         assert set(one.find_complete(text).item_nums.tolist()) == {0, 1}
         assert len(one.find_complete(text, literal=True)) == (text == "wwii")
     assert set(one.search("ww2", 2).item_nums.tolist()) == {0, 1}
-    posted = one.with_items([film("n", "World War 2 Ships")])
+    posted = post(one, film("n", "World War 2 Ships"))
     assert set(posted.find_complete("wwii").item_nums.tolist()) == {0, 1, 5}
 
 
@@ -132,7 +132,8 @@ def test_what_was_typed_comes_before_what_was_not(tmp_path):
 
 def test_posted_items_are_found_beside_too(tmp_path):
     catalogue = Catalogue(film(str(n), title) for n, title in enumerate(["red sofa", "lamp"]))
-    index = LexicalIndex.build(catalogue, tmp_path / "i").with_items([film("n", "a couch")], 2)
+    index = LexicalIndex.build(catalogue, tmp_path / "i")
+    index = index.with_late({2: index.analyse(film("n", "a couch"))})
     both = index.search("sofa", 5, beside=["couch"])
     assert both.item_nums.tolist() == [0, 2]
     assert both.scores[1] == pytest.approx(0.3 * index.search("couch", 5).scores[0], rel=1e-5)

@@ -10,9 +10,9 @@ from processes import wait_until
 from tiny_engine import TinyEngine
 from wire_client import WireClient
 
+from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.errors import StorageError
 from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
-from serendip.serve.key_ring import KeySource
 from serendip.serve.server import Application
 from serendip.serve.server_options import LOCAL
 from serendip.serve.workers.shared_state import SharedState
@@ -58,7 +58,7 @@ def test_a_process_that_cannot_write_goes_on_to_answer() -> None:
 def test_what_was_opened_is_closed_where_the_rest_cannot_be_opened() -> None:
     engine = TinyEngine()
 
-    def open_keys() -> KeySource:
+    def open_keys() -> ApiKeys:
         raise StorageError("the keys cannot be read.")
 
     published = PublishedGenerations(lambda: engine)

@@ -7,9 +7,6 @@ import json
 import pytest
 from wire_client import WireClient, error_of
 
-from serendip.data import limits as stored
-from serendip.serve import limits
-
 
 @pytest.fixture(scope="module")
 def client() -> WireClient:
@@ -24,18 +21,13 @@ BAD_COUNTS += ["1.5", "true", "", " 1", "٣", "0x10", "1_0"]
 def test_a_count_that_is_no_whole_number_from_1_to_1000_is_refused(client, k):
     response = client.get("/v1/search", params={"q": "film", "k": k})
     assert response.status_code == 422
-    assert error_of(response)["message"].startswith("k = ")
+    message = error_of(response)["message"]
+    assert message.startswith("k = ") and "a whole number from 1 to 1000." in message
 
 
 @pytest.mark.parametrize("k", [0, -1, 1001, 2**62, 1.0, True, "5 ", None, [5], {}])
 def test_a_count_in_a_body_has_the_same_limits(client, k):
     assert client.post("/v1/search", json={"q": "film", "k": k}).status_code == 422
-
-
-@pytest.mark.parametrize("k", [1, 1000])
-def test_the_limits_of_a_count_are_themselves_allowed(client, k):
-    assert client.get("/v1/search", params={"q": "film", "k": k}).status_code == 200
-    assert client.post("/v1/search", json={"q": "film", "k": k}).status_code == 200
 
 
 EVENT = '{"user_id": "u", "item_id": "f1", %s}'
@@ -95,13 +87,6 @@ def test_one_bad_event_keeps_the_whole_batch_out_and_is_named(client):
     assert client.engine.stats()["events"] == 0
 
 
-def test_more_than_a_batch_is_refused(client):
-    rows = [{"user_id": "u", "item_id": "f1"}] * (limits.MAX_BATCH + 1)
-    response = client.post("/v1/events", json=rows)
-    assert response.status_code == 422
-    assert "at most 10000 items" in error_of(response)["message"]
-
-
 @pytest.mark.parametrize(
     "attributes",
     [
@@ -110,8 +95,6 @@ def test_more_than_a_batch_is_refused(client):
         {"a": {"b": 1}},
         {"a": [1]},
         {"": "x"},
-        {"a": "x" * (stored.MAX_TEXT_CHARS + 1)},
-        {f"a{number}": 1 for number in range(stored.MAX_ATTRIBUTES + 1)},
     ],
 )
 def test_a_broken_item_is_refused(client, attributes):
@@ -132,17 +115,6 @@ def test_nul_in_an_id_of_the_path_is_refused(client):
     assert client.get("/v1/items/a%00b").status_code == 422
     assert client.get("/v1/users/a%00b/history").status_code == 422
     assert client.get("/items/a%00b").status_code == 422
-
-
-@pytest.mark.parametrize(("length", "status"), [(1024, 200), (1025, 422)])
-def test_a_query_has_at_most_1024_characters(client, length, status):
-    assert client.get("/v1/search", params={"q": "x" * length}).status_code == status
-    assert client.post("/v1/search", json={"q": "한" * length}).status_code == status
-
-
-@pytest.mark.parametrize(("length", "status"), [(512, 200), (513, 422)])
-def test_an_id_has_at_most_512_bytes(client, length, status):
-    assert client.get("/v1/recommend", params={"user_id": "x" * length}).status_code == status
 
 
 def test_an_unknown_parameter_is_refused_by_name(client):
@@ -197,12 +169,6 @@ def test_an_id_is_one_line_of_text(client, name):
 
 def _quoted(text: str) -> str:
     return "".join(f"%{byte:02X}" for byte in text.encode())
-
-
-@pytest.mark.parametrize("k", ["0", "1001", "x"])
-def test_a_wrong_count_is_refused_with_its_range(client, k):
-    response = client.get("/v1/search", params={"q": "film", "k": k})
-    assert "a whole number from 1 to 1000." in error_of(response)["message"]
 
 
 @pytest.mark.parametrize(

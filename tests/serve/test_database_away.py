@@ -11,14 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
-from postgres_server import PostgresServer
+from postgres_server import PostgresServer, copy_to_server
 from processes import wait_until
 from wire_client import WireClient, error_of
 
 from serendip.data.store.circuit_breaker import REST_S
 from serendip.engine.engine import Engine
-from serendip.engine.workspace import Workspace
-from serendip.jobs.copy_store import copy_store
 
 OF_A_USER = (
     "/v1/recommend?user_id=u1&k=5",
@@ -38,7 +36,7 @@ def client(
 ) -> Iterator[WireClient]:
     """The service of a shop on the server."""
     url = postgres_server.empty_url()
-    copy_store(Workspace.open(shop), url)
+    copy_to_server(shop, url)
     monkeypatch.setenv("SERENDIP_STORE__URL", f"{url}&connect_timeout=2")
     with closing(Engine.open(shop)) as engine:
         yield WireClient(engine)

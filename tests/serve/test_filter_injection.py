@@ -214,9 +214,9 @@ def test_filters_keep_what_a_plain_evaluator_keeps() -> None:
     def compare(shop: Shop) -> None:
         rows = [*shop.first, *shop.posted]
         catalogue = Catalogue(build_items(shop.first))
-        catalogue = catalogue.extended(build_items(shop.posted, len(shop.first)))
+        catalogue = catalogue.with_late(build_items(shop.posted, len(shop.first)))
         new = [Item(f"i{number}", "", "", one) for number, one in shop.changed.items()]
-        catalogue = catalogue.replaced(list(shop.changed), new)
+        catalogue = catalogue.with_late(new)
         items = {f"i{number}": shop.changed.get(number, one) for number, one in enumerate(rows)}
         evaluator = Evaluator([*rows, *shop.changed.values()])
         for texts in shop.requests:

@@ -226,6 +226,9 @@ class TinyEngine:
         with self._lock:
             self._read_store()
 
+    def work_beside(self) -> None:
+        """Nothing is to be done."""
+
     def follow_items(self) -> None:
         self.catch_up()
 

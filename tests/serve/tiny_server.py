@@ -1,7 +1,7 @@
 """The real server over the tiny engine, as a process of its own.
 
 Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--reports FOLDER] [--workers N]
-[--switch FILE] [--beside FOLDER] [--keys DATABASE] [--host HOST] [--allowed-host NAME]
+[--switch FILE] [--keys DATABASE] [--host HOST] [--allowed-host NAME]
 [--trusted-proxy ADDRESS] [--receive-timeout SECONDS] [--deadline SECONDS] [--silence SECONDS]
 [--waiting REQUESTS].
 Prints the address once it listens and once it is ready.
@@ -9,15 +9,13 @@ Prints the address once it listens and once it is ready.
 The search `slow` takes half a second, `hang` never ends, nor does storing an event of user `hang`.
 The search `freeze` never lets another thread run, the event loop neither.
 If the switch is a file, its content says why the engine cannot be opened. With an exit code every
-worker ends with it at once. With a folder something works beside the service: it writes its process
-into `pid`, and `ended` when it is stopped.
+worker ends with it at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import os
 import sys
 import threading
 from pathlib import Path
@@ -41,7 +39,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--reports", type=Path)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--switch", type=Path)
-    parser.add_argument("--beside", type=Path)
     parser.add_argument("--exit-code", type=int, default=0)
     parser.add_argument("--keys", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
@@ -115,29 +112,11 @@ def ready(address: str) -> None:
     print(f"ready {address}", flush=True)  # noqa: T201 - how the test learns that it is up
 
 
-class Beside:
-    """Works beside the service."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def begin(self) -> None:
-        (self._folder / "pid.part").write_text(str(os.getpid()))
-        (self._folder / "pid.part").replace(self._folder / "pid")
-
-    def stop(self) -> None:
-        (self._folder / "ended").touch()
-
-
-def helpers_by(options: argparse.Namespace) -> list[Beside]:
-    return [Beside(options.beside)] if options.beside else []
-
-
 def run_workers(published: PublishedGenerations, options: argparse.Namespace) -> None:
     def work(resources: WorkerResources) -> None:
         if options.exit_code:
             raise SystemExit(options.exit_code)
-        run_worker(published, resources, server_options_by(options), lambda: helpers_by(options))
+        run_worker(published, resources, server_options_by(options))
 
     def load() -> None:
         from serendip.serve import app  # noqa: F401 - as the command does
@@ -155,7 +134,7 @@ def main() -> None:
     options = parse()
     published = published_by(options)
     if options.workers == 1:
-        run(published, server_options_by(options), ready, listening, lambda: helpers_by(options))
+        run(published, server_options_by(options), ready, listening)
     else:
         run_workers(published, options)
 

@@ -1,6 +1,6 @@
 """``serendip bench attributes``: values of attributes that are hidden from items which have them.
 
-Half of the items with an attribute lose it. For these a value is chosen, as ``serendip enrich
+Half of the items with an attribute lose it. For these a value is chosen, as ``serendip llm run
 attribute`` does: by its rules, and by a scripted LLM of a stated precision. The gate sees only the
 items that keep their value; what it says is compared with how right the values of the others are.
 
@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.store.tables.generated_values import lacks, list_values
+from serendip.data.store.tables.generated_items import lacks, list_values
 from serendip.data.text import normalise
 from serendip.evaluate.intervals import estimates
-from serendip.jobs.enrich.attributes import (
+from serendip.jobs.llm.attributes import (
     MOST_HELD_OUT,
     MOST_VALUES,
     AttributeItems,
     hide_attribute,
 )
-from serendip.jobs.enrich.gate import judge_values
-from serendip.jobs.enrich.value_phrases import ValuePhrases
+from serendip.jobs.llm.gates import judge_values
+from serendip.jobs.llm.value_phrases import ValuePhrases
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.registry import detect_dataset
@@ -104,9 +104,9 @@ def _summarise(
     parts: AttributeItems, own: dict[str, tuple[str, ...]], choose: Callable[[Item], str]
 ) -> dict[str, Any]:
     right = _compare(parts.lacking, own, choose)
-    verdict = judge_values(
-        _compare([hide_attribute(item, parts.attribute) for item in parts.held_out], own, choose)
-    )
+    hidden = [hide_attribute(item, parts.attribute) for item in parts.held_out]
+    compared = _compare(hidden, own, choose)
+    decision = judge_values(parts.attribute, compared)
     (share,) = estimates(np.array(right, np.float64).reshape(-1, 1))
     return {
         "hidden": len(parts.lacking),
@@ -114,9 +114,9 @@ def _summarise(
         "right": share.value,
         "ci95": [share.low, share.high],
         "found": sum(right) / max(1, len(parts.lacking)),
-        "gate": verdict["verdict"],
-        "gate_low": verdict.get("right", {}).get("low"),
-        "compared": verdict["compared"],
+        "gate": decision.verdict,
+        "gate_low": decision.low,
+        "compared": len(compared),
     }
 
 

@@ -22,6 +22,7 @@ from serendip.data.dataset import AlignedProjection, Dataset, EventLog, QueryExa
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
+from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.numeric import unit
 from serendip.data.query import RETRIEVAL_TASKS
@@ -42,13 +43,13 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
-from serendip.models.sparse.growing_sparse import GrowingSparse
+from serendip.models.sparse.late_sparse import LateSparse
 from serendip.models.sparse.packed_sparse import PackedSparse
 from serendip.models.term_weights import TermWeights
 from serendip.models.transitions import Transitions
 from serendip.runtime.versions import Version
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.completions import Suggester
+from serendip.search.values import ValueTable
 
 CONTENT_SIZE = 512
 """Size of the vectors of the default text encoder."""
@@ -105,8 +106,7 @@ def build_state(num_items: int, scratch: Path, seed: int = 0) -> EngineState:
         codebooks=codebooks,
         models=_models(features, counts, rng),
         ranker=None,
-        searcher=searcher,
-        suggester=Suggester.of(catalogue, searcher),
+        searcher=searcher.with_values(ValueTable.of(catalogue)),
         counts=counts,
         quality=rng.random(num_items, np.float32),
         hidden=np.zeros(num_items, np.bool_),
@@ -114,6 +114,7 @@ def build_state(num_items: int, scratch: Path, seed: int = 0) -> EngineState:
         mean_quality=0.5,
         code_names={},
         variants=np.arange(num_items, dtype=np.int32),
+        reception=Reception.none(num_items),
     )
 
 
@@ -140,13 +141,14 @@ def _models(
         prior._window = Window.of(np.empty(0), NO_ITEMS, prior.window_s, num_items)
     neighbours, content, transitions = ItemKNN(), ContentSimilarity(), Transitions()
     neighbours._similarities = _random_graph(num_items, _NEIGHBOURS, rng)
-    content._content, content._late, content.floor = features.content, NO_ITEMS, 0.0
+    content._content, content.floor = features.content, 0.0
     content._mean = np.zeros(features.content.shape[1], np.float32)
     content._norms = np.ones(len(features.content), np.float32)
     content._weights = TermWeights.fit(features.known_tokens)
     rows = content._weights.build_rows(features.known_tokens)
-    content._terms = GrowingSparse.of(rows)
-    content._use_neighbours(_random_graph(num_items, content.config.num_neighbours, rng))
+    content._terms = LateSparse.of(rows)
+    near = _random_graph(num_items, content.config.num_neighbours, rng)
+    content._neighbours = LateSparse.of(near)
     transitions._similarities = _random_graph(num_items, transitions.config.max_targets, rng)
     models: dict[str, Recommender] = {
         "popularity": popular,

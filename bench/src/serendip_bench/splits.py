@@ -1,7 +1,7 @@
 """Leave-last-two-out splits, with or without cold items held out.
 
 Item numbers: items of the training part first, in the order of ``items.jsonl``, then all others,
-which are added to a trained model by ``with_items``.
+which are added to a trained model by ``with_late``.
 
 Shapes: T requests, N items, L levels of codes.
 """

@@ -15,6 +15,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.events.search_log import Search
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
+from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import History
 from serendip.engine.query_suggestions import QuerySuggester, UserContext, build_user
@@ -27,9 +28,9 @@ from serendip.runtime.progress import SilentProgress
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates
 from serendip.search.suggestions.checks import SuggestionVerifier
-from serendip.search.suggestions.completions import Suggester
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import RECENT, QueryRanker, SuggestionUser
+from serendip.search.values import ValueTable
 from serendip_bench.datasets.movielens import Target
 from serendip_bench.suggest_sets import QueryCounts, SuggestData, filter_public
 
@@ -66,7 +67,7 @@ class SuggestReplay:
         # Titles are ordered by popularity, which is unknown before the first search.
         unknown = np.zeros(dataset.num_items, np.float32)
         self.searcher = Searcher.build(dataset.catalogue, unknown, folder)
-        self._suggester = Suggester.of(dataset.catalogue.items, self.searcher)
+        self._served = self.searcher.with_values(ValueTable.of(dataset.catalogue.items))
         self._of_user: dict[str, list[Search]] = {}
         for search in data.searches:
             self._of_user.setdefault(search.user_id, []).append(search)
@@ -147,8 +148,7 @@ class SuggestReplay:
             codebooks=codebooks,
             models={},
             ranker=None,
-            searcher=self.searcher,
-            suggester=self._suggester,
+            searcher=self._served,
             counts=dataset.item_counts(),
             quality=np.zeros(count, np.float32),
             hidden=np.zeros(count, np.bool_),
@@ -156,6 +156,7 @@ class SuggestReplay:
             mean_quality=0.0,
             code_names={},
             variants=np.arange(count, dtype=np.int32),
+            reception=Reception.none(count),
             queries=table,
             query_ranker=ranker,
         )

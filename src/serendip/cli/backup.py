@@ -16,7 +16,7 @@ HELP = "Copy a workspace that is in use, to a folder or an object store."
 
 
 def run(
-    target: Annotated[str, typer.Argument(help="Empty folder, or a URI such as s3://bucket/name.")],
+    target: Annotated[str, typer.Argument(help="Empty folder, or a URL such as s3://bucket/name.")],
     workspace: WorkspaceOption = Path(),
     forget: Annotated[
         bool, typer.Option("--forget", help="Only note that the backup there was deleted.")
@@ -28,7 +28,8 @@ def run(
 ) -> None:
     """Copy database, published generation and settings; others read and write on."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.backup.save import back_up, place_of
+    from serendip.jobs.backup.folder import BackupFolder
+    from serendip.jobs.backup.save import back_up
     from serendip.jobs.backup.save import verify as verify_backup
 
     terminal = Terminal(json)
@@ -42,7 +43,7 @@ def run(
     opened = Workspace.open(workspace)
     if forget:
         with closing(opened.open_store()) as store:
-            known = store.backups.forget(place_of(target))
+            known = store.backups.forget(BackupFolder.of(target).name)
         terminal.say(f"{target} {'is' if known else 'was'} not in the list of backups any more.")
         terminal.result({"target": target, "known": known})
         return

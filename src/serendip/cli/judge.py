@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,6 @@ from serendip.cli.terminal import (
     Terminal,
     WorkspaceOption,
 )
-from serendip.errors import ConfigError
 
 
 def agreement(
@@ -75,82 +73,6 @@ def lists(
     terminal.say(f"{result['lists']:,} lists, {result['pairs']:,} pairs in {out}")
 
 
-@app.command("run")
-def run(
-    pairs: Annotated[
-        Path, typer.Option(help="File with the columns query and item_id, or of `judge lists`.")
-    ],
-    out: Annotated[Path, typer.Option(help="CSV file of labels.")],
-    budget: Annotated[float, typer.Option(help="Most that all runs with this --out may cost.")],
-    workspace: WorkspaceOption = Path(),
-    estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")] = False,
-    json: JsonOption = False,
-) -> None:
-    """Let an LLM label pairs; answers in the ledger are not paid for again. Exit 1 = partial."""
-    from serendip.jobs.labels.by_llm import Labelling, label_pairs
-    from serendip.jobs.llm.job import LlmJob
-
-    terminal = Terminal(json)
-
-    labelling = Labelling(pairs, out)
-    llm_job = LlmJob(
-        out.name, budget, estimate, partial(terminal.print_estimate, "different pairs")
-    )
-    with terminal.job("labels", workspace) as context:
-        result = label_pairs(context, labelling, llm_job)
-    terminal.result(result)
-    if not estimate:
-        _print_labelling(terminal, result, budget)
-
-
-def _print_labelling(terminal: Terminal, result: Mapping[str, Any], budget: float) -> None:
-    """Print how many pairs are labelled, and what is left.
-
-    Raises:
-        Exit: not all pairs are labelled.
-    """
-    terminal.say(
-        f"{result['state']}: {result['labelled']:,} of {result['pairs']:,} pairs in "
-        f"{result['out']}, {result['bad']:,} bad; spent {result['spent']:.4g} of {budget:.4g}"
-    )
-    if result["state"] == "partial":
-        terminal.print_incomplete(result["reason"])
-        raise typer.Exit(1)
-
-
-@app.command("gate")
-def gate(
-    labels: Annotated[Path, typer.Option(help="Labels to check: query, item_id, label.")],
-    gold: Annotated[Path, typer.Option(help="Gold labels, by people: query, item_id, label.")],
-    floor: Annotated[
-        float, typer.Option(help="Lowest kappa that passes, at its interval's lower end.")
-    ] = 0.6,
-    seen: Annotated[
-        list[Path] | None,
-        typer.Option(help="Pairs that something was tuned or trained on, beside the prompts."),
-    ] = None,
-    nothing_seen: Annotated[
-        bool,
-        typer.Option("--nothing-seen", help="Nothing was tuned or trained on the gold queries."),
-    ] = False,
-    json: JsonOption = False,
-) -> None:
-    """Compare labels with gold labels. Exit 1 = the labels may not be used."""
-    from serendip.jobs.labels.agreement import Gate, gate_labels
-
-    if bool(seen) == nothing_seen:
-        raise ConfigError(
-            "either --seen or --nothing-seen is needed.",
-            "Name the files of seen pairs with --seen, or give --nothing-seen.",
-        )
-    terminal = Terminal(json)
-    verdict = gate_labels(Gate(labels, gold, floor, seen or ()))
-    terminal.result(verdict)
-    terminal.say(f"{verdict['verdict']}: {verdict['reason'] or _describe_gate(verdict)}")
-    if verdict["verdict"] != "passed":
-        raise typer.Exit(1)
-
-
 @app.command("distil")
 def distil(
     labels: Annotated[Path, typer.Option(help="Labels to train on: query, item_id, label.")],
@@ -177,7 +99,7 @@ def distil(
         result = distil_labels(context, distillation)
     terminal.result(result)
     if "version" not in result:
-        terminal.say(f"{result['gate']['verdict']}: {result['gate']['reason'] or 'see --json'}")
+        terminal.say(f"refused: {result['gate']['reason']}")
         raise typer.Exit(1)
     for line in _describe_distillation(result):
         terminal.say(line)
@@ -185,20 +107,18 @@ def distil(
 
 @app.command("report")
 def report(
-    gold: Annotated[Path, typer.Option(help="Gold labels, by people: query, item_id, label.")],
     workspace: WorkspaceOption = Path(),
     surface: Annotated[
         list[str] | None, typer.Option(help="A surface; repeatable. Default: all.")
     ] = None,
-    lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
     json: JsonOption = False,
 ) -> None:
-    """Measure the relevance filter of each surface: irrelevant items, its cost in clicks."""
+    """Measure the cost in clicks of the relevance filter of each surface."""
     from serendip.jobs.relevance.report import report_relevance
 
     terminal = Terminal(json)
     with terminal.job("report on the relevance filter", workspace) as context:
-        document = report_relevance(context, gold, surface or (), lists)
+        document = report_relevance(context, surface or ())
     terminal.result(document)
     for line in _describe_report(document):
         terminal.say(line)
@@ -216,7 +136,7 @@ def export(
 ) -> None:
     """Export labels as conversations to fine-tune an LLM on elsewhere."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.labels.llm_examples import export_chats
+    from serendip.jobs.labels.llm_questions import export_chats
 
     terminal = Terminal(json)
     count = export_chats(Workspace.open(workspace), labels, out, prompt)
@@ -251,11 +171,11 @@ def _describe_users(result: dict[str, Any]) -> Iterator[str]:
     """Whether the model knows the user; nothing, if the requests have none."""
     if result["user_gain"] is None:
         return
-    does = "knows" if result["knows_users"] else "does not know"
+    gain = result["user_gain"]
+    does = "knows" if gain["on"] else "does not know"
     yield (
-        f"  the model {does} the user: what they chose lowers the loss of held-out requests by "
-        f"{result['user_gain']['fall']:.3f} (standard error {result['user_gain']['error']:.3f}); "
-        f"AUROC without it {result['auroc_without_users']:.3f}"
+        f"  the model {does} the user: {gain['name']} {gain['gain']:+.3f} ({gain['low']:+.3f} to "
+        f"{gain['high']:+.3f}); AUROC without it {result['auroc_without_users']:.3f}"
     )
 
 
@@ -264,33 +184,11 @@ def _describe_report(document: dict[str, Any]) -> Iterator[str]:
         threshold = surface["threshold"]
         state = "off" if threshold is None else f"on from {threshold:.3f}"
         yield f"{name}: {state}: {surface['reason']}"
-        yield from _describe_effect(surface["gold"] or {}, surface["log"] or {})
-
-
-def _describe_effect(gold: dict[str, Any], log: dict[str, Any]) -> Iterator[str]:
-    if gold.get("replaced"):
-        yield (
-            f"  replaced: {gold['replaced']['value']:.1%} of the first positions of "
-            f"{gold['queries']:,} gold queries"
-        )
-    if gold.get("irrelevant_before"):
-        yield (
-            f"  irrelevant among the labelled: {gold['irrelevant_before']['value']:.1%} -> "
-            f"{gold['irrelevant_after']['value']:.1%}"
-        )
-    cost = log.get("choices_lost_per_1000")
-    if cost:
-        low, high = cost["ci95"]
-        yield (
-            f"  cost: at most {cost['value']:.1f} choices of a thousand requests ({low:.1f} to "
-            f"{high:.1f}), {log['chosen_left_out'] or 0:.1%} of the choices, by "
-            f"{log['requests']:,} logged requests"
-        )
-
-
-def _describe_gate(verdict: dict[str, Any]) -> str:
-    low, high = verdict["ci95"]["kappa"]
-    return (
-        f"kappa {verdict['kappa']:.3f} ({low:.3f} to {high:.3f}), floor {verdict['floor']:.3f}; "
-        f"{verdict['pairs']:,} pairs of {verdict['queries']:,} queries"
-    )
+        log = surface["log"]
+        if log and (cost := log["choices_lost_per_1000"]):
+            low, high = cost["ci95"]
+            yield (
+                f"  cost: at most {cost['value']:.1f} choices of a thousand requests ({low:.1f} to "
+                f"{high:.1f}), {log['chosen_left_out'] or 0:.1%} of the choices, by "
+                f"{log['requests']:,} logged requests"
+            )

@@ -1,4 +1,4 @@
-"""``serendip keys``: creates, lists, revokes and rotates the API keys of a workspace."""
+"""``serendip keys``: creates, lists and revokes the API keys of a workspace."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
-    from serendip.data.api_key import ApiKey, IssuedKey
+    from serendip.data.api_key import ApiKey
     from serendip.data.store.tables.api_keys import ApiKeys
 
 NAME = "keys"
-HELP = "Create, list, revoke and rotate the keys of the service."
+HELP = "Create, list and revoke the keys of the service."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -49,7 +49,12 @@ def create(
     issued = issue_key(name, scope, lifetime_s)
     with _open_keys(workspace) as keys:
         keys.add(issued)
-    _show_once(Terminal(json), issued)
+    terminal, now = Terminal(json), time.time()
+    if not json:
+        terminal.say(_describe(issued.key, now))
+        terminal.say(f"  {issued.text}")
+        terminal.say("  Keep it: it is not shown again. Send it as `Authorization: Bearer KEY`.")
+    terminal.result(_to_json(issued.key, now) | {"key": issued.text})
 
 
 @app.command("list")
@@ -75,24 +80,6 @@ def revoke(key: KeyArgument, workspace: WorkspaceOption = Path(), json: JsonOpti
     terminal.result(_to_json(revoked, now))
 
 
-@app.command("rotate")
-def rotate(
-    key: KeyArgument,
-    workspace: WorkspaceOption = Path(),
-    overlap: Annotated[
-        str | None, typer.Option(help="How long the old key is accepted. Default: no longer.")
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Create a key with the rights of another one, show it once, and revoke the other one."""
-    from serendip.runtime.budget import parse_duration
-
-    overlap_s = 0.0 if overlap is None else parse_duration(overlap)
-    with _open_keys(workspace) as keys:
-        issued = keys.rotate(key, time.time(), overlap_s)
-    _show_once(Terminal(json), issued)
-
-
 @contextmanager
 def _open_keys(workspace: Path) -> Iterator[ApiKeys]:
     from serendip.data.store.tables.api_keys import ApiKeys
@@ -100,16 +87,6 @@ def _open_keys(workspace: Path) -> Iterator[ApiKeys]:
 
     with closing(ApiKeys.open(Workspace.open(workspace).database)) as keys:
         yield keys
-
-
-def _show_once(terminal: Terminal, issued: IssuedKey) -> None:
-    """Print a new key with its text, the only time that it is known."""
-    now = time.time()
-    if not terminal.as_json:
-        terminal.say(_describe(issued.key, now))
-        terminal.say(f"  {issued.text}")
-        terminal.say("  Keep it: it is not shown again. Send it as `Authorization: Bearer KEY`.")
-    terminal.result(_to_json(issued.key, now) | {"key": issued.text})
 
 
 def _describe(key: ApiKey, now: float) -> str:
@@ -132,7 +109,7 @@ def _to_json(key: ApiKey, now: float) -> dict[str, Any]:
         "state": key.state(now),
         "created": key.created,
         "expires": key.expires,
-        "revoked": None if key.revoked is None else abs(key.revoked),
+        "revoked": key.revoked,
     }
 
 

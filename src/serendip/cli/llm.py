@@ -1,12 +1,13 @@
-"""``serendip llm``: requests to LLMs, their cost, and the whole chain of what they improve."""
+"""``serendip llm``: what an LLM writes, its gates, its cost, and the whole chain."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,17 +21,15 @@ from serendip.cli.terminal import (
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
+    from serendip.data.store.tables.generated import Kind
+    from serendip.jobs.context import JobContext
     from serendip.jobs.llm.improve import StepPlan, StepResult
+    from serendip.jobs.llm.job import Writing
 
 NAME = "llm"
-HELP = "Let an LLM improve search, and show the requests to LLMs and their cost."
+HELP = "Let an LLM write labels, queries, texts, attributes and synonyms; test and revert them."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-
-@app.callback()
-def group() -> None:
-    """Let an LLM improve search, and show the requests to LLMs and their cost."""
 
 
 @app.command("improve")
@@ -81,6 +80,226 @@ def improve(
     terminal.say(f"spent {report.spent:.4g}; what is served is as it was")
     if not any(step.gate.on for step in report.steps[1:]):
         raise typer.Exit(1)
+
+
+class RunKind(StrEnum):
+    """What an LLM writes."""
+
+    LABELS = "labels"
+    QUERIES = "queries"
+    TEXTS = "texts"
+    ATTRIBUTE = "attribute"
+    SYNONYMS = "synonyms"
+
+
+class GateKind(StrEnum):
+    """What a gate decides on; the others are reviewed or gated where they are used."""
+
+    QUERIES = "queries"
+    TEXTS = "texts"
+    ATTRIBUTE = "attribute"
+
+
+_ROWS: Mapping[GateKind, Kind] = {
+    GateKind.QUERIES: "query",
+    GateKind.TEXTS: "text",
+    GateKind.ATTRIBUTE: "value",
+}
+_AttributeOption = Annotated[
+    str | None, typer.Option("--attribute", help="Of `attribute`: its name, of the catalogue.")
+]
+
+
+@app.command("run")
+def run(
+    kind: Annotated[RunKind, typer.Argument(help="What to write.")],
+    budget: Annotated[
+        float | None, typer.Option(help="Most that all runs of this kind may cost together.")
+    ] = None,
+    free: Annotated[
+        bool,
+        typer.Option(
+            "--free",
+            help="Without an LLM: texts of written queries, an attribute by rules, synonyms from "
+            "the log and word vectors.",
+        ),
+    ] = False,
+    attribute: _AttributeOption = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Of `labels`: file with query and item_id, or of `judge lists`."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Of `labels`: CSV file to write.")] = None,
+    most: Annotated[
+        int, typer.Option(min=1, help="Of `queries` and `synonyms`: most items, or terms.")
+    ] = 1_000,
+    workspace: WorkspaceOption = Path(),
+    estimate: EstimateOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Let an LLM write labels, queries, texts, an attribute or synonyms. Exit 1 = incomplete.
+
+    Queries, texts and attributes are used once their gate passes, synonyms once people accept them.
+    """
+    from serendip.jobs.llm.job import LlmJob, write
+
+    if budget is None and not (estimate or free):
+        raise ConfigError("an LLM needs a budget.", "Add --budget, or --free.")
+    terminal = Terminal(json)
+    with terminal.job(f"{kind} by an LLM", workspace) as context:
+        if free:
+            summary = {"state": "complete", **_write_freely(kind, context, attribute)}
+        else:
+            writing = _open_writing(kind, context, attribute, (pairs, out), most)
+            name = out.name if kind == RunKind.LABELS and out else kind.value
+            job = LlmJob(name, budget or 0.0, estimate, terminal.print_estimate)
+            summary = write(context, writing, job)
+    terminal.result(summary)
+    if estimate:
+        return
+    spent = f"; spent {summary['spent']:.4g}" if "spent" in summary else ""
+    terminal.say(f"{summary['state']}: {summary['written']:,} {kind} written{spent}")
+    for name in ("out", "bad", "compared", "states"):
+        if name in summary:
+            terminal.say(f"  {name}: {summary[name]}")
+    for test, count in summary.get("dropped", {}).items():
+        terminal.say(f"  {test:<24} {count:8,} dropped")
+    if summary["state"] == "partial":
+        terminal.print_incomplete(summary["reason"])
+        raise typer.Exit(1)
+
+
+def _open_writing(
+    kind: RunKind,
+    context: JobContext,
+    attribute: str | None,
+    files: tuple[Path | None, Path | None],
+    most: int,
+) -> Writing[Any]:
+    from serendip.jobs.llm.attributes import ValueWriting
+    from serendip.jobs.llm.labels import LabelWriting
+    from serendip.jobs.llm.queries import QueryWriting
+    from serendip.jobs.llm.synonyms import SynonymWriting
+    from serendip.jobs.llm.texts import TextWriting
+
+    match kind:
+        case RunKind.LABELS:
+            pairs, out = files
+            if pairs is None or out is None:
+                raise ConfigError("labels need two files.", "Add --pairs and --out.")
+            return LabelWriting(context, pairs, out)
+        case RunKind.QUERIES:
+            return QueryWriting(context, most)
+        case RunKind.SYNONYMS:
+            return SynonymWriting(context, most)
+        case RunKind.ATTRIBUTE:
+            return ValueWriting(context, _require_name(attribute))
+        case _:
+            return TextWriting(context)
+
+
+def _write_freely(kind: RunKind, context: JobContext, attribute: str | None) -> dict[str, Any]:
+    from serendip.jobs.llm.attributes import ValueWriting
+    from serendip.jobs.llm.texts import write_query_texts
+    from serendip.jobs.synonyms import mine_synonyms
+
+    match kind:
+        case RunKind.TEXTS:
+            return write_query_texts(context)
+        case RunKind.SYNONYMS:
+            return mine_synonyms(context)
+        case RunKind.ATTRIBUTE:
+            return ValueWriting(context, _require_name(attribute), "rules").write_by_rules()
+        case _:
+            raise ConfigError(f"only an LLM writes {kind}.", "Add --budget in place of --free.")
+
+
+def _require_name(attribute: str | None) -> str:
+    if attribute is None:
+        raise ConfigError("no attribute is named.", "Add --attribute.")
+    return attribute
+
+
+@app.command("gate")
+def gate(
+    kind: Annotated[GateKind, typer.Argument(help="What to test.")],
+    attribute: _AttributeOption = None,
+    floor: Annotated[
+        float, typer.Option(help="Of `attribute`: share of values that must be right.")
+    ] = 0.9,
+    judgements: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of `texts`: labelled queries: query, item_id, label. Default: held-out queries "
+            "of the log."
+        ),
+    ] = None,
+    workspace: WorkspaceOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Use what was written if it helps, else leave it out. Exit 1 = it is not used.
+
+    Queries must find their items, texts improve search, values of an attribute be right.
+    """
+    from serendip.jobs.llm.gates import TextGate, gate_queries, gate_texts, gate_values
+
+    terminal = Terminal(json)
+    with terminal.job("gate", workspace) as context:
+        match kind:
+            case GateKind.QUERIES:
+                result = gate_queries(context)
+            case GateKind.ATTRIBUTE:
+                result = gate_values(context, _require_name(attribute), floor)
+            case _:
+                result = gate_texts(context, TextGate(judgements=judgements))
+    terminal.result(result.to_json())
+    terminal.say(f"{result.decision.describe()}; {result.active:,} in use")
+    if not result.decision.on:
+        raise typer.Exit(1)
+    terminal.say("Next: serendip train")
+
+
+@app.command("show")
+def show(
+    workspace: WorkspaceOption = Path(),
+    limit: Annotated[int, typer.Option(min=0, help="Rows of each kind to list.")] = 10,
+    json: JsonOption = False,
+) -> None:
+    """Show what was written about items, by whom, and whether it is in use."""
+    from serendip.engine.workspace import Workspace
+    from serendip.jobs.llm.stored import describe_generated
+
+    terminal = Terminal(json)
+    summary = describe_generated(Workspace.open(workspace), limit)
+    terminal.result(summary)
+    for row in summary["counts"]:
+        what = " ".join(filter(None, (row["kind"], row["name"])))
+        terminal.say(f"{row['rows']:,} x {what} by {row['source']}, {row['active']:,} in use")
+    terminal.say(f"{summary['outdated']:,} outdated because their items have changed")
+    for report in summary["gates"].values():
+        terminal.say(f"{report['name']}: {report['verdict']}: {report['reason']}")
+    for row in summary["listed"]:
+        terminal.say(f"  {row['item_id']} {row['name']} by {row['model']}: {row['value']}")
+
+
+@app.command("revert")
+def revert(
+    kind: Annotated[GateKind | None, typer.Argument(help="What to delete. Default: all.")] = None,
+    attribute: _AttributeOption = None,
+    workspace: WorkspaceOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Delete what was written about items; the next training uses none of it."""
+    from serendip.engine.workspace import Workspace
+    from serendip.jobs.llm.stored import revert_generated
+
+    terminal = Terminal(json)
+    if attribute is not None and kind != GateKind.ATTRIBUTE:
+        raise ConfigError("--attribute is for values.", "Write `revert attribute`.")
+    rows = _ROWS[kind] if kind else None
+    removed = revert_generated(Workspace.open(workspace), rows, attribute)
+    terminal.result({"removed": removed})
+    terminal.say(f"{removed:,} rows deleted. Next: serendip train")
 
 
 @app.command("ledger")

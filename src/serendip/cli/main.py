@@ -20,7 +20,6 @@ from serendip.cli import (
     demo,
     doctor,
     embed,
-    enrich,
     erase,
     evaluate,
     export,
@@ -30,15 +29,11 @@ from serendip.cli import (
     judge,
     keys,
     llm,
-    queries,
     recommend,
     restore,
     rollback,
     serve,
     status,
-    storage,
-    store,
-    synonyms,
     train,
 )
 from serendip.errors import SerendipError
@@ -59,7 +54,7 @@ for command in (
 ):
     app.command(command.NAME, help=command.HELP)(command.run)
 # Each has ``app``, ``NAME`` and ``HELP``, as have the plugins.
-groups = [config, embed, enrich, erase, ids, judge, keys, llm, storage, store, synonyms, queries]
+groups = [config, embed, erase, ids, judge, keys, llm]
 plugins = sorted(entry_points(group="serendip.commands"), key=lambda entry: entry.name)
 for group in (*groups, *(plugin.load() for plugin in plugins)):
     app.add_typer(group.app, name=group.NAME, help=group.HELP)

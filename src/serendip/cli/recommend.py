@@ -13,12 +13,10 @@ import typer
 from serendip.cli.terminal import (
     AddressOption,
     EngineOption,
-    EstimateLlmOption,
+    EstimateOption,
     JsonOption,
-    LlmBudgetOption,
     Terminal,
     WorkspaceOption,
-    require_budget,
 )
 from serendip.errors import ConfigError
 
@@ -60,19 +58,22 @@ def run(
         bool, typer.Option("--reasons", help="With --batch: a column with the reason of each item.")
     ] = False,
     language: Annotated[str, typer.Option(help="Language of the reasons: en or ko.")] = "",
-    llm: Annotated[
-        bool, typer.Option("--llm", help="With --reasons: the LLM of [llm] words the reasons.")
-    ] = False,
-    budget: LlmBudgetOption = None,
-    job: Annotated[str, typer.Option(help="With --llm: name in the ledger.")] = "reasons",
-    estimate: EstimateLlmOption = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="With --reasons: the LLM of [llm] words them; most that all runs may cost."
+        ),
+    ] = None,
+    estimate: EstimateOption = False,
     json: JsonOption = False,
 ) -> None:
     """Recommend with the published generation. Exit 1 = the LLM did not answer all questions."""
     terminal = Terminal(json)
-    spend = require_budget(llm, budget, estimate)
-    if llm and not (batch and reasons):
-        raise ConfigError("--llm without --batch --reasons.", "Add both; it words the reasons.")
+    is_worded = budget is not None or estimate
+    if is_worded and not (batch and reasons):
+        raise ConfigError(
+            "--budget or --estimate without --batch --reasons.", "Add both; an LLM words reasons."
+        )
     if batch:
         target = _require_file(out, bool(sort))
         from serendip.engine.request import Request
@@ -83,7 +84,7 @@ def run(
 
         require_writable(target)
         options = terminal.engine_options(workspace, EngineChoice(engine, address))
-        llm_job = None if spend is None else LlmJob(job, spend, estimate)
+        llm_job = LlmJob("reasons", budget or 0.0, estimate) if is_worded else None
         told = ReasonOptions(language, llm_job) if reasons else None
         with options.progress.step("recommendations"):
             request = Request(

@@ -15,7 +15,7 @@ HELP = "Make a workspace of a backup, after everything in it was verified."
 
 
 def run(
-    source: Annotated[str, typer.Argument(help="Folder or URI of the backup.")],
+    source: Annotated[str, typer.Argument(help="Folder or URL of the backup.")],
     erasures_of: Annotated[
         str,
         typer.Option(

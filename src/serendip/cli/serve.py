@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serendip.cli.terminal import Terminal, WorkspaceOption
-from serendip.errors import ConfigError, SerendipError
+from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.config import ConfigT
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from serendip.engine.workspace import WorkspaceLocation
     from serendip.runtime.sync import Place
     from serendip.serve.engine_holder import PublishedGenerations
-    from serendip.serve.server import Helper
     from serendip.serve.server_options import ServerOptions
     from serendip.serve.workers.supervisor import WorkerResources
 
@@ -105,11 +104,11 @@ def serve_workspace(
     def say_listening(address: str) -> None:
         say(f"Listening on {address}, loading ...")
 
-    published, helpers = _published_in(workspace), partial(_open_helpers, workspace)
+    published = _published_in(workspace)
     if workers == 1:
         from serendip.serve.server import run
 
-        run(published, options, say_ready, say_listening, helpers)
+        run(published, options, say_ready, say_listening)
         return
     from serendip.serve.workers.supervisor import supervise
 
@@ -122,7 +121,7 @@ def serve_workspace(
     def work(resources: WorkerResources) -> None:
         from serendip.serve.server import run_worker
 
-        run_worker(published, resources, options, helpers)
+        run_worker(published, resources, options)
 
     supervise(work, workers, options, load, say_ready, say_listening)
 
@@ -252,18 +251,6 @@ def _build_server_options(
         logs_answers=config.access_log,
         collector=config.traces,
     )
-
-
-def _open_helpers(workspace: Path) -> list[Helper]:
-    """What works beside the service; the engine is imported by then."""
-    from serendip.engine.live.media_encoding import MediaEncoding
-    from serendip.engine.workspace import Workspace
-
-    try:
-        settings = Workspace.open(workspace).settings
-    except SerendipError:  # broken settings say nothing, and the engine said so
-        return []
-    return [MediaEncoding(workspace)] if settings.content.media else []
 
 
 def _warm(engine: Engine) -> Engine:

@@ -45,8 +45,6 @@ def describe(status: WorkspaceStatus) -> Iterator[str]:
 
 
 def _describe_generation(generation: InForce) -> Iterator[str]:
-    from serendip.jobs.relevance.decisions import describe_decisions
-
     counts = ", ".join(f"{number:,} {name}" for name, number in generation.counts.items())
     yield f"in force     {generation.name}, since {_moment(generation.since)}"
     start = f", continued from {generation.warm_start}" if generation.warm_start else ""
@@ -55,14 +53,10 @@ def _describe_generation(generation: InForce) -> Iterator[str]:
         weights = (f"{name} {weight:.3g}" for name, weight in generation.item_quality.items())
         parts = ", ".join(weights) or "not used, requests would lose by it or it is off"
         yield f"  items      their quality in the retriever's score: {parts}"
-    if generation.search is not None:
-        yield f"  search     {generation.search.describe()}"
-    for line in describe_decisions(generation.filters):
-        yield f"  irrelevant {line}"
     for name, value in generation.quality.items():
         yield f"  quality    {name} of home {value:.4f} in the report"
-    for name, detail in generation.gates.items():
-        yield f"  gate       {name}: {detail}"
+    for decision in generation.decisions:
+        yield f"  {'gate' if decision.must else 'decided':<10} {decision.describe()}"
 
 
 def _describe_changes(changes: GenerationChanges) -> Iterator[str]:
@@ -74,8 +68,8 @@ def _describe_changes(changes: GenerationChanges) -> Iterator[str]:
     yield f"  against    {changes.previous}: {', '.join(counts) or 'the same data'}"
     for change in changes.settings:
         yield f"             {change.key} was {change.before!r}, is {change.now!r}"
-    for name, detail in changes.gates.items():
-        yield f"             {name} was: {detail}"
+    for decision in changes.decisions:
+        yield f"             was: {decision.describe()}"
 
 
 def describe_age(age: GenerationAge) -> Iterator[str]:

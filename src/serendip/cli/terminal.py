@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serendip.errors import ConfigError
-
 if TYPE_CHECKING:
     from serendip.jobs.context import JobContext
     from serendip.llm.runner import CostEstimate
@@ -48,12 +46,6 @@ AddressOption = Annotated[
     ),
 ]
 EstimateOption = Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")]
-EstimateLlmOption = Annotated[
-    bool, typer.Option("--estimate", help="With --llm: only estimate the cost.")
-]
-LlmBudgetOption = Annotated[
-    float | None, typer.Option(help="With --llm: budget of all runs of the job together.")
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +70,10 @@ class Terminal:
         if self.as_json:
             typer.echo(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
 
-    def print_estimate(self, questions: str, cost: CostEstimate) -> None:
-        """Print how many questions of some kind there are, and what an LLM would cost."""
+    def print_estimate(self, cost: CostEstimate) -> None:
+        """Print the number of questions, and what an LLM would cost."""
         self.say(
-            f"{cost.questions:,} {questions}, {cost.known:,} of them in the ledger; "
+            f"{cost.questions:,} questions, {cost.known:,} of them in the ledger; "
             f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
         )
 
@@ -136,15 +128,6 @@ class Terminal:
                 f"{100 * cut['done']:.0f} % of its steps"
             )
 
-    def print_context(self, context: Mapping[str, Any]) -> None:
-        """Print the parts of the context that were tested."""
-        for gain in context["gains"]:
-            verdict = "kept" if gain["part"] in context["kept"] else "left out"
-            self.say(
-                f"  context: {gain['part']} {verdict} (nDCG@10 {gain['gain']:+.3f}, "
-                f"{gain['low']:+.3f} to {gain['high']:+.3f})"
-            )
-
     def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
         """Execution options with progress on stderr."""
         from serendip.runtime.progress import TrainOptions, open_progress
@@ -191,23 +174,3 @@ class Terminal:
         clock = StageClock(self.print_stage, options.progress)
         with options.progress.step(name):
             yield JobContext.open(workspace, options, clock, budget, engine)
-
-
-def require_budget(llm: bool, budget: float | None, estimate: bool) -> float | None:
-    """Budget of all runs of a job; None = without an LLM.
-
-    An estimate needs no budget, as it sends no requests.
-
-    Raises:
-        ConfigError: ``llm`` without a budget, or a budget or estimate without ``llm``.
-    """
-    if llm:
-        if budget is None and not estimate:
-            raise ConfigError(
-                "--llm without --budget.", "Add --budget with the most that all runs may cost."
-            )
-        return budget or 0.0
-    if budget is not None or estimate:
-        option = "--estimate" if estimate else "--budget"
-        raise ConfigError(f"{option} without --llm.", f"Add --llm, or remove {option}.")
-    return None

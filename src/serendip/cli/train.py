@@ -80,6 +80,7 @@ def run(
     Parts that would be those of the generation in force are linked, not built.
     """
     from serendip.engine.artefacts.generations import open_in_force
+    from serendip.evaluate.decision import DECISIONS, read_table
     from serendip.jobs.train.train import plan_training, train_workspace
     from serendip.runtime.executor_config import EngineChoice
 
@@ -113,15 +114,16 @@ def run(
     terminal.print_space(manifest["space"])
     terminal.print_media(manifest["media"])
     terminal.print_cut_short(manifest["budget"])
-    terminal.print_context(manifest["context"])
-    for gate in manifest["gates"]:
-        if not gate["passed"]:
-            terminal.say(f"WARNING: the gate {gate['name']!r} failed: {gate['detail']}")
+    for decision in read_table(manifest[DECISIONS]):
+        if decision.must and not decision.on:
+            terminal.say(f"WARNING: the gate {decision.name!r} failed: {decision.reason}")
+        elif decision.gain is not None:
+            terminal.say(f"  {decision.describe()}")
     start = manifest["warm_start"]
     if if_stale:
         terminal.say(f"  continued from {start['generation'] or 'nothing: ' + start['reason']}")
     terminal.say(f"{generation.name} is published. Next: serendip serve")
-    facts = ("counts", "gates", "space", "media", "budget", "warm_start", "context")
+    facts = ("counts", "space", "media", "budget", "warm_start", DECISIONS)
     terminal.result(
         {
             "generation": generation.name,

@@ -51,8 +51,8 @@ class ApiKey:
         hash: of its text.
         created: Unix seconds.
         expires: Unix seconds from which it is refused; None = never.
-        revoked: Unix seconds from which it is refused; negative = it is refused at once, whatever a
-            clock says, since the time without the sign; None = it was not revoked.
+        revoked: Unix seconds at which it was; from then on it is refused, whatever a clock says.
+            None = it was not.
     """
 
     key_id: str
@@ -65,7 +65,7 @@ class ApiKey:
 
     def state(self, now: float) -> KeyState:
         """Whether it is accepted at a time in Unix seconds, and if not, why."""
-        if self.revoked is not None and now >= self.revoked:
+        if self.revoked is not None:
             return "revoked"
         if not self.hash.isalnum():  # argon2id: ``$argon2id$v=19$...``
             return "outdated"

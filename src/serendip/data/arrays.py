@@ -28,7 +28,8 @@ def locate(ascending: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[np.in
     """
     if not len(ascending):
         return np.zeros(len(values), np.intp), np.zeros(len(values), np.bool_)
-    positions = np.searchsorted(ascending, values)
+    # Of another width, numpy would copy the whole array.
+    positions = np.searchsorted(ascending, values.astype(ascending.dtype, copy=False))
     positions[positions == len(ascending)] = 0
     return positions, ascending[positions] == values
 

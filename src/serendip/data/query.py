@@ -151,6 +151,12 @@ class UserPast:
     country: str = ""
     groups: Mapping[str, str] = field(default_factory=dict)
 
+    def query(self, surface: Surface = "home", **fields: Any) -> Query:
+        """A request at this moment; ``fields`` are others of ``Query``, or other values."""
+        known = {"history": self.history, "rejected": self.rejected}
+        known |= {"country": self.country, "user_groups": self.groups}
+        return Query(surface, **{**known, **fields})
+
     def known(self, num_items: int) -> UserPast:
         """Restrict to items with numbers in [0, num_items)."""
         history, rejected = self.history.known(num_items), self.rejected.known(num_items)

@@ -21,8 +21,8 @@ from serendip.data.events.search_log import IMPRESSION, logged_requests
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.log.columns import LogColumns, rank_by_first
 from serendip.data.store.store import Store, StoreContent
-from serendip.data.store.tables.generated_texts import with_generated
-from serendip.data.store.tables.generated_values import with_values
+from serendip.data.store.tables.generated import Generated
+from serendip.data.store.tables.generated_items import with_generated
 from serendip.data.users.groups import group_users
 from serendip.data.vocabulary import MISSING, Vocabulary
 
@@ -82,9 +82,13 @@ def read_snapshot(store: Store, rules: ActionRules) -> StoreSnapshot:
 
 
 def _digest_generated(store: Store) -> str:
-    active = [astuple(one) for one in store.generated_texts.active()]
-    active += [astuple(one) for one in store.generated_values.active()]
+    active = [astuple(row) for row in _active(store)]
     return hashlib.sha256(json.dumps(active).encode()).hexdigest() if active else ""
+
+
+def _active(store: Store) -> list[Generated]:
+    """Texts and values in use."""
+    return [*store.generated.active("text"), *store.generated.active("value")]
 
 
 def take_snapshot(store: Store, rules: ActionRules, cut: float | None = None) -> Dataset:
@@ -112,8 +116,7 @@ def snapshot_with_drops(
 def _build(
     store: Store, content: StoreContent, rules: ActionRules, cut: float | None
 ) -> tuple[Dataset, DroppedEvents]:
-    items = with_generated(content.items, store.generated_texts.active())
-    catalogue = Catalogue(with_values(items, store.generated_values.active()))
+    catalogue = Catalogue(with_generated(content.items, _active(store)))
     columns = content.events
     feedback = Feedback.of_actions(columns.actions, columns.action_names, columns.values, rules)
     ignored = ~feedback.interest & (feedback.exclusions < 0)

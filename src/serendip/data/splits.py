@@ -45,31 +45,6 @@ _V = TypeVar("_V")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moment:
-    """A simulated request and the user's next events.
-
-    Args:
-        past: history and rejections of the user.
-        items: (P,) int32 items of the next events.
-        liked: (P,) bool, which of these events are likes.
-        actions: action of each; empty if not logged.
-        time: Unix seconds of the request.
-        country: of the request; empty = not known.
-        device: of the request; empty = not known.
-        session: ``session_code`` of the request; 0 = not known.
-    """
-
-    past: UserPast
-    items: IntArray
-    liked: BoolArray
-    actions: Sequence[str]
-    time: float
-    country: str
-    device: str
-    session: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Targets:
     """Events to predict, user by user, each user's in order of time.
 
@@ -142,20 +117,14 @@ class Targets:
         """History of a target's user at request time, without rejected items."""
         return self._past(self.users[row], int(self.known[row]), float(self.times[row])).history
 
-    def moment(self, row: int, count: int) -> Moment:
-        """The user's state before a target, and their next ``count`` events from it on."""
-        user, whole = self.users[row], self.histories[self.users[row]]
-        following = slice(int(self.places[row]), int(self.places[row]) + count)
-        return Moment(
-            self._past(user, int(self.known[row]), float(self.times[row])),
-            whole.item_nums[following],
-            whole.liked[following],
-            self.actions.get(user, ())[following],
-            float(self.times[row]),
-            self.country(row),
-            self.device(row),
-            self.session(row),
-        )
+    def next_events(self, row: int, count: int) -> tuple[IntArray, BoolArray, Sequence[str]]:
+        """Items, likes and actions of a user's next events from a target on, (count,) at most each;
+        no actions if none are logged.
+        """
+        user, place = self.users[row], int(self.places[row])
+        whole, following = self.histories[user], slice(place, place + count)
+        actions = self.actions.get(user, ())[following]
+        return whole.item_nums[following], whole.liked[following], actions
 
     def choices_after(self, row: int, count: int) -> IntArray:
         """Distinct items of a user's next ``count`` events from a target on, and of all events of
@@ -209,27 +178,39 @@ class Targets:
             repeats: when items may be shown again, by their numbers; None = never.
         """
         result = []
-        for row, (user, time) in enumerate(zip(self.users, self.times.tolist(), strict=True)):
-            known = int(self.known[row])
-            past = self._past(user, known, time)
-            chosen = self.histories[user].item_nums[:known]
-            again = NO_ITEMS if repeats is None else repeats.due(past.history, time)
-            seen = np.setdiff1d(np.append(chosen, past.rejected.item_nums), again)
-            query = Query(
-                surface,
-                user_id=user,
-                history=past.history,
-                rejected=past.rejected,
-                again=again,
-                exclude=seen.astype(np.int32),
-                time=time,
-                country=self.country(row),
-                device=self.device(row),
-                session=self.session(row),
-                user_groups=past.groups,
-            )
-            result.append(query)
+        for row in range(len(self)):
+            query = self.query(row, surface, repeats)
+            chosen = self.histories[query.user_id].item_nums[: int(self.known[row])]
+            seen = np.setdiff1d(np.append(chosen, query.rejected.item_nums), query.again)
+            result.append(replace(query, exclude=seen.astype(np.int32)))
         return result
+
+    def query(self, row: int, surface: Surface = "home", repeats: Repeats | None = None) -> Query:
+        """The request of one target, which excludes nothing; see ``queries``."""
+        user, time = self.users[row], float(self.times[row])
+        past = self._past(user, int(self.known[row]), time)
+        return past.query(
+            surface,
+            user_id=user,
+            again=NO_ITEMS if repeats is None else repeats.due(past.history, time),
+            time=time,
+            country=self.country(row),
+            device=self.device(row),
+            session=self.session(row),
+        )
+
+    def logged_query(self, request: LoggedRequest, surface: Surface = "search") -> Query:
+        """A logged request of a user, at its time."""
+        past = self.past_before(request.user_id, request.timestamp)
+        return past.query(
+            surface,
+            text=request.text,
+            user_id=request.user_id,
+            time=request.timestamp,
+            country=request.country or past.country,
+            device=request.device,
+            session=request.session,
+        )
 
     def _past(self, user_id: str, known: int, time: float) -> UserPast:
         """The first ``known`` events of a user, without items rejected at a time."""
@@ -276,22 +257,6 @@ class Split:
     cut: float | None = None
     validation: Targets | None = None
     requests: Sequence[LoggedRequest] = ()
-
-    def flags(self) -> dict[str, BoolArray]:
-        """Properties of the targets, (T,) bool each.
-
-        ``cold_item``: no event in train. ``tail_item``: outside the 20 % of train items with most
-        events; items tied at the border are all tail, so the tail is never smaller than 80 %.
-        ``cold_user``: fewer than 3 events are known at request time.
-        """
-        counts = np.zeros(len(self.catalogue), dtype=np.int32)
-        counts[: self.train.num_items] = self.train.item_counts()
-        popularity = counts[self.targets.items]
-        return {
-            "cold_item": popularity == 0,
-            "tail_item": popularity <= tail_border(counts[: self.train.num_items]),
-            "cold_user": self.targets.known < COLD_USER_BELOW,
-        }
 
 
 def temporal(dataset: Dataset, fraction: float, next_fraction: float = 1.0) -> Split:

@@ -20,14 +20,13 @@ _NAME = "ids"
 class Vocabulary:
     """External string ids <-> int32 numbers 0..len-1, in the order given.
 
-    The ids of a saved vocabulary are memory-mapped. Ids added later are in two append-only
-    collections that vocabularies share; each knows how many of them are its own.
+    The ids of a saved vocabulary are memory-mapped; those of late items are in a dict beside them.
 
     Raises:
         DataError: an id appears twice.
     """
 
-    __slots__ = ("_added", "_added_numbers", "_base", "_find", "_num_added")
+    __slots__ = ("_base", "_find", "_late", "_late_numbers")
 
     def __init__(self, ids: Iterable[str]) -> None:
         self._base: Sequence[str] = tuple(ids)
@@ -37,9 +36,8 @@ class Vocabulary:
             twice = next(name for name in self._base if name in seen or seen.add(name))  # type: ignore[func-returns-value]
             raise DataError(f"id {twice!r} appears twice in a vocabulary.", "Ids must be unique.")
         self._find: Callable[[str], int] = lambda name: numbers.get(name, MISSING)
-        self._added: list[str] = []
-        self._added_numbers: dict[str, int] = {}
-        self._num_added = 0
+        self._late: tuple[str, ...] = ()
+        self._late_numbers: dict[str, int] = {}
 
     @classmethod
     def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self:
@@ -54,10 +52,10 @@ class Vocabulary:
         return StringIndex.of(Strings.of(self)).arrays(_NAME)
 
     def __len__(self) -> int:
-        return len(self._base) + self._num_added
+        return len(self._base) + len(self._late)
 
     def __iter__(self) -> Iterator[str]:
-        return chain(self._base, self._added[: self._num_added])
+        return chain(self._base, self._late)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.number(name) != MISSING
@@ -73,21 +71,18 @@ class Vocabulary:
     @property
     def ids(self) -> tuple[str, ...]:
         """All ids, by number; a copy of a vocabulary that was opened or extended."""
-        if isinstance(self._base, tuple) and not self._num_added:
+        if isinstance(self._base, tuple) and not self._late:
             return self._base
         return tuple(self)
 
     def number(self, name: str) -> int:
         """The number of an id, or -1 if unknown: unknown ids are data, not errors."""
         number = self._find(name)
-        if number == MISSING and self._num_added:
-            number = self._added_numbers.get(name, MISSING)
-            return number if number < len(self) else MISSING
-        return number
+        return self._late_numbers.get(name, MISSING) if number == MISSING else number
 
     def numbers(self, names: Iterable[str]) -> IntArray:
         """Numbers of ids, int32, -1 for unknown ones; same order and length as the input."""
-        find = self.number if self._num_added else self._find
+        find = self.number if self._late else self._find
         return np.fromiter(map(find, names), dtype=np.int32)
 
     def id(self, number: int) -> str:
@@ -99,7 +94,7 @@ class Vocabulary:
         if not 0 <= number < len(self):
             raise IndexError(f"item number {number} is not one of {len(self)}")
         first = len(self._base)
-        return self._base[number] if number < first else self._added[number - first]
+        return self._base[number] if number < first else self._late[number - first]
 
     def ids_of(self, numbers: Sequence[int] | IntArray) -> list[str]:
         """Ids of numbers, in the same order."""
@@ -118,15 +113,7 @@ class Vocabulary:
             raise DataError(f"id {twice!r} appears twice in a vocabulary.", "Ids must be unique.")
         longer = Vocabulary(())
         longer._base, longer._find = self._base, self._find
-        longer._added, longer._added_numbers = self._added, self._added_numbers
-        if self._num_added != len(self._added):  # Another vocabulary has added ids of its own.
-            longer._added = self._added[: self._num_added]
-            longer._added_numbers = dict(zip(longer._added, self._numbers_added(), strict=True))
-        for number, name in enumerate(new, len(self)):
-            longer._added_numbers[name] = number
-            longer._added.append(name)
-        longer._num_added = self._num_added + len(new)
+        longer._late = (*self._late, *new)
+        numbers = {name: number for number, name in enumerate(new, len(self))}
+        longer._late_numbers = {**self._late_numbers, **numbers}
         return longer
-
-    def _numbers_added(self) -> range:
-        return range(len(self._base), len(self))

@@ -34,7 +34,13 @@ from serendip.engine.answer import (
     Suggestions,
     decode_cursor,
 )
-from serendip.engine.artefacts.erasure import Eraser, ErasureReceipt, RemainsRemover
+from serendip.engine.artefacts.erasure import (
+    PAUSE_S,
+    REST,
+    Eraser,
+    ErasureReceipt,
+    remove_remains,
+)
 from serendip.engine.artefacts.generations import (
     current_name,
     open_current,
@@ -48,6 +54,7 @@ from serendip.engine.fallback import fall_back
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.listing import list_sort_names, sort_items
 from serendip.engine.live.counts import LiveCounts
+from serendip.engine.live.media_encoding import NICE, encode_posted_media, may_encode
 from serendip.engine.live.state import ItemUpdater, LiveState
 from serendip.engine.matches import append_matches, list_counted, run_matches
 from serendip.engine.presenter import build_answer, build_explanation, build_page
@@ -68,6 +75,7 @@ from serendip.errors import (
     UnsupportedError,
 )
 from serendip.models.index.ann_index import INDEX_FILE, load_faiss
+from serendip.runtime.background import RecurringWork
 from serendip.runtime.spans import span
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
@@ -119,7 +127,9 @@ class Engine:
         self._totals = store.totals()
         self._media = media
         self._eraser = Eraser(workspace, store)
-        self._remover = RemainsRemover(workspace.folder)
+        folder = str(workspace.folder)
+        self._remover = RecurringWork(remove_remains, folder, PAUSE_S, REST)
+        self._encoding = RecurringWork(encode_posted_media, folder, 0.0, nice=NICE)
         updater = ItemUpdater(encoder, settings.content, settings.token_reader, media)
         manifest = generation.manifest
         counts = LiveCounts(
@@ -250,6 +260,7 @@ class Engine:
     def close(self) -> None:
         """Close the store. Call it after the last request has ended."""
         self._remover.close()
+        self._encoding.close()
         self._store.close()
 
     def warm_up(self) -> None:
@@ -265,12 +276,21 @@ class Engine:
     def catch_up(self) -> None:
         """Apply what other engines wrote since the last call: items, deletions, events.
 
-        Opening also applies what an import changed since the training. A removal of bytes of erased
-        users that was interrupted is gone on with.
+        Opening also applies what an import changed since the training.
         """
         self._live.catch_up()
         self._totals.follow()
+
+    def work_beside(self) -> None:
+        """Go on with what a service does in processes beside it; returns at once.
+
+        They remove bytes of who was erased, and encode the files of posted items.
+        """
         self._remover.follow(self._eraser.has_remains)
+        if self.settings.content.media:
+            self._encoding.follow(
+                lambda: may_encode(self._media, self._manifest, self.item_version)
+            )
 
     def follow_items(self) -> None:
         """Apply the items that other engines wrote since; cheap if nothing was committed."""
@@ -510,7 +530,6 @@ class Engine:
 
         with span("store"):
             stored = self._store.put_event_groups(accepted())
-        self._totals.add(sum(count for count in stored if isinstance(count, int)))
         counts = iter(stored)
         return [next(counts) if error is None else error for error in refused]
 
@@ -557,7 +576,7 @@ class Engine:
         """Modality -> state of the file that an item of this engine names; empty if it names none.
 
         The files of items that were posted since the training are encoded by a process beside the
-        service (``engine.media_encoding``).
+        service (``engine.live.media_encoding``).
         """
         state = self._live.current
         number = state.catalogue.vocabulary.number(item.item_id)
@@ -565,7 +584,7 @@ class Engine:
         if number >= 0 and state.features.present is not None:
             mask = state.features.present[number].tolist()
             present = {name for name, has in zip(state.fusion.modalities, mask, strict=True) if has}
-        is_posted = number < 0 or state.catalogue.is_posted(number)
+        is_posted = number < 0 or state.catalogue.is_late(number)
         files = {}
         unusable = {one.field: one.problem for one in self._media.find_problems([item])}
         for name in self._media.named(item):

@@ -12,7 +12,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.models.base import Recommender, ScoreKind
-from serendip.models.context_counts import ITEM_COUNTRIES, OF_USER, ContextCounts
+from serendip.models.context_counts import ITEM_COUNTRIES, OF_USER, ContextCounts, part_of_field
 
 OTHER_FEATURES: Mapping[str, str] = {
     "last item cosine": "Similarity to the last item",
@@ -119,10 +119,7 @@ def context_parts(names: Sequence[str]) -> frozenset[str]:
 
 def part_of(feature: str) -> str:
     """The part of the context that a feature is of; empty = of none."""
-    found = _field_of(feature)
-    if found.startswith(OF_USER):
-        return "user"
-    return "country" if found == ITEM_COUNTRIES else found
+    return part_of_field(_field_of(feature))
 
 
 def _field_of(feature: str) -> str:

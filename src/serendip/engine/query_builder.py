@@ -24,6 +24,8 @@ from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
 from serendip.errors import UnknownItemError
 
+_FINAL_SIGNS = " ?!.,;:\u2026\u3002"
+
 _TEXT_CACHE_SIZE = 4096
 """Number of texts whose vectors are cached."""
 
@@ -144,9 +146,12 @@ class QueryBuilder:
 
 
 def _read_text(state: EngineState, request: Request) -> tuple[bool, str]:
-    """Whether the text of a request is an id, and the text as it is read: folded, or the id."""
+    """Whether the text of a request is an id, and the text as it is read: folded, without signs
+    at its end, or the id.
+    """
     is_id = state.match_id(request.text) >= 0
-    return is_id, request.text if is_id else fold(request.text)
+    folded = fold(request.text)
+    return is_id, request.text if is_id else folded.rstrip(_FINAL_SIGNS) or folded
 
 
 def find_item_number(item_id: str, state: EngineState) -> int:

@@ -39,7 +39,7 @@ from serendip.engine.state import EngineState
 from serendip.search.suggestions.candidates import LIKE, MOST_CHARACTERS, Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.co_searches import WITHIN_S
-from serendip.search.suggestions.completions import Suggested
+from serendip.search.suggestions.completions import Suggested, Suggester
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import (
     SuggestionChoices,
@@ -179,7 +179,7 @@ class QuerySuggester:
         """
         typed, k, passing = request.text, request.k, _find_passing(state, request)
         key = normalise(typed)
-        completions = state.suggester.suggest(typed, k)
+        completions = Suggester(state.searcher).suggest(typed, k)
         rows = self._complete_key(key, passing)
         if not len(rows) and all(completion.kind == "spelling" for completion in completions):
             before, _, last = key.rpartition(" ")

@@ -1,7 +1,8 @@
 """Engine state: everything that a request reads, as one immutable value.
 
-A request uses one state from its first to its last step. New items and deletions make a new state
-for later requests. A state is saved into a generation and opened from it.
+A request uses one state from its first to its last step. Late items (``data.rows.late_rows``) and
+deletions make a new state for later requests. A state without any is saved into a generation and
+opened from it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
 from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.strings import map_array, open_arrays, save_arrays
 from serendip.data.vocabulary import MISSING, Vocabulary
@@ -43,12 +44,11 @@ from serendip.search.item_ids import match_item_id
 from serendip.search.nonsense import MeaningFloor
 from serendip.search.rewrites.table import REWRITES_FILE, RewriteTable
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.completions import Suggester
 from serendip.search.suggestions.ranker import QueryRanker
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.synonyms import Synonyms
 from serendip.search.values import ValueTable
-from serendip.search.variants import number_posted, renumber
+from serendip.search.variants import number_late
 
 _ARRAYS = ("codes", "counts", "quality", "variants")
 _CONTENT_FOLDER, _IDS_FOLDER, _CELLS_FOLDER = "content", "ids", "cells"
@@ -66,9 +66,6 @@ _RELEVANCE_ITEMS = "_items"
 TYPED_TEXTS = "search"
 """Surface whose labels, of typed texts, serve all surfaces that answer these."""
 
-_SPARE = 1_024
-"""Items that can be posted before a mask is copied."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EngineState:
@@ -81,13 +78,12 @@ class EngineState:
         models: name -> model.
         ranker: orders candidates; None while its own training rows are computed.
         searcher: word search.
-        suggester: completes titles and attribute values.
         counts: (N,) int32 interactions per item.
         quality: (N,) float32 share of likes, shrunk towards the catalogue's mean; without any event
             ``catalogue_prior``.
         hidden: (N,) bool, True = must not be shown: deleted, or not available yet.
         cells: finds the items near a new one.
-        mean_quality: quality of items that are posted later.
+        mean_quality: quality of new items.
         code_names: code prefix (``12`` or ``12-7``) -> readable name.
         fusion: maps text vectors into the space of the content vectors.
         relevance_models: surface of the labels -> what predicts P(irrelevant) of its items.
@@ -108,7 +104,6 @@ class EngineState:
     models: Mapping[str, Recommender]
     ranker: Ranker | None
     searcher: Searcher
-    suggester: Suggester
     counts: IntArray
     quality: FloatArray
     hidden: BoolArray
@@ -116,6 +111,7 @@ class EngineState:
     mean_quality: float
     code_names: Mapping[str, str]
     variants: IntArray
+    reception: Reception
     fusion: Fusion = TEXT_ONLY
     relevance_models: Mapping[str, RelevanceModel] = field(default_factory=dict)
     relevance_thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -124,7 +120,6 @@ class EngineState:
     context: ContextCounts = field(default_factory=ContextCounts)
     repeats: Repeats = field(default_factory=Repeats)
     meaning_floor: MeaningFloor = field(default_factory=MeaningFloor)
-    reception: Reception = field(default_factory=Reception)
     derived: Derived = field(default_factory=Derived, init=False)
 
     @property
@@ -158,76 +153,53 @@ class EngineState:
         titled = self.searcher.find_titled(text)
         return self.features.content[titled[0]] if len(titled) else None
 
-    def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
-        """A copy with new items appended.
+    def with_late(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
+        """A copy with late items: of known ids with other content, or new; hidden ones are shown.
 
-        They have content vectors, semantic IDs and words, no interactions and the mean quality.
-        """
-        searcher = self.searcher.with_items(items)
-        features = self._with_near(features)
-        return replace(
-            self,
-            catalogue=self.catalogue.extended(items),
-            features=self.features.extended(features),
-            models={name: model.with_items(features) for name, model in self.models.items()},
-            searcher=searcher,
-            suggester=self.suggester.with_items(items, searcher),
-            counts=append_rows(self.counts, np.zeros(len(items), np.int32)),
-            quality=append_rows(self.quality, np.full(len(items), self.mean_quality, np.float32)),
-            hidden=_append_shown(self.hidden, len(items)),
-            repeats=self.repeats.with_items(items, features.codes),
-            variants=append_rows(self.variants, number_posted(items, self.num_items)),
-            reception=self.reception.with_items(len(items)),
-        )
-
-    def with_changed_items(
-        self, numbers: IntArray, items: Sequence[Item], features: ItemFeatures
-    ) -> EngineState:
-        """A copy with other content of existing items: new vectors, codes and words, same counts.
+        Known items keep their counts; new ones have no interactions and the mean quality.
 
         Args:
-            numbers: (M,) int32 item numbers.
-            items: M items.
+            items: M items of different ids.
             features: of the M items.
         """
-        searcher = self.searcher.with_changed_items(numbers.tolist(), items)
-        features = self._with_near(features)
-        variants = [
-            renumber(item, self.catalogue[number], number, int(self.variants[number]))
-            for number, item in zip(numbers.tolist(), items, strict=True)
-        ]
+        catalogue, count = self.catalogue.with_late(items), self.num_items
+        numbers = catalogue.vocabulary.numbers(item.item_id for item in items)
+        late = dict(zip(numbers.tolist(), items, strict=True))
+        new = numbers[numbers >= count]
+        none = np.zeros(len(new), np.int32)
+        near = self.cells.near(features.content, self.features.content)
+        features = replace(features, near=near)
+        variants = [self._number_variant(*pair) for pair in late.items()]
         return replace(
             self,
-            catalogue=self.catalogue.replaced(numbers.tolist(), items),
-            features=self.features.with_rows(numbers, features),
-            models={
-                name: model.with_changed_items(numbers, features)
-                for name, model in self.models.items()
-            },
-            searcher=searcher,
-            suggester=self.suggester.with_searcher(searcher),
+            catalogue=catalogue,
+            features=self.features.put(numbers, features),
+            models={name: one.with_late(features, numbers) for name, one in self.models.items()},
+            searcher=self.searcher.with_late(late),
             relevance_models={
                 name: model.without(numbers) for name, model in self.relevance_models.items()
             },
-            repeats=self.repeats.with_changed_items(numbers, items, features.codes),
-            variants=replace_rows(self.variants, numbers, np.array(variants, np.int32)),
+            counts=put_rows(self.counts, new, none),
+            quality=put_rows(self.quality, new, none + self.mean_quality),
+            hidden=put_rows(self.hidden, numbers, np.zeros_like(numbers)),
+            repeats=self.repeats.with_late(numbers, items, features.codes),
+            variants=put_rows(self.variants, numbers, np.array(variants, np.int32)),
+            reception=self.reception.with_new(new),
         )
 
-    def with_hidden(self, numbers: IntArray, hidden: bool = True) -> EngineState:
-        """A copy with items (M,) hidden, or shown again."""
-        if (self.hidden[numbers] == hidden).all():
-            return self
-        mask = self.hidden.copy()
-        mask[numbers] = hidden
-        if not hidden:
-            return replace(self, hidden=mask)
-        searcher = self.searcher.without_items(numbers.tolist())
-        suggester = self.suggester.with_searcher(searcher)
-        return replace(self, hidden=mask, searcher=searcher, suggester=suggester)
+    def _number_variant(self, number: int, item: Item) -> int:
+        if number >= self.num_items:
+            return number_late(item, number, None, number)
+        return number_late(item, number, self.catalogue[number], int(self.variants[number]))
 
-    def _with_near(self, features: ItemFeatures) -> ItemFeatures:
-        """Features of new items with the items that models compare them with."""
-        return replace(features, near=self.cells.near(features.content, self.features.content))
+    def with_hidden(self, numbers: IntArray) -> EngineState:
+        """A copy with items (M,) hidden."""
+        if self.hidden[numbers].all():
+            return self
+        searcher = self.searcher.without_items(numbers.tolist())
+        return replace(
+            self, searcher=searcher, hidden=put_rows(self.hidden, numbers, np.ones_like(numbers))
+        )
 
     def with_ranker(self, ranker: Ranker | None) -> EngineState:
         """A copy with a ranker, or without one."""
@@ -235,13 +207,11 @@ class EngineState:
 
     def with_synonyms(self, synonyms: Synonyms) -> EngineState:
         """A copy whose search also finds synonyms of the words of a query."""
-        searcher = self.searcher.with_synonyms(synonyms)
-        return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
+        return replace(self, searcher=self.searcher.with_synonyms(synonyms))
 
     def with_rewrites(self, rewrites: RewriteTable) -> EngineState:
         """A copy whose search offers rewrites of a query."""
-        searcher = self.searcher.with_rewrites(rewrites)
-        return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
+        return replace(self, searcher=self.searcher.with_rewrites(rewrites))
 
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""
@@ -256,7 +226,7 @@ class EngineState:
         np.save(folder / _REPEATS_FILE, self.repeats.after, allow_pickle=False)
         save_arrays(folder / _IDS_FOLDER, self.catalogue.vocabulary.arrays())
         save_arrays(folder / _CELLS_FOLDER, self.cells.arrays())
-        save_arrays(folder / _VALUES_FOLDER, self.suggester.built.arrays())
+        save_arrays(folder / _VALUES_FOLDER, self.searcher.values.arrays())
         save_arrays(folder / _RECEPTION_FOLDER, self.reception.arrays())
         self.catalogue.save(folder / _CATALOGUE_FILE)
         self.fusion.save(folder / _FUSION_FILE)
@@ -332,7 +302,6 @@ class EngineState:
             models=models,
             ranker=ranker,
             searcher=searcher,
-            suggester=Suggester(searcher, values),
             counts=arrays["counts"],
             quality=arrays["quality"],
             hidden=np.zeros(len(catalogue), np.bool_),
@@ -427,8 +396,7 @@ def _require_fitting(folder: Path, state: EngineState) -> None:
     content, books = features.content, state.codebooks
     parts: dict[str, Sized] = {"content": content, "cells": state.cells.items}
     parts |= {} if present is None else {"present": present}
-    if state.reception.is_known:
-        parts |= state.reception.arrays()
+    parts |= state.reception.arrays()
     parts |= {"repeats": state.repeats.after} if state.repeats.is_on else {}
     _require_rows(folder, parts, state.num_items)
     for name, model in state.models.items():
@@ -447,18 +415,3 @@ def _misfit(folder: Path, what: str) -> ArtefactError:
         f"the parts of {folder} do not fit together: {what}.",
         "Run `serendip rollback`, or train again.",
     )
-
-
-def _append_shown(hidden: BoolArray, count: int) -> BoolArray:
-    """The mask with ``count`` items that are shown, at a cost that does not depend on its length.
-
-    Masks share a buffer with spare room in which nothing is ever hidden: hiding makes a copy.
-    """
-    size = len(hidden) + count
-    buffer = hidden if hidden.base is None else hidden.base
-    is_beginning = buffer.ctypes.data == hidden.ctypes.data
-    if not is_beginning or len(buffer) < size or buffer[len(hidden) : size].any():
-        buffer = np.zeros(size + size // 8 + _SPARE, np.bool_)
-        buffer[: len(hidden)] = hidden
-    shown: BoolArray = buffer[:size]
-    return shown

@@ -8,7 +8,6 @@
     cache/              vectors by content hash, also of files of posted items; converted weights
     generations/        published generations; copies of them with `[storage]`
     relevance/          versions of the relevance model, from `serendip judge distil`
-    queries/            queries that an LLM wrote, from `serendip queries build --llm`
     reports/            report.json and report.html
     training/           how far a training is, and how the last one ended
     embeddings/         exported vectors, from `serendip embed`
@@ -98,11 +97,6 @@ class Workspace:
     def list_relevance(self, surface: str) -> Path:
         """Folder of versions of the relevance model of a surface, by labels of its own lists."""
         return self.relevance / LIST_FOLDER / surface
-
-    @property
-    def queries(self) -> Path:
-        """Folder of the queries that an LLM wrote."""
-        return self.folder / "queries"
 
     @property
     def reports(self) -> Path:
@@ -222,7 +216,7 @@ class WorkspaceLocation:
         if isinstance(workspace.database, Path) and self.machine != identify_machine():
             raise ConfigError(
                 f"{workspace.database} cannot be used by several machines.",
-                "Move it to PostgreSQL with `serendip store copy` and set [store] url, or leave "
+                "Move it to PostgreSQL by a backup and `serendip restore --database`, or leave "
                 "`--engine ray` out.",
             )
         return workspace

@@ -1,29 +1,42 @@
 """One decision about what was learned or written: it is used where an interval says that it helps.
 
-Shapes: U users or queries.
+A gate is a decision that ``must`` be on: else the generation is not published. All decisions of a
+generation are one table of its manifest, by the part of the generation that made them.
+
+Shapes: T requests, U users or queries.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Self
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, TypeAlias
 
-from serendip.evaluate.intervals import DIFFERENCE_RANGE, Estimate, estimates
+import numpy as np
+
+from serendip.evaluate.intervals import Estimate, estimate_difference, per_user
 from serendip.evaluate.runs import Values
+
+DECISIONS = "decisions"
+"""Fact of a manifest: part of the generation -> its decisions."""
+
+DecisionTable: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether something is used.
+    """Whether something is used, or holds.
 
     Args:
         name: of what was measured.
-        on: whether it is used.
+        on: whether it is used, or holds.
         gain: what it gains; None = nothing was measured.
-        low: lower end of its 95 % interval.
+        low: lower end of its interval.
         high: upper end.
         n: number of users, queries or items.
         reason: why it is used, or not.
+        without: mean of the measure without it; None = nothing was compared.
+        must: whether a generation is published only if it is on.
     """
 
     name: str
@@ -33,6 +46,8 @@ class Decision:
     high: float | None = None
     n: int = 0
     reason: str = ""
+    without: float | None = None
+    must: bool = False
 
     @classmethod
     def of(cls, name: str, found: Estimate, floor: float, reason: str) -> Self:
@@ -40,6 +55,11 @@ class Decision:
         on = found.low is not None and found.low > floor
         why = f"the lower end is above {floor:g}" if on else reason
         return cls(name, on, found.value, found.low, found.high, found.n, why)
+
+    @classmethod
+    def gate(cls, name: str, passed: bool, reason: str) -> Self:
+        """What must hold, whether it does, and figures for people."""
+        return cls(name, passed, reason=reason, must=True)
 
     @property
     def verdict(self) -> Literal["passed", "failed", "refused"]:
@@ -57,7 +77,45 @@ class Decision:
         return f"{self.name} {state}: {figures}; {self.reason}"
 
 
-def choose(name: str, without: Values, with_: Values) -> Decision:
-    """Whether values (U,) with something are better than without: the interval is above 0."""
-    found = estimates((with_ - without)[:, None], support=DIFFERENCE_RANGE)[0]
-    return Decision.of(name, found, 0.0, "no improvement is shown")
+def choose(
+    name: str,
+    without: Values,
+    with_: Values,
+    users: Sequence[str] = (),
+    *,
+    tests: int = 1,
+    fewest: int = 2,
+) -> Decision:
+    """Whether values (T,) with something are better than without: the interval is above 0.
+
+    Args:
+        name: of what is chosen.
+        without: (T,) values of requests without it.
+        with_: (T,) values of the same requests with it.
+        users: who made each request, the sampling unit; empty = everybody made one.
+        tests: number of tests that the intervals hold for together, at 95 %.
+        fewest: users that are needed.
+    """
+    both = np.column_stack([without, with_])
+    if users:
+        both = per_user(both, np.unique(users, return_inverse=True)[1])
+    if len(both) < fewest:
+        return Decision(name, False, n=len(both), reason=f"{fewest} users or queries are needed")
+    found = estimate_difference(both[:, 1] - both[:, 0], tests)
+    on = found.low is not None and found.low > 0
+    reason = "the interval is above 0" if on else "no improvement is shown"
+    mean = float(both[:, 0].mean())
+    return Decision(name, on, found.value, found.low, found.high, found.n, reason, mean)
+
+
+def write_decisions(decisions: Sequence[Decision]) -> list[dict[str, Any]]:
+    """For JSON."""
+    return [asdict(decision) for decision in decisions]
+
+
+def read_table(table: DecisionTable) -> Iterator[Decision]:
+    """The decisions of all parts; keys that a later version wrote are ignored."""
+    names = {known.name for known in fields(Decision)}
+    for decisions in table.values():
+        for facts in decisions:
+            yield Decision(**{key: value for key, value in facts.items() if key in names})

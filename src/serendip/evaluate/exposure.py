@@ -19,8 +19,8 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.evaluate.intervals import RESAMPLES, Z_95, Estimate, estimate, per_user
-from serendip.evaluate.metrics.base import ExposureMetric, first_k
-from serendip.evaluate.runs import PADDING, Groups, Values
+from serendip.evaluate.metrics.base import ExposureMetric, mean_over_lists
+from serendip.evaluate.runs import Groups, Values
 
 NO_ESTIMATE = Estimate(None, None, None, 0)
 
@@ -44,15 +44,6 @@ def estimate_exposure(
         return Estimate(None, None, None, users)
     reach = Z_95 * error
     return Estimate(value, max(0.0, value - reach), min(1.0, value + reach), users)
-
-
-def mean_over_lists(lists: IntArray, weights: Values, k: int) -> Values:
-    """Mean of ``weights`` (N,) over the first k items of each list: (T,); NaN for empty lists."""
-    top = first_k(lists, k)  # (T, k)
-    is_item = top != PADDING
-    sums = np.where(is_item, weights[np.where(is_item, top, 0)], 0.0).sum(axis=1)
-    sizes = is_item.sum(axis=1)
-    return np.where(sizes > 0, sums / np.maximum(sizes, 1), np.nan)
 
 
 def estimate_new_items(

@@ -178,3 +178,21 @@ def estimate(
 ) -> Estimate:
     """Estimate the mean of values (U,), e.g. hits of n queries."""
     return estimates(np.asarray(values, dtype=np.float64)[:, None], seed, resamples, support)[0]
+
+
+def estimate_difference(differences: Values, tests: int = 1) -> Estimate:
+    """Estimate the mean of paired differences (U,), by Student's t.
+
+    Args:
+        differences: one per user.
+        tests: number of differences whose intervals hold together, at 95 % (Bonferroni).
+    """
+    from scipy.special import stdtrit
+
+    users = len(differences)
+    if users < 2:
+        return Estimate(None, None, None, users)
+    mean = float(differences.mean())
+    quantile = float(stdtrit(users - 1, 1 - _TAIL / tests))
+    reach = quantile * float(differences.std(ddof=1)) / math.sqrt(users)
+    return Estimate(mean, mean - reach, mean + reach, users)

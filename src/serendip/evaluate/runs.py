@@ -9,14 +9,13 @@ Shapes: T requests (one target each), U users, N items, B requests of a batch, k
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.errors import DataError
 
 Values: TypeAlias = NDArray[np.float64]
@@ -42,87 +41,6 @@ def require_distinct(name: str, lists: IntArray) -> None:
             f"item {item}.",
             "Drop duplicates before judging: they would be counted as hits twice.",
         )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """Answers of one system to T requests.
-
-    Args:
-        name: name of the system in the report.
-        lists: (T, k) int32 item numbers, best first, padded with -1.
-        ranks: (T,) float64 rank of the target, 1-based, ties counted half, inf = absent.
-
-    Raises:
-        DataError: lengths differ, a list shows an item twice, or a rank is NaN or below 1.
-    """
-
-    name: str
-    lists: IntArray
-    ranks: Values
-
-    def __post_init__(self) -> None:
-        if self.lists.ndim != 2 or len(self.lists) != len(self.ranks):
-            raise DataError(
-                f"run {self.name!r} has lists of shape {self.lists.shape} "
-                f"for {len(self.ranks)} ranks.",
-                "Give one list, as a row, per rank.",
-            )
-        if not (self.ranks >= 1).all():
-            invalid = float(self.ranks[~(self.ranks >= 1)][0])
-            raise DataError(
-                f"run {self.name!r} has the rank {invalid}.", "Ranks are 1-based; absent = inf."
-            )
-        require_distinct(self.name, self.lists)
-
-    @classmethod
-    def of_lists(cls, name: str, lists: IntArray, targets: IntArray) -> Run:
-        """Build a run whose ranks are the positions of the targets in its lists."""
-        return cls(name, lists, ranks_from_lists(lists, targets))
-
-    def __len__(self) -> int:
-        return len(self.ranks)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """Requests of an evaluation, with their targets, users and slices.
-
-    Args:
-        targets: (T,) int32 next item of each request.
-        users: (T,) user of each request, strings or integers; the sampling unit.
-        cuts: (T,) int index of the time cut that the request belongs to; zeros for one cut.
-        flags: name -> (T,) bool column from which slices are made, e.g. ``cold_item``.
-
-    Raises:
-        DataError: a column has another length.
-    """
-
-    targets: IntArray
-    users: NDArray[Any]
-    cuts: NDArray[np.integer[Any]]
-    flags: Mapping[str, BoolArray] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        columns = {"users": self.users, "cuts": self.cuts, **self.flags}
-        for name, column in columns.items():
-            if len(column) != len(self.targets):
-                raise DataError(
-                    f"column {name!r} has {len(column)} rows for {len(self.targets)} targets.",
-                    "Give one row per target.",
-                )
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    def groups(self) -> Groups:
-        """Number the users from 0 to U - 1: (T,); a user has the same number at every cut."""
-        return np.asarray(np.unique(self.users, return_inverse=True)[1], dtype=np.intp).reshape(-1)
-
-    @property
-    def num_users(self) -> int:
-        """U, the number of distinct users."""
-        return len(np.unique(self.users))
 
 
 def ranks_from_scores(

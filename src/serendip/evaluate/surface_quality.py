@@ -1,8 +1,8 @@
 """Quality of one surface: relevance, slices and exposure of every system's lists.
 
-Unlike a protocol (``protocol``), a request may have several relevant items: the rest of a basket,
-the items chosen after a search. All values are means per user, then over users, with 95 %
-intervals; a request without an answer counts 0.
+A request may have several relevant items: the rest of a basket, the items chosen after a search.
+All values are means per user, then over users, with 95 % intervals; a request without an answer
+counts 0.
 
 A slice of users is their requests. A slice of items is the requests with a relevant item of that
 kind, and only those items are relevant in it: with several relevant items, finding the popular ones
@@ -35,6 +35,7 @@ from serendip.evaluate.metrics.coverage import Coverage
 from serendip.evaluate.metrics.gini import Gini
 from serendip.evaluate.metrics.mrr import MRR
 from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.metrics.novelty import Novelty, surprise
 from serendip.evaluate.metrics.recall import Recall
 from serendip.evaluate.runs import Groups, Values, ranks_from_lists, require_distinct
 
@@ -63,7 +64,7 @@ class SurfaceRuns:
         lists: system -> (T, k) item numbers, best first, padded with -1; the subject first.
         counts: (N,) events of each item in training.
         is_new: (N,) bool, items that nobody has chosen or rejected yet.
-        histories: T arrays of items that the user chose before.
+        histories: T arrays of items that the user chose before; empty = not known.
         baselines: systems that the subject is compared with.
         possible: number of requests that the T were sampled from.
         message: figures of a surface that sends messages.
@@ -178,14 +179,18 @@ def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES
     values = {name: value_lists(lists, runs.relevant) for name, lists in runs.lists.items()}
     draws = (seed, resamples)
     systems = estimate_systems(values, _LABELS, groups, draws)
-    compared = (runs.subject, runs.baselines)
+    compared, novelty, bits = (runs.subject, runs.baselines), Novelty(K), surprise(runs.counts)
+    novelties = {name: novelty.of_lists(part, bits)[:, None] for name, part in runs.lists.items()}
+    novel = estimate_systems(novelties, (novelty.label,), groups, draws, float(bits.max(initial=1)))
     for name, lists in runs.lists.items():
+        systems[name] |= novel[name]
         for metric in (Coverage(K), Gini(K)):
             systems[name][metric.label] = estimate_exposure(metric, lists, groups, len(runs.counts))
         systems[name][NEW_ITEMS] = estimate_new_items(lists, groups, runs.is_new, K, resamples)
-        systems[name][LIFT] = estimate_popularity_lift(
-            lists, groups, runs.counts, runs.histories, K
-        )
+        if runs.histories:
+            systems[name][LIFT] = estimate_popularity_lift(
+                lists, groups, runs.counts, runs.histories, K
+            )
     return SurfaceFigures(
         surface=runs.surface,
         question=runs.question,

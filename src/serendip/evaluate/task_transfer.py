@@ -10,8 +10,10 @@ its validation nDCG@10 against its specialist.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,12 @@ from serendip.evaluate.runs import Groups, Values
 Row = Mapping[str, Any]
 Group = tuple[str, ...]
 
+LABELS = ("R@10", "N@10", "R@100")
+MAIN = "N@10"
+UNIFIED, SPECIALIST, PAIR = "unified", "specialist", "pair"
+HARM = 0.01
+"""Largest relative loss of a task on validation that the recommendation accepts."""
+
 
 class TaskModels:
     """Results of models by the group of tasks on which they were trained; means over seeds.
@@ -36,89 +44,56 @@ class TaskModels:
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        tasks_of_line: dict[str, set[str]] = {}
+        tasks_of_line: dict[str, set[str]] = defaultdict(set)
         for row in rows:
-            tasks_of_line.setdefault(str(row["line"]), set()).add(str(row["task"]))
+            tasks_of_line[row["line"]].add(row["task"])
         groups = {line: tuple(sorted(tasks)) for line, tasks in tasks_of_line.items()}
-        self._rows: dict[Group, list[Row]] = {}
+        self._rows: dict[tuple[Group, str], list[Row]] = defaultdict(list)
         for row in rows:
-            self._rows.setdefault(groups[str(row["line"])], []).append(row)
-        self.tasks: Group = tuple(
-            sorted({task for tasks in tasks_of_line.values() for task in tasks})
-        )
+            self._rows[groups[row["line"]], row["task"]].append(row)
+        self._groups = set(groups.values())
+        self.tasks: Group = tuple(sorted({task for group in self._groups for task in group}))
 
     def transfer(self) -> dict[str, dict[str, float]]:
         """Task -> other task -> relative change of the task's N@10 if both are trained jointly."""
-        return {
-            task: {
-                other: self._relative_gain((*sorted((task, other)),), task, "N@10")
-                for other in self.tasks
-                if other != task and (*sorted((task, other)),) in self._rows
-            }
-            for task in self.tasks
-        }
+        found: dict[str, dict[str, float]] = {task: {} for task in self.tasks}
+        for task, other in permutations(self.tasks, 2):
+            pair = (*sorted((task, other)),)
+            if pair in self._groups:
+                found[task][other] = self._gain(pair, task, MAIN)
+        return found
 
     def groupings(self) -> dict[str, dict[str, Any]]:
         """Number of models -> best grouping of the tasks with it: its metrics and costs."""
         best: dict[str, dict[str, Any]] = {}
         for split in _list_splits(self.tasks):
-            if not all(group in self._rows for group in split):
-                continue
-            candidate = self._describe_split(split)
-            current = best.get(str(len(split)))
-            if current is None or candidate["valid_gain"] > current["valid_gain"]:
-                best[str(len(split))] = candidate
+            if self._groups.issuperset(split):
+                candidate, count = self._describe_split(split), str(len(split))
+                if count not in best or candidate["valid_gain"] > best[count]["valid_gain"]:
+                    best[count] = candidate
         return best
 
     def _describe_split(self, split: Sequence[Group]) -> dict[str, Any]:
         """Metrics and costs of a grouping, as JSON values."""
-        gains = {
-            task: self._relative_gain(group, task, "valid_N@10")
-            for group in split
-            for task in group
-        }
+        members = [(group, task) for group in split for task in group]
+        gains = {task: self._gain(group, task, f"valid_{MAIN}") for group, task in members}
         return {
             "groups": [list(group) for group in split],
             "valid_gain": float(np.mean(list(gains.values()))),
             "valid_relative": gains,
-            "N@10": {
-                task: _mean(self._select(group, task), "N@10") for group in split for task in group
-            },
-            "relative": {
-                task: self._relative_gain(group, task, "N@10") for group in split for task in group
-            },
-            "seeds": {
-                task: [row["seed"] for row in self._select(group, task)]
-                for group in split
-                for task in group
-            },
-            "cpu_s": sum(_mean(self._rows[group], "cpu_s") for group in split),
-            "params": sum(_mean(self._rows[group], "params") for group in split),
+            "relative": {task: self._gain(group, task, MAIN) for group, task in members},
+            "cpu_s": sum(self._mean(group, group[0], "cpu_s") for group in split),
+            "params": sum(self._mean(group, group[0], "params") for group in split),
             "models": len(split),
         }
 
-    def _relative_gain(self, group: Group, task: str, label: str) -> float:
-        """Relative gain over the specialist with the same seeds; 0 if the specialist has 0."""
-        rows, specialist_rows = select_shared_seeds(
-            self._select(group, task), self._select((task,), task)
-        )
-        specialist = _mean(specialist_rows, label)
-        return _mean(rows, label) / specialist - 1.0 if specialist else 0.0
+    def _gain(self, group: Group, task: str, label: str) -> float:
+        """Relative gain over the specialist; 0 if that has 0."""
+        specialist = self._mean((task,), task, label)
+        return self._mean(group, task, label) / specialist - 1.0 if specialist else 0.0
 
-    def _select(self, group: Group, task: str) -> list[Row]:
-        """Results of a group's models on a task, one per seed."""
-        return [row for row in self._rows[group] if row["task"] == task]
-
-
-def select_shared_seeds(rows: Sequence[Row], others: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Select the rows of two models whose seeds both models have."""
-    shared = {row["seed"] for row in rows} & {row["seed"] for row in others}
-    left, right = ([row for row in part if row["seed"] in shared] for part in (rows, others))
-    return left, right
-
-
-def _mean(rows: Sequence[Row], label: str) -> float:
-    return float(np.mean([row[label] for row in rows])) if rows else 0.0
+    def _mean(self, group: Group, task: str, label: str) -> float:
+        return float(np.mean([row[label] for row in self._rows[group, task]]))
 
 
 def _list_splits(tasks: Group) -> Iterator[list[Group]]:
@@ -133,13 +108,8 @@ def _list_splits(tasks: Group) -> Iterator[list[Group]]:
             yield [*split[:index], (first, *group), *split[index + 1 :]]
 
 
-LABELS = ("R@10", "N@10", "R@100")
-MAIN = "N@10"
-UNIFIED, SPECIALIST, PAIR = "unified", "specialist", "pair"
-HARM = 0.01
-"""Largest relative loss of a task on validation that the recommendation accepts."""
-
 _METRICS = (Recall(10), NDCG(10), Recall(100))
+_COLUMN = LABELS.index(MAIN)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,7 +157,7 @@ class TaskRanks:
             "line": "+".join(self.group),
             "seed": self.seed,
             **dict(zip(LABELS, test.tolist(), strict=True)),
-            "valid_N@10": float(valid[LABELS.index(MAIN)]),
+            "valid_N@10": float(valid[_COLUMN]),
             "cpu_s": self.cpu_s,
             "params": self.params,
         }
@@ -266,21 +236,15 @@ def _average_seeds(answers: Sequence[TaskRanks]) -> dict[tuple[str, str], Values
 
 
 def _build_line(key: tuple[str, str], values: Values) -> dict[str, Any]:
-    """Estimates of a model on a task, as JSON values."""
-    metrics = zip(LABELS, estimates(values), strict=True)
-    return {
-        "task": key[0],
-        "model": key[1],
-        **{label: estimate.as_dict() for label, estimate in metrics},
-    }
+    """Estimate of a model on a task, as JSON values."""
+    return {"task": key[0], "model": key[1], MAIN: estimates(values[:, [_COLUMN]])[0].as_dict()}
 
 
 def _compare(system: Values, baseline: Values) -> dict[str, Any]:
     """Paired difference over users, and relative to the baseline's mean, as JSON values."""
-    column = LABELS.index(MAIN)
     names = (UNIFIED, SPECIALIST, MAIN)
-    difference = compare_values(names, system[:, column], baseline[:, column]).as_dict()
-    mean = float(baseline[:, column].mean()) if len(baseline) else 0.0
+    difference = compare_values(names, system[:, _COLUMN], baseline[:, _COLUMN]).as_dict()
+    mean = float(baseline[:, _COLUMN].mean()) if len(baseline) else 0.0
     relative = {
         f"relative_{name}": (
             difference[name] / mean if mean and difference[name] is not None else None

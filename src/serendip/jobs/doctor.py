@@ -14,7 +14,7 @@ from serendip.data.checks import CheckResult, Status, run_checks
 from serendip.data.items.catalogue import Item
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
-from serendip.engine.artefacts.generations import check_earlier, open_current, pointer_problem
+from serendip.engine.artefacts.generations import check_earlier, open_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError, StorageError
 from serendip.jobs.storage import check_storage
@@ -36,8 +36,8 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
         results = [_check_integrity(store)]
         if results[0].status != "FAIL":
             results += [_check_version(store), _check_generation(workspace)]
-            results += [_check_pointer(workspace), _check_earlier(workspace)]
-            results += [_check_scratch(workspace), _check_disk(workspace)]
+            results += [_check_earlier(workspace), _check_scratch(workspace)]
+            results += [_check_disk(workspace)]
             results += check_storage(workspace)
             results += run_checks(store)
             results += _check_media(workspace, store, progress)
@@ -79,15 +79,6 @@ def _check_generation(workspace: Workspace) -> CheckResult:
         return CheckResult(name, "FAIL", 1, 1, str(error))
     count = len(found.manifest["files"])
     return CheckResult(name, "PASS", 0, count, f"the files of {found.name} are intact")
-
-
-def _check_pointer(workspace: Workspace) -> CheckResult:
-    """Check the pointer to the published generation and its backup."""
-    name = "generation pointer"
-    if problem := pointer_problem(workspace.generations):
-        message = f"{problem} The next training or rollback writes both again"
-        return CheckResult(name, "WARN", 1, 1, message)
-    return CheckResult(name, "PASS", 0, 1, "it can be read, and no backup says otherwise")
 
 
 def _check_earlier(workspace: Workspace) -> CheckResult:

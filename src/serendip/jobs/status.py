@@ -14,7 +14,7 @@ from serendip.engine.artefacts.quality_report import REPORT_JSON
 from serendip.engine.artefacts.training_record import TRAINING_STATUS_FILE, TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
-from serendip.jobs.relevance.decisions import FilterDecision, read_decisions
+from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.jobs.storage import StorageStatus, read_storage
 from serendip.jobs.train.staleness import (
     LEARNED_TABLES,
@@ -23,7 +23,6 @@ from serendip.jobs.train.staleness import (
     compare_settings,
     measure_age,
 )
-from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.atomic_files import is_locked
 from serendip.runtime.job_status import RUNNING, JobStatus
 from serendip.runtime.versions import Version
@@ -41,12 +40,10 @@ class InForce:
         created: Unix seconds at which it was made.
         counts: of items, users and events that it learned from.
         warm_start: generation that its training continued from; empty = none.
-        gates: name of each gate and what it said.
         quality: metric -> value of home in the report, if that is of these settings and files.
         item_quality: quality of items -> its weight in the retriever's score; empty = not used;
             None = a version made it that did not say so.
-        search: what orders search; None = a version made it that did not choose it by figures.
-        filters: surface -> whether it leaves out irrelevant items, and why.
+        decisions: what it uses and what holds, and why.
     """
 
     name: str
@@ -54,11 +51,9 @@ class InForce:
     created: float
     counts: Mapping[str, int]
     warm_start: str
-    gates: Mapping[str, str]
     quality: Mapping[str, float]
     item_quality: Mapping[str, float] | None
-    search: SearchOrder | None
-    filters: Mapping[str, FilterDecision]
+    decisions: Sequence[Decision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +64,13 @@ class GenerationChanges:
         previous: name of that one.
         counts: what -> number then and number now.
         settings: learned settings that differ.
-        gates: gates that said something else then: name -> what they said.
+        decisions: those that said something else then.
     """
 
     previous: str
     counts: Mapping[str, tuple[int, int]]
     settings: Sequence[SettingChange]
-    gates: Mapping[str, str]
+    decisions: Sequence[Decision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +146,14 @@ def _describe(workspace: Workspace, current: Version) -> InForce:
         created=datetime.fromisoformat(manifest["created"]).timestamp(),
         counts=manifest["counts"],
         warm_start=manifest.get("warm_start", {}).get("generation", ""),
-        gates=_gates(manifest),
         quality=_read_quality(workspace, manifest["fingerprint"]),
         item_quality=manifest.get("quality"),
-        search=SearchOrder.read(manifest.get("search")),
-        filters=read_decisions(manifest),
+        decisions=_decisions(manifest),
     )
 
 
-def _gates(manifest: Mapping[str, Any]) -> dict[str, str]:
-    return {gate["name"]: gate["detail"] for gate in manifest["gates"]}
+def _decisions(manifest: Mapping[str, Any]) -> list[Decision]:
+    return list(read_table(manifest.get(DECISIONS, {})))
 
 
 def _read_quality(workspace: Workspace, fingerprint: str) -> dict[str, float]:
@@ -180,14 +173,10 @@ def _compare(workspace: Workspace, current: Version) -> GenerationChanges | None
     if before is None:
         return None
     names = [name for name in now["counts"] if name in before["counts"]]
-    said = _gates(before)
+    now_said = {decision.name: decision.describe() for decision in _decisions(now)}
     return GenerationChanges(
         str(before["name"]),
         {name: (before["counts"][name], now["counts"][name]) for name in names},
         compare_settings(before["settings"], now["settings"], LEARNED_TABLES),
-        {
-            name: said[name]
-            for name, detail in _gates(now).items()
-            if said.get(name, detail) != detail
-        },
+        [old for old in _decisions(before) if now_said.get(old.name) not in (None, old.describe())],
     )

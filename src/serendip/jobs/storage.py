@@ -54,8 +54,8 @@ def check_storage(workspace: Workspace) -> list[CheckResult]:
     try:
         if not place.require_marker():
             message = (
-                f"{url} was never used: the next training, or `serendip storage push`, writes to "
-                "it. If it is a folder of another machine, check that it is mounted"
+                f"{url} was never used: the next training writes to it. If it is a folder of "
+                "another machine, check that it is mounted"
             )
             return [CheckResult(name, "WARN", 1, 1, message)]
         problem = _find_problem(place.storage)

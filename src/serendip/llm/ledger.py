@@ -8,19 +8,59 @@ answer is never paid for twice.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any, Self
+
+from sqlalchemy import BigInteger, Double, bindparam, case, cast, func, select
 
 from serendip.data.store.base import Database
 from serendip.data.store.config import DatabasePlace
-from serendip.data.store.database import database_with_tables
+from serendip.data.store.database import create_database
+from serendip.data.store.schema import LLM_CALLS as CALLS
 from serendip.llm.config import Bill
 
 SENT, OK, FAILED = "sent", "ok", "failed"
 """States of a call."""
 
 _KEYS_PER_QUERY = 500
+
+_FINISH = (
+    CALLS.update()
+    .where(CALLS.c.number == bindparam("row"), CALLS.c.state == SENT)
+    .values(
+        state=bindparam("new_state"),
+        failure=bindparam("new_failure"),
+        answer=bindparam("new_answer"),
+        seconds=bindparam("duration"),
+        sent=bindparam("tokens_sent"),
+        answered=bindparam("tokens_answered"),
+        price=func.coalesce(bindparam("cost", type_=Double), CALLS.c.price),
+    )
+)
+_GROUP = CALLS.c.job, CALLS.c.prompt, CALLS.c.model
+_SUMMARY = (
+    select(
+        *_GROUP,
+        func.count().label("calls"),
+        *(
+            func.sum(case((CALLS.c.state == state, 1), else_=0)).label(name)
+            for state, name in ((OK, "ok"), (FAILED, "failed"), (SENT, "unfinished"))
+        ),
+        cast(func.coalesce(func.sum(CALLS.c.sent), 0), BigInteger).label("tokens_sent"),
+        cast(func.coalesce(func.sum(CALLS.c.answered), 0), BigInteger).label("tokens_answered"),
+        func.coalesce(func.sum(CALLS.c.seconds), 0.0).label("seconds"),
+        func.sum(CALLS.c.price).label("price"),
+    )
+    .group_by(*_GROUP)
+    .order_by(func.min(CALLS.c.number))
+)
+_FAILURES = (
+    select(CALLS.c.job, CALLS.c.failure, func.count().label("calls"))
+    .where(CALLS.c.state == FAILED)
+    .group_by(CALLS.c.job, CALLS.c.failure)
+    .order_by(CALLS.c.job, func.count().desc(), CALLS.c.failure)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +102,22 @@ class Ending:
 
 
 class Ledger:
-    """Calls of a workspace; safe for concurrent threads and processes."""
+    """Calls of a workspace; safe for concurrent threads and processes.
+
+    Writers come one at a time, so budgets are exact.
+    """
 
     def __init__(self, database: Database) -> None:
-        from serendip.llm import ledger_table
-
-        self._database, self._sql = database, ledger_table
+        self._database = database
 
     @classmethod
     def open(cls, place: DatabasePlace) -> Self:
-        """Open a database; file and table are created if necessary.
+        """Open a database; file and tables are created if necessary.
 
         Raises:
             StorageError: the database cannot be opened.
         """
-        from serendip.llm.ledger_table import METADATA
-
-        return cls(database_with_tables(place, METADATA))
+        return cls(create_database(place))
 
     def close(self) -> None:
         """Close all connections."""
@@ -95,11 +134,18 @@ class Ledger:
         Returns:
             number of the row; None if the budget does not suffice, and then nothing is written.
         """
+        values = {
+            "state": SENT,
+            "price": price,
+            "sent_at": time.time(),
+            "failure": "",
+            "answer": "",
+        }
         with self._database.write() as connection:
             if self._spent(connection, call.job) + price > budget:
                 return None
-            values = _build_row(call, SENT, price)
-            (number,) = connection.execute(self._sql.INSERT, values).inserted_primary_key or (0,)
+            written = connection.execute(CALLS.insert(), {**asdict(call), **values})
+            (number,) = written.inserted_primary_key or (0,)
         return int(number)
 
     def finish(self, *endings: Ending) -> None:
@@ -119,11 +165,21 @@ class Ledger:
         ]
         if rows:
             with self._database.write() as connection:
-                connection.execute(self._sql.FINISH, rows)
+                connection.execute(_FINISH, rows)
 
     def answers(self, call: Call, data: Iterable[str]) -> dict[str, str]:
         """Stored answers of prompt and model, of any job: data key -> text."""
-        return {row[0]: row[1] for row in self._select(self._sql.ANSWERED, call, data)}
+        keys, found = list(data), dict[str, str]()
+        same = [
+            CALLS.c[name] == getattr(call, name) for name in ("prompt", "prompt_digest", "model")
+        ]
+        answered = select(CALLS.c.data, CALLS.c.answer).where(CALLS.c.state == OK, *same)
+        with self._database.read() as connection:
+            for start in range(0, len(keys), _KEYS_PER_QUERY):
+                part = CALLS.c.data.in_(keys[start : start + _KEYS_PER_QUERY])
+                statement = answered.where(part).order_by(CALLS.c.number)
+                found.update((row[0], row[1]) for row in connection.execute(statement))
+        return found
 
     def spent(self, job: str) -> float:
         """Sum of the prices of a job; calls in progress have their maximum price."""
@@ -133,45 +189,14 @@ class Ledger:
     def summary(self) -> list[dict[str, Any]]:
         """Calls by state, tokens, seconds and price, per job, prompt and model."""
         with self._database.read() as connection:
-            rows = connection.execute(self._sql.SUMMARY).mappings().all()
-        return [dict(row) for row in rows]
+            return [dict(row) for row in connection.execute(_SUMMARY).mappings()]
 
     def failures(self) -> list[dict[str, Any]]:
         """Number of calls per job and failure, the most frequent first."""
         with self._database.read() as connection:
-            rows = connection.execute(self._sql.FAILURES).mappings().all()
-        return [dict(row) for row in rows]
+            return [dict(row) for row in connection.execute(_FAILURES).mappings()]
 
-    def _select(self, statement: Any, call: Call, data: Iterable[str]) -> Iterator[Any]:
-        """Rows of prompt and model with these data keys, the oldest first."""
-        keys = list(data)
-        with self._database.read() as connection:
-            for start in range(0, len(keys), _KEYS_PER_QUERY):
-                values = {**_to_columns(call), "keys": keys[start : start + _KEYS_PER_QUERY]}
-                yield from connection.execute(statement, values)
-
-    def _spent(self, connection: Any, job: str) -> float:
-        return float(connection.scalar(self._sql.SPENT, {"job": job}))
-
-
-def _build_row(call: Call, state: str, price: float) -> dict[str, Any]:
-    """Row of a new call."""
-    return {
-        **_to_columns(call),
-        "state": state,
-        "price": price,
-        "sent_at": time.time(),
-        "failure": "",
-        "answer": "",
-    }
-
-
-def _to_columns(call: Call) -> Mapping[str, str]:
-    """Columns that identify a call."""
-    return {
-        "job": call.job,
-        "prompt": call.prompt,
-        "prompt_digest": call.prompt_digest,
-        "model": call.model,
-        "data": call.data,
-    }
+    @staticmethod
+    def _spent(connection: Any, job: str) -> float:
+        total = func.coalesce(func.sum(CALLS.c.price), 0.0)
+        return float(connection.scalar(select(total).where(CALLS.c.job == job)))

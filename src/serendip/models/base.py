@@ -3,13 +3,14 @@
 A model declares itself on its class: name, config class, kind of scores and labels. It is a frozen
 config plus learned arrays, so it can be saved, opened in another process and give the same scores.
 Public methods validate and mask; private hooks (one per public method) hold the maths and use item
-numbers only. A trained model is immutable: ``with_items`` and ``with_changed_items`` return copies.
+numbers only. A trained model is immutable: ``with_late`` returns a copy that knows what was posted
+or changed since.
 
 Evaluation reads ``score_all``; a request reads ``query_scores``, whose cost need not grow with the
 catalogue: the best items by an index, a few sparse rows or a sorted list, and the scores of a few
 hundred candidates.
 
-Shapes: B queries, N items, T distinct items of a query's context, C candidates, M changed items.
+Shapes: B queries, N items, T distinct items of a query's context, C candidates, M late items.
 """
 
 from __future__ import annotations
@@ -29,10 +30,15 @@ from serendip.config import Config, validate
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_list import ItemList, top_k
-from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
-from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
+from serendip.errors import (
+    ArtefactError,
+    ConfigError,
+    DataError,
+    NotTrainedError,
+    UnsupportedError,
+)
 from serendip.models.query_scores import DenseScores, QueryScores
 from serendip.runtime.progress import TrainOptions
 
@@ -133,6 +139,7 @@ class Recommender(ABC):
         self.config = config if config is not None else self.config_class()
         self._num_items = -1
         self._num_unscored = 0
+        self._is_late = False
 
     @property
     def source_label(self) -> str:
@@ -172,7 +179,7 @@ class Recommender(ABC):
             self._continue(dataset, options or TrainOptions(), start)
         else:
             self._train(dataset, options or TrainOptions())
-        self._num_items, self._num_unscored = dataset.num_items, 0
+        self._num_items, self._num_unscored, self._is_late = dataset.num_items, 0, False
         return self
 
     def learned(self) -> Mapping[str, NDArray[Any]]:
@@ -208,33 +215,6 @@ class Recommender(ABC):
             scores = self._query_scores(known if self._num_unscored else queries)
         return scores or DenseScores(self.score_all(queries), self.zero_means_unknown)
 
-    def propose(
-        self, queries: Sequence[Query], k: int, allowed: Sequence[AllowedItems]
-    ) -> list[ItemList]:
-        """The k best allowed items per query, best first; see ``QueryScores.top``.
-
-        Args:
-            queries: B queries.
-            k: 1 or more.
-            allowed: per query the items that may be proposed.
-
-        Raises:
-            DataError: k < 1.
-        """
-        if k < 1:
-            raise DataError(f"k = {k} is less than 1.", "Request 1 item or more.")
-        return self.query_scores(queries).top(k, allowed)
-
-    def score_items(self, queries: Sequence[Query], rows: IntArray, items: IntArray) -> FloatArray:
-        """Scores (R,) float32 of pairs of a query and an item: entries of ``score_all``.
-
-        Args:
-            queries: B queries.
-            rows: (R,) positions of the queries, non-decreasing.
-            items: (R,) item numbers in [0, N).
-        """
-        return self.query_scores(queries).of_items(rows, items)
-
     def recommend(self, queries: Sequence[Query], k: int = 10) -> list[ItemList]:
         """The k items with the highest scores per query, without those in ``query.exclude``.
 
@@ -257,20 +237,43 @@ class Recommender(ABC):
         """True if the model can continue from what it learned from earlier data (``learned``)."""
         return cls.learned is not Recommender.learned
 
-    def with_items(self, features: ItemFeatures) -> Self:
-        """Copy that includes new items, numbered after the trained ones, without training.
+    def with_late(self, features: ItemFeatures, item_nums: IntArray | None = None) -> Self:
+        """Copy that knows late items, without training: new ones, and new content of others.
 
-        If the model cannot score new items, they are removed from its queries and get the row's
-        lowest score, or 0 if that means "no evidence".
+        What was learned from behaviour stays. If the model cannot score new items, they are removed
+        from its queries and get the row's lowest score, or 0 if that means "no evidence".
+
+        Args:
+            features: content and codes of the M items.
+            item_nums: (M,) int32 their numbers; those from N on are new. Of equal numbers the last
+                row counts. None = all are new.
+
+        Raises:
+            DataError: lengths differ, or a number is neither that of an item nor the next new one.
         """
         self._require_trained()
-        extended = self._with_items(features)
-        if extended is None:
-            extended = copy.copy(self)
-            extended._num_unscored += len(features)
+        if item_nums is None:
+            item_nums = np.arange(len(features), dtype=np.int32) + self.num_items
+        if len(item_nums) != len(features):
+            raise DataError(
+                f"{len(item_nums)} late items, but {len(features)} rows of features.",
+                "Give one row of features per item.",
+            )
+        new = np.unique(item_nums[item_nums >= self.num_items])
+        if (item_nums < 0).any() or (len(new) and new[-1] != self.num_items + len(new) - 1):
+            raise DataError(
+                f"item numbers {item_nums.min()} to {item_nums.max()} are not those of the "
+                f"{self.num_items} items of model {self.name!r} and of the next new ones.",
+                "Number new items after all others, without a gap.",
+            )
+        late = self._with_late(item_nums, features)
+        if late is None:
+            late = copy.copy(self)
+            late._num_unscored += len(new)
         else:
-            extended._num_items = self._num_items + len(features)
-        return extended
+            late._num_items += len(new)
+        late._is_late = True
+        return late
 
     def compute_votes(
         self, query: Query, item_nums: IntArray
@@ -291,41 +294,18 @@ class Recommender(ABC):
         votes[:, is_scored] = scored_votes
         return context, votes
 
-    def with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
-        """Copy with new content for existing items, without training.
-
-        What was learned from behaviour stays. Models without content return themselves.
-
-        Args:
-            item_nums: (M,) int32 in [0, N); of repeated numbers the last row is used.
-            features: content and codes of the M items.
+    def save(self, folder: Path) -> None:
+        """Write config and arrays into ``folder``, which is created; no pickle.
 
         Raises:
-            DataError: lengths differ, or a number is outside the catalogue.
+            UnsupportedError: the model has late items.
         """
         self._require_trained()
-        if len(item_nums) != len(features):
-            raise DataError(
-                f"{len(item_nums)} changed items, but {len(features)} rows of features.",
-                "Give one row of features per item.",
+        if self._is_late:
+            raise UnsupportedError(
+                f"model {self.name!r} has items that came after its training.",
+                "Save the model that with_late was called on.",
             )
-        outside = item_nums[(item_nums < 0) | (item_nums >= self.num_items)]
-        if len(outside):
-            raise DataError(
-                f"item number {outside[0]} is not one of the {self.num_items} items of model "
-                f"{self.name!r}.",
-                "Add new items with with_items(features).",
-            )
-        scored = np.flatnonzero(item_nums < self._num_items).astype(np.int32)
-        if not len(scored):
-            return self
-        if len(scored) < len(item_nums):
-            item_nums, features = item_nums[scored], features.rows(scored)
-        return self._with_changed_items(item_nums, features)
-
-    def save(self, folder: Path) -> None:
-        """Write config and arrays into ``folder``, which is created; no pickle."""
-        self._require_trained()
         folder.mkdir(parents=True, exist_ok=True)
         values = {"model": self.name, "num_items": self._num_items}
         document = {**values, "config": self.config.model_dump(mode="json")}
@@ -379,13 +359,9 @@ class Recommender(ABC):
         """Hook of ``query_scores`` for one query or more; None = score every item."""
         return None
 
-    def _with_items(self, features: ItemFeatures) -> Self | None:
-        """Hook of ``with_items``: a copy that scores new items, too; None = not possible."""
+    def _with_late(self, item_nums: IntArray, features: ItemFeatures) -> Self | None:
+        """Hook of ``with_late``: a copy that scores late items by content; None = not possible."""
         return None
-
-    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
-        """Hook of ``with_changed_items``; to be overridden by models that store content."""
-        return self
 
     @abstractmethod
     def _save(self, folder: Path) -> None:

@@ -15,7 +15,7 @@ the items that came later, and they are scored exactly: nothing is as long as th
 ``floor`` is what random pairs reach: the 95th percentile of their likeness.
 
 Shapes: B queries, N items, N0 of them trained, E content size, V terms, T distinct items of a
-context, C candidates, M new or changed items.
+context, C candidates, M late items.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
 from serendip.data.dataset import Dataset
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import Query
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import late_numbers, put_rows
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.row_array import dot_items, dot_rows
 from serendip.data.rows.strings import open_arrays, save_arrays
@@ -51,7 +51,7 @@ from serendip.models.linalg import (
 )
 from serendip.models.query_scores import NeighbourScores, QueryScores
 from serendip.models.sparse.content_neighbours import EXACT_COSINES, find_content_neighbours
-from serendip.models.sparse.growing_sparse import GrowingSparse
+from serendip.models.sparse.late_sparse import LateSparse
 from serendip.models.sparse.packed_sparse import PackedSparse
 from serendip.models.term_weights import TermWeights
 from serendip.runtime.progress import TrainOptions
@@ -121,15 +121,15 @@ class ContentSimilarity(Recommender):
                 f"model {self.name!r} needs content features and the dataset has none.",
                 "Call dataset.with_features(build_features(...)) first.",
             )
-        self._content, self._late = features.content, NO_ITEMS
+        self._content = features.content
         content = np.asarray(features.content)  # (N0, E)
         count = content.any(axis=1).sum() + _MEAN_WEIGHT
         self._mean = (content.sum(axis=0, dtype=np.float64) / count).astype(np.float32)
         self._norms = self._compute_norms(content)
         self._weights = TermWeights.fit(features.known_tokens)
-        self._terms = GrowingSparse.of(self._weights.build_rows(features.known_tokens))
+        self._terms = LateSparse.of(self._weights.build_rows(features.known_tokens))
         self.floor = self.least_vote = self._measure_floor(dataset.num_items)
-        self._use_neighbours(self._find_neighbours(dataset.num_items, options))
+        self._neighbours = LateSparse.of(self._find_neighbours(dataset.num_items, options))
 
     def _compute_norms(self, content: FloatArray) -> FloatArray:
         """(N,) lengths of content vectors without the mean; infinite where there is no content."""
@@ -144,9 +144,6 @@ class ContentSimilarity(Recommender):
         """Unit content vectors (T, E) of items, without the mean; zeros without content."""
         vectors: FloatArray = (self._content[items] - self._mean) / self._norms[items][:, None]
         return vectors
-
-    def _use_neighbours(self, neighbours: Sparse | PackedSparse) -> None:
-        self._neighbours = GrowingSparse.of(neighbours)
 
     def _find_neighbours(self, count: int, options: TrainOptions) -> Sparse:
         """Likeness (N0, N0) of each item's neighbours; none where all items are scored anyway."""
@@ -264,7 +261,7 @@ class ContentSimilarity(Recommender):
         near, sums = add_rows(rows, np.arange(len(items), dtype=np.int32), weights)
         if len(near) > _MOST_NEAR:
             near = near[np.argpartition(-sums, _MOST_NEAR)[:_MOST_NEAR]]
-        return distinct(np.concatenate([near, self._late[-_MOST_LATE:]]))
+        return distinct(np.concatenate([near, late_numbers(self._content)[-_MOST_LATE:]]))
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and the likeness (T, C) of C items to each."""
@@ -276,30 +273,18 @@ class ContentSimilarity(Recommender):
         votes /= np.maximum(squares, 1e-6)[:, None]
         return items, votes
 
-    def _with_items(self, features: ItemFeatures) -> Self:
-        model, old = copy.copy(self), self._num_items
-        numbers = np.arange(old, old + len(features), dtype=np.int32)
-        model._content = append_rows(self._content, features.content)
-        model._norms = append_rows(self._norms, self._compute_norms(features.content))
-        model._terms = self._terms.appended(self._weights.build_rows(features.known_tokens))
-        model._neighbours = self._neighbours.appended(model._compare_late(numbers, features))
-        model._late = np.concatenate([self._late, numbers])
-        return model
-
-    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+    def _with_late(self, item_nums: IntArray, features: ItemFeatures) -> Self:
         model = copy.copy(self)
-        model._content = replace_rows(self._content, item_nums, features.content)
-        model._norms = replace_rows(self._norms, item_nums, self._compute_norms(features.content))
+        model._content = put_rows(self._content, item_nums, features.content)
+        model._norms = put_rows(self._norms, item_nums, self._compute_norms(features.content))
         rows = self._weights.build_rows(features.known_tokens)
-        model._terms = self._terms.replaced(item_nums, rows)
+        model._terms = self._terms.put(item_nums, rows)
         rows = model._compare_late(item_nums, features)
-        model._neighbours = self._neighbours.replaced(item_nums, rows)
-        late = self._late[~np.isin(self._late, item_nums)]
-        model._late = np.concatenate([distinct(item_nums), late])  # the new items stay the last
+        model._neighbours = self._neighbours.put(item_nums, rows)
         return model
 
     def _compare_late(self, numbers: IntArray, features: ItemFeatures) -> Sparse:
-        """Neighbours (M, N0) of new or changed items among the trained ones."""
+        """Neighbours (M, N0) of late items among the trained ones."""
         count = self._num_trained
         if features.near is None:
             return stack_rows(self._compare_all(numbers), count)
@@ -308,21 +293,21 @@ class ContentSimilarity(Recommender):
         return stack_rows(rows, count)
 
     def _save(self, folder: Path) -> None:
-        arrays = {"late": self._late, "floor": np.array(self.floor), **self._weights.arrays()}
-        arrays |= {"mean": self._mean, "norms": np.asarray(self._norms)}
-        save_arrays(folder / _ARRAYS, {**arrays, **packed_arrays("content", self._content)})
-        self._terms.packed(self._terms.base.shape[1]).save(folder / _TERMS)
-        self._neighbours.packed(self._num_items).save(folder / _NEIGHBOURS)
+        arrays = {"floor": np.array(self.floor), "mean": self._mean, "norms": self._norms}
+        arrays |= {**self._weights.arrays(), **packed_arrays("content", self._content)}
+        save_arrays(folder / _ARRAYS, arrays)
+        self._terms.base.save(folder / _TERMS)
+        self._neighbours.base.save(folder / _NEIGHBOURS)
 
     def _open(self, folder: Path) -> None:
         try:
             arrays = open_arrays(folder / _ARRAYS)
-            self._content, self._late = open_packed("content", arrays), arrays["late"]
+            self._content = open_packed("content", arrays)
             self._weights = TermWeights.of_arrays(arrays)
             self._mean, self._norms = arrays["mean"], arrays["norms"]
             self.floor = self.least_vote = float(arrays["floor"])
-            self._terms = GrowingSparse.of(PackedSparse.open(folder / _TERMS))
-            self._use_neighbours(PackedSparse.open(folder / _NEIGHBOURS))
+            self._terms = LateSparse.of(PackedSparse.open(folder / _TERMS))
+            self._neighbours = LateSparse.of(PackedSparse.open(folder / _NEIGHBOURS))
         except KeyError as error:
             raise ArtefactError(
                 f"{folder} has no array {error} of likeness.", "Train the model again."

@@ -14,7 +14,7 @@ Shapes: V values, N items, E events, G categories, C candidates, P pairs of valu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from serendip.config import Config, validate
+from serendip.config import Config, Use, validate
 from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.dataset import Dataset
 from serendip.data.events.local_time import is_zone, local_hours, zone_of
@@ -46,9 +46,6 @@ OF_USER = "user "
 ITEM_COUNTRIES = "item countries"
 """Items have an attribute with countries, which belongs to the part ``country``."""
 
-AUTO: Literal["auto"] = "auto"
-"""Setting: the training chooses the parts that are read."""
-
 PRIOR_EVENTS = 10.0
 """Pseudo-count of events with the share of the wider group."""
 
@@ -67,14 +64,17 @@ _FILE, _ARRAYS = "context.json", "arrays"
 class ContextConfig(Config):
     """``[context]``: what the ranker reads of the context of a request."""
 
-    features: tuple[ContextPart, ...] | Literal["auto"] = AUTO
-    """Parts of the context that are read, where the data have them: ``country``, ``device``, local
-    ``hour`` and ``weekday``, the ``session`` (the last half hour against the past before), the
-    user's ``category`` and ``price`` level against the item's, ``age`` of the item, and the groups
-    that the attributes of the ``user`` make, such as those with the same plan. ``auto``: the
-    training tests each part on the newest events, and the ranker reads those that make its order
-    better. Parts that a list names are read without a test, and ``country`` also by the retriever
-    and by the source ``popular-country``; ``[]`` = none."""
+    use: Use = "auto"
+    """Whether the parts are read that ``parts`` does not name. ``auto``: the training tests each
+    part on the newest events, and the ranker reads those that make its order better."""
+
+    parts: dict[ContextPart, Use] = Field(default_factory=dict)
+    """Part -> whether it is read, where the data have it: ``country``, ``device``, local ``hour``
+    and ``weekday``, the ``session`` (the last half hour against the past before), the user's
+    ``category`` and ``price`` level against the item's, ``age`` of the item, and the groups that
+    the attributes of the ``user`` make, such as those with the same plan. Parts that are ``on`` are
+    read without a test, and ``country`` also by the retriever and by the source
+    ``popular-country``."""
 
     timezone: str = "UTC"
     """IANA time zone of hours and weekdays where ``timezones`` has none for the country."""
@@ -91,12 +91,12 @@ class ContextConfig(Config):
     @property
     def wanted(self) -> tuple[ContextPart, ...]:
         """Parts that are counted where the data have them: named, or to choose from."""
-        return PARTS if self.features == AUTO else self.features
+        return tuple(part for part in PARTS if self.parts.get(part, self.use) != "off")
 
     @property
     def named(self) -> tuple[ContextPart, ...]:
         """Parts that are read without a test."""
-        return () if self.features == AUTO else self.features
+        return tuple(part for part in PARTS if self.parts.get(part, self.use) == "on")
 
     @field_validator("timezone")
     @classmethod
@@ -242,6 +242,13 @@ def _order(
     return top
 
 
+def part_of_field(name: str) -> str:
+    """The part of the context that a field, or further part, belongs to."""
+    if name.startswith(OF_USER):
+        return "user"
+    return "country" if name == ITEM_COUNTRIES else name
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ContextCounts:
     """What the ranker knows of contexts.
@@ -286,6 +293,11 @@ class ContextCounts:
         fields = {name: self.fields.get(name, nothing) for name in wanted}
         return replace(self, fields=fields, parts=frozenset(names - fields.keys()))
 
+    def only(self, parts: Collection[str], num_items: int) -> Self:
+        """Those of the fields and further parts, of N items, that belong to some parts."""
+        names = {name for name in {*self.fields, *self.parts} if part_of_field(name) in parts}
+        return self.with_parts(names, num_items)
+
     @property
     def has_any(self) -> bool:
         """Whether any part of the context is read."""
@@ -294,11 +306,7 @@ class ContextCounts:
     @property
     def present(self) -> tuple[ContextPart, ...]:
         """The parts that are read and that the data have."""
-        has: set[str] = {*self.fields, *self.parts}
-        if ITEM_COUNTRIES in has:
-            has.add("country")
-        if any(name.startswith(OF_USER) for name in self.fields):
-            has.add("user")
+        has = set(map(part_of_field, {*self.fields, *self.parts}))
         return tuple(part for part in PARTS if part in has)
 
     def value(self, name: str, query: Query) -> int:

@@ -24,7 +24,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.items.features import ItemFeatures
 from serendip.data.items.quality import catalogue_prior
 from serendip.data.query import Query
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
 from serendip.models.base import Recommender
@@ -89,7 +89,7 @@ class Popularity(Recommender):
         touched = np.union1d(item_nums, moved).astype(np.int32)
         scores = self._compute_scores(counts[touched], model._window.counts[touched])
         scores += self._prior[touched]
-        model._order = self._order.changed(touched, scores)
+        model._order = self._order.put(touched, scores)
         return model
 
     @property
@@ -109,12 +109,12 @@ class Popularity(Recommender):
     def _query_scores(self, queries: Sequence[Query]) -> QueryScores:
         return PriorScores(self._order, len(queries))
 
-    def _with_items(self, features: ItemFeatures) -> Self:
-        model = copy.copy(self)
-        none = np.zeros(len(features), np.float32)
-        model._order = self._order.extended(none)
-        model._prior = append_rows(self._prior, none)
-        model._window = self._window.with_items(len(features))
+    def _with_late(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        model, new = copy.copy(self), item_nums[item_nums >= self._num_items]
+        none = np.zeros(len(new), np.float32)
+        model._order = self._order.put(new, none)
+        model._prior = put_rows(self._prior, new, none)
+        model._window = replace(self._window, counts=put_rows(self._window.counts, new, none))
         return model
 
     def _save(self, folder: Path) -> None:
@@ -171,22 +171,15 @@ class Window:
         return cls(length, end, counts, times[recent], items[recent])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name."""
-        times = np.concatenate([self.times[self.left :], self.newer_times])
-        items = np.concatenate([self.items[self.left :], self.newer_items])
-        order = np.argsort(times, kind="stable")
+        """Arrays to store, by name: those of a training."""
         end = np.array([self.end])
-        return {"counts": self.counts, "times": times[order], "items": items[order], "end": end}
+        return {"counts": self.counts, "times": self.times, "items": self.items, "end": end}
 
     @classmethod
     def of_arrays(cls, stored: Mapping[str, NDArray[Any]], length: float) -> Self:
         """Rebuild from ``arrays``."""
         end = float(stored["end"][0])
         return cls(length, end, stored["counts"], stored["times"], stored["items"])
-
-    def with_items(self, count: int) -> Self:
-        """A copy with ``count`` new items without events."""
-        return replace(self, counts=append_rows(self.counts, np.zeros(count, np.int32)))
 
     def with_events(self, times: TimeArray, items: IntArray) -> tuple[Self, IntArray]:
         """A copy after later events (G,), and the items of the events that left or entered it."""
@@ -203,7 +196,7 @@ class Window:
         window = replace(
             self,
             end=end,
-            counts=replace_rows(self.counts, moved, self.counts[moved] + change),
+            counts=put_rows(self.counts, moved, self.counts[moved] + change),
             left=left,
         )
         if np.isinf(self.length):

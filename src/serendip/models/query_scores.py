@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, distinct, locate
 from serendip.data.item_list import ItemList, tie_order, top_k
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.models.index.vector_index import VectorIndex
 
 _MOST_PASSED_OVER = 32
@@ -37,7 +37,7 @@ _NEAREST = 32
 """Excluded items of a filtered search that are scored, too, in case that one is the best of all."""
 
 _MOST_LATE = 2_000
-"""Changed scores of a prior above which it is sorted again."""
+"""Late scores of a prior above which it is sorted again."""
 
 _MANY_QUERIES, _FEW_ITEMS = 16, 20_000
 """From so many queries and up to so many items on, all pairs are scored at once."""
@@ -155,15 +155,12 @@ class SparseScores(QueryScores):
 
 
 class PriorOrder:
-    """The same scores for every query, sorted once; changed scores are compared one by one.
-
-    New items with no more than the lowest score come after all others, without a comparison.
+    """The same scores for every query, sorted once; late ones are compared one by one.
 
     Args:
         scores: (N,) float32.
         order: (n,) int32 items known when it was sorted, best first; None = sorted on first use.
-        late: (L,) int32 items, ascending, whose scores changed since, or that are new with more
-            than the lowest score.
+        late: (L,) int32 items, ascending, whose scores came or changed since.
     """
 
     def __init__(
@@ -173,21 +170,10 @@ class PriorOrder:
         self._order, self._late = order, late
         self._of_sets: WeakKeyDictionary[ItemSet, IntArray] = WeakKeyDictionary()
 
-    def extended(self, scores: FloatArray) -> PriorOrder:
-        """The order of more items."""
-        count = len(self.scores)
-        longer = append_rows(self.scores, scores)
-        if self._order is not None and len(self._order):
-            above = np.flatnonzero(scores > self.scores[self._order[-1]])
-            return self._with_late(longer, (count + above).astype(np.int32))
-        return PriorOrder(longer)
-
-    def changed(self, item_nums: IntArray, scores: FloatArray) -> PriorOrder:
-        """The order after the scores of some items (M,) changed."""
-        return self._with_late(replace_rows(self.scores, item_nums, scores), item_nums)
-
-    def _with_late(self, scores: FloatArray, item_nums: IntArray) -> PriorOrder:
-        late = distinct(np.concatenate([self._late, item_nums])) if len(item_nums) else self._late
+    def put(self, item_nums: IntArray, scores: FloatArray) -> PriorOrder:
+        """A copy with other scores of items (M,), see ``LateRows.put``."""
+        scores = put_rows(self.scores, item_nums, scores)
+        late = distinct(np.concatenate([self._late, item_nums]))
         if self._order is None or len(late) > _MOST_LATE:
             return PriorOrder(scores)
         return PriorOrder(scores, self._order, late)
@@ -209,8 +195,7 @@ class PriorOrder:
     @cached_property
     def tells_apart(self) -> bool:
         """False if all items have one score."""
-        last = np.arange(len(self.scores), dtype=np.int32)[-1:]
-        ends = np.concatenate([self.order[-1:], self._late, last])
+        ends = np.concatenate([self.order[-1:], self._late])
         return len(self.scores) < 2 or bool((self.scores[ends] < self.best).any())
 
     def first(self, k: int, allowed: AllowedItems | None) -> IntArray:
@@ -229,10 +214,6 @@ class PriorOrder:
                 kept = admitted if kept is None else kept & admitted
             found.append(part if kept is None else part[kept])
             begin, size = begin + size, 2 * size
-        if sum(map(len, found)) < k:
-            newer = np.arange(len(self.order), len(self.scores), dtype=np.int32)
-            newer = newer[~locate(self._late, newer)[1]]
-            found.append(newer if allowed is None else newer[allowed.admits(newer)])
         items = np.concatenate(found)[:k]
         if not len(late):
             return items

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -143,9 +143,7 @@ def require_writable(out: Path) -> None:
 
 
 @contextmanager
-def open_parquet(
-    out: Path, schema: Any, finish: Callable[[Path], None] = lambda part: None
-) -> Iterator[Any]:
+def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
     """Open a ``pyarrow.parquet.ParquetWriter`` whose file replaces ``out`` at the end.
 
     Until then it has a lock and the ending ``.part``: one without a lock is of a killed process.
@@ -153,7 +151,6 @@ def open_parquet(
     Args:
         out: the file; unchanged until all rows are written.
         schema: of pyarrow.
-        finish: is called with the whole file before it replaces ``out``.
 
     Raises:
         StorageError: the file cannot be written, or another process is writing it.
@@ -165,7 +162,6 @@ def open_parquet(
         with _lock_file(part):
             with pq.ParquetWriter(part, schema) as writer:
                 yield writer
-            finish(part)
             part.replace(out)
     except OSError as error:
         raise StorageError(

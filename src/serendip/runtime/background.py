@@ -1,12 +1,15 @@
-"""A process beside this one that gives way to it and ends with it."""
+"""A process beside this one that gives way to it and ends with it, and one for what recurs."""
 
 from __future__ import annotations
 
+import logging
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from types import FrameType
@@ -15,10 +18,13 @@ from typing import Generic, TypeVar
 from serendip.runtime.executor import blocked_interrupts, end_with_parent
 from serendip.runtime.threads import limit_threads
 
+_log = logging.getLogger(__name__)
+
 Task = TypeVar("Task")
 
 _NICEST = 19
 _STOP_S = 10.0
+_RETRY_S = 30.0
 
 
 class BackgroundProcess(Generic[Task]):
@@ -65,6 +71,67 @@ class BackgroundProcess(Generic[Task]):
         if not wait([self._process.sentinel], _STOP_S):
             self._process.kill()
             wait([self._process.sentinel])
+
+
+class RecurringWork:
+    """Does something beside a service whenever there is something to do: one process at a time.
+
+    Args:
+        work: a module-level function of ``task``.
+        task: its argument, such as the folder of a workspace.
+        pause_s: least seconds between two looks whether there is something to do.
+        rest: times that a run took for which nothing is begun after it.
+        nice: as of ``BackgroundProcess``.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[str], None],
+        task: str,
+        pause_s: float,
+        rest: float = 0.0,
+        nice: int = _NICEST,
+    ) -> None:
+        self._work, self._task, self._nice = work, task, nice
+        self._pause_s, self._rest = pause_s, rest
+        self._looks_at = self._rests_until = 0.0
+        self._lock = threading.Lock()
+        self._process: BackgroundProcess[str] | None = None
+
+    def follow(self, has_work: Callable[[], bool]) -> None:
+        """Go on with what was begun or interrupted, here or elsewhere; cheap between two looks."""
+        now = time.monotonic()
+        if now >= self._looks_at:
+            self._looks_at = now + self._pause_s
+            if has_work():
+                self.begin()
+
+    def begin(self) -> None:
+        """Begin, unless a process runs or the rest after the last one is not over."""
+        with self._lock:
+            if self._process is None and time.monotonic() >= self._rests_until:
+                self._process = BackgroundProcess(self._work, self._task, self._nice)
+                threading.Thread(target=self._run, args=(self._process,), name="beside").start()
+
+    def close(self) -> None:
+        """End the process if there is one, and begin none; whoever serves next goes on."""
+        with self._lock:
+            self._rests_until, process = math.inf, self._process
+        if process is not None:
+            process.stop()
+
+    def _run(self, process: BackgroundProcess[str]) -> None:
+        begun, has_failed = time.monotonic(), True
+        try:
+            has_failed = process.run() != 0
+        except OSError as error:
+            _log.warning("%s cannot begin now: %s", self._work.__name__, error)
+        with self._lock:
+            now = time.monotonic()
+            least_s = _RETRY_S if has_failed else self._pause_s
+            rest_s = max(least_s, self._rest * (now - begun))
+            self._rests_until = max(self._rests_until, now + rest_s)
+            self._process = None
 
 
 def _run(work: Callable[[Task], None], task: Task, nice: int) -> None:

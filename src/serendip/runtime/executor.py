@@ -1,4 +1,4 @@
-"""Executors run a function over tasks; here the protocol and an executor of local processes.
+"""Executors run a function over tasks; here what all do, and an executor of local processes.
 
 The function is a module-level function of one plain argument, so that it can run in this process,
 in another one, or, with another executor, on another machine (``ray_cluster``). A task may run more
@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import (
@@ -21,9 +22,9 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from serendip.errors import SerendipError
 from serendip.runtime.garbage import collect_seldom
@@ -33,7 +34,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-class Executor(Protocol):
+class Executor(ABC):
     """Maps a function over tasks.
 
     Attributes:
@@ -55,7 +56,17 @@ class Executor(Protocol):
         Raises:
             SerendipError: a process was killed.
         """
-        ...
+        left, pending = iter(tasks), deque[Future[Result]]()
+        with self._starting(work) as submit:
+            try:
+                while True:
+                    pending.extend(map(submit, islice(left, 2 * self.workers - len(pending))))
+                    if not pending:
+                        return
+                    yield pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
 
     def as_finished(
         self,
@@ -64,6 +75,8 @@ class Executor(Protocol):
         after: Mapping[int, Collection[int]] | None = None,
     ) -> Iterator[Result]:
         """Results in the order of completion, each by a separate process.
+
+        Tasks that are ready start in their order.
 
         Args:
             work: a module-level function.
@@ -74,7 +87,14 @@ class Executor(Protocol):
             SerendipError: a process was killed. After an error no new task is started; the error is
                 raised after the results of the running tasks.
         """
-        ...
+        with self._starting(work) as submit:
+            yield from _run_when_ready(submit, tasks, self.workers, after or {})
+
+    @abstractmethod
+    def _starting(
+        self, work: Callable[[Task], Result]
+    ) -> AbstractContextManager[Callable[[Task], Future[Result]]]:
+        """What starts a task in a process of its own, for a ``with`` block."""
 
 
 _MALLOC_SETTINGS = {
@@ -88,7 +108,7 @@ step frees and allocates the same blocks again and again, and without this spend
 CPU time in the kernel."""
 
 
-class LocalExecutor:
+class LocalExecutor(Executor):
     """Runs tasks in up to ``workers`` processes of one thread each.
 
     Every task runs in a new process, so that its memory is freed at its end. With one worker,
@@ -103,51 +123,28 @@ class LocalExecutor:
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See ``Executor.map``."""
-        if self.workers == 1:
-            yield from map(work, tasks)
-            return
-        with ThreadPoolExecutor(self.workers) as threads:
-            yield from run_in_order(_submit_to(threads, work), tasks, self.workers)
+        yield from map(work, tasks) if self.workers == 1 else super().map(work, tasks)
 
-    def as_finished(
-        self,
-        work: Callable[[Task], Result],
-        tasks: Sequence[Task],
-        after: Mapping[int, Collection[int]] | None = None,
-    ) -> Iterator[Result]:
-        """See ``Executor.as_finished``; tasks that are ready start in their order."""
-        with ThreadPoolExecutor(self.workers) as threads:
-            yield from run_when_ready(_submit_to(threads, work), tasks, self.workers, after)
+    @contextmanager
+    def _starting(
+        self, work: Callable[[Task], Result]
+    ) -> Iterator[Callable[[Task], Future[Result]]]:
+        with ThreadPoolExecutor(self.workers) as threads:  # each waits for a process
+            yield lambda task: threads.submit(_run_in_process, work, task)
 
 
 IN_PROCESS: Final[Executor] = LocalExecutor(1)
 """Nothing that need not run in a process of its own does."""
 
 
-def run_in_order(
-    submit: Callable[[Task], Future[Result]], tasks: Sequence[Task], workers: int
-) -> Iterator[Result]:
-    """Results in the order of the tasks, of which at most two per worker run or are unread."""
-    left, pending = iter(tasks), deque[Future[Result]]()
-    try:
-        while True:
-            pending.extend(map(submit, islice(left, 2 * workers - len(pending))))
-            if not pending:
-                return
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
-
-
-def run_when_ready(
+def _run_when_ready(
     submit: Callable[[Task], Future[Result]],
     tasks: Sequence[Task],
     workers: int,
-    after: Mapping[int, Collection[int]] | None = None,
+    after: Mapping[int, Collection[int]],
 ) -> Iterator[Result]:
     """Results in the order of completion; see ``Executor.as_finished``."""
-    needs = {index: set((after or {}).get(index, ())) for index in range(len(tasks))}
+    needs = {index: set(after.get(index, ())) for index in range(len(tasks))}
     running: dict[Future[Result], int] = {}
     error: BaseException | None = None
     try:
@@ -193,17 +190,6 @@ def blocked_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _submit_to(
-    threads: ThreadPoolExecutor, work: Callable[[Task], Result]
-) -> Callable[[Task], Future[Result]]:
-    """What starts a task in a new process that a thread waits for."""
-
-    def submit(task: Task) -> Future[Result]:
-        return threads.submit(_run_in_process, work, task)
-
-    return submit
 
 
 def _run_in_process(work: Callable[[Task], Result], task: Task) -> Result:

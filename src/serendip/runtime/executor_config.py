@@ -6,14 +6,13 @@ It decides how fast a job is and how much memory it has, never what comes out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from serendip.config import Config, validate
 
 EngineName = Literal["local", "ray"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 class ExecutorConfig(Config):

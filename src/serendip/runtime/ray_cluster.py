@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,11 +24,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from serendip.errors import ConfigError, SerendipError
 from serendip.runtime.executor import (
+    Executor,
     LocalExecutor,
     count_cores,
     killed,
-    run_in_order,
-    run_when_ready,
     set_malloc,
 )
 from serendip.runtime.executor_config import ExecutorConfig
@@ -161,7 +160,7 @@ def check_machines(config: ExecutorConfig, check: Callable[[Task], None], task: 
             _log.warning("machine %s of the cluster did not answer: %s", name, error)
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Runs tasks on a Ray cluster, one core and one numeric thread each.
 
     Args:
@@ -185,25 +184,14 @@ class RayExecutor:
         """In a task it is one process: tasks that wait for others could fill all cores."""
         return LocalExecutor, (1,)
 
-    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        """See ``Executor.map``; what runs when the iterator is closed is ended."""
+    @contextmanager
+    def _starting(
+        self, work: Callable[[Task], Result]
+    ) -> Iterator[Callable[[Task], Future[Result]]]:
+        """What runs at the end of the block is ended."""
         cancelled: list[Any] = []
         try:
-            yield from run_in_order(partial(self._submit, work, cancelled), tasks, self.workers)
-        finally:
-            _end(cancelled)
-
-    def as_finished(
-        self,
-        work: Callable[[Task], Result],
-        tasks: Sequence[Task],
-        after: Mapping[int, Collection[int]] | None = None,
-    ) -> Iterator[Result]:
-        """See ``Executor.as_finished``; what runs when the iterator is closed is ended."""
-        cancelled: list[Any] = []
-        submit = partial(self._submit, work, cancelled)
-        try:
-            yield from run_when_ready(submit, tasks, self.workers, after)
+            yield partial(self._submit, work, cancelled)
         finally:
             _end(cancelled)
 

@@ -6,13 +6,9 @@ Layout::
     v2/manifest.json    written last: name, code version, time, facts, SHA-256 of every file,
                         SHA-256 of itself
     current             one line, the name of the current version: the pointer
-    current.backup      the same, read if the pointer cannot be
 
-A version is written into a hidden folder, synced, given its manifest and renamed; then the backup
-of the pointer is set to its name, and the pointer. An unreadable pointer thus leads to the version
-that it had, or, after a crash between the two, to the new one, which is complete. Large files that
-are equal to one of the same or of the newest version are hard links to it, so that a version costs
-only what changed. After a crash at any point either the old version is current or the new one.
+A version is written into a hidden folder, synced, given its manifest and renamed; then the pointer
+is set to its name. After a crash at any point either the old version is current or the new one.
 Hidden folders of an interrupted publication are removed by the next one. The caller holds the lock
 of the folder (``atomic_files.exclusive_lock``), as only one process may change versions.
 """
@@ -20,19 +16,14 @@ of the folder (``atomic_files.exclusive_lock``), as only one process may change 
 from __future__ import annotations
 
 import errno
-import filecmp
 import hashlib
 import json
-import logging
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +31,12 @@ from serendip import __version__
 from serendip.errors import ArtefactError
 from serendip.runtime.atomic_files import flush_folder, flush_tree, write_synced
 
-_log = logging.getLogger(__name__)
-
 MANIFEST = "manifest.json"
 CHECKSUM = "checksum"
 """Key of the manifest's own checksum; always the last one."""
 
 OWN_FACTS = ("format", "name", "code_version", "created", "files", CHECKSUM)
 """Keys of a manifest that ``Versions.publish`` writes; all others are facts of the caller."""
-
-SHARED_FROM_BYTES = 65_536
-"""Smaller files are copied: sharing them saves little."""
 
 _HASHED_AT_ONCE = 2
 """Files that are read at the same time; hashing does not hold the interpreter's lock."""
@@ -127,7 +113,6 @@ class Versions:
         building.mkdir()
         write(building)
         checksums = compute_checksums(building)
-        self._share_files(building, checksums)
         manifest = {
             **({} if self.format is None else {"format": self.format}),
             "name": name,
@@ -154,58 +139,20 @@ class Versions:
         names = [*taken, *(path.name for path in self.folder.glob(f"{self.prefix}*"))]
         return f"{self.prefix}{max(map(self.number, names), default=0) + 1}"
 
-    def _share_files(self, building: Path, checksums: Mapping[str, str]) -> None:
-        """Replace large files by hard links to equal ones, of this version or the newest one."""
-        known: dict[str, Path] = {}
-        for newest in self.names()[-1:]:
-            with suppress(ArtefactError):
-                files = self.read_manifest(newest)["files"]
-                known = {digest: self.folder / newest / name for name, digest in files.items()}
-        for name, digest in checksums.items():
-            path = building / name
-            if path.stat().st_size < SHARED_FROM_BYTES:
-                continue
-            equal = known.setdefault(digest, path)
-            if equal != path:
-                _replace_by_link(path, equal)
-
     def make_current(self, name: str) -> None:
-        """Set the pointer to a name, atomically, after its backup."""
-        for pointer in (self._backup, self.pointer):
-            temporary = self.folder / f".{pointer}.{secrets.token_hex(4)}.new"
-            write_synced(temporary, name + "\n")
-            temporary.replace(self.folder / pointer)
-            flush_folder(self.folder)
-
-    @property
-    def _backup(self) -> str:
-        return f"{self.pointer}.backup"
+        """Set the pointer to a name, atomically."""
+        temporary = self.folder / f".{self.pointer}.{secrets.token_hex(4)}.new"
+        write_synced(temporary, name + "\n")
+        temporary.replace(self.folder / self.pointer)
+        flush_folder(self.folder)
 
     def current_name(self) -> str:
-        """Name in the pointer, or in its backup if it is unreadable; empty if there is no pointer.
-
-        Raises:
-            ArtefactError: both have something else than the name of a version, or cannot be read.
-        """
-        try:
-            return self._read_name(self.pointer)
-        except ArtefactError as error:
-            try:
-                name = self._read_name(self._backup)
-            except ArtefactError:
-                raise error from None
-            if not name:
-                raise
-            _warn_once(f"{error.message} {self._backup} says that {name} is current.")
-            return name
-
-    def _read_name(self, pointer: str) -> str:
-        """Name in the pointer or its backup; empty if there is none.
+        """Name in the pointer; empty if there is none.
 
         Raises:
             ArtefactError: it has something else than the name of a version, or cannot be read.
         """
-        path = self.folder / pointer
+        path = self.folder / self.pointer
         try:
             content = path.read_bytes()
         except FileNotFoundError:
@@ -217,19 +164,6 @@ class Versions:
             message = f"{path} has {name[:80]!r}, which is not the name of a version."
             raise ArtefactError(message, self.repair)
         return name
-
-    def pointer_problem(self) -> str:
-        """What is wrong with the pointer or its backup; empty = nothing, or there is only one.
-
-        What an earlier version of this code published has no backup of the pointer.
-        """
-        try:
-            current, backup = map(self._read_name, (self.pointer, self._backup))
-        except ArtefactError as error:
-            return error.message
-        if not current or backup in ("", current):
-            return ""
-        return f"{self.folder / self._backup} says {backup}, and {self.pointer} {current}."
 
     def has_pointer(self) -> bool:
         """Whether there is a pointer, readable or not."""
@@ -339,21 +273,6 @@ class Versions:
                 f"found {actual.get(name, 'nothing')}.",
                 f"{delete if state == 'unknown' else ''}{self.repair}",
             )
-
-
-@lru_cache(maxsize=64)
-def _warn_once(message: str) -> None:
-    """Log a message the first time; services read the pointer twice a second."""
-    _log.warning(message)
-
-
-def _replace_by_link(path: Path, equal: Path) -> None:
-    """Replace a file by a hard link to one of the same content; it stays if that fails."""
-    link = path.with_name(f".{path.name}.link")
-    with suppress(OSError):  # Damaged or removed since, or the file system has no hard links.
-        if not path.samefile(equal) and filecmp.cmp(path, equal, shallow=False):
-            os.link(equal, link)
-            link.replace(path)
 
 
 def seal(manifest: Mapping[str, Any]) -> str:

@@ -62,7 +62,7 @@ class ChosenSearches:
     def add_to_all(self, catalogue: Catalogue) -> Catalogue:
         """A catalogue with the searches of its items."""
         items = [self.add_to(number, catalogue[number]) for number in self.texts]
-        return catalogue.replaced(self.texts, items) if items else catalogue
+        return catalogue.with_late(items) if items else catalogue
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Arrays to store."""

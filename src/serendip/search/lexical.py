@@ -1,10 +1,10 @@
 """Lexical index: BM25 over titles, other fields and bigrams, with an overlay for recent items.
 
 ``LexicalIndex`` is a tantivy index in one immutable folder, written once by ``build`` and read by
-memory map. Items posted later are in ``recent_items.RecentItemsIndex``, deleted ones are filtered
-from every answer: both take effect at once and the folder never changes. Queries are built from
-analysed terms, never from a user's query syntax. Items are indexed in the fixed order of
-``data.item_list``, so that ties come out in that order.
+memory map. Late items are in ``late_words.LateWords``, deleted ones are filtered from every answer:
+both take effect at once and the folder never changes. Queries are built from analysed terms, never
+from a user's query syntax. Items are indexed in the fixed order of ``data.item_list``, so that ties
+come out in that order.
 
 BM25: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond".
 """
@@ -42,7 +42,7 @@ from serendip.search.documents import (
     query_terms,
     stem_terms,
 )
-from serendip.search.recent_items import RecentItemsIndex, Statistics, WeightedTerms
+from serendip.search.late_words import LateWords, Statistics, WeightedTerms
 from serendip.search.stems import MARK, find_language, stems
 from serendip.search.synonyms import Expansion
 
@@ -73,7 +73,7 @@ class LexicalConfig(Config):
     """Weight of a bigram of a script without spaces."""
 
     generated: NonNegativeFloat = 0.5
-    """Weight of a word of a generated text that passed `serendip enrich gate`."""
+    """Weight of a word of a generated text that passed `serendip llm gate`."""
 
     fields: tuple[str, ...] | None = None
     """Fields of the body; None = description and all attributes except fractional numbers."""
@@ -92,8 +92,7 @@ class LexicalIndex:
         config: weights and fields.
         language: of the stems; empty = Hangul alone has stems.
         statistics: of the built index.
-        posted: terms of items posted or changed after the build.
-        changed: item numbers whose terms in the folder are outdated.
+        late: terms of late items; those of changed ones in the folder are outdated.
         deleted: item numbers that are never returned.
     """
 
@@ -102,8 +101,7 @@ class LexicalIndex:
     statistics: Statistics
     _schema: Any
     _searcher: Any
-    posted: RecentItemsIndex = field(default_factory=RecentItemsIndex)
-    changed: BitMap = field(default_factory=BitMap)
+    late: LateWords = field(default_factory=LateWords)
     deleted: BitMap = field(default_factory=BitMap)
 
     @classmethod
@@ -156,21 +154,10 @@ class LexicalIndex:
         statistics = Statistics(searcher.num_docs, meta["lengths"], searcher.doc_freq)
         return cls(config, meta["language"], statistics, schema, searcher)
 
-    def with_items(self, items: Sequence[Item], first_number: int) -> LexicalIndex:
-        """A copy that also finds new items, numbered from ``first_number`` on."""
-        return self.with_changed_items(range(first_number, first_number + len(items)), items)
-
-    def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> LexicalIndex:
-        """A copy in which these numbers have new terms; restores deleted ones."""
-        numbers = [int(number) for number in item_nums]
-        documents = [self.analyse(item) for item in items]
-        built = BitMap(number for number in numbers if number < self.statistics.num_documents)
-        return replace(
-            self,
-            posted=self.posted.with_documents(dict(zip(numbers, documents, strict=True))),
-            changed=self.changed | built,
-            deleted=self.deleted - BitMap(numbers),
-        )
+    def with_late(self, documents: Mapping[int, Document]) -> LexicalIndex:
+        """A copy in which these numbers have other terms; restores deleted ones."""
+        deleted = self.deleted - BitMap(documents)
+        return replace(self, late=self.late.put(documents), deleted=deleted)
 
     def analyse(self, item: Item) -> Document:
         """Terms of an item."""
@@ -201,7 +188,7 @@ class LexicalIndex:
 
         Returns:
             items by BM25 > 0, highest first; equal scores in the fixed order of ``data.item_list``,
-            posted items after built ones.
+            late items after built ones.
         """
         weighted_terms = self._weight_terms(text, beside)
         if not weighted_terms or k < 1:
@@ -211,14 +198,13 @@ class LexicalIndex:
         if groups:
             query = self._query_of_all(groups, query)
         numbers, scores = self._built_hits(query, k, allowed)
-        if len(self.posted):
-            posted, more = self.posted.scores(weighted_terms, self.statistics)
-            if len(posted):
-                is_shown = self.may_show(posted, allowed)
-                if groups:
-                    is_shown &= np.isin(posted, self.posted.having_all(groups))
-                numbers = np.concatenate([numbers, posted[is_shown]])
-                scores = np.concatenate([scores, more[is_shown]])
+        late, more = self.late.scores(weighted_terms, self.statistics)
+        if len(late):
+            is_shown = self.may_show(late, allowed)
+            if groups:
+                is_shown &= np.isin(late, self.late.having_all(groups))
+            numbers = np.concatenate([numbers, late[is_shown]])
+            scores = np.concatenate([scores, more[is_shown]])
         best = np.argsort(-scores, kind="stable")[:k]
         return ItemList.of_distinct(numbers[best], scores[best])
 
@@ -228,9 +214,8 @@ class LexicalIndex:
         if not groups or k < 1:
             return np.empty(0, np.int32)
         built, _ = self._built_hits(self._query_of_all(groups), k, None)
-        posted = self.posted.having_all(groups)
-        posted = posted[self.may_show(posted, None)]
-        return np.concatenate([built, posted])[:k]
+        late = self.late.having_all(groups)
+        return np.concatenate([built, late[self.may_show(late, None)]])[:k]
 
     def _needed_terms(
         self, text: str, expansions: Sequence[Expansion] = ()
@@ -258,7 +243,7 @@ class LexicalIndex:
         self, query: Any, k: int, allowed: AllowedItems | None
     ) -> tuple[IntArray, FloatArray]:
         most = self.statistics.num_documents
-        limit = min(most, k + min(len(self.deleted) + len(self.changed), max(k, _SPARE)))
+        limit = min(most, k + min(len(self.deleted) + len(self.late), max(k, _SPARE)))
         while limit:
             hits = self._searcher.search(query, limit=limit, count=False).hits
             addresses = [address for _, address in hits]
@@ -273,7 +258,7 @@ class LexicalIndex:
 
     def are_as_built(self, numbers: IntArray) -> BoolArray:
         """(H,) True for built items that were not changed since."""
-        return ~_is_in(numbers, self.changed)
+        return ~_is_in(numbers, self.late)
 
     def may_show(self, numbers: IntArray, allowed: AllowedItems | None) -> BoolArray:
         """(H,) True for hits that are allowed and not deleted."""
@@ -321,9 +306,9 @@ def are_allowed(numbers: IntArray, allowed: AllowedItems | None) -> BoolArray:
     return inside
 
 
-def _is_in(numbers: IntArray, some: BitMap) -> BoolArray:
+def _is_in(numbers: IntArray, some: BitMap | LateWords) -> BoolArray:
     """(H,) True for numbers of a set."""
-    if not some:
+    if not len(some):
         return np.zeros(len(numbers), np.bool_)
     return np.fromiter((number in some for number in numbers.tolist()), np.bool_, len(numbers))
 

@@ -10,6 +10,7 @@ deleting items gives a new one that shares everything built.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -24,7 +25,6 @@ from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.rows.append_log import ItemLog
 from serendip.data.rows.strings import StringIndex, Strings, open_arrays, save_arrays
 from serendip.data.text import query_grams, words
 from serendip.errors import ArtefactError, DataError
@@ -62,7 +62,7 @@ from serendip.search.understanding import (
     read,
     read_literally,
 )
-from serendip.search.values import ValueTable, keys_of
+from serendip.search.values import MIN_VALUE_ITEMS, ValueTable, keys_of, suffixes_of, values_of
 
 RATIO_WEIGHT = 0.8
 """Largest ``title_match`` of a title that is neither an exact nor a corrected match."""
@@ -155,6 +155,9 @@ MOST_COMPLETE = 50_000
 _COMPLETE_TEXTS = 16
 """Texts whose items with all words are kept."""
 
+_FEW_TITLES = 3
+"""Titles with a word from which on it is one of titles."""
+
 _BLOCK = 1_024
 """Items with a value that are tested together whether they may be shown."""
 
@@ -177,7 +180,10 @@ class Searcher:
         rewrites: rewrites for queries with few matches.
         grammar: function words of the catalogue's languages.
         values: of the attributes of the built items.
-        posted_values: normal forms by which items that were posted or changed are found.
+        late_values: normal forms by which late items are found.
+        late_counts: number of new items with each value.
+        late_suffixes: ascending (suffix, value) of values that new items made frequent enough to
+            be suggested.
         searches: after which the built items were chosen.
     """
 
@@ -190,7 +196,9 @@ class Searcher:
     rewrites: RewriteTable = field(default_factory=RewriteTable)
     grammar: frozenset[str] = ENGLISH
     values: ValueTable = field(default_factory=lambda: ValueTable.of(()))
-    posted_values: ItemLog[frozenset[str]] = field(default_factory=ItemLog)
+    late_values: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    late_counts: Counter[str] = field(default_factory=Counter)
+    late_suffixes: tuple[tuple[str, str], ...] = ()
     searches: ChosenSearches = field(default_factory=ChosenSearches)
     _readings: Callable[[str], Interpretation] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
@@ -309,7 +317,7 @@ class Searcher:
             ) from None
         if len(rows) != count or lexical.statistics.num_documents != count:
             raise ArtefactError(f"{folder} indexes {len(rows)} items, the catalogue has {count}.")
-        index = TitleIndex.of_table(table, catalogue.titles, rows, popularity)
+        index = TitleIndex(popularity, catalogue.titles, rows, table)
         listed = Strings.of_arrays(_GRAMMAR, {**Strings.of(ENGLISH).arrays(_GRAMMAR), **words})
         searcher = cls(
             *(config or SearchConfig(), lexical, index, speller, count),
@@ -337,47 +345,34 @@ class Searcher:
         """A copy with query rewrites."""
         return replace(self, rewrites=rewrites)
 
-    def with_items(self, items: Sequence[Item]) -> Self:
-        """A copy that also finds new items, numbered after the old ones."""
-        count = self.num_items + len(items)
-        return self._with_texts(range(self.num_items, count), items, count)
-
-    def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> Self:
-        """A copy in which existing numbers have new texts; restores deleted ones.
+    def with_late(self, items: Mapping[int, Item]) -> Self:
+        """A copy with late items by number; restores deleted ones.
 
         Args:
-            item_nums: (P,) numbers below ``num_items``; their popularity stays.
-            items: P items.
-
-        Raises:
-            DataError: lengths differ, or a number is unknown.
+            items: those numbered from ``num_items`` on are new; of others the popularity stays.
         """
-        if len(item_nums) != len(items):
-            raise DataError(f"{len(item_nums)} numbers for {len(items)} items.")
-        numbers = [int(number) for number in item_nums]
-        unknown = [number for number in numbers if not 0 <= number < self.num_items]
-        if unknown:
-            raise DataError(f"item number {unknown[0]} is not in this index.")
-        return self._with_texts(numbers, items, self.num_items)
-
-    def _with_texts(
-        self,
-        numbers: Sequence[int],
-        items: Sequence[Item],
-        count: int,
-    ) -> Self:
-        items = [self.searches.add_to(*pair) for pair in zip(numbers, items, strict=True)]
-        vocabulary = set().union(*(self.lexical.analyse(item).known for item in items))
+        items = {number: self.searches.add_to(number, item) for number, item in items.items()}
+        documents = {number: self.lexical.analyse(item) for number, item in items.items()}
+        values = {number: frozenset(keys_of(item)) for number, item in items.items()}
+        known = self.speller.posted.union(*(document.known for document in documents.values()))
+        new = [item for number, item in items.items() if number >= self.num_items]
+        counts = Counter(value for item in new for value in values_of(item))
+        late = replace(self, late_counts=self.late_counts + counts)
+        grown = [v for v in counts if self.count_value(v) < MIN_VALUE_ITEMS <= late.count_value(v)]
+        suffixes = [(suffix, value) for value in grown for suffix in suffixes_of(value)]
         return replace(
-            self,
-            lexical=self.lexical.with_changed_items(numbers, items),
-            titles=self.titles.with_changed_items(numbers, items),
-            speller=self.speller.with_words(sorted(vocabulary)),
-            num_items=count,
-            posted_values=self.posted_values.with_values(
-                numbers, [frozenset(keys_of(item)) for item in items]
-            ),
+            late,
+            lexical=self.lexical.with_late(documents),
+            titles=self.titles.with_late({number: item.title for number, item in items.items()}),
+            speller=replace(self.speller, posted=known),
+            num_items=max([self.num_items, *(number + 1 for number in items)]),
+            late_values={**self.late_values, **values},
+            late_suffixes=tuple(sorted((*self.late_suffixes, *suffixes))),
         )
+
+    def count_value(self, value: str) -> int:
+        """Number of items with a value of an attribute."""
+        return self.values.count(value) + self.late_counts[value]
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
         """A copy that never returns these items."""
@@ -404,11 +399,17 @@ class Searcher:
         counts = self.speller.counts
         content = find_content(
             *(reading.corrected_key, self.values, counts, self.grammar),
-            *(self.synonyms.also, self.lexical.language),
+            *(self.synonyms.also, self.lexical.language, self._is_of_titles),
         )
         key, needed, exact = reading.corrected_key, words(content.needed), reading.exact
         if " " not in key and content.values:  # "war" is a genre before it is "The War"
-            exact = exact[[self.titles.key(item) == key for item in exact.tolist()]]
+            size = max(map(self.values.size, content.values))
+            exact = exact[
+                [
+                    self.titles.key(item) == key or self.titles.popularity_of(item) > size
+                    for item in exact.tolist()
+                ]
+            ]
         corrected = reading.corrected
         if key.isdigit() and not len(exact):  # "2001" is A Space Odyssey before it is a year
             begun = self.titles.complete_items(key, _MOST_CODED)
@@ -421,6 +422,11 @@ class Searcher:
         if unknown == tuple(needed) and not content.values:
             content = replace(content, text=content.needed)  # "movie" alone asks for nothing
         return replace(reading, exact=exact, corrected=corrected, unknown=unknown, content=content)
+
+    def _is_of_titles(self, word: str) -> bool:
+        """Whether a word is a title, or a few have it."""
+        titles = self.titles
+        return word in titles or len(titles.complete_items(word, _FEW_TITLES)) == _FEW_TITLES
 
     def _is_code(self, word: str) -> bool:
         return any(map(str.isdigit, word)) and len(self.find_code(word)) > 0
@@ -601,31 +607,27 @@ class Searcher:
         allowed: AllowedItems | None,
         k: int,
     ) -> IntArray:
-        """At most k items that all keys find, best first, those posted or changed last.
+        """At most k items that all keys find, best first, late ones last.
 
         Args:
             keys: normal forms; without any, all items are found.
             allowed: items that may be found; None = all that are not deleted.
             k: maximum number.
         """
-        posted = self.lexical.posted.having_all(needed_terms(" ".join(keys)))
-        if not keys:
-            posted = np.unique(np.array(self.posted_values.numbers, np.int32))
-        newer = [n for n in posted.tolist() if self._has_posted_values(n, keys)]
+        some = self.lexical.late.having_all(needed_terms(" ".join(keys))).tolist()
+        some = some if keys else sorted(self.late_values)
+        late = [number for number in some if self.late_values[number].issuperset(keys)]
         built = self.values.having(keys)
         found: list[int] = []
         for begin in range(0, len(built) + 1, _BLOCK):
             block = built[begin : begin + _BLOCK]
             block = block[self.lexical.are_as_built(block)]
             if begin + _BLOCK > len(built):
-                block = np.append(block, np.array(newer, np.int32))
+                block = np.append(block, np.array(late, np.int32))
             found += block[self.lexical.may_show(block, allowed)].tolist()
             if len(found) >= k:
                 break
         return np.array(found[:k], np.int32)
-
-    def _has_posted_values(self, item: int, keys: Sequence[str]) -> bool:
-        return (self.posted_values.get(item) or frozenset()).issuperset(keys)
 
     def find_complete(self, text: str, literal: bool = False) -> ItemList:
         """Items with every word of a text, by BM25, and those with all values that it is made of.

@@ -5,8 +5,8 @@ Titles are compared in their normal form (``data.text.title_key``). A title with
 without it, and one that ends in a number in either notation: "Rocky 2" is "Rocky II".
 
 ``TitleTable`` is an immutable set of titles as arrays, sorted for look-up by whole title, by prefix
-and by word; that of the catalogue is memory-mapped. ``TitleIndex`` joins it with a few tables of
-posted items: a new one is merged with the smaller ones, so that posting costs the same at any size.
+and by word; that of the catalogue is memory-mapped. ``TitleIndex`` joins it with tables of late
+items: a new one is merged with those that are not far larger.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby, islice
 from typing import Any, TypeAlias
@@ -26,7 +26,6 @@ from pyroaring import BitMap
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.items.catalogue import Item
-from serendip.data.rows.append_log import ItemLog
 from serendip.data.rows.strings import Strings
 from serendip.data.text import fold, strip_article, title_key
 from serendip.search.spelling.typos import EditIndex, contains
@@ -35,7 +34,7 @@ from serendip.search.synonyms import with_other_numeral
 MAX_COMPARED = 5_000
 _LAST = "\U0010ffff"
 _TIMES_LARGER = 8
-"""A table of posted titles is merged with a newer one unless it is so many times larger."""
+"""A table of late titles is merged with a newer one unless it is so many times larger."""
 
 
 Popularity: TypeAlias = FloatArray | IntArray
@@ -208,11 +207,8 @@ def _range(ordered: Sequence[str], prefix: str) -> tuple[int, int]:
 MIN_LENGTH_ONE_EDIT = 4
 MIN_LENGTH_TWO_EDITS = 10
 
-_FRESH = 64
-"""Posted titles that are entered into a table together, unless they are read before."""
-
 _SPARE = 64
-"""Titles looked at in place of those of deleted and changed items."""
+"""Titles looked at in place of those of deleted and late items."""
 
 _BRACKETS = re.compile(r"\(([^()]*)\)")
 _KNOWN_AS = re.compile(r"^\s*a\.?k\.?a\.?\s+", re.IGNORECASE)
@@ -220,18 +216,16 @@ _KNOWN_AS = re.compile(r"^\s*a\.?k\.?a\.?\s+", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TitleIndex:
-    """Titles of a catalogue and of items posted since, without deleted ones.
+    """Titles of a catalogue and of late items, without deleted ones.
 
     Args:
-        popularity: (N,) interactions per built item; posted ones have none.
+        popularity: (N,) interactions per built item; new ones have none.
         titles: (N,) titles of built items as written.
         rows: (N,) int32 row of each built item's title in ``built``; -1 = it has none.
         built: titles of the catalogue.
-        posted: entries of ``written`` that are in tables, and the tables, oldest first; titles
-            that an item no longer has are left out of every answer. The others are entered when
-            they are read, or when there are ``_FRESH``.
-        written: titles posted or changed later, as written.
-        changed: item numbers whose titles are in ``posted``.
+        late: late item -> its title as written.
+        tables: of late titles, the largest first; a title that an item no longer has is left out
+            of every answer.
         deleted: item numbers that are never returned.
     """
 
@@ -239,24 +233,20 @@ class TitleIndex:
     titles: Strings
     rows: IntArray
     built: TitleTable
-    posted: tuple[int, tuple[TitleTable, ...]]
-    written: ItemLog[str]
-    changed: BitMap
-    deleted: BitMap
+    late: Mapping[int, str] = field(default_factory=dict)
+    tables: tuple[TitleTable, ...] = ()
+    deleted: BitMap = field(default_factory=BitMap)
 
     @classmethod
-    def of(
-        cls, items: Iterable[Item], popularity: Popularity, keys: Sequence[str] | None = None
-    ) -> TitleIndex:
+    def of(cls, items: Iterable[Item], popularity: Popularity) -> TitleIndex:
         """Index the titles of items numbered from 0.
 
         Args:
             items: those without a title are skipped.
             popularity: (N,) interactions per item; orders equal titles and completions.
-            keys: ``title_key`` of every item, if computed already.
         """
         titles = Strings.of(item.title for item in items)
-        keys = [title_key(title) for title in titles] if keys is None else keys
+        keys = [title_key(title) for title in titles]
         table = TitleTable.of(
             (name, number, float(popularity[number]))
             for number, (key, title) in enumerate(zip(keys, titles, strict=True))
@@ -264,85 +254,48 @@ class TitleIndex:
         )
         row_of = {key: row for row, key in enumerate(table.keys)}
         rows = [row_of.get(key, -1) for key in keys]
-        return cls.of_table(table, titles, np.array(rows, np.int32), popularity)
+        return cls(popularity, titles, np.array(rows, np.int32), table)
 
-    @classmethod
-    def of_table(
-        cls, table: TitleTable, titles: Strings, rows: IntArray, popularity: Popularity
-    ) -> TitleIndex:
-        """Of the titles of a catalogue alone."""
-        return cls(popularity, titles, rows, table, (0, ()), ItemLog(), BitMap(), BitMap())
-
-    def with_items(self, items: Sequence[Item], first_number: int) -> TitleIndex:
-        """A copy with new items, numbered from ``first_number`` on, of popularity 0."""
-        return self.with_changed_items(range(first_number, first_number + len(items)), items)
-
-    def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> TitleIndex:
-        """A copy in which these numbers have new titles; restores deleted ones."""
-        numbers = [int(number) for number in item_nums]
-        written = self.written.with_values(numbers, [item.title for item in items])
-        changed = replace(
-            self,
-            written=written,
-            changed=self.changed | BitMap(numbers),
-            deleted=self.deleted - BitMap(numbers),
+    def with_late(self, titles: Mapping[int, str]) -> TitleIndex:
+        """A copy in which these items have other titles; restores deleted ones."""
+        names = [
+            (name, item)
+            for item, title in titles.items()
+            for name in _names(title_key(title), title)
+        ]
+        kept = list(self.tables)
+        while kept and len(kept[-1]) < _TIMES_LARGER * len(names):
+            names += kept.pop().entries()
+        late = replace(self, late={**self.late, **titles}, deleted=self.deleted - BitMap(titles))
+        table = TitleTable.of(
+            (name, item, self.popularity_of(item))
+            for name, item in names
+            if late._has_title(item, name)
         )
-        if len(written) >= self.posted[0] + _FRESH:
-            changed._enter_fresh()
-        return changed
-
-    def _enter_fresh(self) -> tuple[TitleTable, ...]:
-        """The tables of all posted titles."""
-        entered, tables = self.posted
-        if entered < len(self.written):
-            fresh = zip(*self.written.part(entered, len(self.written)), strict=True)
-            table = TitleTable.of(
-                (name, number, self.popularity_of(number))
-                for number, title in fresh
-                for name in _names(title_key(title), title)
-            )
-            tables = self._merge(tables, table)
-            object.__setattr__(self, "posted", (len(self.written), tables))  # the same titles
-        return tables
-
-    def _merge(self, tables: tuple[TitleTable, ...], table: TitleTable) -> tuple[TitleTable, ...]:
-        """The tables of posted titles with a new one, merged with those that are not far larger."""
-        kept = list(tables)
-        smaller = [table]
-        while kept and len(kept[-1]) < _TIMES_LARGER * sum(map(len, smaller)):
-            smaller.append(kept.pop())
-        if len(smaller) > 1:
-            table = TitleTable.of(
-                (key, item, self.popularity_of(item))
-                for part in smaller
-                for key, item in part.entries()
-                if self._has_title(item, key)
-            )
-        return (*kept, table)
+        return replace(late, tables=(*kept, table))
 
     def without_items(self, item_nums: Iterable[int]) -> TitleIndex:
         """A copy that never returns these items."""
         return replace(self, deleted=self.deleted | BitMap(int(number) for number in item_nums))
 
     def popularity_of(self, item: int) -> float:
-        """Interactions of an item; 0 for a posted one."""
+        """Interactions of an item; 0 for a new one."""
         return float(self.popularity[item]) if item < len(self.popularity) else 0.0
 
     def title(self, item: int) -> str:
         """Title of an item as written."""
-        written = self.written.get(item) if item in self.changed else None
-        return self.titles[item] if written is None else written
+        return self.late[item] if item in self.late else self.titles[item]
 
     def key(self, item: int) -> str:
         """Normal form of an item's title; empty for one without a title."""
-        if item in self.changed:
-            return title_key(self.title(item))
+        if item in self.late:
+            return title_key(self.late[item])
         row = int(self.rows[item])
         return self.built.keys[row] if row >= 0 else ""
 
     def _has_title(self, item: int, key: str) -> bool:
-        """Whether a posted or changed item has a title with this normal form now."""
-        title = self.title(item)
+        """Whether a late item has a title with this normal form now."""
+        title = self.late[item]
         return key in _names(title_key(title), title)
 
     def __contains__(self, key: object) -> bool:
@@ -361,7 +314,7 @@ class TitleIndex:
         alive = [
             item
             for item in items
-            if item not in self.deleted and (item not in self.changed or self._has_title(item, key))
+            if item not in self.deleted and (item not in self.late or self._has_title(item, key))
         ]
         return sorted(alive, key=self._rank) if len(alive) > 1 else alive
 
@@ -426,7 +379,7 @@ class TitleIndex:
 
     @property
     def _tables(self) -> tuple[TitleTable, ...]:
-        return (self.built, *self._enter_fresh())
+        return (self.built, *self.tables)
 
     def _near(self, key: str, distance: int) -> list[str]:
         found = {near for table in self._tables for _, near in table.edits.near(key, distance)}
@@ -445,7 +398,7 @@ class TitleIndex:
 
     def _bearers_of_best(self, table: TitleTable, rows: IntArray, k: int) -> list[int]:
         """The best item of each of the most popular rows: k different ones, or all there are."""
-        wanted = 2 * k + min(len(self.deleted) + len(self.changed), _SPARE)
+        wanted = 2 * k + min(len(self.deleted) + len(self.late), _SPARE)
         while True:
             best = rows
             if len(rows) > wanted:
@@ -457,7 +410,7 @@ class TitleIndex:
 
     def _bearers_of(self, table: TitleTable, row: int) -> list[int]:
         """The most popular item of a row that is there; none if all are gone."""
-        if not self.changed:  # Then there is no other table, and a row is in this order.
+        if not self.late:  # Then there is no other table, and a row is in this order.
             alive = (item for item in table.items_of(row) if item not in self.deleted)
             return list(islice(alive, 1))
         key = table.keys[row]

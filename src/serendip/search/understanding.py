@@ -233,7 +233,8 @@ def find_liked(
         grammar: function words.
         correct: text -> the items whose title it is with a slip, best first.
     """
-    match = _LIKE.fullmatch(text.strip())
+    text = fold(text).strip()
+    match = _LIKE.fullmatch(text)
     if match is None or len(titles.exact(text)):
         return MISSING
     asked = words(normalise(f"{match['before'] or ''} {match['after'] or ''}"))
@@ -253,6 +254,7 @@ def find_content(
     grammar: frozenset[str],
     also: Mapping[str, Sequence[str]],
     language: str,
+    is_of_titles: Callable[[str], bool] = lambda _: False,
 ) -> Content:
     """What a normalised text asks for: the values that it names, the longest first, and the rest.
 
@@ -264,6 +266,8 @@ def find_content(
         grammar: function words.
         also: term -> its synonyms, of which one may be a value where the term is none.
         language: of the catalogue, see ``stems.find_language``.
+        is_of_titles: whether titles have a word, which then is no other form of a value: "Star
+            Wars" is no war, and "Leon" not Sergio Leone.
     """
 
     def is_value(name: str) -> bool:
@@ -273,7 +277,8 @@ def find_content(
 
     def find_values(name: str, goes_on: bool = True) -> tuple[str, ...]:
         """A value, another form of one, or the values that a synonym is made of."""
-        found = next(filter(is_value, (name, *_other_forms(name, language))), "")
+        forms = () if is_value(name) or is_of_titles(name) else _other_forms(name, language)
+        found = next(filter(is_value, (name, *forms)), "")
         if found:
             return (found,)
         for term in also.get(name, ()):

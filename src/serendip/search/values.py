@@ -35,8 +35,10 @@ MOST_WORDS = 6
 _LAST = "\U0010ffff"
 
 MAX_COMPARED = 5_000
-_FEWEST_LETTERS = 5
-"""Letters of a word in which there may be a slip: fewer may be another word, or a name."""
+_FEWEST_LETTERS, _LONG, _MOST_EDITS = 5, 8, 2
+"""Letters of a word in which there may be a slip, as fewer may be another word, or a name, and from
+which on there may be two.
+"""
 
 _SHORT_NAME = 2
 """Words of a name that is found whole."""
@@ -180,7 +182,9 @@ class ValueTable:
 
 
 def _is_slip_of(name: str, key: str) -> bool:
-    """Whether a text differs from a name by spaces, or by an edit of words but their beginning."""
+    """Whether a text differs from a name by spaces, or by an edit of words but their beginning,
+    two of a long word.
+    """
     from rapidfuzz.distance import OSA
 
     if key.replace(" ", "") == name.replace(" ", ""):
@@ -191,7 +195,7 @@ def _is_slip_of(name: str, key: str) -> bool:
         or (
             len(typed) >= _FEWEST_LETTERS
             and typed[0] == word[:1]
-            and OSA.distance(typed, word) == 1
+            and OSA.distance(typed, word) <= (1 if len(typed) < _LONG else _MOST_EDITS)
         )
         for typed, word in pairs
     )

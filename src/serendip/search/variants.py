@@ -8,7 +8,7 @@ a book, or a record, the editions are variants, whatever their years: those of a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -72,24 +72,18 @@ def find_variants(items: Iterable[Item]) -> IntArray:
     return np.array(numbers, np.int32)
 
 
-def renumber(item: Item, before: Item, number: int, shared: int) -> int:
-    """The number of an item that is posted again: a variant of others stays one.
+def number_late(item: Item, number: int, before: Item | None, shared: int) -> int:
+    """The number that a late item shares with its variants; a new one has none before a training.
 
     Args:
         item: as it is now.
-        before: as it was.
         number: of the item.
+        before: as it was; None = it is new.
         shared: its number among its variants before.
     """
     if is_untitled(item):
         return UNTITLED
+    if before is None:
+        return number
     is_same = shared != UNTITLED and variant_form(item) == variant_form(before)
     return shared if is_same else -2 - number  # of which nothing else is a variant
-
-
-def number_posted(items: Sequence[Item], first_number: int) -> IntArray:
-    """(P,) numbers of posted items, of which variants are known from the next training on."""
-    numbers = [
-        UNTITLED if is_untitled(item) else first_number + row for row, item in enumerate(items)
-    ]
-    return np.array(numbers, np.int32)

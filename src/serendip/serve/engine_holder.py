@@ -166,6 +166,10 @@ class EngineHolder:
         """Let the current engine read the items that others wrote, as ``catch_up`` does."""
         self._follow("items", lambda engine: engine.follow_items())
 
+    def work_beside(self) -> None:
+        """Let the current engine go on with what a service does in processes beside it."""
+        self._follow("remains and files", lambda engine: engine.work_beside())
+
     def _follow(self, what: str, read: Callable[[Engine], None]) -> None:
         try:
             with self.lease() as engine:
@@ -273,6 +277,7 @@ class Follower:
         """
         self._follow_pointer(now)
         self._holder.catch_up()
+        self._holder.work_beside()
         self._holder.check_storage()
         self._holder.last_training = self._published.last_training()
         self._holder.shared.publish(self._holder.status)

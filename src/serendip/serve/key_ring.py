@@ -13,35 +13,14 @@ import os
 import time
 from base64 import urlsafe_b64encode
 from pathlib import Path
-from typing import Protocol
 
 from serendip.data.api_key import ApiKey, read_key_id
-from serendip.data.store.tables.api_keys import KeySnapshot
+from serendip.data.store.tables.api_keys import ApiKeys, KeySnapshot
 
 _log = logging.getLogger(__name__)
 
 SESSION_S = 12 * 3600
 _SECRET_BYTES = 32
-
-
-class KeySource(Protocol):
-    """Where the keys are stored."""
-
-    def read(self) -> KeySnapshot:
-        """All keys, and the secret of the workspace."""
-        ...
-
-    def commit_number(self) -> int | None:
-        """A number that is the same as long as nothing is committed; None = not known."""
-        ...
-
-    def end_sessions(self, key_id: str) -> None:
-        """Count up the ends of the sessions of a key."""
-        ...
-
-    def close(self) -> None:
-        """Close all connections."""
-        ...
 
 
 class KeyRing:
@@ -56,7 +35,7 @@ class KeyRing:
 
     def __init__(
         self,
-        source: KeySource | None = None,
+        source: ApiKeys | None = None,
         is_reachable: bool = False,
         secret_file: Path | None = None,
     ) -> None:

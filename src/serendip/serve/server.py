@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import Protocol
 
 import uvicorn
 
@@ -34,23 +33,7 @@ _LAST_REQUESTS_S = 0.25
 """Seconds in which connections that were accepted before the end may still send a request."""
 
 _HARD_END_S = DRAIN_S + 5.0
-_TURN_S = 0.5
 _TICKS_PER_S = 10
-
-
-class Helper(Protocol):
-    """Something that works beside a service, in one of its processes."""
-
-    def begin(self) -> None:
-        """Start; returns at once."""
-        ...
-
-    def stop(self) -> None:
-        """Stop, and wait for the end."""
-        ...
-
-
-OpenHelpers = Callable[[], list[Helper]]
 
 
 class Application:
@@ -156,7 +139,6 @@ def run(
     options: ServerOptions = LOCAL,
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
-    open_helpers: OpenHelpers = list,
 ) -> None:
     """Serve in this process until SIGTERM or SIGINT; return once the last request is answered.
 
@@ -165,7 +147,6 @@ def run(
         options: where it listens, and for whom.
         on_ready: called with the address once the engine answers.
         on_listening: called with the address once connections wait.
-        open_helpers: called once the engine is loaded; what works beside the service.
 
     Raises:
         ConfigError: others may reach it and there is no key, or the port is taken.
@@ -177,14 +158,13 @@ def run(
         application = Application(published, options, EngineHolder())
         server = _Server(application, options, lambda: None)
         on_ready(address)
-        _serve(server, application, listener, open_helpers)
+        _serve(server, application, listener)
 
 
 def run_worker(
     published: PublishedGenerations,
     resources: WorkerResources,
     options: ServerOptions = LOCAL,
-    open_helpers: OpenHelpers = list,
 ) -> None:
     """Serve as one of several workers until SIGTERM, or until the supervisor ends.
 
@@ -192,7 +172,6 @@ def run_worker(
         published: as in ``run``.
         resources: what the supervisor left.
         options: as in ``supervise``.
-        open_helpers: as in ``run``; called in one worker at a time.
 
     Raises:
         SerendipError: no generation could be opened.
@@ -209,36 +188,15 @@ def run_worker(
     shared = SharedState(resources.folder, resources.workers, str(os.getpid()))
     application = Application(published, options, EngineHolder(shared))
     server = _Server(application, options, resources.beat)
-    _serve(server, application, resources.listener, open_helpers)
+    _serve(server, application, resources.listener)
 
 
-def _serve(
-    server: _Server, application: Application, listener: socket.socket, open_helpers: OpenHelpers
-) -> None:
+def _serve(server: _Server, application: Application, listener: socket.socket) -> None:
     """Serve until a signal, or until calls hang."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):  # the server raises them again at its end
             signal.signal(number, server.handle_exit)
-    ended = threading.Event()
-    shared = application.holder.shared
-    helping = threading.Thread(target=_help, args=(shared, open_helpers, ended), daemon=True)
-    helping.start()
     try:
         server.run(sockets=[listener])
     finally:
-        ended.set()
-        helping.join()
         application.close()
-
-
-def _help(shared: SharedState, open_helpers: OpenHelpers, ended: threading.Event) -> None:
-    """Do what works beside a service until its end, once no other process of it does so."""
-    while not shared.take_turn():
-        if ended.wait(_TURN_S):
-            return
-    helpers = open_helpers()
-    for helper in helpers:
-        helper.begin()
-    ended.wait()
-    for helper in helpers:
-        helper.stop()

@@ -16,7 +16,8 @@ from serendip.serve.limits import LIMITS, ServiceLimits
 from serendip.serve.middleware import LOOPBACK_NAMES, HostRules
 
 if TYPE_CHECKING:
-    from serendip.serve.key_ring import KeyRing, KeySource
+    from serendip.data.store.tables.api_keys import ApiKeys
+    from serendip.serve.key_ring import KeyRing
     from serendip.serve.telemetry.traces import Traces
 
 _BACKLOG = 512
@@ -46,7 +47,7 @@ class ServerOptions:
     port: int = 8000
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
-    open_keys: Callable[[], KeySource] | None = None
+    open_keys: Callable[[], ApiKeys] | None = None
     limits: ServiceLimits = LIMITS
     logs_answers: bool = False
     collector: str = ""

@@ -18,7 +18,7 @@ from serendip.data.events.negative_log import NegativeLog
 from serendip.data.events.rejections import Rejected
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.query import History, Query
-from serendip.errors import ArtefactError, DataError, NotTrainedError
+from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.models import model_class
 from serendip.models.base import Recommender, ScoreKind, VotingModel
 from serendip.runtime.progress import TrainOptions
@@ -207,24 +207,22 @@ class RecommenderContract(ABC):
         assert not set(answer.item_nums.tolist()) & set(gone.tolist())
         assert (np.diff(answer.scores) <= 0).all()
 
-    def test_k_below_one_is_refused(self, model: Recommender, dataset: Dataset) -> None:
+    def test_k_below_one_is_refused(self, model: Recommender) -> None:
         """A list of 0 items is a ``DataError``."""
         with pytest.raises(DataError, match="k = 0"):
             model.recommend([Query()], k=0)
-        with pytest.raises(DataError, match="k = 0"):
-            model.propose([Query()], 0, [AllowedItems.all(dataset.num_items)])
 
     def test_scores_of_items_are_entries_of_all_scores(
         self, model: Recommender, queries: list[Query]
     ) -> None:
-        """``score_items`` gives the entries of ``score_all``, of new and changed items, too."""
-        newer = model.with_items(draw_features(9, 3))
-        changed = newer.with_changed_items(np.asarray([4, 29], np.int32), draw_features(10, 2))
+        """``query_scores`` has the entries of ``score_all``, of new and changed items, too."""
+        newer = model.with_late(draw_features(9, 3))
+        changed = newer.with_late(draw_features(10, 2), np.asarray([4, 29], np.int32))
         for one in (model, newer, changed):
             scores = one.score_all(queries)
             rows, items = np.indices(scores.shape, np.int32).reshape(2, -1)
             some = np.random.default_rng(0).random(len(rows)) < 0.5
-            given = one.score_items(queries, rows[some], items[some])
+            given = one.query_scores(queries).of_items(rows[some], items[some])
             assert given.dtype == np.float32
             np.testing.assert_allclose(
                 given, scores[rows[some], items[some]], rtol=1e-5, atol=self.tolerance
@@ -241,8 +239,8 @@ class RecommenderContract(ABC):
     def test_proposals_are_the_best_allowed_items(
         self, model: Recommender, queries: list[Query]
     ) -> None:
-        """``propose`` gives k of k allowed items with evidence, best first, whatever is allowed."""
-        newer = model.with_items(draw_features(9, 3))
+        """``top`` gives k of k allowed items with evidence, best first, whatever is allowed."""
+        newer = model.with_late(draw_features(9, 3))
         rng = np.random.default_rng(1)
         for one in (model, newer):
             count, scores = one.num_items, one.score_all(queries)
@@ -250,7 +248,7 @@ class RecommenderContract(ABC):
                 shared = ItemSet(rng.random(count) < share)
                 left_out = rng.integers(-1, count + 2, 5).astype(np.int32)
                 allowed = [AllowedItems(shared).without(left_out) for _ in queries]
-                lists = one.propose(queries, 7, allowed)
+                lists = one.query_scores(queries).top(7, allowed)
                 for row, items, may in zip(scores, lists, allowed, strict=True):
                     expected = _best_allowed(row, may, 7, one.zero_means_unknown)
                     assert may.admits(items.item_nums).all()
@@ -289,82 +287,69 @@ class RecommenderContract(ABC):
         first[:] = 7.0
         assert np.array_equal(model.score_all(queries), kept)
 
-    def test_new_items_leave_the_old_scores_alone(
+    def test_late_items_leave_the_old_model_alone(
         self, model: Recommender, queries: list[Query], dataset: Dataset
     ) -> None:
-        """``with_items`` adds finite scores, keeps the old ones and changes a copy only.
+        """``with_late`` of new items adds finite scores, keeps the others and changes a copy only.
 
-        New items may be added again, and may be the history or the source items.
+        New items may come again, and may be the history or the source items. Known items have
+        finite scores by their new content; with their present content nothing changes.
         """
         old, before = dataset.num_items, model.score_all(queries)
-        extended = model.with_items(draw_features(9, 1)).with_items(draw_features(10, 2))
+        late = model.with_late(draw_features(9, 1)).with_late(draw_features(10, 2))
         asked = [*queries, *_queries_of(old, old + 2)]
-        scores = extended.score_all(asked)
-        assert extended.num_items == old + 3
+        scores = late.score_all(asked)
+        assert late.num_items == old + 3
         assert scores.shape == (len(asked), old + 3)
         assert np.isfinite(scores).all()
         kept = scores[: len(queries), :old]
         np.testing.assert_allclose(kept, before, rtol=0, atol=self.tolerance)
-        assert np.array_equal(model.score_all(queries), before)
-
-    def test_changed_items_leave_the_old_model_alone(
-        self, model: Recommender, queries: list[Query], dataset: Dataset
-    ) -> None:
-        """``with_changed_items`` gives finite scores and changes a copy only.
-
-        An edit of no item changes nothing, nor does one of every item to its present content.
-        """
-        before = model.score_all(queries)
-        changed = model.with_changed_items(np.asarray([4, 29], np.int32), draw_features(9, 2))
-        assert changed.num_items == dataset.num_items
+        changed = model.with_late(draw_features(9, 2), np.asarray([4, 29], np.int32))
+        assert changed.num_items == old
         assert np.isfinite(changed.score_all(queries)).all()
         assert np.array_equal(model.score_all(queries), before)
-        same = model.with_changed_items(np.empty(0, np.int32), draw_features(9, 0))
-        assert np.array_equal(same.score_all(queries), before)
+        assert np.array_equal(model.with_late(draw_features(9, 0)).score_all(queries), before)
         assert dataset.features is not None
-        numbers = np.arange(dataset.num_items, dtype=np.int32)
-        same = model.with_changed_items(numbers, dataset.features)
+        same = model.with_late(dataset.features, np.arange(old, dtype=np.int32))
         np.testing.assert_allclose(same.score_all(queries), before, rtol=0, atol=self.tolerance)
 
-    def test_an_item_appended_and_then_changed_is_the_changed_one_appended(
+    def test_a_late_item_that_changes_is_the_changed_one(
         self, model: Recommender, queries: list[Query], dataset: Dataset
     ) -> None:
-        """Adding an item and editing it gives the scores of adding the edited item."""
+        """A new item that is edited has the scores that it had if it had come so."""
         newest = np.asarray([dataset.num_items], dtype=np.int32)
         asked, final = [*queries, *_queries_of(dataset.num_items)], draw_features(10, 1)
-        changed = model.with_items(draw_features(9, 1)).with_changed_items(newest, final)
-        expected = model.with_items(final).score_all(asked)
+        changed = model.with_late(draw_features(9, 1)).with_late(final, newest)
+        expected = model.with_late(final).score_all(asked)
         np.testing.assert_allclose(changed.score_all(asked), expected, rtol=0, atol=1e-5)
 
-    def test_a_reopened_model_takes_new_and_changed_items(
+    def test_a_reopened_model_takes_late_items(
         self, model: Recommender, queries: list[Query], tmp_path: Path
     ) -> None:
-        """A saved and opened model takes new items and edits as the model itself does."""
-        changed = model.with_changed_items(np.asarray([29, 4], np.int32), draw_features(9, 2))
-        changed.save(tmp_path)
-        opened = type(model).open(tmp_path)
-        numbers, features = np.asarray([4], np.int32), draw_features(11, 1)
-        for reopened, expected in (
-            (opened, changed),
-            (opened.with_items(features), changed.with_items(features)),
-            (
-                opened.with_changed_items(numbers, features),
-                changed.with_changed_items(numbers, features),
-            ),
-        ):
-            self.assert_as_stored(reopened.score_all(queries), expected.score_all(queries))
+        """A saved and opened model takes late items as the model itself; with some it is not saved.
 
-    def test_only_known_items_of_a_trained_model_can_change(
+        The store has late items, and the next training makes a model of all.
+        """
+        model.save(tmp_path)
+        opened, numbers = type(model).open(tmp_path), np.asarray([29, 4], np.int32)
+        for item_nums in (None, numbers):
+            late = model.with_late(draw_features(9, 2), item_nums)
+            again = opened.with_late(draw_features(9, 2), item_nums)
+            self.assert_as_stored(again.score_all(queries), late.score_all(queries))
+            with pytest.raises(UnsupportedError, match="after its training"):
+                late.save(tmp_path)
+
+    def test_late_items_are_known_or_the_next_new_ones(
         self, model: Recommender, dataset: Dataset
     ) -> None:
-        """Editing a number outside [0, N), without its features or before a training is refused."""
-        for number in (-1, dataset.num_items):
-            with pytest.raises(DataError, match=f"item number {number} "):
-                model.with_changed_items(np.asarray([3, number], np.int32), draw_features(9, 2))
-        with pytest.raises(DataError, match="2 changed items, but 1 rows of features"):
-            model.with_changed_items(np.asarray([3, 4], np.int32), draw_features(9, 1))
+        """A gap, a number below 0, no features or no training is refused."""
+        for number in (-1, dataset.num_items + 1):
+            with pytest.raises(DataError, match="item numbers"):
+                model.with_late(draw_features(9, 2), np.asarray([3, number], np.int32))
+        with pytest.raises(DataError, match="2 late items, but 1 rows of features"):
+            model.with_late(draw_features(9, 1), np.asarray([3, 4], np.int32))
         with pytest.raises(NotTrainedError):
-            self.make().with_changed_items(np.asarray([0], np.int32), draw_features(9, 1))
+            self.make().with_late(draw_features(9, 1))
 
     def test_the_smallest_worlds_work(self) -> None:
         """Training and scoring work with one item and one user, and without any event."""
@@ -419,7 +404,7 @@ class LocalChangeContract:
         """Editing item 7 changes the score of item 7 only, where no query names it."""
         seen = History.of_items(np.asarray([1, 5, 2], dtype=np.int32))
         queries = [Query(), Query(history=seen), Query(source_items=np.asarray([3], np.int32))]
-        changed = model.with_changed_items(np.asarray([7], np.int32), draw_features(9, 1))
+        changed = model.with_late(draw_features(9, 1), np.asarray([7], np.int32))
         others = np.arange(model.num_items) != 7
         before, after = model.score_all(queries), changed.score_all(queries)
         np.testing.assert_allclose(after[:, others], before[:, others], rtol=0, atol=1e-5)

@@ -47,7 +47,7 @@ class TestBlend(RecommenderContract):
 
     def test_new_items_leave_the_old_scores_alone(self, model: Blend, dataset: Dataset) -> None:
         """Other than its parts: a candidate's rank depends on who else is there."""
-        more = model.with_items(draw_features(9, 4))
+        more = model.with_late(draw_features(9, 4))
         asked = build_queries(dataset)
         assert more.score_all(asked).shape == (len(asked), dataset.num_items + 4)
         for name, part in more._parts.items():

@@ -11,7 +11,7 @@ from bench_world import InThisProcess
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
-from serendip.jobs.enrich.judged_queries import GAINS
+from serendip.jobs.llm.judged_queries import GAINS
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.esci import (
     ESCI,

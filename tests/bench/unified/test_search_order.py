@@ -130,5 +130,5 @@ def test_rankers_of_search_are_compared_with_rank_fusion_in_pairs(
         orders = rows[name, CHOSEN]["orders"]
         assert len(orders) == min(NUM_FOLDS, rows[name, CHOSEN]["users"])
         # The few queries of this world are too few to compare on: rank fusion orders, as served.
-        assert not any(order["by_ranker"] for order in orders)
+        assert not any(order["on"] for order in orders)
         assert rows[name, CHOSEN]["N@10"] == rows[name, "engine"]["N@10"]

@@ -72,7 +72,7 @@ def test_a_log_without_repeats_lets_nothing_come_again() -> None:
     assert not repeats.is_on
     history = History.of_items(np.array([0, 1], np.int32))
     assert repeats.due(history, 1e12).tolist() == []
-    assert repeats.with_items([Item("x", "X")], CODES[:1]) is repeats
+    assert repeats.with_late(np.array([9]), [Item("x", "X")], CODES[:1]) is repeats
 
 
 def test_choices_of_one_day_are_no_repeat() -> None:
@@ -110,11 +110,11 @@ def test_new_and_changed_items_have_the_time_of_their_category() -> None:
         Item("b", "B", "", {"kind": "film"}),
     )
     other = Item("c", "C")
-    more = repeats.with_items([coffee, film, other], np.zeros((3, 2), np.int32))
+    more = repeats.with_late(np.array([8, 9, 10]), [coffee, film, other], np.zeros((3, 2), int))
     assert more.after[8] == repeats.after[0]
     assert np.isinf(more.after[9])
     assert more.after[10] == pytest.approx(repeats.usual)
-    changed = more.with_changed_items(np.array([0], np.int32), [film], np.zeros((1, 2), np.int32))
+    changed = more.with_late(np.array([0]), [film], np.zeros((1, 2), int))
     assert np.isinf(changed.after[0])
     assert np.isfinite(more.after[0])
 

@@ -11,13 +11,21 @@ from serendip.data.items.catalogue import AttributeColumn, Catalogue, Item
 VALUES = ["Red", "red", 3.0, ("Red", "Blue"), None, ("blue",), 3.5, ""]
 
 
+def column_of(values) -> AttributeColumn:
+    items = (
+        Item(str(number), attributes={} if value is None else {"x": value})
+        for number, value in enumerate(values)
+    )
+    return Catalogue(items).column("x")
+
+
 def test_a_number_equals_numbers_only() -> None:
-    column = AttributeColumn.of([*VALUES, "3"])
+    column = column_of([*VALUES, "3"])
     assert np.flatnonzero(column.equal(3)).tolist() == [2]
 
 
 def test_a_range_includes_its_ends_and_leaves_out_what_is_no_number() -> None:
-    column = AttributeColumn.of(VALUES)
+    column = column_of(VALUES)
     assert np.flatnonzero(column.within(3, 3.5)).tolist() == [2, 6]
     assert np.flatnonzero(column.within(-np.inf, np.inf)).tolist() == [2, 6]
 
@@ -25,9 +33,9 @@ def test_a_range_includes_its_ends_and_leaves_out_what_is_no_number() -> None:
 def test_a_catalogue_makes_a_column_once_and_a_changed_one_anew() -> None:
     catalogue = Catalogue([Item("a", attributes={"price": 1.0}), Item("b")])
     assert catalogue.column("price") is catalogue.column("price")
-    changed = catalogue.replaced([0], [Item("a", attributes={"price": 9.0})])
+    changed = catalogue.with_late([Item("a", attributes={"price": 9.0})])
     assert np.flatnonzero(changed.column("price").within(5, 10)).tolist() == [0]
-    assert len(catalogue.extended([Item("c")]).column("price").numbers) == 3
+    assert len(catalogue.with_late([Item("c")]).column("price").numbers) == 3
     assert not catalogue.column("nowhere").equal("x").any()
 
 
@@ -37,7 +45,7 @@ ATTRIBUTES = st.one_of(st.none(), WORDS, st.floats(-5, 5), st.lists(WORDS, max_s
 
 @given(st.lists(ATTRIBUTES, max_size=12), WORDS)
 def test_every_item_is_kept_exactly_where_its_own_value_passes(values, word) -> None:
-    column = AttributeColumn.of(values)
+    column = column_of(values)
     same = [isinstance(one, str) and one.casefold() == word.casefold() for one in values]
     listed = [
         isinstance(one, tuple) and word.casefold() in {part.casefold() for part in one}
@@ -51,9 +59,9 @@ def test_values_of_some_items_are_those_of_the_whole_column() -> None:
     posted = [Item("c", attributes={"price": 3.0, "made": "KR"}), Item("d")]
     catalogue = Catalogue(
         [Item("a", attributes={"price": 1.0, "made": ("KR", "DE")}), Item("b")]
-    ).extended(posted)
-    catalogue = catalogue.replaced([1], [Item("b", attributes={"price": 7.0, "made": "kr"})])
-    catalogue = catalogue.replaced([0], [Item("a", attributes={"made": "DE"})])
+    ).with_late(posted)
+    catalogue = catalogue.with_late([Item("b", attributes={"price": 7.0, "made": "kr"})])
+    catalogue = catalogue.with_late([Item("a", attributes={"made": "DE"})])
     prices, made = catalogue.column("price"), catalogue.column("made")
     for items in ([0, 1, 2, 3], [3, 1], []):
         some = np.array(items, np.int32)

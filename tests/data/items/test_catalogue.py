@@ -20,13 +20,16 @@ def test_an_encoder_reads_the_beginning_of_each_field_and_all_that_was_generated
     assert text == f"{words[:160]}. Heat. Crime. {keywords}"
 
 
-def test_a_catalogue_numbers_its_items_and_extends_at_the_end():
-    catalogue = Catalogue([FILM]).extended([Item("2", "Ronin")])
+def test_new_items_of_a_catalogue_come_last_and_known_ones_keep_their_number():
+    catalogue = Catalogue([FILM]).with_late([Item("2", "Ronin")])
     assert catalogue.vocabulary.numbers(["2", "1", "3"]).tolist() == [1, 0, -1]
     assert catalogue.texts(["title"]) == ["Heat", "Ronin"]
     assert catalogue[1].title == "Ronin" and len(catalogue) == 2
-    with pytest.raises(DataError, match="'1' appears twice"):
-        catalogue.extended([FILM])
+    changed = catalogue.with_late([Item("3", "Tin"), Item("1", "Thief")])
+    assert changed.texts(["title"]) == ["Thief", "Ronin", "Tin"]
+    assert (changed.is_late(0), catalogue.is_late(0), catalogue[0].title) == (True, False, "Heat")
+    with pytest.raises(DataError, match="'4' appears twice"):
+        catalogue.with_late([Item("4"), Item("4")])
 
 
 @pytest.mark.parametrize(

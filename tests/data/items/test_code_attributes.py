@@ -38,4 +38,4 @@ def test_a_catalogue_knows_its_codes() -> None:
     items = [Item(f"i{n}", "", attributes={"model": f"X{n}", "brand": "Acme"}) for n in range(30)]
     catalogue = Catalogue(items)
     assert [catalogue.is_code(name) for name in ("model", "brand", "gtin")] == [True, False, True]
-    assert catalogue.extended([Item("new", "", attributes={"hue": "red"})]).is_code("hue") is False
+    assert catalogue.with_late([Item("new", "", attributes={"hue": "red"})]).is_code("hue") is False

@@ -14,33 +14,29 @@ def features(numbers: list[int], present: list[list[bool]] | None = None) -> Ite
     return ItemFeatures(content, codes, 9, mask)
 
 
+def put(before: ItemFeatures, numbers: list[int], new: ItemFeatures) -> ItemFeatures:
+    return before.put(np.array(numbers, np.int32), new)
+
+
 def test_nothing_is_missing_unless_a_mask_says_so() -> None:
     assert features([1, 2]).present is None
-    assert features([1, 2]).extended(features([3])).present is None
-    assert features([1, 2]).with_rows(np.array([0]), features([3])).present is None
-
-
-def test_new_items_come_after_the_old_ones() -> None:
-    both = features([1, 2], [[True, False], [True, True]]).extended(features([3], [[False, True]]))
-    assert both.content[:, 0].tolist() == both.codes[:, 0].tolist() == [1, 2, 3]
-    assert both.present is not None
-    assert both.present.tolist() == [[True, False], [True, True], [False, True]]
+    assert put(features([1, 2]), [0], features([3])).present is None
 
 
 def test_no_mask_beside_a_mask_means_that_all_is_there() -> None:
     some, whole = features([3], [[False, True]]), features([1, 2])
-    masks = (whole.extended(some).present, some.extended(whole).present)
+    masks = (put(whole, [2], some).present, put(some, [1, 2], whole).present)
     assert masks[0] is not None and masks[1] is not None
     assert masks[0].tolist() == [[True, True], [True, True], [False, True]]
     assert masks[1].tolist() == [[False, True], [True, True], [True, True]]
 
 
-def test_rows_are_replaced_in_a_copy() -> None:
+def test_late_rows_are_new_or_changed_in_a_copy() -> None:
     before = features([1, 2, 3], [[True], [True], [False]])
-    after = before.with_rows(np.array([2, 0]), features([7, 8], [[True], [False]]))
-    assert after.content[:, 0].tolist() == after.codes[:, 0].tolist() == [8, 2, 7]
+    after = put(before, [2, 0, 3], features([7, 8, 9], [[True], [False], [False]]))
+    assert after.content[:, 0].tolist() == after.codes[:, 0].tolist() == [8, 2, 7, 9]
     assert after.present is not None and before.present is not None
-    assert after.present[:, 0].tolist() == [False, True, True]
+    assert after.present[:, 0].tolist() == [False, True, True, False]
     assert before.content[:, 0].tolist() == [1, 2, 3]
     assert before.present[:, 0].tolist() == [True, True, False]
 
@@ -61,11 +57,10 @@ def test_words_go_where_their_items_go() -> None:
     both = replace(features([1, 2]), tokens=words("a", "b c"))
     for changed, counts in (
         (both.rows(np.array([1, 0])), [2, 1]),
-        (both.extended(replace(features([3]), tokens=words("d e f"))), [1, 2, 3]),
-        (both.extended(features([3])), [1, 2, 0]),
-        (both.with_rows(np.array([0]), features([3])), [0, 2]),
+        (put(both, [2], replace(features([3]), tokens=words("d e f"))), [1, 2, 3]),
+        (put(both, [0], features([3])), [0, 2]),
     ):
         assert changed.tokens is not None
         assert changed.tokens.counts.tolist() == counts
-    assert features([1]).extended(both).tokens is None
+    assert put(features([1]), [1, 2], both).tokens is None
     assert features([1]).known_tokens.counts.tolist() == [0]

@@ -113,13 +113,6 @@ def test_of_an_import_none_is_older_than_the_others() -> None:
     assert new(reception([0] * 3, [0] * 3), [0, 2, 0]) == [0, 2]
 
 
-def test_without_a_reception_what_nobody_chose_is_new() -> None:
-    unknown = Reception()
-    assert new(unknown, [0, 2, 0]) == [0, 2]
-    more = unknown.with_items(3).with_events(ints(0), bools(True), bools(False))
-    assert not more.is_known
-
-
 LOG = st.lists(
     st.tuples(st.sampled_from("abcdef"), st.integers(1, 9), st.sampled_from(["shown", "no"])),
     min_size=1,
@@ -149,12 +142,12 @@ def test_events_that_follow_count_as_if_they_had_been_there_at_the_training(rows
 
 
 def test_posted_items_are_new() -> None:
-    known = reception([9], [1]).with_items(2)
+    known = reception([9], [1]).with_new(ints(1, 2))
     assert new(known, [0, 0, 0]) == [1, 2]
 
 
 def test_a_reception_is_the_same_after_saving_and_opening(tmp_path: Path) -> None:
-    known = reception([4], [9]).with_items(1)
+    known = reception([4], [9]).with_new(ints(1))
     save_arrays(tmp_path / "reception", known.arrays())
     opened = Reception.of_arrays(open_arrays(tmp_path / "reception"))
     assert opened.impressions.tolist() == [4, 0]

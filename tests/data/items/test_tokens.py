@@ -101,4 +101,4 @@ def test_rows_joined_and_replaced_are_those_of_lists(texts: list[str], data: st.
     assert bags(tokens.joined(Tokens.of_texts(more))) == bags(Tokens.of_texts(texts + more))
     changed = [f"x {text}" if place in numbers else text for place, text in enumerate(texts)]
     new = Tokens.of_texts(changed[number] for number in numbers)
-    assert bags(tokens.with_rows(found, new)) == bags(Tokens.of_texts(changed))
+    assert bags(tokens.put(found, new)) == bags(Tokens.of_texts(changed))

@@ -51,7 +51,7 @@ def test_a_mean_is_that_of_the_projected_rows(rows: AlignedRows) -> None:
 
 def test_new_and_changed_content_is_projected(rows: AlignedRows) -> None:
     new = draw_unit_vectors(np.random.default_rng(5), 2)
-    grown = rows.appended(new).replaced(np.array([4, 8], np.int32), new[::-1])
+    grown = rows.put(np.array([7, 8]), new).put(np.array([4, 8]), new[::-1])
     assert len(grown) == 9 and len(rows) == 7 and not rows[4].any()
     np.testing.assert_allclose(np.asarray(grown), expected(grown), rtol=0, atol=1e-6)
     np.testing.assert_allclose(grown[[4, 8, 7]], PROJECTION.encode(new[[1, 0, 0]]), atol=0.02)

@@ -24,39 +24,11 @@ def store(store: Store) -> Store:
     return store
 
 
-def countries(store: Store) -> list[str]:
-    log = store.content().events
-    if log.countries is None:
-        return []
-    return [log.countries.names[code] for code in log.countries.codes.tolist()]
-
-
-def test_they_survive_a_compaction_that_merges_segments_with_and_without_them(store):
-    store.put_events([PLAIN])
-    store.pack()
-    store.put_events([PHONE, ABROAD])
-    before = store.history("u", 9), store.history("v", 9), countries(store)
-    assert before == ([PHONE, PLAIN], [ABROAD], ["France", "", "Spain"])
-    store.pack()
-    assert (store.history("u", 9), store.history("v", 9), countries(store)) == before
-    assert store.log.past("v")[0].countries == ("Spain",)
-
-
-def test_an_erasure_leaves_those_of_others(store):
-    store.put_events([PHONE, PLAIN, ABROAD])
-    store.pack()
-    store.users.put(User("u", {"country": "France"}))
-    store.erase_user("u")
-    assert store.history("v", 9) == [ABROAD]
-    assert countries(store) == ["Spain"]
-    assert store.users.get("u") is None
-
-
 def test_they_cost_nothing_where_no_event_has_them(store):
     store.put_events([PLAIN])
     store.pack()
     (pack,) = store.log.read(lambda view: view.packs)
-    assert not {"country", "device"} & {name for name, _ in pack.fields}
+    assert not {"country", "device", "propensity"} & {name for name, _ in pack.fields}
     log = store.content().events
     assert log.countries is None
     assert log.devices is None

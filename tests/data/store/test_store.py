@@ -224,6 +224,7 @@ def test_users_are_most_active_first(store):
         Event("u", "i", 1.0, value=float("nan")),
         Event("u", "i", 1.0, position=-1),
         Event("u", "i", 1.0, position=2**63),
+        *(Event("u", "i", 1.0, propensity=wrong) for wrong in (0.0, -0.5, 1.5, float("nan"))),
         Event("\ud800", "i", 1.0),
         Event("u", "i", 1.0, query="a\0"),
         Event("u", "x" * 513, 1.0),

@@ -20,9 +20,9 @@ from small_shop import WITHOUT_SEARCHES
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.data.store.tables.copies import DataCopy
-from serendip.data.store.tables.generated_texts import GeneratedText
+from serendip.data.store.tables.generated import Generated
 from serendip.data.users.user import User
-from serendip.engine.artefacts.erasure import Eraser, RemainsRemover, remove_remains
+from serendip.engine.artefacts.erasure import PAUSE_S, REST, Eraser, remove_remains
 from serendip.engine.artefacts.generations import current_name, rollback
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -31,6 +31,7 @@ from serendip.errors import DataError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
+from serendip.runtime.background import RecurringWork
 from serendip.runtime.scratch import scratch_folder
 
 PERSON, TEXT, COUNTRY = "canary-7f3d@example.com", "comedy tale canaryquery", "Canaryland"
@@ -60,8 +61,13 @@ def find(folder: Path, *texts: str) -> set[str]:
 def settle() -> None:
     """Wait for the end of all processes that remove bytes."""
     for thread in threading.enumerate():
-        if thread.name == "eraser":
+        if thread.name == "beside":
             thread.join(60)
+
+
+def remover_of(folder: Path) -> RecurringWork:
+    """What removes bytes beside a service."""
+    return RecurringWork(remove_remains, str(folder), PAUSE_S, REST)
 
 
 def searched(engine: Engine) -> tuple[str, ...]:
@@ -237,8 +243,8 @@ def test_of_an_erased_item_only_the_id_is_left(shop: Path) -> None:
     with closing(Engine.open(shop)) as engine:
         engine.add_items([Item("odd", "canarytitle", "canarytext", {"brand": "canarybrand"})])
     with closing(workspace.open_store()) as store:
-        text = GeneratedText("odd", "keywords", "rules", "canarywords", "m", "p", "d")
-        store.generated_texts.put([text])
+        text = Generated("text", "odd", "keywords", "rules", "canarywords", "m", "p", "d")
+        store.generated.put([text])
         train_workspace(JobContext.open(shop))
         assert find(shop, *clues)
         with closing(Engine.open(shop)) as engine:
@@ -269,11 +275,11 @@ def test_a_removal_that_met_a_lock_is_gone_on_with_by_a_service_and_an_import(fr
         for name in ("erasure", "packs"):  # another service's process, a training
             with store.database.exclusive(name):
                 eraser.erase_user("u1")
-                remover = RemainsRemover(fresh)
+                remover = remover_of(fresh)
                 remover.begin()
                 settle()
             assert eraser.has_remains()
-        RemainsRemover(fresh).follow(eraser.has_remains)
+        remover_of(fresh).follow(eraser.has_remains)
         settle()
         assert not eraser.has_remains()
         eraser.erase_user("u2")
@@ -288,7 +294,7 @@ def test_a_service_looks_seldom_and_rests_after_a_removal(fresh: Path) -> None:
         looks.append(1)
         return False
 
-    remover = RemainsRemover(fresh)
+    remover = remover_of(fresh)
     for _ in range(3):
         remover.follow(has_remains)
     assert len(looks) == 1
@@ -299,7 +305,7 @@ def test_a_service_looks_seldom_and_rests_after_a_removal(fresh: Path) -> None:
             remover.begin()
             settle()
             assert eraser.has_remains() == has_left
-        closed = RemainsRemover(fresh)
+        closed = remover_of(fresh)
         closed.close()
         closed.begin()
         settle()

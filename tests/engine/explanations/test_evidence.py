@@ -124,7 +124,7 @@ def test_a_visitor_is_told_what_is_among_the_best_of_a_value_that_many_have(read
     state = replace(reader.state, models={}, searcher=reader.state.searcher.with_values(table))
     items, nothing = np.array([0, 30], np.int32), [np.nan, np.nan]
     told = Explainer(state, Query(), items).evidence(nothing, nothing)
-    sentence = "Among the 10 most popular and best liked: horror"
+    sentence = "In the top 10 by likes and popularity: horror"
     assert [sentence in [one.text for one in grounds] for grounds in told] == [True, False]
     known = Explainer(state, Query(history=History.of_items(items)), items)
     assert sentence not in [one.text for one in known.evidence(nothing, nothing)[0]]

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from serendip.data.events.event import ActionRules, Event, EventColumns
+from serendip.data.events.event import ActionRules, Event
 from serendip.data.store.store import Store
 from serendip.data.users.user import User
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.live.user_histories import UserHistories, UserHistory
+from serendip.engine.live.user_histories import UserHistories
 
 ITEMS = Vocabulary("abc")
 
@@ -156,30 +154,12 @@ def test_an_ignored_event_says_nothing_about_the_country(store: Store) -> None:
     assert UserHistories(store, ActionRules()).of("u", ITEMS).country == "France"
 
 
-@given(
-    st.lists(
-        st.builds(
-            Event,
-            st.just("u"),
-            st.sampled_from("abc?"),
-            st.integers(0, 5).map(float),
-            st.sampled_from(["click", "like", "skip", "hide", "impression"]),
-            country=st.sampled_from(["", "France", "Spain"]),
-        ),
-        min_size=1,
-        max_size=8,
-    ),
-    st.data(),
-)
-def test_a_cached_history_is_that_of_a_cold_read(events: list[Event], data: st.DataObject) -> None:
-    rules = ActionRules()
-    cut = data.draw(st.integers(0, len(events)))
-    kept = [[event for event in part if event.action not in rules.ignore]
-            for part in (events[:cut], events)]  # fmt: skip
-    before, cold = (UserHistory.of(EventColumns.of_events(part), rules, ITEMS, 0) for part in kept)
-    cached = before
-    for event in events[cut:]:  # the log is followed with ignored events, too
-        newer = UserHistory.of(EventColumns.of_events([event]), rules, ITEMS, 0)
-        cached = cached.with_newer(newer)
-    assert cached.past.country == cold.past.country
-    assert cached.past.history.item_nums.tolist() == cold.past.history.item_nums.tolist()
+def test_a_request_in_time_of_need_has_what_the_last_one_read(store: Store) -> None:
+    histories = UserHistories(store, ActionRules())
+    store.put_events([click("u", "a", 1)])
+    assert item_ids(histories, "u") == "a"
+    store.put_events([click("u", "b", 2)])
+    histories.of("v", ITEMS)
+    past = histories.cached("u")
+    assert past is not None and past.history.item_nums.tolist() == [0]
+    assert item_ids(histories, "u") == "ab"

@@ -46,7 +46,7 @@ def test_an_item_without_the_number_has_the_median() -> None:
     assert values_of(config, Catalogue(items), every).tolist() == [4.0, 10.0, 4.0, -6.0, 4.0]
     nobody = ItemValueConfig(attribute="margin")
     assert values_of(nobody, Catalogue(items), every).tolist() == [1.0] * 5
-    posted = Catalogue(items).extended([Item("f", "F", "", {"price": 8.0})])
+    posted = Catalogue(items).with_late([Item("f", "F", "", {"price": 8.0})])
     # The median is that of the training: a post changes no other value, and costs no pass.
     assert values_of(config, posted, np.array([4, 5], np.int32)).tolist() == [4.0, 8.0]
 

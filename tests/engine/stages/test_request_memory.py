@@ -15,6 +15,7 @@ from serendip.data.events.rejections import Rejected
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
+from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import TASKS, History, Query
 from serendip.engine.config.models import ModelsConfig
@@ -24,7 +25,7 @@ from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.models.context_counts import ITEM_COUNTRIES, PARTS, ContextConfig, ContextCounts
+from serendip.models.context_counts import ITEM_COUNTRIES, ContextConfig, ContextCounts
 from serendip.models.item_to_item import ItemKNNConfig
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
@@ -32,7 +33,7 @@ from serendip.models.retriever.config import RetrieverConfig, UnifiedConfig
 from serendip.models.transitions import TransitionsConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.completions import Suggester
+from serendip.search.values import ValueTable
 from serendip.testing import build_small_world
 from serendip.testing.worlds import NUM_CODES, VECTOR_SIZE, draw_unit_vectors
 
@@ -67,7 +68,7 @@ def count_contexts(world: Dataset, codes: IntArray) -> ContextCounts:
     log = replace(world.events, countries=halves, devices=halves)
     homes = UserCountries(("kr", "US"), np.zeros(world.num_users, np.int32))
     known = replace(world, events=log, device_names=("phone", "tv")).with_countries(homes)
-    found = ContextCounts.of(known, codes, ContextConfig(features=PARTS, price="bid"))
+    found = ContextCounts.of(known, codes, ContextConfig(use="on", price="bid"))
     return replace(found, parts=found.parts | {"price", "age", ITEM_COUNTRIES})
 
 
@@ -86,7 +87,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     }
     models = ModelsConfig.model_validate(tables).build(UnifiedConfig())
     for name, model in models.items():
-        models[name] = model.train(world, TrainOptions(seed=0)).with_items(later)
+        models[name] = model.train(world, TrainOptions(seed=0)).with_late(later)
     titled = list(world.catalogue.items)
     untitled = (
         Item(f"i{number}", "", "", {"kind": kind_of(number), "bid": float(number % 3)})
@@ -99,7 +100,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     folder = tmp_path_factory.mktemp("words")
     searcher = Searcher.build(Catalogue(titled), counts[:NUM_TRAINED], folder)
     codebooks = Codebooks(rng.normal(size=(2, NUM_CODES, VECTOR_SIZE)).astype(np.float32))
-    everything = replace(world.features, tokens=None).extended(later)
+    numbers = np.arange(NUM_TRAINED, NUM_ITEMS, dtype=np.int32)
+    everything = replace(world.features, tokens=None).put(numbers, later)
     state = EngineState(
         catalogue=Catalogue([*titled, *untitled]),
         features=everything,
@@ -108,13 +110,13 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
         mean_quality=0.5,
         models=models,
         ranker=None,
-        searcher=searcher,
-        suggester=Suggester.of(titled, searcher),
+        searcher=searcher.with_values(ValueTable.of(titled)),
         counts=counts,
         quality=np.full(NUM_ITEMS, 0.5, np.float32),
         hidden=hidden,
         code_names={},
         variants=np.arange(NUM_ITEMS, dtype=np.int32),
+        reception=Reception.none(NUM_ITEMS),
         context=count_contexts(world, everything.codes[:NUM_TRAINED]),
     )
     assert {"country fit", "hour fit", "log price above usual"} <= set(state.feature_names)

@@ -1,13 +1,13 @@
 """Five sentences that follow the numbers."""
 
-from worlds import protocol_world, report_world
+from worlds import report_world
 
 from serendip.evaluate.number_format import interval, number, percent, seconds
 from serendip.evaluate.report.verdict import describe_report
 
 
 def verdict(**changes):
-    return report_world([protocol_world()], **changes)["verdict"]
+    return report_world(**changes)["verdict"]
 
 
 def test_five_sentences_say_quality_order_slices_surfaces_and_what_is_wrong():
@@ -36,7 +36,7 @@ def test_a_sample_is_named():
 
 def test_what_was_not_measured_has_no_sentence():
     assert len(verdict(splits=None, surfaces=(), lists=None)) == 3
-    assert report_world([], surfaces=(), lists=None)["verdict"] == []
+    assert verdict(protocols={}, surfaces=(), lists=None) == []
 
 
 def share(value, low, high):
@@ -44,7 +44,7 @@ def share(value, low, high):
 
 
 def test_systems_far_above_where_it_is_hard_are_named_best_first():
-    report = report_world([protocol_world()])
+    report = report_world()
     cold = {
         "home": share(0.0019, 0.0012, 0.005),
         "knn": share(0.001, 0.0, 0.004),
@@ -80,7 +80,7 @@ def test_seconds_that_round_up_to_a_minute_are_written_as_one():
 
 
 def test_a_surface_says_how_many_of_its_baselines_it_beats():
-    report = report_world([protocol_world()])
+    report = report_world()
     verdicts = ("better", "worse", "better", "too small to tell")
     report["surfaces"]["cart"]["comparisons"] = [
         {"metric": "nDCG@10", "baseline": f"b{n}", "verdict": v} for n, v in enumerate(verdicts)

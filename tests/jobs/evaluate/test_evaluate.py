@@ -52,7 +52,7 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
     assert report["exploration"]["impressions"] == 0
     assert report["new_items"]["requests"] == cuts[0]["targets"]
     assert report["semantic_ids"]["num_items"] == 60
-    assert (report["context"]["kept"], report["context"]["gains"]) == ([], [])
+    assert {one["on"] for one in report["decisions"]} == {False}
     assert list(report["reasons"]) == ["home", "search", "similar"]
     for surface, reasons in report["reasons"].items():
         assert reasons["lists"] > 0 and reasons["told"]

@@ -48,7 +48,7 @@ def test_an_llm_words_them_and_what_it_adds_is_dropped(shop: Path) -> None:
     (shop / "out.parquet").unlink()
     with serving(word) as server:
         configure(shop, server.address)
-        place = ("--reasons", "--llm", "--budget", "1")
+        place = ("--reasons", "--budget", "1")
         code, told, rows = recommend(shop, *place, "--estimate")
         assert code == 0 and told["llm"]["estimate"]["questions"] and not rows
         assert not server.bodies
@@ -69,5 +69,5 @@ def test_an_llm_words_them_and_what_it_adds_is_dropped(shop: Path) -> None:
 
 
 def test_an_llm_words_only_the_reasons_of_a_file(shop: Path) -> None:
-    with pytest.raises(ConfigError, match="--llm without --batch --reasons"):
-        invoke("recommend", "-w", str(shop), "--llm", "--budget", "1")
+    with pytest.raises(ConfigError, match="--budget or --estimate without --batch"):
+        invoke("recommend", "-w", str(shop), "--budget", "1")

@@ -1,17 +1,35 @@
-"""Agreement of labels of the same pairs, and files that people have filled in."""
+"""Agreement of labels of the same pairs, the gate that requires it, and files of labels."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import invoke
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.errors import ConfigError
-from serendip.jobs.labels.agreement import Agreement, compare_files, measure_agreement
+from serendip.errors import ConfigError, DataError
+from serendip.evaluate.decision import Decision
+from serendip.jobs.labels.agreement import (
+    Agreement,
+    Gate,
+    compare_files,
+    gate_labels,
+    measure_agreement,
+)
 from serendip.jobs.labels.pair_files import read_labels
+from serendip.llm.prompts import Prompt, query_digest
+
+COLUMNS = ("query", "item_id", "label")
+
+
+def write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Path:
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([columns, *rows])
+    return path
 
 
 def test_agreement_beyond_chance() -> None:
@@ -54,3 +72,108 @@ def test_a_pair_without_a_label_is_not_labelled(tmp_path: Path) -> None:
     path = tmp_path / "lists.csv"
     path.write_text("query,item_id,title,label\nq,a,An a,good\nq,b,A b,\nq,c,A c,bad\n")
     assert read_labels(path) == {("q", "a"): False, ("q", "c"): True}
+
+
+def gold_rows(queries: int = 30) -> list[tuple[str, ...]]:
+    """Half of six items are irrelevant to every query."""
+    return [
+        (f"q{query}", f"i{item}", "IESC"[item]) for query in range(queries) for item in range(4)
+    ] + [(f"q{query}", f"i{4 + item}", "I") for query in range(queries) for item in range(2)]
+
+
+def gate(
+    folder: Path,
+    rows: list[tuple[str, ...]],
+    floor: float = 0.6,
+    gold: list[tuple[str, ...]] | None = None,
+    **more: Any,
+) -> Decision:
+    labels = write_csv(folder / "labels.csv", COLUMNS, rows)
+    gold_labels = write_csv(folder / "gold.csv", COLUMNS, gold or gold_rows())
+    return gate_labels(Gate(labels, gold_labels, floor, **more))
+
+
+def test_labels_that_agree_pass_and_others_fail(tmp_path: Path) -> None:
+    same = [(query, item, "bad" if label == "I" else "good") for query, item, label in gold_rows()]
+    result = gate(tmp_path, same)
+    assert (result.verdict, result.gain, result.high, result.n) == ("passed", 1.0, 1.0, 180)
+    assert result.low is not None and 0.9 < result.low < 1.0  # One more query could disagree.
+    all_relevant = [(query, item, "good") for query, item, _ in same]
+    assert gate(tmp_path, all_relevant).verdict == "failed"
+
+
+def test_the_lower_end_of_the_interval_decides(tmp_path: Path) -> None:
+    """A fifth of the queries has wrong labels: kappa is .6, and its lower end is below that."""
+    swap = {"I": "good", "E": "bad", "S": "bad", "C": "bad"}
+    keep = {"I": "bad", "E": "good", "S": "good", "C": "good"}
+    rows = [
+        (query, item, (swap if int(query[1:]) % 5 == 0 else keep)[label])
+        for query, item, label in gold_rows()
+    ]
+    result = gate(tmp_path, rows, 0.55)
+    assert result.gain == pytest.approx(0.6)
+    assert result.low is not None and result.low < 0.55
+    assert result.verdict == "failed"
+    assert gate(tmp_path, rows, result.low - 0.01).verdict == "passed"
+
+
+def test_no_verdict_on_seen_queries(tmp_path: Path) -> None:
+    seen = write_csv(tmp_path / "tuned.csv", ("query", "item_id"), [(" Q7", "other"), ("x", "y")])
+    result = gate(tmp_path, gold_rows(), seen=[seen])
+    assert (result.verdict, result.gain) == ("refused", None)
+    assert "'q7'" in result.reason
+
+
+def test_no_verdict_on_queries_that_the_prompt_was_tuned_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --seen: the labels name their prompt, and the prompt its tuning queries."""
+    monkeypatch.setattr("serendip.llm.prompts._FOLDER", tmp_path)
+    (tmp_path / "p-1.md").write_text("# System\nBe just.\n# User\nAsk {data}\n")
+    gold = write_csv(tmp_path / "gold.csv", COLUMNS, gold_rows())
+    rows = [(*row, "p-1") for row in gold_rows()]
+    labels = write_csv(tmp_path / "labels.csv", (*COLUMNS, "prompt"), rows)
+    digest = Prompt.named("p-1").digest
+    for tuned_on, verdict in (("other", "passed"), ("Q7", "refused")):
+        digests = f'["{query_digest(tuned_on)}"]'
+        (tmp_path / "p-1.toml").write_text(f'prompt = "{digest}"\ntuned_on = {digests}\n')
+        result = gate_labels(Gate(labels, gold, 0.6))
+        assert result.verdict == verdict
+    assert result.reason == "p-1 was tuned on 1 of the queries, such as 'q7'"
+    (tmp_path / "p-1.toml").unlink()
+    with pytest.raises(ConfigError, match="there is no list of the queries on which the prompt"):
+        gate_labels(Gate(labels, gold, 0.6))
+
+
+def test_no_verdict_on_a_few_queries_or_on_one_kind(tmp_path: Path) -> None:
+    few = [row for row in gold_rows(9)]
+    assert "9 queries have relevant items" in gate(tmp_path, few, gold=few).reason
+    one_irrelevant = [(query, item, "E") for query, item, _ in gold_rows()]
+    one_irrelevant[0] = (*one_irrelevant[0][:2], "I")
+    result = gate(tmp_path, one_irrelevant, gold=one_irrelevant)
+    assert (result.verdict, result.reason) == (
+        "refused",
+        "1 queries have irrelevant items; 10 are needed",
+    )
+
+
+def test_no_verdict_if_gold_pairs_have_no_label(tmp_path: Path) -> None:
+    result = gate(tmp_path, gold_rows(26))
+    assert result.verdict == "refused"
+    assert "156 of 180" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("q", "i", "fine")], "the label 'fine'"),
+        ([("q", "i", "good"), ("q", "i", "bad")], "both relevant and irrelevant"),
+    ],
+)
+def test_damaged_labels_are_refused(
+    tmp_path: Path, rows: list[tuple[str, ...]], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        gate(tmp_path, rows)
+    with pytest.raises(ConfigError, match="between -1 and 1"):
+        gate(tmp_path, gold_rows(), floor=2.0)

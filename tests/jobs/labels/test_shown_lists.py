@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from serendip.errors import DataError
-from serendip.jobs.labels.by_llm import _choose_prompt
 from serendip.jobs.labels.pair_files import read_pairs
 from serendip.jobs.labels.shown_lists import (
     ListRequest,
@@ -46,13 +45,13 @@ def test_lists_are_read_as_they_were_written_and_as_pairs(tmp_path: Path) -> Non
     assert (lists.surface, lists.requests) == ("digest", {home.query: home, other.query: other})
     assert lists.places == {(home.query, "x"): 0, (home.query, "y"): 1, (other.query, "y"): 0}
     assert read_pairs(path) == [*lists.places]
-    assert is_lists_file(path) and _choose_prompt(path) == "judge-list-1"
+    assert is_lists_file(path)
 
 
 def test_files_of_typed_texts_are_no_lists(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     path.write_text("query,item_id\nred shoes,i1\n")
-    assert not is_lists_file(path) and _choose_prompt(path) == "judge-1"
+    assert not is_lists_file(path)
     with pytest.raises(DataError, match="no column 'surface'"):
         read_lists(path)
 

@@ -15,6 +15,7 @@ from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import GateError
+from serendip.evaluate.decision import DECISIONS
 from serendip.evaluate.lists import Measured
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import check_rejected, record_lists
@@ -128,7 +129,7 @@ def test_a_loss_of_one_measure_is_found_and_named() -> None:
     before = record_lists([measured(np.full(60, 0.5)), measured(np.full(60, 0.4), "truth")])
     after = record_lists([measured(np.full(60, 0.3)), measured(np.full(60, 0.39), "truth")])
     changes = compare_records(after, before, 0.1)
-    assert [change.is_worse for change in changes] == [True, False]
+    assert [change.on for change in changes] == [False, True]
     assert describe_worst(changes) == (
         "similar items, attributes in common 0.5000 -> 0.3000 (-0.2000, -0.2000 to -0.2000, "
         "60 lists)"
@@ -195,4 +196,4 @@ def test_without_a_generation_nothing_is_measured(tmp_path: Path) -> None:
 def test_a_training_records_what_people_see_of_it(stand: Path) -> None:
     generation = train(stand)
     assert (generation.folder / "lists.npz").is_file()
-    assert generation.manifest["gates"][-1]["passed"]
+    assert generation.manifest[DECISIONS]["gates"][-1]["on"]

@@ -45,15 +45,14 @@ from serendip.jobs.labels.shown_lists import (
 from serendip.jobs.relevance.decisions import (
     GOAL,
     PROVEN,
-    FilterDecision,
     decide_filters,
-    describe_decisions,
     read_decisions,
 )
-from serendip.jobs.relevance.report import FilterEvaluator, GoldLabels
 from serendip.jobs.relevance.versions import (
+    current_model_name,
     open_current_version,
     publish_model,
+    restore_version,
 )
 from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -96,8 +95,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def write_home_lists(folder: Path, users: int = 120) -> None:
-    """Users who chose items of one taste; the newest item tells nothing. Even users are gold."""
+def write_home_lists(folder: Path, users: int = 120, decides: bool = True) -> None:
+    """Users who chose items of one taste; the newest item tells nothing. Even users are gold.
+
+    Items of other tastes are irrelevant; if the user decides nothing, those of a taste are for all.
+    """
     random, lists, rows = np.random.default_rng(0), [], []
     for user in range(users):
         mine = np.arange(user % 3, NUM_ITEMS, 3)
@@ -105,7 +107,7 @@ def write_home_lists(folder: Path, users: int = 120) -> None:
         items = random.choice(NUM_ITEMS, 20, replace=False).tolist()
         words = describe_request("", [f"tale {item}" for item in past], {"user": str(user)})
         lists.append((ListRequest(words, past=tuple(f"i{n}" for n in past)), items))
-        labels = ("good" if item % 3 == user % 3 else "bad" for item in items)
+        labels = ("good" if item % 3 == user % 3 * decides else "bad" for item in items)
         rows.append([(words, f"i{n}", label) for n, label in zip(items, labels, strict=True)])
     shown = ((request, [f"i{item}" for item in items]) for request, items in lists)
     write_lists(folder / "lists.csv", "home", shown)
@@ -114,8 +116,8 @@ def write_home_lists(folder: Path, users: int = 120) -> None:
             csv.writer(stream).writerows([LLM_COLUMNS[:3], *(row for rows in part for row in rows)])
 
 
-def distil_home(folder: Path) -> list[str]:
-    write_home_lists(folder)
+def distil_home(folder: Path, decides: bool = True) -> list[str]:
+    write_home_lists(folder, decides=decides)
     files = ("--labels", str(folder / "home-labels.csv"), "--gold", str(folder / "home-gold.csv"))
     lists = ("--lists", str(folder / "lists.csv"))
     return ["judge", "distil", *files, *lists, "-w", str(folder)]
@@ -134,7 +136,7 @@ def test_a_distilled_model_generalises_to_unseen_queries(shop: Path) -> None:
     manifest = open_current_version(Workspace.open(shop).relevance).manifest
     assert manifest["queries"] == {"learned": 60, "gold": 60}
     assert manifest["auroc"] > 0.95
-    assert manifest["gate"]["verdict"] == "by people"
+    assert (manifest["gate"]["on"], manifest["gate"]["reason"]) == (True, "by people")
     assert manifest["filter"]["tenth"]["lost"] == 0
 
 
@@ -233,13 +235,11 @@ def test_the_report_measures_replacements_and_their_cost(shop: Path) -> None:
     ]
     engine.add_events(events)
     engine.close()
-    code, report = invoke("judge", "report", "--gold", str(shop / "gold.csv"), "-w", str(shop))
+    code, report = invoke("judge", "report", "-w", str(shop))
     assert code == 0
     search = report["surfaces"]["search"]
-    gold, log = search["gold"], search["log"]
+    log = search["log"]
     assert (search["on"], search["threshold"]) == (True, 0.5)
-    assert (gold["queries"], gold["seen_queries"]) == (30, 30)
-    assert gold["irrelevant_after"]["value"] <= gold["irrelevant_before"]["value"]
     cost = log["choices_lost_per_1000"]
     counts = {"requests", "shown", "chosen", "shown_left_out", "chosen_left_out"}
     assert {*log} == {*counts, "choices_lost_per_1000"}
@@ -254,21 +254,14 @@ def test_the_report_measures_replacements_and_their_cost(shop: Path) -> None:
     assert cost["ci95"][0] <= 500.0 <= cost["ci95"][1]
     others = {name: one for name, one in report["surfaces"].items() if name != "search"}
     assert {*others} == {"home", "similar", "next", "cart", "thank_you", "ads", "digest"}
-    home = others.pop("home")
-    assert (home["on"], home["gold"]) == (True, None)  # these labels are of typed texts
+    assert others.pop("home")["on"]
     for one in others.values():
-        assert (one["on"], one["gold"], one["log"]) == (False, None, None)
+        assert (one["on"], one["log"]) == (False, None)
     assert "no labels of its lists" in others["digest"]["reason"]
     assert others["cart"]["reason"].startswith("its lists cannot be labelled")
     assert json.loads((shop / "reports" / "relevance.json").read_text()) == report
-    one_surface = ("--surface", "home", "-w", str(shop))
-    _, home = invoke("judge", "report", "--gold", str(shop / "gold.csv"), *one_surface)
+    _, home = invoke("judge", "report", "--surface", "home", "-w", str(shop))
     assert [*home["surfaces"]] == ["home"]
-
-
-def test_the_report_needs_queries_that_the_model_has_not_seen(shop: Path) -> None:
-    with pytest.raises(DataError, match="the relevance model has seen all 60 queries"):
-        invoke("judge", "report", "--gold", str(shop / "labels.csv"), "-w", str(shop))
 
 
 def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: Path) -> None:
@@ -293,10 +286,8 @@ def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: 
     assert decisions["search"].reason == f"{PROVEN} for {GOAL}"
     assert [name for name, one in decisions.items() if one.on] == ["search"]
     _, told = invoke("status", "-w", str(shop))
-    assert told["in_force"]["filters"]["digest"]["reason"].startswith("there are no labels of its")
-    lines = describe_decisions(decisions)
-    assert lines[0].startswith("home: off: ")
-    assert lines[1].startswith("similar, next, cart, thank_you: off: its lists cannot be labelled")
+    shown = {one["name"]: one["reason"] for one in told["in_force"]["decisions"]}
+    assert shown["relevance filter: digest"].startswith("off: there are no labels of its lists")
     engine = Engine.open(shop)
     found = engine.run(engine.queries([Request("search", text="horror tale")]), "search")[0]
     assert (found.items.fields[P_IRRELEVANT] < threshold).all()
@@ -376,10 +367,22 @@ def test_another_version_makes_another_generation(shop: Path, tmp_path: Path) ->
     assert compute_fingerprint(Workspace.open(tmp_path / "shop"), 0) != before
 
 
+def test_an_earlier_model_or_none_is_used_again(shop: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(shop / "relevance", tmp_path / "relevance"))
+    with closing(Engine.open(shop)) as engine:
+        model = engine.state.relevance_models["search"]
+    publish_model(folder, model, {})
+    assert current_model_name(folder) == "v2"
+    for name in ("v1", ""):
+        restore_version(folder, name)
+        assert current_model_name(folder) == name
+    assert publish_model(folder, model, {}).name == "v3"
+
+
 def test_labels_by_a_model_must_pass_the_gate(shop: Path) -> None:
     write_labels(shop / "model.csv", range(200, 260), LLM_COLUMNS, wrong=40)
     code, result = invoke(*distil(shop, "model.csv"))
-    assert (code, result["gate"]["verdict"]) == (1, "failed")
+    assert (code, result["gate"]["on"]) == (1, False)
     assert "version" not in result
 
 
@@ -404,20 +407,6 @@ def test_a_filter_needs_a_relevance_model_and_a_threshold(tmp_path: Path) -> Non
     decisions, version = decide_filters(JobContext.open(tmp_path))
     assert version == {}
     assert decisions["search"].reason == f"no threshold is proven for {GOAL}"
-
-
-def test_an_altered_version_is_refused(shop: Path, tmp_path: Path) -> None:
-    versions = tmp_path / "relevance"
-    folder = open_current_version(Workspace.open(shop).relevance).folder
-    (versions / "v1").mkdir(parents=True)
-    for path in folder.iterdir():
-        (versions / "v1" / path.name).write_bytes(path.read_bytes())
-    (versions / "current").write_text("v1\n")
-    assert open_current_version(versions).name == "v1"
-    with (versions / "v1" / "relevance.json").open("a") as stream:
-        stream.write(" ")
-    with pytest.raises(ArtefactError, match="missing or altered"):
-        open_current_version(versions)
 
 
 def test_a_model_of_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:
@@ -495,11 +484,17 @@ def test_labels_of_lists_filter_their_surface_by_what_its_user_chose(shop: Path)
     visitor = engine.run([query], "home")[0]
     assert visitor.trace[CHECKED] == 0 and len(visitor.items)
     engine.close()
-    gold = ("--gold", str(shop / "home-gold.csv"), "--lists", str(shop / "lists.csv"))
-    _, report = invoke("judge", "report", *gold, "--surface", "home", "-w", str(shop))
-    effect = report["surfaces"]["home"]["gold"]
-    assert (effect["queries"], effect["seen_queries"]) == (30, 30)
-    assert effect["irrelevant_after"]["value"] < effect["irrelevant_before"]["value"]
+    effect = manifest["filter"]["safe"]
+    assert effect["irrelevant_after"] < effect["irrelevant_before"]
+
+
+def test_where_the_user_decides_nothing_the_model_does_not_know_them(
+    shop: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(shop, tmp_path / "shop")
+    _, result = invoke(*distil_home(copy, decides=False))
+    assert not result["knows_users"] and not result["user_gain"]["on"]
+    assert result["auroc"] == result["auroc_without_users"] > 0.95
 
 
 def test_lists_are_drawn_with_the_past_in_words_and_no_user(shop: Path, tmp_path: Path) -> None:
@@ -550,23 +545,6 @@ def test_a_message_counts_what_the_filter_leaves(shop: Path) -> None:
         message = search.model_copy(update={"min_value": config})
         sent.append(len(run(queries, message, engine.state)[0].items))
     assert sent == [left, 0]
-    engine.close()
-
-
-def test_another_users_request_with_a_text_that_was_learned_from_is_seen(shop: Path) -> None:
-    engine, context = Engine.open(shop), JobContext.open(shop)
-    seen = frozenset(open_current_version(shop / "relevance").manifest["seen"])
-    known, new = (
-        ListRequest(f'"{text}", typed by somebody who chose "Alien"', text, ("i1",))
-        for text in ("Comedy  100", "comedy 999")
-    )
-    requests = {one.query: one for one in (known, new)}
-    labels = {(name, f"i{row}"): bool(row) for name in requests for row in range(2)}
-    gold = GoldLabels(labels, requests, "search")
-    evaluator = FilterEvaluator(context, engine, gold, {"search": seen})
-    search = engine.settings.all_surfaces()["search"]
-    measured = evaluator.measure("search", search, FilterDecision(True, 0.5, ""))["gold"]
-    assert (measured["queries"], measured["seen_queries"]) == (1, 1)
     engine.close()
 
 

@@ -33,12 +33,10 @@ def noise(seed: int, scale: float) -> np.ndarray:
 def test_equal_records_have_no_loss() -> None:
     same = record(np.linspace(0, 1, USERS), np.linspace(0, 0.5, USERS))
     changes = compare_records(same, same, margin=0.0)
-    assert [(change.surface, change.slice_name) for change in changes] == [
-        ("home", "all"),
-        ("home", "cold items"),
-    ]
-    assert {(change.difference, change.low, change.high) for change in changes} == {(0, 0, 0)}
-    assert not any(change.is_worse for change in changes)
+    names = ["home, all: nDCG@10", "home, cold items: nDCG@10"]
+    assert [change.name for change in changes] == names
+    assert {(change.gain, change.low, change.high) for change in changes} == {(0, 0, 0)}
+    assert all(change.on for change in changes)
     assert describe_worst(changes).startswith("2 slices compared; the largest loss is home, all")
 
 
@@ -46,9 +44,9 @@ def test_a_slice_that_fell_is_named_though_the_whole_rose() -> None:
     before = record(np.full(USERS, 0.20), np.full(USERS, 0.10) + noise(0, 0.01))
     after = record(np.full(USERS, 0.25), np.full(USERS, 0.05) + noise(1, 0.01))
     whole, cold = compare_records(after, before, margin=0.05)
-    assert (whole.is_worse, cold.is_worse) == (False, True)
-    assert whole.difference == pytest.approx(0.05)
-    assert cold.difference == pytest.approx(-0.05, abs=0.005)
+    assert (whole.on, cold.on) == (True, False)
+    assert whole.gain == pytest.approx(0.05)
+    assert cold.gain == pytest.approx(-0.05, abs=0.005)
     text = describe_worst([whole, cold])
     assert text.startswith("home, cold items: nDCG@10 0.")
     assert "all" not in text
@@ -57,15 +55,15 @@ def test_a_slice_that_fell_is_named_though_the_whole_rose() -> None:
 
 def test_a_loss_within_the_margin_is_tolerated() -> None:
     before, after = record(np.full(USERS, 0.20)), record(np.full(USERS, 0.195))
-    assert not compare_records(after, before, margin=0.05)[0].is_worse
-    assert compare_records(after, before, margin=0.02)[0].is_worse
+    assert compare_records(after, before, margin=0.05)[0].on
+    assert not compare_records(after, before, margin=0.02)[0].on
 
 
 def test_a_loss_that_may_be_chance_is_tolerated() -> None:
     before, after = record(0.2 + noise(0, 0.2)), record(0.18 + noise(1, 0.2))
     (change,) = compare_records(after, before, margin=0.0)
     assert change.low < 0 < change.high
-    assert not change.is_worse
+    assert change.on
 
 
 def test_intervals_hold_for_all_comparisons_together() -> None:
@@ -75,8 +73,8 @@ def test_intervals_hold_for_all_comparisons_together() -> None:
     many = {f"shelf{number}": after.surfaces["home"] for number in range(100)}
     earlier = dict.fromkeys(many, before.surfaces["home"])
     among = compare_records(QualityRecord(many), QualityRecord(earlier), margin=0.0)[0]
-    assert alone.difference == among.difference < 0
-    assert alone.is_worse and not among.is_worse
+    assert alone.gain == among.gain < 0
+    assert not alone.on and among.on
     assert among.low < alone.low
 
 
@@ -84,7 +82,7 @@ def test_only_common_requests_are_compared_and_few_users_not_at_all() -> None:
     before = record(np.linspace(0, 1, USERS))
     after = record(np.linspace(0, 1, USERS)[5:], first=5)
     (change,) = compare_records(after, before, margin=0.0)
-    assert (change.n, change.difference) == (USERS - 5, 0.0)
+    assert (change.n, change.gain) == (USERS - 5, 0.0)
     few = record(np.zeros(USERS), first=11)
     assert compare_records(few, before, margin=0.0) == []
     assert "nothing to compare" in describe_worst([])
@@ -101,7 +99,7 @@ def test_a_user_with_many_requests_counts_once() -> None:
     after = QualityRecord({"home": replace(surface, users=users, values=values)})
     (change,) = compare_records(after, before, margin=0.05)
     assert change.n == USERS
-    assert change.difference == pytest.approx(-0.2 / USERS)
+    assert change.gain == pytest.approx(-0.2 / USERS)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:

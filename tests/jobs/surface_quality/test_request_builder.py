@@ -258,6 +258,14 @@ def test_items_that_a_surface_never_shows_are_not_relevant_to_it() -> None:
     assert isinstance(settings.all_surfaces()["shelf"].filters[0], AttributeFilter)
 
 
+def test_items_at_the_border_with_equal_counts_are_all_tail() -> None:
+    rows = [("u", "a", 1), ("v", "a", 2), ("w", "a", 3), ("u", "b", 4), ("v", "b", 5)]
+    rows += [("u", "c", 6), ("v", "c", 7), ("u", "d", 8), ("v", "e", 9)]
+    rows += [("z", "a", 20), ("z", "b", 21), ("z", "c", 22), ("z", "d", 23), ("z", "f", 24)]
+    split = temporal(dataset_of(rows), 9 / 14)
+    assert ids(split, np.flatnonzero(kinds_of_items(split)["tail items"])) == "bcdef"
+
+
 def test_kinds_of_items_and_users() -> None:
     split = split_of()
     items = {name: ids(split, np.flatnonzero(mask)) for name, mask in kinds_of_items(split).items()}

@@ -199,10 +199,10 @@ DRAFTED: dict[str, tuple[Callable[[Path], Draft], str]] = {
 @pytest.mark.parametrize("kind", DRAFTED)
 def test_a_bad_generation_is_refused_before_it_is_published(shop: Path, kind: str) -> None:
     spoil, told = DRAFTED[kind]
-    require_passed(run_gates(JobContext.open(shop), draft_of(shop)).gates)
+    require_passed(run_gates(JobContext.open(shop), draft_of(shop)).decisions)
     draft = spoil(shop)
     with pytest.raises(GateError, match=told):
-        require_passed(run_gates(JobContext.open(shop), draft).gates)
+        require_passed(run_gates(JobContext.open(shop), draft).decisions)
 
 
 def test_a_generation_whose_time_was_not_enough_is_refused(shop: Path) -> None:
@@ -210,4 +210,4 @@ def test_a_generation_whose_time_was_not_enough_is_refused(shop: Path) -> None:
     budget.allow("retriever (all)", 0.5).cut(0.01, False, 5)
     context = JobContext(Workspace.open(shop), budget=budget)
     with pytest.raises(GateError, match="every model has learned"):
-        require_passed(run_gates(context, draft_of(shop)).gates)
+        require_passed(run_gates(context, draft_of(shop)).decisions)

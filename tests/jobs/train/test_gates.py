@@ -14,9 +14,10 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import current_name, open_current, open_in_force
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, GateError
+from serendip.evaluate.decision import DECISIONS, Decision
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
-from serendip.jobs.train.gates import GateResult, check_budget, check_kept_items, require_passed
+from serendip.jobs.train.gates import check_budget, check_kept_items, require_passed
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.budget import TimeBudget
 
@@ -83,20 +84,20 @@ def test_a_generation_is_compared_with_the_one_in_force(
     crowd: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     generations, settings = crowd / "generations", crowd / "serendip.toml"
-    first = train_workspace(JobContext.open(crowd)).manifest["gates"]
+    first = train_workspace(JobContext.open(crowd)).manifest[DECISIONS]["gates"]
     asked = ["answers a new visitor", "search finds titles", "shows similar items"]
     lists = "no rejected items shown as new"
     assert [gate["name"] for gate in first] == ["finite numbers", *asked, lists]
 
     # Equal generations: every difference is 0. The margin decides nothing that is learned.
     settings.write_text(SETTINGS + "\n[gate]\nmargin = 0.125\n")
-    gates = train_workspace(JobContext.open(crowd)).manifest["gates"]
+    gates = train_workspace(JobContext.open(crowd)).manifest[DECISIONS]["gates"]
     again = {gate["name"]: gate for gate in gates}[
         "no surface or slice more than 12.5 % worse than gen-1"
     ]
     assert gates[-1]["name"] == "no measure of lists more than 10 % worse than gen-1"
-    assert again["passed"] and gates[-1]["passed"]
-    assert "(+0.0000, +0.0000 to +0.0000" in again["detail"]
+    assert again["on"] and gates[-1]["on"]
+    assert "(+0.0000, +0.0000 to +0.0000" in again["reason"]
 
     settings.write_text(WITHOUT_NEW_ITEMS)
     with pytest.raises(DataError, match="shelf, cold items: nDCG@10") as refused:
@@ -109,13 +110,13 @@ def test_a_generation_is_compared_with_the_one_in_force(
     with caplog.at_level(logging.WARNING, logger="serendip.jobs.train"):
         forced = train_workspace(JobContext.open(crowd), force=True)
     assert open_current(generations).name == forced.name == "gen-3"
-    gate = forced.manifest["gates"][-1]
-    assert not gate["passed"]
+    gate = forced.manifest[DECISIONS]["gates"][-1]
+    assert not gate["on"]
     assert "gen-3 is published by force" in caplog.text
-    assert gate["name"] in caplog.text and "shelf, cold items" in gate["detail"]
+    assert gate["name"] in caplog.text and "shelf, cold items" in gate["reason"]
 
 
-def check_after_import(shop: Path, count: int, least: float = 0.9) -> list[GateResult]:
+def check_after_import(shop: Path, count: int, least: float = 0.9) -> list[Decision]:
     """Cut the items file off after some rows, import it, and check what is left."""
     with (shop / "items.csv").open() as stream:
         rows = list(islice(stream, 1 + count))
@@ -124,7 +125,7 @@ def check_after_import(shop: Path, count: int, least: float = 0.9) -> list[GateR
     return check_items(shop, least)
 
 
-def check_items(shop: Path, least: float = 0.9) -> list[GateResult]:
+def check_items(shop: Path, least: float = 0.9) -> list[Decision]:
     """Check the items that the database has now."""
     items = JobContext.open(shop).dataset.catalogue.vocabulary
     with closing(Workspace.open(shop).open_store()) as store:
@@ -134,13 +135,13 @@ def check_items(shop: Path, least: float = 0.9) -> list[GateResult]:
 
 def test_an_items_file_that_was_cut_off_is_not_published(stand: Path) -> None:
     (gate,) = check_after_import(stand, 50)  # of 60; ten may always go
-    assert gate.passed and gate.detail == "50 of its 60 items are still there"
+    assert gate.on and gate.reason == "50 of its 60 items are still there"
     with pytest.raises(GateError, match=r"has the items of gen-1 \(49 of its 60 items") as refused:
         require_passed(check_after_import(stand, 49))
     for told in ("at least 90 % must be", "serendip import", "serendip train --force"):
         assert told in str(refused.value)
     (gate,) = check_after_import(stand, 48, least=0.8)
-    assert gate.passed
+    assert gate.on
     assert check_after_import(stand, 1, least=0) == []
 
 
@@ -150,10 +151,10 @@ def test_items_that_were_deleted_one_by_one_stop_no_training(stand: Path) -> Non
             assert store.delete_item(f"i{number}")
         assert store.erase_item("i20")
     (gate,) = check_items(stand)
-    assert gate.passed
-    assert gate.detail == "39 of its 60 items are still there, 21 were deleted one by one"
+    assert gate.on
+    assert gate.reason == "39 of its 60 items are still there, 21 were deleted one by one"
     (gate,) = check_after_import(stand, 48)  # of the rows that it lost, none was deleted
-    assert not gate.passed
+    assert not gate.on
 
 
 def test_without_a_generation_in_force_any_items_will_do() -> None:
@@ -161,7 +162,10 @@ def test_without_a_generation_in_force_any_items_will_do() -> None:
 
 
 def test_a_failed_gate_is_told_with_its_figures() -> None:
-    good, bad = GateResult("fine", True, "2 of 2"), GateResult("finite numbers", False, "1 NaN")
+    good, bad = (
+        Decision.gate("fine", True, "2 of 2"),
+        Decision.gate("finite numbers", False, "1 NaN"),
+    )
     require_passed([good])
     with pytest.raises(DataError, match=r"fails the gates: finite numbers \(1 NaN\)") as error:
         require_passed([good, bad])
@@ -190,16 +194,16 @@ def test_a_model_that_had_no_time_to_learn_is_not_published(
 ) -> None:
     budget = cut_at(name, steps, done, continues)
     (gate,) = check_budget(budget, {"retriever": object()})
-    assert gate.passed is passes
-    assert "90 s" in gate.detail and f"{name} at {100 * done:.1f} %" in gate.detail
-    assert "enough" not in gate.detail
-    assert (f"%, step {steps}" in gate.detail) is (steps > 0)
-    assert ("--budget" in gate.detail) is not passes
+    assert gate.on is passes
+    assert "90 s" in gate.reason and f"{name} at {100 * done:.1f} %" in gate.reason
+    assert "enough" not in gate.reason
+    assert (f"%, step {steps}" in gate.reason) is (steps > 0)
+    assert ("--budget" in gate.reason) is not passes
 
 
 def test_a_budget_that_cut_nothing_short_was_enough() -> None:
     (gate,) = check_budget(TimeBudget(90), {"retriever"})
-    assert gate.passed and gate.detail == "a budget of 90 s was enough"
+    assert gate.on and gate.reason == "a budget of 90 s was enough"
 
 
 def test_without_a_budget_there_is_no_gate_of_time() -> None:

@@ -61,8 +61,10 @@ def test_one_changed_setting_of_suggestions_builds_these_and_what_is_made_of_the
     others = [name for name in built if built[name] != linked[name]]
     assert others == ["manifest.json", "space/space.npz"]
     assert not any("linked" in part for part in afresh.manifest["parts"].values())
-    for fact in ("counts", "settings", "queries", "rewrites", "search"):
+    for fact in ("counts", "settings", "queries", "rewrites"):
         assert second.manifest[fact] == afresh.manifest[fact], fact
+    chosen, again = (version.manifest["decisions"] for version in (second, afresh))
+    assert chosen.keys() == again.keys() and chosen["models"] == again["models"]
     with closing(Engine.open(trained)) as engine:
         assert engine.recommend(Request("home", user_id="u3")).items
 
@@ -85,7 +87,7 @@ def test_new_events_build_all(trained: Path) -> None:
 
 def test_a_part_is_built_alone_only_if_nothing_else_has_changed(trained: Path) -> None:
     assert reasons(trained, "rewrites")["rewrites"] == "it was asked for"
-    add_settings(trained, "\n[context]\nfeatures = []\n")
+    add_settings(trained, "\n[context]\nuse = 'off'\n")
     with pytest.raises(ConfigError, match=r"alone: models would be built too, as \[context\]"):
         train(trained, only="suggestions")
     with pytest.raises(ConfigError, match="there is no part 'words'"):

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generated_rows import use_queries
 from small_shop import import_shop
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import FloatArray
 from serendip.engine.artefacts.generations import publish
 from serendip.errors import DataError
+from serendip.evaluate.decision import DECISIONS, Decision, write_decisions
 from serendip.jobs.context import JobContext
-from serendip.jobs.suggestions.build import save_written_queries
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
-from serendip.models.ranker.search_order import SearchOrder
 
 LABELS = """
 [ranker.searches]
@@ -39,7 +39,7 @@ def test_queries_by_an_llm_come_before_those_from_fields(shop: Path, tmp_path: P
     fitter, catalogue = Fitter.of(context, tmp_path), context.dataset.catalogue
     counts = context.dataset.item_counts()
     plain = fitter.written_searches(catalogue, counts, TEXT_ONLY, 20)
-    save_written_queries(context.workspace, {"a quiet evening": "i5", "gone": "no-such-item"})
+    use_queries(context.workspace, {"a quiet evening": "i5", "gone": "no-such-item"})
     written = fitter.written_searches(catalogue, counts, TEXT_ONLY, 20)
     assert len(plain) == len(written) == 20
     assert "a quiet evening" not in plain.texts
@@ -59,7 +59,7 @@ def test_no_more_queries_by_an_llm_are_encoded_than_are_used(
     fitter, catalogue = Fitter.of(context, tmp_path), context.dataset.catalogue
     counts = context.dataset.item_counts()
     by_llm = {f"a quiet evening of {word}": "i5" for word in ("rain", "snow", "wind", "sun")}
-    save_written_queries(context.workspace, by_llm)
+    use_queries(context.workspace, by_llm)
     encoded: list[str] = []
     encode = Fitter.encode_texts
 
@@ -101,14 +101,12 @@ def test_labels_of_the_settings_are_searches_and_count_for_the_fingerprint(
     assert one.can_decide
 
 
-def test_the_order_in_force_is_that_of_the_manifest(shop: Path, tmp_path: Path) -> None:
+def test_a_decision_in_force_is_that_of_the_manifest(shop: Path, tmp_path: Path) -> None:
     context = JobContext.open(shop)
-    fitter = Fitter.of(context, tmp_path)
-    assert fitter.search_order_in_force() is None
-    order = SearchOrder(True, {"logged": 90}, 90, 90, 0.5, 0.4, 0.1, 0.05, 0.15, source="logged")
-    generations = context.workspace.generations
-    publish(generations, lambda folder: None, {"search": order.as_dict()})
-    assert fitter.search_order_in_force() == order
-    publish(generations, lambda folder: None, {"search": {"by_ranker": True, "order_from": 200.0}})
-    assert fitter.search_order_in_force() is None
-    assert replace(fitter, workspace=None).search_order_in_force() is None
+    fitter, generations = Fitter.of(context, tmp_path), context.workspace.generations
+    assert fitter.decided_in_force("search order") is None
+    table = {"models": write_decisions([Decision("search order", True)])}
+    publish(generations, lambda folder: None, {DECISIONS: table})
+    assert fitter.decided_in_force("search order") is True
+    assert fitter.decided_in_force("another") is None
+    assert replace(fitter, workspace=None).decided_in_force("search order") is None

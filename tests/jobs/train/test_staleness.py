@@ -131,8 +131,8 @@ def test_other_learned_settings_make_it_stale_and_others_do_not(stand: Path) -> 
 
 
 def test_another_context_makes_it_stale(stand: Path) -> None:
-    add_settings(stand, "[context]\nfeatures = ['device']")
-    assert age_of(stand).reasons == ("the setting context.features has changed",)
+    add_settings(stand, "[context.parts]\ndevice = 'on'")
+    assert age_of(stand).reasons == ("the setting context.parts.device has changed",)
 
 
 def test_an_import_and_an_erasure_make_it_stale(stand: Path) -> None:

@@ -39,9 +39,9 @@ def put_events(shop: Path, count: int) -> None:
 
 
 def reason_for(shop: Path) -> str:
-    choice = choose_start(JobContext.open(shop), open_in_force(shop / "generations"))
-    assert (choice.previous is None) == (choice.generation == "")
-    return choice.reason
+    previous, facts = choose_start(JobContext.open(shop), open_in_force(shop / "generations"))
+    assert (previous is None) == (facts["generation"] == "")
+    return str(facts["reason"])
 
 
 def older_of(fusion: Fusion) -> OlderFit:
@@ -95,11 +95,11 @@ def test_a_training_continues_and_the_next_one_continues_from_it(shop: Path) -> 
     facts = first.manifest["warm_start"]
     assert (facts["generation"], facts["reason"]) == ("gen-1", "")
     assert facts["since"] == first.manifest["counts"]["events"] - 60
-    second = choose_start(JobContext.open(shop), first)
-    assert (second.generation, second.since) == ("gen-2", facts["since"])
-    unwanted = choose_start(JobContext.open(shop), first, False)
-    assert (unwanted.previous, unwanted.generation, unwanted.reason) == (None, "", "")
-    assert unwanted.since == first.manifest["counts"]["events"]
+    _, second = choose_start(JobContext.open(shop), first)
+    assert second == {"generation": "gen-2", "reason": "", "since": facts["since"]}
+    events = first.manifest["counts"]["events"]
+    unwanted = {"generation": "", "reason": "", "since": events}
+    assert choose_start(JobContext.open(shop), first, False) == (None, unwanted)
 
 
 def test_it_does_not_where_what_was_learned_means_something_else(shop: Path) -> None:
@@ -207,12 +207,12 @@ def test_a_fit_that_has_seen_what_the_ranker_learns_is_not_used(
 ) -> None:
     context = JobContext.open(fresh)
     fitter, options = Fitter.of(context, tmp_path), TrainOptions()
-    afresh = fit_older_part(fitter, context.dataset, "nothing", options).fit
+    afresh = fit_older_part(fitter, context.dataset, "nothing", options).older
     late = OlderFit(afresh.items, afresh.codebooks, afresh.fusion, afresh.learned, np.inf)
     begin = replace(fitter, previous=late)
-    refused = fit_older_part(begin, context.dataset, "late", options).fit
+    refused = fit_older_part(begin, context.dataset, "late", options).older
     again = replace(fitter, previous=afresh)
-    continued = fit_older_part(again, context.dataset, "same", options).fit
+    continued = fit_older_part(again, context.dataset, "same", options).older
     before, same, other = (
         fit.learned["retriever"]["network/tower.ids"] for fit in (afresh, refused, continued)
     )

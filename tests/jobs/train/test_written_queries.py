@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from generated_rows import use_queries
 from small_shop import import_shop
 
 from serendip.content.fusion import TEXT_ONLY
-from serendip.data.store.tables.generated_texts import GeneratedText, text_digest
+from serendip.data.store.tables.generated import Generated
+from serendip.data.store.tables.generated_items import text_digest
 from serendip.engine.artefacts.generations import open_in_force, publish
 from serendip.engine.workspace import Workspace
+from serendip.evaluate.decision import Decision
 from serendip.jobs.context import JobContext
-from serendip.jobs.enrich.write import collect_queries
-from serendip.jobs.suggestions.build import save_written_queries
+from serendip.jobs.llm.texts import write_query_texts
 from serendip.jobs.suggestions.parts import Phrases, part_of
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord, RecordedSurface
 from serendip.jobs.train import written_queries
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.gates import GateResult
 from serendip.jobs.train.written_queries import (
     GATE,
-    MANIFEST_KEY,
-    WrittenQueryUse,
     check_written_queries,
     select_for_ranker,
     select_for_retriever,
@@ -34,7 +31,6 @@ from serendip.jobs.train.written_queries import (
 from serendip.runtime.progress import TrainOptions
 
 BY_LLM = {f"an evening of {word}": f"i{number}" for number, word in enumerate("abcdefghijklmnop")}
-USE = WrittenQueryUse(12, 0.5, "abc")
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +41,7 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     folder = import_shop(tmp_path / "shop")
-    save_written_queries(Workspace.open(folder), BY_LLM)
+    use_queries(Workspace.open(folder), BY_LLM)
     return folder
 
 
@@ -67,8 +63,6 @@ def test_at_weight_0_the_retriever_learns_the_same_with_and_without_written_quer
     assert [*with_queries.dataset.queries.texts] == [*without.dataset.queries.texts]
     np.testing.assert_array_equal(with_queries.dataset.queries.items, without.dataset.queries.items)
     assert with_queries.dataset.queries.weights is None
-    use = WrittenQueryUse.of(context.workspace, context.settings, context.dataset.catalogue)
-    assert use == WrittenQueryUse()
 
 
 def test_with_a_weight_it_learns_them_after_all_others(shop: Path, tmp_path: Path) -> None:
@@ -84,9 +78,6 @@ def test_with_a_weight_it_learns_them_after_all_others(shop: Path, tmp_path: Pat
     assert np.array_equal(queries.checked, ~is_by_llm)
     for row in np.flatnonzero(is_by_llm).tolist():
         assert catalogue[int(queries.items[row])].item_id == BY_LLM[queries.texts[row]]
-    use = WrittenQueryUse.of(context.workspace, context.settings, catalogue)
-    assert (use.queries, use.weight) == (int(is_by_llm.sum()), 0.25)
-    assert len(use.digest) == 64
 
 
 def test_few_queries_are_not_learned(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,8 +86,6 @@ def test_few_queries_are_not_learned(shop: Path, monkeypatch: pytest.MonkeyPatch
     assert select_for_retriever(context.workspace, config, catalogue)
     monkeypatch.setattr(written_queries, "FEWEST", 100)
     assert not select_for_retriever(context.workspace, config, catalogue)
-    use = WrittenQueryUse.of(context.workspace, context.settings, catalogue)
-    assert use == WrittenQueryUse()
 
 
 def test_the_ranker_is_asked_nothing_that_the_retriever_has_learned(
@@ -131,10 +120,10 @@ def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
     shop: Path, weight: float
 ) -> None:
     context = weigh(shop, weight)
-    texts = collect_queries(context.workspace, context.dataset)
+    write_query_texts(context)
     with closing(context.workspace.open_store()) as store:
-        store.generated_texts.put(texts)
-        assert store.generated_texts.activate(texts) == len(texts) > 0
+        texts = store.generated.rows("text")
+        store.generated.activate(texts, "text")
     context = JobContext.open(shop)
     catalogue, config = context.dataset.catalogue, context.settings.queries
     read = ", ".join(item.generated_text for item in catalogue.items).split(", ")
@@ -150,10 +139,11 @@ def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
     # Of texts that have queries of another part too, whatever it is.
     (item_id, query) = next((BY_LLM[text], text) for text in BY_LLM if part_of(text) == "ranker")
     item = catalogue[catalogue.vocabulary.number(item_id)]
-    more = GeneratedText(item_id, "queries", "queries", query, "m", "p", text_digest(item))
+    key = "text", item_id, "queries", "queries"
+    more = Generated(*key, query, "m", "p", text_digest(item))  # type: ignore[arg-type]
     with closing(context.workspace.open_store()) as store:
-        store.generated_texts.put([more])
-        store.generated_texts.activate([*texts, more])
+        store.generated.put([more])
+        store.generated.activate([*texts, more], "text")
     catalogue = JobContext.open(shop).dataset.catalogue
     asked = {query.text for query in select_for_ranker(context.workspace, config, catalogue, 100)}
     assert asked == parts[1] - {query}
@@ -165,80 +155,33 @@ def record_of(values: list[float]) -> QualityRecord:
     return QualityRecord({"search": RecordedSurface(keys, keys, np.array(["all"]), column)})
 
 
-def put_in_force(
-    workspace: Workspace,
-    record: QualityRecord,
-    use: WrittenQueryUse,
-    gates: Sequence[GateResult] = (),
-) -> None:
-    """Publish nothing but a record, what was learned from written queries, and the gates."""
-    facts = {MANIFEST_KEY: asdict(use), "gates": [asdict(gate) for gate in gates]}
-    publish(workspace.generations, lambda folder: record.save(folder / RECORD_FILE), facts)
-
-
 BEFORE = [0.5 + 0.01 * (number % 5) for number in range(60)]
 
 
 def test_a_training_with_written_queries_must_not_lose_any_search(shop: Path) -> None:
     workspace = Workspace.open(shop)
-    place = workspace.generations
 
-    def check(use: WrittenQueryUse, record: QualityRecord | None) -> list[GateResult]:
-        return check_written_queries(use, record, open_in_force(place), ["search"])
+    def check(count: int, record: QualityRecord | None) -> list[Decision]:
+        current = open_in_force(workspace.generations)
+        return check_written_queries(count, record, current, ["search"])
 
-    put_in_force(workspace, record_of(BEFORE), WrittenQueryUse())
-    assert check(WrittenQueryUse(), record_of([0.0] * 60)) == []
-    (better,) = check(USE, record_of([value + 0.1 for value in BEFORE]))
-    assert better.passed and better.name == GATE
-    assert better.detail.startswith("12 queries; search, all: nDCG@10 0.5200 -> 0.6200 (+0.1000")
+    (first,) = check(12, record_of(BEFORE))
+    assert not first.on and "not measured" in first.reason
+    assert "training_weight = 0" in first.reason
+    publish(workspace.generations, lambda folder: record_of(BEFORE).save(folder / RECORD_FILE), {})
+    assert check(0, record_of([0.0] * 60)) == []
+    (better,) = check(12, record_of([value + 0.1 for value in BEFORE]))
+    assert better.on and better.must and better.name == GATE
+    assert better.reason.startswith("12 queries; search, all: nDCG@10 0.5200 -> 0.6200 (+0.1000")
     # A loss of 1 % that is shown: the gate of all surfaces tolerates it, this one does not.
-    (worse,) = check(USE, record_of([value - 0.005 for value in BEFORE]))
-    assert not worse.passed
+    (worse,) = check(12, record_of([value - 0.005 for value in BEFORE]))
+    assert not worse.on
     noisy = [value + (0.2 if number % 2 else -0.201) for number, value in enumerate(BEFORE)]
-    (unclear,) = check(USE, record_of(noisy))
-    assert unclear.passed
-
-
-def test_what_was_not_measured_does_not_pass(shop: Path) -> None:
-    workspace = Workspace.open(shop)
-    place = workspace.generations
-
-    def check(record: QualityRecord | None, use: WrittenQueryUse = USE) -> GateResult:
-        (result,) = check_written_queries(use, record, open_in_force(place), ["search"])
-        return result
-
-    first = check(record_of(BEFORE))
-    assert not first.passed and "not measured: no generation is in force" in first.detail
-    assert "training_weight = 0" in first.detail
-    put_in_force(workspace, record_of(BEFORE), WrittenQueryUse())
-    few = check(record_of(BEFORE[:20]))
-    assert not few.passed and "too few users have searched" in few.detail
-    without_record = check(None)
-    assert not without_record.passed and "the data are too few" in without_record.detail
-    # Published by force: neither the same queries nor others are compared with anything by it.
-    put_in_force(workspace, record_of(BEFORE), USE, [few])
-    for use in (USE, WrittenQueryUse(13, 0.5, "abd")):
-        later = check(record_of(BEFORE), use)
-        assert not later.passed and "not measured" in later.detail
-
-
-def test_the_same_queries_are_measured_once_and_others_again(shop: Path) -> None:
-    workspace, other = Workspace.open(shop), WrittenQueryUse(13, 0.5, "abd")
-    place = workspace.generations
-
-    def check(use: WrittenQueryUse, values: list[float]) -> list[GateResult]:
-        return check_written_queries(use, record_of(values), open_in_force(place), ["search"])
-
-    put_in_force(workspace, record_of(BEFORE), WrittenQueryUse())
-    gates = check(USE, BEFORE)
-    for _ in range(2):  # The second generation knows it from the first.
-        put_in_force(workspace, record_of(BEFORE), USE, gates)
-        gates = check(USE, [0.0] * 60)
-        assert gates[0].passed and "the same ones" in gates[0].detail
-    (worse,) = check(other, [value - 0.1 for value in BEFORE])
-    assert not worse.passed and "nDCG@10" in worse.detail
-    (equal,) = check(other, BEFORE)
-    assert equal.passed
+    (unclear,) = check(12, record_of(noisy))
+    assert unclear.on
+    for unmeasured in (record_of(BEFORE[:20]), None):
+        (few,) = check(12, unmeasured)
+        assert not few.on and "searches of enough users" in few.reason
 
 
 def test_phrases_are_whole_words_of_one_text() -> None:

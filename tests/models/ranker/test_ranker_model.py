@@ -11,7 +11,6 @@ import torch
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import CONFIG_FILE, Ranker, action_value
-from serendip.models.ranker.search_order import SearchOrder
 from serendip.models.ranker.train import RankerTraining
 from serendip.runtime.progress import TrainOptions
 
@@ -229,6 +228,10 @@ def test_it_says_which_tasks_it_may_order(ranker: Ranker, rows: RankerRows, tmp_
     some.save(tmp_path)
     assert Ranker.open(tmp_path).ordered_tasks == (0, 1)
     document = json.loads((tmp_path / CONFIG_FILE).read_text())
+    document["config"]["searches"]["logged"] = 1.0  # of an earlier version
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(document))
+    with pytest.raises(ArtefactError, match=r"unknown key `searches\.logged`"):
+        Ranker.open(tmp_path)
     del document["ordered_tasks"]
     (tmp_path / CONFIG_FILE).write_text(json.dumps(document))
     with pytest.raises(ArtefactError, match="ordered_tasks") as refused:
@@ -238,23 +241,6 @@ def test_it_says_which_tasks_it_may_order(ranker: Ranker, rows: RankerRows, tmp_
         _ = Ranker().ordered_tasks
     with pytest.raises(DataError, match=r"ordered_tasks are \[0, 3\]\. Give tasks from 0 to 2"):
         Ranker(quick).train(rows, NAMES, ordered_tasks=[0, 3])
-
-
-def test_what_orders_search_is_kept_and_that_of_earlier_versions_is_read(
-    rows: RankerRows, tmp_path: Path
-) -> None:
-    ranker = Ranker(ONE_ACTION.model_copy(update={"epochs": 1})).train(rows, NAMES)
-    ranker.search_order = SearchOrder(True, {"logged": 70}, 60, 55, 0.3, 0.2, 0.1, 0.05, 0.15)
-    ranker.save(tmp_path)
-    assert Ranker.open(tmp_path).search_order == ranker.search_order
-    document = json.loads((tmp_path / CONFIG_FILE).read_text())
-    del document["search_order"]
-    document["searches"] = {"logged": 250}
-    document["config"]["searches"]["order_from"] = 200.0
-    (tmp_path / CONFIG_FILE).write_text(json.dumps(document))
-    earlier = Ranker.open(tmp_path).search_order
-    assert (earlier.by_ranker, earlier.searches) == (True, {"logged": 250})
-    assert "earlier version" in earlier.describe()
 
 
 COUNT, FIT = 0, 1

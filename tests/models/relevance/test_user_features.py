@@ -20,7 +20,6 @@ from serendip.models.relevance.train import (
     RelevanceModelConfig,
     TrainedRelevanceModel,
     TreesConfig,
-    UserGain,
     train_relevance_model,
 )
 from serendip.models.relevance.user_features import USER_FEATURES, RequestUser, UserFeatures
@@ -94,9 +93,12 @@ class World:
         )
         users = LabelledUsers(UserFeatures.of(features.views, self.catalogue), self.users)
         texts = self.queries, self.items
-        trained = train_relevance_model(CONFIG, features, texts, examples, 0, users)
+        trained, plain = (
+            train_relevance_model(CONFIG, features, texts, examples, 0, known)
+            for known in (users, None)
+        )
         found = []
-        for model in (trained.model, trained.without_users):
+        for model in (trained.model, plain.model):
             scores = self.predict(model, ~is_train)
             pairs = is_irrelevant[~is_train], scores, scores > 0.5, self.rows[~is_train]
             value = BinaryPredictions(*pairs).estimates()["auroc"].value
@@ -127,7 +129,6 @@ def test_where_the_past_decides_the_filter_with_the_user_beats_the_one_without(
 ) -> None:
     is_irrelevant = world.genre_of[world.numbers] != world.rows % 3
     trained, (with_user, without) = world.train(is_irrelevant)
-    assert trained.user_gain is not None and trained.user_gain.is_real
     assert with_user > 0.95 > 0.65 > without
     model = trained.model
     assert model.features[-len(USER_FEATURES) :] == USER_FEATURES
@@ -141,28 +142,8 @@ def test_where_the_past_decides_the_filter_with_the_user_beats_the_one_without(
 
 def test_where_the_country_decides_the_user_is_used_too(world: World) -> None:
     is_irrelevant = world.country_of[world.numbers] != world.rows % 2
-    trained, (with_user, without) = world.train(is_irrelevant)
-    assert trained.model.users is not None
+    _, (with_user, without) = world.train(is_irrelevant)
     assert with_user > 0.95 > 0.65 > without
-
-
-def test_where_the_user_decides_nothing_the_model_does_not_read_them(world: World) -> None:
-    random = np.random.default_rng(1)
-    is_irrelevant = (world.numbers % 5 == 0) != (random.random(len(world.rows)) < 0.05)
-    trained, _ = world.train(is_irrelevant)
-    assert trained.user_gain is not None and not trained.user_gain.is_real
-    assert trained.model.users is None and trained.model is trained.without_users
-
-
-def test_a_gain_must_be_twice_its_error() -> None:
-    losses = np.array([1.0, 1.0, 1.0, 1.0], np.float32)
-    groups = np.array([7, 7, 8, 9])
-    gain = UserGain.of(losses, np.array([0.5, 0.7, 0.4, 0.5], np.float32), groups)
-    assert (gain.without, gain.fall) == (1.0, pytest.approx(0.5))
-    assert gain.error == pytest.approx(np.std([0.4, 0.6, 0.5], ddof=1) / np.sqrt(3))
-    assert gain.is_real
-    assert not UserGain.of(losses, np.array([0.2, 0.2, 0.9, 1.8], np.float32), groups).is_real
-    assert not UserGain.of(losses[:1], losses[:1] - 0.5, groups[:1]).is_real
 
 
 def test_features_compare_an_item_with_the_past() -> None:

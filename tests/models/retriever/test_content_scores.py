@@ -71,10 +71,9 @@ def test_words_are_compared_with_content_as_it_is() -> None:
     np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-6)
     new = draw_unit_vectors(np.random.default_rng(2), 1)
     row = np.concatenate([projection().encode(new), new], axis=1)
-    added = affinity.extended(new).vectors_of(np.array([4]))
-    np.testing.assert_allclose(added, row, rtol=0, atol=1e-6)
-    changed = affinity.changed(np.asarray([2]), new).vectors_of(np.array([2]))
-    np.testing.assert_allclose(changed, row, rtol=0, atol=1e-6)
+    for number in (np.array([4]), np.array([2])):
+        found = affinity.put(number, new).vectors_of(number)
+        np.testing.assert_allclose(found, row, rtol=0, atol=1e-6)
 
 
 def test_a_request_is_its_weighed_context_and_words() -> None:
@@ -188,7 +187,7 @@ def test_without_words_to_learn_there_is_no_plain_content() -> None:
 def test_it_is_stored_and_new_items_are_aligned(trained: Retriever, tmp_path: Path) -> None:
     features = draw_features(8, 3)
     trained.save(tmp_path)
-    extended = Retriever.open(tmp_path).with_items(features)
+    extended = Retriever.open(tmp_path).with_late(features)
     np.testing.assert_allclose(
         extended.item_vectors[-3:, 8:24], projection().encode(features.content), atol=1e-6
     )
@@ -231,7 +230,7 @@ def test_every_mode_ranks_items_that_come_later(mode: str) -> None:
     dataset = build_small_world()
     model = Retriever(SMALL.model_copy(update={"item_mode": mode})).train(dataset)
     new = draw_features(8, 2)
-    scores = model.with_items(new).score_all(build_queries(dataset))
+    scores = model.with_late(new).score_all(build_queries(dataset))
     assert scores.shape[1] == dataset.num_items + 2
     told_apart = np.abs(scores[:, -1] - scores[:, -2]).max() > 1e-4
     assert told_apart == (mode != "id")

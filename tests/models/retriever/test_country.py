@@ -78,7 +78,7 @@ def test_it_is_kept_on_disk_and_with_new_items(trained: Retriever, tmp_path: Pat
     opened = Retriever.open(tmp_path)
     kept = trained.score_all(queries)  # but for the rounding of stored rows
     np.testing.assert_allclose(opened.score_all(queries), kept, atol=0.02 * np.abs(kept).max())
-    extended = opened.with_items(draw_features(9, 2))
+    extended = opened.with_late(draw_features(9, 2))
     np.testing.assert_array_equal(extended.score_all(queries)[:, :20], opened.score_all(queries))
 
 

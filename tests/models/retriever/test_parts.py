@@ -80,7 +80,7 @@ def test_both_parts_are_kept_on_disk_and_with_new_items(
     kept = trained.score_all(queries)  # but for the rounding of stored rows
     np.testing.assert_allclose(opened.score_all(queries), kept, atol=0.02 * np.abs(kept).max())
     new = draw_features(9, 2)
-    first, second = (model.with_items(new).item_vectors[-2:] for model in (opened, trained))
+    first, second = (model.with_late(new).item_vectors[-2:] for model in (opened, trained))
     np.testing.assert_allclose(first, second, atol=0.02 * np.abs(second).max())
     for part in (first[:, :8], first[:, 8:12]):
         np.testing.assert_allclose(part.mean(1), 0.0, atol=1e-5)

@@ -160,6 +160,6 @@ def test_new_items_have_the_quality_of_the_unknown(tmp_path: Path) -> None:
     model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
     model.save(tmp_path)
     opened = Retriever.open(tmp_path)
-    extended = opened.with_items(draw_features(8, 2))
+    extended = opened.with_late(draw_features(8, 2))
     assert np.array_equal(extended.item_vectors[-2:, 8:12], np.tile(UNKNOWN, (2, 1)))
     assert np.array_equal(extended.item_vectors[:30], opened.item_vectors)

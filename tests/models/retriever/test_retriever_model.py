@@ -157,7 +157,7 @@ def test_a_new_item_gets_the_vector_of_a_twin_that_nobody_touched(
     twin = ItemFeatures(
         features.content[untouched], features.codes[untouched], features.codebook_size
     )
-    vectors = trained.with_items(twin).item_vectors
+    vectors = trained.with_late(twin).item_vectors
     np.testing.assert_allclose(vectors[-1], vectors[untouched[0]], rtol=0, atol=1e-5)
 
 
@@ -192,7 +192,7 @@ def test_a_changed_item_forgets_its_id_and_an_unchanged_one_keeps_it(
     numbers, other = np.asarray([0, 1], np.int32), draw_features(9, 1)
     content = np.concatenate([other.content, dataset.features.content[1:2]])
     codes = np.concatenate([other.codes, dataset.features.codes[1:2]])
-    changed = trained.with_changed_items(numbers, ItemFeatures(content, codes, 4)).item_vectors
+    changed = trained.with_late(ItemFeatures(content, codes, 4), numbers).item_vectors
     tower = train_retriever(dataset, SMALL, TrainOptions(seed=5)).tower
     (borrowed,), (as_new,) = (tower.encode(other, np.asarray([n]))[0] for n in (0, 99))
     np.testing.assert_allclose(changed[0, :-1], borrowed, rtol=0, atol=1e-6)
@@ -229,10 +229,10 @@ def test_ids_alone_are_enough(dataset: Dataset) -> None:
     bare = replace(dataset, features=None)
     model = Retriever(SMALL).train(bare)
     asked = Query(surface="search", text_vector=np.ones(16, np.float32), history=bare.history(0))
-    extended = model.with_items(draw_features(0, 2))
+    extended = model.with_late(draw_features(0, 2))
     assert np.isfinite(extended.score_all([asked, Query()])).all()
     assert extended.num_items == dataset.num_items + 2
-    changed = extended.with_changed_items(np.asarray([0], np.int32), draw_features(1, 1))
+    changed = extended.with_late(draw_features(1, 1), np.asarray([0], np.int32))
     assert np.array_equal(changed.item_vectors, extended.item_vectors)
 
 
@@ -288,7 +288,7 @@ def test_vectors_of_another_encoder_are_refused(trained: Retriever) -> None:
         trained.score_all([odd])
     vectors = draw_unit_vectors(np.random.default_rng(0), 2)[:, :5]
     with pytest.raises(DataError, match="do not fit"):
-        trained.with_items(ItemFeatures(vectors, np.zeros((2, 2), np.int32), 4))
+        trained.with_late(ItemFeatures(vectors, np.zeros((2, 2), np.int32), 4))
 
 
 def test_heads_must_divide_the_size() -> None:
@@ -314,7 +314,7 @@ def test_items_that_nobody_had_chosen_get_the_bonus_and_no_others_do(dataset: Da
         for bonus in (0.0, 0.75)
     )
     new = draw_features(1, 4)
-    before, after = (model.with_items(new).score_all(queries)[0] for model in (without, with_bonus))
+    before, after = (model.with_late(new).score_all(queries)[0] for model in (without, with_bonus))
     unseen = np.r_[dataset.item_counts() == 0, np.ones(4, np.bool_)]
     np.testing.assert_allclose(after - before, np.where(unseen, 0.75, 0.0), atol=1e-5)
 
@@ -323,7 +323,7 @@ def test_a_model_of_ids_alone_gives_no_bonus(dataset: Dataset) -> None:
     config = SMALL.model_copy(update={"item_mode": "id", "new_item_bonus": 0.75})
     model = Retriever(config).train(dataset)
     assert not model.item_vectors[:, -1].any()
-    assert not model.with_items(draw_features(1, 4)).item_vectors[:, -1].any()
+    assert not model.with_late(draw_features(1, 4)).item_vectors[:, -1].any()
 
 
 def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> None:

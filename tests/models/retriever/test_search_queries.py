@@ -151,7 +151,7 @@ def test_who_is_somewhere_is_shown_new_items_of_the_same_place() -> None:
     config = CONFIG.model_copy(update={"item_mode": "content", "epochs": 10, "tasks": ("home",)})
     model = Retriever(config).train(world, TrainOptions(seed=2))
     asked = [Query(country="Germany"), Query(country="Korea")]
-    scores = model.with_items(features.rows(np.arange(2))).score_all(asked)[:, -2:]
+    scores = model.with_late(features.rows(np.arange(2))).score_all(asked)[:, -2:]
     assert scores[0, 0] > scores[0, 1]
     assert scores[1, 1] > scores[1, 0]
 
@@ -172,7 +172,7 @@ def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> 
 
 def test_items_whose_words_nobody_read_are_refused(trained: Retriever) -> None:
     with pytest.raises(DataError, match="2 items without tokens"):
-        trained.with_items(replace(draw_features(8, 2), tokens=None))
+        trained.with_late(replace(draw_features(8, 2), tokens=None))
 
 
 def test_there_is_no_table_without_content_that_texts_are_compared_by() -> None:
@@ -191,7 +191,7 @@ def test_an_item_that_is_not_its_content_is_not_its_words(dataset: Dataset, mode
     assert dataset.features is not None
     known = dataset.features.rows(np.arange(2))
     other = replace(known, tokens=Tokens.of_texts(["else", "where"]))
-    one, two = (model.with_items(each).item_vectors[-2:] for each in (known, other))
+    one, two = (model.with_late(each).item_vectors[-2:] for each in (known, other))
     assert np.array_equal(one, two)
 
 
@@ -202,21 +202,19 @@ def test_a_split_into_models_reads_words_in_each(dataset: Dataset, tmp_path: Pat
     model.save(tmp_path)
     new = dataset.features.rows(np.arange(2))
     asked = [Query("search", text="thing", text_vector=new.content[0]), Query()]
-    found = [
-        one.with_items(new).score_all(asked) for one in (model, RetrieverGroups.open(tmp_path))
-    ]
+    found = [one.with_late(new).score_all(asked) for one in (model, RetrieverGroups.open(tmp_path))]
     np.testing.assert_allclose(*found, atol=0.005 * np.abs(found[0]).max())
     with pytest.raises(DataError, match="without tokens"):
-        model.with_items(replace(draw_features(8, 2), tokens=None))
+        model.with_late(replace(draw_features(8, 2), tokens=None))
 
 
 def test_an_item_whose_words_changed_moves(trained: Retriever, dataset: Dataset) -> None:
     assert dataset.features is not None
     number = np.array([4], np.int32)
     same = dataset.features.rows(number)
-    kept = trained.with_changed_items(number, same)
+    kept = trained.with_late(same, number)
     assert np.array_equal(kept.item_vectors, trained.item_vectors)
-    moved = trained.with_changed_items(number, replace(same, tokens=Tokens.of_texts(["thing"])))
+    moved = trained.with_late(replace(same, tokens=Tokens.of_texts(["thing"])), number)
     assert np.abs(moved.item_vectors[4] - trained.item_vectors[4]).max() > 1e-3
 
 

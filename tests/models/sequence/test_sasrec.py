@@ -86,7 +86,7 @@ def test_it_learns_what_follows_what(
 
 
 def test_new_items_come_last_and_are_passed_over() -> None:
-    model = SASRec(SMALL).train(clock_world()).with_items(draw_features(1, 2))
+    model = SASRec(SMALL).train(clock_world()).with_late(draw_features(1, 2))
     known, newest = (History.of_items(np.asarray(items, np.int32)) for items in ([3], [3, 25]))
     first, second = model.score_all([Query(history=known), Query(history=newest)])
     assert np.array_equal(first, second)

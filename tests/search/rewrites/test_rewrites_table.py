@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from search_world import post
 
 from serendip.data import Catalogue, Item
 from serendip.data.events.search_log import Search
@@ -49,7 +50,7 @@ def test_items_with_all_words_are_counted_in_any_field_posted_ones_and_deleted_o
     assert not len(searcher.lexical.having_all("red qqq", 9))
     assert not len(searcher.lexical.having_all("", 9))
     posted = [Item("n", "A thing", "red leather 가죽소파")]
-    more = searcher.with_items(posted).without_items([0, 5])
+    more = post(searcher, *posted).without_items([0, 5])
     assert sorted(more.lexical.having_all("leather red", 9).tolist()) == [10, 15, 20]
     assert more.lexical.having_all("가죽", 9).tolist() == [20]
     assert not len(more.lexical.having_all("가죽 lamp", 9))

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from search_world import film
+from search_world import film, post
 
 from serendip.data import Catalogue, Item
 from serendip.search.config import SearchConfig
@@ -95,7 +97,7 @@ def test_another_form_of_a_word_is_known_and_found_after_the_word_itself(tmp_pat
         assert one.read(text).unknown == ()
         assert one.search(text, 3).item_nums.tolist() == found
         assert set(one.find_complete(text).item_nums.tolist()) == set(found)
-    posted = one.with_items([film("n", "Breads and Butter")])
+    posted = post(one, film("n", "Breads and Butter"))
     assert posted.read("breaded").unknown == ()
     assert posted.search("bread", 3).item_nums.tolist() == [2, 3]
 
@@ -211,6 +213,12 @@ def test_a_near_tie_is_told(tmp_path):
     assert silent.told_key == ""
 
 
+def test_a_function_word_is_no_correction():
+    words = {"and": 900, "lend": 3}
+    assert Speller.of(words).correct("amd").text == "and"
+    assert replace(Speller.of(words), stemmed="english").correct("amd").text == "amd"
+
+
 def test_beside_generic_words_a_likely_word_is_searched_and_a_named_title_found(tmp_path):
     titles = ("Under the Lake", "Rain of Tea", "Rain of Rice")
     catalogue = Catalogue(film(str(row), title) for row, title in enumerate(titles))
@@ -252,4 +260,4 @@ def test_words_that_stand_side_by_side_in_items_are_no_misspelt_title(tmp_path):
 def test_a_searcher_that_changed_reads_anew(tmp_path):
     one = searcher(tmp_path)
     assert one.read("velvt").corrected_key == "velvet"
-    assert one.with_items([film("n", "Velvt")]).read("velvt").corrected_key == "velvt"
+    assert post(one, film("n", "Velvt")).read("velvt").corrected_key == "velvt"

@@ -1,4 +1,5 @@
 import string
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,7 @@ def test_two_slips_are_corrected_in_long_words_only():
 
 
 def test_words_of_posted_items_are_known():
-    speller = Speller.of({"matrix": 1}).with_words(["matrox"])
+    speller = replace(Speller.of({"matrix": 1}), posted=frozenset(["matrox"]))
     assert speller.knows("matrox")
     assert speller.correct_text("matrox") == "matrox"
 

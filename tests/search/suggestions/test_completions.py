@@ -1,17 +1,18 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_world import POPULARITY, film, films
+from search_world import POPULARITY, film, films, post
 
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggested, Suggester
+from serendip.search.values import ValueTable
 
 
 @pytest.fixture(scope="module")
 def suggester(tmp_path_factory):
     folder = tmp_path_factory.mktemp("suggest") / "index"
     searcher = Searcher.build(films(), POPULARITY, folder)
-    return Suggester.of(films().items, searcher)
+    return Suggester(searcher.with_values(ValueTable.of(films().items)))
 
 
 def texts(suggester, prefix, k=5):
@@ -56,7 +57,7 @@ def test_at_most_k_are_given(suggester, k, count):
 
 
 def test_deleted_items_and_values_without_items_are_not_suggested(suggester):
-    gone = suggester.with_searcher(suggester.searcher.without_items([0, 1, 12]))
+    gone = Suggester(suggester.searcher.without_items([0, 1, 12]))
     assert texts(gone, "ho") == ["The Horse Whisperer"]
     assert texts(gone, "sci") == []
     assert texts(gone, "matirx") == []
@@ -65,8 +66,7 @@ def test_deleted_items_and_values_without_items_are_not_suggested(suggester):
 
 def test_posted_items_are_suggested(suggester):
     items = [film("n", "Zebra", ("Nature",)), film("m", "Zoo", ("Nature",))]
-    searcher = suggester.searcher.with_items(items)
-    newer = suggester.with_items(items, searcher)
+    newer = Suggester(post(suggester.searcher, *items))
     assert texts(newer, "zeb") == ["Zebra"]
     assert newer.suggest("nat")[0] == Suggested("Nature", "attribute", -1, 2)
     assert texts(suggester, "nat") == []

@@ -12,7 +12,7 @@ from tiny_engine import TinyEngine, film
 from wire_client import WireClient
 
 from serendip.data import Item
-from serendip.engine.answer import SearchFeedback, Suggestions
+from serendip.engine.answer import Answer, SearchFeedback, Suggestions
 from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
 from serendip.search.rewrites.table import Rewrite
@@ -333,7 +333,7 @@ def test_a_doubtful_correction_is_offered_as_a_link():
 
 
 class Told(TinyEngine):
-    """Remembers the requests for suggestions; nothing completes a typed text."""
+    """Remembers what is requested; nothing completes a typed text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -343,20 +343,25 @@ class Told(TinyEngine):
         self.asked.append(request)
         return super().suggest(request)
 
+    def recommend(self, request: Request) -> Answer:
+        self.asked.append(request)
+        return super().recommend(request)
+
 
 @pytest.mark.parametrize("path", ["/?user=u", "/search?q=drama&user=u"])
-def test_suggestions_are_asked_in_the_language_of_the_visitor(path):
+def test_a_page_is_asked_in_the_language_of_the_visitor(path):
     engine = Told()
     client = WireClient(engine)
     client.get(f"{path}&language=en", headers={"accept-language": "ko-KR,ko;q=0.9"})
     client.get(path)
-    assert [request.language for request in engine.asked] == ["ko-KR,ko;q=0.9", ""]
+    assert [request.language for request in engine.asked] == ["ko-KR,ko;q=0.9"] * 2 + [""] * 2
 
 
 def test_a_search_that_finds_nothing_is_told_what_to_search_instead():
     engine = Told()
     page = WireClient(engine).get("/search?q=zzz&user=u").text
-    assert [(one.text, one.after) for one in engine.asked] == [("zzz", "zzz"), ("", "zzz")]
+    suggested = [one for one in engine.asked if one.surface != "search"]
+    assert [(one.text, one.after) for one in suggested] == [("zzz", "zzz"), ("", "zzz")]
     assert 'data-query="Comedy"' in page
 
 

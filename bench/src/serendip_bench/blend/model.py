@@ -122,23 +122,11 @@ class Blend(Recommender):
         blended[rows, candidates.items[rows, columns]] = values[rows, columns]
         return blended
 
-    def _with_items(self, features: ItemFeatures) -> Self:
-        return self._with_parts(
-            {name: part.with_items(features) for name, part in self._parts.items()}
-        )
-
-    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
-        return self._with_parts(
-            {
-                name: part.with_changed_items(item_nums, features)
-                for name, part in self._parts.items()
-            }
-        )
-
-    def _with_parts(self, parts: dict[str, Recommender]) -> Self:
-        """Copy with other parts."""
+    def _with_late(self, item_nums: IntArray, features: ItemFeatures) -> Self:
         model = copy.copy(self)
-        model._parts = parts
+        model._parts = {
+            name: part.with_late(features, item_nums) for name, part in self._parts.items()
+        }
         return model
 
     def _save(self, folder: Path) -> None:

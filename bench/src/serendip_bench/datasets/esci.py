@@ -28,7 +28,7 @@ from serendip.errors import DataError
 from serendip.files.config import ItemsConfig
 from serendip.files.items import read_items
 from serendip.files.tables import open_table
-from serendip.jobs.enrich.judged_queries import GAINS
+from serendip.jobs.llm.judged_queries import GAINS
 from serendip_bench.qrels import Relevance
 from serendip_bench.query_vectors import collect_texts, with_vectors, without_vectors
 from serendip_bench.splits import BenchSplit, RequestSet

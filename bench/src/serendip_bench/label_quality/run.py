@@ -4,8 +4,8 @@ In a made world (``SearchWorld``) it is known which item every search asks for. 
 (``ScriptedLlm``) stands for one of a stated precision, the share of its answers that are right:
 
 - **labels**: it labels as many relevant as irrelevant items of each query through the task, prompt
-  and ledger of ``serendip judge run``. The ranker learns search from these labels and orders the
-  candidates; the gate is that of ``serendip judge gate``, with right labels of other queries;
+  and ledger of ``serendip llm run labels``. The ranker learns search from these labels and orders
+  the candidates; the gate is that of ``serendip judge distil``, with right labels of other queries;
 - **written queries**: it writes queries for items, some of them for another need. The retriever
   learns from them (``[queries] training_weight``); the gate is that of a new generation: no search
   worse.
@@ -31,6 +31,7 @@ import numpy as np
 
 from serendip.data.query import TASKS, Query
 from serendip.data.splits import temporal
+from serendip.data.store.tables.generated import Generated
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
@@ -42,10 +43,9 @@ from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.labels.agreement import Gate, gate_labels
-from serendip.jobs.labels.by_llm import COLUMNS
-from serendip.jobs.labels.llm_examples import build_questions
+from serendip.jobs.labels.llm_questions import build_questions
 from serendip.jobs.labels.pair_files import Pair, write_rows
-from serendip.jobs.suggestions.build import save_written_queries
+from serendip.jobs.llm.labels import COLUMNS
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker.actions import INNER_FRACTION
 from serendip.jobs.train.ranker.rows import build_rows
@@ -62,7 +62,7 @@ from serendip_bench.work_folder import open_work_folder
 
 PRECISIONS = (0.50, 0.63, 0.83, 0.90)
 FLOOR = 0.6
-"""Lowest kappa of the gate of labels, the default of ``serendip judge gate``."""
+"""Lowest kappa of the gate of labels, the default of ``serendip judge distil``."""
 
 METRIC = NDCG(10)
 NUM_LABELLED, NUM_GOLD, NUM_HELD_OUT = 100, 60, 120
@@ -88,7 +88,7 @@ name = "hashing"
 fields = ["title"]
 
 [context]
-features = []
+use = "off"
 
 [models.retriever]
 embedding_size = 16
@@ -218,13 +218,20 @@ class Trial:
         self._ask(pairs, precision, checked)
         write_rows(right, COLUMNS[:3], [(*pair, self._is_good(*pair)) for pair in pairs])
         found = gate_labels(Gate(checked, right, FLOOR))
-        return GateVerdict(found["verdict"] == "passed", found["ci95"]["kappa"][0])
+        return GateVerdict(found.on, found.low or 0.0)
 
     def written(self, precision: float) -> tuple[Values, Values, GateVerdict]:
         """nDCG@10 (Q,) with a retriever that learned from queries, and without; the verdict."""
         workspace, settings = self.context.workspace, self.context.settings
-        shutil.rmtree(workspace.queries, ignore_errors=True)
-        save_written_queries(workspace, self.world.written_queries(precision, WRITTEN_PER_ITEM))
+        written = self.world.written_queries(precision, WRITTEN_PER_ITEM)
+        rows = [
+            Generated("query", item, text, "llm", text, "world", "")
+            for text, item in written.items()
+        ]
+        with closing(workspace.open_store()) as store:
+            store.generated.remove("query")
+            store.generated.put(rows)
+            store.generated.activate(rows, "query")
         queries = settings.queries.model_copy(update={"training_weight": WEIGHT})
         fitter = replace(self.fitter, settings=settings.model_copy(update={"queries": queries}))
         state = _fit(fitter, self.context, self.options)
@@ -269,7 +276,7 @@ class Trial:
         return "good" if item_id in wanted else "bad"
 
     def _ask(self, pairs: Sequence[Pair], precision: float, out: Path) -> None:
-        """Labels of pairs by a scripted LLM, as ``serendip judge run`` writes them."""
+        """Labels of pairs by a scripted LLM, as ``serendip llm run labels`` writes them."""
         llm = ScriptedLlm(Labeller(self.world, precision), f"scripted-{precision}")
         questions = build_questions(self.context.workspace, pairs)
         with closing(Ledger.open(out.with_suffix(".db"))) as ledger:

@@ -21,7 +21,7 @@ import numpy as np
 
 from serendip.errors import DataError
 from serendip.files.tables import open_table
-from serendip.jobs.enrich.judged_queries import GAINS
+from serendip.jobs.llm.judged_queries import GAINS
 from serendip_bench.datasets.esci import JUDGEMENTS_FILE, PRODUCTS_FILE, read_products
 from serendip_bench.relevance_judges.gold import (
     TRAIN_ONLY,

@@ -9,7 +9,6 @@ what was left behind. Of one that says that it is done, the new generation must 
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import random
@@ -24,9 +23,8 @@ from typing import Any
 
 from serendip.engine.artefacts.generations import current_name, open_current, publish, rollback
 from serendip.errors import SerendipError
-from serendip.runtime import versions
 from serendip.runtime.progress import Progress, SilentProgress
-from serendip.runtime.versions import SHARED_FROM_BYTES, Version
+from serendip.runtime.versions import Version
 from serendip_bench.reliability.forks import run, run_killed, trial_folder
 from serendip_bench.reliability.harness import Bar, Control, Findings
 
@@ -158,7 +156,7 @@ class _Trials:
             self.whole += 1
         undone = "" if code else _find_difference(folder, change.result)
         ended = f"it ended with code {code}" if code > 0 else ""
-        if fault := undone or _find_fault(folder, change.result) or ended:
+        if fault := undone or _find_fault(folder) or ended:
             when = f"killed before step {step or '?'}" if code < 0 else "not killed"
             self.faults.append(f"{when}: {fault}")
         shutil.rmtree(folder)
@@ -190,21 +188,21 @@ def _die_before(out: int, step: int, folder: Path, change: Callable[[Path], obje
 
 
 def _fill(number: int, folder: Path) -> None:
-    """The files of a tiny generation, one of them large enough to be shared."""
+    """The files of a tiny generation."""
     (folder / "part").mkdir()
     (folder / "part" / "number.txt").write_text(str(number))
-    (folder / "large.bin").write_bytes(bytes(SHARED_FROM_BYTES))
+    (folder / "large.bin").write_bytes(bytes(65_536))
 
 
 def _publish(folder: Path) -> None:
     publish(folder, partial(_fill, _BEFORE), {})
 
 
-def _publish_too_early(pointer: str, folder: Path) -> None:
+def _publish_too_early(folder: Path) -> None:
     """The mistake of the negative controls."""
 
     def fill(building: Path) -> None:
-        (folder / pointer).write_text(f"gen-{_BEFORE + 1}\n")
+        (folder / "CURRENT").write_text(f"gen-{_BEFORE + 1}\n")
         _fill(_BEFORE, building)
 
     publish(folder, fill, {})
@@ -218,12 +216,9 @@ def _do_nothing(folder: Path) -> None:
 _ROLLBACK = _Change(rollback, f"gen-{_BEFORE - 1}")
 _CHANGES = _Change(_publish, f"gen-{_BEFORE + 1}"), _ROLLBACK
 _BROKEN = {
-    **{
-        f"{pointer} is set before the files are written": (
-            *(_Change(partial(_publish_too_early, pointer), f"gen-{_BEFORE + 1}"), _ROLLBACK),
-        )
-        for pointer in ("CURRENT", "CURRENT.backup")
-    },
+    "CURRENT is set before the files are written": (
+        *(_Change(_publish_too_early, f"gen-{_BEFORE + 1}"), _ROLLBACK),
+    ),
     "a rollback does nothing": (_Change(_do_nothing, _ROLLBACK.result),),
 }
 
@@ -234,27 +229,10 @@ def _find_difference(folder: Path, result: str) -> str:
     return "" if name == result else f"{name} is in force instead of {result}"
 
 
-def _find_fault_of_backup(folder: Path, result: str) -> str:
-    """What is wrong if the pointer cannot be read; empty = nothing. It stays unreadable."""
-    log = logging.getLogger(versions.__name__)
-    (folder / "CURRENT").write_bytes(b"\xff")
-    log.disabled = True  # that the pointer cannot be read is no news for people here
-    try:
-        if fault := _find_mixture(folder):
-            return f"by the backup of the pointer: {fault}"
-        if (name := current_name(folder)) not in (f"gen-{_BEFORE}", result):
-            return f"by the backup of the pointer {name} is in force"
-    finally:
-        log.disabled = False
-    return ""
-
-
-def _find_fault(folder: Path, result: str) -> str:
+def _find_fault(folder: Path) -> str:
     """What is wrong after a kill; empty = nothing."""
     try:
         if fault := _find_mixture(folder):
-            return fault
-        if fault := _find_fault_of_backup(folder, result):
             return fault
         name = publish(folder, partial(_fill, _number(open_current(folder)) + 1), {}).name
         if name != current_name(folder):

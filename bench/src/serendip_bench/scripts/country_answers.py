@@ -37,6 +37,7 @@ from serendip.data.splits import Split, temporal
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.evaluate.comparison import compare_values
+from serendip.evaluate.decision import write_decisions
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.metrics import RankingMetric, metric
 from serendip.evaluate.runs import Values, ranks_from_lists
@@ -70,14 +71,14 @@ def choose_customers(dataset: Dataset, customers: int) -> BoolArray:
 def measure(context: JobContext, most_of_customer: int, scratch: Path) -> dict[str, Any]:
     """Fit both engines and compare their answers."""
     split = _sample_requests(temporal(context.dataset, 0.8), most_of_customer)
-    without = context.settings.model_copy(update={"context": ContextConfig(features=())})
+    without = context.settings.model_copy(update={"context": ContextConfig(use="off")})
     lists, overlap, read, spent, choices = {}, {}, {}, {}, {}
     for name, settings in (("with", context.settings), ("without", without)):
         (scratch / name).mkdir()
         clock = StageClock()
         fitter = replace(Fitter.of(context, scratch / name), settings=settings, clock=clock)
         fitted = fit_engine(fitter, split.train, "past", context.options)
-        choices[name] = fitted.choice
+        choices[name] = write_decisions(fitted.decisions)
         spent[name] = sum(stage.cpu_s for stage in clock.stages if stage.name == "train ranker")
         state = fitter.append_new_items(fitted.state, split)
         home = settings.all_surfaces()["home"]
@@ -86,7 +87,7 @@ def measure(context: JobContext, most_of_customer: int, scratch: Path) -> dict[s
         read[name] = state.context.present
     return {
         "reads": read,
-        "choice": choices["with"].as_dict(),
+        "decisions": choices["with"],
         "ranker_cpu_s": spent,
         "overlap": overlap,
         "requests": len(split.targets),
@@ -170,8 +171,10 @@ def main() -> None:
         write_retail_files(dataset, choose_customers(dataset, options.customers), folder)
         start_workspace(folder / "ws", folder / "items.csv", folder / "events.csv", force=False)
         settings = folder / "ws" / "serendip.toml"
-        parts = json.dumps("auto" if options.features == "auto" else options.features.split(","))
-        settings.write_text(f"{settings.read_text()}\n[context]\nfeatures = {parts}\n")
+        parts = "" if options.features == "auto" else options.features
+        table = ["[context]", f'use = "{"off" if parts else "auto"}"', "[context.parts]"]
+        table += [f'{part} = "on"' for part in parts.split(",") if part]
+        settings.write_text("\n".join([settings.read_text(), *table, ""]))
         workspace = Workspace.open(folder / "ws")
         counts = import_files(workspace)
         context = JobContext.open(folder / "ws", TrainOptions(seed=options.seed))

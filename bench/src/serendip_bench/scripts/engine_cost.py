@@ -21,8 +21,9 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,7 +106,7 @@ class CpuMeter:
                 self._seen[pid] = cpu_s
 
 
-class CountedExecutor:
+class CountedExecutor(Executor):
     """Counts the bytes of tasks and results of another executor.
 
     Args:
@@ -135,14 +136,10 @@ class CountedExecutor:
             self._count_files()
             yield result
 
-    def as_finished(
-        self,
-        work: Callable[[Task], Result],
-        tasks: Sequence[Task],
-        after: Mapping[int, Collection[int]] | None = None,
-    ) -> Iterator[Result]:
-        """See ``Executor.as_finished``."""
-        return self._executor.as_finished(work, tasks, after)
+    def _starting(
+        self, work: Callable[[Task], Result]
+    ) -> AbstractContextManager[Callable[[Task], Future[Result]]]:
+        return self._executor._starting(work)
 
 
 def run(

@@ -3,10 +3,10 @@
     python -m serendip_bench.scripts.match_filter ../shared/data/esci-mini [--workspace FOLDER]
 
 Creates a workspace of ``items.jsonl``, splits the queries of ``judgements.csv`` at random (seed 0)
-into halves for training and gold, and runs ``serendip judge distil``, a training with the filter on
-search, and ``serendip judge report``. The threshold is the one of distil that replaces a tenth of
-the shown items. Then CPU times on one thread are measured in turns: the relevance model on 200
-candidates of each gold query, and searches with and without the filter. Prints one JSON line. A
+into halves for training and gold, and runs ``serendip judge distil`` and a training with the filter
+on search. The threshold is the one of distil that replaces a tenth of the shown items. Then CPU
+times on one thread are measured in turns: the relevance model on 200 candidates of each gold query,
+and searches with and without the filter. Prints one JSON line. A
 given workspace is kept; existing steps are not repeated.
 """
 
@@ -41,7 +41,7 @@ LABELS, GOLD = "labels.csv", "gold.csv"
 
 
 def run(data: Path, workspace: Path) -> dict[str, Any]:
-    """Train, report and measure."""
+    """Train and measure."""
     if not (workspace / "serendip.toml").exists():
         _run_command("init", "--items", str(data / "items.jsonl"), "-w", str(workspace))
     gold = _split_judgements(data / "judgements.csv", workspace)
@@ -54,8 +54,7 @@ def run(data: Path, workspace: Path) -> dict[str, Any]:
         )
     if not (workspace / "generations").exists():
         _run_command("train", "-w", str(workspace))
-    report = _run_command("judge", "report", "--gold", str(workspace / GOLD), "-w", str(workspace))
-    return {"benchmark": "match filter", "student": student, "report": report} | _measure_times(
+    return {"benchmark": "match filter", "student": student} | _measure_times(
         Engine.open(workspace), gold
     )
 

@@ -162,7 +162,8 @@ def measure_codes(
     new_features: ItemFeatures,
 ) -> dict[str, float]:
     """Genre similarity of neighbours and of films with the same code, for films with both."""
-    features = train_features.extended(new_features)
+    numbers = np.arange(len(new_features), dtype=np.int32) + len(train_features)
+    features = train_features.put(numbers, new_features)
     genres = posters.build_genre_table(dataset.catalogue)[split.numbers]
     has_both = (encoded[TEXT].present & encoded[IMAGE].present)[split.numbers]
     rows = np.flatnonzero(has_both & genres.any(axis=1))
@@ -186,7 +187,7 @@ def evaluate_model(
 ) -> Evaluation:
     """Train without the cold films, add them by content alone, rank all films."""
     model.train(split.train.with_features(train_features), TrainOptions(seed))
-    model = model.with_items(new_features)
+    model = model.with_late(new_features)
     queries, items = split.test.queries, split.test.items
     ranking = rank_all(
         lambda rows: model.score_all(queries[rows]), items, [query.exclude for query in queries]

@@ -78,8 +78,8 @@ def compare_models(state: EngineState, queries: Sequence[Query]) -> dict[str, fl
         hits, wanted = 0, 0
         for begin in range(0, len(queries), 50):
             part, may = queries[begin : begin + 50], allowed[begin : begin + 50]
-            pairs = zip(model.propose(part, _K, may), exact.propose(part, _K, may), strict=True)
-            for served, best in pairs:
+            lists = (one.query_scores(part).top(_K, may) for one in (model, exact))
+            for served, best in zip(*lists, strict=True):
                 hits += len(set(served.item_nums.tolist()) & set(best.item_nums.tolist()))
                 wanted += len(best)
         recalls[name] = round(hits / max(wanted, 1), 5)

@@ -3,9 +3,9 @@
     python -m serendip_bench.scripts.synonyms ../shared/data/esci-mini
 
 Reads films with tags or products with judgements, as ``serendip bench spelling`` does. All pairs
-that ``serendip synonyms build`` would propose from word vectors are accepted; lexical search runs
-with and without them. Prints one JSON line: mean nDCG@10 of both, the paired difference with its
-95 % interval, and the number of changed queries.
+that ``serendip llm run synonyms --free`` would propose from word vectors are accepted; lexical
+search runs with and without them. Prints one JSON line: mean nDCG@10 of both, the paired difference
+with its 95 % interval, and the number of changed queries.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.evaluate.comparison import compare_values
-from serendip.jobs.synonyms.mine import propose_from_vectors
+from serendip.jobs.synonyms import propose_from_vectors
 from serendip.runtime.progress import TrainOptions
 from serendip.search.synonyms import Synonyms
 from serendip_bench.spelling import open_spelling_queries

@@ -97,7 +97,7 @@ def _compute_row(task: ExperimentTask) -> dict[str, Any]:
     costs = add_part_costs(cost.seconds(), task.parts)
     write_costs(folder, costs)
     model.save(folder / MODEL_FOLDER)
-    model = model.with_items(new_features)
+    model = model.with_late(new_features)
     clock = StageClock()
     with clock.stage("score"):
         test = _rank(model, split.test, TOP if is_cold else 0)

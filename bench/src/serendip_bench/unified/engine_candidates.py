@@ -29,6 +29,7 @@ from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures
+from serendip.data.items.reception import Reception
 from serendip.data.query import TASKS, Query
 from serendip.engine.config.models import ModelsConfig
 from serendip.engine.config.settings import Settings
@@ -48,7 +49,6 @@ from serendip.models.transitions import TransitionsConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.completions import Suggester
 from serendip_bench.sequential.models import SEMANTIC_IDS, SEQUENTIAL
 from serendip_bench.splits import BenchSplit, RequestSet
 
@@ -331,11 +331,11 @@ def build_engine_state(
     quality = np.zeros(len(vectors), np.float32)
     quality[:num_train] = compute_like_shares(split.train)
     searcher = CachedSearcher.build(catalogue, counts.astype(np.float32), scratch, SETTINGS.search)
-    models: dict[str, Recommender] = {_RETRIEVER: retriever.with_items(new)}
+    models: dict[str, Recommender] = {_RETRIEVER: retriever.with_late(new)}
     dataset = split.train.with_features(features.rows(np.arange(num_train, dtype=np.int32)))
     for name, model in SETTINGS.models.build(SETTINGS.unified).items():
         if name != _RETRIEVER:
-            models[name] = model.train(dataset, TrainOptions(seed)).with_items(new)
+            models[name] = model.train(dataset, TrainOptions(seed)).with_late(new)
     return EngineState(
         catalogue=catalogue,
         features=features,
@@ -343,7 +343,6 @@ def build_engine_state(
         models=models,
         ranker=None,
         searcher=searcher,
-        suggester=Suggester.of((), searcher),
         counts=counts,
         quality=quality,
         hidden=np.zeros(len(vectors), np.bool_),
@@ -351,6 +350,7 @@ def build_engine_state(
         mean_quality=float(quality.mean()),
         code_names={},
         variants=np.arange(len(vectors), dtype=np.int32),
+        reception=Reception.none(len(vectors)),
     )
 
 

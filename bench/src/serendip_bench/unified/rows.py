@@ -247,7 +247,7 @@ def _build_scorer(
         write_costs(folder, {"train_cpu_s": cpu, "train_wall_s": wall})
         model.save(folder / MODEL_FOLDER)
     params = model.num_parameters
-    return model.with_items(new_features).score_all, {"cpu_s": cpu, "params": params}
+    return model.with_late(new_features).score_all, {"cpu_s": cpu, "params": params}
 
 
 def _train(line: UnifiedModel, dataset: Dataset, options: TrainOptions) -> Retriever:

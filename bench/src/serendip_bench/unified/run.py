@@ -22,7 +22,7 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimates
 from serendip.evaluate.runs import Values
-from serendip.evaluate.task_transfer import TaskModels, select_shared_seeds
+from serendip.evaluate.task_transfer import TaskModels
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
@@ -99,7 +99,9 @@ def _pair_rows(rows: Sequence[Row], others: Sequence[Row]) -> tuple[Sequence[Row
     """Rows of two models for a comparison: of the seeds that both have."""
     if others[0]["model"] in get_args(WordScorer):
         return rows, others
-    return select_shared_seeds(rows, others)
+    shared = {row["seed"] for row in rows} & {row["seed"] for row in others}
+    left, right = ([row for row in part if row["seed"] in shared] for part in (rows, others))
+    return left, right
 
 
 def _is_baseline(model: str, system: str) -> bool:
@@ -109,8 +111,8 @@ def _is_baseline(model: str, system: str) -> bool:
 def measure_transfer(rows: Sequence[Row]) -> dict[str, Any]:
     """``transfer`` and ``grouping`` of the tasks; empty while a specialist has no rows.
 
-    If a task has rows of all its requests and of sets of them, the sets are ignored; if it has sets
-    only, their mean counts.
+    Seeds that not all models have are left out. If a task has rows of all its requests and of sets
+    of them, the sets are ignored; if it has sets only, their mean counts.
     """
     unsplit_tasks = {row["task"] for row in rows if "set" not in row}
     trained = [
@@ -118,6 +120,11 @@ def measure_transfer(rows: Sequence[Row]) -> dict[str, Any]:
         for row in rows
         if row["model"] in _TRAINED and not ("set" in row and row["task"] in unsplit_tasks)
     ]
+    seeds_of_line: dict[str, set[int]] = {}
+    for row in trained:
+        seeds_of_line.setdefault(row["line"], set()).add(row["seed"])
+    shared = set.intersection(*seeds_of_line.values()) if seeds_of_line else set()
+    trained = [row for row in trained if row["seed"] in shared]
     models = TaskModels(trained)
     specialist_tasks = {str(row["task"]) for row in trained if row["model"] == "specialist"}
     if not trained or specialist_tasks != set(models.tasks):

@@ -1,7 +1,8 @@
 """Search ordered by the engine's ranker, by what the ranker has learned search from.
 
 Candidates, features and network are those of the row ``engine``, and home and similar items are
-learned as there. What search is learned from differs, with the weights of ``[ranker.searches]``:
+learned as there. What search is learned from differs, written queries with the weight of
+``[ranker.searches]``:
 
 - ``ranker-written``: queries written for items, the validation queries of the data set;
 - ``ranker-labelled``: these, and the queries of people of the same set that are in other folds,
@@ -30,16 +31,16 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import Query
 from serendip.engine.state import EngineState
+from serendip.evaluate.decision import Decision, write_decisions
 from serendip.evaluate.runs import Values
 from serendip.jobs.train.ranker.actions import label_actions
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.orders import RankerSample
 from serendip.jobs.train.ranker.requests import BATCH
 from serendip.jobs.train.ranker.rows import SearchCandidates, label_candidates
-from serendip.jobs.train.ranker.search_order_choice import SampledSearches, choose_search_order
-from serendip.jobs.train.ranker.search_rows import weigh_searches
+from serendip.jobs.train.ranker.search_order_choice import choose_search_order
 from serendip.models.ranker.config import PER_ROW, RankerRows, SearchSource
 from serendip.models.ranker.model import Ranker
-from serendip.models.ranker.search_order import SearchOrder
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -97,7 +98,7 @@ def compute_search_rows(task: UnifiedTask) -> list[dict[str, Any]]:
             "params": retriever.num_parameters,
         }
         if model == CHOSEN:
-            costs["orders"] = [order.as_dict() for order in ranked[name].orders]
+            costs["orders"] = write_decisions(ranked[name].orders)
         measurement = Measurement(
             ranked[name].ranks[model], np.empty((0, 3)), sum_seconds(clock, CANDIDATES)
         )
@@ -156,7 +157,7 @@ class SearchRanks:
     """
 
     ranks: Mapping[str, Values]
-    orders: Sequence[SearchOrder]
+    orders: Sequence[Decision]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,18 +216,17 @@ class SearchLearner:
             asked = requests.where(own)
             rankers = {WRITTEN: _interact(by_written), LABELLED: _interact(by_labelled)}
             found = rank_targets(surface, asked, self.state, rankers, self.clock)
-            served = self.state.with_ranker(by_labelled if orders[-1].by_ranker else None)
+            served = self.state.with_ranker(by_labelled if orders[-1].on else None)
             with self.clock.stage(CHOSEN):
                 ranks[CHOSEN][own] = rank_listed_targets(surface, asked, served)
             for name, values in found.items():
                 ranks[name][own] = values
         return SearchRanks(ranks, orders)
 
-    def _choose(self, learned: SearchRows) -> SearchOrder:
+    def _choose(self, learned: SearchRows) -> Decision:
         """What a training would let order search that has learned from these rows."""
-        compared = [] if learned.compared is None else [learned.compared]
-        searches = SampledSearches(learned.rows, FEATURES, learned.requests, compared)
-        return choose_search_order(searches, SETTINGS, TrainOptions(self.seed))
+        sample = RankerSample(learned.rows, FEATURES, learned.requests)
+        return choose_search_order(sample, learned.compared, SETTINGS, TrainOptions(self.seed))
 
     def _train(self, learned: SearchRows) -> Ranker:
         return Ranker(SETTINGS.ranker).train(learned.rows, FEATURES, TrainOptions(self.seed))
@@ -242,7 +242,8 @@ def build_search_rows(
 ) -> SearchRows:
     """Rows of searches as the product makes them."""
     labelled = label_requests(requests, source)
-    ((_, weighed),) = weigh_searches([(SEARCH, labelled)], SETTINGS.ranker.searches)
+    weight = SETTINGS.ranker.searches.written if source == "written" else 1.0
+    weighed = [replace(one, weight=weight) for one in labelled]
     rng, parts, compared = np.random.default_rng(seed), [], []
     for begin in range(0, len(weighed), BATCH):
         some = weighed[begin : begin + BATCH]

@@ -77,15 +77,6 @@ class Feedback:
             self.interest[rows], self.liked[rows], self.takes_back[rows], self.exclusions[rows]
         )
 
-    def joined(self, more: Feedback) -> Feedback:
-        """Concatenate: these events, then others."""
-        return Feedback(
-            np.concatenate([self.interest, more.interest]),
-            np.concatenate([self.liked, more.liked]),
-            np.concatenate([self.takes_back, more.takes_back]),
-            np.concatenate([self.exclusions, more.exclusions]),
-        )
-
 
 def build_user_past(
     item_nums: IntArray, timestamps: TimeArray, feedback: Feedback, sessions: NDArray[np.int64]

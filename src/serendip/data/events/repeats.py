@@ -26,7 +26,7 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.semantic_ids import first_codes
 from serendip.data.query import History
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.errors import ConfigError
 from serendip.runtime.budget import parse_duration
 
@@ -106,21 +106,13 @@ class Repeats:
         due: IntArray = items[since + self.after[items] <= time]
         return due
 
-    def with_items(self, items: Sequence[Item], codes: IntArray) -> Self:
-        """A copy for more items, with codes (M, L)."""
+    def with_late(self, numbers: IntArray, items: Sequence[Item], codes: IntArray) -> Self:
+        """A copy with late items (M,), with codes (M, L)."""
         if not self.is_on:
             return self
-        return replace(self, after=append_rows(self.after, self._gaps_of(items, codes)))
-
-    def with_changed_items(self, numbers: IntArray, items: Sequence[Item], codes: IntArray) -> Self:
-        """A copy for other content of the items (M,), with codes (M, L)."""
-        if not self.is_on:
-            return self
-        return replace(self, after=replace_rows(self.after, numbers, self._gaps_of(items, codes)))
-
-    def _gaps_of(self, items: Sequence[Item], codes: IntArray) -> FloatArray:
         names = categories_of(items, codes, self.attribute)
-        return np.array([self.gaps.get(name, self.usual) for name in names], np.float32)
+        gaps = np.array([self.gaps.get(name, self.usual) for name in names], np.float32)
+        return replace(self, after=put_rows(self.after, numbers, gaps))
 
     @classmethod
     def never(cls, num_items: int) -> Self:

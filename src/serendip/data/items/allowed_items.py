@@ -31,7 +31,6 @@ class ItemSet:
     def __init__(self, mask: BoolArray, is_lasting: bool = True) -> None:
         self.mask, self.is_lasting = mask, is_lasting
         self._intersections: WeakKeyDictionary[ItemSet, ItemSet] = WeakKeyDictionary()
-        self._parts: dict[tuple[int, int], ItemSet] = {}
 
     @classmethod
     def all(cls, num_items: int) -> Self:

@@ -1,7 +1,7 @@
 """One attribute of all items as columns, so that a filter costs a few comparisons, and only once.
 
-``AttributeValues`` are the values of a fixed range of items; ``AttributeColumn`` joins those of a
-catalogue with those of the items posted or changed since. Masks of the fixed part are cached.
+``AttributeValues`` are the values of some items; ``AttributeColumn`` joins those of a generation
+with those of late items. Masks of the generation's part are cached.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.arrays import BoolArray, IntArray, TimeArray, locate
+from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.strings import Strings
 
 Attribute: TypeAlias = str | float | tuple[str, ...]
@@ -256,149 +257,100 @@ def _is_one_of(codes: IntArray, wanted: Sequence[int]) -> BoolArray:
     return mask
 
 
-_Test: TypeAlias = Callable[[AttributeValues], BoolArray]
+Masks: TypeAlias = Callable[..., BoolArray]
+"""Name of a test of ``AttributeValues`` and its arguments -> (N,) mask, cached."""
 
 
+def keep_masks(values: AttributeValues) -> Masks:
+    """Cache the masks of one attribute's values."""
+
+    @lru_cache(_CACHED_MASKS)
+    def compute(test: str, *arguments: str | float) -> BoolArray:
+        mask: BoolArray = getattr(values, test)(*arguments)
+        mask.setflags(write=False)
+        return mask
+
+    return compute
+
+
+@dataclass(frozen=True, eq=False)
 class AttributeColumn:
     """One attribute of all N items of a catalogue.
 
     Args:
-        base: values of the first items.
-        newer: (item numbers, their values) of items posted or changed later, oldest first.
-        count: N.
+        base: values of the items of the generation.
         masks: of ``base``, shared by the columns of later catalogues.
+        late: (L,) late items, ascending.
+        values: of these.
     """
 
-    def __init__(
-        self,
-        base: AttributeValues,
-        newer: Sequence[tuple[IntArray, AttributeValues]] = (),
-        count: int | None = None,
-        masks: BaseMasks | None = None,
-    ) -> None:
-        self._base, self._newer = base, newer
-        self._count = len(base) if count is None else count
-        self._masks = BaseMasks(base) if masks is None else masks
-
-    @classmethod
-    def of(cls, values: Iterable[Attribute | None]) -> Self:
-        """Build from one value per item, None for an item without one."""
-        return cls(AttributeValues.of(values))
+    base: AttributeValues
+    masks: Masks
+    late: IntArray
+    values: AttributeValues
 
     def equal(self, value: str | float) -> BoolArray:
         """(N,) True where the attribute equals this text or number; do not write to it."""
-        return self._mask(self._masks.equal(value), lambda values: values.equal(value))
+        return self._mask(self.masks("equal", value), "equal", value)
 
     def having(self, word: str) -> BoolArray:
         """(N,) True where the list contains this value; a text counts as a list of one."""
-        return self._mask(self._masks.having(word), lambda values: values.having(word))
+        return self._mask(self.masks("having", word), "having", word)
 
     def within(self, least: float, most: float) -> BoolArray:
         """(N,) True where the attribute is a number in this range, both ends included."""
-        mask = self._masks.within(least, most)
-        return self._mask(mask, lambda values: values.within(least, most))
+        return self._mask(self.masks("within", least, most), "within", least, most)
 
     def any_of(self, words: Sequence[str], numbers: Sequence[float]) -> BoolArray:
         """(N,) as ``AttributeValues.any_of``; computed anew: few such tests come again."""
-        mask = self._base.any_of(words, numbers)
-        return self._mask(mask, lambda values: values.any_of(words, numbers))
+        return self._mask(self.base.any_of(words, numbers), "any_of", words, numbers)
 
     def between(self, least: float, most: float) -> BoolArray:
         """(N,) as ``within``, computed anew."""
-        mask = self._base.within(least, most)
-        return self._mask(mask, lambda values: values.within(least, most))
+        return self._mask(self.base.within(least, most), "within", least, most)
 
     @cached_property
     def has_numbers(self) -> bool:
         """Whether the attribute of any item is a number."""
-        newer = (np.isfinite(values.numbers).any() for _, values in self._newer)
-        return not math.isnan(self._base.median) or any(newer)
+        late = np.isfinite(self.values.numbers).any()
+        return not math.isnan(self.base.median) or bool(late)
 
     @cached_property
     def numbers(self) -> TimeArray:
         """(N,) float64, NaN if the attribute is not a number or is missing."""
-        if not self._newer and self._count == len(self._base):
-            return self._base.numbers
-        numbers = np.full(self._count, np.nan)
-        numbers[: len(self._base)] = self._base.numbers
-        for items, values in self._newer:
-            numbers[items] = values.numbers
-        return numbers
+        return np.asarray(self._numbers) if len(self.late) else self.base.numbers
+
+    @cached_property
+    def _numbers(self) -> TimeArray:
+        return put_rows(self.base.numbers, self.late, self.values.numbers)
 
     def numbers_of(self, items: IntArray) -> TimeArray:
         """(C,) float64 ``numbers`` of some items, at a cost that does not depend on N."""
-        numbers = np.full(len(items), np.nan)
-        old = items < len(self._base)
-        numbers[old] = self._base.numbers[items[old]]
-        for rows, places, values in self._newer_of(items):
-            numbers[rows] = values.numbers[places]
+        numbers: TimeArray = self._numbers[items]
         return numbers
 
     def having_of(self, word: str, items: IntArray) -> BoolArray:
         """(C,) ``having`` of some items, at a cost that does not depend on N after the first."""
-        mask = np.zeros(len(items), np.bool_)
-        old = items < len(self._base)
-        mask[old] = self._masks.having(word)[items[old]]
-        for rows, places, values in self._newer_of(items):
-            mask[rows] = values.having(word)[places]
-        return mask
+        mask = put_rows(self.masks("having", word), self.late, self.values.having(word))
+        having: BoolArray = mask[items]
+        return having
 
     def words_of(self, items: IntArray) -> list[tuple[str, ...]]:
         """Of each of some items (C,) its list; a text is a list of one."""
-        old = len(self._base)
-        words = [self._base.words_of(item) if item < old else () for item in items.tolist()]
-        for rows, places, values in self._newer_of(items):
-            for row, place in zip(rows.tolist(), places.tolist(), strict=True):
-                words[row] = values.words_of(place)
-        return words
-
-    def _newer_of(
-        self, items: IntArray
-    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], AttributeValues]]:
-        """Rows of ``items`` that were posted or changed, and their places in newer values."""
-        for numbers, values in self._newer:
-            rows, places = np.nonzero(items[:, None] == numbers)  # (C, M)
-            if len(rows):
-                yield rows, places, values
+        places, is_late = locate(self.late, items)
+        return [
+            self.values.words_of(place) if late else self.base.words_of(item)
+            for item, place, late in zip(
+                items.tolist(), places.tolist(), is_late.tolist(), strict=True
+            )
+        ]
 
     @property
     def median(self) -> float:
-        """Median of the numbers of the items that are not newer than the column."""
-        return self._base.median
+        """Median of the numbers of the items of the generation."""
+        return self.base.median
 
-    def _mask(self, base: BoolArray, test: _Test) -> BoolArray:
-        if not self._newer and self._count == len(base):
+    def _mask(self, base: BoolArray, test: str, *values: Any) -> BoolArray:
+        if not len(self.late):
             return base
-        mask = np.zeros(self._count, np.bool_)
-        mask[: len(base)] = base
-        for items, values in self._newer:
-            mask[items] = test(values)
-        return mask
-
-
-class BaseMasks:
-    """Cached masks of one attribute's fixed values.
-
-    Args:
-        values: of N items.
-    """
-
-    def __init__(self, values: AttributeValues) -> None:
-        @lru_cache(_CACHED_MASKS)
-        def equal(value: str | float) -> BoolArray:
-            return _frozen(values.equal(value))
-
-        @lru_cache(_CACHED_MASKS)
-        def having(word: str) -> BoolArray:
-            return _frozen(values.having(word))
-
-        @lru_cache(_CACHED_MASKS)
-        def within(least: float, most: float) -> BoolArray:
-            return _frozen(values.within(least, most))
-
-        self.equal, self.having, self.within = equal, having, within
-
-
-def _frozen(mask: BoolArray) -> BoolArray:
-    mask.setflags(write=False)
-    return mask
+        return np.asarray(put_rows(base, self.late, getattr(self.values, test)(*values)))

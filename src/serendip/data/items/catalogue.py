@@ -1,8 +1,7 @@
 """Items and the catalogue: numbers, ids, texts and attributes of everything that can be shown.
 
-A catalogue is a table in columns, memory-mapped in the service, and the items posted or changed
-since: an append-only log that catalogues share, of which each reads the part that it was made with.
-Posting an item therefore costs the same at any size, and a request keeps its own catalogue.
+A catalogue is a table in columns, memory-mapped in the service, and the late items in a dict beside
+it (see ``data.rows.late_rows``).
 """
 
 from __future__ import annotations
@@ -14,18 +13,17 @@ from typing import Self, overload
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, IntArray, TimeArray
+from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.items.attributes import (
     Attribute,
     AttributeColumn,
     AttributeKind,
     AttributeValues,
-    BaseMasks,
     is_code_name,
+    keep_masks,
 )
 from serendip.data.items.table import Item, ItemTable
-from serendip.data.rows.append_log import ItemLog
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.strings import Strings, open_arrays, save_arrays
 from serendip.data.vocabulary import Vocabulary
 
@@ -33,9 +31,6 @@ __all__ = ["Attribute", "AttributeColumn", "Catalogue", "Item"]
 
 _CATALOGUE, _ITEMS = "catalogue.arrow", "items"
 """Files of a catalogue that tasks of an executor map."""
-
-_SEGMENT = 256
-"""Log entries whose attribute values are kept as columns together; newer ones are read again."""
 
 
 class Catalogue(Sequence[Item]):
@@ -48,10 +43,9 @@ class Catalogue(Sequence[Item]):
 
     __slots__ = (
         "_columns",
+        "_late",
         "_names",
-        "_posted",
         "_table",
-        "_timed",
         "available_from",
         "vocabulary",
     )
@@ -61,11 +55,10 @@ class Catalogue(Sequence[Item]):
         self.vocabulary = Vocabulary(self._table.ids)
 
     def _start(self, table: ItemTable) -> None:
-        self._table, self._posted = table, ItemLog[Item]()
+        self._table, self._late = table, dict[int, Item]()
         self._columns: dict[str, AttributeColumn] = {}
         self._names: tuple[str, ...] = ()
         self.available_from: TimeArray = table.available_from
-        self._timed: IntArray = NO_ITEMS  # posted or changed items with a time of their own
 
     @classmethod
     def open(cls, path: Path, vocabulary: Vocabulary) -> Self:
@@ -81,7 +74,7 @@ class Catalogue(Sequence[Item]):
 
     def rows(self, numbers: IntArray) -> Catalogue:
         """A catalogue of some items (M,), numbered in their order."""
-        if len(self._posted):
+        if self._late:
             return Catalogue(self[number] for number in numbers.tolist())
         catalogue = Catalogue.__new__(Catalogue)
         catalogue._start(self._table.rows(numbers))
@@ -90,7 +83,7 @@ class Catalogue(Sequence[Item]):
 
     def save(self, path: Path) -> None:
         """Write the items as one Arrow IPC file."""
-        (ItemTable.of(self) if len(self._posted) else self._table).save(path)
+        (ItemTable.of(self) if self._late else self._table).save(path)
 
     def __len__(self) -> int:
         return len(self.vocabulary)
@@ -105,34 +98,33 @@ class Catalogue(Sequence[Item]):
         if not -len(self) <= key < len(self):
             raise IndexError(f"item {key} of {len(self)}")
         number = key % len(self)
-        posted = self._posted.get(number)
-        return self._table[number] if posted is None else posted
+        return self._late[number] if number in self._late else self._table[number]
 
     def __iter__(self) -> Iterator[Item]:
-        if not len(self._posted):
+        if not self._late:
             return iter(self._table)
         return (self[number] for number in range(len(self)))
 
     def title(self, number: int) -> str:
         """Title of an item, without reading the rest of it."""
-        posted = self._posted.get(number)
-        return self._table.titles[number] if posted is None else posted.title
+        late = self._late.get(number)
+        return self._table.titles[number] if late is None else late.title
 
     def words(self, number: int) -> tuple[str, ...]:
         """Distinct texts of an item's attributes, lists included, without reading the rest."""
-        posted = self._posted.get(number)
-        if posted is None:
+        late = self._late.get(number)
+        if late is None:
             return self._table.words(number)
         values = (
             (value,) if isinstance(value, str) else value
-            for value in posted.attributes.values()
+            for value in late.attributes.values()
             if not isinstance(value, float)
         )
         return tuple(dict.fromkeys(word for part in values for word in part))
 
     @property
     def titles(self) -> Strings:
-        """Titles by number, without those of items posted or changed later."""
+        """Titles by number, without those of late items."""
         return self._table.titles
 
     @property
@@ -140,25 +132,20 @@ class Catalogue(Sequence[Item]):
         """All items by number, each made when it is read."""
         return self
 
-    def extended(self, items: Iterable[Item]) -> Catalogue:
-        """A new catalogue with items appended; existing numbers stay.
+    def with_late(self, items: Sequence[Item]) -> Catalogue:
+        """A copy with late items of different ids; those of new ids are numbered after all others.
 
         Raises:
-            DataError: an id is in the catalogue already.
+            DataError: a new id appears twice.
         """
-        new = list(items)
-        numbers = range(len(self), len(self) + len(new))
-        catalogue = self._logged(numbers, new)
-        catalogue.vocabulary = self.vocabulary.extended(item.item_id for item in new)
-        catalogue._set_times(append_rows(self.available_from, _times(new)), numbers)
-        return catalogue
-
-    def replaced(self, numbers: Iterable[int], items: Iterable[Item]) -> Catalogue:
-        """A new catalogue in which these numbers hold updated items of the same ids."""
-        changed, new = list(numbers), list(items)
-        catalogue = self._logged(changed, new)
-        rows = np.array(changed, np.int32)
-        catalogue._set_times(replace_rows(self.available_from, rows, _times(new)), changed)
+        ids, known = [item.item_id for item in items], self.vocabulary
+        catalogue = Catalogue.__new__(Catalogue)
+        catalogue._table, catalogue._columns, catalogue._names = self._table, {}, ()
+        catalogue.vocabulary = known.extended(name for name in ids if name not in known)
+        numbers = catalogue.vocabulary.numbers(ids)
+        catalogue._late = {**self._late, **dict(zip(numbers.tolist(), items, strict=True))}
+        times = [-np.inf if item.available_from is None else item.available_from for item in items]
+        catalogue.available_from = put_rows(self.available_from, numbers, np.array(times))
         return catalogue
 
     @property
@@ -166,9 +153,9 @@ class Catalogue(Sequence[Item]):
         """Number of items of the table; those with larger numbers were posted since."""
         return len(self._table)
 
-    def is_posted(self, number: int) -> bool:
+    def is_late(self, number: int) -> bool:
         """Whether an item was posted or changed after the table was made."""
-        return self._posted.get(number) is not None
+        return number in self._late
 
     def availability(self, now: float) -> tuple[IntArray, float, float]:
         """Items (M,) that become available after a time, and the times of the changes around it.
@@ -179,7 +166,7 @@ class Catalogue(Sequence[Item]):
         """
         order, times = self._times_of_table
         later = order[np.searchsorted(times, now, side="right") :]
-        candidates = np.union1d(later, self._timed).astype(np.int32)
+        candidates = np.union1d(later, [*self._late]).astype(np.int32)
         starts = self.available_from[candidates]
         is_later = starts > now
         earlier = times[: np.searchsorted(times, now, side="right")][-1:]
@@ -189,7 +176,8 @@ class Catalogue(Sequence[Item]):
     @property
     def has_times(self) -> bool:
         """Whether any item has a time from which it may be shown."""
-        return len(self._times_of_table[0]) > 0 or len(self._timed) > 0
+        late = (item.available_from is not None for item in self._late.values())
+        return len(self._times_of_table[0]) > 0 or any(late)
 
     @property
     def _times_of_table(self) -> tuple[IntArray, TimeArray]:
@@ -203,29 +191,18 @@ class Catalogue(Sequence[Item]):
         found: tuple[IntArray, TimeArray] = derived["times"]
         return found
 
-    def _set_times(self, times: TimeArray, numbers: Sequence[int]) -> None:
-        """Replace the times of items that were posted or changed."""
-        self.available_from = times
-        rows = np.array(numbers, np.int32)
-        timed = rows[np.isfinite(times[rows])]
-        if len(timed):
-            self._timed = np.union1d(self._timed, timed).astype(np.int32)
-
     def column(self, name: str) -> AttributeColumn:
         """One attribute of all items, built on first use."""
         if name not in self._columns:
-            size = len(self._posted)
-            full = size // _SEGMENT * _SEGMENT
-            newer = [self._segment(name, begin) for begin in range(0, full, _SEGMENT)]
-            newer += [self._posted_values(name, full, size)] if full < size else []
-            values = self._table.attribute(name)
-            masks = self._table.derived.setdefault(("masks", name), BaseMasks(values))
-            self._columns[name] = AttributeColumn(values, newer, len(self), masks)
+            base, late = self._table.attribute(name), sorted(self._late)
+            masks = self._table.derived.setdefault(("masks", name), keep_masks(base))
+            values = AttributeValues.of(self._late[number].attributes.get(name) for number in late)
+            self._columns[name] = AttributeColumn(base, masks, np.array(late, np.int32), values)
         return self._columns[name]
 
     def values(self, name: str) -> AttributeValues:
         """Values of one attribute of all items, with their dictionary."""
-        if not len(self._posted):
+        if not self._late:
             return self._table.attribute(name)
         return AttributeValues.of(item.attributes.get(name) for item in self)
 
@@ -233,7 +210,7 @@ class Catalogue(Sequence[Item]):
     def attribute_names(self) -> tuple[str, ...]:
         """Names of the attributes that items have, in order of first appearance."""
         if not self._names:
-            names = (name for item in self._posted.values for name in item.attributes)
+            names = (name for item in self._late.values() for name in item.attributes)
             self._names = tuple(dict.fromkeys((*self._table.attribute_names, *names)))
         return self._names
 
@@ -248,40 +225,13 @@ class Catalogue(Sequence[Item]):
 
     def texts_of(self, name: str) -> Iterator[str]:
         """One of an item's own texts for every item: ``title``, ``generated_text``, ..."""
-        if not len(self._posted):
+        if not self._late:
             return iter(self._table.texts(name))
         return (getattr(item, name) for item in self)
 
     def texts(self, fields: Sequence[str]) -> list[str]:
         """``Item.encoder_text`` of every item, by number."""
         return [item.encoder_text(fields) for item in self]
-
-    def _logged(self, numbers: Iterable[int], items: Sequence[Item]) -> Catalogue:
-        catalogue = Catalogue.__new__(Catalogue)
-        catalogue._table, catalogue._columns, catalogue._names = self._table, {}, ()
-        catalogue._posted = self._posted.with_values(numbers, items)
-        catalogue.vocabulary, catalogue.available_from = self.vocabulary, self.available_from
-        catalogue._timed = self._timed
-        return catalogue
-
-    def _segment(self, name: str, begin: int) -> tuple[IntArray, AttributeValues]:
-        """``_posted_values`` of a segment of the log, computed once."""
-        derived, key = self._posted.derived, (name, begin)
-        if key not in derived:
-            derived[key] = self._posted_values(name, begin, begin + _SEGMENT)
-        segment: tuple[IntArray, AttributeValues] = derived[key]
-        return segment
-
-    def _posted_values(self, name: str, begin: int, end: int) -> tuple[IntArray, AttributeValues]:
-        """Item numbers and values of one attribute of some entries of the log."""
-        numbers, items = self._posted.part(begin, end)
-        values = AttributeValues.of(item.attributes.get(name) for item in items)
-        return np.array(numbers, np.int32), values
-
-
-def _times(items: Sequence[Item]) -> TimeArray:
-    times = [-np.inf if item.available_from is None else item.available_from for item in items]
-    return np.array(times, np.float64)
 
 
 def save_catalogue(catalogue: Catalogue, folder: Path) -> None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.items.catalogue import Attribute, Item
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.data.text import MAX_CHARACTERS, normalise, tokens
 
 
@@ -124,9 +124,9 @@ class Tokens:
         hashes = np.concatenate([self.hashes, more.hashes])
         return type(self)(hashes, np.concatenate([self.starts, self.starts[-1] + more.starts[1:]]))
 
-    def with_rows(self, numbers: NDArray[np.integer], new: Tokens) -> Self:
-        """A copy in which the texts of these numbers have new tokens."""
-        rows = np.arange(len(self))
+    def put(self, numbers: NDArray[np.integer], new: Tokens) -> Self:
+        """A copy in which the texts of these numbers have new tokens; see ``LateRows.put``."""
+        rows = np.arange(max(len(self), int(numbers.max(initial=-1)) + 1))
         rows[numbers] = len(self) + np.arange(len(new))
         return self.joined(new).rows(rows)
 
@@ -223,30 +223,17 @@ class ItemFeatures:
             None if self.near is None else self.near[item_nums],
         )
 
-    def extended(self, new: ItemFeatures) -> ItemFeatures:
-        """Append the features of new items."""
+    def put(self, item_nums: IntArray, new: ItemFeatures) -> ItemFeatures:
+        """A copy with other features of these items, see ``LateRows.put``."""
         present = None
         if self.present is not None or new.present is not None:
-            present = append_rows(_mask(self, new), _mask(new, self))
+            present = put_rows(_mask(self, new), item_nums, _mask(new, self))
         return ItemFeatures(
-            append_rows(self.content, new.content),
-            append_rows(self.codes, new.codes),
+            put_rows(self.content, item_nums, new.content),
+            put_rows(self.codes, item_nums, new.codes),
             self.codebook_size,
             present,
-            None if self.tokens is None else self.tokens.joined(new.known_tokens),
-        )
-
-    def with_rows(self, item_nums: IntArray, new: ItemFeatures) -> ItemFeatures:
-        """A copy in which these items have new features."""
-        present = None
-        if self.present is not None or new.present is not None:
-            present = replace_rows(_mask(self, new), item_nums, _mask(new, self))
-        return ItemFeatures(
-            replace_rows(self.content, item_nums, new.content),
-            replace_rows(self.codes, item_nums, new.codes),
-            self.codebook_size,
-            present,
-            None if self.tokens is None else self.tokens.with_rows(item_nums, new.known_tokens),
+            None if self.tokens is None else self.tokens.put(item_nums, new.known_tokens),
         )
 
     def read_by(self, reader: TokenReader, items: Sequence[Item]) -> ItemFeatures:

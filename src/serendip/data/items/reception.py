@@ -10,16 +10,16 @@ Shapes: N items, E events.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
+from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.starts import DAY_S
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.errors import ArtefactError
 
 MOST_IMPRESSIONS = 20
@@ -35,17 +35,16 @@ class Reception:
 
     Args:
         impressions: (N,) int32.
-        rejections: (N,) int32 negative events that were not taken back. Both are empty if they are
-            not known: an older version has saved the state.
+        rejections: (N,) int32 negative events that were not taken back.
     """
 
-    impressions: IntArray = field(default_factory=lambda: NO_ITEMS)
-    rejections: IntArray = field(default_factory=lambda: NO_ITEMS)
+    impressions: IntArray
+    rejections: IntArray
 
-    @property
-    def is_known(self) -> bool:
-        """False without any item."""
-        return len(self.impressions) > 0
+    @classmethod
+    def none(cls, count: int) -> Self:
+        """Of ``count`` items that nobody has seen."""
+        return cls(np.zeros(count, np.int32), np.zeros(count, np.int32))
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
@@ -65,9 +64,8 @@ class Reception:
                 -inf = before.
         """
         is_new: BoolArray = shown & (np.asarray(counts) == 0)
-        if self.is_known:
-            is_new &= np.asarray(self.rejections) == 0
-            is_new &= np.asarray(self.impressions) < MOST_IMPRESSIONS
+        is_new &= np.asarray(self.rejections) == 0
+        is_new &= np.asarray(self.impressions) < MOST_IMPRESSIONS
         times = begins[is_new & (begins < np.inf)]
         newest = times.max(initial=-np.inf)
         if newest == -np.inf and (begins[is_new] == np.inf).any():
@@ -82,17 +80,15 @@ class Reception:
             items: their numbers.
             counts: (N,) int32 interactions.
         """
-        if not self.is_known:
-            return np.zeros(len(items), np.bool_)
         is_rejected: BoolArray = self.rejections[items] > counts[items]
         return is_rejected
 
-    def with_items(self, count: int) -> Self:
-        """A copy with ``count`` further items, which nobody has seen."""
-        if not self.is_known:
-            return self
-        none = np.zeros(count, np.int32)
-        return type(self)(append_rows(self.impressions, none), append_rows(self.rejections, none))
+    def with_new(self, numbers: IntArray) -> Self:
+        """A copy with new items (M,), which nobody has seen."""
+        none = np.zeros_like(numbers)
+        return type(self)(
+            put_rows(self.impressions, numbers, none), put_rows(self.rejections, numbers, none)
+        )
 
     def with_events(self, items: IntArray, shown: BoolArray, rejected: BoolArray) -> Self:
         """A copy after further events.
@@ -102,8 +98,6 @@ class Reception:
             shown: (E,) bool, which are impressions.
             rejected: (E,) bool, which are negative.
         """
-        if not self.is_known or not len(items):
-            return self
         numbers, of_events = np.unique(items, return_inverse=True)
         numbers, of_events = numbers.astype(np.int32), of_events.reshape(-1)
         changed = (
@@ -112,8 +106,8 @@ class Reception:
         )
         impressions, rejections = changed
         return type(self)(
-            replace_rows(self.impressions, numbers, impressions),
-            replace_rows(self.rejections, numbers, rejections),
+            put_rows(self.impressions, numbers, impressions),
+            put_rows(self.rejections, numbers, rejections),
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:

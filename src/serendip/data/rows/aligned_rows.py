@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.row_array import ROWS_PER_BLOCK, RowArray, dot_items, dot_rows
 
@@ -74,17 +74,10 @@ class AlignedRows(RowArray):
         mean: FloatArray = self.projection.apply((shares @ self.content[numbers])[None])[0]
         return mean
 
-    def appended(self, content: FloatArray) -> Self:
-        """The rows of this and of more content (M, C)."""
-        joined = append_rows(self.content, content)
-        added = joined[len(self) :]
-        return self._with(joined, append_rows(self.lengths, _lengths(self.projection, added)))
-
-    def replaced(self, numbers: IntArray, content: FloatArray) -> Self:
-        """The rows after the content of some items (M,) changed."""
-        changed = replace_rows(self.content, numbers, content)
-        lengths = _lengths(self.projection, changed[numbers])
-        return self._with(changed, replace_rows(self.lengths, numbers, lengths))
+    def put(self, numbers: IntArray, content: FloatArray) -> Self:
+        """A copy with other content (M, C) of the numbers (M,), see ``LateRows.put``."""
+        lengths = put_rows(self.lengths, numbers, _lengths(self.projection, content))
+        return type(self)(self.projection, put_rows(self.content, numbers, content), lengths)
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Arrays to store, by name; those of the content included."""
@@ -101,9 +94,6 @@ class AlignedRows(RowArray):
         """
         projection = AlignedProjection(stored[f"{name}.down"], stored[f"{name}.up"])
         return cls(projection, open_packed(name, stored), stored[f"{name}.lengths"])
-
-    def _with(self, content: FloatArray, lengths: FloatArray) -> Self:
-        return type(self)(self.projection, content, lengths)
 
 
 def _lengths(projection: AlignedProjection, content: FloatArray) -> FloatArray:

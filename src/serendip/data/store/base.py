@@ -65,7 +65,6 @@ class Database(ABC):
         self.name, self.busy_timeout_s, self._failure = name, busy_timeout_s, failure
         self._engine = self._create_engine()
         self._reading = self._engine.execution_options(**self._read_options)
-        self._has_meta = False
         self._watch: Any = None
         self._watch_lock = threading.Lock()
         self._watch_has_failed = False
@@ -131,32 +130,8 @@ class Database(ABC):
         self._require_same()
         connection.execution_options(**{WRITES: True, MAY_PAUSE: may_pause})
         with connection.begin():
-            self._require_not_moved(connection)
             yield
         self._require_same()  # replaced meanwhile: the write went into an unlinked file
-
-    def mark_move(self, connection: Connection, target: str) -> None:
-        """Let this database refuse every later write, and name the one that its rows moved to.
-
-        Args:
-            connection: in a write transaction.
-            target: name of the other database, without a server or a password.
-        """
-        from serendip.data.store.schema import set_meta
-
-        set_meta(connection, _MOVED_KEY, target)
-
-    def _require_not_moved(self, connection: Connection) -> None:
-        from serendip.data.store.schema import read_meta
-
-        if not self._has_meta:  # a database has the table once it was made
-            self._has_meta = inspect(connection).has_table("meta")
-        if self._has_meta and (target := read_meta(connection, _MOVED_KEY)):
-            raise StorageError(
-                f"database {self.name} was moved to {target}, so nothing is written here.",
-                "Let [store] url name the new one and restart the service; or take the move back "
-                "by `serendip store copy` from there.",
-            )
 
     @contextmanager
     def exclusive(self, name: str, wait_s: float = 0.0) -> Iterator[Callable[[], None]]:
@@ -204,7 +179,7 @@ class Database(ABC):
             if problem := self._find_problem():
                 return problem
             with self.read() as connection:
-                self._require_not_moved(connection)
+                connection.exec_driver_sql("SELECT 1")
         except StorageError as error:
             return error.message
         return ""
@@ -323,6 +298,3 @@ class Database(ABC):
         self, name: str
     ) -> AbstractContextManager[tuple[Callable[[], bool], Callable[[], None]]]:
         """What takes a lock unless another process holds it, and what checks that it is held."""
-
-
-_MOVED_KEY = "moved to"

@@ -1,15 +1,11 @@
 """Opens databases, each of its kind: a SQLite file by its path, PostgreSQL by its URL.
 
-Only ``create_database`` and ``database_with_tables`` create one; every other way in opens it
-unchanged.
+Only ``create_database`` creates one; every other way in opens it unchanged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-
-from sqlalchemy import Connection, MetaData
 
 from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
@@ -43,16 +39,14 @@ def create_database(place: DatabasePlace) -> Database:
     """
     from serendip.data.store.migrations import migrate
 
-    return _write(place, migrate)
-
-
-def database_with_tables(place: DatabasePlace, tables: MetaData) -> Database:
-    """Open a database, creating file and tables beside those of the store where they are missing.
-
-    Raises:
-        StorageError: it cannot be opened.
-    """
-    return _write(place, lambda connection, name: tables.create_all(connection))
+    database = open_database(place, create=True)
+    try:
+        with database.write() as connection:
+            migrate(connection, database.name)
+    except StorageError:
+        database.close()
+        raise
+    return database
 
 
 def existing_database(place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -> Database:
@@ -73,17 +67,6 @@ def existing_database(place: DatabasePlace, busy_timeout_s: float = PATIENT_S) -
                     "Restore it from a backup, or run `serendip import`, which rebuilds only what "
                     "is in your files.",
                 )
-    except StorageError:
-        database.close()
-        raise
-    return database
-
-
-def _write(place: DatabasePlace, write: Callable[[Connection, str], None]) -> Database:
-    database = open_database(place, create=True)
-    try:
-        with database.write() as connection:
-            write(connection, database.name)
     except StorageError:
         database.close()
         raise

@@ -99,8 +99,7 @@ _ERASABLE = (
     "pack_names",
     "items",
     "users",
-    "generated_texts",
-    "generated_values",
+    "generated_rows",
 )
 """The tables that an erasure removes rows of."""
 

@@ -6,9 +6,9 @@ a new version, so that incremental readers see the deletion. ``origin`` says who
 the event log: what the API appended since events were packed last. ``pack_rows`` has one row for
 each user of a pack (``event_log.packs``), ``packs`` names the packs that count, ``pack_names`` has
 what the events of a pack share. ``users`` holds attributes of users, ``api_keys`` the keys of the
-service without their secrets. ``generated_texts`` holds generated texts and ``generated_values``
-generated values of attributes, apart from the catalogue's own columns. ``erased_users`` knows by
-digests who was erased; ``copies`` names the backups that were made, and the files with users or
+service without their secrets. ``generated_rows`` has what an LLM or a rule wrote about items, apart
+from the catalogue's own columns, and ``llm_calls`` every request to an LLM. ``erased_users`` knows
+by digests who was erased; ``copies`` names the backups that were made, and the files with users or
 items.
 
 ``item_row`` and ``event_row`` convert values to rows.
@@ -137,31 +137,41 @@ PACK_ROWS = Table(
 # Has what counting users needs, so that it reads no array.
 Index("packs_of_user", PACK_ROWS.c.user_id, PACK_ROWS.c.pack, PACK_ROWS.c.events)
 
-GENERATED_TEXTS = Table(
-    "generated_texts",
+GENERATED = Table(
+    "generated_rows",
     METADATA,
+    Column("kind", name_type(8), primary_key=True),
     Column("item_id", TEXT, primary_key=True),
-    Column("field", name_type(16), primary_key=True),
+    Column("name", TEXT, primary_key=True),
     Column("source", name_type(8), primary_key=True),
-    Column("text", TEXT, nullable=False),
+    Column("value", TEXT, nullable=False),
     Column("model", TEXT, nullable=False),
     Column("prompt", TEXT, nullable=False),
     Column("digest", name_type(64), nullable=False),
     Column("active", Boolean, nullable=False, server_default=false()),
 )
 
-GENERATED_VALUES = Table(
-    "generated_values",
+LLM_CALLS = Table(
+    "llm_calls",
     METADATA,
-    Column("item_id", TEXT, primary_key=True),
-    Column("attribute", TEXT, primary_key=True),
-    Column("value", TEXT, nullable=False),
-    Column("source", name_type(8), nullable=False),
-    Column("model", TEXT, nullable=False),
+    Column("number", Integer, primary_key=True),
+    Column("job", TEXT, nullable=False),
     Column("prompt", TEXT, nullable=False),
-    Column("digest", name_type(64), nullable=False),
-    Column("active", Boolean, nullable=False, server_default=false()),
+    Column("prompt_digest", name_type(16), nullable=False),
+    Column("model", TEXT, nullable=False),
+    Column("data", name_type(64), nullable=False),
+    Column("state", name_type(8), nullable=False),
+    Column("failure", TEXT, nullable=False),
+    Column("answer", TEXT, nullable=False),
+    Column("sent", BigInteger, nullable=True),
+    Column("answered", BigInteger, nullable=True),
+    Column("seconds", Double, nullable=True),
+    Column("price", Double, nullable=False),
+    Column("sent_at", Double, nullable=False),
+    sqlite_autoincrement=True,
 )
+Index("llm_calls_of_job", LLM_CALLS.c.job)
+Index("llm_calls_about", LLM_CALLS.c.data)
 
 USER_TABLE = Table(
     "users",

@@ -54,8 +54,7 @@ from serendip.data.store.schema import (
 )
 from serendip.data.store.tables.copies import Copies
 from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
-from serendip.data.store.tables.generated_texts import GeneratedTexts
-from serendip.data.store.tables.generated_values import GeneratedValues
+from serendip.data.store.tables.generated import GeneratedTable
 from serendip.data.store.tables.users import Users
 from serendip.data.store.upsert import insert_rows
 from serendip.data.store.validation import id_problem, require_events, require_items
@@ -191,8 +190,7 @@ class Store:
         users: the users with attributes.
         backups: that were made.
         exports: that were written.
-        generated_texts: about items.
-        generated_values: of attributes that items lack.
+        generated: what an LLM or a rule wrote about items.
     """
 
     def __init__(self, database: Database) -> None:
@@ -202,10 +200,7 @@ class Store:
         self._erased = ErasedUsers()
         self.backups = Copies(database, "backup")
         self.exports = Copies(database, "export")
-        self.generated_texts, self.generated_values = (
-            GeneratedTexts(database),
-            GeneratedValues(database),
-        )
+        self.generated = GeneratedTable(database)
         self._upsert_items = upsert_items(database.dialect, "api")
         self._insert_events = insert_events(database.dialect)
 
@@ -299,8 +294,7 @@ class Store:
             is_known = connection.execute(change).rowcount > 0
             if not is_known:  # an import may bring it: its id is kept from now on
                 connection.execute(ITEMS.insert(), {**blank, "number": version})
-            self.generated_texts.remove_of(connection, item_id)
-            self.generated_values.remove_of(connection, item_id)
+            self.generated.remove_item(connection, item_id)
             note_remains(connection)
             set_meta(connection, ITEM_ERASURE_KEY, str(version))
         return is_known

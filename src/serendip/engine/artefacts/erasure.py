@@ -13,9 +13,6 @@ the receipt of the last erasure with the present state; erasing again is another
 from __future__ import annotations
 
 import logging
-import math
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -32,7 +29,6 @@ from serendip.engine.artefacts.generations import with_erased, with_erased_item
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, LockedError, SerendipError
 from serendip.runtime.atomic_files import is_being_written, is_locked
-from serendip.runtime.background import BackgroundProcess
 from serendip.runtime.scratch import find_scratch, remove_abandoned
 
 _log = logging.getLogger(__name__)
@@ -224,8 +220,7 @@ class Eraser:
         else:
             written = (
                 f"{', '.join(present)}: written or begun before. Those in `embeddings` go by "
-                "themselves, one that is being written leaves the user out at its end; delete "
-                "others"
+                "themselves; delete others"
             )
             yield _place("exports", present and written, "none from before is known")
         yield _place("scratch", self._scratch(), "no job has a copy of events")
@@ -286,51 +281,3 @@ def remove_remains(folder: str) -> None:
         _log.debug("another process removes the bytes of erased users or items")
     except SerendipError as error:
         _log.warning("bytes of erased users or items will be removed later: %s", error)
-
-
-class RemainsRemover:
-    """Removes bytes beside a service, in a process of low priority, one at a time.
-
-    Args:
-        folder: the workspace.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = os.fspath(folder)
-        self._looks_at = self._rests_until = 0.0
-        self._lock = threading.Lock()
-        self._process: BackgroundProcess[str] | None = None
-
-    def follow(self, has_remains: Callable[[], bool]) -> None:
-        """Go on with what was begun or interrupted, here or elsewhere; cheap between two looks."""
-        now = time.monotonic()
-        if now >= self._looks_at:
-            self._looks_at = now + PAUSE_S
-            if has_remains():
-                self.begin()
-
-    def begin(self) -> None:
-        """Begin a removal, unless one runs or the rest after the last one is not over."""
-        with self._lock:
-            if self._process is None and time.monotonic() >= self._rests_until:
-                self._process = BackgroundProcess(remove_remains, self._folder)
-                threading.Thread(target=self._run, args=(self._process,), name="eraser").start()
-
-    def close(self) -> None:
-        """End the removal if there is one, and begin none; whoever serves next goes on."""
-        with self._lock:
-            self._rests_until, process = math.inf, self._process
-        if process is not None:
-            process.stop()
-
-    def _run(self, process: BackgroundProcess[str]) -> None:
-        begun = time.monotonic()
-        try:
-            process.run()
-        except OSError as error:
-            _log.warning("bytes of erased users or items will be removed later: %s", error)
-        with self._lock:
-            now = time.monotonic()
-            rest_s = max(PAUSE_S, REST * (now - begun))
-            self._rests_until = max(self._rests_until, now + rest_s)
-            self._process = None

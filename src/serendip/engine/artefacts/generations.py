@@ -1,7 +1,7 @@
 """Generations: immutable versions of everything that answers requests, with rollback.
 
 The folder ``generations/`` of a workspace has one folder ``gen-<n>`` per generation, and the file
-``CURRENT`` names the published one, as does its backup. ``runtime.versions`` describes how
+``CURRENT`` names the published one. ``runtime.versions`` describes how
 publishing survives a crash. One process at a time publishes or rolls back: it locks the file
 ``.lock``, and the operating system releases the lock when the process ends, even by a crash.
 
@@ -89,28 +89,6 @@ def publish(
     return generation
 
 
-def share(generations: SharedFolder, require_held: Callable[[], None] = require_nothing) -> Version:
-    """Put what is in force on this machine into a storage that has nothing in force.
-
-    Raises:
-        NotTrainedError: nothing is published here.
-        ArtefactError: it is damaged.
-        ConflictError: the storage has a generation in force.
-        StorageError: the storage cannot be written to, or another process publishes.
-    """
-    with exclusive_lock(generations.folder):
-        version = _versions(generations).current()
-        if version is None:
-            raise _nothing_published(generations.folder)
-        generations.require_marker(may_write=True)
-        if in_force := generations.in_force():
-            raise ConflictError(
-                f"{generations.storage.url} has {in_force} in force.", "Look at `serendip status`."
-            )
-        _share(generations, version.folder, version.name, require_held)
-    return version
-
-
 def _share(
     generations: SharedFolder, building: Path, name: str, require_held: Callable[[], None]
 ) -> None:
@@ -134,8 +112,8 @@ def _share(
 def rollback(generations: Place, require_held: Callable[[], None] = require_nothing) -> Version:
     """Make the generation current that was current before the current one.
 
-    Damaged generations are skipped. If neither the pointer ``CURRENT`` nor its backup can be read,
-    the newest undamaged generation becomes current.
+    Damaged generations are skipped. If the pointer ``CURRENT`` cannot be read, the newest undamaged
+    generation becomes current.
 
     Args:
         generations: the folder of generations.
@@ -260,8 +238,8 @@ def open_earlier(generations: Place) -> Version:
 
     Follows ``previous`` from manifest to manifest; if a manifest cannot be read, the next lower
     number is taken. The result never has a higher number than the published generation, and is one
-    that was rolled back from only if an unreadable manifest hides the rollback. If neither the
-    pointer ``CURRENT`` nor its backup can be read, nothing is opened and people have to decide.
+    that was rolled back from only if an unreadable manifest hides the rollback. If the
+    pointer ``CURRENT`` cannot be read, nothing is opened and people have to decide.
 
     Raises:
         NotTrainedError: there is no earlier generation.
@@ -301,7 +279,7 @@ def check_earlier(generations: Place) -> dict[str, str]:
     """Verify the generations that rollbacks lead to: name -> what is damaged; empty = nothing.
 
     Raises:
-        ArtefactError: neither the pointer nor its backup can be read.
+        ArtefactError: the pointer cannot be read.
     """
     versions = _versions(generations)
     name, found = versions.current_name(), {}
@@ -318,13 +296,8 @@ def check_earlier(generations: Place) -> dict[str, str]:
     return found
 
 
-def pointer_problem(generations: Place) -> str:
-    """What is wrong with the pointer or its backup; empty = nothing."""
-    return _versions(generations).pointer_problem()
-
-
 def set_current(folder: Path, name: str) -> None:
-    """Set the pointer in a copy of generations, and its backup."""
+    """Set the pointer in a copy of generations."""
     _versions(folder).make_current(name)
 
 
@@ -418,34 +391,36 @@ def _name_before(versions: Versions, current: str) -> str:
     return previous if previous in older else max(older, key=number, default="")
 
 
+def _is_ended(manifest: Mapping[str, Any], by: Mapping[str, Any]) -> bool:
+    """Whether a generation may have users or items that were erased before another one."""
+    pairs = ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION))
+    limits = {present: int(by.get(erased, 0)) for erased, present in pairs}
+    return any(limit and int(manifest.get(key, 0)) < limit for key, limit in limits.items())
+
+
 def _ended_by(versions: Versions, current: str, manifest: Mapping[str, Any]) -> set[str]:
-    """Names of generations that may have users or items that were erased before this one."""
-    ended: set[str] = set()
-    for erased, present in ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION)):
-        limit = int(manifest.get(erased, 0))
-        names = versions.names() if limit else ()
-        ended |= {name for name in names if _fact(versions, name, present) < limit}
-    return ended - {current}
+    """Names of generations that the current one ended."""
+    others = set(versions.names()) - {current}
+    return {name for name in others if _is_ended(_facts(versions, name), manifest)}
 
 
 def _names_below(generations: Place, key: str, limit: int) -> list[str]:
     """Names of generations with a smaller fact, here and in a storage that can be reached."""
     versions = _versions(generations)
-    below = {name for name in versions.names() if _fact(versions, name, key) < limit}
+    found = [(name, _facts(versions, name)) for name in versions.names()]
     if isinstance(generations, SharedFolder):
         with suppress(StorageError):
-            for manifest in generations.manifests().values():
-                if int(manifest.get(key, 0)) < limit:
-                    below.add(str(manifest["name"]))
+            found += [(str(one["name"]), one) for one in generations.manifests().values()]
+    below = {name for name, manifest in found if int(manifest.get(key, 0)) < limit}
     return sorted(below, key=versions.number)
 
 
-def _fact(versions: Versions, name: str, key: str) -> int:
-    """A number of a manifest, 0 without it; -1 = the manifest cannot be read."""
+def _facts(versions: Versions, name: str) -> Mapping[str, Any]:
+    """A manifest; of one that cannot be read, that it knows of no erasure."""
     try:
-        return int(versions.read_manifest(name).get(key, 0))
+        return versions.read_manifest(name)
     except ArtefactError:
-        return -1
+        return {REMOVALS: -1, ITEM_VERSION: -1}
 
 
 def _remove_old(generations: Place, current: Version) -> None:
@@ -458,17 +433,12 @@ def _remove_old(generations: Place, current: Version) -> None:
         versions.remove(name)
     if isinstance(generations, SharedFolder):
         stored = generations.manifests()
-        ended = {
-            folder
-            for erased, present in ((ERASED, REMOVALS), (ERASED_ITEMS, ITEM_VERSION))
-            for folder, manifest in stored.items()
-            if int(manifest.get(present, 0)) < int(current.manifest.get(erased, 0))
-        }
         kept = {current.name, str(current.manifest.get("previous"))}
         newest = list(stored)[-KEEP:]
         for folder, manifest in stored.items():
             is_kept = folder in newest or manifest["name"] in kept
-            if manifest["name"] != current.name and (folder in ended or not is_kept):
+            is_ended = _is_ended(manifest, current.manifest)
+            if manifest["name"] != current.name and (is_ended or not is_kept):
                 generations.remove(folder)
 
 

@@ -15,9 +15,9 @@ all the time.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,8 +25,7 @@ from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.events.event import ActionRules, EventColumns
 from serendip.data.events.feedback import Feedback
 from serendip.data.events.search_log import IMPRESSION
-from serendip.data.items.reception import Reception
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.data.store.event_log.reader import EventLogReader
 from serendip.engine.state import EngineState
 from serendip.models.popularity import Popularity
@@ -41,58 +40,8 @@ _LONGEST_REST_S = 60.0
 _MOST_EARLY = 10_000
 """Events that are kept until their items are known."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """An event that counts.
-
-    Args:
-        item_id: external id.
-        time: Unix seconds.
-        is_interaction: whether it shows interest.
-        is_impression: whether the item was shown.
-        is_rejection: whether it is negative.
-    """
-
-    item_id: str
-    time: float
-    is_interaction: bool
-    is_impression: bool
-    is_rejection: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Trained:
-    """What a state counts before any event after its training.
-
-    Args:
-        counts: (N,) interactions of each item.
-        popularity: name -> model that follows them.
-        reception: of the items.
-    """
-
-    counts: IntArray
-    popularity: Mapping[str, Popularity]
-    reception: Reception
-
-    @classmethod
-    def of(cls, state: EngineState) -> Self:
-        """The counts of a state."""
-        models = state.models.items()
-        popularity = {name: one for name, one in models if isinstance(one, Popularity)}
-        return cls(state.counts, popularity, state.reception)
-
-    def put_back(self, state: EngineState) -> EngineState:
-        """A later state with these counts; items that are new in it have none."""
-        numbers = np.arange(len(self.counts), state.num_items, dtype=np.int32)
-        features = state.features.rows(numbers)
-        models = {name: one.with_items(features) for name, one in self.popularity.items()}
-        return replace(
-            state,
-            counts=append_rows(self.counts, np.zeros(len(numbers), np.int32)),
-            models={**state.models, **models},
-            reception=self.reception.with_items(len(numbers)),
-        )
+_Counted: TypeAlias = tuple[str, float, bool, bool, bool]
+"""An event that counts: item id, Unix seconds, whether the item was chosen, shown, rejected."""
 
 
 class LiveCounts:
@@ -114,7 +63,7 @@ class LiveCounts:
     ) -> None:
         self._log, self._rules = log, rules
         self._trained_seq = self._seq = seq
-        self._trained: _Trained | None = None
+        self._trained: EngineState | None = None
         self._removals = -1
         self._rests_until = -np.inf
         self._clock, self._followed_at = clock, -np.inf
@@ -135,9 +84,9 @@ class LiveCounts:
         self._followed_at = self._clock()
         mark, events = self._log.posted_after(self._seq)
         if self._trained is None:
-            self._trained, self._removals = _Trained.of(state), mark.removals
+            self._trained, self._removals = state, mark.removals
         elif mark.removals != self._removals and self._may_recount():
-            return self._recount(self._trained.put_back(state))
+            return self._recount(_put_back(state, self._trained))
         self._seq = mark.seq
         return self._count(state, events)
 
@@ -157,35 +106,41 @@ class LiveCounts:
 
     def _count(self, state: EngineState, events: EventColumns) -> EngineState:
         """The state with these events, and with earlier ones whose items are known by now."""
-        new = [*self._early, *self._read(events)]
-        item_nums = state.catalogue.vocabulary.numbers(one.item_id for one in new)
-        unknown = np.flatnonzero(item_nums < 0)[-_MOST_EARLY:].tolist()
-        self._early = [new[row] for row in unknown]
-        known = np.flatnonzero(item_nums >= 0)
-        if not len(known):
-            return state
-        times = np.array([one.time for one in new])
-        shown = np.array([one.is_impression for one in new], np.bool_)
-        rejected = np.array([one.is_rejection for one in new], np.bool_)
-        chosen = known[[new[row].is_interaction for row in known.tolist()]]
-        state = with_reception(state, item_nums[known], shown[known], rejected[known])
-        return with_interactions(state, item_nums[chosen], times[chosen]) if len(chosen) else state
-
-    def _read(self, events: EventColumns) -> list[_Counted]:
-        """What was chosen, shown or rejected."""
         feedback = Feedback.of(events, self._rules)
-        shown = np.array([action == IMPRESSION for action in events.actions], np.bool_)
-        rejected = feedback.exclusions >= 0
-        return [
-            _Counted(
-                events.item_ids[row],
-                float(events.timestamps[row]),
-                bool(feedback.interest[row]),
-                bool(shown[row]),
-                bool(rejected[row]),
-            )
-            for row in np.flatnonzero(feedback.interest | shown | rejected).tolist()
-        ]
+        is_shown = (action == IMPRESSION for action in events.actions)
+        kinds = feedback.interest.tolist(), is_shown, (feedback.exclusions >= 0).tolist()
+        new = zip(events.item_ids, events.timestamps.tolist(), *kinds, strict=True)
+        counted = [*self._early, *(one for one in new if any(one[2:]))]
+        item_nums = state.catalogue.vocabulary.numbers(one[0] for one in counted)
+        unknown = np.flatnonzero(item_nums < 0)[-_MOST_EARLY:].tolist()
+        self._early = [counted[row] for row in unknown]
+        known = item_nums >= 0
+        if not known.any():
+            return state
+        item_nums = item_nums[known]
+        times = np.array([one[1] for one in counted])[known]
+        chosen, shown, rejected = np.array([one[2:] for one in counted])[known].T
+        state = with_reception(state, item_nums, shown, rejected)
+        if not chosen.any():
+            return state
+        return with_interactions(state, item_nums[chosen], times[chosen])
+
+
+def _put_back(state: EngineState, trained: EngineState) -> EngineState:
+    """A state with the counts of its training; items that are new since have none."""
+    new = np.arange(trained.num_items, state.num_items, dtype=np.int32)
+    features = state.features.rows(new)
+    models = {
+        name: model.with_late(features)
+        for name, model in trained.models.items()
+        if isinstance(model, Popularity)
+    }
+    return replace(
+        state,
+        counts=put_rows(trained.counts, new, np.zeros_like(new)),
+        models={**state.models, **models},
+        reception=trained.reception.with_new(new),
+    )
 
 
 def with_reception(
@@ -221,7 +176,7 @@ def with_interactions(
     """
     items, more = np.unique(item_nums, return_counts=True)
     items = items.astype(np.int32)
-    counts = replace_rows(state.counts, items, (state.counts[items] + more).astype(np.int32))
+    counts = put_rows(state.counts, items, state.counts[items] + more)
     models = {
         name: model.with_interactions(item_nums, timestamps, counts)
         if isinstance(model, Popularity)

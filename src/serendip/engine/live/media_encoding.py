@@ -1,22 +1,21 @@
 """Encodes the pictures and sounds of posted items, in a process that runs while there are any.
 
-A posted item is found by its text at once. A thread of one process of a service sees that items
-were posted and starts a process: the networks need PyTorch, which no service loads, and a file that
-breaks a decoder ends no service. It encodes the files that the items name into the vector cache,
-and then gives the items a new version: so every engine reads them again, as it reads any change,
-and fuses what training would have fused. A file notes up to which version this was done.
+A posted item is found by its text at once. A service sees that items were posted and starts a
+process: the networks need PyTorch, which no service loads, and a file that breaks a decoder ends no
+service. It encodes the files that the items name into the vector cache, and then gives the items a
+new version: so every engine reads them again, as it reads any change, and fuses what training would
+have fused. A file notes up to which version this was done.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from serendip.content.config import open_media
 from serendip.content.encoders.media_files import Media
@@ -25,20 +24,22 @@ from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.workspace import Workspace
-from serendip.errors import SerendipError
-from serendip.runtime.background import BackgroundProcess
+from serendip.errors import LockedError, SerendipError
+from serendip.runtime.atomic_files import exclusive_lock, is_locked
 from serendip.runtime.progress import SilentProgress
 
 _log = logging.getLogger(__name__)
 
-_POLL_S, _LINGER_S, _LONGEST_WAIT_S = 0.2, 10.0, 60.0
-"""Seconds between two looks for posted items, for which a process waits for more, and between two
-attempts, at most."""
+_POLL_S, _LINGER_S = 0.2, 10.0
+"""Seconds between two looks for posted items, and for which a process waits for more."""
 
 _AT_ONCE = 8
 """Items that are encoded before their vectors are in use."""
 
-_NICE = 5
+_LOCKED = "posted-media"
+"""Folder in the cache whose lock the process holds."""
+
+NICE = 5
 """Requests come first; but the files of a posted item are awaited, too."""
 
 
@@ -100,6 +101,18 @@ class PostedMediaEncoder:
             _log.warning("posted items without %s: %s", name, report.message)
 
 
+def may_encode(posted: PostedMedia, manifest: Mapping[str, Any], version: int) -> bool:
+    """Whether items were posted whose files nobody encodes.
+
+    Args:
+        posted: what engines read of the files.
+        manifest: of the generation in force.
+        version: of the items.
+    """
+    done = max(int(manifest["item_version"]), posted.version)
+    return version > done and not is_locked(posted.cache.folder / _LOCKED)
+
+
 def encode_posted_media(folder: str) -> None:
     """Encode the files of posted items, in a process of its own, until none came for a while.
 
@@ -108,64 +121,15 @@ def encode_posted_media(folder: str) -> None:
     """
     workspace = Workspace.open(Path(folder))
     try:
-        with closing(workspace.open_store()) as store:
+        with exclusive_lock(workspace.cache / _LOCKED), closing(workspace.open_store()) as store:
             encoder = PostedMediaEncoder(workspace, store)
             ends_at = time.monotonic() + _LINGER_S
             while time.monotonic() < ends_at:
                 if encoder.encode_posted():
                     ends_at = time.monotonic() + _LINGER_S
                 time.sleep(_POLL_S)
-    except SerendipError as error:
+    except LockedError:
+        _log.debug("another process encodes pictures and sounds of posted items")
+    except (SerendipError, OSError) as error:
         _log.error("pictures and sounds of posted items are not encoded: %s", error)
         sys.exit(1)
-
-
-class MediaEncoding:
-    """Starts a process that encodes files of posted items whenever items were posted.
-
-    Args:
-        folder: the workspace, with pictures or sounds in its settings.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._stopped, self._lock = folder, threading.Event(), threading.Lock()
-        self._process: BackgroundProcess[str] | None = None
-        self._thread = threading.Thread(target=self._run, name="media", daemon=True)
-
-    def begin(self) -> None:
-        """Start; returns at once."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the process if there is one."""
-        with self._lock:
-            self._stopped.set()
-            process = self._process
-        if process is not None:
-            process.stop()
-        self._thread.join()
-
-    def _run(self) -> None:
-        failures = 0
-        while not self._stopped.wait(min(_POLL_S * 2.0**failures, _LONGEST_WAIT_S)):
-            try:
-                failures = failures + 1 if self._encode() else 0
-            except (SerendipError, OSError):  # the store cannot be read now
-                failures += 1
-
-    def _encode(self) -> int:
-        """Let a process encode what was posted; its exit code, 0 = there is nothing left."""
-        workspace = Workspace.open(self._folder)
-        manifest = open_current(workspace.generations, verify=False).manifest
-        content = workspace.settings.content
-        posted = PostedMedia.of(content, self._folder, workspace.cache, manifest)
-        done = max(int(manifest["item_version"]), posted.version)
-        with closing(workspace.open_store()) as store:
-            while not self._stopped.is_set() and store.max_version() <= done:
-                self._stopped.wait(_POLL_S)
-        with self._lock:
-            if self._stopped.is_set():
-                return 0
-            task = os.fspath(self._folder)
-            self._process = process = BackgroundProcess(encode_posted_media, task, _NICE)
-        return process.run()

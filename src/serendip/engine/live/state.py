@@ -12,8 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,11 +20,10 @@ from serendip.content.config import ContentConfig
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.features import encode_new, find_unchanged
 from serendip.content.posted_media import NO_POSTED_MEDIA, PostedMedia
-from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.items.catalogue import Item
-from serendip.data.items.features import ItemFeatures, TokenReader
+from serendip.data.items.features import TokenReader
 from serendip.data.store.store import ItemChanges, Store
-from serendip.data.store.tables.generated_values import keep_generated
+from serendip.data.store.tables.generated_items import keep_generated
 from serendip.engine.live.counts import LiveCounts
 from serendip.engine.state import EngineState
 from serendip.errors import StorageError
@@ -52,77 +50,26 @@ class ItemUpdater:
     media: PostedMedia = NO_POSTED_MEDIA
 
     def update(self, items: Sequence[Item], state: EngineState) -> EngineState:
-        """The state with new items appended and existing ones replaced; deleted ones come back.
+        """The state with new items and other content of known ones; deleted ones come back.
 
         What was generated for an item stays while its texts are the same: a new price changes none.
-        """
-        vocabulary = state.catalogue.vocabulary
-        changed_items = [
-            keep_generated(item, state.catalogue[vocabulary.number(item.item_id)])
-            for item in items
-            if item.item_id in vocabulary
-        ]
-        new_items = [item for item in items if item.item_id not in vocabulary]
-        if changed_items:
-            numbers = vocabulary.numbers(item.item_id for item in changed_items)
-            features = self._encode_changed(numbers, changed_items, state)
-            state = state.with_changed_items(numbers, changed_items, features)
-            state = state.with_hidden(numbers, False)
-        if new_items:
-            return state.with_items(new_items, self._encode(new_items, state)[0])
-        return state
-
-    def _encode(self, items: Sequence[Item], state: EngineState) -> tuple[ItemFeatures, BoolArray]:
-        """Content vectors, semantic IDs and tokens of items (M,); True for those with any media."""
-        media, has_any = self.media.encode(items, state.fusion)
-        features = encode_new(
-            items, self.encoder, state.codebooks, self.content.fields, state.fusion, media
-        )
-        return features.read_by(self.tokens, items), has_any
-
-    def _encode_changed(
-        self, numbers: IntArray, items: Sequence[Item], state: EngineState
-    ) -> ItemFeatures:
-        """Features of items that are posted again.
-
         Items whose encoded fields and media files are the same keep their content vectors until
         the files are encoded again: otherwise a new price would cost an item its picture, and an
         encoder that is not exact to the last bit its ID.
         """
-        new, has_any = self._encode(items, state)
-        before = [state.catalogue[int(number)] for number in numbers]
-        read = (*self.content.fields, *self.content.media_fields)
-        same = find_unchanged(before, items, read)
+        numbers = state.catalogue.vocabulary.numbers(item.item_id for item in items)
+        known, late = np.flatnonzero(numbers >= 0), list(items)
+        before = [state.catalogue[number] for number in numbers[known].tolist()]
+        for row, item in zip(known.tolist(), before, strict=True):
+            late[row] = keep_generated(late[row], item)
+        media, has_any = self.media.encode(late, state.fusion)
+        fields = self.content.fields
+        new = encode_new(late, self.encoder, state.codebooks, fields, state.fusion, media)
+        read = (*fields, *self.content.media_fields)
+        same = known[find_unchanged(before, [late[row] for row in known], read)].astype(np.int32)
         same = same[~has_any[same]]
-        kept = new.with_rows(same, state.features.rows(numbers[same]))
-        return replace(kept, tokens=new.tokens)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _AvailabilityPeriod:
-    """A period during which the same items of a state are available.
-
-    Args:
-        base: the state with all its items.
-        begin: Unix seconds, inclusive.
-        end: Unix seconds, exclusive: the next item becomes available then.
-        available: ``base`` with the items that are not available yet hidden.
-    """
-
-    base: EngineState
-    begin: float
-    end: float
-    available: EngineState
-
-    @classmethod
-    def of(cls, base: EngineState, now: float) -> Self:
-        """The period around ``now`` (Unix seconds)."""
-        waiting, begin, end = base.catalogue.availability(now)
-        return cls(base, begin, end, base.with_hidden(waiting) if len(waiting) else base)
-
-    def contains(self, base: EngineState, now: float) -> bool:
-        """Whether it is a period of this state and ``now`` lies in it."""
-        return self.base is base and self.begin <= now < self.end
+        kept = new.put(same, state.features.rows(numbers[same]))
+        return state.with_late(late, kept.read_by(self.tokens, late))
 
 
 class LiveState:
@@ -152,7 +99,9 @@ class LiveState:
         self._writing = threading.Lock()
         self._seen_commit: int | None = None
         self._look_at = -math.inf
-        self._period = _AvailabilityPeriod(state, np.inf, -np.inf, state)  # contains no time
+        # The state with all its items, the time [begin, end) in which the same ones are available,
+        # and the state with the others hidden; at first no time.
+        self._period = state, np.inf, -np.inf, state
 
     @property
     def current(self) -> EngineState:
@@ -162,10 +111,12 @@ class LiveState:
     def at(self, now: float) -> EngineState:
         """The state at a time in Unix seconds: items that are not available yet are hidden."""
         self._follow_counts()
-        base, period = self._current, self._period
-        if not period.contains(base, now):
-            self._period = period = _AvailabilityPeriod.of(base, now)
-        return period.available
+        base, (known, begin, end, available) = self._current, self._period
+        if known is not base or not begin <= now < end:
+            waiting, begin, end = base.catalogue.availability(now)
+            available = base.with_hidden(waiting) if len(waiting) else base
+            self._period = base, begin, end, available
+        return available
 
     @property
     def item_version(self) -> int:

@@ -43,8 +43,6 @@ def discount_rejected(batch: Batch, candidates: Candidates, values: FloatArray) 
 
 def share_of_loss(state: EngineState, items: IntArray) -> FloatArray:
     """(R,) float32 in [0, 1]: what items lose that more people rejected than chose; else 0."""
-    if not state.reception.is_known:
-        return np.zeros(len(items), np.float32)
     rejections = np.maximum(state.reception.rejections[items], 1).astype(np.float32)
     is_panned = state.reception.rejections[items] > 0
     loss = np.maximum(1.0 - state.counts[items] / rejections, 0.0) * is_panned

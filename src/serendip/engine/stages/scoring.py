@@ -333,7 +333,8 @@ def order_levels(batch: Batch, candidates: Candidates, is_ranked: bool) -> Float
             levels[matches == np.float32(match)] = level
         is_title = matches >= np.float32(CORRECTED)
         levels[is_title] = TITLES
-        is_known = not is_ranked and bool(batch.state.counts[hits.item_nums].any())
+        quality = batch.state.quality[hits.item_nums]
+        is_known = not is_ranked and bool((quality != quality[0]).any())
         has_place = is_title | (is_known & (levels == _LEVELS[VALUES]))
         place = np.arange(len(hits), 0, -1) * (_PLACES / (len(hits) + 1))  # (H,) in (0, 4)
         levels[has_place] += place[has_place]

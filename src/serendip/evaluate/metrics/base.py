@@ -114,6 +114,15 @@ def first_k(lists: IntArray, k: int) -> IntArray:
     return lists[:, :k]
 
 
+def mean_over_lists(lists: IntArray, weights: Values, k: int) -> Values:
+    """Mean of ``weights`` (N,) over the first k items of each list: (T,); NaN for empty lists."""
+    top = first_k(lists, k)  # (T, k)
+    is_item = top != PADDING
+    sums = np.where(is_item, weights[np.where(is_item, top, 0)], 0.0).sum(axis=1)
+    sizes = is_item.sum(axis=1)
+    return np.where(sizes > 0, sums / np.maximum(sizes, 1), np.nan)
+
+
 def shown_items(lists: IntArray, groups: Groups, k: int) -> tuple[IntArray, Groups]:
     """Item and user of every impression, (V,) each, among the first k of lists (T, L)."""
     top = first_k(lists, k)  # (T, k)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.data.arrays import IntArray
-from serendip.evaluate.metrics.base import ListMetric, first_k
-from serendip.evaluate.runs import PADDING, Values
+from serendip.evaluate.metrics.base import ListMetric, mean_over_lists
+from serendip.evaluate.runs import Values
 
 
 class Novelty(ListMetric):
@@ -20,10 +20,7 @@ class Novelty(ListMetric):
 
     def of_lists(self, lists: IntArray, weights: Values) -> Values:
         """Mean of ``weights`` (N,), from ``surprise``, over the first k of each list: (T,)."""
-        top = first_k(lists, self.k)  # (T, k)
-        is_item = top != PADDING
-        bits = np.where(is_item, weights[np.where(is_item, top, 0)], 0.0).sum(axis=1)
-        return np.asarray(bits / np.maximum(is_item.sum(axis=1), 1))
+        return np.nan_to_num(mean_over_lists(lists, weights, self.k))
 
 
 def surprise(popularity: IntArray) -> Values:

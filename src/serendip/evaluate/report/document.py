@@ -5,20 +5,16 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
     {"format": 1, "created": ISO time, "code_version", "seed", "resamples",
      "data": {"counts": {name: number},
               "checks": [{"name", "status": "PASS" | "WARN" | "FAIL", "count", "message"}]},
-     "protocols": {"temporal":
-        {"label", "description", "subject", "n_users", "n_targets", "catalogue_size",
-         "cuts": [{"fraction", "cut", "train_events", "targets", "users"}],
-         "systems": {name: {metric: Estimate}},
-         "slices": {slice: {"n_users", "n_targets", "systems": {name: {metric: Estimate}}}},
-         "comparisons": [{"system", "baseline", "metric", "difference", "low", "high", "n",
-                          "verdict", "minimum_detectable"}],
-         "seconds": {system: CPU-seconds}}},
+     "protocols": {"temporal": a surface, with
+        "cuts": [{"fraction", "cut", "train_events", "targets", "users"}],
+        "seconds": {system: CPU-seconds}},
      "surfaces": {surface:
         {"surface", "question", "note", "n_users", "n_requests", "possible", "catalogue_size",
          "subject", "systems": {name: {metric: Estimate}},
          "slices": {slice: {"n_users", "n_requests", "systems": {name: {metric: Estimate}},
                             "auction": null | as below, of kinds of users}},
-         "comparisons": [as above],
+         "comparisons": [{"system", "baseline", "metric", "difference", "low", "high", "n",
+                          "verdict", "minimum_detectable"}],
          "message": null | {"systems": {name: {"sent", "precision", "useful": Estimate, "items"}}},
          "auction": null | {"sold", "bid", "expected", "earned", "precision",
                             "organic_precision": Estimate}}},
@@ -35,8 +31,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
                      {"lists", "kinds_per_list", "left_out", "told": {kind: number},
                       "all": {"reasons", "named", "random", "above", "below"},
                       "by_kind": {kind: as "all"}}},
-     "context": null | {"kept": [part], "users", "note",
-                        "gains": [{"part", "without", "gain", "low", "high", "beside": [part]}]},
+     "decisions": [{"name", "on", "gain", "low", "high", "n", "reason", "without", "must"}],
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
@@ -53,9 +48,8 @@ intervals: ``choices`` and ``chosen`` are those of the log in the first ``days``
 Estimate, "places": null | Estimate, "recall": null | Estimate} is what the log (``logged``) or the
 replayed lists of home say; see ``new_items.py``.
 
-``context`` has the parts of the context that the ranker reads (``kept``), and for each part that
-was tested nDCG@10 ``without`` it and the paired ``gain`` with it, on the newest requests of the
-training part; ``note`` says why none was.
+``decisions`` says what the training uses (``on``), and why: the mean ``without`` it and the paired
+``gain`` with it for ``n`` users on held-out requests of the training part; null = not compared.
 
 A surface that nothing could be asked has a ``note`` that says why, and no systems. ``possible`` is
 the number of requests that ``n_requests`` were sampled from.
@@ -63,8 +57,7 @@ the number of requests that ``n_requests`` were sampled from.
 ``left_out`` are the splits that only the full evaluation makes, ``sampled`` those that were
 evaluated for a random part of their users.
 
-Systems, slices and comparisons of protocols are computed here from runs; the other parts are only
-made safe for JSON.
+``protocols`` has the requests of all evaluated users for their next item, pooled over the splits.
 """
 
 from __future__ import annotations
@@ -76,12 +69,12 @@ from typing import Any
 
 import numpy as np
 
+from serendip.evaluate.decision import Decision
 from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.lists import ListFigures
 from serendip.evaluate.new_items import NewItemFigures
-from serendip.evaluate.protocol import METRICS, ProtocolRuns, evaluate_protocol
 from serendip.evaluate.report.verdict import describe_report
 from serendip.evaluate.surface_quality import SurfaceFigures
 
@@ -90,9 +83,10 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportFigures:
-    """What a report tells besides the protocols; by default, nothing was measured.
+    """What a report tells; by default, nothing was measured.
 
     Args:
+        protocols: figures of all next items, with cuts and costs.
         data: counts and checks of the data.
         splits: what was evaluated and what was not.
         semantic_ids: quality of the codes.
@@ -101,10 +95,11 @@ class ReportFigures:
         exploration: what the log says of explored items.
         new_items: coverage and velocity of new items.
         reasons: surface -> whether the reasons on it are true.
-        context: what each part of the context is worth.
+        decisions: what the training chose to use.
         stages: cost of each stage.
     """
 
+    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     data: Mapping[str, Any] | None = None
     splits: Mapping[str, Any] | None = None
     semantic_ids: Mapping[str, Any] | None = None
@@ -113,37 +108,24 @@ class ReportFigures:
     exploration: ExplorationFigures | None = None
     new_items: NewItemFigures | None = None
     reasons: Mapping[str, FaithfulnessFigures] = field(default_factory=dict)
-    context: Mapping[str, Any] | None = None
+    decisions: Sequence[Decision] = ()
     stages: Sequence[Mapping[str, Any]] = ()
 
 
 def build_report(
-    protocols: Sequence[ProtocolRuns],
-    figures: ReportFigures,
-    *,
-    created: str,
-    code_version: str,
-    labels: Sequence[str] = METRICS,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    figures: ReportFigures, *, created: str, code_version: str, seed: int = 0
 ) -> dict[str, Any]:
-    """Evaluate all protocols and build the report.
+    """Build the report.
 
     Args:
-        protocols: runs of each protocol; the temporal split first.
-        figures: all other parts.
+        figures: all parts.
         created: ISO time of the report.
         code_version: version of the engine.
-        labels: metrics to compute.
         seed: of the bootstrap; the same runs and seed give the same report.
-        resamples: number of bootstrap draws.
 
     Returns:
         the document above; ``json.dumps(report, allow_nan=False)`` always succeeds.
     """
-    judged = {
-        protocol.key: evaluate_protocol(protocol, labels, seed, resamples) for protocol in protocols
-    }
     parts = asdict(figures)
     surfaces = {part["surface"]: part for part in parts.pop("surfaces")}
     filled = {name: parts.pop(name) or {} for name in ("data", "semantic_ids", "splits")}
@@ -152,8 +134,7 @@ def build_report(
         "created": created,
         "code_version": code_version,
         "seed": seed,
-        "resamples": resamples,
-        "protocols": judged,
+        "resamples": RESAMPLES,
         "surfaces": surfaces,
         "search": surfaces.get("search", {}),
         **filled,

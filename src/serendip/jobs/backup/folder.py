@@ -2,155 +2,125 @@
 
 ::
 
-    manifest.json    format, time, place in the log, size and SHA-256 of every file, and of itself
+    manifest.json    format, time, place in the log, SHA-256 of every file, and of itself
     serendip.db      the database; generations/, ... as in a workspace
 
 The manifest is begun first, empty, and written last: a backup without a sealed one is not complete.
-What is read is hostile until every name, size and checksum is as the manifest says.
+What is read is hostile until every name and checksum is as the manifest says.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from typing import Any
 
 from serendip.errors import ArtefactError, ConfigError, StorageError
 from serendip.runtime.atomic_files import flush_tree
 from serendip.runtime.progress import Progress
-from serendip.runtime.versions import MANIFEST, seal, unseal
-
-if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
-
-T = TypeVar("T")
+from serendip.runtime.sync import Storage
+from serendip.runtime.versions import MANIFEST, hash_file, unseal
 
 FORMAT = 2
 FILES = ("serendip.toml", "serendip.db", "synonyms.csv")
 FOLDERS = ("generations", "relevance", "queries", "media")
 """What a backup has of a workspace: everything but caches, reports, exports and files of users."""
 
-_CHUNK = 1 << 20
-_MOST_MANIFEST_BYTES = 1 << 28
-
 
 @dataclass(frozen=True, slots=True)
 class BackupFolder:
-    """A folder in a file system of Arrow.
+    """A folder on a disk, or of an object store.
 
     Args:
-        fs: the file system.
-        path: of the folder in it.
-        name: as the user gave it, without passwords.
-        is_local: whether it is on a disk of this machine.
+        name: absolute path or URL, as the list of backups has it.
+        storage: of a URL; None = it is on a disk.
     """
 
-    fs: FileSystem
-    path: str
     name: str
-    is_local: bool
+    storage: Storage | None
 
     @classmethod
     def of(cls, place: str) -> BackupFolder:
-        """Find a folder by its path, or by a URI such as ``s3://bucket/name``.
+        """Find a folder by its path, or by a URL such as ``s3://bucket/name``.
 
         Raises:
-            ConfigError: there is no such file system, or it cannot be used.
+            ConfigError: there is no such storage, or the URL has more than its place.
         """
-        from pyarrow.fs import FileSystem, LocalFileSystem
-
         if "://" not in place:
-            return cls(LocalFileSystem(), os.path.abspath(place), place, True)
-        try:
-            fs, path = FileSystem.from_uri(place)
-        except (OSError, ValueError) as error:
+            return cls(os.path.abspath(place), None)
+        if {"@", "?"} & set(place):
             raise ConfigError(
-                f"{mask_uri(place)} cannot be used: {error}.",
-                "Give a folder, or a URI such as s3://bucket/name.",
-            ) from None
-        return cls(fs, path, mask_uri(place), isinstance(fs, LocalFileSystem))
+                "the URL of a backup has a password or options.",
+                "Give s3://bucket/name alone; credentials and server come from the environment.",
+            )
+        return cls(place, Storage(place))
 
-    def files(self) -> dict[str, int | None]:
-        """Relative path -> size of all that is no folder, None = no plain file; empty = nothing.
-
-        Raises:
-            StorageError: it cannot be read.
-        """
-        from pyarrow.fs import FileSelector, FileType
-
-        selector = FileSelector(self.path, allow_not_found=True, recursive=True)
-        try:
-            return {
-                info.path.removeprefix(self.path).lstrip("/"): info.size
-                for info in self.fs.get_file_info(selector)
-                if info.type != FileType.Directory
-            }
-        except OSError as error:
-            raise StorageError(f"{self.name} cannot be read: {error}.") from None
+    def names(self) -> set[str]:
+        """Relative paths of all that is no folder; empty = there is nothing."""
+        if self.storage is not None:
+            return set(self.storage.sizes(""))
+        path = Path(self.name)
+        found = (one for one in path.rglob("*") if one.is_symlink() or not one.is_dir())
+        return {one.relative_to(path).as_posix() for one in found}
 
     def require_empty(self) -> None:
         """Check that nothing is in the folder.
 
         Raises:
             ConfigError: something is.
-            StorageError: it cannot be read.
         """
-        if self.files():
+        if self.names():
             raise ConfigError(f"{self.name} is not empty.", "Give each backup a folder of its own.")
 
     def claim(self) -> bool:
-        """Begin a backup, which on a disk nobody else can from then on; whether it made the folder.
+        """Begin a backup, which nobody else can from then on; whether it made the folder.
 
         Raises:
             ConfigError: something is in the folder.
             StorageError: it cannot be written to.
         """
-        is_new = self.is_local and not os.path.exists(self.path)
+        path = Path(self.name)
+        is_new = self.storage is None and not path.exists()
         try:
             if is_new:
-                Path(self.path).mkdir(mode=0o700, parents=True)
+                path.mkdir(mode=0o700, parents=True)
             self.require_empty()
-            with self._writing(MANIFEST, "xb"):
-                return is_new
+            if self.storage is None:
+                (path / MANIFEST).touch(0o600, exist_ok=False)
+            elif not self.storage.create(MANIFEST, os.urandom(8)):
+                raise FileExistsError("another backup was begun there")
         except OSError as error:
             raise StorageError(f"{self.name} cannot be written: {error}.") from None
+        return is_new
 
-    def write(self, name: str, source: Path) -> str:
-        """Write a file; returns its SHA-256."""
-        with source.open("rb") as stream, self._writing(name, "xb") as out:
-            return _copy_stream(stream, out)
-
-    def seal(self, manifest: Mapping[str, Any]) -> None:
-        """Write the manifest, which completes a backup."""
-        with self._writing(MANIFEST, "wb") as out:
-            out.write(seal(manifest).encode())
-        if self.is_local:
-            flush_tree(Path(self.path))
+    def write(self, name: str, source: Path) -> None:
+        """Write a file, which on a disk its owner alone may read."""
+        if self.storage is not None:
+            self.storage.upload(name, source)
+            return
+        path = Path(self.name) / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(0o600)
+        shutil.copyfile(source, path)
+        if name == MANIFEST:
+            flush_tree(Path(self.name))
 
     def clear(self, is_new: bool) -> bool:
         """Remove what was written since ``claim``, which said ``is_new``; whether all is gone."""
         try:
-            (self.fs.delete_dir if is_new else self.fs.delete_dir_contents)(self.path)
-        except OSError:
+            if self.storage is not None:
+                self.storage.remove(*self.names())
+            elif is_new:
+                shutil.rmtree(self.name)
+            else:
+                for path in Path(self.name).iterdir():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except (OSError, StorageError):
             return False
         return True
-
-    @contextmanager
-    def _writing(self, name: str, mode: str) -> Iterator[BinaryIO]:
-        """Open a file that on a disk its owner alone may read; ``xb`` = there must be none yet."""
-        path = f"{self.path}/{name}"
-        self.fs.create_dir(os.path.dirname(path), recursive=True)
-        if self.is_local:
-            with open(path, mode, opener=_open_private) as file:
-                yield cast(BinaryIO, file)
-            return
-        with self.fs.open_output_stream(path, compression=None) as stream:
-            yield cast(BinaryIO, stream)
 
     def read_manifest(self) -> dict[str, Any]:
         """Read the manifest.
@@ -159,18 +129,17 @@ class BackupFolder:
             ArtefactError: it is missing, altered, or of another format.
         """
         try:
-            with self.fs.open_input_stream(f"{self.path}/{MANIFEST}", compression=None) as stream:
-                manifest = unseal(stream.read(_MOST_MANIFEST_BYTES))
+            if self.storage is None:
+                content = (Path(self.name) / MANIFEST).read_bytes()
+            else:
+                content = self.storage.read(MANIFEST) or b""
+            manifest = unseal(content)
         except (OSError, ValueError) as error:
             raise ArtefactError(
                 f"{self.name} is no complete backup: {MANIFEST} is not readable: {error}.",
                 "Restore another backup.",
             ) from None
-        if (
-            manifest.get("format") != FORMAT
-            or not isinstance(manifest.get("sizes"), dict)
-            or not isinstance(manifest.get("created"), str)
-        ):
+        if manifest.get("format") != FORMAT or not isinstance(manifest.get("created"), str):
             raise ArtefactError(
                 f"{self.name} is not of the format {FORMAT}, which this code reads.",
                 "Restore it with the version of Serendip that made it.",
@@ -196,58 +165,37 @@ class BackupFolder:
             StorageError: something cannot be read or written.
         """
 
-        def select(files: Mapping[str, T]) -> dict[str, T]:
-            parts = ((name, PurePosixPath(name).parts) for name in files)
-            return {name: files[name] for name, part in parts if part[:1] != (without,)}
+        def is_chosen(name: str) -> bool:
+            return PurePosixPath(name).parts[:1] != (without,)
 
-        files = select(manifest["files"])
-        if difference := _find_difference(files, manifest["sizes"], select(self.files())):
-            return difference
+        files = {name: one for name, one in manifest["files"].items() if is_chosen(name)}
+        if foreign := sorted(name for name in files if not _is_of_workspace(name)):
+            return f"{foreign[0][:80]!r} is no file of a workspace"
+        if other := sorted(set(filter(is_chosen, self.names())) ^ {*files, MANIFEST}):
+            problem = "missing" if other[0] in files else "not in the manifest"
+            return f"{other[0][:80]!r} is {problem}"
         try:
             for name, checksum in progress.track(sorted(files.items()), "files", len(files)):
-                path = Path(os.devnull) if target is None else target / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with (
-                    self.fs.open_input_stream(f"{self.path}/{name}", compression=None) as stream,
-                    open(path, "wb", opener=_open_private) as out,
-                ):
-                    if _copy_stream(cast(BinaryIO, stream), out) != checksum:
-                        return f"{name[:80]!r} is altered"
+                if self._read(name, target) != checksum:
+                    return f"{name[:80]!r} is altered"
         except OSError as error:
             raise StorageError(f"{self.name} cannot be copied: {error}.") from None
         return ""
 
-
-def _open_private(path: str, flags: int) -> int:
-    """An ``opener`` of files that their owner alone may read."""
-    return os.open(path, flags, 0o600)
-
-
-def _copy_stream(source: BinaryIO, target: BinaryIO) -> str:
-    """Copy all bytes; returns their SHA-256."""
-    digest = hashlib.sha256()
-    while chunk := source.read(_CHUNK):
-        target.write(chunk)
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _find_difference(
-    files: Mapping[str, Any], sizes: Mapping[str, Any], found: Mapping[str, int | None]
-) -> str:
-    """What is wrong with the names and sizes of a backup, as a sentence; empty = nothing."""
-    for name in files:
-        if not _is_of_workspace(name):
-            return f"{name[:80]!r} is no file of a workspace"
-    expected = {*files, MANIFEST}
-    if missing := sorted(expected - found.keys()):
-        return f"{missing[0][:80]!r} is missing"
-    if extra := sorted(found.keys() - expected):
-        return f"{extra[0][:80]!r} is not in the manifest"
-    for name in files:
-        if not isinstance(sizes.get(name), int) or found[name] != sizes[name]:
-            return f"{name[:80]!r} has {found[name]} bytes instead of {sizes.get(name)}"
-    return ""
+    def _read(self, name: str, target: Path | None) -> str:
+        """Copy a file into a folder, or only read it; its SHA-256."""
+        copy = Path(os.devnull)
+        if target is not None:
+            copy = target / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.touch(0o600)
+        if self.storage is not None:
+            return self.storage.download(name, copy)
+        source = Path(self.name) / name
+        if not source.is_file() or source.is_symlink():
+            return ""
+        shutil.copyfile(source, copy)
+        return hash_file(source if target is None else copy)
 
 
 def _is_of_workspace(name: str) -> bool:
@@ -256,17 +204,3 @@ def _is_of_workspace(name: str) -> bool:
     if str(path) != name or ".." in path.parts or not name.isprintable():
         return False
     return name in FILES or (len(path.parts) > 1 and path.parts[0] in FOLDERS)
-
-
-def mask_uri(place: str) -> str:
-    """A URI without user and password, for people, logs and the list of backups.
-
-    Of the query only the server stays: equal names on two servers are two places.
-    """
-    if "://" not in place:
-        return place
-    parts = urlsplit(place)
-    server = [pair for pair in parse_qsl(parts.query) if pair[0] == "endpoint_override"]
-    return urlunsplit(
-        (parts.scheme, parts.netloc.rpartition("@")[2], parts.path, urlencode(server), "")
-    )

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from serendip.data.store.config import DATABASE_FILE
+from serendip.data.store.config import DATABASE_FILE, StoreConfig
 from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
@@ -23,8 +23,7 @@ from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ConfigError, StorageError
 from serendip.jobs.backup.folder import BackupFolder
-from serendip.jobs.copy_store import check_url
-from serendip.jobs.table_copy import copy_rows, open_target
+from serendip.jobs.backup.table_copy import copy_rows, open_target
 from serendip.runtime.atomic_files import flush_folder, flush_tree
 from serendip.runtime.progress import Progress
 from serendip.runtime.scratch import remove_abandoned, scratch_folder
@@ -77,7 +76,7 @@ def restore(
     """Make a workspace of a backup.
 
     Args:
-        source: of the backup, a path or a URI.
+        source: of the backup, a path or a URL.
         folder: of the new workspace; missing or empty.
         progress: of the files.
         erasures_of: the workspace that was backed up, or a later copy of it: whoever was erased
@@ -108,16 +107,16 @@ def restore(
             if damage := backup.find_damage(manifest, progress, staged, without):
                 hint = _OTHERWISE if damage.startswith(f"'{_GENERATIONS}/") else _AGAIN
                 raise ArtefactError(f"{backup.name}: {damage}.", hint)
-            counts = _verify(staged, bool(database))
+            generation = _verify(staged, bool(database))
             erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
             with closing(Store.open(staged / DATABASE_FILE)) as store:
-                counts = store.count_items(), store.count_events(), counts[2]
+                counts = store.count_items(), store.count_events()
             keys = _settle_keys(staged, erasures_of, revoke_keys)
             with _rows_moved(staged, database):
                 _put_in_place(staged, target)
     except OSError as error:
         raise StorageError(f"{folder} cannot be restored: {error}.", _AGAIN) from None
-    return RestoreSummary(str(folder), manifest["created"], *counts, *erased, keys)
+    return RestoreSummary(str(folder), manifest["created"], *counts, generation, *erased, keys)
 
 
 def _require_free(target: Path, *own: Path) -> None:
@@ -166,15 +165,26 @@ def _rows_moved(staged: Path, url: str) -> Iterator[None]:
         yield
         return
     path = staged / DATABASE_FILE
-    with open_target(check_url(url)) as (target, writing):
+    with open_target(_check_url(url)) as (target, writing):
         with closing(open_database(path)) as database, database.read() as reading:
             copy_rows(database, reading, target, writing)
         path.unlink()
         yield
 
 
-def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
-    """Check everything that a service reads; numbers of items and events, and the generation."""
+def _check_url(text: str) -> str:
+    """The URL of a PostgreSQL database as it was given; an error does not show it."""
+    try:
+        return StoreConfig(url=text).url
+    except ValueError:
+        raise ConfigError(
+            "--database is no URL of a PostgreSQL database.",
+            "Give postgresql+psycopg://user:password@host/database.",
+        ) from None
+
+
+def _verify(staged: Path, is_for_server: bool) -> str:
+    """Check everything that a service reads; name of the generation, empty = there is none."""
     workspace = Workspace.open(staged)
     if workspace.settings.store.url and not is_for_server:
         raise ConfigError(
@@ -189,11 +199,10 @@ def _verify(staged: Path, is_for_server: bool) -> tuple[int, int, str]:
     with closing(Store.open(database)) as store:
         if damage := store.database.integrity():
             raise ArtefactError(f"the database in the backup is damaged: {damage[0]}.", _AGAIN)
-        counts = store.count_items(), store.count_events()
     name = current_name(workspace.generation_folder)
     if name:
         open_current(workspace.generation_folder)
-    return *counts, name
+    return name
 
 
 def _foreign_part(path: Path) -> str:

@@ -29,10 +29,11 @@ from serendip.engine.artefacts.generations import (
 )
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError, SerendipError, StorageError
-from serendip.jobs.backup.folder import FILES, FOLDERS, FORMAT, BackupFolder, mask_uri
-from serendip.jobs.table_copy import copy_rows, open_target
+from serendip.jobs.backup.folder import FILES, FOLDERS, FORMAT, BackupFolder
+from serendip.jobs.backup.table_copy import copy_rows, open_target
 from serendip.runtime.progress import Progress
 from serendip.runtime.scratch import scratch_folder
+from serendip.runtime.versions import MANIFEST, hash_file, seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
 
     Args:
         workspace: to copy.
-        target: an empty folder or one that does not exist, as a path or a URI.
+        target: an empty folder or one that does not exist, as a path or a URL.
         progress: of the files.
 
     Raises:
@@ -81,24 +82,23 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
             store.remove_erased()
         staged = scratch / "files"
         facts, damage = _stage(workspace, store, staged)
-        is_new, place = folder.claim(), place_of(target)
+        is_new = folder.claim()
         try:
             # It is in the list of backups from before its first byte.
-            note = DataCopy(place, facts["removals"], facts["item_version"])
-            store.backups.end(note)
+            store.backups.end(DataCopy(folder.name, facts["removals"], facts["item_version"]))
             facts = {"created": created.isoformat(timespec="seconds"), **facts}
-            sizes = _write(folder, staged, facts, progress)
+            paths = _write(folder, staged, facts, progress)
         except BaseException as error:
             is_gone = folder.clear(is_new)
             if is_gone:
-                store.backups.forget(place)
+                store.backups.forget(folder.name)
             if not isinstance(error, OSError | SerendipError):
                 raise
             hint = "Nothing is left there." if is_gone else "Delete what is left there."
             raise StorageError(f"{folder.name} cannot be written: {error}.", hint) from None
+        size = sum(path.stat().st_size for path in paths)
     told = {name: facts[name] for name in ("created", "items", "events", "generation")}
-    size = sum(sizes.values())
-    return BackupSummary(target=folder.name, files=len(sizes), bytes=size, damage=damage, **told)
+    return BackupSummary(target=folder.name, files=len(paths), bytes=size, damage=damage, **told)
 
 
 def verify(target: str, progress: Progress) -> int:
@@ -113,11 +113,6 @@ def verify(target: str, progress: Progress) -> int:
     if damage := folder.find_damage(manifest, progress):
         raise ArtefactError(f"{folder.name}: {damage}.", "Make another backup.")
     return len(manifest["files"])
-
-
-def place_of(target: str) -> str:
-    """How a target is named in the list of backups."""
-    return mask_uri(target) if "://" in target else os.path.abspath(target)
 
 
 def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, Any], str]:
@@ -205,23 +200,18 @@ def _link_tree(source: Path, target: Path) -> None:
 
 def _write(
     folder: BackupFolder, staged: Path, facts: Mapping[str, Any], progress: Progress
-) -> dict[str, int]:
-    """Write all staged files and the manifest; relative path -> size."""
-    paths = {path.relative_to(staged).as_posix(): path for path in sorted(staged.rglob("*"))}
-    paths = {name: path for name, path in paths.items() if path.is_file()}
-    checksums = {
-        name: folder.write(name, path)
-        for name, path in progress.track(paths.items(), "files", len(paths))
-    }
-    sizes = {name: path.stat().st_size for name, path in paths.items()}
-    manifest = {
-        "format": FORMAT,
-        "code_version": __version__,
-        **facts,
-        "sizes": sizes,
-        "files": checksums,
-    }
-    folder.seal(manifest)
-    if folder.is_local and (damage := folder.find_damage(manifest, progress)):
+) -> list[Path]:
+    """Write all staged files, then the manifest; the files."""
+    paths = [path for path in sorted(staged.rglob("*")) if path.is_file()]
+    checksums = {}
+    for path in progress.track(paths, "files", len(paths)):
+        name = path.relative_to(staged).as_posix()
+        checksums[name] = hash_file(path)
+        folder.write(name, path)
+    facts = {"format": FORMAT, "code_version": __version__, **facts, "files": checksums}
+    manifest = staged / MANIFEST
+    manifest.write_text(seal(facts), encoding="utf-8")
+    folder.write(MANIFEST, manifest)
+    if folder.storage is None and (damage := folder.find_damage(facts, progress)):
         raise StorageError(f"it reads back otherwise: {damage}.")
-    return sizes
+    return paths

@@ -145,9 +145,9 @@ def _require_quality(context: JobContext) -> None:
     path = context.workspace.reports / REPORT_JSON
     fingerprint = compute_fingerprint(context.workspace, context.options.seed)
     for gate in check_report(path, fingerprint):
-        if not gate.passed:
+        if not gate.on:
             raise DataError(
-                f"the published generation fails the gate {gate.name!r}: {gate.detail}.",
+                f"the published generation fails the gate {gate.name!r}: {gate.reason}.",
                 f"Read {context.workspace.reports / REPORT_HTML}; `serendip rollback` returns to "
                 "the generation before.",
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,13 @@ from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON, S
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError
 from serendip.evaluate.explored_items import measure_exploration
-from serendip.evaluate.protocol import ProtocolRuns
 from serendip.evaluate.report.document import ReportFigures, build_report
 from serendip.evaluate.report.page import render_page
-from serendip.evaluate.runs import Judged, Run
+from serendip.evaluate.surface_quality import SurfaceRuns, measure_surface
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
 from serendip.jobs.lists.section import measure_lists
-from serendip.jobs.surface_quality.answers import ENGINE
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.ranker.actions import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
@@ -105,7 +103,9 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
             lists = measure_lists(workspace, dataset, options.seed)
         with clock.stage(REPORT):
             newest = _newest(answers)
+            temporal = _describe_temporal(answers, dataset.catalogue.vocabulary, options.seed)
             figures = ReportFigures(
+                protocols={"temporal": temporal},
                 data={"counts": _counts(dataset), "checks": check_workspace(workspace)},
                 splits=_describe_splits(answers, left_out),
                 semantic_ids=newest.codes,
@@ -114,11 +114,10 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
                 exploration=measure_exploration(dataset.requests, options.seed),
                 new_items=newest.new_items,
                 reasons=newest.faithfulness,
-                context=newest.context.as_dict(),
+                decisions=newest.decisions,
                 stages=clock.as_dicts(),
             )
             report = build_report(
-                [_pool_splits(answers, dataset.catalogue.vocabulary)],
                 figures,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 code_version=__version__,
@@ -230,48 +229,55 @@ def _describe_splits(
     }
 
 
-def _pool_splits(answers: Sequence[SplitAnswers], vocabulary: Vocabulary) -> ProtocolRuns:
-    """Pool splits in the item numbers of the whole catalogue; those of each split differ."""
+def _pool_splits(answers: Sequence[SplitAnswers], vocabulary: Vocabulary) -> SurfaceRuns:
+    """Pool splits in the item numbers of the whole catalogue; those of each split differ.
+
+    What is new and popular is that of the newest split.
+    """
     splits = sorted(answers, key=lambda split: float(split.facts["fraction"]))
     maps = [vocabulary.numbers(split.item_ids) for split in splits]
     targets = np.concatenate(
         [numbers[split.targets] for numbers, split in zip(maps, splits, strict=True)]
     )
-    judged = Judged(
-        targets=targets,
-        users=np.concatenate([np.asarray(split.users) for split in splits]),
-        cuts=np.repeat(np.arange(len(splits)), [len(split.targets) for split in splits]),
-        flags={
-            name: np.concatenate([split.flags[name] for split in splits])
-            for name in splits[0].flags
+    names = dict.fromkeys(name for split in splits for name in split.slices)
+    counts = np.zeros(len(vocabulary), np.int32)
+    counts[maps[-1]] = splits[-1].counts
+    return SurfaceRuns(
+        surface="Temporal split",
+        question=TEMPORAL,
+        relevant=[target.reshape(1) for target in targets],
+        users=np.concatenate([np.asarray(split.users, np.str_) for split in splits]),
+        user_kinds={
+            name: np.concatenate(
+                [split.slices.get(name, np.zeros(len(split.targets), np.bool_)) for split in splits]
+            )
+            for name in names
         },
-    )
-    runs = [
-        Run.of_lists(
-            name,
-            np.concatenate(
+        item_kinds={},
+        lists={
+            name: np.concatenate(
                 [_renumber(s.lists[name], m) for m, s in zip(maps, splits, strict=True)]
-            ),
-            targets,
-        )
-        for name in splits[0].lists
-    ]
-    popularity = np.zeros((len(splits), len(vocabulary)), np.int32)
-    for row, (numbers, split) in enumerate(zip(maps, splits, strict=True)):
-        popularity[row, numbers] = split.counts
-    return ProtocolRuns(
-        key="temporal",
-        label="Temporal split",
-        description=TEMPORAL,
-        judged=judged,
-        runs=runs,
-        popularity=popularity,
-        catalogue_size=len(vocabulary),
-        subject=ENGINE,
+            )
+            for name in splits[0].lists
+        },
+        counts=counts,
+        is_new=counts == 0,
+        histories=(),
         baselines=[name for name in BASELINES if name in splits[0].lists],
-        cuts=[{k: v for k, v in split.facts.items() if k != "stages"} for split in splits],
-        seconds=splits[-1].facts["seconds"],
+        possible=sum(int(split.facts["all_targets"]) for split in splits),
     )
+
+
+def _describe_temporal(
+    answers: Sequence[SplitAnswers], vocabulary: Vocabulary, seed: int
+) -> dict[str, Any]:
+    """Figures of all systems for the next items, with cuts and costs of training."""
+    cuts = [{k: v for k, v in split.facts.items() if k != "stages"} for split in answers]
+    return {
+        **asdict(measure_surface(_pool_splits(answers, vocabulary), seed)),
+        "cuts": sorted(cuts, key=lambda facts: float(facts["fraction"])),
+        "seconds": _newest(answers).facts["seconds"],
+    }
 
 
 def _renumber(lists: IntArray, numbers: IntArray) -> IntArray:

@@ -24,6 +24,7 @@ from serendip.data.splits import Split, Targets, next_choices, temporal
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import WorkspaceLocation
+from serendip.evaluate.decision import Decision
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.new_items import NewItemFigures
 from serendip.evaluate.surface_quality import SurfaceFigures
@@ -33,10 +34,10 @@ from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.evaluate.new_items import evaluate_new_items
 from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.surface_quality.evaluator import HOME, SurfaceEvaluator
+from serendip.jobs.surface_quality.kinds import kinds_of_items, kinds_of_users
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker.context_choice import ContextChoice
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
@@ -83,7 +84,7 @@ class SplitAnswers:
         lists: system -> (T, 10) int32 item numbers, padded with -1.
         targets: (T,) int32 item numbers.
         users: (T,) external user ids.
-        flags: slice -> (T,) bool.
+        slices: name -> (T,) bool.
         counts: (N,) int32 interactions of each item before the cut.
         item_ids: (N,) external ids.
         codes: quality of the semantic IDs.
@@ -91,14 +92,14 @@ class SplitAnswers:
         surfaces: figures of every surface; empty = not measured.
         new_items: coverage and velocity of items that appeared after the cut; None = not measured.
         faithfulness: surface -> of its reasons; empty = not measured.
-        context: what each part of the context is worth; see ``ContextChoice``.
+        decisions: what the training chose to use.
     """
 
     name: str
     lists: Mapping[str, IntArray]
     targets: IntArray
     users: Sequence[str]
-    flags: Mapping[str, BoolArray]
+    slices: Mapping[str, BoolArray]
     counts: IntArray
     item_ids: Sequence[str]
     codes: Mapping[str, Any]
@@ -106,7 +107,7 @@ class SplitAnswers:
     surfaces: Sequence[SurfaceFigures] = ()
     new_items: NewItemFigures | None = None
     faithfulness: Mapping[str, FaithfulnessFigures] = field(default_factory=dict)
-    context: ContextChoice = field(default_factory=ContextChoice)
+    decisions: Sequence[Decision] = ()
 
 
 def evaluate_split(task: SplitTask) -> SplitAnswers:
@@ -121,7 +122,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         with clock.stage(f"fit {split.name}"):
             past = fit_engine(fitter, split.train, "past", context.options)
             fitted = fitter.append_new_items(past.state, split)
-            state, parts = with_early_rejections(fitted, dataset, split), past.choice
+            state = with_early_rejections(fitted, dataset, split)
             seconds = sum_train_seconds(fitter.clock)
         with clock.stage(f"answer {split.name}"):
             home = settings.all_surfaces()[HOME]
@@ -146,7 +147,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         lists,
         split.targets.items,
         list(split.targets.users),
-        split.flags(),
+        find_slices(split, dataset),
         counts,
         list(split.catalogue.vocabulary.ids),
         asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
@@ -154,8 +155,15 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         surfaces,
         new_items,
         faithfulness,
-        parts,
+        past.decisions,
     )
+
+
+def find_slices(split: Split, dataset: Dataset) -> dict[str, BoolArray]:
+    """Slice -> (T,) bool, the targets of a kind of items or users."""
+    targets, countries = split.targets, dataset.countries_by_user()
+    of_items = {name: kind[targets.items] for name, kind in kinds_of_items(split).items()}
+    return {**of_items, **kinds_of_users(split, targets.queries(), countries)}
 
 
 def _collect_facts(

@@ -10,28 +10,26 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip import __version__
-from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.dataset import Dataset, QueryExamples
+from serendip.content.fusion import Fusion
+from serendip.data.dataset import Dataset
 from serendip.data.dataset_folder import open_dataset, save_dataset
-from serendip.data.items.catalogue import Catalogue
-from serendip.data.query import RETRIEVAL_TASKS, Query
-from serendip.data.splits import Split, Targets, temporal
+from serendip.data.events.repeats import Repeats
+from serendip.data.query import RETRIEVAL_TASKS
+from serendip.data.splits import Split, temporal
 from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import DataError
 from serendip.evaluate.full_ranking import rank_all
 from serendip.evaluate.report.document import json_safe
 from serendip.evaluate.report.page import render_alignment_page
-from serendip.evaluate.runs import Values
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import (
@@ -40,7 +38,8 @@ from serendip.jobs.evaluate.evaluate import (
     encode_dataset,
     read_evaluation_dataset,
 )
-from serendip.jobs.train.fit import Fitter, PreparedData
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
+from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.atomic_files import write_text
@@ -50,11 +49,8 @@ from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
 
 TRAINED_SHARE, TEST_FROM = 0.8, 0.9
-MAX_REQUESTS = 3_000
-"""Largest number of requests of a task in validation and in test; one sample for all models."""
-
-_SEED = 2
-"""Seed of the synthetic queries of the requests; those for training have another seed."""
+MAX_REQUESTS = 6_000
+"""Largest number of requests of a task in validation and test; one sample for all models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +73,6 @@ class GroupTask:
         return f"{'+'.join(self.group)} (seed {self.seed})"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TaskRequests:
-    """Validation and test requests of one task.
-
-    Args:
-        queries: T requests.
-        items: (T,) int32 target items.
-        users: (T,) external user ids.
-        is_test: (T,) bool; False = validation.
-    """
-
-    queries: list[Query]
-    items: IntArray
-    users: NDArray[np.str_]
-    is_test: BoolArray
-
-
 def evaluate_group(task: GroupTask) -> list[TaskRanks]:
     """Train a retriever for a group of tasks and rank the targets of the requests of each task.
 
@@ -105,96 +84,52 @@ def evaluate_group(task: GroupTask) -> list[TaskRanks]:
     with scratch_folder() as scratch:
         fitter = Fitter.of(context, scratch)
         prepared = fitter.prepare(split.train, context.options)
-        requests = build_task_requests(split, fitter, prepared, find_test_start(dataset))
+        requests = build_task_requests(split, fitter, prepared.fusion)
     config = group_config(settings.models.retriever, task.group)
     with clock.stage("train"):
         model = Retriever(config).train(prepared.dataset, TrainOptions(task.seed))
     if split.new_items:
         new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
-        model = model.with_items(new)
+        model = model.with_late(new)
+    test_from, cpu_s = find_test_start(dataset), clock.stages[0].cpu_s
     return [
-        TaskRanks(
-            name,
-            tuple(sorted(task.group)),
-            task.seed,
-            rank_requests(model, requests[name]),
-            np.unique(requests[name].users, return_inverse=True)[1].reshape(-1).astype(np.intp),
-            requests[name].is_test,
-            clock.stages[0].cpu_s,
-            model.num_parameters,
-        )
-        for name in task.group
+        rank_task(model, asked, test_from, task, cpu_s)
+        for asked in requests
+        if asked.surface in task.group
     ]
 
 
-def rank_requests(model: Retriever, requests: TaskRequests) -> Values:
-    """Rank each target among all items that its request does not exclude: (T,)."""
-    excluded = [query.exclude for query in requests.queries]
-    return rank_all(
-        lambda rows: model.score_all(requests.queries[rows]), requests.items, excluded
-    ).ranks
+def build_task_requests(split: Split, fitter: Fitter, fusion: Fusion) -> list[SurfaceRequests]:
+    """The requests of the surface of each task, with those targets that a model can be asked for.
 
-
-def build_task_requests(
-    split: Split, fitter: Fitter, prepared: PreparedData, test_from: float
-) -> dict[str, TaskRequests]:
-    """Build the requests of every task; the target is always the user's next item.
-
-    home: the user's history; items of the history are excluded. similar: the last item of the
-    history, nothing else; only that item is excluded. search: a synthetic query for the target that
-    is not in the training data, and the history; nothing is excluded.
+    Of several relevant items, as of a logged search, the first one is the target.
     """
-    rows = _sample_targets(split.targets, test_from)
-    home = [split.targets.queries()[row] for row in rows.tolist()]
-    items, is_test = split.targets.items[rows], split.targets.times[rows] >= test_from
-    users = np.asarray(split.targets.users)[rows]
-    last = [query.history.item_nums[-1:] for query in home]
-    similar = [Query("similar", source_items=item, exclude=item) for item in last]
-    has_history = np.array([len(item) > 0 for item in last], np.bool_)
-    examples, at = _write_test_queries(split, items, fitter, prepared)
-    search = [
-        replace(home[row], surface="search", text=text, text_vector=vector, exclude=items[:0])
-        for row, text, vector in zip(at.tolist(), examples.texts, examples.vectors, strict=True)
-    ]
-    return {
-        "home": TaskRequests(home, items, users, is_test),
-        "similar": TaskRequests(
-            [query for query in similar if len(query.source_items)],
-            items[has_history],
-            users[has_history],
-            is_test[has_history],
-        ),
-        "search": TaskRequests(search, items[at], users[at], is_test[at]),
-    }
+    builder = SurfaceRequestBuilder(
+        *(split, split.targets, Repeats(), fitter.settings, lambda text: ""),
+        *(lambda texts: fitter.encode_texts(texts, fusion), MAX_REQUESTS),
+    )
+    return [builder.build(task) for task in RETRIEVAL_TASKS]
 
 
-def _sample_targets(targets: Targets, test_from: float) -> IntArray:
-    """Rows of up to ``MAX_REQUESTS`` targets before and from ``test_from`` on, in their order."""
-    random = np.random.default_rng(0)
-    is_test = targets.times >= test_from
-    parts = [np.flatnonzero(part) for part in (~is_test, is_test)]
-    samples = [random.permutation(part)[:MAX_REQUESTS] for part in parts]
-    return np.sort(np.concatenate(samples)).astype(np.int32)
-
-
-def _write_test_queries(
-    split: Split, items: IntArray, fitter: Fitter, prepared: PreparedData
-) -> tuple[QueryExamples, IntArray]:
-    """Synthetic queries (Q,) for the targets (T,), and the request (Q,) that each belongs to."""
-    targets, counts = np.unique(items, return_counts=True)
-    catalogue = Catalogue(split.catalogue[number] for number in targets.tolist())
-    weights = counts.astype(np.int32)
-    examples = fitter.write_queries(catalogue, weights, prepared.fusion, _SEED, len(items))
-    train_queries = prepared.dataset.queries
-    train_texts = set() if train_queries is None else set(train_queries.texts)
-    is_new = np.array([text not in train_texts for text in examples.texts], np.bool_)
-    # Each query goes to a random request for its item.
-    order = np.argsort(items, kind="stable")
-    first = np.searchsorted(items[order], targets)
-    offset = np.random.default_rng(_SEED).integers(0, counts[examples.items])
-    at = order[first[examples.items] + offset][is_new].astype(np.int32)
-    texts = [text for text, new in zip(examples.texts, is_new, strict=True) if new]
-    return QueryExamples(texts, examples.vectors[is_new], items[at]), at
+def rank_task(
+    model: Retriever, requests: SurfaceRequests, test_from: float, task: GroupTask, cpu_s: float
+) -> TaskRanks:
+    """Rank each target among all items that its request does not exclude."""
+    queries = requests.queries
+    targets = np.array([items[0] for items in requests.relevant], np.int32)  # (T,)
+    ranking = rank_all(
+        lambda rows: model.score_all(queries[rows]), targets, [query.exclude for query in queries]
+    )
+    return TaskRanks(
+        requests.surface,
+        tuple(sorted(task.group)),
+        task.seed,
+        ranking.ranks,
+        np.unique(requests.users, return_inverse=True)[1].reshape(-1).astype(np.intp),
+        np.array([query.time >= test_from for query in queries], np.bool_),
+        cpu_s,
+        model.num_parameters,
+    )
 
 
 def find_test_start(dataset: Dataset) -> float:

@@ -4,18 +4,16 @@ They are the retriever's vectors in the vector space of the generation: the dot 
 or query's vector with an item's vector is the retriever's score. Users also have what a vector
 leaves out: their activity and the attribute values they prefer (``data.user_profile``).
 
-Users and queries are encoded in tasks of the executor (``engine_tasks``). Who is erased meanwhile
-is not in the file.
+Users and queries are encoded in tasks of the executor (``engine_tasks``).
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -23,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from serendip.data.arrays import FloatArray
-from serendip.data.store.store import Store
 from serendip.data.users.profile import ACTIVITY, PreferenceTable, measure_activity
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -129,7 +126,7 @@ def embed(
     target = out or workspace.embeddings / f"{kind}.parquet"
     at = time.time() if now is None else now
     with closing(workspace.open_store()) as store:
-        finish = _finisher(workspace, store, target, kind, file)
+        record = None if kind == "items" else ExportRecord(workspace, store, target)
         texts = _read_texts(workspace, file) if kind == "queries" else []
         with open_engine(workspace, at) as (engine, location):
             require_retriever(engine.state)
@@ -143,7 +140,9 @@ def embed(
             found = map_tasks(encode_rows, tasks, f"{ID_COLUMN[kind]} vectors", options)
             profile = _profile_columns(engine) if kind == "users" else {}
             schema = _schema(ID_COLUMN[kind], profile, facts)
-            rows = write_rows(target, schema, _tables(schema, ids, found, space), finish)
+            rows = write_rows(target, schema, _tables(schema, ids, found, space))
+        if record is not None:
+            record.end()
     return {"kind": kind, "rows": rows, **facts, "out": str(target)}
 
 
@@ -211,20 +210,6 @@ def _read_cells(path: Path) -> Iterator[str]:
         yield cell if isinstance(cell, str) else " ".join(cell)
     for location, reason in table.broken:
         raise DataError(f"{path.name}, {location}: {reason}.", "Correct the row.")
-
-
-def _finisher(
-    workspace: Workspace, store: Store, target: Path, kind: Kind, file: Path | None
-) -> Callable[[Path], None]:
-    """What is done with the whole file before it gets its name; notes it if it is of people."""
-    if kind == "items":
-        return lambda part: None
-    export = ExportRecord(workspace, store, target)
-    if kind == "users":
-        return export.finish_users
-    if file is not None:
-        return export.finish
-    return partial(export.finish_queries, ignored=workspace.settings.actions.ignore)
 
 
 def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:

@@ -95,18 +95,15 @@ def split(ids: Sequence[str], size: int) -> list[tuple[str, ...]]:
     return [tuple(ids[begin : begin + size]) for begin in range(0, len(ids), size)]
 
 
-def write_rows(
-    out: Path, schema: pa.Schema, tables: Iterable[pa.Table], finish: Callable[[Path], None]
-) -> int:
+def write_rows(out: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
     """Write tables to a Parquet file as they come, a row group for each; the number of rows.
 
     Args:
         out: the file, written atomically.
         schema: its columns.
         tables: of these columns.
-        finish: is called with the whole file before it gets its name, and may leave rows out.
     """
-    with open_parquet(out, schema, finish) as file:
+    with open_parquet(out, schema) as file:
         for table in tables:
             file.write_table(table)
     return count_rows(out)

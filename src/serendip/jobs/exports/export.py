@@ -10,16 +10,12 @@ import os
 from contextlib import closing
 from pathlib import Path
 
-from serendip.data.store.store import Store, StoreTables
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, StorageError
 from serendip.jobs.exports.export_record import ExportRecord
 from serendip.jobs.exports.open_formats import FORMATS, write_tables
 from serendip.runtime.atomic_files import flush_tree
 from serendip.runtime.progress import Progress
-
-_TRIES = 3
-"""Times that all is written if users or items are erased meanwhile."""
 
 
 def export(
@@ -47,28 +43,15 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not empty.", "Give each export a folder of its own.")
     with closing(workspace.open_store()) as store:
-        tables = _write(workspace, store, out, format_name, progress)
-    counts = {"items": len(tables.items), "users": len(tables.users), "events": len(tables.events)}
-    return {"out": os.fspath(out), "format": format_name, **counts}
-
-
-def _write(
-    workspace: Workspace, store: Store, out: Path, format_name: str, progress: Progress
-) -> StoreTables:
-    """Write the tables, and again, a few times, if somebody was erased meanwhile."""
-    for _ in range(_TRIES):
-        noted = ExportRecord(workspace, store, out)
+        record = ExportRecord(workspace, store, out)
         tables = store.tables()
         try:
             out.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for path in out.iterdir():
-                path.unlink()
             with progress.step("tables"):
                 write_tables(tables, out, format_name)
             flush_tree(out)
         except OSError as error:
             raise StorageError(f"{out} cannot be written: {error}.") from None
-        noted.end()
-        if not noted.has_erased():
-            break
-    return tables
+        record.end()
+    counts = {"items": len(tables.items), "users": len(tables.users), "events": len(tables.events)}
+    return {"out": os.fspath(out), "format": format_name, **counts}

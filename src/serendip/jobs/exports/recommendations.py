@@ -1,7 +1,6 @@
 """``serendip recommend --batch``: writes recommendations for all users to a Parquet file.
 
-Users are answered in tasks of the executor (``engine_tasks``). Who is erased meanwhile is not in
-the file.
+Users are answered in tasks of the executor (``engine_tasks``).
 """
 
 from __future__ import annotations
@@ -180,7 +179,8 @@ def recommend_all(
             if job is None or not job.estimate_only:
                 schema = _schema(surface, has_reasons=reasons is not None)
                 tables = _tables(schema, parts, wordings, lengths)
-                rows = write_rows(out, schema, tables, export.finish_users)
+                rows = write_rows(out, schema, tables)
+                export.end()
                 lengths[0] = len(users) - lengths.total()
     return {
         "users": len(users),

@@ -1,7 +1,7 @@
 """Agreement of labels of the same pairs (Cohen's kappa), and the gate that requires it.
 
-``serendip judge agreement`` compares files of labels. ``serendip judge gate`` decides whether
-labels by an LLM agree with people well enough to be used.
+``serendip judge agreement`` compares files of labels. The gate decides whether labels by an LLM
+agree with people well enough to be used.
 
 The gate counts only pairs of queries that nothing was tuned or trained on: a prompt is stored with
 digests of its tuning queries, other files are named by the caller. The lower end of kappa's
@@ -17,10 +17,10 @@ Shapes: P pairs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.text import normalise
 from serendip.errors import ConfigError
 from serendip.evaluate.classification import BinaryPredictions, cohen_kappa
+from serendip.evaluate.decision import Decision
 from serendip.evaluate.intervals import Estimate
 from serendip.jobs.labels.pair_files import Pair, read_labels, read_pairs, read_prompts
 from serendip.llm.prompts import Prompt, query_digest
@@ -44,7 +45,6 @@ class Agreement:
         kappa: agreement beyond chance, 1 = always; None = not defined, as there are no pairs, or
             all labels of both are equal.
         ci95: its interval; None with it.
-        others: precision and recall of the second labeller's irrelevant pairs by the first's.
     """
 
     pairs: int
@@ -52,7 +52,6 @@ class Agreement:
     agreed: float = 0.0
     kappa: float | None = None
     ci95: tuple[float, float] | None = None
-    others: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 def measure_agreement(labels: Mapping[Pair, bool], others: Mapping[Pair, bool]) -> Agreement:
@@ -70,8 +69,7 @@ def measure_agreement(labels: Mapping[Pair, bool], others: Mapping[Pair, bool]) 
     found = BinaryPredictions(first, second.astype(np.float32), second, groups).estimates()
     kappa = found["kappa"]
     low = min(kappa.low or 0.0, compute_cautious_kappa(first, second, groups))
-    more = {name: found[name] for name in ("precision", "recall")}
-    return Agreement(*counts, kappa.value, (low, kappa.high or 0.0), more)
+    return Agreement(*counts, kappa.value, (low, kappa.high or 0.0))
 
 
 def compare_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -86,9 +84,8 @@ def compare_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
     files = [(path, read_labels(path)) for path in paths]
     rows = []
     for (path, labels), (other, others) in combinations(files, 2):
-        facts = asdict(measure_agreement(labels, others))
-        del facts["others"]
-        rows.append({"labels": [str(path), str(other)], **facts})
+        found = measure_agreement(labels, others)
+        rows.append({"labels": [str(path), str(other)], **asdict(found)})
     return rows
 
 
@@ -112,12 +109,12 @@ def compute_cautious_kappa(
     )
 
 
+NAME = "labels against gold labels (kappa)"
+
 MIN_QUERIES = 10
 """Least number of queries with relevant items, and of queries with irrelevant ones."""
 MIN_LABELLED_SHARE = 0.9
 """Share of the gold labels that must have a label: those without one may be the hard ones."""
-
-Verdict = Literal["passed", "failed", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +135,8 @@ class Gate:
     seen: Sequence[Path] = ()
 
 
-def gate_labels(gate: Gate) -> dict[str, Any]:
-    """Agreement of labels with gold labels, and the verdict.
+def gate_labels(gate: Gate) -> Decision:
+    """Whether labels agree with gold labels, by Cohen's kappa.
 
     Raises:
         ConfigError: the floor is not between -1 and 1, or a prompt is stored without its tuning
@@ -150,29 +147,12 @@ def gate_labels(gate: Gate) -> dict[str, Any]:
         raise ConfigError(f"--floor is {gate.floor}.", "Kappa lies between -1 and 1.")
     labels, gold = read_labels(gate.labels), read_labels(gate.gold)
     pairs = [pair for pair in gold if pair in labels]
-    reason = _refusal(gate, gold, pairs)
-    counts = {
-        "floor": gate.floor,
-        "pairs": len(pairs),
-        "queries": len({query for query, _ in pairs}),
-        "unlabelled": len(gold) - len(pairs),
-    }
-    if reason:
-        return {"verdict": "refused", "reason": reason, **counts}
+    if reason := _refusal(gate, gold, pairs):
+        return Decision(NAME, False, n=len(pairs), reason=reason)
     found = measure_agreement(gold, labels)
     low, high = found.ci95 or (-1.0, 1.0)
-    verdict: Verdict = "passed" if low >= gate.floor else "failed"
-    return {
-        "verdict": verdict,
-        "reason": "",
-        **counts,
-        "kappa": found.kappa,
-        **{name: other.value for name, other in found.others.items()},
-        "ci95": {
-            "kappa": [low, high],
-            **{name: [other.low, other.high] for name, other in found.others.items()},
-        },
-    }
+    kappa = Estimate(-1.0 if found.kappa is None else found.kappa, low, high, found.pairs)
+    return Decision.of(NAME, kappa, gate.floor, f"the lower end must be above {gate.floor:g}")
 
 
 def _refusal(gate: Gate, gold: dict[Pair, bool], pairs: Sequence[Pair]) -> str:

@@ -35,7 +35,7 @@ def read_pairs(path: Path) -> list[Pair]:
     Raises:
         DataError: the file is missing or damaged, or lacks a column.
     """
-    return list(dict.fromkeys((row[0], row[1]) for row in _rows(path, _PAIR)))
+    return list(dict.fromkeys((row[0], row[1]) for row in read_rows(path, _PAIR)))
 
 
 def read_labels(path: Path) -> dict[Pair, bool]:
@@ -47,7 +47,7 @@ def read_labels(path: Path) -> dict[Pair, bool]:
         DataError: as above, a label is unknown, or a pair has two labels.
     """
     labels: dict[Pair, bool] = {}
-    for query, item, label in _rows(path, (*_PAIR, "label")):
+    for query, item, label in read_rows(path, (*_PAIR, "label")):
         if not label.strip():
             continue
         if label not in IS_IRRELEVANT:
@@ -76,7 +76,7 @@ def read_prompts(path: Path) -> list[str]:
     """
     if "prompt" not in open_table(path).columns:
         return []
-    return sorted({prompt for (prompt,) in _rows(path, ("prompt",)) if prompt})
+    return sorted({prompt for (prompt,) in read_rows(path, ("prompt",)) if prompt})
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -92,7 +92,12 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
     write_text(path, text.getvalue())
 
 
-def _rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """The columns of a file of pairs.
+
+    Raises:
+        DataError: the file is missing, damaged or empty, or lacks a column.
+    """
     table = open_table(path)
     missing = [name for name in columns if name not in table.columns]
     if missing:

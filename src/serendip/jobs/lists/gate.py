@@ -10,13 +10,13 @@ import numpy as np
 from serendip.data.dataset import Dataset
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
+from serendip.evaluate.decision import Decision
 from serendip.evaluate.lists import Measured
 from serendip.jobs.lists.item_facts import ItemFacts, choose
 from serendip.jobs.lists.measures import REJECTED, K, ListMeasures, find_rejected
 from serendip.jobs.lists.queries import CAPITALS, take_turns, write_queries
 from serendip.jobs.surface_quality.record import LISTS, QualityRecord, RecordedSurface
 from serendip.jobs.surface_quality.sample import hash_key
-from serendip.jobs.train.gates import GateResult
 
 LISTS_FILE = "lists.npz"
 """File in a generation."""
@@ -81,7 +81,7 @@ def _name_compared(measured: Measured) -> str:
     return name if measured.goal == "more" else f"1 - share of: {name}"
 
 
-def check_rejected(measured: Sequence[Measured]) -> list[GateResult]:
+def check_rejected(measured: Sequence[Measured]) -> list[Decision]:
     """Check that no list of home has a rejected item as new."""
     results = []
     for one in measured:
@@ -93,5 +93,5 @@ def check_rejected(measured: Sequence[Measured]) -> list[GateResult]:
                     "[surfaces.home.exploration] share, or measure no lists by [gate] "
                     "list_requests = 0"
                 )
-            results.append(GateResult(f"no {REJECTED}", not one.examples, detail))
+            results.append(Decision.gate(f"no {REJECTED}", not one.examples, detail))
     return results

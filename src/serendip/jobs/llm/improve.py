@@ -20,42 +20,41 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.store.tables.generated_texts import GeneratedText
-from serendip.data.store.tables.generated_values import GeneratedValue, lacks, list_values
+from serendip.data.store.tables.generated import Generated, Kind
+from serendip.data.store.tables.generated_items import lacks, list_values
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import ConfigError, DataError, GateError
 from serendip.evaluate.decision import Decision, choose
-from serendip.evaluate.intervals import estimates
 from serendip.jobs.context import JobContext
-from serendip.jobs.enrich.attributes import write_values
-from serendip.jobs.enrich.gate import (
-    MIN_COMPARED,
-    MIN_QUERIES,
-    TextGate,
-    gate_texts,
-    gate_values,
-)
-from serendip.jobs.enrich.judged_queries import cut_time, read_held_out_queries
-from serendip.jobs.enrich.write import read_original, write_query_texts, write_texts
 from serendip.jobs.labels.agreement import Gate, gate_labels
-from serendip.jobs.labels.by_llm import Labelling, label_pairs
 from serendip.jobs.labels.pair_files import Pair, read_labels, write_rows
 from serendip.jobs.labels.plausibility import check_labels
 from serendip.jobs.labels.shown_lists import write_lists
 from serendip.jobs.labels.typed_lists import draw_typed_lists, make_controls
-from serendip.jobs.llm.job import LlmJob
+from serendip.jobs.llm.attributes import ValueWriting
+from serendip.jobs.llm.gates import (
+    MIN_COMPARED,
+    MIN_QUERIES,
+    TextGate,
+    gate_queries,
+    gate_texts,
+    gate_values,
+)
+from serendip.jobs.llm.job import LlmJob, Writing, write
+from serendip.jobs.llm.judged_queries import cut_time, read_held_out_queries
+from serendip.jobs.llm.labels import LabelWriting
+from serendip.jobs.llm.queries import QueryWriting
+from serendip.jobs.llm.texts import TextWriting, read_original, write_query_texts
 from serendip.jobs.relevance.decisions import read_decisions, reason_against_proof
 from serendip.jobs.relevance.distil import Distillation, distil
 from serendip.jobs.relevance.versions import current_model_name, restore_version
-from serendip.jobs.suggestions.build import read_written_queries, save_written_queries
-from serendip.jobs.suggestions.write_by_llm import write_queries
 from serendip.jobs.train.train import train_workspace
 from serendip.llm.ledger import Ledger
 
@@ -156,7 +155,10 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
     """
     if not improvement.budget >= 0:
         raise ConfigError(f"the budget is {improvement.budget}.", "Give a budget of 0 or more.")
-    chain = _Chain(context, improvement)
+    with closing(context.workspace.open_store()) as store:
+        rows = store.generated.active()
+    model = current_model_name(context.workspace.relevance)
+    chain = _Chain(context, improvement, rows, model)
     plan = list(chain.plan())
     if not improvement.agrees(plan):
         return ImprovementReport(plan)
@@ -172,22 +174,6 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
     return ImprovementReport(plan, steps, chain.spent(), generation)
 
 
-class _Written(NamedTuple):
-    """What an LLM has written and labels have taught.
-
-    Args:
-        queries: written queries -> id of their item.
-        model: the relevance model of typed texts; "" = there is none.
-        texts: in use.
-        values: of attributes, in use.
-    """
-
-    queries: dict[str, str]
-    model: str
-    texts: list[GeneratedText]
-    values: list[GeneratedValue]
-
-
 @dataclass(frozen=True, eq=False)
 class _Chain:
     """The steps of one run.
@@ -195,12 +181,16 @@ class _Chain:
     Args:
         context: workspace and data.
         improvement: limits.
+        rows_before: what was in use before this run.
+        model_before: the relevance model of typed texts; "" = there was none.
         before: text -> ids of its first results before; "" -> suggested queries.
         written: texts by an LLM whose lists are labelled, whether or not they are kept.
     """
 
     context: JobContext
     improvement: Improvement
+    rows_before: Sequence[Generated]
+    model_before: str
     before: dict[str, list[str]] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
 
@@ -221,18 +211,6 @@ class _Chain:
         """Spent by runs before."""
         return self._spent()
 
-    @cached_property
-    def before_all(self) -> _Written:
-        """What was in use before this run."""
-        workspace = self.context.workspace
-        with closing(workspace.open_store()) as store:
-            return _Written(
-                _list_written(self.context, self.catalogue),
-                current_model_name(workspace.relevance),
-                store.generated_texts.active(),
-                store.generated_values.active(),
-            )
-
     def _spent(self) -> float:
         with closing(Ledger.open(self.context.workspace.database)) as ledger:
             return ledger.spent(JOB)
@@ -246,24 +224,25 @@ class _Chain:
         """Of all runs together, as the ledger counts."""
         return self.earlier + self.improvement.budget
 
+    def _write(self, writing: Writing[Any], estimate_only: bool = False) -> dict[str, Any]:
+        return write(self.context, writing, LlmJob(JOB, self.budget, estimate_only))
+
     def plan(self) -> Iterator[StepPlan]:
         """The steps with their prices; nothing is sent."""
-        job = LlmJob(JOB, self.budget, estimate_only=True)
         self._write_controls()
-        self.written[:] = self.before_all.queries
-        yield self._price("control questions", label_pairs(self.context, self._controls, job))
-        yield self._price("queries", write_queries(self.context, job, self.improvement.items)[1])
+        self.written[:] = [row.value for row in self.rows_before if row.kind == "query"]
+        yield self._price("control questions", self._controls)
+        yield self._price("queries", QueryWriting(self.context, self.improvement.items))
         lists = self._draw_lists()
-        labels = self._price("labels of lists", label_pairs(self.context, self._lists, job))
+        labels = self._price("labels of lists", self._lists)
         more = self.improvement.lists / max(1, lists)  # Written queries will be there.
         yield StepPlan(labels.name, round(labels.questions * more), labels.price * more)
         for name in self._attributes():
-            yield self._price(f"attribute {name}", write_values(self.context, name, job))
-        yield self._price("texts", write_texts(self.context, job))
+            yield self._price(f"attribute {name}", ValueWriting(self.context, name))
+        yield self._price("texts", TextWriting(self.context))
 
-    @staticmethod
-    def _price(name: str, result: Mapping[str, Any]) -> StepPlan:
-        cost = result["estimate"]
+    def _price(self, name: str, writing: Writing[Any]) -> StepPlan:
+        cost = self._write(writing, estimate_only=True)["estimate"]
         return StepPlan(name, cost["questions"] - cost["known"], cost["price"])
 
     def run(self) -> Iterator[StepResult]:
@@ -284,13 +263,14 @@ class _Chain:
         return replace(done, cost=self._spent() - before)
 
     @property
-    def _controls(self) -> Labelling:
+    def _controls(self) -> LabelWriting:
         pairs, labels = self.folder / "controls.csv", self.folder / "controls-labels.csv"
-        return Labelling(pairs, labels, _PROMPT)
+        return LabelWriting(self.context, pairs, labels, _PROMPT)
 
     @property
-    def _lists(self) -> Labelling:
-        return Labelling(self.folder / "lists.csv", self.folder / "labels.csv", _PROMPT)
+    def _lists(self) -> LabelWriting:
+        files = self.folder / "lists.csv", self.folder / "labels.csv"
+        return LabelWriting(self.context, *files, _PROMPT)
 
     def _write_controls(self) -> None:
         controls = make_controls(self.context, CONTROLS)
@@ -298,16 +278,11 @@ class _Chain:
 
     def _ask_controls(self) -> StepResult:
         """Whether the LLM answers questions whose answers are known."""
-        job = LlmJob(JOB, self.budget)
-        done = label_pairs(self.context, self._controls, job)
-        verdict = gate_labels(Gate(Path(done["out"]), self._controls.pairs, LEAST_KAPPA))
-        low, high = verdict.get("ci95", {}).get("kappa", (None, None))
-        found = {"value": verdict.get("kappa"), "low": low, "high": high}
-        name, reached = "control questions (kappa)", f"the lower end must reach {LEAST_KAPPA}"
-        gate = _read_verdict(name, verdict, found, verdict["pairs"], reached)
+        done = self._write(self._controls)
+        gate = gate_labels(Gate(Path(done["out"]), self._controls.pairs, LEAST_KAPPA))
         if not gate.on:
             gate = replace(gate, reason=f"{gate.reason}; this LLM is asked nothing else")
-        return StepResult("control questions", f"{done['labelled']:,} labels", gate)
+        return StepResult("control questions", f"{done['written']:,} labels", gate)
 
     def _draw_lists(self) -> int:
         """Write the lists to be labelled, and keep what is shown now; returns their number."""
@@ -320,38 +295,37 @@ class _Chain:
 
     def _write_queries(self) -> StepResult:
         """Written queries are kept where search finds their item by them."""
-        built, facts = write_queries(self.context, LlmJob(JOB, self.budget), self.improvement.items)
-        assert built is not None
-        table = built.table
+        done = self._write(QueryWriting(self.context, self.improvement.items))
+        self.written[:] = dict.fromkeys([*self.written, *done["queries"]])
+        wrote = f"{done['written']:,} queries"
+        if not self.written:
+            return StepResult("queries", wrote, Decision("queries", False, reason="there are none"))
+        result = gate_queries(self.context)
+        if not result.decision.on:
+            self._restore("query")
+        assert result.table is not None
+        table = result.table
         rows = [row for row, source in enumerate(table.sources) if source == "llm"]
-        count = max(facts["written"], len(rows))
-        passed = np.repeat([1.0, 0.0], [len(rows), count - len(rows)])
-        (share,) = estimates(passed[:, None])
-        self.written[:] = _list_written(self.context, self.catalogue)
-        name = "written queries that find their item"
-        gate = Decision.of(name, share, 0.0, "search finds hardly an item by them")
-        if not gate.on:
-            self._restore_queries()
         examples = [
             f"{table.texts[row]}: "
             + "; ".join(self.catalogue.title(item) for item in table.results[row, :3] if item >= 0)
             for row in rows[:_EXAMPLES]
         ]
         changes = [f"{len(rows):,} more suggested queries, such as", *examples] if rows else []
-        return StepResult("queries", f"{facts['written']:,} queries", gate, changes)
+        return StepResult("queries", wrote, result.decision, changes)
 
     def _filter(self) -> StepResult:
         """Labels of what search shows, a model of them, and its threshold."""
         self._draw_lists()
-        done = label_pairs(self.context, self._lists, LlmJob(JOB, self.budget))
-        out, wrote = Path(done["out"]), f"{done['labelled']:,} labels, {done['bad']:,} bad"
+        done = self._write(self._lists)
+        out, wrote = Path(done["out"]), f"{done['written']:,} labels, {done['bad']:,} bad"
         labels = read_labels(out)
         gate = check_labels(self.context, self.catalogue, labels)
         if not gate.on:
             return StepResult("filter", wrote, gate)
         gold = self.folder / "gold.csv"
         _write_labels(gold, _select_half(labels))
-        passed = {"verdict": "passed", "reason": "control questions"}
+        passed = Decision("labels", True, reason="control questions")
         distillation = Distillation(
             out,
             gold,
@@ -390,37 +364,34 @@ class _Chain:
         return found
 
     def _choose_values(self, name: str) -> StepResult:
-        written = write_values(self.context, name, LlmJob(JOB, self.budget))
-        report = gate_values(self.context, name)
-        reached = f"the lower end is above {report['floor']:g}"
-        right, count = report.get("right", {}), report["compared"]
-        gate = _read_verdict(f"right values of {name}", report, right, count, reached)
-        if not gate.on:
-            self._restore_values(name)
-        changes = [f"{report['active']:,} items can be found and filtered by {name}"]
-        changes = changes if gate.on else []
-        return StepResult(f"attribute {name}", f"{written['written']:,} values", gate, changes)
+        written = self._write(ValueWriting(self.context, name))
+        result = gate_values(self.context, name)
+        if not result.decision.on:
+            self._restore("value", name)
+        changes = [f"{result.active:,} items can be found and filtered by {name}"]
+        changes = changes if result.decision.on else []
+        wrote = f"{written['written']:,} values"
+        return StepResult(f"attribute {name}", wrote, result.decision, changes)
 
     def _write_texts(self) -> StepResult:
         """Texts of thin items and written queries, kept if search is better with them."""
-        done = write_texts(self.context, LlmJob(JOB, self.budget))
+        count = self._write(TextWriting(self.context))["written"]
         with suppress(DataError):  # There are no written queries for texts.
-            done["texts"] += write_query_texts(self.context)["texts"]
-        wrote, name = f"{done['texts']:,} texts", "search by generated texts (nDCG@10)"
+            count += write_query_texts(self.context)["written"]
+        wrote = f"{count:,} texts"
         dataset = self.context.dataset
         cut = cut_time(dataset, min(self.context.settings.evaluation.cuts))
         is_logged = len(read_held_out_queries(dataset, cut)) >= MIN_QUERIES
         judged = None if is_logged else self._lists.out
-        if not done["texts"] or not (is_logged or self._are_labels_right()):
+        if not count or not (is_logged or self._are_labels_right()):
             reason = "there are no texts, or neither logged nor labelled queries to test them by"
-            return StepResult("texts", wrote, Decision(name, False, reason=reason))
-        report = gate_texts(self.context, TextGate(judgements=judged, is_pooled=not is_logged))
-        found, count = report.get("difference", {}).get("both", {}), report["queries"]
-        gate = _read_verdict(name, report, found, count, "the interval is above 0")
-        if not gate.on:
-            self._restore_texts()
-        changes = [f"{report['items']:,} items are found by more words"] if gate.on else []
-        return StepResult("texts", wrote, gate, changes)
+            return StepResult("texts", wrote, Decision("texts", False, reason=reason))
+        result = gate_texts(self.context, TextGate(judgements=judged, is_pooled=not is_logged))
+        if not result.decision.on:
+            self._restore("text")
+        items = result.facts["items"]
+        changes = [f"{items:,} items are found by more words"] if result.decision.on else []
+        return StepResult("texts", wrote, result.decision, changes)
 
     def train(self) -> tuple[str, StepResult]:
         """Train what was kept, and compare the lists; a training that is refused takes it back."""
@@ -462,45 +433,22 @@ class _Chain:
     def _take_back(self) -> None:
         """Withdraw all that was written in this run from the next training."""
         folder = self.context.workspace.relevance
-        if current_model_name(folder) != self.before_all.model:
-            restore_version(folder, self.before_all.model)
-        self._restore_queries()
-        self._restore_texts()
-        for name in self._attributes():
-            self._restore_values(name)
+        if current_model_name(folder) != self.model_before:
+            restore_version(folder, self.model_before)
+        self._restore()
 
-    def _restore_queries(self) -> None:
-        workspace, queries = self.context.workspace, self.before_all.queries
-        save_written_queries(workspace, queries, keeps_earlier=False)
-
-    def _restore_texts(self) -> None:
+    def _restore(self, kind: Kind | None = None, name: str | None = None) -> None:
+        """Use of a kind and name what was in use before."""
+        rows = [
+            row for row in self.rows_before if kind in (None, row.kind) and name in (None, row.name)
+        ]
         with closing(self.context.workspace.open_store()) as store:
-            store.generated_texts.activate(self.before_all.texts)
-
-    def _restore_values(self, name: str) -> None:
-        earlier = [value for value in self.before_all.values if value.attribute == name]
-        with closing(self.context.workspace.open_store()) as store:
-            store.generated_values.activate(name, earlier)
+            store.generated.activate(rows, kind, name)
 
     def _are_labels_right(self) -> bool:
         """Whether the labels of lists are more than coin flips."""
         out = self._lists.out
         return out.is_file() and check_labels(self.context, self.catalogue, read_labels(out)).on
-
-
-def _list_written(context: JobContext, catalogue: Catalogue) -> dict[str, str]:
-    """Queries that an LLM wrote -> id of their item."""
-    found = read_written_queries(context.workspace, catalogue)
-    return {one.text: catalogue[int(one.items[0])].item_id for one in found}
-
-
-def _read_verdict(
-    name: str, report: Mapping[str, Any], found: Mapping[str, Any], count: int, reached: str
-) -> Decision:
-    """The decision of a report of a gate, with its estimate."""
-    value, low, high = (found.get(end) for end in ("value", "low", "high"))
-    on = report["verdict"] == "passed"
-    return Decision(name, on, value, low, high, count, report["reason"] or reached)
 
 
 def _judge_filter(name: str, found: Mapping[str, Any]) -> tuple[Decision, list[str]]:

@@ -1,12 +1,13 @@
 """Runs LLM jobs: one process per job, within a budget, each answer paid for once.
 
-A job provides a task and its questions and uses the answers. This module does the rest: the lock,
-the LLM of ``[llm]``, the ledger, the cost estimate, the requests and a summary.
+A ``Writing`` has a task, its questions and a use for the answers. This module does the rest: the
+lock, the LLM of ``[llm]``, the ledger, the cost estimate, the requests and a summary.
 """
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -78,6 +79,42 @@ class LlmJobResult(Generic[AnswerT]):
                 "spent": self.outcome.spent,
             }
         return document
+
+
+class Writing(ABC, Generic[AnswerT]):
+    """What an LLM is asked to write, and what becomes of its answers."""
+
+    @property
+    @abstractmethod
+    def task(self) -> Task[AnswerT]:
+        """Prompt and schema of the answers."""
+
+    @abstractmethod
+    def questions(self) -> Sequence[Question]:
+        """Called after the job got its lock and its LLM is ready."""
+
+    @abstractmethod
+    def keep(self, answers: Sequence[AnswerT | None], model: str) -> Mapping[str, Any]:
+        """Store the answers to the questions, in their order; None = there is none.
+
+        Returns:
+            numbers of what was stored.
+        """
+
+
+def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[str, Any]:
+    """Ask the questions of a writing and keep the answers.
+
+    Returns:
+        the estimate; after a run also state, spend and what was stored.
+
+    Raises:
+        ConfigError, StorageError: as ``run_llm_job``, or the answers cannot be stored.
+    """
+    result = run_llm_job(context, writing.task, writing.questions, job)
+    if result.outcome is None:
+        return result.to_json()
+    return {**result.to_json(), **writing.keep(result.outcome.answers, result.model)}
 
 
 def run_llm_job(

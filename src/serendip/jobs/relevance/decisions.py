@@ -184,14 +184,6 @@ def read_decisions(manifest: Mapping[str, Any]) -> dict[str, FilterDecision]:
     }
 
 
-def describe_decisions(decisions: Mapping[str, FilterDecision]) -> list[str]:
-    """One line for each different decision, with the surfaces that share it."""
-    lines: dict[str, list[str]] = {}
-    for surface, decision in decisions.items():
-        lines.setdefault(decision.describe(), []).append(surface)
-    return [f"{', '.join(surfaces)}: {text}" for text, surfaces in lines.items()]
-
-
 def decisions_as_dict(decisions: Mapping[str, FilterDecision]) -> dict[str, Any]:
     """For the manifest."""
     return {surface: asdict(decision) for surface, decision in decisions.items()}

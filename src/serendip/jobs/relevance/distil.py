@@ -13,7 +13,7 @@ Shapes: Q queries, P pairs, C size of a text vector.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,18 +33,19 @@ from serendip.evaluate.classification import (
     calibration_error,
     calibration_floor,
 )
+from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.labelled_slates import (
     LabelledSlates,
     helpful_threshold,
     replacement_threshold,
 )
+from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import MIN_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels
 from serendip.jobs.relevance.decisions import MOST_LOST, MOST_WRONG, reason_against_proof
 from serendip.jobs.relevance.labelled_pairs import AskedRequests, LabelledTexts, PairNumberer
 from serendip.jobs.relevance.versions import RelevanceTexts, model_folder, publish_model
-from serendip.llm.prompts import query_digest
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.train import (
@@ -75,7 +76,7 @@ class Distillation:
         floor: lowest kappa of the gate, for labels by an LLM.
         seen: files of pairs whose queries prompts were tuned on.
         lists: file of the lists that the labels are about; None = they are about typed texts.
-        gate: verdict of a gate that the labels have passed; None = they are compared with the gold.
+        gate: that the labels have passed; None = they are compared with the gold.
         false_good: share of irrelevant pairs that the gold labels call relevant.
         is_tentative: publish only a model whose threshold a training would use.
     """
@@ -85,7 +86,7 @@ class Distillation:
     floor: float = 0.6
     seen: Sequence[Path] = ()
     lists: Path | None = None
-    gate: Mapping[str, Any] | None = None
+    gate: Decision | None = None
     false_good: float = 0.0
     is_tentative: bool = False
 
@@ -105,13 +106,13 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     """
     require_training()
     labels, gold = read_labels(distillation.labels), read_labels(distillation.gold)
-    gate: Mapping[str, Any] = distillation.gate or {"verdict": "by people", "reason": ""}
+    gate = distillation.gate or Decision("labels", True, reason="by people")
     if distillation.gate is None and has_model_labels(distillation.labels):
         gate = gate_labels(
             Gate(distillation.labels, distillation.gold, distillation.floor, distillation.seen)
         )
-        if gate["verdict"] != "passed":
-            return {"gate": gate}
+        if not gate.on:
+            return {"gate": asdict(gate)}
     asked = AskedRequests.read(distillation.lists, [*labels, *gold])
     train_labels = _exclude_gold_queries(labels, gold, asked)
     reader, options = RelevanceTexts(context), context.options
@@ -122,27 +123,24 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     train_pairs, gold_pairs = (numberer.number(pairs) for pairs in (train_labels, gold))
     trained = _train(train_pairs, texts, catalogue, options.seed)
     places = _count_places(context, asked.surface)
-    facts, calibration_queries = _evaluate(distillation, places, trained, train_pairs, gold_pairs)
+    facts = _evaluate(distillation, places, trained, train_pairs, gold_pairs)
     threshold = facts["filter"]["safe_threshold"]
-    known = {*train_pairs.names, *calibration_queries}
-    seen = sorted(map(query_digest, {asked.requests[name].group for name in known}))
     labelled = _find_labels(context, asked.surface)
     report = {
-        "gate": gate,
+        "gate": asdict(gate),
         "labels": labelled,
         "reads": reader.reads,
         "seed": options.seed,
         **facts,
-        "seen": seen,
     }
     if distillation.is_tentative and reason_against_proof(facts["filter"]):
-        return {name: report[name] for name in report if name != "seen"}
+        return report
     version = publish_model(
         model_folder(context.workspace, labelled),
-        replace(trained.model, threshold=threshold),
+        replace(trained.chosen.model, threshold=threshold),
         report,
     )
-    return {"version": version.name, **{name: report[name] for name in report if name != "seen"}}
+    return {"version": version.name, **report}
 
 
 def _find_labels(context: JobContext, surface: str) -> str:
@@ -181,10 +179,23 @@ def _exclude_gold_queries(
     return left
 
 
-def _train(
-    pairs: LabelledTexts, items: ItemTexts, catalogue: Catalogue, seed: int
-) -> TrainedRelevanceModel:
-    """Train on labelled pairs, with their users if requests have any."""
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """Trained models.
+
+    Args:
+        chosen: the one to use.
+        plain: without users.
+        user_gain: what decided between the two; None = the requests have no users.
+    """
+
+    chosen: TrainedRelevanceModel
+    plain: TrainedRelevanceModel
+    user_gain: Decision | None = None
+
+
+def _train(pairs: LabelledTexts, items: ItemTexts, catalogue: Catalogue, seed: int) -> _Trained:
+    """Train on labelled pairs, with their users if these help to predict held-out pairs."""
     queries = QueryTexts.of(pairs.texts, pairs.vectors)
     features = PairFeatures.fit(queries, items, seed)
     examples = LabelledPairs(
@@ -195,46 +206,58 @@ def _train(
         np.ones(len(pairs.items), np.bool_),
         features.compute(queries, items, pairs.queries, pairs.items),
     )
-    users = None
-    if any(len(user.items) or user.attributes for user in pairs.users):
-        users = LabelledUsers(UserFeatures.of(features.views, catalogue), pairs.users)
-    texts = queries, items
-    return train_relevance_model(RelevanceModelConfig(), features, texts, examples, seed, users)
+
+    def train(users: LabelledUsers | None = None) -> TrainedRelevanceModel:
+        config, texts = RelevanceModelConfig(), (queries, items)
+        return train_relevance_model(config, features, texts, examples, seed, users)
+
+    plain = train()
+    if not any(len(user.items) or user.attributes for user in pairs.users):
+        return _Trained(plain, plain)
+    knowing = train(LabelledUsers(UserFeatures.of(features.views, catalogue), pairs.users))
+    without, with_ = (_measure_likelihood(pairs, one) for one in (plain, knowing))
+    gain = choose("log likelihood of held-out requests with what users chose", without, with_)
+    return _Trained(knowing if gain.on else plain, plain, gain)
+
+
+def _measure_likelihood(pairs: LabelledTexts, trained: TrainedRelevanceModel) -> Values:
+    """(G,) mean logarithm of the probabilities of the held-out labels of each group."""
+    held_out = trained.is_held_out
+    label, groups = pairs.is_irrelevant[held_out], pairs.groups[held_out]
+    right = np.where(label, trained.probabilities, 1 - trained.probabilities)
+    group_of = np.unique(groups, return_inverse=True)[1]
+    sums = np.bincount(group_of, np.log(np.maximum(right, 1e-6)))
+    return sums / np.bincount(group_of)
 
 
 def _evaluate(
     asked: Distillation,
     places: int,
-    trained: TrainedRelevanceModel,
+    trained: _Trained,
     train_pairs: LabelledTexts,
     gold: LabelledTexts,
-) -> tuple[dict[str, Any], list[str]]:
-    """Metrics on the gold labels with the effect of the filter, and the calibration queries."""
-    probabilities = predict_irrelevant(trained.model, gold)
-    without = predict_irrelevant(trained.without_users, gold)
-    threshold = best_threshold(
-        train_pairs.is_irrelevant[trained.is_held_out], trained.probabilities
-    )
+) -> dict[str, Any]:
+    """Metrics on the gold labels with the effect of the filter."""
+    chosen, model = trained.chosen, trained.chosen.model
+    probabilities = predict_irrelevant(model, gold)
+    without = predict_irrelevant(trained.plain.model, gold)
+    threshold = best_threshold(train_pairs.is_irrelevant[chosen.is_held_out], chosen.probabilities)
     estimates = BinaryPredictions(
         gold.is_irrelevant, probabilities, probabilities >= threshold, gold.groups
     ).estimates()
     plain = BinaryPredictions(gold.is_irrelevant, without, without >= threshold, gold.groups)
-    effect, calibration_queries = _evaluate_filter(
-        asked, places, trained.model, gold, probabilities
-    )
-    facts = {
+    return {
         "pairs": {"learned": len(train_pairs.items), "gold": len(gold.items)},
         "queries": {"learned": len(train_pairs.names), "gold": len(gold.names)},
-        "knows_users": trained.model.users is not None,
+        "knows_users": model.users is not None,
         "user_gain": None if trained.user_gain is None else asdict(trained.user_gain),
         "auroc_without_users": plain.estimates()["auroc"].value,
         **{name: estimate.value for name, estimate in estimates.items()},
         "ci95": {name: [estimate.low, estimate.high] for name, estimate in estimates.items()},
         "ece": calibration_error(gold.is_irrelevant, probabilities),
         "ece_floor": calibration_floor(probabilities),
-        "filter": effect,
+        "filter": _evaluate_filter(asked, places, model, gold, probabilities),
     }
-    return facts, calibration_queries
 
 
 def predict_irrelevant(model: RelevanceModel, pairs: LabelledTexts) -> FloatArray:
@@ -254,8 +277,8 @@ def _evaluate_filter(
     model: RelevanceModel,
     gold: LabelledTexts,
     probabilities: FloatArray,
-) -> tuple[dict[str, Any], list[str]]:
-    """Thresholds by half of the queries, their effect on the other half; and the first half."""
+) -> dict[str, Any]:
+    """Thresholds by half of the queries, and their effect on the other half."""
     similarity = model.similarities(
         QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items
     )
@@ -265,7 +288,7 @@ def _evaluate_filter(
     calibration, test = slates.sort_by(order).split_in_half()
     safe = helpful_threshold(calibration, CAUTION * MOST_LOST, CAUTION * MOST_WRONG)
     tenth = replacement_threshold(calibration, MAX_REPLACED)
-    facts = {
+    return {
         "places": places,
         "lists": len(np.unique(test.slates)),
         "safe_threshold": safe,
@@ -273,4 +296,3 @@ def _evaluate_filter(
         "tenth_threshold": min(tenth, 1.0),
         "tenth": test.effect(tenth),
     }
-    return facts, [gold.names[query] for query in np.unique(calibration.slates).tolist()]

@@ -13,7 +13,6 @@ the items of that training.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -31,7 +30,7 @@ from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import RelevanceModel, open_model, save_model
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
-from serendip.runtime.versions import MANIFEST, OWN_FACTS, Version, Versions
+from serendip.runtime.versions import Version, Versions
 
 
 class RelevanceTexts:
@@ -89,22 +88,17 @@ def publish_model(folder: Path, model: RelevanceModel, facts: Mapping[str, Any])
 
 
 def restore_version(folder: Path, name: str) -> None:
-    """Publish an earlier version again; with an empty name the current one without its threshold.
+    """Make an earlier version the current one; with an empty name none is.
 
     Raises:
-        ArtefactError: a file of the version is missing or altered.
+        LockedError: another process is publishing a version.
     """
-    version = open_version(folder, name) if name else open_current_version(folder)
-    facts = {key: value for key, value in version.manifest.items() if key not in OWN_FACTS}
-    if not name:
-        facts["filter"] = {**facts["filter"], "safe_threshold": None, "safe": None}
-
-    def copy(building: Path) -> None:
-        shutil.copytree(version.folder, building, dirs_exist_ok=True)
-        (building / MANIFEST).unlink()
-
+    versions = model_versions(folder)
     with exclusive_lock(folder):
-        model_versions(folder).publish(copy, facts)
+        if name:
+            versions.make_current(name)
+        else:
+            (folder / versions.pointer).unlink(missing_ok=True)
 
 
 def open_current_version(folder: Path) -> Version:
@@ -125,25 +119,9 @@ def current_model_name(folder: Path) -> str:
     return model_versions(folder).current_name()
 
 
-def open_version(folder: Path, name: str) -> Version:
-    """A version, its files checked against its manifest.
-
-    Raises:
-        ArtefactError: its manifest is not readable, or a file is missing or altered.
-    """
-    return model_versions(folder).open(name)
-
-
 def model_folder(workspace: Workspace, labels: str) -> Path:
     """Folder of the versions that have learned from the labels of a surface."""
     return workspace.relevance if labels == TYPED_TEXTS else workspace.list_relevance(labels)
-
-
-def model_folders(workspace: Workspace) -> dict[str, Path]:
-    """Surface of the labels -> folder of the versions, of all labels that the settings name."""
-    surfaces = workspace.settings.all_surfaces().values()
-    labels = sorted({TYPED_TEXTS, *(surface.relevance_filter.labels for surface in surfaces)})
-    return {one: model_folder(workspace, one) for one in labels}
 
 
 def current_model_names(workspace: Workspace) -> dict[str, str]:
@@ -152,7 +130,9 @@ def current_model_names(workspace: Workspace) -> dict[str, str]:
     Raises:
         ArtefactError: a pointer is damaged.
     """
-    names = {one: current_model_name(folder) for one, folder in model_folders(workspace).items()}
+    surfaces = workspace.settings.all_surfaces().values()
+    labels = sorted({TYPED_TEXTS, *(surface.relevance_filter.labels for surface in surfaces)})
+    names = {one: current_model_name(model_folder(workspace, one)) for one in labels}
     return {one: name for one, name in names.items() if name}
 
 

@@ -20,7 +20,7 @@ from serendip.data.privacy import count_people, private_keys
 from serendip.data.text import normalise, words
 from serendip.jobs.context import JobContext
 from serendip.jobs.rewrites.scorer_data import ScorerRowBuilder, generate_texts, read_logged_texts
-from serendip.jobs.synonyms.mine import find_nearest_words, is_minable
+from serendip.jobs.synonyms import find_nearest_words, is_minable
 from serendip.runtime.progress import Progress, TrainOptions
 from serendip.search.rewrites.candidates import CatalogueMatcher, RewriteKind
 from serendip.search.rewrites.scorer import RewriteScorer

@@ -1,7 +1,7 @@
 """Builds the table of suggested queries: candidates of the catalogue, the log and an LLM, verified.
 
-``serendip train`` builds a table for every generation. Queries that an LLM wrote are kept in a file
-of the workspace for that: all of them, also those that search does not find their items by now.
+``serendip train`` builds a table for every generation, of all queries that an LLM wrote, also those
+that search does not find their items by now.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -19,12 +20,10 @@ from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.events.search_log import Search
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.starts import find_starts
-from serendip.data.privacy import is_publishable
+from serendip.data.store.tables.generated import Generated
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError
 from serendip.jobs.context import JobContext
-from serendip.runtime.atomic_files import exclusive_lock, write_text
 from serendip.runtime.progress import Progress
 from serendip.runtime.scratch import scratch_folder
 from serendip.search.searcher import Searcher
@@ -36,7 +35,6 @@ from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import QueryTable
 
 UNKNOWN_STARTS: TimeArray = np.empty(0)
-_WRITTEN_FILE = "written.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,27 +151,6 @@ class SuggestionBuilder:
         return {"names": names, "largest_share_of_chips": self._config.young_share}
 
 
-def save_written_queries(
-    workspace: Workspace, written: Mapping[str, str], keeps_earlier: bool = True
-) -> None:
-    """Keep queries that an LLM wrote for later trainings.
-
-    Args:
-        workspace: that has them.
-        written: text -> id of the item.
-        keeps_earlier: whether they are added to those that are there, or replace them.
-
-    Raises:
-        ArtefactError: the file of the earlier ones cannot be read.
-        LockedError: another process is writing them.
-    """
-    with exclusive_lock(workspace.queries):
-        texts = {**(_read_written_texts(workspace) if keeps_earlier else {}), **written}
-        rows = [{"text": text, "item_id": item_id} for text, item_id in texts.items()]
-        text = json.dumps(rows, ensure_ascii=False, indent=0)
-        write_text(workspace.queries / _WRITTEN_FILE, text)
-
-
 def build_suggestions(
     context: JobContext, searcher: Searcher, written: Sequence[Candidate]
 ) -> SuggestionBuild:
@@ -207,43 +184,26 @@ def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> S
 
 
 def read_written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:
-    """Read the LLM-written queries for items of a catalogue, unverified.
-
-    Raises:
-        ArtefactError: their file cannot be read.
-    """
-    return _to_candidates(_read_written_texts(workspace), catalogue)
+    """The LLM-written queries in use for items of a catalogue, unverified."""
+    with closing(workspace.open_store()) as store:
+        return to_candidates(store.generated.active("query"), catalogue)
 
 
-def _read_written_texts(workspace: Workspace) -> dict[str, str]:
-    """LLM-written query -> id of the item that it was written for."""
-    path = workspace.queries / _WRITTEN_FILE
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-        # Older versions were written with weaker privacy checks.
-        return {row["text"]: row["item_id"] for row in rows if is_publishable(row["text"])}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ArtefactError(
-            f"{path} is not readable: {error}.",
-            "Delete it and run `serendip queries build --llm` again: answers in the ledger are not "
-            "paid for again.",
-        ) from None
-
-
-def _to_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[Candidate]:
-    """Candidates of the LLM-written queries whose items are in the catalogue."""
-    numbers = catalogue.vocabulary.numbers(texts.values())
+def to_candidates(queries: Sequence[Generated], catalogue: Catalogue) -> list[Candidate]:
+    """Candidates of the LLM-written queries whose items are in a catalogue."""
+    numbers = catalogue.vocabulary.numbers([query.item_id for query in queries])
     return [
-        Candidate(text, "written", "llm", np.array([number], np.int32))
-        for text, number in zip(texts, numbers.tolist(), strict=True)
+        Candidate(query.value, "written", "llm", np.array([number], np.int32))
+        for query, number in zip(queries, numbers.tolist(), strict=True)
         if number >= 0
     ]
 
 
 def hash_written_queries(workspace: Workspace) -> str:
-    """SHA-256 of the LLM-written queries; empty without any."""
-    path = workspace.queries / _WRITTEN_FILE
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    """SHA-256 of the LLM-written queries in use; empty without any."""
+    with closing(workspace.open_store()) as store:
+        rows = [(query.item_id, query.value) for query in store.generated.active("query")]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest() if rows else ""
 
 
 def _merge(candidates: Sequence[Candidate], logged: Sequence[Candidate]) -> list[Candidate]:

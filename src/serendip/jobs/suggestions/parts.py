@@ -1,8 +1,8 @@
 """Deals written queries into parts, so that nothing that is learned or measured reads its answer.
 
 ========= ========================================================================================
-texts     half of the queries: words by which their items are found (``serendip enrich run
-          --writer queries``); the retriever learns from those that no text in use has
+texts     half of the queries: words by which their items are found (``serendip llm run texts
+          --free``); the retriever learns from those that no text in use has
 retriever a quarter: examples for the retriever
 ranker    a quarter: searches for the ranker, whose candidates come from the word index, the text
           encoder and the retriever

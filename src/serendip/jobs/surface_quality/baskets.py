@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.events.event import NO_SESSION
-from serendip.data.query import History
+from serendip.data.query import History, Query, Task
 from serendip.data.splits import Split, Targets
 from serendip.jobs.surface_quality.sample import Keys, hash_key, order_users, sample_requests
 
@@ -80,6 +80,16 @@ class BasketRequest:
     def items(self) -> IntArray:
         """(W,) int32 wanted items."""
         return self.wanted.items[self.chosen]
+
+    def query(self, targets: Targets, task: Task) -> Query:
+        """The request of its user at its time."""
+        return targets.past_before(self.basket.user_id, self.time).query(
+            task,
+            user_id=self.basket.user_id,
+            source_items=self.source,
+            time=self.time,
+            session=self.basket.session,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

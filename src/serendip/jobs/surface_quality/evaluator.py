@@ -24,15 +24,13 @@ from serendip.jobs.surface_quality.kinds import (
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
 from serendip.jobs.surface_quality.rungs import rank_rungs
 from serendip.jobs.surface_quality.sample import hash_key, sample_requests
-from serendip.models.ranker.basket_order import BasketOrder
-from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import Progress
 
 HOME, SURFACES = "home", "surfaces"
 """Name of a surface, and of the step that measures all of them."""
 
 NOTHING = "No event after the cut makes such a request."
-
+BY_LIKENESS = "The list is ordered by likeness: it need not have what is chosen next."
 
 MAX_HOME_REQUESTS = 2_000
 """Largest number of requests of home, whose rungs are asked here; the protocol asks all."""
@@ -108,19 +106,6 @@ class SurfaceEvaluator:
             possible=requests.possible,
             message=answers.message,
             sale=answers.sale,
-            note=self._note(requests.surface),
+            note="" if surface.likeness is None else BY_LIKENESS,
         )
         return measure_surface(runs)
-
-    def _note(self, name: str) -> str:
-        """What orders the surface, if the training has chosen it: of searches and of baskets."""
-        surface, ranker = self.builder.settings.all_surfaces()[name], self.state.ranker
-        if surface.likeness is not None:
-            return "The list is ordered by likeness: it need not have what is chosen next."
-        task = surface.task
-        order: SearchOrder | BasketOrder | None = None
-        if task == "search":
-            order = SearchOrder() if ranker is None else ranker.search_order
-        elif ranker is not None:
-            order = ranker.basket_orders.get(task)
-        return "" if order is None else f"The list is {order.describe()}."

@@ -19,10 +19,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from serendip.data.dataset import Dataset
+from serendip.data.splits import Split, next_choices
 from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError
 from serendip.evaluate.runs import Values
 from serendip.evaluate.surface_quality import ALL, RANKING, slice_requests, value_lists
+from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.answers import answer_engine, sells
 from serendip.jobs.surface_quality.kinds import (
     kinds_of_choices,
@@ -107,36 +110,40 @@ class QualityRecord:
 
 
 def record_quality(
-    builder: SurfaceRequestBuilder, state: EngineState, countries: Mapping[str, str]
+    context: JobContext, state: EngineState, split: Split, dataset: Dataset
 ) -> QualityRecord:
-    """Ask every surface of a state that has not seen the test part of the builder's split.
+    """Ask every surface of a state about the newer part of the data.
 
     Args:
-        builder: makes the requests.
-        state: answers them; its item numbers are those of the split.
-        countries: user -> country.
+        context: of the training.
+        state: fitted on the older part, its ranker included; items numbered as in the split.
+        split: older and newer part.
+        dataset: both parts.
     """
-    recorded = {}
-    for name, surface in builder.settings.all_surfaces().items():
-        if surface.sponsored is not None and not sells(surface, state):
-            continue  # the same list as without places for sale
-        if surface.likeness is not None:
-            continue  # what is chosen next says nothing about it
-        requests = builder.build(name)
-        if len(requests):
-            lists = answer_engine(requests.queries, surface, state)
-            recorded[name] = _record(requests, lists, builder, countries)
+    recorded, countries = {}, dataset.countries_by_user()
+    with context.clock.stage("gate requests"):
+        choices = next_choices(dataset, split, state.repeats)
+        limit = context.settings.gate.requests
+        builder = SurfaceRequestBuilder.of(split, choices, context, state, limit)
+        for name, surface in context.settings.all_surfaces().items():
+            if surface.sponsored is not None and not sells(surface, state):
+                continue  # the same list as without places for sale
+            if surface.likeness is not None:
+                continue  # what is chosen next says nothing about it
+            requests = builder.build(name)
+            if len(requests):
+                lists = answer_engine(requests.queries, surface, state)
+                recorded[name] = _record(requests, lists, split, countries)
     return QualityRecord(recorded)
 
 
 def _record(
     requests: SurfaceRequests,
     lists: NDArray[np.int32],
-    builder: SurfaceRequestBuilder,
+    split: Split,
     countries: Mapping[str, str],
 ) -> RecordedSurface:
     columns = {ALL: value_lists(lists, requests.relevant)[:, 0]}
-    split = builder.split
     kinds = (
         kinds_of_users(split, requests.queries, countries),
         kinds_of_items(split),

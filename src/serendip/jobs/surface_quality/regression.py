@@ -16,11 +16,12 @@ Shapes: T requests, U users.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from serendip.evaluate.comparison import MIN_USERS
+from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.runs import Values
 from serendip.evaluate.surface_quality import ALL
@@ -31,75 +32,38 @@ from serendip.jobs.surface_quality.record import (
     RecordedSurface,
 )
 
-LEVEL = 0.05
 
-
-@dataclass(frozen=True, slots=True)
-class SliceChange:
-    """Difference of one slice of one surface; see the module's docstring.
-
-    Args:
-        surface: name.
-        slice_name: ``all`` or a part of the requests.
-        before: mean of the earlier training.
-        difference: mean of the later one minus ``before``.
-        low: lower end of the interval of the difference.
-        high: upper end.
-        n: number of users.
-        is_worse: whether it is worse by more than the margin.
-    """
-
-    surface: str
-    slice_name: str
-    before: float
-    difference: float
-    low: float
-    high: float
-    n: int
-    is_worse: bool
-
-    def __str__(self) -> str:
-        is_list = self.surface == LISTS
-        name = self.slice_name if is_list else f"{self.surface}, {self.slice_name}: {METRIC}"
-        return (
-            f"{name} {self.before:.4f} -> "
-            f"{self.before + self.difference:.4f} ({self.difference:+.4f}, "
-            f"{self.low:+.4f} to {self.high:+.4f}, {self.n} {'lists' if is_list else 'users'})"
-        )
-
-
-def compare_records(
-    after: QualityRecord, before: QualityRecord, margin: float
-) -> list[SliceChange]:
+def compare_records(after: QualityRecord, before: QualityRecord, margin: float) -> list[Decision]:
     """Compare all slices of all surfaces that both have with at least 50 common users.
 
     Args:
         after: of the later training.
         before: of the earlier one.
         margin: largest tolerated loss, as a share of the earlier value.
+
+    Returns:
+        whether each slice may be what it is now.
     """
     pairs = [
-        (name, slice_name, users)
+        (slice_name if name == LISTS else f"{name}, {slice_name}: {METRIC}", users)
         for name in after.surfaces
         if name in before.surfaces
         for slice_name, users in _pair(after.surfaces[name], before.surfaces[name]).items()
         if len(users) >= MIN_USERS
     ]
-    return [
-        _change(name, slice_name, users, margin, len(pairs)) for name, slice_name, users in pairs
-    ]
+    return [_judge(name, users, margin, len(pairs)) for name, users in pairs]
 
 
-def compare_surface(name: str, after: QualityRecord, before: QualityRecord) -> SliceChange | None:
-    """Compare all requests of one surface, on its own: worse is any loss that is shown.
+def compare_surface(name: str, after: QualityRecord, before: QualityRecord) -> Decision | None:
+    """Compare all requests of one surface, on its own: off is any loss that is shown.
 
     Returns:
-        the change; None if the two have fewer than 50 common users there.
+        the decision; None if the two have fewer than 50 common users there.
     """
     if name not in after.surfaces or name not in before.surfaces:
         return None
     users = _pair(after.surfaces[name], before.surfaces[name]).get(ALL, np.empty((0, 2)))
-    return _change(name, ALL, users, 0.0, 1) if len(users) >= MIN_USERS else None
+    return _judge(f"{name}, {ALL}: {METRIC}", users, 0.0, 1) if len(users) >= MIN_USERS else None
 
 
 def _pair(after: RecordedSurface, before: RecordedSurface) -> dict[str, Values]:
@@ -119,36 +83,32 @@ def _pair(after: RecordedSurface, before: RecordedSurface) -> dict[str, Values]:
     return users
 
 
-def _change(
-    surface: str, slice_name: str, users: Values, margin: float, comparisons: int
-) -> SliceChange:
-    from scipy.special import stdtrit
+def _judge(name: str, users: Values, margin: float, tests: int) -> Decision:
+    found = choose(name, users[:, 1], users[:, 0], tests=tests)
+    assert found.high is not None and found.gain is not None and found.without is not None
+    return replace(found, on=not (found.high < 0.0 and found.gain < -margin * found.without))
 
-    differences = users[:, 0] - users[:, 1]  # (U,)
-    before, difference = float(users[:, 1].mean()), float(differences.mean())
-    quantile = float(stdtrit(len(users) - 1, 1.0 - LEVEL / comparisons / 2.0))
-    reach = quantile * float(differences.std(ddof=1)) / len(users) ** 0.5
-    return SliceChange(
-        surface,
-        slice_name,
-        before,
-        difference,
-        difference - reach,
-        difference + reach,
-        len(users),
-        difference + reach < 0.0 and difference < -margin * before,
+
+def describe_change(change: Decision) -> str:
+    """Name, both values, the difference with its interval, and how many users or lists."""
+    before, gain = change.without or 0.0, change.gain or 0.0
+    return (
+        f"{change.name} {before:.4f} -> {before + gain:.4f} ({gain:+.4f}, {change.low or 0:+.4f} "
+        f"to {change.high or 0:+.4f}, {change.n} "
+        f"{'users' if change.name.endswith(METRIC) else 'lists'})"
     )
 
 
-def describe_worst(changes: Sequence[SliceChange]) -> str:
+def describe_worst(changes: Sequence[Decision]) -> str:
     """The slices that are worse, those of the largest relative loss first; else a summary."""
-    worse = sorted(
-        (change for change in changes if change.is_worse),
-        key=lambda change: change.difference / change.before,
-    )
-    if worse:
-        return "; ".join(map(str, worse))
+
+    def relative(change: Decision) -> float:
+        return (change.gain or 0.0) / max(change.without or 0.0, 1e-9)
+
     if not changes:
         return f"nothing to compare: no surface has {MIN_USERS} users whom both were asked about"
-    least = min(changes, key=lambda change: change.difference / max(change.before, 1e-9))
+    worse = sorted((change for change in changes if not change.on), key=relative)
+    if worse:
+        return "; ".join(map(describe_change, worse))
+    least = describe_change(min(changes, key=relative))
     return f"{len(changes)} slices compared; the largest loss is {least}"

@@ -33,7 +33,7 @@ from serendip.content.synthetic_queries import write_query
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
-from serendip.data.query import Query, UserPast
+from serendip.data.query import Query
 from serendip.data.splits import Split, Targets
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter
@@ -191,21 +191,16 @@ class SurfaceRequestBuilder:
         targets, keys = self._sample(self.split.targets, self.limit)
         pages = [targets.page_before(row) for row in range(len(targets))]
         rows = [row for row, page in enumerate(pages) if page is not None]
-        queries = []
-        for row in rows:
-            past = targets.past_before(targets.users[row], float(targets.times[row]))
-            source = np.array([pages[row]], np.int32)
-            query = self._from_items(
-                targets.users[row], past, source, float(targets.times[row]), surface
-            )
-            queries.append(
+        queries = [
+            self._about(
                 replace(
-                    query,
-                    country=targets.country(row),
-                    device=targets.device(row),
-                    session=targets.session(row),
-                )
+                    targets.query(row, surface.task),
+                    source_items=np.array([pages[row]], np.int32),
+                ),
+                surface,
             )
+            for row in rows
+        ]
         return SurfaceRequests(
             name,
             "The page of the item that the user chose last, or of another one of the same basket: "
@@ -222,10 +217,7 @@ class SurfaceRequestBuilder:
         """Requests of a sample; those that exclude all wanted items are left out."""
         queries, relevant, kept = [], [], []
         for row, asked in enumerate(sample.requests):
-            user_id = asked.basket.user_id
-            past = self.choices.past_before(user_id, asked.time)
-            query = self._from_items(user_id, past, asked.source, asked.time, surface)
-            query = replace(query, session=asked.basket.session)
+            query = self._about(asked.query(self.choices, surface.task), surface)
             left = asked.items[~np.isin(asked.items, query.exclude)]
             if len(left):
                 queries.append(query)
@@ -252,14 +244,7 @@ class SurfaceRequestBuilder:
             self.limit,
         )
         chosen = [logged[row] for row in rows.tolist()]
-        pasts = [self.split.targets.past_before(one.user_id, one.timestamp) for one in chosen]
-        queries = [
-            Query("search", request.text, user_id=request.user_id, history=past.history,
-                  rejected=past.rejected, time=request.timestamp,
-                  country=request.country or past.country, device=request.device,
-                  session=request.session, user_groups=past.groups)
-            for request, past in zip(chosen, pasts, strict=True)
-        ]  # fmt: skip
+        queries = [self.split.targets.logged_query(request) for request in chosen]
         return SurfaceRequests(
             name,
             "A logged search: does the list have what was chosen after it?",
@@ -315,26 +300,14 @@ class SurfaceRequestBuilder:
         """The user's next choices from each target on, the target included."""
         return [targets.choices_after(row, NUM_AFTERWARDS) for row in range(len(targets))]
 
-    def _from_items(
-        self, user_id: str, past: UserPast, source: IntArray, time: float, surface: SurfaceConfig
-    ) -> Query:
+    def _about(self, query: Query, surface: SurfaceConfig) -> Query:
         """A request about source items; excluded is what the surface never shows."""
-        excluded, again = [source, past.rejected.item_nums], NO_ITEMS
+        excluded, again = [query.source_items, query.rejected.item_nums], NO_ITEMS
         if "seen" in surface.filters:
-            again = self.repeats.due(past.history, time)
-            excluded.append(np.setdiff1d(past.history.item_nums, again))
-        return Query(
-            surface.task,
-            user_id=user_id,
-            history=past.history,
-            rejected=past.rejected,
-            source_items=source,
-            again=again,
-            exclude=np.unique(np.concatenate(excluded)).astype(np.int32),
-            time=time,
-            country=past.country,
-            user_groups=past.groups,
-        )
+            again = self.repeats.due(query.history, query.time)
+            excluded.append(np.setdiff1d(query.history.item_nums, again))
+        exclude = np.unique(np.concatenate(excluded)).astype(np.int32)
+        return replace(query, again=again, exclude=exclude)
 
     def _within_filters(self, requests: SurfaceRequests, surface: SurfaceConfig) -> SurfaceRequests:
         """Without relevant items that the attribute filters of the surface never show."""

@@ -10,7 +10,7 @@ from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.sources import WordSource
 from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig
-from serendip.jobs.train.gates import GateResult
+from serendip.evaluate.decision import Decision
 
 ASKED = 5
 """Number of items that a surface is asked about. Most of them must have an answer, not all: a title
@@ -25,7 +25,7 @@ _LONGEST = 200
 """Longer titles are no texts that people type."""
 
 
-def check_answers(engine: Engine) -> list[GateResult]:
+def check_answers(engine: Engine) -> list[Decision]:
     """Check that home, search and similar items answer, and that no stage fails in them.
 
     Returns:
@@ -36,7 +36,7 @@ def check_answers(engine: Engine) -> list[GateResult]:
     home = engine.recommend(Request("home", k=_POPULAR, reasons=False))
     shown = [item.item_id for item in home.items]
     results = [
-        GateResult(
+        Decision.gate(
             "answers a new visitor",
             len(shown) > 0 and not home.degraded,
             f"{len(shown)} items for home{_describe_failed([home])}",
@@ -49,7 +49,7 @@ def check_answers(engine: Engine) -> list[GateResult]:
     return results
 
 
-def _check_search(engine: Engine, search: SurfaceConfig, shown: Sequence[str]) -> list[GateResult]:
+def _check_search(engine: Engine, search: SurfaceConfig, shown: Sequence[str]) -> list[Decision]:
     """Search for titles of popular items: the words find something.
 
     What is found by meaning proves nothing: in a small catalogue that is every item.
@@ -69,9 +69,7 @@ def _check_search(engine: Engine, search: SurfaceConfig, shown: Sequence[str]) -
     return [_judge("search finds titles", "titles of popular items find something", found, answers)]
 
 
-def _check_similar(
-    engine: Engine, similar: SurfaceConfig, shown: Sequence[str]
-) -> list[GateResult]:
+def _check_similar(engine: Engine, similar: SurfaceConfig, shown: Sequence[str]) -> list[Decision]:
     """Ask for items like popular ones: the retriever has some, unless all items are the same."""
     state = engine.state
     content = state.features.content[state.catalogue.vocabulary.numbers(shown)]
@@ -82,11 +80,11 @@ def _check_similar(
     return [_judge("shows similar items", "popular items have similar ones", found, answers)]
 
 
-def _judge(name: str, said: str, found: Sequence[bool], answers: Sequence[Answer]) -> GateResult:
+def _judge(name: str, said: str, found: Sequence[bool], answers: Sequence[Answer]) -> Decision:
     """Whether most requests found what they should, and no stage failed in any."""
     failed = _describe_failed(answers)
     passed = 2 * sum(found) > len(found) and not failed
-    return GateResult(name, passed, f"{sum(found)} of {len(found)} {said}{failed}")
+    return Decision.gate(name, passed, f"{sum(found)} of {len(found)} {said}{failed}")
 
 
 def _describe_failed(answers: Sequence[Answer]) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from serendip.engine.state import TABLES, EngineState
+from serendip.evaluate.decision import DECISIONS, Decision, read_table, write_decisions
 from serendip.jobs.lists.gate import LISTS_FILE
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.train.carry_over import SPACE_FOLDER
-from serendip.jobs.train.gates import GateResult
 from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.versions import MANIFEST, OWN_FACTS, Version
@@ -30,7 +30,6 @@ class Draft:
             linked.
         record: answers of the fit on the older part; None = the data are too few.
         lists: what people see of it; None = it was not measured.
-        gates: results of all gates.
         linked: folder of the generation whose models it has; None = they are its own.
     """
 
@@ -39,7 +38,6 @@ class Draft:
     older: OlderFit | None = None
     record: QualityRecord | None = None
     lists: QualityRecord | None = None
-    gates: Sequence[GateResult] = ()
     linked: Path | None = None
 
     @classmethod
@@ -53,6 +51,16 @@ class Draft:
     def with_state(self, state: EngineState, **facts: Any) -> Draft:
         """A copy with another state and additional facts."""
         return replace(self, state=state, facts={**self.facts, **facts})
+
+    def with_decisions(self, part: str, decisions: Sequence[Decision]) -> Draft:
+        """A copy with the decisions of a part, in place of those it had."""
+        table = {**self.facts.get(DECISIONS, {}), part: write_decisions(decisions)}
+        return self.with_state(self.state, **{DECISIONS: table})
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """Those of all parts."""
+        return list(read_table(self.facts.get(DECISIONS, {})))
 
     def save(self, folder: Path, space: VectorSpace | None) -> None:
         """Write the files of the generation; those of linked models are links.

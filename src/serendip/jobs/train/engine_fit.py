@@ -8,39 +8,25 @@ the others are fitted again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from serendip.data.dataset import Dataset
 from serendip.data.events.repeats import Repeats
-from serendip.data.splits import temporal
+from serendip.data.splits import Split, temporal
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
+from serendip.evaluate.decision import Decision
 from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.ranker.actions import INNER_FRACTION, has_ranker
-from serendip.jobs.train.ranker.context_choice import ContextChoice
-from serendip.jobs.train.ranker.fit import RankerRequests, fit_ranker
-from serendip.jobs.train.ranker.train import RankerFit
-from serendip.models.context_counts import AUTO
+from serendip.jobs.train.ranker.requests import NUM_SEARCH, label_logged_requests
+from serendip.jobs.train.ranker.search_order_choice import SEARCH_ORDER
+from serendip.jobs.train.ranker.train import RankerFit, train_ranker_on_requests
 from serendip.runtime.progress import TrainOptions
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OlderPart:
-    """What the older part of the data gives to the fit on all of it.
-
-    Args:
-        fit: what models continue from.
-        ranker: with the context that it reads; None = there was nothing to learn from.
-        record: answers to requests of the newer part; None = they were not asked for.
-    """
-
-    fit: OlderFit
-    ranker: RankerFit | None
-    record: QualityRecord | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,19 +34,21 @@ class EngineFit:
     """An engine that was fitted.
 
     Args:
-        state: on all data.
-        older: on the older part; None = the data are too few for two.
+        state: on all data, or on the older part.
+        older: of the older part, what models continue from; None = the data are too few for two.
+        record: answers to requests of the newer part; None = they were not asked for.
+        ranker: with the context that it reads; None = there was nothing to learn from.
     """
 
     state: EngineState
-    older: OlderPart | None
+    older: OlderFit | None = None
+    record: QualityRecord | None = None
+    ranker: RankerFit | None = None
 
     @property
-    def choice(self) -> ContextChoice:
-        """How the parts of the context were chosen that the ranker reads."""
-        if self.older is None or self.older.ranker is None:
-            return ContextChoice(note="the data are too few for a ranker")
-        return self.older.ranker.choice
+    def decisions(self) -> Sequence[Decision]:
+        """About what the ranker reads and orders; none without a ranker."""
+        return () if self.ranker is None else self.ranker.decisions
 
 
 def fit_engine(
@@ -82,17 +70,18 @@ def fit_engine(
     if has_ranker(dataset):
         older = fit_older_part(fitter, dataset, f"{name}-older", options)
     searcher = fitter.build_words(dataset, name)
-    begin = None if older is None else older.fit
+    begin = None if older is None else older.older
     prepared = fitter.prepare(dataset, options, begin)
     state = fitter.fit_models(prepared, searcher, name, options, begin)
     if older is not None and older.ranker is not None:
         state = _with_ranker(state, older.ranker)
-    elif fitter.settings.context.features == AUTO:  # nothing could choose
-        state = replace(state, context=state.context.with_parts(frozenset(), state.num_items))
-    return EngineFit(state, older)
+    else:  # nothing could choose
+        named = fitter.settings.context.named
+        state = replace(state, context=state.context.only(named, state.num_items))
+    return EngineFit(state) if older is None else replace(older, state=state)
 
 
-def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOptions) -> OlderPart:
+def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOptions) -> EngineFit:
     """Fit the older part of a dataset, and the ranker on requests of the newer part.
 
     Previous codes may depend on the newer part, so they are not used here.
@@ -103,18 +92,41 @@ def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOp
     if previous is not None and previous.until > until:
         previous = None
     older = replace(fitter, earlier=None)
-    prepared = older.prepare(split.train, options, previous)
-    asked = RankerRequests.of(fitter, split, prepared.fusion)
-    searcher = older.build_words(split.train, name)
-    past = older.fit_models(prepared, searcher, name, options, previous)
+    past = older.fit_sources(split.train, name, options, previous)
     learned = OlderFit.of(past, until)
     inner = fitter.append_new_items(past, split)
-    found = fit_ranker(fitter, split, inner, asked, options)
-    if fitter.on_older is None:
-        return OlderPart(learned, found, None)
+    found = fit_ranker(fitter, split, inner, options)
     if found is not None:
         inner = replace(inner, context=found.context).with_ranker(found.ranker)
-    return OlderPart(learned, found, fitter.on_older(inner, split, dataset))
+    record = None if fitter.on_older is None else fitter.on_older(inner, split, dataset)
+    return EngineFit(inner, learned, record, found)
+
+
+def fit_ranker(
+    fitter: Fitter, split: Split, inner: EngineState, options: TrainOptions
+) -> RankerFit | None:
+    """Train the ranker on the newer part; None if there is nothing to learn from.
+
+    Args:
+        fitter: settings and clock.
+        split: older and newer part.
+        inner: fitted on the older part, with the items of the newer one.
+        options: seed and progress.
+    """
+    fusion, counts = inner.fusion, np.zeros(len(split.catalogue), np.int32)
+    counts[: split.train.num_items] = split.train.item_counts()
+    with fitter.clock.stage("train ranker"):
+        written = fitter.written_searches(split.catalogue, counts, fusion, NUM_SEARCH)
+        logged = label_logged_requests(
+            *(split, fitter.settings, inner.repeats),
+            lambda texts: fitter.encode_texts(texts, fusion),
+        )
+        labelled = fitter.labelled_searches(split.catalogue.vocabulary, fusion)
+        return train_ranker_on_requests(
+            *(inner, split, written, [*logged, ("search", labelled)], fitter.settings),
+            fitter.with_time(options, "ranker"),
+            fitter.decided_in_force(SEARCH_ORDER),
+        )
 
 
 def _with_ranker(state: EngineState, found: RankerFit) -> EngineState:

@@ -72,8 +72,8 @@ def hash_generated(workspace: Workspace) -> dict[str, str]:
     """Hashes of the generated texts and values in use; empty without any."""
     with closing(workspace.open_store()) as store:
         active = {
-            "written": [astuple(text) for text in store.generated_texts.active()],
-            "values": [astuple(value) for value in store.generated_values.active()],
+            "written": [astuple(row) for row in store.generated.active("text")],
+            "values": [astuple(row) for row in store.generated.active("value")],
         }
     return {
         name: hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -40,6 +40,7 @@ from serendip.engine.artefacts.generations import open_in_force
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.evaluate.decision import DECISIONS, read_table
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.train.carry_over import PreviousCodes
@@ -53,7 +54,6 @@ from serendip.jobs.train.ranker.search_rows import (
 from serendip.jobs.train.written_queries import select_for_ranker, select_for_retriever
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
-from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -61,7 +61,7 @@ from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.nonsense import MeaningFloor, make_nonsense
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.completions import Suggester
+from serendip.search.values import ValueTable
 from serendip.search.variants import find_variants
 
 ALIGNED_FRACTION = 0.9
@@ -208,15 +208,14 @@ class Fitter:
         quality = compute_like_shares(dataset) if len(dataset.events) else catalogue_prior(dataset)
         counts = dataset.item_counts()
         merits = quality * np.log(np.e + counts)
-        suggester = Suggester.of(dataset.catalogue.items, searcher, merits)
+        values = ValueTable.of(dataset.catalogue.items, merits)
         return EngineState(
             catalogue=dataset.catalogue,
             features=features,
             codebooks=prepared.codebooks,
             models=models,
             ranker=None,
-            searcher=suggester.searcher,
-            suggester=suggester,
+            searcher=searcher.with_values(values),
             counts=counts,
             quality=quality,
             hidden=np.zeros(dataset.num_items, np.bool_),
@@ -294,7 +293,7 @@ class Fitter:
         if not split.new_items:
             return state
         features = self.encode_new_items(split.new_items, state.codebooks, state.fusion)
-        return state.with_items(split.new_items, features)
+        return state.with_late(split.new_items, features)
 
     def encode_new_items(
         self, items: Sequence[Item], codebooks: Codebooks, fusion: Fusion
@@ -384,12 +383,13 @@ class Fitter:
         judged, by_llm = read_judged_files(paths, vocabulary), read_queries_by_llm(paths)
         return label_judged(judged, self.encode_texts(judged.texts, fusion), by_llm)
 
-    def search_order_in_force(self) -> SearchOrder | None:
-        """What orders search in the generation in force; None without a readable one."""
+    def decided_in_force(self, name: str) -> bool | None:
+        """A decision of the generation in force; None without a readable one."""
         if self.workspace is None:
             return None
         current = open_in_force(self.workspace.generations, verify=False)
-        return None if current is None else SearchOrder.read(current.manifest.get("search"))
+        table = {} if current is None else current.manifest.get(DECISIONS, {})
+        return next((one.on for one in read_table(table) if one.name == name), None)
 
     def encode_texts(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
         """(B, C) content vectors of typed texts, folded as those of a request."""

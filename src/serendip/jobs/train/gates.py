@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from serendip.data.rows.row_array import ROWS_PER_BLOCK
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.state import EngineState, open_counts
 from serendip.errors import ArtefactError, GateError
+from serendip.evaluate.decision import Decision
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
 from serendip.jobs.surface_quality.regression import compare_records, describe_worst
 from serendip.runtime.budget import CutShort, TimeBudget
@@ -32,28 +32,13 @@ FEW_ITEMS = 10
 """So many items may always go: of a small catalogue they are a large share."""
 
 
-@dataclass(frozen=True, slots=True)
-class GateResult:
-    """Result of one gate.
-
-    Args:
-        name: what must hold.
-        passed: whether it does.
-        detail: figures, for people.
-    """
-
-    name: str
-    passed: bool
-    detail: str
-
-
-def require_passed(gates: Sequence[GateResult]) -> None:
-    """Check that no gate failed.
+def require_passed(decisions: Iterable[Decision]) -> None:
+    """Check that everything is on that must be.
 
     Raises:
         GateError: a gate failed; the message has its figures.
     """
-    failed = [f"{gate.name} ({gate.detail})" for gate in gates if not gate.passed]
+    failed = [f"{gate.name} ({gate.reason})" for gate in failed_gates(decisions)]
     if failed:
         raise GateError(
             f"the new generation is not published; it fails the gates: {'; '.join(failed)}.",
@@ -62,11 +47,16 @@ def require_passed(gates: Sequence[GateResult]) -> None:
         )
 
 
-def check_integrity(state: EngineState) -> GateResult:
+def failed_gates(decisions: Iterable[Decision]) -> list[Decision]:
+    """Those that must be on and are not."""
+    return [decision for decision in decisions if decision.must and not decision.on]
+
+
+def check_integrity(state: EngineState) -> Decision:
     """Check that all numbers are finite."""
     content, size = state.features.content, ROWS_PER_BLOCK
     blocks = (content[begin : begin + size] for begin in range(0, len(content), size))
-    return GateResult(
+    return Decision.gate(
         "finite numbers",
         all(bool(np.isfinite(part).all()) for part in chain(blocks, [state.quality])),
         "content vectors and quality",
@@ -75,7 +65,7 @@ def check_integrity(state: EngineState) -> GateResult:
 
 def check_kept_items(
     items: Vocabulary, deleted: Collection[str], current: Version | None, least: float
-) -> list[GateResult]:
+) -> list[Decision]:
     """Check that no import lost more than a share of the items of the generation in force.
 
     Args:
@@ -105,10 +95,10 @@ def check_kept_items(
             "`serendip import`; if so many went on purpose, run `serendip train --force` once, or "
             "lower [gate] least_kept_items"
         )
-    return [GateResult(f"has the items of {current.name}", passed, detail)]
+    return [Decision.gate(f"has the items of {current.name}", passed, detail)]
 
 
-def check_budget(budget: TimeBudget, models: Collection[str]) -> list[GateResult]:
+def check_budget(budget: TimeBudget, models: Collection[str]) -> list[Decision]:
     """Check that the time of a training was enough for every model to learn something.
 
     A model that proposes and scores by its first, random numbers makes answers worse than those of
@@ -139,7 +129,7 @@ def check_budget(budget: TimeBudget, models: Collection[str]) -> list[GateResult
         detail = f"{given} cut short: {_describe_cuts(budget.cuts)}"
     else:
         detail = f"{given} was enough"
-    return [GateResult("every model has learned", not unlearned, detail)]
+    return [Decision.gate("every model has learned", not unlearned, detail)]
 
 
 def _describe_cuts(cuts: Sequence[CutShort]) -> str:
@@ -150,7 +140,7 @@ def _describe_cuts(cuts: Sequence[CutShort]) -> str:
     )
 
 
-def check_report(report: Path, fingerprint: str) -> list[GateResult]:
+def check_report(report: Path, fingerprint: str) -> list[Decision]:
     """Check that home is not worse than popularity, by a report with the same fingerprint.
 
     Returns:
@@ -165,7 +155,7 @@ def check_report(report: Path, fingerprint: str) -> list[GateResult]:
         if (row["metric"], row["baseline"]) == (METRIC, BASELINE):
             detail = f"{METRIC} {row['difference']:+.4f} against {BASELINE}: {row['verdict']}"
             passed = row["verdict"] != "worse"
-            return [GateResult("not worse than popularity", passed, detail)]
+            return [Decision.gate("not worse than popularity", passed, detail)]
     return []
 
 
@@ -175,7 +165,7 @@ def check_regression(
     margin: float,
     file: str = RECORD_FILE,
     setting: str = "margin",
-) -> list[GateResult]:
+) -> list[Decision]:
     """Check that no surface and no slice of it is worse than that of the generation in force.
 
     Args:
@@ -192,12 +182,12 @@ def check_regression(
     if record is None or current is None or before is None:
         return []
     changes = compare_records(record, before, margin)
-    passed, detail = not any(change.is_worse for change in changes), describe_worst(changes)
+    passed, detail = all(change.on for change in changes), describe_worst(changes)
     if not passed:
         detail += f"; if that is meant, raise [gate] {setting}"
     asked = "surface or slice" if file == RECORD_FILE else "measure of lists"
     name = f"no {asked} more than {100 * margin:g} % worse than {current.name}"
-    return [GateResult(name, passed, detail)]
+    return [Decision.gate(name, passed, detail)]
 
 
 def open_record(generation: Version, file: str = RECORD_FILE) -> QualityRecord | None:

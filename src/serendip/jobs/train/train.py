@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from serendip.engine.artefacts.training_record import (
 )
 from serendip.engine.engine import Engine
 from serendip.errors import GateError, SerendipError
+from serendip.evaluate.decision import Decision
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import (
     LISTS_FILE,
@@ -34,22 +35,19 @@ from serendip.jobs.train.carry_over import continue_space
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.gates import (
-    GateResult,
     check_budget,
     check_integrity,
     check_kept_items,
     check_regression,
     check_report,
+    failed_gates,
     require_passed,
 )
 from serendip.jobs.train.parts.models import MODELS
 from serendip.jobs.train.parts.plan import PartInputs, PartPlan, build_parts, plan_parts
 from serendip.jobs.train.parts.relevance import RELEVANCE
 from serendip.jobs.train.parts.tables import REWRITES, SUGGESTIONS
-from serendip.jobs.train.written_queries import (
-    WrittenQueryUse,
-    check_written_queries,
-)
+from serendip.jobs.train.written_queries import MANIFEST_KEY, check_written_queries
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import written_status
@@ -115,9 +113,9 @@ def train_workspace(
             inputs = PartInputs(shown, scratch, current, warm)
             draft = run_gates(shown, build_parts(PARTS, plans, inputs))
             if not force:
-                require_passed(draft.gates)
+                require_passed(draft.decisions)
             generation = publish_draft(shown, draft, require_held)
-        warn_of_forced(generation, draft.gates)
+        warn_of_forced(generation, draft.decisions)
         TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
     remove_remains(str(context.workspace.folder))
     return generation
@@ -183,13 +181,13 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, current, settings.gate.margin),
             *check_written_queries(
-                WrittenQueryUse.of_manifest(draft.facts),
+                draft.facts[MANIFEST_KEY],
                 draft.record,
                 current,
                 [name for name, one in settings.all_surfaces().items() if one.task == "search"],
             ),
         ]
-        if settings.gate.list_requests and all(gate.passed for gate in gates):
+        if settings.gate.list_requests and not failed_gates(gates):
             measured = measure_generation(engine, context.dataset, settings.gate.list_requests)
             draft = replace(draft, lists=record_lists(measured))
             gates += check_rejected(measured)
@@ -197,8 +195,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
                 *(draft.lists, current, settings.gate.list_margin),
                 *(LISTS_FILE, "list_margin"),
             )
-    facts = {"fingerprint": digest, "gates": [asdict(gate) for gate in gates]}
-    return replace(draft.with_state(draft.state, **facts), gates=gates)
+    return draft.with_state(draft.state, fingerprint=digest).with_decisions("gates", gates)
 
 
 def _open_draft(context: JobContext, draft: Draft) -> Engine:
@@ -209,16 +206,13 @@ def _open_draft(context: JobContext, draft: Draft) -> Engine:
     return Engine.of_state(workspace, generation, state, context.encoder)
 
 
-def warn_of_forced(generation: Version, gates: Sequence[GateResult]) -> None:
+def warn_of_forced(generation: Version, decisions: Sequence[Decision]) -> None:
     """Log the failed gates of a published generation."""
-    for gate in gates:
-        if not gate.passed:
-            _log.warning(
-                "%s is published by force: it fails the gate %r (%s)",
-                generation.name,
-                gate.name,
-                gate.detail,
-            )
+    for gate in failed_gates(decisions):
+        _log.warning(
+            "%s is published by force: it fails the gate %r (%s)",
+            *(generation.name, gate.name, gate.reason),
+        )
 
 
 def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], None]) -> Version:

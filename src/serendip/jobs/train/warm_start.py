@@ -13,7 +13,6 @@ depend on the events that it learns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from serendip.jobs.context import JobContext
@@ -27,27 +26,6 @@ MOST_GROWTH = 1.5
 SAME_TABLES = ("actions", "content", "semantic_ids", "models", "unified")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WarmStartChoice:
-    """What a training continues from, and why.
-
-    Args:
-        previous: the earlier fit; None = from nothing.
-        generation: that it is of; empty = from nothing.
-        reason: why it starts from nothing; empty = it does not, or nobody asked.
-        since: interactions at the last training from nothing.
-    """
-
-    previous: OlderFit | None
-    generation: str = ""
-    reason: str = ""
-    since: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """For the manifest."""
-        return {"generation": self.generation, "reason": self.reason, "since": self.since}
-
-
 def describe_encoder(context: JobContext) -> str:
     """Name and version of the text encoder."""
     return f"{context.encoder.name} {context.encoder.version}"
@@ -55,25 +33,30 @@ def describe_encoder(context: JobContext) -> str:
 
 def choose_start(
     context: JobContext, current: Version | None, is_wanted: bool = True
-) -> WarmStartChoice:
+) -> tuple[OlderFit | None, dict[str, Any]]:
     """Decide what the training of a context continues from.
 
     Args:
         context: of the training.
         current: the generation in force; None = there is none that can be read.
         is_wanted: whether to continue if that is possible.
+
+    Returns:
+        the earlier fit, None = from nothing; and facts for the manifest: the ``generation`` that it
+        is of (empty = from nothing), the ``reason`` why it starts from nothing (empty = it does
+        not, or nobody asked), and the interactions at the last training from nothing (``since``).
     """
-    now = len(context.dataset.events)
-    if not is_wanted:
-        return WarmStartChoice(None, since=now)
-    if current is None:
-        return WarmStartChoice(None, reason="there is no generation", since=now)
-    reason = _find_obstacle(context, current)
-    previous = None if reason else OlderFit.open(current.folder / OLDER_FOLDER)
-    if previous is None:
-        reason = reason or f"{current.name} has no fit to continue from"
-        return WarmStartChoice(None, reason=reason, since=now)
-    return WarmStartChoice(previous, current.name, since=int(_facts(current)["since"]))
+    previous, generation, reason, since = None, "", "", len(context.dataset.events)
+    if is_wanted and current is None:
+        reason = "there is no generation"
+    elif is_wanted and current is not None:
+        reason = _find_obstacle(context, current)
+        previous = None if reason else OlderFit.open(current.folder / OLDER_FOLDER)
+        if previous is not None:
+            generation, since = current.name, int(_facts(current)["since"])
+        else:
+            reason = reason or f"{current.name} has no fit to continue from"
+    return previous, {"generation": generation, "reason": reason, "since": since}
 
 
 def _find_obstacle(context: JobContext, current: Version) -> str:

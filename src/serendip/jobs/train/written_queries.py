@@ -1,6 +1,6 @@
 """Queries that an LLM wrote for items, as training data, and the gate for their use.
 
-``serendip queries build --llm`` writes them. The ranker learns from them as ``written`` searches.
+``serendip llm run queries`` writes them. The ranker learns from them as ``written`` searches.
 With ``[queries] training_weight`` the retriever learns from others of them (``suggestions.parts``),
 beside logged queries and those from the fields of items: synthetic query generation (InPars,
 Bonifacio et al. 2022).
@@ -12,20 +12,18 @@ same, bit by bit, as one that has no written queries for the retriever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Sequence
 
 import numpy as np
 
 from serendip.data.items.catalogue import Catalogue
-from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
-from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
+from serendip.evaluate.decision import Decision
+from serendip.jobs.suggestions.build import read_written_queries
 from serendip.jobs.suggestions.parts import part_of, select_unread
 from serendip.jobs.surface_quality.record import QualityRecord
-from serendip.jobs.surface_quality.regression import compare_surface
-from serendip.jobs.train.gates import GateResult, open_record
+from serendip.jobs.surface_quality.regression import compare_surface, describe_change
+from serendip.jobs.train.gates import open_record
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.config import QueriesConfig
@@ -81,50 +79,16 @@ def _sample(queries: Sequence[Candidate], count: int) -> list[Candidate]:
     return [queries[row] for row in np.sort(rows).tolist()]
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenQueryUse:
-    """What a retriever has learned from written queries.
-
-    Args:
-        queries: number of them.
-        weight: of each.
-        digest: SHA-256 of all written queries; empty = it has learned from none.
-    """
-
-    queries: int = 0
-    weight: float = 0.0
-    digest: str = ""
-
-    @classmethod
-    def of(cls, workspace: Workspace, settings: Settings, catalogue: Catalogue) -> Self:
-        """What a training on this catalogue learns from."""
-        count = len(select_for_retriever(workspace, settings.queries, catalogue))
-        if not count:
-            return cls()
-        weight = settings.queries.training_weight
-        return cls(count, weight, hash_written_queries(workspace))
-
-    @classmethod
-    def of_manifest(cls, manifest: Mapping[str, Any]) -> Self:
-        """What a generation learned from."""
-        return cls(**manifest.get(MANIFEST_KEY, {}))
-
-
 def check_written_queries(
-    use: WrittenQueryUse,
-    record: QualityRecord | None,
-    current: Version | None,
-    searches: Sequence[str],
-) -> list[GateResult]:
+    count: int, record: QualityRecord | None, current: Version | None, searches: Sequence[str]
+) -> list[Decision]:
     """Check that no search is shown to be worse than that of the generation in force.
 
-    Unlike the gate of all surfaces, this one tolerates no margin: it fails if the 95 % interval of
-    the difference lies below 0. It also fails if nothing was measured: without a record of both, if
-    too few users have searched, or if the generation in force learned from written queries that
-    were not compared with anything themselves.
+    Unlike the gate of all surfaces, this one tolerates no margin, and it fails if nothing was
+    measured: without a record of both, or if too few users have searched.
 
     Args:
-        use: of this training.
+        count: number of written queries that the retriever learned from.
         record: answers of this training; None = the data are too few for one.
         current: the generation in force; None = there is none.
         searches: names of the surfaces that search.
@@ -132,43 +96,17 @@ def check_written_queries(
     Returns:
         one result, or none if the training learned from no written queries.
     """
-    if not use.queries:
+    if not count:
         return []
-    passed, detail = _compare_searches(use, record, current, searches)
-    return [GateResult(GATE, passed, f"{use.queries} queries; {detail}")]
-
-
-def _compare_searches(
-    use: WrittenQueryUse,
-    record: QualityRecord | None,
-    current: Version | None,
-    searches: Sequence[str],
-) -> tuple[bool, str]:
-    """Whether the gate is passed, and its detail."""
-    if current is None:
-        return False, _not_measured("no generation is in force")
-    before = open_record(current)
-    earlier = WrittenQueryUse.of_manifest(current.manifest)
-    if earlier.queries and not _has_passed(current.manifest):
-        return False, _not_measured(f"{current.name} learned from some that were not")
-    if earlier == use:
-        return True, f"{current.name} learned from the same ones, which were compared"
+    before = None if current is None else open_record(current)
     if record is None or before is None:
-        return False, _not_measured("the data are too few")
-    changes = [
-        change
-        for surface in searches
-        if (change := compare_surface(surface, record, before)) is not None
-    ]
-    if not changes:
-        return False, _not_measured("too few users have searched")
-    return not any(change.is_worse for change in changes), "; ".join(map(str, changes))
-
-
-def _has_passed(manifest: Mapping[str, Any]) -> bool:
-    """Whether the searches of a generation have passed this gate."""
-    return any(gate["name"] == GATE and gate["passed"] for gate in manifest.get("gates", ()))
-
-
-def _not_measured(reason: str) -> str:
-    return f"not measured: {reason}; train once with [queries] training_weight = 0"
+        changes = []
+    else:
+        found = [compare_surface(surface, record, before) for surface in searches]
+        changes = [change for change in found if change is not None]
+    detail = "; ".join(map(describe_change, changes)) or (
+        "not measured: no generation in force has searches of enough users; train once with "
+        "[queries] training_weight = 0"
+    )
+    passed = bool(changes) and all(change.on for change in changes)
+    return [Decision.gate(GATE, passed, f"{count} queries; {detail}")]

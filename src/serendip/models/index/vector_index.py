@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
 from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
-from serendip.data.rows.growing_rows import append_rows
-from serendip.data.rows.row_array import dot_items, dot_rows
+from serendip.data.rows.late_rows import merge_numbers
+from serendip.data.rows.row_array import dot_items
 from serendip.errors import ArtefactError
 from serendip.models.index.ann_index import ApproximateIndex, ApproximateIndexConfig
 from serendip.models.linalg import main_directions, open_array
@@ -62,15 +62,13 @@ class VectorIndex:
         query_map: (V, D) maps query vectors, so that dot products are nearly the same.
         base: index of n items.
         late_items: (L,) int32 items that were added or changed since, ascending.
-        late_rows: (L,) int32 their rows in ``late_vectors``.
-        late_vectors: (R, D) vectors in the searched space, those of later changes included.
+        late_vectors: (L, D) their vectors in the searched space.
     """
 
     item_map: FloatArray
     query_map: FloatArray
     base: ApproximateIndex
     late_items: IntArray
-    late_rows: IntArray
     late_vectors: FloatArray
 
     @classmethod
@@ -92,36 +90,26 @@ class VectorIndex:
             block = np.arange(begin, min(begin + _ROWS_PER_BLOCK, num_items), dtype=np.int32)
             reduced[block] = vectors_of(block) @ item_map
         base = ApproximateIndex.build(reduced, queries @ query_map, _CONFIG)
-        return cls(item_map, query_map, base, NO_ITEMS, NO_ITEMS, reduced[:0])
+        return cls(item_map, query_map, base, NO_ITEMS, reduced[:0])
 
     def with_late(self, item_nums: IntArray, vectors: FloatArray) -> VectorIndex:
         """A copy in which items (M,) have these exact vectors (M, V)."""
-        count = len(self.late_vectors)
-        items = np.concatenate([self.late_items, item_nums])
-        rows = np.concatenate([self.late_rows, np.arange(count, count + len(item_nums))])
-        order = np.argsort(items, kind="stable")
-        items, rows = items[order], rows[order]
-        # Of repeated items the last row counts; there may be none at all.
-        is_last = np.append(items[1:] != items[:-1], True)[: len(items)]
-        return replace(
-            self,
-            late_items=items[is_last].astype(np.int32),
-            late_rows=rows[is_last].astype(np.int32),
-            late_vectors=append_rows(self.late_vectors, vectors @ self.item_map),
-        )
+        items, places = merge_numbers(self.late_items, item_nums)
+        late = np.concatenate([self.late_vectors, vectors @ self.item_map])[places]
+        return replace(self, late_items=items, late_vectors=late)
 
     def reduce(self, queries: FloatArray) -> FloatArray:
         """Query vectors (B, V) in the searched space (B, D)."""
         return queries @ self.query_map
 
     def products(self, reduced: FloatArray) -> FloatArray | None:
-        """Dot products (B, n + R) of queries (B, D) with the items of the index and late vectors.
+        """Dot products (B, n + L) of queries (B, D) with the items of the index and late vectors.
 
         None if a search does not compare all of these.
         """
         if not self.base.is_exact:
             return None
-        return np.hstack([reduced @ self.base.vectors.T, dot_rows(reduced, self.late_vectors)])
+        return np.hstack([reduced @ self.base.vectors.T, reduced @ self.late_vectors.T])
 
     def search(
         self,
@@ -136,7 +124,7 @@ class VectorIndex:
             reduced: (D,) query in the searched space.
             k: 1 or more.
             allowed: None = all items.
-            products: (n + R,) the query's row of ``products``, if it is known.
+            products: (n + L,) the query's row of ``products``, if it is known.
         """
         pool = _POOL_FACTOR * k + _POOL_EXTRA
         if allowed is not None and allowed.count <= pool:
@@ -148,11 +136,7 @@ class VectorIndex:
         late = self.late_items
         if not len(late):
             return found
-        if products is None:
-            of_rows = dot_rows(reduced[None], self.late_vectors)[0]  # (R,)
-        else:
-            of_rows = products[count:]
-        scores = of_rows[self.late_rows]  # (L,)
+        scores = self.late_vectors @ reduced if products is None else products[count:]  # (L,)
         if allowed is not None:
             usable = allowed.admits(late)
             late, scores = late[usable], scores[usable]
@@ -170,7 +154,7 @@ class VectorIndex:
         return np.concatenate([known, item_nums[item_nums >= count][:k]])
 
     def save(self, folder: Path) -> None:
-        """Write the index into ``folder``, which is created; late items are not saved."""
+        """Write the index into ``folder``, which is created."""
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / _MAPS_FILE, np.stack([self.item_map, self.query_map]), allow_pickle=False)
         self.base.save(folder)
@@ -192,7 +176,7 @@ class VectorIndex:
             )
         item_map, query_map = np.array(maps)
         no_vectors = np.empty((0, maps.shape[2]), np.float32)
-        return cls(item_map, query_map, base, NO_ITEMS, NO_ITEMS, no_vectors)
+        return cls(item_map, query_map, base, NO_ITEMS, no_vectors)
 
 
 class VectorModel(Protocol):
@@ -242,12 +226,9 @@ class ServedIndex:
         return ServedIndex(self._built.with_late(item_nums, model.vectors_of(item_nums)))
 
     def save(self, model: VectorModel, folder: Path) -> None:
-        """Write the index if the model is served by one; it must not have late items."""
+        """Write the index if the model is served by one."""
         if model.num_items > EXACT_UP_TO:
-            index = self.of(model)
-            if len(index.late_items):
-                index = ServedIndex().of(model)
-            index.save(folder)
+            self.of(model).save(folder)
 
     @classmethod
     def open(cls, folder: Path) -> Self:

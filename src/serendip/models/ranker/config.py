@@ -21,32 +21,20 @@ SEARCH_SOURCES: tuple[SearchSource, ...] = get_args(SearchSource)
 
 
 class SearchesConfig(Config):
-    """``[ranker.searches]``: what the ranker learns search from.
+    """``[ranker.searches]``: what the ranker learns search from, besides logged searches.
 
-    The first three keys are weights of the sources: of each search in the loss. 0 = the source is
-    not read. Whether the ranker orders search is decided by the training, on held-out searches of
-    people: logged ones, or those labelled by people where too few are logged.
+    Whether it orders search is decided by the training, on held-out searches of people: logged
+    ones, or those labelled by people where too few are logged.
     """
 
-    logged: float = Field(default=1.0, ge=0)
-    """Weight of a logged search, with the items that were chosen after it."""
-
-    labelled: float = Field(default=1.0, ge=0)
-    """Weight of a query of the files of labels, with its relevant and its irrelevant items."""
-
     written: float = Field(default=0.03, ge=0)
-    """Weight of a query that was written for an item, by an LLM or from its fields. Such queries
-    have more words of the item than those that people type."""
+    """Weight of a query that was written for an item, by an LLM or from its fields; 0 = not
+    learned. Such queries have more words of the item than those that people type."""
 
     labels: tuple[str, ...] = ()
     """Files of labels (query, item_id, label), relative to the workspace. Labels by an LLM
-    (``serendip judge run``) must agree with words and meaning of the items more than chance does,
-    else nothing is trained; they do not decide whether the ranker orders search."""
-
-    def weight(self, source: SearchSource) -> float:
-        """Weight of a source."""
-        weight: float = getattr(self, source)
-        return weight
+    (``serendip llm run labels``) must agree with words and meaning of the items more than chance
+    does, else nothing is trained; they do not decide whether the ranker orders search."""
 
 
 class RankerConfig(Config):

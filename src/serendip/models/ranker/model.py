@@ -24,9 +24,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.query import NEAREST_TASK, TASKS, Task
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
 from serendip.models.onnx import open_session, read_model
-from serendip.models.ranker.basket_order import BasketOrder
 from serendip.models.ranker.config import RankerConfig, RankerRows
-from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import TrainOptions
 
 CONFIG_FILE, NETWORK_FILE = "config.json", "network.onnx"
@@ -69,10 +67,6 @@ class Ranker:
         self._ordered: tuple[int, ...] = ()
         self.discounts: Mapping[str, float] = {}
         """Task -> power of the popularity discount that was learned for its candidates."""
-        self.search_order = SearchOrder()
-        """Whether it orders search, and why."""
-        self.basket_orders: Mapping[Task, BasketOrder] = {}
-        """Task of baskets -> whether it has learned from them, and why."""
         self._network = b""
         self._session: Any = None
 
@@ -171,8 +165,6 @@ class Ranker:
             "feature_names": self._feature_names,
             "ordered_tasks": self._ordered,
             "discounts": dict(self.discounts),
-            "search_order": self.search_order.as_dict(),
-            "basket_orders": {task: one.as_dict() for task, one in self.basket_orders.items()},
             "config": self.config.model_dump(mode="json"),
         }
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -192,14 +184,12 @@ class Ranker:
         try:
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             stored, ordered = tuple(document["feature_names"]), tuple(document["ordered_tasks"])
-            config, learned = document["config"], dict(document.get("discounts", {}))
-            # Earlier versions had a number from which on the ranker ordered search.
-            config.get("searches", {}).pop("order_from", None)
-            order = SearchOrder.read(document.get("search_order"))
-            baskets = document.get("basket_orders", {})
-        except (OSError, ValueError, KeyError) as error:
+            config = validate(RankerConfig, document["config"], str(folder / CONFIG_FILE))
+            learned = dict(document.get("discounts", {}))
+        except (OSError, ValueError, KeyError, ConfigError) as error:
             raise ArtefactError(
-                f"{folder} has no readable ranker: {error}.", "Train it again with this version."
+                f"{folder} has no readable ranker: {str(error).rstrip('.')}.",
+                "Train it again with this version.",
             ) from None
         if feature_names is not None and tuple(feature_names) != stored:
             differing = sorted(set(feature_names) ^ set(stored)) or ["their order"]
@@ -207,17 +197,11 @@ class Ranker:
                 f"{folder} has a ranker for other features; different: {', '.join(differing)}.",
                 "Train it again with this version.",
             )
-        ranker = cls(validate(RankerConfig, config, str(folder / CONFIG_FILE)))
+        ranker = cls(config)
         ranker._network = read_model(folder / NETWORK_FILE)
         ranker._session = open_session(ranker._network)
         ranker._feature_names = stored
         ranker._ordered, ranker.discounts = ordered, learned
-        ranker.basket_orders = {task: BasketOrder.read(one) for task, one in baskets.items()}
-        ranker.search_order = order or SearchOrder(
-            TASKS.index("search") in ordered,
-            dict(document.get("searches", {})),
-            note="an earlier version chose it by another rule",
-        )
         return ranker
 
     def _require_trained(self) -> None:

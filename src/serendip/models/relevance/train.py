@@ -1,8 +1,5 @@
 """Training of the relevance model: query projection, boosted trees, Platt calibration.
 
-Where requests have users, a second model learns with what they chose before, and is taken if it
-predicts the held-out pairs better: what does not help is not computed for any request.
-
 The projection is fitted on relevant pairs, the trees on all labelled pairs, the calibration curve
 on pairs that the trees have not seen. The trees are exported to an ONNX graph.
 
@@ -12,8 +9,8 @@ Shapes: P pairs, H held-out pairs, F features of a pair, L projected features.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +26,6 @@ from serendip.models.relevance.projection import (
 from serendip.models.relevance.user_features import USER_FEATURES, RequestUser, UserFeatures
 
 _MIN_LEAVES, _MIN_ROUNDS = 4, 33
-_MIN_ERRORS = 2.0
-"""Standard errors by which knowing the user must lower the loss of held-out groups."""
 
 
 class TreesConfig(Config):
@@ -302,36 +297,6 @@ class LabelledUsers:
         return columns
 
 
-@dataclass(frozen=True, slots=True)
-class UserGain:
-    """Whether the users of requests help to predict the held-out pairs.
-
-    Args:
-        without: mean logarithmic loss of a held-out group without them, in nats.
-        fall: mean of the groups' decrease with them.
-        error: standard error of ``fall``.
-    """
-
-    without: float
-    fall: float
-    error: float
-
-    @property
-    def is_real(self) -> bool:
-        """Whether the decrease is more than chance makes it."""
-        return self.fall > _MIN_ERRORS * self.error
-
-    @classmethod
-    def of(cls, losses: FloatArray, with_users: FloatArray, groups: IntArray) -> Self:
-        """From the losses (H,) of held-out pairs, and their groups (H,)."""
-        group_of = np.unique(groups, return_inverse=True)[1]
-        counts = np.bincount(group_of)
-        before, after = (np.bincount(group_of, part) / counts for part in (losses, with_users))
-        falls = before - after  # (G,)
-        error = float(falls.std(ddof=1) / np.sqrt(len(falls))) if len(falls) > 1 else np.inf
-        return cls(float(before.mean()), float(falls.mean()), error)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedRelevanceModel:
     """A trained relevance model, with predictions for held-out pairs.
@@ -341,15 +306,11 @@ class TrainedRelevanceModel:
         is_held_out: (P,) pairs that the calibration is fitted on, by other trees trained without
             them.
         probabilities: (H,) of the held-out pairs, by those trees.
-        without_users: the model that does not know users.
-        user_gain: what decided between the two; None = the examples have no users.
     """
 
     model: RelevanceModel
     is_held_out: BoolArray
     probabilities: FloatArray
-    without_users: RelevanceModel
-    user_gain: UserGain | None = None
 
 
 def train_relevance_model(
@@ -368,42 +329,21 @@ def train_relevance_model(
         texts: of queries and items.
         examples: labelled pairs with their features.
         seed: of folds, landmarks and trees.
-        users: of the queries; None = they are not known.
+        users: of the queries, which the model then knows; None = it does not.
     """
     queries, items = texts
     columns, projection = add_projected_features(
         config.projection, features, queries, examples, seed
     )
 
-    def train(columns: FloatArray) -> TrainedTrees:
-        labels = examples.is_irrelevant, examples.groups
-        return train_trees(columns, *labels, config.trees, seed, examples.is_typical)
-
-    plain = train(columns)
-    model = RelevanceModel.of(projection, plain.trees, items)
-    trained = TrainedRelevanceModel(model, plain.is_held_out, plain.probabilities, model)
-    if users is None:
-        return trained
-    more = users.compute(features, queries, examples.queries, examples.items)
-    knowing, held_out = train(np.hstack([columns, more])), plain.is_held_out
-    before, after = (
-        _compute_loss(examples.is_irrelevant[held_out], one.probabilities)
-        for one in (plain, knowing)
-    )
-    gain = UserGain.of(before, after, examples.groups[held_out])
-    if not gain.is_real:
-        return replace(trained, user_gain=gain)
-    model = RelevanceModel.of(projection, knowing.trees, items, users=users.features)
-    return TrainedRelevanceModel(
-        model, held_out, knowing.probabilities, trained.without_users, gain
-    )
-
-
-def _compute_loss(is_irrelevant: BoolArray, probabilities: FloatArray) -> FloatArray:
-    """(H,) logarithmic loss of probabilities (H,)."""
-    right = np.where(is_irrelevant, probabilities, 1 - probabilities)
-    loss: FloatArray = -np.log(np.maximum(right, 1e-6))
-    return loss
+    if users is not None:
+        known = users.compute(features, queries, examples.queries, examples.items)
+        columns = np.hstack([columns, known])
+    labels = examples.is_irrelevant, examples.groups
+    trained = train_trees(columns, *labels, config.trees, seed, examples.is_typical)
+    users_of_items = None if users is None else users.features
+    model = RelevanceModel.of(projection, trained.trees, items, users=users_of_items)
+    return TrainedRelevanceModel(model, trained.is_held_out, trained.probabilities)
 
 
 def add_projected_features(

@@ -187,13 +187,9 @@ class ContentScores:
             weights = np.where(is_trained[:, None], self.known.weights, weights)
         return weights
 
-    def extended(self, content: FloatArray) -> ContentScores:
-        """Copy with new items appended."""
-        return replace(self, aligned=self.aligned.appended(content))
-
-    def changed(self, item_nums: IntArray, content: FloatArray) -> ContentScores:
-        """Copy with changed content of some items."""
-        return replace(self, aligned=self.aligned.replaced(item_nums, content))
+    def put(self, item_nums: IntArray, content: FloatArray) -> ContentScores:
+        """A copy with other content of items (M,), see ``LateRows.put``."""
+        return replace(self, aligned=self.aligned.put(item_nums, content))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays to store, by name."""

@@ -13,7 +13,7 @@ Whether one model should serve all tasks is decided by evidence: ``serendip eval
 measures the transfer between tasks and proposes a split. Each group has the training budget of the
 model for all tasks, so a split of G groups costs G times as much.
 
-Shapes: B queries, N items, U new or changed items, D embedding size, S words size, E = D + S, C
+Shapes: B queries, N items, U late items, D embedding size, S words size, E = D + S, C
 content size, L code levels, V size of an index vector.
 """
 
@@ -34,7 +34,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.data.numeric import unit
 from serendip.data.query import History, Query
-from serendip.data.rows.growing_rows import append_rows, replace_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.row_array import dot_rows
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender, ScoreKind, WarmStart
@@ -215,51 +215,32 @@ class Retriever(Recommender):
                 queries.append(Query("similar", source_items=context[-1:]))
         return queries
 
-    def _with_items(self, features: ItemFeatures) -> Self:
-        trained = self._trained
-        new_nums = np.arange(len(features), dtype=np.int32) + len(trained.item_vectors)
-        vectors, projected = trained.tower.encode(features, new_nums)  # (U, E) each
-        bonus = self.config.new_item_bonus * trained.tower.knows_new_items
-        extended = copy.copy(self)
-        width = self._codes.shape[1]
-        extended._codes = append_rows(self._codes, features.codes[:, :width])
-        extended._trained = replace(
-            trained,
-            item_vectors=append_rows(trained.item_vectors, vectors),
-            projected=append_rows(trained.projected, projected),
-            bonus=append_rows(trained.bonus, np.full(len(features), bonus, np.float32)),
-            affinity=trained.affinity and trained.affinity.extended(features.content),
-            quality=trained.quality and trained.quality.extended(len(features)),
-        )
-        extended._index = self._index.with_late(extended, new_nums)
-        return extended
+    def _with_late(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        """Encode late items with the ID gate at 0.
 
-    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
-        """Re-encode changed items with the ID gate at 0, like new ones.
-
-        Their trained ID embedding is lost until the next training: it was added to the vector
-        before the layer norm and cannot be separated again. Items whose projected content has not
-        moved (posted again with another price, say) keep their vectors, IDs included. They get no
-        new item bonus: editing a text must not raise an item.
+        The trained ID embedding of changed ones is lost until the next training: it was added to
+        the vector before the layer norm and cannot be separated again. Items whose projected
+        content has not moved (posted again with another price, say) keep their vectors, IDs
+        included. Changed ones get no new item bonus: editing a text must not raise an item.
         """
-        trained = self._trained
-        if not trained.tower.knows_new_items:
-            return self
-        vectors, projected = trained.tower.encode(features, item_nums)
-        moved = _find_moved(trained.projected[item_nums], projected)
-        if not moved.any():
-            return self
-        rows = item_nums[moved]
-        model = copy.copy(self)
+        trained, is_new = self._trained, item_nums >= self._num_items  # (U,)
+        vectors, projected = trained.tower.encode(features, item_nums)  # (U, E) each
+        rows = is_new.copy()
+        if trained.tower.knows_new_items:
+            rows[~is_new] = _find_moved(trained.projected[item_nums[~is_new]], projected[~is_new])
+        nums, new, model = item_nums[rows], item_nums[is_new], copy.copy(self)
+        bonus = np.full(len(new), self.config.new_item_bonus * trained.tower.knows_new_items)
         width = self._codes.shape[1]
-        model._codes = replace_rows(self._codes, rows, features.codes[moved, :width])
+        model._codes = put_rows(self._codes, nums, features.codes[rows, :width])
         model._trained = replace(
             trained,
-            item_vectors=replace_rows(trained.item_vectors, rows, vectors[moved]),
-            projected=replace_rows(trained.projected, rows, projected[moved]),
-            affinity=trained.affinity and trained.affinity.changed(rows, features.content[moved]),
+            item_vectors=put_rows(trained.item_vectors, nums, vectors[rows]),
+            projected=put_rows(trained.projected, nums, projected[rows]),
+            bonus=put_rows(trained.bonus, new, bonus),
+            affinity=trained.affinity and trained.affinity.put(nums, features.content[rows]),
+            quality=trained.quality and trained.quality.with_new(new),
         )
-        model._index = self._index.with_late(model, rows)
+        model._index = self._index.with_late(model, nums)
         return model
 
     def _save(self, folder: Path) -> None:
@@ -332,18 +313,10 @@ class RetrieverGroups(Recommender):
             if rows:
                 yield part, rows
 
-    def _with_items(self, features: ItemFeatures) -> Self:
-        return self._with_parts([part.with_items(features) for part in self._parts])
-
-    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
-        return self._with_parts(
-            [part.with_changed_items(item_nums, features) for part in self._parts]
-        )
-
-    def _with_parts(self, parts: Sequence[Retriever]) -> Self:
-        changed = type(self)(self.config)
-        changed._parts, changed._num_items = tuple(parts), self._num_items
-        return changed
+    def _with_late(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        model = copy.copy(self)
+        model._parts = tuple(part.with_late(features, item_nums) for part in self._parts)
+        return model
 
     def _save(self, folder: Path) -> None:
         for part, group in zip(self._parts, self.config.groups, strict=True):

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.items.quality import UNKNOWN
-from serendip.data.rows.growing_rows import append_rows
+from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.row_array import dot_rows
 
 _TOP = 10
@@ -68,9 +68,10 @@ class QualityVector:
         """Rebuild from ``arrays``."""
         return cls(stored["quality"], stored["quality_weights"])
 
-    def extended(self, count: int) -> QualityVector:
-        """Copy with ``count`` new items of unknown quality appended."""
-        return replace(self, values=append_rows(self.values, np.tile(UNKNOWN, (count, 1))))
+    def with_new(self, item_nums: IntArray) -> QualityVector:
+        """A copy with new items (M,), of unknown quality."""
+        unknown = np.tile(UNKNOWN, (len(item_nums), 1))
+        return replace(self, values=put_rows(self.values, item_nums, unknown))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -111,12 +111,6 @@ class PackedSparse:
         """All rows (N, C) as a CSR matrix."""
         return self[np.arange(self.shape[0])]
 
-    def resized(self, rows: int, columns: int) -> PackedSparse:
-        """With more rows and columns, which are empty."""
-        added = np.full(rows - self.shape[0], self.starts[-1], self.starts.dtype)
-        starts = np.concatenate([self.starts, added])
-        return PackedSparse(self.gaps, self.values, starts, columns)
-
     def sum_rows(self, weights: Sparse) -> Sparse:
         """``weights @ rows`` (B, C) of weights (B, N); reads only the rows it needs."""
         numbers, columns = np.unique(weights.indices, return_inverse=True)

@@ -23,13 +23,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import log10
 from typing import NamedTuple
 
-from serendip.data.rows.append_log import GrowingSet
 from serendip.data.text import normalise, words
 from serendip.search.phrases import is_function_word
 from serendip.search.spelling.typos import (
@@ -141,7 +140,7 @@ class Speller:
         titles: contains the normal forms of titles.
         stemmed: language of the stems.
         known: words of generated texts and stems; known, but never proposed as corrections.
-        posted: the same of items posted later, with their words.
+        posted: the same of late items, with their words.
         expanded: words that are searched by their synonyms, such as abbreviations.
     """
 
@@ -153,7 +152,7 @@ class Speller:
     titles: Container[str]
     stemmed: str = ""
     known: Container[str] = frozenset()
-    posted: GrowingSet = field(default_factory=GrowingSet)
+    posted: frozenset[str] = frozenset()
     expanded: Container[str] = frozenset()
 
     @classmethod
@@ -171,10 +170,6 @@ class Speller:
             *(WordCounts.of(counts), EditIndex.of(counts), hangul, pairs),
             *(language or {}, frozenset(titles)),
         )
-
-    def with_words(self, found: Iterable[str]) -> Speller:
-        """A copy that also knows these words."""
-        return replace(self, posted=self.posted.with_strings(found))
 
     def knows(self, word: str) -> bool:
         """True if an item has the word or another form of it, or its synonyms are searched."""
@@ -310,8 +305,8 @@ class Speller:
             near = edits.near(typed, 2)
         is_alone = not before and not after
         for distance, spelt in near:
-            if spelt.isalpha():
-                other = unicodedata.normalize("NFC", spelt)
+            other = unicodedata.normalize("NFC", spelt)
+            if spelt.isalpha() and not is_function_word(other, self.stemmed):
                 score = (
                     SLIP
                     + log_typo_probability(keys_of(word), keys_of(other), distance)

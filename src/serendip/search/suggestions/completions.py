@@ -9,17 +9,13 @@ Every suggestion has results.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
-from serendip.data.arrays import FloatArray
-from serendip.data.items.catalogue import Item
-from serendip.data.rows.append_log import GrowingCounter
 from serendip.data.text import query_grams, title_key
 from serendip.search.searcher import Searcher
 from serendip.search.titles import TitledItem
-from serendip.search.values import MIN_VALUE_ITEMS, ValueTable, suffixes_of, values_of
 
 MAX_ATTRIBUTES = 2
 NO_ITEM = -1
@@ -50,52 +46,10 @@ class Suggester:
     """Completes prefixes to queries that the searcher can answer.
 
     Args:
-        searcher: answers them; handles posted and deleted items.
-        built: attribute values of the catalogue.
-        posted: number of items posted later with each attribute value.
-        newer: sorted (suffix, value) of values that only posted items made frequent enough.
+        searcher: answers them; has the titles and values of all items, late ones too.
     """
 
     searcher: Searcher
-    built: ValueTable
-    posted: GrowingCounter = field(default_factory=GrowingCounter)
-    newer: tuple[tuple[str, str], ...] = ()
-
-    @classmethod
-    def of(
-        cls, items: Iterable[Item], searcher: Searcher, merits: FloatArray | None = None
-    ) -> Suggester:
-        """Build from the titles of ``searcher`` and the attribute values of ``items``.
-
-        Values of fewer than two items, and those above 40 characters, are not suggested.
-
-        Args:
-            items: N items.
-            searcher: of the items; that of the result finds values, too.
-            merits: (N,) see ``ValueTable.of``.
-        """
-        table = ValueTable.of(items, merits)
-        return cls(searcher.with_values(table), table)
-
-    def with_items(self, items: Iterable[Item], searcher: Searcher) -> Suggester:
-        """A copy for a searcher that also has these items."""
-        found = [value for item in items for value in values_of(item)]
-        changed = replace(self, searcher=searcher, posted=self.posted.with_strings(found))
-        grown = {
-            value for value in found if self.count(value) < MIN_VALUE_ITEMS <= changed.count(value)
-        }
-        if not grown:
-            return changed
-        newer = [(suffix, value) for value in grown for suffix in suffixes_of(value)]
-        return replace(changed, newer=tuple(sorted((*self.newer, *newer))))
-
-    def with_searcher(self, searcher: Searcher) -> Suggester:
-        """A copy for a searcher from which items were deleted."""
-        return replace(self, searcher=searcher)
-
-    def count(self, value: str) -> int:
-        """Number of items with an attribute value."""
-        return self.built.count(value) + self.posted[value]
 
     def suggest(self, prefix: str, k: int = 8) -> list[Suggested]:
         """The k best suggestions, without repetitions.
@@ -124,12 +78,13 @@ class Suggester:
     def _attributes(self, key: str) -> Iterator[Suggested]:
         if not key:
             return
-        begin = bisect_left(self.newer, (key, ""))
-        end = bisect_left(self.newer, (key + _LAST, ""), begin)
-        matching = self.built.starting(key) | {value for _, value in self.newer[begin:end]}
-        counts = {value: self.count(value) for value in matching}
+        searcher, late = self.searcher, self.searcher.late_suffixes
+        begin = bisect_left(late, (key, ""))
+        end = bisect_left(late, (key + _LAST, ""), begin)
+        matching = searcher.values.starting(key) | {value for _, value in late[begin:end]}
+        counts = {value: searcher.count_value(value) for value in matching}
         ranked = sorted(matching, key=lambda value: (-counts[value], value))
-        answered = (value for value in ranked if len(self.searcher.lexical.search(value, 1)))
+        answered = (value for value in ranked if len(searcher.lexical.search(value, 1)))
         for value, _ in zip(answered, range(MAX_ATTRIBUTES), strict=False):
             yield Suggested(value, "attribute", count=counts[value])
 

@@ -24,8 +24,8 @@ class QueriesConfig(Config):
     sources: tuple[Source, ...] = SOURCES
     """Where suggestions come from: ``fields`` (titles and single attribute values), ``logs``
     (searches of several people), ``own`` (searches and choices of the user), ``rules`` (attributes
-    combined, series of titles, and phrases), ``llm`` (written by ``serendip queries build
-    --llm``)."""
+    combined, series of titles, and phrases), ``llm`` (written by ``serendip llm run
+    queries``)."""
 
     phrases: tuple[str, ...] = ("description",)
     """Fields whose frequent words and phrases are candidates of ``rules``."""

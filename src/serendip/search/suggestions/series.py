@@ -19,6 +19,9 @@ LEAST_ITEMS = 3
 
 _MAX_WORDS = 6
 _FEWEST_LETTERS = 3
+_COUNTED = frozenset("episode part vol volume chapter season book no nr issue".split())
+"""Words before the number of a part, which end no series."""
+
 _MIN_SHARE = 0.6
 """Share of the titles with a beginning that end or turn after it."""
 _LONGER, _SAME = 0.85, 0.5
@@ -71,7 +74,8 @@ def _beginnings(title: str, grammar: Set[str]) -> Iterator[tuple[str, bool]]:
         return
     for last, place in enumerate(places):
         text = title[: place.end()]
-        if keys[last] in grammar or keys[last].isdigit() or len(text) < _FEWEST_LETTERS:
+        is_cut = keys[last] in grammar or keys[last] in _COUNTED or keys[last].isdigit()
+        if is_cut or len(text) < _FEWEST_LETTERS:
             continue
         after = title[place.end() :].split(maxsplit=1)[:1]
         is_name = last > 0 and keys[0] not in grammar

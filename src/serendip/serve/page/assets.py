@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fastapi import Response
 from jinja2 import Environment, FileSystemLoader
@@ -26,40 +25,21 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """A static file.
-
-    Args:
-        body: its bytes.
-        media_type: for the header.
-        version: changes whenever the bytes do.
-    """
-
-    body: bytes
-    media_type: str
-    version: str
-
-
 @cache
-def assets() -> dict[str, Asset]:
-    """Read the files of ``static`` that a page may load, by path."""
+def _files() -> dict[str, bytes]:
+    """The files of ``static`` that a page may load, by path."""
     folder = UI_FOLDER / "static"
     return {
-        path.relative_to(folder).as_posix(): _read(path)
+        path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.suffix in _TYPES
     }
 
 
+@cache
 def asset_link(name: str) -> str:
     """Build the link to a file with its version, so that browsers may cache it for ever."""
-    return f"/static/{name}?v={assets()[name].version}"
-
-
-def _read(path: Path) -> Asset:
-    body = path.read_bytes()
-    return Asset(body, _TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:12])
+    return f"/static/{name}?v={hashlib.sha256(_files()[name]).hexdigest()[:12]}"
 
 
 _SHOWN: tuple[Callable[..., object], ...] = (
@@ -93,7 +73,8 @@ def environment() -> Environment:
 
 def static_file(name: str) -> Response | None:
     """Answer with a static file; None if there is none of that name."""
-    asset = assets().get(name)
-    if asset is None:
+    body = _files().get(name)
+    if body is None:
         return None
-    return Response(asset.body, media_type=asset.media_type, headers={"cache-control": _FOR_EVER})
+    kind = _TYPES[PurePosixPath(name).suffix]
+    return Response(body, media_type=kind, headers={"cache-control": _FOR_EVER})

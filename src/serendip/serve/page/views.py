@@ -69,7 +69,8 @@ def feed(engine: Engine, query: PageQuery) -> dict[str, Any]:
     query = PageQuery(user=query.user, surface=query.surface, language=query.language)
     history = engine.history(query.user, _HISTORY_SHOWN)
     chosen = engine.chosen(query.user, _HISTORY_SHOWN)
-    answer = engine.recommend(Request(query.surface, query.user, k=_FEED_ITEMS))
+    request = Request(query.surface, query.user, k=_FEED_ITEMS, language=query.language)
+    answer = engine.recommend(request)
     suggested = engine.suggest(Request(user_id=query.user, k=_CHIPS, language=query.language))
     liked = _select_liked_ids(chosen)
     recent = (engine.item(one.item_id) for one in chosen)
@@ -150,6 +151,7 @@ def _request(query: PageQuery, k: int = _FOUND_ITEMS) -> Request:
         cursor=query.cursor,
         filters=query.filter,
         sort=query.sort,
+        language=query.language,
     )
 
 

@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -56,7 +57,8 @@ class Traces:
         self._provider.add_span_processor(BatchSpanProcessor(_Exporter(collector)))
         self._tracer = self._provider.get_tracer("serendip", __version__)
         self._propagator = TraceContextTextMapPropagator()
-        set_tracer(self._trace_part)
+        start = self._tracer.start_as_current_span
+        set_tracer(partial(start, record_exception=False, set_status_on_exception=False))
 
     @contextmanager
     def trace(self, scope: Scope) -> Iterator[None]:
@@ -67,17 +69,6 @@ class Traces:
             method, self._find_caller(scope), SpanKind.SERVER, named, record_exception=False
         ):
             yield
-
-    @contextmanager
-    def _trace_part(self, name: str) -> Iterator[None]:
-        with self._tracer.start_as_current_span(
-            name, record_exception=False, set_status_on_exception=False
-        ) as part:
-            try:
-                yield
-            except BaseException:  # its words may be a client's
-                part.set_status(StatusCode.ERROR)
-                raise
 
     def _find_caller(self, scope: Scope) -> Context:
         """The trace that a request says it belongs to, if that is believed."""

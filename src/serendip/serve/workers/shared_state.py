@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 COUNTERS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder of the counters of all workers."""
 
-_VERSION_FILE, _TURN_FILE = "version", "turn"
+_VERSION_FILE = "version"
 _STATUS = "status-{}.json"
 _NUM_BYTES = 16
 
@@ -89,10 +89,9 @@ class SharedState:
 
     def __init__(self, folder: Path | None = None, wanted: int = 1, name: str = "") -> None:
         self._folder, self._wanted, self._name = folder, wanted, name
-        self._file, self._turn = -1, -1
+        self._file = -1
         if folder is not None:
             self._file = os.open(folder / _VERSION_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-            self._turn = os.open(folder / _TURN_FILE, os.O_RDWR | os.O_CREAT, 0o600)
             os.ftruncate(self._file, _NUM_BYTES)
         memory = memoryview(mmap.mmap(self._file, _NUM_BYTES))
         self._version, self._overloaded_at = memory[:8].cast("q"), memory[8:].cast("d")
@@ -146,15 +145,6 @@ class SharedState:
         """
         workers = [own] if self._folder is None else _read_statuses(self._folder)
         return ServiceStatus.of(workers, self._wanted)
-
-    def take_turn(self) -> bool:
-        """Whether this process does what only one of the service does, from now until it ends."""
-        try:
-            if self._folder is not None:
-                fcntl.flock(self._turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
 
 def remove_status(folder: Path, name: str) -> None:

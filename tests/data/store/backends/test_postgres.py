@@ -31,7 +31,7 @@ def url(postgres_server: PostgresServer) -> str:
     return postgres_server.empty_url()
 
 
-def test_the_revisions_make_exactly_the_tables_that_the_code_declares(
+def test_a_new_database_has_exactly_the_tables_that_the_code_declares(
     postgres_server: PostgresServer,
 ) -> None:
     from alembic.autogenerate import compare_metadata

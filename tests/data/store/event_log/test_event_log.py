@@ -33,7 +33,11 @@ EVENTS = st.builds(
     request_id=st.sampled_from(["", "r1"]),
     position=st.sampled_from([None, 3]),
     surface=st.sampled_from(["", "home"]),
+    session_id=st.sampled_from(["", "s1"]),
     event_id=st.sampled_from(["", "", "e1", "e2", "e3"]),
+    country=st.sampled_from(["", "France"]),
+    device=st.sampled_from(["", "phone"]),
+    propensity=st.sampled_from([None, 0.25]),
 )
 BATCHES = st.lists(EVENTS, max_size=5)
 STEPS = st.lists(
@@ -139,7 +143,10 @@ def require_one_log(place: StorePlace, steps: list[tuple[str, object]]) -> None:
         ordered = sorted(queries.items(), key=lambda pair: (-pair[1], pair[0]))
         assert store.queries() == [query for query, _ in ordered]
         assert rows_of(store) == [
-            (event.user_id, event.item_id, event.timestamp, event.action, event.value)
+            (
+                *(event.user_id, event.item_id, event.timestamp, event.action, event.value),
+                event.country,
+            )
             for event in events
         ]
 
@@ -148,6 +155,8 @@ def rows_of(store: Store) -> list[tuple[object, ...]]:
     """What snapshots and checks see."""
     log = store.content().events
     values = [None if np.isnan(value) else value for value in log.values.tolist()]
+    texts = log.countries
+    countries = [""] * len(log) if texts is None else [texts.names[one] for one in texts.codes]
     return list(
         zip(
             [log.user_ids[user] for user in log.users.tolist()],
@@ -155,6 +164,7 @@ def rows_of(store: Store) -> list[tuple[object, ...]]:
             log.timestamps.tolist(),
             [log.action_names[action] for action in log.actions.tolist()],
             values,
+            countries,
             strict=True,
         )
     )

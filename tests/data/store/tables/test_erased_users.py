@@ -16,7 +16,7 @@ from serendip.data.items.catalogue import Item
 from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.store.base import Database
 from serendip.data.store.store import Store
-from serendip.data.store.tables.generated_texts import GeneratedText
+from serendip.data.store.tables.generated import Generated
 from serendip.data.users.user import User
 from serendip.errors import BusyError
 
@@ -339,9 +339,9 @@ def churn(store: Store, count: int) -> None:
             for number in numbers
         )
         texts = {number: canary(number) * rng.randrange(9) for number in numbers[: count // 9]}
-        store.generated_texts.put(
+        store.generated.put(
             [
-                GeneratedText(f"i{number}", "keywords", "rules", text, "m", "p", "d")
+                Generated("text", f"i{number}", "keywords", "rules", text, "m", "p", "d")
                 for number, text in texts.items()
             ]
         )
@@ -372,6 +372,6 @@ def test_an_erased_item_that_was_never_stored_is_not_imported(store: Store) -> N
 def test_texts_written_about_an_item_that_was_erased_meanwhile_are_left_out(store: Store) -> None:
     store.put_items([Item("i", "text"), Item("j", "text")])
     store.erase_item("i")
-    texts = [GeneratedText(name, "keywords", "llm", "words", "m", "p", "d") for name in "ij"]
-    store.generated_texts.put(texts)
-    assert [text.item_id for text in store.generated_texts.all()] == ["j"]
+    texts = [Generated("text", name, "keywords", "llm", "words", "m", "p", "d") for name in "ij"]
+    store.generated.put(texts)
+    assert [text.item_id for text in store.generated.rows()] == ["j"]

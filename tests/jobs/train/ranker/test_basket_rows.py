@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,13 +15,14 @@ from serendip.data.splits import Split, temporal
 from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.jobs.train.ranker.basket_rows import (
-    SampledBaskets,
     build_basket_requests,
-    choose_basket_orders,
-    with_tasks,
+    choose_baskets,
+    find_newest,
+    learned_rows,
+    without_tasks,
 )
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
-from serendip.models.ranker.basket_order import BasketOrder
+from serendip.jobs.train.ranker.orders import RankerSample, with_room
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
@@ -52,7 +52,7 @@ def told(split: Split, asked: Sequence[LabelledQuery]) -> set[tuple[str, ...]]:
     """(user, history, source items, wanted items) of each request."""
     ids = split.catalogue.vocabulary
     return {
-        (one.user_id, *("".join(sorted(ids.ids_of(items))) for items in
+        (one.query.user_id, *("".join(sorted(ids.ids_of(items))) for items in
                         (one.query.history.item_nums, one.query.source_items, one.items)))
         for one in asked
     }  # fmt: skip
@@ -71,7 +71,7 @@ def test_baskets_of_the_newer_part_become_requests(split: Split) -> None:
     _, past, part, rest = carts["u"]
     assert (past, len(part), sorted(part + rest)) == ("ab", 1, ["c", "d", "e"])
     assert {one.query.surface for one in asked["cart"]} == {"cart"}
-    assert [one.query.time for one in asked["cart"] if one.user_id == "x"] == [30 * HOUR]
+    assert [one.query.time for one in asked["cart"] if one.query.user_id == "x"] == [30 * HOUR]
     assert len(build(split, Settings(), most=1)["thank_you"]) == 1
 
 
@@ -92,7 +92,7 @@ QUICK = Settings().model_copy(
 )
 
 
-def world(signs: tuple[float, float, float], users: int = 4 * MIN_USERS) -> SampledBaskets:
+def world(signs: tuple[float, float, float], users: int = 4 * MIN_USERS) -> RankerSample:
     """A request for similar items and a cart of each user, in order of time, of five candidates.
 
     The candidate with the largest feature times a sign is chosen: signs of similar items, of the
@@ -114,54 +114,49 @@ def world(signs: tuple[float, float, float], users: int = 4 * MIN_USERS) -> Samp
         np.repeat(np.arange(2 * users), size),
     )
     requests = [
-        LabelledQuery(Query(time=float(number)), np.array([0], np.int32), [], user_id=f"u{number}")
+        LabelledQuery(Query(time=float(number), user_id=f"u{number}"), np.array([0], np.int32), [])
         for number in range(2 * users)
     ]
-    return SampledBaskets(rows, ("feature",), requests)
+    return RankerSample(rows, ("feature",), requests)
 
 
 def test_baskets_are_learned_where_they_differ_from_similar_items() -> None:
-    order = choose_basket_orders(world((1.0, -1.0, -1.0)), QUICK, TrainOptions())["cart"]
-    assert order.is_learned and order.users >= MIN_USERS
-    assert order.own is not None and order.similar is not None and order.low is not None
-    assert order.own > 0.7 > 0.5 > order.similar and order.low > 0
-    assert "by what the ranker learned" in order.describe()
+    cart = choose_baskets(world((1.0, -1.0, -1.0)), QUICK, TrainOptions())["cart"]
+    assert (cart.name, cart.on) == ("baskets: cart", True) and cart.n >= MIN_USERS
+    assert cart.without is not None and cart.gain is not None and cart.low is not None
+    assert cart.without + cart.gain > 0.7 > 0.5 > cart.without and cart.low > 0
 
 
 def test_baskets_are_not_learned_where_the_newest_ones_are_like_similar_items() -> None:
-    order = choose_basket_orders(world((1.0, -1.0, 1.0)), QUICK, TrainOptions())["cart"]
-    assert not order.is_learned
-    assert order.own is not None and order.similar is not None and order.own < order.similar
-    assert "as similar items: on the newest" in order.describe()
+    cart = choose_baskets(world((1.0, -1.0, 1.0)), QUICK, TrainOptions())["cart"]
+    assert not cart.on
+    assert cart.gain is not None and cart.gain < 0
 
 
 def test_baskets_of_few_users_are_not_learned() -> None:
-    orders = choose_basket_orders(world((1.0, -1.0, -1.0), users=40), QUICK, TrainOptions())
-    assert list(orders) == ["cart"]
-    order = orders["cart"]
-    assert (order.is_learned, order.own) == (False, None)
-    assert f"of {order.users} users" in order.describe()
+    found = choose_baskets(world((1.0, -1.0, -1.0), users=40), QUICK, TrainOptions())
+    assert list(found) == ["cart"]
+    assert (found["cart"].on, found["cart"].gain) == (False, None)
+    assert "fewer than 50 users" in found["cart"].reason
+    similar = world((1.0, -1.0, -1.0), users=10)
+    alone = replace(similar, rows=without_tasks(similar.rows, ["cart"]))
+    assert choose_baskets(alone, QUICK, TrainOptions()) == {}
 
 
-def test_rows_that_are_not_learned_are_left_out() -> None:
-    baskets = world((1.0, 1.0, 1.0), users=10)
-    assert set(baskets.without(["cart"]).task.tolist()) == {TASKS.index("similar")}
-    assert len(baskets.without([])) == len(baskets.rows)
-    newest = baskets.newest("cart")
+def test_the_newest_baskets_and_what_is_later_are_learned_by_neither() -> None:
+    sample = world((1.0, 1.0, 1.0), users=10)
+    newest = find_newest(sample, "cart")
     assert np.flatnonzero(newest).tolist() == [15, 17, 19]  # of ten carts
-    for with_baskets in (False, True):
-        learned = baskets.without_newest(newest, with_baskets)
-        assert learned.group.max() == 14
-        assert (learned.task == TASKS.index("cart")).any() == with_baskets
+    without, with_ = learned_rows(sample, {"cart": newest})
+    assert without.group.max() == with_.group.max() == 14
+    assert set(without.task.tolist()) == {TASKS.index("similar")}
+    assert (with_.task == TASKS.index("cart")).any()
 
 
-def test_a_ranker_orders_baskets_as_similar_items_until_it_has_learned_them(tmp_path: Path) -> None:
+def test_a_ranker_orders_baskets_as_similar_items_until_it_has_learned_them() -> None:
     rows = world((1.0, -1.0, -1.0), users=20).rows
-    config = with_tasks(QUICK.ranker.model_copy(update={"epochs": 1}), [0, 1, 3])
+    config = with_room(QUICK.ranker.model_copy(update={"epochs": 1}), [0, 1, 3])
     plain = Ranker(config).train(rows, ["feature"], ordered_tasks=[0, 1])
     assert [plain.number_of(task) for task in TASKS] == [0, 1, 2, 1, 1]
     some = Ranker(config).train(rows, ["feature"], ordered_tasks=[0, 1, 3])
     assert [some.number_of(task) for task in TASKS] == [0, 1, 2, 3, 1]
-    some.basket_orders = {"cart": BasketOrder(True, 60, 0.5, 0.4, 0.05, 0.15)}
-    some.save(tmp_path)
-    assert Ranker.open(tmp_path).basket_orders == some.basket_orders

@@ -27,7 +27,7 @@ from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.train import engine_fit
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker import context_choice
+from serendip.jobs.train.ranker import context_choice, orders
 from serendip.jobs.train.ranker.requests import build_requests
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.models.context_counts import ContextConfig, ContextCounts
@@ -57,9 +57,10 @@ max_len = 10
 written = 0
 
 [context]
-features = ["country", "device", "hour", "weekday", "session", "category", "price", "age"]
+use = "on"
+parts.user = "off"
 """
-CODES, DEVICE = np.zeros((NUM_ITEMS, 1), np.int32), ContextConfig(features=("device",))
+CODES, DEVICE = np.zeros((NUM_ITEMS, 1), np.int32), ContextConfig(use="off", parts={"device": "on"})
 
 
 def write_world(folder: Path) -> Workspace:
@@ -117,7 +118,7 @@ def ndcg(lists: np.ndarray, targets: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def plain(fitted, tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     context, split, _ = fitted
-    settings = context.settings.model_copy(update={"context": ContextConfig(features=())})
+    settings = context.settings.model_copy(update={"context": ContextConfig(use="off")})
     fitter = Fitter.of(context, tmp_path_factory.mktemp("plain"))
     fitter = replace(fitter, settings=settings)
     state = fit_engine(fitter, split.train, "without-context", context.options).state
@@ -136,15 +137,16 @@ def test_the_engine_is_at_least_twice_as_good_as_without_context(fitted, plain):
     assert home_ndcg(fitted, fitted[2]) >= 2 * home_ndcg(fitted, plain) > 0
 
 
-def with_features(settings: Settings, features: object) -> Settings:
-    context = settings.context.model_copy(update={"features": features})
+def with_features(settings: Settings, use: str, *on: str) -> Settings:
+    parts = dict.fromkeys(on, "on")
+    context = settings.context.model_copy(update={"use": use, "parts": parts})
     return settings.model_copy(update={"context": context})
 
 
 @pytest.fixture
 def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context_choice, "MIN_REQUESTS", 30)
-    monkeypatch.setattr(context_choice, "MIN_USERS", 20)
+    monkeypatch.setattr(orders, "MIN_USERS", 20)
 
 
 def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enough, tmp_path):
@@ -163,8 +165,8 @@ def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enou
 def test_without_a_ranker_nothing_is_chosen_and_nothing_is_read(fitted, tmp_path, monkeypatch):
     monkeypatch.setattr(engine_fit, "has_ranker", lambda dataset: False)
     context, split, _ = fitted
-    for features, is_read in (("auto", False), (("country",), True)):
-        settings = with_features(context.settings, features)
+    for on, is_read in (((), False), (("country",), True)):
+        settings = with_features(context.settings, "auto", *on)
         fitter = replace(Fitter.of(context, tmp_path / str(is_read)), settings=settings)
         fitter.scratch.mkdir()
         state = fit_engine(fitter, split.train, "past", context.options).state
@@ -178,12 +180,12 @@ def test_items_of_the_country_are_proposed_only_if_the_settings_name_it(fitted):
     home = home.model_copy(update={"sources": {"popular-country": 10}})
     query = Query("home", country=COUNTRIES[2], time=1.8e9)
     assert len(collect([query], home, state)[0]) > 0
-    config = state.context.config.model_copy(update={"features": "auto"})
+    config = state.context.config.model_copy(update={"use": "auto"})
     chosen = replace(state, context=replace(state.context, config=config))
     assert len(collect([query], home, chosen)[0]) == 0
 
 
-def train_on_random_countries(fitted, features: object, folder: Path, seconds: float | None = None):
+def train_on_random_countries(fitted, use: str, folder: Path, seconds: float | None = None):
     """The ranker's files, of a log in which each event is in a country drawn at random."""
     context, whole, _ = fitted
     split, rng = temporal(whole.train, 0.8), np.random.default_rng(0)
@@ -192,7 +194,7 @@ def train_on_random_countries(fitted, features: object, folder: Path, seconds: f
     targets = replace(split.targets, countries=rng.permutation(names).tolist())
     split = replace(split, train=replace(split.train, events=mixed), targets=targets)
     plain_state = fitted[2]
-    settings = with_features(context.settings, features)
+    settings = with_features(context.settings, use)
     counted = ContextCounts.of(split.train, plain_state.features.codes, settings.context)
     state = replace(plain_state, context=counted)
     options = replace(context.options, allowance=TimeBudget(seconds).allow("ranker", 1.0))
@@ -203,17 +205,19 @@ def train_on_random_countries(fitted, features: object, folder: Path, seconds: f
 
 
 def test_random_countries_are_left_out_and_change_nothing(fitted, few_are_enough, tmp_path):
-    without, files = train_on_random_countries(fitted, (), tmp_path / "without")
+    _, files = train_on_random_countries(fitted, "off", tmp_path / "without")
     found, same = train_on_random_countries(fitted, "auto", tmp_path / "auto")
-    assert {"country", "device"} <= {gain.part for gain in found.choice.gains}
-    assert (found.choice.kept, without.choice.gains) == ((), ())
+    tested = {one.name: one for one in found.decisions if one.gain is not None}
+    assert {"context: country", "context: device"} <= tested.keys()
+    assert not any(one.on for one in tested.values())
     assert same == files
 
 
 def test_without_time_nothing_is_tested_and_nothing_is_read(fitted, few_are_enough, tmp_path):
     found, _ = train_on_random_countries(fitted, "auto", tmp_path / "auto", seconds=1e-9)
-    assert (found.choice.gains, found.context.has_any) == ((), False)
-    assert "time" in found.choice.note
+    of_context = [one for one in found.decisions if one.name.startswith("context")]
+    assert of_context and not found.context.has_any
+    assert all((one.on, one.gain) == (False, None) and "time" in one.reason for one in of_context)
 
 
 def test_answers_differ_by_country_and_are_of_it(fitted):
@@ -231,7 +235,7 @@ def test_rows_of_training_and_requests_have_the_same_values(fitted, monkeypatch)
     context, split, state = fitted
     settings, rng = context.settings, np.random.default_rng(0)
     home = settings.all_surfaces()["home"]
-    (_, labelled), *_ = build_requests(split, NO_EXAMPLES, state.repeats, 20_000, rng)
+    (_, labelled), *_ = build_requests(split, NO_EXAMPLES, state.repeats, settings.ranker, rng)
     store = context.workspace.open_store()
     rows = [row for row in range(len(split.targets))][:20]
     moments = {float(split.targets.times[row]): row for row in rows}
@@ -310,8 +314,8 @@ def write_world_of_plans(folder: Path) -> None:
         with (folder / f"{name}.csv").open("w", newline="") as stream:
             csv.writer(stream).writerows(rows)
     settings = SETTINGS.replace("[events]", '[users]\npath = "users.csv"\n\n[events]')
-    head, _ = settings.split('features = ["country')
-    (folder / "serendip.toml").write_text(f'{head}features = ["user"]\n')
+    head, _ = settings.split('use = "on"')
+    (folder / "serendip.toml").write_text(f'{head}use = "off"\nparts.user = "on"\n')
     import_files(Workspace.open(folder))
 
 

@@ -23,13 +23,13 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.jobs.enrich.judged_queries import JudgedQueries
+from serendip.jobs.llm.judged_queries import JudgedQueries
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
 from serendip.jobs.train.ranker import rows as ranker_rows
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker.requests import build_requests, label_logged_requests, with_repeats
+from serendip.jobs.train.ranker.requests import build_requests, label_logged_requests
 from serendip.jobs.train.ranker.rows import (
     MOST_COMPARED,
     RowMaking,
@@ -38,7 +38,7 @@ from serendip.jobs.train.ranker.rows import (
 )
 from serendip.jobs.train.ranker.search_rows import label_judged, read_judged_files
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
-from serendip.models.ranker.config import SearchesConfig
+from serendip.models.ranker.config import RankerConfig, SearchesConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
@@ -83,17 +83,23 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitter, Split, Eng
     return fitter, split, fitter.fit_sources(split.train, "past", TrainOptions())
 
 
+HUNDRED = RankerConfig(most_requests=100)
+
+
 def ids(split: Split, numbers: np.ndarray) -> list[str]:
     return sorted(split.catalogue.vocabulary.ids_of(numbers))
+
+
+def label(split: Split, settings: Settings, repeats: Repeats = Repeats()):  # noqa: B008
+    """The logged requests, whose texts all have the same vector."""
+    return label_logged_requests(split, settings, repeats, lambda texts: np.ones((len(texts), 3)))
 
 
 def test_logged_requests_are_asked_as_they_were(
     fitted: tuple[Fitter, Split, EngineState],
 ) -> None:
     fitter, split, _ = fitted
-    asked = dict(
-        label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
-    )
+    asked = dict(label(split, fitter.settings))
     assert set(asked) == {"home", "search"}
     first, second = asked["home"]
     assert ids(split, first.shown) == ["i3", "i4", "i5"]
@@ -109,9 +115,7 @@ def test_logged_requests_are_asked_as_they_were(
 
 def test_only_what_was_shown_was_refused(fitted: tuple[Fitter, Split, EngineState]) -> None:
     fitter, split, state = fitted
-    asked = dict(
-        label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
-    )
+    asked = dict(label(split, fitter.settings))
     random = np.random.default_rng(0)
     rows = build_rows(asked["home"], "home", state, fitter.settings, 7, random)
     assert rows.group.tolist() == [7, 7, 7, 8, 8]
@@ -129,7 +133,7 @@ def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
     for module in ("content_similarity", "retriever.model"):  # items are found by an index
         monkeypatch.setattr(f"serendip.models.{module}.EXACT_UP_TO", 10)
     state = fitter.append_new_items(past, split)
-    requests = build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(1))
+    requests = build_requests(split, NO_EXAMPLES, state.repeats, HUNDRED, np.random.default_rng(1))
     for surface, labelled in requests:
         chosen = labelled[:40]
         together = build_rows(chosen, surface, state, fitter.settings, 0, np.random.default_rng(2))
@@ -158,7 +162,9 @@ def test_requests_grow_with_the_newer_part_up_to_a_number(
 ) -> None:
     _, split, state = fitted
     monkeypatch.setattr(ranker_requests, "NUM_SEARCH", fewest_similar)
-    asked = dict(build_requests(split, NO_EXAMPLES, state.repeats, most, np.random.default_rng(0)))
+    config = RankerConfig(most_requests=most)
+    built = build_requests(split, NO_EXAMPLES, state.repeats, config, np.random.default_rng(0))
+    asked = dict(built)
     everything = len(split.targets)
     home, similar = wanted or (everything, everything // 3)
     assert everything > 50
@@ -176,14 +182,14 @@ def test_items_of_one_order_lead_to_one_another_and_are_no_negatives() -> None:
         for line in range(7 * order, 7 * order + 7)
     ]
     split = temporal(dataset_of(lines, [f"i{line}" for line in range(21)]), 1 / 3)
-    asked = dict(build_requests(split, NO_EXAMPLES, Repeats(), 100, np.random.default_rng(0)))
+    asked = dict(build_requests(split, NO_EXAMPLES, Repeats(), HUNDRED, np.random.default_rng(0)))
     assert asked["similar"]
     orders = {(user, time): set[str]() for user, _, time in lines}
     for user, item, time in lines:
         orders[user, time].add(item)
     for labelled in asked["similar"]:
         query, names = labelled.query, split.catalogue.vocabulary
-        order = orders[labelled.user_id, query.time]
+        order = orders[query.user_id, query.time]
         page, beside = names.ids_of(query.source_items), set(names.ids_of(query.exclude))
         assert set(page) < order
         assert beside < order
@@ -200,9 +206,9 @@ def test_few_users_are_not_asked_more_and_more(
     monkeypatch.setattr(ranker_requests, "HOME_PER_USER", 1)
     for fewest, wanted in ((1, users), (everything - 1, everything - 1), (10**6, everything)):
         monkeypatch.setattr(ranker_requests, "FEWEST_HOME", fewest)
-        asked = dict(
-            build_requests(split, NO_EXAMPLES, state.repeats, 10**6, np.random.default_rng(0))
-        )
+        config = RankerConfig(most_requests=10**6)
+        rng = np.random.default_rng(0)
+        asked = dict(build_requests(split, NO_EXAMPLES, state.repeats, config, rng))
         assert len(asked["home"]) == wanted
 
 
@@ -241,10 +247,10 @@ def test_a_ranker_learns_from_logged_requests(fitted: tuple[Fitter, Split, Engin
     assert fit_engine(fitter, split.train, "whole", TrainOptions()).state.ranker is not None
 
 
-def quick(settings: Settings, **searches: object) -> Settings:
-    """Settings of a ranker that learns little, from searches as told."""
+def quick(settings: Settings) -> Settings:
+    """Settings of a ranker that learns little."""
     ranker = settings.ranker.model_copy(
-        update={"epochs": 2, "most_requests": 40, "searches": SearchesConfig(**searches)}
+        update={"epochs": 2, "most_requests": 40, "searches": SearchesConfig()}
     )
     return settings.model_copy(update={"ranker": ranker})
 
@@ -256,7 +262,7 @@ def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_s
     fitter, split, state = fitted
     settings, encoder = quick(fitter.settings), fitter.encoder
     logged = label_logged_requests(
-        split, settings, lambda texts: fitter.cache.encode(encoder, texts)
+        split, settings, Repeats(), lambda texts: fitter.cache.encode(encoder, texts)
     )
     ranker_fit = train_ranker_on_requests(
         state, split, NO_EXAMPLES, logged, settings, TrainOptions()
@@ -264,9 +270,9 @@ def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_s
     assert ranker_fit is not None
     ranker = ranker_fit.ranker
     assert [TASKS[number] for number in ranker.ordered_tasks] == ["home", "similar"]
-    assert ranker.search_order.searches == {"logged": 1, "labelled": 0, "written": 0}
-    assert (ranker.search_order.compared, ranker.search_order.by_ranker) == (0, False)
-    assert "no search of people can be compared on" in ranker.search_order.note
+    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
+    assert (order.on, order.gain) == (False, None)
+    assert order.reason.startswith("no search of people can be compared on; learned from 1 logged")
 
 
 WORDS = [
@@ -301,11 +307,10 @@ def test_the_ranker_orders_search_where_the_labels_are_right_and_not_where_they_
         state, split, NO_EXAMPLES, labelled, settings, TrainOptions()
     )
     assert ranker_fit is not None
-    order = ranker_fit.ranker.search_order
-    assert order.by_ranker is not is_noise
+    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
+    assert order.on is not is_noise
     assert (TASKS.index("search") in ranker_fit.ranker.ordered_tasks) is not is_noise
-    assert (order.compared, order.users, order.note) == (60, 60, "")
-    assert order.low is not None
+    assert order.n == 60 and order.low is not None
     assert (order.low > 0) is not is_noise
 
 
@@ -322,10 +327,9 @@ def test_labels_by_an_llm_are_learned_from_and_decide_nothing(
         state, split, NO_EXAMPLES, labelled, settings, TrainOptions()
     )
     assert ranker_fit is not None
-    order = ranker_fit.ranker.search_order
-    assert order.searches["labelled"] == 60
-    assert (order.by_ranker, order.compared) == (False, 0)
-    assert "no search of people" in order.note
+    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
+    assert (order.on, order.gain) == (False, None)
+    assert order.reason.startswith("no search of people") and "60 labelled" in order.reason
 
 
 def test_candidates_are_fused_for_searches_that_may_decide_only(
@@ -382,11 +386,11 @@ def test_of_many_searches_an_even_share_is_compared(
     assert len(groups) == 12 * state.num_items  # all candidates, not a sample
 
 
-def test_three_sources_of_searches_weigh_what_the_settings_say(
+def test_three_sources_of_searches_are_learned_from(
     fitted: tuple[Fitter, Split, EngineState], tmp_path: Path
 ) -> None:
     fitter, split, state = fitted
-    settings = quick(fitter.settings, logged=0.0, labelled=2.0, written=0.5)
+    settings = quick(fitter.settings)
     encode = partial(fitter.cache.encode, fitter.encoder)
     titles = [split.catalogue[number].title for number in (0, 1)]
     written = QueryExamples(titles, encode(titles), np.array([0, 1], np.int32))
@@ -396,14 +400,14 @@ def test_three_sources_of_searches_weigh_what_the_settings_say(
     labels.write_text("\n".join(["query,item_id,label", *rows]) + "\n")
     judged = read_judged_files([labels], split.catalogue.vocabulary)
     labelled = [
-        *label_logged_requests(split, settings, encode),
+        *label_logged_requests(split, settings, Repeats(), encode),
         ("search", label_judged(judged, encode(judged.texts))),
     ]
     ranker_fit = train_ranker_on_requests(state, split, written, labelled, settings, TrainOptions())
     assert ranker_fit is not None
-    ranker = ranker_fit.ranker
-    # Of the second query nothing is labelled as relevant; logged searches weigh nothing.
-    assert ranker.search_order.searches == {"logged": 0, "labelled": 1, "written": 2}
+    # Of the second query nothing is labelled as relevant.
+    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
+    assert order.reason.endswith("learned from 1 logged, 1 labelled, 2 written searches")
 
 
 def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled(
@@ -441,10 +445,10 @@ def test_every_request_with_a_history_knows_what_may_come_again(
 ) -> None:
     fitter, split, state = fitted
     repeats = Repeats(after=np.zeros(state.num_items, np.float32))
-    logged = label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
-    built = build_requests(split, NO_EXAMPLES, repeats, 100, np.random.default_rng(0))
+    logged = label(split, fitter.settings, repeats)
+    built = build_requests(split, NO_EXAMPLES, repeats, HUNDRED, np.random.default_rng(0))
     assert all(any(len(one.query.history) for one in asked) for _, asked in built)
-    for surface, asked in (*built, *with_repeats(logged, repeats)):
+    for surface, asked in (*built, *logged):
         queries = [one.query for one in asked]
         has_past = any(len(query.history) for query in queries)
         assert any(len(query.again) for query in queries) == has_past, surface
@@ -460,14 +464,14 @@ def test_every_configured_action_is_a_column_of_labels(
     actions = ("click", "interact", "rate", "like")
     ranker = fitter.settings.ranker.model_copy(update={"actions": actions})
     settings = fitter.settings.model_copy(update={"ranker": ranker})
-    asked = dict(label_logged_requests(split, settings, lambda texts: np.ones((len(texts), 3))))
+    asked = dict(label(split, settings))
     rows = build_rows(asked["home"], "home", state, settings, 0, np.random.default_rng(0))
     chosen = np.isin(np.sort(asked["home"][0].shown), asked["home"][0].items)
     np.testing.assert_array_equal(
         rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
     )
     moments = dict(
-        build_requests(split, NO_EXAMPLES, state.repeats, 100, np.random.default_rng(0))
+        build_requests(split, NO_EXAMPLES, state.repeats, HUNDRED, np.random.default_rng(0))
     )["home"]
     assert {"rate", "interact"} in [done for one in moments for done in one.actions]
     assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,22 +13,27 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import TASKS, Query
 from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
+from serendip.evaluate.decision import Decision
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.orders import OTHERS, RankerSample, even_share, gains_of
 from serendip.jobs.train.ranker.rows import SearchCandidates
-from serendip.jobs.train.ranker.search_order_choice import (
-    OTHERS,
-    SampledSearches,
-    choose_search_order,
-    gains_of,
-)
+from serendip.jobs.train.ranker.search_order_choice import choose_search_order, deal_folds
 from serendip.models.ranker.config import RankerRows, SearchSource
-from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.budget import Allowance, TimeBudget
 from serendip.runtime.progress import TrainOptions
 
 NAMES = ("told", "random")
 CANDIDATES = 30
-HOME, SEARCH = TASKS.index("home"), TASKS.index("search")
+
+
+class World(NamedTuple):
+    sample: RankerSample
+    compared: SearchCandidates
+
+    def choose(
+        self, settings: Settings, options: TrainOptions | None = None, in_force: bool | None = None
+    ) -> Decision:
+        return choose_search_order(*self, settings, options or TrainOptions(), in_force)
 
 
 def quick(settings: Settings) -> Settings:
@@ -43,12 +49,10 @@ def settings() -> Settings:
 def search(number: int, source: SearchSource = "logged", user: str = "", text: str = ""):
     text = text or f"words {number}"
     query = Query("search", text=text, user_id=user)
-    return LabelledQuery(query, NO_ITEMS, [], source=source, user_id=user)
+    return LabelledQuery(query, NO_ITEMS, [], source=source)
 
 
-def world(
-    requests: list[LabelledQuery], told: float, by_fusion: float, seed: int = 0
-) -> SampledSearches:
+def world(requests: list[LabelledQuery], told: float, by_fusion: float, seed: int = 0) -> World:
     """Searches with one chosen item of 30: the feature ``told`` and fusion tell it so well.
 
     Args:
@@ -69,7 +73,7 @@ def world(
     rows = RankerRows(features, tasks[group], labels, np.ones(count, np.float32), group)
     of_people = np.array([one.source in ("logged", "labelled") for one in requests])[group]
     compared = SearchCandidates(rows, fused.astype(np.float32), np.zeros(count, np.float32))
-    return SampledSearches(rows, NAMES, requests, [compared.at(of_people)])
+    return World(RankerSample(rows, NAMES, requests), compared.at(of_people))
 
 
 def ask(count: int, source: SearchSource = "logged") -> list[LabelledQuery]:
@@ -77,13 +81,10 @@ def ask(count: int, source: SearchSource = "logged") -> list[LabelledQuery]:
 
 
 def test_the_ranker_orders_search_where_it_finds_more_of_what_was_chosen(settings: Settings):
-    order = choose_search_order(world(ask(150), 3.0, 0.5), settings, TrainOptions())
-    assert order.by_ranker
-    assert order.searches == {"logged": 150, "labelled": 0, "written": 0}
-    assert (order.compared, order.users, order.note) == (150, 150, "")
-    assert order.ranker is not None and order.fusion is not None and order.low is not None
-    assert order.difference == pytest.approx(order.ranker - order.fusion)
-    assert order.low > 0
+    found = world(ask(150), 3.0, 0.5).choose(settings)
+    assert (found.name, found.on, found.n) == ("search order", True, 150)
+    assert found.low is not None and found.low > 0
+    assert found.reason.endswith("learned from 150 logged, 0 labelled, 0 written searches")
 
 
 @pytest.mark.parametrize(
@@ -93,91 +94,69 @@ def test_the_ranker_orders_search_where_it_finds_more_of_what_was_chosen(setting
 def test_sources_stay_fused_where_nothing_tells_or_fusion_tells_more(
     settings: Settings, told: float, by_fusion: float, source: SearchSource
 ):
-    asked = world(ask(150, source), told, by_fusion)
-    order = choose_search_order(asked, settings, TrainOptions())
-    assert not order.by_ranker
-    assert order.low is not None and order.low < 0
-    assert order.note == ""
+    found = world(ask(150, source), told, by_fusion).choose(settings)
+    assert not found.on
+    assert found.low is not None and found.low < 0
 
 
 def test_written_queries_decide_nothing(settings: Settings):
-    asked = world(ask(150, "written"), 3.0, 0.0)
-    order = choose_search_order(asked, settings, TrainOptions())
-    assert order == SearchOrder(
-        False,
-        {"logged": 0, "labelled": 0, "written": 150},
-        note="no search of people can be compared on",
-    )
+    found = world(ask(150, "written"), 3.0, 0.0).choose(settings)
+    assert (found.on, found.gain) == (False, None)
+    assert "no search of people can be compared on" in found.reason
 
 
 @pytest.mark.parametrize(
     ("requests", "users", "reason"),
     [
-        ([search(n, user=f"u{n % (MIN_USERS - 1)}") for n in range(200)], 49, "too few"),
-        ([search(n, "labelled", text=f"same {n % 49}") for n in range(200)], 49, "too few"),
-        ([search(n, user=f"u{n}", text="Same") for n in range(60)], 60, "the same words"),
+        ([search(n, user=f"u{n % (MIN_USERS - 1)}") for n in range(200)], 49, "fewer than 50"),
+        ([search(n, "labelled", text=f"same {n % 49}") for n in range(200)], 49, "fewer than 50"),
+        ([search(n, user=f"u{n}", text="Same") for n in range(60)], 0, "the same words"),
     ],
     ids=["few users", "few queries", "one query"],
 )
 def test_with_few_users_or_queries_nothing_is_compared(
     settings: Settings, requests: list[LabelledQuery], users: int, reason: str
 ):
-    order = choose_search_order(world(requests, 3.0, 0.0), settings, TrainOptions())
-    assert (order.by_ranker, order.compared, order.users) == (False, len(requests), users)
-    assert order.ranker is None
-    assert reason in order.note
+    found = world(requests, 3.0, 0.0).choose(settings)
+    assert (found.on, found.gain, found.n) == (False, None, users)
+    assert reason in found.reason
 
 
-def split_world(logged: tuple[int, float, float], labelled: tuple[int, float, float]):
+def split_world(logged: tuple[int, float, float], labelled: tuple[int, float, float]) -> World:
     """Logged and labelled searches, of each a number, and how well feature and fusion tell."""
     requests = [*ask(logged[0]), *(search(1_000 + n, "labelled") for n in range(labelled[0]))]
-    asked = world(requests, 0.0, 0.0)
-    (part,) = asked.compared
+    sample, part = world(requests, 0.0, 0.0)
     is_logged = part.rows.group < logged[0]
     told, by_fusion = (np.where(is_logged, logged[n], labelled[n]) for n in (1, 2))
     features, chosen = part.rows.features.copy(), part.rows.labels[:, 0]
     features[:, 0] += told * chosen
     rows = replace(part.rows, features=features)
     fused = (part.fused + by_fusion * chosen).astype(np.float32)
-    return replace(asked, rows=rows, compared=[SearchCandidates(rows, fused, part.pins)])
+    return World(replace(sample, rows=rows), SearchCandidates(rows, fused, part.pins))
 
 
 FEATURE, FUSION = (3.0, 0.0), (0.0, 3.0)
 """What tells the chosen items."""
 
 
-def test_many_labels_do_not_outvote_the_people_who_search(settings: Settings):
-    asked = split_world((60, *FUSION), (300, *FEATURE))
-    order = choose_search_order(asked, settings, TrainOptions())
-    assert (order.by_ranker, order.source) == (False, "logged")
-    assert (order.compared, order.users) == (60, 60)
-    assert order.high is not None and order.high < 0
-    assert "on 60 held-out logged searches" in order.describe()
-
-
-def test_the_ranker_orders_nothing_where_it_is_worse_on_labels(settings: Settings):
-    asked = split_world((300, *FEATURE), (60, *FUSION))
-    order = choose_search_order(asked, settings, TrainOptions())
-    assert (order.by_ranker, order.source, order.users) == (False, "labelled", 60)
-    assert order.high is not None and order.high < 0
-
-
 @pytest.mark.parametrize(
-    ("logged", "labelled", "by_ranker", "source"),
+    ("logged", "labelled", "on", "source", "users"),
     [
-        ((150, *FEATURE), (49, *FUSION), True, "logged"),  # too few to object
-        ((49, *FUSION), (150, *FEATURE), True, "labelled"),  # too few logged to decide
-        ((150, *FEATURE), (150, *FEATURE), True, "logged"),
-        ((49, *FEATURE), (49, *FEATURE), False, "logged"),
+        ((60, *FUSION), (300, *FEATURE), False, "logged", 60),  # labels outvote nobody
+        ((300, *FEATURE), (60, *FUSION), False, "labelled", 60),  # and object
+        ((150, *FEATURE), (49, *FUSION), True, "logged", 150),  # too few to object
+        ((49, *FUSION), (150, *FEATURE), True, "labelled", 150),  # too few logged to decide
+        ((150, *FEATURE), (150, *FEATURE), True, "logged", 150),
+        ((49, *FEATURE), (48, *FEATURE), False, "logged", 49),
     ],
-    ids=["few labels", "few logged", "both", "few of both"],
+    ids=["many labels", "against", "few labels", "few logged", "both", "few of both"],
 )
 def test_logged_searches_decide_where_there_are_enough_and_else_labels(
-    settings: Settings, logged: tuple, labelled: tuple, by_ranker: bool, source: str
+    settings: Settings, logged: tuple, labelled: tuple, on: bool, source: str, users: int
 ):
-    order = choose_search_order(split_world(logged, labelled), settings, TrainOptions())
-    assert (order.by_ranker, order.source) == (by_ranker, source)
-    assert ("too few" in order.note) is (max(logged[0], labelled[0]) < MIN_USERS)
+    found = split_world(logged, labelled).choose(settings)
+    assert (found.on, found.n) == (on, users)
+    assert f"{source} searches" in found.reason.split(";")[0]
 
 
 def test_labels_by_an_llm_decide_nothing():
@@ -199,13 +178,11 @@ def timed(ticks: float, step: float = 1.0) -> tuple[TrainOptions, count]:
 def test_without_time_the_generation_in_force_decides(settings: Settings, is_ranker: bool):
     for allowance in (Allowance("ranker", 0.0), timed(1e-9)[0].allowance):
         options, asked = TrainOptions(allowance=allowance), world(ask(60), 3.0, 0.0)
-        in_force = SearchOrder(is_ranker, {"logged": 90}, 90, 90, 0.5, 0.4, 0.1, 0.05, 0.15)
-        kept = choose_search_order(asked, settings, options, in_force)
-        assert (kept.by_ranker, kept.compared, kept.ranker) == (is_ranker, 60, None)
-        assert "no time" in kept.note and "in force" in kept.note
-        alone = choose_search_order(asked, settings, options)
-        assert (alone.by_ranker, alone.compared, alone.ranker) == (False, 60, None)
-        assert "no time" in alone.note
+        kept = asked.choose(settings, options, is_ranker)
+        assert (kept.on, kept.gain) == (is_ranker, None)
+        assert "no time" in kept.reason and "in force" in kept.reason
+        alone = asked.choose(settings, options)
+        assert (alone.on, alone.gain) == (False, None)
 
 
 def never_ready(settings: Settings) -> Settings:
@@ -218,98 +195,59 @@ def test_a_ranker_that_the_time_ended_is_not_compared_and_has_one_fold_of_the_ti
     settings: Settings,
 ):
     options, clock = timed(300)  # 90 for the choice, 30 for each fold
-    order = choose_search_order(world(ask(60), 3.0, 0.0), never_ready(settings), options)
-    assert (order.by_ranker, order.ranker) == (False, None)
-    assert "no time" in order.note
+    found = world(ask(60), 3.0, 0.0).choose(never_ready(settings), options)
+    assert (found.on, found.gain) == (False, None)
+    assert "no time" in found.reason
     assert 30 <= next(clock) <= 50
     assert [(cut.name, cut.done) for cut in options.allowance.cuts] == [("ranker search order", 0)]
 
 
 def test_a_comparison_within_its_time_is_that_without_a_budget(settings: Settings):
     asked = world(ask(60), 3.0, 0.0)
-    in_time = choose_search_order(asked, settings, timed(1.0, step=0.0)[0])
-    assert in_time == choose_search_order(asked, settings, TrainOptions())
-    assert in_time.by_ranker and in_time.note == ""
+    in_time = asked.choose(settings, timed(1.0, step=0.0)[0])
+    assert in_time == asked.choose(settings)
+    assert in_time.on
 
 
-def test_words_are_learned_in_other_folds_only():
-    requests = [
-        search(n, user=f"u{n}", text=("Red  shoe", "red shoe", f"x {n}")[n % 3]) for n in range(30)
-    ]
-    home = [LabelledQuery(Query("home"), NO_ITEMS, [])] * 5
-    asked = world([*requests, *home], 1.0, 1.0)
-    folds = asked.folds()
+def test_equal_words_share_a_fold_and_other_requests_have_none():
+    words = ("Red  shoe", "red shoe", "x")
+    requests = [search(n, text=f"{words[n % 3]}{n if n % 3 == 2 else ''}") for n in range(30)]
+    folds = deal_folds([*requests, *[LabelledQuery(Query("home"), NO_ITEMS, [])] * 5])
     shoes = [number for number in range(30) if number % 3 < 2]
     assert len(set(folds[shoes].tolist())) == 1  # spelled in two ways
     assert folds[30:].tolist() == [-1] * 5
     assert set(folds[:30].tolist()) == {0, 1, 2}
-    for fold in range(3):
-        learned = np.unique(asked.training_rows(folds, fold).group)
-        assert learned.tolist() == np.flatnonzero(folds != fold).tolist()
 
 
 def test_of_other_requests_an_even_share_is_learned():
-    home = [LabelledQuery(Query("home"), NO_ITEMS, [])] * (3 * OTHERS)
-    asked = world([*home, *ask(3)], 1.0, 1.0)
-    learned = np.unique(asked.training_rows(asked.folds(), 3).group)
-    assert len(learned) == OTHERS + 3
-    assert learned[0] == 0 and learned[OTHERS - 1] == 3 * OTHERS - 1
-    assert np.diff(learned[:OTHERS]).max() <= 4
+    wanted = np.append(np.ones(3 * OTHERS, np.bool_), False)
+    kept = np.flatnonzero(even_share(wanted))
+    assert (len(kept), kept[0], kept[-1]) == (OTHERS, 0, 3 * OTHERS - 1)
+    assert np.diff(kept).max() <= 4
+    assert even_share(np.array([False, True])).tolist() == [False, True]
 
 
-def test_candidates_that_nobody_proposed_and_searches_without_a_gain_are_left_out():
-    asked = world(ask(3), 0.0, 0.0)
-    (part,) = asked.compared
+def test_candidates_that_nobody_proposed_and_searches_without_a_gain_are_left_out(
+    settings: Settings,
+):
+    """Else the choice of each second user would be found by nobody."""
+    sample, part = world(ask(120), 3.0, 0.0)
     fused = part.fused.copy()
-    chosen = np.flatnonzero(part.rows.labels[:, 0])
-    fused[chosen[1]] = 0.0  # what the second one chose, no source proposes
-    fused[chosen[0] - 1 if chosen[0] else 1] = 0.0
-    found = replace(asked, compared=[replace(part, fused=fused)]).candidates()
-    assert found is not None
-    assert np.unique(found.rows.group).tolist() == [0, 2]
-    assert (found.rows.group == 0).sum() == CANDIDATES - 1
-    assert len(found.fused) == len(found.pins) == len(found.rows)
+    fused[(part.rows.group % 2 == 0) & (part.rows.labels[:, 0] > 0)] = 0.0
+    found = World(sample, replace(part, fused=fused)).choose(settings)
+    assert found.n == 60
 
 
 def test_exact_titles_come_first_in_both_orders(settings: Settings):
-    asked = world(ask(60), 0.0, 0.0)
-    (part,) = asked.compared
+    sample, part = world(ask(60), 0.0, 0.0)
     pinned = replace(part, pins=part.rows.labels[:, 0] * 1_000.0)
-    order = choose_search_order(replace(asked, compared=[pinned]), settings, TrainOptions())
-    assert (order.ranker, order.fusion, order.difference) == (1.0, 1.0, 0.0)
-    assert not order.by_ranker
+    found = World(sample, pinned).choose(settings)
+    assert (found.on, found.without, found.gain) == (False, 1.0, 0.0)
 
 
 def test_gains_are_the_weights_of_what_was_chosen():
-    rows = world(ask(2), 0.0, 0.0).rows
+    rows = world(ask(2), 0.0, 0.0).sample.rows
     weights = np.linspace(1, 2, len(rows)).astype(np.float32)
     np.testing.assert_array_equal(
         gains_of(replace(rows, weights=weights)), weights * rows.labels[:, 0]
     )
-
-
-def test_what_orders_search_is_told_in_a_sentence():
-    counts = {"logged": 1_200, "labelled": 0, "written": 870}
-    learned = "the ranker has learned from 1,200 logged, 0 labelled, 870 written searches"
-    order = SearchOrder(True, counts, 400, 120, 0.0533, 0.0445, 0.0088, 0.0047, 0.0132)
-    assert order.describe() == (
-        "ordered by the ranker: on 400 held-out searches of 120 users or queries the ranker has "
-        "nDCG@10 0.0533 and rank fusion 0.0445 (+0.0088, +0.0047 to +0.0132); " + learned
-    )
-    noted = SearchOrder(False, counts, note="there was no time")
-    assert noted.describe() == f"ordered by rank fusion, as there was no time; {learned}"
-    assert SearchOrder().describe() == "ordered by rank fusion, as there is no ranker"
-
-
-def test_what_earlier_versions_wrote_is_not_read():
-    order = SearchOrder(True, {"logged": 3}, 400, 120, 0.5, 0.4, 0.1, 0.05, 0.15)
-    assert SearchOrder.read(order.as_dict()) == order
-    assert SearchOrder.read(None) is None
-    assert SearchOrder.read({"by_ranker": True, "searches": {}, "order_from": 200.0}) is None
-    both = {name: value for name, value in order.as_dict().items() if name != "source"}
-    assert SearchOrder.read(both) == order
-
-
-def test_what_a_later_version_wrote_beside_is_ignored():
-    order = SearchOrder(True, {"logged": 3}, 400, 120, 0.5, 0.4, 0.1, 0.05, 0.15, source="logged")
-    assert SearchOrder.read({**order.as_dict(), "of_tomorrow": 3}) == order

@@ -6,30 +6,27 @@ import numpy as np
 import pytest
 
 from serendip.data.arrays import NO_ITEMS
+from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
-from serendip.jobs.enrich.judged_queries import JudgedQueries
+from serendip.jobs.llm.judged_queries import JudgedQueries
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
 from serendip.jobs.train.ranker.search_rows import (
     count_searches,
     label_judged,
     read_judged_files,
     read_queries_by_llm,
-    weigh_searches,
+    write_searches,
 )
-from serendip.models.ranker.config import RankerRows, SearchesConfig
+from serendip.models.ranker.config import RankerRows
 
 
-def test_sources_weigh_what_the_config_says_and_other_requests_stay_as_they_are() -> None:
-    item, labels = np.array([1], np.int32), [frozenset({"interact"})]
-    search = LabelledQuery(Query("search", text="a"), item, labels, source="logged", weight=2.0)
-    written = LabelledQuery(Query("search", text="b"), item, labels, source="written")
-    home = LabelledQuery(Query("home"), item, labels)
-    config = SearchesConfig(logged=0.5, written=0.0)
-    weighed = dict(weigh_searches([("search", [search, written]), ("home", [home])], config))
-    assert [(one.query.text, one.weight) for one in weighed["search"]] == [("a", 1.0)]
-    assert weighed["home"] == [home]
+def test_written_queries_have_their_weight_and_are_none_at_0() -> None:
+    examples = QueryExamples(["a", "b"], np.ones((2, 4), np.float32), np.array([1, 2], np.int32))
+    for weight, count in ((0.5, 2), (0.0, 0)):
+        found = write_searches(examples, [], 9, weight, np.random.default_rng(0))
+        assert [one.weight for one in found] == [weight] * count
 
 
 def test_searches_with_a_positive_row_count_for_their_source() -> None:

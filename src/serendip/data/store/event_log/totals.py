@@ -1,8 +1,4 @@
-"""Running totals of the event log: number of events and most active users, updated incrementally.
-
-Counting a whole log takes longer the longer it is, and every page shows both totals. So the users
-are counted once, then only those with new events; all again after something removed events.
-"""
+"""Number of events of a log and its most active users, for every page: counted now and then."""
 
 from __future__ import annotations
 
@@ -14,8 +10,8 @@ from serendip.data.store.event_log.view import LogPosition, LogView
 _MOST_USERS = 1_000
 """Number of users in memory; a request for more counts the log."""
 
-_FOLLOWED_USERS = 500
-"""If more users than this have new events, all are counted again, which is cheaper."""
+_FRESH_SHARE = 0.01
+"""Users are counted again once this share of the events has come since, or any was removed."""
 
 
 class LogTotals:
@@ -23,70 +19,41 @@ class LogTotals:
 
     Args:
         log: that is counted.
+
+    Attributes:
+        num_events: number of events at the last update.
     """
 
     def __init__(self, log: EventLogReader) -> None:
-        self._log = log
-        self._lock = threading.Lock()
+        self._log, self._lock, self.num_events = log, threading.Lock(), 0
         self._mark: LogPosition | None = None
-        self._users: dict[str, int] | None = None
-        self._counts = 0, 0  # events followed, and added since: one value, read without the lock
-
-    @property
-    def num_events(self) -> int:
-        """Number of events at the last update, and of those added since."""
-        return sum(self._counts)
-
-    def add(self, count: int) -> None:
-        """Count events that were just appended, without a look at the log.
-
-        The next update counts them by the log.
-        """
-        with self._lock:
-            num_followed, num_added = self._counts
-            self._counts = num_followed, num_added + count
+        self._counted: LogPosition | None = None  # when the users were
+        self._users = list[tuple[str, int]]()
 
     def follow(self) -> None:
-        """Update the totals with the events appended or removed since the last update."""
+        """Update the number of events."""
         with self._lock:
             self._log.read(self._follow)
 
     def users(self, limit: int) -> list[tuple[str, int]]:
-        """(user_id, number of events), most active first, as of now."""
+        """(user_id, number of events), most active first; none who was erased."""
 
         def read(view: LogView) -> list[tuple[str, int]]:
-            self._follow(view)
             if limit > _MOST_USERS:
                 return list(view.count_users(limit).items())
-            if self._users is None:
-                self._users = view.count_users(_MOST_USERS)
-            return list(self._users.items())[: max(limit, 0)]
+            mark, counted = self._follow(view), self._counted
+            if (
+                counted is None
+                or mark.removals != counted.removals
+                or mark.seq - counted.seq > _FRESH_SHARE * self.num_events
+            ):
+                self._users, self._counted = list(view.count_users(_MOST_USERS).items()), mark
+            return self._users[: max(limit, 0)]
 
         with self._lock:
             return self._log.read(read)
 
-    def _follow(self, view: LogView) -> None:
-        mark, before = view.position(), self._mark
-        if mark != before:
-            is_longer = before is not None and mark.removals == before.removals
-            users = self._users if is_longer else None
-            if before is not None and users is not None:
-                users = self._update_users(view, before.seq, users)
-            self._mark, self._users = mark, users
-            self._counts = view.count(), 0
-        else:
-            self._counts = self._counts[0], 0
-
-    def _update_users(
-        self, view: LogView, seq: int, users: dict[str, int]
-    ) -> dict[str, int] | None:
-        """The most active users after an append; None if counting all of them is cheaper.
-
-        Counts only grow: a user outside the list without new events stays behind those inside.
-        """
-        appended = view.users_after(seq, _FOLLOWED_USERS + 1)
-        if len(appended) > _FOLLOWED_USERS:
-            return None
-        counts = users | view.count_users(len(appended), appended)
-        ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-        return dict(ordered[:_MOST_USERS])
+    def _follow(self, view: LogView) -> LogPosition:
+        if (mark := view.position()) != self._mark:
+            self._mark, self.num_events = mark, view.count()
+        return mark

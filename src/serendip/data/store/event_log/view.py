@@ -217,27 +217,17 @@ class LogView:
     def requested(self, most: int) -> list[Event]:
         """The last ``most`` events that have a request id or a query, oldest first."""
         found = _keyed(self.connection.execute(_REQUESTED, {"most": most}))
-        if most:
-            since = self._find_time_of_asked(most)
-            for part in self._asked(TEXTS):
-                wanted = _is_asked(part) & (part.records["timestamp"] >= since)
-                found += part.select(wanted).keyed_events()
-        return _newest(found, most)
-
-    def _asked(self, texts: Sequence[str]) -> Iterator[PackedEvents]:
-        """Packed events of users who have any with a request id or a query."""
         was_asked = or_(PACK_ROWS.c.query.is_not(None), PACK_ROWS.c.request_id.is_not(None))
-        for facts in self.packs:
-            yield from self._parts(facts, texts, was_asked)
-
-    def _find_time_of_asked(self, most: int) -> float:
-        """Unix seconds of the ``most``-th newest packed event with a request id or a query."""
-        parts = self._asked(("query", "request_id"))
-        times = [part.records["timestamp"][_is_asked(part)] for part in parts]
-        joined = np.concatenate([np.empty(0), *times])
-        if len(joined) <= most:
-            return -np.inf
-        return float(np.partition(joined, len(joined) - most)[len(joined) - most])
+        parts = [
+            part.select(_is_asked(part))
+            for facts in self.packs
+            for part in self._parts(facts, TEXTS, was_asked)
+        ]
+        times = np.concatenate([np.empty(0), *(part.records["timestamp"] for part in parts)])
+        since = np.partition(times, -most)[-most] if 0 < most < len(times) else -np.inf
+        for part in parts:
+            found += part.select(part.records["timestamp"] >= since).keyed_events()
+        return _newest(found, most)
 
     def queries(self, without: Sequence[str]) -> list[str]:
         """Distinct queries of events, without some actions, most frequent first."""
@@ -314,29 +304,13 @@ class LogView:
         """Ids of all users who have events."""
         return list(self.count_users(2**31 - 1))
 
-    def count_users(self, most: int, among: Sequence[str] | None = None) -> dict[str, int]:
-        """The ``most`` active users with their number of events; None = among all."""
-        counts = [_USERS_OF_TAIL, _USERS_OF_PACKS]
-        if among is not None:
-            tables = (EVENTS, PACK_ROWS)
-            wanted = [table.c.user_id.in_(among) for table in tables]
-            counts = [one.where(is_wanted) for one, is_wanted in zip(counts, wanted, strict=True)]
-        both = union_all(*counts).subquery()
+    def count_users(self, most: int) -> dict[str, int]:
+        """The ``most`` active users with their number of events."""
+        both = union_all(_USERS_OF_TAIL, _USERS_OF_PACKS).subquery()
         total = func.sum(both.c.events)
         users = select(both.c.user_id, total).group_by(both.c.user_id)
         ordered = users.order_by(total.desc(), both.c.user_id).limit(max(most, 0))
         return {user: int(count) for user, count in self.connection.execute(ordered)}
-
-    def users_after(self, seq: int, most: int) -> list[str]:
-        """Users with events after a sequence number; all of them if fewer than ``most``."""
-        in_tail = select(EVENTS.c.user_id).where(EVENTS.c.seq > seq).distinct()
-        users = set(self.connection.scalars(in_tail.limit(most)))
-        for facts in self.packs:
-            if facts.last_seq > seq:
-                is_later = PACK_ROWS.c.last > seq - facts.first_seq
-                rows = select(PACK_ROWS.c.user_id).where(PACK_ROWS.c.pack == facts.number, is_later)
-                users.update(self.connection.scalars(rows.limit(most)))
-        return list(users)
 
 
 def in_order(tail: Iterable[Any], packed: Iterable[PackedEvents]) -> list[LogRow]:

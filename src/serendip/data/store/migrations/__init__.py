@@ -1,27 +1,28 @@
 """Versions of the tables of a store, as revisions of Alembic, for SQLite and PostgreSQL.
 
-A revision that was published is never changed; a later one changes what is there. All run in one
-transaction that holds the write lock.
+A new database gets the tables of ``schema`` as they are, and the number of the last revision; one
+of an earlier version gets the revisions that it lacks, in one transaction that holds the write
+lock. A revision that was published is never changed.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serendip.errors import StorageError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-HEAD = "1"
+HEAD = "2"
 """The last revision, here so that a service needs no Alembic to see that there is nothing to do."""
 
 VERSION_TABLE = "serendip_version"
 
 
 def migrate(connection: Connection, name: str) -> None:
-    """Run all revisions that a database lacks, within a write transaction.
+    """Make the tables of a new database, or run the revisions that it lacks, within a write.
 
     Args:
         connection: to the database.
@@ -34,12 +35,17 @@ def migrate(connection: Connection, name: str) -> None:
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
 
+    from serendip.data.store.schema import METADATA
+
     if not is_behind(connection, name):
         return
     scripts = ScriptDirectory(str(Path(__file__).parent))
 
-    def steps(present: object, context: object) -> object:
-        return scripts._upgrade_revs(HEAD, present)  # type: ignore[arg-type]
+    def steps(present: Any, context: object) -> Any:
+        if present:
+            return scripts._upgrade_revs(HEAD, present)
+        METADATA.create_all(connection)
+        return scripts._stamp_revs(HEAD, present)
 
     with EnvironmentContext(Config(), scripts, fn=steps) as environment:
         environment.configure(connection=connection, version_table=VERSION_TABLE)

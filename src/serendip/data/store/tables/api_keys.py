@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, bindparam, or_, select
+from sqlalchemy import Connection, Row, select
 
-from serendip.data.api_key import ApiKey, IssuedKey, issue_key
+from serendip.data.api_key import ApiKey, IssuedKey
 from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import existing_database
@@ -25,14 +25,6 @@ _SECRET_KEY, _ENDED_KEY = "signing secret", "ended sessions"
 _SECRET_BYTES = 32
 
 _ALL = select(KEY_TABLE).order_by(KEY_TABLE.c.created, KEY_TABLE.c.key_id)
-_REVOKE = (
-    KEY_TABLE.update()
-    .where(
-        KEY_TABLE.c.key_id == bindparam("id"),
-        or_(KEY_TABLE.c.revoked.is_(None), KEY_TABLE.c.revoked > bindparam("moment")),
-    )
-    .values(revoked=bindparam("moment"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +77,9 @@ class ApiKeys:
     def add(self, issued: IssuedKey) -> None:
         """Store a new key; the first one of a workspace also draws its secret."""
         with self._database.write() as connection:
-            self._insert(connection, issued.key)
+            connection.execute(KEY_TABLE.insert(), _to_row(issued.key))
+            if not read_meta(connection, _SECRET_KEY):
+                self._draw_secret(connection)
 
     def end_sessions(self, key_id: str) -> None:
         """Count up how often the sessions of a key were ended."""
@@ -99,49 +93,19 @@ class ApiKeys:
         return ended
 
     def revoke(self, key_id: str, now: float) -> ApiKey:
-        """Refuse a key from now on, if it is not refused already.
+        """Refuse a key from now on, if it is not already.
 
         Raises:
             DataError: there is no such key.
         """
+        is_wanted = KEY_TABLE.c.key_id == key_id, KEY_TABLE.c.revoked.is_(None)
         with self._database.write() as connection:
-            if (self._get(connection, key_id).revoked or 0.0) >= 0:
-                # Clocks of machines differ: what is below 0 is refused by all of them.
-                connection.execute(_REVOKE, {"id": key_id, "moment": -abs(now)})
+            connection.execute(KEY_TABLE.update().where(*is_wanted).values(revoked=now))
             return self._get(connection, key_id)
-
-    def rotate(self, key_id: str, now: float, overlap_s: float = 0.0) -> IssuedKey:
-        """Issue a key with the rights of another one, which is revoked.
-
-        The new one lives as long as the old one was meant to.
-
-        Args:
-            key_id: of the old one.
-            now: Unix seconds.
-            overlap_s: seconds for which the old one is still accepted.
-
-        Raises:
-            DataError: there is no such key, or it is not accepted any more.
-        """
-        with self._database.write() as connection:
-            old = self._get(connection, key_id)
-            if (state := old.state(now)) != "active":
-                raise DataError(f"key {key_id} is {state}.", "Create one: `serendip keys create`.")
-            lifetime_s = None if old.expires is None else old.expires - old.created
-            issued = issue_key(old.name, old.scopes, lifetime_s, now)
-            self._insert(connection, issued.key)
-            moment = now + overlap_s if overlap_s else -now
-            connection.execute(_REVOKE, {"id": key_id, "moment": moment})
-        return issued
 
     def renew_secret(self) -> None:
         """Draw the secret of the workspace anew: cookies that were signed with it are void."""
         with self._database.write() as connection:
-            self._draw_secret(connection)
-
-    def _insert(self, connection: Connection, key: ApiKey) -> None:
-        connection.execute(KEY_TABLE.insert(), _to_row(key))
-        if not read_meta(connection, _SECRET_KEY):
             self._draw_secret(connection)
 
     def _draw_secret(self, connection: Connection) -> None:

@@ -73,12 +73,6 @@ class Erasures:
             return None
         return self.by_digest.get(digest_of(user_id, self.secret))
 
-    def since(self, earlier: Erasures) -> Erasures:
-        """Those that are not among earlier ones as they are now."""
-        known = earlier.by_digest
-        new = {name: one for name, one in self.by_digest.items() if known.get(name) != one}
-        return Erasures(self.secret, new)
-
     def is_late(self, user_id: str, timestamp: float) -> bool:
         """Whether an event that the API receives happened before its user was erased.
 
@@ -107,10 +101,6 @@ class ErasedUsers:
     def all(self, connection: Connection) -> Erasures:
         """All erasures."""
         return self._read(connection, lambda secret: true())
-
-    def after(self, connection: Connection, removals: int) -> Erasures:
-        """The erasures since a number of removals of the log."""
-        return self._read(connection, lambda secret: ERASED_USERS.c.removals > removals)
 
     def among(self, connection: Connection, user_ids: Iterable[str]) -> Erasures:
         """The erasures of some users."""

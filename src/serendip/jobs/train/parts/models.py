@@ -19,9 +19,11 @@ from serendip.data.items.quality import QUALITIES
 from serendip.engine.artefacts.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS
 from serendip.engine.stages.surfaces import RETRIEVER
 from serendip.engine.state import EngineState
+from serendip.evaluate.decision import DECISIONS, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.plausibility import require_plausible_labels
 from serendip.jobs.suggestions.build import hash_written_queries
+from serendip.jobs.surface_quality.record import record_quality
 from serendip.jobs.train.carry_over import PreviousCodes, describe_ids
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.drift import newest_profile
@@ -29,11 +31,9 @@ from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fingerprint import hash_labels
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.parts.plan import Part, PartInputs
-from serendip.jobs.train.quality_recorder import record_older
 from serendip.jobs.train.ranker.actions import require_actions
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
-from serendip.jobs.train.written_queries import MANIFEST_KEY, WrittenQueryUse
-from serendip.models.ranker.search_order import SearchOrder
+from serendip.jobs.train.written_queries import MANIFEST_KEY, select_for_retriever
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 
 _ALL = "all"
@@ -50,17 +50,17 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     require_plausible_labels(context, dataset.catalogue, labels)
     encoder = describe_encoder(context)
     earlier = PreviousCodes.of(inputs.current, context.settings, encoder)
-    start = choose_start(context, inputs.current, inputs.warm)
+    previous, warm_start = choose_start(context, inputs.current, inputs.warm)
     fitter = replace(
         Fitter.of(context, inputs.scratch),
         earlier=earlier,
-        previous=start.previous,
-        on_older=partial(record_older, context),
+        previous=previous,
+        on_older=partial(record_quality, context),
     )
     media = fitter.check_media(dataset, context.options)
     fitted = fit_engine(fitter, dataset, _ALL, context.options)
-    state, older = fitted.state, fitted.older
-    use = WrittenQueryUse.of(context.workspace, context.settings, dataset.catalogue)
+    state = fitted.state
+    written = select_for_retriever(context.workspace, context.settings.queries, dataset.catalogue)
     facts = {
         **_read_position(context),
         "seed": context.options.seed,
@@ -75,16 +75,13 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
             name: asdict(identify(source.encoder)) for name, source in context.media.items()
         },
         "encoder": encoder,
-        "warm_start": start.as_dict(),
+        "warm_start": warm_start,
         "quality": _quality_facts(state),
-        "search": _search_order(state).as_dict(),
-        MANIFEST_KEY: asdict(use),
+        MANIFEST_KEY: len(written),
         "budget": context.budget.as_dict(),
-        "context": fitted.choice.as_dict(),
+        DECISIONS: {"models": write_decisions(fitted.decisions)},
     }
-    if older is None:
-        return Draft(state, facts)
-    return Draft(state, facts, older.fit, older.record)
+    return Draft(state, facts, fitted.older, fitted.record)
 
 
 def read_models(context: JobContext) -> Mapping[str, Any]:
@@ -132,10 +129,6 @@ def _quality_facts(state: EngineState) -> dict[str, float]:
     if vector is None or not vector.weights.any():
         return {}
     return dict(zip(QUALITIES, vector.weights.tolist(), strict=True))
-
-
-def _search_order(state: EngineState) -> SearchOrder:
-    return SearchOrder() if state.ranker is None else state.ranker.search_order
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:

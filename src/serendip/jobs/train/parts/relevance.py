@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from serendip.evaluate.decision import Decision
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.decisions import (
     FILTERS_KEY,
@@ -36,7 +37,12 @@ def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
     thresholds = proven_thresholds(context, filters)
     state = replace(draft.state, relevance_models=models, relevance_thresholds=thresholds)
     names = {labels: version.name for labels, version in versions.items()}
-    return draft.with_state(state, **{MODELS_KEY: names, FILTERS_KEY: decisions_as_dict(filters)})
+    facts = {MODELS_KEY: names, FILTERS_KEY: decisions_as_dict(filters)}
+    decisions = [
+        Decision(f"relevance filter: {surface}", found.on, reason=found.describe())
+        for surface, found in filters.items()
+    ]
+    return draft.with_state(state, **facts).with_decisions(RELEVANCE.name, decisions)
 
 
 def read_relevance(context: JobContext) -> Mapping[str, Any]:

@@ -2,5 +2,5 @@
 
 ``requests.py``, ``basket_rows.py`` and ``search_rows.py`` label requests by the events that
 followed, ``rows.py`` makes rows of their candidates, ``train.py`` chooses what the ranker reads and
-orders and trains it on them, ``fit.py`` does all of this for one fit.
+orders and trains it on them.
 """

@@ -6,29 +6,28 @@ with the rest of it as positives, and a whole basket with the user's next one.
 **The choice.** Whether the ranker learns a task of its own from them is chosen on the newest
 requests of each kind. Two rankers are trained without these and what is later: one with rows of the
 other baskets, and one without any, which answers baskets as pages of similar items. A task is
-learned if the 95 % interval of the difference of nDCG@10 on its newest requests, paired by user, is
-above 0, for at least ``MIN_USERS`` users; else its requests go on being answered as similar items.
+learned if that is better on its newest requests (``evaluate/decision.py``); else its requests go on
+being answered as similar items.
 Both rankers learn from at most ``OTHERS`` requests of other kinds, so that the choice costs a part
 of the ranker's own training that shrinks as the data grow.
 
-Shapes: R rows (request, candidate), F features, Q requests, U users.
+Shapes: Q requests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, TimeArray
+from serendip.data.arrays import BoolArray
 from serendip.data.events.repeats import Repeats
-from serendip.data.query import NEAREST_TASK, TASKS, Query, Task
+from serendip.data.query import NEAREST_TASK, TASKS, Task
 from serendip.data.splits import Split
 from serendip.engine.config.settings import Settings
-from serendip.evaluate.comparison import MIN_USERS, compare_values
-from serendip.evaluate.intervals import per_user
+from serendip.evaluate.comparison import MIN_USERS
+from serendip.evaluate.decision import Decision
 from serendip.jobs.surface_quality.baskets import (
     BasketRequest,
     build_next_basket,
@@ -36,19 +35,20 @@ from serendip.jobs.surface_quality.baskets import (
 )
 from serendip.jobs.train.ranker.actions import label_actions
 from serendip.jobs.train.ranker.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
-from serendip.models.ranker.basket_order import BasketOrder
-from serendip.models.ranker.config import RankerConfig, RankerRows
+from serendip.jobs.train.ranker.orders import (
+    RankerSample,
+    RankerTrials,
+    even_share,
+    ranker_values,
+)
+from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
-from serendip.runtime.progress import SilentProgress, TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 BASKET_TASKS: tuple[Task, ...] = tuple(NEAREST_TASK)
 
 HELD_OUT = 0.3
 """Share of the baskets that the choice is made on, the newest ones."""
-
-OTHERS = 1_000
-"""Requests of other kinds that the rankers of the choice learn from, at most."""
 
 EPOCHS = 3
 """Passes of the rankers of the choice, at most."""
@@ -83,168 +83,75 @@ def build_basket_requests(
 def _build_request(
     asked: BasketRequest, task: Task, split: Split, repeats: Repeats
 ) -> LabelledQuery:
-    user_id, wanted = asked.basket.user_id, asked.wanted
-    past = split.targets.past_before(user_id, asked.time)
-    query = Query(
-        task,
-        source_items=asked.source,
-        history=past.history,
-        rejected=past.rejected,
-        again=repeats.due(past.history, asked.time),
-        time=asked.time,
-        country=past.country,
-        session=asked.basket.session,
-        user_groups=past.groups,
-    )
+    query, wanted = asked.query(split.targets, task), asked.wanted
+    query = replace(query, again=repeats.due(query.history, asked.time))
     names = wanted.actions or [""] * len(wanted.items)
     labels = [label_actions(bool(wanted.liked[row]), [names[row]]) for row in asked.chosen.tolist()]
-    return LabelledQuery(query, asked.items, labels, user_id=user_id)
+    return LabelledQuery(query, asked.items, labels)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SampledBaskets:
-    """All rows of the ranker, and the requests that they are of.
-
-    Args:
-        rows: R rows; their groups are request numbers.
-        names: of the F features.
-        requests: Q requests.
-    """
-
-    rows: RankerRows
-    names: tuple[str, ...]
-    requests: Sequence[LabelledQuery]
-
-    @property
-    def times(self) -> TimeArray:
-        """(Q,) float64 Unix seconds; NaN = not known, as of written queries."""
-        return np.array([request.query.time for request in self.requests], np.float64)
-
-    @property
-    def of_basket(self) -> BoolArray:
-        """(R,) bool rows of baskets."""
-        return np.isin(self.rows.task, [TASKS.index(task) for task in BASKET_TASKS])
-
-    def without(self, tasks: Sequence[Task]) -> RankerRows:
-        """The rows without those of some tasks."""
-        return self.rows.at(~np.isin(self.rows.task, [TASKS.index(task) for task in tasks]))
-
-    def newest(self, task: Task) -> BoolArray:
-        """(Q,) bool, True for the newest ``HELD_OUT`` of the requests of a task that have rows."""
-        groups = np.unique(self.rows.group[self.rows.task == TASKS.index(task)])
-        times, found = self.times, np.zeros(len(self.requests), np.bool_)
-        if len(groups):
-            cut = np.sort(times[groups])[int((1 - HELD_OUT) * len(groups))]
-            found[groups] = times[groups] >= cut
-        return found
-
-    def without_newest(self, newest: BoolArray, with_baskets: bool) -> RankerRows:
-        """Rows for a ranker of the choice.
-
-        Args:
-            newest: (Q,) bool, requests that it is tested on. Of the kind whose newest ones are the
-                latest, what is later than the first of these is left out, too.
-            with_baskets: whether the other baskets are among them.
-        """
-        groups, cuts = self.rows.group, []
-        for task in BASKET_TASKS:
-            held_out = np.unique(groups[(self.rows.task == TASKS.index(task)) & newest[groups]])
-            cuts += [self.times[held_out].min()] if len(held_out) else []
-        usable = ~newest & ~(self.times >= max(cuts))  # (Q,)
-        of_basket = self.of_basket  # (R,)
-        others = np.unique(groups[usable[groups] & ~of_basket])
-        count = min(OTHERS, len(others))
-        kept = np.zeros(len(self.requests), np.bool_)
-        kept[others[np.linspace(0, len(others) - 1, count).astype(np.intp)]] = True
-        return self.rows.at(np.where(of_basket, usable[groups] & with_baskets, kept[groups]))
-
-    def chosen_from(self, task: Task, newest: BoolArray) -> RankerRows:
-        """Rows of those of the newest requests (Q,) of a task that have a chosen row."""
-        of_task = (self.rows.task == TASKS.index(task)) & newest[self.rows.group]
-        chosen = np.zeros(len(self.requests), np.bool_)
-        chosen[self.rows.group[of_task & self.rows.labels.any(1)]] = True
-        return self.rows.at(of_task & chosen[self.rows.group])
-
-    def users(self, groups: NDArray[np.integer]) -> list[str]:
-        """Who made the requests of some numbers."""
-        return [self.requests[number].user_id for number in groups.tolist()]
+def without_tasks(rows: RankerRows, tasks: Sequence[Task]) -> RankerRows:
+    """The rows without those of some tasks."""
+    return rows.at(~np.isin(rows.task, [TASKS.index(task) for task in tasks]))
 
 
-def choose_basket_orders(
-    baskets: SampledBaskets, settings: Settings, options: TrainOptions
-) -> dict[Task, BasketOrder]:
+def name_baskets(task: Task) -> str:
+    """Name of the decision about a task of baskets: on = the ranker learns it."""
+    return f"baskets: {task}"
+
+
+def choose_baskets(
+    sample: RankerSample, settings: Settings, options: TrainOptions
+) -> dict[Task, Decision]:
     """Task of baskets that has rows -> whether they are learned, by the rule above."""
-    present = [task for task in BASKET_TASKS if (baskets.rows.task == TASKS.index(task)).any()]
-    if not present:
-        return {}
-    newest = np.logical_or.reduce([baskets.newest(task) for task in present])  # (Q,)
-    tested = {task: baskets.chosen_from(task, newest) for task in present}
-    counts = {task: len(set(baskets.users(np.unique(rows.group)))) for task, rows in tested.items()}
-    few = {
-        task: BasketOrder(
-            users=count, note=f"its newest baskets are of {count} users ({MIN_USERS})"
-        )
-        for task, count in counts.items()
-        if count < MIN_USERS
-    }
-    if len(few) == len(present):
-        return few
-    time = options.allowance.from_now(SHARE_OF_TIME, "baskets")
-    limited = replace(options, progress=SilentProgress(), allowance=time)
-    trained = (
-        _train(baskets.without_newest(newest, with_baskets), baskets.names, settings, limited)
-        for with_baskets in (True, False)
-    )
-    rankers = [ranker for ranker in trained if ranker is not None]
-    if time.is_over or len(rankers) < 2:
-        note = "there was no time for the choice, or nothing to learn from"
-        return {task: few.get(task, BasketOrder(users=counts[task], note=note)) for task in present}
-    return {
-        task: few.get(task) or _compare(baskets, tested[task], rankers, settings)
-        for task in present
-    }
+    present = [task for task in BASKET_TASKS if sample.of_tasks([task]).any()]
+    newest = {task: find_newest(sample, task) for task in present}  # (Q,) each
+    tested = {task: sample.at(newest[task] & sample.has_choice) for task in present}
+    users = {task: len(set(sample.users(rows))) for task, rows in tested.items()}
+    reason = f"the newest baskets are of fewer than {MIN_USERS} users"
+    rankers: list[Ranker | None] = []
+    if any(count >= MIN_USERS for count in users.values()):
+        reason = "there was no time for the choice, or nothing to learn from"
+        trials = RankerTrials.of(settings, options, "baskets", SHARE_OF_TIME, EPOCHS)
+        for rows in learned_rows(sample, newest):
+            rankers.append(trials.train(rows, sample.names, np.unique(rows.task).tolist()))
+    similar, own = rankers if len(rankers) == 2 else (None, None)
+    if similar is None or own is None:
+        return {
+            task: Decision(name_baskets(task), False, n=count, reason=reason)
+            for task, count in users.items()
+        }
+    found = {}
+    for task, rows in tested.items():
+        orders = ranker_values(similar, rows, settings), ranker_values(own, rows, settings)
+        found[task] = sample.compare(name_baskets(task), rows, orders)
+    return found
 
 
-def with_tasks(config: RankerConfig, tasks: Iterable[int]) -> RankerConfig:
-    """The config of a ranker with room for some tasks; without baskets it stays as it is."""
-    return config.model_copy(update={"num_tasks": max(config.num_tasks, *(t + 1 for t in tasks))})
+def find_newest(sample: RankerSample, task: Task) -> BoolArray:
+    """(Q,) bool, True for the newest ``HELD_OUT`` of the requests of a task that have rows."""
+    groups = np.unique(sample.rows.group[sample.of_tasks([task])])
+    times, found = sample.times, np.zeros(len(sample.requests), np.bool_)
+    if len(groups):
+        cut = np.sort(times[groups])[int((1 - HELD_OUT) * len(groups))]
+        found[groups] = times[groups] >= cut
+    return found
 
 
-def _train(
-    rows: RankerRows, names: tuple[str, ...], settings: Settings, options: TrainOptions
-) -> Ranker | None:
-    """A ranker for the choice, which may order the tasks that it has rows of; None without rows."""
-    if not rows.labels.any():
-        return None
-    tasks = np.unique(rows.task).tolist()
-    config = with_tasks(settings.ranker, tasks)
-    config = config.model_copy(update={"epochs": min(EPOCHS, config.epochs)})
-    return Ranker(config).train(rows, names, options, tasks)
+def learned_rows(
+    sample: RankerSample, newest: Mapping[Task, BoolArray]
+) -> tuple[RankerRows, RankerRows]:
+    """Rows for the rankers of the choice: without baskets, and with the older ones.
 
-
-def _compare(
-    baskets: SampledBaskets,
-    tested: RankerRows,
-    rankers: Sequence[Ranker],
-    settings: Settings,
-) -> BasketOrder:
-    """Compare rankers with and without rows of baskets on the newest requests of a task."""
-    requests, chosen = rows_of_requests(tested.group), np.asarray(tested.labels.any(1))
-    both = np.stack(
-        [
-            ndcg_of_requests(ranker_values(ranker, tested, settings), chosen, requests)
-            for ranker in rankers
-        ],
-        axis=1,
-    )  # (Q, 2)
-    users = baskets.users(np.unique(tested.group))
-    own, similar = per_user(both, np.unique(users, return_inverse=True)[1]).T  # (U,) each
-    compared = compare_values(("own rows", "as similar items", "nDCG@10"), own, similar)
-    return BasketOrder(
-        is_learned=compared.low is not None and compared.low > 0,
-        users=len(own),
-        own=float(own.mean()),
-        similar=float(similar.mean()),
-        low=compared.low,
-        high=compared.high,
-    )
+    Of the kind whose newest requests (Q,) are the latest, what is later than the first of these is
+    left out, too.
+    """
+    times = sample.times
+    held_out = np.logical_or.reduce(list(newest.values()))
+    latest = max(times[mask].min() for mask in newest.values() if mask.any())
+    usable = ~held_out & ~(times >= latest)  # (Q,)
+    is_basket = np.zeros(len(times), np.bool_)
+    is_basket[sample.rows.group[sample.of_tasks(BASKET_TASKS)]] = True
+    has_rows = np.bincount(sample.rows.group, minlength=len(times)) > 0
+    others = even_share(usable & ~is_basket & has_rows)
+    return sample.at(others), sample.at(others | (usable & is_basket))

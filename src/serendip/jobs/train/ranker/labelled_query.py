@@ -29,7 +29,6 @@ class LabelledQuery:
             candidates.
         source: of a search; None = not a search.
         weight: of all its rows in the loss.
-        user_id: external id of who asked, known or not to the models; empty = not known.
         by_llm: whether labels are an LLM's.
     """
 
@@ -41,7 +40,6 @@ class LabelledQuery:
     irrelevant: IntArray = field(default_factory=lambda: NO_ITEMS)
     source: SearchSource | None = None
     weight: float = 1.0
-    user_id: str = ""
     by_llm: bool = False
 
     @property

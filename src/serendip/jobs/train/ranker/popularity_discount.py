@@ -20,7 +20,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import TASKS
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.scoring import discount_popular
-from serendip.jobs.train.ranker.row_quality import ndcg_of_requests, ranker_values, rows_of_requests
+from serendip.jobs.train.ranker.orders import ndcg_of_requests, ranker_values, rows_of_requests
 from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
 

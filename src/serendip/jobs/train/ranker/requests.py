@@ -12,22 +12,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.query import Query, Task, UserPast
-from serendip.data.splits import Moment, Split
+from serendip.data.splits import Split, Targets
 from serendip.engine.config.settings import Settings
 from serendip.jobs.train.ranker.actions import label_actions
 from serendip.jobs.train.ranker.examination import fit_examination, position_weights
 from serendip.jobs.train.ranker.labelled_query import Batches, LabelledQuery, LabelledRequests
 from serendip.jobs.train.ranker.search_rows import write_searches
-from serendip.models.ranker.config import SearchSource
+from serendip.models.ranker.config import RankerConfig
 
 NUM_SEARCH = 1_000
 """Number of synthetic queries, and up to which the number of other requests does not limit those
@@ -64,9 +63,12 @@ def mix_batches(requests: LabelledRequests) -> Batches:
 
 
 def label_logged_requests(
-    split: Split, settings: Settings, encode: Callable[[Sequence[str]], FloatArray]
-) -> LabelledRequests:
-    """The newest logged requests of the newer part, by surface.
+    split: Split,
+    settings: Settings,
+    repeats: Repeats,
+    encode: Callable[[Sequence[str]], FloatArray],
+) -> list[tuple[str, list[LabelledQuery]]]:
+    """The newest logged requests of the newer part, by surface, labelled by what was chosen.
 
     Unknown surfaces are left out, and surfaces that need items, which the log does not have.
     """
@@ -86,55 +88,20 @@ def label_logged_requests(
     vectors = encode([request.text for request in usable])
     groups: dict[str, list[LabelledQuery]] = {}
     for request, vector in zip(usable, vectors, strict=True):
-        task = surfaces[request.surface].task
-        weights = position_weights(request, examined[request.surface])
-        labelled = _label_logged(request, split, task, vector, weights)
+        query = split.targets.logged_query(request, surfaces[request.surface].task)
+        again = repeats.due(query.history, query.time)
+        query = replace(query, text_vector=vector if request.text else None, again=again)
+        actions = request.actions or [frozenset()] * len(request.chosen)
+        labelled = LabelledQuery(
+            query,
+            request.chosen,
+            list(map(label_actions, request.liked.tolist(), actions)),
+            request.shown,
+            position_weights(request, examined[request.surface]),
+            source="logged" if query.surface == "search" else None,
+        )
         groups.setdefault(request.surface, []).append(labelled)
     return list(groups.items())
-
-
-def _label_logged(
-    request: LoggedRequest,
-    split: Split,
-    task: Task,
-    vector: FloatArray,
-    weights: FloatArray,
-) -> LabelledQuery:
-    """A logged request as a query at its time, labelled by the actions on the chosen items.
-
-    Args:
-        request: with numbered items.
-        split: has the past of its user.
-        task: of its surface.
-        vector: (D,) of its text.
-        weights: see ``LabelledQuery``.
-    """
-    past = split.targets.past_before(request.user_id, request.timestamp)
-    query = Query(
-        task,
-        text=request.text,
-        text_vector=vector if request.text else None,
-        user_id=request.user_id,
-        history=past.history,
-        rejected=past.rejected,
-        time=request.timestamp,
-        country=request.country or past.country,
-        device=request.device,
-        session=request.session,
-        user_groups=past.groups,
-    )
-    actions = request.actions or [frozenset()] * len(request.chosen)
-    labels = list(map(label_actions, request.liked.tolist(), actions))
-    source: SearchSource | None = "logged" if query.surface == "search" else None
-    return LabelledQuery(
-        query,
-        request.chosen,
-        labels,
-        request.shown,
-        weights,
-        source=source,
-        user_id=request.user_id,
-    )
 
 
 def _select_newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
@@ -152,7 +119,7 @@ def build_requests(
     split: Split,
     examples: QueryExamples,
     repeats: Repeats,
-    most: int,
+    config: RankerConfig,
     rng: np.random.Generator,
 ) -> list[tuple[Task, list[LabelledQuery]]]:
     """Requests of moments of the newer part, and of written queries, by task.
@@ -161,23 +128,22 @@ def build_requests(
         split: each of its targets is a moment.
         examples: written queries.
         repeats: which items of a history may come again.
-        most: largest number of home requests; see ``_count_home``.
+        config: largest number of home requests (see ``_count_home``), weight of written queries.
         rng: draws.
     """
+    targets, most = split.targets, config.most_requests
     num_home, num_similar = _count_home(split, most), count_similar(split, most)
-    sample = rng.permutation(len(split.targets))[: num_home + num_similar]
-    moments = [split.targets.moment(int(row), NUM_NEXT_EVENTS) for row in sample]
-    users = [split.targets.users[row] for row in sample.tolist()]
-    due = [repeats.due(moment.past.history, moment.time) for moment in moments]
-    asked = list(zip(moments, users, due, strict=True))
-    home = [_home_request(*one) for one in asked[:num_home]]
+    sample = rng.permutation(len(targets))[: num_home + num_similar].tolist()
+    queries = [targets.query(row, "home", repeats) for row in sample]
+    asked = list(zip(queries, sample, strict=True))
+    home = [_label_next(query, targets, row) for query, row in asked[:num_home]]
     similar = []
-    rows = sample[-num_similar:].tolist()
-    for index, (one, row) in enumerate(zip(asked[-num_similar:], rows, strict=True)):
-        page, beside = split.targets.page_before(row), split.targets.choices_beside(row)
+    for index, (query, row) in enumerate(asked[-num_similar:]):
+        page = targets.page_before(row)
         if page is not None:
-            similar.append(_similar_request(*one, page, beside, has_history=index % 2 == 0))
-    written = write_searches(examples, [moment.past for moment in moments], NUM_SEARCH, rng)
+            beside = _ask_beside(query, page, has_history=index % 2 == 0)
+            similar.append(_label_next(beside, targets, row))
+    written = write_searches(examples, queries, NUM_SEARCH, config.searches.written, rng)
     groups: list[tuple[Task, list[LabelledQuery]]] = [
         *(("home", home), ("similar", similar), ("search", written))
     ]
@@ -195,69 +161,27 @@ def count_similar(split: Split, most: int) -> int:
     return max(NUM_SEARCH, _count_home(split, most) // HOME_PER_SIMILAR)
 
 
-def _home_request(moment: Moment, user_id: str, again: IntArray) -> LabelledQuery:
-    """The home page at a moment of a user, when some items of the history may come again."""
-    past = moment.past
-    query = Query(
-        "home",
-        history=past.history,
-        rejected=past.rejected,
-        again=again,
-        **_context_of(moment),
-    )
-    return LabelledQuery(query, moment.items, _label_moment(moment), user_id=user_id)
+def _ask_beside(query: Query, page: int, has_history: bool) -> Query:
+    """The page that led to a moment, requested with or without the user's history."""
+    query = replace(query, surface="similar", source_items=np.array([page], np.int32))
+    if has_history:
+        return query
+    nothing = UserPast()
+    return replace(query, history=nothing.history, rejected=nothing.rejected, again=NO_ITEMS)
 
 
-def _context_of(moment: Moment) -> dict[str, Any]:
-    """Fields of a query with the context of a moment."""
-    return {
-        "time": moment.time,
-        "country": moment.country,
-        "device": moment.device,
-        "session": moment.session,
-        "user_groups": moment.past.groups,
-    }
+def _label_next(query: Query, targets: Targets, row: int) -> LabelledQuery:
+    """A request at a target, labelled by the user's next events.
 
-
-def _similar_request(
-    moment: Moment, user_id: str, again: IntArray, page: int, beside: IntArray, has_history: bool
-) -> LabelledQuery:
-    """The page that led to a moment, requested with or without the user's history.
-
-    Items chosen ``beside`` the next ones, at the same time, are no candidates: they would count as
-    not chosen.
+    Beside an item, those chosen at the same time as the next ones are no candidates: they would
+    count as not chosen.
     """
-    past = moment.past if has_history else UserPast()
-    query = Query(
-        "similar",
-        source_items=np.array([page], np.int32),
-        exclude=np.setdiff1d(beside, moment.items).astype(np.int32),
-        history=past.history,
-        rejected=past.rejected,
-        again=again if has_history else NO_ITEMS,
-        **_context_of(moment),
-    )
-    return LabelledQuery(query, moment.items, _label_moment(moment), user_id=user_id)
-
-
-def with_repeats(logged: LabelledRequests, repeats: Repeats) -> LabelledRequests:
-    """Logged requests with the items that might come again at their time."""
-    return [
-        (
-            surface,
-            [
-                replace(one, query=replace(one.query, again=repeats.due(one.query.history, time)))
-                for one, time in ((one, one.query.time) for one in labelled)
-            ],
-        )
-        for surface, labelled in logged
+    items, liked, actions = targets.next_events(row, NUM_NEXT_EVENTS)
+    if query.surface == "similar":
+        beside = np.setdiff1d(targets.choices_beside(row), items)
+        query = replace(query, exclude=beside.astype(np.int32))
+    labels = [
+        label_actions(is_like, [action])
+        for is_like, action in zip(liked.tolist(), actions or [""] * len(items), strict=True)
     ]
-
-
-def _label_moment(moment: Moment) -> list[frozenset[str]]:
-    """Labels of each of the next items."""
-    actions = moment.actions or [""] * len(moment.items)
-    return [
-        label_actions(liked, [action])
-        for liked, action in zip(moment.liked.tolist(), actions, strict=True)
-    ]
+    return LabelledQuery(query, items, labels)

@@ -4,13 +4,13 @@
 logged      a search of the newer part of the log; positive is what was chosen after it
 labelled    a query of the files of ``[ranker.searches] labels``; positive is what people or an LLM
             labelled as relevant, negative what they labelled as irrelevant
-written     a query that was written for an item, by an LLM (``serendip queries build --llm``) or
+written     a query that was written for an item, by an LLM (``serendip llm run queries``) or
             from its fields; positive is that item
 ==========  ====================================================================================
 
-Each source has a weight in ``[ranker.searches]``. Written queries have more words of their items
-than queries that people type, so a ranker that has seen few others trusts words too much; whether
-it orders search is decided on searches of the other two sources (``search_order_choice``), without
+Written queries have more words of their items than queries that people type, so a ranker that has
+seen few others trusts words too much: they have a weight, ``[ranker.searches] written``. Whether it
+orders search is decided on searches of the other two sources (``search_order_choice``), without
 the queries of files of labels by an LLM: what labels alike may only teach.
 """
 
@@ -18,24 +18,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence, Set
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.query import TASKS, Query, UserPast
+from serendip.data.query import TASKS, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.files.tables import open_table
-from serendip.jobs.enrich.judged_queries import JudgedQueries, read_gains
 from serendip.jobs.labels.pair_files import has_model_labels
+from serendip.jobs.llm.judged_queries import JudgedQueries, read_gains
 from serendip.jobs.train.ranker.actions import label_actions
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery, LabelledRequests
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
 from serendip.models.ranker.config import (
     SEARCH_SOURCES,
     RankerRows,
-    SearchesConfig,
     SearchSource,
 )
 
@@ -109,7 +107,11 @@ def read_queries_by_llm(paths: Sequence[Path]) -> set[str]:
 
 
 def write_searches(
-    examples: QueryExamples, pasts: Sequence[UserPast], most: int, rng: np.random.Generator
+    examples: QueryExamples,
+    others: Sequence[Query],
+    most: int,
+    weight: float,
+    rng: np.random.Generator,
 ) -> list[LabelledQuery]:
     """Searches for written queries, every second one with the history of somebody.
 
@@ -117,13 +119,14 @@ def write_searches(
 
     Args:
         examples: queries with their items.
-        pasts: that histories are taken from, in turns.
+        others: requests that histories are taken from, in turns.
         most: largest number of searches.
+        weight: of each; 0 = there are none.
         rng: draws the queries.
     """
     result = []
     for index, row in enumerate(rng.permutation(len(examples))[:most]):
-        past = pasts[index % len(pasts)] if pasts and index % 2 == 0 else UserPast()
+        past = others[index % len(others)] if others and index % 2 == 0 else Query()
         query = Query(
             "search",
             text=examples.texts[row],
@@ -133,22 +136,8 @@ def write_searches(
         )
         labels = [label_actions(liked=True, actions=())]
         items = examples.items[row : row + 1]
-        result.append(LabelledQuery(query, items, labels, source="written"))
-    return result
-
-
-def weigh_searches(requests: LabelledRequests, config: SearchesConfig) -> LabelledRequests:
-    """The requests with the weights of their sources; those of weight 0 are left out."""
-    weighed = []
-    for surface, labelled in requests:
-        kept = [
-            one
-            if one.source is None
-            else replace(one, weight=one.weight * config.weight(one.source))
-            for one in labelled
-        ]
-        weighed.append((surface, [one for one in kept if one.weight > 0]))
-    return weighed
+        result.append(LabelledQuery(query, items, labels, source="written", weight=weight))
+    return result if weight else []
 
 
 def count_searches(rows: RankerRows, sources: Sequence[SearchSource | None]) -> dict[str, int]:

@@ -16,35 +16,36 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.feature_names import context_parts, features_without_interactions
 from serendip.engine.stages.surfaces import surface_of_task
 from serendip.engine.state import EngineState
+from serendip.evaluate.decision import Decision
 from serendip.jobs.train.ranker.basket_rows import (
     BASKET_TASKS,
-    SampledBaskets,
     build_basket_requests,
-    choose_basket_orders,
-    with_tasks,
+    choose_baskets,
+    without_tasks,
 )
 from serendip.jobs.train.ranker.context_choice import (
+    FEW,
     SAMPLE,
-    ContextChoice,
-    SampledRows,
     can_choose,
     choose_parts,
+    columns_with,
+    kept_parts,
+    undecided,
 )
 from serendip.jobs.train.ranker.labelled_query import Batches, LabelledRequests
+from serendip.jobs.train.ranker.orders import RankerSample, with_room
 from serendip.jobs.train.ranker.popularity_discount import learn_discounts
 from serendip.jobs.train.ranker.requests import (
     build_requests,
     count_similar,
     mix_batches,
-    with_repeats,
 )
-from serendip.jobs.train.ranker.rows import RowMaking, can_compare
-from serendip.jobs.train.ranker.search_order_choice import SampledSearches, choose_search_order
-from serendip.jobs.train.ranker.search_rows import SEARCH, weigh_searches
-from serendip.models.context_counts import AUTO, ContextCounts, ContextPart
+from serendip.jobs.train.ranker.rows import RowMaking, SearchCandidates, can_compare
+from serendip.jobs.train.ranker.search_order_choice import choose_search_order
+from serendip.jobs.train.ranker.search_rows import SEARCH
+from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.config import SearchSource
 from serendip.models.ranker.model import Ranker
-from serendip.models.ranker.search_order import SearchOrder
 from serendip.runtime.progress import TrainOptions
 
 _BASKETS = 1
@@ -58,12 +59,12 @@ class RankerFit:
     Args:
         ranker: trained.
         context: whose features it has.
-        choice: how the parts of it were chosen.
+        decisions: about what it reads and orders.
     """
 
     ranker: Ranker
     context: ContextCounts
-    choice: ContextChoice
+    decisions: Sequence[Decision]
 
 
 def train_ranker_on_requests(
@@ -73,7 +74,7 @@ def train_ranker_on_requests(
     labelled: LabelledRequests,
     settings: Settings,
     options: TrainOptions,
-    in_force: SearchOrder | None = None,
+    in_force: bool | None = None,
 ) -> RankerFit | None:
     """Train the ranker on requests of the newer part of a split.
 
@@ -87,7 +88,7 @@ def train_ranker_on_requests(
         labelled: logged requests of the newer part, and queries with labels.
         settings: surfaces and the ranker's config.
         options: seed and progress.
-        in_force: what orders search in the generation in force; None = there is none.
+        in_force: whether the ranker orders search in the generation in force; None = there is none.
 
     Returns:
         the ranker and the context that it reads; None if no candidate was a positive.
@@ -97,20 +98,19 @@ def train_ranker_on_requests(
     surfaces = settings.all_surfaces()
     built = [
         (surface_of_task(surfaces, task), of_task)
-        for task, of_task in build_requests(split, examples, state.repeats, most, rng)
+        for task, of_task in build_requests(split, examples, state.repeats, settings.ranker, rng)
     ]
-    logged = with_repeats(labelled, state.repeats)
-    requests = weigh_searches([*built, *logged], settings.ranker.searches)
+    requests = [*built, *labelled]
     # Draws of their own, and after all others: where nothing is learned of them, nothing changes.
     apart, count = np.random.default_rng([options.seed, _BASKETS]), count_similar(split, most)
     of_baskets = build_basket_requests(split, state.repeats, settings, count, apart)
     total = sum(len(of_surface) for _, of_surface in (*requests, *of_baskets))
     deciding = _count_comparable(requests, settings)
     making = RowMaking(settings, options, total, deciding, rng)
-    state, choice, batches = _choose_context(state, mix_batches(requests), making)
+    state, of_context, batches = _choose_context(state, mix_batches(requests), making)
     making.add([*batches, *mix_batches(of_baskets)], state)
-    ranker = _train(making, state, in_force)
-    return None if ranker is None else RankerFit(ranker, state.context, choice)
+    fit = _train(making, state, in_force)
+    return None if fit is None else replace(fit, decisions=[*of_context, *fit.decisions])
 
 
 def _count_comparable(
@@ -126,71 +126,61 @@ def _count_comparable(
     )
 
 
-def _train(making: RowMaking, state: EngineState, in_force: SearchOrder | None) -> Ranker | None:
+def _train(making: RowMaking, state: EngineState, in_force: bool | None) -> RankerFit | None:
     """Choose what the ranker orders, and train it on the rows of that; None without rows."""
     settings, options, rows = making.settings, making.options, making.rows()
     if rows is None:
         return None
     unseen = features_without_interactions(state.feature_names, state.mean_quality)
-    rows = replace(rows, unseen=unseen)
-    baskets = SampledBaskets(rows, state.feature_names, making.made)
+    sample = RankerSample(replace(rows, unseen=unseen), state.feature_names, making.made)
     # Baskets were made last: what is left has the numbers that it has without them.
     others = [made for made in making.made if made.query.surface not in BASKET_TASKS]
-    searches = SampledSearches(
-        *(baskets.without(BASKET_TASKS), state.feature_names, others, making.compared)
-    )
-    order = choose_search_order(searches, settings, options, in_force)
-    orders = choose_basket_orders(baskets, settings, options)
-    as_similar = [
-        task for task in BASKET_TASKS if task not in orders or not orders[task].is_learned
-    ]
-    rows = baskets.without(as_similar)
+    rest = replace(sample, rows=without_tasks(sample.rows, BASKET_TASKS), requests=others)
+    compared = SearchCandidates.joined(making.compared)
+    by_ranker = choose_search_order(rest, compared, settings, options, in_force)
+    baskets = choose_baskets(sample, settings, options)
+    as_similar = [task for task in BASKET_TASKS if task not in baskets or not baskets[task].on]
     ordered = {number for number, task in enumerate(TASKS) if task not in as_similar} - {SEARCH}
-    ordered |= {SEARCH} if order.by_ranker else set()
-    config = with_tasks(settings.ranker, ordered)
-    ranker = Ranker(config).train(rows, state.feature_names, options, sorted(ordered))
+    ordered |= {SEARCH} if by_ranker.on else set()
+    rows = without_tasks(sample.rows, as_similar)
+    ranker = Ranker(with_room(settings.ranker, ordered))
+    ranker.train(rows, state.feature_names, options, sorted(ordered))
     ranker.discounts = learn_discounts(ranker, rows, settings)
-    ranker.search_order, ranker.basket_orders = order, orders
-    return ranker
+    return RankerFit(ranker, state.context, [by_ranker, *baskets.values()])
 
 
 def _choose_context(
     state: EngineState, batches: Batches, making: RowMaking
-) -> tuple[EngineState, ContextChoice, Batches]:
+) -> tuple[EngineState, list[Decision], Batches]:
     """Choose the parts of the context that the ranker reads, on the rows of the first requests.
 
     Returns:
-        the state with the chosen parts, the choice, and the batches that have no rows yet.
+        the state with the chosen parts, the decisions, and the batches that have no rows yet.
     """
-    parts = state.context.present
-    if making.settings.context.features != AUTO:
-        return state, ContextChoice(parts, note="the settings name them"), batches
-    plain = replace(state, context=state.context.with_parts(frozenset(), state.num_items))
+    present, options = state.context.present, making.options
+    named = making.settings.context.named
+    parts = [part for part in present if part not in named]
+    known = undecided([part for part in present if part in named], "the settings say so", on=True)
+    if not parts:
+        return state, known, batches
+    plain = replace(state, context=state.context.only(named, state.num_items))
     count = _count_first(batches, SAMPLE)
     sampled = [request for _, labelled in batches[:count] for request in labelled]
-    times = np.array([request.query.time for request in sampled])
-    if note := _reason_for_none(parts, times, making.options):
-        return plain, ContextChoice(note=note), batches
+    times: TimeArray = np.array([request.query.time for request in sampled])
+    if options.allowance.is_over or not can_choose(times):
+        reason = "there was no time for the tests" if options.allowance.is_over else FEW
+        return plain, [*known, *undecided(parts, reason)], batches
     making.add(batches[:count], state)
     rows, names = making.rows(), state.feature_names
     if rows is None:
-        return plain, ContextChoice(note="no request has a choice"), batches[count:]
-    sample = SampledRows(rows, names, times, [request.user_id for request in sampled])
-    choice = choose_parts(sample, parts, making.settings, making.options)
-    kept = sample.columns_with(choice.kept, parts)  # (F,)
-    making.keep_columns(kept)
-    read = context_parts([name for name, is_kept in zip(names, kept, strict=True) if is_kept])
+        return plain, [*known, *undecided(parts, "no request has a choice")], batches[count:]
+    sample = RankerSample(rows, names, sampled)
+    decisions = choose_parts(sample, parts, making.settings, options)
+    is_kept = columns_with(names, kept_parts(decisions, parts), parts)  # (F,)
+    making.keep_columns(is_kept)
+    read = context_parts([name for name, is_read in zip(names, is_kept, strict=True) if is_read])
     context = state.context.with_parts(read, state.num_items)
-    return replace(state, context=context), choice, batches[count:]
-
-
-def _reason_for_none(parts: Sequence[ContextPart], times: TimeArray, options: TrainOptions) -> str:
-    """Why no part is tested on requests at times (Q,); empty if parts are."""
-    if not parts:
-        return "the data have no context"
-    if options.allowance.is_over:
-        return "there was no time for the tests"
-    return "" if can_choose(times) else "the newest requests are too few"
+    return replace(state, context=context), [*known, *decisions], batches[count:]
 
 
 def _count_first(batches: Batches, requests: int) -> int:

@@ -1,0 +1,90 @@
+"""Copies all rows of a database into another one, which may be of the other kind: all or nothing.
+
+Rows are read in the order of their keys, which is the same on both. What was written is read back
+before it is committed, and the SHA-256 of the rows of each table is compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from serendip.data.store.base import Database
+from serendip.data.store.config import DatabasePlace
+from serendip.data.store.database import create_database
+from serendip.errors import StorageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Table
+
+_CHUNK = 1_000
+
+
+def copy_rows(source: Database, reading: Connection, target: Database, writing: Connection) -> None:
+    """Copy all rows; the columns that count by themselves go on where those of the source are.
+
+    Args:
+        source: that is copied.
+        reading: a connection to it, in a transaction.
+        target: with all tables and without rows.
+        writing: a connection to it, in a write transaction.
+
+    Raises:
+        StorageError: the target has rows, cannot hold a text of the source, or what was written
+            reads back otherwise.
+    """
+    from sqlalchemy import inspect
+
+    from serendip.data.store.schema import METADATA
+
+    existing = set(inspect(reading).get_table_names())
+    chosen = [table for table in METADATA.sorted_tables if table.name in existing]
+    for table in chosen:
+        if writing.execute(table.select().limit(1)).first() is not None:
+            raise StorageError(
+                f"database {target.name} is not empty: table {table.name} has rows.",
+                "Nothing was copied. Name an empty database.",
+            )
+    for table in chosen:
+        if _copy_table(reading, writing, table) != _summarise(writing, table):
+            raise StorageError(
+                f"table {table.name} of database {target.name} reads back otherwise.",
+                "Nothing was copied. Check the disk of the database.",
+            )
+        column = table.autoincrement_column
+        if column is not None and (number := source.last_number(reading, table.name, column.name)):
+            target.set_last_number(writing, table.name, column.name, number)
+
+
+@contextmanager
+def open_target(place: DatabasePlace) -> Iterator[tuple[Database, Connection]]:
+    """A database with all tables, made where they are missing, in a write transaction."""
+    with closing(create_database(place)) as target, target.write(may_pause=True) as writing:
+        yield target, writing
+
+
+def _copy_table(reading: Connection, writing: Connection, table: Table) -> str:
+    names = [column.name for column in table.columns]
+
+    def write(rows: Sequence[Any]) -> None:
+        writing.execute(table.insert(), [dict(zip(names, row, strict=True)) for row in rows])
+
+    return _summarise(reading, table, write)
+
+
+def _summarise(
+    connection: Connection, table: Table, take: Callable[[Sequence[Any]], None] = lambda rows: None
+) -> str:
+    """Read all rows in the order of their keys, by the thousand; their SHA-256."""
+    digest = hashlib.sha256()
+    statement = table.select().order_by(*table.primary_key.columns)
+    with connection.execute(statement, execution_options={"stream_results": True}) as result:
+        for rows in result.partitions(_CHUNK):
+            for row in rows:
+                text = json.dumps(list(row), ensure_ascii=False, allow_nan=False, default=bytes.hex)
+                digest.update(text.encode() + b"\n")
+            take(rows)
+    return digest.hexdigest()

@@ -1,0 +1,197 @@
+"""Values of an attribute for the items that lack it.
+
+Values are chosen, by an LLM or by rules, among those that other items have. Some items that have a
+value are asked about, too, with it hidden: the gate compares what was chosen for them with what
+they have.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
+
+from serendip.data.items.attributes import Attribute
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.store.tables.generated import Generated
+from serendip.data.store.tables.generated_items import lacks, list_values, text_digest
+from serendip.errors import ConfigError, DataError
+from serendip.jobs.context import JobContext
+from serendip.jobs.llm.job import Question, Writing, describe_item
+from serendip.jobs.llm.texts import read_original
+from serendip.jobs.llm.value_phrases import ValuePhrases
+from serendip.llm.tasks import MAX_VALUE_LENGTH, AttributeTask, AttributeValue, attribute_task
+
+ValueSource: TypeAlias = Literal["llm", "rules"]
+
+RULES_MODEL, RULES_VERSION = "words of the item", "attribute-rules-1"
+
+MOST_HELD_OUT: Mapping[ValueSource, int] = {"llm": 300, "rules": 1_000}
+"""Items with a value that a source is asked about, at most; never more than half of them."""
+
+MOST_VALUES = 100
+"""Values that an LLM may choose among, the most frequent ones."""
+
+_MIN_ITEMS = 2
+"""Items that must have a value before it is given to others."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AttributeItems:
+    """Items of a catalogue by whether they have an attribute.
+
+    Args:
+        attribute: its name.
+        lacking: items with a title and without a value.
+        held_out: items with a value that is hidden from the generator.
+        known: all other items with a value.
+        values: values that at least two items have, the most frequent first.
+    """
+
+    attribute: str
+    lacking: Sequence[Item]
+    held_out: Sequence[Item]
+    known: Sequence[Item]
+    values: Sequence[str]
+
+    @classmethod
+    def of(cls, catalogue: Catalogue, attribute: str, most_held_out: int, seed: int) -> Self:
+        """Divide a catalogue.
+
+        Args:
+            catalogue: all items, without generated values.
+            attribute: its name.
+            most_held_out: items to compare.
+            seed: of the draw of these.
+
+        Raises:
+            ConfigError: no item has such an attribute, it is a number, or an item has several.
+            DataError: fewer than two values are those of at least two items.
+        """
+        with_value = [item for item in catalogue.items if not lacks(item, attribute)]
+        if not with_value:
+            raise ConfigError(
+                f"no item has an attribute {attribute!r}.",
+                f"Known: {', '.join(catalogue.attribute_names) or 'none'}.",
+            )
+        if any(isinstance(item.attributes[attribute], float) for item in with_value):
+            raise ConfigError(f"{attribute} is a number.", "Only texts can be chosen among.")
+        if any(len(list_values(item, attribute)) > 1 for item in with_value):
+            raise ConfigError(
+                f"{attribute} has several values of one item.",
+                "Only attributes of one value can be chosen.",
+            )
+        counts = Counter(value for item in with_value for value in list_values(item, attribute))
+        values = [
+            value
+            for value, count in counts.most_common()
+            if count >= _MIN_ITEMS and len(value) <= MAX_VALUE_LENGTH
+        ]
+        if len(values) < 2:
+            raise DataError(
+                f"{attribute} has {len(values)} values that {_MIN_ITEMS} items share.",
+                "Choose an attribute by which people filter.",
+            )
+        order = np.random.default_rng(seed).permutation(len(with_value)).tolist()
+        count = min(most_held_out, len(with_value) // 2)
+        return cls(
+            attribute,
+            [item for item in catalogue.items if item.title.strip() and lacks(item, attribute)],
+            [with_value[row] for row in sorted(order[:count])],
+            [with_value[row] for row in sorted(order[count:])],
+            values,
+        )
+
+    @property
+    def asked(self) -> list[Item]:
+        """Items that a value is chosen for: first those that the gate compares."""
+        return [*self.held_out, *self.lacking]
+
+    @property
+    def hidden(self) -> list[Item]:
+        """``asked`` without their own value."""
+        return [hide_attribute(item, self.attribute) for item in self.asked]
+
+
+def hide_attribute(item: Item, attribute: str) -> Item:
+    """The item without one of its attributes."""
+    kept: Mapping[str, Attribute] = {
+        name: value for name, value in item.attributes.items() if name != attribute
+    }
+    return replace(item, attributes=kept)
+
+
+@dataclass(frozen=True, eq=False)
+class ValueWriting(Writing[AttributeValue]):
+    """Asks for values of an attribute.
+
+    Args:
+        context: of the workspace.
+        attribute: of texts.
+        source: who is asked.
+    """
+
+    context: JobContext
+    attribute: str
+    source: ValueSource = "llm"
+
+    @cached_property
+    def task(self) -> AttributeTask:
+        """See ``Writing``."""
+        return attribute_task()
+
+    @cached_property
+    def items(self) -> AttributeItems:
+        """The items by whether they have the attribute.
+
+        Raises:
+            ConfigError: there is no such attribute, it is a number, or an item has several.
+            DataError: the items share no values.
+        """
+        catalogue, seed = read_original(self.context).catalogue, self.context.options.seed
+        return AttributeItems.of(catalogue, self.attribute, MOST_HELD_OUT[self.source], seed)
+
+    def questions(self) -> list[Question]:
+        """One about each item that lacks the attribute or whose value is hidden."""
+        head = {"attribute": self.attribute, "values": list(self.items.values[:MOST_VALUES])}
+        return [{**head, "item": describe_item(item)} for item in self.items.hidden]
+
+    def keep(self, answers: Sequence[AttributeValue | None], model: str) -> dict[str, Any]:
+        """Store the values, which are used only after they pass the gate."""
+        found = [answer.value if answer else None for answer in answers]
+        return self._store(found, model, self.task.prompt.name)
+
+    def write_by_rules(self) -> dict[str, Any]:
+        """Read the values in the words of the items; needs no LLM."""
+        phrases = ValuePhrases.learn(self.items.known, self.attribute, self.items.values)
+        found = [phrases.find(item) for item in self.items.hidden]
+        return self._store(found, RULES_MODEL, RULES_VERSION)
+
+    def _store(self, found: Sequence[str | None], model: str, prompt: str) -> dict[str, Any]:
+        """Store what was found for each asked item: empty = no value, None = no answer."""
+        pairs = list(zip(self.items.asked, found, strict=True))
+        rows = [
+            Generated(
+                *("value", item.item_id, self.attribute, self.source),
+                *(value, model, prompt, text_digest(item)),
+            )
+            for item, value in pairs
+            if value
+        ]
+        unanswered = [item.item_id for item, value in pairs if value is None]
+        with closing(self.context.workspace.open_store()) as store:
+            earlier = store.generated.rows("value", self.attribute)
+            store.generated.put(rows, earlier, unanswered)
+        compared = sum(map(bool, found[: len(self.items.held_out)]))
+        return {
+            "lacking": len(self.items.lacking),
+            "held_out": len(self.items.held_out),
+            "values": len(self.items.values),
+            "written": len(rows) - compared,
+            "compared": compared,
+        }

@@ -1,0 +1,301 @@
+"""Gates: whether what was written about items is used, each by one ``Decision``.
+
+Texts: held-out queries are searched without and with them. They become active if the 95 % interval
+of the difference of nDCG@10 (bootstrap over queries) is above 0; otherwise no text is active. The
+search has no trained parts: BM25 with the weights of the settings and cosines of the text encoder,
+combined by reciprocal rank fusion over all items. Items without a label count as irrelevant. A
+query that a text under test consists of, or contains as a phrase, is left out if such texts are
+written queries: it would find its own words.
+
+Values: for items that have a value, which was hidden from the generator, it is compared with the
+generated one. The values of the other items become active if the lower end of the 95 % interval of
+the share that is right is above a floor. That says nothing of items without a value that are of
+another kind than those with one, such as accessories that name the brand they fit.
+
+Queries: they become active, all of them, if search finds the items of some by them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import Dataset
+from serendip.data.item_list import ItemList, top_k
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.store.tables.generated import Generated, Kind
+from serendip.data.store.tables.generated_items import fresh, lacks, list_values, with_generated
+from serendip.data.text import normalise
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError, DataError
+from serendip.evaluate.decision import Decision, choose
+from serendip.evaluate.intervals import estimate
+from serendip.evaluate.metrics.base import grade
+from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.runs import Values
+from serendip.jobs.context import JobContext
+from serendip.jobs.llm.judged_queries import (
+    JudgedQueries,
+    collect_earlier_queries,
+    cut_time,
+    read_gains,
+    read_held_out_queries,
+)
+from serendip.jobs.llm.texts import read_original
+from serendip.jobs.suggestions.build import compute_queries, to_candidates
+from serendip.jobs.suggestions.parts import Phrases
+from serendip.runtime.atomic_files import write_json
+from serendip.runtime.scratch import scratch_folder
+from serendip.search.lexical import LexicalConfig, LexicalIndex
+from serendip.search.rank_fusion import reciprocal_rank_fusion
+from serendip.search.suggestions.table import QueryTable
+
+METRIC = NDCG(10)
+_DEPTH = 300
+
+MIN_QUERIES = 30
+"""Minimum number of held-out queries."""
+
+REPORT_FILE = "generated.json"
+
+MIN_COMPARED = 30
+"""Minimum number of items with a value of their own and a generated one."""
+
+FLOOR = 0.9
+"""Lowest share of right values."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WritingVerdict:
+    """What a gate said.
+
+    Args:
+        decision: whether what was tested is used.
+        active: number of rows that are in use now.
+        facts: figures beside the decision.
+        table: suggested queries with the written ones; None = others were tested.
+    """
+
+    decision: Decision
+    active: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    table: QueryTable | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For reports."""
+        verdict = {"verdict": self.decision.verdict, "active": self.active}
+        return {**asdict(self.decision), **verdict, **self.facts}
+
+
+def _close(
+    context: JobContext,
+    part: tuple[Kind, str | None],
+    rows: Sequence[Generated],
+    decision: Decision,
+    facts: Mapping[str, Any],
+    table: QueryTable | None = None,
+) -> WritingVerdict:
+    """Activate the rows of a kind and name, or none of them, and write the report."""
+    kind, name = part
+    workspace = context.workspace
+    with closing(workspace.open_store()) as store:
+        store.generated.activate(rows if decision.on else (), kind, name)
+        result = WritingVerdict(decision, len(store.generated.active(kind, name)), facts, table)
+    key = f"{kind} {name}" if name else kind
+    document = {**read_reports(workspace.reports), key: result.to_json()}
+    write_json(workspace.reports / REPORT_FILE, document)
+    return result
+
+
+def read_reports(folder: Path) -> dict[str, Any]:
+    """Kind and name of what was tested -> last report of its gate; empty without any."""
+    path = folder / REPORT_FILE
+    reports: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return reports
+
+
+def gate_queries(context: JobContext) -> WritingVerdict:
+    """Test whether search finds the items of written queries, and activate them, or none.
+
+    Raises:
+        DataError: there are no queries for the current items.
+        StorageError: the database cannot be written.
+    """
+    with closing(context.workspace.open_store()) as store:
+        rows = store.generated.rows("query")
+    written = to_candidates(rows, context.log.dataset.catalogue)
+    if not written:
+        raise _nothing_to_test("queries", "queries")
+    table = compute_queries(context, written).table
+    found = np.zeros(len(written))
+    found[: table.sources.count("llm")] = 1.0
+    name = "written queries that find their item"
+    decision = Decision.of(name, estimate(found), 0.0, "search finds hardly an item by them")
+    facts = {"queries": len(written), "found": int(found.sum())}
+    return _close(context, ("query", None), rows, decision, facts, table)
+
+
+def _nothing_to_test(what: str, kind: str) -> DataError:
+    return DataError(
+        f"there are no {what} for the current items.",
+        f"Run `serendip llm run {kind}` first; it may have found none.",
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HybridSearch:
+    """Lexical and vector search over a catalogue.
+
+    Args:
+        items: N items.
+        vectors: (N, C) unit vectors of their texts.
+        config: fields and weights of BM25.
+        is_pooled: see ``TextGate``.
+    """
+
+    items: Sequence[Item]
+    vectors: FloatArray
+    config: LexicalConfig
+    is_pooled: bool = False
+
+    def judged(self, queries: JudgedQueries, vectors: FloatArray) -> Values:
+        """nDCG@10 (Q,) of the fusion of BM25 and vectors.
+
+        Builds a lexical index and compares each query with all items; ``vectors`` (Q, C) are the
+        queries' text vectors.
+        """
+        with scratch_folder() as folder:
+            index = LexicalIndex.build(Catalogue(self.items), folder / "words", self.config)
+        rows = [
+            self._score(index, text, vector, gains)
+            for text, vector, gains in zip(queries.texts, vectors, queries.gains, strict=True)
+        ]
+        return np.array(rows, np.float64)
+
+    def _score(
+        self, index: LexicalIndex, text: str, vector: FloatArray, gains: Mapping[int, float]
+    ) -> float:
+        """nDCG@10 of one query."""
+        words = index.search(text, _DEPTH)
+        near = top_k(np.asarray(self.vectors @ vector, np.float32), _DEPTH)
+        items: ItemList = reciprocal_rank_fusion((words, near), len(self.items))
+        by_item: dict[Hashable, float] = dict(gains.items())
+        listed = items.item_nums.tolist()
+        kept = [number for number in listed if number in gains] if self.is_pooled else listed
+        return METRIC.of_list(grade(kept, by_item))
+
+
+@dataclass(frozen=True, slots=True)
+class TextGate:
+    """Queries of a run of the gate.
+
+    Args:
+        judgements: file of labelled queries; None = the held-out queries of the log.
+        is_pooled: whether items without a label are left out of the lists, instead of counting as
+            irrelevant: where labels are of what search has found without the texts.
+    """
+
+    judgements: Path | None = None
+    is_pooled: bool = False
+
+
+def gate_texts(context: JobContext, gate: TextGate) -> WritingVerdict:
+    """Test whether search is better with the texts, and activate them, or none.
+
+    Raises:
+        DataError: there are no texts for the current items, or the file of judgements is broken.
+        StorageError: the database cannot be written.
+    """
+    dataset, workspace = read_original(context), context.workspace
+    items = dataset.catalogue.items
+    with closing(workspace.open_store()) as store:
+        texts = fresh(items, store.generated.rows("text"))
+    if not texts:
+        raise _nothing_to_test("texts", "texts")
+    made_of_queries = Phrases(text.value for text in texts if text.source == "queries")
+    queries = _read_queries(workspace, gate, dataset).without(made_of_queries)
+    facts: dict[str, Any] = {
+        "texts": len(texts),
+        "items": len({text.item_id for text in texts}),
+        "queries": len(queries),
+    }
+    name = f"search by generated texts ({METRIC.label})"
+    if len(queries) < MIN_QUERIES:
+        reason = f"{len(queries)} held-out queries; {MIN_QUERIES} are needed"
+        return _close(context, ("text", None), (), Decision(name, False, reason=reason), facts)
+    content, config = context.settings.content, context.settings.search.lexical
+
+    def encode(texts: Sequence[str]) -> FloatArray:
+        return context.vectors.encode(context.encoder, texts, context.options.progress)
+
+    vectors, values = encode(queries.texts), []
+    for variant in (items, with_generated(items, texts)):
+        item_vectors = encode([item.encoder_text(content.fields) for item in variant])
+        search = HybridSearch(variant, item_vectors, config, gate.is_pooled)
+        values.append(search.judged(queries, vectors))
+    facts |= {"without": float(values[0].mean()), "with": float(values[1].mean())}
+    return _close(context, ("text", None), texts, choose(name, values[0], values[1]), facts)
+
+
+def _read_queries(workspace: Workspace, gate: TextGate, dataset: Dataset) -> JudgedQueries:
+    """Queries of the file of judgements, or else held-out queries of the log."""
+    cut = cut_time(dataset, min(workspace.settings.evaluation.cuts))
+    if gate.judgements is None:
+        return read_held_out_queries(dataset, cut)
+    earlier = collect_earlier_queries(dataset, cut)
+    gains = read_gains(gate.judgements, dataset.catalogue.vocabulary, earlier)
+    return JudgedQueries.of(gains)
+
+
+def gate_values(context: JobContext, attribute: str, floor: float = FLOOR) -> WritingVerdict:
+    """Test whether values of an attribute are right, and activate them, or none.
+
+    Args:
+        context: of the workspace.
+        attribute: whose values are tested.
+        floor: lowest share of right values, in (0, 1].
+
+    Raises:
+        ConfigError: the floor is no share.
+        DataError: there are no values of the attribute for the current items.
+        StorageError: the database cannot be written.
+    """
+    if not 0 < floor <= 1:
+        raise ConfigError(f"--floor {floor} is no share.", "Use a number up to 1.")
+    items = read_original(context).catalogue.items
+    by_id = {item.item_id: item for item in items}
+    with closing(context.workspace.open_store()) as store:
+        values = fresh(items, store.generated.rows("value", attribute))
+    if not values:
+        raise _nothing_to_test(f"generated values of {attribute!r}", "attribute")
+    missing = [value for value in values if lacks(by_id[value.item_id], attribute)]
+    right = _compare_with_own(values, by_id)
+    facts = {"values": len(missing), "floor": floor}
+    decision = judge_values(attribute, right, floor)
+    return _close(context, ("value", attribute), missing, decision, facts)
+
+
+def _compare_with_own(values: Sequence[Generated], by_id: Mapping[str, Item]) -> list[bool]:
+    """Whether each value of an item that has one of its own is right; case does not count."""
+    return [
+        normalise(value.value)
+        in {normalise(own) for own in list_values(by_id[value.item_id], value.name)}
+        for value in values
+        if not lacks(by_id[value.item_id], value.name)
+    ]
+
+
+def judge_values(attribute: str, right: Sequence[bool], floor: float = FLOOR) -> Decision:
+    """The decision about values of which it is known whether they are right."""
+    name = f"right values of {attribute}"
+    if len(right) < MIN_COMPARED:
+        reason = f"{len(right)} items to compare; {MIN_COMPARED} are needed"
+        return Decision(name, False, reason=reason)
+    return Decision.of(name, estimate(np.array(right, np.float64)), floor, "too many are wrong")

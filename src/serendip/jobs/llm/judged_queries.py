@@ -1,0 +1,118 @@
+"""Held-out queries that generated texts are tested by.
+
+The log is cut at the first cut of the evaluation report: queries that never occur before it test
+the texts. Of texts that consist of written queries no cut says what they were made from: the gate
+leaves out queries that they contain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serendip.data.dataset import Dataset
+from serendip.data.events.search_log import SUGGESTED, LoggedRequest
+from serendip.data.text import normalise
+from serendip.data.vocabulary import MISSING, Vocabulary
+from serendip.errors import DataError
+from serendip.jobs.labels.pair_files import read_rows
+
+GAINS: Mapping[str, float] = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}
+
+
+_GAINS: Mapping[str, float] = {**GAINS, "good": 1.0, "bad": 0.0}
+_COLUMNS = ("query", "item_id", "label")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedQueries:
+    """Queries with graded items.
+
+    Args:
+        texts: Q distinct queries.
+        gains: of each query, item number -> gain; at least one is above 0.
+    """
+
+    texts: Sequence[str]
+    gains: Sequence[Mapping[int, float]]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @classmethod
+    def of(cls, gains: Mapping[str, Mapping[int, float]]) -> JudgedQueries:
+        """Build from query -> item number -> gain; queries without a gain above 0 are left out."""
+        usable = {
+            text: by_item for text, by_item in gains.items() if max(by_item.values(), default=0) > 0
+        }
+        return cls(list(usable), list(usable.values()))
+
+    def without(self, phrases: Container[str]) -> JudgedQueries:
+        """The queries that are not among some phrases."""
+        return self.rows([n for n, text in enumerate(self.texts) if text not in phrases])
+
+    def rows(self, numbers: Sequence[int]) -> JudgedQueries:
+        """Some of the queries."""
+        return JudgedQueries(
+            [self.texts[number] for number in numbers], [self.gains[number] for number in numbers]
+        )
+
+
+def cut_time(dataset: Dataset, fraction: float) -> float:
+    """Unix seconds before which a share of the events happened."""
+    times = dataset.events.timestamps
+    return float(times[int(fraction * len(times))]) if len(times) else 0.0
+
+
+def read_held_out_queries(dataset: Dataset, cut: float) -> JudgedQueries:
+    """Queries that occur only from ``cut`` on, with the items that were chosen after them."""
+    earlier = collect_earlier_queries(dataset, cut)
+    gains: dict[str, dict[int, float]] = {}
+    for search in _select_searches(dataset):
+        text = normalise(search.text)
+        if search.timestamp >= cut and text not in earlier:
+            gains.setdefault(text, {}).update(dict.fromkeys(search.chosen.tolist(), 1.0))
+    return JudgedQueries.of(gains)
+
+
+def collect_earlier_queries(dataset: Dataset, cut: float) -> set[str]:
+    """All normalised queries before ``cut``."""
+    searches = _select_searches(dataset)
+    return {normalise(search.text) for search in searches if search.timestamp < cut}
+
+
+def read_gains(
+    path: Path, vocabulary: Vocabulary, excluded: set[str]
+) -> dict[str, dict[int, float]]:
+    """Read query -> item number -> gain from a file of labels.
+
+    The file has the columns ``query``, ``item_id`` and ``label``.
+
+    Args:
+        path: of the file; labels are E, S, C, I or good, bad.
+        vocabulary: of the items; rows of other items are left out.
+        excluded: normalised queries that are left out.
+
+    Raises:
+        DataError: the file is missing or broken, or a label is unknown.
+    """
+    gains: dict[str, dict[int, float]] = {}
+    for query, item, label in read_rows(path, _COLUMNS):
+        if label not in _GAINS:
+            raise DataError(
+                f"{path} has the unknown label {label!r}.", f"Use one of {', '.join(_GAINS)}."
+            )
+        number = int(vocabulary.numbers([item])[0])
+        if number != MISSING and normalise(query) not in excluded:
+            gains.setdefault(query, {})[number] = _GAINS[label]
+    return gains
+
+
+def _select_searches(dataset: Dataset) -> list[LoggedRequest]:
+    """Searches that led to a choice, without prefixes after which a suggested title was taken."""
+    return [
+        request
+        for request in dataset.requests
+        if request.text.strip() and len(request.chosen) and request.surface != SUGGESTED
+    ]

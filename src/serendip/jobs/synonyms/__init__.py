@@ -1,1 +1,0 @@
-"""``serendip synonyms``: pairs proposed by the log and word vectors (``mine.py``), or by an LLM."""

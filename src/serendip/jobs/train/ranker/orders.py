@@ -1,0 +1,214 @@
+"""Compares orders of the candidates of requests by nDCG@10, and trains the rankers that make them.
+
+Shapes: R rows (request, candidate), F features, Q requests, H compared requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import BoolArray, FloatArray, TimeArray
+from serendip.data.query import TASKS, Task
+from serendip.data.text import normalise
+from serendip.engine.config.settings import Settings
+from serendip.engine.stages.surfaces import surface_of_task
+from serendip.evaluate.comparison import MIN_USERS
+from serendip.evaluate.decision import Decision, choose
+from serendip.evaluate.metrics import Graded
+from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.runs import Values
+from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.models.ranker.config import RankerConfig, RankerRows
+from serendip.models.ranker.model import Ranker, action_value
+from serendip.runtime.progress import SilentProgress, TrainOptions
+
+OTHERS = 1_000
+"""Requests of other kinds that a ranker of a choice learns from, at most."""
+
+
+def rows_of_requests(group: NDArray[np.integer]) -> list[NDArray[np.intp]]:
+    """Row numbers of each request, by increasing request number of the rows (R,)."""
+    order = np.argsort(group, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
+
+
+def ndcg_of_requests(
+    values: NDArray[np.floating],
+    gains: BoolArray | FloatArray,
+    requests: Sequence[NDArray[np.intp]],
+) -> Values:
+    """(Q,) nDCG@10 of the rows of each request by their values (R,).
+
+    Args:
+        values: (R,) the larger, the earlier.
+        gains: (R,) >= 0, or True for chosen rows; each request has a row above 0.
+        requests: rows of each.
+    """
+    metric, found = NDCG(10), []
+    for rows in requests:
+        ordered = gains[rows[np.argsort(-values[rows], kind="stable")]].astype(np.float64)
+        found.append(metric.of_list(Graded(ordered, np.sort(ordered[ordered > 0])[::-1])))
+    return np.array(found)
+
+
+def ranker_values(ranker: Ranker, rows: RankerRows, settings: Settings) -> FloatArray:
+    """(R,) values of rows, by the action weights of the surface of their task."""
+    surfaces, actions = settings.all_surfaces(), ranker.config.actions
+    read_as = np.array([ranker.number_of(task) for task in TASKS])  # (tasks,)
+    probabilities = ranker.predict(rows.features, read_as[rows.task])  # (R, A)
+    values = np.empty(len(rows), np.float32)
+    for number in np.unique(rows.task).tolist():
+        of_task = rows.task == number
+        weights = (
+            surfaces[surface_of_task(surfaces, TASKS[number])].with_actions(actions).action_weights
+        )
+        values[of_task] = action_value(probabilities[of_task], weights, actions)
+    return values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankerSample:
+    """Rows of the ranker, and the requests that they are of.
+
+    Args:
+        rows: R rows; their groups are request numbers.
+        names: of the F features.
+        requests: Q requests.
+    """
+
+    rows: RankerRows
+    names: tuple[str, ...]
+    requests: Sequence[LabelledQuery]
+
+    @property
+    def times(self) -> TimeArray:
+        """(Q,) float64 Unix seconds; NaN = not known, as of written queries."""
+        return np.array([request.query.time for request in self.requests], np.float64)
+
+    @property
+    def has_choice(self) -> BoolArray:
+        """(Q,) bool, whether a row of a request was chosen."""
+        chosen = self.rows.labels.any(1)
+        return np.bincount(self.rows.group, chosen, len(self.requests)) > 0
+
+    def of_tasks(self, tasks: Sequence[Task]) -> BoolArray:
+        """(R,) bool rows of some tasks."""
+        return np.isin(self.rows.task, [TASKS.index(task) for task in tasks])
+
+    def at(self, wanted: BoolArray) -> RankerRows:
+        """Rows of the requests where ``wanted`` (Q,) is true."""
+        return self.rows.at(wanted[self.rows.group])
+
+    def users(self, rows: RankerRows) -> list[str]:
+        """Who made the requests of rows, by their number: ids, else words, else nobody else."""
+        made = [(number, self.requests[number]) for number in np.unique(rows.group).tolist()]
+        return [
+            request.query.user_id or f"\0{normalise(request.query.text) or number}"
+            for number, request in made
+        ]
+
+    def compare(
+        self,
+        name: str,
+        rows: RankerRows,
+        orders: tuple[NDArray[np.floating], NDArray[np.floating]],
+        tests: int = 1,
+    ) -> Decision:
+        """Whether rows of requests are ordered better by the second values than by the first.
+
+        Args:
+            name: of what is chosen.
+            rows: R rows of requests that have a chosen one; weights of these are their gains.
+            orders: (R,) values each.
+            tests: see ``choose``.
+        """
+        gains, requests = gains_of(rows), rows_of_requests(rows.group)
+        without, with_ = (ndcg_of_requests(values, gains, requests) for values in orders)
+        return choose(name, without, with_, self.users(rows), tests=tests, fewest=MIN_USERS)
+
+
+def with_room(config: RankerConfig, tasks: Iterable[int]) -> RankerConfig:
+    """The config of a ranker with room for some tasks; without baskets it stays as it is."""
+    return config.model_copy(
+        update={"num_tasks": max(config.num_tasks, *(t + 1 for t in tasks), 1)}
+    )
+
+
+def gains_of(rows: RankerRows) -> FloatArray:
+    """(R,) weights of chosen rows, 0 for others."""
+    gains: FloatArray = np.where(rows.labels.any(1), rows.weights, 0.0)
+    return gains
+
+
+def even_share(wanted: BoolArray, most: int = OTHERS) -> BoolArray:
+    """The same mask (Q,) with at most ``most`` of its places, evenly."""
+    places = np.flatnonzero(wanted)
+    count = min(most, len(places))
+    kept = np.zeros(len(wanted), np.bool_)
+    kept[places[np.linspace(0, len(places) - 1, count).astype(np.intp)]] = True
+    return kept
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankerTrials:
+    """Trains the rankers of a choice, within a share of the ranker's time.
+
+    A ranker whose training the time ended would be compared as if it were whole: there is none.
+
+    Args:
+        settings: surfaces and the ranker's config.
+        options: seed, and the time of the choice.
+    """
+
+    settings: Settings
+    options: TrainOptions
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        options: TrainOptions,
+        name: str,
+        share: float,
+        epochs: int | None = None,
+    ) -> Self:
+        """Trials in a share of the time, with at most ``epochs`` passes each."""
+        ranker = settings.ranker
+        if epochs is not None:
+            ranker = ranker.model_copy(update={"epochs": min(epochs, ranker.epochs)})
+        time = options.allowance.from_now(share, name)
+        limited = replace(options, progress=SilentProgress(), allowance=time)
+        return cls(settings.model_copy(update={"ranker": ranker}), limited)
+
+    def train(
+        self,
+        rows: RankerRows,
+        names: Sequence[str],
+        tasks: Sequence[int] | None = None,
+        share: float = 1.0,
+    ) -> Ranker | None:
+        """Train a ranker that may order some tasks, in a share of the time that is left.
+
+        Returns:
+            the ranker; None if no row was chosen, or the time was over before its end.
+        """
+        left = self.options.allowance
+        if not rows.labels.any():
+            return None
+        time, ranker = replace(left.from_now(share), cuts=[]), None
+        if not left.is_over:
+            ranker = Ranker(with_room(self.settings.ranker, tasks or ()))
+            ranker.train(rows, names, replace(self.options, allowance=time), tasks)
+        if ranker is None or time.cuts:
+            left.cut(0.0)
+            return None
+        return ranker
+
+    def values(self, ranker: Ranker, rows: RankerRows) -> FloatArray:
+        """(R,) values of rows by a ranker of these trials."""
+        return ranker_values(ranker, rows, self.settings)

@@ -1,0 +1,131 @@
+"""Words of late items, beside the word index of a generation and with scores on its scale.
+
+A second full index would have document frequencies of its own; this one has only postings and uses
+the statistics of the built index: its BM25 (k1 = 1.2, b = .75, as in tantivy) gives a late item the
+score it would have there.
+
+Paper: Robertson and Zaragoza 2009, The Probabilistic Relevance Framework: BM25 and Beyond.
+
+Shapes: H items with a term, M items.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.search.documents import FIELDS, GENERATED, Document
+
+K1 = 1.2
+B = 0.75
+
+_ALL_FIELDS = (*FIELDS, GENERATED)
+
+Term: TypeAlias = tuple[str, str]
+"""(field, term)."""
+
+WeightedTerms: TypeAlias = tuple[Sequence[Term], Mapping[str, float]]
+"""Terms of a query and the weights of their fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """BM25 statistics of the built index.
+
+    Args:
+        num_documents: number of items.
+        lengths: field -> total number of terms of all items.
+        frequency: (field, term) -> number of items with the term.
+    """
+
+    num_documents: int
+    lengths: Mapping[str, int]
+    frequency: Callable[[str, str], int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LateWords:
+    """An immutable word index of late items.
+
+    Args:
+        terms: item -> its terms and their occurrences.
+        lengths: item -> number of terms of each field.
+        postings: term -> items that have it, and its occurrences in each.
+    """
+
+    terms: Mapping[int, Counter[Term]] = field(default_factory=dict)
+    lengths: Mapping[int, Mapping[str, int]] = field(default_factory=dict)
+    postings: Mapping[Term, Mapping[int, int]] = field(default_factory=dict)
+    _columns: dict[Term, IntArray] = field(default_factory=dict)  # of the terms that were searched
+
+    def put(self, documents: Mapping[int, Document]) -> LateWords:
+        """A copy with other documents of these items."""
+        terms, lengths = {**self.terms}, {**self.lengths}
+        changed: dict[Term, dict[int, int]] = {}
+        for item, document in documents.items():
+            fields = {name: document.terms(name) for name in _ALL_FIELDS}
+            before = terms.get(item, Counter())
+            after = Counter((name, term) for name, found in fields.items() for term in found)
+            for term in {**before, **after}:
+                if term not in changed:
+                    changed[term] = {**self.postings.get(term, {})}
+                changed[term].pop(item, None)
+                if term in after:
+                    changed[term][item] = after[term]
+            terms[item], lengths[item] = after, {name: len(fields[name]) for name in fields}
+        return LateWords(terms, lengths, {**self.postings, **changed})
+
+    def __len__(self) -> int:
+        return len(self.terms)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.terms
+
+    def scores(
+        self, weighted_terms: Sequence[WeightedTerms], statistics: Statistics
+    ) -> tuple[IntArray, FloatArray]:
+        """Items (M,) that have one of the terms, ascending, and their BM25 (M,)."""
+        hits = [
+            (items, weights[name] * gains)
+            for terms, weights in weighted_terms
+            for name, term in terms
+            if weights[name] > 0 and (name, term) in self.postings
+            for items, gains in [self._gains((name, term), statistics)]
+        ]
+        if not hits:
+            return NO_ITEMS, np.empty(0, np.float32)
+        items, rows = np.unique(np.concatenate([part for part, _ in hits]), return_inverse=True)
+        scores = np.bincount(rows, np.concatenate([part for _, part in hits]), len(items))
+        return items, scores.astype(np.float32)
+
+    def having_all(self, groups: Sequence[Sequence[Term]]) -> IntArray:
+        """Items (M,), ascending, that have a term of each group; none without groups."""
+        found = [{i for term in group for i in self.postings.get(term, ())} for group in groups]
+        return np.array(sorted(set.intersection(*found)) if found else [], np.int32)
+
+    def _gains(self, term: Term, statistics: Statistics) -> tuple[IntArray, NDArray[np.float64]]:
+        """Items (H,) with a term, and its unweighted BM25 (H,)."""
+        name, columns = term[0], self._columns.get(term)
+        if columns is None:
+            entries = self.postings[term].items()
+            rows = [(item, count, self.lengths[item][name]) for item, count in entries]
+            columns = self._columns[term] = np.array(rows, np.int32).reshape(-1, 3).T
+        items, counts, lengths = columns
+        total = statistics.num_documents + len(self)
+        frequency = statistics.frequency(*term) + len(items)
+        rarity = math.log(1.0 + (total - frequency + 0.5) / (frequency + 0.5))
+        relative = lengths / self._mean_length(name, statistics)
+        damped = counts / (counts + K1 * (1.0 - B + B * relative))
+        return items, rarity * (1.0 + K1) * damped
+
+    def _mean_length(self, name: str, statistics: Statistics) -> float:
+        if statistics.num_documents and statistics.lengths[name]:
+            return statistics.lengths[name] / statistics.num_documents
+        return max(sum(fields[name] for fields in self.lengths.values()) / len(self), 1.0)

@@ -1,0 +1,252 @@
+"""Missing attributes over the commands: chosen, gated, filtered by, taken back."""
+
+from __future__ import annotations
+
+import csv
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import invoke
+from fault_server import Body, Reply, completion, configure, data_of, serving
+
+from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.snapshot import take_snapshot
+from serendip.data.store.tables.generated import Generated
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError, DataError
+from serendip.jobs.context import JobContext
+from serendip.jobs.import_files import import_files
+from serendip.jobs.llm.attributes import AttributeItems, ValueWriting
+from serendip.jobs.llm.texts import read_original
+from serendip.jobs.train.fingerprint import compute_fingerprint
+
+COLOURS = ("Red", "Blue", "Green", "Black")
+NUM_ITEMS, LACKING = 100, 20
+SETTINGS = """
+[items]
+path = "items.csv"
+
+[content]
+name = "hashing"
+fields = ["title"]
+
+[queries]
+sources = []
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Shirts whose colour is in the title; the first ones lack the attribute."""
+    with (tmp_path / "items.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["item_id", "title", "colour", "price"])
+        for number in range(NUM_ITEMS):
+            colour = COLOURS[number % 4]
+            own = "" if number < LACKING else colour
+            writer.writerow([f"i{number}", f"{colour} shirt number {number}", own, number + 0.5])
+    (tmp_path / "serendip.toml").write_text(SETTINGS)
+    import_files(Workspace.open(tmp_path))
+    return tmp_path
+
+
+def llm(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
+    name = () if verb == "show" else ("attribute", "--attribute", "colour")
+    return invoke("llm", verb, *name, "-w", str(folder), *more)
+
+
+def values_of(folder: Path) -> list[Generated]:
+    with closing(Workspace.open(folder).open_store()) as store:
+        return store.generated.rows("value")
+
+
+def items_used(folder: Path) -> dict[str, Item]:
+    workspace = Workspace.open(folder)
+    with closing(workspace.open_store()) as store:
+        items = take_snapshot(store, workspace.settings.actions).catalogue.items
+    return {item.item_id: item for item in items}
+
+
+def test_rules_fill_an_attribute_that_people_then_filter_by(shop: Path) -> None:
+    before = items_used(shop)
+    unchanged = compute_fingerprint(Workspace.open(shop), 0)
+    code, told = llm(shop, "run", "--free")
+    assert (code, told["lacking"], told["held_out"], told["values"]) == (0, LACKING, 40, 4)
+    assert (told["written"], told["compared"]) == (LACKING, 40)
+    assert items_used(shop) == before
+    code, report = llm(shop, "gate")
+    assert (code, report["verdict"], report["gain"], report["active"]) == (
+        *(0, "passed", 1.0),
+        LACKING,
+    )
+    assert report["low"] > 0.9
+    filled = items_used(shop)
+    assert filled["i1"].attributes["colour"] == "Blue"
+    assert filled["i1"].generated_attributes == ("colour",)
+    assert filled["i99"] == before["i99"]
+    assert compute_fingerprint(Workspace.open(shop), 0) != unchanged
+    assert invoke("train", "-w", str(shop))[0] == 0
+    with closing(Engine.open(shop)) as engine:
+        found = engine.recommend(Request("search", filters=("colour=Blue",), k=50)).items
+        assert {f"i{number}" for number in range(1, NUM_ITEMS, 4)} == {one.item_id for one in found}
+        assert engine.item("i1").generated_attributes == ("colour",)
+    manifest = json.loads((shop / "generations" / "gen-1" / "manifest.json").read_text())
+    assert manifest["counts"]["generated_attributes"] == LACKING
+    _, shown = llm(shop, "show", "--limit", "1")
+    (counted,) = shown["counts"]
+    assert (counted["rows"], counted["active"], len(shown["listed"])) == (60, LACKING, 1)
+    assert shown["gates"]["value colour"]["verdict"] == "passed"
+    assert llm(shop, "revert")[1]["removed"] == 60
+    assert items_used(shop) == before
+    assert compute_fingerprint(Workspace.open(shop), 0) == unchanged
+
+
+def test_an_llm_chooses_among_the_values_and_sees_none_that_is_hidden(shop: Path) -> None:
+    def choose(body: Body, _: int) -> Reply:
+        data = data_of(body)
+        assert "colour" not in data["item"].get("attributes", {})
+        assert sorted(data["values"]) == sorted(COLOURS)
+        colour = data["item"]["title"].split()[0]
+        return completion(json.dumps({"id": data["id"], "value": colour}))
+
+    with serving(choose) as server:
+        configure(shop, server.address)
+        with pytest.raises(ConfigError, match="an LLM needs a budget"):
+            llm(shop, "run")
+        code, told = llm(shop, "run", "--budget", "1", "--estimate")
+        assert (code, told["estimate"]["questions"], len(server.bodies)) == (0, 60, 0)
+        code, told = llm(shop, "run", "--budget", "1")
+        assert (code, told["state"], told["written"], told["compared"]) == (
+            *(0, "complete"),
+            *(LACKING, 40),
+        )
+        assert len(server.bodies) == 60
+        llm(shop, "run", "--budget", "1")
+        assert len(server.bodies) == 60  # paid for once
+    first = {data_of(body)["item"]["title"].split()[-1] for body in server.bodies[:40]}
+    assert all(int(number) >= LACKING for number in first)  # what the gate needs comes first
+    (one, *_) = values_of(shop)
+    assert (one.source, one.model, one.prompt, one.active) == ("llm", "m", "attribute-1", False)
+    assert llm(shop, "gate")[1]["active"] == LACKING
+    in_use = values_of(shop)
+    code, told = llm(shop, "run", "--budget", "0")
+    assert values_of(shop) == in_use
+
+
+def test_a_run_without_answers_leaves_what_is_in_use(shop: Path) -> None:
+    llm(shop, "run", "--free")
+    llm(shop, "gate")
+    in_use = values_of(shop)
+    with serving(lambda body, _: completion("no JSON")) as server:
+        configure(shop, server.address)
+        code, told = llm(shop, "run", "--budget", "0")
+        assert (code, told["state"], told["written"]) == (1, "partial", 0)
+    assert values_of(shop) == in_use
+    assert sum(one.active for one in in_use) == LACKING
+
+
+def test_a_new_price_keeps_the_value_and_new_texts_do_not(shop: Path) -> None:
+    llm(shop, "run", "--free")
+    llm(shop, "gate")
+    assert invoke("train", "-w", str(shop))[0] == 0
+    with closing(Engine.open(shop)) as engine:
+        engine.add_items(
+            [
+                Item("i1", "Blue shirt number 1", attributes={"price": 7.0}),
+                Item("i2", "Green trousers", attributes={"price": 7.0}),
+            ]
+        )
+        first, second = engine.item("i1"), engine.item("i2")
+        assert first.attributes == {"price": 7.0, "colour": "Blue"}
+        assert first.generated_attributes == ("colour",)
+        assert second.attributes == {"price": 7.0}
+    with closing(Engine.open(shop)) as engine:
+        assert (engine.item("i1"), engine.item("i2")) == (first, second)
+        found = engine.recommend(Request("search", filters=("colour=Blue",), k=50)).items
+        assert "i1" in {one.item_id for one in found}
+
+
+def test_one_attribute_is_taken_back_alone(shop: Path) -> None:
+    llm(shop, "run", "--free")
+    llm(shop, "gate")
+    place = ("-w", str(shop))
+    assert invoke("llm", "revert", "attribute", "--attribute", "col", *place)[1]["removed"] == 0
+    assert invoke("llm", "revert", "texts", *place)[1]["removed"] == 0
+    with pytest.raises(ConfigError, match="--attribute is for values"):
+        invoke("llm", "revert", "--attribute", "colour", *place)
+    assert len(values_of(shop)) == 60 and "value colour" in llm(shop, "show")[1]["gates"]
+    assert llm(shop, "revert")[1]["removed"] == 60
+    shown = llm(shop, "show")[1]
+    assert (shown["counts"], shown["gates"]) == ([], {})
+
+
+def test_values_of_a_bad_writer_are_refused_and_what_was_in_use_goes(shop: Path) -> None:
+    llm(shop, "run", "--free")
+    assert llm(shop, "gate")[0] == 0
+
+    def choose(body: Body, place: int) -> Reply:
+        data = data_of(body)
+        colour = data["item"]["title"].split()[0] if len(data["id"]) and place % 5 else "Red"
+        return completion(json.dumps({"id": data["id"], "value": colour}))
+
+    with serving(choose) as server:
+        configure(shop, server.address)
+        llm(shop, "run", "--budget", "1")
+    code, report = llm(shop, "gate")
+    assert (code, report["verdict"], report["active"]) == (1, "failed", 0)
+    assert report["low"] < 0.9
+    assert not any(item.generated_attributes for item in items_used(shop).values())
+    assert llm(shop, "gate", "--floor", "0.5")[0] == 0
+
+
+def test_few_items_to_compare_prove_nothing(shop: Path) -> None:
+    def shrug(body: Body, _: int) -> Reply:
+        return completion(json.dumps({"id": data_of(body)["id"], "value": ""}))
+
+    with serving(shrug) as server:
+        configure(shop, server.address)
+        code, told = llm(shop, "run", "--budget", "1")
+    assert (code, told["written"], told["compared"]) == (0, 0, 0)
+    with pytest.raises(DataError, match="no generated values of 'colour'"):
+        llm(shop, "gate")
+    with (shop / "items.csv").open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    with (shop / "items.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows(rows[: LACKING + 1 + 50])
+    import_files(Workspace.open(shop), allow_loss=True)
+    llm(shop, "run", "--free")
+    code, report = llm(shop, "gate")
+    assert (code, report["verdict"]) == (1, "refused")
+    assert report["reason"] == "25 items to compare; 30 are needed"
+
+
+def test_an_attribute_must_be_of_texts_that_items_share(shop: Path) -> None:
+    for name, message in (
+        ("colours", "no item has an attribute 'colours'"),
+        ("price", "price is a number"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            invoke("llm", "run", "attribute", "--attribute", name, "--free", "-w", str(shop))
+    with pytest.raises(ConfigError, match="no attribute is named"):
+        invoke("llm", "gate", "attribute", "-w", str(shop))
+    with pytest.raises(ConfigError, match=r"--floor 0.0 is no share"):
+        llm(shop, "gate", "--floor", "0")
+    several = Catalogue([Item("a", "x", attributes={"genres": ("a", "b")})])
+    with pytest.raises(ConfigError, match="genres has several values of one item"):
+        AttributeItems.of(several, "genres", 9, 0)
+    catalogue = read_original(JobContext.open(shop)).catalogue
+    with pytest.raises(DataError, match="colour has 1 values that 2 items share"):
+        AttributeItems.of(type(catalogue)(catalogue.items[20:100:4]), "colour", 9, 0)
+
+
+def test_nothing_generated_is_the_source_of_a_value(shop: Path) -> None:
+    llm(shop, "run", "--free")
+    llm(shop, "gate")
+    context = JobContext.open(shop)
+    assert len(ValueWriting(context, "colour").items.lacking) == LACKING
+    assert all(value.active for value in values_of(shop) if int(value.item_id[1:]) < LACKING)

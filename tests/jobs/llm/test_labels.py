@@ -1,0 +1,185 @@
+"""Labels by an LLM, through the commands: estimate, run, resume, ledger, and the gate."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import invoke
+from fault_server import Body, Reply, completion, configure, data_of, error, judged, serving
+from small_shop import import_shop
+
+from serendip.data.items.catalogue import Item
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
+from serendip.jobs.context import JobContext
+from serendip.jobs.labels.shown_lists import ListRequest, write_lists
+from serendip.jobs.llm.labels import LabelWriting
+from serendip.jobs.train.fingerprint import compute_fingerprint
+from serendip.llm.tasks import judge_task
+from serendip.runtime.atomic_files import exclusive_lock
+
+HORROR, COMEDY = "a horror tale", "something funny"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    folder = import_shop(tmp_path / "shop")
+    rows = [(query, f"i{number}") for query in (HORROR, COMEDY) for number in range(6)]
+    write_csv(folder / "pairs.csv", ("query", "item_id"), rows)
+    return folder
+
+
+def write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Path:
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([columns, *rows])
+    return path
+
+
+def run(folder: Path, *more: str) -> tuple[int, dict[str, Any]]:
+    place = ("--pairs", str(folder / "pairs.csv"), "--out", str(folder / "labels.csv"))
+    return invoke("llm", "run", "labels", *place, "-w", str(folder), *more)
+
+
+def labels_of(folder: Path, name: str = "labels.csv") -> list[dict[str, str]]:
+    with (folder / name).open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def by_genre(body: Body, number: int) -> Reply:
+    """Good if the query names the genre."""
+    data = data_of(body)
+    genre = data["item"]["attributes"]["genre"]
+    return completion(judged(body, "good" if genre in data["query"] else "bad"))
+
+
+def test_pairs_are_estimated_and_labelled_and_calls_are_in_the_ledger(shop: Path) -> None:
+    with serving(by_genre) as server:
+        configure(shop, server.address)
+        code, estimate = run(shop, "--budget", "1", "--estimate")
+        cost = estimate["estimate"]
+        assert (code, cost["questions"], cost["known"]) == (0, 12, 0)
+        assert not server.bodies
+        assert not (shop / "labels.csv").exists()
+        code, result = run(shop, "--budget", "1")
+        assert (code, result["state"], result["written"]) == (0, "complete", 12)
+        assert result["spent"] == pytest.approx(12 * 120 / 1e6)
+        assert result["spent"] <= result["estimate"]["most"]
+        code, again = run(shop, "--budget", "1")
+        assert (again["estimate"]["known"], len(server.bodies)) == (12, 12)
+    for body in server.bodies:
+        data = data_of(body)
+        assert set(data) == {"id", "query", "item"}
+        assert set(data["item"]) == {"title", "attributes"}
+        assert set(data["item"]["attributes"]) == {"genre"}
+        assert set(body) == {"model", "messages", "response_format", "max_tokens", "temperature"}
+    rows = labels_of(shop)
+    assert {row["label"] for row in rows} == {"good", "bad"}
+    assert {(row["source"], row["model"], row["prompt"]) for row in rows} == {
+        ("llm", "m", "judge-1")
+    }
+    _, ledger = invoke("llm", "ledger", "-w", str(shop))
+    (job,) = ledger["jobs"]
+    assert (job["job"], job["calls"], job["ok"]) == ("labels.csv", 12, 12)
+    assert (job["tokens_sent"], job["tokens_answered"]) == (1200, 120)
+
+
+def test_lists_have_a_prompt_of_their_own(shop: Path) -> None:
+    context, files = JobContext.open(shop), (shop / "lists.csv", shop / "labels.csv")
+    write_lists(files[0], "home", [(ListRequest("Somebody"), ["i1"])])
+    assert LabelWriting(context, *files).task.prompt.name == "judge-list-1"
+    assert LabelWriting(context, shop / "pairs.csv", files[1]).task.prompt.name == "judge-1"
+
+
+def test_attribute_names_cannot_overwrite_query_or_title(shop: Path) -> None:
+    with closing(Workspace.open(shop).open_store()) as store:
+        item = Item("odd", "A tale", "", {"query": "something else", "id": "7", "title": "no"})
+        store.put_items([item])
+    write_csv(shop / "pairs.csv", ("query", "item_id"), [(HORROR, "odd")])
+    with serving(lambda body, _: completion(judged(body))) as server:
+        configure(shop, server.address)
+        code, _ = run(shop, "--budget", "1")
+    (body,) = server.bodies
+    data = data_of(body)
+    assert (code, data["query"], data["item"]["title"]) == (0, HORROR, "A tale")
+    assert data["item"]["attributes"]["query"] == "something else"
+
+
+def test_two_runs_of_a_job_do_not_pay_twice(shop: Path) -> None:
+    configure(shop, "http://127.0.0.1:9/v1")
+    name = hashlib.sha256(b"labels.csv").hexdigest()[:16]
+    with (
+        exclusive_lock(shop / "cache" / "llm" / name),
+        pytest.raises(StorageError, match="another process"),
+    ):
+        run(shop, "--budget", "1")
+
+
+def test_a_budget_needs_prices(shop: Path) -> None:
+    with (shop / "serendip.toml").open("a") as stream:
+        stream.write('[llm]\nprovider = "endpoint"\nbase_url = "http://x/v1"\nmodel = "m"\n')
+    with pytest.raises(ConfigError, match="input_price"):
+        run(shop, "--budget", "1")
+
+
+def test_llm_settings_do_not_change_the_fingerprint(shop: Path) -> None:
+    before = compute_fingerprint(Workspace.open(shop), 0)
+    configure(shop, "http://127.0.0.1:9/v1")
+    assert compute_fingerprint(Workspace.open(shop), 0) == before
+
+
+def test_an_incomplete_run_writes_a_partial_file_and_is_resumed(shop: Path) -> None:
+    def script(body: Body, number: int) -> Reply:
+        return error(429, "insufficient_quota") if number == 5 else by_genre(body, number)
+
+    with serving(script) as server:
+        configure(shop, server.address)
+        code, result = run(shop, "--budget", "1")
+        assert (code, result["state"], result["written"], result["failed"]) == (1, "partial", 5, 1)
+        assert "quota" in result["reason"]
+        assert result["out"] == str(shop / "labels.partial.csv")
+        assert len(labels_of(shop, "labels.partial.csv")) == 5
+        assert not (shop / "labels.csv").exists()
+        code, whole = run(shop, "--budget", "1")
+        assert (code, whole["state"], len(server.bodies)) == (0, "complete", 13)
+        assert not (shop / "labels.partial.csv").exists()
+    _, ledger = invoke("llm", "ledger", "-w", str(shop))
+    (failure,) = ledger["failures"]
+    assert failure["calls"] == 1
+    assert failure["failure"].startswith("quota")
+
+
+def test_pairs_of_unknown_items_are_refused(shop: Path) -> None:
+    configure(shop, "http://127.0.0.1:9/v1")
+    write_csv(shop / "pairs.csv", ("query", "item_id"), [("x", "nothing")])
+    with pytest.raises(UnknownItemError, match="'nothing'"):
+        run(shop, "--budget", "1")
+    write_csv(shop / "pairs.csv", ("query", "product"), [("x", "i1")])
+    with pytest.raises(DataError, match="no column 'item_id'"):
+        run(shop, "--budget", "1")
+
+
+COLUMNS = ("query", "item_id", "label")
+
+
+def test_labels_are_exported_as_questions_with_answers(shop: Path) -> None:
+    rows = [(HORROR, "i0", "E"), (HORROR, "i1", "I"), (COMEDY, "i1", "good")]
+    labels, out = write_csv(shop / "gold.csv", COLUMNS, rows), shop / "chats.jsonl"
+    place = ("--labels", str(labels), "--out", str(out), "-w", str(shop))
+    code, result = invoke("judge", "export", *place)
+    assert (code, result["conversations"]) == (0, 3)
+    chats = [json.loads(line)["messages"] for line in out.read_text().splitlines()]
+    assert [[message["role"] for message in chat] for chat in chats] == [
+        ["system", "user", "assistant"]
+    ] * 3
+    answers = [json.loads(chat[2]["content"]) for chat in chats]
+    assert [answer["label"] for answer in answers] == ["good", "bad", "good"]
+    for chat, answer in zip(chats, answers, strict=True):
+        data = data_of({"messages": chat})
+        assert data["id"] == answer["id"]
+        judge_task().read(chat[2]["content"], {"query": data["query"], "item": data["item"]})

@@ -1,0 +1,289 @@
+"""Written texts over the commands: written, gated, used by the next training, taken back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import invoke
+from fault_server import Body, Reply, completion, configure, data_of, serving
+from generated_rows import use_queries
+from small_shop import NUM_ITEMS, import_shop
+
+from serendip.data.events.event import Event
+from serendip.data.items.catalogue import Item
+from serendip.data.snapshot import take_snapshot
+from serendip.data.store.tables.generated import Generated
+from serendip.data.store.tables.generated_items import text_digest
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError, DataError
+from serendip.jobs.suggestions.build import hash_written_queries
+from serendip.jobs.suggestions.parts import Part, part_of
+from serendip.jobs.train.fingerprint import compute_fingerprint
+
+
+@pytest.fixture
+def shop(fresh: Path) -> Path:
+    return fresh
+
+
+def llm(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
+    kind = () if verb == "show" else ("texts",)
+    return invoke("llm", verb, *kind, "-w", str(folder), *more)
+
+
+def items_of(folder: Path) -> list[Item]:
+    with closing(Workspace.open(folder).open_store()) as store:
+        return store.items()
+
+
+def written_of(folder: Path) -> list[Generated]:
+    with closing(Workspace.open(folder).open_store()) as store:
+        return store.generated.rows("text")
+
+
+def used_by(folder: Path) -> dict[str, str]:
+    """Item -> text that the next training reads."""
+    workspace = Workspace.open(folder)
+    with closing(workspace.open_store()) as store:
+        items = take_snapshot(store, workspace.settings.actions).catalogue.items
+    return {item.item_id: item.generated_text for item in items if item.generated_text}
+
+
+def put(folder: Path, texts: Sequence[str]) -> None:
+    """Keywords of the first items, as an LLM might have written them."""
+    rows = [
+        Generated(
+            *("text", item.item_id, "keywords", "llm"),
+            *(text, "m", "enrich-1", text_digest(item)),
+        )
+        for item, text in zip(items_of(folder), texts, strict=False)
+    ]
+    with closing(Workspace.open(folder).open_store()) as store:
+        store.generated.put(rows)
+
+
+def judge(folder: Path, queries: Sequence[str]) -> str:
+    """The nth query wants the nth item."""
+    path = folder / "judged.csv"
+    with path.open("w", newline="") as stream:
+        rows = [(query, f"i{number}", "E") for number, query in enumerate(queries)]
+        csv.writer(stream).writerows([("query", "item_id", "label"), *rows])
+    return str(path)
+
+
+NAMES = [f"zq{chr(97 + number // 26)}{chr(97 + number % 26)}x" for number in range(NUM_ITEMS)]
+"""What people call the items, and no title says."""
+
+
+def log_searches(folder: Path, rows: Sequence[tuple[str, str, str, float]]) -> None:
+    """(user, query, item, time)."""
+    events = [
+        Event(user, item, when, "click", query=query, surface="search")
+        for user, query, item, when in rows
+    ]
+    with closing(Workspace.open(folder).open_store()) as store:
+        store.put_events(events)
+
+
+def describing(body: Body, _: int) -> Reply:
+    data = data_of(body)
+    said = {"description": "", "keywords": ["story book", "paperback"], "attributes": []}
+    return completion(json.dumps({"id": data["id"], **said}))
+
+
+def test_an_llm_writes_within_a_budget_and_nothing_is_used(shop: Path) -> None:
+    before = items_of(shop)
+    with serving(describing) as server:
+        configure(shop, server.address)
+        code, told = llm(shop, "run", "--budget", "1", "--estimate")
+        assert (code, told["estimate"]["questions"]) == (0, NUM_ITEMS)
+        assert not server.bodies
+        code, found = llm(shop, "run", "--budget", "0.003")
+        assert (code, found["state"], found["reason"]) == (1, "partial", "the budget is spent")
+        assert 0 < found["written"] < NUM_ITEMS
+        assert found["spent"] <= 0.003
+        code, found = llm(shop, "run", "--budget", "1")
+        assert (code, found["state"], len(server.bodies)) == (0, "complete", NUM_ITEMS)
+    assert set(data_of(server.bodies[0])) == {"id", "item"}
+    (one, *_) = texts = written_of(shop)
+    assert len(texts) == NUM_ITEMS
+    assert (one.value, one.source, one.model, one.prompt, one.active) == (
+        *("story book, paperback", "llm", "m", "enrich-1", False),
+    )
+    assert items_of(shop) == before
+    assert used_by(shop) == {}
+    _, shown = llm(shop, "show", "--limit", "2")
+    (counted,) = shown["counts"]
+    assert (counted["rows"], counted["active"], len(shown["listed"])) == (NUM_ITEMS, 0, 2)
+
+
+def test_an_llm_is_asked_within_a_budget_alone(shop: Path) -> None:
+    before = sorted(path.name for path in shop.iterdir())
+    for kind in ("labels", "queries", "texts", "synonyms"):
+        with pytest.raises(ConfigError, match="an LLM needs a budget"):
+            invoke("llm", "run", kind, "-w", str(shop))
+    with pytest.raises(ConfigError, match="no LLM is configured"):
+        llm(shop, "run", "--estimate")
+    with pytest.raises(ConfigError, match="only an LLM writes queries"):
+        invoke("llm", "run", "queries", "--free", "-w", str(shop))
+    with pytest.raises(ConfigError, match="labels need two files"):
+        invoke("llm", "run", "labels", "--budget", "1", "-w", str(shop))
+    assert sorted(path.name for path in shop.iterdir()) == before
+
+
+def test_texts_that_help_pass_the_gate_and_others_do_not(shop: Path) -> None:
+    with pytest.raises(DataError, match="there are no texts for the current items"):
+        llm(shop, "gate")
+    put(shop, NAMES)
+    code, few = llm(shop, "gate", "--judgements", judge(shop, NAMES[:5]))
+    assert (code, few["verdict"], few["active"]) == (1, "refused", 0)
+    asked = judge(shop, NAMES)
+    code, found = llm(shop, "gate", "--judgements", asked)
+    assert (code, found["verdict"], found["active"]) == (0, "passed", NUM_ITEMS)
+    assert found["low"] > 0
+    assert used_by(shop) == {f"i{n}": name for n, name in enumerate(NAMES)}
+    assert llm(shop, "show")[1]["gates"]["text"]["verdict"] == "passed"
+    put(shop, NAMES[30:] + NAMES[:29])  # Of other items each.
+    assert len(used_by(shop)) == 1
+    code, worse = llm(shop, "gate", "--judgements", asked)
+    assert (code, worse["verdict"], worse["active"]) == (1, "failed", 0)
+    assert used_by(shop) == {}
+
+
+def test_a_gate_without_judgements_asks_what_was_never_typed_before(shop: Path) -> None:
+    early, late = 1_599_000_000.0, 1_700_000_000.0
+    known = [("a", name, f"i{n}", early) for n, name in enumerate(NAMES[:10])]
+    new = [("b", name, f"i{n}", late) for n, name in enumerate(NAMES)]
+    log_searches(shop, [*known, *new])
+    put(shop, NAMES)
+    _, found = llm(shop, "gate")
+    assert (found["queries"], found["verdict"]) == (NUM_ITEMS - 10, "passed")
+
+
+def test_items_that_have_changed_are_judged_and_used_without_their_texts(shop: Path) -> None:
+    put(shop, NAMES)
+    llm(shop, "gate", "--judgements", judge(shop, NAMES))
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.put_items([replace(store.items()[0], title="Another tale")])
+    assert "i0" not in used_by(shop)
+    assert len(used_by(shop)) == NUM_ITEMS - 1
+    _, shown = llm(shop, "show")
+    assert (shown["counts"][0]["active"], shown["outdated"]) == (NUM_ITEMS - 1, 1)
+    _, found = llm(shop, "gate", "--judgements", judge(shop, NAMES))
+    assert found["items"] == NUM_ITEMS - 1
+
+
+def query_of(name: str, part: Part, start: int = 0) -> str:
+    """A query with a name that is dealt to a part."""
+    texts = (f"{name} tale {number}" for number in count(start))
+    return next(text for text in texts if part_of(text) == part)
+
+
+def test_written_queries_extend_their_items_behind_the_same_gate(shop: Path) -> None:
+    run = ("run", "--free")
+    with pytest.raises(DataError, match="written no queries"):
+        llm(shop, *run)
+    # For each item two queries for its text, and one that others learn; one for a gone item.
+    texts = [[query_of(name, "texts"), query_of(name, "texts", 50)] for name in NAMES]
+    learned = [query_of(name, "ranker") for name in NAMES]
+    written = {
+        text: f"i{n}"
+        for n, queries in enumerate(zip(texts, learned, strict=True))
+        for text in (*queries[0], queries[1])
+    }
+    use_queries(Workspace.open(shop), {**written, "gone": "no-such-item"})
+    code, told = llm(shop, *run)
+    assert (code, told["state"], told["written"]) == (0, "complete", NUM_ITEMS)
+    one = next(text for text in written_of(shop) if text.item_id == "i3")
+    assert one.value == ", ".join(texts[3])
+    assert (one.name, one.source, one.model, one.active) == (
+        *("queries", "queries", "written queries", False),
+    )
+    assert one.prompt and hash_written_queries(Workspace.open(shop)).startswith(one.prompt)
+    assert used_by(shop) == {}
+
+    gate = ("gate", "--judgements")
+    for own in (NAMES, [queries[1].upper() for queries in texts]):  # A part, and one in capitals.
+        code, found = llm(shop, *gate, judge(shop, own))
+        assert (code, found["verdict"], found["active"]) == (1, "refused", 0)
+        assert found["reason"].startswith("0 held-out queries")
+    asked = judge(shop, [f"cheap {name}" for name in NAMES])
+    code, found = llm(shop, *gate, asked)
+    assert (code, found["verdict"], found["active"]) == (0, "passed", NUM_ITEMS)
+    assert used_by(shop)["i3"] == one.value
+
+    wrong = {queries[0]: f"i{(n + 31) % NUM_ITEMS}" for n, queries in enumerate(texts)}
+    use_queries(Workspace.open(shop), wrong)
+    llm(shop, *run)
+    code, found = llm(shop, *gate, asked)
+    assert (code, found["verdict"], used_by(shop)) == (1, "failed", {})
+    assert llm(shop, "revert")[1]["removed"] == NUM_ITEMS
+
+
+def test_texts_of_queries_that_are_gone_are_deleted(shop: Path) -> None:
+    put(shop, NAMES[:5])
+    use_queries(Workspace.open(shop), {query_of(NAMES[n], "texts"): f"i{n}" for n in range(4)})
+    assert llm(shop, "run", "--free")[1]["written"] == 4
+    use_queries(Workspace.open(shop), {query_of(NAMES[2], "texts"): "i2"})
+    assert llm(shop, "run", "--free")[1]["written"] == 1
+    kept = [text.item_id for text in written_of(shop) if text.source == "queries"]
+    assert kept == ["i2"]
+    assert len(written_of(shop)) == 5 + 1  # Those of the LLM stay.
+
+
+def generation(folder: Path) -> Path:
+    found = folder / "generations"
+    return found / (found / "CURRENT").read_text().strip()
+
+
+_OWN = ("search/words/", "search/titles/")
+
+
+CONTENT = "content/content.values.npy"
+
+
+def content_of(folder: Path) -> dict[str, str]:
+    """Checksums of a generation, but for files that tantivy names at random and the clock."""
+    manifest = json.loads((generation(folder) / "manifest.json").read_text())
+    kept = ("search/lexical.json", "search/pairs.npy")
+    return {
+        name: digest
+        for name, digest in manifest["files"].items()
+        if name.startswith(_OWN) or name in kept or not name.startswith("search/")
+    }
+
+
+def test_reverting_takes_everything_out_of_the_next_training(tmp_path: Path) -> None:
+    shop, plain = tmp_path / "shop", tmp_path / "plain"
+    for folder in (shop, plain):
+        import_shop(folder, num_users=10)
+    made_from = compute_fingerprint(Workspace.open(shop), 0)
+    put(shop, NAMES)
+    llm(shop, "gate", "--judgements", judge(shop, NAMES))
+    assert compute_fingerprint(Workspace.open(shop), 0) != made_from
+    invoke("train", "-w", str(shop))
+    with_texts, vectors = content_of(shop), np.load(generation(shop) / CONTENT)
+    manifest = json.loads((generation(shop) / "manifest.json").read_text())
+    assert manifest["counts"]["written"] == NUM_ITEMS
+    assert EngineState.open(generation(shop)).catalogue[3].generated_text == NAMES[3]
+
+    code, told = llm(shop, "revert")
+    assert (code, told["removed"], written_of(shop)) == (0, NUM_ITEMS, [])
+    assert compute_fingerprint(Workspace.open(shop), 0) == made_from
+    assert llm(shop, "show")[1]["gates"] == {}
+    shutil.rmtree(shop / "generations")  # Codes keep the numbers of the generation before.
+    for folder in (shop, plain):
+        invoke("train", "-w", str(folder))
+    assert content_of(shop) == content_of(plain) != with_texts
+    assert not np.array_equal(vectors, np.load(generation(shop) / CONTENT))
