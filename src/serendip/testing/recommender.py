@@ -287,13 +287,12 @@ class RecommenderContract(ABC):
         first[:] = 7.0
         assert np.array_equal(model.score_all(queries), kept)
 
-    def test_late_items_leave_the_old_model_alone(
+    def test_new_items_leave_the_old_scores_alone(
         self, model: Recommender, queries: list[Query], dataset: Dataset
     ) -> None:
         """``with_late`` of new items adds finite scores, keeps the others and changes a copy only.
 
-        New items may come again, and may be the history or the source items. Known items have
-        finite scores by their new content; with their present content nothing changes.
+        New items may come again, and may be the history or the source items.
         """
         old, before = dataset.num_items, model.score_all(queries)
         late = model.with_late(draw_features(9, 1)).with_late(draw_features(10, 2))
@@ -304,6 +303,16 @@ class RecommenderContract(ABC):
         assert np.isfinite(scores).all()
         kept = scores[: len(queries), :old]
         np.testing.assert_allclose(kept, before, rtol=0, atol=self.tolerance)
+        assert np.array_equal(model.score_all(queries), before)
+
+    def test_changed_items_leave_the_old_model_alone(
+        self, model: Recommender, queries: list[Query], dataset: Dataset
+    ) -> None:
+        """``with_late`` of known items gives finite scores and changes a copy only.
+
+        An edit of no item changes nothing, nor does one of every item to its present content.
+        """
+        old, before = dataset.num_items, model.score_all(queries)
         changed = model.with_late(draw_features(9, 2), np.asarray([4, 29], np.int32))
         assert changed.num_items == old
         assert np.isfinite(changed.score_all(queries)).all()
