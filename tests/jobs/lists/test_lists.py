@@ -145,7 +145,7 @@ def test_more_of_what_should_be_less_is_a_loss() -> None:
     assert describe_worst(changes).startswith(
         "1 - share of: similar items, no value in common 0.9000 -> 0.6000"
     )
-    assert not compare_records(record_lists([few]), record_lists([many]), 0.1)[0].is_worse
+    assert compare_records(record_lists([few]), record_lists([many]), 0.1)[0].on
 
 
 def test_new_items_are_compared_with_what_the_user_chose(stand: Path) -> None:

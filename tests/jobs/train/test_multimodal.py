@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from serendip.cli.main import app
 from serendip.content.encoders.text import open_encoder
+from serendip.data.arrays import IntArray
 from serendip.data.items.catalogue import Item
-from serendip.data.items.features import TokenReader
+from serendip.data.items.features import ItemFeatures, TokenReader
 from serendip.engine.engine import Engine
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.request import Request
@@ -110,7 +111,15 @@ def test_an_item_posted_again_keeps_its_picture_and_has_its_new_words(gallery: P
         state.catalogue[4], attributes={**state.catalogue[4].attributes, "place": "Bonn"}
     )
     updater = ItemUpdater(open_encoder(content), content, reader)
-    again = updater._encode_changed(np.array([4], np.int32), [moved], state)
+    told: list[ItemFeatures] = []
+
+    class Reader:
+        def with_late(self, features: ItemFeatures, item_nums: IntArray) -> Reader:
+            told.append(features)
+            return self
+
+    updater.update([moved], replace(state, models={"reader": Reader()}))
+    (again,) = told
     assert np.array_equal(again.content[0], state.features.content[4])
     assert again.tokens is not None
     assert np.array_equal(again.tokens.hashes, reader.read([moved]).hashes)
