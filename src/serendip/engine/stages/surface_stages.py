@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from serendip.engine.stages.base import ListFilter, ListRule, Stage
-from serendip.engine.stages.diversity import DiversityRule
+from serendip.engine.stages.diversity import DiversityRule, VariantFilter
 from serendip.engine.stages.exploration import ExplorationRule
 from serendip.engine.stages.filters import REQUEST_FILTERS, Filter, filters_of
 from serendip.engine.stages.min_value import MinValueFilter
@@ -16,7 +16,6 @@ from serendip.engine.stages.scoring import Scorer, scorers_of
 from serendip.engine.stages.sources import Source, source_named
 from serendip.engine.stages.sponsored import SponsoredRule
 from serendip.engine.stages.surfaces import SurfaceConfig
-from serendip.engine.stages.variants import VariantFilter
 
 
 @dataclass(frozen=True, slots=True)

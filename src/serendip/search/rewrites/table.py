@@ -1,8 +1,7 @@
 """Query rewrites to offer: a table for frequent queries, a scorer for all others.
 
 Only queries with few matches get ``broader`` rewrites or a ``substitute``, only queries with enough
-matches get ``narrower`` ones. No query is replaced by a rewrite unless ``recover_from`` allows it
-and not one item has all of its words.
+matches get ``narrower`` ones. They are offered; no query is replaced by one.
 """
 
 from __future__ import annotations
