@@ -60,7 +60,7 @@ def get(connection: HTTPConnection, path: str) -> tuple[int, str]:
 
 def wait_for(folder: Path, state: str) -> JobStatus:
     """The state of the measurement, once it is this one."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while (status := JobStatus.read(folder / "reports" / STATUS_FILE)) is None or (
         status.state != state
     ):
