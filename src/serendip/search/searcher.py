@@ -450,9 +450,9 @@ class Searcher:
         That is if it names a value, or if more items have the word, or its rarest pair of words,
         than people chose the item: "heist" asks for more than the film of this title.
         """
-        return self._titled_by(self.read(text))
+        return self._named_items(self.read(text))
 
-    def _titled_by(self, reading: Interpretation) -> IntArray:
+    def _named_items(self, reading: Interpretation) -> IntArray:
         titled = reading.exact if len(reading.exact) else reading.corrected
         if not len(titled) or not _names_titles_alone(reading):
             return NO_ITEMS
@@ -534,10 +534,10 @@ class Searcher:
             EXACT: reading.exact[are_allowed(reading.exact, allowed)],
             CORRECTED: reading.corrected[are_allowed(reading.corrected, allowed)],
             VALUES: self._having_values(content, allowed, k),
-            TITLED: self._titled(reading, completions.item_nums),
+            TITLED: self._leading_titles(reading, completions.item_nums),
         }
         levels[ALL_WORDS] = _in_order(complete.item_nums, fused)
-        if not literal and len(self._titled_by(reading)):
+        if not literal and len(self._named_items(reading)):
             levels[ALL_WORDS] = self._with_title_of(content.needed, levels[ALL_WORDS])
         else:
             levels[ONE_VALUE] = _in_order(self._having_rare_value(content, allowed, k), fused)
@@ -655,7 +655,7 @@ class Searcher:
         having = self._having_values(reading.content, None, MOST_COMPLETE)
         levels = {EXACT: reading.exact, CORRECTED: reading.corrected, VALUES: having}
         completions = self._complete_titles(reading.corrected_key, None)
-        levels[TITLED] = self._titled(reading, completions.item_nums)
+        levels[TITLED] = self._leading_titles(reading, completions.item_nums)
         ahead = {level: items[np.isin(items, numbers)] for level, items in levels.items()}
         count = len(numbers) if most is None else most
         best, matches = _first_of_each({**ahead, ALL_WORDS: numbers}, count)
@@ -664,14 +664,14 @@ class Searcher:
             return explained
         return explained.take(np.argsort(best)[np.argsort(np.argsort(numbers))])
 
-    def _titled(self, reading: Interpretation, completions: IntArray) -> IntArray:
+    def _leading_titles(self, reading: Interpretation, completions: IntArray) -> IntArray:
         """Completions of a text that lead: of several words, or of a title, that name no value; of
         a title those that have it as words, "Exorcist II".
         """
         content = reading.content
         if " " in content.needed and not content.values:
             return completions
-        is_title = bool(len(self._titled_by(reading)))
+        is_title = bool(len(self._named_items(reading)))
         return self._with_title_of(content.needed, completions) if is_title else NO_ITEMS
 
     def _with_title_of(self, needed: str, numbers: IntArray) -> IntArray:

@@ -125,9 +125,8 @@ def test_coin_flips_change_nothing_and_right_labels_are_used_where_proven(
     steps = {step.name: step for step in report.steps}
     assert list(steps) == ["control questions", "queries", "filter", "texts", "training"]
     assert steps["control questions"].gate.on and steps["queries"].gate.on, report
-    # A filter is used if so few lists prove that it helps, which the better search is, the fewer
-    # do; a generation if no surface is worse. Else it is said why, and nothing has changed.
-    assert all(step.gate.on or step.gate.reason for step in report.steps), report
+    # A filter is used if so few lists prove that it helps: the better search is, the fewer do. A
+    # generation is used if no surface is worse; else everything is as it was.
     in_force = current_name(Workspace.open(demo).generations)
     training = steps["training"]
     if training.gate.on:
