@@ -147,6 +147,7 @@ def load_converted(pth: Path, folder: Path) -> dict[str, Any]:
         return load_file(copy)
     except (OSError, SafetensorError):  # Not written yet, or truncated by a killed process.
         pass
+    # Tensors alone are read (weights_only): no code of the file runs.
     tensors = torch.load(pth, map_location="cpu", weights_only=True)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     temporary = copy.with_suffix(f".{os.getpid()}.tmp")
