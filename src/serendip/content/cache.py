@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,9 @@ from serendip.content.encoders.base import (
     clip_text,
 )
 from serendip.content.encoders.weights import hash_file
-from serendip.content.vector_file import KEY_BYTES, Keys, VectorFile
+from serendip.content.vector_file import VectorFile
 from serendip.data.arrays import BoolArray, FloatArray
-from serendip.errors import DataError, StorageError
+from serendip.errors import DataError
 from serendip.runtime.progress import Progress, SilentProgress
 
 _READ_AT_ONCE = 8_192
@@ -43,7 +43,6 @@ class VectorCache:
     def __init__(self, folder: Path, batch_size: int = 1024) -> None:
         self.folder = folder
         self.batch_size = batch_size
-        self._files: dict[str, VectorFile] = {}
 
     def encode(
         self,
@@ -94,17 +93,14 @@ class VectorCache:
         file = self._open_file(encoder)
         keys, reasons = _build_keys(encoder, inputs)
         vectors, found = file.read(keys)  # (N, D), (N,)
-        missing = np.array(
-            [row for row in np.flatnonzero(~found).tolist() if not reasons[row]], np.int64
-        )
-        new = {keys[row].tobytes(): inputs[row] for row in missing.tolist()}
+        missing = [row for row in np.flatnonzero(~found).tolist() if not reasons[row]]
+        new = {keys[row]: inputs[row] for row in missing}
         broken = self._encode_new(encoder, list(new.items()), progress, what, batch_size)
         for begin in range(0, len(missing), _READ_AT_ONCE):
             rows = missing[begin : begin + _READ_AT_ONCE]
-            vectors[rows] = file.read(keys[rows])[0]
-        if broken:
-            for row in missing.tolist():
-                reasons[row] = broken.get(keys[row].tobytes(), "")
+            vectors[rows] = file.read([keys[row] for row in rows])[0]
+        for row in missing if broken else ():
+            reasons[row] = broken.get(keys[row], "")
         return vectors, reasons
 
     def find(
@@ -117,7 +113,7 @@ class VectorCache:
         """Texts that have no vector yet, each once, in their order."""
         keys, _ = _build_keys(encoder, texts)
         rows = np.flatnonzero(~self._open_file(encoder).holds(keys)).tolist()
-        return list({keys[row].tobytes(): texts[row] for row in rows}.values())
+        return list({keys[row]: texts[row] for row in rows}.values())
 
     def store(self, encoder: Encoder[str], texts: Sequence[str], vectors: FloatArray) -> None:
         """Store vectors (N, D) of texts, a batch at a time.
@@ -127,9 +123,10 @@ class VectorCache:
         """
         keys, _ = _build_keys(encoder, texts)
         for begin in range(0, len(texts), self.batch_size):
-            rows = range(begin, min(begin + self.batch_size, len(texts)))
-            named = {keys[row].tobytes(): vectors[row] for row in rows}
-            _append(self._open_file(encoder), named)
+            rows = slice(begin, begin + self.batch_size)
+            # Of equal texts one vector counts.
+            named = dict(zip(keys[rows], vectors[rows], strict=True))
+            self._open_file(encoder).append(list(named), np.stack(list(named.values())))
 
     def _encode_new(
         self,
@@ -147,31 +144,13 @@ class VectorCache:
             encoded, reasons = _encode_batch(encoder, new[begin : begin + step])
             broken.update(reasons)
             if encoded:
-                _append(file, encoded)
+                file.append(list(encoded), np.stack(list(encoded.values())))
         return broken
 
     def _open_file(self, encoder: Encoder[InputT] | EncoderIdentity) -> VectorFile:
-        """The file of an encoder's vectors, opened once."""
+        """The file of an encoder's vectors."""
         plain = re.sub(r"[^\w.]+", "-", encoder.name)  # Names of models have ":" and "/".
-        name = f"{plain}-{encoder.version}"
-        if name not in self._files:
-            self._files[name] = VectorFile(self.folder / name, encoder.size)
-        return self._files[name]
-
-
-def _append(file: VectorFile, encoded: Mapping[bytes, FloatArray]) -> None:
-    """Store vectors by key.
-
-    Raises:
-        StorageError: they cannot be written.
-    """
-    keys = np.frombuffer(b"".join(encoded), np.uint8).reshape(-1, KEY_BYTES)
-    try:
-        file.append(keys, np.stack(list(encoded.values())))
-    except OSError as error:
-        raise StorageError(
-            f"cannot write vectors to {file.folder}: {error}.", "Free some space and run it again."
-        ) from None
+        return VectorFile(self.folder / f"{plain}-{encoder.version}.sqlite", encoder.size)
 
 
 def _encode_batch(
@@ -197,20 +176,20 @@ def _encode_batch(
 
 def _build_keys(
     encoder: Encoder[InputT] | EncoderIdentity, inputs: Sequence[EncoderInput]
-) -> tuple[Keys, list[str]]:
-    """Keys (N, 32) of inputs; zeros, and a reason, for those that cannot be read."""
+) -> tuple[list[bytes], list[str]]:
+    """Keys (N,) of inputs; empty ones, and a reason, for those that cannot be read."""
     prefix = hashlib.sha256(f"{encoder.name}\0{encoder.version}\0".encode())
-    keys, reasons = bytearray(), []
+    keys, reasons = [], []
     for item in inputs:
-        digest, reason = prefix.copy(), ""
+        digest, key, reason = prefix.copy(), b"", ""
         try:
             digest.update(_read_content(item).encode())
-            keys += digest.digest()
+            key = digest.digest()
         except DataError as error:
-            keys += bytes(KEY_BYTES)
             reason = error.message
+        keys.append(key)
         reasons.append(reason)
-    return np.frombuffer(bytes(keys), np.uint8).reshape(-1, KEY_BYTES), reasons
+    return keys, reasons
 
 
 def _read_content(item: EncoderInput) -> str:

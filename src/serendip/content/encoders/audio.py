@@ -15,8 +15,6 @@ from __future__ import annotations
 import importlib
 import io
 import math
-import threading
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,6 @@ from serendip.content.encoders.base import (
     LazyEncoder,
     LoadedNetwork,
     MediaEncoder,
-    encode_present,
     import_extra,
 )
 from serendip.content.encoders.media_files import read_bounded
@@ -179,13 +176,13 @@ def _resample(samples: FloatArray, rate: int) -> FloatArray:
     return np.asarray(resample_poly(samples, SAMPLE_RATE // divisor, rate // divisor), np.float32)
 
 
-_FAMILY = "torch"
+MUSICNN, _FAMILY = "musicnn", "torch"
 
 
 class AudioConfig(Config):
     """``[content.audio]``: audio encoder, item field and limits of files."""
 
-    encoder: str = "musicnn"
+    encoder: str = MUSICNN
     """``musicnn``, or ``torch:<module>:<callable>`` for your own network: the callable returns a
     torch module that maps log-mel patches (P, 187, 96) to (P, D)."""
 
@@ -208,68 +205,67 @@ class AudioConfig(Config):
         return read_sound(path, self.max_bytes, self.max_seconds)
 
 
-class MusicNNEncoder:
-    """Audio encoder: features of a music tagger, 40 times as fast as real time on one core.
-
-    Made for music and instruments; it distinguishes speech and noises less well.
+class AudioEncoder(LazyEncoder[Path | None, Any]):
+    """Audio encoder: the mean over the patches of a file of what a torch module says of them.
 
     Args:
+        name: of the encoder.
         limits: limits of files.
         device: torch device.
-    """
-
-    name = "musicnn"
-    size = 200
-    package = "musicnn"
-
-    def __init__(self, limits: AudioConfig, device: str = "cpu") -> None:
-        self.version = f"0.1.0-{limits.max_seconds:g}s"
-        self._limits, self._device = limits, device
-        self._module: Any = None
-        self._lock = threading.Lock()
-
-    def encode(self, inputs: Sequence[Path | None]) -> FloatArray:
-        """See ``Encoder.encode``.
-
-        Raises:
-            DataError: a file is too large, of another format or broken.
-            ExtraMissing: soundfile or the package with the weights is not installed.
-            ArtefactError: the installed weights are not those of ``models.lock``.
-        """
-        return encode_present(inputs, self.size, self._encode)
-
-    def _encode(self, files: list[Path | None]) -> FloatArray:
-        with self._lock:
-            if self._module is None:
-                torch = import_extra("torch", HINT)
-
-                from serendip.content.encoders.musicnn import MusicNN, read_bundle
-
-                folder = verify_weights(self.package).parent
-                tensors = read_bundle(folder / ".index", folder / ".data-00000-of-00001")
-                torch.set_num_threads(num_threads())
-                self._module = MusicNN(tensors).to(self._device)
-            return _encode_files(files, self._module, self._limits, self._device)
-
-
-class TorchAudioEncoder(LazyEncoder[Path | None, Any]):
-    """Audio encoder with any torch module for log-mel patches, such as a VGGish.
-
-    The named code runs with all rights, as any plugin does. The version is a hash of the module's
-    weights, and the length that is encoded.
-
-    Args:
-        name: ``torch:<module>:<callable>``.
-        limits: limits of files.
-        device: torch device.
-
-    Raises, at first use:
-        ConfigError: there is no such module, or it does not map patches to vectors.
     """
 
     def __init__(self, name: str, limits: AudioConfig, device: str = "cpu") -> None:
         super().__init__(name)
         self._limits, self._device = limits, device
+
+    def _run(self, inputs: list[Path | None], network: Any) -> FloatArray:
+        import torch
+
+        rows = []
+        for file in filter(None, inputs):
+            patches = split_into_patches(self._limits.read(file))  # (P, 187, 96)
+            with torch.inference_mode():
+                vector = network(torch.from_numpy(patches).to(self._device)).mean(0)  # (D,)
+            rows.append(vector.cpu().numpy().astype(np.float32))
+        return np.stack(rows)
+
+
+class MusicNNEncoder(AudioEncoder):
+    """Audio encoder: features of a music tagger, 40 times as fast as real time on one core.
+
+    Made for music and instruments; it distinguishes speech and noises less well.
+
+    Raises, at the first file:
+        ExtraMissing: soundfile or the package with the weights is not installed.
+        ArtefactError: the installed weights are not those of ``models.lock``.
+    """
+
+    size = 200
+
+    @property
+    def version(self) -> str:
+        """Version of the weights, and the length that is encoded."""
+        return f"0.1.0-{self._limits.max_seconds:g}s"
+
+    def _load(self) -> LoadedNetwork[Any]:
+        torch = import_extra("torch", HINT)
+
+        from serendip.content.encoders.musicnn import MusicNN
+
+        values = np.fromfile(verify_weights(MUSICNN), "<f4")
+        torch.set_num_threads(num_threads())
+        return LoadedNetwork(MusicNN(values).to(self._device), self.version, self.size)
+
+
+class TorchAudioEncoder(AudioEncoder):
+    """Audio encoder with any torch module for log-mel patches, such as a VGGish.
+
+    The named code runs with all rights, as any plugin does. The version is a hash of the module's
+    weights, and the length that is encoded. The name is ``torch:<module>:<callable>``.
+
+    Raises, at first use:
+        ConfigError: there is no such module, or it does not map patches to vectors.
+    """
 
     def _load(self) -> LoadedNetwork[Any]:
         torch = import_extra("torch", HINT)
@@ -284,9 +280,6 @@ class TorchAudioEncoder(LazyEncoder[Path | None, Any]):
             )
         version = f"{hash_module(module)}-{self._limits.max_seconds:g}s"
         return LoadedNetwork(module, version, shape[1])
-
-    def _run(self, inputs: list[Path | None], network: Any) -> FloatArray:
-        return _encode_files(inputs, network, self._limits, self._device)
 
 
 def _build_module(name: str) -> Any:
@@ -305,34 +298,18 @@ def _build_module(name: str) -> Any:
         ) from None
 
 
-def _encode_files(
-    files: Sequence[Path | None], module: Any, limits: AudioConfig, device: str
-) -> FloatArray:
-    """Encode files, none of them None: (N, D), the mean over the patches of each."""
-    import torch
-
-    rows = []
-    for file in files:
-        assert file is not None
-        patches = split_into_patches(limits.read(file))  # (P, 187, 96)
-        with torch.inference_mode():
-            vector = module(torch.from_numpy(patches).to(device)).mean(0)  # (P, D) -> (D,)
-        rows.append(vector.cpu().numpy().astype(np.float32))
-    return np.stack(rows)
-
-
 def open_audio_encoder(config: AudioConfig, device: str = "cpu") -> MediaEncoder:
     """Create the encoder that a config names; weights are loaded at the first file.
 
     Raises:
         ConfigError: no encoder has this name.
     """
-    if config.encoder == MusicNNEncoder.name:
-        return MusicNNEncoder(config, device)
+    if config.encoder == MUSICNN:
+        return MusicNNEncoder(config.encoder, config, device)
     parts = config.encoder.split(":")
     if parts[0] == _FAMILY and len(parts) == 3 and all(parts):
         return TorchAudioEncoder(config.encoder, config, device)
     raise ConfigError(
         f"no audio encoder is called {config.encoder!r}.",
-        f"Known: {MusicNNEncoder.name}, {_FAMILY}:<module>:<callable>.",
+        f"Known: {MUSICNN}, {_FAMILY}:<module>:<callable>.",
     )

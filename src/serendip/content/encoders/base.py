@@ -3,7 +3,7 @@
 A *missing* input is a blank text, or None in place of a file. ``find_present`` masks the others.
 The row of a missing input is zeros and must not be used as content.
 
-``LazyEncoder`` is a base for encoders whose version and size depend on loaded weights.
+``LazyEncoder`` is a base for encoders that load a network at first use.
 
 Shapes: N inputs, P inputs that are present, D vector size.
 """
@@ -148,6 +148,8 @@ class LoadedNetwork(Generic[NetworkT]):
 
 class LazyEncoder(ABC, Generic[InputT, NetworkT]):
     """Encoder that loads its network at first use and runs in one thread at a time.
+
+    Version and size are those of the network, unless a class knows them before.
 
     Args:
         name: name in the config and in cache keys.

