@@ -273,7 +273,7 @@ import numpy as np
 from serendip.models.index.ann_index import ApproximateIndex
 index = ApproximateIndex.open(Path(sys.argv[1]))
 query = np.load(sys.argv[2])
-print(index.is_exact, index.search(query, 3)[0].item_nums.tolist())
+print(index.is_exact, index.search(query, 3)[0].tolist())
 """
 
 
@@ -282,10 +282,10 @@ def test_the_wheel_searches_an_index_of_a_large_catalogue(installed: Path, tmp_p
     config = ApproximateIndexConfig(exact_up_to=0)
     index = ApproximateIndex.build(vectors, vectors[:50], config)
     index.save(tmp_path)
-    np.save(tmp_path / "query.npy", vectors[:1])
+    np.save(tmp_path / "query.npy", vectors[0])
     paths = (tmp_path, tmp_path / "query.npy")
     found = _run(installed / "python", "-c", SEARCH_AN_INDEX, *paths)
-    assert found == f"False {index.search(vectors[:1], 3)[0].item_nums.tolist()}\n"
+    assert found == f"False {index.search(vectors[0], 3)[0].tolist()}\n"
 
 
 def test_the_wheel_listens_for_others_once_there_is_a_key(installed: Path, stand: Path) -> None:

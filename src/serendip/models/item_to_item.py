@@ -24,13 +24,10 @@ C candidates.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import Config
@@ -56,7 +53,7 @@ from serendip.models.linalg import (
 )
 from serendip.models.query_scores import QueryScores, SparseScores
 from serendip.models.sparse.packed_sparse import PackedSparse
-from serendip.models.sparse.row_tasks import compute_rows, of_arrays, to_arrays
+from serendip.models.sparse.row_tasks import Parts, compute_rows
 from serendip.runtime.progress import TrainOptions
 
 _MATRIX_FOLDER = "similarities"
@@ -164,69 +161,34 @@ class ItemKNN(ItemToItem):
         sizes = np.clip(related, count, dataset.num_items)
         squares = np.bincount(items_of_users.indices, items_of_users.data**2, dataset.num_items)
         norms = np.sqrt(squares.astype(np.float32))  # (N,)
-        source = CosineRows(users_of_items, items_of_users, norms, self.config.shrinkage, count)
+        parts = {
+            "users_of_items": users_of_items,
+            "items_of_users": items_of_users,
+            "norms": norms,
+            "shrinkage": self.config.shrinkage,
+            "count": count,
+        }
         blocks = split_rows(sizes, _PAIRS_PER_BLOCK)
-        return compute_rows(source, blocks, "Comparing items", options)
+        return compute_rows(compare_rows, parts, blocks, "Comparing items", options)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CosineRows:
-    """Rows of the shrunk cosines (N, N) of item-kNN, the largest entries of each.
+def compare_rows(parts: Parts, rows: slice) -> Sparse:
+    """The largest shrunk cosines (R, N) of a block of items; that with itself is 0.
 
     Args:
-        users_of_items: (N, U) strengths.
-        items_of_users: (U, N), the same.
-        norms: (N,) lengths of the rows of ``users_of_items``.
-        shrinkage: users added to the denominator.
-        count: entries kept per row.
+        parts: strengths ``users_of_items`` (N, U) and ``items_of_users`` (U, N), ``norms`` (N,) of
+            the rows of the former, ``shrinkage``, and ``count``, the entries kept per row.
+        rows: of the block.
     """
-
-    users_of_items: Sparse
-    items_of_users: Sparse
-    norms: FloatArray
-    shrinkage: float
-    count: int
-
-    @property
-    def num_columns(self) -> int:
-        """N."""
-        return len(self.norms)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """See ``RowSource.arrays``."""
-        return {
-            **to_arrays("users", self.users_of_items),
-            **to_arrays("items", self.items_of_users),
-            "norms": self.norms,
-            "numbers": np.array([self.shrinkage, self.count]),
-        }
-
-    @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """See ``RowSource.of_arrays``."""
-        norms, (shrinkage, count) = arrays["norms"], arrays["numbers"].tolist()
-        items_of_users = of_arrays("items", arrays, len(norms))
-        users_of_items = of_arrays("users", arrays, items_of_users.shape[0])
-        return cls(users_of_items, items_of_users, norms, shrinkage, int(count))
-
-    def compute(self, rows: slice) -> Sparse:
-        """The largest cosines (R, N) of a block of items."""
-        shared = to_csr(self.users_of_items[rows] @ self.items_of_users)  # (R, N) common users
-        self._to_cosines(shared, rows.start)
-        return keep_top_entries(shared, self.count)
-
-    def _to_cosines(self, shared: Sparse, begin: int) -> None:
-        """Turn common users (R, N) of the items from ``begin`` on into shrunk cosines, in place.
-
-        The cosine of an item with itself becomes 0.
-        """
-        lengths = np.diff(shared.indptr)
-        numbers = np.arange(begin, begin + len(lengths), dtype=np.int32)
-        denominator = np.repeat(self.norms[numbers], lengths)  # (entries,)
-        denominator *= self.norms[shared.indices]
-        denominator += np.float32(self.shrinkage)
-        shared.data /= denominator
-        shared.data[shared.indices == np.repeat(numbers, lengths)] = 0.0
+    shared = to_csr(parts["users_of_items"][rows] @ parts["items_of_users"])  # (R, N) common users
+    norms, lengths = parts["norms"], np.diff(shared.indptr)
+    numbers = np.arange(rows.start, rows.start + len(lengths), dtype=np.int32)
+    denominator = np.repeat(norms[numbers], lengths)  # (entries,)
+    denominator *= norms[shared.indices]
+    denominator += np.float32(parts["shrinkage"])
+    shared.data /= denominator
+    shared.data[shared.indices == np.repeat(numbers, lengths)] = 0.0
+    return keep_top_entries(shared, int(parts["count"]))
 
 
 _ROWS_PER_BLOCK = 1024

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from thread_executor import ThreadExecutor
 
+from serendip.data.rows.strings import save_arrays
 from serendip.models.base import Recommender
 from serendip.models.item2vec import count_pairs
 from serendip.models.item_to_item import ItemKNN
-from serendip.models.linalg import Sparse
+from serendip.models.linalg import Sparse, to_csr
 from serendip.models.sparse import row_tasks
 from serendip.models.transitions import Transitions
 from serendip.runtime.progress import TrainOptions
@@ -64,27 +65,13 @@ def test_strengths_and_whole_counts_are_sent_to_tasks_too(options: TrainOptions)
     assert len(options.executor.tasks) > 1  # type: ignore[attr-defined]
 
 
-class Numbers:
-    """Row n of an identity."""
-
-    num_columns = 9
-
-    def compute(self, rows: slice) -> Sparse:
-        """See ``RowSource.compute``."""
-        return row_tasks.to_csr(np.eye(9, dtype=np.float32)[rows])
-
-    def arrays(self) -> dict[str, Any]:
-        """See ``RowSource.arrays``."""
-        return {}
-
-    @classmethod
-    def of_arrays(cls, arrays: Any) -> Numbers:
-        """See ``RowSource.of_arrays``."""
-        return cls()
+def row_of_identity(parts: row_tasks.Parts, rows: slice) -> Sparse:
+    return to_csr(np.eye(int(parts["size"]), dtype=np.float32)[rows])
 
 
 def test_a_task_that_runs_twice_leaves_the_rows_of_the_first_alone(tmp_path: Path) -> None:
-    task = row_tasks.RowTask(Numbers, str(tmp_path), ((2, 3), (3, 5)))
+    save_arrays(tmp_path / "source", {"size": np.array(9)})
+    task = row_tasks.RowTask(row_of_identity, str(tmp_path), 9, ((2, 3), (3, 5)))
     first, second = row_tasks.compute_task(task), row_tasks.compute_task(task)
     assert first != second
     assert str(task) == "rows 2 to 5 of a matrix"

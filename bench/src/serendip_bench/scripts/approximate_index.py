@@ -60,15 +60,16 @@ def measure(
     """Recall@100 against exact search, CPU ms per query, and mean number of results."""
     numbers = np.arange(len(index)) if allowed is None else allowed.shared.numbers
     vectors = index.vectors if allowed is None else index.vectors[numbers]
-    index.search(queries[:5], K, allowed)
+    for query in queries[:5]:
+        index.search(query, K, allowed)
     begin = time.process_time()
-    answers = [index.search(query[None], K, allowed)[0] for query in queries]
+    answers = [index.search(query, K, allowed)[0] for query in queries]
     seconds = time.process_time() - begin
     hits = 0
     for query, answer in zip(queries, answers, strict=True):
         scores = vectors @ query
         exact = numbers[np.argpartition(-scores, min(K, len(scores)) - 1)[:K]]
-        hits += len(set(exact.tolist()) & set(answer.item_nums.tolist()))
+        hits += len(set(exact.tolist()) & set(answer.tolist()))
     possible = min(K, len(numbers)) * len(queries)
     return {
         "allowed": len(numbers),

@@ -41,12 +41,11 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray, locate
-from serendip.data.item_list import ItemList
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.rows.packed_rows import open_packed, pack_rows, packed_arrays
 from serendip.data.rows.row_array import dot_items
 from serendip.data.rows.strings import map_array, open_arrays, save_arrays
-from serendip.errors import ArtefactError, DataError
+from serendip.errors import ArtefactError
 
 INDEX_FILE, _VECTORS_FILE, _PACKED_FOLDER = "vectors.ivf", "vectors.npy", "packed"
 _TRAINING_VECTORS_PER_LIST = 256
@@ -124,20 +123,13 @@ class ApproximateIndex:
 
         Args:
             vectors: (N, D) float32.
-            queries: (B, D) float32, representative; recall is measured on a sample of them.
+            queries: (B, D) float32, one or more, representative; recall is measured on a sample
+                of them.
             config: see there.
             seed: of the centroids and the sample.
-
-        Raises:
-            DataError: shapes do not match, or there are no queries.
         """
         config = config or ApproximateIndexConfig()
         vectors = np.ascontiguousarray(vectors, np.float32)
-        if queries.ndim != 2 or queries.shape[1] != vectors.shape[1] or not len(queries):
-            raise DataError(
-                f"queries have shape {queries.shape} and vectors {vectors.shape}.",
-                "Give at least one representative query, as an array (B, D).",
-            )
         if len(vectors) <= config.exact_up_to:
             return cls(config, vectors, None, 0)
         lists = _build_lists(vectors, seed)
@@ -156,59 +148,22 @@ class ApproximateIndex:
 
     def search(
         self,
-        queries: FloatArray,
+        query: FloatArray,
         k: int,
         allowed: AllowedItems | None = None,
         products: FloatArray | None = None,
-    ) -> list[ItemList]:
-        """Find the k items with the largest dot product per query, best first.
+    ) -> tuple[IntArray, FloatArray]:
+        """The k items (C,) with the largest dot products, ascending, and their products (C,).
 
-        Scores are products with the vectors as the index has them.
+        These are products with the vectors as the index has them.
 
         Args:
-            queries: (B, D) float32.
+            query: (D,) float32.
             k: 1 or more.
             allowed: allowed items, of N or more; those beyond N are not found. None = all.
-            products: (B, N) the dot products, if they are known and the index is exact.
-
-        Raises:
-            DataError: k < 1, queries of another size, or a set of fewer than N items.
+            products: (N,) the dot products, if they are known and the index is exact.
         """
-        if k < 1:
-            raise DataError(f"k = {k} is less than 1.", "Request 1 item or more.")
-        queries = np.ascontiguousarray(queries, np.float32)
-        if queries.ndim != 2 or queries.shape[1] != self.vectors.shape[1]:
-            raise DataError(
-                f"queries have shape {queries.shape} and vectors are of size "
-                f"{self.vectors.shape[1]}.",
-                "Give an array (B, D) of queries of the same size.",
-            )
-        if allowed is not None and allowed.shared.num_items < len(self):
-            raise DataError(
-                f"the allowed items are of {allowed.shared.num_items} and the index has "
-                f"{len(self)}.",
-                "Give a set of all items.",
-            )
-        known = [None] * len(queries) if products is None else products
-        found = (
-            self._find(query, k, allowed, row) for query, row in zip(queries, known, strict=True)
-        )
-        return [_sort(items, scores) for items, scores in found]
-
-    def nearest(
-        self,
-        query: FloatArray,
-        k: int,
-        allowed: AllowedItems | None,
-        products: FloatArray | None = None,
-    ) -> IntArray:
-        """The items of ``search`` for one query (D,), in any order."""
-        return self._find(np.ascontiguousarray(query, np.float32), k, allowed, products)[0]
-
-    def _find(
-        self, query: FloatArray, k: int, allowed: AllowedItems | None, products: FloatArray | None
-    ) -> tuple[IntArray, FloatArray]:
-        """Items (C,), ascending, and their products (C,)."""
+        query = np.ascontiguousarray(query, np.float32)
         if self._lists is None or (
             allowed is not None and allowed.count <= _most_exact(self.config, len(self))
         ):
@@ -378,12 +333,6 @@ def _find_first(scores: FloatArray, k: int) -> NDArray[np.intp]:
     num_missing = k - int(np.count_nonzero(is_best))
     is_best[np.flatnonzero(scores == least)[:num_missing]] = True
     return np.flatnonzero(is_best)
-
-
-def _sort(items: IntArray, scores: FloatArray) -> ItemList:
-    """Items (C,) by their scores, best first, ties by number."""
-    order = np.lexsort((items, -scores))
-    return ItemList(items[order], np.asarray(scores[order], np.float32))
 
 
 def load_faiss() -> Any:

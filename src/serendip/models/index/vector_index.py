@@ -132,7 +132,7 @@ class VectorIndex:
             return numbers[allowed.admits(numbers)]
         count = len(self.base)
         known = None if products is None else products[:count]
-        found = self.base.nearest(reduced, pool, allowed, known)
+        found, _ = self.base.search(reduced, pool, allowed, known)
         late = self.late_items
         if not len(late):
             return found

@@ -13,15 +13,14 @@ pairs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, TimeArray
 from serendip.models.linalg import Sparse, multiply_top, split_rows, to_csr
-from serendip.models.sparse.row_tasks import compute_rows
+from serendip.models.sparse.row_tasks import Parts, compute_rows
 from serendip.runtime.progress import TrainOptions
 
 Rows = NDArray[np.intp]
@@ -96,7 +95,7 @@ class PairCounter:
     def count(self, options: TrainOptions | None = None) -> Sparse:
         """All counts (N, N); zeros on the diagonal."""
         ones = np.ones(self._num_items, np.float32)
-        return self._compute(ones, ones, 0, options)
+        return self.count_top(ones, ones, 0, options)
 
     def count_top(
         self,
@@ -110,84 +109,56 @@ class PairCounter:
         Args:
             row_factors: (N,) positive; row i is multiplied by entry i.
             column_factors: (N,) positive; column j is multiplied by entry j.
-            most: entries kept per row, 1 or more.
+            most: entries kept per row; 0 = all.
             options: progress, and the executor of the blocks.
         """
-        return self._compute(row_factors, column_factors, most, options)
-
-    def _compute(
-        self,
-        row_factors: FloatArray,
-        column_factors: FloatArray,
-        most: int,
-        options: TrainOptions | None,
-    ) -> Sparse:
-        arrays = {**self._arrays, "row_factors": row_factors, "column_factors": column_factors}
-        source = CountRows({**arrays, "most": np.array(most)})
-        pairs = np.diff(arrays["starts"]) * len(arrays["offsets"])  # (N,)
+        factors = {"row_factors": row_factors, "column_factors": column_factors}
+        parts: dict[str, Any] = {**self._arrays, **factors, "most": most}
+        pairs = np.diff(parts["starts"]) * len(parts["offsets"])  # (N,)
         sizes = np.maximum(pairs, min(most, int(pairs.max(initial=0))))
         blocks = split_rows(sizes, PAIRS_PER_BLOCK)
-        return compute_rows(source, blocks, "Counting pairs", options or TrainOptions())
+        return compute_rows(count_rows, parts, blocks, "Counting pairs", options or TrainOptions())
 
 
-class CountRows:
-    """Rows of scaled pair counts (N, N), or the largest entries of each.
+def count_rows(parts: Parts, rows: slice) -> Sparse:
+    """A block of scaled counts (R, N): the product of (R, F) and (F, N) with its F events.
 
     Args:
-        arrays: ``items``, ``begin``, ``end`` (E,): of the events, ordered by user, the item and the
+        parts: ``items``, ``begin``, ``end`` (E,): of the events, ordered by user, the item and the
             bounds of the history; ``by_item`` (E,) their positions by item, ``starts`` (N + 1,) in
             it; ``offsets`` and ``weights`` (O,) of the positions around an event;
             ``row_factors``, ``column_factors`` (N,); ``most``, entries kept per row, 0 = all;
             and (E,) ``strengths``, if there are any.
+        rows: of the block.
     """
+    starts = parts["starts"][rows.start : rows.stop + 1]  # (R + 1,)
+    positions = parts["by_item"][starts[0] : starts[-1]]  # (F,)
+    lengths = np.diff(starts)
+    factors = np.repeat(parts["row_factors"][rows], lengths)
+    columns = np.arange(len(positions), dtype=np.int32)
+    shape = (len(lengths), len(positions))
+    events = to_csr((factors, columns, (starts - starts[0]).astype(np.int32)), shape)
+    around, most = _weigh_around(parts, positions), int(parts["most"])
+    if most:
+        return multiply_top(events, around, most)
+    block = to_csr(events @ around)
+    block.sort_indices()
+    return block
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._arrays, self._most = arrays, int(arrays["most"])
-        self._items, self._strengths = arrays["items"], arrays.get("strengths")
 
-    @property
-    def num_columns(self) -> int:
-        """N."""
-        return len(self._arrays["row_factors"])
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """See ``RowSource.arrays``."""
-        return dict(self._arrays)
-
-    @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """See ``RowSource.of_arrays``."""
-        return cls(arrays)
-
-    def compute(self, rows: slice) -> Sparse:
-        """A block of rows (R, N): the product of (R, F) and (F, N) with its F events."""
-        starts = self._arrays["starts"][rows.start : rows.stop + 1]  # (R + 1,)
-        positions = self._arrays["by_item"][starts[0] : starts[-1]]  # (F,)
-        lengths = np.diff(starts)
-        factors = np.repeat(self._arrays["row_factors"][rows], lengths)
-        columns = np.arange(len(positions), dtype=np.int32)
-        shape = (len(lengths), len(positions))
-        events = to_csr((factors, columns, (starts - starts[0]).astype(np.int32)), shape)
-        around = self._weigh_around(positions)
-        if self._most:
-            return multiply_top(events, around, self._most)
-        block = to_csr(events @ around)
-        block.sort_indices()
-        return block
-
-    def _weigh_around(self, positions: IntArray) -> Sparse:
-        """Weights (F, N) of the items around each of these events (F,)."""
-        arrays, own = self._arrays, positions[:, None]  # (F, 1)
-        around = own + arrays["offsets"]  # (F, O)
-        is_inside = (around >= arrays["begin"][own]) & (around < arrays["end"][own])
-        # What is outside of the history becomes the event itself, which is no pair.
-        others = self._items[np.where(is_inside, around, own)]
-        is_pair = others != self._items[own]
-        columns = others[is_pair]  # (P,)
-        weights = np.broadcast_to(arrays["weights"], is_pair.shape)[is_pair]
-        weights = weights * arrays["column_factors"][columns]
-        if self._strengths is not None:
-            weights = weights * self._strengths[around[is_pair]]
-        starts = np.zeros(len(positions) + 1, np.int32)
-        np.cumsum(np.count_nonzero(is_pair, axis=1), out=starts[1:])
-        return to_csr((weights, columns, starts), (len(positions), self.num_columns))
+def _weigh_around(parts: Parts, positions: IntArray) -> Sparse:
+    """Weights (F, N) of the items around each of these events (F,)."""
+    items, own = parts["items"], positions[:, None]  # (F, 1)
+    around = own + parts["offsets"]  # (F, O)
+    is_inside = (around >= parts["begin"][own]) & (around < parts["end"][own])
+    # What is outside of the history becomes the event itself, which is no pair.
+    others = items[np.where(is_inside, around, own)]
+    is_pair = others != items[own]
+    columns = others[is_pair]  # (P,)
+    weights = np.broadcast_to(parts["weights"], is_pair.shape)[is_pair]
+    weights = weights * parts["column_factors"][columns]
+    if "strengths" in parts:
+        weights = weights * parts["strengths"][around[is_pair]]
+    starts = np.zeros(len(positions) + 1, np.int32)
+    np.cumsum(np.count_nonzero(is_pair, axis=1), out=starts[1:])
+    return to_csr((weights, columns, starts), (len(positions), len(parts["row_factors"])))

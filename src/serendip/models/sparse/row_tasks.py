@@ -10,13 +10,12 @@ and nothing of a matrix is sent.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.models.linalg import Sparse, stack_rows, to_csr
@@ -26,29 +25,14 @@ from serendip.runtime.scratch import scratch_folder
 BLOCKS_PER_TASK = 16
 """Some seconds of work, several times what starting a local process takes."""
 
-_SOURCE, _ROWS = "source", "rows-"
+Parts = Mapping[str, Any]
+"""What rows are computed from: arrays, numbers and sparse matrices by name."""
 
+RowFunction = Callable[[Parts, slice], Sparse]
+"""Parts, and the rows of a block -> these rows (R, N)."""
 
-class RowSource(Protocol):
-    """What the rows of a matrix (N, N) are computed from."""
-
-    @property
-    def num_columns(self) -> int:
-        """N."""
-        ...
-
-    def compute(self, rows: slice) -> Sparse:
-        """A block of rows (R, N)."""
-        ...
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """All arrays, by name."""
-        ...
-
-    @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """The source with the arrays that ``arrays`` returned."""
-        ...
+_SOURCE, _ROWS, _SHAPE = "source", "rows", ".shape"
+_OF_SPARSE = ("data", "indices", "indptr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +40,15 @@ class RowTask:
     """Blocks of rows of one task.
 
     Args:
-        source: class of what the rows are computed from.
-        folder: has its arrays; each attempt writes its rows into a new folder there.
+        compute: a function of a module, which computes a block.
+        folder: has what it reads; each attempt writes its rows into a new folder there.
+        size: N.
         blocks: first row of each block, and the row behind it.
     """
 
-    source: type[RowSource]
+    compute: RowFunction
     folder: str
+    size: int
     blocks: tuple[tuple[int, int], ...]
 
     def __str__(self) -> str:
@@ -70,12 +56,17 @@ class RowTask:
 
 
 def compute_rows(
-    source: RowSource, blocks: Sequence[slice], description: str, options: TrainOptions
+    compute: RowFunction,
+    parts: Parts,
+    blocks: Sequence[slice],
+    description: str,
+    options: TrainOptions,
 ) -> Sparse:
     """All rows (N, N) of a matrix.
 
     Args:
-        source: what they are computed from.
+        compute: computes a block.
+        parts: what it reads.
         blocks: consecutive rows; together all of them.
         description: shown with the progress.
         options: progress, executor, and the folder that its workers see.
@@ -83,51 +74,51 @@ def compute_rows(
     Raises:
         SerendipError: a task was killed.
     """
-    columns, progress = source.num_columns, options.progress
+    size, progress = blocks[-1].stop if blocks else 0, options.progress
     if options.executor.workers == 1 or options.shared is None or len(blocks) <= BLOCKS_PER_TASK:
-        found = map(source.compute, progress.track(blocks, description, len(blocks)))
-        return stack_rows(found, columns)
+        found = (
+            compute(parts, block) for block in progress.track(blocks, description, len(blocks))
+        )
+        return stack_rows(found, size)
     with scratch_folder(options.shared) as folder:
-        save_arrays(folder / _SOURCE, source.arrays())
+        _save(folder / _SOURCE, parts)
         bounds = [(block.start, block.stop) for block in blocks]
         tasks = [
-            RowTask(type(source), str(folder), tuple(bounds[begin : begin + BLOCKS_PER_TASK]))
+            RowTask(compute, str(folder), size, tuple(bounds[begin : begin + BLOCKS_PER_TASK]))
             for begin in range(0, len(bounds), BLOCKS_PER_TASK)
         ]
         written = options.executor.map(compute_task, tasks)
-        parts = progress.track(written, description, len(tasks))
-        return stack_rows((_open_rows(Path(part), columns) for part in parts), columns)
+        found = (
+            _open(Path(part))[_ROWS] for part in progress.track(written, description, len(tasks))
+        )
+        return stack_rows(found, size)
 
 
 def compute_task(task: RowTask) -> str:
     """Compute the rows of a task; returns the folder that has them."""
-    source = task.source.of_arrays(open_arrays(Path(task.folder) / _SOURCE))
-    rows = stack_rows(_compute(source, task.blocks), source.num_columns)
+    parts = _open(Path(task.folder) / _SOURCE)
+    rows = stack_rows((task.compute(parts, slice(*block)) for block in task.blocks), task.size)
     folder = tempfile.mkdtemp(dir=task.folder, prefix=_ROWS)
-    save_arrays(Path(folder), to_arrays("rows", rows))
+    _save(Path(folder), {_ROWS: rows})
     return folder
 
 
-def _compute(source: RowSource, blocks: Sequence[tuple[int, int]]) -> Iterator[Sparse]:
-    for begin, end in blocks:
-        yield source.compute(slice(begin, end))
+def _save(folder: Path, parts: Parts) -> None:
+    """Write parts; a matrix as three arrays and its shape."""
+    arrays = {}
+    for name, part in parts.items():
+        if not hasattr(part, "indptr"):
+            arrays[name] = np.asarray(part)
+            continue
+        arrays |= {f"{name}.{field}": getattr(part, field) for field in _OF_SPARSE}
+        arrays[f"{name}{_SHAPE}"] = np.array(part.shape)
+    save_arrays(folder, arrays)
 
 
-def _open_rows(folder: Path, columns: int) -> Sparse:
-    arrays = open_arrays(folder)
-    return of_arrays("rows", arrays, columns)
-
-
-def to_arrays(name: str, matrix: Sparse) -> dict[str, NDArray[Any]]:
-    """Arrays of a sparse matrix, to store."""
-    return {
-        f"{name}-values": matrix.data,
-        f"{name}-columns": matrix.indices,
-        f"{name}-starts": matrix.indptr,
-    }
-
-
-def of_arrays(name: str, arrays: Mapping[str, NDArray[Any]], columns: int) -> Sparse:
-    """The sparse matrix (M, N) of ``to_arrays``, without a copy."""
-    values, entries, starts = (arrays[f"{name}-{part}"] for part in ("values", "columns", "starts"))
-    return to_csr((values, entries, np.asarray(starts)), (len(starts) - 1, columns))
+def _open(folder: Path) -> dict[str, Any]:
+    """Map what ``_save`` wrote."""
+    arrays: dict[str, Any] = dict(open_arrays(folder))
+    for name in [name.removesuffix(_SHAPE) for name in arrays if name.endswith(_SHAPE)]:
+        data, indices, indptr = (np.asarray(arrays[f"{name}.{field}"]) for field in _OF_SPARSE)
+        arrays[name] = to_csr((data, indices, indptr), tuple(arrays[f"{name}{_SHAPE}"].tolist()))
+    return arrays
