@@ -113,22 +113,6 @@ def test_pictures_are_fused_with_words_and_masked_where_missing(tmp_path: Path) 
     assert not posted.content[:, 8:].any()
 
 
-def test_codes_per_modality_cluster_the_columns_of_each(tmp_path: Path) -> None:
-    catalogue, media = illustrated(tmp_path)
-    _, codebooks, _ = build_features(
-        catalogue,
-        HashingEncoder(),
-        VectorCache(tmp_path / "cache"),
-        TEXT,
-        ResidualKMeansConfig(scope="per-modality", num_levels=1),
-        media=media,
-        fusion=FusionConfig(size=8),
-    )
-    assert codebooks.num_levels == 2
-    assert not codebooks.centroids[0, :, 8:].any()
-    assert not codebooks.centroids[1, :, :8].any()
-
-
 def test_items_read_alike_where_words_and_files_are_the_same() -> None:
     before = [Item("1", "A", attributes={"image": "a", "price": 1.0}), Item("2", "B"), Item("3")]
     after = [Item("1", "A", attributes={"image": "a", "price": 2.0}), Item("2", "C"), Item("3")]

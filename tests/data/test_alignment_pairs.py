@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import AlignedProjection, EventLog, cooccurring_pairs
-from serendip.data.items.semantic_ids import Codebooks
 
 
 def log(users: list[int], items: list[int]) -> EventLog:
@@ -47,12 +46,3 @@ def test_no_movement_is_the_content_itself_and_no_content_stays_none() -> None:
     np.testing.assert_allclose(still.encode(content), [[0.6, 0.8], [0, 0]], rtol=1e-6)
     turned = AlignedProjection(np.eye(2, dtype=np.float32), np.diag([-1, 0]).astype(np.float32))
     np.testing.assert_allclose(turned.encode(content), [[0, 1], [0, 0]], atol=1e-6)
-
-
-def test_aligned_codebooks_code_content_where_it_is_moved_to() -> None:
-    swap = np.array([[-1, 1], [1, -1]], np.float32)
-    centroids = np.array([[[1, 0], [0, 1]]], np.float32)
-    content = np.eye(2, dtype=np.float32)
-    assert Codebooks(centroids).assign(content).tolist() == [[0], [1]]
-    aligned = Codebooks(centroids, AlignedProjection(np.eye(2, dtype=np.float32), swap))
-    assert aligned.assign(content).tolist() == [[1], [0]]

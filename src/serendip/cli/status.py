@@ -49,10 +49,6 @@ def _describe_generation(generation: InForce) -> Iterator[str]:
     yield f"in force     {generation.name}, since {_moment(generation.since)}"
     start = f", continued from {generation.warm_start}" if generation.warm_start else ""
     yield f"  trained    {_moment(generation.created)} on {counts}{start}"
-    if generation.item_quality is not None:
-        weights = (f"{name} {weight:.3g}" for name, weight in generation.item_quality.items())
-        parts = ", ".join(weights) or "not used, requests would lose by it or it is off"
-        yield f"  items      their quality in the retriever's score: {parts}"
     for name, value in generation.quality.items():
         yield f"  quality    {name} of home {value:.4f} in the report"
     for decision in generation.decisions:

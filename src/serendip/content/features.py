@@ -64,15 +64,13 @@ def build_features(
     options: TrainOptions | None = None,
     media: Mapping[str, Media] | None = None,
     fusion: FusionConfig | None = None,
-    pairs: IntArray | None = None,
     start: Codebooks | None = None,
     earlier: Fusion | None = None,
 ) -> tuple[ItemFeatures, Codebooks, Fusion]:
     """Encode every item, fuse its modalities and fit codebooks to the vectors.
 
-    ``pairs`` (P, 2) of items chosen together align the vectors of the codebooks if the config says
-    so; ``start`` are previous codebooks from which the fit starts; the fusion ``earlier`` is used
-    again if its modalities are those of the items.
+    ``start`` are previous codebooks from which the fit starts; the fusion ``earlier`` is used again
+    if its modalities are those of the items.
 
     Returns:
         features in catalogue order, and codebooks and fusion for later items and queries.
@@ -83,10 +81,7 @@ def build_features(
     if earlier is not None and earlier.sizes == fitted.sizes:
         fitted = earlier
     content = fitted.encode(encoded)  # (N, sum of blocks)
-    known_pairs = np.empty((0, 2), np.int32) if pairs is None else pairs
-    codebooks, codes = fit_codebooks(
-        content, semantic_ids, known_pairs, options, fitted.columns, start
-    )
+    codebooks, codes = fit_codebooks(content, semantic_ids, options, start)
     size = codebooks.codebook_size
     return ItemFeatures(content, codes, size, fitted.present(encoded)), codebooks, fitted
 

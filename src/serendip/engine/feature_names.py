@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from serendip.data.arrays import FloatArray
 from serendip.models.base import Recommender, ScoreKind
 from serendip.models.context_counts import ITEM_COUNTRIES, OF_USER, ContextCounts, part_of_field
 
@@ -132,19 +129,3 @@ def _field_of(feature: str) -> str:
 def relative_name(model: str) -> str:
     """Name of the feature that compares a model's score with its best score for the query."""
     return f"{model} relative"
-
-
-_COUNTS = ("item-knn", "log popularity", "log recent popularity", "log country popularity")
-"""Features that are 0 for every item without interactions."""
-
-
-def features_without_interactions(names: Sequence[str], mean_quality: float) -> FloatArray:
-    """(F,) float32 features that any item has before its first interaction; NaN = it depends.
-
-    Args:
-        names: of the F columns.
-        mean_quality: quality of such an item.
-    """
-    known = dict.fromkeys((*_COUNTS, *map(relative_name, _COUNTS)), 0.0)
-    known["quality"] = mean_quality
-    return np.array([known.get(name, np.nan) for name in names], np.float32)

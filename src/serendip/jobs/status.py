@@ -41,8 +41,6 @@ class InForce:
         counts: of items, users and events that it learned from.
         warm_start: generation that its training continued from; empty = none.
         quality: metric -> value of home in the report, if that is of these settings and files.
-        item_quality: quality of items -> its weight in the retriever's score; empty = not used;
-            None = a version made it that did not say so.
         decisions: what it uses and what holds, and why.
     """
 
@@ -52,7 +50,6 @@ class InForce:
     counts: Mapping[str, int]
     warm_start: str
     quality: Mapping[str, float]
-    item_quality: Mapping[str, float] | None
     decisions: Sequence[Decision]
 
 
@@ -147,7 +144,6 @@ def _describe(workspace: Workspace, current: Version) -> InForce:
         counts=manifest["counts"],
         warm_start=manifest.get("warm_start", {}).get("generation", ""),
         quality=_read_quality(workspace, manifest["fingerprint"]),
-        item_quality=manifest.get("quality"),
         decisions=_decisions(manifest),
     )
 

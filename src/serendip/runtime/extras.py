@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from serendip.errors import ExtraMissing
 
-TRAINING_PACKAGES = ("torch", "onnx", "lightgbm", "cma")
+TRAINING_PACKAGES = ("torch", "onnx", "lightgbm")
 """Import names of the packages of the extra ``train``."""
 
 

@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
-from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
+from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.runtime.progress import TrainOptions
 
 POINTS = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
-FITTED, CODES = ResidualKMeans(ResidualKMeansConfig(codebook_size=16)).fit(POINTS)
+FITTED, CODES = fit_codebooks(POINTS, ResidualKMeansConfig(codebook_size=16))
 
 
 def permuted(seed: int) -> tuple[Codebooks, IntArray]:
@@ -33,8 +33,8 @@ def test_shuffled_codebooks_find_their_numbers_again(seed: int, shared: int) -> 
 
 
 def test_codes_of_matched_codebooks_are_the_renumbered_ones() -> None:
-    other, codes = ResidualKMeans(ResidualKMeansConfig(codebook_size=16)).fit(
-        POINTS, TrainOptions(seed=9)
+    other, codes = fit_codebooks(
+        POINTS, ResidualKMeansConfig(codebook_size=16), TrainOptions(seed=9)
     )
     matched, numbers = match_codebooks(other, codes, FITTED, CODES)
     for level in numbers:
@@ -55,17 +55,17 @@ def clusters() -> FloatArray:
 
 def test_a_refit_on_more_items_keeps_most_codes_where_there_are_clusters() -> None:
     points = clusters()
-    kmeans = ResidualKMeans(ResidualKMeansConfig(codebook_size=12, num_levels=1))
-    before, old = kmeans.fit(points[:500])
-    after, new = kmeans.fit(points, TrainOptions(seed=5))
+    config = ResidualKMeansConfig(codebook_size=12, num_levels=1)
+    before, old = fit_codebooks(points[:500], config)
+    after, new = fit_codebooks(points, config, TrainOptions(seed=5))
     _, numbers = match_codebooks(after, new[:500], before, old)
     assert share_kept(renumber(new[:500], numbers), old) > 0.6
     assert share_kept(new[:500], old) < 0.5
 
 
 def test_other_sizes_match_as_far_as_they_go() -> None:
-    wide = ResidualKMeans(ResidualKMeansConfig(codebook_size=24, num_levels=2)).fit(
-        POINTS, TrainOptions(seed=9)
+    wide = fit_codebooks(
+        POINTS, ResidualKMeansConfig(codebook_size=24, num_levels=2), TrainOptions(seed=9)
     )
     for new, old in ((wide, (FITTED, CODES)), ((FITTED, CODES), wide)):
         matched, numbers = match_codebooks(new[0], new[1], old[0], old[1])

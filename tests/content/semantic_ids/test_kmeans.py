@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-from typing import Literal
-
 import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from serendip.content.semantic_ids.kmeans import (
-    ResidualKMeans,
     ResidualKMeansConfig,
+    choose_codebook_size,
     fit_codebooks,
     measure_code_quality,
 )
@@ -27,7 +24,7 @@ def vectors(count: int, size: int = 8, seed: int = 0) -> FloatArray:
 
 def test_codes_are_the_nearest_centroids_that_faiss_finds() -> None:
     points = vectors(300)
-    codebooks, codes = ResidualKMeans().fit(points)
+    codebooks, codes = fit_codebooks(points)
     residual = points.copy()
     for level, centroids in enumerate(codebooks.centroids):
         index = faiss.IndexFlatL2(points.shape[1])
@@ -39,7 +36,7 @@ def test_codes_are_the_nearest_centroids_that_faiss_finds() -> None:
 
 def test_centroids_of_all_levels_add_up_nearer_with_every_level() -> None:
     points = vectors(300)
-    codebooks, codes = ResidualKMeans().fit(points)
+    codebooks, codes = fit_codebooks(points)
     rebuilt = np.zeros_like(points)
     errors = []
     for level, centroids in enumerate(codebooks.centroids):
@@ -54,128 +51,66 @@ def test_centroids_of_all_levels_add_up_nearer_with_every_level() -> None:
     [(0, 1), (1, 1), (2, 2), (3, 3), (10, 4), (100, 8), (9_066, 128), (10_000_000, 256)],
 )
 def test_the_codebook_size_follows_the_catalogue(num_items: int, expected: int) -> None:
-    assert ResidualKMeans().codebook_size(num_items) == expected
-
-
-@pytest.mark.parametrize(
-    ("num_items", "expected"), [(0, 1), (3, 3), (20, 4), (500, 50), (9_066, 906), (10**7, 1_000)]
-)
-def test_plain_k_means_has_about_a_thousand_clusters(num_items: int, expected: int) -> None:
-    config = ResidualKMeansConfig(method="k-means")
-    assert ResidualKMeans(config).codebook_size(num_items) == expected
-
-
-def test_plain_k_means_is_one_level_of_nearest_clusters() -> None:
-    points = vectors(300)
-    codebooks, codes = ResidualKMeans(ResidualKMeansConfig(method="k-means")).fit(points)
-    assert codebooks.centroids.shape == (1, 30, 8)
-    distance = ((points[:, None] - codebooks.centroids[0]) ** 2).sum(-1)
-    assert np.array_equal(distance.argmin(1), codes[:, 0])
-
-
-@pytest.mark.parametrize("method", ["k-means", "residual-k-means"])
-def test_every_modality_is_coded_as_if_it_were_alone(
-    method: Literal["k-means", "residual-k-means"],
-) -> None:
-    points = np.concatenate([vectors(200, 6), vectors(200, 4, seed=1)], axis=1)
-    blocks = [slice(0, 6), slice(6, 10)]
-    config = ResidualKMeansConfig(method=method, scope="per-modality", num_levels=2)
-    codebooks, codes = ResidualKMeans(config).fit(points, blocks=blocks)
-    per_modality = 1 if method == "k-means" else 2
-    assert codes.shape == (200, 2 * per_modality)
-    assert np.array_equal(codebooks.assign(points), codes)
-    other = points.copy()
-    other[:, :6] = 0
-    first, second = codes[:, :per_modality], codes[:, per_modality:]
-    assert np.array_equal(codebooks.assign(other)[:, per_modality:], second)
-    alone, _ = ResidualKMeans(config).fit(np.ascontiguousarray(points[:, :6]))
-    assert np.array_equal(alone.assign(points[:, :6]), first)
-
-
-def test_jointly_coded_vectors_know_no_modalities() -> None:
-    points = vectors(100)
-    _, whole = ResidualKMeans().fit(points)
-    _, codes = ResidualKMeans().fit(points, blocks=[slice(0, 3), slice(3, 8)])
-    assert np.array_equal(whole, codes)
+    assert choose_codebook_size(ResidualKMeansConfig(), num_items) == expected
 
 
 def test_as_many_codes_as_distinct_vectors_keep_each_apart() -> None:
     points = np.tile(vectors(5), (40, 1))
     points[0] = -0.0 * points[0]
     points[1] = 0.0
-    codebooks, codes = ResidualKMeans(ResidualKMeansConfig(codebook_size=6)).fit(points)
+    codebooks, codes = fit_codebooks(points, ResidualKMeansConfig(codebook_size=6))
     assert len(np.unique(codes[:, 0])) == 6
     assert codes[0, 0] == codes[1, 0]
     assert np.allclose(codebooks.centroids[0][codes[:, 0]], points)
 
 
-def test_aligned_codebooks_take_content_and_cluster_where_it_is_moved_to() -> None:
-    points = vectors(300)
-    random = np.random.default_rng(0)
-    pairs = random.integers(0, 300, (500, 2)).astype(np.int32)
-    plain, aligned = (
-        fit_codebooks(points, ResidualKMeansConfig(vectors=kind), pairs, TrainOptions())
-        for kind in ("content", "aligned")
-    )
-    assert plain[0].alignment is None
-    assert aligned[0].alignment is not None
-    for codebooks, codes in (plain, aligned):
-        assert np.array_equal(codebooks.assign(points), codes)
-    assert not np.array_equal(plain[1], aligned[1])
-
-
 def test_a_refit_that_starts_at_earlier_codebooks_keeps_most_codes() -> None:
     points = vectors(600)
-    kmeans = ResidualKMeans(ResidualKMeansConfig(codebook_size=16))
-    before, old = kmeans.fit(points[:550])
-    _, moved = kmeans.fit(points, TrainOptions(seed=7), start=before)
-    _, drawn = kmeans.fit(points, TrainOptions(seed=7))
+    config = ResidualKMeansConfig(codebook_size=16)
+    before, old = fit_codebooks(points[:550], config)
+    _, moved = fit_codebooks(points, config, TrainOptions(seed=7), before)
+    _, drawn = fit_codebooks(points, config, TrainOptions(seed=7))
     assert (moved[:550, 0] == old[:, 0]).mean() > 0.85 > (drawn[:550, 0] == old[:, 0]).mean()
     wider = ResidualKMeansConfig(codebook_size=32)
-    fresh, started = (ResidualKMeans(wider).fit(points, start=one)[0] for one in (None, before))
+    fresh, started = (fit_codebooks(points, wider, start=one)[0] for one in (None, before))
     assert np.array_equal(fresh.centroids, started.centroids)
 
 
-def test_aligned_vectors_have_no_modalities() -> None:
-    with pytest.raises(ValidationError, match="coded jointly"):
-        ResidualKMeansConfig(vectors="aligned", scope="per-modality")
-
-
 def test_a_configured_size_is_never_more_than_the_items() -> None:
-    kmeans = ResidualKMeans(ResidualKMeansConfig(codebook_size=64))
-    assert kmeans.codebook_size(1000) == 64
-    assert kmeans.codebook_size(10) == 10
+    config = ResidualKMeansConfig(codebook_size=64)
+    assert choose_codebook_size(config, 1000) == 64
+    assert choose_codebook_size(config, 10) == 10
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
 def test_tiny_catalogues_work(count: int) -> None:
-    codebooks, codes = ResidualKMeans().fit(vectors(count))
+    codebooks, codes = fit_codebooks(vectors(count))
     assert codes.shape == (count, 3)
     assert np.isfinite(codebooks.centroids).all()
 
 
 def test_equal_vectors_share_one_code() -> None:
-    codebooks, codes = ResidualKMeans().fit(np.tile(vectors(1), (50, 1)))
+    codebooks, codes = fit_codebooks(np.tile(vectors(1), (50, 1)))
     assert np.isfinite(codebooks.centroids).all()
     assert (codes == codes[0]).all()
 
 
 def test_items_without_text_are_coded_too() -> None:
-    _, codes = ResidualKMeans().fit(np.concatenate([vectors(40), np.zeros((40, 8), np.float32)]))
+    _, codes = fit_codebooks(np.concatenate([vectors(40), np.zeros((40, 8), np.float32)]))
     assert (codes[40:] == codes[40]).all()
 
 
 def test_the_same_seed_gives_the_same_codebooks() -> None:
-    first, _ = ResidualKMeans().fit(vectors(200), TrainOptions(seed=4))
-    second, _ = ResidualKMeans().fit(vectors(200), TrainOptions(seed=4))
-    other, _ = ResidualKMeans().fit(vectors(200), TrainOptions(seed=5))
+    first, _ = fit_codebooks(vectors(200), options=TrainOptions(seed=4))
+    second, _ = fit_codebooks(vectors(200), options=TrainOptions(seed=4))
+    other, _ = fit_codebooks(vectors(200), options=TrainOptions(seed=5))
     assert np.array_equal(first.centroids, second.centroids)
     assert not np.array_equal(first.centroids, other.centroids)
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:
     with pytest.raises(DataError, match="not finite"):
-        ResidualKMeans().fit(np.full((3, 2), np.nan, dtype=np.float32))
+        fit_codebooks(np.full((3, 2), np.nan, dtype=np.float32))
 
 
 def test_quality_counts_items_that_share_their_full_code() -> None:
@@ -210,6 +145,6 @@ def test_items_alone_in_their_cluster_do_not_draw_the_next_level_to_themselves()
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors[:6] *= 5
         config = ResidualKMeansConfig(codebook_size=32)
-        _, codes = ResidualKMeans(config).fit(vectors, TrainOptions(seed))
+        _, codes = fit_codebooks(vectors, config, TrainOptions(seed))
         largest = [np.bincount(codes[:, level]).max() / 600 for level in (1, 2)]
         assert max(largest) < 0.1, (seed, largest)

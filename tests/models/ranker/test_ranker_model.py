@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import CONFIG_FILE, Ranker, action_value
-from serendip.models.ranker.train import RankerTraining
 from serendip.runtime.progress import TrainOptions
 
 NAMES = ("left", "right", "constant", "often missing")
@@ -244,45 +242,6 @@ def test_it_says_which_tasks_it_may_order(ranker: Ranker, rows: RankerRows, tmp_
 
 
 COUNT, FIT = 0, 1
-
-
-def rows_where_new_items_are_never_chosen(num_rows: int = 6_000) -> RankerRows:
-    """Chosen: items with a good fit, unless nobody has interacted with them yet."""
-    rng = np.random.default_rng(3)
-    features = rng.normal(size=(num_rows, 2)).astype(np.float32)
-    features[:, COUNT] = np.where(rng.random(num_rows) < 0.3, 0, 1 + rng.random(num_rows))
-    chosen = (features[:, FIT] > 0.5) & (features[:, COUNT] > 0)
-    task, ones = np.zeros(num_rows, np.int64), np.ones(num_rows, np.float32)
-    unseen = np.array([0, np.nan], np.float32)
-    labels = chosen[:, None].astype(np.float32)
-    return RankerRows(features, task, labels, ones, np.arange(num_rows) // 10, unseen)
-
-
-def chance_of_a_new_item_that_fits(dropout: float) -> float:
-    config = ONE_ACTION.model_copy(update={"behaviour_dropout": dropout})
-    ranker = Ranker(config).train(rows_where_new_items_are_never_chosen(), ("count", "fit"))
-    new = np.array([[0, 2]], np.float32)
-    return float(ranker.predict(new, np.zeros(1, np.int64))[0, 0])
-
-
-def test_behaviour_dropout_lets_a_new_item_be_judged_by_what_else_is_known() -> None:
-    assert chance_of_a_new_item_that_fits(0.0) < 0.05
-    assert chance_of_a_new_item_that_fits(0.5) > 0.3
-
-
-def test_behaviour_dropout_leaves_features_that_do_not_apply_missing() -> None:
-    rows = rows_where_new_items_are_never_chosen(200)
-    features = rows.features.copy()
-    features[::2, COUNT] = np.nan
-    training = RankerTraining(
-        replace(rows, features=features),
-        ONE_ACTION.model_copy(update={"behaviour_dropout": 0.9}),
-        seed=0,
-    )
-    dropped = training.drop_behaviour(torch.arange(200)).numpy()
-    assert np.array_equal(np.isnan(dropped), np.isnan(features))
-    assert np.array_equal(dropped[:, FIT], features[:, FIT])
-    assert (dropped[1::2, COUNT] == 0).mean() > 0.8
 
 
 def test_learned_discounts_are_saved_and_an_older_file_has_none(

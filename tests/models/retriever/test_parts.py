@@ -206,7 +206,7 @@ def test_packed_content_is_read_as_the_numbers_that_it_holds() -> None:
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(0)
             tower = ItemTower(ItemContent(content), codes, features.codebook_size, CONFIG, 4)
-            tower.start_ids_at(vectors, 1.0)
+            tower.start_ids_at(vectors)
             found.append(torch.cat(tower(items, (items > 20).float()), 1))
         assert tower.has_content[:, 0].tolist() == [number != 3 for number in range(40)]
     torch.testing.assert_close(*found, rtol=0, atol=1e-5)
@@ -223,7 +223,7 @@ def test_ids_start_the_same_whatever_the_signs_of_eigenvectors() -> None:
     starts = []
     for signs in (np.ones(8), random.choice((-1.0, 1.0), 8)):
         before = tower.ids.detach().clone()
-        tower.start_ids_at(vectors * signs.astype(np.float32), 1.0)
+        tower.start_ids_at(vectors * signs.astype(np.float32))
         torch.testing.assert_close(tower.ids.detach()[7], before[7])
         # The mean of a part says nothing: items leave the tower without it.
         starts.append(normed_parts(tower.ids.detach(), tower.sizes))
@@ -236,5 +236,5 @@ def test_ids_without_content_start_as_they_are() -> None:
     config = CONFIG.model_copy(update={"item_mode": "id", "search_size": 0})
     tower = ItemTower(ItemContent(features.content), codes, features.codebook_size, config)
     vectors = np.eye(40, 8, dtype=np.float32)
-    tower.start_ids_at(vectors, 1.0)
+    tower.start_ids_at(vectors)
     torch.testing.assert_close(tower.ids.detach()[:8], torch.from_numpy(vectors[:8]) * 8**0.5)

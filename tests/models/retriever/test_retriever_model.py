@@ -377,9 +377,3 @@ def test_strong_actions_are_foretold_first(dataset: Dataset) -> None:
         )
         best[strong] = int(scores[1:3].argmax()) + 1
     assert best == {1: 1, 2: 2}
-
-
-def test_ids_may_start_anywhere() -> None:
-    config = SMALL.model_copy(update={"id_start": "random", "id_scale": 0.01})
-    ids = RetrieverTraining(build_small_world(), config, 0).module.tower.ids.detach().numpy()
-    assert 0.008 < ids.std() < 0.012

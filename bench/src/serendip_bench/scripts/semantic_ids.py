@@ -22,13 +22,17 @@ limit_threads()
 import faiss
 import numpy as np
 
-from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
+from serendip.content.semantic_ids.kmeans import (
+    ResidualKMeansConfig,
+    choose_codebook_size,
+    fit_codebooks,
+)
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.runtime.threads import num_threads
 
 CASES = {
     "residual-k-means 256 x 3": ResidualKMeansConfig(codebook_size=256, num_levels=3),
-    "k-means 1000 x 1": ResidualKMeansConfig(method="k-means", codebook_size=1_000),
+    "k-means 1000 x 1": ResidualKMeansConfig(num_levels=1, codebook_size=1_000),
 }
 
 
@@ -70,12 +74,11 @@ def assign_with_faiss(vectors: FloatArray, levels: list[FloatArray]) -> IntArray
 
 def measure(vectors: FloatArray, config: ResidualKMeansConfig, rounds: int) -> dict[str, Any]:
     """Vectors/s of the fastest of several interleaved rounds."""
-    kmeans = ResidualKMeans(config)
-    size = kmeans.codebook_size(len(vectors))
-    codebooks, _ = kmeans.fit(vectors[: 2 * size])
+    size = choose_codebook_size(config, len(vectors))
+    codebooks, _ = fit_codebooks(vectors[: 2 * size], config)
     levels = fit_with_faiss(vectors[: 2 * size], codebooks.num_levels, size, config.iterations)
     calls: dict[str, Callable[[], object]] = {
-        "fit": lambda: kmeans.fit(vectors),
+        "fit": lambda: fit_codebooks(vectors, config),
         "raw fit": lambda: fit_with_faiss(vectors, codebooks.num_levels, size, config.iterations),
         "assign": lambda: codebooks.assign(vectors),
         "raw assign": lambda: assign_with_faiss(vectors, levels),

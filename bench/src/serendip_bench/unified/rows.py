@@ -16,7 +16,6 @@ from serendip.content.behaviour_alignment import align
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.query import Query
 from serendip.evaluate.full_ranking import FullRanking, rank_all
 from serendip.evaluate.intervals import estimates
@@ -230,9 +229,7 @@ def _build_scorer(
     checkpoint = folder / CHECKPOINT_FOLDER
     cost = TrainingCost(folder, resumes=checkpoint.exists())
     codes = SEMANTIC_IDS if task.line.reads_codes else None
-    train_features, new_features = split.sequences.features(
-        content, codes, task.seed, _read_tokens(task)
-    )
+    train_features, new_features = split.sequences.features(content, codes, task.seed)
     if task.model_folder:
         model = Retriever.open(Path(task.model_folder) / MODEL_FOLDER)
         cpu, _ = read_costs(Path(task.model_folder))
@@ -256,15 +253,6 @@ def _train(line: UnifiedModel, dataset: Dataset, options: TrainOptions) -> Retri
     alignment = align(dataset.features.content, pairs, options=TrainOptions(options.seed))
     config = RetrieverConfig(**line.config)
     return Retriever(config).train(dataset.with_alignment(alignment), options)
-
-
-def _read_tokens(task: UnifiedTask) -> Tokens | None:
-    """Tokens of the items in the order of their file; None if the model does not read them."""
-    if not RetrieverConfig(**task.line.config).token_buckets:
-        return None
-    data = Path(task.data)
-    dataset = detect_dataset(data)
-    return TokenReader(dataset.fields).read(dataset.read(data).catalogue.items)
 
 
 def renumber_catalogue(task: UnifiedTask, split: UnifiedSplit) -> Catalogue:

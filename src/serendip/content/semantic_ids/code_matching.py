@@ -39,7 +39,7 @@ def match_codebooks(
         gain -= _scaled_distances(new, old, level)
         numbers[level] = _assign_numbers(gain)
         centroids[level, numbers[level]] = new.centroids[level]
-    return Codebooks(centroids, new.alignment), numbers
+    return Codebooks(centroids), numbers
 
 
 def renumber(codes: IntArray, numbers: IntArray) -> IntArray:

@@ -1,30 +1,26 @@
-"""Semantic IDs by residual k-means, or by plain k-means.
+"""Semantic IDs by residual k-means.
 
-Residual k-means: level 0 clusters the vectors, level 1 the residuals after subtracting their
-centroids, and so on (residual quantisation as in Rajput et al. 2023, "Recommender Systems with
-Generative Retrieval", arXiv:2305.05065; difference: k-means instead of a trained autoencoder).
-Plain k-means is its first level with more clusters (Pan et al. 2024, "A Multi-modal Modeling
-Framework for Cold-start Short-video Recommendation", doi:10.1145/3640457.3688098: about 1,000).
-Both cluster whole vectors or each modality separately. New items get their codes from
+Level 0 clusters the vectors, level 1 the residuals after subtracting their centroids, and so on
+(residual quantisation as in Rajput et al. 2023, "Recommender Systems with Generative Retrieval",
+arXiv:2305.05065; difference: k-means instead of a trained autoencoder). One level of about 1,000
+codes is plain k-means (Pan et al. 2024, "A Multi-modal Modeling Framework for Cold-start
+Short-video Recommendation", doi:10.1145/3640457.3688098). New items get their codes from
 ``Codebooks.assign``, by the same rule as the items here.
 
 Codebooks are fitted to a sample of the items (``_SAMPLE_PER_CODE`` per code).
 
-Shapes: N items, S items of the sample, D vector size, L levels, K codes per level, P pairs.
+Shapes: N items, S items of the sample, D vector size, L levels, K codes per level.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from serendip.config import Config
-from serendip.content.behaviour_alignment import align
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.items.semantic_ids import Codebooks, Level
 from serendip.errors import DataError
@@ -38,28 +34,16 @@ _SAMPLE_PER_CODE = 256
 """Vectors per code that codebooks are fitted to; faiss uses no more of them, either."""
 
 _MIN_CODEBOOK, _MAX_CODEBOOK = 4, 256
-_MAX_CLUSTERS, _ITEMS_PER_CLUSTER = 1_000, 10
 
 
 class ResidualKMeansConfig(Config):
-    """Clustering of semantic IDs: method, vectors, levels and codes per level."""
-
-    method: Literal["residual-k-means", "k-means"] = "residual-k-means"
-    """Several levels of few codes, or one level of many."""
-
-    vectors: Literal["content", "aligned"] = "content"
-    """Clustered vectors: content as it is, or aligned with behaviour."""
-
-    scope: Literal["joint", "per-modality"] = "joint"
-    """Cluster whole vectors, or each modality separately: the levels of the first one, then those
-    of the next."""
+    """Clustering of semantic IDs: levels and codes per level."""
 
     num_levels: int = Field(default=3, ge=1, le=8)
-    """L, levels of residual k-means (per modality with ``per-modality``); k-means has one."""
+    """L, levels of residual k-means; 1 = plain k-means."""
 
     codebook_size: int | None = Field(default=None, ge=1, le=65_536)
-    """K, codes per level, at most N; None = about sqrt(N), a power of two from 4 to 256; for
-    k-means N / 10, from 4 to 1,000."""
+    """K, codes per level, at most N; None = about sqrt(N), a power of two from 4 to 256."""
 
     iterations: int = Field(default=20, ge=1)
     """Iterations of k-means per level."""
@@ -69,116 +53,77 @@ class ResidualKMeansConfig(Config):
     codes for as long as their content is the same. False = codebooks are fitted by each training,
     and codes take the numbers of the earlier ones with which they share most items."""
 
-    @model_validator(mode="after")
-    def _aligned_vectors_have_no_modalities(self) -> Self:
-        if self.vectors == "aligned" and self.scope == "per-modality":
-            raise ValueError("aligned vectors mix the modalities, so they are coded jointly")
-        return self
+
+def choose_codebook_size(config: ResidualKMeansConfig, num_items: int) -> int:
+    """K for a catalogue of N items."""
+    if num_items < 2:
+        return 1
+    size = 2 ** round(math.log2(math.sqrt(num_items)))
+    size = min(max(size, _MIN_CODEBOOK), _MAX_CODEBOOK)
+    return min(config.codebook_size or size, num_items)
 
 
-class ResidualKMeans:
-    """Fits codebooks to vectors by (residual) k-means."""
+def fit_codebooks(
+    vectors: FloatArray,
+    config: ResidualKMeansConfig | None = None,
+    options: TrainOptions | None = None,
+    start: Codebooks | None = None,
+) -> tuple[Codebooks, IntArray]:
+    """Fit one codebook per level to a sample of the vectors, and assign codes to all of them.
 
-    def __init__(self, config: ResidualKMeansConfig | None = None) -> None:
-        self.config = config or ResidualKMeansConfig()
+    Args:
+        vectors: (N, D) float32; N may be 0 or 1, rows may be equal.
+        config: levels, codes and iterations.
+        options: seed and progress.
+        start: previous codebooks from whose centroids k-means starts if L, K and D are the same, so
+            that most codes stay the same; None = random start.
 
-    def codebook_size(self, num_items: int) -> int:
-        """Choose K for a catalogue of N items."""
-        if num_items < 2:
-            return 1
-        size = 2 ** round(math.log2(math.sqrt(num_items)))
-        largest = _MAX_CODEBOOK
-        if self.config.method == "k-means":
-            size, largest = num_items // _ITEMS_PER_CLUSTER, _MAX_CLUSTERS
-        size = min(max(size, _MIN_CODEBOOK), largest)
-        return min(self.config.codebook_size or size, num_items)
+    Returns:
+        the codebooks and the codes (N, L) of ``vectors``.
 
-    def fit(
-        self,
-        vectors: FloatArray,
-        options: TrainOptions | None = None,
-        blocks: Sequence[slice] = (),
-        start: Codebooks | None = None,
-    ) -> tuple[Codebooks, IntArray]:
-        """Fit one codebook per level, and assign codes to all vectors.
-
-        Returns:
-            the codebooks and the codes (N, L) of ``vectors``.
-
-        Raises:
-            DataError: vectors are not two-dimensional or not finite.
-        """
-        options = options or TrainOptions()
-        codebooks = self.fit_codebooks(vectors, options, blocks, start)
-        return codebooks, codebooks.assign(vectors)
-
-    def fit_codebooks(
-        self,
-        vectors: FloatArray,
-        options: TrainOptions,
-        blocks: Sequence[slice] = (),
-        start: Codebooks | None = None,
-    ) -> Codebooks:
-        """Fit one codebook per level to a sample of the vectors.
-
-        Args:
-            vectors: (N, D) float32; N may be 0 or 1, rows may be equal.
-            options: seed and progress.
-            blocks: columns of each modality; empty = all columns are one modality.
-            start: previous codebooks from whose centroids k-means starts if L, K and D are the
-                same, so that most codes stay the same; None = random start.
-
-        Raises:
-            DataError: vectors are not two-dimensional or not finite.
-        """
-        if vectors.ndim != 2 or not np.isfinite(vectors).all():
-            raise DataError(
-                f"vectors of shape {vectors.shape} cannot be clustered: not finite, or not (N, D).",
-                "Check the encoder of the vectors.",
-            )
-        columns = self._columns_of_levels(blocks)
-        size = self.codebook_size(len(vectors))
-        centroids = np.zeros((len(columns), size, vectors.shape[1]), dtype=np.float32)
-        residual = _draw_sample(vectors, _SAMPLE_PER_CODE * size, options.seed)  # (S, D)
-        levels = options.progress.track(range(len(columns)), "Semantic IDs", len(columns))
-        for level in levels if len(vectors) else ():
-            part = np.ascontiguousarray(residual[:, columns[level]])  # (N, columns)
-            initial = None
-            if start is not None and start.centroids.shape == centroids.shape:
-                initial = np.ascontiguousarray(start.centroids[level][:, columns[level]])
-            fitted = self._fit_centroids(part, size, options.seed + level, initial)
-            centroids[level, :, columns[level]] = fitted
-            # ``quantise`` subtracts the assigned centroids from the residual in place.
-            Level(centroids[level]).quantise(residual)
-        return Codebooks(centroids)
-
-    def _columns_of_levels(self, blocks: Sequence[slice]) -> list[slice]:
-        """Columns that each level clusters."""
-        num_levels = 1 if self.config.method == "k-means" else self.config.num_levels
-        modalities = blocks if blocks and self.config.scope == "per-modality" else [slice(None)]
-        return [columns for columns in modalities for _ in range(num_levels)]
-
-    def _fit_centroids(
-        self, vectors: FloatArray, size: int, seed: int, start: FloatArray | None
-    ) -> FloatArray:
-        """Fit centroids (K, columns) to vectors (N, columns)."""
-        distinct = _find_distinct(vectors, size)
-        if distinct is not None:
-            # Each distinct vector is a centroid; copies of the first are never assigned.
-            padding = np.repeat(distinct[:1], size - len(distinct), axis=0)
-            return np.concatenate([distinct, padding])
-        import faiss
-
-        faiss.omp_set_num_threads(num_threads())
-        kmeans = faiss.Kmeans(
-            vectors.shape[1],
-            size,
-            niter=self.config.iterations,
-            seed=seed + 1,
-            min_points_per_centroid=1,
+    Raises:
+        DataError: vectors are not two-dimensional or not finite.
+    """
+    config, options = config or ResidualKMeansConfig(), options or TrainOptions()
+    if vectors.ndim != 2 or not np.isfinite(vectors).all():
+        raise DataError(
+            f"vectors of shape {vectors.shape} cannot be clustered: not finite, or not (N, D).",
+            "Check the encoder of the vectors.",
         )
-        kmeans.train(_drop_zeros(vectors, size), init_centroids=start)
-        return np.asarray(kmeans.centroids, dtype=np.float32).reshape(size, -1)
+    size, count = choose_codebook_size(config, len(vectors)), config.num_levels
+    centroids = np.zeros((count, size, vectors.shape[1]), dtype=np.float32)
+    residual = _draw_sample(vectors, _SAMPLE_PER_CODE * size, options.seed)  # (S, D)
+    levels = options.progress.track(range(count), "Semantic IDs", count)
+    for level in levels if len(vectors) else ():
+        initial = None
+        if start is not None and start.centroids.shape == centroids.shape:
+            initial = np.ascontiguousarray(start.centroids[level])
+        centroids[level] = _fit_centroids(
+            residual, size, config.iterations, options.seed + level, initial
+        )
+        # ``quantise`` subtracts the assigned centroids from the residual in place.
+        Level(centroids[level]).quantise(residual)
+    codebooks = Codebooks(centroids)
+    return codebooks, codebooks.assign(vectors)
+
+
+def _fit_centroids(
+    vectors: FloatArray, size: int, iterations: int, seed: int, start: FloatArray | None
+) -> FloatArray:
+    """Fit centroids (K, D) to vectors (S, D)."""
+    distinct = _find_distinct(vectors, size)
+    if distinct is not None:
+        # Each distinct vector is a centroid; copies of the first are never assigned.
+        padding = np.repeat(distinct[:1], size - len(distinct), axis=0)
+        return np.concatenate([distinct, padding])
+    import faiss
+
+    faiss.omp_set_num_threads(num_threads())
+    kmeans = faiss.Kmeans(
+        vectors.shape[1], size, niter=iterations, seed=seed + 1, min_points_per_centroid=1
+    )
+    kmeans.train(_drop_zeros(vectors, size), init_centroids=start)
+    return np.asarray(kmeans.centroids, dtype=np.float32).reshape(size, -1)
 
 
 def _draw_sample(vectors: FloatArray, most: int, seed: int) -> FloatArray:
@@ -198,36 +143,6 @@ def _drop_zeros(vectors: FloatArray, min_rows: int) -> FloatArray:
     """
     rows = np.linalg.norm(vectors, axis=1) > _MIN_NORM
     return np.ascontiguousarray(vectors[rows]) if rows.sum() >= min_rows else vectors
-
-
-def fit_codebooks(
-    content: FloatArray,
-    config: ResidualKMeansConfig,
-    pairs: IntArray,
-    options: TrainOptions,
-    blocks: Sequence[slice] = (),
-    start: Codebooks | None = None,
-) -> tuple[Codebooks, IntArray]:
-    """Fit codebooks to content, or to behaviour-aligned content if the config says so.
-
-    Args:
-        content: (N, D) float32.
-        config: clustering.
-        pairs: (P, 2) int32 items chosen together; used only to align vectors.
-        options: seed and progress.
-        blocks: columns of each modality.
-        start: see ``ResidualKMeans.fit``.
-
-    Returns:
-        the codebooks, which align content themselves if necessary, and the codes (N, L).
-    """
-    kmeans = ResidualKMeans(config)
-    if config.vectors == "content":
-        return kmeans.fit(content, options, blocks, start)
-    alignment = align(content, pairs, options=options)
-    fitted = kmeans.fit_codebooks(alignment.encode(content), options, (), start)
-    codebooks = Codebooks(fitted.centroids, alignment)
-    return codebooks, codebooks.assign(content)
 
 
 def _find_distinct(vectors: FloatArray, limit: int) -> FloatArray | None:

@@ -76,12 +76,10 @@ class CodeCells:
         """
         if len(self.items) < MIN_ITEMS:
             return None
-        alignment = self.codebooks.alignment
-        vectors = content if alignment is None else alignment.encode(content)
-        near = np.full((len(vectors), NUM_NEAR), -1, np.int32)
-        for row, vector in enumerate(vectors):
+        near = np.full((len(content), NUM_NEAR), -1, np.int32)
+        for row, vector in enumerate(content):
             items = self._of_nearest_cells(vector)
-            products = catalogue[items] @ content[row]  # (C,)
+            products = catalogue[items] @ vector  # (C,)
             best = np.argpartition(-products, min(NUM_NEAR, len(items)) - 1)[:NUM_NEAR]
             near[row, : len(best)] = items[best]
         return near

@@ -15,7 +15,6 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import AlignedProjection
 from serendip.errors import ArtefactError, DataError
 
 ASSIGN_BLOCK = 1024
@@ -26,16 +25,11 @@ ASSIGN_BLOCK = 1024
 class Codebooks:
     """Residual codebooks, coarse to fine.
 
-    A level for one modality has centroids that are zero outside that modality's columns: it
-    neither reads nor changes the other columns.
-
     Args:
         centroids: (L, K, D) float32; level 0 is coarsest.
-        alignment: projection applied to content vectors before quantisation; None = none.
     """
 
     centroids: FloatArray
-    alignment: AlignedProjection | None = None
 
     @property
     def num_levels(self) -> int:
@@ -68,8 +62,6 @@ class Codebooks:
             residual = np.array(vectors[rows], dtype=np.float32, order="C")
             if not np.isfinite(residual).all():
                 raise DataError("a content vector has a value that is not finite.")
-            if self.alignment is not None:
-                residual = self.alignment.encode(residual)
             for number, level in enumerate(self._levels):
                 codes[rows, number] = level.quantise(residual)
         return codes
@@ -78,11 +70,7 @@ class Codebooks:
         """Write the arrays as safetensors."""
         from safetensors.numpy import save_file
 
-        arrays = {"centroids": np.ascontiguousarray(self.centroids)}
-        if self.alignment is not None:
-            arrays["down"] = np.ascontiguousarray(self.alignment.down)
-            arrays["up"] = np.ascontiguousarray(self.alignment.up)
-        save_file(arrays, path)
+        save_file({"centroids": np.ascontiguousarray(self.centroids)}, path)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -95,10 +83,7 @@ class Codebooks:
         from safetensors.numpy import load_file
 
         try:
-            arrays = load_file(path)
-            is_aligned = "down" in arrays
-            alignment = AlignedProjection(arrays["down"], arrays["up"]) if is_aligned else None
-            return cls(arrays["centroids"], alignment)
+            return cls(load_file(path)["centroids"])
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise ArtefactError(f"{path} does not contain readable codebooks: {error}.") from None
 

@@ -270,7 +270,6 @@ class Fitter:
             options,
             self.media,
             content.fusion,
-            cooccurring_pairs(dataset.events),
             None if before is None else before.codebooks,
             None if older is None else older.fusion,
         )

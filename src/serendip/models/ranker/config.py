@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -68,11 +68,6 @@ class RankerConfig(Config):
     """Weight of the listwise loss (softmax among the candidates of a query), added to
     cross-entropy. A larger weight may improve the order, and moves probabilities towards 0.5."""
 
-    behaviour_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the rows of a step that look as if nobody had interacted with the item yet, so that
-    what else is known decides about new items. Helps cold and tail items and may cost the others a
-    little: measure it."""
-
     most_requests: int = Field(default=20_000, ge=1)
     """Home requests that it learns from, at most: one for each event of the newer part of the log,
     or a random sample of 25 per user of it (of 3,000 where that is less). A third as many requests
@@ -113,8 +108,6 @@ class RankerRows:
         labels: (R, A) float, 0 or 1 per action.
         weights: (R,) float weight of each row in the loss.
         group: (R,) int query number; rows of one query share it.
-        unseen: (F,) float32 features of an item without interactions, for ``behaviour_dropout``;
-            NaN = a feature that does not follow from that; empty = no row is changed.
 
     Raises:
         DataError: lengths differ.
@@ -125,7 +118,6 @@ class RankerRows:
     labels: FloatArray
     weights: FloatArray
     group: NDArray[np.integer]
-    unseen: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
 
     def __post_init__(self) -> None:
         for name in PER_ROW:
@@ -145,5 +137,4 @@ class RankerRows:
 
     def with_columns(self, kept: NDArray[np.bool_]) -> RankerRows:
         """The same rows with the features where ``kept`` (F,) is true."""
-        unseen = self.unseen[kept] if len(self.unseen) else self.unseen
-        return replace(self, features=self.features[:, kept], unseen=unseen)
+        return replace(self, features=self.features[:, kept])

@@ -189,8 +189,6 @@ class RankerTraining:
         self.task = torch.from_numpy(rows.task.astype(np.int64))
         self.labels = torch.from_numpy(rows.labels.astype(np.float32))
         self.weights = torch.from_numpy(rows.weights.astype(np.float32))
-        unseen = torch.from_numpy(np.asarray(rows.unseen, np.float32))  # (F,)
-        self.unseen = unseen if len(unseen) and config.behaviour_dropout else None
         self.grouped = GroupedRows.of(rows.group, config.batch_size)
         groups = self.random.permutation(len(self.grouped.begin))
         num_held_out = int(len(groups) * config.validation_share)
@@ -229,7 +227,7 @@ class RankerTraining:
             group["lr"] = self.config.learning_rate * rate
         order = self.random.permutation(self.training_queries)
         for rows, query in self.grouped.batches(order, self.config.batch_size):
-            loss = self.loss(self.drop_behaviour(rows), rows, query)
+            loss = self.loss(rows, query)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
@@ -238,21 +236,12 @@ class RankerTraining:
     def validate(self) -> float:
         """Mean loss of the held-out batches."""
         batches = self.grouped.batches(self.held_out, self.config.batch_size)
-        losses = (self.loss(self.features[rows], rows, query) for rows, query in batches)
+        losses = (self.loss(rows, query) for rows, query in batches)
         return float(np.mean([float(loss) for loss in losses]))
 
-    def drop_behaviour(self, rows: Tensor) -> Tensor:
-        """Features (R, F) of rows, some of them as if the item had no interactions."""
-        features: Tensor = self.features[rows]
-        if self.unseen is None:
-            return features
-        is_dropped = torch.rand(len(rows), 1) < self.config.behaviour_dropout  # (R, 1)
-        is_known = ~(self.unseen.isnan() | features.isnan())  # (R, F)
-        return torch.where(is_dropped & is_known, self.unseen, features)
-
-    def loss(self, features: Tensor, rows: Tensor, query: Tensor) -> Tensor:
+    def loss(self, rows: Tensor, query: Tensor) -> Tensor:
         """Weighted mean loss of rows (R,); ``query`` (R,) is the index of each row's query."""
-        logits = self.network(features, self.task[rows])  # (R, A)
+        logits = self.network(self.features[rows], self.task[rows])  # (R, A)
         labels, weights = self.labels[rows], self.weights[rows]  # (R, A), (R,)
         entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
         total = weights.sum().clamp(min=1e-9) * labels.shape[1]

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.items.features import ItemFeatures, Tokens
+from serendip.data.items.features import ItemFeatures
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.network import ContextEncoder, ItemContent, ItemTower
@@ -158,7 +158,7 @@ class RetrieverNetwork(nn.Module):
     """Two-tower network: item tower and context encoder, and the loss of a training step.
 
     Args:
-        features: content, codes and tokens of the items.
+        features: content and codes of the items.
         queries: Q example queries of the search task; None = no such task.
         seen: (N,) items with training events, whose ID embeddings are trained.
         config: sizes and tasks.
@@ -188,7 +188,6 @@ class RetrieverNetwork(nn.Module):
             features.codebook_size,
             config,
             search_size,
-            features.tokens,
         )
         has_content = config.reads("content") and features.content.shape[1] > 0
         if config.num_id_donors and len(self.tower.ids) and has_content:
@@ -201,9 +200,6 @@ class RetrieverNetwork(nn.Module):
             if queries is None
             else np.asarray(queries.vectors, np.float32)
         )
-        reads_words = len(self.tower.token_table) > 0 and queries is not None
-        query_tokens = Tokens.of_texts(queries.texts if reads_words and queries is not None else ())
-        self.query_bags = self.tower.bags_of(query_tokens)
 
     @torch.no_grad()
     def continue_from(self, start: RetrieverStart) -> bool:
@@ -253,8 +249,7 @@ class RetrieverNetwork(nn.Module):
         Requests of other tasks are zeros in the search part, so leaving it out saves work and
         changes no score. Search also uses the shared part: next-item behaviour helps to interpret
         a query. Its gradients do not reach that part of item vectors, neither of candidates nor of
-        histories (``detach``); they do reach what queries and items share, the projection and the
-        token table.
+        histories (``detach``); they do reach what queries and items share, the projection.
         """
         sizes = self.tower.sizes
         if len(sizes) == 1:
@@ -327,5 +322,5 @@ class RetrieverNetwork(nn.Module):
         has_query = query >= 0
         if bool(has_query.any()):
             text = text.clone()
-            text[has_query] = self.tower.read(self.query_vectors, self.query_bags, query[has_query])
+            text[has_query] = self.tower.project(self.query_vectors[query[has_query]])
         return text, (is_imputed | has_query).float()

@@ -2,11 +2,9 @@
 
 Used in training only; serving reads the exported ONNX graph and ``item_encoder``.
 
-Item tower: ``z = LN(W x + b + sum_t V_t / sqrt(T) + sum_l E_l[c_l] + g E_id)`` is the layer norm of
-the projected content x, the embeddings V_t of the item's T words and attribute values, one code
-embedding per level l of its semantic ID, and the ID embedding behind a gate g in [0, 1]. Queries
-and items share W and V: a query starts near items with similar content, and what training learns
-about a word in queries also applies to that word in item texts.
+Item tower: ``z = LN(W x + b + sum_l E_l[c_l] + g E_id)`` is the layer norm of the projected content
+x, one code embedding per level l of its semantic ID, and the ID embedding behind a gate g in
+[0, 1]. Queries and items share W: a query starts near items with similar content.
 
 Context encoder: a causal sequence of history tokens closed by one request token, through gated
 transformer blocks (LiGR, Borisyuk et al. 2025, arXiv:2502.03417: a sigmoid gate on each residual
@@ -18,9 +16,8 @@ Search then has transformer blocks of its own, and its gradients do not reach th
 query understanding and taste need different attention. This is a mixture of experts (MMoE, Ma et
 al. 2018) with one expert per side and the task as a fixed router.
 
-Shapes: B rows, T history steps (in ``TokenBags``: tokens), M requests per row, U looked-up items or
-queries, N all items, C content size, L code levels, V rows of the token table, D embedding size, S
-words size, E = D + S, H attention heads.
+Shapes: B rows, T history steps, M requests per row, U looked-up items or queries, N all items, C
+content size, L code levels, D embedding size, S words size, E = D + S, H attention heads.
 """
 
 from __future__ import annotations
@@ -33,44 +30,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
-from serendip.data.items.features import Tokens
 from serendip.data.rows.packed_rows import PackedRows
 from serendip.errors import ConfigError
 from serendip.models.linalg import fit_procrustes
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.requests import NUM_GAPS, NUM_TASKS, SEARCH
 from serendip.models.retriever.warm_start import RetrieverStart
-
-
-class TokenBags:
-    """Embedding bags of N texts: the hashed tokens of each, concatenated, with its offset."""
-
-    def __init__(self, tokens: Tokens, buckets: int) -> None:
-        self.numbers = torch.from_numpy(tokens.buckets(buckets))  # (all tokens,) rows of the table
-        self.starts = torch.from_numpy(tokens.starts[:-1])  # (N,) first token of each text
-        self.counts = torch.from_numpy(tokens.counts)  # (N,)
-        shares = np.repeat(tokens.counts, tokens.counts).astype(np.float32) ** -0.5
-        self.shares = torch.from_numpy(shares)  # (all tokens,) 1 / sqrt(tokens of its text)
-
-    def sums(self, table: Tensor, texts: Tensor) -> Tensor:
-        """Sum of the table rows (V, E) of each text (U,), over the root of its token count: (U, E).
-
-        The root keeps the expected norm independent of text length. No tokens: zeros.
-        """
-        counts = self.counts[texts]  # (U,)
-        offsets = counts.cumsum(0) - counts  # (U,)
-        # From positions in the concatenated bags of these texts to positions in those of all texts.
-        shifts = torch.repeat_interleave(self.starts[texts] - offsets, counts)
-        positions = torch.arange(len(shifts)) + shifts  # (tokens of these texts,)
-        summed: Tensor = functional.embedding_bag(
-            self.numbers[positions],
-            table,
-            offsets,
-            mode="sum",
-            per_sample_weights=self.shares[positions],
-        )  # (U, E)
-        return summed
-
 
 _ROWS_AT_ONCE = 8_192
 
@@ -121,7 +86,7 @@ class ItemContent:
 
 
 class ItemTower(nn.Module):
-    """Item tower: item vectors from content, tokens, codes and the gated ID embedding.
+    """Item tower: item vectors from content, codes and the gated ID embedding.
 
     Args:
         content: of N items.
@@ -129,7 +94,6 @@ class ItemTower(nn.Module):
         codebook_size: K, codes per level.
         config: which parts are read, and their initial scales.
         search_size: S, dimensions that only search uses; 0 = none.
-        tokens: words and attribute values of the items; None = none.
     """
 
     def __init__(
@@ -139,7 +103,6 @@ class ItemTower(nn.Module):
         codebook_size: int,
         config: RetrieverConfig,
         search_size: int = 0,
-        tokens: Tokens | None = None,
     ) -> None:
         super().__init__()
         self.sizes = part_sizes(config.embedding_size, search_size)
@@ -152,27 +115,21 @@ class ItemTower(nn.Module):
             torch.randn(levels, codebook_size, size) * config.code_scale
         )  # (L, K, E)
         ids = len(content) if config.reads("id") else 0
-        self.ids = nn.Parameter(torch.randn(ids, size) * _id_spread(config))  # (N, E)
+        self.ids = nn.Parameter(
+            torch.randn(ids, size) * (1.0 if config.item_mode == "id" else _UNKNOWN_ID)
+        )  # (N, E)
         # ID donors of every item and their weights, both (N, K); None = no imputation.
         self.id_donors: tuple[Tensor, Tensor] | None = None
         # Reads ID embeddings (R, E) of distinct items (R,) in training; see ``RowAdamW``.
         self.read_ids: Callable[[Tensor], Tensor] | None = None
-        # The projection starts as PCA: x -> scale * axes @ (x - centre).
+        # The projection starts as PCA: x -> axes @ (x - centre).
         axes, centre = axes_of_parts(content.sample(), self.sizes)  # (E, C), (C,)
-        self.weight = nn.Parameter(axes * config.content_scale)
-        self.bias = nn.Parameter(-config.content_scale * axes @ centre)
-        # Zeros, so that a word without gradients leaves the vector unchanged.
-        buckets = config.token_buckets if content.size else 0
-        self.token_table = nn.Parameter(torch.zeros(buckets, size))  # (V, E)
-        self.bags = self.bags_of(Tokens.none(len(content)) if tokens is None else tokens)
-
-    def bags_of(self, tokens: Tokens) -> TokenBags | None:
-        """Embedding bags of tokens; None without a token table."""
-        return TokenBags(tokens, len(self.token_table)) if len(self.token_table) else None
+        self.weight = nn.Parameter(axes)
+        self.bias = nn.Parameter(-axes @ centre)
 
     @torch.no_grad()
-    def start_ids_at(self, vectors: FloatArray, scale: float) -> None:
-        """Initialise ID embeddings with unit vectors (N, P), scaled to root mean square ``scale``.
+    def start_ids_at(self, vectors: FloatArray) -> None:
+        """Initialise ID embeddings with unit vectors (N, P), scaled to root mean square 1.
 
         P is the width of the wider part; the other part starts with the first dimensions of the
         same vectors. Axes of co-occurrence vectors are arbitrary (signs and order of eigenvectors),
@@ -193,7 +150,7 @@ class ItemTower(nn.Module):
             if self.reads_content:
                 part = part @ torch.from_numpy(fit_procrustes(part.numpy(), target.numpy()))
             # A unit vector of `size` numbers has root mean square 1 / sqrt(size).
-            parts.append(part * (scale * size**0.5))
+            parts.append(part * size**0.5)
         self.ids[has_vector] = torch.cat(parts, 1)
 
     @torch.no_grad()
@@ -232,17 +189,10 @@ class ItemTower(nn.Module):
         has_content = (content != 0).any(-1, keepdim=True)  # (U, 1)
         return functional.linear(content, self.weight, self.bias) * has_content
 
-    def read(self, vectors: Tensor, bags: TokenBags | None, texts: Tensor) -> Tensor:
-        """Encode queries (U,) -> (U, E) from text vectors (Q, C) and tokens, as items are."""
-        projected = self.project(vectors[texts])  # (U, E)
-        return projected if bags is None else projected + bags.sums(self.token_table, texts)
-
     def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
         """Encode items (U,) with ID gates (U,) -> vectors (U, E) and projected content (U, E)."""
         content = self.content.rows(items)  # (U, C)
         projected = functional.linear(content, self.weight, self.bias) * self.has_content[items]
-        if self.bags is not None:
-            projected = projected + self.bags.sums(self.token_table, items)
         mixed = projected if self.reads_content else torch.zeros_like(projected)
         if len(self.ids):
             mixed = self._add_ids(mixed, items, gate)
@@ -273,13 +223,6 @@ class ItemTower(nn.Module):
             index[len(known) :].view_as(donors), ids, per_sample_weights=weights, mode="sum"
         )  # (hidden, E)
         return mixed.index_add(0, hidden, imputed)
-
-
-def _id_spread(config: RetrieverConfig) -> float:
-    """Standard deviation of random initial IDs: small unless random is the chosen start."""
-    if config.item_mode == "id":
-        return 1.0
-    return config.id_scale if config.id_start == "random" else _UNKNOWN_ID
 
 
 def part_sizes(size: int, search_size: int) -> tuple[int, ...]:

@@ -98,7 +98,7 @@ def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
     )
 
 
-_LAYOUT = 3
+_LAYOUT = 4
 """Version of the network's parameters: checkpoints of another layout cannot be continued."""
 
 
@@ -106,29 +106,19 @@ def training_fingerprint(dataset: Dataset, config: RetrieverConfig, seed: int) -
     """Hash (SHA-256) everything that the result of a training depends on."""
     settings = f"{_LAYOUT} {config.model_dump_json()} {seed}"
     digest = hashlib.sha256(settings.encode())
-    for text in _texts(dataset, config):
-        digest.update(text.encode())
-    for array in _arrays(dataset, config):
+    if dataset.countries is not None:
+        digest.update(repr(dataset.countries.names).encode())
+    for array in _arrays(dataset):
         if array is not None:
             digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
-def _texts(dataset: Dataset, config: RetrieverConfig) -> Iterator[str]:
-    if dataset.countries is not None:
-        yield repr(dataset.countries.names)
-    if config.token_buckets and dataset.queries is not None:
-        yield repr(list(dataset.queries.texts))
-
-
-def _arrays(dataset: Dataset, config: RetrieverConfig) -> Iterator[NDArray[Any] | None]:
+def _arrays(dataset: Dataset) -> Iterator[NDArray[Any] | None]:
     log = dataset.events
     yield from (log.users, log.items, log.timestamps, log.liked, log.strengths)
-    yield dataset.quality
     if (features := dataset.features) is not None:
         yield from (features.content, features.codes)
-        if config.token_buckets:
-            yield from (features.known_tokens.hashes, features.known_tokens.starts)
     if (alignment := dataset.alignment) is not None:
         yield from (alignment.down, alignment.up)
     if (queries := dataset.queries) is not None:

@@ -15,10 +15,7 @@ from serendip.content.encoders.base import identify
 from serendip.content.posted_media import MEDIA_ENCODERS
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
-from serendip.data.items.quality import QUALITIES
 from serendip.engine.artefacts.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS
-from serendip.engine.stages.surfaces import RETRIEVER
-from serendip.engine.state import EngineState
 from serendip.evaluate.decision import DECISIONS, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.plausibility import require_plausible_labels
@@ -34,7 +31,6 @@ from serendip.jobs.train.parts.plan import Part, PartInputs
 from serendip.jobs.train.ranker.actions import require_actions
 from serendip.jobs.train.warm_start import choose_start, describe_encoder
 from serendip.jobs.train.written_queries import MANIFEST_KEY, select_for_retriever
-from serendip.models.retriever.model import Retriever, RetrieverGroups
 
 _ALL = "all"
 
@@ -76,7 +72,6 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
         },
         "encoder": encoder,
         "warm_start": warm_start,
-        "quality": _quality_facts(state),
         MANIFEST_KEY: len(written),
         "budget": context.budget.as_dict(),
         DECISIONS: {"models": write_decisions(fitted.decisions)},
@@ -120,15 +115,6 @@ def _read_position(context: JobContext) -> dict[str, int]:
     return dict(
         zip(_POSITION, (*place, snapshot.last_erasure, snapshot.last_item_erasure), strict=True)
     )
-
-
-def _quality_facts(state: EngineState) -> dict[str, float]:
-    """Quality of items -> its weight in the score of the retriever; empty = it is not used."""
-    model = state.models.get(RETRIEVER)
-    vector = model.quality if isinstance(model, Retriever | RetrieverGroups) else None
-    if vector is None or not vector.weights.any():
-        return {}
-    return dict(zip(QUALITIES, vector.weights.tolist(), strict=True))
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS
 from serendip.data.splits import Split
 from serendip.engine.config.settings import Settings
-from serendip.engine.feature_names import context_parts, features_without_interactions
+from serendip.engine.feature_names import context_parts
 from serendip.engine.stages.surfaces import surface_of_task
 from serendip.engine.state import EngineState
 from serendip.evaluate.decision import Decision
@@ -131,8 +131,7 @@ def _train(making: RowMaking, state: EngineState, in_force: bool | None) -> Rank
     settings, options, rows = making.settings, making.options, making.rows()
     if rows is None:
         return None
-    unseen = features_without_interactions(state.feature_names, state.mean_quality)
-    sample = RankerSample(replace(rows, unseen=unseen), state.feature_names, making.made)
+    sample = RankerSample(rows, state.feature_names, making.made)
     # Baskets were made last: what is left has the numbers that it has without them.
     others = [made for made in making.made if made.query.surface not in BASKET_TASKS]
     rest = replace(sample, rows=without_tasks(sample.rows, BASKET_TASKS), requests=others)
