@@ -6,7 +6,7 @@ Shapes: N items, T history steps, D embedding size.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
@@ -32,15 +32,9 @@ class SequenceConfig(Config):
     temperature: float = Field(default=0.07, gt=0)
     """Softmax temperature tau: logits are cosines / tau. Lower = sharper softmax."""
 
-    loss: Literal["sampled-softmax", "gbce", "bce"] = "sampled-softmax"
-    """Training loss: ``sampled_softmax``, ``gbce`` or plain binary cross-entropy (``train.py``)."""
-
     num_negatives: int = Field(default=1024, ge=1)
     """Uniform negatives per training step. Catalogues of at most twice as many items are scored
     whole. More = closer to the full softmax, and slower."""
-
-    calibration: float = Field(default=0.75, ge=0, le=1)
-    """t of gBCE: 0 = plain binary cross-entropy, 1 = corrected as if nothing were sampled."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
     """Initial learning rate of Adam; it decays linearly over ``epochs``, down to 2 % of it."""
@@ -79,13 +73,6 @@ class TrainedSequences:
 
 class SASRecConfig(SequenceConfig):
     """Architecture and training of SASRec."""
-
-    start: Literal["co-occurrence", "random"] = "co-occurrence"
-    """Initial item embeddings: co-occurrence vectors, with blocks that start as the identity, so
-    that the untrained network recommends what co-occurs with the last item; or random."""
-
-    block: Literal["original", "ligr"] = "original"
-    """Transformer block: pre-norm as in SASRec, or gated (LiGR)."""
 
     epochs: int = Field(default=10, ge=1)
     """Maximum number of epochs, passes over the training events."""

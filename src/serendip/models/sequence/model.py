@@ -7,8 +7,8 @@ Histories of equal length pass the graph together, so there is no padding. Train
 SASRec: causal self-attention over the history (Kang and McAuley, 2018). Differences: sampled
 softmax instead of one negative per event (the loss, not the architecture, limited it: Klenitskiy
 and Vasilev, 2023), negatives shared by a training step, pre-norm blocks whose feed-forward layer
-may be wider, optional gated blocks (LiGR), and item embeddings that start at the eigenvectors of
-co-occurrence instead of at random.
+may be wider, and item embeddings that start at the eigenvectors of co-occurrence instead of at
+random.
 
 GRU4Rec: a recurrent network over the history (Hidasi et al., 2016). Differences: histories are
 packed instead of run in session-parallel mini-batches (same steps and same zero state at each
@@ -140,10 +140,8 @@ class SASRec(SequenceRecommender):
         from serendip.models.sequence.train import train_sequences
 
         def network(past: Sequences) -> SASRecNetwork:
-            module = SASRecNetwork(dataset.num_items, self.config)
-            if self.config.start == "co-occurrence":
-                size = self.config.embedding_size
-                module.start_at(cooccurrence_vectors(past, dataset.num_items, size, options))
+            module, size = SASRecNetwork(dataset.num_items, self.config), self.config.embedding_size
+            module.start_at(cooccurrence_vectors(past, dataset.num_items, size, options))
             return module
 
         return train_sequences(network, dataset, self.config, options)

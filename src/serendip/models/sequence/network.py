@@ -102,7 +102,7 @@ class CausalAttention(nn.Module):
         return result
 
 
-class OriginalBlock(nn.Module):
+class TransformerBlock(nn.Module):
     """Transformer block (pre-norm): attention, then a ReLU feed-forward layer, both residual."""
 
     def __init__(self, config: SASRecConfig) -> None:
@@ -121,28 +121,6 @@ class OriginalBlock(nn.Module):
         return result
 
 
-class SequenceBlock(nn.Module):
-    """Gated transformer block (LiGR): sigmoid gates on both residual branches, SwiGLU."""
-
-    def __init__(self, config: SASRecConfig) -> None:
-        super().__init__()
-        size, wide = config.embedding_size, config.feed_forward * config.embedding_size
-        self.first_norm, self.second_norm = nn.LayerNorm(size), nn.LayerNorm(size)
-        self.first_gate, self.second_gate = nn.Linear(size, size), nn.Linear(size, size)
-        self.attention = CausalAttention(config)
-        self.up, self.down = nn.Linear(size, 2 * wide, False), nn.Linear(wide, size, False)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, line: Tensor, blocks: Blocks) -> Tensor:
-        """(T, D) -> (T, D)."""
-        branch = self.dropout(self.attention(self.first_norm(line), blocks))
-        line = line + torch.sigmoid(self.first_gate(line)) * branch
-        gate, value = self.up(self.second_norm(line)).chunk(2, 1)  # (T, wide) each
-        branch = self.dropout(self.down(functional.silu(gate) * value))
-        result: Tensor = line + torch.sigmoid(self.second_gate(line)) * branch
-        return result
-
-
 class SASRecNetwork(SequenceNetwork):
     """SASRec: item and position embeddings, causal transformer blocks, final layer norm.
 
@@ -152,9 +130,8 @@ class SASRecNetwork(SequenceNetwork):
 
     def __init__(self, num_items: int, config: SASRecConfig) -> None:
         super().__init__(num_items, config)
-        block = OriginalBlock if config.block == "original" else SequenceBlock
         self.ages = nn.Parameter(torch.randn(config.max_len, config.embedding_size) * _SPREAD)
-        self.blocks = nn.ModuleList(block(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.embedding_size)
 
     @torch.no_grad()
@@ -170,7 +147,7 @@ class SASRecNetwork(SequenceNetwork):
         self.ages.mul_(_QUIET)
         # With zeros in the last layer of both branches a block returns its input.
         for block in self.blocks:
-            assert isinstance(block, OriginalBlock | SequenceBlock)
+            assert isinstance(block, TransformerBlock)
             for layer in (block.attention.outer, block.down):
                 for parameter in layer.parameters():
                     parameter.zero_()

@@ -1,8 +1,8 @@
-"""Training of sequential recommenders: next-item prediction at every event, and its losses. Torch.
+"""Training of sequential recommenders: next-item prediction at every event, and its loss. Torch.
 
-Losses are sampled softmax, full softmax and gBCE (Petrov and Macdonald, 2023). Steps are packed
-batches whose requests share one draw of negatives, so their scores are a single matrix product; if
-the draw would be a large part of the catalogue, the whole catalogue replaces it. Early stopping is
+The loss is sampled softmax. Steps are packed batches whose requests share one draw of negatives, so
+their scores are a single matrix product; if the draw would be a large part of the catalogue, the
+whole catalogue replaces it. Early stopping is
 by nDCG@10 of the dataset's validation targets among all items; if it has none, the last events of
 some users are held out. The weights of the best validation are kept.
 
@@ -12,7 +12,6 @@ Shapes: T requests of a step, K negatives, N items, V validation targets, D embe
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,77 +42,26 @@ def draw_negatives(num_items: int, count: int, random: np.random.Generator) -> T
     return torch.from_numpy(random.integers(0, num_items, count))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SequenceScores:
-    """Scores of each request's target and of the negatives.
-
-    Args:
-        own: (T,) score of the target, the next item.
-        others: (T, K) scores of the negatives; -inf where a negative is the target.
-        num_items: N, the population that the negatives sample.
-    """
-
-    own: Tensor
-    others: Tensor
-    num_items: int
-
-
-def shared_scores(
-    encoded: Tensor,
-    own: Tensor,
-    others: Tensor,
-    targets: Tensor,
-    negatives: Tensor,
-    num_items: int,
-) -> SequenceScores:
-    """Dot products of requests with their targets and with the negatives of the step.
+def sampled_softmax(
+    encoded: Tensor, own: Tensor, others: Tensor, targets: Tensor, negatives: Tensor
+) -> Tensor:
+    """Sampled softmax: mean cross-entropy of the target among itself and the negatives.
 
     Args:
         encoded: (T, D) request vectors.
         own: (T, D) vectors of the targets.
-        others: (K, D) vectors of the negatives.
+        others: (K, D) vectors of the negatives of the step.
         targets: (T,) int64 item numbers.
-        negatives: (K,) int64 item numbers.
-        num_items: N, the population that the negatives sample.
+        negatives: (K,) int64 item numbers; one that is the target does not count.
     """
     scores = encoded @ others.T  # (T, K)
-    hits = targets[:, None] == negatives  # (T, K)
-    return SequenceScores((encoded * own).sum(1), scores.masked_fill(hits, -torch.inf), num_items)
-
-
-def sampled_softmax(scores: SequenceScores, log_q: FloatArray | None = None) -> Tensor:
-    """Sampled softmax: mean cross-entropy of the target among itself and the negatives.
-
-    Args:
-        scores: scores of one step.
-        log_q: (K,) log of each negative's expected number of draws, subtracted from its score so
-            that the sum estimates the full softmax (log-Q correction). None = no correction, which
-            for uniform negatives gives the target more weight.
-    """
-    others = scores.others if log_q is None else scores.others - torch.from_numpy(log_q)
-    return functional.softplus(others.logsumexp(1) - scores.own).mean()
+    scores = scores.masked_fill(targets[:, None] == negatives, -torch.inf)
+    return functional.softplus(scores.logsumexp(1) - (encoded * own).sum(1)).mean()
 
 
 def full_softmax(encoded: Tensor, targets: Tensor, table: Tensor) -> Tensor:
     """Full softmax: mean cross-entropy of the target among all items, which sampling estimates."""
     return functional.cross_entropy(encoded @ table.T, targets)
-
-
-def gbce(scores: SequenceScores, calibration: float, bias: float = 0.0) -> Tensor:
-    """gBCE: binary cross-entropy with a smaller weight of the target, as sampled negatives are few.
-
-    gSASRec (Petrov and Macdonald, 2023): with a = K / (N - 1) the target's log-sigmoid has weight
-    b = a (t (1 - 1/a) + 1/a).
-
-    Args:
-        scores: scores of one step.
-        calibration: t in [0, 1]; 0 = plain binary cross-entropy, 1 = as if nothing were sampled.
-        bias: added to all scores; cosines need one to be centred on the decision boundary.
-    """
-    share = min(1.0, scores.others.shape[1] / max(1, scores.num_items - 1))  # a
-    weight = share * (calibration * (1 - 1 / share) + 1 / share)  # b
-    own = weight * functional.softplus(-scores.own - bias)
-    return (own + functional.softplus(scores.others + bias).sum(1)).mean()
 
 
 _READ_AT_ONCE, _RANKED_AT_ONCE = 1_024, 128
@@ -221,14 +169,10 @@ class SequenceTraining:
         targets = torch.from_numpy(self.past.items[batch.events + 1])  # (T,)
         negatives = draw_negatives(self.num_items, self.config.num_negatives, self.random)  # (K,)
         others = self.module.vectors(negatives)  # (K, D)
-        if self.config.loss == "sampled-softmax" and len(negatives) == self.num_items:
+        if len(negatives) == self.num_items:
             return full_softmax(encoded, targets, others)
         own = self.module.vectors(targets)  # (T, D)
-        scores = shared_scores(encoded, own, others, targets, negatives, self.num_items)
-        if self.config.loss == "sampled-softmax":
-            return sampled_softmax(scores)
-        calibration = self.config.calibration if self.config.loss == "gbce" else 0.0
-        return gbce(scores, calibration, bias=-math.log(len(negatives)))
+        return sampled_softmax(encoded, own, others, targets, negatives)
 
     def _encode(self, sequences: Sequences, batch: Packed) -> Tensor:
         items = torch.from_numpy(sequences.items[batch.events])
