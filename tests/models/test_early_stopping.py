@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import pytest
 import torch
-from killed_run import Killed, Killer
 from torch import nn
 
-from serendip.models.early_stopping import CHECKPOINT_FILE, StoppingRule, train_epochs
+from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 
@@ -42,13 +38,10 @@ class Walk:
 
 
 def run(
-    values: list[float] | None,
-    stopping: StoppingRule,
-    options: TrainOptions | None = None,
-    digest: str = "a",
+    values: list[float] | None, stopping: StoppingRule, options: TrainOptions | None = None
 ) -> Walk:
     walk = Walk(values)
-    train_epochs(walk, stopping, options or TrainOptions(), digest, "test")
+    train_epochs(walk, stopping, options or TrainOptions(), "test")
     return walk
 
 
@@ -78,21 +71,6 @@ def test_validations_may_be_rarer_and_the_last_pass_has_one() -> None:
     assert walk.weight() == run([0.0] * 4 + [0.3], StoppingRule(5, 9)).weight()
 
 
-@pytest.mark.parametrize("killed_after", [1, 2, 4])
-def test_a_killed_run_ends_with_the_numbers_of_a_whole_one(
-    killed_after: int, tmp_path: Path
-) -> None:
-    values, stopping = [0.1, 0.3, 0.2, 0.4, 0.35], StoppingRule(5, 2)
-    with pytest.raises(Killed):
-        run(values, stopping, TrainOptions(progress=Killer(killed_after), checkpoint=tmp_path))
-    torch.rand(7)
-    resumed = run(values, stopping, TrainOptions(checkpoint=tmp_path))
-    assert resumed.epochs == list(range(killed_after, 5))
-    assert resumed.num_steps == 5
-    assert resumed.weight() == run(values, stopping).weight()
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_training_whose_time_is_over_tells_the_steps_that_it_made() -> None:
     times = iter([0.0, 0.0, 1.0, 1.0, 2.0])  # the budget, its share, then a look at a time
     budget = TimeBudget(2, lambda: next(times, 9.0))
@@ -100,11 +78,3 @@ def test_a_training_whose_time_is_over_tells_the_steps_that_it_made() -> None:
     (cut,) = budget.cuts
     assert cut.steps == walk.num_steps > 0
     assert cut.done == round(walk.num_steps / 9, 3)
-
-
-def test_a_checkpoint_of_another_training_is_not_continued(tmp_path: Path) -> None:
-    with pytest.raises(Killed):
-        run(None, StoppingRule(3, 1), TrainOptions(progress=Killer(2), checkpoint=tmp_path))
-    assert (tmp_path / CHECKPOINT_FILE).exists()
-    walk = run(None, StoppingRule(3, 1), TrainOptions(checkpoint=tmp_path), digest="b")
-    assert walk.epochs == [0, 1, 2]

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import copy
 from typing import Any
 
-import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,35 +90,3 @@ def test_a_step_touches_only_the_rows_that_it_read() -> None:
     optimiser.step()
     moved = (table.detach() != before).any(1).nonzero()[:, 0]
     assert moved.tolist() == [3, 700]
-
-
-@pytest.mark.parametrize("split", [1, 5, 9])
-def test_a_flushed_optimiser_continues_from_its_state(split: int) -> None:
-    steps = [[step % 12, (step * 5 + 1) % 12] for step in range(12)]
-
-    def advance(optimiser: RowAdamW, other: nn.Parameter, part: range) -> None:
-        for step in part:
-            values = optimiser.read(torch.tensor(sorted(set(steps[step]))))
-            optimiser.zero_grad()
-            loss_of(values, other, step).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        optimiser.flush()
-
-    def begin() -> tuple[nn.Parameter, nn.Parameter, RowAdamW]:
-        table, other = make()
-        return table, other, RowAdamW(table, 2.0, [other], 0.05, (0.9, 0.98), 0.01)
-
-    table, other, optimiser = begin()
-    advance(optimiser, other, range(split))
-    state, values = (
-        copy.deepcopy(optimiser.state_dict()),
-        (table.detach().clone(), other.detach().clone()),
-    )
-    advance(optimiser, other, range(split, len(steps)))
-    again, other_again, resumed = begin()
-    with torch.no_grad():
-        again.copy_(values[0])
-        other_again.copy_(values[1])
-    resumed.load_state_dict(state)
-    advance(resumed, other_again, range(split, len(steps)))
-    np.testing.assert_array_equal(again.detach().numpy(), table.detach().numpy())

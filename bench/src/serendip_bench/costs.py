@@ -1,54 +1,30 @@
-"""Cost of a training, summed over the processes that it was resumed in."""
+"""Cost of a training."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from serendip.runtime.atomic_files import write_text
-from serendip.runtime.progress import SilentProgress, empty_note
 
 T = TypeVar("T")
 
-_RUNNING_COSTS_FILE, COSTS_FILE = "spent.json", "costs.json"
+COSTS_FILE = "costs.json"
 
 
-class TrainingCost(SilentProgress):
-    """CPU and wall seconds of a training; as a ``Progress`` it stores them after every epoch.
+class TrainingCost:
+    """CPU and wall seconds since it was made."""
 
-    Args:
-        folder: of the row.
-        resumes: True if training continues from a checkpoint: costs stored in the folder are added.
-    """
-
-    def __init__(self, folder: Path, resumes: bool) -> None:
-        self._path = folder / _RUNNING_COSTS_FILE
-        self._before = _read(self._path) if resumes else (0.0, 0.0)
+    def __init__(self) -> None:
         self._start = time.process_time(), time.perf_counter()
 
-    def track(
-        self,
-        items: Iterable[T],
-        description: str,
-        total: int,
-        note: Callable[[], str] = empty_note,
-    ) -> Iterator[T]:
-        """Yield ``items`` unchanged; store the costs after each."""
-        for item in items:
-            yield item
-            write_text(self._path, json.dumps(self.seconds()))
-
     def seconds(self) -> tuple[float, float]:
-        """(CPU, wall) seconds since the training first started, without pauses."""
-        now = time.process_time(), time.perf_counter()
-        cpu, wall = (
-            round(before + then - start, 3)
-            for before, then, start in zip(self._before, now, self._start, strict=True)
-        )
-        return cpu, wall
+        """(CPU, wall) seconds."""
+        cpu, wall = self._start
+        return round(time.process_time() - cpu, 3), round(time.perf_counter() - wall, 3)
 
 
 def add_part_costs(seconds: tuple[float, float], folders: Mapping[str, str]) -> dict[str, Any]:

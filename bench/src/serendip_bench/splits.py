@@ -16,7 +16,7 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codeb
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset, HeldOut
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.items.features import ItemFeatures
+from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import History, Query
 from serendip.data.splits import Targets, leave_last_out
@@ -72,6 +72,7 @@ class BenchSplit:
         content: FloatArray,
         config: ResidualKMeansConfig | None,
         seed: int,
+        tokens: Tokens | None = None,
     ) -> tuple[ItemFeatures, ItemFeatures]:
         """Features of the items of the training part, and of all other items.
 
@@ -79,13 +80,15 @@ class BenchSplit:
             content: unit vectors in the order of ``items.jsonl``.
             config: codebooks, fitted to the items of the training part; None = no codes.
             seed: of the codebooks.
+            tokens: in the same order as ``content``; None = no token features.
         """
         vectors, num_train = content[self.numbers], self.train.num_items  # (N, C)
         codes, size = np.zeros((len(vectors), 0), np.int32), 1
         if config is not None:
             codebooks, codes = self.codes(content, config, seed)
             size = codebooks.codebook_size
-        features = ItemFeatures(vectors, codes, size)
+        token_rows = None if tokens is None else tokens.rows(self.numbers)
+        features = ItemFeatures(vectors, codes, size, tokens=token_rows)
         numbers = np.arange(len(vectors), dtype=np.int32)
         return features.rows(numbers[:num_train]), features.rows(numbers[num_train:])
 

@@ -72,7 +72,6 @@ class RowAdamW(AdamW):
         weight_decay: float,
     ) -> None:
         self.others = list(others)
-        # The order of the groups is fixed: checkpoints identify parameters by position.
         groups = [
             {"params": self.others, "relative": 1.0},
             {"params": [table], "relative": relative},
@@ -173,7 +172,7 @@ class RowAdamW(AdamW):
 
     @torch.no_grad()
     def flush(self) -> None:
-        """Move all rows of the table to the present: before a validation, a checkpoint, an export.
+        """Move all rows of the table to the present: before a validation, an export.
 
         Costs a pass over the table.
         """
@@ -183,9 +182,4 @@ class RowAdamW(AdamW):
             values, mean, square = self._present(block)
             self.table[block], state["exp_avg"][block] = values, mean
             state["exp_avg_sq"][block] = square
-        self._begin()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from the state of a flushed optimiser."""
-        super().load_state_dict(state_dict)
         self._begin()

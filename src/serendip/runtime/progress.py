@@ -1,7 +1,7 @@
 """Progress and other execution options, passed down from the caller; the library prints nothing.
 
 ``SilentProgress`` is the default everywhere. The CLI passes bars in a terminal and a line every ten
-seconds elsewhere, on stderr. Options (seed, progress, checkpoint, device, executor) belong to a
+seconds elsewhere, on stderr. Options (seed, progress, device, executor) belong to a
 run, the settings of a model are its config.
 """
 
@@ -208,9 +208,6 @@ class TrainOptions:
     Args:
         seed: root of all randomness; the same seed on the same data gives the same numbers.
         progress: of long loops.
-        checkpoint: folder for the state of a training, written after every epoch. A run with the
-            same folder, data, config and seed resumes an interrupted one and gives the same
-            numbers. Removed at the end. None = no checkpoints.
         device: torch device of the content encoders.
         allowance: time that the training may take; it then ends at its best point so far.
         executor: where parts that do not need each other run.
@@ -220,13 +217,11 @@ class TrainOptions:
 
     seed: int = 0
     progress: Progress = field(default_factory=SilentProgress)
-    checkpoint: Path | None = None
     device: str = "cpu"
     allowance: Allowance = UNLIMITED
     executor: Executor = IN_PROCESS
     shared: Path | None = None
 
     def inside(self, name: str, share: float = 1.0) -> TrainOptions:
-        """Options of a part of a training: a subfolder for its checkpoints, a share of the time."""
-        checkpoint = None if self.checkpoint is None else self.checkpoint / name
-        return replace(self, checkpoint=checkpoint, allowance=self.allowance.from_now(share, name))
+        """Options of a part of a training: a share of the time."""
+        return replace(self, allowance=self.allowance.from_now(share, name))

@@ -32,10 +32,10 @@ def test_an_item_has_the_words_of_its_fields_and_a_token_for_each_attribute() ->
 
 
 def test_a_token_says_whether_it_is_of_a_text_or_of_which_attribute() -> None:
-    found = TokenReader(("title", "brand", "category")).tokens(LAMP)
+    found = TokenReader(("title", "brand"), ("category",)).tokens(LAMP)
     assert {word for word, kind in found.items() if kind == TEXT} == {"red", "lamp"}
     values = {word for word, kind in found.items() if kind == WORD_OF_VALUE}
-    assert values == {"acme", "and", "co", "home", "light", "sale"}
+    assert values == {"acme", "and", "co"}
     brand, category = found["brand=acme and co"], found["category=sale"]
     assert brand != category
     assert found["category=home/light"] == category
@@ -51,8 +51,8 @@ def test_a_long_text_is_words_and_no_value() -> None:
 
 
 def test_a_path_is_a_token_for_each_of_its_beginnings() -> None:
-    assert TokenReader(("category", "location", "unknown")).tokens(LAMP).keys() == {
-        *("home", "light", "sale", "germany", "berlin"),
+    assert TokenReader(("category",), ("location", "unknown")).tokens(LAMP).keys() == {
+        *("home", "light", "sale"),
         *("category=home", "category=home/light", "category=sale"),
         *("location=germany", "location=germany/berlin"),
     }
@@ -69,14 +69,14 @@ def test_a_path_is_a_token_for_each_of_its_beginnings() -> None:
     ],
 )
 def test_only_signs_between_blanks_make_a_path(text: str, value: str) -> None:
-    found = TokenReader(("band",)).tokens(Item("1", attributes={"band": text}))
-    assert list(found) == [*dict.fromkeys(value.split()), f"band={value}"]
+    found = TokenReader((), ("band",)).tokens(Item("1", attributes={"band": text}))
+    assert list(found) == [f"band={value}"]
 
 
 def test_a_path_without_end_costs_no_more_than_its_first_steps() -> None:
     for text in (" / ".join(["step"] * 20_000), "a" + " " * 60_000 + "/ b", "> " * 30_000):
         item = Item("1", attributes={"band": text})
-        assert sum(map(len, TokenReader(("band",)).tokens(item))) < 100_000
+        assert sum(map(len, TokenReader((), ("band",)).tokens(item))) < 100_000
 
 
 def test_words_have_the_same_number_where_they_are_typed_and_where_they_are_written() -> None:

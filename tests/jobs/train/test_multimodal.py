@@ -106,7 +106,7 @@ def test_an_item_posted_again_keeps_its_picture_unless_words_or_files_change(
 def test_an_item_posted_again_keeps_its_picture_and_has_its_new_words(gallery: Path) -> None:
     workspace = Workspace.open(gallery)
     state = EngineState.open(gallery / "generations" / "gen-1")
-    content, reader = workspace.settings.content, TokenReader(("title", "place"))
+    content, reader = workspace.settings.content, TokenReader(("title",), ("place",))
     moved = replace(
         state.catalogue[4], attributes={**state.catalogue[4].attributes, "place": "Bonn"}
     )

@@ -20,7 +20,6 @@ from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.requests import TASK_OF
 from serendip.models.retriever.train import RetrieverTraining, train_retriever
-from serendip.models.retriever.training_data import training_fingerprint
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import (
     RecommenderContract,
@@ -148,7 +147,7 @@ def weights_before_and_after(
     """The weights chosen before and after the last pass, which learns the held-back events."""
     torch.manual_seed(seed)
     training = RetrieverTraining(dataset, config, seed)
-    train_epochs(training, StoppingRule(config.epochs, config.patience), TrainOptions(), "", "")
+    train_epochs(training, StoppingRule(config.epochs, config.patience), TrainOptions(), "")
     before = training.affinity()
     training.learn_held_back()
     after = training.affinity()
@@ -234,12 +233,3 @@ def test_every_mode_ranks_items_that_come_later(mode: str) -> None:
     assert scores.shape[1] == dataset.num_items + 2
     told_apart = np.abs(scores[:, -1] - scores[:, -2]).max() > 1e-4
     assert told_apart == (mode != "id")
-
-
-def test_a_killed_training_does_not_go_on_with_other_likes() -> None:
-    dataset = build_small_world()
-    other = replace(dataset, events=replace(dataset.events, liked=~dataset.events.liked))
-    assert training_fingerprint(dataset, SMALL, 0) == training_fingerprint(
-        build_small_world(), SMALL, 0
-    )
-    assert training_fingerprint(dataset, SMALL, 0) != training_fingerprint(other, SMALL, 0)

@@ -13,7 +13,6 @@ from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.requests import HOME, SEARCH
-from serendip.models.retriever.train import training_fingerprint
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import build_small_world, draw_features
 
@@ -111,14 +110,6 @@ def test_some_home_requests_of_training_name_no_country(dataset: Dataset) -> Non
     assert asked is not None
     assert (asked == own[:, None]).all()
     assert not maker.asked_batch(rows, SEARCH).country.any()  # type: ignore[union-attr]
-
-
-def test_a_training_is_told_from_others_by_its_countries(dataset: Dataset) -> None:
-    where = dataset.countries
-    assert where is not None
-    moved = dataset.with_countries(UserCountries(NAMES[::-1], where.of_users))
-    known = [dataset, moved, dataset.with_countries(None)]
-    assert len({training_fingerprint(one, SMALL, 0) for one in known}) == 3
 
 
 def test_countries_are_one_per_user(dataset: Dataset) -> None:

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from killed_run import Killed, Killer
 from next_item_world import clock_world
 
 from serendip.data.dataset import HeldOut
@@ -27,25 +25,6 @@ def train(options: TrainOptions) -> TrainedSequences:
     return train_sequences(
         lambda past: GRU4RecNetwork(dataset.num_items, CONFIG), dataset, CONFIG, options
     )
-
-
-def test_a_killed_training_ends_with_the_numbers_of_a_whole_one(tmp_path: Path) -> None:
-    whole = train(TrainOptions(seed=2))
-    with pytest.raises(Killed):
-        train(TrainOptions(seed=2, progress=Killer(2), checkpoint=tmp_path))
-    assert list(tmp_path.iterdir())
-    resumed = train(TrainOptions(seed=2, checkpoint=tmp_path))
-    assert np.array_equal(resumed.table, whole.table)
-    assert np.array_equal(resumed.visitor, whole.visitor)
-    assert resumed.graph == whole.graph
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_training_with_another_seed_does_not_continue(tmp_path: Path) -> None:
-    with pytest.raises(Killed):
-        train(TrainOptions(seed=2, progress=Killer(2), checkpoint=tmp_path))
-    other = train(TrainOptions(seed=3, checkpoint=tmp_path))
-    assert np.array_equal(other.table, train(TrainOptions(seed=3)).table)
 
 
 def test_training_leaves_torchs_random_state_alone() -> None:

@@ -30,7 +30,7 @@ from serendip_bench.splits import BenchSplit, RequestSet, build_cold_split, buil
 
 Kind = Literal["sequential", "cold"]
 
-MODEL_FOLDER, CHECKPOINT_FOLDER = "model", "checkpoint"
+MODEL_FOLDER = "model"
 RANKS_FILE, COLD_FILE, DIGEST_FILE = "ranks.npy", "cold.npy", "digest"
 
 
@@ -91,9 +91,8 @@ def _compute_row(task: ExperimentTask) -> dict[str, Any]:
     is_cold = task.kind == "cold"
     split = build_cold_split(dataset, task.seed) if is_cold else build_sequential_split(dataset)
     folder = prepare_folder(Path(task.folder), task.digest)
-    checkpoint = folder / CHECKPOINT_FOLDER
-    cost = TrainingCost(folder, resumes=checkpoint.exists())
-    model, new_features = _train(task, split, TrainOptions(task.seed, cost, checkpoint))
+    cost = TrainingCost()
+    model, new_features = _train(task, split, TrainOptions(task.seed))
     costs = add_part_costs(cost.seconds(), task.parts)
     write_costs(folder, costs)
     model.save(folder / MODEL_FOLDER)

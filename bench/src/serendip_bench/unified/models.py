@@ -102,6 +102,9 @@ UNIFIED: dict[str, UnifiedModel] = {
     "unified-no-codes": UnifiedModel(
         "unified-no-codes", _ALL, config=_UNIFIED, reads_codes=False, most_seeds=_FEW_SEEDS
     ),
+    "unified-words": UnifiedModel(
+        "unified-words", _ALL, config={**_UNIFIED, "token_buckets": 16_384}, most_seeds=_FEW_SEEDS
+    ),
     "engine": UnifiedModel("engine", _ALL, "engine", of="unified", beside=("lightgbm",)),
     "bm25": UnifiedModel("bm25", ("search",), "bm25"),
     "vectors": UnifiedModel("vectors", ("search",), "vectors"),

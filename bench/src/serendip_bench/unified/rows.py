@@ -16,6 +16,7 @@ from serendip.content.behaviour_alignment import align
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.query import Query
 from serendip.evaluate.full_ranking import FullRanking, rank_all
 from serendip.evaluate.intervals import estimates
@@ -31,7 +32,6 @@ from serendip_bench.datasets.registry import detect_dataset
 from serendip_bench.qrels import Relevance
 from serendip_bench.sequential.models import SEMANTIC_IDS
 from serendip_bench.sequential.rows import (
-    CHECKPOINT_FOLDER,
     MODEL_FOLDER,
     get_row_folder,
     prepare_folder,
@@ -226,10 +226,11 @@ def _build_scorer(
         vectors = content[split.sequences.numbers]  # (N, C)
         search = WordScores(task.line.scorer, renumber_catalogue(task, split), vectors)
         return search.score_all, {"cpu_s": 0.0, "params": 0}
-    checkpoint = folder / CHECKPOINT_FOLDER
-    cost = TrainingCost(folder, resumes=checkpoint.exists())
+    cost = TrainingCost()
     codes = SEMANTIC_IDS if task.line.reads_codes else None
-    train_features, new_features = split.sequences.features(content, codes, task.seed)
+    train_features, new_features = split.sequences.features(
+        content, codes, task.seed, _read_tokens(task)
+    )
     if task.model_folder:
         model = Retriever.open(Path(task.model_folder) / MODEL_FOLDER)
         cpu, _ = read_costs(Path(task.model_folder))
@@ -239,7 +240,7 @@ def _build_scorer(
             dataset = dataset.with_countries(None)
         if not task.line.reads_queries:
             dataset = replace(dataset, queries=None)
-        model = _train(task.line, dataset, TrainOptions(task.seed, cost, checkpoint))
+        model = _train(task.line, dataset, TrainOptions(task.seed))
         cpu, wall = cost.seconds()
         write_costs(folder, {"train_cpu_s": cpu, "train_wall_s": wall})
         model.save(folder / MODEL_FOLDER)
@@ -253,6 +254,15 @@ def _train(line: UnifiedModel, dataset: Dataset, options: TrainOptions) -> Retri
     alignment = align(dataset.features.content, pairs, options=TrainOptions(options.seed))
     config = RetrieverConfig(**line.config)
     return Retriever(config).train(dataset.with_alignment(alignment), options)
+
+
+def _read_tokens(task: UnifiedTask) -> Tokens | None:
+    """Tokens of the items in the order of their file; None if the model does not read them."""
+    if not RetrieverConfig(**task.line.config).token_buckets:
+        return None
+    data = Path(task.data)
+    dataset = detect_dataset(data)
+    return TokenReader(dataset.fields).read(dataset.read(data).catalogue.items)
 
 
 def renumber_catalogue(task: UnifiedTask, split: UnifiedSplit) -> Catalogue:

@@ -81,6 +81,10 @@ class Tokens:
         """(T,) ``TEXT``, ``WORD_OF_VALUE``, or a larger number for each attribute."""
         return self.hashes >> _KIND_BITS
 
+    def buckets(self, count: int) -> NDArray[np.int64]:
+        """(T,) rows in a table of ``count`` tokens; a word has the same, whatever its kind."""
+        return (self.hashes & ((1 << _KIND_BITS) - 1)) % count
+
     def __len__(self) -> int:
         return len(self.starts) - 1
 
@@ -133,9 +137,11 @@ class TokenReader:
 
     Args:
         fields: read as words and, if they are attributes, as attribute values too.
+        attributes: further ones, read as attribute values only.
     """
 
     fields: Sequence[str]
+    attributes: Sequence[str] = ()
 
     def read(self, items: Iterable[Item]) -> Tokens:
         """Tokens of each item."""
@@ -148,7 +154,10 @@ class TokenReader:
         model learns what holds for a country or department once for everything below it. Numbers
         are words only, and so are long texts.
         """
-        paths = {name: _read_paths(item.attributes.get(name, ())) for name in self.fields}
+        paths = {
+            name: _read_paths(item.attributes.get(name, ()))
+            for name in dict.fromkeys((*self.fields, *self.attributes))
+        }
         texts = [name for name in self.fields if not paths[name]]
         kinds = dict.fromkeys(tokens(item.text(texts)), TEXT)
         for word in tokens(item.text([name for name in self.fields if paths[name]])):

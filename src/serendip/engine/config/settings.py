@@ -257,8 +257,8 @@ class Settings(Config):
 
     @property
     def token_reader(self) -> TokenReader:
-        """Reads words and attribute values of items."""
-        return TokenReader(self.content.fields)
+        """Reads words and attribute values of items, for a retriever with a token table."""
+        return TokenReader(self.content.fields, self.models.retriever.attributes)
 
     def all_surfaces(self) -> dict[str, SurfaceConfig]:
         """Name -> surface, the built-in ones included.

@@ -24,9 +24,11 @@ from serendip.models.onnx import read_model
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
+from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.warm_start import RetrieverStart
 
 CONTEXT_FILE, ARRAYS_FOLDER = "context.onnx", "arrays"
+_QUALITY, _WEIGHTS = "quality", "quality_weights"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +43,7 @@ class TrainedRetriever:
         bonus: (N,) float32 new item bonus, added to each item's scores.
         affinity: content scores, added to those of the network; None = no alignment.
         num_parameters: trained parameters of the network.
+        quality: item quality and its weights; None = quality is not used.
         countries: countries of home requests; empty = countries are not read.
         start: what a training on more events continues from; None in an opened artefact.
     """
@@ -52,8 +55,14 @@ class TrainedRetriever:
     bonus: FloatArray
     affinity: ContentScores | None = None
     num_parameters: int = 0
+    quality: QualityVector | None = None
     countries: tuple[str, ...] = ()
     start: RetrieverStart | None = None
+
+    @property
+    def added(self) -> FloatArray:
+        """Query-independent part (N,) float32 of each item's scores: bonus and quality."""
+        return self.bonus if self.quality is None else self.bonus + self.quality.added
 
     def scores_of(self, query: FloatArray, items: IntArray) -> FloatArray:
         """Scores (C,) of items, for an index vector (V,) of a query: their dot products.
@@ -65,12 +74,14 @@ class TrainedRetriever:
         if self.affinity is not None:
             end = size + self.affinity.size
             scores += self.affinity.scores_of(query[size:end], items)
+        if self.quality is not None:
+            scores += self.quality.values[items] @ self.quality.weights
         return np.asarray(scores, np.float32)
 
     def scores_of_all(self, queries: FloatArray) -> FloatArray:
         """Scores (B, N) of all items, for index vectors (B, V) of queries."""
         size = self.item_vectors.shape[1]
-        scores = dot_rows(queries[:, :size], self.item_vectors) + self.bonus
+        scores = dot_rows(queries[:, :size], self.item_vectors) + self.added
         if self.affinity is not None:
             scores += self.affinity.scores_of_all(queries[:, size : size + self.affinity.size])
         return scores
@@ -85,7 +96,7 @@ def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> No
         folder: folder to write to.
     """
     (folder / CONTEXT_FILE).write_bytes(trained.context)
-    tower, affinity = trained.tower, trained.affinity
+    tower, affinity, quality = trained.tower, trained.affinity, trained.quality
     arrays: dict[str, Any] = {
         "codes": codes,
         **packed_arrays("item_vectors", trained.item_vectors),
@@ -99,6 +110,8 @@ def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> No
         "num_parameters": np.asarray([trained.num_parameters]),
         **_donor_arrays(tower, affinity),
         **({} if affinity is None else affinity.arrays()),
+        **({} if quality is None else {_QUALITY: quality.values, _WEIGHTS: quality.weights}),
+        **({} if tower.token_table is None else {"token_table": tower.token_table}),
         **({"countries": np.array(trained.countries, str)} if trained.countries else {}),
     }
     save_arrays(folder / ARRAYS_FOLDER, arrays)
@@ -126,6 +139,7 @@ def open_trained(folder: Path, config: RetrieverConfig) -> tuple[TrainedRetrieve
         stored = open_arrays(folder / ARRAYS_FOLDER)
         vectors, projected = open_packed("item_vectors", stored), stored["projected"]
         affinity = ContentScores.of_arrays(stored)
+        quality = QualityVector(stored[_QUALITY], stored[_WEIGHTS]) if _QUALITY in stored else None
         tower = _tower(stored, vectors.shape[1], affinity, config)
         bonus, codes = stored["bonus"], stored["codes"]
         num_parameters = int(stored["num_parameters"][0])
@@ -139,6 +153,7 @@ def open_trained(folder: Path, config: RetrieverConfig) -> tuple[TrainedRetrieve
         bonus,
         affinity,
         num_parameters,
+        quality,
         tuple(stored["countries"].tolist()) if "countries" in stored else (),
     )
     return trained, codes
@@ -164,5 +179,6 @@ def _tower(
         config.reads("content"),
         None if aligned is None else aligned.projection,
         size - config.embedding_size,
+        stored.get("token_table"),
         stored["donors"],
     )

@@ -42,6 +42,15 @@ class RetrieverConfig(Config):
     search's own transformer blocks, not the D shared ones: search and next-item pull item vectors
     apart. 0 = everything is shared. Ignored unless search is trained together with other tasks."""
 
+    token_buckets: int = Field(default=0, ge=0)
+    """Rows of the embedding table of words and attribute values, shared by items and queries.
+    Tokens are hashed to rows, so two may collide. 0 = no table, words are read by the text encoder
+    only."""
+
+    attributes: tuple[str, ...] = ()
+    """Item fields read as attribute values (a location, say) in addition to the content fields, if
+    there is a token table. Each prefix of a path (``Germany / Berlin``) is a value."""
+
     num_layers: int = Field(default=1, ge=1)
     """Transformer blocks. With ``search_size`` > 0 search has the same number of its own."""
 
@@ -127,6 +136,12 @@ class RetrieverConfig(Config):
     """Added to the scores of items without training events, which the network underrates because it
     has memorised the others. Only in item modes other than ``id``. A dial of exploration: higher =
     more new items at the expense of the rest."""
+
+    quality_loss: float = Field(default=0.0, ge=0, lt=1)
+    """Share of nDCG@10 of validation requests that may be given up for better item quality in the
+    top ten; the weights of the quality vector are the best ones within this bound. They are used
+    only if other requests, of every task, lose no more than that and no loss is shown. 0 = quality
+    is not used."""
 
     def reads(self, part: Literal["id", "content", "codes"]) -> bool:
         """True if item vectors contain this part."""

@@ -3,7 +3,7 @@
 It encodes query texts, and items that are new or have changed since training.
 
 Shapes: N items, U new or changed ones, E size of their vectors, C content size, L code levels, K
-codes per level.
+codes per level, V rows of the token table.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
-from serendip.data.items.features import ItemFeatures
+from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.errors import DataError
-from serendip.models.linalg import Sparse, sum_rows
+from serendip.models.linalg import Sparse, sum_rows, to_csr
 from serendip.models.sparse.content_neighbours import find_content_neighbours
 
 
@@ -39,6 +39,7 @@ class ItemEncoderArrays:
         reads_content: True if item vectors contain content; queries always do.
         alignment: aligns content before donors are searched; None = content as encoded.
         search_size: S, the last dimensions of the E that are normalised as a part of their own.
+        token_table: (V, E) embeddings of words and attributes; None = tokens are not read.
         donors: (N,) bool, the items that are donors; None = all with content.
     """
 
@@ -51,6 +52,7 @@ class ItemEncoderArrays:
     reads_content: bool = True
     alignment: AlignedProjection | None = None
     search_size: int = 0
+    token_table: FloatArray | None = None
     donors: BoolArray | None = None
 
     @property
@@ -58,10 +60,15 @@ class ItemEncoderArrays:
         """False if an item vector is its ID embedding and nothing else."""
         return len(self.tables) > 0 or (self.reads_content and self.weight.shape[1] > 0)
 
-    def project(self, content: FloatArray) -> FloatArray:
-        """Project content or text vectors (U, C) -> (U, E); rows of zeros stay zeros."""
+    def project(self, content: FloatArray, tokens: Tokens) -> FloatArray:
+        """Project content or text vectors (U, C) and their tokens -> (U, E).
+
+        Rows of zeros (no content) stay zeros, and tokens without training add zeros.
+        """
         has_content = (content != 0).any(1, keepdims=True)  # (U, 1)
         projected = (content @ self.weight.T + self.bias) * has_content  # (U, E)
+        if self.token_table is not None:
+            projected = projected + token_shares(tokens, len(self.token_table)) @ self.token_table
         return np.asarray(projected, dtype=np.float32)
 
     def encode(
@@ -90,7 +97,7 @@ class ItemEncoderArrays:
     def _encode(self, features: ItemFeatures, item_nums: IntArray) -> tuple[FloatArray, FloatArray]:
         """``encode`` of features that fit."""
         codes = features.codes  # (U, L)
-        projected = self.project(features.content)  # (U, E)
+        projected = self.project(features.content, features.known_tokens)  # (U, E)
         mixed = projected * np.float32(self.reads_content)
         for level, table in enumerate(self.tables):
             mixed += table[codes[:, level]]
@@ -112,6 +119,12 @@ class ItemEncoderArrays:
             near=features.near,
             allowed=self.donors,
         )
+
+
+def token_shares(tokens: Tokens, buckets: int) -> Sparse:
+    """Sparse weights (U, V) of the table's rows in each text; see ``network.sum_tokens``."""
+    shares = np.repeat(tokens.counts, tokens.counts).astype(np.float32) ** -0.5
+    return to_csr((shares, tokens.buckets(buckets), tokens.starts), (len(tokens), buckets))
 
 
 def _layer_norm(vectors: FloatArray) -> FloatArray:

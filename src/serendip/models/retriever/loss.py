@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.items.features import ItemFeatures
+from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.network import ContextEncoder, ItemContent, ItemTower
@@ -158,7 +158,7 @@ class RetrieverNetwork(nn.Module):
     """Two-tower network: item tower and context encoder, and the loss of a training step.
 
     Args:
-        features: content and codes of the items.
+        features: content, codes and tokens of the items.
         queries: Q example queries of the search task; None = no such task.
         seen: (N,) items with training events, whose ID embeddings are trained.
         config: sizes and tasks.
@@ -188,6 +188,7 @@ class RetrieverNetwork(nn.Module):
             features.codebook_size,
             config,
             search_size,
+            features.tokens,
         )
         has_content = config.reads("content") and features.content.shape[1] > 0
         if config.num_id_donors and len(self.tower.ids) and has_content:
@@ -200,6 +201,8 @@ class RetrieverNetwork(nn.Module):
             if queries is None
             else np.asarray(queries.vectors, np.float32)
         )
+
+        self.query_tokens = Tokens.of_texts(() if queries is None else queries.texts)
 
     @torch.no_grad()
     def continue_from(self, start: RetrieverStart) -> bool:
@@ -249,7 +252,8 @@ class RetrieverNetwork(nn.Module):
         Requests of other tasks are zeros in the search part, so leaving it out saves work and
         changes no score. Search also uses the shared part: next-item behaviour helps to interpret
         a query. Its gradients do not reach that part of item vectors, neither of candidates nor of
-        histories (``detach``); they do reach what queries and items share, the projection.
+        histories (``detach``); they do reach what queries and items share, the projection and the
+        token table.
         """
         sizes = self.tower.sizes
         if len(sizes) == 1:
@@ -322,5 +326,7 @@ class RetrieverNetwork(nn.Module):
         has_query = query >= 0
         if bool(has_query.any()):
             text = text.clone()
-            text[has_query] = self.tower.project(self.query_vectors[query[has_query]])
+            asked = query[has_query]
+            projected = self.tower.project(self.query_vectors[asked])
+            text[has_query] = self.tower.add_tokens(projected, self.query_tokens, asked)
         return text, (is_imputed | has_query).float()

@@ -2,8 +2,8 @@
 
 An item vector combines content, semantic ID codes and a gated ID embedding. A request vector
 encodes a history, a task, and the request's text and source items. The score is their dot product,
-plus the content similarity of context and item if content was aligned with behaviour, plus a bonus
-for new items. Training uses torch (``retriever/train.py``);
+plus the content similarity of context and item if content was aligned with behaviour, plus item
+quality if configured, plus a bonus for new items. Training uses torch (``retriever/train.py``);
 serving is numpy with one ONNX graph for the context encoder. Sources: unified contextual models
 (UniCoRn), semantic IDs with a raw content path (M3CSR), gated transformers (LiGR), sampled softmax
 with log-Q correction.
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.items.features import ItemFeatures
+from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.data.numeric import unit
 from serendip.data.query import History, Query
 from serendip.data.rows.late_rows import put_rows
@@ -44,6 +44,7 @@ from serendip.models.onnx import open_session
 from serendip.models.query_scores import QueryScores, VectorScores
 from serendip.models.retriever.artefact import TrainedRetriever, open_trained, save_trained
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig, group_config
+from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import TASK_OF, build_requests
 from serendip.models.retriever.warm_start import RetrieverStart
 from serendip.runtime.progress import TrainOptions
@@ -73,7 +74,7 @@ class Retriever(Recommender):
 
     @property
     def item_vectors(self) -> FloatArray:
-        """(N, V) float32 index vectors: E of the network, content, bonus."""
+        """(N, V) float32 index vectors: E of the network, content, quality, bonus."""
         return self.vectors_of(slice(None))
 
     def vectors_of(self, items: slice | NDArray[np.integer]) -> FloatArray:
@@ -82,6 +83,7 @@ class Retriever(Recommender):
         trained = self._trained
         parts = [trained.item_vectors[items]]
         parts += [] if trained.affinity is None else [trained.affinity.vectors_of(items)]
+        parts += [] if trained.quality is None else [trained.quality.values[items]]
         return np.concatenate([*parts, trained.bonus[items][:, None]], 1)
 
     @property
@@ -92,6 +94,8 @@ class Retriever(Recommender):
         parts = {NETWORK: trained.item_vectors.shape[1]}
         if trained.affinity is not None:
             parts[CONTENT] = trained.affinity.size
+        if trained.quality is not None:
+            parts["quality"] = trained.quality.values.shape[1]
         return {**parts, "bonus": 1}
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
@@ -101,8 +105,9 @@ class Retriever(Recommender):
             UnsupportedError: a text vector has another size than the trained content vectors.
         """
         self._require_trained()
-        affinity = self._trained.affinity
+        affinity, quality = self._trained.affinity, self._trained.quality
         parts = [] if affinity is None else [affinity.of_queries(queries)]
+        parts += [] if quality is None else [np.tile(quality.weights, (len(queries), 1))]
         ones = np.ones((len(queries), 1), np.float32)
         return np.concatenate([self._encode(queries), *parts, ones], 1)
 
@@ -126,7 +131,7 @@ class Retriever(Recommender):
         return encoded[:, 0]
 
     def _project_text(self, query: Query) -> FloatArray | None:
-        """Project the query's text vector: (E,); None without a text."""
+        """Project the query's text vector and tokens: (E,); None without a text."""
         tower, vector = self._trained.tower, query.text_vector
         width = tower.weight.shape[1]
         if vector is None or width == 0:
@@ -137,7 +142,8 @@ class Retriever(Recommender):
                 f"content vectors of size {width}.",
                 "Encode texts with the encoder of the items.",
             )
-        projected: FloatArray = tower.project(vector.astype(np.float32)[None])[0]
+        words = Tokens.of_texts([query.searched] if tower.token_table is not None else ())
+        projected: FloatArray = tower.project(vector.astype(np.float32)[None], words)[0]
         return projected
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
@@ -162,6 +168,12 @@ class Retriever(Recommender):
         self._session, self._index = open_session(trained.context), ServedIndex()
 
     @property
+    def quality(self) -> QualityVector | None:
+        """Item quality and its weights; None = quality is not used."""
+        self._require_trained()
+        return self._trained.quality
+
+    @property
     def num_parameters(self) -> int:
         """Trained parameters of the network, ID embeddings included; 0 = unknown."""
         self._require_trained()
@@ -169,7 +181,7 @@ class Retriever(Recommender):
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         trained = self._trained
-        scores = dot_rows(self._encode(queries), trained.item_vectors) + trained.bonus
+        scores = dot_rows(self._encode(queries), trained.item_vectors) + trained.added
         if trained.affinity is not None:
             scores += trained.affinity.scores(queries)
         return scores
@@ -226,6 +238,7 @@ class Retriever(Recommender):
             projected=put_rows(trained.projected, nums, projected[rows]),
             bonus=put_rows(trained.bonus, new, bonus),
             affinity=trained.affinity and trained.affinity.put(nums, features.content[rows]),
+            quality=trained.quality and trained.quality.with_new(new),
         )
         model._index = self._index.with_late(model, nums)
         return model

@@ -2,9 +2,11 @@
 
 Used in training only; serving reads the exported ONNX graph and ``item_encoder``.
 
-Item tower: ``z = LN(W x + b + sum_l E_l[c_l] + g E_id)`` is the layer norm of the projected content
-x, one code embedding per level l of its semantic ID, and the ID embedding behind a gate g in
-[0, 1]. Queries and items share W: a query starts near items with similar content.
+Item tower: ``z = LN(W x + b + sum_t V_t / sqrt(T) + sum_l E_l[c_l] + g E_id)`` is the layer norm of
+the projected content x, the embeddings V_t of the item's T words and attribute values, one code
+embedding per level l of its semantic ID, and the ID embedding behind a gate g in [0, 1]. Queries
+and items share W and V: a query starts near items with similar content, and what training learns
+about a word in queries also applies to that word in item texts.
 
 Context encoder: a causal sequence of history tokens closed by one request token, through gated
 transformer blocks (LiGR, Borisyuk et al. 2025, arXiv:2502.03417: a sigmoid gate on each residual
@@ -17,7 +19,8 @@ query understanding and taste need different attention. This is a mixture of exp
 al. 2018) with one expert per side and the task as a fixed router.
 
 Shapes: B rows, T history steps, M requests per row, U looked-up items or queries, N all items, C
-content size, L code levels, D embedding size, S words size, E = D + S, H attention heads.
+content size, L code levels, V rows of the token table, D embedding size, S words size, E = D + S, H
+attention heads.
 """
 
 from __future__ import annotations
@@ -30,12 +33,31 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
+from serendip.data.items.features import Tokens
 from serendip.data.rows.packed_rows import PackedRows
 from serendip.errors import ConfigError
 from serendip.models.linalg import fit_procrustes
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.requests import NUM_GAPS, NUM_TASKS, SEARCH
 from serendip.models.retriever.warm_start import RetrieverStart
+
+
+def sum_tokens(tokens: Tokens, table: Tensor, texts: Tensor) -> Tensor:
+    """Sum of the table rows (V, E) of each text (U,), over the root of its token count: (U, E).
+
+    The root keeps the expected norm independent of text length. No tokens: zeros.
+    """
+    chosen = tokens.rows(texts.numpy())
+    shares = np.repeat(chosen.counts, chosen.counts).astype(np.float32) ** -0.5
+    summed: Tensor = functional.embedding_bag(
+        torch.from_numpy(chosen.buckets(len(table))),
+        table,
+        torch.from_numpy(chosen.starts[:-1]),
+        mode="sum",
+        per_sample_weights=torch.from_numpy(shares),
+    )  # (U, E)
+    return summed
+
 
 _ROWS_AT_ONCE = 8_192
 
@@ -86,7 +108,7 @@ class ItemContent:
 
 
 class ItemTower(nn.Module):
-    """Item tower: item vectors from content, codes and the gated ID embedding.
+    """Item tower: item vectors from content, tokens, codes and the gated ID embedding.
 
     Args:
         content: of N items.
@@ -94,6 +116,7 @@ class ItemTower(nn.Module):
         codebook_size: K, codes per level.
         config: which parts are read, and their initial scales.
         search_size: S, dimensions that only search uses; 0 = none.
+        tokens: words and attribute values of the items; None = none.
     """
 
     def __init__(
@@ -103,6 +126,7 @@ class ItemTower(nn.Module):
         codebook_size: int,
         config: RetrieverConfig,
         search_size: int = 0,
+        tokens: Tokens | None = None,
     ) -> None:
         super().__init__()
         self.sizes = part_sizes(config.embedding_size, search_size)
@@ -126,6 +150,10 @@ class ItemTower(nn.Module):
         axes, centre = axes_of_parts(content.sample(), self.sizes)  # (E, C), (C,)
         self.weight = nn.Parameter(axes)
         self.bias = nn.Parameter(-axes @ centre)
+        # Zeros, so that a word without gradients leaves the vector unchanged.
+        buckets = config.token_buckets if content.size else 0
+        self.token_table = nn.Parameter(torch.zeros(buckets, size))  # (V, E)
+        self.tokens = Tokens.none(len(content)) if tokens is None else tokens
 
     @torch.no_grad()
     def start_ids_at(self, vectors: FloatArray) -> None:
@@ -189,10 +217,17 @@ class ItemTower(nn.Module):
         has_content = (content != 0).any(-1, keepdim=True)  # (U, 1)
         return functional.linear(content, self.weight, self.bias) * has_content
 
+    def add_tokens(self, projected: Tensor, tokens: Tokens, texts: Tensor) -> Tensor:
+        """Add the tokens of texts (U,), or items, to their projected vectors (U, E)."""
+        if not len(self.token_table):
+            return projected
+        return projected + sum_tokens(tokens, self.token_table, texts)
+
     def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
         """Encode items (U,) with ID gates (U,) -> vectors (U, E) and projected content (U, E)."""
         content = self.content.rows(items)  # (U, C)
         projected = functional.linear(content, self.weight, self.bias) * self.has_content[items]
+        projected = self.add_tokens(projected, self.tokens, items)
         mixed = projected if self.reads_content else torch.zeros_like(projected)
         if len(self.ids):
             mixed = self._add_ids(mixed, items, gate)

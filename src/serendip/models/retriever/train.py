@@ -1,9 +1,7 @@
 """Training of the unified retriever: mixed tasks, early stopping by nDCG@10, ONNX export. Torch.
 
 Early stopping uses the validation targets of the dataset. If it has none, the newest events are
-held back for validation and learned in one last pass (``TrainingSplit``). An interrupted training
-continues from its checkpoint only if ``training_fingerprint``, a hash of everything that its
-numbers depend on, has not changed.
+held back for validation and learned in one last pass (``TrainingSplit``).
 
 A training that continues from an earlier one (``RetrieverStart``) learns all events in
 ``continued_epochs`` passes, without validation: weights that were tuned on validation requests are
@@ -23,7 +21,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import compress
+from itertools import chain, compress
 from typing import cast
 
 import numpy as np
@@ -40,12 +38,22 @@ from serendip.models.retriever.artefact import TrainedRetriever
 from serendip.models.retriever.batches import BatchBuilder, PackedLog
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores, TrainedQueries
-from serendip.models.retriever.content_weights import tune_content_weights
+from serendip.models.retriever.content_weights import (
+    context_cosines,
+    tune_content_weights,
+    words_cosines,
+)
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.loss import CandidateDraw, EncodedItems, RetrieverNetwork
 from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
-from serendip.models.retriever.requests import NUM_TASKS, SEARCH, TASK_OF
-from serendip.models.retriever.training_data import TrainingSplit, training_fingerprint
+from serendip.models.retriever.quality import (
+    HeldOutRequests,
+    QualityVector,
+    find_weights,
+    keeps_relevance,
+)
+from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASK_OF
+from serendip.models.retriever.training_data import TrainingSplit
 from serendip.models.retriever.validation import ValidationRequests, ValidationSample
 from serendip.models.retriever.warm_start import RetrieverStart, name_weights
 from serendip.models.row_adam import RowAdamW
@@ -76,7 +84,7 @@ def train_retriever(
     Args:
         dataset: all data.
         config: of the retriever, and of ``start``.
-        options: seed, progress, checkpoint, time.
+        options: seed, progress, time.
         start: to continue from; None, or a network of other sizes or countries = train from
             nothing.
     """
@@ -88,18 +96,16 @@ def train_retriever(
             training.allowance = options.allowance.from_now(1.0)
             with options.progress.step("Training the retriever"):
                 training.learn_everything()
-            return training.finish(training.earlier_affinity())
+            return training.finish(training.earlier_affinity(), training.earlier_quality())
         stopping = StoppingRule(training.num_epochs, config.patience)
-        digest = ""
-        if options.checkpoint is not None:
-            digest = training_fingerprint(dataset, config, options.seed)
         training.allowance = options.allowance.from_now(_SHARE_BEFORE_LAST)
         timed = replace(options, allowance=training.allowance)
-        train_epochs(training, stopping, timed, digest, "Training the retriever")
+        train_epochs(training, stopping, timed, "Training the retriever")
         affinity = training.affinity()
+        quality = training.quality(affinity)
         training.allowance = options.allowance.from_now(1.0)
         training.learn_held_back()
-        return training.finish(affinity)
+        return training.finish(affinity, quality)
 
 
 class RetrieverTraining:
@@ -114,7 +120,7 @@ class RetrieverTraining:
     ) -> None:
         self.config, self.num_items = config, dataset.num_items
         self.allowance: Allowance = UNLIMITED
-        self.random = np.random.default_rng(seed)
+        self.random, self.values = np.random.default_rng(seed), dataset.quality
         counts = dataset.item_counts()
         queries = dataset.queries if dataset.features is not None else None
         features = dataset.features or _no_features(dataset.num_items)
@@ -292,7 +298,9 @@ class RetrieverTraining:
         return self._encoded
 
     @torch.no_grad()
-    def finish(self, affinity: ContentScores | None) -> TrainedRetriever:
+    def finish(
+        self, affinity: ContentScores | None, quality: QualityVector | None = None
+    ) -> TrainedRetriever:
         """Export the trained network: item vectors, item tower arrays and ONNX context encoder."""
         self.module.eval()
         network = self.module.tower
@@ -306,6 +314,7 @@ class RetrieverTraining:
             network.reads_content,
             self.alignment,
             sum(network.sizes[1:]),
+            network.token_table.detach().numpy().copy() if len(network.token_table) else None,
             self.module.seen.numpy() > 0,
         )
         context = self._export_context()
@@ -319,11 +328,14 @@ class RetrieverTraining:
             bonus.astype(np.float32),
             affinity,
             sum(parameter.numel() for parameter in self.module.parameters()),
+            quality,
             self.countries,
-            self._learned(affinity),
+            self._learned(affinity, quality),
         )
 
-    def _learned(self, affinity: ContentScores | None) -> RetrieverStart:
+    def _learned(
+        self, affinity: ContentScores | None, quality: QualityVector | None
+    ) -> RetrieverStart:
         """What a training on more events continues from."""
         parameters = {
             name: parameter.detach().numpy() for name, parameter in self.module.named_parameters()
@@ -332,6 +344,7 @@ class RetrieverTraining:
         weights = name_weights(
             None if affinity is None else affinity.weights,
             None if known is None else known.weights,
+            None if quality is None else quality.weights,
         )
         seen = self.module.seen.numpy() > 0
         return RetrieverStart(parameters, self.codes, seen, weights, self.countries)
@@ -392,6 +405,48 @@ class RetrieverTraining:
             if known is None
             else TrainedQueries.of(compress(self._texts(), self.split.checked), known),
         )
+
+    def earlier_quality(self) -> QualityVector | None:
+        """Quality vector with the weights of the earlier training; None = not used."""
+        assert self.start is not None
+        if self.values is None or self.start.quality_weights is None:
+            return None
+        return QualityVector(self.values, self.start.quality_weights)
+
+    def quality(self, affinity: ContentScores | None) -> QualityVector | None:
+        """Quality vector with weights tuned on a half of the home validation requests.
+
+        All weights are 0 if the other half, or the requests of another task, would lose by them.
+        None = not configured.
+        """
+        values, loss = self.values, self.config.quality_loss
+        if values is None or loss == 0 or "home" not in self.validation.tasks:
+            return None
+        tuned, checked = self._held_out(HOME, affinity).halves()
+        vector = QualityVector(values, np.zeros(values.shape[1], np.float32))
+        if not len(tuned.items):
+            return vector
+        found = replace(vector, weights=find_weights(tuned, values, loss))
+        others = [TASK_OF[task] for task in self.validation.tasks if TASK_OF[task] != HOME]
+        parts = chain([checked], (self._held_out(task, affinity) for task in others))
+        return found if all(keeps_relevance(part, found.added, loss) for part in parts) else vector
+
+    def _held_out(self, task: int, affinity: ContentScores | None) -> HeldOutRequests:
+        """Validation requests of a task with the scores that are served, without quality."""
+        maker = self.unread if task == SEARCH else self.validation
+        words = self.module.query_vectors.numpy()  # (Q, C)
+        parts = []
+        for block in self._validation_requests(task, maker):
+            scores = block.scores  # (R, ranked)
+            if affinity is not None:
+                context, text = affinity.weights[task]
+                scores = scores + context * context_cosines(block.batch, self.aligned, block.ranked)
+                if task == SEARCH and text:
+                    content = self.stored_content[block.ranked]
+                    scores += text * words_cosines(block.batch, words, content)
+            scores[block.excluded] = -np.inf
+            parts.append(HeldOutRequests.of(scores, block.columns, block.ranked))
+        return HeldOutRequests.joined(parts)
 
     @cached_property
     def aligned_rows(self) -> AlignedRows:

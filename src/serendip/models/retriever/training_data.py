@@ -1,21 +1,17 @@
-"""What a training of the retriever learns from and stops by, and the hash of all that it reads.
+"""What a training of the retriever learns from and stops by.
 
 Shapes: U users, Q example queries; E is the number of events.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray
 from serendip.data.dataset import Dataset, EventLog, HeldOut
-from serendip.models.retriever.config import RetrieverConfig
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,34 +92,3 @@ def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
         if log.strengths is None
         else np.append(log.strengths, np.ones(len(users), np.float32)),
     )
-
-
-_LAYOUT = 4
-"""Version of the network's parameters: checkpoints of another layout cannot be continued."""
-
-
-def training_fingerprint(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
-    """Hash (SHA-256) everything that the result of a training depends on."""
-    settings = f"{_LAYOUT} {config.model_dump_json()} {seed}"
-    digest = hashlib.sha256(settings.encode())
-    if dataset.countries is not None:
-        digest.update(repr(dataset.countries.names).encode())
-    for array in _arrays(dataset):
-        if array is not None:
-            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
-
-
-def _arrays(dataset: Dataset) -> Iterator[NDArray[Any] | None]:
-    log = dataset.events
-    yield from (log.users, log.items, log.timestamps, log.liked, log.strengths)
-    if (features := dataset.features) is not None:
-        yield from (features.content, features.codes)
-    if (alignment := dataset.alignment) is not None:
-        yield from (alignment.down, alignment.up)
-    if (queries := dataset.queries) is not None:
-        yield from (queries.vectors, queries.items, queries.weights, queries.unchecked)
-    if (validation := dataset.validation) is not None:
-        yield from (validation.users, validation.items)
-    if (countries := dataset.countries) is not None:
-        yield countries.of_users

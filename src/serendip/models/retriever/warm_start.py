@@ -17,7 +17,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.models.base import WarmStart
 
 _PARAMETER = "network/"
-_CONTENT, _KNOWN = "content_weights", "known_weights"
+_CONTENT, _KNOWN, _QUALITY = "content_weights", "known_weights", "quality_weights"
 
 _COUNTRIES = "countries"
 
@@ -33,7 +33,7 @@ class RetrieverStart:
         parameters: name -> array, of all parameters of the network.
         codes: (N', L) semantic IDs.
         seen: (N',) items with a trained ID embedding.
-        weights: tuned weights: of content per task, of content for trained queries.
+        weights: tuned weights: of content per task, of content for trained queries, of quality.
         countries: names of the rows of the countries' vectors; empty = countries are not read.
         rows: (N,) int32 number of each present item in the earlier training; -1 = new.
     """
@@ -55,6 +55,11 @@ class RetrieverStart:
         """(2,) for trained queries; None = there were none."""
         return self.weights.get(_KNOWN)
 
+    @property
+    def quality_weights(self) -> FloatArray | None:
+        """(Q,); None = quality is not used."""
+        return self.weights.get(_QUALITY)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Plain arrays, by name; see ``Recommender.learned``."""
         parameters = {f"{_PARAMETER}{name}": array for name, array in self.parameters.items()}
@@ -73,14 +78,16 @@ class RetrieverStart:
             for name, array in stored.items()
             if name.startswith(_PARAMETER)
         }
-        weights = {name: stored[name] for name in (_CONTENT, _KNOWN) if name in stored}
+        weights = {name: stored[name] for name in (_CONTENT, _KNOWN, _QUALITY) if name in stored}
         # Earlier versions stored no names: their vectors of countries cannot be told apart.
         countries = json.loads(stored[_COUNTRIES].tobytes()) if _COUNTRIES in stored else ()
         own = stored["codes"], stored["seen"], weights
         return cls(parameters, *own, tuple(countries), start.rows)
 
 
-def name_weights(content: FloatArray | None, known: FloatArray | None) -> dict[str, FloatArray]:
+def name_weights(
+    content: FloatArray | None, known: FloatArray | None, quality: FloatArray | None
+) -> dict[str, FloatArray]:
     """``RetrieverStart.weights`` without those that are None."""
-    named = {_CONTENT: content, _KNOWN: known}
+    named = {_CONTENT: content, _KNOWN: known, _QUALITY: quality}
     return {name: weights for name, weights in named.items() if weights is not None}

@@ -11,7 +11,6 @@ Shapes: T requests of a step, K negatives, N items, V validation targets, D embe
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -85,8 +84,7 @@ def train_sequences(
         torch.manual_seed(options.seed)
         training = SequenceTraining(make_network, dataset, config, options.seed, options.allowance)
         stopping = StoppingRule(config.epochs, config.patience, config.validate_every)
-        digest = digest_of(training.past, training.targets, config, options.seed)
-        train_epochs(training, stopping, options, digest, "Training on sequences")
+        train_epochs(training, stopping, options, "Training on sequences")
         return training.finish()
 
 
@@ -219,11 +217,3 @@ class SequenceTraining:
             total += self._encode(recent, batch)[torch.from_numpy(batch.last)].numpy().sum(0)
         visitor = total / max(float(np.linalg.norm(total)), _SMALLEST)
         return TrainedSequences(self.module.graph(), table, visitor.astype(np.float32))
-
-
-def digest_of(past: Sequences, targets: StoppingTargets, config: SequenceConfig, seed: int) -> str:
-    """Hash (SHA-256) everything that the result of a training depends on."""
-    digest = hashlib.sha256(f"{config.model_dump_json()} {seed}".encode())
-    for array in (past.items, past.lengths, targets.rows, targets.items):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

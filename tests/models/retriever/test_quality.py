@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data.dataset import Dataset
+from serendip.data.items.quality import UNKNOWN, item_quality
+from serendip.models.early_stopping import compute_target_ndcg
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.model import Retriever
+from serendip.models.retriever.quality import HeldOutRequests, find_weights, keeps_relevance
+from serendip.runtime.progress import TrainOptions
+from serendip.testing import RecommenderContract, build_queries, build_small_world, draw_features
+
+SMALL = RetrieverConfig(
+    embedding_size=8, search_size=0, epochs=2, max_len=10, batch_size=64, quality_loss=0.1
+)
+
+
+def rated_world() -> Dataset:
+    dataset = build_small_world()
+    return dataset.with_quality(item_quality(dataset))
+
+
+class TestRetrieverWithQuality(RecommenderContract):
+    @classmethod
+    def make(cls) -> Retriever:
+        return Retriever(SMALL)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def dataset(cls) -> Dataset:
+        return rated_world()
+
+
+VALUES = np.random.default_rng(1).random((40, 2)).astype(np.float32)
+NOTHING, WORTH = np.zeros(40, np.float32), VALUES.mean(1)
+
+
+def held(requests: int = 200) -> HeldOutRequests:
+    """Targets that the scores foretell well, whatever the quality of the items."""
+    random = np.random.default_rng(0)
+    wanted = random.integers(0, 40, requests)
+    scores = random.normal(size=(requests, 40)).astype(np.float32)
+    scores[np.arange(requests), wanted] += 2
+    return HeldOutRequests.of(scores, wanted, np.arange(40))
+
+
+def test_figures_are_those_of_all_items_while_weights_are_small() -> None:
+    random = np.random.default_rng(3)
+    scores = random.normal(size=(50, 500)).astype(np.float32)
+    scores[random.random((50, 500)) < 0.2] = -np.inf
+    wanted = random.integers(0, 500, 50)
+    scores[np.arange(50), wanted] = random.normal(2.5, 1, 50)
+    scores[0, wanted[0]] = -np.inf
+    asked = HeldOutRequests.of(scores, wanted, np.arange(500))
+    worth = random.random(500).astype(np.float32)
+    assert asked.items.shape == (50, 300)
+    for added in (np.zeros(500, np.float32), worth / 5):
+        gains = compute_target_ndcg(scores + added, wanted, (np.empty(0, int), np.empty(0, int)))
+        gains[0] = 0.0
+        np.testing.assert_allclose(asked.gains(added), gains)
+        first = np.argsort(-(scores + added), axis=1)[:, :10]
+        assert asked.quality(added, worth) == pytest.approx(worth[first].mean(), rel=1e-6)
+
+
+def test_weights_raise_quality_and_keep_the_bound() -> None:
+    asked, found = held(), [0.0]
+    for most_loss in (0.01, 0.1):
+        weights = find_weights(asked, VALUES, most_loss)
+        assert (weights >= 0).all()
+        added = VALUES @ weights
+        found.append(asked.quality(added, WORTH) - asked.quality(NOTHING, WORTH))
+        assert asked.gains(added).sum() >= (1 - most_loss) * asked.gains(NOTHING).sum()
+    assert found == sorted(set(found))  # a wider bound gives more quality
+
+
+def test_no_loss_allowed_and_nothing_found_mean_no_weight() -> None:
+    assert not find_weights(held(), VALUES, 0.0).any()
+    scores = np.full((3, 40), -np.inf, np.float32)
+    lost = HeldOutRequests.of(scores, np.zeros(3, np.int64), np.arange(40))
+    assert not find_weights(lost, VALUES, 0.1).any()
+
+
+def test_requests_lose_nothing_by_what_changes_no_order_and_lose_by_what_does() -> None:
+    asked = held()
+    assert keeps_relevance(asked, NOTHING, 0.0)
+    assert keeps_relevance(HeldOutRequests.joined([]), np.ones(40, np.float32), 0.0)
+    worse = np.random.default_rng(1).random(40).astype(np.float32) * 5
+    loss = 1 - asked.gains(worse).sum() / asked.gains(NOTHING).sum()
+    assert loss > 0.2
+    assert not keeps_relevance(asked, worse, 0.1)  # more than the share
+    assert not keeps_relevance(asked, worse, 0.9)  # within the share, but the loss is shown
+
+
+def test_a_loss_of_few_requests_counts_by_its_share() -> None:
+    # The target of one of two requests falls from rank 1 to 2: too few requests to show a loss.
+    scores = np.array([[3.0, 1.0, 0.0], [3.0, 2.5, 0.0]], np.float32)
+    asked = HeldOutRequests.of(scores, np.array([0, 0]), np.arange(3))
+    added = np.array([0.0, 1.0, 0.0], np.float32)
+    share = (1 - 1 / np.log2(3)) / 2
+    assert keeps_relevance(asked, added, share + 0.01)
+    assert not keeps_relevance(asked, added, share - 0.01)
+
+
+def test_halves_have_every_request_once() -> None:
+    whole = held(requests=7)
+    assert [len(half.items) for half in whole.halves()] == [3, 4]
+    joined = HeldOutRequests.joined(whole.halves())
+    assert np.array_equal(joined.items, whole.items)
+    assert np.array_equal(joined.scores, whole.scores)
+
+
+def test_weight_0_gives_the_plain_scores_exactly(tmp_path: Path) -> None:
+    plain = Retriever(SMALL.model_copy(update={"quality_loss": 0.0}))
+    plain.train(rated_world(), TrainOptions(seed=5))
+    model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
+    queries = build_queries(build_small_world())
+    assert model.quality is not None
+    assert model.quality.weights.any()
+    assert not np.array_equal(model.score_all(queries), plain.score_all(queries))
+    model.quality.weights[:] = 0.0
+    assert np.array_equal(model.score_all(queries), plain.score_all(queries))
+
+
+def test_one_dot_product_gives_relevance_and_quality() -> None:
+    model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
+    queries = build_queries(build_small_world())
+    product = model.encode_queries(queries) @ model.item_vectors.T
+    np.testing.assert_allclose(product, model.score_all(queries), rtol=0, atol=1e-4)
+    assert model.item_vectors.shape == (30, 8 + 4 + 1)
+    assert list(model.parts.items()) == [("network", 8), ("quality", 4), ("bonus", 1)]
+
+
+def test_new_items_have_the_quality_of_the_unknown(tmp_path: Path) -> None:
+    model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
+    model.save(tmp_path)
+    opened = Retriever.open(tmp_path)
+    extended = opened.with_late(draw_features(8, 2))
+    assert np.array_equal(extended.item_vectors[-2:, 8:12], np.tile(UNKNOWN, (2, 1)))
+    assert np.array_equal(extended.item_vectors[:30], opened.item_vectors)

@@ -1,0 +1,208 @@
+"""The table of words and attributes that items and queries share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from serendip.data.dataset import Dataset, QueryExamples, UserCountries
+from serendip.data.items.catalogue import Item
+from serendip.data.items.features import ItemFeatures, TokenReader, Tokens
+from serendip.data.query import Query
+from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig
+from serendip.models.retriever.item_encoder import ItemEncoderArrays
+from serendip.models.retriever.model import Retriever, RetrieverGroups
+from serendip.models.retriever.network import ItemContent, ItemTower, sum_tokens
+from serendip.runtime.progress import TrainOptions
+from serendip.testing import (
+    LocalChangeContract,
+    RecommenderContract,
+    build_small_world,
+    draw_features,
+    draw_unit_vectors,
+)
+
+CONFIG = RetrieverConfig(
+    embedding_size=8, search_size=4, epochs=3, max_len=10, batch_size=32, token_buckets=64
+)
+FIELDS = ("title",)
+
+
+def worded_world() -> Dataset:
+    """The small world, whose items have words."""
+    dataset = build_small_world()
+    assert dataset.features is not None
+    tokens = TokenReader(FIELDS).read(dataset.catalogue.items)
+    return dataset.with_features(replace(dataset.features, tokens=tokens))
+
+
+class TestRetrieverOfWords(LocalChangeContract, RecommenderContract):
+    @classmethod
+    def make(cls) -> Retriever:
+        return Retriever(CONFIG)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def dataset(cls) -> Dataset:
+        return worded_world()
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return worded_world()
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Dataset) -> Retriever:
+    return Retriever(CONFIG).train(dataset, TrainOptions(seed=5))
+
+
+def test_a_text_is_the_sum_of_its_words_over_the_root_of_their_number() -> None:
+    tokens = Tokens.of_texts(["a b c d", "", "a"])
+    table = torch.arange(20.0).reshape(10, 2)
+    found = sum_tokens(tokens, table, torch.tensor([2, 1, 0, 2]))
+    rows = table[tokens.hashes % 10]
+    torch.testing.assert_close(found[0], rows[4])
+    torch.testing.assert_close(found[1], torch.zeros(2))
+    torch.testing.assert_close(found[2], rows[:4].sum(0) / 2)
+    torch.testing.assert_close(found[3], rows[4])
+
+
+def test_two_words_in_one_row_count_twice() -> None:
+    tokens = Tokens.of_texts(["a b"])
+    found = sum_tokens(tokens, torch.ones(1, 3), torch.tensor([0]))
+    torch.testing.assert_close(found, torch.full((1, 3), 2**0.5))
+
+
+def test_the_numpy_tower_reads_words_as_torch_does() -> None:
+    features = draw_features(2, 12)
+    tokens = Tokens.of_texts([f"w{number} w{number % 3}" for number in range(11)] + [""])
+    content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        tower = ItemTower(
+            ItemContent(features.content), codes, features.codebook_size, CONFIG, 4, tokens
+        )
+        torch.nn.init.normal_(tower.token_table)
+        vectors, projected = tower(torch.arange(12), torch.zeros(12))
+        typed = tower.add_tokens(tower.project(content), tokens, torch.arange(12))
+    arrays = ItemEncoderArrays(
+        tower.weight.detach().numpy(),
+        tower.bias.detach().numpy(),
+        tower.code_tables.detach().numpy(),
+        np.zeros((0, 12), np.float32),
+        features.content[:0],
+        0,
+        search_size=4,
+        token_table=tower.token_table.detach().numpy(),
+    )
+    encoded, read = arrays.encode(replace(features, tokens=tokens), np.arange(12))
+    np.testing.assert_allclose(encoded, vectors.numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(read, projected.numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(read, typed.numpy(), rtol=0, atol=1e-5)
+    bare, _ = arrays.encode(replace(features, tokens=Tokens.none(12)), np.arange(12))
+    assert (np.abs(bare - encoded).max(1) > 0.1).tolist() == [True] * 11 + [False]
+
+
+def test_words_find_items_that_their_vectors_do_not() -> None:
+    """All texts have the same vector, so only words can tell what is meant."""
+    world = worded_world()
+    numbers = np.arange(world.num_items, dtype=np.int32)
+    texts = [f"number {number}" for number in numbers]
+    vector = draw_unit_vectors(np.random.default_rng(0), 1)
+    queries = QueryExamples(texts, np.repeat(vector, len(texts), 0), numbers)
+    assert world.features is not None
+    content = np.repeat(vector, len(texts), 0)
+    features = replace(world.features, content=content)
+    world = world.with_features(features).with_queries(queries)
+    asked = [Query("search", text=text, text_vector=vector[0]) for text in texts]
+    config = CONFIG.model_copy(
+        update={"epochs": 40, "learning_rate": 0.005, "token_buckets": 512, "item_mode": "content"}
+    )
+    hits = {}
+    for buckets in (0, 512):
+        model = Retriever(config.model_copy(update={"token_buckets": buckets}))
+        scores = model.train(world, TrainOptions(seed=1)).score_all(asked)
+        hits[buckets] = float((scores.argmax(1) == numbers).mean())
+    assert hits[0] < 0.1
+    assert hits[512] > 0.9
+
+
+def test_who_is_somewhere_is_shown_new_items_of_the_same_place() -> None:
+    """Items differ in nothing but where they are, and everybody chooses what is near."""
+    world = build_small_world(num_users=24, num_events=600)
+    assert world.features is not None
+    places = ("Germany", "Korea")
+    items = [Item(str(row), "", attributes={"location": places[row % 2]}) for row in range(30)]
+    tokens = TokenReader((), ("location",)).read(items)
+    content = np.repeat(world.features.content[:1], 30, 0)
+    features = replace(world.features, content=content, tokens=tokens)
+    events = replace(world.events, items=world.events.items // 2 * 2 + world.events.users % 2)
+    of_users = (np.arange(24) % 2).astype(np.int32)
+    world = replace(world, events=events, queries=None).with_features(features)
+    world = world.with_countries(UserCountries(("Germany", "Korea"), of_users))
+    config = CONFIG.model_copy(update={"item_mode": "content", "epochs": 10, "tasks": ("home",)})
+    model = Retriever(config).train(world, TrainOptions(seed=2))
+    asked = [Query(country="Germany"), Query(country="Korea")]
+    scores = model.with_late(features.rows(np.arange(2))).score_all(asked)[:, -2:]
+    assert scores[0, 0] > scores[0, 1]
+    assert scores[1, 1] > scores[1, 0]
+
+
+def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> None:
+    trained.save(tmp_path)
+    opened = Retriever.open(tmp_path)
+    vector = draw_unit_vectors(np.random.default_rng(1), 1)[0]
+    one, other = (
+        opened.score_all([Query("search", text=text, text_vector=vector)])
+        for text in ("Thing number 3", "never read")
+    )
+    assert np.abs(one - other).max() > 0.02 * np.abs(one).max()
+    asked = [Query("search", text="Thing number 3", text_vector=vector)]
+    scores = trained.score_all(asked)
+    np.testing.assert_allclose(opened.score_all(asked), scores, atol=0.005 * scores.max())
+
+
+def test_there_is_no_table_without_content_that_texts_are_compared_by() -> None:
+    world = build_small_world()
+    tokens = Tokens.of_texts(item.title for item in world.catalogue.items)
+    bare = ItemFeatures(np.zeros((30, 0), np.float32), np.zeros((30, 0), np.int32), 1)
+    dataset = replace(world, features=replace(bare, tokens=tokens), queries=None)
+    model = Retriever(CONFIG).train(dataset, TrainOptions(seed=0))
+    assert model._trained.tower.token_table is None
+
+
+@pytest.mark.parametrize("mode", ["id", "codes"])
+def test_an_item_that_is_not_its_content_is_not_its_words(dataset: Dataset, mode: str) -> None:
+    config = CONFIG.model_copy(update={"item_mode": mode})
+    model = Retriever(config).train(dataset, TrainOptions(seed=0))
+    assert dataset.features is not None
+    known = dataset.features.rows(np.arange(2))
+    other = replace(known, tokens=Tokens.of_texts(["else", "where"]))
+    one, two = (model.with_late(each).item_vectors[-2:] for each in (known, other))
+    assert np.array_equal(one, two)
+
+
+def test_a_split_into_models_reads_words_in_each(dataset: Dataset, tmp_path: Path) -> None:
+    groups = RetrieverGroupsConfig(groups=(("home", "similar"), ("search",)), retriever=CONFIG)
+    model = RetrieverGroups(groups).train(dataset, TrainOptions(seed=0))
+    assert dataset.features is not None
+    model.save(tmp_path)
+    new = dataset.features.rows(np.arange(2))
+    asked = [Query("search", text="thing", text_vector=new.content[0]), Query()]
+    found = [one.with_late(new).score_all(asked) for one in (model, RetrieverGroups.open(tmp_path))]
+    np.testing.assert_allclose(*found, atol=0.005 * np.abs(found[0]).max())
+
+
+def test_an_item_whose_words_changed_moves(trained: Retriever, dataset: Dataset) -> None:
+    assert dataset.features is not None
+    number = np.array([4], np.int32)
+    same = dataset.features.rows(number)
+    kept = trained.with_late(same, number)
+    assert np.array_equal(kept.item_vectors, trained.item_vectors)
+    moved = trained.with_late(replace(same, tokens=Tokens.of_texts(["thing"])), number)
+    assert np.abs(moved.item_vectors[4] - trained.item_vectors[4]).max() > 1e-3
