@@ -268,7 +268,7 @@ def train_cross_encoder(
     labelled = base.values(features), is_irrelevant
     training = _Training(encoder, states, labelled, (is_train, is_held_out), config, options.seed)
     stopping = StoppingRule(config.epochs, config.epochs)
-    train_epochs(training, stopping, options, "", "Teacher")
+    train_epochs(training, stopping, options, "Teacher")
     return TrainedCrossEncoder(encoder, is_held_out)
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -65,8 +64,25 @@ class SequenceNetwork(nn.Module, ABC):
         """Encode item embeddings (T, D) -> vectors (T, D) of any norm."""
 
     @abstractmethod
+    def last(self, history: Tensor) -> Tensor:
+        """Encode equally long histories: item embeddings (R, L, D) -> (R, D) of the last step."""
+
     def graph(self) -> bytes:
-        """Export ``read`` to ONNX: item embeddings (R, L, D) -> vectors (R, D) of the last step."""
+        """Export ``last`` to ONNX."""
+        example = [torch.zeros(2, 3, self.items.shape[1])]
+        return to_onnx(_Last(self), example, [INPUT], [OUTPUT], [{0: "rows", 1: "steps"}])
+
+
+class _Last(nn.Module):
+    """What is exported of a network."""
+
+    def __init__(self, network: SequenceNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, history: Tensor) -> Tensor:
+        """(R, L, D) -> (R, D)."""
+        return self.network.last(history)
 
 
 def places_in(blocks: Blocks) -> Tensor:
@@ -161,32 +177,16 @@ class SASRecNetwork(SequenceNetwork):
         result: Tensor = self.norm(line)
         return result
 
-    def graph(self) -> bytes:
-        """Export to ONNX, for one block of equally long histories."""
-        size = self.items.shape[1]
-        axes = [{0: "rows", 1: "steps"}]
-        return to_onnx(_LastVectors(self), [torch.zeros(2, 3, size)], [INPUT], [OUTPUT], axes)
-
-
-class _LastVectors(nn.Module):
-    """Wrapper for the export: item embeddings (R, L, D) -> vectors (R, D) of the last step."""
-
-    def __init__(self, network: SASRecNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, history: Tensor) -> Tensor:
+    def last(self, history: Tensor) -> Tensor:
+        """See ``SequenceNetwork.last``."""
         rows, steps, size = history.shape
-        line = self.network.read(history.reshape(-1, size), [(0, rows, steps)])
+        line = self.read(history.reshape(-1, size), [(0, rows, steps)])
         return line.reshape(rows, steps, size)[:, -1]
 
 
 def _ages_in(blocks: Blocks) -> Tensor:
     """(T,) int64 position of each event, counted back from the last of its sequence (0)."""
     return torch.cat([torch.arange(length).flip(0).repeat(rows) for _, rows, length in blocks])
-
-
-_ONNX_OPSET, _ONNX_IR = 18, 9
 
 
 class GRU4RecNetwork(SequenceNetwork):
@@ -208,46 +208,12 @@ class GRU4RecNetwork(SequenceNetwork):
         result: Tensor = self.out(functional.dropout(states, self.dropout, self.training))
         return result
 
-    def graph(self) -> bytes:
-        """Build the ONNX graph for one block of equally long histories, node by node.
-
-        The exporter would unroll the steps of its example.
-        """
-        from onnx import TensorProto, helper, numpy_helper
-
-        stored = self.unit.state_dict()
-
-        def gates(name: str) -> Any:
-            """Reorder gates: torch has reset, update, new; ONNX has update, reset, hidden."""
-            values = stored[f"{name}_l0"]  # (3 D, D) or (3 D,)
-            reset, update, new = values.numpy().reshape(3, -1, *values.shape[1:])
-            return np.concatenate([update, reset, new])[None]
-
-        size = self.items.shape[1]
-        values = {
-            "input_weights": gates("weight_ih"),
-            "state_weights": gates("weight_hh"),
-            "biases": np.concatenate([gates("bias_ih"), gates("bias_hh")], 1),
-            "out_weights": self.out.weight.detach().numpy(),
-            "out_bias": self.out.bias.detach().numpy(),
-            "first": np.zeros(1, np.int64),
-        }
-        inputs = ["steps_first", "input_weights", "state_weights", "biases"]
-        nodes = [
-            helper.make_node("Transpose", [INPUT], ["steps_first"], perm=[1, 0, 2]),
-            helper.make_node("GRU", inputs, ["", "state"], hidden_size=size, linear_before_reset=1),
-            helper.make_node("Squeeze", ["state", "first"], ["last"]),
-            helper.make_node("Gemm", ["last", "out_weights", "out_bias"], [OUTPUT], transB=1),
-        ]
-        kind = TensorProto.FLOAT
-        graph = helper.make_graph(
-            nodes,
-            "gru4rec",
-            [helper.make_tensor_value_info(INPUT, kind, ["rows", "steps", size])],
-            [helper.make_tensor_value_info(OUTPUT, kind, ["rows", size])],
-            [numpy_helper.from_array(value, name) for name, value in values.items()],
-        )
-        opset = [helper.make_opsetid("", _ONNX_OPSET)]
-        model = helper.make_model(graph, opset_imports=opset, ir_version=_ONNX_IR)
-        result: bytes = model.SerializeToString()
-        return result
+    def last(self, history: Tensor) -> Tensor:
+        """See ``SequenceNetwork.last``."""
+        rows, _, size = history.shape
+        begin = history.new_zeros(1, rows, size)
+        # The module itself compares sizes, which cannot be traced.
+        weights, settings = [*self.unit.parameters()], (True, 1, 0.0, False, False, False)
+        states = torch.gru(history.transpose(0, 1), begin, weights, *settings)[0]  # (L, R, D)
+        vectors: Tensor = self.out(states[-1])
+        return vectors
