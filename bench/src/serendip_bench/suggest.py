@@ -35,7 +35,7 @@ from serendip.engine.query_suggestions import QuerySuggester
 from serendip.errors import ConfigError
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimate
-from serendip.evaluate.metrics.gini import Gini
+from serendip.evaluate.metrics import Gini
 from serendip.evaluate.runs import Values
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions

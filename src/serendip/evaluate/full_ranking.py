@@ -21,8 +21,7 @@ import numpy as np
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item_list import top_k
 from serendip.evaluate.intervals import Estimate, estimates
-from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.metrics import NDCG, Recall
 from serendip.evaluate.runs import PADDING, Values, ranks_from_scores
 
 BATCH = 512

@@ -30,13 +30,17 @@ from serendip.evaluate.exposure import (
 )
 from serendip.evaluate.intervals import RESAMPLES, Estimate
 from serendip.evaluate.message_quality import MessageFigures
-from serendip.evaluate.metrics import Graded, RankingMetric
-from serendip.evaluate.metrics.coverage import Coverage
-from serendip.evaluate.metrics.gini import Gini
-from serendip.evaluate.metrics.mrr import MRR
-from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.metrics.novelty import Novelty, surprise
-from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.metrics import (
+    MRR,
+    NDCG,
+    Coverage,
+    Gini,
+    Graded,
+    Novelty,
+    RankingMetric,
+    Recall,
+    surprise,
+)
 from serendip.evaluate.runs import Groups, Values, ranks_from_lists, require_distinct
 
 K = 10

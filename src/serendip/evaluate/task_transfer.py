@@ -21,8 +21,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimates, per_user
-from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.metrics import NDCG, Recall
 from serendip.evaluate.number_format import percent, seconds
 from serendip.evaluate.runs import Groups, Values
 

@@ -37,8 +37,7 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.evaluate.comparison import Comparison, compare_values
-from serendip.evaluate.metrics.base import grade
-from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.metrics import NDCG, grade
 from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files

@@ -20,8 +20,7 @@ from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.query import Query
 from serendip.evaluate.full_ranking import FullRanking, rank_all
 from serendip.evaluate.intervals import estimates
-from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.metrics import NDCG, Recall
 from serendip.evaluate.runs import Values
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
