@@ -29,7 +29,7 @@ from serendip.evaluate.exposure import (
     estimate_popularity_lift,
 )
 from serendip.evaluate.intervals import RESAMPLES, Estimate
-from serendip.evaluate.message_quality import MessageFigures
+from serendip.evaluate.message_quality import SystemMessages
 from serendip.evaluate.metrics import (
     MRR,
     NDCG,
@@ -91,7 +91,7 @@ class SurfaceRuns:
     histories: Sequence[IntArray]
     baselines: Sequence[str]
     possible: int
-    message: MessageFigures | None = None
+    message: Mapping[str, SystemMessages] | None = None
     sale: Sale | None = None
     note: str = ""
     choice_kinds: Mapping[str, Sequence[IntArray]] = field(default_factory=dict)
@@ -166,7 +166,7 @@ class SurfaceFigures:
     systems: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     slices: dict[str, SliceFigures] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
-    message: MessageFigures | None = None
+    message: Mapping[str, SystemMessages] | None = None
     auction: AuctionFigures | None = None
     note: str = ""
 

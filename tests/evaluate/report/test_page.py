@@ -117,7 +117,7 @@ def test_every_number_of_the_surfaces_is_on_the_page(page):
         for part in section["slices"].values():
             found += [metrics["nDCG@10"] for metrics in part["systems"].values()]
             found += list((part["auction"] or {}).values())
-        for messages in (section["message"] or {"systems": {}})["systems"].values():
+        for messages in (section["message"] or {}).values():
             found += [messages[name] for name in ("sent", "precision", "useful")]
         found += list((section["auction"] or {}).values())
         for estimate in found:

@@ -117,8 +117,8 @@ def test_a_message_has_its_own_length_for_every_system(measured) -> None:
     for name, lists in answers.lists.items():
         assert (lists[:, 4:] == -1).all(), name
     assert answers.message is not None
-    assert answers.message.systems["popularity"].sent.value == 1.0
-    assert answers.message.systems[ENGINE].sent.value > 0.5
+    assert answers.message["popularity"].sent.value == 1.0
+    assert answers.message[ENGINE].sent.value > 0.5
 
 
 def test_places_are_sold_where_items_bid_and_compared_with_no_sale(measured) -> None:

@@ -15,7 +15,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
                             "auction": null | as below, of kinds of users}},
          "comparisons": [{"system", "baseline", "metric", "difference", "low", "high", "n",
                           "verdict", "minimum_detectable"}],
-         "message": null | {"systems": {name: {"sent", "precision", "useful": Estimate, "items"}}},
+         "message": null | {name: {"sent", "precision", "useful": Estimate, "items"}},
          "auction": null | {"sold", "bid", "expected", "earned", "precision",
                             "organic_precision": Estimate}}},
      "search": the surface "search",

@@ -26,12 +26,11 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import WorkspaceLocation
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.faithfulness import FaithfulnessFigures
-from serendip.evaluate.new_items import NewItemFigures
+from serendip.evaluate.new_items import NewItemFigures, measure_new_items
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evidence import PastItems, SourceValue, TypedWords
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
-from serendip.jobs.evaluate.new_items import evaluate_new_items
 from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.surface_quality.evaluator import HOME, SurfaceEvaluator
 from serendip.jobs.surface_quality.kinds import kinds_of_items, kinds_of_users
@@ -129,7 +128,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
         surfaces, new_items, faithfulness = [], None, {}
         if task.surfaces:
-            new_items = evaluate_new_items(dataset, split, lists, task.seed)
+            new_items = measure_new_items(dataset, split, lists, task.seed)
             choices = find_choices(dataset, whole, split, state, task)
             builder = SurfaceRequestBuilder.of(split, choices, context, state, MAX_REQUESTS)
             with clock.stage(f"reasons {split.name}"):
