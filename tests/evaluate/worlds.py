@@ -3,7 +3,7 @@
 from dataclasses import asdict, fields, replace
 
 import numpy as np
-from surface_world import surface
+from surface_world import slice_of, surface
 
 from serendip.evaluate.auction_quality import Sale
 from serendip.evaluate.decision import Decision
@@ -41,18 +41,21 @@ def temporal_runs(names=NAMES, **changes):
             zip(names, (300, 100, 12), (0.7, 0.3, 0.05), strict=False)
         )
     }
+    relevant = [target.reshape(1) for target in targets]
     values = {
         "surface": "Temporal split",
         "question": "Fitted on the past, asked about the future.",
-        "relevant": [target.reshape(1) for target in targets],
+        "relevant": relevant,
         "users": np.array([f"u{number}" for number in rng.integers(0, 90, 400)]),
-        "user_kinds": {
-            "warm items": targets < 280,
-            "cold items": targets >= 280,
-            "tail items": targets >= 60,
-            "cold users": np.zeros(400, np.bool_),
+        "slices": {
+            name: slice_of(mask, relevant)
+            for name, mask in (
+                ("warm items", targets < 280),
+                ("cold items", targets >= 280),
+                ("tail items", targets >= 60),
+                ("cold users", np.zeros(400, np.bool_)),
+            )
         },
-        "item_kinds": {},
         "lists": lists,
         "counts": np.arange(ITEMS, 0, -1, dtype=np.int32),
         "is_new": np.zeros(ITEMS, np.bool_),

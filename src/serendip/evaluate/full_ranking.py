@@ -20,13 +20,9 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item_list import top_k
-from serendip.evaluate.intervals import Estimate, estimates
-from serendip.evaluate.metrics import NDCG, Recall
 from serendip.evaluate.runs import PADDING, Values, ranks_from_scores
 
 BATCH = 512
-LABELS = ("R@5", "N@5", "R@10", "N@10")
-_METRICS = (Recall(5), NDCG(5), Recall(10), NDCG(10))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,13 +64,3 @@ def rank_all(
             best = top_k(allowed, k).item_nums
             lists[row, : len(best)] = best
     return FullRanking(ranks, lists)
-
-
-def values_of_ranks(ranks: Values) -> Values:
-    """Compute R@5, N@5, R@10 and N@10 of each request: (T, 4)."""
-    return np.stack([metric.of_ranks(ranks) for metric in _METRICS], axis=1)
-
-
-def estimates_of_ranks(ranks: Values) -> dict[str, Estimate]:
-    """Estimate the mean of each metric, by label; every request is of another user."""
-    return dict(zip(LABELS, estimates(values_of_ranks(ranks)), strict=True))

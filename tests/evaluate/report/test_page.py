@@ -172,7 +172,7 @@ def test_a_report_of_nothing_is_a_page():
 
 
 def test_without_slices_costs_cuts_or_baselines_it_is_a_page():
-    bare = temporal_world(temporal_runs(user_kinds={}, baselines=()), cuts=(), seconds={})
+    bare = temporal_world(temporal_runs(slices={}, baselines=()), cuts=(), seconds={})
     assert "against the others" not in render_page(report_world(bare))
 
 

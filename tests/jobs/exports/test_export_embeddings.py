@@ -28,7 +28,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.exports import embeddings
 from serendip.jobs.exports.embeddings import Kind, embed, read_queries
-from serendip.jobs.train.carry_over import continue_space, require_retriever
+from serendip.jobs.train.space import continue_space, require_retriever
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.versions import compute_checksums, seal
 

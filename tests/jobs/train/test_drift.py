@@ -10,7 +10,7 @@ import pytest
 from serendip.data.dataset import EventLog
 from serendip.data.events.event import ActionRules, Event, EventColumns
 from serendip.data.vocabulary import Vocabulary
-from serendip.jobs.train.drift import (
+from serendip.jobs.train.staleness import (
     MIN_INTERACTIONS,
     interacted_items,
     newest_profile,

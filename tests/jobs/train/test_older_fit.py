@@ -15,10 +15,10 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, GateError
 from serendip.jobs.context import JobContext
+from serendip.jobs.train.continuation import OlderFit
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.older_fit import OlderFit
-from serendip.jobs.train.ranker.actions import INNER_FRACTION
+from serendip.jobs.train.ranker.labels import INNER_FRACTION
 from serendip.jobs.train.train import train_workspace
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions

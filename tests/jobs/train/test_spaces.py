@@ -18,7 +18,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnsupportedError
 from serendip.jobs.exports.embeddings import embed
-from serendip.jobs.train.carry_over import open_space, require_retriever
+from serendip.jobs.train.space import open_space, require_retriever
 from serendip.models.embedding_space import MIN_AGREEMENT
 from serendip.models.linalg import mean_cosine
 from serendip.runtime.progress import TrainOptions

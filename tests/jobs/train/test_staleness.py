@@ -16,8 +16,7 @@ from serendip.engine.artefacts.training_record import REFUSED, TrainingRecord
 from serendip.engine.state import open_counts
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.train.drift import popularity_profile
-from serendip.jobs.train.staleness import GenerationAge, measure_age
+from serendip.jobs.train.staleness import GenerationAge, measure_age, popularity_profile
 
 HOUR = 3_600.0
 

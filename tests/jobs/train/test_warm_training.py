@@ -21,11 +21,10 @@ from serendip.errors import ArtefactError
 from serendip.evaluate.full_ranking import rank_all
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
+from serendip.jobs.train.continuation import OlderFit, choose_start
 from serendip.jobs.train.engine_fit import fit_older_part
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.train import train_workspace
-from serendip.jobs.train.warm_start import choose_start
 from serendip.models.base import Recommender
 from serendip.runtime.progress import TrainOptions
 

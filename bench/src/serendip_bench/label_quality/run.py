@@ -46,9 +46,9 @@ from serendip.jobs.labels.llm_questions import build_questions
 from serendip.jobs.labels.pair_files import Pair, write_rows
 from serendip.jobs.llm.labels import COLUMNS
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker.actions import INNER_FRACTION
-from serendip.jobs.train.ranker.rows import build_rows
-from serendip.jobs.train.ranker.search_rows import label_judged, read_judged_files
+from serendip.jobs.train.ranker.labels import INNER_FRACTION
+from serendip.jobs.train.ranker.requests import label_judged, read_judged_files
+from serendip.jobs.train.ranker.rows import label_candidates
 from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all
@@ -293,7 +293,9 @@ class Trial:
         vectors = self.fitter.encode_texts(judged.texts, self.state.fusion)
         labelled, settings = label_judged(judged, vectors), self.context.settings
         random = np.random.default_rng(self.options.seed)
-        rows = build_rows(labelled, "search", self.state, settings, 0, random)
+        rows = label_candidates(labelled, "search", self.state, settings, 0).sample(
+            labelled, random
+        )
         names = self.state.feature_names
         return Ranker(settings.ranker).train(rows, names, self.options, [SEARCH])
 

@@ -44,7 +44,7 @@ from serendip.data.items.features import (
     ModalityVectors,
 )
 from serendip.evaluate.comparison import compare_values
-from serendip.evaluate.full_ranking import LABELS, rank_all, values_of_ranks
+from serendip.evaluate.full_ranking import rank_all
 from serendip.evaluate.intervals import estimates, per_user
 from serendip.evaluate.runs import Values
 from serendip.models.base import Recommender
@@ -54,6 +54,7 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets import posters
 from serendip_bench.datasets.posters import IMAGE, READINGS, WORDS
+from serendip_bench.ranking_values import LABELS, values_of_ranks
 from serendip_bench.splits import BenchSplit, build_cold_events_split
 
 ITEM_MODES: tuple[ItemMode, ...] = ("codes", "content+codes")

@@ -12,9 +12,9 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray
 from serendip.data.splits import tail_border
-from serendip.evaluate.full_ranking import LABELS, values_of_ranks
 from serendip.evaluate.intervals import estimates
 from serendip.evaluate.runs import Values
+from serendip_bench.ranking_values import LABELS, values_of_ranks
 from serendip_bench.served.data import ServedUsers
 
 COLD_AT_MOST = 4

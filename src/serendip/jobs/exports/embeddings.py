@@ -38,7 +38,7 @@ from serendip.jobs.exports.engine_tasks import (
     write_rows,
 )
 from serendip.jobs.exports.export_record import ExportRecord
-from serendip.jobs.train.carry_over import open_space, require_retriever
+from serendip.jobs.train.space import open_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.atomic_files import require_writable
 from serendip.runtime.executor import IN_PROCESS

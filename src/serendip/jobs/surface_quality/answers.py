@@ -28,7 +28,7 @@ from serendip.evaluate.auction_quality import Sale
 from serendip.evaluate.message_quality import SystemMessages, measure_messages
 from serendip.evaluate.surface_quality import K
 from serendip.jobs.surface_quality.request_builder import SurfaceRequests
-from serendip.jobs.train.ranker.search_rows import SEARCH
+from serendip.jobs.train.ranker.requests import SEARCH
 from serendip.jobs.whole_answers import answer_whole
 from serendip.runtime.progress import Progress, SilentProgress
 

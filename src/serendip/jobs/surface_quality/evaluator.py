@@ -16,11 +16,7 @@ from serendip.jobs.surface_quality.answers import (
     list_length,
     sells,
 )
-from serendip.jobs.surface_quality.kinds import (
-    kinds_of_choices,
-    kinds_of_items,
-    kinds_of_users,
-)
+from serendip.jobs.surface_quality.kinds import find_slices
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
 from serendip.jobs.surface_quality.rungs import rank_rungs
 from serendip.jobs.surface_quality.sample import hash_key, sample_requests
@@ -86,7 +82,6 @@ class SurfaceEvaluator:
         return self._estimate(requests, answer_all(requests, surface, self.state))
 
     def _estimate(self, requests: SurfaceRequests, answers: SurfaceAnswers) -> SurfaceFigures:
-        split = self.builder.split
         surface = self.builder.settings.all_surfaces()[requests.surface]
         rungs = rank_rungs(requests.queries, surface, self.state, list_length(surface))
         lists = {**answers.lists, **rungs}
@@ -95,9 +90,9 @@ class SurfaceEvaluator:
             question=requests.question,
             relevant=requests.relevant,
             users=requests.users,
-            user_kinds=kinds_of_users(split, requests.queries, self.countries),
-            item_kinds=kinds_of_items(split),
-            choice_kinds=kinds_of_choices(requests.queries, requests.relevant),
+            slices=find_slices(
+                self.builder.split, requests.queries, requests.relevant, self.countries
+            ),
             lists=lists,
             counts=self.state.counts,
             is_new=self.state.new_items.mask,

@@ -24,14 +24,10 @@ from serendip.data.splits import Split, next_choices
 from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError
 from serendip.evaluate.runs import Values
-from serendip.evaluate.surface_quality import ALL, RANKING, slice_requests, value_lists
+from serendip.evaluate.surface_quality import ALL, RANKING, value_lists
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.answers import answer_engine, sells
-from serendip.jobs.surface_quality.kinds import (
-    kinds_of_choices,
-    kinds_of_items,
-    kinds_of_users,
-)
+from serendip.jobs.surface_quality.kinds import find_slices
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
 from serendip.jobs.surface_quality.sample import Keys, hash_key
 
@@ -144,14 +140,10 @@ def _record(
     countries: Mapping[str, str],
 ) -> RecordedSurface:
     columns = {ALL: value_lists(lists, requests.relevant)[:, 0]}
-    kinds = (
-        kinds_of_users(split, requests.queries, countries),
-        kinds_of_items(split),
-        kinds_of_choices(requests.queries, requests.relevant),
-    )
-    for name, (rows, relevant) in slice_requests(requests.relevant, *kinds).items():
+    slices = find_slices(split, requests.queries, requests.relevant, countries)
+    for name, part in slices.items():
         columns[name] = np.full(len(requests), np.nan)
-        columns[name][rows] = value_lists(lists[rows], relevant)[:, 0]
+        columns[name][part.rows] = value_lists(lists[part.rows], part.relevant)[:, 0]
     return RecordedSurface(
         requests.keys,
         np.array([hash_key(user) for user in requests.users.tolist()], np.uint64),

@@ -43,10 +43,9 @@ from serendip.engine.workspace import Workspace
 from serendip.evaluate.decision import DECISIONS, read_table
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.record import QualityRecord
-from serendip.jobs.train.carry_over import PreviousCodes
-from serendip.jobs.train.older_fit import OlderFit
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker.search_rows import (
+from serendip.jobs.train.continuation import OlderFit, PreviousCodes
+from serendip.jobs.train.ranker.labels import LabelledQuery
+from serendip.jobs.train.ranker.requests import (
     label_judged,
     read_judged_files,
     read_queries_by_llm,

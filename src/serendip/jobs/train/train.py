@@ -31,7 +31,6 @@ from serendip.jobs.lists.gate import (
     record_lists,
 )
 from serendip.jobs.train.canaries import check_answers
-from serendip.jobs.train.carry_over import continue_space
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.gates import (
@@ -47,6 +46,7 @@ from serendip.jobs.train.parts.models import MODELS
 from serendip.jobs.train.parts.plan import PartInputs, PartPlan, build_parts, plan_parts
 from serendip.jobs.train.parts.relevance import RELEVANCE
 from serendip.jobs.train.parts.tables import REWRITES, SUGGESTIONS
+from serendip.jobs.train.space import continue_space
 from serendip.jobs.train.written_queries import MANIFEST_KEY, check_written_queries
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training

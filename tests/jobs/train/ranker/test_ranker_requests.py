@@ -28,15 +28,18 @@ from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
 from serendip.jobs.train.ranker import rows as ranker_rows
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker.requests import build_requests, label_logged_requests
+from serendip.jobs.train.ranker.labels import LabelledQuery
+from serendip.jobs.train.ranker.requests import (
+    build_requests,
+    label_judged,
+    label_logged_requests,
+    read_judged_files,
+)
 from serendip.jobs.train.ranker.rows import (
     MOST_COMPARED,
     RowMaking,
-    build_rows,
     label_candidates,
 )
-from serendip.jobs.train.ranker.search_rows import label_judged, read_judged_files
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.models.ranker.config import RankerConfig, SearchesConfig
 from serendip.runtime.progress import TrainOptions
@@ -67,6 +70,12 @@ EVENTS = [
     *answered("u3", LATE + 30, [8, 9], [9], surface="similar"),
     *answered("u3", LATE + 40, [8, 9], [9], surface="no-such-surface"),
 ]
+
+
+def build_rows(labelled, surface, state, settings, first_group, rng):
+    """The rows of a batch of requests, as a training makes them."""
+    found = label_candidates(labelled, surface, state, settings, first_group)
+    return found.sample(labelled, rng)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from serendip.data.query import TASKS, Query
 from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.labels import LabelledQuery
 from serendip.jobs.train.ranker.orders import OTHERS, RankerSample, even_share, gains_of
 from serendip.jobs.train.ranker.rows import SearchCandidates
 from serendip.jobs.train.ranker.search_order_choice import choose_search_order, deal_folds

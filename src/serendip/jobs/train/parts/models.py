@@ -24,15 +24,19 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.labels.plausibility import require_plausible_labels
 from serendip.jobs.suggestions.build import hash_written_queries
 from serendip.jobs.surface_quality.record import record_quality
-from serendip.jobs.train.carry_over import PreviousCodes, describe_ids
+from serendip.jobs.train.continuation import (
+    PreviousCodes,
+    choose_start,
+    describe_encoder,
+    describe_ids,
+)
 from serendip.jobs.train.draft import Draft
-from serendip.jobs.train.drift import newest_profile
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fingerprint import hash_labels
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.parts.plan import Part, PartInputs
-from serendip.jobs.train.ranker.actions import require_actions
-from serendip.jobs.train.warm_start import choose_start, describe_encoder
+from serendip.jobs.train.ranker.labels import require_actions
+from serendip.jobs.train.staleness import newest_profile
 from serendip.jobs.train.written_queries import MANIFEST_KEY, select_for_retriever
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 
