@@ -160,12 +160,12 @@ def test_hostile_names_stay_text():
 
 
 def test_a_lone_surrogate_in_a_name_can_be_written():
-    report = report_world(temporal_world(temporal_runs(("a\ud800", "b", "c"))))
+    report = {**report_world(), "verdict": ["a\ud800"]}
     assert "a?" in render_page(report).encode("utf-8").decode()
 
 
 def test_a_report_of_nothing_is_a_page():
-    nothing = {"data": None, "splits": None, "semantic_ids": None, "exploration": None}
+    nothing = {"data": {}, "splits": {}, "semantic_ids": {}, "exploration": None}
     nothing |= {"new_items": None, "reasons": {}, "decisions": (), "lists": None}
     empty = report_world(**nothing, protocols={}, stages=(), surfaces=())
     assert "Nothing was judged." in render_page(empty)

@@ -20,7 +20,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +251,7 @@ def _compare(
                 column = LABELS.index(label)
                 names = (name, BASELINE, f"{kind}_{label}")
                 comparison = compare_values(names, pair[0][:, column], pair[1][:, column])
-                yield {"model": model, **comparison.as_dict()}
+                yield {"model": model, **asdict(comparison)}
 
 
 def print_table(result: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -136,7 +136,7 @@ def _compare(
     for label in _COMPARED:
         column = LABELS.index(label)
         pair = system[:, column], baseline[:, column]
-        comparisons.append(compare_values((*names, f"{prefix}{label}"), *pair).as_dict())
+        comparisons.append(asdict(compare_values((*names, f"{prefix}{label}"), *pair)))
     return comparisons
 
 
