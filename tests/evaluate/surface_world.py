@@ -14,10 +14,10 @@ def items(*numbers):
     return np.array(numbers, np.int32)
 
 
-def slice_of(mask, relevant, **more):
+def slice_of(mask, relevant):
     """The requests of a mask (T,)."""
     rows = np.flatnonzero(mask)
-    return Slice(rows, [relevant[row] for row in rows.tolist()], **more)
+    return Slice(rows, [relevant[row] for row in rows.tolist()])
 
 
 def surface(**changes):
@@ -34,7 +34,7 @@ def surface(**changes):
         "users": np.array(["a", "a", "b"]),
         "slices": {
             "cold items": Slice(np.array([0, 2]), [items(3), items(4)]),
-            "new users": Slice(np.array([2]), [items(4)], is_of_users=True),
+            "new users": Slice(np.array([2]), [items(4)]),
         },
         "lists": {
             "engine": lists([0, 1, 3], [], [1, 4]),

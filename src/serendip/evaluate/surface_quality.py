@@ -60,12 +60,10 @@ class Slice:
     Args:
         rows: (R,) of its requests.
         relevant: R arrays of what is relevant to each of them there.
-        is_of_users: whether it has all requests of some users, with all that is relevant to them.
     """
 
     rows: NDArray[np.intp]
     relevant: Sequence[IntArray]
-    is_of_users: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,13 +136,11 @@ class SliceFigures:
         n_users: users with a request in the slice.
         n_requests: its requests.
         systems: system -> metric -> estimate.
-        auction: of a surface that sells places, for a kind of users.
     """
 
     n_users: int
     n_requests: int
     systems: dict[str, dict[str, Estimate]]
-    auction: AuctionFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +242,4 @@ def _measure_slice(runs: SurfaceRuns, part: Slice, draws: tuple[int, int]) -> Sl
         name: value_lists(lists[part.rows], part.relevant) for name, lists in runs.lists.items()
     }
     systems = estimate_systems(values, _LABELS, groups, draws)
-    auction = None
-    if runs.sale is not None and part.is_of_users:
-        auction = measure_auction(runs.sale.rows(part.rows), groups, *draws)
-    return SliceFigures(len(np.unique(groups)), len(part.rows), systems, auction)
+    return SliceFigures(len(np.unique(groups)), len(part.rows), systems)

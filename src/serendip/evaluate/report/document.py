@@ -11,8 +11,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
      "surfaces": {surface:
         {"surface", "question", "note", "n_users", "n_requests", "possible", "catalogue_size",
          "subject", "systems": {name: {metric: Estimate}},
-         "slices": {slice: {"n_users", "n_requests", "systems": {name: {metric: Estimate}},
-                            "auction": null | as below, of kinds of users}},
+         "slices": {slice: {"n_users", "n_requests", "systems": {name: {metric: Estimate}}}},
          "comparisons": [{"system", "baseline", "metric", "difference", "low", "high", "n",
                           "verdict", "minimum_detectable"}],
          "message": null | {name: {"sent", "precision", "useful": Estimate, "items"}},

@@ -55,7 +55,7 @@ def find_slices(
         slices[name] = Slice(rows, [of_part[row] for row in rows.tolist()])
     for name, mask in kinds_of_users(split, queries, countries).items():
         rows = np.flatnonzero(mask)
-        slices[name] = Slice(rows, [relevant[row] for row in rows.tolist()], is_of_users=True)
+        slices[name] = Slice(rows, [relevant[row] for row in rows.tolist()])
     return slices
 
 
