@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.evaluate.full_ranking import BATCH, rank_all
+from serendip.evaluate.runs import BATCH, rank_all
 
 
 def oracle(scores: list[float], target: int, excluded: set[int]) -> float:

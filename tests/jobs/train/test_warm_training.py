@@ -18,7 +18,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import open_current, open_in_force
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
-from serendip.evaluate.full_ranking import rank_all
+from serendip.evaluate.runs import rank_all
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.continuation import OlderFit, choose_start

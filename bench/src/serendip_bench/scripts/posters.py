@@ -44,9 +44,8 @@ from serendip.data.items.features import (
     ModalityVectors,
 )
 from serendip.evaluate.comparison import compare_values
-from serendip.evaluate.full_ranking import rank_all
 from serendip.evaluate.intervals import estimates, per_user
-from serendip.evaluate.runs import Values
+from serendip.evaluate.runs import Values, rank_all
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarity
 from serendip.models.retriever.config import ItemMode, RetrieverConfig

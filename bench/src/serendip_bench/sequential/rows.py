@@ -15,7 +15,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.features import ItemFeatures
 from serendip.errors import DataError, UnsupportedError
-from serendip.evaluate.full_ranking import FullRanking, rank_all
+from serendip.evaluate.runs import FullRanking, rank_all
 from serendip.models import model_class, open_model
 from serendip.models.base import Recommender
 from serendip.runtime.progress import TrainOptions

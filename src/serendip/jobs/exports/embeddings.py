@@ -37,7 +37,7 @@ from serendip.jobs.exports.engine_tasks import (
     split,
     write_rows,
 )
-from serendip.jobs.exports.export_record import ExportRecord
+from serendip.jobs.exports.export import ExportRecord
 from serendip.jobs.train.space import open_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.atomic_files import require_writable

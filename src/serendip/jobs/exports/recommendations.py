@@ -38,7 +38,7 @@ from serendip.jobs.exports.engine_tasks import (
     split,
     write_rows,
 )
-from serendip.jobs.exports.export_record import ExportRecord
+from serendip.jobs.exports.export import ExportRecord
 from serendip.jobs.exports.reason_wording import ShownReason, Wordings, word_reasons
 from serendip.jobs.llm.job import LlmJob
 from serendip.jobs.whole_answers import require_whole

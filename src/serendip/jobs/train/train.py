@@ -30,10 +30,10 @@ from serendip.jobs.lists.gate import (
     measure_generation,
     record_lists,
 )
-from serendip.jobs.train.canaries import check_answers
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.gates import (
+    check_answers,
     check_budget,
     check_integrity,
     check_kept_items,

@@ -21,8 +21,7 @@ from serendip.engine.workspace import Workspace
 from serendip.evaluate.decision import Decision
 from serendip.jobs.suggestions.build import read_written_queries
 from serendip.jobs.suggestions.parts import part_of, select_unread
-from serendip.jobs.surface_quality.record import QualityRecord
-from serendip.jobs.surface_quality.regression import compare_surface, describe_change
+from serendip.jobs.surface_quality.record import QualityRecord, compare_surface, describe_change
 from serendip.jobs.train.gates import open_record
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.candidates import Candidate
