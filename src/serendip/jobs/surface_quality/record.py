@@ -186,18 +186,6 @@ def compare_records(after: QualityRecord, before: QualityRecord, margin: float) 
     return [_judge(name, users, margin, len(pairs)) for name, users in pairs]
 
 
-def compare_surface(name: str, after: QualityRecord, before: QualityRecord) -> Decision | None:
-    """Compare all requests of one surface, on its own: off is any loss that is shown.
-
-    Returns:
-        the decision; None if the two have fewer than 50 common users there.
-    """
-    if name not in after.surfaces or name not in before.surfaces:
-        return None
-    users = _pair(after.surfaces[name], before.surfaces[name]).get(ALL, np.empty((0, 2)))
-    return _judge(f"{name}, {ALL}: {METRIC}", users, 0.0, 1) if len(users) >= MIN_USERS else None
-
-
 def _pair(after: RecordedSurface, before: RecordedSurface) -> dict[str, Values]:
     """Slice -> means (U, 2) of the later and the earlier training over the common requests."""
     _, new, old = np.intersect1d(after.keys, before.keys, return_indices=True)

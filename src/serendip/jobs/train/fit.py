@@ -42,6 +42,8 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.evaluate.decision import DECISIONS, read_table
 from serendip.jobs.context import JobContext
+from serendip.jobs.suggestions.build import read_written_queries
+from serendip.jobs.suggestions.parts import select_unread
 from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.train.continuation import OlderFit, PreviousCodes
 from serendip.jobs.train.ranker.labels import LabelledQuery
@@ -50,7 +52,6 @@ from serendip.jobs.train.ranker.requests import (
     read_judged_files,
     read_queries_by_llm,
 )
-from serendip.jobs.train.written_queries import select_for_ranker, select_for_retriever
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
 from serendip.runtime.budget import TimeBudget
@@ -166,7 +167,6 @@ class Fitter:
         counts = dataset.item_counts()
         examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         examples = examples.joined(self.read_logged_queries(dataset, fusion))
-        examples = examples.joined(self.read_llm_queries(dataset.catalogue, fusion))
         prepared = dataset.with_features(features).with_queries(examples)
         prepared = prepared.with_quality(item_quality(dataset, self.settings.quality))
         alignment = self._align_content(prepared, options)
@@ -352,22 +352,15 @@ class Fitter:
         Other ones than the retriever learns from. Of more than ``count`` by an LLM a random sample,
         always the same, so that no more are encoded than are used.
         """
-        by_llm = select_for_ranker(self.workspace, self.settings.queries, catalogue, count)
-        examples = self._as_examples(by_llm, fusion)
-        left = max(0, count - len(examples))
-        return self.write_queries(catalogue, counts, fusion, seed=1, count=left).joined(examples)
-
-    def read_llm_queries(self, catalogue: Catalogue, fusion: Fusion) -> QueryExamples:
-        """Queries by an LLM for the retriever, with their weight; none at the weight 0."""
-        config = self.settings.queries
-        by_llm = select_for_retriever(self.workspace, config, catalogue)
-        return self._as_examples(by_llm, fusion).as_unchecked(config.training_weight)
-
-    def _as_examples(self, queries: Sequence[Candidate], fusion: Fusion) -> QueryExamples:
-        """Written queries with their vectors."""
-        texts = [query.text for query in queries]
-        items = np.array([int(query.items[0]) for query in queries], np.int32)
-        return QueryExamples(texts, self.encode_texts(texts, fusion), items)
+        queries = list[Candidate]()
+        if self.workspace is not None and "llm" in self.settings.queries.sources:
+            queries = select_unread(read_written_queries(self.workspace, catalogue), catalogue)
+        rows = np.sort(np.random.default_rng(0).permutation(len(queries))[:count]).tolist()
+        texts = [queries[row].text for row in rows]
+        items = np.array([int(queries[row].items[0]) for row in rows], np.int32)
+        by_llm = QueryExamples(texts, self.encode_texts(texts, fusion), items)
+        left = max(0, count - len(by_llm))
+        return self.write_queries(catalogue, counts, fusion, seed=1, count=left).joined(by_llm)
 
     def labelled_searches(self, vocabulary: Vocabulary, fusion: Fusion) -> list[LabelledQuery]:
         """Queries of the files of ``[ranker.searches] labels``.

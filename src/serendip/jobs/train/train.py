@@ -47,7 +47,6 @@ from serendip.jobs.train.parts.plan import PartInputs, PartPlan, build_parts, pl
 from serendip.jobs.train.parts.relevance import RELEVANCE
 from serendip.jobs.train.parts.tables import REWRITES, SUGGESTIONS
 from serendip.jobs.train.space import continue_space
-from serendip.jobs.train.written_queries import MANIFEST_KEY, check_written_queries
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import written_status
@@ -180,12 +179,6 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             *check_budget(context.budget, draft.state.models),
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, current, settings.gate.margin),
-            *check_written_queries(
-                draft.facts[MANIFEST_KEY],
-                draft.record,
-                current,
-                [name for name, one in settings.all_surfaces().items() if one.task == "search"],
-            ),
         ]
         if settings.gate.list_requests and not failed_gates(gates):
             measured = measure_generation(engine, context.dataset, settings.gate.list_requests)

@@ -37,7 +37,6 @@ from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.parts.plan import Part, PartInputs
 from serendip.jobs.train.ranker.labels import require_actions
 from serendip.jobs.train.staleness import newest_profile
-from serendip.jobs.train.written_queries import MANIFEST_KEY, select_for_retriever
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 
 _ALL = "all"
@@ -64,7 +63,6 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     media = fitter.check_media(dataset, context.options)
     fitted = fit_engine(fitter, dataset, _ALL, context.options)
     state = fitted.state
-    written = select_for_retriever(context.workspace, context.settings.queries, dataset.catalogue)
     facts = {
         **_read_position(context),
         "seed": context.options.seed,
@@ -81,7 +79,6 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
         "encoder": encoder,
         "warm_start": warm_start,
         "quality": _quality_facts(state),
-        MANIFEST_KEY: len(written),
         "budget": context.budget.as_dict(),
         DECISIONS: {"models": write_decisions(fitted.decisions)},
     }
@@ -104,7 +101,7 @@ def read_models(context: JobContext) -> Mapping[str, Any]:
         },
         "[gate] requests": context.settings.gate.requests,
         **{f"[{table}]": values for table, values in settings.items()},
-        "[queries]": [queries["min_users"], queries["training_weight"]],
+        "[queries] min_users": queries["min_users"],
         "written queries": hash_written_queries(workspace) if by_llm else "",
         "files of pictures and sounds": {
             name: source.states(context.dataset.catalogue.items)
