@@ -36,7 +36,6 @@ from serendip.jobs.train.fingerprint import hash_labels
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.parts.plan import Part, PartInputs
 from serendip.jobs.train.ranker.labels import require_actions
-from serendip.jobs.train.staleness import newest_profile
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 
 _ALL = "all"
@@ -133,7 +132,7 @@ def _quality_facts(state: EngineState) -> dict[str, float]:
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:
-    """Time of the last event, popularity profile, and counts; those of generated parts if any."""
+    """Time of the last event, and counts; those of generated parts if any."""
     events = dataset.events
     counts = {
         "items": dataset.num_items,
@@ -147,7 +146,6 @@ def _data_facts(dataset: Dataset) -> dict[str, Any]:
     return {
         "data_cut": float(events.timestamps[-1]) if len(events) else None,
         "counts": {**counts, **{name: count for name, count in generated.items() if count}},
-        "popularity_profile": newest_profile(events, dataset.num_items),
     }
 
 

@@ -59,8 +59,7 @@ def older_of(fusion: Fusion) -> OlderFit:
 
 @pytest.mark.parametrize("modalities", [0, 2])
 def test_what_is_saved_is_opened(tmp_path: Path, modalities: int) -> None:
-    block = Block(np.zeros(4, np.float32), np.ones((4, 2), np.float32))
-    fusion = Fusion(dict.fromkeys(("text", "image"), block)) if modalities else TEXT_ONLY
+    fusion = pictures_and_texts() if modalities else TEXT_ONLY
     saved = older_of(fusion)
     saved.save(tmp_path / "older")
     found = OlderFit.open(tmp_path / "older")
@@ -75,6 +74,33 @@ def test_what_is_saved_is_opened(tmp_path: Path, modalities: int) -> None:
         np.testing.assert_allclose(opened, array, rtol=1e-3)
     start = found.start("retriever", Vocabulary(["new", "ß"]), found.fusion)
     assert start is not None and start.rows.tolist() == [-1, 1]
+
+
+def pictures_and_texts() -> Fusion:
+    block = Block(np.zeros(4, np.float32), np.ones((4, 2), np.float32))
+    return Fusion({"text": block, "image": block})
+
+
+def test_items_are_found_by_their_ids() -> None:
+    start = older_of(TEXT_ONLY).start("retriever", Vocabulary(["ß", "new", "a"]), Fusion())
+    assert start is not None
+    assert start.rows.tolist() == [1, -1, 0]
+    assert "tower.ids" in start.arrays
+
+
+@pytest.mark.parametrize("name", ["item-knn", "added-since"])
+def test_models_that_cannot_continue_have_nothing_to_start_from(name: str) -> None:
+    start = older_of(TEXT_ONLY).start(name, Vocabulary(["a"]), TEXT_ONLY)
+    assert start is not None and not start.arrays
+
+
+def test_content_of_another_fusion_is_learned_from_nothing() -> None:
+    fusion = pictures_and_texts()
+    older = older_of(fusion)
+    assert older.start("retriever", Vocabulary(["a"]), fusion) is not None
+    assert older.start("retriever", Vocabulary(["a"]), pictures_and_texts()) is None
+    assert older.start("retriever", Vocabulary(["a"]), TEXT_ONLY) is None
+    assert older_of(TEXT_ONLY).start("retriever", Vocabulary(["a"]), fusion) is None
 
 
 def test_a_missing_one_is_none_and_a_damaged_one_an_error(tmp_path: Path) -> None:
