@@ -12,12 +12,11 @@ from serendip.content.behaviour_alignment import align
 from serendip.content.cache import VectorCache
 from serendip.content.config import AlignmentConfig
 from serendip.content.encoders.base import TextEncoder
-from serendip.content.encoders.media_files import Media, MediaReport
+from serendip.content.encoders.media_files import Media
 from serendip.content.features import (
     build_features,
     build_text_features,
     encode_items,
-    encode_media,
     fuse_text_vectors,
 )
 from serendip.content.fusion import Fusion
@@ -89,7 +88,6 @@ class PreparedData:
     """A dataset with everything that models train on, and the encoders for later items."""
 
     dataset: Dataset
-    features: ItemFeatures
     codebooks: Codebooks
     fusion: Fusion
 
@@ -141,11 +139,6 @@ class Fitter:
             budget=context.budget,
         )
 
-    def check_media(self, dataset: Dataset, options: TrainOptions) -> dict[str, MediaReport]:
-        """Encode the pictures and sounds of the items, and report the unusable ones."""
-        items = dataset.catalogue.items
-        return encode_media(items, self.cache, self.media, options.progress)[1]
-
     def encode_items(self, dataset: Dataset, options: TrainOptions) -> None:
         """Encode what all later fits on parts of the dataset read from the cache."""
         with self.clock.stage("content vectors"):
@@ -170,7 +163,7 @@ class Fitter:
         prepared = dataset.with_features(features).with_queries(examples)
         prepared = prepared.with_quality(item_quality(dataset, self.settings.quality))
         alignment = self._align_content(prepared, options)
-        return PreparedData(prepared.with_alignment(alignment), features, codebooks, fusion)
+        return PreparedData(prepared.with_alignment(alignment), codebooks, fusion)
 
     def fit_sources(
         self, dataset: Dataset, name: str, options: TrainOptions, older: OlderFit | None = None
@@ -202,7 +195,9 @@ class Fitter:
         older: OlderFit | None = None,
     ) -> EngineState:
         """Fit the models on prepared data, and build a state without a ranker."""
-        dataset, features, fusion = prepared.dataset, prepared.features, prepared.fusion
+        dataset, fusion = prepared.dataset, prepared.fusion
+        features = dataset.features
+        assert features is not None
         models = self._train_models(prepared, name, options, older)
         quality = compute_like_shares(dataset) if len(dataset.events) else catalogue_prior(dataset)
         counts = dataset.item_counts()

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from serendip.content.encoders.base import identify
+from serendip.content.features import encode_media
 from serendip.content.posted_media import MEDIA_ENCODERS
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
@@ -59,7 +60,8 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
         previous=previous,
         on_older=partial(record_quality, context),
     )
-    media = fitter.check_media(dataset, context.options)
+    items, progress = dataset.catalogue.items, context.options.progress
+    media = encode_media(items, context.vectors, context.media, progress)[1]
     fitted = fit_engine(fitter, dataset, _ALL, context.options)
     state = fitted.state
     facts = {

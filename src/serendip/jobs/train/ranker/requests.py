@@ -98,47 +98,30 @@ def label_logged_requests(
 
     Unknown surfaces are left out, and surfaces that need items, which the log does not have.
     """
-    surfaces = settings.all_surfaces()
-    usable = [
-        request
-        for request in split.requests
-        if request.says_something
-        and request.surface in surfaces
-        and surfaces[request.surface].needs in ("", "query" if request.text else "")
-    ]
-    usable = _select_newest(usable)
-    examined = {
-        name: fit_examination([request for request in usable if request.surface == name])
-        for name in {request.surface for request in usable}
-    }
-    vectors = encode([request.text for request in usable])
-    groups: dict[str, list[LabelledQuery]] = {}
-    for request, vector in zip(usable, vectors, strict=True):
-        query = split.targets.logged_query(request, surfaces[request.surface].task)
-        again = repeats.due(query.history, query.time)
-        query = replace(query, text_vector=vector if request.text else None, again=again)
-        actions = request.actions or [frozenset()] * len(request.chosen)
-        labelled = LabelledQuery(
-            query,
-            request.chosen,
-            list(map(label_actions, request.liked.tolist(), actions)),
-            request.shown,
-            position_weights(request, examined[request.surface]),
-            source="logged" if query.surface == "search" else None,
-        )
-        groups.setdefault(request.surface, []).append(labelled)
-    return list(groups.items())
-
-
-def _select_newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
-    """The last ``NUM_LOGGED`` requests of each surface, in the order given."""
-    counts: Counter[str] = Counter()
-    newest = []
-    for request in reversed(requests):
-        counts[request.surface] += 1
-        if counts[request.surface] <= NUM_LOGGED:
-            newest.append(request)
-    return newest[::-1]
+    surfaces, by_surface = settings.all_surfaces(), dict[str, list[LoggedRequest]]()
+    for request in split.requests:
+        surface = surfaces.get(request.surface)
+        needed = ("", "query" if request.text else "")
+        if request.says_something and surface is not None and surface.needs in needed:
+            by_surface.setdefault(request.surface, []).append(request)
+    groups = []
+    for name, requests in by_surface.items():
+        newest = requests[-NUM_LOGGED:]
+        examined, vectors = fit_examination(newest), encode([one.text for one in newest])
+        labelled = []
+        for request, vector in zip(newest, vectors, strict=True):
+            query = split.targets.logged_query(request, surfaces[name].task)
+            again = repeats.due(query.history, query.time)
+            query = replace(query, text_vector=vector if request.text else None, again=again)
+            actions = request.actions or [frozenset()] * len(request.chosen)
+            labels = list(map(label_actions, request.liked.tolist(), actions))
+            source: SearchSource | None = "logged" if query.surface == "search" else None
+            weights = position_weights(request, examined)
+            labelled.append(
+                LabelledQuery(query, request.chosen, labels, request.shown, weights, source=source)
+            )
+        groups.append((name, labelled))
+    return groups
 
 
 def build_requests(
