@@ -113,7 +113,7 @@ class SplitAnswers:
 def evaluate_split(task: SplitTask) -> SplitAnswers:
     """Fit on the training part of a split and rank the targets of its test part."""
     clock, progress = StageClock(), SilentProgress()
-    context = JobContext.open_in_task(task.workspace, TrainOptions(seed=task.seed), StageClock())
+    context = JobContext.of(task.workspace.open(), TrainOptions(seed=task.seed))
     dataset = open_dataset(Path(task.dataset))
     whole = temporal(dataset, task.fraction, task.until)
     split, settings = sample_users(whole, task.max_targets, task.seed), context.settings

@@ -77,7 +77,7 @@ def evaluate_group(task: GroupTask) -> list[TaskRanks]:
 
     The requests are the same for every model.
     """
-    context = JobContext.open_in_task(task.workspace)
+    context = JobContext.of(task.workspace.open())
     dataset, settings, clock = open_dataset(Path(task.dataset)), context.settings, StageClock()
     split = temporal(dataset, TRAINED_SHARE)
     with scratch_folder() as scratch:
