@@ -106,7 +106,7 @@ def test_content_of_another_fusion_is_learned_from_nothing() -> None:
 def test_a_missing_one_is_none_and_a_damaged_one_an_error(tmp_path: Path) -> None:
     assert OlderFit.open(tmp_path / "older") is None
     older_of(TEXT_ONLY).save(tmp_path / "older")
-    (tmp_path / "older" / "learned-retriever.safetensors").write_bytes(b"nothing")
+    (tmp_path / "older" / "learned.npz").write_bytes(b"nothing")
     with pytest.raises(ArtefactError, match="no readable fit"):
         OlderFit.open(tmp_path / "older")
 

@@ -20,11 +20,11 @@ candidates that the ranker learns from never depend on the events that it learns
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +123,7 @@ OLDER_FOLDER = "older"
 """Folder in a generation."""
 
 _IDS, _CODEBOOKS, _FUSION = "ids", "codebooks.safetensors", "fusion.safetensors"
-_LEARNED, _FACTS = "learned-{}.safetensors", "facts.json"
+_LEARNED, _UNTIL = "learned.npz", "until"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,18 +161,17 @@ class OlderFit:
 
         The next training moves them further than that.
         """
-        from safetensors.numpy import save_file
-
         folder.mkdir()
         save_arrays(folder / _IDS, self.items.arrays())
         self.codebooks.save(folder / _CODEBOOKS)
         if self.fusion.blocks:
             self.fusion.save(folder / _FUSION)
-        learned = {name: arrays for name, arrays in self.learned.items() if arrays}
-        for name, arrays in learned.items():
-            save_file({key: _halve(array) for key, array in arrays.items()}, _file(folder, name))
-        facts = {"until": self.until, "learned": list(learned)}
-        (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        learned = {
+            f"{name}/{key}": _halve(array)
+            for name, arrays in self.learned.items()
+            for key, array in arrays.items()
+        }
+        np.savez(folder / _LEARNED, allow_pickle=False, **{_UNTIL: np.array(self.until)}, **learned)
 
     @classmethod
     def open(cls, folder: Path) -> Self | None:
@@ -181,31 +180,25 @@ class OlderFit:
         Raises:
             ArtefactError: the files cannot be read.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        if not folder.is_dir():
+        if not (folder / _LEARNED).is_file():
             return None
         try:
-            facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-            learned = {
-                name: {key: _double(array) for key, array in load_file(_file(folder, name)).items()}
-                for name in facts["learned"]
-            }
-            fused = folder / _FUSION
+            learned, fused = dict[str, dict[str, NDArray[Any]]](), folder / _FUSION
+            with np.load(folder / _LEARNED, allow_pickle=False) as arrays:
+                until = float(arrays[_UNTIL])
+                for key in arrays.files:
+                    name, _, part = key.partition("/")
+                    if part:
+                        learned.setdefault(name, {})[part] = _double(arrays[key])
             return cls(
                 Vocabulary.of_arrays(open_arrays(folder / _IDS)),
                 Codebooks.open(folder / _CODEBOOKS),
                 Fusion.open(fused) if fused.is_file() else TEXT_ONLY,
                 learned,
-                float(facts["until"]),
+                until,
             )
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
+        except (OSError, BadZipFile, KeyError, ValueError) as error:
             raise ArtefactError(f"{folder} has no readable fit: {error}.") from None
-
-
-def _file(folder: Path, name: str) -> Path:
-    return folder / _LEARNED.format(name)
 
 
 def _halve(array: NDArray[Any]) -> NDArray[Any]:

@@ -28,8 +28,8 @@ def compute_fingerprint(workspace: Workspace, seed: int) -> str:
     settings = workspace.settings
     filters = any(one.relevance_filter.enabled for one in settings.all_surfaces().values())
     with closing(workspace.open_store()) as store:
-        active = map(store.generated.active, ("text", "value"))
-        generated = [[astuple(row) for row in rows] for rows in active]
+        active = (*store.generated.active("text"), *store.generated.active("value"))
+        generated = [astuple(row) for row in active]
     parts = [
         *(hash_code(), settings.learned_from(), read_import_digest(workspace), seed, generated),
         current_model_names(workspace) if filters else {},
