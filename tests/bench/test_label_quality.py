@@ -26,15 +26,6 @@ def test_a_world_is_the_same_for_the_same_seed_and_titles_never_have_words_of_ne
         assert all(WORLD.need_of(int(item[1:])) == need for item in WORLD.items_of(need))
 
 
-def test_written_queries_ask_for_their_item_as_often_as_stated() -> None:
-    for precision in (0.0, 0.75, 1.0):
-        written = WORLD.written_queries(precision, of_each=3)
-        right = [
-            WORLD.need_asked(text) == WORLD.need_of(int(item[1:])) for text, item in written.items()
-        ]
-        assert sum(right) / len(right) == pytest.approx(precision, abs=0.08)
-
-
 def test_a_labeller_is_right_as_often_as_stated_and_where_a_worse_one_is() -> None:
     task, found = judge_task(), Counter[float]()
     pairs = [
@@ -56,7 +47,7 @@ def test_a_labeller_is_right_as_often_as_stated_and_where_a_worse_one_is() -> No
         assert count / len(pairs) == pytest.approx(precision, abs=0.06)
 
 
-def test_good_labels_and_queries_help_and_the_gate_refuses_labels_of_a_coin(
+def test_good_labels_help_and_the_gate_refuses_labels_of_a_coin(
     tmp_path: Path,
 ) -> None:
     trial = Trial.of(WORLD, tmp_path, TrainOptions(0))
@@ -65,10 +56,6 @@ def test_good_labels_and_queries_help_and_the_gate_refuses_labels_of_a_coin(
     assert with_labels.mean() > without.mean() + 0.002
     coin = trial.gate(0.5)
     assert not coin.passed and coin.detail < 0.1
-    with_queries, plain, verdict = trial.written(0.9)
-    assert verdict.passed
-    assert with_queries.mean() > plain.mean()
     row = {"precision": 0.9, "gain": 0.1, "ci95": [0.05, 0.2]}
-    rows = [{**row, "kind": "labels", "gate": [True]}, {**row, "kind": "labels", "gate": [False]}]
-    draw([*rows, {**row, "kind": "written queries", "gate": [False, True]}], tmp_path / "plot.svg")
+    draw([{**row, "gate": [True]}, {**row, "gate": [False]}], tmp_path / "plot.svg")
     assert (tmp_path / "plot.svg").read_text().startswith("<?xml")

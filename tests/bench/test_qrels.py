@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.evaluate.metrics.base import grade
-from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.metrics import NDCG, Recall, grade
 from serendip_bench.qrels import Relevance
 from serendip_bench.unified.rows import compute_values
 

@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from wire_client import WireClient, error_of
 
 from serendip.data.events.event import Event
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.catalogue import Item
 from serendip.engine.answer import Answer
 from serendip.engine.engine import Engine
@@ -24,7 +22,7 @@ from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
 from serendip.engine.stages import pipeline
 from serendip.engine.stages.filters import NotDeleted
-from serendip.engine.stages.popular import list_popular, order_popular, take_allowed
+from serendip.engine.stages.popular import list_popular
 from serendip.engine.stages.selection import Selector
 from serendip.engine.stages.sources import ModelSource, WordSource
 from serendip.errors import LateError, StorageError, UnknownItemError
@@ -157,20 +155,6 @@ def test_of_a_large_catalogue_the_order_is_the_same_whatever_is_allowed():
     for left, expected in ((allowed, order[:50]), (some, order[2_500:2_550])):
         found = list_popular(left, state, 50).item_nums  # type: ignore[arg-type]
         assert found.tolist() == expected.tolist()
-
-
-@settings(max_examples=50)
-@given(
-    share=st.sampled_from([0.0, 0.001, 0.3, 1.0]), most=st.integers(1, 200), seed=st.integers(0, 99)
-)
-def test_an_order_that_is_made_once_gives_the_same_lists(share: float, most: int, seed: int):
-    random = np.random.default_rng(seed)
-    state = Counts(random.integers(0, 40, 3_000).tolist(), random.integers(0, 9, 3_000).tolist())
-    order = order_popular(state)  # type: ignore[arg-type]
-    allowed = AllowedItems(ItemSet(random.random(3_000) < share))
-    allowed = allowed.without(random.integers(0, 3_000, 30).astype(np.int32))
-    expected = list_popular(allowed, state, most).item_nums  # type: ignore[arg-type]
-    assert take_allowed(order, allowed, most).tolist() == expected.tolist()
 
 
 # Where a request can fail or hang, and what to ask then.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from serendip.evaluate.surface_quality import SurfaceRuns
+from serendip.evaluate.surface_quality import Slice, SurfaceRuns
 
 
 def lists(*rows):
@@ -12,6 +12,12 @@ def lists(*rows):
 
 def items(*numbers):
     return np.array(numbers, np.int32)
+
+
+def slice_of(mask, relevant):
+    """The requests of a mask (T,)."""
+    rows = np.flatnonzero(mask)
+    return Slice(rows, [relevant[row] for row in rows.tolist()])
 
 
 def surface(**changes):
@@ -26,8 +32,10 @@ def surface(**changes):
         "question": "A half of a basket: does the list have the rest of it?",
         "relevant": [items(0, 3), items(2), items(4)],
         "users": np.array(["a", "a", "b"]),
-        "user_kinds": {"new users": np.array([False, False, True])},
-        "item_kinds": {"cold items": counts == 0},
+        "slices": {
+            "cold items": Slice(np.array([0, 2]), [items(3), items(4)]),
+            "new users": Slice(np.array([2]), [items(4)]),
+        },
         "lists": {
             "engine": lists([0, 1, 3], [], [1, 4]),
             "popularity": lists([0, 1], [0, 1], [0, 1]),

@@ -1,15 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from serendip.evaluate.full_ranking import (
-    BATCH,
-    LABELS,
-    estimates_of_ranks,
-    rank_all,
-    values_of_ranks,
-)
+from serendip.evaluate.runs import BATCH, rank_all
 
 
 def oracle(scores: list[float], target: int, excluded: set[int]) -> float:
@@ -53,28 +46,3 @@ def test_what_is_excluded_is_neither_ranked_nor_shown() -> None:
 def test_a_constant_scorer_has_the_rank_of_chance() -> None:
     found = rank_all(lambda rows: np.zeros((1, 101), np.float32), np.array([7]), [np.empty(0, int)])
     assert found.ranks.tolist() == [51.0]
-
-
-@pytest.mark.parametrize(
-    ("rank", "values"),
-    [
-        (1.0, [1, 1, 1, 1]),
-        (5.0, [1, 1 / np.log2(6), 1, 1 / np.log2(6)]),
-        (5.5, [0, 0, 1, 1 / np.log2(6.5)]),
-        (10.0, [0, 0, 1, 1 / np.log2(11)]),
-        (10.5, [0, 0, 0, 0]),
-    ],
-)
-def test_values_of_a_rank(rank: float, values: list[float]) -> None:
-    assert values_of_ranks(np.array([rank]))[0] == pytest.approx(values)
-
-
-def test_estimates_hold_the_mean_within_their_interval() -> None:
-    ranks = np.tile([1.0, 2.0, 7.0, 100.0], 50)
-    found = estimates_of_ranks(ranks)
-    assert tuple(found) == LABELS
-    assert found["R@5"].value == 0.5
-    assert found["R@10"].value == 0.75
-    assert found["R@10"].low is not None
-    assert found["R@10"].low < 0.75 < found["R@10"].high
-    assert found["R@10"].n == 200

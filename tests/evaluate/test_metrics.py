@@ -6,10 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.errors import ConfigError
-from serendip.evaluate.metrics import METRICS, RankingMetric, grade, metric
-from serendip.evaluate.metrics.mrr import MRR
-from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.metrics import METRICS, MRR, NDCG, RankingMetric, Recall, grade, metric
 from serendip.testing import RankingMetricContract
 
 RANKING = [name for name, kind in METRICS.items() if issubclass(kind, RankingMetric)]

@@ -5,7 +5,7 @@ from math import log2
 
 import numpy as np
 import pytest
-from surface_world import items, lists, surface
+from surface_world import items, lists, slice_of, surface
 
 from serendip.errors import DataError
 from serendip.evaluate.surface_quality import measure_surface, value_lists
@@ -62,8 +62,8 @@ def test_a_slice_of_users_is_their_requests():
 
 
 def test_an_empty_slice_has_no_value():
-    nobody = {"new users": np.zeros(3, np.bool_)}
-    new = measure_surface(surface(user_kinds=nobody), resamples=50).slices["new users"]
+    nobody = {"new users": slice_of(np.zeros(3, np.bool_), [])}
+    new = measure_surface(surface(slices=nobody), resamples=50).slices["new users"]
     assert (new.n_users, new.n_requests) == (0, 0)
     assert new.systems["engine"]["nDCG@10"].value is None
 

@@ -44,9 +44,8 @@ def test_figures_are_means_over_users_of_the_test() -> None:
     row = next(row for row in found["rows"] if row["model"] == "unified")
     assert row["N@10"] == row["R@10"] == pytest.approx(0.3)
     assert row["valid_N@10"] == pytest.approx(0.6)
-    line = next(one for one in found["models"] if one["model"] == "specialist")
-    assert line["N@10"]["value"] == pytest.approx(0.25)
-    assert line["N@10"]["n"] == NUM_USERS
+    specialist = found["models"]["home"]["specialist"]["N@10"]
+    assert (specialist["value"], specialist["n"]) == (pytest.approx(0.25), NUM_USERS)
     for one in found["comparisons"]:
         assert one["difference"] == pytest.approx(0.05)
         assert one["relative_difference"] == pytest.approx(0.2)

@@ -3,7 +3,7 @@
 from dataclasses import asdict, fields, replace
 
 import numpy as np
-from surface_world import surface
+from surface_world import slice_of, surface
 
 from serendip.evaluate.auction_quality import Sale
 from serendip.evaluate.decision import Decision
@@ -12,7 +12,7 @@ from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
 from serendip.evaluate.lists import ListFigure, ListFigures, ShownList
 from serendip.evaluate.message_quality import measure_messages
-from serendip.evaluate.new_items import ItemEvents, NewItems, Replay, measure_new_items
+from serendip.evaluate.new_items import NewItemFigures, Start
 from serendip.evaluate.report.document import ReportFigures, build_report
 from serendip.evaluate.surface_quality import SurfaceFigures, SurfaceRuns, measure_surface
 
@@ -41,18 +41,21 @@ def temporal_runs(names=NAMES, **changes):
             zip(names, (300, 100, 12), (0.7, 0.3, 0.05), strict=False)
         )
     }
+    relevant = [target.reshape(1) for target in targets]
     values = {
         "surface": "Temporal split",
         "question": "Fitted on the past, asked about the future.",
-        "relevant": [target.reshape(1) for target in targets],
+        "relevant": relevant,
         "users": np.array([f"u{number}" for number in rng.integers(0, 90, 400)]),
-        "user_kinds": {
-            "warm items": targets < 280,
-            "cold items": targets >= 280,
-            "tail items": targets >= 60,
-            "cold users": np.zeros(400, np.bool_),
+        "slices": {
+            name: slice_of(mask, relevant)
+            for name, mask in (
+                ("warm items", targets < 280),
+                ("cold items", targets >= 280),
+                ("tail items", targets >= 60),
+                ("cold users", np.zeros(400, np.bool_)),
+            )
         },
-        "item_kinds": {},
         "lists": lists,
         "counts": np.arange(ITEMS, 0, -1, dtype=np.int32),
         "is_new": np.zeros(ITEMS, np.bool_),
@@ -95,14 +98,9 @@ def surfaces_world():
 
 def new_items_world(**changes):
     """Four new items, of which two were shown."""
-    log = ItemEvents(np.array([0, 0, 1], np.int32), np.array([1.0, 2.0, 1.0]))
-    new = NewItems(np.zeros(4), np.ones(4, np.bool_), log, log, too_late=3)
-    replay = Replay(
-        {"engine": np.array([[0, -1], [-1, 1]], np.int32)},
-        np.array([0, -1], np.int32),
-        np.array([1.0, 2.0]),
-    )
-    found = measure_new_items(new, replay, 5.0, resamples=50)
+    half, some = Estimate(0.5, 0.25, 0.75, 4), Estimate(0.7, 0.2, 1.1, 4)
+    logged, replayed = Start(half, some, some), Start(half, some, some, half, half)
+    found = NewItemFigures(5.0, 4, 3, 2, some, half, logged, {"engine": replayed})
     return replace(found, **changes)
 
 

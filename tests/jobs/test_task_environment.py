@@ -40,7 +40,7 @@ def open_all(locations: Sequence[WorkspaceLocation]) -> list[Opening]:
     found = []
     for location in locations:
         try:
-            found.append(Opening(JobContext.open_in_task(location).settings))
+            found.append(Opening(JobContext.of(location.open()).settings))
         except ConfigError as error:
             found.append(Opening(error=str(error)))
     return found

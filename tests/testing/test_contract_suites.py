@@ -17,8 +17,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.errors import ArtefactError
-from serendip.evaluate.metrics import Graded, RankingMetric
-from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.metrics import Graded, RankingMetric, Recall
 from serendip.evaluate.runs import Values
 from serendip.models.popularity import Popularity
 from serendip.models.query_scores import PriorOrder

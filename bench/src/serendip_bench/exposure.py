@@ -8,8 +8,7 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.data.splits import tail_border
-from serendip.evaluate.metrics.base import shown_items
-from serendip.evaluate.metrics.gini import Gini
+from serendip.evaluate.metrics import Gini, shown_items
 from serendip.evaluate.runs import Values
 from serendip_bench.splits import BenchSplit
 

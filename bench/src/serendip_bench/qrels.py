@@ -22,8 +22,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray
 from serendip.evaluate.intervals import per_user
-from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.metrics import NDCG, Recall
 from serendip.evaluate.runs import Groups, Values
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +228,7 @@ def _compare_metrics(
         before = np.array([pair[column] for pair in original])
         after = np.array([pair[column] for pair in rewritten])
         if len(before):
-            difference = estimate(after - before).as_dict()
+            difference = asdict(estimate(after - before))
             metrics[name] = {
                 "as typed": _round_mean(before),
                 "rewritten": _round_mean(after),

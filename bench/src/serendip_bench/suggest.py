@@ -21,7 +21,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from serendip.engine.query_suggestions import QuerySuggester
 from serendip.errors import ConfigError
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimate
-from serendip.evaluate.metrics.gini import Gini
+from serendip.evaluate.metrics import Gini
 from serendip.evaluate.runs import Values
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
@@ -245,7 +245,7 @@ def _compare(
     success_of["mean of 0 to 3 letters typed"] = means[0], means[1]
     for description, (values, base_values) in success_of.items():
         names = (system, base, f"Success@{K}, {description}")
-        yield compare_values(names, values, base_values).as_dict()
+        yield asdict(compare_values(names, values, base_values))
 
 
 def _measure_success(measurements: _Measurements, typed: int) -> Values:

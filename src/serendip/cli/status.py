@@ -81,12 +81,6 @@ def describe_age(age: GenerationAge) -> Iterator[str]:
         named = ", ".join(f"{count:,} {what}" for count, what in parts if count)
         yield f"since {age.generation:<6} {describe_seconds(age.age_s)}: {events}"
         yield f"  items      {named or 'as before'}"
-    if age.drift is not None:
-        drift = age.drift
-        yield (
-            f"  drift      index {drift.index:.2f} over {drift.interactions:,} interactions; "
-            f"{drift.unknown_share:.0%} with items that had none, usually {drift.usual_share:.0%}"
-        )
     yield f"stale        {'yes: ' + '; '.join(age.reasons) if age.is_stale else 'no'}"
 
 

@@ -91,29 +91,14 @@ class QueryExamples:
         texts: Q strings.
         vectors: (Q, D) float32 unit vectors of the texts.
         items: (Q,) int32 the relevant item of each.
-        weights: (Q,) float32 > 0, the weight of each in a training; None = 1.
-        unchecked: (Q,) bool, that nothing but a training may use: nobody has checked that they ask
-            for their items. None = none are.
     """
 
     texts: Sequence[str]
     vectors: FloatArray
     items: IntArray
-    weights: FloatArray | None = None
-    unchecked: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
-
-    def as_unchecked(self, weight: float) -> QueryExamples:
-        """The same queries, each unchecked and with this weight."""
-        weights = np.full(len(self), weight, np.float32)
-        return replace(self, weights=weights, unchecked=np.ones(len(self), np.bool_))
-
-    @property
-    def checked(self) -> BoolArray:
-        """(Q,) bool, queries that validation may use."""
-        return np.ones(len(self), np.bool_) if self.unchecked is None else ~self.unchecked
 
     def joined(self, more: QueryExamples) -> QueryExamples:
         """Concatenate: these queries, then others."""
@@ -123,22 +108,7 @@ class QueryExamples:
             [*self.texts, *more.texts],
             np.concatenate([self.vectors, more.vectors]),
             np.concatenate([self.items, more.items]),
-            _join_weights(self, more),
-            None
-            if self.unchecked is None and more.unchecked is None
-            else ~np.concatenate([self.checked, more.checked]),
         )
-
-
-def _join_weights(first: QueryExamples, second: QueryExamples) -> FloatArray | None:
-    """Weights of two sets of queries; None if neither has any."""
-    if first.weights is None and second.weights is None:
-        return None
-    both = [
-        np.ones(len(part), np.float32) if part.weights is None else part.weights
-        for part in (first, second)
-    ]
-    return np.concatenate(both)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.evaluate.intervals import RESAMPLES, Estimate, estimate, per_user
@@ -47,18 +46,6 @@ class Sale:
     organic: IntArray
     for_sale: int
     chosen: Sequence[IntArray]
-
-    def rows(self, rows: NDArray[np.integer]) -> Sale:
-        """That of some lists."""
-        return Sale(
-            self.items[rows],
-            self.is_sold[rows],
-            self.bids[rows],
-            self.revenue[rows],
-            self.organic[rows],
-            self.for_sale,
-            [self.chosen[row] for row in rows.tolist()],
-        )
 
 
 @dataclass(frozen=True, slots=True)

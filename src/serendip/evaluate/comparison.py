@@ -21,8 +21,7 @@ Shapes: T requests, U users, S systems, M metrics.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -77,10 +76,6 @@ class Comparison:
     n: int
     verdict: str
     minimum_detectable: float | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Convert to the form in report.json."""
-        return asdict(self)
 
 
 def estimate_systems(

@@ -19,7 +19,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.evaluate.intervals import RESAMPLES, Z_95, Estimate, estimate, per_user
-from serendip.evaluate.metrics.base import ExposureMetric, mean_over_lists
+from serendip.evaluate.metrics import ExposureMetric, mean_over_lists
 from serendip.evaluate.runs import Groups, Values
 
 NO_ESTIMATE = Estimate(None, None, None, 0)

@@ -58,10 +58,6 @@ class Estimate:
     high: float | None
     n: int
 
-    def as_dict(self) -> dict[str, float | int | None]:
-        """Convert to the form in report.json."""
-        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
-
 
 def per_user(values: Values, groups: Groups) -> Values:
     """Average values (T, M) over the targets of each user: (U, M)."""

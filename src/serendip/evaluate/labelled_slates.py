@@ -11,7 +11,7 @@ Shapes: P pairs, G groups, S slates, D bootstrap draws.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,6 @@ _THRESHOLDS = tuple(1 / (1 + np.exp(np.linspace(6, -6, 49))))
 """Probabilities that are tested as thresholds."""
 
 RESAMPLES = 1_000
-
-Count: TypeAlias = NDArray[Any] | float
-"""Number of pairs; or (D,) of each draw."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,65 +100,50 @@ class LabelledSlates:
         removed ones that are relevant, ``kept`` the number of
         relevant pairs shown after the filter, relative to before, ``shown`` that of all pairs.
         """
-        before, after = self.is_shown(np.inf), self.is_shown(threshold)
-        is_removed = before & (self.probabilities >= threshold)
-        first, last = _share(self.is_irrelevant, before), _share(self.is_irrelevant, after)
-        return {
-            "irrelevant_before": first,
-            "irrelevant_after": last,
-            "fall": 1 - last / first if first else 0.0,
-            "replaced": float(is_removed.sum() / max(1, before.sum())),
-            "lost": float(self._lost(*self._count_good(is_removed), *self._count_good(before))),
-            "wrong": float(self._wrong(*self._count_good(is_removed))),
-            "kept": float(
-                (after & ~self.is_irrelevant).sum() / max(1, (before & ~self.is_irrelevant).sum())
-            ),
-            "shown": float(after.sum() / max(1, before.sum())),
-        }
+        found = self._figures(self._masks(threshold).sum(axis=1))
+        return {name: float(value) for name, value in found.items()}
 
     def intervals(self, threshold: float, seed: int = 0) -> dict[str, list[float]]:
-        """95 % bootstrap intervals over groups of irrelevant shares, ``fall``, ``lost``, ``wrong``
-        and ``kept``.
+        """95 % bootstrap intervals over groups of all figures but ``replaced`` and ``shown``."""
+        group_ids, group_of = np.unique(self.groups, return_inverse=True)
+        random, count = np.random.default_rng(seed), len(group_ids)
+        sums = np.stack(  # (6, G)
+            [np.bincount(group_of, mask, count) for mask in self._masks(threshold)]
+        )
+        draws = random.multinomial(count, np.full(count, 1 / count), RESAMPLES) @ sums.T  # (D, 6)
+        found = self._figures(draws.T)
+        return {
+            name: np.quantile(values, (0.025, 0.975)).tolist()
+            for name, values in found.items()
+            if name not in ("replaced", "shown")
+        }
+
+    def _masks(self, threshold: float) -> NDArray[np.bool_]:
+        """(6, P) pairs shown before and the irrelevant ones, the same after, and the removed pairs
+        and the relevant ones of these.
         """
         before, after = self.is_shown(np.inf), self.is_shown(threshold)
-        is_removed = before & (self.probabilities >= threshold)
-        group_ids, group_of = np.unique(self.groups, return_inverse=True)
-        shown = (before, before & self.is_irrelevant, after, after & self.is_irrelevant)
-        removed = (is_removed & ~self.is_irrelevant, is_removed)
-        sums = np.stack(  # (6, G)
-            [np.bincount(group_of, mask, len(group_ids)) for mask in (*shown, *removed)]
-        )
-        random, count = np.random.default_rng(seed), len(group_ids)
-        draws = random.multinomial(count, np.full(count, 1 / count), RESAMPLES) @ sums.T  # (D, 6)
-        first, last = (draws[:, at + 1] / np.maximum(1, draws[:, at]) for at in (0, 2))
-        fall = 1 - np.divide(last, first, out=np.ones_like(last), where=first > 0)
-        good = draws[:, 0] - draws[:, 1]
-        lost = self._lost(draws[:, 4], draws[:, 5], good, draws[:, 0])
-        samples = {
+        removed = before & (self.probabilities >= threshold)
+        bad = self.is_irrelevant
+        return np.stack([before, before & bad, after, after & bad, removed, removed & ~bad])
+
+    def _figures(self, sums: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Figures from numbers of pairs of the masks (6, ...)."""
+        before, before_bad, after, after_bad, removed, removed_good = sums.astype(np.float64)
+        first, last = before_bad / np.maximum(1, before), after_bad / np.maximum(1, after)
+        good = before - before_bad
+        # What the labels got wrong of the removed pairs is no loss.
+        hidden = np.maximum(0.0, removed_good - self.false_good * removed)
+        return {
             "irrelevant_before": first,
             "irrelevant_after": last,
-            "fall": fall,
-            "lost": lost,
-            "wrong": self._wrong(draws[:, 4], draws[:, 5]),
-            "kept": (draws[:, 2] - draws[:, 3]) / np.maximum(1, draws[:, 0] - draws[:, 1]),
+            "fall": 1 - np.divide(last, first, out=np.ones_like(last), where=first > 0),
+            "replaced": removed / np.maximum(1, before),
+            "lost": hidden / np.maximum(1.0, good - self.false_good * before),
+            "wrong": hidden / (1 - self.false_good) / np.maximum(1.0, removed),
+            "kept": (after - after_bad) / np.maximum(1, good),
+            "shown": after / np.maximum(1, before),
         }
-        return {
-            name: np.quantile(values, (0.025, 0.975)).tolist() for name, values in samples.items()
-        }
-
-    def _count_good(self, mask: BoolArray) -> tuple[int, int]:
-        """Pairs of a mask that are labelled relevant, and all of them."""
-        return int((mask & ~self.is_irrelevant).sum()), int(mask.sum())
-
-    def _lost(self, good: Count, removed: Count, all_good: Count, shown: Count) -> Any:
-        """Share of the relevant pairs shown that is removed, less what the labels got wrong."""
-        lost = np.maximum(0.0, good - self.false_good * removed)
-        return lost / np.maximum(1.0, all_good - self.false_good * shown)
-
-    def _wrong(self, good: Count, removed: Count) -> Any:
-        """Share of the removed pairs that is relevant, less what the labels got wrong."""
-        relevant = np.maximum(0.0, good - self.false_good * removed) / (1 - self.false_good)
-        return relevant / np.maximum(1.0, removed)
 
 
 def helpful_threshold(slates: LabelledSlates, most_lost: float, most_wrong: float) -> float | None:
@@ -199,7 +181,3 @@ def _ranks(slates: IntArray) -> NDArray[np.intp]:
     """(P,) rank of each row in its slate, from 0; rows of one slate are adjacent."""
     starts = np.flatnonzero(np.diff(slates, prepend=-1))
     return np.arange(len(slates)) - np.repeat(starts, np.diff(np.append(starts, len(slates))))
-
-
-def _share(labels: BoolArray, mask: BoolArray) -> float:
-    return float((labels & mask).sum() / max(1, mask.sum()))

@@ -39,24 +39,15 @@ class SystemMessages:
     items: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class MessageFigures:
-    """Messages of all systems, the subject first.
-
-    Args:
-        systems: name -> figures. Baselines send to everybody.
-    """
-
-    systems: dict[str, SystemMessages]
-
-
 def measure_messages(
     lists: Mapping[str, IntArray],
     relevant: Sequence[IntArray],
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> MessageFigures:
-    """Measure the messages of all systems to the same users.
+) -> dict[str, SystemMessages]:
+    """Measure the messages of all systems to the same users, the subject first.
+
+    Baselines send to everybody.
 
     Args:
         lists: system -> (T, k) sent items, padded with -1; a row of -1 is not sent.
@@ -64,9 +55,7 @@ def measure_messages(
         seed: of the bootstrap.
         resamples: number of bootstrap draws.
     """
-    return MessageFigures(
-        {name: _measure(sent, relevant, seed, resamples) for name, sent in lists.items()}
-    )
+    return {name: _measure(sent, relevant, seed, resamples) for name, sent in lists.items()}
 
 
 def _measure(

@@ -14,108 +14,25 @@ An item without a time of its own appears in a replay with its first place or it
 whichever comes first, as it does for a service that logs impressions. The unit of the intervals is
 the item.
 
-Shapes: M new items, T requests, k length of a list, E events.
+Shapes: M new items, N items, T requests, k length of a list, E events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
 
 import numpy as np
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
-from serendip.data.items.starts import DAY_S
+from serendip.data.dataset import Dataset
+from serendip.data.items.starts import DAY_S, find_starts
+from serendip.data.splits import Split
 from serendip.evaluate.intervals import RESAMPLES, Estimate, estimate
 from serendip.evaluate.runs import Values
 
 FIRST_DAYS = 7.0
 """Length of the first days of an item."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ItemEvents:
-    """Events of new items.
-
-    Args:
-        items: (E,) int32 places of the items among the M.
-        times: (E,) Unix seconds.
-    """
-
-    items: IntArray
-    times: TimeArray
-
-    def count(self, begins: TimeArray, days: float) -> Values:
-        """Number of events (M,) of each item in its first days."""
-        since = self.times - begins[self.items]  # (E,)
-        in_time = (since >= 0) & (since < days * DAY_S)
-        return np.bincount(self.items[in_time], minlength=len(begins)).astype(np.float64)
-
-    def first(self, num_items: int) -> TimeArray:
-        """Time (M,) of each item's first event; infinite = it has none."""
-        first = np.full(num_items, np.inf)
-        np.minimum.at(first, self.items, self.times)
-        return first
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NewItems:
-    """New items and the log of their first days.
-
-    Args:
-        begins: (M,) Unix seconds at which they appeared, by the log.
-        is_timed: (M,) bool, whether that is a time of their own and not that of their first event.
-        choices: interactions.
-        impressions: None = the log has none of any item.
-        too_late: number of items that appeared too late to be among the M.
-    """
-
-    begins: TimeArray
-    is_timed: BoolArray
-    choices: ItemEvents
-    impressions: ItemEvents | None
-    too_late: int = 0
-
-    def __len__(self) -> int:
-        return len(self.begins)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Replay:
-    """Lists for the requests after the cut, by the places of the new items.
-
-    Args:
-        lists: system -> (T, k) int32 places of the shown items among the M, -1 = any other item.
-        targets: (T,) int32 place of the item that was chosen, -1 = any other.
-        times: (T,) Unix seconds.
-    """
-
-    lists: Mapping[str, IntArray]
-    targets: IntArray
-    times: TimeArray
-
-    @classmethod
-    def of(
-        cls,
-        lists: Mapping[str, IntArray],
-        targets: IntArray,
-        times: TimeArray,
-        new_items: IntArray,
-        num_items: int,
-    ) -> Self:
-        """Renumber lists and targets.
-
-        Args:
-            lists: system -> (T, k) item numbers, padded with -1.
-            targets: (T,) item numbers.
-            times: (T,) Unix seconds.
-            new_items: (M,) item numbers.
-            num_items: of all items.
-        """
-        places = np.full(num_items + 1, -1, np.int32)  # the last one of padding
-        places[new_items] = np.arange(len(new_items))
-        return cls({name: places[shown] for name, shown in lists.items()}, places[targets], times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,51 +80,95 @@ class NewItemFigures:
 
 
 def measure_new_items(
-    new: NewItems, replay: Replay, days: float, seed: int = 0, resamples: int = RESAMPLES
+    dataset: Dataset,
+    split: Split,
+    lists: Mapping[str, IntArray],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> NewItemFigures:
     """Estimate coverage and velocity of new items, by the log and by a replay.
 
     Args:
-        new: M items.
-        replay: of the requests after the cut.
-        days: length of the first days.
+        dataset: that was split.
+        split: with a cut; new are the items that it does not train on and that appeared from the
+            cut on.
+        lists: system -> its lists (T, k) for all targets of the split.
         seed: of the bootstrap.
         resamples: number of bootstrap draws.
     """
-    draws = (seed, resamples)
-    chosen = new.choices.count(new.begins, days)  # (M,)
-    logged = None
-    if new.impressions is not None:
-        shown = new.impressions.count(new.begins, days)
-        logged = _summarise(shown, chosen, draws)
+    candidates = np.arange(split.train.num_items, len(split.catalogue), dtype=np.int32)
+    ids = split.catalogue.vocabulary.ids_of(candidates)
+    in_dataset = dataset.catalogue.vocabulary.numbers(ids)
+    starts = find_starts(dataset)[in_dataset]
+    appeared = np.isfinite(starts) & (starts >= (split.cut or -np.inf))
+    logs = (dataset.events, dataset.impressions)
+    end = max((float(log.timestamps[-1]) for log in logs if len(log)), default=-np.inf)
+    is_whole = starts + FIRST_DAYS * DAY_S <= end
+    kept = np.flatnonzero(appeared & is_whole)
+    begins, numbers, draws = starts[kept], in_dataset[kept], (seed, resamples)
+    is_timed = np.isfinite(np.asarray(dataset.catalogue.available_from)[numbers])  # (M,)
+
+    in_log = _place(numbers, dataset.num_items)
+    chosen, shown = (_count(in_log[log.items], log.timestamps, begins) for log in logs)
+    in_split = _place(candidates[kept], len(split.catalogue))
+    targets = in_split[split.targets.items], split.targets.times
     return NewItemFigures(
-        days=days,
-        items=len(new),
-        too_late=new.too_late,
-        requests=len(replay.targets),
+        days=FIRST_DAYS,
+        items=len(kept),
+        too_late=int((appeared & ~is_whole).sum()),
+        requests=len(split.targets),
         choices=_estimate_count(chosen, draws),
         chosen=_estimate_share(chosen > 0, draws),
-        logged=logged,
+        logged=_summarise(shown, chosen, draws) if len(dataset.impressions) else None,
         systems={
-            name: _replay(lists, new, replay, days, draws) for name, lists in replay.lists.items()
+            name: _replay(in_split[of_system], targets, (begins, is_timed), draws)
+            for name, of_system in lists.items()
         },
     )
 
 
+def _place(items: IntArray, num_items: int) -> IntArray:
+    """(N + 1,) place of each item among the new ones (M,), -1 = it is none; padding comes last."""
+    places = np.full(num_items + 1, -1, np.int32)
+    places[items] = np.arange(len(items))
+    return places
+
+
+def _count(places: IntArray, times: TimeArray, begins: TimeArray) -> Values:
+    """(M,) number of events (E,) of each new item in its first days."""
+    since = times - np.append(begins, np.inf)[places]  # (E,)
+    in_time = (since >= 0) & (since < FIRST_DAYS * DAY_S)
+    return np.bincount(places[in_time], minlength=len(begins)).astype(np.float64)
+
+
 def _replay(
-    lists: IntArray, new: NewItems, replay: Replay, days: float, draws: tuple[int, int]
+    shown: IntArray,
+    targets: tuple[IntArray, TimeArray],
+    starts: tuple[TimeArray, BoolArray],
+    draws: tuple[int, int],
 ) -> Start:
-    """What a system's lists (T, k) would have done for the new items."""
-    rows, columns = np.nonzero(lists >= 0)
-    places = ItemEvents(lists[rows, columns], replay.times[rows])
-    is_found = (replay.targets >= 0) & (lists == replay.targets[:, None]).any(axis=1)  # (T,)
-    found = ItemEvents(replay.targets[is_found], replay.times[is_found])
-    earlier = np.minimum(new.begins, places.first(len(new)))
-    begins = np.where(new.is_timed, new.begins, earlier)
+    """What lists would have done for the new items.
+
+    Args:
+        shown: (T, k) places of the shown items.
+        targets: (T,) places of the chosen items, and times of the requests.
+        starts: (M,) times at which items appeared by the log, and whether these are their own.
+        draws: seed and number of the bootstrap draws.
+    """
+    (wanted, times), (begins, is_timed) = targets, starts
+    rows, columns = np.nonzero(shown >= 0)
+    first = np.full(len(begins), np.inf)
+    np.minimum.at(first, shown[rows, columns], times[rows])
+    begins = np.where(is_timed, begins, np.minimum(begins, first))
+    is_found = (wanted >= 0) & (shown == wanted[:, None]).any(axis=1)  # (T,)
     return replace(
-        _summarise(places.count(begins, days), found.count(begins, days), draws),
-        places=estimate((lists >= 0).mean(axis=1), *draws),
-        recall=_estimate_share(is_found[replay.targets >= 0], draws),
+        _summarise(
+            _count(shown[rows, columns], times[rows], begins),
+            _count(wanted[is_found], times[is_found], begins),
+            draws,
+        ),
+        places=estimate((shown >= 0).mean(axis=1), *draws),
+        recall=_estimate_share(is_found[wanted >= 0], draws),
     )
 
 

@@ -29,14 +29,18 @@ from serendip.evaluate.exposure import (
     estimate_popularity_lift,
 )
 from serendip.evaluate.intervals import RESAMPLES, Estimate
-from serendip.evaluate.message_quality import MessageFigures
-from serendip.evaluate.metrics import Graded, RankingMetric
-from serendip.evaluate.metrics.coverage import Coverage
-from serendip.evaluate.metrics.gini import Gini
-from serendip.evaluate.metrics.mrr import MRR
-from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.metrics.novelty import Novelty, surprise
-from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.message_quality import SystemMessages
+from serendip.evaluate.metrics import (
+    MRR,
+    NDCG,
+    Coverage,
+    Gini,
+    Graded,
+    Novelty,
+    RankingMetric,
+    Recall,
+    surprise,
+)
 from serendip.evaluate.runs import Groups, Values, ranks_from_lists, require_distinct
 
 K = 10
@@ -50,6 +54,19 @@ ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    """A part of the requests.
+
+    Args:
+        rows: (R,) of its requests.
+        relevant: R arrays of what is relevant to each of them there.
+    """
+
+    rows: NDArray[np.intp]
+    relevant: Sequence[IntArray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SurfaceRuns:
     """Requests of one surface and the lists of all systems.
 
@@ -58,9 +75,7 @@ class SurfaceRuns:
         question: what is asked and what is relevant, as a sentence.
         relevant: T arrays of relevant items, none empty or with repeats.
         users: (T,) external ids; the sampling unit.
-        user_kinds: slice -> (T,) bool.
-        item_kinds: slice -> (N,) bool.
-        choice_kinds: slice -> T arrays, the relevant items of a kind that depends on the request.
+        slices: parts of the requests, by name.
         lists: system -> (T, k) item numbers, best first, padded with -1; the subject first.
         counts: (N,) events of each item in training.
         is_new: (N,) bool, items that nobody has chosen or rejected yet.
@@ -79,18 +94,16 @@ class SurfaceRuns:
     question: str
     relevant: Sequence[IntArray]
     users: NDArray[np.str_]
-    user_kinds: Mapping[str, BoolArray]
-    item_kinds: Mapping[str, BoolArray]
+    slices: Mapping[str, Slice]
     lists: Mapping[str, IntArray]
     counts: IntArray
     is_new: BoolArray
     histories: Sequence[IntArray]
     baselines: Sequence[str]
     possible: int
-    message: MessageFigures | None = None
+    message: Mapping[str, SystemMessages] | None = None
     sale: Sale | None = None
     note: str = ""
-    choice_kinds: Mapping[str, Sequence[IntArray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not all(map(len, self.relevant)):
@@ -123,13 +136,11 @@ class SliceFigures:
         n_users: users with a request in the slice.
         n_requests: its requests.
         systems: system -> metric -> estimate.
-        auction: of a surface that sells places, for a kind of users.
     """
 
     n_users: int
     n_requests: int
     systems: dict[str, dict[str, Estimate]]
-    auction: AuctionFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +173,7 @@ class SurfaceFigures:
     systems: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     slices: dict[str, SliceFigures] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
-    message: MessageFigures | None = None
+    message: Mapping[str, SystemMessages] | None = None
     auction: AuctionFigures | None = None
     note: str = ""
 
@@ -200,14 +211,7 @@ def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES
         catalogue_size=len(runs.counts),
         subject=runs.subject,
         systems=systems,
-        slices={
-            name: _measure_slice(
-                runs, rows, relevant, draws, runs.sale if name in runs.user_kinds else None
-            )
-            for name, (rows, relevant) in slice_requests(
-                runs.relevant, runs.user_kinds, runs.item_kinds, runs.choice_kinds
-            ).items()
-        },
+        slices={name: _measure_slice(runs, part, draws) for name, part in runs.slices.items()},
         comparisons=compare_systems(values, COMPARED, compared, groups, draws),
         message=runs.message,
         auction=None if runs.sale is None else measure_auction(runs.sale, groups, seed, resamples),
@@ -228,50 +232,14 @@ def value_lists(lists: IntArray, relevant: Sequence[IntArray]) -> Values:
     return values
 
 
-Slice = tuple[NDArray[np.intp], list[IntArray]]
-"""Rows of the requests of a slice, and what is relevant to each of them there."""
-
-
-def slice_requests(
-    relevant: Sequence[IntArray],
-    user_kinds: Mapping[str, BoolArray],
-    item_kinds: Mapping[str, BoolArray],
-    choice_kinds: Mapping[str, Sequence[IntArray]],
-) -> dict[str, Slice]:
-    """Slice -> its requests; kinds of items first, then of choices, then of users.
-
-    Args:
-        relevant: T arrays of relevant items.
-        user_kinds: slice -> (T,) bool.
-        item_kinds: slice -> (N,) bool.
-        choice_kinds: slice -> T arrays of relevant items.
-    """
-    slices: dict[str, Slice] = {}
-    of_items = {
-        name: [items[of_kind[items]] for items in relevant] for name, of_kind in item_kinds.items()
-    }
-    for name, parts in {**of_items, **choice_kinds}.items():
-        rows = np.flatnonzero([len(part) > 0 for part in parts])
-        slices[name] = rows, [parts[row] for row in rows.tolist()]
-    for name, mask in user_kinds.items():
-        rows = np.flatnonzero(mask)
-        slices[name] = rows, [relevant[row] for row in rows.tolist()]
-    return slices
-
-
 def _number_users(users: NDArray[np.str_]) -> Groups:
     return np.asarray(np.unique(users, return_inverse=True)[1], np.intp).reshape(-1)
 
 
-def _measure_slice(
-    runs: SurfaceRuns,
-    rows: NDArray[np.intp],
-    relevant: Sequence[IntArray],
-    draws: tuple[int, int],
-    sale: Sale | None,
-) -> SliceFigures:
-    groups = _number_users(runs.users[rows])
-    values = {name: value_lists(lists[rows], relevant) for name, lists in runs.lists.items()}
+def _measure_slice(runs: SurfaceRuns, part: Slice, draws: tuple[int, int]) -> SliceFigures:
+    groups = _number_users(runs.users[part.rows])
+    values = {
+        name: value_lists(lists[part.rows], part.relevant) for name, lists in runs.lists.items()
+    }
     systems = estimate_systems(values, _LABELS, groups, draws)
-    auction = None if sale is None else measure_auction(sale.rows(rows), groups, *draws)
-    return SliceFigures(len(np.unique(groups)), len(rows), systems, auction)
+    return SliceFigures(len(np.unique(groups)), len(part.rows), systems)

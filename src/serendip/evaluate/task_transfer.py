@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import permutations
 from typing import Any
 
@@ -20,9 +20,8 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray
 from serendip.evaluate.comparison import compare_values
-from serendip.evaluate.intervals import estimates, per_user
-from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.intervals import estimate, per_user
+from serendip.evaluate.metrics import NDCG, Recall
 from serendip.evaluate.number_format import percent, seconds
 from serendip.evaluate.runs import Groups, Values
 
@@ -174,15 +173,20 @@ def alignment_figures(answers: Sequence[TaskRanks]) -> dict[str, Any]:
     """
     rows = [ranks.row() for ranks in answers]
     models = TaskModels(rows)
-    grouping = models.groupings()
-    values = _average_seeds(answers)
+    grouping, values = models.groupings(), _average_seeds(answers)
     comparisons = [
         {"task": task, **_compare(values[task, UNIFIED], values[task, SPECIALIST])}
         for task in models.tasks
     ]
     return {
         "rows": rows,
-        "models": [_build_line(key, values[key]) for key in sorted(values)],
+        "models": {
+            task: {
+                model: {MAIN: asdict(estimate(values[task, model][:, _COLUMN]))}
+                for model in (UNIFIED, SPECIALIST)
+            }
+            for task in models.tasks
+        },
         "comparisons": comparisons,
         "transfer": models.transfer(),
         "grouping": grouping,
@@ -235,20 +239,13 @@ def _average_seeds(answers: Sequence[TaskRanks]) -> dict[tuple[str, str], Values
     return {key: np.mean(of_seeds, axis=0) for key, of_seeds in values.items()}
 
 
-def _build_line(key: tuple[str, str], values: Values) -> dict[str, Any]:
-    """Estimate of a model on a task, as JSON values."""
-    return {"task": key[0], "model": key[1], MAIN: estimates(values[:, [_COLUMN]])[0].as_dict()}
-
-
 def _compare(system: Values, baseline: Values) -> dict[str, Any]:
     """Paired difference over users, and relative to the baseline's mean, as JSON values."""
     names = (UNIFIED, SPECIALIST, MAIN)
-    difference = compare_values(names, system[:, _COLUMN], baseline[:, _COLUMN]).as_dict()
+    found = asdict(compare_values(names, system[:, _COLUMN], baseline[:, _COLUMN]))
     mean = float(baseline[:, _COLUMN].mean()) if len(baseline) else 0.0
     relative = {
-        f"relative_{name}": (
-            difference[name] / mean if mean and difference[name] is not None else None
-        )
+        f"relative_{name}": found[name] / mean if mean and found[name] is not None else None
         for name in ("difference", "low", "high")
     }
-    return {**difference, **relative}
+    return {**found, **relative}

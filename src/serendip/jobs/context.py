@@ -16,7 +16,7 @@ from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.snapshot import StoreSnapshot, read_snapshot
 from serendip.engine.config.settings import Settings
-from serendip.engine.workspace import Workspace, WorkspaceLocation
+from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.search_log import Log, read_log
 from serendip.runtime.budget import TimeBudget, parse_duration
@@ -71,39 +71,21 @@ class JobContext:
                 budget, or the engine cannot be used.
             ExtraMissing: the package of the engine is not installed.
         """
-        context = cls._of(Workspace.open(folder), options, clock, budget)
+        context = cls.of(Workspace.open(folder), options, clock, budget)
         if engine is None:
             return context
         executor = open_executor(engine.apply(context.settings.engine))
         return replace(context, options=replace(context.options, executor=executor))
 
     @classmethod
-    def open_in_task(
-        cls,
-        location: WorkspaceLocation,
-        options: TrainOptions | None = None,
-        clock: StageClock | None = None,
-    ) -> JobContext:
-        """Open the workspace of a command in a task of its executor.
-
-        Args:
-            location: of the workspace.
-            options: seed, progress and device.
-            clock: measures the stages.
-
-        Raises:
-            ConfigError: the task cannot use the workspace; see ``WorkspaceLocation.open``.
-        """
-        return cls._of(location.open(), options, clock)
-
-    @classmethod
-    def _of(
+    def of(
         cls,
         workspace: Workspace,
-        options: TrainOptions | None,
-        clock: StageClock | None,
+        options: TrainOptions | None = None,
+        clock: StageClock | None = None,
         budget: str | None = None,
     ) -> JobContext:
+        """The context of an open workspace, as a task of an executor has it; see ``open``."""
         text = budget or workspace.settings.train.budget
         shared = workspace.cache.absolute() / _TASKS
         return cls(

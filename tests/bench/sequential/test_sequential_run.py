@@ -13,9 +13,9 @@ from bench_world import NUM_ITEMS, InThisProcess, sequences, write_world
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.rows.strings import open_arrays
 from serendip.errors import ConfigError
-from serendip.evaluate.full_ranking import LABELS, values_of_ranks
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.sequences import TEXT_FIELDS
+from serendip_bench.ranking_values import LABELS, values_of_ranks
 from serendip_bench.sequential.models import COLD, SEQUENTIAL, BenchModel, select_models
 from serendip_bench.sequential.run import Bench, run_bench
 

@@ -11,7 +11,7 @@ from bench_world import InThisProcess
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import Query
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.labels import LabelledQuery
 from serendip.jobs.train.ranker.rows import SearchCandidates
 from serendip.models.ranker.config import RankerRows
 from serendip.runtime.progress import TrainOptions

@@ -15,7 +15,7 @@ from serendip.engine.stages.batch import Candidates
 from serendip.engine.stages.pipeline import collect, run
 from serendip.engine.state import EngineState
 from serendip.errors import DataError
-from serendip.evaluate.full_ranking import rank_all
+from serendip.evaluate.runs import rank_all
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.ranker.model import Ranker
 from serendip.models.retriever.config import RetrieverConfig

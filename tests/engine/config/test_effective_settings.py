@@ -93,10 +93,10 @@ def test_an_error_of_the_file_names_the_file(folder):
 
 
 def test_the_tables_of_a_file_are_left_as_they_are():
-    tables: dict[str, Any] = {"train": {"stale": {"drift": 0.1}}}
-    merged = Overrides.of({"SERENDIP_TRAIN__STALE__DRIFT": "0.2"}).apply(tables)
-    assert merged == {"train": {"stale": {"drift": "0.2"}}}
-    assert tables == {"train": {"stale": {"drift": 0.1}}}
+    tables: dict[str, Any] = {"train": {"stale": {"new_share": 0.1}}}
+    merged = Overrides.of({"SERENDIP_TRAIN__STALE__NEW_SHARE": "0.2"}).apply(tables)
+    assert merged == {"train": {"stale": {"new_share": "0.2"}}}
+    assert tables == {"train": {"stale": {"new_share": 0.1}}}
 
 
 def test_passwords_are_masked(folder):

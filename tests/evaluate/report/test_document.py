@@ -76,7 +76,7 @@ def test_no_requests_are_reported_and_not_refused():
     runs = temporal_runs(
         relevant=[],
         users=np.array([], np.str_),
-        user_kinds={},
+        slices={},
         lists={"engine": nothing, "popularity": nothing},
         baselines=["popularity"],
     )

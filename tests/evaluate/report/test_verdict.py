@@ -35,7 +35,7 @@ def test_a_sample_is_named():
 
 
 def test_what_was_not_measured_has_no_sentence():
-    assert len(verdict(splits=None, surfaces=(), lists=None)) == 3
+    assert len(verdict(splits={}, surfaces=(), lists=None)) == 3
     assert verdict(protocols={}, surfaces=(), lists=None) == []
 
 

@@ -20,7 +20,6 @@ from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.catalogue import Item
 from serendip.data.users.profile import ACTIVITY, PARTS
 from serendip.engine.artefacts.erasure import Eraser
-from serendip.engine.artefacts.generations import publish
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch
@@ -28,7 +27,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.exports import embeddings
 from serendip.jobs.exports.embeddings import Kind, embed, read_queries
-from serendip.jobs.train.carry_over import continue_space, require_retriever
+from serendip.jobs.train.space import continue_space, require_retriever
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.versions import compute_checksums, seal
 
@@ -192,36 +191,18 @@ def test_nothing_published_and_no_space_say_what_to_run(shop: Path) -> None:
         embed(shop, "items", None, TrainOptions())
 
 
-def test_another_model_in_place_of_the_retriever_has_no_space(shop: Path) -> None:
-    engine = Engine.open(shop)
-    state = engine.state
-    engine.close()
+def test_a_generation_without_a_retriever_has_no_space(shop: Path) -> None:
+    with closing(Engine.open(shop)) as engine:
+        state = engine.state
     other = replace(state, models={**state.models, "retriever": state.models["content"]})
     space, facts = continue_space(None, other)
     assert space is None
     assert "is of class 'content'" in facts["reason"]
     with pytest.raises(UnsupportedError, match="is of class 'content', which has"):
         require_retriever(other)
-
-
-def test_a_generation_without_a_retriever_is_refused(shop: Path) -> None:
-    engine = Engine.open(shop)
-    state = engine.state
-    engine.close()
     others = {name: one for name, one in state.models.items() if name != "retriever"}
-    poor = replace(state, models=others, ranker=None)  # it was trained for other features
     with pytest.raises(UnsupportedError, match="no model 'retriever', only popularity, "):
-        continue_space(None, poor)
-    manifest = json.loads((shop / "generations" / "gen-1" / "manifest.json").read_text())
-    space = shop / "generations" / "gen-1" / "space"
-
-    def save(folder: Path) -> None:
-        poor.save(folder)
-        shutil.copytree(space, folder / "space")
-
-    publish(shop / "generations", save, {"item_version": manifest["item_version"]})
-    with pytest.raises(UnsupportedError, match="no model 'retriever', only popularity, "):
-        embed(shop, "items", None, TrainOptions())
+        continue_space(None, replace(state, models=others, ranker=None))
 
 
 def test_a_failure_half_way_leaves_the_file_that_was_there(

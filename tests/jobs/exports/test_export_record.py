@@ -14,8 +14,7 @@ from postgres_server import on_both_databases
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.erasure import Eraser, ErasurePlace
 from serendip.engine.workspace import Workspace
-from serendip.jobs.exports.export import export
-from serendip.jobs.exports.export_record import ExportRecord
+from serendip.jobs.exports.export import ExportRecord, export
 from serendip.runtime.atomic_files import open_parquet
 from serendip.runtime.progress import SilentProgress
 

@@ -29,7 +29,7 @@ from serendip.jobs.lists.queries import (
     write_variants,
 )
 from serendip.jobs.lists.section import measure_lists
-from serendip.jobs.surface_quality.regression import compare_records, describe_worst
+from serendip.jobs.surface_quality.record import compare_records, describe_worst
 from serendip.jobs.train.gates import require_passed
 
 

@@ -28,7 +28,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.suggestions.build import hash_written_queries
-from serendip.jobs.suggestions.parts import Part, part_of
+from serendip.jobs.suggestions.parts import is_for_texts
 from serendip.jobs.train.fingerprint import compute_fingerprint
 
 
@@ -184,10 +184,10 @@ def test_items_that_have_changed_are_judged_and_used_without_their_texts(shop: P
     assert found["items"] == NUM_ITEMS - 1
 
 
-def query_of(name: str, part: Part, start: int = 0) -> str:
-    """A query with a name that is dealt to a part."""
+def query_of(name: str, for_texts: bool = True, start: int = 0) -> str:
+    """A query with a name that is dealt to a half."""
     texts = (f"{name} tale {number}" for number in count(start))
-    return next(text for text in texts if part_of(text) == part)
+    return next(text for text in texts if is_for_texts(text) is for_texts)
 
 
 def test_written_queries_extend_their_items_behind_the_same_gate(shop: Path) -> None:
@@ -195,8 +195,8 @@ def test_written_queries_extend_their_items_behind_the_same_gate(shop: Path) -> 
     with pytest.raises(DataError, match="written no queries"):
         llm(shop, *run)
     # For each item two queries for its text, and one that others learn; one for a gone item.
-    texts = [[query_of(name, "texts"), query_of(name, "texts", 50)] for name in NAMES]
-    learned = [query_of(name, "ranker") for name in NAMES]
+    texts = [[query_of(name), query_of(name, start=50)] for name in NAMES]
+    learned = [query_of(name, for_texts=False) for name in NAMES]
     written = {
         text: f"i{n}"
         for n, queries in enumerate(zip(texts, learned, strict=True))
@@ -233,9 +233,9 @@ def test_written_queries_extend_their_items_behind_the_same_gate(shop: Path) -> 
 
 def test_texts_of_queries_that_are_gone_are_deleted(shop: Path) -> None:
     put(shop, NAMES[:5])
-    use_queries(Workspace.open(shop), {query_of(NAMES[n], "texts"): f"i{n}" for n in range(4)})
+    use_queries(Workspace.open(shop), {query_of(NAMES[n]): f"i{n}" for n in range(4)})
     assert llm(shop, "run", "--free")[1]["written"] == 4
-    use_queries(Workspace.open(shop), {query_of(NAMES[2], "texts"): "i2"})
+    use_queries(Workspace.open(shop), {query_of(NAMES[2]): "i2"})
     assert llm(shop, "run", "--free")[1]["written"] == 1
     kept = [text.item_id for text in written_of(shop) if text.source == "queries"]
     assert kept == ["i2"]

@@ -22,12 +22,6 @@ from serendip.jobs.surface_quality.answers import (
 )
 from serendip.jobs.surface_quality.evaluator import SurfaceEvaluator
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
-from serendip.jobs.surface_quality.rungs import (
-    CONTENT_RUNG,
-    NEWEST_RUNG,
-    POPULAR_RUNG,
-    rank_rungs,
-)
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.models.ranker.config import RankerConfig, RankerRows
@@ -83,11 +77,6 @@ def test_every_surface_has_figures_or_a_reason(measured) -> None:
     assert figures["search"].systems[WORDS]["Recall@10"].value > 0.3
     assert list(figures["search"].systems)[:2] == [ENGINE, WORDS]
     assert figures["home"].note == ""
-    rungs = (CONTENT_RUNG, POPULAR_RUNG, NEWEST_RUNG)
-    for name in ("home", "similar", "thank_you", "digest", "shelf"):
-        assert tuple(figures[name].systems)[-3:] == rungs
-    assert [name for name in figures["search"].systems if name in rungs] == [CONTENT_RUNG]
-    assert figures["search"].systems[CONTENT_RUNG]["Recall@10"].value > 0.3
 
 
 def test_rank_fusion_is_a_baseline_of_a_search_that_the_ranker_orders(measured) -> None:
@@ -117,8 +106,8 @@ def test_a_message_has_its_own_length_for_every_system(measured) -> None:
     for name, lists in answers.lists.items():
         assert (lists[:, 4:] == -1).all(), name
     assert answers.message is not None
-    assert answers.message.systems["popularity"].sent.value == 1.0
-    assert answers.message.systems[ENGINE].sent.value > 0.5
+    assert answers.message["popularity"].sent.value == 1.0
+    assert answers.message[ENGINE].sent.value > 0.5
 
 
 def test_places_are_sold_where_items_bid_and_compared_with_no_sale(measured) -> None:
@@ -136,10 +125,6 @@ def test_places_are_sold_where_items_bid_and_compared_with_no_sale(measured) -> 
     assert figures.auction.sold.value > 0.9
     # Every item bids the same: the places go to the most probable items, as without a sale.
     assert figures.auction.expected.value > 0
-    # Of kinds of users each has its own figures; together they are those of all.
-    by_kind = {name: part.auction for name, part in figures.slices.items() if part.auction}
-    assert "cold users" in by_kind and "cold items" not in by_kind
-    assert all(auction.sold.n <= figures.auction.sold.n for auction in by_kind.values())
     assert UNSOLD in answers.lists
     assert answers.lists[UNSOLD].shape == answers.lists[ENGINE].shape
 
@@ -150,6 +135,6 @@ def test_no_list_has_what_its_request_excludes(measured) -> None:
         requests = builder.build(name)
         surface = context.settings.all_surfaces()[name]
         answers = answer_all(requests, surface, state).lists
-        for system, lists in {**answers, **rank_rungs(requests.queries, surface, state)}.items():
+        for system, lists in answers.items():
             for row, query in enumerate(requests.queries):
                 assert not np.isin(lists[row], query.exclude).any(), (name, system)

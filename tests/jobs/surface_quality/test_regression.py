@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from serendip.errors import ArtefactError
-from serendip.jobs.surface_quality.record import QualityRecord, RecordedSurface
-from serendip.jobs.surface_quality.regression import compare_records, describe_worst
+from serendip.jobs.surface_quality.record import (
+    QualityRecord,
+    RecordedSurface,
+    compare_records,
+    describe_worst,
+)
 
 USERS = 60
 

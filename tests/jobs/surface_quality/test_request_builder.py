@@ -20,7 +20,7 @@ from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.jobs.surface_quality import request_builder
 from serendip.jobs.surface_quality.baskets import basket_actions, read_baskets
 from serendip.jobs.surface_quality.kinds import (
-    kinds_of_choices,
+    find_slices,
     kinds_of_items,
     kinds_of_users,
 )
@@ -364,9 +364,9 @@ def test_surfaces_ask_for_items_that_come_again_beside_first_choices() -> None:
         ("u", "abcde", "", "a")
     }
     assert len(asked.build_next_items("home")) == len(home) == 6
-    kinds = kinds_of_choices(home.queries, home.relevant)
-    assert [ids(split, items) for items in kinds["repeats"] if len(items)] == ["a"]
-    firsts = sorted(ids(split, items) for items in kinds["first choices"] if len(items))
+    slices = find_slices(split, home.queries, home.relevant, {})
+    assert [ids(split, items) for items in slices["repeats"].relevant] == ["a"]
+    firsts = sorted(ids(split, items) for items in slices["first choices"].relevant)
     assert firsts == ["a", "c", "d", "e", "f"]  # a was new to x
     for query in home.queries:  # due ones may be shown, all others of the past may not
         is_due = query.user_id == "u" and query.time <= 20 * HOUR  # just chosen after that
@@ -384,7 +384,9 @@ def test_surfaces_ask_for_items_that_come_again_beside_first_choices() -> None:
 def test_without_items_that_come_again_nothing_is_told_apart() -> None:
     split = split_of()
     home = builder(split).build("home")
-    assert kinds_of_choices(home.queries, home.relevant) == {}
+    slices = find_slices(split, home.queries, home.relevant, {})
+    assert {"warm items", "cold users"} < slices.keys()
+    assert not {"repeats", "first choices"} & slices.keys()
 
 
 @pytest.mark.parametrize("name", ["cart", "thank_you"])

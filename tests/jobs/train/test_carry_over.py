@@ -59,12 +59,6 @@ def test_codes_that_are_kept_stay_as_long_as_the_content_does(stand: Path) -> No
     np.testing.assert_array_equal(after.features.codes[changed], after.features.codes[twin])
 
 
-def test_kept_codes_of_other_settings_are_fitted_again(stand: Path) -> None:
-    set_semantic_ids(stand, 'method = "k-means"\nkeep = true')
-    state = EngineState.open(train(stand).folder)
-    assert state.features.codes.shape[1] == 1
-
-
 def test_aligned_codes_are_trained_stored_and_given_to_items_that_come_later(stand: Path) -> None:
     set_semantic_ids(stand, 'vectors = "aligned"')
     state = EngineState.open(train(stand).folder)

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,8 @@ from pictures import Image, bomb
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.content.encoders.text import open_encoder
-from serendip.data.arrays import IntArray
 from serendip.data.items.catalogue import Item
-from serendip.data.items.features import ItemFeatures, TokenReader
 from serendip.engine.engine import Engine
-from serendip.engine.live.state import ItemUpdater
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
@@ -101,28 +96,6 @@ def test_an_item_posted_again_keeps_its_picture_unless_words_or_files_change(
         assert changed.present is not None
         assert changed.present[4].tolist() == [True, is_known, True]
     engine.close()
-
-
-def test_an_item_posted_again_keeps_its_picture_and_has_its_new_words(gallery: Path) -> None:
-    workspace = Workspace.open(gallery)
-    state = EngineState.open(gallery / "generations" / "gen-1")
-    content, reader = workspace.settings.content, TokenReader(("title",), ("place",))
-    moved = replace(
-        state.catalogue[4], attributes={**state.catalogue[4].attributes, "place": "Bonn"}
-    )
-    updater = ItemUpdater(open_encoder(content), content, reader)
-    told: list[ItemFeatures] = []
-
-    class Reader:
-        def with_late(self, features: ItemFeatures, item_nums: IntArray) -> Reader:
-            told.append(features)
-            return self
-
-    updater.update([moved], replace(state, models={"reader": Reader()}))
-    (again,) = told
-    assert np.array_equal(again.content[0], state.features.content[4])
-    assert again.tokens is not None
-    assert np.array_equal(again.tokens.hashes, reader.read([moved]).hashes)
 
 
 BAD_FILES = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -18,11 +17,10 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnsupportedError
 from serendip.jobs.exports.embeddings import embed
-from serendip.jobs.train.carry_over import open_space, require_retriever
+from serendip.jobs.train.space import open_space, require_retriever
 from serendip.models.embedding_space import MIN_AGREEMENT
 from serendip.models.linalg import mean_cosine
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.versions import seal
 
 
 def set_retriever(shop: Path, old: str, new: str) -> None:
@@ -80,16 +78,6 @@ def test_other_dimensions_begin_another_version_and_a_rollback_goes_back_to_the_
     rollback(stand / "generations")
     set_retriever(stand, "embedding_size = 8", "embedding_size = 16")
     assert train(stand).manifest["space"]["name"] == first
-
-
-def test_a_generation_without_a_space_is_followed_by_a_first_version(stand: Path) -> None:
-    folder = stand / "generations" / "gen-1"
-    shutil.rmtree(folder / "space")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    files = {name: one for name, one in manifest["files"].items() if "space" not in name}
-    (folder / "manifest.json").write_text(seal({**manifest, "files": files}))
-    told = train(stand).manifest["space"]
-    assert (told["version"], told["reason"]) == (1, "there was no space before")
 
 
 def test_a_split_of_tasks_has_no_space_and_serves(stand: Path) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
-import pytest
 from stand import NEW, publish_with
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
 from serendip.engine.artefacts.generations import open_current, rollback
 from serendip.engine.artefacts.training_record import REFUSED, TrainingRecord
-from serendip.engine.state import open_counts
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.train.drift import popularity_profile
 from serendip.jobs.train.staleness import GenerationAge, measure_age
 
 HOUR = 3_600.0
@@ -93,18 +91,12 @@ def test_a_number_of_events_may_be_enough(stand: Path) -> None:
 
 def test_age_counts_once_anything_is_new(stand: Path) -> None:
     put_events(stand, ["i1"])
-    now = open_created(stand) + 23 * HOUR
+    created = open_current(stand / "generations").manifest["created"]
+    now = datetime.fromisoformat(created).timestamp() + 23 * HOUR
     assert not age_of(stand, now).is_stale
     assert age_of(stand, now + HOUR).reasons == ("it is 1 day old",)
     add_settings(stand, "[train.stale]\nmax_age = '2d'")
     assert not age_of(stand, now + HOUR).is_stale
-
-
-def open_created(shop: Path) -> float:
-    from datetime import datetime
-
-    manifest = open_current(shop / "generations").manifest
-    return datetime.fromisoformat(manifest["created"]).timestamp()
 
 
 def test_items_are_counted_by_what_happened_to_them(stand: Path) -> None:
@@ -130,44 +122,11 @@ def test_other_learned_settings_make_it_stale_and_others_do_not(stand: Path) -> 
     assert (change.before, change.now) == (10, 9)
 
 
-def test_another_context_makes_it_stale(stand: Path) -> None:
-    add_settings(stand, "[context.parts]\ndevice = 'on'")
-    assert age_of(stand).reasons == ("the setting context.parts.device has changed",)
-
-
 def test_an_import_and_an_erasure_make_it_stale(stand: Path) -> None:
     import_files(Workspace.open(stand))
     age = age_of(stand)
     assert age.events is None
     assert age.reasons == ("events were imported again or erased",)
-
-
-def with_profile(shop: Path, items: Sequence[int]) -> None:
-    """As if the newest interactions of the training had been with these items."""
-    _, counts = open_counts(open_current(shop / "generations").folder)
-    publish_with(shop, popularity_profile=popularity_profile(items, counts).tolist())
-
-
-def test_drift_is_measured_against_what_was_usual_at_the_training(stand: Path) -> None:
-    add_settings(stand, "[train.stale]\nnew_share = 0\nmax_age = 'never'")
-    usual = [*range(60)] * 10
-    with_profile(stand, usual)
-    put_events(stand, [f"i{number}" for number in usual[:499]])
-    assert age_of(stand).drift is None
-    put_events(stand, [f"i{number}" for number in usual[499:]])
-    drift = age_of(stand).drift
-    assert drift is not None
-    assert (drift.interactions, drift.index < 0.01) == (600, True)
-    assert not age_of(stand).is_stale
-    put_events(stand, [f"unknown{number}" for number in range(900)])
-    drift = age_of(stand).drift
-    assert drift is not None and drift.index > 0.25
-    assert drift.unknown_share == pytest.approx(0.6)
-    assert drift.usual_share < 0.01
-    (reason,) = age_of(stand).reasons
-    assert reason == f"drift of popularity, index {drift.index:.2f}"
-    add_settings(stand, "drift = 99.0")
-    assert not age_of(stand).is_stale
 
 
 def test_after_a_rollback_it_is_the_newest_training_that_counts(stand: Path) -> None:

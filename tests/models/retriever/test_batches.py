@@ -145,28 +145,6 @@ def test_a_request_counts_as_much_as_the_event_that_it_foretells(log, config, se
         assert np.array_equal(batch.weight[real], strengths[batch.target[real]])
 
 
-@given(logs, configs, st.integers(0, 1000))
-def test_a_search_weighs_as_much_as_the_heaviest_query_of_its_item_and_others_1(
-    log, config, seed
-) -> None:
-    random = np.random.default_rng(seed)
-    items = random.integers(0, len(log), 5).astype(np.int32)
-    weights = np.array([1.0, 0.5, 0.25, 1.0, 2.0], np.float32)
-    queries = QueryExamples([""] * 5, np.zeros((5, 2), np.float32), items, weights)
-    packed = PackedLog(log, np.ones(len(log), np.bool_))
-    for batch in BatchBuilder(packed, queries, config).epoch(4, random):
-        assert batch.weight is not None
-        asked = batch.query != NONE
-        slots = asked[0, batch.task[0] == SEARCH].size // 2
-        here, anywhere = batch.weight[:, -2 * slots : -slots], batch.weight[:, -slots:]
-        query = batch.query[:, -2 * slots : -slots]
-        largest = [weights[items == item].max() for item in items.tolist()]
-        assert np.array_equal(here[query != NONE], np.array(largest)[query[query != NONE]])
-        # These were drawn in proportion to their weights.
-        assert (anywhere == 1.0).all()
-        assert (batch.weight[~asked] == 1.0).all()
-
-
 def test_without_strengths_requests_have_no_weights() -> None:
     packed = PackedLog(log_of([0] * 4, list(range(4))), np.ones(4, np.bool_))
     maker = BatchBuilder(packed, None, RetrieverConfig())

@@ -42,33 +42,3 @@ def test_without_queries_no_item_has_one() -> None:
         assert not len(queries)
         assert (queries.first(ITEMS) == NONE).all()
         assert (queries.any_of(ITEMS, np.random.default_rng(0)) == NONE).all()
-
-
-def test_queries_are_drawn_in_proportion_to_their_weights() -> None:
-    weighted = EXAMPLES.joined(EXAMPLES.as_unchecked(0.25))
-    queries, random = ItemQueries(weighted), np.random.default_rng(0)
-    drawn, items = queries.anything((20_000,), random)
-    shares = np.bincount(drawn, minlength=8) / 20_000
-    np.testing.assert_allclose(shares, np.array([1.0] * 4 + [0.25] * 4) / 5, atol=0.01)
-    assert (items == weighted.items[drawn]).all()
-    of_item = np.bincount(queries.any_of(np.ones(20_000, np.int64), random), minlength=8) / 20_000
-    np.testing.assert_allclose(of_item, [0.4, 0, 0.4, 0, 0.1, 0, 0.1, 0], atol=0.02)
-
-
-def test_joined_examples_keep_which_are_unchecked() -> None:
-    assert EXAMPLES.joined(EXAMPLES).unchecked is None
-    both = EXAMPLES.joined(EXAMPLES.as_unchecked(1.0))
-    assert both.checked.tolist() == [True] * 4 + [False] * 4
-
-
-def test_a_request_weighs_as_much_as_the_heaviest_query_of_its_item() -> None:
-    weighted = EXAMPLES.as_unchecked(0.25).joined(EXAMPLES.as_unchecked(0.5))
-    queries = ItemQueries(weighted)
-    assert queries.are_weighted
-    asked = np.array([[0, 3], [4, NONE]])
-    assert queries.weights_of(asked).tolist() == [[0.5, 0.5], [0.5, 1.0]]
-    alone = ItemQueries(weighted, np.arange(8) < 4)
-    assert alone.weights_of(asked[0]).tolist() == [0.25, 0.25]
-    plain = ItemQueries(EXAMPLES.joined(EXAMPLES))
-    assert not plain.are_weighted
-    assert plain.weights_of(asked).tolist() == [[1.0, 1.0], [1.0, 1.0]]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,26 +19,16 @@ from serendip.testing import build_small_world
 
 @given(st.lists(st.sampled_from("abcdefghij"), max_size=40), st.floats(0.01, 0.99))
 def test_all_queries_of_some_texts_are_hidden(texts: list[str], share: float) -> None:
-    checked = np.ones(len(texts), np.bool_)
-    hidden = held_out_queries(texts, share, checked)
+    hidden = held_out_queries(texts, share)
     away = {text for text, is_hidden in zip(texts, hidden, strict=True) if is_hidden}
     left = {text for text, is_hidden in zip(texts, hidden, strict=True) if not is_hidden}
     assert not away & left
     assert len(away) == (max(1, int(share * len(set(texts)))) if len(set(texts)) > 1 else 0)
-    assert np.array_equal(hidden, held_out_queries(texts, share, checked))
+    assert np.array_equal(hidden, held_out_queries(texts, share))
 
 
 def test_without_a_share_nothing_is_hidden() -> None:
-    assert not held_out_queries(["a", "b"], 0.0, np.ones(2, np.bool_)).any()
-
-
-def test_only_checked_texts_are_held_out_and_then_with_unchecked_queries_of_them() -> None:
-    texts = [*"abcd", *"efghijklmnop", "a", "b", "c", "d"]
-    checked = np.arange(len(texts)) < 4
-    hidden = held_out_queries(texts, 0.5, checked)
-    assert hidden[:4].sum() == 2
-    assert not hidden[4:16].any()
-    assert np.array_equal(hidden[:4], hidden[16:])
+    assert not held_out_queries(["a", "b"], 0.0).any()
 
 
 def drawn_by(maker: BatchBuilder) -> set[int]:
@@ -85,7 +74,7 @@ def watched() -> Watched:
 def hidden_ones() -> set[int]:
     queries = build_small_world().queries
     assert queries is not None
-    return set(np.flatnonzero(held_out_queries(queries.texts, 0.3, queries.checked)).tolist())
+    return set(np.flatnonzero(held_out_queries(queries.texts, 0.3)).tolist())
 
 
 def test_hidden_queries_are_not_learned_before_the_end(watched: Watched) -> None:
@@ -133,21 +122,3 @@ def test_training_stops_by_known_words_too(watched: Watched) -> None:
     assert watched.validate() is not None
     assert watched.searched & hidden_ones()
     assert watched.searched - hidden_ones()
-
-
-def test_unchecked_queries_are_learned_and_decide_nothing() -> None:
-    dataset = build_small_world()
-    queries = dataset.queries
-    assert queries is not None
-    more = replace(queries, texts=[f"{text} by nobody" for text in queries.texts])
-    both = queries.joined(more.as_unchecked(1.0))  # As heavy as the others.
-    watched = watch(dataset.with_queries(both))
-    unchecked = set(range(len(queries), 2 * len(queries)))
-    assert drawn_by(watched.learned) == (set(range(20)) - hidden_ones()) | unchecked
-    assert drawn_by(watched.last) == set(range(20)) | unchecked
-    assert watched.validate() is not None
-    found = watched.affinity()
-    assert found is not None and found.known is not None
-    assert watched.searched and watched.searched_read
-    assert not (watched.searched | watched.searched_read) & unchecked
-    assert not found.known.know(more.texts).any()

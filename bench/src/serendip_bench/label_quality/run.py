@@ -3,15 +3,12 @@
 In a made world (``SearchWorld``) it is known which item every search asks for. A scripted LLM
 (``ScriptedLlm``) stands for one of a stated precision, the share of its answers that are right:
 
-- **labels**: it labels as many relevant as irrelevant items of each query through the task, prompt
-  and ledger of ``serendip llm run labels``. The ranker learns search from these labels and orders
-  the candidates; the gate is that of ``serendip judge distil``, with right labels of other queries;
-- **written queries**: it writes queries for items, some of them for another need. The retriever
-  learns from them (``[queries] training_weight``); the gate is that of a new generation: no search
-  worse.
+it labels as many relevant as irrelevant items of each query through the task, prompt and ledger of
+``serendip llm run labels``. The ranker learns search from these labels and orders the candidates;
+the gate is that of ``serendip judge distil``, with right labels of other queries.
 
-Both are compared with the same engine without them, whose sources are fused by rank, on queries
-that neither has seen, by nDCG@10 with all items of the need as relevant ones.
+It is compared with the same engine without them, whose sources are fused by rank, on queries that
+neither has seen, by nDCG@10 with all items of the need as relevant ones.
 
 Shapes: Q queries.
 """
@@ -31,14 +28,12 @@ import numpy as np
 
 from serendip.data.query import TASKS, Query
 from serendip.data.splits import temporal
-from serendip.data.store.tables.generated import Generated
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.evaluate.comparison import Comparison, compare_values
-from serendip.evaluate.metrics.base import grade
-from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.comparison import compare_values
+from serendip.evaluate.metrics import NDCG, grade
 from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
@@ -47,9 +42,9 @@ from serendip.jobs.labels.llm_questions import build_questions
 from serendip.jobs.labels.pair_files import Pair, write_rows
 from serendip.jobs.llm.labels import COLUMNS
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.ranker.actions import INNER_FRACTION
-from serendip.jobs.train.ranker.rows import build_rows
-from serendip.jobs.train.ranker.search_rows import label_judged, read_judged_files
+from serendip.jobs.train.ranker.labels import INNER_FRACTION
+from serendip.jobs.train.ranker.requests import label_judged, read_judged_files
+from serendip.jobs.train.ranker.rows import label_candidates
 from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all
@@ -70,9 +65,6 @@ NUM_LABELLED, NUM_GOLD, NUM_HELD_OUT = 100, 60, 120
 on."""
 PER_KIND, DEPTH = 5, 60
 """Labelled items of a query that are relevant, and that are not; among so many first ones."""
-WRITTEN_PER_ITEM, WEIGHT = 3, 1.0
-"""Queries that are written for an item, and their weight."""
-
 PROMPT = "judge-1"
 SEARCH = TASKS.index("search")
 
@@ -99,8 +91,6 @@ max_len = 8
 """
 """Searches of a world have no context, so none of its parts is chosen, and none is learned from."""
 
-Kind = Literal["labels", "written queries"]
-
 
 @dataclass(frozen=True, slots=True)
 class LabelQualityBench:
@@ -125,7 +115,7 @@ class GateVerdict:
 
     Args:
         passed: whether it was used.
-        detail: kappa with the lower end of its interval, or the difference of the gate.
+        detail: lower end of the interval of kappa.
     """
 
     passed: bool
@@ -135,18 +125,16 @@ class GateVerdict:
 def run_label_quality(bench: LabelQualityBench, options: TrainOptions) -> dict[str, Any]:
     """Measure all precisions; write the results and draw the figure after every seed."""
     document: dict[str, Any] = {}
-    measured: dict[tuple[Kind, float], list[tuple[Values, Values, GateVerdict]]] = {}
+    measured: dict[float, list[tuple[Values, Values, GateVerdict]]] = {}
     with open_work_folder(bench.file) as work:
         for seed in range(bench.seeds):
             folder = work / f"world-{seed}"
             shutil.rmtree(folder, ignore_errors=True)
             trial = Trial.of(replace(bench.world, seed=seed), folder, replace(options, seed=seed))
             for precision in PRECISIONS:
-                kinds: tuple[Kind, Kind] = ("labels", "written queries")
-                for kind, measure in zip(kinds, (trial.labels, trial.written), strict=True):
-                    with options.progress.step(f"{kind} of precision {precision}, seed {seed}"):
-                        measured.setdefault((kind, precision), []).append(measure(precision))
-            rows = [_summarise(*key, values) for key, values in measured.items()]
+                with options.progress.step(f"labels of precision {precision}, seed {seed}"):
+                    measured.setdefault(precision, []).append(trial.labels(precision))
+            rows = [_summarise(precision, values) for precision, values in measured.items()]
             document = {"metric": METRIC.label, "seeds": seed + 1, "floor": FLOOR, "rows": rows}
             write_json(bench.file, document)
             if bench.plot is not None:
@@ -155,13 +143,12 @@ def run_label_quality(bench: LabelQualityBench, options: TrainOptions) -> dict[s
 
 
 def _summarise(
-    kind: Kind, precision: float, measured: Sequence[tuple[Values, Values, GateVerdict]]
+    precision: float, measured: Sequence[tuple[Values, Values, GateVerdict]]
 ) -> dict[str, Any]:
     """Gain over all queries of all seeds, and the verdicts."""
     gained, plain = (np.concatenate([one[column] for one in measured]) for column in (0, 1))
-    difference = compare_values((kind, "without", METRIC.label), gained, plain)
+    difference = compare_values(("with", "without", METRIC.label), gained, plain)
     return {
-        "kind": kind,
         "precision": precision,
         "without": float(plain.mean()),
         "with": float(gained.mean()),
@@ -220,26 +207,6 @@ class Trial:
         found = gate_labels(Gate(checked, right, FLOOR))
         return GateVerdict(found.on, found.low or 0.0)
 
-    def written(self, precision: float) -> tuple[Values, Values, GateVerdict]:
-        """nDCG@10 (Q,) with a retriever that learned from queries, and without; the verdict."""
-        workspace, settings = self.context.workspace, self.context.settings
-        written = self.world.written_queries(precision, WRITTEN_PER_ITEM)
-        rows = [
-            Generated("query", item, text, "llm", text, "world", "")
-            for text, item in written.items()
-        ]
-        with closing(workspace.open_store()) as store:
-            store.generated.remove("query")
-            store.generated.put(rows)
-            store.generated.activate(rows, "query")
-        queries = settings.queries.model_copy(update={"training_weight": WEIGHT})
-        fitter = replace(self.fitter, settings=settings.model_copy(update={"queries": queries}))
-        state = _fit(fitter, self.context, self.options)
-        asked = self.world.held_out_queries(NUM_HELD_OUT)
-        after, before = self._measure(asked, state), self._measure(asked, self.state)
-        change = compare_values(("with", "without", METRIC.label), after, before)
-        return after, before, GateVerdict(not _is_loss(change), change.difference or 0.0)
-
     def _measure(self, asked: Sequence[tuple[str, int]], state: EngineState) -> Values:
         """nDCG@10 (Q,) of search."""
         lists = _search(self._queries([text for text, _ in asked]), self.context.settings, state)
@@ -294,7 +261,9 @@ class Trial:
         vectors = self.fitter.encode_texts(judged.texts, self.state.fusion)
         labelled, settings = label_judged(judged, vectors), self.context.settings
         random = np.random.default_rng(self.options.seed)
-        rows = build_rows(labelled, "search", self.state, settings, 0, random)
+        rows = label_candidates(labelled, "search", self.state, settings, 0).sample(
+            labelled, random
+        )
         names = self.state.feature_names
         return Ranker(settings.ranker).train(rows, names, self.options, [SEARCH])
 
@@ -311,10 +280,6 @@ def _search(queries: Sequence[Query], settings: Settings, state: EngineState) ->
     """Item numbers of the lists, best first."""
     surface = settings.all_surfaces()["search"]
     return [result.items.item_nums for result in run(queries, surface, state)]
-
-
-def _is_loss(change: Comparison) -> bool:
-    return change.high is not None and change.high < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,28 +308,22 @@ class Labeller:
         return json.dumps({"id": data["id"], "label": label, "confidence": self.precision})
 
 
-_COLOURS: Mapping[Kind, str] = {"labels": "tab:blue", "written queries": "tab:orange"}
-
-
 def draw(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     """Draw gain against precision; hollow = the gate refused it in every world."""
     import matplotlib.pyplot as plt
 
     figure, panel = plt.subplots(figsize=(7, 4))
-    for kind, colour in _COLOURS.items():
-        of_kind = [row for row in rows if row["kind"] == kind]
-        places = [row["precision"] for row in of_kind]
-        gains = np.array([row["gain"] for row in of_kind])
-        reach = np.abs(np.array([row["ci95"] for row in of_kind]).T - gains)  # (2, points)
-        panel.errorbar(places, gains, reach, color=colour, label=kind, capsize=3)
-        for row in of_kind:
-            fill = colour if any(row["gate"]) else "white"
-            panel.plot(row["precision"], row["gain"], "o", color=colour, markerfacecolor=fill)
+    places, colour = [row["precision"] for row in rows], "tab:blue"
+    gains = np.array([row["gain"] for row in rows])
+    reach = np.abs(np.array([row["ci95"] for row in rows]).T - gains)  # (2, points)
+    panel.errorbar(places, gains, reach, color=colour, capsize=3)
+    for row in rows:
+        fill = colour if any(row["gate"]) else "white"
+        panel.plot(row["precision"], row["gain"], "o", color=colour, markerfacecolor=fill)
     panel.axhline(0, color="grey", linewidth=0.8)
     panel.set(xlabel="share of right answers of the LLM", ylabel=f"gain of search, {METRIC.label}")
     panel.set_title("hollow: refused by the gate in every world")
     panel.grid(alpha=0.3)
-    panel.legend()
     figure.tight_layout()
     figure.savefig(file)
     plt.close(figure)

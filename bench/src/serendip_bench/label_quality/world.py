@@ -84,26 +84,6 @@ class SearchWorld:
             text += " " + self._all_words[self.needs * self.words + int(rng.integers(self.series))]
         return text
 
-    def written_queries(self, precision: float, of_each: int) -> dict[str, str]:
-        """Query -> id of the item that it was written for, by a writer who may be wrong.
-
-        Args:
-            precision: share of the queries whose word is one of the item's need; that of the others
-                is of a random other need.
-            of_each: number of queries of an item, as far as its need has words.
-        """
-        rng = np.random.default_rng([self.seed, 1])
-        written: dict[str, str] = {}
-        for number in range(self.num_items):
-            for word in rng.permutation(self.words)[:of_each].tolist():
-                need = self.need_of(number)
-                if rng.random() >= precision:
-                    need = (need + int(rng.integers(1, self.needs))) % self.needs
-                series = self.title(number).split()[0]
-                text = f"{self._all_words[need * self.words + word]} {series}"
-                written[text] = f"i{number}"
-        return written
-
     def need_asked(self, text: str) -> int:
         """Need of a search, by its first word."""
         return self._all_words.index(text.split()[0]) // self.words

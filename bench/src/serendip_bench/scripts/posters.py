@@ -20,7 +20,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,8 @@ from serendip.data.items.features import (
     ModalityVectors,
 )
 from serendip.evaluate.comparison import compare_values
-from serendip.evaluate.full_ranking import LABELS, rank_all, values_of_ranks
 from serendip.evaluate.intervals import estimates, per_user
-from serendip.evaluate.runs import Values
+from serendip.evaluate.runs import Values, rank_all
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarity
 from serendip.models.retriever.config import ItemMode, RetrieverConfig
@@ -54,6 +53,7 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets import posters
 from serendip_bench.datasets.posters import IMAGE, READINGS, WORDS
+from serendip_bench.ranking_values import LABELS, values_of_ranks
 from serendip_bench.splits import BenchSplit, build_cold_events_split
 
 ITEM_MODES: tuple[ItemMode, ...] = ("codes", "content+codes")
@@ -250,7 +250,7 @@ def _compare(
                 column = LABELS.index(label)
                 names = (name, BASELINE, f"{kind}_{label}")
                 comparison = compare_values(names, pair[0][:, column], pair[1][:, column])
-                yield {"model": model, **comparison.as_dict()}
+                yield {"model": model, **asdict(comparison)}
 
 
 def print_table(result: Mapping[str, Any]) -> None:

@@ -44,8 +44,8 @@ from serendip.data.users.profile import PreferenceTable, measure_activity
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.state import EngineState
-from serendip.jobs.train.carry_over import MODEL, require_retriever
 from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.space import MODEL, require_retriever
 from serendip.models.embedding_space import VectorSpace
 from serendip.models.linalg import fit_procrustes
 from serendip.runtime.progress import TrainOptions

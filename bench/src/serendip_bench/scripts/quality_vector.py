@@ -41,10 +41,9 @@ from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.workspace import Workspace
 from serendip.evaluate.comparison import compare_values
-from serendip.evaluate.full_ranking import rank_all
 from serendip.evaluate.intervals import per_user
-from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.runs import Values
+from serendip.evaluate.metrics import NDCG
+from serendip.evaluate.runs import Values, rank_all
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,12 +20,12 @@ from serendip.content.config import AlignmentConfig
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.dataset import STEPS
 from serendip.evaluate.comparison import compare_values
-from serendip.evaluate.full_ranking import LABELS, values_of_ranks
 from serendip.evaluate.intervals import estimates, per_user
 from serendip.evaluate.runs import Values
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.protocol import PROTOCOL_VERSION
+from serendip_bench.ranking_values import LABELS, values_of_ranks
 from serendip_bench.results import Results
 from serendip_bench.sequential.models import ENCODER, SEMANTIC_IDS, BenchModel, expand_config
 from serendip_bench.sequential.rows import (
@@ -136,7 +136,7 @@ def _compare(
     for label in _COMPARED:
         column = LABELS.index(label)
         pair = system[:, column], baseline[:, column]
-        comparisons.append(compare_values((*names, f"{prefix}{label}"), *pair).as_dict())
+        comparisons.append(asdict(compare_values((*names, f"{prefix}{label}"), *pair)))
     return comparisons
 
 

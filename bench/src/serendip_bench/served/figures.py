@@ -6,15 +6,16 @@ Shapes: U users.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from serendip.data.arrays import BoolArray
 from serendip.data.splits import tail_border
-from serendip.evaluate.full_ranking import LABELS, values_of_ranks
 from serendip.evaluate.intervals import estimates
 from serendip.evaluate.runs import Values
+from serendip_bench.ranking_values import LABELS, values_of_ranks
 from serendip_bench.served.data import ServedUsers
 
 COLD_AT_MOST = 4
@@ -46,7 +47,7 @@ def summarise(ranks: Values, slices: Mapping[str, BoolArray]) -> dict[str, Any]:
         part = values[mask]
         errors = part.std(axis=0, ddof=1) / len(part) ** 0.5 if len(part) > 1 else [None] * 4
         summary[name] = {"users": len(part)} | {
-            label: {**estimate.as_dict(), "se": None if error is None else float(error)}
+            label: {**asdict(estimate), "se": None if error is None else float(error)}
             for label, estimate, error in zip(LABELS, estimates(part), errors, strict=True)
         }
     return summary
@@ -57,7 +58,7 @@ def compare(first: Values, second: Values, slices: Mapping[str, BoolArray]) -> d
     differences = values_of_ranks(first) - values_of_ranks(second)  # (U, 4)
     return {
         name: {
-            label: estimate.as_dict()
+            label: asdict(estimate)
             for label, estimate in zip(
                 LABELS, estimates(differences[mask], support=(-1.0, 1.0)), strict=True
             )

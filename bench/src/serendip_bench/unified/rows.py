@@ -18,11 +18,9 @@ from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.query import Query
-from serendip.evaluate.full_ranking import FullRanking, rank_all
 from serendip.evaluate.intervals import estimates
-from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.metrics.recall import Recall
-from serendip.evaluate.runs import Values
+from serendip.evaluate.metrics import NDCG, Recall
+from serendip.evaluate.runs import FullRanking, Values, rank_all
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -181,7 +181,7 @@ def _compare(
 ) -> dict[str, Any]:
     column = UNIFIED_LABELS.index("N@10")
     pair = _load_values(rows, work)[:, column], _load_values(others, work)[:, column]
-    comparison = compare_values((system, key[2], "N@10"), *pair).as_dict()
+    comparison = asdict(compare_values((system, key[2], "N@10"), *pair))
     mean = float(pair[1].mean())
     relative = {
         f"relative_{name}": comparison[name] / mean if mean else None

@@ -33,8 +33,7 @@ from serendip.data.query import Query
 from serendip.engine.state import EngineState
 from serendip.evaluate.decision import Decision, write_decisions
 from serendip.evaluate.runs import Values
-from serendip.jobs.train.ranker.actions import label_actions
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.labels import LabelledQuery, label_actions
 from serendip.jobs.train.ranker.orders import RankerSample
 from serendip.jobs.train.ranker.requests import BATCH
 from serendip.jobs.train.ranker.rows import SearchCandidates, label_candidates

@@ -68,12 +68,6 @@ class StalenessConfig(Config):
     """Share of the events, or of the items, that it was trained on, from which new ones make it
     stale. 0 = no share."""
 
-    drift: float = Field(default=0.25, ge=0)
-    """Population stability index (PSI) from which it is stale: how far the new interactions are
-    from what the newest ones were at the training, over ten groups of items of equal popularity
-    and one of items without interactions. Below 0.1 little has changed, above 0.25 much. It is
-    measured from 500 new interactions on, if the training had 1,000. 0 = no drift is too large."""
-
     retry: Duration = "1h"
     """Time after which a training that a gate refused, or that failed, is tried again; twice as
     long after each further one, up to a week."""

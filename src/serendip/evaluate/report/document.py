@@ -11,11 +11,10 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
      "surfaces": {surface:
         {"surface", "question", "note", "n_users", "n_requests", "possible", "catalogue_size",
          "subject", "systems": {name: {metric: Estimate}},
-         "slices": {slice: {"n_users", "n_requests", "systems": {name: {metric: Estimate}},
-                            "auction": null | as below, of kinds of users}},
+         "slices": {slice: {"n_users", "n_requests", "systems": {name: {metric: Estimate}}}},
          "comparisons": [{"system", "baseline", "metric", "difference", "low", "high", "n",
                           "verdict", "minimum_detectable"}],
-         "message": null | {"systems": {name: {"sent", "precision", "useful": Estimate, "items"}}},
+         "message": null | {name: {"sent", "precision", "useful": Estimate, "items"}},
          "auction": null | {"sold", "bid", "expected", "earned", "precision",
                             "organic_precision": Estimate}}},
      "search": the surface "search",
@@ -62,12 +61,12 @@ evaluated for a random part of their users.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.explored_items import ExplorationFigures
@@ -100,9 +99,9 @@ class ReportFigures:
     """
 
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    data: Mapping[str, Any] | None = None
-    splits: Mapping[str, Any] | None = None
-    semantic_ids: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    splits: Mapping[str, Any] = field(default_factory=dict)
+    semantic_ids: Mapping[str, Any] = field(default_factory=dict)
     surfaces: Sequence[SurfaceFigures] = ()
     lists: ListFigures | None = None
     exploration: ExplorationFigures | None = None
@@ -126,10 +125,9 @@ def build_report(
     Returns:
         the document above; ``json.dumps(report, allow_nan=False)`` always succeeds.
     """
-    parts = asdict(figures)
-    surfaces = {part["surface"]: part for part in parts.pop("surfaces")}
-    filled = {name: parts.pop(name) or {} for name in ("data", "semantic_ids", "splits")}
-    document = {
+    safe: dict[str, Any] = json_safe(figures)
+    surfaces = {part["surface"]: part for part in safe["surfaces"]}
+    safe |= {
         "format": FORMAT,
         "created": created,
         "code_version": code_version,
@@ -137,25 +135,14 @@ def build_report(
         "resamples": RESAMPLES,
         "surfaces": surfaces,
         "search": surfaces.get("search", {}),
-        **filled,
-        **parts,
     }
-    safe: dict[str, Any] = json_safe(document)
     return {**safe, "verdict": describe_report(safe)}
 
 
 def json_safe(value: Any) -> Any:
     """Convert to plain JSON values: numpy to lists and numbers, NaN and infinity to None."""
-    if isinstance(value, Mapping):
-        return {str(key): json_safe(inner) for key, inner in value.items()}
-    if isinstance(value, np.ndarray):
-        return json_safe(value.tolist())
-    if isinstance(value, np.generic):
-        return json_safe(value.item())
-    if isinstance(value, (list, tuple)):
-        return [json_safe(inner) for inner in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    return str(value)
+    return to_jsonable_python(value, inf_nan_mode="null", fallback=_unpack)
+
+
+def _unpack(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

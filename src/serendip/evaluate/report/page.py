@@ -24,13 +24,9 @@ def render_page(report: Mapping[str, Any]) -> str:
 
 def render_alignment_page(report: Mapping[str, Any]) -> str:
     """Render the HTML of ``reports/alignment.json`` (see ``jobs.evaluate.task_transfer``)."""
-    found = {
-        task: {line["model"]: line for line in report["models"][::-1] if line["task"] == task}
-        for task in report["asked"]
-    }
     setting = setting_of(report["recommendation"]["groups"])
     names = {"metric": MAIN, "unified": UNIFIED, "setting": setting}
-    return _render("alignment.html", report=report, found=found, **names)
+    return _render("alignment.html", report=report, found=report["models"], **names)
 
 
 def setting_of(groups: list[list[str]]) -> str:

@@ -132,25 +132,24 @@ def measure_quality(context: JobContext, say: Callable[[str], None]) -> dict[str
         report = evaluate_workspace(context)
     else:
         say("  the report is up to date")
-    _require_quality(context)
-    return report
+    return _require_quality(context, report)
 
 
-def _require_quality(context: JobContext) -> None:
+def _require_quality(context: JobContext, report: dict[str, Any]) -> dict[str, Any]:
     """Check the report by the gate that a training with a report must pass.
 
     Raises:
         DataError: the gate failed.
     """
-    path = context.workspace.reports / REPORT_JSON
-    fingerprint = compute_fingerprint(context.workspace, context.options.seed)
-    for gate in check_report(path, fingerprint):
+    reports = context.workspace.reports
+    for gate in check_report(reports / REPORT_JSON, report["fingerprint"]):
         if not gate.on:
             raise DataError(
                 f"the published generation fails the gate {gate.name!r}: {gate.reason}.",
-                f"Read {context.workspace.reports / REPORT_HTML}; `serendip rollback` returns to "
-                "the generation before.",
+                f"Read {reports / REPORT_HTML}; `serendip rollback` returns to the generation "
+                "before.",
             )
+    return report
 
 
 def start_beside(context: JobContext) -> BackgroundProcess[tuple[str, int]]:
@@ -182,8 +181,7 @@ def measure_beside(
             code = process.run()
         report = read_report(context)
     if report is not None:
-        _require_quality(context)
-        return report
+        return _require_quality(context, report)
     status = JobStatus.read(path)
     if status is None or status.state != FAILED:
         if process.is_stopped:

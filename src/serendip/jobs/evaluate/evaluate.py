@@ -8,6 +8,7 @@ what was made and what was left out.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -28,13 +29,13 @@ from serendip.errors import DataError
 from serendip.evaluate.explored_items import measure_exploration
 from serendip.evaluate.report.document import ReportFigures, build_report
 from serendip.evaluate.report.page import render_page
-from serendip.evaluate.surface_quality import SurfaceRuns, measure_surface
+from serendip.evaluate.surface_quality import Slice, SurfaceRuns, measure_surface
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
 from serendip.jobs.lists.section import measure_lists
 from serendip.jobs.train.fingerprint import compute_fingerprint
-from serendip.jobs.train.ranker.actions import require_actions
+from serendip.jobs.train.ranker.labels import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
 from serendip.runtime.executor import IN_PROCESS
 from serendip.runtime.extras import require_training
@@ -239,21 +240,23 @@ def _pool_splits(answers: Sequence[SplitAnswers], vocabulary: Vocabulary) -> Sur
     targets = np.concatenate(
         [numbers[split.targets] for numbers, split in zip(maps, splits, strict=True)]
     )
-    names = dict.fromkeys(name for split in splits for name in split.slices)
+    relevant = [target.reshape(1) for target in targets]
+    begin, slices = 0, defaultdict[str, list[int]](list)
+    for split in splits:
+        for name, rows in split.slices.items():
+            slices[name] += (rows + begin).tolist()
+        begin += len(split.targets)
     counts = np.zeros(len(vocabulary), np.int32)
     counts[maps[-1]] = splits[-1].counts
     return SurfaceRuns(
         surface="Temporal split",
         question=TEMPORAL,
-        relevant=[target.reshape(1) for target in targets],
+        relevant=relevant,
         users=np.concatenate([np.asarray(split.users, np.str_) for split in splits]),
-        user_kinds={
-            name: np.concatenate(
-                [split.slices.get(name, np.zeros(len(split.targets), np.bool_)) for split in splits]
-            )
-            for name in names
+        slices={
+            name: Slice(np.array(rows, np.intp), [relevant[row] for row in rows])
+            for name, rows in slices.items()
         },
-        item_kinds={},
         lists={
             name: np.concatenate(
                 [_renumber(s.lists[name], m) for m, s in zip(maps, splits, strict=True)]

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.content.semantic_ids.kmeans import measure_code_quality
-from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.dataset_folder import open_dataset
 from serendip.data.query import Query
@@ -26,15 +27,14 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import WorkspaceLocation
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.faithfulness import FaithfulnessFigures
-from serendip.evaluate.new_items import NewItemFigures
+from serendip.evaluate.new_items import NewItemFigures, measure_new_items
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evidence import PastItems, SourceValue, TypedWords
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
-from serendip.jobs.evaluate.new_items import evaluate_new_items
 from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.surface_quality.evaluator import HOME, SurfaceEvaluator
-from serendip.jobs.surface_quality.kinds import kinds_of_items, kinds_of_users
+from serendip.jobs.surface_quality.kinds import find_slices
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
@@ -84,7 +84,7 @@ class SplitAnswers:
         lists: system -> (T, 10) int32 item numbers, padded with -1.
         targets: (T,) int32 item numbers.
         users: (T,) external user ids.
-        slices: name -> (T,) bool.
+        slices: name -> rows of its targets.
         counts: (N,) int32 interactions of each item before the cut.
         item_ids: (N,) external ids.
         codes: quality of the semantic IDs.
@@ -99,7 +99,7 @@ class SplitAnswers:
     lists: Mapping[str, IntArray]
     targets: IntArray
     users: Sequence[str]
-    slices: Mapping[str, BoolArray]
+    slices: Mapping[str, NDArray[np.intp]]
     counts: IntArray
     item_ids: Sequence[str]
     codes: Mapping[str, Any]
@@ -113,7 +113,7 @@ class SplitAnswers:
 def evaluate_split(task: SplitTask) -> SplitAnswers:
     """Fit on the training part of a split and rank the targets of its test part."""
     clock, progress = StageClock(), SilentProgress()
-    context = JobContext.open_in_task(task.workspace, TrainOptions(seed=task.seed), StageClock())
+    context = JobContext.of(task.workspace.open(), TrainOptions(seed=task.seed))
     dataset = open_dataset(Path(task.dataset))
     whole = temporal(dataset, task.fraction, task.until)
     split, settings = sample_users(whole, task.max_targets, task.seed), context.settings
@@ -129,7 +129,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
             _, lists = rank(split.targets.queries(), home, state, progress=progress)
         surfaces, new_items, faithfulness = [], None, {}
         if task.surfaces:
-            new_items = evaluate_new_items(dataset, split, lists, task.seed)
+            new_items = measure_new_items(dataset, split, lists, task.seed)
             choices = find_choices(dataset, whole, split, state, task)
             builder = SurfaceRequestBuilder.of(split, choices, context, state, MAX_REQUESTS)
             with clock.stage(f"reasons {split.name}"):
@@ -140,6 +140,12 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
                     rows = rank(queries, home, state, progress=progress)[1]
                 evaluator = SurfaceEvaluator(builder, state, dataset.countries_by_user())
                 surfaces = evaluator.measure_all(rows, progress)
+    slices = find_slices(
+        split,
+        split.targets.queries(),
+        [item.reshape(1) for item in split.targets.items],
+        dataset.countries_by_user(),
+    )
     counts = np.zeros(state.num_items, np.int32)
     counts[: len(past.state.counts)] = past.state.counts
     return SplitAnswers(
@@ -147,7 +153,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         lists,
         split.targets.items,
         list(split.targets.users),
-        find_slices(split, dataset),
+        {name: part.rows for name, part in slices.items()},
         counts,
         list(split.catalogue.vocabulary.ids),
         asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
@@ -157,13 +163,6 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
         faithfulness,
         past.decisions,
     )
-
-
-def find_slices(split: Split, dataset: Dataset) -> dict[str, BoolArray]:
-    """Slice -> (T,) bool, the targets of a kind of items or users."""
-    targets, countries = split.targets, dataset.countries_by_user()
-    of_items = {name: kind[targets.items] for name, kind in kinds_of_items(split).items()}
-    return {**of_items, **kinds_of_users(split, targets.queries(), countries)}
 
 
 def _collect_facts(

@@ -20,16 +20,15 @@ import numpy as np
 
 from serendip import __version__
 from serendip.content.fusion import Fusion
-from serendip.data.dataset import Dataset
 from serendip.data.dataset_folder import open_dataset, save_dataset
 from serendip.data.events.repeats import Repeats
 from serendip.data.query import RETRIEVAL_TASKS
 from serendip.data.splits import Split, temporal
 from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import DataError
-from serendip.evaluate.full_ranking import rank_all
 from serendip.evaluate.report.document import json_safe
 from serendip.evaluate.report.page import render_alignment_page
+from serendip.evaluate.runs import rank_all
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import (
@@ -78,7 +77,7 @@ def evaluate_group(task: GroupTask) -> list[TaskRanks]:
 
     The requests are the same for every model.
     """
-    context = JobContext.open_in_task(task.workspace)
+    context = JobContext.of(task.workspace.open())
     dataset, settings, clock = open_dataset(Path(task.dataset)), context.settings, StageClock()
     split = temporal(dataset, TRAINED_SHARE)
     with scratch_folder() as scratch:
@@ -91,7 +90,7 @@ def evaluate_group(task: GroupTask) -> list[TaskRanks]:
     if split.new_items:
         new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
         model = model.with_late(new)
-    test_from, cpu_s = find_test_start(dataset), clock.stages[0].cpu_s
+    test_from, cpu_s = temporal(dataset, TEST_FROM).cut or np.inf, clock.stages[0].cpu_s
     return [
         rank_task(model, asked, test_from, task, cpu_s)
         for asked in requests
@@ -132,13 +131,6 @@ def rank_task(
     )
 
 
-def find_test_start(dataset: Dataset) -> float:
-    """Unix seconds from which on requests are in the test set."""
-    cut = temporal(dataset, TEST_FROM).cut
-    assert cut is not None
-    return cut
-
-
 REPORT_JSON, REPORT_HTML = "alignment.json", "alignment.html"
 SEEDS = 3
 
@@ -173,7 +165,6 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
             found = options.executor.map(evaluate_group, tasks)
             answers = options.progress.track(found, "models", len(tasks))
             ranks = [task_ranks for answer in answers for task_ranks in answer]
-    _require_requests(ranks)
     report: dict[str, Any] = json_safe(
         {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -199,8 +190,13 @@ def _tasks(location: WorkspaceLocation, dataset: Path, seeds: Sequence[int]) -> 
     return [GroupTask(location, folder, group, seed) for seed in seeds for group in groups]
 
 
-def _require_requests(ranks: Sequence[TaskRanks]) -> None:
-    """Raise an error if a task has no validation or no test requests."""
+def _count_requests(ranks: Sequence[TaskRanks]) -> dict[str, dict[str, int]]:
+    """Task -> number of requests and users of the test set.
+
+    Raises:
+        DataError: a task has no validation or no test requests.
+    """
+    asked = {}
     for task_ranks in ranks:
         is_test = task_ranks.is_test
         if is_test.all() or not is_test.any():
@@ -209,14 +205,6 @@ def _require_requests(ranks: Sequence[TaskRanks]) -> None:
                 f"the task {task_ranks.task!r} has no {part} requests.",
                 "Collect more interactions; search needs items with text.",
             )
-
-
-def _count_requests(ranks: Sequence[TaskRanks]) -> dict[str, dict[str, int]]:
-    """Task -> number of requests and users of the test set."""
-    return {
-        task_ranks.task: {
-            "requests": int(task_ranks.is_test.sum()),
-            "users": len(np.unique(task_ranks.users[task_ranks.is_test])),
-        }
-        for task_ranks in ranks
-    }
+        users = task_ranks.users[is_test]
+        asked[task_ranks.task] = {"requests": len(users), "users": len(np.unique(users))}
+    return asked

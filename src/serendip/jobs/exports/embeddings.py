@@ -10,7 +10,6 @@ Users and queries are encoded in tasks of the executor (``engine_tasks``).
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -33,12 +32,10 @@ from serendip.jobs.exports.engine_tasks import (
     EngineLocation,
     active_users,
     map_tasks,
-    open_engine,
+    open_export,
     split,
-    write_rows,
 )
-from serendip.jobs.exports.export_record import ExportRecord
-from serendip.jobs.train.carry_over import open_space, require_retriever
+from serendip.jobs.train.space import open_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.atomic_files import require_writable
 from serendip.runtime.executor import IN_PROCESS
@@ -124,25 +121,20 @@ def embed(
     """
     workspace = Workspace.open(folder)
     target = out or workspace.embeddings / f"{kind}.parquet"
-    at = time.time() if now is None else now
-    with closing(workspace.open_store()) as store:
-        record = None if kind == "items" else ExportRecord(workspace, store, target)
-        texts = _read_texts(workspace, file) if kind == "queries" else []
-        with open_engine(workspace, at) as (engine, location):
-            require_retriever(engine.state)
-            ids = texts if kind == "queries" else _list_ids(engine, kind)
-            space = open_space(workspace.generation_folder / engine.generation)
-            require_writable(target)
-            facts = _describe_space(engine.generation, space)
-            tasks = [EmbedTask(location, kind, part) for part in split(ids, ROWS_PER_TASK)]
-            if kind == "items":  # they are only read
-                options = replace(options, executor=IN_PROCESS)
-            found = map_tasks(encode_rows, tasks, f"{ID_COLUMN[kind]} vectors", options)
-            profile = _profile_columns(engine) if kind == "users" else {}
-            schema = _schema(ID_COLUMN[kind], profile, facts)
-            rows = write_rows(target, schema, _tables(schema, ids, found, space))
-        if record is not None:
-            record.end()
+    with open_export(workspace, target, now, has_users=kind != "items") as export:
+        engine = export.engine
+        ids = _read_texts(workspace, file) if kind == "queries" else _list_ids(engine, kind)
+        require_retriever(engine.state)
+        space = open_space(workspace.generation_folder / engine.generation)
+        require_writable(target)
+        facts = _describe_space(engine.generation, space)
+        tasks = [EmbedTask(export.location, kind, part) for part in split(ids, ROWS_PER_TASK)]
+        if kind == "items":  # they are only read
+            options = replace(options, executor=IN_PROCESS)
+        found = map_tasks(encode_rows, tasks, f"{ID_COLUMN[kind]} vectors", options)
+        profile = _profile_columns(engine) if kind == "users" else {}
+        schema = _schema(ID_COLUMN[kind], profile, facts)
+        rows = export.write(schema, _tables(schema, ids, found, space))
     return {"kind": kind, "rows": rows, **facts, "out": str(target)}
 
 

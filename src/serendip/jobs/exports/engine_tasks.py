@@ -5,6 +5,7 @@ What is posted while an export runs may count in the rows that are still to be w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace, WorkspaceLocation
+from serendip.jobs.exports.export import ExportRecord
 from serendip.runtime.atomic_files import count_rows, open_parquet
 from serendip.runtime.executor import Result, Task
 from serendip.runtime.progress import TrainOptions
@@ -48,26 +50,59 @@ def _open_once(location: EngineLocation) -> Engine:
     return Engine.open_named(workspace, location.generation, lambda: location.now)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineExport:
+    """A file that an engine fills.
+
+    Args:
+        engine: that answers here.
+        location: what tasks open it from.
+        out: the file.
+        record: of ids of users in it; None = it has none.
+    """
+
+    engine: Engine
+    location: EngineLocation
+    out: Path
+    record: ExportRecord | None
+
+    def write(self, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+        """Write tables as they come, a row group for each, atomically; the number of rows."""
+        with open_parquet(self.out, schema) as file:
+            for table in tables:
+                file.write_table(table)
+        if self.record is not None:
+            self.record.end()
+        return count_rows(self.out)
+
+
 @contextmanager
-def open_engine(workspace: Workspace, now: float) -> Iterator[tuple[Engine, EngineLocation]]:
-    """Open the published generation, in a ``with`` block, and say where tasks open it.
+def open_export(
+    workspace: Workspace, out: Path, now: float | None, has_users: bool
+) -> Iterator[EngineExport]:
+    """Open the published generation for a file, in a ``with`` block.
 
     Args:
         workspace: of the generation.
-        now: Unix seconds, the time of all requests.
+        out: the file.
+        now: Unix seconds, the time of all requests; None = the present.
+        has_users: whether the file has ids of users, or what they typed.
 
     Raises:
         NotTrainedError: no generation is published.
         ArtefactError: a file of the generation is missing or altered.
         StorageError: the database cannot be read.
     """
-    generation = open_current(workspace.generations)
-    location = EngineLocation(WorkspaceLocation.of(workspace), generation.name, now)
-    try:
-        with closing(location.open()) as engine:
-            yield engine, location
-    finally:
-        _open_once.cache_clear()
+    with closing(workspace.open_store()) as store:
+        record = ExportRecord(workspace, store, out) if has_users else None
+        name = open_current(workspace.generations).name
+        moment = time.time() if now is None else now
+        location = EngineLocation(WorkspaceLocation.of(workspace), name, moment)
+        try:
+            with closing(location.open()) as engine:
+                yield EngineExport(engine, location, out, record)
+        finally:
+            _open_once.cache_clear()
 
 
 def active_users(engine: Engine) -> list[str]:
@@ -93,17 +128,3 @@ def map_tasks(
 def split(ids: Sequence[str], size: int) -> list[tuple[str, ...]]:
     """The ids in parts of a size."""
     return [tuple(ids[begin : begin + size]) for begin in range(0, len(ids), size)]
-
-
-def write_rows(out: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
-    """Write tables to a Parquet file as they come, a row group for each; the number of rows.
-
-    Args:
-        out: the file, written atomically.
-        schema: its columns.
-        tables: of these columns.
-    """
-    with open_parquet(out, schema) as file:
-        for table in tables:
-            file.write_table(table)
-    return count_rows(out)

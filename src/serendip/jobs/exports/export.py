@@ -1,21 +1,139 @@
-"""``serendip export``: items, users and events in open formats.
+"""``serendip export``: items, users and events in open formats, Parquet and JSON lines.
 
 One consistent snapshot is written, events in order of arrival. An import makes the same items,
-users and events of it again: a ``serendip.toml`` beside the files says how.
+users and events of it again: a ``serendip.toml`` beside the files says how. An attribute of several
+kinds is a list of texts, or a text.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from serendip.engine.workspace import Workspace
+from serendip.data.items.attributes import Attribute
+from serendip.data.store.store import Store, StoreTables
+from serendip.data.store.tables.copies import DataCopy
+from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ConfigError, StorageError
-from serendip.jobs.exports.export_record import ExportRecord
-from serendip.jobs.exports.open_formats import FORMATS, write_tables
 from serendip.runtime.atomic_files import flush_tree
 from serendip.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+_AT_ONCE = 65_536
+"""Rows of a table that are objects at once."""
+
+_ITEM_COLUMNS = ("item_id", "title", "description", "available_from")
+
+
+def write_tables(tables: StoreTables, folder: Path, format_name: str) -> None:
+    """Write a file per table that has rows, and a ``serendip.toml`` that reads them again.
+
+    Args:
+        tables: to write.
+        folder: that exists.
+        format_name: see ``FORMATS``.
+    """
+    items, users = tables.items, tables.users
+    columns = {name: [getattr(item, name) for item in items] for name in _ITEM_COLUMNS}
+    written = {
+        "items": _tabulate(columns, [item.attributes for item in items]),
+        "events": tables.events,
+        "users": _tabulate(
+            {"user_id": [user.user_id for user in users]}, [user.attributes for user in users]
+        ),
+    }
+    mapped = {"items": _ITEM_COLUMNS, "events": tables.events.column_names, "users": ["user_id"]}
+    lines = []
+    for name, table in written.items():
+        if len(table) or name == "items":
+            file = f"{name}.{format_name}"
+            FORMATS[format_name](table, folder / file)
+            lines += [f"[{name}]", f'path = "{file}"']
+            lines += ['list_separator = ""'] if name == "items" else []
+            lines += ["", f"[{name}.columns]", *(f'{c} = "{c}"' for c in mapped[name]), ""]
+    (folder / SETTINGS_FILE).write_text("\n".join(lines), encoding="utf-8")
+
+
+def _write_parquet(table: pa.Table, path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path, compression="zstd")
+
+
+def _write_lines(table: pa.Table, path: Path) -> None:
+    """Write one JSON object per line; what is missing is left out."""
+    with path.open("w", encoding="utf-8") as file:
+        for begin in range(0, len(table), _AT_ONCE):
+            for row in table.slice(begin, _AT_ONCE).to_pylist():
+                given = {name: value for name, value in row.items() if value not in (None, "")}
+                file.write(json.dumps(given, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+FORMATS: Mapping[str, Callable[[pa.Table, Path], None]] = {
+    "parquet": _write_parquet,
+    "jsonl": _write_lines,
+}
+"""Ending of a file -> what writes a table into it."""
+
+
+def _tabulate(
+    columns: Mapping[str, Sequence[Any]], attributes: Sequence[Mapping[str, Attribute]]
+) -> pa.Table:
+    import pyarrow as pa
+
+    arrays = {
+        name: pa.array(values, "float64" if name == "available_from" else "string")
+        for name, values in columns.items()
+    }
+    for name in dict.fromkeys(name for row in attributes for name in row):
+        arrays[name] = _as_one_kind([row.get(name) for row in attributes])
+    return pa.table(arrays)
+
+
+def _as_one_kind(values: Sequence[Attribute | None]) -> pa.Array:
+    """Values of one attribute as numbers, as lists of texts if one is a list, else as texts."""
+    import pyarrow as pa
+
+    given = [value for value in values if value is not None]
+    if all(isinstance(value, float) for value in given):
+        return pa.array(values, pa.float64())
+    if any(isinstance(value, tuple) for value in given):
+        lists = [None if value is None else _as_list(value) for value in values]
+        return pa.array(lists, pa.list_(pa.string()))
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _as_list(value: Attribute) -> list[str]:
+    return list(value) if isinstance(value, tuple) else [str(value)]
+
+
+class ExportRecord:
+    """The record of one export; made before anything of the export is read.
+
+    Args:
+        workspace: that is exported from.
+        store: of its database.
+        out: the file or folder.
+    """
+
+    def __init__(self, workspace: Workspace, store: Store, out: Path) -> None:
+        path, folder = os.path.abspath(out), os.path.abspath(workspace.folder)
+        is_inside = os.path.commonpath([path, folder]) == folder
+        name = os.path.relpath(path, folder) if is_inside else path
+        self._store = store
+        self._export = DataCopy(name, store.log.mark().removals, store.max_version())
+        store.exports.begin(self._export)
+
+    def end(self) -> None:
+        """Note that nothing is left there from before it was begun."""
+        self._store.exports.end(self._export)
 
 
 def export(

@@ -6,10 +6,8 @@ Users are answered in tasks of the executor (``engine_tasks``).
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,11 +32,9 @@ from serendip.jobs.exports.engine_tasks import (
     EngineLocation,
     active_users,
     map_tasks,
-    open_engine,
+    open_export,
     split,
-    write_rows,
 )
-from serendip.jobs.exports.export_record import ExportRecord
 from serendip.jobs.exports.reason_wording import ShownReason, Wordings, word_reasons
 from serendip.jobs.llm.job import LlmJob
 from serendip.jobs.whole_answers import require_whole
@@ -152,41 +148,36 @@ def recommend_all(
     if request.k < 1:
         raise DataError(f"k = {request.k} is less than 1.", "Give -k a number of items from 1 on.")
     require_writable(out)
-    opened, at = Workspace.open(workspace), time.time() if now is None else now
-    with closing(opened.open_store()) as store:
-        export = ExportRecord(opened, store, out)
-        with open_engine(opened, at) as (engine, location):
-            users = active_users(engine)
-            surface = find_surface(opened.settings.all_surfaces(), request.surface)
-            _require_user_only(surface, request.surface)
-            parse_tests(request.filters, engine.state.catalogue)
-            language = None if reasons is None else reasons.language
-            tasks = [
-                AnswerTask(location, request, language, part)
-                for part in split(users, USERS_PER_TASK)
-            ]
-            name = f"{request.surface} for all users"
-            parts: Iterable[AnswerRows] = map_tasks(answer_users, tasks, name, options)
-            wordings, facts = Wordings({}, {}), dict[str, Any]()
-            job = None if reasons is None else reasons.job
-            if job is not None:
-                parts = list(parts)
-                told = [shown for part in parts for shown in part.reasons]
-                context = JobContext.open(workspace, options)
-                wordings = word_reasons(context, job, told, engine.state.catalogue)
-                facts = {"llm": wordings.report}
-            lengths, rows = Counter[int](), 0
-            if job is None or not job.estimate_only:
-                schema = _schema(surface, has_reasons=reasons is not None)
-                tables = _tables(schema, parts, wordings, lengths)
-                rows = write_rows(out, schema, tables)
-                export.end()
-                lengths[0] = len(users) - lengths.total()
+    opened = Workspace.open(workspace)
+    with open_export(opened, out, now, has_users=True) as export:
+        users, catalogue = active_users(export.engine), export.engine.state.catalogue
+        surface = find_surface(opened.settings.all_surfaces(), request.surface)
+        _require_user_only(surface, request.surface)
+        parse_tests(request.filters, catalogue)
+        language = None if reasons is None else reasons.language
+        tasks = [
+            AnswerTask(export.location, request, language, part)
+            for part in split(users, USERS_PER_TASK)
+        ]
+        name = f"{request.surface} for all users"
+        parts: Iterable[AnswerRows] = map_tasks(answer_users, tasks, name, options)
+        wordings, facts = Wordings({}, {}), dict[str, Any]()
+        job = None if reasons is None else reasons.job
+        if job is not None:
+            parts = list(parts)
+            told = [shown for part in parts for shown in part.reasons]
+            wordings = word_reasons(JobContext.of(opened, options), job, told, catalogue)
+            facts = {"llm": wordings.report}
+        lengths, rows = Counter[int](), 0
+        if job is None or not job.estimate_only:
+            schema = _schema(surface, has_reasons=reasons is not None)
+            rows = export.write(schema, _tables(schema, parts, wordings, lengths))
+            lengths[0] = len(users) - lengths.total()
     return {
         "users": len(users),
         "rows": rows,
         "users_by_items": {str(count): lengths[count] for count in sorted(+lengths)},
-        "generation": location.generation,
+        "generation": export.location.generation,
         "out": str(out),
         **facts,
     }

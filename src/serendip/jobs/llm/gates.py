@@ -37,8 +37,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.intervals import estimate
-from serendip.evaluate.metrics.base import grade
-from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.metrics import NDCG, grade
 from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.judged_queries import (

@@ -24,7 +24,7 @@ from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import Question, Writing, describe_item
 from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
-from serendip.jobs.suggestions.parts import part_of
+from serendip.jobs.suggestions.parts import is_for_texts
 from serendip.llm.tasks import Enrichment, EnrichTask, enrich_task
 
 WRITTEN_MODEL = "written queries"
@@ -95,7 +95,7 @@ def write_query_texts(context: JobContext) -> dict[str, Any]:
     """
     catalogue, by_item = read_original(context).catalogue, dict[int, list[str]]()
     for query in read_written_queries(context.workspace, catalogue):
-        if part_of(query.text) == "texts":
+        if is_for_texts(query.text):
             by_item.setdefault(int(query.items[0]), []).append(query.text)
     if not by_item:
         raise DataError(

@@ -1,34 +1,22 @@
-"""Deals written queries into parts, so that nothing that is learned or measured reads its answer.
+"""Deals written queries into two halves, so that nothing that is learned reads its answer.
 
-========= ========================================================================================
-texts     half of the queries: words by which their items are found (``serendip llm run texts
-          --free``); the retriever learns from those that no text in use has
-retriever a quarter: examples for the retriever
-ranker    a quarter: searches for the ranker, whose candidates come from the word index, the text
-          encoder and the retriever
-========= ========================================================================================
-
-A query whose item has it in a text in use is learned by neither: there it matches its own words.
+Items are found by the words of one half (``serendip llm run texts --free``), and the ranker learns
+searches from what no text in use has: there a query matches its own words.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
 
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.text import normalise
 from serendip.search.suggestions.candidates import Candidate
 
-Part: TypeAlias = Literal["texts", "retriever", "ranker"]
 
-_DEALT: tuple[Part, ...] = ("ranker", "retriever", "texts", "texts")
-
-
-def part_of(query: str) -> Part:
-    """The part of a query: by its normalised text, so that it is the same in every catalogue."""
-    return _DEALT[zlib.crc32(normalise(query).encode()) % len(_DEALT)]
+def is_for_texts(query: str) -> bool:
+    """Whether items are found by its words: by the query alone, the same in every catalogue."""
+    return zlib.crc32(normalise(query).encode()) % 4 >= 2
 
 
 class Phrases:

@@ -2,5 +2,5 @@
 
 ``request_builder.py`` makes the requests of a surface and says what is relevant to them,
 ``sample.py`` chooses some of them, ``answers.py`` answers them by the engine and by its baselines,
-``rungs.py`` by what is served when the engine fails, ``evaluator.py`` measures the answers.
+``evaluator.py`` measures the answers.
 """

@@ -25,10 +25,10 @@ from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.evaluate.auction_quality import Sale
-from serendip.evaluate.message_quality import MessageFigures, measure_messages
+from serendip.evaluate.message_quality import SystemMessages, measure_messages
 from serendip.evaluate.surface_quality import K
 from serendip.jobs.surface_quality.request_builder import SurfaceRequests
-from serendip.jobs.train.ranker.search_rows import SEARCH
+from serendip.jobs.train.ranker.requests import SEARCH
 from serendip.jobs.whole_answers import answer_whole
 from serendip.runtime.progress import Progress, SilentProgress
 
@@ -107,7 +107,7 @@ class SurfaceAnswers:
     """
 
     lists: Mapping[str, IntArray]
-    message: MessageFigures | None = None
+    message: Mapping[str, SystemMessages] | None = None
     sale: Sale | None = None
 
 

@@ -9,20 +9,9 @@ from serendip.data.arrays import IntArray
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.evaluate.surface_quality import SurfaceFigures, SurfaceRuns, measure_surface
-from serendip.jobs.surface_quality.answers import (
-    ENGINE,
-    SurfaceAnswers,
-    answer_all,
-    list_length,
-    sells,
-)
-from serendip.jobs.surface_quality.kinds import (
-    kinds_of_choices,
-    kinds_of_items,
-    kinds_of_users,
-)
+from serendip.jobs.surface_quality.answers import ENGINE, SurfaceAnswers, answer_all, sells
+from serendip.jobs.surface_quality.kinds import find_slices
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
-from serendip.jobs.surface_quality.rungs import rank_rungs
 from serendip.jobs.surface_quality.sample import hash_key, sample_requests
 from serendip.runtime.progress import Progress
 
@@ -33,7 +22,7 @@ NOTHING = "No event after the cut makes such a request."
 BY_LIKENESS = "The list is ordered by likeness: it need not have what is chosen next."
 
 MAX_HOME_REQUESTS = 2_000
-"""Largest number of requests of home, whose rungs are asked here; the protocol asks all."""
+"""Largest number of requests of home, that are measured here; the protocol asks all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,23 +75,20 @@ class SurfaceEvaluator:
         return self._estimate(requests, answer_all(requests, surface, self.state))
 
     def _estimate(self, requests: SurfaceRequests, answers: SurfaceAnswers) -> SurfaceFigures:
-        split = self.builder.split
         surface = self.builder.settings.all_surfaces()[requests.surface]
-        rungs = rank_rungs(requests.queries, surface, self.state, list_length(surface))
-        lists = {**answers.lists, **rungs}
         runs = SurfaceRuns(
             surface=requests.surface,
             question=requests.question,
             relevant=requests.relevant,
             users=requests.users,
-            user_kinds=kinds_of_users(split, requests.queries, self.countries),
-            item_kinds=kinds_of_items(split),
-            choice_kinds=kinds_of_choices(requests.queries, requests.relevant),
-            lists=lists,
+            slices=find_slices(
+                self.builder.split, requests.queries, requests.relevant, self.countries
+            ),
+            lists=answers.lists,
             counts=self.state.counts,
             is_new=self.state.new_items.mask,
             histories=[query.history.item_nums for query in requests.queries],
-            baselines=[name for name in lists if name != ENGINE and not surface.likeness],
+            baselines=[name for name in answers.lists if name != ENGINE and not surface.likeness],
             possible=requests.possible,
             message=answers.message,
             sale=answers.sale,

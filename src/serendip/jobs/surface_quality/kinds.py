@@ -1,4 +1,4 @@
-"""Kinds of items, choices and users that the quality of a surface is told apart by.
+"""Slices by which the quality of a surface is told apart: kinds of items, of choices and of users.
 
 Shapes: T requests, N items.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.query import Query
 from serendip.data.splits import COLD_USER_BELOW, Split, tail_border
+from serendip.evaluate.surface_quality import Slice
 
 HEAVY_SHARE = 0.1
 """Share of the users of the training part, those with most events, who are heavy users."""
@@ -22,6 +23,40 @@ MOST_COUNTRIES = 5
 
 LEAST_USERS = 20
 """Users of a country that is a slice: figures of fewer would tell about single people."""
+
+
+def find_slices(
+    split: Split,
+    queries: Sequence[Query],
+    relevant: Sequence[IntArray],
+    countries: Mapping[str, str],
+) -> dict[str, Slice]:
+    """Slice -> its requests; kinds of items first, then of choices, then of users.
+
+    Choices are those that came again, and first choices, if anything may come again.
+
+    Args:
+        split: with the training part.
+        queries: T queries.
+        relevant: T arrays of relevant items.
+        countries: user -> country; those with most requests are slices, if they have some users.
+    """
+    parts = {
+        name: [items[of_kind[items]] for items in relevant]
+        for name, of_kind in kinds_of_items(split).items()
+    }
+    if any(len(query.again) for query in queries):
+        pairs = list(zip(relevant, (query.again for query in queries), strict=True))
+        parts["repeats"] = [items[np.isin(items, again)] for items, again in pairs]
+        parts["first choices"] = [items[~np.isin(items, again)] for items, again in pairs]
+    slices = {}
+    for name, of_part in parts.items():
+        rows = np.flatnonzero([len(items) > 0 for items in of_part])
+        slices[name] = Slice(rows, [of_part[row] for row in rows.tolist()])
+    for name, mask in kinds_of_users(split, queries, countries).items():
+        rows = np.flatnonzero(mask)
+        slices[name] = Slice(rows, [relevant[row] for row in rows.tolist()])
+    return slices
 
 
 def kinds_of_items(split: Split) -> dict[str, BoolArray]:
@@ -36,29 +71,6 @@ def kinds_of_items(split: Split) -> dict[str, BoolArray]:
         "warm items": counts > 0,
         "cold items": counts == 0,
         "tail items": counts <= tail_border(counts[: split.train.num_items]),
-    }
-
-
-def kinds_of_choices(
-    queries: Sequence[Query], relevant: Sequence[IntArray]
-) -> dict[str, list[IntArray]]:
-    """Slice -> T arrays of relevant items: those that came again, and first choices.
-
-    Empty if nothing may come again at any request.
-
-    Args:
-        queries: T queries.
-        relevant: T arrays of relevant items.
-    """
-    if not any(len(query.again) for query in queries):
-        return {}
-    came_again = [
-        np.isin(items, query.again) for query, items in zip(queries, relevant, strict=True)
-    ]
-    pairs = list(zip(relevant, came_again, strict=True))
-    return {
-        "repeats": [items[again] for items, again in pairs],
-        "first choices": [items[~again] for items, again in pairs],
     }
 
 

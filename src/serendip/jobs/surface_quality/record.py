@@ -1,4 +1,4 @@
-"""The quality of a training, request by request, so that a later training can be compared with it.
+"""The quality of a training, request by request, and whether it is worse than an earlier one.
 
 The ranker of a training learns from models that were fitted on the older part of the data. These
 models, with that ranker, have seen no event of the newer part as evidence of what comes next: they
@@ -6,13 +6,23 @@ answer its requests as the generation will answer those of tomorrow. The record 
 each of these answers with the key of its request. As requests are sampled by hashes, two trainings
 have asked mostly the same ones, and neither had learned the answers.
 
-Shapes: T requests, S slices.
+Every surface and every slice of it is compared, by the paired differences of nDCG@10 per user. With
+b the earlier mean and d the mean difference, a slice is **worse** if
+
+- the interval of d lies below 0, and
+- d is below -margin x b,
+
+where the intervals hold at 95 % for all m comparisons together (Bonferroni: each at 1 - .05 / m),
+because among fifty comparisons some are below 0 by chance. Slices of fewer than 50 users are not
+compared: their intervals would say nothing.
+
+Shapes: T requests, S slices, U users.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -23,15 +33,14 @@ from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, next_choices
 from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError
+from serendip.evaluate.comparison import MIN_USERS
+from serendip.evaluate.decision import Decision, choose
+from serendip.evaluate.intervals import per_user
 from serendip.evaluate.runs import Values
-from serendip.evaluate.surface_quality import ALL, RANKING, slice_requests, value_lists
+from serendip.evaluate.surface_quality import ALL, RANKING, value_lists
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.answers import answer_engine, sells
-from serendip.jobs.surface_quality.kinds import (
-    kinds_of_choices,
-    kinds_of_items,
-    kinds_of_users,
-)
+from serendip.jobs.surface_quality.kinds import find_slices
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
 from serendip.jobs.surface_quality.sample import Keys, hash_key
 
@@ -144,17 +153,82 @@ def _record(
     countries: Mapping[str, str],
 ) -> RecordedSurface:
     columns = {ALL: value_lists(lists, requests.relevant)[:, 0]}
-    kinds = (
-        kinds_of_users(split, requests.queries, countries),
-        kinds_of_items(split),
-        kinds_of_choices(requests.queries, requests.relevant),
-    )
-    for name, (rows, relevant) in slice_requests(requests.relevant, *kinds).items():
+    slices = find_slices(split, requests.queries, requests.relevant, countries)
+    for name, part in slices.items():
         columns[name] = np.full(len(requests), np.nan)
-        columns[name][rows] = value_lists(lists[rows], relevant)[:, 0]
+        columns[name][part.rows] = value_lists(lists[part.rows], part.relevant)[:, 0]
     return RecordedSurface(
         requests.keys,
         np.array([hash_key(user) for user in requests.users.tolist()], np.uint64),
         np.array(list(columns), np.str_),
         np.column_stack(list(columns.values())),
     )
+
+
+def compare_records(after: QualityRecord, before: QualityRecord, margin: float) -> list[Decision]:
+    """Compare all slices of all surfaces that both have with at least 50 common users.
+
+    Args:
+        after: of the later training.
+        before: of the earlier one.
+        margin: largest tolerated loss, as a share of the earlier value.
+
+    Returns:
+        whether each slice may be what it is now.
+    """
+    pairs = [
+        (slice_name if name == LISTS else f"{name}, {slice_name}: {METRIC}", users)
+        for name in after.surfaces
+        if name in before.surfaces
+        for slice_name, users in _pair(after.surfaces[name], before.surfaces[name]).items()
+        if len(users) >= MIN_USERS
+    ]
+    return [_judge(name, users, margin, len(pairs)) for name, users in pairs]
+
+
+def _pair(after: RecordedSurface, before: RecordedSurface) -> dict[str, Values]:
+    """Slice -> means (U, 2) of the later and the earlier training over the common requests."""
+    _, new, old = np.intersect1d(after.keys, before.keys, return_indices=True)
+    earlier = before.slices.tolist()
+    users = {}
+    for column, name in enumerate(after.slices.tolist()):
+        if name not in earlier:
+            continue
+        both = np.column_stack(
+            [after.values[new, column], before.values[old, earlier.index(name)]]
+        )  # (T, 2)
+        rows = ~np.isnan(both).any(axis=1)
+        groups = np.unique(after.users[new][rows], return_inverse=True)[1].reshape(-1)
+        users[name] = per_user(both[rows], groups) if rows.any() else both[rows]
+    return users
+
+
+def _judge(name: str, users: Values, margin: float, tests: int) -> Decision:
+    found = choose(name, users[:, 1], users[:, 0], tests=tests)
+    assert found.high is not None and found.gain is not None and found.without is not None
+    return replace(found, on=not (found.high < 0.0 and found.gain < -margin * found.without))
+
+
+def describe_change(change: Decision) -> str:
+    """Name, both values, the difference with its interval, and how many users or lists."""
+    before, gain = change.without or 0.0, change.gain or 0.0
+    return (
+        f"{change.name} {before:.4f} -> {before + gain:.4f} ({gain:+.4f}, {change.low or 0:+.4f} "
+        f"to {change.high or 0:+.4f}, {change.n} "
+        f"{'users' if change.name.endswith(METRIC) else 'lists'})"
+    )
+
+
+def describe_worst(changes: Sequence[Decision]) -> str:
+    """The slices that are worse, those of the largest relative loss first; else a summary."""
+
+    def relative(change: Decision) -> float:
+        return (change.gain or 0.0) / max(change.without or 0.0, 1e-9)
+
+    if not changes:
+        return f"nothing to compare: no surface has {MIN_USERS} users whom both were asked about"
+    worse = sorted((change for change in changes if not change.on), key=relative)
+    if worse:
+        return "; ".join(map(describe_change, worse))
+    least = describe_change(min(changes, key=relative))
+    return f"{len(changes)} slices compared; the largest loss is {least}"

@@ -13,8 +13,8 @@ from serendip.engine.state import TABLES, EngineState
 from serendip.evaluate.decision import DECISIONS, Decision, read_table, write_decisions
 from serendip.jobs.lists.gate import LISTS_FILE
 from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
-from serendip.jobs.train.carry_over import SPACE_FOLDER
-from serendip.jobs.train.older_fit import OLDER_FOLDER, OlderFit
+from serendip.jobs.train.continuation import OLDER_FOLDER, OlderFit
+from serendip.jobs.train.space import SPACE_FOLDER
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.versions import MANIFEST, OWN_FACTS, Version
 

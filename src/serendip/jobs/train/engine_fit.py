@@ -20,9 +20,9 @@ from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
 from serendip.evaluate.decision import Decision
 from serendip.jobs.surface_quality.record import QualityRecord
+from serendip.jobs.train.continuation import OlderFit
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.older_fit import OlderFit
-from serendip.jobs.train.ranker.actions import INNER_FRACTION, has_ranker
+from serendip.jobs.train.ranker.labels import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker.requests import NUM_SEARCH, label_logged_requests
 from serendip.jobs.train.ranker.search_order_choice import SEARCH_ORDER
 from serendip.jobs.train.ranker.train import RankerFit, train_ranker_on_requests

@@ -19,19 +19,22 @@ from serendip.runtime.atomic_files import hash_files
 
 
 def compute_fingerprint(workspace: Workspace, seed: int) -> str:
-    """Hash the code, settings, imported files, seed and versions that a training reads.
+    """Hash the code, settings, imported files, seed, generated texts and values, relevance models,
+    LLM-written queries and labels that a training reads.
 
     Items and events that were posted after the import do not change the hash: a report stays valid
     for its generation while new data arrive.
     """
-    parts = {
-        "code": hash_code(),
-        "settings": workspace.settings.learned_from(),
-        "import": read_import_digest(workspace),
-        "seed": seed,
-        **hash_generated(workspace),
-        **_versions(workspace),
-    }
+    settings = workspace.settings
+    filters = any(one.relevance_filter.enabled for one in settings.all_surfaces().values())
+    with closing(workspace.open_store()) as store:
+        active = (*store.generated.active("text"), *store.generated.active("value"))
+        generated = [astuple(row) for row in active]
+    parts = [
+        *(hash_code(), settings.learned_from(), read_import_digest(workspace), seed, generated),
+        current_model_names(workspace) if filters else {},
+        *(hash_written_queries(workspace), hash_labels(workspace)),
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -45,38 +48,8 @@ def hash_code() -> str:
     return digest.hexdigest()
 
 
-def _versions(workspace: Workspace) -> dict[str, str]:
-    """Versions of the relevance models, if a surface may use it, of the LLM-written queries, and of
-    the labels that the ranker learns from.
-    """
-    filters = any(
-        surface.relevance_filter.enabled for surface in workspace.settings.all_surfaces().values()
-    )
-    models = current_model_names(workspace) if filters else {}
-    versions = {
-        **{f"relevance_model {labels}": name for labels, name in models.items()},
-        "queries": hash_written_queries(workspace),
-        "labels": hash_labels(workspace),
-    }
-    return {name: version for name, version in versions.items() if version}
-
-
 def hash_labels(workspace: Workspace) -> str:
     """Hash of the files of labels that exist; empty without any."""
     names = workspace.settings.ranker.searches.labels
     paths = [path for path in (workspace.folder / name for name in names) if path.is_file()]
     return hash_files(paths) if paths else ""
-
-
-def hash_generated(workspace: Workspace) -> dict[str, str]:
-    """Hashes of the generated texts and values in use; empty without any."""
-    with closing(workspace.open_store()) as store:
-        active = {
-            "written": [astuple(row) for row in store.generated.active("text")],
-            "values": [astuple(row) for row in store.generated.active("value")],
-        }
-    return {
-        name: hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-        for name, rows in active.items()
-        if rows
-    }

@@ -12,12 +12,11 @@ from serendip.content.behaviour_alignment import align
 from serendip.content.cache import VectorCache
 from serendip.content.config import AlignmentConfig
 from serendip.content.encoders.base import TextEncoder
-from serendip.content.encoders.media_files import Media, MediaReport
+from serendip.content.encoders.media_files import Media
 from serendip.content.features import (
     build_features,
     build_text_features,
     encode_items,
-    encode_media,
     fuse_text_vectors,
 )
 from serendip.content.fusion import Fusion
@@ -42,16 +41,16 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.evaluate.decision import DECISIONS, read_table
 from serendip.jobs.context import JobContext
+from serendip.jobs.suggestions.build import read_written_queries
+from serendip.jobs.suggestions.parts import select_unread
 from serendip.jobs.surface_quality.record import QualityRecord
-from serendip.jobs.train.carry_over import PreviousCodes
-from serendip.jobs.train.older_fit import OlderFit
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker.search_rows import (
+from serendip.jobs.train.continuation import OlderFit, PreviousCodes
+from serendip.jobs.train.ranker.labels import LabelledQuery
+from serendip.jobs.train.ranker.requests import (
     label_judged,
     read_judged_files,
     read_queries_by_llm,
 )
-from serendip.jobs.train.written_queries import select_for_ranker, select_for_retriever
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
 from serendip.runtime.budget import TimeBudget
@@ -89,7 +88,6 @@ class PreparedData:
     """A dataset with everything that models train on, and the encoders for later items."""
 
     dataset: Dataset
-    features: ItemFeatures
     codebooks: Codebooks
     fusion: Fusion
 
@@ -141,11 +139,6 @@ class Fitter:
             budget=context.budget,
         )
 
-    def check_media(self, dataset: Dataset, options: TrainOptions) -> dict[str, MediaReport]:
-        """Encode the pictures and sounds of the items, and report the unusable ones."""
-        items = dataset.catalogue.items
-        return encode_media(items, self.cache, self.media, options.progress)[1]
-
     def encode_items(self, dataset: Dataset, options: TrainOptions) -> None:
         """Encode what all later fits on parts of the dataset read from the cache."""
         with self.clock.stage("content vectors"):
@@ -167,11 +160,10 @@ class Fitter:
         counts = dataset.item_counts()
         examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         examples = examples.joined(self.read_logged_queries(dataset, fusion))
-        examples = examples.joined(self.read_llm_queries(dataset.catalogue, fusion))
         prepared = dataset.with_features(features).with_queries(examples)
         prepared = prepared.with_quality(item_quality(dataset, self.settings.quality))
         alignment = self._align_content(prepared, options)
-        return PreparedData(prepared.with_alignment(alignment), features, codebooks, fusion)
+        return PreparedData(prepared.with_alignment(alignment), codebooks, fusion)
 
     def fit_sources(
         self, dataset: Dataset, name: str, options: TrainOptions, older: OlderFit | None = None
@@ -203,7 +195,9 @@ class Fitter:
         older: OlderFit | None = None,
     ) -> EngineState:
         """Fit the models on prepared data, and build a state without a ranker."""
-        dataset, features, fusion = prepared.dataset, prepared.features, prepared.fusion
+        dataset, fusion = prepared.dataset, prepared.fusion
+        features = dataset.features
+        assert features is not None
         models = self._train_models(prepared, name, options, older)
         quality = compute_like_shares(dataset) if len(dataset.events) else catalogue_prior(dataset)
         counts = dataset.item_counts()
@@ -352,22 +346,15 @@ class Fitter:
         Other ones than the retriever learns from. Of more than ``count`` by an LLM a random sample,
         always the same, so that no more are encoded than are used.
         """
-        by_llm = select_for_ranker(self.workspace, self.settings.queries, catalogue, count)
-        examples = self._as_examples(by_llm, fusion)
-        left = max(0, count - len(examples))
-        return self.write_queries(catalogue, counts, fusion, seed=1, count=left).joined(examples)
-
-    def read_llm_queries(self, catalogue: Catalogue, fusion: Fusion) -> QueryExamples:
-        """Queries by an LLM for the retriever, with their weight; none at the weight 0."""
-        config = self.settings.queries
-        by_llm = select_for_retriever(self.workspace, config, catalogue)
-        return self._as_examples(by_llm, fusion).as_unchecked(config.training_weight)
-
-    def _as_examples(self, queries: Sequence[Candidate], fusion: Fusion) -> QueryExamples:
-        """Written queries with their vectors."""
-        texts = [query.text for query in queries]
-        items = np.array([int(query.items[0]) for query in queries], np.int32)
-        return QueryExamples(texts, self.encode_texts(texts, fusion), items)
+        queries = list[Candidate]()
+        if self.workspace is not None and "llm" in self.settings.queries.sources:
+            queries = select_unread(read_written_queries(self.workspace, catalogue), catalogue)
+        rows = np.sort(np.random.default_rng(0).permutation(len(queries))[:count]).tolist()
+        texts = [queries[row].text for row in rows]
+        items = np.array([int(queries[row].items[0]) for row in rows], np.int32)
+        by_llm = QueryExamples(texts, self.encode_texts(texts, fusion), items)
+        left = max(0, count - len(by_llm))
+        return self.write_queries(catalogue, counts, fusion, seed=1, count=left).joined(by_llm)
 
     def labelled_searches(self, vocabulary: Vocabulary, fusion: Fusion) -> list[LabelledQuery]:
         """Queries of the files of ``[ranker.searches] labels``.

@@ -1,8 +1,7 @@
 """Whether a generation is stale: what came since its training, and the rules of ``[train.stale]``.
 
-What came since is counted from the place in the log where the newest generation was trained: the
-tail of the log, at most ``MOST_EVENTS`` of it for the drift, never the whole log. The newest
-generation counts even where a rollback has put an earlier one in force: else a timer would
+What came since is counted from the place in the log where the newest generation was trained. The
+newest generation counts even where a rollback has put an earlier one in force: else a timer would
 make the one that people rolled back from once more.
 """
 
@@ -15,25 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
-from serendip.data.store.store import ItemCounts, Store
+from serendip.data.store.store import ItemCounts
 from serendip.engine.artefacts.generations import open_newest
 from serendip.engine.artefacts.training_record import TrainingRecord
-from serendip.engine.config.settings import Settings, StalenessConfig
-from serendip.engine.state import open_counts
+from serendip.engine.config.settings import StalenessConfig
 from serendip.engine.workspace import Workspace
-from serendip.jobs.train.drift import (
-    MIN_INTERACTIONS,
-    interacted_items,
-    popularity_profile,
-    stability_index,
-)
 from serendip.runtime.budget import parse_duration
-from serendip.runtime.versions import Version
-
-MOST_EVENTS = 100_000
-"""Newest events that the drift is measured on."""
 
 LEARNED_TABLES = (
     *("actions", "repeats", "content", "semantic_ids", "models", "unified", "ranker"),
@@ -58,23 +44,6 @@ class SettingChange:
 
 
 @dataclass(frozen=True, slots=True)
-class PopularityDrift:
-    """How far the interactions since a training are from its newest ones.
-
-    Args:
-        index: population stability index.
-        interactions: number that it was measured on.
-        unknown_share: share of them with items that had no interactions at the training.
-        usual_share: the same share among the newest interactions of the training.
-    """
-
-    index: float
-    interactions: int
-    unknown_share: float
-    usual_share: float
-
-
-@dataclass(frozen=True, slots=True)
 class GenerationAge:
     """What came since a training, and whether it makes the generation stale.
 
@@ -84,7 +53,6 @@ class GenerationAge:
         events: number of events since, without ignored actions; None = events were imported again
             or erased.
         items: what happened to items since.
-        drift: None = too few interactions, or events were imported again.
         settings: learned settings that are others now.
         reasons: why it is stale, as sentences; empty = it is not.
         wait_until: Unix seconds before which no training is tried again; 0 = at once.
@@ -94,7 +62,6 @@ class GenerationAge:
     age_s: float = 0.0
     events: int | None = 0
     items: ItemCounts = field(default_factory=ItemCounts)
-    drift: PopularityDrift | None = None
     settings: Sequence[SettingChange] = ()
     reasons: Sequence[str] = ()
     wait_until: float = 0.0
@@ -136,9 +103,8 @@ def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge
         is_same_log = mark.removals == int(newest.manifest["event_removals"])
         ignored = workspace.settings.actions.ignore
         events = store.log.count_after(seq, ignored) if is_same_log else None
-        drift = _measure_drift(newest, store, workspace.settings) if events else None
     age = max(0.0, moment - created)
-    found = GenerationAge(newest.name, age, events, items, drift, settings)
+    found = GenerationAge(newest.name, age, events, items, settings)
     reasons = tuple(_reasons(found, newest.manifest["counts"], config))
     return replace(found, reasons=reasons, wait_until=wait_until)
 
@@ -170,22 +136,6 @@ def _flatten(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
     return flat
 
 
-def _measure_drift(newest: Version, store: Store, settings: Settings) -> PopularityDrift | None:
-    """Compare the newest interactions since a training with those before it."""
-    usual = newest.manifest.get("popularity_profile")
-    if usual is None:
-        return None
-    first = max(int(newest.manifest["event_seq"]), store.log.mark().seq - MOST_EVENTS)
-    _, events, _ = store.log.after(first, MOST_EVENTS)
-    vocabulary, counts = open_counts(newest.folder)
-    item_nums = interacted_items(events, settings.actions, vocabulary)
-    if len(item_nums) < MIN_INTERACTIONS:
-        return None
-    known = np.append(np.asarray(counts), 0)[item_nums] > 0
-    index = stability_index(usual, popularity_profile(item_nums, counts))
-    return PopularityDrift(index, len(item_nums), float(1 - known.mean()), float(usual[-1]))
-
-
 def _reasons(age: GenerationAge, counts: Mapping[str, int], config: StalenessConfig) -> list[str]:
     """Sentences of the rules that apply."""
     reasons = [f"the setting {change.key} has changed" for change in age.settings[:1]]
@@ -202,8 +152,6 @@ def _reasons(age: GenerationAge, counts: Mapping[str, int], config: StalenessCon
         share = new / max(1, counts[name])
         if config.new_share and share >= config.new_share:
             reasons.append(f"{new:,} new {name}, {share:.0%} of those it learned from")
-    if config.drift and age.drift is not None and age.drift.index >= config.drift:
-        reasons.append(f"drift of popularity, index {age.drift.index:.2f}")
     return reasons
 
 

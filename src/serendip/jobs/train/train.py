@@ -22,7 +22,6 @@ from serendip.engine.artefacts.training_record import (
 )
 from serendip.engine.engine import Engine
 from serendip.errors import GateError, SerendipError
-from serendip.evaluate.decision import Decision
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import (
     LISTS_FILE,
@@ -30,11 +29,10 @@ from serendip.jobs.lists.gate import (
     measure_generation,
     record_lists,
 )
-from serendip.jobs.train.canaries import check_answers
-from serendip.jobs.train.carry_over import continue_space
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.gates import (
+    check_answers,
     check_budget,
     check_integrity,
     check_kept_items,
@@ -47,7 +45,7 @@ from serendip.jobs.train.parts.models import MODELS
 from serendip.jobs.train.parts.plan import PartInputs, PartPlan, build_parts, plan_parts
 from serendip.jobs.train.parts.relevance import RELEVANCE
 from serendip.jobs.train.parts.tables import REWRITES, SUGGESTIONS
-from serendip.jobs.train.written_queries import MANIFEST_KEY, check_written_queries
+from serendip.jobs.train.space import continue_space
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
 from serendip.runtime.job_status import written_status
@@ -115,7 +113,9 @@ def train_workspace(
             if not force:
                 require_passed(draft.decisions)
             generation = publish_draft(shown, draft, require_held)
-        warn_of_forced(generation, draft.decisions)
+        for gate in failed_gates(draft.decisions):
+            told = (generation.name, gate.name, gate.reason)
+            _log.warning("%s is published by force: it fails the gate %r (%s)", *told)
         TrainingRecord(PUBLISHED, generation.name, reasons=reasons).write(folder)
     remove_remains(str(context.workspace.folder))
     return generation
@@ -167,7 +167,9 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
     with closing(workspace.open_store()) as store:
         deleted = store.items_deleted_by_api()
 
-    with context.clock.stage("gates"), closing(_open_draft(context, draft)) as engine:
+    state = draft.state.with_synonyms(workspace.accepted_synonyms())
+    opened = Engine.of_state(workspace, Version(Path("draft"), draft.facts), state, context.encoder)
+    with context.clock.stage("gates"), closing(opened) as engine:
         gates = [
             check_integrity(draft.state),
             *check_kept_items(
@@ -180,12 +182,6 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             *check_budget(context.budget, draft.state.models),
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, current, settings.gate.margin),
-            *check_written_queries(
-                draft.facts[MANIFEST_KEY],
-                draft.record,
-                current,
-                [name for name, one in settings.all_surfaces().items() if one.task == "search"],
-            ),
         ]
         if settings.gate.list_requests and not failed_gates(gates):
             measured = measure_generation(engine, context.dataset, settings.gate.list_requests)
@@ -196,23 +192,6 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
                 *(LISTS_FILE, "list_margin"),
             )
     return draft.with_state(draft.state, fingerprint=digest).with_decisions("gates", gates)
-
-
-def _open_draft(context: JobContext, draft: Draft) -> Engine:
-    """An engine that answers from a draft as a service would."""
-    workspace = context.workspace
-    state = draft.state.with_synonyms(workspace.accepted_synonyms())
-    generation = Version(Path("draft"), draft.facts)
-    return Engine.of_state(workspace, generation, state, context.encoder)
-
-
-def warn_of_forced(generation: Version, decisions: Sequence[Decision]) -> None:
-    """Log the failed gates of a published generation."""
-    for gate in failed_gates(decisions):
-        _log.warning(
-            "%s is published by force: it fails the gate %r (%s)",
-            *(generation.name, gate.name, gate.reason),
-        )
 
 
 def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], None]) -> Version:

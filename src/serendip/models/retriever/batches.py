@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import EventLog, QueryExamples
 from serendip.errors import DataError
 from serendip.models.retriever.config import RetrieverConfig, block_size
@@ -107,17 +107,9 @@ class ItemQueries:
 
     def __init__(self, examples: QueryExamples | None, drawn: BoolArray | None = None) -> None:
         self._items = np.empty(0, np.int64) if examples is None else examples.items.astype(np.int64)
-        self._weights = None if examples is None else examples.weights
         order = np.argsort(self._items, kind="stable")
         self._order = order if drawn is None else order[drawn[order]]
         self._ordered = self._items[self._order]
-        self._sums: TimeArray | None = None
-        if self._weights is not None:
-            # (drawn + 1,) weights of the queries before each, in the order of their items
-            self._sums = np.append(0.0, np.cumsum(self._weights[self._order], dtype=np.float64))
-            largest = np.zeros(int(self._items.max(initial=-1)) + 1, np.float32)
-            np.maximum.at(largest, self._ordered, self._weights[self._order])
-            self._item_weights = largest[self._items]  # (Q,)
 
     def __len__(self) -> int:
         return len(self._order)
@@ -127,47 +119,18 @@ class ItemQueries:
         return self._at(np.searchsorted(self._ordered, items), items)
 
     def any_of(self, items: LongArray, random: np.random.Generator) -> LongArray:
-        """Random query of each item, in proportion to its weight; -1 = the item has none."""
+        """Random query of each item; -1 = the item has none."""
         low = np.searchsorted(self._ordered, items)
         high = np.searchsorted(self._ordered, items, side="right")
-        return self._at(self._draw(low, high, random.random(items.shape)), items)
-
-    def _draw(self, low: LongArray, high: LongArray, share: TimeArray) -> LongArray:
-        """Positions low <= p < high at a share in [0, 1) of the weights between the two."""
-        if self._sums is None:
-            drawn: LongArray = low + (share * (high - low)).astype(np.int64)
-            return drawn
-        before = self._sums[low]
-        places = np.searchsorted(self._sums, before + share * (self._sums[high] - before), "right")
-        return np.clip(places - 1, low, np.maximum(high - 1, low)).astype(np.int64)
+        places = low + (random.random(items.shape) * (high - low)).astype(np.int64)
+        return self._at(places, items)
 
     def anything(
         self, shape: tuple[int, ...], random: np.random.Generator
     ) -> tuple[LongArray, LongArray]:
-        """Draw any queries in proportion to their weights, each with its item."""
-        if self._sums is None:
-            places = random.integers(0, len(self._order), shape)
-        else:
-            ends = np.zeros(shape, np.int64), np.full(shape, len(self._order))
-            places = self._draw(*ends, random.random(shape))
-        queries = self._order[places]
+        """Draw any queries, each with its item."""
+        queries = self._order[random.integers(0, len(self._order), shape)]
         return queries, self._items[queries]
-
-    @property
-    def are_weighted(self) -> bool:
-        """Whether queries have weights."""
-        return self._weights is not None
-
-    def weights_of(self, queries: LongArray) -> FloatArray:
-        """Weights (any shape) in the loss of what ``any_of`` has drawn; 1 for -1 and unweighted.
-
-        A query is drawn of its item in proportion to its weight, so the weight left for the loss is
-        the largest of the item's queries.
-        """
-        ones = np.ones(queries.shape, np.float32)
-        if self._weights is None:
-            return ones
-        return np.where(queries == NONE, ones, self._item_weights[queries])
 
     def _at(self, places: LongArray, items: LongArray) -> LongArray:
         """Queries at positions in item order; -1 if the query there is of another item."""
@@ -331,7 +294,7 @@ class BatchBuilder:
             source,
             query,
             target,
-            weight if self.log.strengths is not None or self.queries.are_weighted else None,
+            weight if self.log.strengths is not None else None,
         )
         if self.countries is None:
             return batch
@@ -399,8 +362,7 @@ class BatchBuilder:
         nothing = np.full_like(prefix, NONE)
         target = np.where(inside, items, NONE)
         query = np.where(inside, query, NONE)
-        weight = self._strength(events) * self.queries.weights_of(query)
-        return _requests(SEARCH, prefix, nothing, query, target, weight)
+        return _requests(SEARCH, prefix, nothing, query, target, self._strength(events))
 
     def _search_anywhere(self, rows: RowBounds, random: np.random.Generator) -> Requests:
         """Search requests of random queries, without history: they cover items without events."""

@@ -86,7 +86,7 @@ def _frequency(counts: IntArray, queries: QueryExamples | None) -> TimeArray:
     logged = counts / max(1, counts.sum())  # (N,)
     searched = logged
     if queries is not None:
-        drawn = np.bincount(queries.items, queries.weights, minlength=len(counts))
+        drawn = np.bincount(queries.items, minlength=len(counts))
         searched = drawn / (drawn.sum() or 1)
         searched = (searched + logged) / 2
     return np.stack([logged, logged, searched])

@@ -172,9 +172,9 @@ class RetrieverTraining:
 
     @cached_property
     def validation(self) -> BatchBuilder:
-        """The validation events, and the queries that were checked."""
+        """The validation events, and all queries."""
         log = PackedLog(self.split.log, self.split.is_validation)
-        return self._builder(log, self.split.checked)
+        return self._builder(log)
 
     @cached_property
     def last(self) -> BatchBuilder:
@@ -183,14 +183,14 @@ class RetrieverTraining:
 
     @cached_property
     def read(self) -> BatchBuilder:
-        """The validation events, and the checked queries that are not held out."""
-        return self._builder(self.validation.log, self.split.checked & ~self.split.hidden)
+        """The validation events, and the queries that are not held out."""
+        return self._builder(self.validation.log, ~self.split.hidden)
 
     @cached_property
     def unread(self) -> BatchBuilder:
-        """The validation events, and the held-out queries; all without any. Only checked ones."""
-        hidden, checked = self.split.hidden, self.split.checked
-        return self._builder(self.validation.log, checked & hidden if hidden.any() else checked)
+        """The validation events, and the held-out queries; all without any."""
+        hidden = self.split.hidden
+        return self._builder(self.validation.log, hidden if hidden.any() else None)
 
     @cached_property
     def whole(self) -> BatchBuilder:
@@ -380,7 +380,7 @@ class RetrieverTraining:
         if SEARCH in map(TASK_OF.__getitem__, self.read.tasks):
             requests = partial(self._validation_requests, SEARCH, self.read)
             trained = TrainedQueries.of(
-                compress(self._texts(), self.split.checked & ~self.split.hidden),
+                compress(self._texts(), ~self.split.hidden),
                 tune_content_weights(requests, aligned, content, query_vectors),
             )
         return ContentScores(self.aligned_rows, weights, len(query_vectors) > 0, trained)
@@ -391,7 +391,7 @@ class RetrieverTraining:
     def earlier_affinity(self) -> ContentScores | None:
         """Content scores with the weights of the earlier training; None without an alignment.
 
-        All checked queries are trained now.
+        All queries are trained now.
         """
         assert self.start is not None
         if self.alignment is None or self.start.content_weights is None:
@@ -401,9 +401,7 @@ class RetrieverTraining:
             self.aligned_rows,
             self.start.content_weights,
             len(self.module.query_vectors) > 0,
-            None
-            if known is None
-            else TrainedQueries.of(compress(self._texts(), self.split.checked), known),
+            None if known is None else TrainedQueries.of(self._texts(), known),
         )
 
     def earlier_quality(self) -> QualityVector | None:

@@ -24,10 +24,8 @@ class TrainingSplit:
         is_validation: (E,) bool, validation targets: they decide when to stop, without gradients.
         held_back: True if the validation targets are events of the dataset itself, which are
             learned at the end.
-        hidden: (Q,) bool, held-out queries, of which the checked ones tune the weight of content in
-            search. They are not trained before that: scores of trained queries say little about
-            other queries.
-        checked: (Q,) bool, queries that validation may use.
+        hidden: (Q,) bool, held-out queries, which tune the weight of content in search. They are
+            not trained before that: scores of trained queries say little about other queries.
     """
 
     log: EventLog
@@ -35,7 +33,6 @@ class TrainingSplit:
     is_validation: BoolArray
     held_back: bool
     hidden: BoolArray
-    checked: BoolArray
 
     @classmethod
     def of(cls, dataset: Dataset, share: float) -> TrainingSplit:
@@ -44,28 +41,26 @@ class TrainingSplit:
         The same share of the queries is held out, at least one text; see ``held_out_queries``.
         """
         log, queries = dataset.events, dataset.queries
-        checked = np.ones(0, np.bool_) if queries is None else queries.checked
-        hidden = held_out_queries([] if queries is None else queries.texts, share, checked)
+        hidden = held_out_queries([] if queries is None else queries.texts, share)
         if dataset.validation is not None:
             log = _with_targets(dataset, dataset.validation)
             is_validation = np.arange(len(log)) >= len(dataset.events)
-            return cls(log, ~is_validation, is_validation, False, hidden, checked)
+            return cls(log, ~is_validation, is_validation, False, hidden)
         is_validation = np.arange(len(log)) >= len(log) - int(len(log) * share)
         held_back = bool(is_validation.any())
-        return cls(log, ~is_validation, is_validation, held_back, hidden, checked)
+        return cls(log, ~is_validation, is_validation, held_back, hidden)
 
 
-def held_out_queries(texts: Sequence[str], share: float, checked: BoolArray) -> BoolArray:
+def held_out_queries(texts: Sequence[str], share: float) -> BoolArray:
     """Mask (Q,) of the held-out queries: all with a text among a ``share`` of the distinct texts.
 
-    Only texts of ``checked`` (Q,) queries are held out; an unchecked query of such a text is, too.
     Texts are held out, not (query, item) pairs: holding out one of many relevant items of a text
     would train it as a negative. None are held out with a single text or a share of 0.
     """
     if share == 0:
         return np.zeros(len(texts), np.bool_)
     everything = np.asarray(texts, dtype=str)
-    distinct = np.unique(everything[checked])
+    distinct = np.unique(everything)
     count = max(1, int(share * len(distinct))) if len(distinct) > 1 else 0
     # A fixed seed: the same texts are held out whatever the seed of the training.
     chosen = np.random.default_rng(0).permutation(len(distinct))[:count]

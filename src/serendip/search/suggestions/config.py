@@ -6,7 +6,6 @@ from typing import Literal, TypeAlias
 
 from pydantic import (
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -70,9 +69,3 @@ class QueriesConfig(Config):
     exploration: NonNegativeInt = 0
     """The last chip is drawn at random from this many next-best queries, so that the log has
     evidence about queries below the top; 0 = no exploration."""
-
-    training_weight: NonNegativeFloat = 0.0
-    """Weight of a query that an LLM wrote for an item, as an example from which the retriever
-    learns search; a logged query weighs 1. 0 = it learns from none. A training that learns from
-    them is published only if it is compared with the generation in force and no search is shown to
-    be worse."""

@@ -21,7 +21,7 @@ from serendip.jobs.train.ranker.basket_rows import (
     learned_rows,
     without_tasks,
 )
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.labels import LabelledQuery
 from serendip.jobs.train.ranker.orders import RankerSample, with_room
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker

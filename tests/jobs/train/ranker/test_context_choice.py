@@ -11,7 +11,7 @@ from serendip.data.query import Query
 from serendip.engine.config.settings import Settings
 from serendip.evaluate.decision import Decision
 from serendip.jobs.train.ranker.context_choice import can_choose, choose_parts, split_by_time
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.labels import LabelledQuery
 from serendip.jobs.train.ranker.orders import RankerSample
 from serendip.models.context_counts import ContextPart
 from serendip.models.ranker.config import RankerConfig, RankerRows

@@ -348,14 +348,6 @@ def share_of_plan(folder: Path, seed: int) -> float:
     return hits / (8 * len(PLANS))
 
 
-def test_a_request_without_candidates_has_no_rows(fitted):
-    context, _, state = fitted
-    nothing = context.settings.all_surfaces()["home"].model_copy(update={"sources": {}})
-    candidates, features = collect([Query("home", country=COUNTRIES[0])], nothing, state)
-    assert len(candidates) == 0
-    assert features.shape == (0, len(state.feature_names))
-
-
 def test_a_request_that_lacks_a_part_has_no_value_of_it(fitted):
     context, _, state = fitted
     _, features = collect([Query("home")], context.settings.all_surfaces()["home"], state)

@@ -15,7 +15,7 @@ from serendip.jobs.train.ranker.examination import (
     fit_examination,
     position_weights,
 )
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.labels import LabelledQuery
 
 EXAMINED = np.array([1.0, 0.7, 0.5, 0.35, 0.25])
 

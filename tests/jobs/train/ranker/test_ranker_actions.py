@@ -18,7 +18,7 @@ from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.train.ranker.actions import label_actions, require_actions
+from serendip.jobs.train.ranker.labels import label_actions, require_actions
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.timing import StageClock
 

@@ -28,19 +28,25 @@ from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
 from serendip.jobs.train.ranker import rows as ranker_rows
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker.requests import build_requests, label_logged_requests
+from serendip.jobs.train.ranker.labels import LabelledQuery
+from serendip.jobs.train.ranker.requests import (
+    build_requests,
+    label_judged,
+    label_logged_requests,
+    read_judged_files,
+)
 from serendip.jobs.train.ranker.rows import (
     MOST_COMPARED,
     RowMaking,
-    build_rows,
     label_candidates,
 )
-from serendip.jobs.train.ranker.search_rows import label_judged, read_judged_files
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.models.ranker.config import RankerConfig, SearchesConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
+
+Fitted = tuple[Fitter, Split, EngineState]
+"""A shop fitted on the older part of its log, and the split."""
 
 LIKED = frozenset({"interact", "like"})
 
@@ -69,8 +75,14 @@ EVENTS = [
 ]
 
 
+def build_rows(labelled, surface, state, settings, first_group, rng):
+    """The rows of a batch of requests, as a training makes them."""
+    found = label_candidates(labelled, surface, state, settings, first_group)
+    return found.sample(labelled, rng)
+
+
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitter, Split, EngineState]:
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     folder = tmp_path_factory.mktemp("shop")
     import_shop(folder)
     workspace = Workspace.open(folder)
@@ -95,9 +107,7 @@ def label(split: Split, settings: Settings, repeats: Repeats = Repeats()):  # no
     return label_logged_requests(split, settings, repeats, lambda texts: np.ones((len(texts), 3)))
 
 
-def test_logged_requests_are_asked_as_they_were(
-    fitted: tuple[Fitter, Split, EngineState],
-) -> None:
+def test_logged_requests_are_asked_as_they_were(fitted: Fitted) -> None:
     fitter, split, _ = fitted
     asked = dict(label(split, fitter.settings))
     assert set(asked) == {"home", "search"}
@@ -113,7 +123,7 @@ def test_logged_requests_are_asked_as_they_were(
     assert first.query.text_vector is None
 
 
-def test_only_what_was_shown_was_refused(fitted: tuple[Fitter, Split, EngineState]) -> None:
+def test_only_what_was_shown_was_refused(fitted: Fitted) -> None:
     fitter, split, state = fitted
     asked = dict(label(split, fitter.settings))
     random = np.random.default_rng(0)
@@ -127,7 +137,7 @@ def test_only_what_was_shown_was_refused(fitted: tuple[Fitter, Split, EngineStat
 
 
 def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
-    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+    fitted: Fitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitter, split, past = fitted
     for module in ("content_similarity", "retriever.model"):  # items are found by an index
@@ -154,7 +164,7 @@ def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
     ("most", "fewest_similar", "wanted"), [(30, 1, (30, 10)), (30, 20, (30, 20)), (10**6, 1, None)]
 )
 def test_requests_grow_with_the_newer_part_up_to_a_number(
-    fitted: tuple[Fitter, Split, EngineState],
+    fitted: Fitted,
     monkeypatch: pytest.MonkeyPatch,
     most: int,
     fewest_similar: int,
@@ -198,7 +208,7 @@ def test_items_of_one_order_lead_to_one_another_and_are_no_negatives() -> None:
 
 
 def test_few_users_are_not_asked_more_and_more(
-    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+    fitted: Fitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, split, state = fitted
     users, everything = len(set(split.targets.users)), len(split.targets)
@@ -212,9 +222,7 @@ def test_few_users_are_not_asked_more_and_more(
         assert len(asked["home"]) == wanted
 
 
-def test_without_impressions_refused_candidates_are_drawn(
-    fitted: tuple[Fitter, Split, EngineState],
-) -> None:
+def test_without_impressions_refused_candidates_are_drawn(fitted: Fitted) -> None:
     fitter, split, state = fitted
     history = split.targets.history(0)
     one = LabelledQuery(split.targets.queries()[0], split.targets.items[:1], [LIKED])
@@ -231,7 +239,7 @@ def test_without_impressions_refused_candidates_are_drawn(
     assert len(rows) > 10
 
 
-def test_logged_words_are_learned_up_to_the_cut(fitted: tuple[Fitter, Split, EngineState]) -> None:
+def test_logged_words_are_learned_up_to_the_cut(fitted: Fitted) -> None:
     fitter, split, _ = fitted
     prepared = fitter.prepare(split.train, TrainOptions())
     assert prepared.dataset.queries is not None
@@ -242,7 +250,7 @@ def test_logged_words_are_learned_up_to_the_cut(fitted: tuple[Fitter, Split, Eng
     assert len(texts) == len(prepared.dataset.queries.vectors) == place + 1
 
 
-def test_a_ranker_learns_from_logged_requests(fitted: tuple[Fitter, Split, EngineState]) -> None:
+def test_a_ranker_learns_from_logged_requests(fitted: Fitted) -> None:
     fitter, split, _ = fitted
     assert fit_engine(fitter, split.train, "whole", TrainOptions()).state.ranker is not None
 
@@ -255,8 +263,15 @@ def quick(settings: Settings) -> Settings:
     return settings.model_copy(update={"ranker": ranker})
 
 
+def order_of(state: EngineState, split: Split, written, labelled, settings: Settings):
+    """Train a ranker; it, and its decision about the order of search."""
+    found = train_ranker_on_requests(state, split, written, labelled, settings, TrainOptions())
+    assert found is not None
+    return found.ranker, next(one for one in found.decisions if one.name == "search order")
+
+
 def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_search(
-    fitted: tuple[Fitter, Split, EngineState],
+    fitted: Fitted,
 ) -> None:
     # The newer part has one search that led to a choice.
     fitter, split, state = fitted
@@ -264,13 +279,8 @@ def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_s
     logged = label_logged_requests(
         split, settings, Repeats(), lambda texts: fitter.cache.encode(encoder, texts)
     )
-    ranker_fit = train_ranker_on_requests(
-        state, split, NO_EXAMPLES, logged, settings, TrainOptions()
-    )
-    assert ranker_fit is not None
-    ranker = ranker_fit.ranker
+    ranker, order = order_of(state, split, NO_EXAMPLES, logged, settings)
     assert [TASKS[number] for number in ranker.ordered_tasks] == ["home", "similar"]
-    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
     assert (order.on, order.gain) == (False, None)
     assert order.reason.startswith("no search of people can be compared on; learned from 1 logged")
 
@@ -293,48 +303,28 @@ def judged_tales(fitter: Fitter, state: EngineState, is_noise: bool) -> JudgedQu
     )
 
 
-@pytest.mark.parametrize("is_noise", [False, True])
-def test_the_ranker_orders_search_where_the_labels_are_right_and_not_where_they_are_noise(
-    fitted: tuple[Fitter, Split, EngineState], is_noise: bool
+@pytest.mark.parametrize(("is_noise", "by_llm"), [(False, False), (True, False), (False, True)])
+def test_the_ranker_orders_search_where_labels_of_people_are_right_and_not_where_they_are_noise(
+    fitted: Fitted, is_noise: bool, by_llm: bool
 ) -> None:
+    """Labels by an LLM are learned from and decide nothing."""
     fitter, split, past = fitted
     state = fitter.append_new_items(past, split)
     judged = judged_tales(fitter, state, is_noise)
     vectors = fitter.cache.encode(fitter.encoder, judged.texts)
-    labelled = [("search", label_judged(judged, vectors))]
-    settings = quick(fitter.settings)
-    ranker_fit = train_ranker_on_requests(
-        state, split, NO_EXAMPLES, labelled, settings, TrainOptions()
-    )
-    assert ranker_fit is not None
-    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
-    assert order.on is not is_noise
-    assert (TASKS.index("search") in ranker_fit.ranker.ordered_tasks) is not is_noise
-    assert order.n == 60 and order.low is not None
-    assert (order.low > 0) is not is_noise
+    labelled = [("search", label_judged(judged, vectors, {*judged.texts} if by_llm else set()))]
+    ranker, order = order_of(state, split, NO_EXAMPLES, labelled, quick(fitter.settings))
+    assert order.on is (not is_noise and not by_llm)
+    assert (TASKS.index("search") in ranker.ordered_tasks) is order.on
+    if by_llm:
+        assert order.gain is None and "60 labelled" in order.reason
+        assert order.reason.startswith("no search of people")
+    else:
+        assert order.n == 60 and order.low is not None
+        assert (order.low > 0) is not is_noise
 
 
-def test_labels_by_an_llm_are_learned_from_and_decide_nothing(
-    fitted: tuple[Fitter, Split, EngineState],
-) -> None:
-    fitter, split, past = fitted
-    state = fitter.append_new_items(past, split)
-    judged = judged_tales(fitter, state, is_noise=False)
-    vectors = fitter.cache.encode(fitter.encoder, judged.texts)
-    labelled = [("search", label_judged(judged, vectors, set(judged.texts)))]
-    settings = quick(fitter.settings)
-    ranker_fit = train_ranker_on_requests(
-        state, split, NO_EXAMPLES, labelled, settings, TrainOptions()
-    )
-    assert ranker_fit is not None
-    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
-    assert (order.on, order.gain) == (False, None)
-    assert order.reason.startswith("no search of people") and "60 labelled" in order.reason
-
-
-def test_candidates_are_fused_for_searches_that_may_decide_only(
-    fitted: tuple[Fitter, Split, EngineState],
-) -> None:
+def test_candidates_are_fused_for_searches_that_may_decide_only(fitted: Fitted) -> None:
     fitter, split, past = fitted
     state, settings = fitter.append_new_items(past, split), fitter.settings
     judged = judged_tales(fitter, state, is_noise=False).rows([0])
@@ -367,7 +357,7 @@ def test_each_source_has_its_own_share_of_the_compared_searches() -> None:
 
 
 def test_of_many_searches_an_even_share_is_compared(
-    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+    fitted: Fitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitter, split, past = fitted
     state = fitter.append_new_items(past, split)
@@ -386,9 +376,7 @@ def test_of_many_searches_an_even_share_is_compared(
     assert len(groups) == 12 * state.num_items  # all candidates, not a sample
 
 
-def test_three_sources_of_searches_are_learned_from(
-    fitted: tuple[Fitter, Split, EngineState], tmp_path: Path
-) -> None:
+def test_three_sources_of_searches_are_learned_from(fitted: Fitted, tmp_path: Path) -> None:
     fitter, split, state = fitted
     settings = quick(fitter.settings)
     encode = partial(fitter.cache.encode, fitter.encoder)
@@ -403,15 +391,13 @@ def test_three_sources_of_searches_are_learned_from(
         *label_logged_requests(split, settings, Repeats(), encode),
         ("search", label_judged(judged, encode(judged.texts))),
     ]
-    ranker_fit = train_ranker_on_requests(state, split, written, labelled, settings, TrainOptions())
-    assert ranker_fit is not None
+    _, order = order_of(state, split, written, labelled, settings)
     # Of the second query nothing is labelled as relevant.
-    (order,) = [one for one in ranker_fit.decisions if one.name == "search order"]
     assert order.reason.endswith("learned from 1 logged, 1 labelled, 2 written searches")
 
 
 def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled(
-    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch
+    fitted: Fitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitter, _, state = fitted
     title = state.catalogue[0].title
@@ -440,9 +426,7 @@ def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled
     np.testing.assert_allclose(popularity, np.log1p(counts), rtol=1e-6)
 
 
-def test_every_request_with_a_history_knows_what_may_come_again(
-    fitted: tuple[Fitter, Split, EngineState],
-) -> None:
+def test_every_request_with_a_history_knows_what_may_come_again(fitted: Fitted) -> None:
     fitter, split, state = fitted
     repeats = Repeats(after=np.zeros(state.num_items, np.float32))
     logged = label(split, fitter.settings, repeats)
@@ -457,9 +441,7 @@ def test_every_request_with_a_history_knows_what_may_come_again(
             assert query.again.tolist() == past[past >= 0].tolist()
 
 
-def test_every_configured_action_is_a_column_of_labels(
-    fitted: tuple[Fitter, Split, EngineState],
-) -> None:
+def test_every_configured_action_is_a_column_of_labels(fitted: Fitted) -> None:
     fitter, split, state = fitted
     actions = ("click", "interact", "rate", "like")
     ranker = fitter.settings.ranker.model_copy(update={"actions": actions})

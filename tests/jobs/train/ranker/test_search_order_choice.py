@@ -14,8 +14,8 @@ from serendip.data.query import TASKS, Query
 from serendip.engine.config.settings import Settings
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker.orders import OTHERS, RankerSample, even_share, gains_of
+from serendip.jobs.train.ranker.labels import LabelledQuery
+from serendip.jobs.train.ranker.orders import OTHERS, RankerSample, even_share
 from serendip.jobs.train.ranker.rows import SearchCandidates
 from serendip.jobs.train.ranker.search_order_choice import choose_search_order, deal_folds
 from serendip.models.ranker.config import RankerRows, SearchSource
@@ -243,11 +243,3 @@ def test_exact_titles_come_first_in_both_orders(settings: Settings):
     pinned = replace(part, pins=part.rows.labels[:, 0] * 1_000.0)
     found = World(sample, pinned).choose(settings)
     assert (found.on, found.without, found.gain) == (False, 1.0, 0.0)
-
-
-def test_gains_are_the_weights_of_what_was_chosen():
-    rows = world(ask(2), 0.0, 0.0).sample.rows
-    weights = np.linspace(1, 2, len(rows)).astype(np.float32)
-    np.testing.assert_array_equal(
-        gains_of(replace(rows, weights=weights)), weights * rows.labels[:, 0]
-    )

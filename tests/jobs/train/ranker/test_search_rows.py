@@ -11,8 +11,8 @@ from serendip.data.query import TASKS, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 from serendip.jobs.llm.judged_queries import JudgedQueries
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
-from serendip.jobs.train.ranker.search_rows import (
+from serendip.jobs.train.ranker.labels import LabelledQuery
+from serendip.jobs.train.ranker.requests import (
     count_searches,
     label_judged,
     read_judged_files,

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from serendip.content.encoders.base import identify
+from serendip.content.features import encode_media
 from serendip.content.posted_media import MEDIA_ENCODERS
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
@@ -21,16 +22,18 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.labels.plausibility import require_plausible_labels
 from serendip.jobs.suggestions.build import hash_written_queries
 from serendip.jobs.surface_quality.record import record_quality
-from serendip.jobs.train.carry_over import PreviousCodes, describe_ids
+from serendip.jobs.train.continuation import (
+    PreviousCodes,
+    choose_start,
+    describe_encoder,
+    describe_ids,
+)
 from serendip.jobs.train.draft import Draft
-from serendip.jobs.train.drift import newest_profile
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fingerprint import hash_labels
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.parts.plan import Part, PartInputs
-from serendip.jobs.train.ranker.actions import require_actions
-from serendip.jobs.train.warm_start import choose_start, describe_encoder
-from serendip.jobs.train.written_queries import MANIFEST_KEY, select_for_retriever
+from serendip.jobs.train.ranker.labels import require_actions
 
 _ALL = "all"
 
@@ -53,10 +56,10 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
         previous=previous,
         on_older=partial(record_quality, context),
     )
-    media = fitter.check_media(dataset, context.options)
+    items, progress = dataset.catalogue.items, context.options.progress
+    media = encode_media(items, context.vectors, context.media, progress)[1]
     fitted = fit_engine(fitter, dataset, _ALL, context.options)
     state = fitted.state
-    written = select_for_retriever(context.workspace, context.settings.queries, dataset.catalogue)
     facts = {
         **_read_position(context),
         "seed": context.options.seed,
@@ -72,7 +75,6 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
         },
         "encoder": encoder,
         "warm_start": warm_start,
-        MANIFEST_KEY: len(written),
         "budget": context.budget.as_dict(),
         DECISIONS: {"models": write_decisions(fitted.decisions)},
     }
@@ -95,7 +97,7 @@ def read_models(context: JobContext) -> Mapping[str, Any]:
         },
         "[gate] requests": context.settings.gate.requests,
         **{f"[{table}]": values for table, values in settings.items()},
-        "[queries]": [queries["min_users"], queries["training_weight"]],
+        "[queries] min_users": queries["min_users"],
         "written queries": hash_written_queries(workspace) if by_llm else "",
         "files of pictures and sounds": {
             name: source.states(context.dataset.catalogue.items)
@@ -118,7 +120,7 @@ def _read_position(context: JobContext) -> dict[str, int]:
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:
-    """Time of the last event, popularity profile, and counts; those of generated parts if any."""
+    """Time of the last event, and counts; those of generated parts if any."""
     events = dataset.events
     counts = {
         "items": dataset.num_items,
@@ -132,7 +134,6 @@ def _data_facts(dataset: Dataset) -> dict[str, Any]:
     return {
         "data_cut": float(events.timestamps[-1]) if len(events) else None,
         "counts": {**counts, **{name: count for name, count in generated.items() if count}},
-        "popularity_profile": newest_profile(events, dataset.num_items),
     }
 
 

@@ -33,8 +33,7 @@ from serendip.jobs.surface_quality.baskets import (
     build_next_basket,
     build_rest_of_basket,
 )
-from serendip.jobs.train.ranker.actions import label_actions
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.labels import LabelledQuery, label_actions
 from serendip.jobs.train.ranker.orders import (
     RankerSample,
     RankerTrials,

@@ -19,10 +19,9 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.stages.surfaces import surface_of_task
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision, choose
-from serendip.evaluate.metrics import Graded
-from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.metrics import NDCG, Graded
 from serendip.evaluate.runs import Values
-from serendip.jobs.train.ranker.labelled_query import LabelledQuery
+from serendip.jobs.train.ranker.labels import LabelledQuery
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker, action_value
 from serendip.runtime.progress import SilentProgress, TrainOptions

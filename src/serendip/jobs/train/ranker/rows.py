@@ -17,7 +17,7 @@ from serendip.engine.stages.pipeline import collect, score
 from serendip.engine.stages.scoring import fuse_by_rank, organic_lists
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.jobs.train.ranker.labelled_query import Batches, LabelledQuery
+from serendip.jobs.train.ranker.labels import Batches, LabelledQuery
 from serendip.models.ranker.config import RankerRows, SearchSource
 from serendip.runtime.budget import Allowance
 from serendip.runtime.progress import TrainOptions
@@ -167,22 +167,6 @@ class LabelledCandidates:
 def can_compare(request: LabelledQuery, surface: SurfaceConfig) -> bool:
     """Whether a request may decide what orders search: not if a model orders its surface."""
     return request.can_decide and surface.scorer == RANKER
-
-
-def build_rows(
-    labelled: Sequence[LabelledQuery],
-    surface: str,
-    state: EngineState,
-    settings: Settings,
-    first_group: int,
-    rng: np.random.Generator,
-) -> RankerRows:
-    """Build the rows of a batch of requests: positives and negatives among the candidates.
-
-    Requests are numbered from ``first_group`` on.
-    """
-    found = label_candidates(labelled, surface, state, settings, first_group)
-    return found.sample(labelled, rng)
 
 
 def label_candidates(

@@ -40,15 +40,15 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.stages.scoring import show_scores
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision
-from serendip.jobs.train.ranker.labelled_query import OF_PEOPLE, LabelledQuery
+from serendip.jobs.train.ranker.labels import OF_PEOPLE, LabelledQuery
 from serendip.jobs.train.ranker.orders import (
     RankerSample,
     RankerTrials,
     even_share,
     gains_of,
 )
+from serendip.jobs.train.ranker.requests import count_searches
 from serendip.jobs.train.ranker.rows import SearchCandidates
-from serendip.jobs.train.ranker.search_rows import count_searches
 from serendip.models.ranker.config import SEARCH_SOURCES
 from serendip.runtime.progress import TrainOptions
 

@@ -32,17 +32,17 @@ from serendip.jobs.train.ranker.context_choice import (
     kept_parts,
     undecided,
 )
-from serendip.jobs.train.ranker.labelled_query import Batches, LabelledRequests
+from serendip.jobs.train.ranker.labels import Batches, LabelledRequests
 from serendip.jobs.train.ranker.orders import RankerSample, with_room
 from serendip.jobs.train.ranker.popularity_discount import learn_discounts
 from serendip.jobs.train.ranker.requests import (
+    SEARCH,
     build_requests,
     count_similar,
     mix_batches,
 )
 from serendip.jobs.train.ranker.rows import RowMaking, SearchCandidates, can_compare
 from serendip.jobs.train.ranker.search_order_choice import choose_search_order
-from serendip.jobs.train.ranker.search_rows import SEARCH
 from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.config import SearchSource
 from serendip.models.ranker.model import Ranker

@@ -18,14 +18,13 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import open_current, open_in_force
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
-from serendip.evaluate.full_ranking import rank_all
+from serendip.evaluate.runs import rank_all
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
+from serendip.jobs.train.continuation import OlderFit, choose_start
 from serendip.jobs.train.engine_fit import fit_older_part
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.older_fit import OlderFit
 from serendip.jobs.train.train import train_workspace
-from serendip.jobs.train.warm_start import choose_start
 from serendip.models.base import Recommender
 from serendip.runtime.progress import TrainOptions
 
@@ -60,8 +59,7 @@ def older_of(fusion: Fusion) -> OlderFit:
 
 @pytest.mark.parametrize("modalities", [0, 2])
 def test_what_is_saved_is_opened(tmp_path: Path, modalities: int) -> None:
-    block = Block(np.zeros(4, np.float32), np.ones((4, 2), np.float32))
-    fusion = Fusion(dict.fromkeys(("text", "image"), block)) if modalities else TEXT_ONLY
+    fusion = pictures_and_texts() if modalities else TEXT_ONLY
     saved = older_of(fusion)
     saved.save(tmp_path / "older")
     found = OlderFit.open(tmp_path / "older")
@@ -78,10 +76,37 @@ def test_what_is_saved_is_opened(tmp_path: Path, modalities: int) -> None:
     assert start is not None and start.rows.tolist() == [-1, 1]
 
 
+def pictures_and_texts() -> Fusion:
+    block = Block(np.zeros(4, np.float32), np.ones((4, 2), np.float32))
+    return Fusion({"text": block, "image": block})
+
+
+def test_items_are_found_by_their_ids() -> None:
+    start = older_of(TEXT_ONLY).start("retriever", Vocabulary(["ß", "new", "a"]), Fusion())
+    assert start is not None
+    assert start.rows.tolist() == [1, -1, 0]
+    assert "tower.ids" in start.arrays
+
+
+@pytest.mark.parametrize("name", ["item-knn", "added-since"])
+def test_models_that_cannot_continue_have_nothing_to_start_from(name: str) -> None:
+    start = older_of(TEXT_ONLY).start(name, Vocabulary(["a"]), TEXT_ONLY)
+    assert start is not None and not start.arrays
+
+
+def test_content_of_another_fusion_is_learned_from_nothing() -> None:
+    fusion = pictures_and_texts()
+    older = older_of(fusion)
+    assert older.start("retriever", Vocabulary(["a"]), fusion) is not None
+    assert older.start("retriever", Vocabulary(["a"]), pictures_and_texts()) is None
+    assert older.start("retriever", Vocabulary(["a"]), TEXT_ONLY) is None
+    assert older_of(TEXT_ONLY).start("retriever", Vocabulary(["a"]), fusion) is None
+
+
 def test_a_missing_one_is_none_and_a_damaged_one_an_error(tmp_path: Path) -> None:
     assert OlderFit.open(tmp_path / "older") is None
     older_of(TEXT_ONLY).save(tmp_path / "older")
-    (tmp_path / "older" / "learned-retriever.safetensors").write_bytes(b"nothing")
+    (tmp_path / "older" / "learned.npz").write_bytes(b"nothing")
     with pytest.raises(ArtefactError, match="no readable fit"):
         OlderFit.open(tmp_path / "older")
 

@@ -8,54 +8,17 @@ import numpy as np
 import pytest
 from small_shop import WITHOUT_SEARCHES, import_shop
 
-from serendip.content.fusion import TEXT_ONLY, Block, Fusion
-from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.splits import temporal
-from serendip.data.vocabulary import Vocabulary
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, GateError
 from serendip.jobs.context import JobContext
+from serendip.jobs.train.continuation import OlderFit
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.older_fit import OlderFit
-from serendip.jobs.train.ranker.actions import INNER_FRACTION
+from serendip.jobs.train.ranker.labels import INNER_FRACTION
 from serendip.jobs.train.train import train_workspace
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
-
-CODEBOOKS = Codebooks(np.zeros((1, 2, 4), np.float32))
-
-
-def older_of(fusion: Fusion) -> OlderFit:
-    arrays = {"retriever": {"x": np.ones(3)}, "item-knn": {}}
-    return OlderFit(Vocabulary(["a", "b", "c"]), CODEBOOKS, fusion, arrays)
-
-
-def pictures_and_texts() -> Fusion:
-    block = Block(np.zeros(4, np.float32), np.zeros((4, 2), np.float32))
-    return Fusion({"text": block, "image": block})
-
-
-def test_items_are_found_by_their_ids() -> None:
-    start = older_of(TEXT_ONLY).start("retriever", Vocabulary(["c", "new", "a"]), Fusion())
-    assert start is not None
-    assert start.rows.tolist() == [2, -1, 0]
-    assert list(start.arrays) == ["x"]
-
-
-@pytest.mark.parametrize("name", ["item-knn", "added-since"])
-def test_models_that_cannot_continue_have_nothing_to_start_from(name: str) -> None:
-    start = older_of(TEXT_ONLY).start(name, Vocabulary(["a"]), TEXT_ONLY)
-    assert start is not None and not start.arrays
-
-
-def test_content_of_another_fusion_is_learned_from_nothing() -> None:
-    fusion = pictures_and_texts()
-    older = older_of(fusion)
-    assert older.start("retriever", Vocabulary(["a"]), fusion) is not None
-    assert older.start("retriever", Vocabulary(["a"]), pictures_and_texts()) is None
-    assert older.start("retriever", Vocabulary(["a"]), TEXT_ONLY) is None
-    assert older_of(TEXT_ONLY).start("retriever", Vocabulary(["a"]), fusion) is None
 
 
 def vectors_of(model: object) -> np.ndarray:

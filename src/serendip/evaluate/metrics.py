@@ -1,0 +1,300 @@
+"""Metrics, found by their label: ``metric("nDCG@10")``.
+
+- ``RankingMetric``: relevance of the first items. Two forms that agree where both apply:
+  ``of_list`` (any number of relevant items, graded) and ``of_ranks`` (one relevant item each).
+- ``Novelty``: a value per list from properties of its items.
+- ``ExposureMetric``: one value for all lists together.
+
+Shapes: T requests, N items, L length of a list, R relevant items, D distinct items shown, U users.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from serendip.data.arrays import IntArray
+from serendip.errors import ConfigError, DataError
+from serendip.evaluate.runs import PADDING, Groups, Values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graded:
+    """Graded relevance of a returned list.
+
+    Args:
+        gains: (L,) float64 gain of each returned item in order; 0 = not relevant.
+        ideal: (R,) float64 gains of all relevant items, largest first; never empty.
+    """
+
+    gains: Values
+    ideal: Values
+
+
+def grade(ranked: Sequence[Hashable], relevance: Mapping[Hashable, float]) -> Graded:
+    """Grade a list by the gains of relevant items; items with gains <= 0 are not relevant.
+
+    Raises:
+        DataError: an item is returned twice, or no item is relevant (metrics of such a query are
+            undefined: leave it out of the mean and report how many were left out).
+    """
+    if len(set(ranked)) != len(ranked):
+        repeated = next(item for index, item in enumerate(ranked) if item in ranked[:index])
+        raise DataError(f"item {repeated!r} is returned twice.", "Drop duplicates before grading.")
+    positive = sorted((gain for gain in relevance.values() if gain > 0), reverse=True)
+    if not positive:
+        raise DataError("no item is relevant.", "Leave the query out, and count it as left out.")
+    gains = [max(float(relevance.get(item, 0.0)), 0.0) for item in ranked]
+    return Graded(np.array(gains, dtype=np.float64), np.array(positive, dtype=np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class Metric(ABC):
+    """Metric with a cut-off.
+
+    Args:
+        k: number of first items that count; 1 or more.
+    """
+
+    name: ClassVar[str]
+    k: int
+
+    @property
+    def label(self) -> str:
+        """Label in reports, such as ``nDCG@10``."""
+        return f"{self.name}@{self.k}"
+
+
+class RankingMetric(Metric):
+    """Metric of relevance per request, in [0, 1]; 1 is best."""
+
+    @abstractmethod
+    def of_list(self, graded: Graded) -> float:
+        """Compute the value of one list with any number of graded relevant items."""
+
+    @abstractmethod
+    def of_ranks(self, ranks: Values) -> Values:
+        """Compute values (T,) for one relevant item per request, at ``ranks`` (inf = absent)."""
+
+
+class NDCG(RankingMetric):
+    """nDCG@k = DCG / IDCG, normalised discounted cumulative gain with linear gains.
+
+    ::
+
+        DCG  = sum over ranks r = 1..k of  gain(r) / log2(r + 1)
+        IDCG = the same sum over the min(k, |R|) largest gains of all relevant items
+
+    Libraries whose IDCG always has k terms give .2201 where this (and trec_eval, ranx,
+    scikit-learn) gives .6131: two relevant items, one of them returned first.
+
+    Jarvelin and Kekalainen 2002, "Cumulated gain-based evaluation of IR techniques". Difference:
+    linear gains as in trec_eval and the discount log2(r + 1) from the first rank on.
+
+    >>> round(NDCG(10).of_list(grade(["a", "x"], {"a": 1, "b": 1})), 4)
+    0.6131
+    """
+
+    name = "nDCG"
+
+    def of_list(self, graded: Graded) -> float:
+        """DCG of the first k divided by that of the best order of all relevant items."""
+        return _dcg(graded.gains[: self.k]) / _dcg(graded.ideal[: self.k])
+
+    def of_ranks(self, ranks: Values) -> Values:
+        """1 / log2(rank + 1) if the target is among the first k, else 0."""
+        return np.where(ranks <= self.k, 1.0 / np.log2(ranks + 1.0), 0.0)
+
+
+def _dcg(gains: Values) -> float:
+    return float(gains @ (1.0 / np.log2(np.arange(2.0, len(gains) + 2.0))))
+
+
+class Recall(RankingMetric):
+    """Recall@k = |L_k intersect R| / |R|, as in trec_eval, even if R has more than k items."""
+
+    name = "Recall"
+
+    def of_list(self, graded: Graded) -> float:
+        """Share of the relevant items that are among the first k."""
+        return float(np.count_nonzero(graded.gains[: self.k]) / len(graded.ideal))
+
+    def of_ranks(self, ranks: Values) -> Values:
+        """1 if the target is among the first k, else 0."""
+        return (ranks <= self.k).astype(np.float64)
+
+
+class MRR(RankingMetric):
+    """MRR@k = 1 / (rank of the first relevant item) if that rank is at most k, else 0."""
+
+    name = "MRR"
+
+    def of_list(self, graded: Graded) -> float:
+        """Reciprocal rank of the first relevant item among the first k, else 0."""
+        hits = np.flatnonzero(graded.gains[: self.k])
+        return float(1.0 / (hits[0] + 1)) if len(hits) else 0.0
+
+    def of_ranks(self, ranks: Values) -> Values:
+        """1 / rank if the target is among the first k, else 0."""
+        return np.where(ranks <= self.k, 1.0 / ranks, 0.0)
+
+
+class Novelty(Metric):
+    """Novelty@k = mean over the first k items of their self-information -log2 p(i), in bits.
+
+    p(i) = (n_i + 1) / (sum of n + N) with n_i the interactions of item i in the train part; add-one
+    smoothing makes it finite for items without interactions. An empty list has novelty 0.
+    """
+
+    name = "Novelty"
+
+    def of_lists(self, lists: IntArray, bits: Values) -> Values:
+        """Mean of ``bits`` (N,), from ``surprise``, over the first k of each list: (T,)."""
+        return np.nan_to_num(mean_over_lists(lists, bits, self.k))
+
+
+def surprise(popularity: IntArray) -> Values:
+    """Self-information -log2 p(i) of items (N,) float64, from their train interactions (N,)."""
+    counts = popularity.astype(np.float64) + 1.0
+    return np.asarray(-np.log2(counts / counts.sum()))
+
+
+class ExposureMetric(Metric):
+    """Metric of all lists together, with a standard error over users."""
+
+    @abstractmethod
+    def of_exposure(
+        self, lists: IntArray, groups: Groups, catalogue_size: int
+    ) -> tuple[float, float]:
+        """Compute value and standard error of lists (T, >= k); NaN if nothing is shown.
+
+        The error is that of a jackknife over users, ``groups`` (T,): a bootstrap draws some users
+        twice, and so has fewer distinct items.
+
+        Raises:
+            DataError: more distinct items are shown than the catalogue has.
+        """
+
+
+class Coverage(ExposureMetric):
+    """Coverage@k = distinct items shown among the first k / items of the eligible catalogue.
+
+    It grows with the number of lists: compare only systems with the same requests.
+
+    Standard error: jackknife. Leaving out a user removes the items shown only to this user, so
+    se^2 = (U - 1) / U * sum over users of (d_u - mean d)^2 / N^2, d_u = items shown only to u.
+    """
+
+    name = "Coverage"
+
+    def of_exposure(
+        self, lists: IntArray, groups: Groups, catalogue_size: int
+    ) -> tuple[float, float]:
+        """Compute the share, in [0, 1], and its jackknife error."""
+        items, users = shown_items(lists, groups, self.k)
+        num_users = int(groups.max()) + 1
+        pairs = np.unique(items.astype(np.int64) * num_users + users)  # distinct (item, user)
+        distinct, first, viewers = np.unique(
+            pairs // num_users, return_index=True, return_counts=True
+        )
+        _require_catalogue(len(distinct), catalogue_size)
+        exclusive = np.bincount(pairs[first[viewers == 1]] % num_users, minlength=num_users)  # d_u
+        variance = float(((exclusive - exclusive.mean()) ** 2).sum()) * (num_users - 1) / num_users
+        return len(distinct) / catalogue_size, variance**0.5 / catalogue_size
+
+
+class Gini(ExposureMetric):
+    """Gini@k of exposure: 0 = every item is shown equally often, near 1 = one is always shown.
+
+    ::
+
+        G = sum over i of (2 r_i - N - 1) x_i / (N * sum of x)
+
+    x_i = times that item i is shown among the first k, r_i = its rank by x ascending (ties: mean
+    rank), N = the *whole* eligible catalogue, including items that are never shown.
+
+    Standard error: infinitesimal jackknife over users. G does not change if all x are scaled, so
+    the influence of user u is the sum of dG/dx_i over the items shown to u, and se^2 the sum of
+    squares.
+    """
+
+    name = "Gini"
+
+    def of_exposure(
+        self, lists: IntArray, groups: Groups, catalogue_size: int
+    ) -> tuple[float, float]:
+        """Compute the index, in [0, 1], and its jackknife error; NaN if nothing is shown."""
+        items, users = shown_items(lists, groups, self.k)
+        if not len(items):
+            return math.nan, math.nan
+        distinct, index, counts = np.unique(items, return_inverse=True, return_counts=True)
+        _require_catalogue(len(distinct), catalogue_size)
+        slopes = 2.0 * _mean_ranks(counts, catalogue_size) - catalogue_size - 1.0  # (D,)
+        total = float(counts.sum())
+        value = float(slopes @ counts) / (catalogue_size * total)
+        gradient = (slopes / catalogue_size - value) / total  # dG/dx_i (D,)
+        influence = np.bincount(users, weights=gradient[index])  # (U,)
+        return value, float((influence**2).sum()) ** 0.5
+
+
+def _mean_ranks(counts: Groups, catalogue_size: int) -> Values:
+    """1-based ascending ranks (D,) of counts (D,) in a catalogue whose other items have 0."""
+    _, index, size = np.unique(counts, return_inverse=True, return_counts=True)
+    last = np.cumsum(size) + (catalogue_size - len(counts))  # rank of the last of each tie
+    return np.asarray((last - (size - 1) / 2.0)[index], dtype=np.float64)
+
+
+def mean_over_lists(lists: IntArray, weights: Values, k: int) -> Values:
+    """Mean of ``weights`` (N,) over the first k items of each list: (T,); NaN for empty lists."""
+    top = _first_k(lists, k)  # (T, k)
+    is_item = top != PADDING
+    sums = np.where(is_item, weights[np.where(is_item, top, 0)], 0.0).sum(axis=1)
+    sizes = is_item.sum(axis=1)
+    return np.where(sizes > 0, sums / np.maximum(sizes, 1), np.nan)
+
+
+def shown_items(lists: IntArray, groups: Groups, k: int) -> tuple[IntArray, Groups]:
+    """Item and user of every impression, (V,) each, among the first k of lists (T, L)."""
+    top = _first_k(lists, k)  # (T, k)
+    rows, columns = np.nonzero(top != PADDING)
+    return top[rows, columns], groups[rows]
+
+
+def _first_k(lists: IntArray, k: int) -> IntArray:
+    if lists.shape[1] < k:
+        raise DataError(f"lists of {lists.shape[1]} items cannot be judged at {k}.", "Pad with -1.")
+    return lists[:, :k]
+
+
+def _require_catalogue(num_shown: int, catalogue_size: int) -> None:
+    if num_shown > catalogue_size:
+        raise DataError(
+            f"{num_shown} items are shown of a catalogue of {catalogue_size}.",
+            "Give the size of the whole catalogue.",
+        )
+
+
+METRICS: dict[str, type[Metric]] = {
+    kind.name: kind for kind in (NDCG, Recall, MRR, Coverage, Novelty, Gini)
+}
+
+_LABEL = re.compile(r"([A-Za-z]+)@([1-9][0-9]{0,5})")
+
+
+def metric(label: str) -> Metric:
+    """Create the metric of a label, e.g. ``nDCG@10``, ``Recall@50``.
+
+    Raises:
+        ConfigError: the name is unknown, or the cut-off is not a whole number >= 1.
+    """
+    match = _LABEL.fullmatch(label)
+    if match is None or match[1] not in METRICS:
+        known = ", ".join(f"{name}@k" for name in METRICS)
+        raise ConfigError(f"metric {label!r} is unknown.", f"Known, with k >= 1: {known}.")
+    return METRICS[match[1]](int(match[2]))

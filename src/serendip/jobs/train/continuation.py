@@ -1,0 +1,274 @@
+"""What a training continues from: semantic IDs of the generation in force, and fits.
+
+**Semantic IDs.** New codebooks are matched to those of the published generation, so that groups
+keep their numbers, or are those of it (``[semantic_ids] keep``).
+
+**The fit on the older part of the data** makes the training rows of the ranker. Models that are
+trained by gradients are not trained again from nothing: they continue on all data, which costs a
+fraction of it (``Recommender.learned``). They can do so if content vectors mean the same in both
+fits: the fusion of the modalities is kept unless the newer part has other modalities. A generation
+keeps it in ``older/``: the fit on the older part of the next training continues from it. It has
+never seen what the ranker of that training learns from.
+
+**A warm start** does so if what the generation in force learned still means the same and is still
+allowed: the learned settings and the encoder are equal, and no event was erased or imported again
+since. After the interactions have grown by half a training starts from nothing once more, as
+weights that are tuned on held-back requests are tuned by such a training only. The fit on the older
+part continues from that of the earlier training, and the one on all data from it, as always. So the
+candidates that the ranker learns from never depend on the events that it learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.content.fusion import TEXT_ONLY, Fusion
+from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
+from serendip.data.arrays import IntArray
+from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.features import ItemFeatures, ModalityVectors
+from serendip.data.items.semantic_ids import Codebooks
+from serendip.data.rows.strings import open_arrays, save_arrays
+from serendip.data.vocabulary import Vocabulary
+from serendip.engine.config.settings import Settings
+from serendip.engine.state import EngineState, open_codes, open_fusion
+from serendip.errors import ArtefactError
+from serendip.jobs.context import JobContext
+from serendip.jobs.semantic_ids.codes import compare_codes
+from serendip.jobs.train.staleness import compare_settings
+from serendip.models.base import WarmStart
+from serendip.runtime.versions import Version
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreviousCodes:
+    """Semantic IDs of the published generation.
+
+    Args:
+        vocabulary: N' items.
+        codes: (N', L).
+        fusion: of the content that the codebooks divide.
+    """
+
+    codebooks: Codebooks
+    vocabulary: Vocabulary
+    codes: IntArray
+    fusion: Fusion
+
+    @classmethod
+    def of(cls, current: Version | None, settings: Settings, encoder: str) -> PreviousCodes | None:
+        """Those of a generation; None without one, or if its content settings are others.
+
+        Args:
+            current: the generation in force.
+            settings: of the training.
+            encoder: name and version of its text encoder; codes of another one are not kept.
+        """
+        if current is None:
+            return None
+        changes = compare_settings(
+            current.manifest["settings"], settings.learned_from(), ("content", "semantic_ids")
+        )
+        if any(change.key != "semantic_ids.keep" for change in changes):
+            return None
+        if settings.semantic_ids.keep and current.manifest["encoder"] != encoder:
+            return None
+        return cls(*open_codes(current.folder), open_fusion(current.folder))
+
+    def match(
+        self, features: ItemFeatures, codebooks: Codebooks, catalogue: Catalogue
+    ) -> tuple[ItemFeatures, Codebooks]:
+        """Renumber features and codebooks to agree with these codes as far as possible."""
+        new, old = self._shared_rows(catalogue)
+        codebooks, numbers = match_codebooks(
+            codebooks, features.codes[new], self.codebooks, self.codes[old]
+        )
+        return replace(features, codes=renumber(features.codes, numbers)), codebooks
+
+    def assign(
+        self, encoded: Mapping[str, ModalityVectors]
+    ) -> tuple[ItemFeatures, Codebooks, Fusion]:
+        """Features of items with the codes of these codebooks."""
+        content, size = self.fusion.encode(encoded), self.codebooks.codebook_size
+        codes, present = self.codebooks.assign(content), self.fusion.present(encoded)
+        return ItemFeatures(content, codes, size, present), self.codebooks, self.fusion
+
+    def compare(self, codes: IntArray, catalogue: Catalogue) -> list[float]:
+        """Per level, the share of shared items with the same code; last, with the same ID."""
+        new, old = self._shared_rows(catalogue)
+        return compare_codes(codes[new], self.codes[old])
+
+    def _shared_rows(self, catalogue: Catalogue) -> tuple[IntArray, IntArray]:
+        """Rows of the shared items, in ``catalogue`` and here."""
+        rows = self.vocabulary.numbers(catalogue.vocabulary.ids)
+        new = np.flatnonzero(rows >= 0).astype(np.int32)
+        return new, rows[new]
+
+
+def describe_ids(
+    earlier: PreviousCodes | None, codes: IntArray, catalogue: Catalogue
+) -> dict[str, Any]:
+    """Stability of the codes, for the manifest of a generation."""
+    return {"kept": earlier.compare(codes, catalogue) if earlier else []}
+
+
+OLDER_FOLDER = "older"
+"""Folder in a generation."""
+
+_IDS, _CODEBOOKS, _FUSION = "ids", "codebooks.safetensors", "fusion.safetensors"
+_LEARNED, _UNTIL = "learned.npz", "until"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OlderFit:
+    """The fit on the older part, without what needs much memory.
+
+    Args:
+        items: ids of its items.
+        codebooks: from which new codebooks start.
+        fusion: of its content.
+        learned: name of a model -> arrays from which it continues; empty = it cannot.
+        until: Unix seconds; it has seen the events before.
+    """
+
+    items: Vocabulary
+    codebooks: Codebooks
+    fusion: Fusion
+    learned: Mapping[str, Mapping[str, NDArray[Any]]]
+    until: float = np.inf
+
+    @classmethod
+    def of(cls, state: EngineState, until: float = np.inf) -> OlderFit:
+        """Keep what later fits need of a state."""
+        learned = {name: model.learned() for name, model in state.models.items()}
+        return cls(state.catalogue.vocabulary, state.codebooks, state.fusion, learned, until)
+
+    def start(self, name: str, items: Vocabulary, fusion: Fusion) -> WarmStart | None:
+        """Start of a model on items with content of ``fusion``; None = from nothing."""
+        if fusion is not self.fusion and (fusion.blocks or self.fusion.blocks):
+            return None
+        return WarmStart(self.learned.get(name, {}), self.items.numbers(items.ids))
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder, which is created; learned numbers with half their precision.
+
+        The next training moves them further than that.
+        """
+        folder.mkdir()
+        save_arrays(folder / _IDS, self.items.arrays())
+        self.codebooks.save(folder / _CODEBOOKS)
+        if self.fusion.blocks:
+            self.fusion.save(folder / _FUSION)
+        learned = {
+            f"{name}/{key}": _halve(array)
+            for name, arrays in self.learned.items()
+            for key, array in arrays.items()
+        }
+        np.savez(folder / _LEARNED, allow_pickle=False, **{_UNTIL: np.array(self.until)}, **learned)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self | None:
+        """Read what ``save`` wrote; None if there is nothing.
+
+        Raises:
+            ArtefactError: the files cannot be read.
+        """
+        if not (folder / _LEARNED).is_file():
+            return None
+        try:
+            learned, fused = dict[str, dict[str, NDArray[Any]]](), folder / _FUSION
+            with np.load(folder / _LEARNED, allow_pickle=False) as arrays:
+                until = float(arrays[_UNTIL])
+                for key in arrays.files:
+                    name, _, part = key.partition("/")
+                    if part:
+                        learned.setdefault(name, {})[part] = _double(arrays[key])
+            return cls(
+                Vocabulary.of_arrays(open_arrays(folder / _IDS)),
+                Codebooks.open(folder / _CODEBOOKS),
+                Fusion.open(fused) if fused.is_file() else TEXT_ONLY,
+                learned,
+                until,
+            )
+        except (OSError, BadZipFile, KeyError, ValueError) as error:
+            raise ArtefactError(f"{folder} has no readable fit: {error}.") from None
+
+
+def _halve(array: NDArray[Any]) -> NDArray[Any]:
+    """Float32 as float16 if that holds its range."""
+    is_wide = array.dtype != np.float32 or np.abs(array).max(initial=0.0) > np.finfo(np.float16).max
+    return np.ascontiguousarray(array if is_wide else array.astype(np.float16))
+
+
+def _double(array: NDArray[Any]) -> NDArray[Any]:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+MOST_GROWTH = 1.5
+"""Interactions now, over those at the last training from nothing."""
+
+SAME_TABLES = ("actions", "content", "semantic_ids", "models", "unified")
+
+
+def describe_encoder(context: JobContext) -> str:
+    """Name and version of the text encoder."""
+    return f"{context.encoder.name} {context.encoder.version}"
+
+
+def choose_start(
+    context: JobContext, current: Version | None, is_wanted: bool = True
+) -> tuple[OlderFit | None, dict[str, Any]]:
+    """Decide what the training of a context continues from.
+
+    Args:
+        context: of the training.
+        current: the generation in force; None = there is none that can be read.
+        is_wanted: whether to continue if that is possible.
+
+    Returns:
+        the earlier fit, None = from nothing; and facts for the manifest: the ``generation`` that it
+        is of (empty = from nothing), the ``reason`` why it starts from nothing (empty = it does
+        not, or nobody asked), and the interactions at the last training from nothing (``since``).
+    """
+    previous, generation, reason, since = None, "", "", len(context.dataset.events)
+    if is_wanted and current is None:
+        reason = "there is no generation"
+    elif is_wanted and current is not None:
+        reason = _find_obstacle(context, current)
+        previous = None if reason else OlderFit.open(current.folder / OLDER_FOLDER)
+        if previous is not None:
+            generation, since = current.name, int(_facts(current)["since"])
+        else:
+            reason = reason or f"{current.name} has no fit to continue from"
+    return previous, {"generation": generation, "reason": reason, "since": since}
+
+
+def _find_obstacle(context: JobContext, current: Version) -> str:
+    """Why a training cannot continue from a generation; empty = it can."""
+    manifest = current.manifest
+    settings = context.settings.learned_from()
+    changes = compare_settings(manifest["settings"], settings, SAME_TABLES)
+    if changes:
+        return f"the setting {changes[0].key} has changed"
+    if manifest["encoder"] != describe_encoder(context):
+        return f"the encoder was {manifest['encoder']}"
+    if manifest["event_removals"] != context.snapshot.event_removals:
+        return "events were imported again or erased"
+    since, now = int(_facts(current)["since"]), len(context.dataset.events)
+    if now > MOST_GROWTH * since:
+        return (
+            f"the interactions have grown from {since:,} to {now:,} since a training from nothing"
+        )
+    return ""
+
+
+def _facts(current: Version) -> Mapping[str, Any]:
+    facts: Mapping[str, Any] = current.manifest["warm_start"]
+    return facts
