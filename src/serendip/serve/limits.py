@@ -22,9 +22,6 @@ MAX_UNREAD_S = 60.0
 KEEP_ALIVE_S = 75
 """Seconds that a connection without a request stays open."""
 
-MAX_JSON_DEPTH = 32
-"""Nesting depth of lists and objects in a body."""
-
 MAX_JSON_NODES = 200_000
 """Lists and objects in a body, brackets in texts included."""
 
