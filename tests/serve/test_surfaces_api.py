@@ -13,11 +13,11 @@ from serendip.engine.engine import Engine
 
 SETTINGS = """
 [surfaces.home]
-filters = ["seen", {attribute = "sold", has = "request"}]
+filters = ["seen", "sold=request"]
 
 [surfaces.comedy_shelf]
 task = "home"
-filters = [{attribute = "genre", equals = "comedy"}]
+filters = ["genre=comedy"]
 
 [surfaces.bar]
 task = "search"

@@ -18,9 +18,8 @@ from typing import Final
 
 import numpy as np
 
-from serendip.data.item_list import ItemList
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.query import ITEM_TASKS, Query
+from serendip.data import AllowedItems, ItemList, Query
+from serendip.data.query import ITEM_TASKS
 from serendip.engine.matches import find_matches
 from serendip.engine.stages.pipeline import restrict, run_sources
 from serendip.engine.stages.popular import list_popular

@@ -12,10 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, IntArray
-from serendip.data.item_list import ItemList
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.query import Query
+from serendip.data import AllowedItems, IntArray, ItemList, Query
+from serendip.data.arrays import NO_ITEMS
 from serendip.engine.listing import sort_items
 from serendip.engine.stages.pipeline import restrict, run
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig

@@ -69,7 +69,7 @@ class Application:
             traces = options.open_traces()
             if traces is not None:
                 undo.callback(traces.close)
-            access = Access(ring, options.limits.visitor_events_per_minute)
+            access = Access(ring, options.visitor_events_per_minute)
             self.app = build_app(holder, access, options, traces)
             follower.watch(follow_keys=ring.refresh)
             self._undo = undo.pop_all()
@@ -86,7 +86,7 @@ class _Server(uvicorn.Server):
         self, application: Application, options: ServerOptions, beat: Callable[[], None]
     ) -> None:
         proxies = options.believed_proxies
-        bounds = options.limits.receive_timeout_s, max_connections()
+        bounds = options.receive_timeout_s, max_connections()
         super().__init__(
             uvicorn.Config(
                 application.app,

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from serendip.data.events.event import Event
+from serendip.data import AllowedItems, Event, Item, ItemSet
 from serendip.data.item_list import tie_order, top_k
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.items.catalogue import Item
 from serendip.data.query import TASKS
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -132,7 +130,7 @@ def test_a_new_surface_is_a_table(opened: Opener) -> None:
 [surfaces.comedy_shelf]
 task = "home"
 sources = {popularity = 30, content = 30}
-filters = [{attribute = "genre", equals = "comedy"}]
+filters = ["genre=comedy"]
 """
     )
     answer = engine.recommend(Request("comedy_shelf", "u0", k=60))
@@ -196,7 +194,7 @@ def test_a_search_surface_returns_nothing_without_a_text(opened: Opener) -> None
 
 
 def test_the_country_filter_applies_only_if_the_request_has_a_country(opened: Opener) -> None:
-    engine = opened('[surfaces.home]\nfilters = ["seen", {attribute = "sold", has = "request"}]\n')
+    engine = opened('[surfaces.home]\nfilters = ["seen", "sold=request"]\n')
     give(engine, i3={"sold": ("KR", "DE")}, i4={"sold": "kr"}, i5={"sold": ("US",)})
     assert set(ids(engine.recommend(Request("home", country="KR")))) == {"i3", "i4"}
     assert set(ids(engine.recommend(Request("home", country="us")))) == {"i5"}
@@ -211,7 +209,7 @@ def test_the_country_filter_applies_only_if_the_request_has_a_country(opened: Op
 def test_words_of_filtered_items_are_not_reported_as_unknown(
     opened: Opener,
 ) -> None:
-    engine = opened('[surfaces.search]\nfilters = [{attribute = "sold", has = "request"}]\n')
+    engine = opened('[surfaces.search]\nfilters = ["sold=request"]\n')
     give(engine, **{f"i{n}": {"sold": "KR" if n % 3 else "DE"} for n in range(60)})
     answer = engine.search("horror", country="KR")
     assert answer.items

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, IntArray, first_rows
-from serendip.data.item_list import ItemList
-from serendip.data.items.allowed_items import AllowedItems
+from serendip.data import AllowedItems, IntArray, ItemList
+from serendip.data.arrays import NO_ITEMS, first_rows
 from serendip.engine.state import EngineState
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.generations import open_current, open_named
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.runtime.atomic_files import count_rows, open_parquet
@@ -45,7 +45,8 @@ class EngineLocation:
 @lru_cache(maxsize=1)
 def _open_once(location: EngineLocation) -> Engine:
     workspace = location.workspace.open()
-    return Engine.open_named(workspace, location.generation, lambda: location.now)
+    generation = open_named(workspace.generations, location.generation)
+    return Engine.of_version(workspace, generation, lambda: location.now)
 
 
 @contextmanager
