@@ -74,18 +74,6 @@ class Counting(TinyEngine):
         super().catch_up()
 
 
-def test_writes_during_the_opening_of_a_generation_reach_it():
-    store: TinyStore = []
-    holder = EngineHolder()
-    pool = EngineGate(holder)
-    holder.swap(TinyEngine(store=store))
-    opened = TinyEngine(generation="gen-2", store=store)
-    write(pool, delete_1, add_99)
-    holder.swap(opened)
-    assert read_items(pool, "f1", "f99") == [None, film(99)]
-    assert opened.item("f99") == film(99)
-
-
 def test_writes_through_a_replaced_engine_are_in_the_next_answer_of_the_current_one():
     store: TinyStore = []
     old, new = TinyEngine(store=store), TinyEngine(generation="gen-2", store=store)
@@ -122,24 +110,6 @@ def test_an_engine_reads_the_store_before_an_answer_only_if_a_write_is_missing()
     holder.shared.acknowledge(other.item_version)
     assert read_items(pool, "f1") == read_items(pool, "f1") == [None]
     assert engine.readings == at_first + 1
-
-
-def test_a_write_reaches_the_engine_two_generations_later():
-    store: TinyStore = []
-    holder = EngineHolder()
-    pool = EngineGate(holder)
-    holder.swap(TinyEngine(store=store))
-
-    def swap_twice_and_write(engine: TinyEngine) -> None:
-        middle = TinyEngine(generation="gen-2", store=store)
-        holder.swap(middle)
-        holder.swap(TinyEngine(generation="gen-3", store=store))
-        assert middle.is_closed
-        delete_1(engine)
-
-    write(pool, swap_twice_and_write)
-    assert holder.generation == "gen-3"
-    assert read_items(pool, "f1") == [None]
 
 
 def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):

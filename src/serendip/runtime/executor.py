@@ -13,14 +13,8 @@ import signal
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
@@ -57,7 +51,7 @@ class Executor(ABC):
             SerendipError: a process was killed.
         """
         left, pending = iter(tasks), deque[Future[Result]]()
-        with self._starting(work) as submit:
+        with self.starting(work) as submit:
             try:
                 while True:
                     pending.extend(map(submit, islice(left, 2 * self.workers - len(pending))))
@@ -68,30 +62,8 @@ class Executor(ABC):
                 for future in pending:
                     future.cancel()
 
-    def as_finished(
-        self,
-        work: Callable[[Task], Result],
-        tasks: Sequence[Task],
-        after: Mapping[int, Collection[int]] | None = None,
-    ) -> Iterator[Result]:
-        """Results in the order of completion, each by a separate process.
-
-        Tasks that are ready start in their order.
-
-        Args:
-            work: a module-level function.
-            tasks: its arguments.
-            after: index of a task -> indices of the tasks that must be finished before it starts.
-
-        Raises:
-            SerendipError: a process was killed. After an error no new task is started; the error is
-                raised after the results of the running tasks.
-        """
-        with self._starting(work) as submit:
-            yield from _run_when_ready(submit, tasks, self.workers, after or {})
-
     @abstractmethod
-    def _starting(
+    def starting(
         self, work: Callable[[Task], Result]
     ) -> AbstractContextManager[Callable[[Task], Future[Result]]]:
         """What starts a task in a process of its own, for a ``with`` block."""
@@ -126,48 +98,16 @@ class LocalExecutor(Executor):
         yield from map(work, tasks) if self.workers == 1 else super().map(work, tasks)
 
     @contextmanager
-    def _starting(
+    def starting(
         self, work: Callable[[Task], Result]
     ) -> Iterator[Callable[[Task], Future[Result]]]:
+        """See ``Executor.starting``."""
         with ThreadPoolExecutor(self.workers) as threads:  # each waits for a process
             yield lambda task: threads.submit(_run_in_process, work, task)
 
 
 IN_PROCESS: Final[Executor] = LocalExecutor(1)
 """Nothing that need not run in a process of its own does."""
-
-
-def _run_when_ready(
-    submit: Callable[[Task], Future[Result]],
-    tasks: Sequence[Task],
-    workers: int,
-    after: Mapping[int, Collection[int]],
-) -> Iterator[Result]:
-    """Results in the order of completion; see ``Executor.as_finished``."""
-    needs = {index: set(after.get(index, ())) for index in range(len(tasks))}
-    running: dict[Future[Result], int] = {}
-    error: BaseException | None = None
-    try:
-        while True:
-            ready = [index for index, missing in needs.items() if not missing and not error]
-            for index in ready[: workers - len(running)]:
-                del needs[index]
-                running[submit(tasks[index])] = index
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                index = running.pop(future)
-                if future.exception():
-                    error = error or future.exception()
-                    continue
-                for missing in needs.values():
-                    missing.discard(index)
-                yield future.result()
-    finally:
-        for future in running:
-            future.cancel()
-    if error:
-        raise error
 
 
 def count_cores() -> int:

@@ -185,7 +185,7 @@ class RayExecutor(Executor):
         return LocalExecutor, (1,)
 
     @contextmanager
-    def _starting(
+    def starting(
         self, work: Callable[[Task], Result]
     ) -> Iterator[Callable[[Task], Future[Result]]]:
         """What runs at the end of the block is ended."""

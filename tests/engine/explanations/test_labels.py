@@ -106,7 +106,7 @@ def test_a_label_says_what_the_number_counts():
     assert LABELS.number("retriever relative") == "Unified model, distance to its best"
     assert LABELS.number("P(irrelevant)") == "Probability of being irrelevant"
     assert LABELS.stage("after seen") == "Not seen yet"
-    assert LABELS.stage("after genres has Comedy") == "Where genres has Comedy"
+    assert LABELS.stage("after genres=Comedy") == "Where genres=Comedy"
     assert LABELS.stage("from words") == "From the words"
     assert LABELS.stage("after relevance filter") == "Left without irrelevant items"
     assert LABELS.stage("relevance checked") == "Checked for relevance"

@@ -139,7 +139,7 @@ filters = ["genre=comedy"]
     assert {int(item[1:]) % 3 for item in ids(answer)} == {1}
     explanation = engine.explain(Request("comedy_shelf", "u0"), ids(answer)[0])
     assert explanation.position == 0
-    assert explanation.trace["after genre = comedy"] == 20
+    assert explanation.trace["after genre=comedy"] == 20
     event = Event("u0", "i1", 1.7e9, "click", surface="comedy_shelf")
     assert engine.add_events([event]) == 1
     assert engine.history("u0", 50)[0].surface == "comedy_shelf"

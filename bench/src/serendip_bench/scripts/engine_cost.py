@@ -136,10 +136,11 @@ class CountedExecutor(Executor):
             self._count_files()
             yield result
 
-    def _starting(
+    def starting(
         self, work: Callable[[Task], Result]
     ) -> AbstractContextManager[Callable[[Task], Future[Result]]]:
-        return self._executor._starting(work)
+        """See ``Executor.starting``."""
+        return self._executor.starting(work)
 
 
 def run(
