@@ -47,7 +47,7 @@ class KeyedService(WireClient):
     def issue(self, scopes: Iterable[str], lifetime_s: float | None = None) -> IssuedKey:
         issued = issue_key("", scopes, lifetime_s)
         self.keys.add(issued)
-        self.ring.refresh()
+        self.ring.load()
         return issued
 
     def sign_in(self, *scopes: str) -> dict[str, str]:

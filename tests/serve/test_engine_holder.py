@@ -12,7 +12,7 @@ from wire_client import WireClient
 
 from serendip.data import Item
 from serendip.errors import NotTrainedError, StorageError
-from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
 from serendip.serve.gate import EngineGate
 
 
@@ -114,6 +114,7 @@ def test_an_engine_reads_the_store_before_an_answer_only_if_a_write_is_missing()
 
 def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
     store: TinyStore = []
+    looks = threading.Semaphore(0)
 
     class Reading(TinyEngine):
         is_broken = False
@@ -124,7 +125,8 @@ def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
             super().catch_up()
 
         def follow_items(self) -> None:
-            """What was written is not among the items."""
+            looks.release()
+            self.catch_up()
 
     engine, holder = Reading(store=store), EngineHolder()
     pool = EngineGate(holder)
@@ -134,15 +136,15 @@ def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
     other.delete_item("f1")
     holder.shared.acknowledge(other.item_version)
     assert read_items(pool, "f1") == read_items(pool, "f1") == [film(1)]
-    for _ in range(3):
-        holder.catch_up()
-    assert caplog.text.count("could not be read yet") == 2  # once before answers, once by checks
-    for _ in range(3):  # one kind of look says nothing about the other
-        holder.follow_items()
-        holder.catch_up()
-    assert caplog.text.count("could not be read yet") == 2
+    follower = Follower(holder, PublishedGenerations(lambda: engine))
+    follower.watch(every_s=0.001)
+    for _ in range(20):
+        assert looks.acquire(timeout=10)
+    follower.close()
+    told = [record.message for record in caplog.records if "read" in record.message]
+    assert sum("store-watch" in message for message in told) == 1
     engine.is_broken = False
-    holder.catch_up()
+    holder.follow(Reading.catch_up)  # type: ignore[arg-type]
     assert read_items(pool, "f1") == [None]
 
 

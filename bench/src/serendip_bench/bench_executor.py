@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from serendip.runtime.executor import LocalExecutor
+from serendip.runtime.executor import LocalExecutor, run_in_process
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -34,7 +34,11 @@ class BenchExecutor(LocalExecutor):
             SerendipError: a process was killed. After an error no new task is started; the error is
                 raised after the results of the running tasks.
         """
-        with self.starting(work) as submit:
+        with ThreadPoolExecutor(self.workers) as threads:  # each waits for a process
+
+            def submit(task: Task) -> Future[Result]:
+                return threads.submit(run_in_process, work, task)
+
             yield from _run_when_ready(submit, tasks, self.workers, after or {})
 
 

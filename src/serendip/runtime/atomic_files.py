@@ -172,13 +172,6 @@ def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
         part.unlink(missing_ok=True)
 
 
-def count_rows(path: Path) -> int:
-    """Number of rows of a Parquet file."""
-    import pyarrow.parquet as pq
-
-    return int(pq.read_metadata(path).num_rows)
-
-
 @contextmanager
 def _lock_file(path: Path) -> Iterator[None]:
     """Hold a lock of a file, which is made if missing."""

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -41,6 +41,7 @@ class Executor(ABC):
     workers: int
     is_local: bool
 
+    @abstractmethod
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Results in the order of ``tasks``; the first error is raised.
 
@@ -50,23 +51,6 @@ class Executor(ABC):
         Raises:
             SerendipError: a process was killed.
         """
-        left, pending = iter(tasks), deque[Future[Result]]()
-        with self.starting(work) as submit:
-            try:
-                while True:
-                    pending.extend(map(submit, islice(left, 2 * self.workers - len(pending))))
-                    if not pending:
-                        return
-                    yield pending.popleft().result()
-            finally:
-                for future in pending:
-                    future.cancel()
-
-    @abstractmethod
-    def starting(
-        self, work: Callable[[Task], Result]
-    ) -> AbstractContextManager[Callable[[Task], Future[Result]]]:
-        """What starts a task in a process of its own, for a ``with`` block."""
 
 
 _MALLOC_SETTINGS = {
@@ -95,15 +79,21 @@ class LocalExecutor(Executor):
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See ``Executor.map``."""
-        yield from map(work, tasks) if self.workers == 1 else super().map(work, tasks)
-
-    @contextmanager
-    def starting(
-        self, work: Callable[[Task], Result]
-    ) -> Iterator[Callable[[Task], Future[Result]]]:
-        """See ``Executor.starting``."""
+        if self.workers == 1:
+            yield from map(work, tasks)
+            return
+        left, pending = iter(tasks), deque[Future[Result]]()
         with ThreadPoolExecutor(self.workers) as threads:  # each waits for a process
-            yield lambda task: threads.submit(_run_in_process, work, task)
+            try:
+                while True:
+                    for task in islice(left, 2 * self.workers - len(pending)):
+                        pending.append(threads.submit(run_in_process, work, task))
+                    if not pending:
+                        return
+                    yield pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
 
 
 IN_PROCESS: Final[Executor] = LocalExecutor(1)
@@ -132,7 +122,7 @@ def blocked_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _run_in_process(work: Callable[[Task], Result], task: Task) -> Result:
+def run_in_process(work: Callable[[Task], Result], task: Task) -> Result:
     """Run one task in a new process."""
     with _open_pool(1) as pool:
         try:

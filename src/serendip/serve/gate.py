@@ -100,7 +100,7 @@ class EngineGate:
         self._posts = list[_EventPost]()
         self._locked_at = self._unreadable_until = -math.inf
         self._failures = FailureLog(_log)
-        holder.find_hung = self._find_hung
+        holder.is_hung = self._is_hung
 
     def turn_away(self) -> bool:
         """Whether a read that has not been looked at yet is refused, as too many wait."""
@@ -176,7 +176,7 @@ class EngineGate:
         self._posts.append(post)
         return await self._wait_for_writer(self._write_posts, post.stored)
 
-    def _find_hung(self) -> bool:
+    def _is_hung(self) -> bool:
         return any(threads.is_hung for threads in (self._readers, self._spare, self._writer))
 
     async def _wait_for_writer(self, write: Callable[[], None], result: Future[ResultT]) -> ResultT:

@@ -201,7 +201,7 @@ def test_the_country_filter_applies_only_if_the_request_has_a_country(opened: Op
     assert engine.recommend(Request("home", country="FR")).items == ()
     assert len(engine.recommend(Request("home", k=100)).items) == 60
     explanation = engine.explain(Request("home", country="kr"), "i4")
-    assert explanation.trace["after sold has request"] == 2
+    assert explanation.trace["after sold=request"] == 2
     assert explanation.position is not None
     assert engine.explain(Request("home", country="kr"), "i5").position is None
 

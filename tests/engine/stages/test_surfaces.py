@@ -88,7 +88,7 @@ def test_settings_survive_json() -> None:
     before = settings_of(
         shelf={
             "task": "home",
-            "filters": ["seen", {"attribute": "genres", "has": "Comedy"}],
+            "filters": ["seen", "genres=Comedy"],
             "diversity": {"most": 2},
             "exploration": {},
             "sponsored": {"positions": [0]},

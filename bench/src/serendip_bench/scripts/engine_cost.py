@@ -22,8 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,12 +134,6 @@ class CountedExecutor(Executor):
             self.returned += len(pickle.dumps(result))
             self._count_files()
             yield result
-
-    def starting(
-        self, work: Callable[[Task], Result]
-    ) -> AbstractContextManager[Callable[[Task], Future[Result]]]:
-        """See ``Executor.starting``."""
-        return self._executor.starting(work)
 
 
 def run(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from serendip.engine.artefacts.generations import open_current, open_named
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace, WorkspaceLocation
-from serendip.runtime.atomic_files import count_rows, open_parquet
+from serendip.runtime.atomic_files import open_parquet
 from serendip.runtime.executor import Result, Task
 from serendip.runtime.progress import TrainOptions
 
@@ -104,7 +104,9 @@ def write_rows(out: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
         schema: its columns.
         tables: of these columns.
     """
+    count = 0
     with open_parquet(out, schema) as file:
         for table in tables:
             file.write_table(table)
-    return count_rows(out)
+            count += table.num_rows
+    return count

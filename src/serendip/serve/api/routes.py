@@ -197,7 +197,7 @@ class Routes:
         get_caller(request).require_visit(rows, now)
         counted = request.app.state.access.admit_events(request, rows)
         new = await self._gate.write_events(counted) if counted else 0
-        self._metrics.add_events(len(rows))
+        self._metrics.events.inc(len(rows))
         stored = responses.StoredOut(received=len(rows), new=new)
         with self._gate.holder.lease() as engine:
             unknown = engine.unknown_items(row.item_id for row in rows)
@@ -217,7 +217,7 @@ class Routes:
             return {"received": len(rows), "new": new, "left_out": left_out}
 
         answer = await self._gate.write(call)
-        self._metrics.add_items(len(rows))
+        self._metrics.items.inc(len(rows))
         return answer
 
     async def delete_item(self, item_id: IdInPath) -> responses.DeletedOut:
@@ -245,7 +245,7 @@ class Routes:
         A worker whose requests hang is not ready.
         """
         holder = self._gate.holder
-        if holder.is_hung:
+        if holder.is_hung():
             raise LateError("too many requests hang.", "Restart the service; its log says more.")
         status = holder.service_status
         if not status.workers:
@@ -278,9 +278,9 @@ class Routes:
             ),
         )
         if not answer.items:
-            self._metrics.add_empty(answer.surface)
+            self._metrics.empty.labels(answer.surface).inc()
         if answer.degraded:
-            self._metrics.add_degraded(answer.surface)
+            self._metrics.degraded.labels(answer.surface).inc()
         return answer
 
 
