@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from serendip.engine.artefacts.training_record import TrainingRecord
     from serendip.engine.config.serve import ServeConfig
     from serendip.engine.engine import Engine
-    from serendip.engine.workspace import Workspace, WorkspaceLocation
+    from serendip.engine.workspace import Workspace
     from serendip.serve.engine_holder import PublishedGenerations
     from serendip.serve.server_options import ServerOptions
     from serendip.serve.workers.supervisor import WorkerResources
@@ -165,7 +165,7 @@ def serve_on_ray(
     config = ExecutorConfig(name="ray", address=address, workers=None if address else replicas)
     if address:
         options.check_keys()  # the proxy of a command that was killed may hold the port
-        check_machines(config, check_machine, location)
+        check_machines(config, WorkspaceLocation.open, location)
     else:
         with closing(options.listen()) as listener:  # refused before anything starts
             port = listener.getsockname()[1]
@@ -181,15 +181,6 @@ def serve_on_ray(
         shared = "" if address else str(scratch)
         replica = (location, partial(open_parts, host, port), shared, replicas)
         serve_until_ended(replica, replicas, folder, (host, port), say_ready)
-
-
-def check_machine(location: WorkspaceLocation) -> None:
-    """Refuse a machine of a cluster that cannot open the workspace.
-
-    Raises:
-        SerendipError: as ``WorkspaceLocation.open``.
-    """
-    location.open()
 
 
 def open_parts(host: str, port: int, folder: Path) -> tuple[PublishedGenerations, ServerOptions]:

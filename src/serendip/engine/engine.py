@@ -581,11 +581,7 @@ class Engine:
 
     def code_label(self, item_id: str) -> str:
         """Readable name of the item's semantic ID, coarse to fine; empty if no code has a name."""
-        state = self.state
-        number = state.catalogue.vocabulary.number(item_id)
-        return (
-            "" if number < 0 else build_group_name(state.code_names, state.features.codes[number])
-        )
+        return build_group_name(self.state.code_names, self.semantic_id(item_id))
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
         """The most active users, each with their number of events; most active first.

@@ -136,7 +136,7 @@ def end_nodes(cluster: Cluster) -> None:
     cluster.shutdown()
 
 
-def check_machines(config: ExecutorConfig, check: Callable[[Task], None], task: Task) -> None:
+def check_machines(config: ExecutorConfig, check: Callable[[Task], object], task: Task) -> None:
     """Call a function on each machine of a cluster that has cores for others.
 
     A machine that has just died, which a cluster notices late, is left out.

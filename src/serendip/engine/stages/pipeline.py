@@ -194,6 +194,12 @@ def restrict(
             yield stage, left
 
 
+def find_allowed(query: Query, surface: SurfaceConfig, state: EngineState) -> AllowedItems:
+    """The items that pass the filters of a request and of its surface."""
+    *_, (_, allowed) = restrict(query, visible_to(surface, query), SurfaceStages.of(surface), state)
+    return allowed
+
+
 def _retrieve(
     batch: Batch, sources: Sequence[Source], traces: list[dict[str, int]]
 ) -> dict[str, list[ItemList]]:

@@ -296,27 +296,28 @@ def without_past(query: Query) -> Query:
     return replace(query, history=History(), again=NO_ITEMS, session=NO_SESSION, user_groups={})
 
 
+_UNREAD: Mapping[RequestPart, Mapping[str, Any]] = {
+    "user": {
+        "user_id": "",
+        "history": History(),
+        "rejected": Rejected(),
+        "again": NO_ITEMS,
+        "session": NO_SESSION,
+        "user_groups": {},
+    },
+    "query": {"text": "", "meant": "", "text_vector": None},
+    "items": {"source_items": NO_ITEMS},
+    "country": {"country": ""},
+    "device": {"device": ""},
+    "time": {"time": math.nan},
+}
+"""What a query has where its surface does not read a part of the request."""
+
+
 def visible_to(surface: SurfaceConfig, query: Query) -> Query:
     """The query as the surface reads it: with its task, and the parts that its context names."""
-    reads = surface.context
     unread: dict[str, Any] = {}
-    if "user" not in reads:
-        unread |= {
-            "user_id": "",
-            "history": History(),
-            "rejected": Rejected(),
-            "again": NO_ITEMS,
-            "session": NO_SESSION,
-            "user_groups": {},
-        }
-    if "query" not in reads:
-        unread |= {"text": "", "meant": "", "text_vector": None}
-    if "items" not in reads:
-        unread["source_items"] = NO_ITEMS
-    if "country" not in reads:
-        unread["country"] = ""
-    if "device" not in reads:
-        unread["device"] = ""
-    if "time" not in reads:
-        unread["time"] = math.nan
+    for part, values in _UNREAD.items():
+        if part not in surface.context:
+            unread |= values
     return replace(query, surface=surface.task, **unread)

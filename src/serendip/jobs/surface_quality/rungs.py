@@ -15,7 +15,8 @@ import numpy as np
 from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.events.event import NO_SESSION
 from serendip.data.query import Query
-from serendip.engine.fallback import find_allowed, has_popular_rung, run_content
+from serendip.engine.fallback import has_popular_rung, run_content
+from serendip.engine.stages.pipeline import find_allowed
 from serendip.engine.stages.popular import order_popular, take_allowed
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
