@@ -146,19 +146,15 @@ def serve_on_ray(
         ExtraMissing: Ray Serve is not installed.
     """
     from serendip.engine.workspace import Workspace, WorkspaceLocation
-    from serendip.errors import ExtraMissing
     from serendip.runtime.executor_config import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
+    from serendip.runtime.extras import of_extra
     from serendip.runtime.scratch import scratch_folder
 
     secure_ray(address)
-    try:
+    with of_extra("ray-serve", "Ray Serve"):
         from serendip.runtime.ray_cluster import check_machines, connect
         from serendip.serve.ray_app import serve_until_ended
-    except ImportError as error:
-        raise ExtraMissing(
-            f"Ray Serve cannot be imported: {error}.", 'Run `pip install "serendip[ray-serve]"`.'
-        ) from None
     folder = workspace.resolve()
     options = _open_server_options(folder, host, port, 1)
     location = WorkspaceLocation.of(Workspace.open(folder))

@@ -32,8 +32,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from serendip.errors import ArtefactError, ConfigError, ConflictError, ExtraMissing, StorageError
+from serendip.errors import ArtefactError, ConfigError, ConflictError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock, flush_folder, flush_tree, write_synced
+from serendip.runtime.extras import of_extra
 from serendip.runtime.versions import MANIFEST, hash_file, unseal
 
 if TYPE_CHECKING:
@@ -152,14 +153,9 @@ class Storage:
 
 
 def _client(url: str, timeout_s: int) -> ObjectStore:
-    try:
+    with of_extra("s3", "the client of [storage]"):
         from obstore.exceptions import BaseError
         from obstore.store import LocalStore, from_url
-    except ImportError:
-        raise ExtraMissing(
-            f"[storage] url {url} needs the extra `s3`, which is not installed.",
-            'Run `pip install "serendip[s3]"`.',
-        ) from None
     if url.startswith("/"):
         return LocalStore(url)
     # A variable of the environment may name a server without TLS, which S3 itself is not.

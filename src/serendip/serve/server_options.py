@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serendip.errors import ConfigError, ExtraMissing
+from serendip.errors import ConfigError
+from serendip.runtime.extras import of_extra
 from serendip.serve.middleware import LOOPBACK_NAMES, HostRules
 
 if TYPE_CHECKING:
@@ -151,13 +152,8 @@ class ServerOptions:
         """
         if not self.collector:
             return None
-        try:
+        with of_extra("otel", "OpenTelemetry for `traces` of [serve]"):
             from serendip.serve.telemetry.traces import Traces
-        except ImportError as error:
-            raise ExtraMissing(
-                f"OpenTelemetry cannot be imported: {error}.",
-                'Run `pip install "serendip[otel]"`, or leave `traces` of [serve] empty.',
-            ) from None
         return Traces(self.collector, bool(self.trusted_proxies))
 
     def _has_key(self) -> bool:
