@@ -338,7 +338,7 @@ def test_a_missing_file_given_to_init_is_no_matter_of_settings(tmp_path: Path) -
 SURFACES = """
 [surfaces.bar]
 task = "search"
-filters = [{attribute = "genre", equals = "request"}]
+filters = ["genre=request"]
 
 [surfaces.digest.min_value]
 k = 2

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.data.item_list import ItemList
-from serendip.data.items.catalogue import Item
+from serendip.data import Item, ItemList
 from serendip.engine.engine import Engine
 from serendip.engine.presenter import _parts
 from serendip.engine.request import Request

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import UnknownItemError

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from postgres_server import on_both_databases
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
-from serendip.data.query import RECALLED, RECENT, History, Query
+from serendip.data import Event, History, Item, Query
+from serendip.data.query import RECALLED, RECENT
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.sources import ModelSource

@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 from wire_client import WireClient, error_of
 
-from serendip.data.events.event import Event
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.items.catalogue import Item
+from serendip.data import AllowedItems, Event, Item
 from serendip.engine.answer import Answer
 from serendip.engine.engine import Engine
 from serendip.engine.query_builder import QueryBuilder
@@ -26,7 +24,7 @@ from serendip.engine.stages.popular import list_popular
 from serendip.engine.stages.selection import Selector
 from serendip.engine.stages.sources import ModelSource, WordSource
 from serendip.errors import LateError, StorageError, UnknownItemError
-from serendip.serve.limits import ServiceLimits
+from serendip.serve.server_options import ServerOptions
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +217,7 @@ def test_a_stage_that_hangs_is_answered_without_when_the_time_is_over(engine, mo
         raise RuntimeError("too late")  # so that no thread of this test goes on in the next one
 
     break_at(monkeypatch, place, hang)
-    client = WireClient(engine, limits=ServiceLimits(deadline_s=0.15))
+    client = WireClient(engine, options=ServerOptions(deadline_s=0.15))
     try:
         bodies = [client.get(path).json() for path in ASKED]
         assert [body["degraded"][0] for body in bodies] == ["personal"] * 3
@@ -274,7 +272,7 @@ ends is tested with events, in ``test_gate.py``."""
 def ask_in_time(engine: Engine, path: str, deadlines: float) -> dict[str, Any]:
     """The body of an answer that came when a number of deadlines were over, and little later."""
     begin = time.monotonic()
-    answer = WireClient(engine, limits=ServiceLimits(deadline_s=DEADLINE_S)).get(path)
+    answer = WireClient(engine, options=ServerOptions(deadline_s=DEADLINE_S)).get(path)
     seconds = time.monotonic() - begin
     assert deadlines * DEADLINE_S <= seconds < deadlines * DEADLINE_S + MARGIN_S
     body: dict[str, Any] = answer.json()
@@ -321,7 +319,7 @@ def test_where_the_word_search_hangs_a_search_is_told_soon_after_the_deadline(en
 def test_what_has_no_rungs_gets_503_and_when_to_come_again(engine, monkeypatch):
     go = threading.Event()
     monkeypatch.setattr(Engine, "explain", lambda *_: go.wait(60))
-    client = WireClient(engine, limits=ServiceLimits(deadline_s=0.05))
+    client = WireClient(engine, options=ServerOptions(deadline_s=0.05))
     try:
         answer = client.get("/v1/explain?item_id=i1")
     finally:
@@ -338,5 +336,5 @@ def test_what_a_client_can_mend_is_told_and_not_answered_from_less(engine):
 
 
 def test_an_answer_in_time_is_whole(engine):
-    client = WireClient(engine, limits=ServiceLimits(deadline_s=60.0))
+    client = WireClient(engine, options=ServerOptions(deadline_s=60.0))
     assert [client.get(path).json()["degraded"] for path in ASKED] == [[], [], []]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.data.items.catalogue import Item
-from serendip.data.query import Query
+from serendip.data import Item, Query
 from serendip.engine.engine import Engine
 from serendip.engine.matches import find_matches, run_matches
 from serendip.engine.request import Request

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.items.reception import MOST_IMPRESSIONS
 from serendip.engine.answer import Answer
 from serendip.engine.engine import Engine

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import stand as stand_world
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.engine.answer import Suggestion
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import (

@@ -104,7 +104,7 @@ def test_an_explanation_names_it_with_its_label(served: Engine, name: str) -> No
 def test_models_of_one_class_have_labels_of_their_own(served: Engine) -> None:
     labels = [served.labels.number(name) for name in served.state.feature_names]
     assert len(set(labels)) == len(labels)
-    sources = list(served.labels.sources.values())
+    sources = [served.labels.component(name) for name in served.state.models]
     assert len(set(sources)) == len(sources)
 
 

@@ -9,8 +9,7 @@ import pytest
 from postgres_server import on_both_databases
 from stored_files import copy_to_serve, fill, mounted, remount
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.store.database import open_database
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from small_shop import write_files
 
-from serendip.cli.serve import check_machine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import ConfigError
@@ -45,7 +44,7 @@ TASKS: dict[str, Run] = {
     "recommend --batch": lambda location: answer_users(
         AnswerTask(_engine(location), Request(), None)
     ),
-    "serve, at its start": check_machine,
+    "serve, at its start": WorkspaceLocation.open,
     "serve, a replica": open_replica,
 }
 

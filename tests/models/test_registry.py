@@ -73,12 +73,12 @@ WRONG = {
     "unknown key `models.sasrec.epoch`. Valid keys: b.*epochs, ": {"sasrec": {"epoch": 2}},
     "unknown key `models.item-knn.shrink`. Valid keys: decay, ": {"item-knn": {"shrink": 2}},
     "`models.long.epochs` = 'many': ": {"long": {"class": "gru4rec", "epochs": "many"}},
-    "`models.mine.class` = 'nope': must be the class of a model": {"mine": {"class": "nope"}},
-    "`models.mine.class` = '': must be .*: one of popularity, ": {"mine": {}},
-    "`models.mine.class` = 3: must be the class of a model": {"mine": {"class": 3}},
-    "`models.words`: the name of a model must be up to 40": {"words": {"class": "ease"}},
-    "`models.../up`: the name of a model must be up to 40": {"../up": {"class": "ease"}},
-    "`models.item-knn`: another table configures the model 'item-knn'": {
+    "the class of 'mine' must be one of .*, not 'nope'": {"mine": {"class": "nope"}},
+    "the class of 'mine' must be one of popularity, .*, not ''": {"mine": {}},
+    "the class of 'mine' must be one of .*, not 3": {"mine": {"class": 3}},
+    "'words' cannot be the name of a model: use up to 40": {"words": {"class": "ease"}},
+    "'../up' cannot be the name of a model: use up to 40": {"../up": {"class": "ease"}},
+    "'item-knn': another table configures the model 'item-knn'": {
         "item_knn": {},
         "item-knn": {},
     },

@@ -21,14 +21,6 @@ def fail(number: int) -> int:
     raise ConfigError(f"task {number}", "Give another.")
 
 
-def note(task: tuple[str, str]) -> str:
-    """Write the names that were there before, then one's own."""
-    folder, name = task
-    there = sorted(os.listdir(folder))
-    Path(folder, name).touch()
-    return f"{name} after {there}"
-
-
 def touch(path: str) -> str:
     Path(path).touch()
     return path
@@ -53,7 +45,6 @@ class ExecutorContract(ABC):
 
     def test_no_tasks_give_no_results(self, executor: Executor) -> None:
         assert list(executor.map(square, [])) == []
-        assert list(executor.as_finished(square, [])) == []
 
     def test_an_error_of_a_task_is_raised_as_it_is(self, executor: Executor) -> None:
         with pytest.raises(ConfigError, match="task 7") as caught:
@@ -69,11 +60,6 @@ class ExecutorContract(ABC):
         results.close()  # type: ignore[attr-defined]
         assert len([*tmp_path.iterdir()]) <= 2 * executor.workers
         assert list(executor.map(touch, paths[:1])) == paths[:1]  # what was cancelled is over
-
-    def test_a_task_starts_after_those_it_needs(self, executor: Executor, tmp_path: Path) -> None:
-        tasks = [(str(tmp_path), name) for name in "abc"]
-        found = list(executor.as_finished(note, tasks, {0: [1, 2], 1: [2]}))
-        assert found == ["c after []", "b after ['c']", "a after ['b', 'c']"]
 
     def test_a_process_that_is_killed_every_time_is_named(self, executor: Executor) -> None:
         with pytest.raises(SerendipError, match="process of 9 was killed"):

@@ -23,7 +23,6 @@ from processes import descendants, is_running, wait_until
 from ray_nodes import Nodes, free_port, has_ray_serve, two_nodes
 from small_shop import WITHOUT_SEARCHES, import_shop, write_files
 
-from serendip.cli.serve import check_machine
 from serendip.content import text_vectors
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import HashingEncoder
@@ -119,12 +118,11 @@ class TestRayExecutor(ExecutorContract):
         process = int((tmp_path / "waits").read_text())
         wait_until(lambda: not is_running(process), "its end")
 
-    @pytest.mark.parametrize("name", ["map", "as_finished"])
     def test_all_tasks_that_are_ended_share_one_grace(
-        self, executor: Executor, monkeypatch: pytest.MonkeyPatch, name: str
+        self, executor: Executor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("serendip.runtime.ray_cluster._GRACE_S", 1.0)
-        results = getattr(executor, name)(wait_behind, [*range(4)])
+        results = executor.map(wait_behind, [*range(4)])
         assert next(results) == 0
         began = time.monotonic()
         results.close()
@@ -232,9 +230,9 @@ def test_each_machine_of_a_cluster_is_checked_and_what_it_raises_is_told(
     assert {path.name for path in tmp_path.iterdir()} == alive
     write_files(tmp_path)
     location = WorkspaceLocation.of(Workspace.open(tmp_path))
-    check_machines(config, check_machine, location)
+    check_machines(config, WorkspaceLocation.open, location)
     with pytest.raises(ConfigError, match=r"serendip\.db cannot be used by several machines"):
-        check_machines(config, check_machine, replace(location, machine="another"))
+        check_machines(config, WorkspaceLocation.open, replace(location, machine="another"))
 
 
 def wait_on_node(task: tuple[str, int]) -> int:

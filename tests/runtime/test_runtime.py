@@ -37,16 +37,9 @@ def test_one_worker_is_this_process() -> None:
 
 
 def test_every_task_has_a_process_of_its_own() -> None:
-    found = list(LocalExecutor(2).as_finished(square, [3, 1, 2]))
+    found = list(LocalExecutor(2).map(square, [3, 1, 2]))
     assert {result for result, _ in found} == {9, 1, 4}
     assert len({os.getpid(), *(process for _, process in found)}) == 4
-
-
-def test_after_an_error_nothing_new_starts_and_what_ran_is_not_lost() -> None:
-    executor, found = LocalExecutor(1), []
-    with pytest.raises(ValueError, match="task 7"):
-        found += executor.as_finished(fail, [7, 8])
-    assert found == []
 
 
 _PARENT = """
@@ -59,7 +52,7 @@ def work(name):
     time.sleep(600)
 
 if __name__ == "__main__":
-    list(LocalExecutor(2).as_finished(work, [os.environ["NOTE"]]))
+    list(LocalExecutor(2).map(work, [os.environ["NOTE"]]))
 """
 
 

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,17 +84,6 @@ def test_the_lock_is_of_a_file_that_can_be_written_because_nfs_has_none_of_folde
             if line.startswith("flags:")
         )
         assert flags & os.O_ACCMODE == os.O_RDWR
-
-
-def test_a_folder_of_an_earlier_version_without_a_file_to_lock_stays_for_a_day(
-    temporary: Path,
-) -> None:
-    now = time.time()
-    for name, age_s in (("hours", 8 * 3600), ("days", 48 * 3600)):
-        (temporary / f"{PREFIX}{name}").mkdir()
-        os.utime(temporary / f"{PREFIX}{name}", (now - age_s, now - age_s))
-    with scratch_folder() as own:
-        assert set(temporary.iterdir()) == {own, temporary / f"{PREFIX}hours"}
 
 
 def test_what_may_not_be_locked_yet_and_what_others_made_stays(temporary: Path) -> None:

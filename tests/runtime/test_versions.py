@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serendip.errors import ArtefactError
-from serendip.runtime.versions import Versions, compute_checksums
+from serendip.runtime.versions import Versions
 
 KINDS = {
     "plain": {"repair": "Build again."},
@@ -50,26 +50,6 @@ def test_the_newest_version_is_current(versions: Versions) -> None:
         assert text_of(versions) == text
     assert versions.names() == [f"{versions.prefix}{number}" for number in (1, 2, 3)]
     assert (versions.folder / versions.pointer).read_text() == f"{versions.prefix}3\n"
-
-
-def test_a_manifest_has_the_facts_and_the_checksums(versions: Versions) -> None:
-    version = versions.publish(write("a"), {"counts": {"items": 3}})
-    manifest = json.loads((version.folder / "manifest.json").read_text())
-    assert version.manifest == manifest == versions.open(version.name).manifest
-    assert (manifest["name"], manifest["counts"]) == (version.name, {"items": 3})
-    assert manifest.get("format") == versions.format
-    assert manifest["files"] == compute_checksums(version.folder)
-    assert list(manifest["files"]) == ["sub/a.txt"]
-
-
-def test_checksums_see_every_file_but_the_manifest(tmp_path: Path) -> None:
-    write("one")(tmp_path)
-    before = compute_checksums(tmp_path)
-    (tmp_path / "manifest.json").write_text("{}")
-    assert compute_checksums(tmp_path) == before
-    write_again = tmp_path / "sub" / "a.txt"
-    write_again.write_text("two")
-    assert compute_checksums(tmp_path) != before
 
 
 @pytest.mark.parametrize("damage", ["altered", "missing", "unknown"])
@@ -138,19 +118,6 @@ def test_a_file_that_the_disk_cannot_read_is_damage(versions: Versions) -> None:
         versions.current()
 
 
-def test_a_manifest_written_with_other_facts_or_spaces_is_refused(versions: Versions) -> None:
-    version = versions.publish(write("a"), {"seed": 1})
-    path = version.folder / "manifest.json"
-    for changed in (
-        json.dumps(dict(version.manifest)),
-        json.dumps({**version.manifest, "seed": 2}, indent=1),
-        path.read_text() + "\n",
-    ):
-        path.write_text(changed)
-        with pytest.raises(ArtefactError, match="its checksum is wrong, so it was altered"):
-            versions.open(version.name)
-
-
 def test_a_manifest_without_a_checksum_says_what_to_do(versions: Versions) -> None:
     version = versions.publish(write("a"), {})
     older = {key: value for key, value in version.manifest.items() if key != "checksum"}
@@ -186,24 +153,6 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     Versions(tmp_path, "Train.", format=1).publish(write("a"), {})
     with pytest.raises(ArtefactError, match="has format 1, this code reads 2"):
         Versions(tmp_path, "Train.", format=2).current()
-
-
-def test_an_older_version_can_be_current_and_numbers_are_never_used_twice(
-    versions: Versions,
-) -> None:
-    for text in "ab":
-        versions.publish(write(text), {})
-    versions.make_current(versions.names()[0])
-    assert text_of(versions) == "a"
-    assert versions.publish(write("c"), {}).name == f"{versions.prefix}3"
-
-
-def test_a_removed_version_is_gone(versions: Versions) -> None:
-    for text in "ab":
-        versions.publish(write(text), {})
-    versions.remove(f"{versions.prefix}1")
-    assert versions.names() == [f"{versions.prefix}2"]
-    assert text_of(versions) == "b"
 
 
 def test_versions_are_in_order_of_number_and_nothing_else_is_one(versions: Versions) -> None:

@@ -15,6 +15,7 @@ from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.serve.access import Access
 from serendip.serve.key_ring import KeyRing
+from serendip.serve.server_options import ServerOptions
 
 
 def open_keys(folder: Path) -> ApiKeys:
@@ -38,13 +39,15 @@ class KeyedService(WireClient):
     ) -> None:
         self.keys = open_keys(folder)
         self.ring = KeyRing(self.keys)
-        super().__init__(engine, Access(self.ring, events_per_minute), logs_answers=logs_answers)
+        super().__init__(
+            engine, Access(self.ring, events_per_minute), ServerOptions(logs_answers=logs_answers)
+        )
         self.any_key = self.issue(["read"])
 
     def issue(self, scopes: Iterable[str], lifetime_s: float | None = None) -> IssuedKey:
         issued = issue_key("", scopes, lifetime_s)
         self.keys.add(issued)
-        self.ring.refresh()
+        self.ring.load()
         return issued
 
     def sign_in(self, *scopes: str) -> dict[str, str]:

@@ -138,7 +138,7 @@ def test_every_route_and_role(service: KeyedService, capsys: pytest.CaptureFixtu
         "revoked": bearer(revoked),
     }
     service.keys.revoke(revoked.key.key_id, time.time())
-    service.ring.refresh()
+    service.ring.load()
     own = {
         "visitor": visitor["serendip_visitor"].partition(".")[0],
         "session": session["serendip_visitor"].partition(".")[0],
@@ -238,7 +238,7 @@ def test_a_key_is_refused_once_it_expires(service: KeyedService) -> None:
 
 def test_a_service_that_has_had_a_key_is_never_open_again(service: KeyedService) -> None:
     service.keys.revoke(service.any_key.key.key_id, time.time())
-    service.ring.refresh()
+    service.ring.load()
     assert service.get("/v1/search").status_code == 401
     response = service.get("/v1/search", headers=bearer(service.any_key))
     assert error_of(response)["message"].endswith("is revoked.")

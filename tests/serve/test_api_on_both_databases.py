@@ -94,7 +94,7 @@ def test_an_item_is_found_until_it_is_deleted(client: WireClient, other: WireCli
     assert client.post("/v1/items", json=item).json()["new"] == 1
     assert ids_of(client, "/v1/search?q=zanzibar&k=3")[0] == "n"
     assert client.get("/v1/items/n").json()["attributes"] == {"genre": "sea", "year": 2001.0}
-    other.holder.follow_items()
+    other.holder.follow(Engine.follow_items)
     assert ids_of(other, "/v1/search?q=zanzibar&k=3")[0] == "n"
     changed = {**item, "title": "Pemba"}
     assert (
@@ -145,7 +145,7 @@ def test_a_key_works_until_it_is_revoked(engine: Engine, shop: Path) -> None:
             service = WireClient(engine, Access(ring))
 
             def ask() -> int:
-                ring.refresh()
+                ring.load()
                 return service.get("/v1/recommend", headers=bearer(issued)).status_code
 
             assert ask() == 200

@@ -12,7 +12,7 @@ from wire_client import WireClient
 
 from serendip.data import Item
 from serendip.errors import NotTrainedError, StorageError
-from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
 from serendip.serve.gate import EngineGate
 
 
@@ -74,18 +74,6 @@ class Counting(TinyEngine):
         super().catch_up()
 
 
-def test_writes_during_the_opening_of_a_generation_reach_it():
-    store: TinyStore = []
-    holder = EngineHolder()
-    pool = EngineGate(holder)
-    holder.swap(TinyEngine(store=store))
-    opened = TinyEngine(generation="gen-2", store=store)
-    write(pool, delete_1, add_99)
-    holder.swap(opened)
-    assert read_items(pool, "f1", "f99") == [None, film(99)]
-    assert opened.item("f99") == film(99)
-
-
 def test_writes_through_a_replaced_engine_are_in_the_next_answer_of_the_current_one():
     store: TinyStore = []
     old, new = TinyEngine(store=store), TinyEngine(generation="gen-2", store=store)
@@ -124,26 +112,9 @@ def test_an_engine_reads_the_store_before_an_answer_only_if_a_write_is_missing()
     assert engine.readings == at_first + 1
 
 
-def test_a_write_reaches_the_engine_two_generations_later():
-    store: TinyStore = []
-    holder = EngineHolder()
-    pool = EngineGate(holder)
-    holder.swap(TinyEngine(store=store))
-
-    def swap_twice_and_write(engine: TinyEngine) -> None:
-        middle = TinyEngine(generation="gen-2", store=store)
-        holder.swap(middle)
-        holder.swap(TinyEngine(generation="gen-3", store=store))
-        assert middle.is_closed
-        delete_1(engine)
-
-    write(pool, swap_twice_and_write)
-    assert holder.generation == "gen-3"
-    assert read_items(pool, "f1") == [None]
-
-
 def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
     store: TinyStore = []
+    looks = threading.Semaphore(0)
 
     class Reading(TinyEngine):
         is_broken = False
@@ -154,7 +125,8 @@ def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
             super().catch_up()
 
         def follow_items(self) -> None:
-            """What was written is not among the items."""
+            looks.release()
+            self.catch_up()
 
     engine, holder = Reading(store=store), EngineHolder()
     pool = EngineGate(holder)
@@ -164,15 +136,15 @@ def test_a_store_that_cannot_be_read_fails_no_read_and_is_read_later(caplog):
     other.delete_item("f1")
     holder.shared.acknowledge(other.item_version)
     assert read_items(pool, "f1") == read_items(pool, "f1") == [film(1)]
-    for _ in range(3):
-        holder.catch_up()
-    assert caplog.text.count("could not be read yet") == 2  # once before answers, once by checks
-    for _ in range(3):  # one kind of look says nothing about the other
-        holder.follow_items()
-        holder.catch_up()
-    assert caplog.text.count("could not be read yet") == 2
+    follower = Follower(holder, PublishedGenerations(lambda: engine))
+    follower.watch(every_s=0.001)
+    for _ in range(20):
+        assert looks.acquire(timeout=10)
+    follower.close()
+    told = [record.message for record in caplog.records if "read" in record.message]
+    assert sum("store-watch" in message for message in told) == 1
     engine.is_broken = False
-    holder.catch_up()
+    holder.follow(Reading.catch_up)  # type: ignore[arg-type]
     assert read_items(pool, "f1") == [None]
 
 

@@ -34,8 +34,8 @@ from serendip.runtime.time_limit import share_of_time
 from serendip.serve.current_request import CurrentRequest, current_request
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.gate import READERS, SPARE, EngineGate
-from serendip.serve.limits import ServiceLimits
 from serendip.serve.page.routes import REPORT_PATH
+from serendip.serve.server_options import ServerOptions
 
 READS = ["/v1/search?q=horror+tale&user_id=u1", "/v1/recommend?surface=home&user_id=u1"]
 READS += [
@@ -218,7 +218,7 @@ def be_late(engine: TinyEngine) -> str:
 def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
     holder, go, failed = EngineHolder(), threading.Event(), threading.Semaphore(0)
     holder.swap(TinyEngine())
-    pool = EngineGate(holder, ServiceLimits(waiting_requests=3))
+    pool = EngineGate(holder, ServerOptions(waiting_requests=3))
 
     def fail_quickly(engine: TinyEngine) -> str:
         failed.release()
@@ -246,7 +246,7 @@ def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
 def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
     holder, go = EngineHolder(), threading.Event()
     holder.swap(TinyEngine())
-    pool = EngineGate(holder, ServiceLimits(deadline_s=0.05))
+    pool = EngineGate(holder, ServerOptions(deadline_s=0.05))
     try:
         with pytest.raises(LateError):
             asyncio.run(pool.read_or(fail, [lambda engine: go.wait(timeout=5)]))
@@ -275,7 +275,7 @@ def test_an_error_that_a_client_can_mend_is_told_and_no_fallback_tried():
 def test_after_a_fallback_that_hangs_the_next_one_is_tried():
     holder, go = EngineHolder(), threading.Event()
     holder.swap(TinyEngine())
-    pool = EngineGate(holder, ServiceLimits(deadline_s=2.0))
+    pool = EngineGate(holder, ServerOptions(deadline_s=2.0))
     try:
         answer = pool.read_or(fail, (lambda _: str(go.wait(30)), lambda _: "popular"))
         assert asyncio.run(answer) == "popular"
@@ -309,7 +309,7 @@ def test_popular_items_answer_all_but_searches_of_a_text(path, status):
 def test_a_call_knows_how_much_of_its_time_is_over():
     holder = EngineHolder()
     holder.swap(TinyEngine())
-    pool = EngineGate(holder, ServiceLimits(deadline_s=600))
+    pool = EngineGate(holder, ServerOptions(deadline_s=600))
     assert 0 < asyncio.run(pool.read(lambda _: share_of_time())) < 0.5
 
 
@@ -321,7 +321,7 @@ def test_reads_that_wait_for_other_processes_are_computed_at_once():
             all_run.wait(10)
             return super().recommend(request)
 
-    client = WireClient(Waiting(), limits=ServiceLimits(waits_for_others=True))
+    client = WireClient(Waiting(), options=ServerOptions(waits_for_others=True))
 
     async def scene():
         asked = (client.ask_async("GET", "/v1/search?q=film") for _ in range(READERS))
@@ -341,7 +341,7 @@ def test_reads_that_wait_for_other_processes_are_computed_at_once():
 def test_reads_wait_for_the_server_of_a_database(tmp_path, store, waits):
     place = StoreConfig(**store).place(tmp_path)
     options = _build_server_options(ServeConfig(), place, "127.0.0.1", 0)
-    assert options.limits.waits_for_others == waits
+    assert options.waits_for_others == waits
 
 
 def test_files_are_read_while_all_places_of_rankings_are_taken():
@@ -353,7 +353,7 @@ def test_files_are_read_while_all_places_of_rankings_are_taken():
             assert go.wait(timeout=30)
             return super().recommend(request)
 
-    client = WireClient(Stuck(), limits=ServiceLimits(waiting_requests=1, deadline_s=20))
+    client = WireClient(Stuck(), options=ServerOptions(waiting_requests=1, deadline_s=20))
 
     async def scene() -> list[int]:
         stuck = []
@@ -447,7 +447,7 @@ def test_the_pool_computes_nothing_for_a_client_that_hung_up_in_the_queue():
 
 def test_more_requests_than_may_wait_get_429_as_json_and_as_a_page_and_health_is_answered():
     engine = Stuck()
-    client = WireClient(engine, limits=ServiceLimits(waiting_requests=1))
+    client = WireClient(engine, options=ServerOptions(waiting_requests=1))
 
     async def scene():
         def ask(path):

@@ -237,28 +237,3 @@ def test_a_pointer_that_takes_long_delays_no_foreign_write() -> None:
         follower.close()
     names = {thread.name for thread in threading.enumerate()}
     assert not names & {"generation-watch", "store-watch"}
-
-
-def test_what_is_not_urgent_delays_no_foreign_item() -> None:
-    asked, answer, looked = threading.Event(), threading.Event(), threading.Event()
-
-    class Watched(TinyEngine):
-        def storage_problem(self) -> str:
-            asked.set()
-            answer.wait(20)
-            return ""
-
-        def follow_items(self) -> None:
-            looked.set()
-
-    holder = EngineHolder()
-    holder.swap(Watched())
-    follower = Follower(holder, PublishedGenerations(TinyEngine))
-    follower.watch(every_s=0.001)
-    try:
-        assert asked.wait(10)
-        looked.clear()
-        assert looked.wait(10)
-    finally:
-        answer.set()
-        follower.close()

@@ -19,7 +19,7 @@ from processes import children, wait_until
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
-from serendip.serve.limits import ServiceLimits
+from serendip.serve.server_options import ServerOptions
 
 SCRIPT = Path(__file__).with_name("tiny_server.py")
 
@@ -50,7 +50,7 @@ def test_a_read_that_hangs_is_answered_from_less_and_then_turns_readiness_red(ga
                 gate()
             return super().recommend(request)
 
-    client = WireClient(Hanging(), limits=ServiceLimits(deadline_s=0.2))
+    client = WireClient(Hanging(), options=ServerOptions(deadline_s=0.2))
     assert client.get("/v1/search?q=hang").json()["degraded"]
     assert client.get("/v1/search?q=film").json()["degraded"]
     wait_until(lambda: client.get("/health/ready").status_code != 200, "a worker that is stuck")
@@ -99,7 +99,7 @@ def test_a_write_that_hangs_turns_readiness_red_and_reads_go_on(gate: Gate) -> N
             gate()
             return super().add_events(events)
 
-    client = WireClient(Hanging(), limits=ServiceLimits(deadline_s=0.02))
+    client = WireClient(Hanging(), options=ServerOptions(deadline_s=0.02))
     post = threading.Thread(
         target=client.post,
         args=("/v1/events",),

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
-import httpx
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
 from serendip.serve.limits import MAX_BODY_BYTES
-from serendip.serve.middleware import GuardMiddleware
 
 
 @pytest.fixture(scope="module")
@@ -101,24 +98,7 @@ def test_a_body_is_counted_while_it_streams_whatever_its_length_claims():
     assert events[0]["status"] == 413
 
 
-def test_a_huge_stream_is_not_kept_in_memory():
-    seen: list[int] = []
-
-    async def count(scope: Scope, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            seen.append(len(message["body"]))
-            if not message["more_body"]:
-                break
-
-    events = asyncio.run(_stream([b"x" * 1024**2] * 40, app=GuardMiddleware(count)))
-    assert events[0]["status"] == 413
-    assert sum(seen) <= MAX_BODY_BYTES
-
-
-async def _stream(
-    chunks: list[bytes], claimed: bytes | None = None, app: object = None
-) -> list[Message]:
+async def _stream(chunks: list[bytes], claimed: bytes | None = None) -> list[Message]:
     waiting = list(chunks)
     sent: list[Message] = []
 
@@ -138,7 +118,7 @@ async def _stream(
         "query_string": b"",
         "headers": [(b"host", b"localhost"), *length],
     }
-    await (app or WireClient().app)(scope, receive, send)  # type: ignore[operator]
+    await WireClient().app(scope, receive, send)
     return sent
 
 
@@ -150,23 +130,6 @@ def test_a_failing_engine_gives_an_error_response(caplog):
     response = WireClient(Broken()).get("/v1/users")
     assert response.status_code == 500
     assert error_of(response)["type"] == "internal"
-    assert "secret" not in response.text
-    assert len(error_of(response)["request_id"]) == 16
-    assert "the request failed" in caplog.text  # the id is in the line: see test_logs.py
-
-
-def test_an_unexpected_exception_is_reported_by_id_and_not_by_content(caplog):
-    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
-        raise RuntimeError("the secret")
-
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(GuardMiddleware(broken))  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await client.get("/")
-
-    with caplog.at_level(logging.ERROR):
-        response = asyncio.run(ask())
-    assert response.status_code == 500
     assert "secret" not in response.text
     assert len(error_of(response)["request_id"]) == 16
     assert "the request failed" in caplog.text  # the id is in the line: see test_logs.py

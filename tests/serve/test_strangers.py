@@ -14,7 +14,7 @@ from wire_client import error_of
 
 from serendip.data import Item
 from serendip.errors import DataError, StorageError
-from serendip.serve.api.strict_json import parse
+from serendip.serve.api.strict_route import parse
 from serendip.serve.limits import MAX_BODY_BYTES, MAX_JSON_NODES, MAX_VISITOR_BODY_BYTES
 
 

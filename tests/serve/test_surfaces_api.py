@@ -13,11 +13,11 @@ from serendip.engine.engine import Engine
 
 SETTINGS = """
 [surfaces.home]
-filters = ["seen", {attribute = "sold", has = "request"}]
+filters = ["seen", "sold=request"]
 
 [surfaces.comedy_shelf]
 task = "home"
-filters = [{attribute = "genre", equals = "comedy"}]
+filters = ["genre=comedy"]
 
 [surfaces.bar]
 task = "search"
@@ -75,7 +75,7 @@ def test_the_country_is_read_from_parameters_and_from_bodies(client) -> None:
     assert len(ids(client.get("/v1/recommend", params={"k": 100}))) == 60
     explained = {"item_id": "i4", "surface": "home", "country": "KR"}
     trace = client.get("/v1/explain", params=explained).json()["trace"]
-    assert trace["after sold has request"] == 2
+    assert trace["after sold=request"] == 2
 
 
 @pytest.mark.parametrize("country", ["x" * 513, "a\nb"])
@@ -136,7 +136,7 @@ def test_the_page_shows_a_surface_of_the_settings_and_its_further_parts(client) 
     parts = {"user": "u1", "surface": "comedy_shelf", "item_id": "i1"}
     why = client.get("/why", params=parts)
     assert why.status_code == 200
-    assert "genre = comedy" in why.text
+    assert "genre=comedy" in why.text
     like = client.post("/like", data=parts)
     assert like.status_code in (200, 303)
 

@@ -15,10 +15,6 @@ from serendip.serve.server_options import ServerOptions
 CLICK = Event("v", "i", 1_000.0, "click")
 
 
-def test_a_visitor_sends_what_the_page_sends() -> None:
-    Caller(visitor_id="v").require_visit([CLICK, replace(CLICK, timestamp=1_050.0)], 1_010.0)
-
-
 @pytest.mark.parametrize(
     "changed",
     [{"event_id": "order-1"}, {"value": 5.0}, {"timestamp": 900.0}, {"timestamp": 1_100.0}],

@@ -104,14 +104,6 @@ def test_eight_clients_that_ask_again_at_once_are_never_refused() -> None:
     assert max(room.waits) == pytest.approx(7 * 0.05)
 
 
-def test_a_room_that_is_not_full_refuses_nobody_however_long_others_wait() -> None:
-    room = Room(each_s=0.02)
-    room.come(40)
-    for number in range(500):
-        room.compute()
-        assert room.come() == 0, number
-
-
 @pytest.mark.parametrize("each_s", [0.002, 0.01, 0.08])
 def test_a_queue_that_stays_computes_only_what_has_just_come(each_s: float) -> None:
     room = Room(each_s=each_s)
@@ -172,17 +164,6 @@ def test_a_room_stays_small_while_twice_as_many_come_as_are_computed() -> None:
         refused += room.come()
     assert refused == pytest.approx(1_000, rel=0.3)
     assert max(room.waits[64:]) < 2 * room.each_s
-
-
-@pytest.mark.parametrize("spike_s", [0.01, 0.5])
-def test_pages_of_ten_are_answered_soon_after_a_spike(spike_s: float) -> None:
-    room = Room()
-    assert room.overload(spike_s, times=100)
-    room.compute(64)
-    for _ in range(20):
-        room.clock.now += 0.3
-        assert room.come(10) == 0
-        room.compute(10)
 
 
 def test_while_one_room_of_a_service_is_small_all_are() -> None:

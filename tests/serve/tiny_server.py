@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.engine_holder import PublishedGenerations
-from serendip.serve.limits import LIMITS, MAX_SILENCE_S, ServiceLimits
+from serendip.serve.limits import MAX_SILENCE_S
 from serendip.serve.server import run, run_worker
-from serendip.serve.server_options import ServerOptions
+from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.workers.supervisor import WorkerResources, supervise
 
 
@@ -44,9 +44,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--allowed-host", action="append", default=[])
     parser.add_argument("--trusted-proxy", action="append", default=[])
-    parser.add_argument("--receive-timeout", type=float, default=LIMITS.receive_timeout_s)
-    parser.add_argument("--deadline", type=float, default=LIMITS.deadline_s)
-    parser.add_argument("--waiting", type=int, default=LIMITS.waiting_requests)
+    parser.add_argument("--receive-timeout", type=float, default=LOCAL.receive_timeout_s)
+    parser.add_argument("--deadline", type=float, default=LOCAL.deadline_s)
+    parser.add_argument("--waiting", type=int, default=LOCAL.waiting_requests)
     parser.add_argument("--silence", type=float, default=MAX_SILENCE_S)
     return parser.parse_args()
 
@@ -96,12 +96,12 @@ def server_options_by(options: argparse.Namespace) -> ServerOptions:
     """Where it listens, and for whom."""
     hosts, proxies = tuple(options.allowed_host), tuple(options.trusted_proxy)
     open_keys = (lambda: ApiKeys.open(options.keys)) if options.keys else None
-    limits = ServiceLimits(
+    return ServerOptions(
+        *(options.host, 0, hosts, proxies, open_keys),
         waiting_requests=options.waiting,
         receive_timeout_s=options.receive_timeout,
         deadline_s=options.deadline,
     )
-    return ServerOptions(options.host, 0, hosts, proxies, open_keys, limits)
 
 
 def listening(address: str) -> None:

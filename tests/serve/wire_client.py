@@ -12,8 +12,7 @@ from tiny_engine import TinyEngine
 from serendip.serve.access import Access
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.limits import LIMITS, ServiceLimits
-from serendip.serve.server_options import ServerOptions
+from serendip.serve.server_options import LOCAL, ServerOptions
 
 if TYPE_CHECKING:
     from serendip.serve.telemetry.traces import Traces
@@ -26,14 +25,12 @@ class WireClient:
         self,
         engine: TinyEngine | None = None,
         access: Access | None = None,
-        limits: ServiceLimits = LIMITS,
-        logs_answers: bool = False,
+        options: ServerOptions = LOCAL,
         traces: Traces | None = None,
     ) -> None:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
-        options = ServerOptions(limits=limits, logs_answers=logs_answers)
         self.app: ASGIApp = build_app(self.holder, access, options, traces)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:

@@ -79,9 +79,9 @@ def _embed(
     from serendip.jobs.exports.embeddings import embed
     from serendip.runtime.executor_config import EngineChoice
 
-    options = terminal.engine_options(workspace, EngineChoice(engine, address))
-    with options.progress.step("vectors"):
-        summary = embed(workspace, kind, out, options, file)
+    choice = EngineChoice(engine, address)
+    with terminal.job("vectors", workspace, engine=choice) as context:
+        summary = embed(workspace, kind, out, context.options, file)
     terminal.say(
         f"{summary['rows']:,} vectors of {summary['dimensions']} numbers in {summary['out']}"
     )

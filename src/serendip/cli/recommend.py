@@ -83,14 +83,14 @@ def run(
         from serendip.runtime.executor_config import EngineChoice
 
         require_writable(target)
-        options = terminal.engine_options(workspace, EngineChoice(engine, address))
+        choice = EngineChoice(engine, address)
         llm_job = LlmJob("reasons", budget or 0.0, estimate) if is_worded else None
         told = ReasonOptions(language, llm_job) if reasons else None
-        with options.progress.step("recommendations"):
+        with terminal.job("recommendations", workspace, engine=choice) as context:
             request = Request(
                 surface, country=country, k=k, device=device, filters=tuple(filters or ())
             )
-            summary = recommend_all(workspace, request, target, options, reasons=told)
+            summary = recommend_all(workspace, request, target, context.options, reasons=told)
         _print_batch(terminal, summary)
         return
     from serendip.engine.request import Request

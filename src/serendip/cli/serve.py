@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from serendip.engine.artefacts.training_record import TrainingRecord
     from serendip.engine.config.serve import ServeConfig
     from serendip.engine.engine import Engine
-    from serendip.engine.workspace import WorkspaceLocation
-    from serendip.runtime.sync import Place
+    from serendip.engine.workspace import Workspace
     from serendip.serve.engine_holder import PublishedGenerations
     from serendip.serve.server_options import ServerOptions
     from serendip.serve.workers.supervisor import WorkerResources
@@ -147,26 +146,22 @@ def serve_on_ray(
         ExtraMissing: Ray Serve is not installed.
     """
     from serendip.engine.workspace import Workspace, WorkspaceLocation
-    from serendip.errors import ExtraMissing
     from serendip.runtime.executor_config import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
+    from serendip.runtime.extras import of_extra
     from serendip.runtime.scratch import scratch_folder
 
     secure_ray(address)
-    try:
+    with of_extra("ray-serve", "Ray Serve"):
         from serendip.runtime.ray_cluster import check_machines, connect
         from serendip.serve.ray_app import serve_until_ended
-    except ImportError as error:
-        raise ExtraMissing(
-            f"Ray Serve cannot be imported: {error}.", 'Run `pip install "serendip[ray-serve]"`.'
-        ) from None
     folder = workspace.resolve()
     options = _open_server_options(folder, host, port, 1)
     location = WorkspaceLocation.of(Workspace.open(folder))
     config = ExecutorConfig(name="ray", address=address, workers=None if address else replicas)
     if address:
         options.check_keys()  # the proxy of a command that was killed may hold the port
-        check_machines(config, check_machine, location)
+        check_machines(config, WorkspaceLocation.open, location)
     else:
         with closing(options.listen()) as listener:  # refused before anything starts
             port = listener.getsockname()[1]
@@ -182,15 +177,6 @@ def serve_on_ray(
         shared = "" if address else str(scratch)
         replica = (location, partial(open_parts, host, port), shared, replicas)
         serve_until_ended(replica, replicas, folder, (host, port), say_ready)
-
-
-def check_machine(location: WorkspaceLocation) -> None:
-    """Refuse a machine of a cluster that cannot open the workspace.
-
-    Raises:
-        SerendipError: as ``WorkspaceLocation.open``.
-    """
-    location.open()
 
 
 def open_parts(host: str, port: int, folder: Path) -> tuple[PublishedGenerations, ServerOptions]:
@@ -228,7 +214,6 @@ def _build_server_options(
 ) -> ServerOptions:
     """Where the service listens, and for whom."""
     from serendip.runtime.budget import parse_duration
-    from serendip.serve.limits import ServiceLimits
     from serendip.serve.server_options import ServerOptions
 
     def open_keys() -> ApiKeys:
@@ -236,27 +221,17 @@ def _build_server_options(
 
         return ApiKeys.open(database)
 
-    is_file = isinstance(database, Path)
-    limits = ServiceLimits(
-        config.visitor_events_per_minute,
-        max(1, config.waiting_requests // workers),
-        parse_duration(config.receive_timeout),
-        parse_duration(config.deadline),
-        waits_for_others=not is_file,
-    )
     return ServerOptions(
         *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),
         secret_file=database.with_name(_SECRET_FILE) if isinstance(database, Path) else None,
-        limits=limits,
+        visitor_events_per_minute=config.visitor_events_per_minute,
+        waiting_requests=max(1, config.waiting_requests // workers),
+        receive_timeout_s=parse_duration(config.receive_timeout),
+        deadline_s=parse_duration(config.deadline),
+        waits_for_others=not isinstance(database, Path),
         logs_answers=config.access_log,
         collector=config.traces,
     )
-
-
-def _warm(engine: Engine) -> Engine:
-    """An engine whose first request loads nothing: only then the service says that it is ready."""
-    engine.warm_up()
-    return engine
 
 
 def _published_in(workspace: Path) -> PublishedGenerations:
@@ -264,29 +239,30 @@ def _published_in(workspace: Path) -> PublishedGenerations:
     from serendip.serve.engine_holder import PublishedGenerations
 
     @cache
-    def generations() -> Place:
+    def opened() -> Workspace:
         from serendip.engine.workspace import Workspace
 
-        return Workspace.open(workspace).generations
+        return Workspace.open(workspace)
 
-    def open_engine() -> Engine:
+    def open_engine(is_earlier: bool = False) -> Engine:
+        from serendip.engine.artefacts.generations import open_current, open_earlier
         from serendip.engine.engine import Engine
+        from serendip.engine.workspace import Workspace
 
-        return _warm(Engine.open(workspace))
-
-    def open_earlier() -> Engine:
-        from serendip.engine.engine import Engine
-
-        return _warm(Engine.open_earlier(workspace))
+        place = Workspace.open(workspace)
+        open_version = open_earlier if is_earlier else open_current
+        engine = Engine.of_version(place, open_version(place.generations))
+        engine.warm_up()  # only then the service says that it is ready
+        return engine
 
     def current() -> str:
         from serendip.engine.artefacts.generations import current_name
 
-        return current_name(generations())
+        return current_name(opened().generations)
 
     def last_training() -> TrainingRecord | None:
         from serendip.engine.artefacts.training_record import TrainingRecord
 
         return TrainingRecord.read(workspace / _TRAINING_FOLDER)
 
-    return PublishedGenerations(open_engine, current, open_earlier, last_training)
+    return PublishedGenerations(open_engine, current, partial(open_engine, True), last_training)

@@ -134,17 +134,6 @@ class Terminal:
 
         return TrainOptions(seed=seed, progress=open_progress(), device=device)
 
-    def engine_options(self, workspace: Path, engine: EngineChoice) -> TrainOptions:
-        """Execution options with the executor of a workspace.
-
-        Args:
-            workspace: its folder.
-            engine: what was told beside its settings.
-        """
-        from serendip.jobs.context import JobContext
-
-        return JobContext.open(workspace, self.options(), engine=engine).options
-
     @contextmanager
     def job(
         self,

@@ -6,28 +6,39 @@
 ``store`` is the database.
 """
 
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog, QueryExamples
-from serendip.data.events.event import ActionRules, Event
+from serendip.data.events.event import ActionRules, Event, EventColumns
 from serendip.data.item_list import ItemList
+from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.features import ItemFeatures
 from serendip.data.items.semantic_ids import Codebooks
-from serendip.data.query import History, Query, Surface
+from serendip.data.query import History, Query, Surface, Task, UserPast
 from serendip.data.vocabulary import Vocabulary
 
 __all__ = [
     "ActionRules",
+    "AllowedItems",
+    "BoolArray",
     "Catalogue",
     "Codebooks",
     "Dataset",
     "Event",
+    "EventColumns",
     "EventLog",
+    "FloatArray",
     "History",
+    "IntArray",
     "Item",
     "ItemFeatures",
     "ItemList",
+    "ItemSet",
     "Query",
     "QueryExamples",
     "Surface",
+    "Task",
+    "TimeArray",
+    "UserPast",
     "Vocabulary",
 ]

@@ -8,18 +8,15 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeVar, cast
 
-import numpy as np
-from numpy.typing import NDArray
+from serendip.data import BoolArray, ItemSet
 
-from serendip.data.arrays import BoolArray
-from serendip.data.items.allowed_items import ItemSet
+_MAX_SETS, _MAX_PASSING = 64, 16
+"""Sets that are kept, the least recently used go first; and of those that filters of requests
+leave, of which there may be any number."""
 
-_MAX_SETS = 64
-"""Sets that are kept; the least recently used go first."""
-_MAX_PASSING = 16
-"""The same of the sets that filters of requests leave, of which there may be any number."""
+ValueT = TypeVar("ValueT")
 
 
 class Derived:
@@ -28,70 +25,38 @@ class Derived:
     def __init__(self) -> None:
         self._sets: OrderedDict[Hashable, ItemSet] = OrderedDict()
         self._passing: OrderedDict[Hashable, ItemSet] = OrderedDict()
-        self._sorted: dict[str, NDArray[Any]] = {}
-        self._numbers: dict[str, float] = {}
+        self._values: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def item_set(self, key: Hashable, build: Callable[[], BoolArray]) -> ItemSet:
+    def item_set(
+        self, key: Hashable, build: Callable[[], BoolArray], is_lasting: bool = True
+    ) -> ItemSet:
         """A set of items.
 
         Args:
             key: names the set among all sets of the state.
             build: computes its mask (N,), if it is not known yet.
+            is_lasting: whether many requests read it; False = it is what the filters of one leave.
         """
-        return self._keep(self._sets, _MAX_SETS, key, lambda: ItemSet(build()))
-
-    def passing_set(self, key: Hashable, build: Callable[[], BoolArray]) -> ItemSet:
-        """A set that the filters of one request leave; few of them are kept.
-
-        Args:
-            key: the filters.
-            build: computes its mask (N,), if it is not known.
-        """
-        return self._keep(
-            self._passing, _MAX_PASSING, key, lambda: ItemSet(build(), is_lasting=False)
-        )
-
-    def _keep(
-        self,
-        kept: OrderedDict[Hashable, ItemSet],
-        most: int,
-        key: Hashable,
-        build: Callable[[], ItemSet],
-    ) -> ItemSet:
-        """The set of a key, built if it is not kept."""
+        kept, most = (self._sets, _MAX_SETS) if is_lasting else (self._passing, _MAX_PASSING)
         with self._lock:
-            found = kept.get(key)
-            if found is not None:
+            if key in kept:
                 kept.move_to_end(key)
-                return found
-        found = build()
+                return kept[key]
+        built = ItemSet(build(), is_lasting)
         with self._lock:
-            found = kept.setdefault(key, found)
+            found = kept.setdefault(key, built)
             while len(kept) > most:
                 kept.popitem(last=False)
         return found
 
-    def ascending(self, name: str, build: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """Values in ascending order.
-
-        Args:
-            name: names them among all of the state.
-            build: gives the values in any order, if they are not known yet.
-        """
-        found = self._sorted.get(name)
-        if found is None:
-            self._sorted[name] = found = np.sort(build())
-        return found
-
-    def number(self, name: str, compute: Callable[[], float]) -> float:
-        """A number of the whole state.
+    def value(self, name: str, compute: Callable[[], ValueT]) -> ValueT:
+        """An array or a number of the whole state.
 
         Args:
             name: names it among all of the state.
             compute: gives it, if it is not known yet.
         """
-        found = self._numbers.get(name)
-        if found is None:
-            self._numbers[name] = found = compute()
-        return found
+        if name not in self._values:
+            self._values[name] = compute()
+        return cast(ValueT, self._values[name])

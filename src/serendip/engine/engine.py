@@ -9,19 +9,16 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import UniversalSentenceEncoder, open_encoder
-from serendip.content.posted_media import NO_POSTED_MEDIA, FileProblem, PostedMedia
+from serendip.content.posted_media import FileProblem, PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
-from serendip.data.arrays import IntArray
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
-from serendip.data.query import Query
+from serendip.data import Event, IntArray, Item, Query
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.data.users.user import User
@@ -41,12 +38,7 @@ from serendip.engine.artefacts.erasure import (
     ErasureReceipt,
     remove_remains,
 )
-from serendip.engine.artefacts.generations import (
-    current_name,
-    open_current,
-    open_earlier,
-    open_named,
-)
+from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.artefacts.quality_report import QualityReport
 from serendip.engine.browse import build_browse_surface, is_browse
 from serendip.engine.explanations.labels import Labels
@@ -106,16 +98,14 @@ class Engine:
         state: EngineState,
         encoder: TextEncoder,
         store: Store,
-        pictures: ItemPictures,
-        report: QualityReport,
         clock: Callable[[], float] = time.time,
-        media: PostedMedia = NO_POSTED_MEDIA,
     ) -> None:
         self.settings = settings = workspace.settings
-        self.pictures = pictures
-        self.report = report
+        content, folder = settings.content, workspace.folder
+        self.pictures = ItemPictures.of(folder, settings.page, content.image)
+        self.report = QualityReport(workspace.reports)
         self.generation = generation.name
-        self._manifest = generation.manifest
+        self._manifest = manifest = generation.manifest
         self._store, self._encoder = store, encoder
         self._surfaces = settings.all_surfaces()
         self._clock = clock
@@ -125,19 +115,13 @@ class Engine:
         self._suggester = QuerySuggester(state, settings.queries)
         self._suggestion_users = SuggestionUsers(store, settings.actions)
         self._totals = store.totals()
-        self._media = media
+        self._media = media = PostedMedia.of(content, folder, workspace.cache, manifest)
         self._eraser = Eraser(workspace, store)
-        folder = str(workspace.folder)
-        self._remover = RecurringWork(remove_remains, folder, PAUSE_S, REST)
-        self._encoding = RecurringWork(encode_posted_media, folder, 0.0, nice=NICE)
-        updater = ItemUpdater(encoder, settings.content, settings.token_reader, media)
-        manifest = generation.manifest
-        counts = LiveCounts(
-            store.log,
-            settings.actions,
-            int(manifest.get("event_seq", 0)),
-            clock,
-        )
+        self._remover = RecurringWork(remove_remains, str(folder), PAUSE_S, REST)
+        self._encoding = RecurringWork(encode_posted_media, str(folder), 0.0, nice=NICE)
+        updater = ItemUpdater(encoder, content, settings.token_reader, media)
+        event_seq = int(manifest.get("event_seq", 0))
+        counts = LiveCounts(store.log, settings.actions, event_seq, clock)
         self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
         self._live.catch_up(with_imports=True)
         self._totals.follow()
@@ -164,59 +148,24 @@ class Engine:
             StorageError: the database is missing or cannot be read.
         """
         workspace = Workspace.open(Path(folder))
-        generation = open_current(workspace.generations)
-        return cls._open_generation(workspace, generation, clock)
+        return cls.of_version(workspace, open_current(workspace.generations), clock)
 
     @classmethod
-    def open_named(
-        cls,
-        workspace: Workspace,
-        name: str,
-        clock: Callable[[], float] = time.time,
+    def of_version(
+        cls, workspace: Workspace, generation: Version, clock: Callable[[], float] = time.time
     ) -> Engine:
-        """Open a generation by name, for jobs.
-
-        Its files were verified by the process that names it.
+        """Open a generation whose files are verified.
 
         Args:
             workspace: of the generation.
-            name: of the generation.
+            generation: see ``engine.artefacts.generations``.
             clock: as in ``open``.
 
         Raises:
-            ArtefactError: the generation is missing or unreadable.
+            ArtefactError: the generation is unreadable.
             StorageError: the database is missing or cannot be read.
         """
-        generation = open_named(workspace.generations, name)
-        return cls._open_generation(workspace, generation, clock)
-
-    @classmethod
-    def open_earlier(cls, folder: Path | str) -> Engine:
-        """Open the newest undamaged generation before the published one, if that is damaged.
-
-        Args:
-            folder: the workspace.
-
-        Raises:
-            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
-            NotTrainedError: there is no earlier generation.
-            ArtefactError: all earlier generations are damaged.
-            StorageError: as in ``open``.
-        """
-        workspace = Workspace.open(Path(folder))
-        generation = open_earlier(workspace.generations)
-        return cls._open_generation(workspace, generation)
-
-    @classmethod
-    def _open_generation(
-        cls,
-        workspace: Workspace,
-        generation: Version,
-        clock: Callable[[], float] = time.time,
-    ) -> Engine:
-        """Load a generation and open the store of a workspace."""
-        synonyms = workspace.accepted_synonyms()
-        state = EngineState.open(generation.folder).with_synonyms(synonyms)
+        state = EngineState.open(generation.folder).with_synonyms(workspace.accepted_synonyms())
         encoder = open_encoder(workspace.settings.content)
         return cls.of_state(workspace, generation, state, encoder, clock)
 
@@ -242,20 +191,12 @@ class Engine:
             StorageError: the database is missing or cannot be read.
         """
         store = workspace.open_store(BUSY_TIMEOUT_S)
-        with ExitStack() as undo:
-            undo.callback(store.close)
+        try:
             store.database.keep_open()
-            settings = workspace.settings
-            pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
-            report = QualityReport(workspace.reports)
-            media = PostedMedia.of(
-                settings.content, workspace.folder, workspace.cache, generation.manifest
-            )
-            engine = cls(
-                *(workspace, generation, state, encoder, store, pictures, report, clock, media)
-            )
-            undo.pop_all()
-        return engine
+            return cls(workspace, generation, state, encoder, store, clock)
+        except BaseException:
+            store.close()
+            raise
 
     def close(self) -> None:
         """Close the store. Call it after the last request has ended."""
@@ -640,11 +581,7 @@ class Engine:
 
     def code_label(self, item_id: str) -> str:
         """Readable name of the item's semantic ID, coarse to fine; empty if no code has a name."""
-        state = self.state
-        number = state.catalogue.vocabulary.number(item_id)
-        return (
-            "" if number < 0 else build_group_name(state.code_names, state.features.codes[number])
-        )
+        return build_group_name(self.state.code_names, self.semantic_id(item_id))
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
         """The most active users, each with their number of events; most active first.

@@ -18,15 +18,13 @@ from typing import Final
 
 import numpy as np
 
-from serendip.data.item_list import ItemList
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.query import ITEM_TASKS, Query
+from serendip.data import ItemList, Query
+from serendip.data.query import ITEM_TASKS
 from serendip.engine.matches import find_matches
-from serendip.engine.stages.pipeline import restrict, run_sources
+from serendip.engine.stages.pipeline import find_allowed, run_sources
 from serendip.engine.stages.popular import list_popular
 from serendip.engine.stages.sources import BrowseSource
-from serendip.engine.stages.surface_stages import SurfaceStages
-from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
+from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.errors import LateError
 
@@ -120,17 +118,3 @@ def run_content(
     if not sources:
         return [ItemList()] * len(queries)
     return run_sources(queries, surface.model_copy(update={"sources": sources}), state)
-
-
-def find_allowed(query: Query, surface: SurfaceConfig, state: EngineState) -> AllowedItems:
-    """Items of the popular rung: those that pass all filters.
-
-    Args:
-        query: as of ``fall_back``.
-        surface: of the request.
-        state: to answer from.
-    """
-    stages = SurfaceStages.of(surface)
-    restricted = restrict(query, visible_to(surface, query), stages, state)
-    *_, (_, allowed) = restricted
-    return allowed.without(query.source_items)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.arrays import TimeArray, first_rows
-from serendip.data.item_list import ItemList
+from serendip.data import Catalogue, ItemList, TimeArray
+from serendip.data.arrays import first_rows
 from serendip.data.items.attribute_test import require_attributes, require_numbers
-from serendip.data.items.catalogue import Catalogue
 
 MOST_VALUES = 50
 """Values of a facet, the most frequent ones."""

@@ -12,16 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, IntArray
-from serendip.data.item_list import ItemList
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.query import Query
+from serendip.data import IntArray, ItemList, Query
+from serendip.data.arrays import NO_ITEMS
 from serendip.engine.listing import sort_items
-from serendip.engine.stages.pipeline import restrict, run
+from serendip.engine.stages.pipeline import find_allowed, run
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sources import BrowseSource, WordSource
-from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.runtime.spans import span
@@ -52,10 +49,10 @@ def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort:
         is a category page.
     """
     if BrowseSource.name in surface.sources:
-        numbers = _allowed(query, surface, state).numbers() if sort else NO_ITEMS
+        numbers = find_allowed(query, surface, state).numbers() if sort else NO_ITEMS
         return _first(_unscored(numbers), sort, state)
     complete, seen = find_complete(query, surface, state), visible_to(surface, query)
-    allowed, typed = _allowed(query, surface, state), state.match_id(seen.text)
+    allowed, typed = find_allowed(query, surface, state), state.match_id(seen.text)
     if sort and typed >= 0 and len(complete):
         return _unscored(np.array([typed], np.int32)).split(np.array([typed in allowed]))[0]
     shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
@@ -79,15 +76,9 @@ def list_counted(
 ) -> ItemList:
     """The items that facets count: all that have every word and may be shown, or else the list."""
     complete = find_complete(query, surface, state)
-    allowed = _allowed(query, surface, state)
+    allowed = find_allowed(query, surface, state)
     shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
     return shown.take(slice(0, MOST_COUNTED)) if len(shown) else listed
-
-
-def _allowed(query: Query, surface: SurfaceConfig, state: EngineState) -> AllowedItems:
-    """The items that pass the filters of the request and of its surface."""
-    *_, (_, allowed) = restrict(query, visible_to(surface, query), SurfaceStages.of(surface), state)
-    return allowed
 
 
 def _unscored(numbers: IntArray) -> ItemList:
@@ -154,7 +145,7 @@ def _run_then_filter(query: Query, surface: SurfaceConfig, state: EngineState) -
     what a source would find among fewer items is not what the facets of the search count.
     """
     result = run([replace(query, filters=())], surface, state)[0]
-    passes = are_allowed(result.items.item_nums, _allowed(query, surface, state))
+    passes = are_allowed(result.items.item_nums, find_allowed(query, surface, state))
     seen = replace(result.query, filters=query.filters)
     return replace(result, query=seen, items=result.items.split(passes)[0])
 

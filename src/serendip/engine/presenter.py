@@ -13,9 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data.item_list import ItemList
+from serendip.data import ItemList, Query
 from serendip.data.items.semantic_ids import code_name
-from serendip.data.query import Query
 from serendip.data.text import words
 from serendip.engine.answer import (
     Answer,

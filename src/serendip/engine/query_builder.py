@@ -68,31 +68,43 @@ class QueryBuilder:
             UnknownItemError: an item is not in the catalogue, deleted or not available yet.
             DataError: a filter is no test of an attribute that items have.
         """
-        surface = find_surface(self._surfaces, request.surface)
+        past = self.read_past(state, request.user_id)
+        query = self._read(state, request, past)
+        if query.text.strip():
+            titled = None
+            if not query.is_literal:
+                query = replace(query, meant=state.searcher.correct_text(query.text))
+                titled = state.title_vector(query.text)
+            vector, encoded = self._cached_vectors(
+                state.searcher.find_meaning(query.meant or query.text)
+            )
+            # What is like a titled item is meant, not what its title may mean.
+            vector = vector if titled is None else titled
+            query = replace(query, text_vector=vector, encoded_text=encoded)
+        return replace(query, again=state.repeats.due(past.history, query.time))
+
+    def build_from_memory(self, state: EngineState, request: Request) -> Query:
+        """As ``build``, but neither the store nor the encoder is asked.
+
+        Of the user it is known what the last request read; nothing if it is not cached any more.
+        """
+        past = self._user_histories.cached(request.user_id) or UserPast()
+        return self._read(state, request, past.known(state.num_items))
+
+    def _read(self, state: EngineState, request: Request, past: UserPast) -> Query:
+        """A query without the vectors of its text."""
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
-        past, now = self.read_past(state, request.user_id), self._clock()
         is_id, text = _read_text(state, request)
-        is_literal = request.literal or is_id
-        meant = "" if is_literal else state.searcher.correct_text(text)
-        encoded_text = state.searcher.find_meaning(meant or text)
-        vector, encoded = self._cached_vectors(encoded_text) if text.strip() else (None, None)
-        titled = None if is_literal else state.title_vector(text)
-        if titled is not None:  # what is like the item is meant, not what its title may mean
-            vector = titled
         return Query(
-            surface=surface.task,
+            surface=find_surface(self._surfaces, request.surface).task,
             text=text,
             typed=request.text,
-            meant=meant,
-            is_literal=is_literal,
-            text_vector=vector,
-            encoded_text=encoded,
+            is_literal=request.literal or is_id,
             user_id=request.user_id,
             history=past.history,
             rejected=past.rejected,
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
-            again=state.repeats.due(past.history, now),
-            time=now,
+            time=self._clock(),
             country=request.country or past.country,
             device=request.device,
             session=session_code(request.session_id),
@@ -109,29 +121,6 @@ class QueryBuilder:
     def removals(self) -> int:
         """How often events had been removed from the log when a past was read last."""
         return self._user_histories.removals
-
-    def build_from_memory(self, state: EngineState, request: Request) -> Query:
-        """As ``build``, but neither the store nor the encoder is asked.
-
-        Of the user it is known what the last request read; nothing if it is not cached any more.
-        """
-        surface = find_surface(self._surfaces, request.surface)
-        sources = [find_item_number(item_id, state) for item_id in request.item_ids]
-        past = self._user_histories.cached(request.user_id) or UserPast()
-        known = past.known(state.num_items)
-        return Query(
-            surface=surface.task,
-            text=_read_text(state, request)[1],
-            typed=request.text,
-            is_literal=request.literal,
-            history=known.history,
-            rejected=known.rejected,
-            source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
-            time=self._clock(),
-            country=request.country,
-            device=request.device,
-            filters=parse_tests(request.filters, state.catalogue),
-        )
 
     def read_past(self, state: EngineState, user_id: str) -> UserPast:
         """What is known of a user now; empty for an unknown visitor."""

@@ -275,7 +275,9 @@ class EngineState:
         arrays = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
         codebooks, vocabulary, codes = open_codes(folder)
         catalogue = Catalogue.open(folder / _CATALOGUE_FILE, vocabulary)
-        _require_rows(folder, {"items": catalogue.available_from, **arrays}, len(vocabulary))
+        rows = {"items": catalogue.available_from, **arrays}
+        sizes = {f"rows of {name}": (len(part), len(vocabulary)) for name, part in rows.items()}
+        _require_fitting(folder, sizes)
         content = open_arrays(folder / _CONTENT_FOLDER)
         values = ValueTable.of_arrays(open_arrays(folder / _VALUES_FOLDER))
         config = _search_config(folder, document["search"])
@@ -319,8 +321,22 @@ class EngineState:
             meaning_floor=MeaningFloor(**document["meaning_floor"]),
             reception=Reception.of_arrays(open_arrays(folder / _RECEPTION_FOLDER)),
         )
-        _require_fitting(folder, state)
+        _require_fitting(folder, state._sizes())
         return state
+
+    def _sizes(self) -> dict[str, tuple[int, int]]:
+        """What parts have -> how much of it, and how much the items or the codebooks have."""
+        features, (levels, _, size) = self.features, self.codebooks.centroids.shape
+        parts: dict[str, Sized] = {"content": features.content, "cells": self.cells.items}
+        parts |= {} if features.present is None else {"present": features.present}
+        parts |= self.reception.arrays()
+        parts |= {"repeats": self.repeats.after} if self.repeats.is_on else {}
+        rows = {f"rows of {name}": len(part) for name, part in parts.items()}
+        rows |= {f"items of the model {name}": one.num_items for name, one in self.models.items()}
+        return {what: (count, self.num_items) for what, count in rows.items()} | {
+            "levels of codes": (features.codes.shape[1], levels),
+            "values of a vector": (features.content.shape[1], size),
+        }
 
 
 def open_fusion(folder: Path) -> Fusion:
@@ -375,43 +391,19 @@ def _open_relevance(
     }
 
 
-def _require_rows(folder: Path, parts: Mapping[str, Sized], num_items: int) -> None:
-    """Check that parts have a row for each item.
+def _require_fitting(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Check that parts are of the same items and sizes.
 
-    Raises:
-        ArtefactError: one has another number of rows.
-    """
-    for name, part in parts.items():
-        if len(part) != num_items:
-            raise _misfit(folder, f"{len(part):,} rows of {name} for {num_items:,} items")
-
-
-def _require_fitting(folder: Path, state: EngineState) -> None:
-    """Check that vectors, codes, codebooks and models are of the same items and sizes.
+    Args:
+        folder: of the parts.
+        sizes: what -> how much of it there is, and should be.
 
     Raises:
         ArtefactError: one is not.
     """
-    features, present = state.features, state.features.present
-    content, books = features.content, state.codebooks
-    parts: dict[str, Sized] = {"content": content, "cells": state.cells.items}
-    parts |= {} if present is None else {"present": present}
-    parts |= state.reception.arrays()
-    parts |= {"repeats": state.repeats.after} if state.repeats.is_on else {}
-    _require_rows(folder, parts, state.num_items)
-    for name, model in state.models.items():
-        if model.num_items != state.num_items:
-            count = f"{model.num_items:,} items"
-            raise _misfit(folder, f"the model {name} of {count} for {state.num_items:,}")
-    levels, _, size = books.centroids.shape
-    if features.codes.shape[1] != levels:
-        raise _misfit(folder, f"codes of {features.codes.shape[1]} levels for {levels} codebooks")
-    if content.shape[1] != size:
-        raise _misfit(folder, f"vectors of size {content.shape[1]} for codebooks of size {size}")
-
-
-def _misfit(folder: Path, what: str) -> ArtefactError:
-    return ArtefactError(
-        f"the parts of {folder} do not fit together: {what}.",
-        "Run `serendip rollback`, or train again.",
-    )
+    for what, (found, wanted) in sizes.items():
+        if found != wanted:
+            raise ArtefactError(
+                f"the parts of {folder} do not fit together: {found:,} {what} for {wanted:,}.",
+                "Run `serendip rollback`, or train again.",
+            )

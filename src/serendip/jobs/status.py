@@ -24,7 +24,7 @@ from serendip.jobs.train.staleness import (
     measure_age,
 )
 from serendip.runtime.atomic_files import is_locked
-from serendip.runtime.job_status import RUNNING, JobStatus
+from serendip.runtime.job_status import JobStatus
 from serendip.runtime.versions import Version
 
 QUALITY_METRICS = ("nDCG@10", "Recall@10")
@@ -128,11 +128,9 @@ def read_status(workspace: Workspace, now: float | None = None) -> WorkspaceStat
 
 def running_training(workspace: Workspace) -> JobStatus | None:
     """How far the running training is; None if none runs."""
-    status = JobStatus.read(workspace.training / TRAINING_STATUS_FILE)
     if not is_locked(workspace.training):
         return None
-    is_of_it = status is not None and status.state == RUNNING
-    return status if is_of_it else JobStatus(RUNNING)
+    return JobStatus.read(workspace.training / TRAINING_STATUS_FILE)
 
 
 def _describe(workspace: Workspace, current: Version) -> InForce:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,31 @@ def exclusive_lock(folder: Path, wait: bool = False) -> Iterator[None]:
         LockedError: another process holds the lock.
     """
     make_folder(folder)
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held.enter_context(lock_file(folder / LOCK, wait))
         except BlockingIOError:
             raise LockedError(
                 f"another process is writing to {folder}.",
                 "Wait until that process has ended, then try again.",
             ) from None
+        yield
+
+
+@contextmanager
+def lock_file(path: Path, wait: bool = False) -> Iterator[None]:
+    """Hold a lock of a file, which is made if missing.
+
+    Args:
+        path: of the file.
+        wait: for a process that holds it, instead of an error.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(handle)
@@ -159,7 +175,7 @@ def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
 
     part = _temporary_path(out)
     try:
-        with _lock_file(part):
+        with lock_file(part):
             with pq.ParquetWriter(part, schema) as writer:
                 yield writer
             part.replace(out)
@@ -170,24 +186,6 @@ def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
         ) from None
     finally:
         part.unlink(missing_ok=True)
-
-
-def count_rows(path: Path) -> int:
-    """Number of rows of a Parquet file."""
-    import pyarrow.parquet as pq
-
-    return int(pq.read_metadata(path).num_rows)
-
-
-@contextmanager
-def _lock_file(path: Path) -> Iterator[None]:
-    """Hold a lock of a file, which is made if missing."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(handle)
 
 
 def is_being_written(out: Path) -> bool:

@@ -13,16 +13,10 @@ import signal
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -47,6 +41,7 @@ class Executor(ABC):
     workers: int
     is_local: bool
 
+    @abstractmethod
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """Results in the order of ``tasks``; the first error is raised.
 
@@ -56,45 +51,6 @@ class Executor(ABC):
         Raises:
             SerendipError: a process was killed.
         """
-        left, pending = iter(tasks), deque[Future[Result]]()
-        with self._starting(work) as submit:
-            try:
-                while True:
-                    pending.extend(map(submit, islice(left, 2 * self.workers - len(pending))))
-                    if not pending:
-                        return
-                    yield pending.popleft().result()
-            finally:
-                for future in pending:
-                    future.cancel()
-
-    def as_finished(
-        self,
-        work: Callable[[Task], Result],
-        tasks: Sequence[Task],
-        after: Mapping[int, Collection[int]] | None = None,
-    ) -> Iterator[Result]:
-        """Results in the order of completion, each by a separate process.
-
-        Tasks that are ready start in their order.
-
-        Args:
-            work: a module-level function.
-            tasks: its arguments.
-            after: index of a task -> indices of the tasks that must be finished before it starts.
-
-        Raises:
-            SerendipError: a process was killed. After an error no new task is started; the error is
-                raised after the results of the running tasks.
-        """
-        with self._starting(work) as submit:
-            yield from _run_when_ready(submit, tasks, self.workers, after or {})
-
-    @abstractmethod
-    def _starting(
-        self, work: Callable[[Task], Result]
-    ) -> AbstractContextManager[Callable[[Task], Future[Result]]]:
-        """What starts a task in a process of its own, for a ``with`` block."""
 
 
 _MALLOC_SETTINGS = {
@@ -123,51 +79,25 @@ class LocalExecutor(Executor):
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         """See ``Executor.map``."""
-        yield from map(work, tasks) if self.workers == 1 else super().map(work, tasks)
-
-    @contextmanager
-    def _starting(
-        self, work: Callable[[Task], Result]
-    ) -> Iterator[Callable[[Task], Future[Result]]]:
+        if self.workers == 1:
+            yield from map(work, tasks)
+            return
+        left, pending = iter(tasks), deque[Future[Result]]()
         with ThreadPoolExecutor(self.workers) as threads:  # each waits for a process
-            yield lambda task: threads.submit(_run_in_process, work, task)
+            try:
+                while True:
+                    for task in islice(left, 2 * self.workers - len(pending)):
+                        pending.append(threads.submit(run_in_process, work, task))
+                    if not pending:
+                        return
+                    yield pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
 
 
 IN_PROCESS: Final[Executor] = LocalExecutor(1)
 """Nothing that need not run in a process of its own does."""
-
-
-def _run_when_ready(
-    submit: Callable[[Task], Future[Result]],
-    tasks: Sequence[Task],
-    workers: int,
-    after: Mapping[int, Collection[int]],
-) -> Iterator[Result]:
-    """Results in the order of completion; see ``Executor.as_finished``."""
-    needs = {index: set(after.get(index, ())) for index in range(len(tasks))}
-    running: dict[Future[Result], int] = {}
-    error: BaseException | None = None
-    try:
-        while True:
-            ready = [index for index, missing in needs.items() if not missing and not error]
-            for index in ready[: workers - len(running)]:
-                del needs[index]
-                running[submit(tasks[index])] = index
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                index = running.pop(future)
-                if future.exception():
-                    error = error or future.exception()
-                    continue
-                for missing in needs.values():
-                    missing.discard(index)
-                yield future.result()
-    finally:
-        for future in running:
-            future.cancel()
-    if error:
-        raise error
 
 
 def count_cores() -> int:
@@ -192,7 +122,7 @@ def blocked_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _run_in_process(work: Callable[[Task], Result], task: Task) -> Result:
+def run_in_process(work: Callable[[Task], Result], task: Task) -> Result:
     """Run one task in a new process."""
     with _open_pool(1) as pool:
         try:

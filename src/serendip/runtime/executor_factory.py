@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 
-from serendip.errors import ConfigError, ExtraMissing
+from serendip.errors import ConfigError
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.executor_config import ExecutorConfig
+from serendip.runtime.extras import of_extra
 
 _REGISTER_S = 600
 """How long a process of a node may take to start. Ray waits for a minute, and a command whose first
@@ -28,13 +29,8 @@ def open_executor(config: ExecutorConfig) -> Executor:
     if config.name == "local":
         return LocalExecutor(config.workers)
     secure_ray(config.address)
-    try:
+    with of_extra("ray", "the engine `ray`"):
         from serendip.runtime.ray_cluster import RayExecutor
-    except ImportError as error:
-        raise ExtraMissing(
-            f"the engine `ray` cannot be imported: {error}.",
-            'Run `pip install "serendip[ray]"`.',
-        ) from None
     return RayExecutor(config)
 
 

@@ -1,7 +1,9 @@
-"""What only training needs: the extra ``train``, which a service does without."""
+"""Optional packages: extras such as ``train``, which a service does without."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from serendip.errors import ExtraMissing
@@ -22,3 +24,21 @@ def require_training() -> None:
             f"this needs the extra `train`, of which {', '.join(missing)} cannot be imported.",
             'Run `pip install "serendip[train]"`.',
         )
+
+
+@contextmanager
+def of_extra(extra: str, what: str) -> Iterator[None]:
+    """Import packages of an extra in a ``with`` block.
+
+    Args:
+        extra: its name.
+        what: needs it, for people.
+
+    Raises:
+        ExtraMissing: one cannot be imported.
+    """
+    try:
+        yield
+    except ImportError as error:
+        command = f'Run `pip install "serendip[{extra}]"`.'
+        raise ExtraMissing(f"{what} cannot be imported: {error}.", command) from None

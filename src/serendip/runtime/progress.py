@@ -33,7 +33,10 @@ def empty_note() -> str:
 
 
 class Progress(ABC):
-    """Shows the progress of loops and of other work."""
+    """Shows the progress of loops and of other work; in another process it is silent."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SilentProgress, ()
 
     @abstractmethod
     def show(
@@ -95,10 +98,6 @@ class TextProgress(Progress):
         self._tell, self._every_s, self._now = tell, every_s, now
         self._due = now() + first_s
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """In another process it is silent."""
-        return SilentProgress, ()
-
     @contextmanager
     def show(
         self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
@@ -130,10 +129,6 @@ class BarProgress(Progress):
 
     def __init__(self) -> None:
         self._bars: rich.progress.Progress | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """In another process it is silent."""
-        return SilentProgress, ()
 
     @contextmanager
     def show(

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack
+from itertools import islice
 from typing import Any, TypeVar
 
 import ray
@@ -136,7 +136,7 @@ def end_nodes(cluster: Cluster) -> None:
     cluster.shutdown()
 
 
-def check_machines(config: ExecutorConfig, check: Callable[[Task], None], task: Task) -> None:
+def check_machines(config: ExecutorConfig, check: Callable[[Task], object], task: Task) -> None:
     """Call a function on each machine of a cluster that has cores for others.
 
     A machine that has just died, which a cluster notices late, is left out.
@@ -184,41 +184,24 @@ class RayExecutor(Executor):
         """In a task it is one process: tasks that wait for others could fill all cores."""
         return LocalExecutor, (1,)
 
-    @contextmanager
-    def _starting(
-        self, work: Callable[[Task], Result]
-    ) -> Iterator[Callable[[Task], Future[Result]]]:
-        """What runs at the end of the block is ended."""
-        cancelled: list[Any] = []
-        try:
-            yield partial(self._submit, work, cancelled)
-        finally:
-            _end(cancelled)
-
-    def _submit(
-        self, work: Callable[[Task], Result], cancelled: list[Any], task: Task
-    ) -> Future[Result]:
-        """Start a task; if the future is cancelled, the task is added to those to end."""
+    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
+        """See ``Executor.map``; tasks that run when the iterator is closed are ended."""
         run = ray.remote(_run).options(max_retries=_ATTEMPTS - 1, **self._options)
-        ref = run.remote(work, task)
-        found: Future[Result] = Future()
-
-        def settle(done: Future[Any]) -> None:
-            if not found.set_running_or_notify_cancel():
-                return
-            error = done.exception()
-            if error is None:
-                found.set_result(done.result())
-            else:
-                found.set_exception(_explain(error, str(task)))
-
-        def note(done: Future[Any]) -> None:
-            if done.cancelled():
-                cancelled.append(ref)
-
-        found.add_done_callback(note)
-        ref.future().add_done_callback(settle)
-        return found
+        left, pending = iter(tasks), deque[tuple[Task, Any]]()
+        try:
+            while True:
+                for task in islice(left, 2 * self.workers - len(pending)):
+                    pending.append((task, run.remote(work, task)))
+                if not pending:
+                    return
+                try:
+                    result: Result = ray.get(pending[0][1])
+                except RayError as error:
+                    raise _explain(error, str(pending[0][0])) from None
+                pending.popleft()
+                yield result
+        finally:
+            _end([ref for _, ref in pending])
 
 
 def _end(refs: Sequence[Any]) -> None:
@@ -234,10 +217,10 @@ def _run(work: Callable[[Any], Any], task: Any) -> Any:
     return work(task)
 
 
-def _explain(error: BaseException, name: str) -> BaseException:
+def _explain(error: RayError, name: str) -> Exception:
     """What a task raised, with its traceback; or that it was killed."""
     if not isinstance(error, RayTaskError):
-        return killed(name) if isinstance(error, RayError) else error
+        return killed(name)
     cause = error.cause
     if not isinstance(cause, Exception):  # it cannot be sent
         return SerendipError(f"{name} failed: {error}")

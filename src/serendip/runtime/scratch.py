@@ -7,7 +7,6 @@ open for writing: NFS passes such locks on to other machines, but none of a fold
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
@@ -17,13 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from serendip.runtime.atomic_files import LOCK
+from serendip.runtime.atomic_files import LOCK, lock_file
 
 PREFIX = "serendip-scratch-"
 """Of the names of all these folders."""
 _WITHOUT_LOCK_S = 24 * 3600.0
-"""Age up to which a folder without a file to lock may be in use: it was just made, or by an earlier
-version, which locked the folder itself."""
+"""Age up to which a folder without a file to lock may be in use: it was just made."""
 
 
 @contextmanager
@@ -43,21 +41,10 @@ def scratch_folder(inside: Path | None = None) -> Iterator[Path]:
         remove_abandoned(place)
     with (
         tempfile.TemporaryDirectory(dir=base, prefix=PREFIX, ignore_cleanup_errors=True) as name,
-        _lock(Path(name)),
+        lock_file(new := Path(name, f"{LOCK}.new")),
     ):
+        new.rename(Path(name, LOCK))  # nobody finds the file before it is locked
         yield Path(name)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    new = folder / f"{LOCK}.new"  # nobody finds the file before it is locked
-    handle = os.open(new, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        new.rename(folder / LOCK)
-        yield
-    finally:
-        os.close(handle)
 
 
 def find_scratch(base: Path) -> list[Path]:
@@ -76,15 +63,10 @@ def _remove_if_abandoned(path: Path) -> None:
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         return
-    try:
-        handle = os.open(path / LOCK, os.O_RDWR | os.O_NOFOLLOW)
-    except FileNotFoundError:
+    if not (path / LOCK).exists():
         if time.time() - found.st_mtime > _WITHOUT_LOCK_S:
             shutil.rmtree(path)
         return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with lock_file(path / LOCK):
         shutil.rmtree(path, ignore_errors=True)  # NFS keeps what is open, under another name
-    finally:
-        os.close(handle)
     shutil.rmtree(path)

@@ -27,14 +27,14 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from serendip.errors import ArtefactError, ConfigError, ConflictError, ExtraMissing, StorageError
+from serendip.errors import ArtefactError, ConfigError, ConflictError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock, flush_folder, flush_tree, write_synced
+from serendip.runtime.extras import of_extra
 from serendip.runtime.versions import MANIFEST, hash_file, unseal
 
 if TYPE_CHECKING:
@@ -48,9 +48,6 @@ _PART, _AT_ONCE = 16 << 20, 4
 _TIMEOUT_S, _FILE_TIMEOUT_S, _SILENT_S = 5, 120, 10.0
 """Longest seconds of a small request, and of one for a part of a file; a storage that did not
 answer is not asked again for the last number."""
-
-_SPARE = 16 << 20
-"""Free bytes of a disk below which a fetch that failed leaves nothing on it."""
 
 _DIGITS = 12
 _SCHEMES = ("s3", "s3a", "gs")
@@ -118,13 +115,19 @@ class Storage:
     def download(self, key: str, path: Path) -> str:
         """Write the content of an object to a file; its SHA-256."""
         hashed = hashlib.sha256()
-        with self._errors("read", key), path.open("wb") as stream:
-            size = self._small.head(key)["size"]
-            for start in range(0, size, _PART):
-                part = self._large.get_range(key, start=start, length=min(_PART, size - start))
+        with path.open("wb") as stream:
+            for part in self._parts(key):
                 hashed.update(part)
                 stream.write(part)
         return hashed.hexdigest()
+
+    def _parts(self, key: str) -> Iterator[bytes]:
+        with self._errors("read", key):
+            size = self._small.head(key)["size"]
+            for start in range(0, size, _PART):
+                yield bytes(
+                    self._large.get_range(key, start=start, length=min(_PART, size - start))
+                )
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Key -> bytes of all objects in a folder."""
@@ -150,14 +153,9 @@ class Storage:
 
 
 def _client(url: str, timeout_s: int) -> ObjectStore:
-    try:
+    with of_extra("s3", "the client of [storage]"):
         from obstore.exceptions import BaseError
         from obstore.store import LocalStore, from_url
-    except ImportError:
-        raise ExtraMissing(
-            f"[storage] url {url} needs the extra `s3`, which is not installed.",
-            'Run `pip install "serendip[s3]"`.',
-        ) from None
     if url.startswith("/"):
         return LocalStore(url)
     # A variable of the environment may name a server without TLS, which S3 itself is not.
@@ -170,23 +168,6 @@ def _client(url: str, timeout_s: int) -> ObjectStore:
         raise ConfigError(f"{url} cannot be used: {told}.") from None
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What this process saw last of a storage.
-
-    Attributes:
-        number: of the last pointer; 0 = none was read.
-        folder: that it names.
-        problem: why the storage is out of reach; empty = it is not.
-        silent_until: moment of ``time.monotonic`` until which it is not asked.
-    """
-
-    number: int = 0
-    folder: str = ""
-    problem: str = ""
-    silent_until: float = 0.0
-
-
 class SharedFolder:
     """A folder of generations on this machine, and the storage that has them for all.
 
@@ -196,7 +177,9 @@ class SharedFolder:
     """
 
     def __init__(self, folder: Path, storage: Storage) -> None:
-        self.folder, self.storage, self._seen = folder, storage, _Seen()
+        self.folder, self.storage = folder, storage
+        self._number, self._in_force = 0, ""  # of the last pointer; 0 = none was read
+        self._problem, self._silent_until = "", 0.0  # why, and how long, it is not asked
 
     def fetch_in_force(self) -> str:
         """Bring the generation in force here if it is not; its name, empty = there is none.
@@ -207,34 +190,33 @@ class SharedFolder:
             ArtefactError: a file in the storage is not what the manifest says.
             StorageError: the storage is out of reach, lacks its marker, or this disk is full.
         """
-        if time.monotonic() < self._seen.silent_until:
-            raise StorageError(self._seen.problem, _CHECK)
+        if time.monotonic() < self._silent_until:
+            raise StorageError(self._problem, _CHECK)
         try:
             folder = self.in_force()
         except StorageError as error:
-            if not self._seen.problem:
+            if not self._problem:
                 _log.warning("what this machine has copies of is used: %s", error)
-            self._seen.problem = error.message
-            self._seen.silent_until = time.monotonic() + _SILENT_S
+            self._problem = error.message
+            self._silent_until = time.monotonic() + _SILENT_S
             raise
-        if self._seen.problem:
+        if self._problem:
             _log.info("%s can be reached again", self.storage.url)
-            self._seen.problem = ""
+            self._problem = ""
         if folder and not self._is_here(folder):
             self.fetch(folder)
         return _name(folder)
 
     def in_force(self) -> str:
         """Name of the folder in the storage that is in force; empty = none is."""
-        seen = self._seen
-        if not seen.number:
+        if not self._number:
             if not self.require_marker():
                 return ""
-            seen.number = max(map(_number, self.storage.sizes(_POINTERS)), default=0)
-            seen.folder = self._read_pointer(seen.number) if seen.number else ""
-        while newer := self._read_pointer(seen.number + 1):
-            seen.number, seen.folder = seen.number + 1, newer
-        return seen.folder
+            self._number = max(map(_number, self.storage.sizes(_POINTERS)), default=0)
+            self._in_force = self._read_pointer(self._number) if self._number else ""
+        while newer := self._read_pointer(self._number + 1):
+            self._number, self._in_force = self._number + 1, newer
+        return self._in_force
 
     def _read_pointer(self, number: int) -> str:
         content = self.storage.read(_pointer(number)) if self.storage.is_there else None
@@ -247,13 +229,13 @@ class SharedFolder:
             ConflictError: another machine did; its pointer stays.
         """
         content = f"{folder}\n{secrets.token_hex(16)}\n".encode("ascii")
-        if not self.storage.create(_pointer(self._seen.number + 1), content):
+        if not self.storage.create(_pointer(self._number + 1), content):
             raise ConflictError(
                 f"another generation was published in {self.storage.url} meanwhile, so "
                 f"{_name(folder)} was not.",
                 "Look at it with `serendip status`, and run the command again if it is not enough.",
             )
-        self._seen.number, self._seen.folder = self._seen.number + 1, folder
+        self._number, self._in_force = self._number + 1, folder
 
     def require_marker(self, may_write: bool = False) -> bool:
         """Whether the storage has the marker that this machine knows.
@@ -341,11 +323,10 @@ class SharedFolder:
                 self._require_free(folder)
                 building = self.folder / _FETCHING / folder
                 try:
-                    self._fetch_files(folder, building)
+                    self._fetch_files(folder, building, {} if is_damaged else self._known_files())
                     flush_tree(building)
-                except (OSError, StorageError):
-                    if shutil.disk_usage(self.folder).free < _SPARE:  # others need the disk, too
-                        shutil.rmtree(building, ignore_errors=True)
+                except OSError:  # others need the disk, too
+                    shutil.rmtree(building, ignore_errors=True)
                     raise
                 old = self.folder / _FETCHING / f".old-{secrets.token_hex(4)}"
                 with suppress(FileNotFoundError):
@@ -376,7 +357,7 @@ class SharedFolder:
                 f"If this machine alone has trained it, move {here} away.",
             )
 
-    def _fetch_files(self, folder: str, building: Path) -> None:
+    def _fetch_files(self, folder: str, building: Path, known: Mapping[str, Path]) -> None:
         manifest = self.storage.read(f"{_FOLDERS}/{folder}/{MANIFEST}") or b""
         digest = hashlib.sha256(manifest).hexdigest()[:_DIGITS]
         if digest != folder.rpartition("-")[2]:
@@ -385,13 +366,16 @@ class SharedFolder:
         for path in (self.folder / _FETCHING).iterdir():
             if path.is_dir() and path != building:
                 shutil.rmtree(path, ignore_errors=True)
-        known = self._known_files()
 
         def gather(one: tuple[str, str]) -> None:
             file, expected = one
             path, key = building / file, f"{_FOLDERS}/{folder}/{file}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            if _has(path, expected) or _link(known.get(expected), path, expected):
+            if path.is_file() and hash_file(path) == expected:  # of a fetch that was killed
+                return
+            path.unlink(missing_ok=True)  # a link must not be written through
+            with suppress(KeyError, OSError):  # the latter: this file system has no hard links
+                os.link(known[expected], path)
                 return
             if self.storage.download(key, path) != expected:
                 path.unlink()
@@ -466,23 +450,3 @@ def _pointer(number: int) -> str:
 def _number(key: str) -> int:
     digits = key.rpartition("/")[2]
     return int(digits) if digits.isdecimal() else 0
-
-
-def _has(path: Path, digest: str) -> bool:
-    return path.is_file() and hash_file(path) == digest
-
-
-def _link(known: Path | None, path: Path, digest: str) -> bool:
-    """Link or copy a file that should have a SHA-256; whether it has."""
-    path.unlink(missing_ok=True)
-    if known is None:
-        return False
-    with suppress(OSError):
-        try:
-            os.link(known, path)
-        except PermissionError:  # this file system has no hard links
-            shutil.copyfile(known, path)
-        if _has(path, digest):
-            return True
-    path.unlink(missing_ok=True)  # a link must not be written through
-    return False

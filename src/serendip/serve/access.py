@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -29,12 +29,6 @@ from serendip.serve.limits import (
 )
 from serendip.serve.middleware import BODY_LIMIT
 from serendip.serve.rate_limit import HOUR_S, RateLimit, name_sender
-
-PUBLIC: Final = "public"
-"""Instead of a scope: everybody, nothing personal."""
-
-PAGE: Final = "page"
-"""Instead of a scope: everybody, as a visitor who sees nobody else."""
 
 VISITOR_COOKIE, SESSION_COOKIE = "serendip_visitor", "serendip_session"
 KEY_SCHEME, VISITOR_SCHEME = "key", "visitor"
@@ -67,46 +61,16 @@ _VISITOR_ACTIONS = frozenset({"click", _IMPRESSION, "like"})
 _WITH_KEY = "Send the request with a key, as `Authorization: Bearer KEY`."
 
 
-@dataclass(frozen=True, slots=True)
-class RouteAccess:
-    """Who may call a route.
+def declare(*scopes: str, visitors: bool = False) -> dict[str, Any]:
+    """Who may call a route, as its ``openapi_extra``; without an argument everybody.
 
     Args:
-        scopes: that a key needs, all of them; ``PUBLIC`` or ``PAGE``.
-        visitors: whether visitors of the page may call it, too, for themselves.
+        scopes: that a key needs, all of them.
+        visitors: whether visitors of the page may call it for themselves; without scopes it is for
+            everybody as a visitor, who sees nobody else.
     """
-
-    scopes: tuple[str, ...]
-    visitors: bool = False
-
-    @property
-    def is_page(self) -> bool:
-        """Whether it is for everybody as a visitor."""
-        return self.scopes == (PAGE,)
-
-    def declare(self) -> dict[str, Any]:
-        """The declaration, as the ``openapi_extra`` of a route."""
-        security: list[dict[str, list[str]]] = []
-        if set(self.scopes) <= set(SCOPES):
-            security.append({KEY_SCHEME: list(self.scopes)})
-        if self.visitors or self.is_page:
-            security.append({VISITOR_SCHEME: []})
-        return {"security": security}
-
-    @classmethod
-    def of(cls, route: APIRoute) -> RouteAccess:
-        """What a route declares.
-
-        Raises:
-            TypeError: it declares nothing.
-        """
-        security = (route.openapi_extra or {}).get("security")
-        if security is None:
-            raise TypeError(f"route {route.path} declares no scope: see serve/access.py")
-        schemes = {name: scopes for scheme in security for name, scopes in scheme.items()}
-        if KEY_SCHEME in schemes:
-            return cls(tuple(schemes[KEY_SCHEME]), VISITOR_SCHEME in schemes)
-        return cls((PAGE,) if VISITOR_SCHEME in schemes else (PUBLIC,))
+    security: list[dict[str, list[str]]] = [{KEY_SCHEME: list(scopes)}] if scopes else []
+    return {"security": [*security, {VISITOR_SCHEME: []}] if visitors else security}
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +158,12 @@ class Access:
         self._by_visitor = RateLimit(1, HOUR_S)
         self._by_address = RateLimit(_SAME_BY_ADDRESS, HOUR_S)
 
-    def admit(self, request: Request, route: RouteAccess) -> None:
+    def admit(self, request: Request, needed: Mapping[str, Sequence[str]]) -> None:
         """Let a request pass, and note who sends it.
+
+        Args:
+            request: to the route.
+            needed: what the route declares: scheme -> scopes.
 
         Raises:
             UnauthenticatedError: it needs a key and has none that is accepted.
@@ -203,13 +171,14 @@ class Access:
         """
         state = request.scope["state"]
         state[BODY_LIMIT] = MAX_VISITOR_BODY_BYTES
-        if route.scopes == (PUBLIC,):
+        if not needed:
             return
-        state["caller"] = caller = self._identify(request, route)
-        missing = [scope for scope in route.scopes if scope not in caller.scopes]
-        if missing and not (route.is_page or (route.visitors and caller.visitor_id)):
-            raise _refusal(caller, route.scopes, missing[0])
-        if not (route.is_page or missing):
+        scopes = needed.get(KEY_SCHEME, ())
+        state["caller"] = caller = self._identify(request, is_page=not scopes)
+        missing = [scope for scope in scopes if scope not in caller.scopes]
+        if missing and not (VISITOR_SCHEME in needed and caller.visitor_id):
+            raise _refusal(caller, scopes, missing[0])
+        if scopes and not missing:
             state[BODY_LIMIT] = MAX_BODY_BYTES
 
     def admit_events(self, request: Request, events: Sequence[Event]) -> list[Event]:
@@ -238,11 +207,11 @@ class Access:
 
         return [event for event in events if counts(event)]
 
-    def _identify(self, request: Request, route: RouteAccess) -> Caller:
+    def _identify(self, request: Request, is_page: bool) -> Caller:
         if self.ring.is_open:
             return _EVERYBODY
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or route.is_page:
+        if scheme.lower() != "bearer" or is_page:
             return self._read_cookies(request)
         key = self.ring.find(text.strip())
         if key is None:
@@ -295,7 +264,10 @@ class ScopedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Build the handler; FastAPI calls this once per route."""
-        handle, needed = self.build_handler(), RouteAccess.of(self)
+        handle, security = self.build_handler(), (self.openapi_extra or {}).get("security")
+        if security is None:
+            raise TypeError(f"route {self.path} declares no scope: see serve/access.py")
+        needed = {name: scopes for scheme in security for name, scopes in scheme.items()}
 
         async def handle_admitted(request: Request) -> Response:
             request.app.state.access.admit(request, needed)

@@ -68,7 +68,7 @@ def build_app(
     Raises:
         TypeError: a route declares no scope.
     """
-    gate, metrics = EngineGate(holder, options.limits), ServiceMetrics(holder)
+    gate, metrics = EngineGate(holder, options), ServiceMetrics(holder)
     app = _Application(
         title="Serendip",
         summary="One engine for search and recommendations.",

@@ -17,8 +17,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from serendip.errors import ArtefactError, NotTrainedError, SerendipError
@@ -63,7 +64,7 @@ class EngineHolder:
     ``failed_loads`` counts failed attempts to open a generation; ``refused_generation`` names the
     published generation that cannot be opened; ``storage_problem`` says why a write would fail.
     The last two are empty if all is well. ``last_training`` says how the last training of the
-    workspace ended. ``Follower`` sets them, so reading them costs nothing. ``find_hung`` says
+    workspace ended. ``Follower`` sets them, so reading them costs nothing. ``is_hung`` says
     whether threads hang, so that this process has to be replaced; the gate sets it.
 
     Args:
@@ -75,16 +76,10 @@ class EngineHolder:
         self._slot: _Slot | None = None
         self._lock = threading.Lock()
         self._since = 0.0
-        self._behind = set[str]()  # the looks that failed the last time
         self.failed_loads = 0
         self.refused_generation = self.storage_problem = ""
         self.last_training: TrainingRecord | None = None
-        self.find_hung: Callable[[], bool] = lambda: False
-
-    @property
-    def is_hung(self) -> bool:
-        """Whether calls hang, so that this process has to be replaced."""
-        return self.find_hung()
+        self.is_hung: Callable[[], bool] = lambda: False
 
     @property
     def is_ready(self) -> bool:
@@ -154,36 +149,12 @@ class EngineHolder:
             _log.info("writes are accepted again")
         self.storage_problem = problem
 
-    def catch_up(self) -> None:
-        """Let the current engine read what others wrote to the store.
-
-        A failure is logged once and fails nothing: the engine answers as before and the next call
-        tries again.
-        """
-        self._follow("changes", lambda engine: engine.catch_up())
-
-    def follow_items(self) -> None:
-        """Let the current engine read the items that others wrote, as ``catch_up`` does."""
-        self._follow("items", lambda engine: engine.follow_items())
-
-    def work_beside(self) -> None:
-        """Let the current engine go on with what a service does in processes beside it."""
-        self._follow("remains and files", lambda engine: engine.work_beside())
-
-    def _follow(self, what: str, read: Callable[[Engine], None]) -> None:
-        try:
-            with self.lease() as engine:
-                read(engine)
-                # What one worker shows, no worker hides again.
-                self.shared.acknowledge(engine.item_version)
-        except NotTrainedError:  # nothing is loaded yet, or the holder is closed
-            return
-        except Exception:  # noqa: BLE001 - any failure: the stored changes are read later
-            if what not in self._behind:
-                _log.exception("the stored %s could not be read yet", what)
-            self._behind.add(what)
-        else:
-            self._behind.discard(what)
+    def follow(self, read: Callable[[Engine], None]) -> None:
+        """Let the current engine read what others wrote; nothing before one is loaded."""
+        with suppress(NotTrainedError), self.lease() as engine:
+            read(engine)
+            # What one worker shows, no worker hides again.
+            self.shared.acknowledge(engine.item_version)
 
     def _replace(self, slot: _Slot | None) -> None:
         with self._lock:
@@ -260,12 +231,12 @@ class Follower:
             follow_keys: looks for changes of keys.
         """
         for name, look, pause_s in (
-            ("store-watch", self._holder.follow_items, every_s),
+            ("store-watch", self._follow_items, every_s),
             ("key-watch", follow_keys, LOOKS * every_s),
             ("generation-watch", lambda: self.check(time.monotonic()), LOOKS * every_s),
         ):
-            thread = threading.Thread(target=self._watch, args=(pause_s, look), name=name)
-            thread.daemon = True
+            work = partial(self._watch, name, pause_s, look)
+            thread = threading.Thread(target=work, name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -276,11 +247,11 @@ class Follower:
             now: seconds of a monotonic clock.
         """
         self._follow_pointer(now)
-        self._holder.catch_up()
-        self._holder.work_beside()
         self._holder.check_storage()
         self._holder.last_training = self._published.last_training()
         self._holder.shared.publish(self._holder.status)
+        self._holder.follow(lambda engine: engine.catch_up())
+        self._holder.follow(lambda engine: engine.work_beside())
 
     def close(self) -> None:
         """Stop the background threads."""
@@ -289,9 +260,23 @@ class Follower:
         for thread in self._threads:
             thread.join(timeout=max(0.0, end - time.monotonic()))
 
-    def _watch(self, every_s: float, look: Callable[[], None]) -> None:
+    def _follow_items(self) -> None:
+        self._holder.follow(lambda engine: engine.follow_items())
+
+    def _watch(self, name: str, every_s: float, look: Callable[[], None]) -> None:
+        """Look until ``close``; a failure is logged once and fails nothing: the engine answers as
+        before, and the next look tries again.
+        """
+        has_failed = False
         while not self._stopped.wait(every_s):
-            look()
+            try:
+                look()
+            except Exception:  # noqa: BLE001 - any failure: what is stored is read later
+                if not has_failed:
+                    _log.exception("the %s could not read what is stored yet", name)
+                has_failed = True
+            else:
+                has_failed = False
 
     def _follow_pointer(self, now: float) -> None:
         """Open the published generation if it is another one than the current."""

@@ -41,7 +41,8 @@ from serendip.errors import (
 from serendip.runtime.time_limit import time_limit
 from serendip.serve.current_request import current_request
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.limits import LIMITS, MAX_WAITING_WRITES, ServiceLimits
+from serendip.serve.limits import MAX_WAITING_WRITES
+from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.telemetry.logs import FailureLog
 from serendip.serve.waiting_room import WaitingCall, WaitingRoom
 from serendip.serve.workers.shared_state import SharedState
@@ -75,31 +76,31 @@ class EngineGate:
 
     Args:
         holder: of the current engine.
-        limits: of requests.
+        options: with the limits of requests.
         waiting_writes: number of writes that may wait, besides the running one.
     """
 
     def __init__(
         self,
         holder: EngineHolder,
-        limits: ServiceLimits = LIMITS,
+        options: ServerOptions = LOCAL,
         waiting_writes: int = MAX_WAITING_WRITES,
     ) -> None:
-        self.holder, self._deadline_s = holder, limits.deadline_s
-        hung_s, most = HUNG_DEADLINES * limits.deadline_s, limits.waiting_requests
-        readers = READERS if limits.waits_for_others else 1
+        self.holder, self._deadline_s = holder, options.deadline_s
+        hung_s, most = HUNG_DEADLINES * options.deadline_s, options.waiting_requests
+        readers = READERS if options.waits_for_others else 1
         self._readers = _Readers("reader", readers, hung_s, WaitingRoom(most, holder.shared))
         self._spare = _Readers("spare", SPARE, hung_s, WaitingRoom(most, SharedState()))
         self._files = _Readers("file-reader", FILES, math.inf, WaitingRoom(most, SharedState()))
         self._writes = queue.SimpleQueue[Callable[[], None]]()
-        hung_write_s = HUNG_WRITE_DEADLINES * limits.deadline_s
+        hung_write_s = HUNG_WRITE_DEADLINES * options.deadline_s
         self._writer = _Threads("writer", 1, hung_write_s, self._writes.get)
         self._waiting_writes = waiting_writes
         self._write_places = threading.BoundedSemaphore(waiting_writes + 1)
         self._posts = list[_EventPost]()
         self._locked_at = self._unreadable_until = -math.inf
         self._failures = FailureLog(_log)
-        holder.find_hung = self._find_hung
+        holder.is_hung = self._is_hung
 
     def turn_away(self) -> bool:
         """Whether a read that has not been looked at yet is refused, as too many wait."""
@@ -175,7 +176,7 @@ class EngineGate:
         self._posts.append(post)
         return await self._wait_for_writer(self._write_posts, post.stored)
 
-    def _find_hung(self) -> bool:
+    def _is_hung(self) -> bool:
         return any(threads.is_hung for threads in (self._readers, self._spare, self._writer))
 
     async def _wait_for_writer(self, write: Callable[[], None], result: Future[ResultT]) -> ResultT:

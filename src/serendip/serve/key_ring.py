@@ -44,7 +44,6 @@ class KeyRing:
         self._secret = os.urandom(_SECRET_BYTES)
         self._beside: bytes | None = None  # the bytes of the file
         self._commit: int | None = None
-        self._is_stale = False
 
     @property
     def is_open(self) -> bool:
@@ -90,7 +89,7 @@ class KeyRing:
         """
         if self._source is not None:
             self._source.end_sessions(key.key_id)
-            self.refresh()
+            self.load()
 
     def load(self) -> None:
         """Read the keys if anything was committed since they were read.
@@ -107,17 +106,6 @@ class KeyRing:
                 self._beside = self._beside or self._read_secret_file()
                 self._secret = keys.secret + self._beside
             self._commit = commit
-
-    def refresh(self) -> None:
-        """``load``, but a failure is logged once, and the keys that were read before count."""
-        try:
-            self.load()
-        except Exception:  # noqa: BLE001 - any failure: the keys are read again soon
-            if not self._is_stale:
-                _log.exception("the keys cannot be read; those that were read before count")
-            self._is_stale = True
-        else:
-            self._is_stale = False
 
     def close(self) -> None:
         """Close the source."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """Bytes of a body of who shows a key, or while there are no keys."""
 
@@ -21,9 +19,6 @@ MAX_UNREAD_S = 60.0
 
 KEEP_ALIVE_S = 75
 """Seconds that a connection without a request stays open."""
-
-MAX_JSON_DEPTH = 32
-"""Nesting depth of lists and objects in a body."""
 
 MAX_JSON_NODES = 200_000
 """Lists and objects in a body, brackets in texts included."""
@@ -63,27 +58,3 @@ MAX_SILENCE_S = 30.0
 
 DRAIN_S = 10
 """Seconds that running requests get to finish when the service, or one worker of it, ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceLimits:
-    """The limits that the settings of a workspace can change; each worker has its own count.
-
-    Args:
-        visitor_events_per_minute: of an address without a key; None = no limit.
-        waiting_requests: number of requests that may wait to be computed.
-        receive_timeout_s: seconds in which the head of a request must arrive, and a body must
-            begin to come at ``MIN_BYTES_PER_S``.
-        deadline_s: seconds that computing an answer may take, waiting included.
-        waits_for_others: whether reads wait for the server of a database, so that several are
-            computed at once.
-    """
-
-    visitor_events_per_minute: int | None = None
-    waiting_requests: int = 64
-    receive_timeout_s: float = 10.0
-    deadline_s: float = 5.0
-    waits_for_others: bool = False
-
-
-LIMITS = ServiceLimits()

@@ -72,7 +72,7 @@ class Replica:
         """
         if not self._holder.is_ready:
             raise NotTrainedError("no generation answers.")
-        if self._holder.is_hung:
+        if self._holder.is_hung():
             raise LateError("too many requests hang.")
 
     def __del__(self) -> None:

@@ -69,9 +69,9 @@ class Application:
             traces = options.open_traces()
             if traces is not None:
                 undo.callback(traces.close)
-            access = Access(ring, options.limits.visitor_events_per_minute)
+            access = Access(ring, options.visitor_events_per_minute)
             self.app = build_app(holder, access, options, traces)
-            follower.watch(follow_keys=ring.refresh)
+            follower.watch(follow_keys=ring.load)
             self._undo = undo.pop_all()
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class _Server(uvicorn.Server):
         self, application: Application, options: ServerOptions, beat: Callable[[], None]
     ) -> None:
         proxies = options.believed_proxies
-        bounds = options.limits.receive_timeout_s, max_connections()
+        bounds = options.receive_timeout_s, max_connections()
         super().__init__(
             uvicorn.Config(
                 application.app,
@@ -111,7 +111,7 @@ class _Server(uvicorn.Server):
         """
         if counter % _TICKS_PER_S == 0:
             self._beat()
-            if self._holder.is_hung:
+            if self._holder.is_hung():
                 self.should_exit = True
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serendip.errors import ConfigError, ExtraMissing
-from serendip.serve.limits import LIMITS, ServiceLimits
+from serendip.errors import ConfigError
+from serendip.runtime.extras import of_extra
 from serendip.serve.middleware import LOOPBACK_NAMES, HostRules
 
 if TYPE_CHECKING:
@@ -37,7 +37,13 @@ class ServerOptions:
         allowed_hosts: names that it answers to besides those of this machine.
         trusted_proxies: addresses and networks that say where a request comes from.
         open_keys: opens the keys of the workspace; None = there are none.
-        limits: of requests.
+        visitor_events_per_minute: of an address without a key; None = no limit.
+        waiting_requests: number of requests that may wait to be computed, of each worker.
+        receive_timeout_s: seconds in which the head of a request must arrive, and a body must
+            begin to come at ``MIN_BYTES_PER_S``.
+        deadline_s: seconds that computing an answer may take, waiting included.
+        waits_for_others: whether reads wait for the server of a database, so that several are
+            computed at once.
         logs_answers: whether each answer is logged.
         collector: address that traces are sent to; empty = none are kept.
         secret_file: see ``KeyRing``.
@@ -48,7 +54,11 @@ class ServerOptions:
     allowed_hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     open_keys: Callable[[], ApiKeys] | None = None
-    limits: ServiceLimits = LIMITS
+    visitor_events_per_minute: int | None = None
+    waiting_requests: int = 64
+    receive_timeout_s: float = 10.0
+    deadline_s: float = 5.0
+    waits_for_others: bool = False
     logs_answers: bool = False
     collector: str = ""
     secret_file: Path | None = None
@@ -142,13 +152,8 @@ class ServerOptions:
         """
         if not self.collector:
             return None
-        try:
+        with of_extra("otel", "OpenTelemetry for `traces` of [serve]"):
             from serendip.serve.telemetry.traces import Traces
-        except ImportError as error:
-            raise ExtraMissing(
-                f"OpenTelemetry cannot be imported: {error}.",
-                'Run `pip install "serendip[otel]"`, or leave `traces` of [serve] empty.',
-            ) from None
         return Traces(self.collector, bool(self.trusted_proxies))
 
     def _has_key(self) -> bool:

@@ -17,8 +17,7 @@ import pytest
 from postgres_server import on_both_databases
 from small_shop import WITHOUT_SEARCHES
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.store.tables.copies import DataCopy
 from serendip.data.store.tables.generated import Generated
 from serendip.data.users.user import User

@@ -8,16 +8,13 @@ from dataclasses import replace
 import numpy as np
 from wire_client import WireClient
 
+from serendip.data import Event, Item, Query
 from serendip.data.arrays import NO_ITEMS
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
-from serendip.data.query import Query
 from serendip.engine.answer import Absence
 from serendip.engine.engine import Engine
 from serendip.engine.explanations.absence import AbsenceFinder
 from serendip.engine.explanations.absence_texts import STAGES
 from serendip.engine.request import Request
-from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.filters import REQUEST_FILTERS, NotRejected, NotSeen
@@ -67,14 +64,13 @@ def test_what_the_user_rejected_or_asked_about_is_told(engine: Engine) -> None:
 
 
 def test_a_filter_of_the_settings_is_named(reader: Engine) -> None:
-    genre = AttributeFilter(attribute="genre", has="comedy")
-    surface = SurfaceConfig(task="home", sources={"popularity": 60}, filters=(genre,))
+    surface = SurfaceConfig(task="home", sources={"popularity": 60}, filters=("genre=comedy",))
     query = Query("home")
     kept = set(run([query], surface, reader.state)[0].items.item_nums.tolist())
     absent = next(number for number in range(60) if number not in kept)
     absence = find(reader, surface, absent, 60, query)
-    assert (absence.kind, absence.stage) == ("filter", "genre has comedy")
-    assert "genre has comedy" in absence.text
+    assert (absence.kind, absence.stage) == ("filter", "genre=comedy")
+    assert "genre=comedy" in absence.text
     assert "[surfaces.shelf]" in absence.change
 
 

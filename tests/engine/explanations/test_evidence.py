@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.items.catalogue import Item
-from serendip.data.query import History, Query
+from serendip.data import FloatArray, History, IntArray, Item, Query
 from serendip.engine.engine import Engine
 from serendip.engine.explanations.explain import Explainer
 from serendip.engine.request import Request

@@ -9,8 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from vote_ranker import VoteRanker, order_by_votes
 
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.query import History, Query
+from serendip.data import FloatArray, History, IntArray, Query
 from serendip.engine.engine import Engine
 from serendip.engine.explanations.influence import (
     NEWEST,

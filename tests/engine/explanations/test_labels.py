@@ -12,7 +12,6 @@ from serendip.engine.engine import Engine
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.feature_names import CONTEXT_FEATURES, feature_names
 from serendip.engine.request import Request
-from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.min_value import MinValueConfig
@@ -29,7 +28,7 @@ FEATURES = (*feature_names(MODELS), *CONTEXT)
 EVERYTHING = SurfaceConfig(
     task="search",
     sources={name: 10 for name in (*MODELS, *OWN_SOURCES)},
-    filters=("seen", AttributeFilter(attribute="genres", has="Comedy")),
+    filters=("seen", "genres=Comedy"),
     diversity=DiversityConfig(),
     exploration=ExplorationConfig(),
     sponsored=SponsoredConfig(),
@@ -107,7 +106,7 @@ def test_a_label_says_what_the_number_counts():
     assert LABELS.number("retriever relative") == "Unified model, distance to its best"
     assert LABELS.number("P(irrelevant)") == "Probability of being irrelevant"
     assert LABELS.stage("after seen") == "Not seen yet"
-    assert LABELS.stage("after genres has Comedy") == "Where genres has Comedy"
+    assert LABELS.stage("after genres=Comedy") == "Where genres=Comedy"
     assert LABELS.stage("from words") == "From the words"
     assert LABELS.stage("after relevance filter") == "Left without irrelevant items"
     assert LABELS.stage("relevance checked") == "Checked for relevance"

@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 from postgres_server import on_both_databases
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
-from serendip.data.query import Query
+from serendip.data import Event, Item, Query
 from serendip.engine.engine import Engine
 from serendip.engine.live.counts import FOLLOW_S, RECOUNT_SHARE, LiveCounts
 from serendip.engine.workspace import Workspace

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from serendip.content.config import WEIGHTS_FOLDER
-from serendip.data.items.catalogue import Item
-from serendip.data.query import Query
+from serendip.data import Item, Query
 from serendip.data.store.store import Store
 from serendip.engine.answer import ItemFile
 from serendip.engine.engine import Engine

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.events.event import ActionRules, Event
+from serendip.data import ActionRules, Event, Vocabulary
 from serendip.data.store.store import Store
 from serendip.data.users.user import User
-from serendip.data.vocabulary import Vocabulary
 from serendip.engine.live.user_histories import UserHistories
 
 ITEMS = Vocabulary("abc")

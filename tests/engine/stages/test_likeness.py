@@ -7,11 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serendip.data.arrays import FloatArray
-from serendip.data.events.event import Event
-from serendip.data.items.features import ItemFeatures
+from serendip.data import Event, FloatArray, ItemFeatures, Query
 from serendip.data.items.reception import Reception
-from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch, Candidates

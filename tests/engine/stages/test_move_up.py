@@ -28,18 +28,6 @@ def test_the_surest_rows_of_the_whole_list_take_the_free_places() -> None:
     assert order.tolist() == [0, 1, 3, 4, 6, 7, 8, 9, 17, 19, *range(10, 17), 18]
 
 
-def test_without_a_removal_in_front_nothing_moves() -> None:
-    values = probabilities(r12=0.9, r17=0.1)
-    order = move_up(values < 0.5, values, ALL, NONE)
-    assert order.tolist() == [row for row in range(20) if row != 12]
-
-
-def test_a_row_without_a_probability_does_not_move_up() -> None:
-    values = probabilities(r0=0.9, r10=np.nan, r15=0.29)
-    order = move_up(~(values >= 0.5), values, ALL, NONE)
-    assert order.tolist()[9:12] == [15, 10, 11]
-
-
 def test_rows_that_only_a_bid_brought_neither_count_nor_move_up() -> None:
     is_organic = ALL.copy()
     is_organic[[3, 18]] = False

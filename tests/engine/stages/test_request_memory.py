@@ -21,7 +21,6 @@ from serendip.data.query import TASKS, History, Query
 from serendip.engine.config.models import ModelsConfig
 from serendip.engine.presenter import build_answer, build_explanation
 from serendip.engine.request import Request
-from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig
 from serendip.engine.state import EngineState
@@ -47,11 +46,10 @@ def with_few(surface: SurfaceConfig, **changes: object) -> SurfaceConfig:
     return surface.model_copy(update={"sources": sources, **changes})
 
 
-ODD, RARE = (AttributeFilter(attribute="kind", equals=kind) for kind in ("odd", "rare"))
 SURFACES = {
     **{name: with_few(surface) for name, surface in DEFAULT_SURFACES.items()},
-    "odd": with_few(DEFAULT_SURFACES["home"], filters=("seen", ODD)),
-    "rare": with_few(DEFAULT_SURFACES["similar"], filters=(RARE,)),
+    "odd": with_few(DEFAULT_SURFACES["home"], filters=("seen", "kind=odd")),
+    "rare": with_few(DEFAULT_SURFACES["similar"], filters=("kind=rare",)),
     "fused": SurfaceConfig(
         task="search", sources={"words": 30, "retriever": 30, "sponsored": 10}, sponsored={}
     ),

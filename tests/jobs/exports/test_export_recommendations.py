@@ -111,7 +111,7 @@ def test_a_surface_that_does_not_explore_has_no_propensities_in_its_file(shop: P
 
 
 def test_the_country_of_a_batch_is_that_of_all_its_requests(shop: Path) -> None:
-    lines = '[surfaces.home]\nfilters = [{attribute = "genre", equals = "request"}]\n'
+    lines = '[surfaces.home]\nfilters = ["genre=request"]\n'
     add_settings(shop, lines)
     _, rows = rows_of(shop, "home", 60, country="western")
     assert {int(row["item_id"][1:]) % 3 for row in rows} == {2}

@@ -15,7 +15,7 @@ from stand import publish_with, write_worse_report
 from serendip.data.arrays import FloatArray
 from serendip.data.rows.strings import save_arrays
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.generations import open_current, open_earlier
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
@@ -97,25 +97,25 @@ OPENED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "fewer rows than items": (
         lambda folder: change_array(folder, "counts.npy", drop_last_row),
-        "59 rows of counts for 60 items",
+        "59 rows of counts for 60",
     ),
     "fewer vectors than items": (
         lambda folder: change_array(folder, "content/content.values.npy", drop_last_row),
-        "59 rows of content for 60 items",
+        "59 rows of content for 60",
     ),
     "vectors of another size": (
         lambda folder: change_array(
             folder, "content/content.values.npy", lambda array: array[:, 1:]
         ),
-        "vectors of size",
+        "values of a vector for",
     ),
     "codes of another length": (
         lambda folder: change_array(folder, "codes.npy", drop_first_column),
-        "levels for",
+        "levels of codes for",
     ),
     "a model of other items": (
         lambda folder: take_away_an_item(folder, "models/item-knn/config.json"),
-        "the model item-knn of 59 items for 60",
+        "59 items of the model item-knn for 60",
     ),
 }
 
@@ -133,7 +133,9 @@ def test_a_bad_generation_is_refused_when_it_is_opened(shop: Path, kind: str) ->
     harm(publish_with(shop).folder)
     with pytest.raises(ArtefactError, match=told):
         Engine.open(shop)
-    with closing(Engine.open_earlier(shop)) as engine:
+    workspace = Workspace.open(shop)
+    earlier = open_earlier(workspace.generations)
+    with closing(Engine.of_version(workspace, earlier)) as engine:
         assert engine.generation == "gen-1"
         assert engine.recommend(Request("home")).items
 

@@ -136,7 +136,7 @@ def test_a_session_ends_with_its_key_and_by_signing_out(service):
     again = sign_in()
     assert "Whose feed" in service.get("/", headers=again).text
     service.keys.revoke(key.key.key_id, time.time())
-    service.ring.refresh()
+    service.ring.load()
     assert "Whose feed" not in service.get("/", headers=again).text
 
 

@@ -13,6 +13,7 @@ from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
 from serendip.errors import StorageError
+from serendip.serve.server_options import ServerOptions
 from serendip.serve.telemetry.logs import FailureLog, set_up
 
 MAIL, QUERY, USER = "canary.mail@example.com", "canaryquery words", "canary-user-7"
@@ -116,7 +117,7 @@ def test_nothing_that_a_client_sent_is_in_the_log_or_in_the_metrics(tmp_path, lo
 
 
 def test_an_answer_is_a_line_with_its_route_status_and_time_and_the_id_in_its_header(log):
-    client = WireClient(logs_answers=True)
+    client = WireClient(options=ServerOptions(logs_answers=True))
     answer = client.get(f"/v1/items/f1/similar?user_id={USER}")
     (line,) = (json.loads(line) for line in log.getvalue().splitlines())
     assert line.pop("time").endswith("Z")

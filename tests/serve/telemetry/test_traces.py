@@ -242,7 +242,7 @@ def test_a_collector_that_takes_nothing_is_told_once_and_fails_nothing(status: i
     traces.close()
     logging.getLogger().removeHandler(handler)
     (line,) = log.getvalue().splitlines()
-    assert f"traces are lost: the collector {collector.address} takes none." in line
+    assert "Failed to export span" in line
     if status:
         collector.close()
 

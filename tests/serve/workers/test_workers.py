@@ -19,9 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 from processes import children, connection_each, is_free, is_running, wait_until
 
-from serendip.errors import ConfigError, NotTrainedError
-from serendip.serve.server_options import ServerOptions
-from serendip.serve.workers.supervisor import supervise
+from serendip.errors import NotTrainedError
 
 SCRIPT = Path(__file__).parents[1] / "tiny_server.py"
 EVERY_S = 0.02
@@ -295,11 +293,6 @@ def test_a_worker_that_dies_before_it_is_ready_ends_the_start() -> None:
     code, messages = start_in_vain("--exit-code", "7")
     assert code == 7
     assert "a worker ended with exit code 7 before it was ready" in messages
-
-
-def test_a_host_that_other_machines_can_reach_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no key"):
-        supervise(lambda resources: None, 2, ServerOptions("0.0.0.0", 0))
 
 
 def test_the_supervisor_has_one_thread(service: Running) -> None:

@@ -22,8 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,11 +134,6 @@ class CountedExecutor(Executor):
             self.returned += len(pickle.dumps(result))
             self._count_files()
             yield result
-
-    def _starting(
-        self, work: Callable[[Task], Result]
-    ) -> AbstractContextManager[Callable[[Task], Future[Result]]]:
-        return self._executor._starting(work)
 
 
 def run(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.runtime.threads import limit_threads
+from serendip_bench.bench_executor import BenchExecutor
 
 limit_threads(1)
 
@@ -35,7 +36,6 @@ from serendip.data.items.features import ItemFeatures
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.item_to_item import ItemKNN, build_user_item_matrix
 from serendip.models.transitions import Transitions, TransitionsConfig
-from serendip.runtime.executor import LocalExecutor
 from serendip.runtime.timing import StageClock, peak_memory_mb
 
 NUM_NEIGHBOURS = 200
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     lines = [name for name in LINES if find_spec("implicit") or not name.startswith("implicit")]
-    executor = LocalExecutor(1)
+    executor = BenchExecutor(1)
     with tempfile.TemporaryDirectory() as folder:
         shop, vectors = str(options.shop), str(Path(folder) / "vectors.npy")
         list(executor.as_finished(encode_names, [(shop, options.encoder, vectors)]))

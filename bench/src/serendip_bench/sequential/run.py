@@ -22,8 +22,8 @@ from serendip.data.dataset import STEPS
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimates, per_user
 from serendip.evaluate.runs import Values
-from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
+from serendip_bench.bench_executor import BenchExecutor
 from serendip_bench.protocol import PROTOCOL_VERSION
 from serendip_bench.ranking_values import LABELS, values_of_ranks
 from serendip_bench.results import Results
@@ -181,7 +181,7 @@ def run_bench(
     bench: Bench,
     options: TrainOptions,
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
-    executor: Executor | None = None,
+    executor: BenchExecutor | None = None,
 ) -> dict[str, Any]:
     """Compute the rows that the results file lacks, then summarise.
 
@@ -202,7 +202,7 @@ def run_bench(
     """
     with open_results(bench.kind, bench.data, bench.file, bench.seeds) as results:
         data = results.document["protocol"]["data"]
-        _compute_rows(bench, data, results, options, on_row, executor or LocalExecutor())
+        _compute_rows(bench, data, results, options, on_row, executor or BenchExecutor())
         finished = [row for row in results.rows if _is_finished(bench, row)]
         summarise = summarise_cold if bench.kind == "cold" else summarise_sequential
         results.document["summary"] = summarise(finished, bench.work)
@@ -216,7 +216,7 @@ def _compute_rows(
     results: Results,
     options: TrainOptions,
     on_row: Callable[[dict[str, Any]], None],
-    executor: Executor,
+    executor: BenchExecutor,
 ) -> None:
     tasks = _list_open_tasks(_list_tasks(bench, data), results)
     if any(task.line.reads != "events" for task in tasks):
@@ -234,7 +234,7 @@ def _compute_rows(
 
 
 def _encode_items(
-    bench: Bench, results: Results, options: TrainOptions, executor: Executor
+    bench: Bench, results: Results, options: TrainOptions, executor: BenchExecutor
 ) -> None:
     task = VectorTask(
         str(bench.data),

@@ -24,8 +24,8 @@ from serendip.evaluate.intervals import estimates
 from serendip.evaluate.runs import Values
 from serendip.evaluate.task_transfer import TaskModels
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
+from serendip_bench.bench_executor import BenchExecutor
 from serendip_bench.datasets.registry import detect_dataset
 from serendip_bench.protocol import PROTOCOL_VERSION
 from serendip_bench.results import Results
@@ -229,7 +229,7 @@ def run_unified(
     bench: UnifiedBench,
     options: TrainOptions,
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
-    executor: Executor | None = None,
+    executor: BenchExecutor | None = None,
 ) -> dict[str, Any]:
     """Compute the rows that the results file lacks, then summarise; see ``run_bench``.
 
@@ -242,7 +242,7 @@ def run_unified(
         StorageError: another process uses the same results file.
     """
     with open_results("unified", bench.data, bench.file, bench.seeds) as results:
-        _compute_rows(bench, results, options, on_row, executor or LocalExecutor())
+        _compute_rows(bench, results, options, on_row, executor or BenchExecutor())
         measured = [row for row in results.rows if row["model"] != TWO_MODELS]
         results.document |= measure_transfer(measured)
         results.document["rows"] = measured + build_two_model_rows(
@@ -265,7 +265,7 @@ def _compute_rows(
     results: Results,
     options: TrainOptions,
     on_row: Callable[[dict[str, Any]], None],
-    executor: Executor,
+    executor: BenchExecutor,
 ) -> None:
     tasks = _list_tasks(bench)
     for task in tasks:

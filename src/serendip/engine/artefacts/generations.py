@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.engine.artefacts.array_check import find_nan, require_no_nan
-from serendip.errors import ArtefactError, ConflictError, NotTrainedError, StorageError
+from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.sync import Place, SharedFolder, local_folder, place_name
 from serendip.runtime.versions import Version, Versions, require_nothing
@@ -94,18 +94,13 @@ def _share(
 ) -> None:
     """Store a generation and set the pointer of all machines; refused, nothing of it stays."""
     folder = generations.store(building, name)
-    is_asked = False
     try:
         require_held()
-        is_asked = True
         generations.put_in_force(folder)
-    except StorageError as error:
-        if is_asked and not isinstance(error, ConflictError):
-            if generations.in_force() == folder:  # only the answer was lost
-                return
-            raise
+    except StorageError:
         with suppress(StorageError):
-            generations.remove(folder)
+            if generations.in_force() != folder:  # else only the answer was lost
+                generations.remove(folder)
         raise
 
 

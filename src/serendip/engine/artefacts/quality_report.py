@@ -1,7 +1,4 @@
-"""The report of a workspace on the quality of its engine, as the page shows it.
-
-``serendip evaluate`` writes it, and a status file while it runs.
-"""
+"""The report of a workspace on the quality of its engine, as the page shows it."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPORT_JSON, REPORT_HTML = "report.json", "report.html"
-STATUS_FILE = "status.json"
 """Files in the folder of reports."""
 
 

@@ -19,10 +19,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
-from pydantic import TypeAdapter, ValidationError, model_serializer, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import TypeAdapter, model_serializer, model_validator
 
 from serendip.config import Config
 from serendip.engine.feature_names import CONTEXT_FEATURES, OTHER_FEATURES, REPEAT_FEATURES
@@ -101,7 +100,7 @@ class ModelsConfig(Config):
         for key, table in tables.items():
             name = _to_name(key)
             if name in models:
-                _refuse((key,), table, f"another table configures the model {name!r} too")
+                raise ValueError(f"{key!r}: another table configures the model {name!r} too")
             models[name] = _read_table(key, table)
         return {"tables": {**DEFAULT_MODELS, **models}}
 
@@ -150,14 +149,12 @@ def _default_class(name: str) -> str:
 
 
 def _read_table(key: str, table: Any) -> ConfiguredModel:
-    """Read one table; validation errors name the table and the key."""
+    """Read one table; errors name the table and the key."""
     name = _to_name(key)
     if not _NAME.fullmatch(name) or name in _TAKEN:
-        _refuse(
-            (key,),
-            table,
-            "the name of a model must be up to 40 of a-z, 0-9, _ and -, start with a letter, and "
-            f"not be one of {', '.join(sorted(_TAKEN))}",
+        raise ValueError(
+            f"{key!r} cannot be the name of a model: use up to 40 of a-z, 0-9, _ and -, start with "
+            f"a letter, and none of {', '.join(sorted(_TAKEN))}"
         )
     if isinstance(table, Config):
         return ConfiguredModel(_default_class(name), table)
@@ -173,19 +170,11 @@ def _read_table(key: str, table: Any) -> ConfiguredModel:
 
 
 def _config_class(key: str, class_name: Any) -> type[Config]:
-    """Config class of a registered model class; a validation error if the class is unknown."""
-    if not isinstance(class_name, str) or class_name not in model_names():
+    """Config class of a registered model class."""
+    if class_name not in model_names():
         names = ", ".join(model_names())
-        _refuse((key, CLASS_KEY), class_name, f"must be the class of a model: one of {names}")
+        raise ValueError(f"the class of {key!r} must be one of {names}, not {class_name!r}")
     try:
         return model_class(class_name).config_class
     except ConfigError as error:
-        _refuse((key, CLASS_KEY), class_name, str(error).rstrip("."))
-
-
-def _refuse(location: tuple[str, ...], value: Any, message: str) -> NoReturn:
-    """Raise a validation error at a key, with the wrong value."""
-    error = PydanticCustomError("model_table", "{message}", {"message": message})
-    raise ValidationError.from_exception_data(
-        "models", [{"type": error, "loc": location, "input": value}]
-    )
+        raise ValueError(f"the class of {key!r}: {error}".rstrip(".")) from None

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.query import Query
+from serendip.data import BoolArray, FloatArray, Query
 from serendip.engine.answer import Absence, AbsenceKind
 from serendip.engine.explanations import absence_texts as texts
 from serendip.engine.explanations.translation import choose_language, translate

@@ -366,7 +366,7 @@ class Explainer:
         """The most popular items."""
         state = self.state
         counts = state.counts[self.items]
-        ordered = state.derived.ascending("counts", lambda: state.counts)  # (N,)
+        ordered = state.derived.value("counts", lambda: np.sort(state.counts))  # (N,)
         ahead = state.num_items - np.searchsorted(ordered, counts, side="right")
         shares = (ahead + 1) / state.num_items
         for row in np.flatnonzero((counts > 0) & (shares <= _POPULAR_SHARE)).tolist():

@@ -17,10 +17,8 @@ from functools import cached_property
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.item_list import ItemList
+from serendip.data import BoolArray, FloatArray, IntArray, ItemList, Query
 from serendip.data.items.semantic_ids import common_prefix
-from serendip.data.query import Query
 from serendip.engine.feature_names import relative_name
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.scoring import predict_actions, weigh_actions

@@ -34,14 +34,12 @@ class Labels:
     Args:
         numbers: of ``parts``: features of the ranker, and columns that stages add.
         trace: of the keys of a trace.
-        sources: of models and other sources.
-        failures: of other stages that can be in ``degraded``.
+        components: of models, other sources and stages that can be in ``degraded``.
     """
 
     numbers: Mapping[str, str]
     trace: Mapping[str, str]
-    sources: Mapping[str, str]
-    failures: Mapping[str, str]
+    components: Mapping[str, str]
 
     @classmethod
     def of(cls, models: Mapping[str, Recommender], surfaces: Mapping[str, SurfaceConfig]) -> Self:
@@ -49,22 +47,19 @@ class Labels:
         source_labels = {name: model.source_label for name, model in models.items()}
         own_labels = {name: source.label for name, source in OWN_SOURCES.items()}
         sources = {**_distinct(source_labels), **own_labels}
-        numbers, trace = (
-            {**_model_numbers(models), **OTHER_FEATURES, **REPEAT_FEATURES},
-            dict(TRACE_LABELS),
-        )
+        numbers = {**_model_numbers(models), **OTHER_FEATURES, **REPEAT_FEATURES}
+        trace, components = dict(TRACE_LABELS), dict(FALLBACK_LABELS)
         for names in CONTEXT_FEATURES.values():
             numbers |= names
-        failures = dict(FALLBACK_LABELS)
         stages = [stage for surface in surfaces.values() for stage in SurfaceStages.of(surface)]
         for stage in stages:
             numbers |= stage.numbers
             if not isinstance(stage, Source):
                 trace |= stage.trace_labels
             if stage.failure_label:
-                failures[stage.name] = stage.failure_label
+                components[stage.name] = stage.failure_label
         trace |= {f"from {name}": f"From {label}" for name, label in sources.items()}
-        return cls(numbers, trace, sources, failures)
+        return cls(numbers, trace, components | sources)
 
     def number(self, name: str) -> str:
         """Label of a number in ``parts``."""
@@ -76,7 +71,7 @@ class Labels:
 
     def component(self, name: str) -> str:
         """Label of a name in ``degraded``."""
-        return self.sources.get(name) or self.failures.get(name, name)
+        return self.components.get(name, name)
 
 
 def _model_numbers(models: Mapping[str, Recommender]) -> dict[str, str]:

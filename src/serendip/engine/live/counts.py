@@ -21,8 +21,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray
-from serendip.data.events.event import ActionRules, EventColumns
+from serendip.data import ActionRules, BoolArray, EventColumns, IntArray, TimeArray
 from serendip.data.events.feedback import Feedback
 from serendip.data.events.search_log import IMPRESSION
 from serendip.data.rows.late_rows import put_rows

@@ -19,12 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serendip.data.events.event import ActionRules, EventColumns
+from serendip.data import ActionRules, EventColumns, UserPast, Vocabulary
 from serendip.data.events.feedback import Feedback, build_user_past
-from serendip.data.query import UserPast
 from serendip.data.store.store import Store
 from serendip.data.users.user import User
-from serendip.data.vocabulary import MISSING, Vocabulary
+from serendip.data.vocabulary import MISSING
 
 MAX_EVENTS = 2_000_000
 """Maximum number of cached events of all users; one takes 24 to 28 bytes."""

@@ -2,8 +2,8 @@
 
 A surface is a list of stages (``surface_stages.py``), which ``pipeline.py`` runs in order. Every
 stage declares its name, which is its key in the trace and in ``degraded``, and its label, which is
-what people read. Filters, sources and scorers have their protocols beside them, in ``filters.py``,
-``sources.py`` and ``scoring.py``.
+what people read. Filters and sources have their protocols beside them, in ``filters.py`` and
+``sources.py``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.query import Query
+from serendip.data import BoolArray, FloatArray, IntArray, Query
 from serendip.engine.state import EngineState
 
 FIRST = 10
@@ -32,7 +31,7 @@ class Stage:
 
     Attributes:
         name: unique in the surface.
-        label: for people. Of a source and a scorer: the stage itself; of the others: the items
+        label: for people. Of a source: the stage itself; of the others: the items
             that the trace counts after it.
         counts: further keys of the trace -> label.
         numbers: columns that it adds to the items -> label.

@@ -14,16 +14,8 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
-from serendip.data.item_list import ItemList
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.query import (
-    RECALLED,
-    RECENT,
-    History,
-    Query,
-    select_relevant_history,
-)
+from serendip.data import AllowedItems, History, IntArray, ItemList, Query
+from serendip.data.query import RECALLED, RECENT, select_relevant_history
 from serendip.engine.stages.surfaces import SurfaceConfig, without_past
 from serendip.engine.state import EngineState
 from serendip.models.query_scores import QueryScores

@@ -9,16 +9,13 @@ Shapes: R candidate rows, C candidates of one query, D size of a content vector.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import pairwise
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data import BoolArray, FloatArray, History, IntArray, Query, TimeArray
 from serendip.data.events.event import NO_SESSION
 from serendip.data.items.semantic_ids import first_codes
-from serendip.data.query import History, Query
-from serendip.engine.feature_names import context_feature_names, fit_name
-from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.feature_names import fit_name
 from serendip.engine.state import EngineState
 from serendip.models.context_counts import ITEM_COUNTRIES
 
@@ -30,23 +27,11 @@ _PAST_EVENTS = 50
 """Newest events before the session whose mean content is compared with an item."""
 
 
-def context_columns(batch: Batch, candidates: Candidates) -> Iterator[tuple[str, FloatArray]]:
-    """Name and values (R,) float32 of each feature of the context."""
-    names = context_feature_names(batch.state.context)
-    columns = {name: np.full(len(candidates), np.nan, np.float32) for name in names}
-    bounds = candidates.bounds(len(batch.queries))
-    for row, (begin, end) in enumerate(pairwise(bounds)):
-        query, past, items = batch.queries[row], batch.pasts[row], candidates.items[begin:end]
-        if begin < end:
-            for name, values in _query_columns(batch.state, query, past, items):
-                columns[name][begin:end] = values
-    yield from columns.items()
+_Columns = Iterator[tuple[str, FloatArray | np.float32]]
 
 
-def _query_columns(
-    state: EngineState, query: Query, past: History, items: IntArray
-) -> Iterator[tuple[str, FloatArray | np.float32]]:
-    """Name and values of the features that one query has for its candidates (C,)."""
+def context_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:
+    """Names and values of the context features of one query for its candidates (C,)."""
     category_of = first_codes(state.features.codes[items])  # (C,)
     context = state.context
     for name, counts in context.fields.items():
@@ -59,9 +44,6 @@ def _query_columns(
     for part, build in _PARTS.items():
         if part in context.parts:
             yield from build(state, query, past, items)
-
-
-_Columns = Iterator[tuple[str, FloatArray | np.float32]]
 
 
 def _country_columns(state: EngineState, query: Query, past: History, items: IntArray) -> _Columns:

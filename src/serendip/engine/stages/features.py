@@ -13,18 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
+from serendip.data import FloatArray, IntArray, ItemList, Query
+from serendip.data.arrays import locate
 from serendip.data.events.repeats import times_chosen
 from serendip.data.items.semantic_ids import common_prefix
-from serendip.data.query import Query
 from serendip.data.rows.row_array import dot_items
 from serendip.engine.feature_names import models_of_kind, relative_name
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.context_features import context_columns
+from serendip.engine.state import EngineState
 
 _CODE_HISTORY = 20
 """Newest items of the history whose semantic IDs are compared."""
@@ -32,31 +34,43 @@ _CODE_HISTORY = 20
 
 def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     """Features (R, F) float32 of candidate rows; columns in the order of ``feature_names``."""
-    items, names = candidates.items, batch.state.feature_names
-    columns = dict(_model_columns(batch, candidates))
-    columns["last item cosine"], columns["query cosine"] = _cosines(batch, candidates)
-    columns["bm25"], columns["title match"] = _word_columns(batch, candidates)
-    columns["log popularity"] = np.log1p(batch.state.counts[items])
+    names, items = batch.state.feature_names, candidates.items
+    matrix = np.full((len(items), len(names)), np.nan, np.float32)
+    columns = {name: matrix[:, column] for column, name in enumerate(names)}
+    for name, values in _model_columns(batch, candidates):
+        columns[name][:] = values
+    columns["log popularity"][:] = np.log1p(batch.state.counts[items])
     recent = batch.scores("popularity-recent")
-    columns["log recent popularity"] = recent.of_items(candidates.rows, items)
-    columns["quality"] = batch.state.quality[items]
-    columns["best code match"], columns["mean code match"] = _code_columns(batch, candidates)
-    lengths = np.array([len(past) for past in batch.pasts], dtype=np.float32)  # (B,)
-    columns["log history length"] = np.log1p(lengths)[candidates.rows]
-    liked_shares = [past.liked.mean() if len(past) else np.nan for past in batch.pasts]
-    columns["liked share"] = np.array(liked_shares, dtype=np.float32)[candidates.rows]
-    columns.update(context_columns(batch, candidates))
-    if batch.state.repeats.is_on:
-        columns["log times chosen"] = _log_times_chosen(batch, candidates)
-    matrix = np.empty((len(candidates), len(names)), np.float32)
-    for column, name in enumerate(names):
-        matrix[:, column] = columns[name]
+    columns["log recent popularity"][:] = recent.of_items(candidates.rows, items)
+    columns["quality"][:] = batch.state.quality[items]
+    for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(batch.queries)))):
+        if begin < end:
+            for name, values in _query_columns(batch, row, items[begin:end]):
+                columns[name][begin:end] = values
     return matrix
 
 
-def _model_columns(
-    batch: Batch, candidates: Candidates
-) -> Iterator[tuple[str, NDArray[np.floating]]]:
+Columns: TypeAlias = Iterator[tuple[str, NDArray[np.floating] | np.floating | float]]
+"""Names and values of features of the candidates (C,) of one query; the others are NaN."""
+
+
+def _query_columns(batch: Batch, row: int, items: IntArray) -> Columns:
+    """Features that depend on the query, but not on a model."""
+    state, query, past = batch.state, batch.queries[row], batch.pasts[row]
+    yield from _cosines(state, query, items)
+    if batch.hits is not None and query.text.strip():
+        yield from _word_columns(batch.hits[row], items)
+    yield from _code_columns(state, query, items)
+    yield "log history length", np.log1p(np.float32(len(past)))
+    if len(past):
+        yield "liked share", past.liked.mean()
+    yield from context_columns(state, query, past, items)
+    if state.repeats.is_on:
+        times = times_chosen(past, items) if len(past) else np.zeros(len(items))
+        yield "log times chosen", np.log1p(times.astype(np.float32))
+
+
+def _model_columns(batch: Batch, candidates: Candidates) -> Columns:
     """Name and values (R,) of the score and the relative score of each model with features."""
     rows, items, models = candidates.rows, candidates.items, batch.state.models
     for name in (*models_of_kind(models, "count"), *models_of_kind(models, "similarity")):
@@ -69,79 +83,34 @@ def _model_columns(
             yield relative_name(name), scores - best
 
 
-def _anchor(query: Query) -> int:
-    """Number of the last source item, else of the newest item of the history; -1 = neither."""
-    anchors = query.source_items if len(query.source_items) else query.history.item_nums
-    return int(anchors[-1]) if len(anchors) else -1
+def _cosines(state: EngineState, query: Query, items: IntArray) -> Columns:
+    """Cosines with the last source item, else the newest item of the history, and with the text."""
+    content, anchors = state.features.content, _find_anchors(query)
+    if len(anchors):
+        yield "last item cosine", dot_items(content, items, content[int(anchors[-1])])
+    if query.text_vector is not None:
+        yield "query cosine", state.fusion.compare_text(content, items, query.text_vector)
 
 
-def _cosines(batch: Batch, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
-    """(R,) cosines of each row's item with the anchor, and with the text, of its query.
-
-    NaN = the query has no anchor, or no text.
-    """
-    content = batch.state.features.content  # (N, D)
-    last = np.full(len(candidates), np.nan, dtype=np.float32)
-    text = np.full(len(candidates), np.nan, dtype=np.float32)
-    bounds = candidates.bounds(len(batch.queries))
-    for query, (begin, end) in zip(batch.queries, pairwise(bounds), strict=True):
-        anchor = _anchor(query)
-        items = candidates.items[begin:end]  # (C,)
-        if anchor >= 0:
-            last[begin:end] = dot_items(content, items, content[anchor])
-        if query.text_vector is not None:
-            fusion = batch.state.fusion
-            text[begin:end] = fusion.compare_text(content, items, query.text_vector)
-    return last, text
+def _find_anchors(query: Query) -> IntArray:
+    return query.source_items if len(query.source_items) else query.history.item_nums
 
 
-def _word_columns(batch: Batch, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
-    """(R,) BM25 and (R,) title match of each row; 0 = not a hit of the search, NaN = no text."""
-    bm25 = np.full(len(candidates), np.nan, dtype=np.float32)
-    match = np.full(len(candidates), np.nan, dtype=np.float32)
-    if batch.hits is None:
-        return bm25, match
-    bounds = candidates.bounds(len(batch.queries))
-    for row, hits in enumerate(batch.hits):
-        part = slice(bounds[row], bounds[row + 1])
-        if not batch.queries[row].text.strip():
-            continue
-        bm25[part], match[part] = 0.0, 0.0
-        items = candidates.items[part]  # (C,) ascending
-        positions = np.searchsorted(items, hits.item_nums)  # (H,) of the hits in ``items``
-        inside = positions < len(items)
-        inside[inside] = items[positions[inside]] == hits.item_nums[inside]
-        bm25[part][positions[inside]] = hits.fields["bm25"][inside]
-        match[part][positions[inside]] = hits.fields["title_match"][inside]
-    return bm25, match
+def _word_columns(hits: ItemList, items: IntArray) -> Columns:
+    """BM25 and title match; 0 = not a hit of the search."""
+    places, is_there = locate(items, hits.item_nums)
+    for name, field in (("bm25", "bm25"), ("title match", "title_match")):
+        values = np.zeros(len(items), np.float32)
+        if len(hits):
+            values[places[is_there]] = hits.fields[field][is_there]
+        yield name, values
 
 
-def _code_columns(batch: Batch, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
-    """(R,) longest and (R,) mean code prefix shared with the source or newest items.
-
-    Lengths are numbers of levels; NaN = the query has neither source items nor a history.
-    """
-    codes = batch.state.features.codes  # (N, L)
-    best = np.full(len(candidates), np.nan, dtype=np.float32)
-    mean = np.full(len(candidates), np.nan, dtype=np.float32)
-    bounds = candidates.bounds(len(batch.queries))
-    for query, (begin, end) in zip(batch.queries, pairwise(bounds), strict=True):
-        anchors = query.source_items if len(query.source_items) else query.history.item_nums
-        anchors = anchors[-_CODE_HISTORY:]
-        if not len(anchors):
-            continue
-        own, recent = codes[candidates.items[begin:end]], codes[anchors]  # (C, L), (H, L)
+def _code_columns(state: EngineState, query: Query, items: IntArray) -> Columns:
+    """Longest and mean code prefix, in levels, shared with the source or newest items."""
+    anchors = _find_anchors(query)[-_CODE_HISTORY:]
+    if len(anchors):
+        own, recent = state.features.codes[items], state.features.codes[anchors]  # (C, L), (H, L)
         shared = common_prefix(own[:, None], recent[None])  # (C, H)
-        best[begin:end] = shared.max(1)
-        mean[begin:end] = shared.sum(1) / len(anchors)
-    return best, mean
-
-
-def _log_times_chosen(batch: Batch, candidates: Candidates) -> FloatArray:
-    """(R,) log of 1 + the user's earlier choices of each row's item."""
-    counts = np.zeros(len(candidates), np.float32)
-    bounds = candidates.bounds(len(batch.queries))
-    for past, (begin, end) in zip(batch.pasts, pairwise(bounds), strict=True):
-        if len(past):
-            counts[begin:end] = times_chosen(past, candidates.items[begin:end])
-    return np.log1p(counts)
+        yield "best code match", shared.max(1)
+        yield "mean code match", shared.sum(1) / len(anchors)

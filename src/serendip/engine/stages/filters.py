@@ -10,19 +10,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, locate
+from serendip.data import AllowedItems, BoolArray, Catalogue, Query, Task
+from serendip.data.arrays import locate
 from serendip.data.events.event import Exclusion
-from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.attribute_test import AttributeTest
-from serendip.data.items.catalogue import Catalogue
-from serendip.data.query import Query, Task
-from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.base import Stage
-from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.stages.surfaces import COUNTRY, SEEN, SurfaceConfig
 from serendip.engine.state import EngineState
 
 
@@ -58,8 +56,8 @@ class Available(Filter):
         if math.isnan(query.time):
             return allowed
         available_from = state.catalogue.available_from  # (N,)
-        times = state.derived.ascending(
-            self.name, lambda: available_from[available_from > -math.inf]
+        times = state.derived.value(
+            self.name, lambda: np.sort(available_from[available_from > -math.inf])
         )
         period = int(np.searchsorted(times, query.time, side="right"))
         if period == len(times):
@@ -117,24 +115,25 @@ class Requested(Filter):
             return allowed
         tests = frozenset(query.filters)
         build = partial(_keep_all, tests, state.catalogue)
-        return allowed.within(state.derived.passing_set(tests, build))
+        return allowed.within(state.derived.item_set(tests, build, is_lasting=False))
 
 
 class ByAttribute(Filter):
     """Removes items that fail a test of the settings."""
 
-    def __init__(self, config: AttributeFilter) -> None:
-        self.name, self.label = config.name, f"Where {config.name}"
-        self._config = config
+    def __init__(self, written: str) -> None:
+        self.name, self.label = written, f"Where {written}"
+        self._test = AttributeTest.parse(written)
 
     def restrict(self, allowed: AllowedItems, query: Query, state: EngineState) -> AllowedItems:
         """Items that pass; all of them if the request lacks the value to compare with."""
-        config = self._config
-        if config.reads_request and not query.country:
-            return allowed
-        key = (self.name, query.country.casefold() if config.reads_request else "")
-        passing = state.derived.item_set(key, lambda: config.keep(query, state.catalogue))
-        return allowed.within(passing)
+        test = self._test
+        if test.values == (COUNTRY,):
+            if not query.country:
+                return allowed
+            test = replace(test, values=(query.country.casefold(),))
+        key = (self.name, test)
+        return allowed.within(state.derived.item_set(key, lambda: test.keep(state.catalogue)))
 
 
 def _keep_all(tests: Iterable[AttributeTest], catalogue: Catalogue) -> BoolArray:
@@ -151,7 +150,5 @@ is not available yet is hidden as well: removed first, it does not count as dele
 
 def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:
     """The filter of rejected items, then the filters that a surface names, in order."""
-    configured = (
-        NotSeen() if config == "seen" else ByAttribute(config) for config in surface.filters
-    )
+    configured = (NotSeen() if one == SEEN else ByAttribute(one) for one in surface.filters)
     return (NotRejected(surface.task), *configured)

@@ -15,8 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import Catalogue, FloatArray, IntArray
 
 
 class ItemValueConfig(Config):

@@ -13,10 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray, distinct
-from serendip.data.item_list import ItemList, tie_order
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.query import Query
+from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, ItemSet, Query
+from serendip.data.arrays import distinct
+from serendip.data.item_list import tie_order
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.filters import Filter
@@ -93,7 +92,7 @@ def score(
     with span("features"):
         features = feature_matrix(batch, candidates)
     with span("scoring"):
-        scores = score_candidates(stages.scorers, batch, candidates, features, proposals)
+        scores = score_candidates(batch, candidates, features, proposals)
     return Selector(stages, batch, candidates, features, scores, proposals), traces
 
 
@@ -193,6 +192,12 @@ def restrict(
         for stage in filters:
             left = stage.restrict(left, query, state)
             yield stage, left
+
+
+def find_allowed(query: Query, surface: SurfaceConfig, state: EngineState) -> AllowedItems:
+    """The items that pass the filters of a request and of its surface."""
+    *_, (_, allowed) = restrict(query, visible_to(surface, query), SurfaceStages.of(surface), state)
+    return allowed
 
 
 def _retrieve(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from serendip.data import AllowedItems, ItemList
 from serendip.data.arrays import first_rows
-from serendip.data.item_list import ItemList
-from serendip.data.items.allowed_items import AllowedItems
 from serendip.engine.state import EngineState
 
 

@@ -58,7 +58,7 @@ def likeness_to_rejected(batch: Batch, candidates: Candidates) -> FloatArray:
         unwanted = query.rejected.unwanted
         if not len(unwanted) or begin == end:
             continue
-        usual = batch.state.derived.number("usual cosine", lambda: usual_cosine(batch.state))
+        usual = batch.state.derived.value("usual cosine", lambda: usual_cosine(batch.state))
         nearest = (content[candidates.items[begin:end]] @ content[unwanted].T).max(1)  # (C,)
         above = (nearest - usual) / max(1.0 - usual, 1e-6)
         likeness[begin:end] = np.clip(above, 0.0, 1.0) ** 2

@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, PrivateAttr
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.query import Query
+from serendip.data import BoolArray, FloatArray, IntArray, Query
 from serendip.engine.stages.base import FIRST, Kept, ListFilter, OrderedCandidates
 from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.state import TYPED_TEXTS, EngineState

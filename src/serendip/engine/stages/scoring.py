@@ -1,23 +1,20 @@
-"""Scorers give each candidate its value to the user; bids and pins are added beside it.
+"""Gives each candidate its value to the user; bids and pins are added beside it.
 
-The first scorer of a surface that can score its task does: the model that the surface names, the
-ranker, or rank fusion. Rank fusion needs no common scale of the sources' scores: the value of a
-candidate is the sum of 1 / (60 + rank) over the sources that propose it. (Cormack, Clarke and
-Buettcher 2009, see ``search.rank_fusion``; here equal scores share a rank.)
+The value is that of the model that the surface names, of the ranker, or of rank fusion. Rank fusion
+needs no common scale of the sources' scores: the value of a candidate is the sum of 1 / (60 + rank)
+over the sources that propose it. (Cormack, Clarke and Buettcher 2009, see ``search.rank_fusion``;
+here equal scores share a rank.)
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray, locate
-from serendip.data.item_list import ItemList
-from serendip.data.query import Task
-from serendip.engine.stages.base import Stage
+from serendip.data import FloatArray, IntArray, ItemList, Task
+from serendip.data.arrays import locate
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.item_value import expected_values, values_of
 from serendip.engine.stages.likeness import find_likeness, order_by_likeness
@@ -133,126 +130,67 @@ class Scores:
     probabilities: Mapping[str, FloatArray]
 
 
-class Scorer(Stage, ABC):
-    """Gives candidates their organic values."""
+def score_organic(
+    batch: Batch,
+    candidates: Candidates,
+    features: FloatArray,
+    proposals: Mapping[str, list[ItemList]],
+) -> OrganicScores:
+    """Values of all rows: by the model that the surface names, on its own scale, else by the
+    ranker, if it may order the task, else by the ranks in the sources.
 
-    @property
-    def trace_labels(self) -> Mapping[str, str]:
-        """Nothing: a scorer removes no candidates, so that the trace has no count of it."""
-        return {}
-
-    @abstractmethod
-    def score(
-        self,
-        batch: Batch,
-        candidates: Candidates,
-        features: FloatArray,
-        proposals: Mapping[str, list[ItemList]],
-    ) -> OrganicScores | None:
-        """Values of all rows, or None to leave them to the next scorer.
-
-        Args:
-            batch: B queries.
-            candidates: R rows.
-            features: (R, F).
-            proposals: source -> its candidates per query.
-        """
-
-
-class ModelScorer(Scorer):
-    """A model's own scores, on its own scale: no action weights, no popularity discount."""
-
-    def __init__(self, name: str) -> None:
-        self.name = self.label = name
-
-    def score(
-        self,
-        batch: Batch,
-        candidates: Candidates,
-        features: FloatArray,
-        proposals: Mapping[str, list[ItemList]],
-    ) -> OrganicScores | None:
-        """The model's scores; without the model None, and its name in ``degraded``."""
-        if self.name not in batch.state.models:
-            batch.degraded.append(self.name)
-            return None
-        scores = batch.scores(self.name)
+    Args:
+        batch: B queries; a model that the generation has not is in its ``degraded``.
+        candidates: R rows.
+        features: (R, F).
+        proposals: source -> its candidates per query.
+    """
+    surface, state = batch.surface, batch.state
+    if surface.scorer in state.models:
+        scores = batch.scores(surface.scorer)
         return OrganicScores(scores.of_items(candidates.rows, candidates.items))
+    if surface.scorer != RANKER:
+        batch.degraded.append(surface.scorer)
+    ranker = state.ranker
+    if ranker is None or not len(candidates):
+        return OrganicScores(_fuse(batch, candidates, proposals))
+    if ranker.number_of(surface.task) not in ranker.ordered_tasks:
+        return OrganicScores(_fuse(batch, candidates, proposals))
+    probabilities = predict_actions(ranker, surface.task, features)  # (R, A)
+    values = weigh_actions(probabilities, ranker, surface, state, candidates.items)
+    power = surface.popularity_discount
+    power = ranker.discounts.get(surface.task, 0.0) if power == LEARNED else power
+    values = discount_popular(values, state.counts[candidates.items], power)
+    return OrganicScores(values, dict(zip(ranker.config.actions, probabilities.T, strict=True)))
 
 
-class RankerScorer(Scorer):
-    """Weighted sum of the action probabilities, divided by a power of the popularity."""
+def _fuse(
+    batch: Batch, candidates: Candidates, proposals: Mapping[str, list[ItemList]]
+) -> FloatArray:
+    """(R,) sums over the sources; sponsored candidates have the rank they would have had.
 
-    name, label = RANKER, "the ranker"
-
-    def score(
-        self,
-        batch: Batch,
-        candidates: Candidates,
-        features: FloatArray,
-        proposals: Mapping[str, list[ItemList]],
-    ) -> OrganicScores | None:
-        """Values and probabilities; None without a ranker that orders the task."""
-        surface, ranker = batch.surface, batch.state.ranker
-        if ranker is None or not len(candidates):
-            return None
-        if ranker.number_of(surface.task) not in ranker.ordered_tasks:
-            return None
-        probabilities = predict_actions(ranker, surface.task, features)  # (R, A)
-        actions = ranker.config.actions
-        values = weigh_actions(probabilities, ranker, surface, batch.state, candidates.items)
-        power = surface.popularity_discount
-        power = ranker.discounts.get(surface.task, 0.0) if power == LEARNED else power
-        values = discount_popular(values, batch.state.counts[candidates.items], power)
-        return OrganicScores(values, dict(zip(actions, probabilities.T, strict=True)))
-
-
-class RankFusion(Scorer):
-    """Reciprocal rank fusion of the sources."""
-
-    name, label = "rank fusion", "rank fusion"
-
-    def score(
-        self,
-        batch: Batch,
-        candidates: Candidates,
-        features: FloatArray,
-        proposals: Mapping[str, list[ItemList]],
-    ) -> OrganicScores:
-        """Sums over the sources; sponsored candidates have the rank they would have had.
-
-        Ranks below the best ``_RANKED`` items of the retriever count as the next one.
-        """
-        values = fuse_by_rank(candidates, organic_lists(proposals), len(batch.queries))
-        sponsored = proposals.get(SPONSORED)
-        if sponsored is None:
-            return OrganicScores(values)
+    Ranks below the best ``_RANKED`` items of the retriever count as the next one.
+    """
+    values = fuse_by_rank(candidates, organic_lists(proposals), len(batch.queries))
+    if SPONSORED in proposals:
         bounds = candidates.bounds(len(batch.queries))
         best = batch.scores("retriever").top(_RANKED, batch.allowed)
-        for row, items in enumerate(sponsored):
+        for row, items in enumerate(proposals[SPONSORED]):
             ahead = np.searchsorted(-best[row].scores, -items.scores)
             part = candidates.items[bounds[row] : bounds[row + 1]]
             places = bounds[row] + np.searchsorted(part, items.item_nums)
             values[places] = np.maximum(values[places], 1.0 / (RANK_CONSTANT + 1.0 + ahead))
-        return OrganicScores(values)
-
-
-def scorers_of(surface: SurfaceConfig) -> tuple[Scorer, ...]:
-    """The scorer that a surface names, then its fallbacks."""
-    fallbacks = (RankerScorer(), RankFusion())
-    return fallbacks if surface.scorer == RANKER else (ModelScorer(surface.scorer), *fallbacks)
+    return values
 
 
 def score_candidates(
-    scorers: Sequence[Scorer],
     batch: Batch,
     candidates: Candidates,
     features: FloatArray,
     proposals: Mapping[str, list[ItemList]],
 ) -> Scores:
-    """Numbers of all rows; the last scorer must be one that always scores."""
-    outputs = (scorer.score(batch, candidates, features, proposals) for scorer in scorers)
-    organic = next(output for output in outputs if output is not None)
+    """Numbers of all rows; see ``score_organic``."""
+    organic = score_organic(batch, candidates, features, proposals)
     values, likeness = organic.values, find_likeness(batch.surface, batch.state)
     if likeness is not None:
         values = order_by_likeness(batch, candidates, values, likeness)

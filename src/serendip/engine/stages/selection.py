@@ -15,9 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.item_list import ItemList, tie_order
-from serendip.data.query import Query
+from serendip.data import FloatArray, IntArray, ItemList, Query
+from serendip.data.item_list import tie_order
 from serendip.engine.stages.base import (
     Kept,
     ListFilter,

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from serendip.data.arrays import IntArray, locate
+from serendip.data import AllowedItems, IntArray, ItemList, Query
+from serendip.data.arrays import locate
 from serendip.data.events.repeats import last_choices, times_chosen
-from serendip.data.item_list import ItemList, tie_order
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.query import Query
+from serendip.data.item_list import tie_order
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
 from serendip.engine.stages.popular import list_popular

@@ -17,8 +17,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, field_validator
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
 from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
 
 SPONSORED = "sponsored"

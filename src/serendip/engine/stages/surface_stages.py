@@ -12,7 +12,6 @@ from serendip.engine.stages.exploration import ExplorationRule
 from serendip.engine.stages.filters import REQUEST_FILTERS, Filter, filters_of
 from serendip.engine.stages.min_value import MinValueFilter
 from serendip.engine.stages.relevance_filter import RelevanceFilter
-from serendip.engine.stages.scoring import Scorer, scorers_of
 from serendip.engine.stages.sources import Source, source_named
 from serendip.engine.stages.sponsored import SponsoredRule
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -26,7 +25,6 @@ class SurfaceStages:
         request_filters: of every surface; they read the whole request.
         filters: read the parts of the request that the surface reads.
         sources: propose candidates.
-        scorers: the first that can score the surface's task does.
         list_filters: remove ordered candidates.
         list_rules: fill positions of the slate, the first that names a row decides.
     """
@@ -34,7 +32,6 @@ class SurfaceStages:
     request_filters: tuple[Filter, ...]
     filters: tuple[Filter, ...]
     sources: tuple[Source, ...]
-    scorers: tuple[Scorer, ...]
     list_filters: tuple[ListFilter, ...]
     list_rules: tuple[ListRule, ...]
 
@@ -56,7 +53,6 @@ class SurfaceStages:
             REQUEST_FILTERS,
             filters_of(surface),
             tuple(source_named(name) for name in surface.sources),
-            scorers_of(surface),
             tuple(list_filters),
             tuple(list_rules),
         )
@@ -65,6 +61,5 @@ class SurfaceStages:
         yield from self.request_filters
         yield from self.filters
         yield from self.sources
-        yield from self.scorers
         yield from self.list_filters
         yield from self.list_rules

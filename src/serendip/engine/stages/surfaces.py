@@ -13,14 +13,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveInt, model_validator
 
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.events.event import NO_SESSION
 from serendip.data.events.rejections import Rejected
+from serendip.data.items.attribute_test import AttributeTest
 from serendip.data.query import ITEM_TASKS, History, Query, Task
-from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.item_value import ItemValueConfig
@@ -28,15 +28,26 @@ from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SPONSORED, SponsoredConfig
 from serendip.engine.state import TYPED_TEXTS
-from serendip.errors import UnsupportedError
+from serendip.errors import DataError, UnsupportedError
 
 RequestPart = Literal["user", "query", "items", "country", "device", "time"]
 REQUEST_PARTS: tuple[RequestPart, ...] = ("user", "query", "items", "country", "device", "time")
 
-NamedFilter = Annotated[
-    Annotated[Literal["seen"], Tag("name")] | Annotated[AttributeFilter, Tag("attribute")],
-    Discriminator(lambda value: "name" if isinstance(value, str) else "attribute"),
-]
+SEEN = "seen"
+"""The filter of what the user has chosen or rejected."""
+
+COUNTRY = "request"
+"""Value of a test of a surface that stands for the country of the request."""
+
+
+def _check_filter(written: Any) -> Any:
+    if not isinstance(written, str):
+        raise ValueError('write a test as a text, such as "genres=Comedy|Drama" or "year>=1990"')
+    try:
+        return written if written == SEEN else AttributeTest.parse(written) and written
+    except DataError as error:
+        raise ValueError(f"{error.message} {error.hint}".rstrip(".")) from None
+
 
 RANKER = "ranker"
 """The default scorer."""
@@ -77,10 +88,11 @@ class SurfaceConfig(Config):
     sources: dict[str, PositiveInt]
     """Source -> maximum number of its candidates."""
 
-    filters: tuple[NamedFilter, ...] = ("seen",)
+    filters: tuple[Annotated[str, BeforeValidator(_check_filter)], ...] = (SEEN,)
     """Filters besides those of deleted items, items not available yet and items of the request:
     "seen" = items that the user has interacted with and that do not come again (``[repeats]``), or
-    tests of attributes."""
+    tests of attributes as a request writes them: `"genres=Comedy|Drama"`, `"year>=1990"`. The value
+    `request` is the country of the request; without one all items pass."""
 
     scorer: str = RANKER
     """What orders the candidates: the ranker, or a model by its own scores, such as ``sasrec``."""
@@ -129,11 +141,10 @@ class SurfaceConfig(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for config in self.filters:
-            if config != "seen" and config.reads_request and "country" not in self.context:
-                raise ValueError(
-                    f"the filter `{config.name}` reads the country, and context does not name it"
-                )
+        for test in self.attribute_tests:
+            if test.values == (COUNTRY,) and "country" not in self.context:
+                name = test.attribute
+                raise ValueError(f"the filter of {name!r} reads the country, which context lacks")
         if SPONSORED in self.sources and self.sponsored is None:
             raise ValueError(f"the source {SPONSORED!r} needs a table `sponsored`")
         if self.scorer != RANKER and self.sponsored is not None:
@@ -141,6 +152,11 @@ class SurfaceConfig(Config):
                 f"positions are sold by the ranker's predictions, and the scorer is {self.scorer!r}"
             )
         return self
+
+    @property
+    def attribute_tests(self) -> list[AttributeTest]:
+        """The tests of attributes among the filters."""
+        return [AttributeTest.parse(one) for one in self.filters if one != SEEN]
 
     def with_actions(self, actions: Collection[str]) -> SurfaceConfig:
         """A copy without the weights of other actions."""
@@ -280,27 +296,28 @@ def without_past(query: Query) -> Query:
     return replace(query, history=History(), again=NO_ITEMS, session=NO_SESSION, user_groups={})
 
 
+_UNREAD: Mapping[RequestPart, Mapping[str, Any]] = {
+    "user": {
+        "user_id": "",
+        "history": History(),
+        "rejected": Rejected(),
+        "again": NO_ITEMS,
+        "session": NO_SESSION,
+        "user_groups": {},
+    },
+    "query": {"text": "", "meant": "", "text_vector": None},
+    "items": {"source_items": NO_ITEMS},
+    "country": {"country": ""},
+    "device": {"device": ""},
+    "time": {"time": math.nan},
+}
+"""What a query has where its surface does not read a part of the request."""
+
+
 def visible_to(surface: SurfaceConfig, query: Query) -> Query:
     """The query as the surface reads it: with its task, and the parts that its context names."""
-    reads = surface.context
     unread: dict[str, Any] = {}
-    if "user" not in reads:
-        unread |= {
-            "user_id": "",
-            "history": History(),
-            "rejected": Rejected(),
-            "again": NO_ITEMS,
-            "session": NO_SESSION,
-            "user_groups": {},
-        }
-    if "query" not in reads:
-        unread |= {"text": "", "meant": "", "text_vector": None}
-    if "items" not in reads:
-        unread["source_items"] = NO_ITEMS
-    if "country" not in reads:
-        unread["country"] = ""
-    if "device" not in reads:
-        unread["device"] = ""
-    if "time" not in reads:
-        unread["time"] = math.nan
+    for part, values in _UNREAD.items():
+        if part not in surface.context:
+            unread |= values
     return replace(query, surface=surface.task, **unread)

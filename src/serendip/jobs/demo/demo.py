@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.engine.artefacts.generations import open_current
-from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
+from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ArtefactError, DataError, ExtraMissing, NotTrainedError, SerendipError
 from serendip.jobs.context import JobContext
@@ -29,7 +29,6 @@ from serendip.jobs.train.train import train_workspace
 from serendip.runtime.background import BackgroundProcess
 from serendip.runtime.executor_config import EngineChoice
 from serendip.runtime.extras import require_training
-from serendip.runtime.job_status import FAILED, RUNNING, JobStatus
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.runtime.versions import Version
@@ -174,23 +173,17 @@ def measure_beside(
         SerendipError: the evaluation failed, or its process was killed.
         DataError: the published engine is worse than popularity.
     """
-    report, path = read_report(context), context.workspace.reports / STATUS_FILE
+    report, code = read_report(context), 0
     if report is None:
-        JobStatus(RUNNING).write(path)
         with context.options.progress.step("measuring the quality"):
             code = process.run()
         report = read_report(context)
     if report is not None:
         return _require_quality(context, report)
-    status = JobStatus.read(path)
-    if status is None or status.state != FAILED:
-        if process.is_stopped:
-            path.unlink(missing_ok=True)
-            return None
-        status = JobStatus(FAILED, text=f"the process ended with exit code {code}")
-        status.write(path)
+    if process.is_stopped:
+        return None
     raise SerendipError(
-        f"the quality could not be measured: {status.text}",
+        f"the quality could not be measured: the process ended with exit code {code}.",
         "Run `serendip evaluate` to try again; the page is served meanwhile.",
     )
 
@@ -200,5 +193,5 @@ def _evaluate_alone(task: tuple[str, int]) -> None:
     folder, seed = task
     try:
         evaluate_workspace(JobContext.open(Path(folder), TrainOptions(seed=seed)))
-    except SerendipError:
-        sys.exit(1)  # the status names the reason
+    except SerendipError as error:
+        sys.exit(f"error: {error}")

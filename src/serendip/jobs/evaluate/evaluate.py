@@ -23,7 +23,7 @@ from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.dataset_folder import save_dataset
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON, STATUS_FILE
+from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError
 from serendip.evaluate.explored_items import measure_exploration
@@ -39,8 +39,6 @@ from serendip.jobs.train.ranker.labels import require_actions
 from serendip.runtime.atomic_files import write_json, write_text
 from serendip.runtime.executor import IN_PROCESS
 from serendip.runtime.extras import require_training
-from serendip.runtime.job_status import written_status
-from serendip.runtime.progress import BothProgress
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock, StageCost
 
@@ -72,8 +70,6 @@ ENCODE, JUDGE, LISTS, REPORT = "content vectors", "judge all splits", "lists", "
 def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any]:
     """Evaluate the engine and its baselines and write ``reports/report.{json,html}``.
 
-    While it runs, ``reports/status.json`` says what it does, for the page.
-
     Args:
         context: workspace, seed, progress and the executor of the splits, whose stages are added
             to its clock.
@@ -89,44 +85,43 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
         StorageError: versions of what commands built are not here, and the storage is out of reach.
     """
     workspace, options = context.workspace, context.options
-    with written_status(workspace.reports / STATUS_FILE) as status:
-        clock = replace(context.clock, progress=BothProgress(options.progress, status))
-        require_training()
-        dataset = read_evaluation_dataset(context)
-        require_actions(dataset, workspace.settings.ranker.actions)
-        # Before hours of work: it reads versions that a storage may have, which may be away later.
-        fingerprint = compute_fingerprint(workspace, options.seed)
-        with scratch_folder(workspace.reports) as scratch:
-            save_dataset(dataset, scratch / DATASET)
-            made, left_out = plan_splits(workspace, scratch / DATASET, options.seed, full)
-            answers = _evaluate_splits(context, made, clock)
-        with clock.stage(LISTS):
-            lists = measure_lists(workspace, dataset, options.seed)
-        with clock.stage(REPORT):
-            newest = _newest(answers)
-            temporal = _describe_temporal(answers, dataset.catalogue.vocabulary, options.seed)
-            figures = ReportFigures(
-                protocols={"temporal": temporal},
-                data={"counts": _counts(dataset), "checks": check_workspace(workspace)},
-                splits=_describe_splits(answers, left_out),
-                semantic_ids=newest.codes,
-                surfaces=newest.surfaces,
-                lists=lists,
-                exploration=measure_exploration(dataset.requests, options.seed),
-                new_items=newest.new_items,
-                reasons=newest.faithfulness,
-                decisions=newest.decisions,
-                stages=clock.as_dicts(),
-            )
-            report = build_report(
-                figures,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                code_version=__version__,
-                seed=options.seed,
-            )
-            report["fingerprint"] = fingerprint
-            write_json(workspace.reports / REPORT_JSON, report)
-            write_text(workspace.reports / REPORT_HTML, render_page(report))
+    clock = context.clock
+    require_training()
+    dataset = read_evaluation_dataset(context)
+    require_actions(dataset, workspace.settings.ranker.actions)
+    # Before hours of work: it reads versions that a storage may have, which may be away later.
+    fingerprint = compute_fingerprint(workspace, options.seed)
+    with scratch_folder(workspace.reports) as scratch:
+        save_dataset(dataset, scratch / DATASET)
+        made, left_out = plan_splits(workspace, scratch / DATASET, options.seed, full)
+        answers = _evaluate_splits(context, made, clock)
+    with clock.stage(LISTS):
+        lists = measure_lists(workspace, dataset, options.seed)
+    with clock.stage(REPORT):
+        newest = _newest(answers)
+        temporal = _describe_temporal(answers, dataset.catalogue.vocabulary, options.seed)
+        figures = ReportFigures(
+            protocols={"temporal": temporal},
+            data={"counts": _counts(dataset), "checks": check_workspace(workspace)},
+            splits=_describe_splits(answers, left_out),
+            semantic_ids=newest.codes,
+            surfaces=newest.surfaces,
+            lists=lists,
+            exploration=measure_exploration(dataset.requests, options.seed),
+            new_items=newest.new_items,
+            reasons=newest.faithfulness,
+            decisions=newest.decisions,
+            stages=clock.as_dicts(),
+        )
+        report = build_report(
+            figures,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            code_version=__version__,
+            seed=options.seed,
+        )
+        report["fingerprint"] = fingerprint
+        write_json(workspace.reports / REPORT_JSON, report)
+        write_text(workspace.reports / REPORT_HTML, render_page(report))
     return report
 
 

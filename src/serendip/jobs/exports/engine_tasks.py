@@ -13,11 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.generations import open_current, open_named
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.jobs.exports.export import ExportRecord
-from serendip.runtime.atomic_files import count_rows, open_parquet
+from serendip.runtime.atomic_files import open_parquet
 from serendip.runtime.executor import Result, Task
 from serendip.runtime.progress import TrainOptions
 
@@ -47,7 +47,8 @@ class EngineLocation:
 @lru_cache(maxsize=1)
 def _open_once(location: EngineLocation) -> Engine:
     workspace = location.workspace.open()
-    return Engine.open_named(workspace, location.generation, lambda: location.now)
+    generation = open_named(workspace.generations, location.generation)
+    return Engine.of_version(workspace, generation, lambda: location.now)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,12 +69,14 @@ class EngineExport:
 
     def write(self, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
         """Write tables as they come, a row group for each, atomically; the number of rows."""
+        count = 0
         with open_parquet(self.out, schema) as file:
             for table in tables:
                 file.write_table(table)
+                count += table.num_rows
         if self.record is not None:
             self.record.end()
-        return count_rows(self.out)
+        return count
 
 
 @contextmanager

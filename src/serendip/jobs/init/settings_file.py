@@ -152,9 +152,9 @@ def _find_filters(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
     """Yield (attribute, test) of filters by stock and country: only the user knows of their use."""
     for name in attribute_names(items):
         if is_called(name, "stock") and has_numbers(name, items):
-            yield name, "at_least = 1"
+            yield name, ">=1"
         elif is_called(name, "country"):
-            yield name, 'equals = "request"'
+            yield name, "=request"
 
 
 def _describe_events(folder: Path, events: Guess) -> dict[str, Any]:

@@ -36,8 +36,7 @@ from serendip.data.events.search_log import LoggedRequest
 from serendip.data.query import Query
 from serendip.data.splits import Split, Targets
 from serendip.engine.config.settings import Settings
-from serendip.engine.stages.attribute_filter import AttributeFilter
-from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.stages.surfaces import COUNTRY, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.baskets import (
@@ -311,16 +310,12 @@ class SurfaceRequestBuilder:
 
     def _within_filters(self, requests: SurfaceRequests, surface: SurfaceConfig) -> SurfaceRequests:
         """Without relevant items that the attribute filters of the surface never show."""
-        filters = [
-            config
-            for config in surface.filters
-            if isinstance(config, AttributeFilter) and not config.reads_request
-        ]
-        if not filters or not len(requests):
+        tests = [test for test in surface.attribute_tests if test.values != (COUNTRY,)]
+        if not tests or not len(requests):
             return requests
         shown = np.ones(len(self.split.catalogue), np.bool_)
-        for config in filters:
-            shown &= config.keep(Query(), self.split.catalogue)
+        for test in tests:
+            shown &= test.keep(self.split.catalogue)
         relevant = [items[shown[items]] for items in requests.relevant]
         rows = [row for row, items in enumerate(relevant) if len(items)]
         return replace(requests, relevant=relevant).rows(rows)

@@ -1,5 +1,5 @@
 """The JSON API.
 
 ``routes``: the endpoints. ``requests`` and ``types``: parameters and bodies, with their limits.
-``responses``: answers. ``strict_json`` and ``strict_route``: how bodies are parsed.
+``responses``: answers. ``strict_route``: how bodies are parsed.
 """

@@ -26,7 +26,7 @@ from serendip.engine.answer import Answer, Explanation, Suggestions
 from serendip.engine.listing import DESCENDING
 from serendip.engine.request import Request as EngineRequest
 from serendip.errors import DataError, LateError, UnknownItemError
-from serendip.serve.access import PUBLIC, RouteAccess, get_caller
+from serendip.serve.access import declare, get_caller
 from serendip.serve.api import responses
 from serendip.serve.api.requests import (
     EventRows,
@@ -69,61 +69,57 @@ class Routes:
 
     def _add_reads(self) -> None:
         user, item = "/v1/users/{user_id:path}", "/v1/items/{item_id:path}"
-        self._add_both("/v1/search", self.search, Answer)
-        self._add_both("/v1/recommend", self.recommend, Answer)
-        self._add_both("/v1/suggest", self.suggest, Suggestions, visitors=True)
-        self._add_both("/v1/explain", self.explain, Explanation)
-        self._add_both(f"{item}/similar", self.similar, Answer)
-        self._add("GET", "/v1/users", READ_USERS, self.users, responses.UsersOut)
-        self._add("GET", f"{user}/history", READ_USERS, self.history, responses.HistoryOut)
-        self._add("GET", user, READ_USERS, self.user, User)
-        self._add("GET", item, READ, self.item, responses.ItemOut)
+        self._add_both("/v1/search", declare(READ), self.search, Answer)
+        self._add_both("/v1/recommend", declare(READ), self.recommend, Answer)
+        self._add_both("/v1/suggest", declare(READ, visitors=True), self.suggest, Suggestions)
+        self._add_both("/v1/explain", declare(READ), self.explain, Explanation)
+        self._add_both(f"{item}/similar", declare(READ), self.similar, Answer)
+        of_users = declare(READ_USERS)
+        self._add("GET", "/v1/users", of_users, self.users, responses.UsersOut)
+        self._add("GET", f"{user}/history", of_users, self.history, responses.HistoryOut)
+        self._add("GET", user, of_users, self.user, User)
+        self._add("GET", item, declare(READ), self.item, responses.ItemOut)
 
     def _add_writes(self) -> None:
         user, item = "/v1/users/{user_id:path}", "/v1/items/{item_id:path}"
-        self._add("POST", "/v1/events", WRITE, self.add_events, responses.StoredOut, visitors=True)
-        self._add("PUT", user, WRITE, self.put_user, User)
-        self._add("POST", "/v1/items", WRITE, self.add_items, responses.StoredItemsOut)
-        self._add("DELETE", item, WRITE, self.delete_item, responses.DeletedOut)
-        self._add("DELETE", user, (WRITE, READ_USERS), self.erase_user, responses.ErasureOut)
+        writes, also_visitors = declare(WRITE), declare(WRITE, visitors=True)
+        self._add("POST", "/v1/events", also_visitors, self.add_events, responses.StoredOut)
+        self._add("PUT", user, writes, self.put_user, User)
+        self._add("POST", "/v1/items", writes, self.add_items, responses.StoredItemsOut)
+        self._add("DELETE", item, writes, self.delete_item, responses.DeletedOut)
+        erases = declare(WRITE, READ_USERS)
+        self._add("DELETE", user, erases, self.erase_user, responses.ErasureOut)
 
     def _add_operations(self) -> None:
-        self._add("GET", "/health/live", PUBLIC, self.live, responses.LiveOut)
-        self._add("GET", "/health/ready", PUBLIC, self.ready, responses.ReadyOut)
+        self._add("GET", "/health/live", declare(), self.live, responses.LiveOut)
+        self._add("GET", "/health/ready", declare(), self.ready, responses.ReadyOut)
         self.router.add_api_route(
             "/metrics",
             self.metrics,
             response_class=PlainTextResponse,
             response_description="The answer.",
             operation_id="get_metrics",
-            openapi_extra=RouteAccess((ADMIN,)).declare(),
+            openapi_extra=declare(ADMIN),
         )
 
     def _add_both(
-        self, path: str, endpoint: Endpoint, answer: type, visitors: bool = False
+        self, path: str, access: dict[str, Any], endpoint: Endpoint, answer: type
     ) -> None:
         """Add a route whose ``query`` is the parameters of a GET, or the JSON body of a POST."""
-        self._add("GET", path, READ, endpoint, answer, visitors)
-        self._add("POST", path, READ, endpoint, answer, visitors)
+        for method in ("GET", "POST"):
+            self._add(method, path, access, endpoint, answer)
 
     def _add(
-        self,
-        method: str,
-        path: str,
-        scopes: str | tuple[str, ...],
-        endpoint: Endpoint,
-        answer: type,
-        visitors: bool = False,
+        self, method: str, path: str, access: dict[str, Any], endpoint: Endpoint, answer: type
     ) -> None:
         """Add a route.
 
         Args:
             method: HTTP method.
             path: its pattern.
-            scopes: that a key needs to call it, all of them, or ``PUBLIC``.
+            access: who may call it, see ``declare``.
             endpoint: called for each request.
             answer: type of the response body.
-            visitors: whether visitors of the page may call it, too, for themselves.
         """
         self.bodies.add(answer)
         self.router.add_api_route(
@@ -136,9 +132,7 @@ class Routes:
             name=endpoint.__name__,
             description=inspect.getdoc(endpoint),
             operation_id=f"{method.lower()}_{endpoint.__name__}",
-            openapi_extra=RouteAccess(
-                (scopes,) if isinstance(scopes, str) else scopes, visitors
-            ).declare(),
+            openapi_extra=access,
         )
 
     async def search(self, query: SearchQuery) -> Answer:
@@ -203,7 +197,7 @@ class Routes:
         get_caller(request).require_visit(rows, now)
         counted = request.app.state.access.admit_events(request, rows)
         new = await self._gate.write_events(counted) if counted else 0
-        self._metrics.add_events(len(rows))
+        self._metrics.events.inc(len(rows))
         stored = responses.StoredOut(received=len(rows), new=new)
         with self._gate.holder.lease() as engine:
             unknown = engine.unknown_items(row.item_id for row in rows)
@@ -223,7 +217,7 @@ class Routes:
             return {"received": len(rows), "new": new, "left_out": left_out}
 
         answer = await self._gate.write(call)
-        self._metrics.add_items(len(rows))
+        self._metrics.items.inc(len(rows))
         return answer
 
     async def delete_item(self, item_id: IdInPath) -> responses.DeletedOut:
@@ -251,7 +245,7 @@ class Routes:
         A worker whose requests hang is not ready.
         """
         holder = self._gate.holder
-        if holder.is_hung:
+        if holder.is_hung():
             raise LateError("too many requests hang.", "Restart the service; its log says more.")
         status = holder.service_status
         if not status.workers:
@@ -284,9 +278,9 @@ class Routes:
             ),
         )
         if not answer.items:
-            self._metrics.add_empty(answer.surface)
+            self._metrics.empty.labels(answer.surface).inc()
         if answer.degraded:
-            self._metrics.add_degraded(answer.surface)
+            self._metrics.degraded.labels(answer.surface).inc()
         return answer
 
 

@@ -1,6 +1,6 @@
 """FastAPI routes with strict JSON bodies and the error form of the API.
 
-FastAPI's own parser accepts NaN and duplicate keys, and ignores bodies of other content types.
+FastAPI's own parser accepts NaN, and ignores bodies of other content types.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import from_json
 
+from serendip.errors import DataError
 from serendip.serve.access import ScopedRoute
-from serendip.serve.api.strict_json import parse
 from serendip.serve.api.types import extract_data_error
+from serendip.serve.limits import MAX_JSON_NODES
 from serendip.serve.middleware import JSON_TYPE
 
 _SMALL_BYTES = 16 * 1024
 
 
 class StrictRoute(ScopedRoute):
-    """A route that parses its body with ``strict_json``, whatever the content type.
+    """A route that parses its body with ``parse``, whatever the content type.
 
     The types of its parameters and body must raise ``DataError`` (``types.RequestModel`` does):
     the first one is raised in place of FastAPI's list of validation errors.
@@ -41,6 +43,25 @@ class StrictRoute(ScopedRoute):
                 raise extract_data_error(error.errors()) from None
 
         return handle_strictly
+
+
+def parse(body: bytes) -> Any:
+    """Parse a JSON body; its numbers and texts are checked by the types of the fields.
+
+    Raises:
+        DataError: it is not UTF-8 or not JSON, has NaN or Infinity, is nested too deeply, or has
+            more than 200,000 lists and objects.
+    """
+    if body.count(b"[") + body.count(b"{") > MAX_JSON_NODES:  # which take far longer than bytes
+        raise DataError(
+            f"the body has more than {MAX_JSON_NODES:,} lists and objects.",
+            "Send it in smaller batches.",
+        )
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        message = f"the body is not JSON: {error}."
+        raise DataError(message, "Send JSON as UTF-8, not compressed.") from None
 
 
 async def _parse(body: bytes) -> Any:

@@ -16,7 +16,7 @@ from serendip.data import Event
 from serendip.data.api_key import ADMIN
 from serendip.engine.item_pictures import Picture
 from serendip.errors import SerendipError
-from serendip.serve.access import PAGE, PUBLIC, RouteAccess, ScopedRoute
+from serendip.serve.access import ScopedRoute, declare
 from serendip.serve.api.routes import get_item
 from serendip.serve.gate import EngineGate
 from serendip.serve.key_ring import KeyRing
@@ -41,6 +41,7 @@ _REPORT_POLICY = (
 )
 """Content security policy of the report, which has its styles inside and nothing else."""
 
+_PAGE = declare(visitors=True)
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
 _PICTURES_STORED = "private, max-age=600"
 
@@ -69,21 +70,24 @@ class Pages:
             ("/items/{item_id:path}", self.item),
             ("/sign-in", self.show_sign_in),
         ):
-            self._add(path, "GET", PAGE, self._in_html(endpoint))
-        self._add("/like", "POST", PAGE, self._in_html(self.like))
-        self._add("/sign-in", "POST", PAGE, self._in_html(self.sign_in))
-        self._add("/sign-out", "POST", PAGE, self._in_html(self.sign_out))
-        self._add(REPORT_PATH, "GET", ADMIN, self._in_html(self.report))
-        self._add("/static/{name:path}", "GET", PUBLIC, self.static)
-        self._add("/media/items/{item_id:path}", "GET", PUBLIC, self._in_html(self.picture))
+            self._add(path, "GET", _PAGE, endpoint)
+        for path, endpoint in (
+            ("/like", self.like),
+            ("/sign-in", self.sign_in),
+            ("/sign-out", self.sign_out),
+        ):
+            self._add(path, "POST", _PAGE, endpoint)
+        self._add(REPORT_PATH, "GET", declare(ADMIN), self.report)
+        self._add("/static/{name:path}", "GET", declare(), self.static)
+        self._add("/media/items/{item_id:path}", "GET", declare(), self.picture)
 
-    def _add(self, path: str, method: str, scope: str, endpoint: Endpoint) -> None:
+    def _add(self, path: str, method: str, access: dict[str, Any], endpoint: Endpoint) -> None:
         self.router.add_api_route(
             path,
-            endpoint,
+            self._in_html(endpoint),
             methods=[method],
             response_model=None,
-            openapi_extra=RouteAccess((scope,)).declare(),
+            openapi_extra=access,
         )
 
     async def feed(self, request: Request) -> Response:

@@ -24,7 +24,14 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class ServiceMetrics:
-    """Counters, gauges and latencies of one service."""
+    """Counters, gauges and latencies of one service.
+
+    Attributes:
+        empty: counts answers without items, by surface.
+        degraded: counts answers that were computed without all of their stages, by surface.
+        events: counts those received.
+        items: counts those received.
+    """
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -38,12 +45,12 @@ class ServiceMetrics:
             registry=self._registry,
         )
         self._responses = self._counter("serendip_responses", "Answers by status.", "status")
-        self._empty = self._counter("serendip_empty_results", "Answers without items.", "surface")
-        self._degraded = self._counter(
+        self.empty = self._counter("serendip_empty_results", "Answers without items.", "surface")
+        self.degraded = self._counter(
             "serendip_degraded_answers", "Answers with items that lack a stage.", "surface"
         )
-        self._events = self._counter("serendip_events", "Events received.")
-        self._items = self._counter("serendip_items", "Items received.")
+        self.events = self._counter("serendip_events", "Events received.")
+        self.items = self._counter("serendip_items", "Items received.")
         self._scraped = self._registry
         if COUNTERS_VARIABLE in os.environ:
             self._scraped = CollectorRegistry()
@@ -56,22 +63,6 @@ class ServiceMetrics:
         self._seconds.labels(route).observe(seconds)
         self._responses.labels(str(status)).inc()
         return route
-
-    def add_empty(self, surface: str) -> None:
-        """Count an answer without items."""
-        self._empty.labels(surface).inc()
-
-    def add_degraded(self, surface: str) -> None:
-        """Count an answer that was computed without all of its stages."""
-        self._degraded.labels(surface).inc()
-
-    def add_events(self, count: int) -> None:
-        """Count events received."""
-        self._events.inc(count)
-
-    def add_items(self, count: int) -> None:
-        """Count items received."""
-        self._items.inc(count)
 
     def text(self) -> bytes:
         """All metrics in the text format of Prometheus, from memory."""

@@ -14,26 +14,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import Scope
 
 from serendip import __version__
-from serendip.errors import SerendipError
 from serendip.runtime.spans import set_tracer
 from serendip.serve.middleware import get_request_id
-from serendip.serve.telemetry.logs import FailureLog
-
-_log = logging.getLogger(__name__)
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _TIMEOUT_S = 2.0
@@ -50,11 +46,12 @@ class Traces:
 
     def __init__(self, collector: str, is_behind_proxy: bool = False) -> None:
         self._is_behind_proxy = is_behind_proxy
-        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # see ``_Exporter``
+        logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # of each retry it warns
         name = os.environ.get("OTEL_SERVICE_NAME", "serendip")
         resource = Resource.create({SERVICE_NAME: name, SERVICE_VERSION: __version__})
+        exporter = OTLPSpanExporter(f"{collector.rstrip('/')}/v1/traces", timeout=_TIMEOUT_S)
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(_Exporter(collector)))
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("serendip", __version__)
         self._propagator = TraceContextTextMapPropagator()
         start = self._tracer.start_as_current_span
@@ -102,19 +99,3 @@ class Traces:
         """Send what is left, in bounded time."""
         set_tracer(None)
         self._provider.shutdown()
-
-
-class _Exporter(OTLPSpanExporter):
-    """Says, at most once a minute, that a collector takes nothing."""
-
-    def __init__(self, collector: str) -> None:
-        super().__init__(endpoint=f"{collector.rstrip('/')}/v1/traces", timeout=_TIMEOUT_S)
-        self._collector, self._failures = collector, FailureLog(_log)
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send a batch."""
-        result = super().export(spans)
-        if result is not SpanExportResult.SUCCESS:
-            reason = SerendipError(f"the collector {self._collector} takes none.")
-            self._failures.write("traces are lost", reason)
-        return result
