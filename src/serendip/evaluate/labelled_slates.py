@@ -10,7 +10,9 @@ Shapes: P pairs, G groups, S slates, D bootstrap draws.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,24 +23,63 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 _THRESHOLDS = tuple(1 / (1 + np.exp(np.linspace(6, -6, 49))))
 """Probabilities that are tested as thresholds."""
 
+FOLDS = 5
+"""Parts of the groups: a threshold is evaluated on one that was chosen by the others."""
+
+_LEAST_TOLD = 1e-6
+
 RESAMPLES = 1_000
 
 Count: TypeAlias = NDArray[Any] | float
 """Number of pairs; or (D,) of each draw."""
+
+Threshold: TypeAlias = float | FloatArray
+"""Smallest probability that is removed; or (P,) of each pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelErrors:
+    """How often a labeller was wrong where the answer was known; without questions, never.
+
+    Args:
+        relevant: questions about relevant pairs.
+        missed: of these, how many were called irrelevant.
+        irrelevant: questions about irrelevant pairs.
+        excused: of these, how many were called relevant.
+    """
+
+    relevant: int = 0
+    missed: int = 0
+    irrelevant: int = 0
+    excused: int = 0
+
+    def rates(self) -> tuple[Count, Count]:
+        """Shares of relevant pairs called irrelevant, and of irrelevant ones called relevant."""
+        return self.missed / max(1, self.relevant), self.excused / max(1, self.irrelevant)
+
+    def draw_rates(self, random: np.random.Generator) -> tuple[Count, Count]:
+        """(D,) both shares as uncertain as few questions leave them, by Jeffreys' prior."""
+        if not self.relevant or not self.irrelevant:
+            return 0.0, 0.0
+        missed = random.beta(self.missed + 0.5, self.relevant - self.missed + 0.5, RESAMPLES)
+        excused = random.beta(self.excused + 0.5, self.irrelevant - self.excused + 0.5, RESAMPLES)
+        return missed, excused
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledSlates:
     """Ranked slates with predictions and labels of each pair.
 
+    What a filter hides is judged by what is relevant in truth, as labels say and less what they are
+    wrong about (Rogan and Gladen 1978); what it gains, by the labels: errors make that less.
+
     Args:
         probabilities: (P,) P(irrelevant) by the filter.
-        is_irrelevant: (P,) labels by people.
+        is_irrelevant: (P,) labels.
         slates: (P,) int32 number of the pair's slate; pairs of a slate are in its order.
         groups: (P,) int32 number of the slate's group.
         size: number of positions of a slate that are shown.
-        false_good: share of irrelevant pairs that the labels call relevant. What a filter hides of
-            these is no loss, and is taken off ``lost`` (Rogan and Gladen 1978).
+        errors: of the labeller.
     """
 
     probabilities: FloatArray
@@ -46,7 +87,7 @@ class LabelledSlates:
     slates: IntArray
     groups: IntArray
     size: int
-    false_good: float = 0.0
+    errors: LabelErrors = LabelErrors()
 
     def sort_by(self, similarity: FloatArray) -> LabelledSlates:
         """The slates with the highest similarity (P,) first."""
@@ -72,9 +113,19 @@ class LabelledSlates:
             self.slates[rows],
             self.groups[rows],
         )
-        return LabelledSlates(*columns, self.size, self.false_good)
+        return LabelledSlates(*columns, self.size, self.errors)
 
-    def is_shown(self, threshold: float) -> BoolArray:
+    def cross_fit(self, choose: Callable[[LabelledSlates], float | None]) -> FloatArray:
+        """(P,) threshold of each pair, chosen by slates of other groups; infinite = none was."""
+        group_ids, group_of = np.unique(self.groups, return_inverse=True)
+        fold = (np.random.default_rng(0).permutation(len(group_ids)) % FOLDS)[group_of]  # (P,)
+        thresholds = np.full(len(fold), np.inf)
+        for number in range(FOLDS):
+            found = choose(self._select(np.flatnonzero(fold != number)))
+            thresholds[fold == number] = np.inf if found is None else found
+        return thresholds
+
+    def is_shown(self, threshold: Threshold) -> BoolArray:
         """(P,) pairs that are shown if all with at least this probability are removed.
 
         What is removed from the first positions is replaced by the surest pairs behind these.
@@ -95,7 +146,7 @@ class LabelledSlates:
         mask[order[_ranks(self.slates[order]) < self.size]] = True
         return mask
 
-    def effect(self, threshold: float) -> dict[str, float]:
+    def effect(self, threshold: Threshold) -> dict[str, float]:
         """Irrelevant share of the shown pairs before and after, and what it costs.
 
         ``fall`` is the relative decrease of the irrelevant share, ``replaced`` the share of the
@@ -103,65 +154,73 @@ class LabelledSlates:
         removed ones that are relevant, ``kept`` the number of
         relevant pairs shown after the filter, relative to before, ``shown`` that of all pairs.
         """
-        before, after = self.is_shown(np.inf), self.is_shown(threshold)
-        is_removed = before & (self.probabilities >= threshold)
-        first, last = _share(self.is_irrelevant, before), _share(self.is_irrelevant, after)
+        sums = [float(column.sum()) for column in self._count(threshold)]
+        return {name: float(share) for name, share in _measure(sums, self.errors.rates()).items()}
+
+    def intervals(self, threshold: Threshold, seed: int = 0) -> dict[str, list[float]]:
+        """95 % bootstrap intervals over groups of all shares of ``effect``.
+
+        Each draw also draws how often the labeller is wrong.
+        """
+        columns = self._count(threshold)  # (6, G)
+        weights = _draw_groups(columns.shape[1], seed)  # (D, G)
+        rates = self.errors.draw_rates(np.random.default_rng(seed))
         return {
-            "irrelevant_before": first,
-            "irrelevant_after": last,
-            "fall": 1 - last / first if first else 0.0,
-            "replaced": float(is_removed.sum() / max(1, before.sum())),
-            "lost": float(self._lost(*self._count_good(is_removed), *self._count_good(before))),
-            "wrong": float(self._wrong(*self._count_good(is_removed))),
-            "kept": float(
-                (after & ~self.is_irrelevant).sum() / max(1, (before & ~self.is_irrelevant).sum())
-            ),
-            "shown": float(after.sum() / max(1, before.sum())),
+            name: np.quantile(values, (0.025, 0.975)).tolist()
+            for name, values in _measure(list((weights @ columns.T).T), rates).items()
         }
 
-    def intervals(self, threshold: float, seed: int = 0) -> dict[str, list[float]]:
-        """95 % bootstrap intervals over groups of irrelevant shares, ``fall``, ``lost``, ``wrong``
-        and ``kept``.
-        """
+    def _count(self, threshold: Threshold) -> FloatArray:
+        """(6, G) pairs before, after and removed of each group, all and those labelled relevant."""
         before, after = self.is_shown(np.inf), self.is_shown(threshold)
         is_removed = before & (self.probabilities >= threshold)
         group_ids, group_of = np.unique(self.groups, return_inverse=True)
-        shown = (before, before & self.is_irrelevant, after, after & self.is_irrelevant)
-        removed = (is_removed & ~self.is_irrelevant, is_removed)
-        sums = np.stack(  # (6, G)
-            [np.bincount(group_of, mask, len(group_ids)) for mask in (*shown, *removed)]
-        )
-        random, count = np.random.default_rng(seed), len(group_ids)
-        draws = random.multinomial(count, np.full(count, 1 / count), RESAMPLES) @ sums.T  # (D, 6)
-        first, last = (draws[:, at + 1] / np.maximum(1, draws[:, at]) for at in (0, 2))
-        fall = 1 - np.divide(last, first, out=np.ones_like(last), where=first > 0)
-        good = draws[:, 0] - draws[:, 1]
-        lost = self._lost(draws[:, 4], draws[:, 5], good, draws[:, 0])
-        samples = {
-            "irrelevant_before": first,
-            "irrelevant_after": last,
-            "fall": fall,
-            "lost": lost,
-            "wrong": self._wrong(draws[:, 4], draws[:, 5]),
-            "kept": (draws[:, 2] - draws[:, 3]) / np.maximum(1, draws[:, 0] - draws[:, 1]),
-        }
-        return {
-            name: np.quantile(values, (0.025, 0.975)).tolist() for name, values in samples.items()
-        }
+        masks = [
+            mask
+            for shown in (before, after, is_removed)
+            for mask in (shown, shown & ~self.is_irrelevant)
+        ]
+        return np.stack([np.bincount(group_of, mask, len(group_ids)) for mask in masks])
 
-    def _count_good(self, mask: BoolArray) -> tuple[int, int]:
-        """Pairs of a mask that are labelled relevant, and all of them."""
-        return int((mask & ~self.is_irrelevant).sum()), int(mask.sum())
 
-    def _lost(self, good: Count, removed: Count, all_good: Count, shown: Count) -> Any:
-        """Share of the relevant pairs shown that is removed, less what the labels got wrong."""
-        lost = np.maximum(0.0, good - self.false_good * removed)
-        return lost / np.maximum(1.0, all_good - self.false_good * shown)
+@lru_cache(maxsize=2)
+def _draw_groups(count: int, seed: int) -> NDArray[np.float64]:
+    """(D, G) how often each group is drawn."""
+    random, shares = np.random.default_rng(seed), np.full(count, 1 / count)
+    return random.multinomial(count, shares, RESAMPLES).astype(np.float64)
 
-    def _wrong(self, good: Count, removed: Count) -> Any:
-        """Share of the removed pairs that is relevant, less what the labels got wrong."""
-        relevant = np.maximum(0.0, good - self.false_good * removed) / (1 - self.false_good)
-        return relevant / np.maximum(1.0, removed)
+
+def _measure(counts: Sequence[Count], rates: tuple[Count, Count]) -> dict[str, Count]:
+    """Shares by six counts, or by those of each draw (D,): pairs before, after and removed, all
+    and those labelled relevant.
+    """
+    before, good_before, after, good_after, removed, good_removed = counts
+    first = (before - good_before) / np.maximum(1, before)
+    last = (after - good_after) / np.maximum(1, after)
+    is_bad = np.asarray(first) > 0
+    relevant = _count_relevant(good_removed, removed, rates)
+    all_relevant = np.maximum(relevant, _count_relevant(good_before, before, rates))
+    return {
+        "irrelevant_before": first,
+        "irrelevant_after": last,
+        "fall": np.where(is_bad, 1 - last / np.where(is_bad, first, 1.0), 0.0),
+        "replaced": removed / np.maximum(1, before),
+        "lost": relevant / np.maximum(1, all_relevant),
+        "wrong": relevant / np.maximum(1, removed),
+        "kept": good_after / np.maximum(1, good_before),
+        "shown": after / np.maximum(1, before),
+    }
+
+
+def _count_relevant(labelled: Count, pairs: Count, rates: tuple[Count, Count]) -> Count:
+    """Pairs that are relevant, by those labelled so and by how often labels are wrong.
+
+    Labels that are right no more often than wrong tell nothing: none of the pairs may be, or all.
+    """
+    missed, excused = rates
+    tells = np.maximum(1 - missed - excused, _LEAST_TOLD)
+    relevant: Count = np.clip((labelled - excused * pairs) / tells, 0, pairs)
+    return relevant
 
 
 def helpful_threshold(slates: LabelledSlates, most_lost: float, most_wrong: float) -> float | None:
@@ -199,7 +258,3 @@ def _ranks(slates: IntArray) -> NDArray[np.intp]:
     """(P,) rank of each row in its slate, from 0; rows of one slate are adjacent."""
     starts = np.flatnonzero(np.diff(slates, prepend=-1))
     return np.arange(len(slates)) - np.repeat(starts, np.diff(np.append(starts, len(slates))))
-
-
-def _share(labels: BoolArray, mask: BoolArray) -> float:
-    return float((labels & mask).sum() / max(1, mask.sum()))
