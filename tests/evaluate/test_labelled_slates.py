@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.evaluate.labelled_slates import (
+    FOLDS,
+    LabelErrors,
     LabelledSlates,
     helpful_threshold,
     replacement_threshold,
@@ -39,18 +41,53 @@ def test_removed_items_are_replaced_by_the_surest_ones_behind() -> None:
     assert strict["kept"] == 1.0
 
 
-def test_hiding_what_labels_wrongly_call_relevant_is_no_loss() -> None:
-    """One in five irrelevant pairs is called relevant: of ten hidden pairs two are no loss."""
-    probabilities, labels = [0.1] * 10 + [0.9] * 10, "r" * 10 + "iiiiiiiirr"
-    slates = build_slates(probabilities, labels, [0] * 20, 20)
-    assert slates.effect(0.5)["lost"] == pytest.approx(2 / 12)
-    corrected = replace(slates, false_good=0.2)
-    assert corrected.effect(0.5)["lost"] == corrected.effect(0.5)["wrong"] == 0.0
-    assert slates.effect(0.5)["wrong"] == pytest.approx(0.2)
-    assert corrected.effect(0.05)["lost"] == pytest.approx((12 - 0.2 * 20) / (12 - 0.2 * 20))
-    assert corrected.sort_by(-slates.probabilities).false_good == 0.2
-    low, high = corrected.intervals(0.5)["lost"]
-    assert low == high == 0.0
+def test_what_a_filter_hides_is_judged_by_how_often_labels_are_wrong() -> None:
+    """Of 20 relevant pairs 18 are called so, and of 80 irrelevant ones 8."""
+    labels = "r" * 18 + "i" * 2 + "i" * 72 + "r" * 8
+    slates = build_slates([0.1] * 20 + [0.9] * 80, labels, [0] * 100, 100)
+    plain = slates.effect(0.5)
+    assert (plain["wrong"], plain["lost"]) == (pytest.approx(0.1), pytest.approx(8 / 26))
+    known = replace(slates, errors=LabelErrors(100, 10, 100, 10))
+    found = known.effect(0.5)
+    assert (found["wrong"], found["lost"]) == (pytest.approx(0.0), pytest.approx(0.0))
+    assert known.effect(0.05)["lost"] == pytest.approx(1.0)
+    assert found["fall"] == plain["fall"]  # by the labels
+    assert known.sort_by(-slates.probabilities).errors == known.errors
+    few, many = (
+        replace(slates, errors=LabelErrors(count, count // 10, count, count // 10)).intervals(0.5)
+        for count in (20, 2_000)
+    )
+    assert few["wrong"][1] > 2 * many["wrong"][1] > 0.0
+
+
+def test_thrown_coins_prove_nothing_whatever_a_filter_hides() -> None:
+    random = np.random.default_rng(0)
+    is_right = np.repeat([0.1, 0.9], 1_000)
+    numbers = np.arange(2_000) % 100
+    order = np.argsort(numbers, kind="stable")
+    labels = random.random(2_000) < 0.5
+    slate = numbers[order].astype(np.int32)
+    columns = is_right[order].astype(np.float32), labels, slate, slate, 20
+    slates = LabelledSlates(*columns, LabelErrors(60, 30, 60, 30))
+    ends = slates.intervals(0.5)
+    assert ends["wrong"] == ends["lost"] == [0.0, 1.0]
+    assert helpful_threshold(slates, 0.05, 0.2) is None
+
+
+def test_a_threshold_is_measured_where_it_was_not_chosen() -> None:
+    slates, seen = draw(2, 100), []
+
+    def choose(others: LabelledSlates) -> float | None:
+        seen.append(set(others.slates.tolist()))
+        return len(seen) / 10 if len(seen) < FOLDS else None
+
+    thresholds = slates.cross_fit(choose)
+    for number, others in enumerate(seen):
+        held_out = ~np.isin(slates.slates, list(others))
+        assert len(np.unique(slates.slates[held_out])) == 100 // FOLDS
+        expected = (number + 1) / 10 if number < FOLDS - 1 else np.inf
+        assert (thresholds[held_out] == expected).all()
+    assert slates.effect(np.full(len(thresholds), 0.3)) == slates.effect(0.3)
 
 
 def test_the_strictest_threshold_that_hides_hardly_a_relevant_pair() -> None:
@@ -128,7 +165,8 @@ def test_intervals_contain_the_value_and_narrow_with_groups() -> None:
     wide, narrow = (draw(1, count) for count in (50, 2_000))
     for slates in (wide, narrow):
         effect, intervals = slates.effect(0.3), slates.intervals(0.3)
-        assert all(low < effect[name] < high for name, (low, high) in intervals.items())
+        assert all(low <= effect[name] <= high for name, (low, high) in intervals.items())
+        assert intervals["fall"][0] < intervals["fall"][1]
     for name, (low, high) in narrow.intervals(0.3).items():
-        assert high - low < np.diff(wide.intervals(0.3)[name])[0] / 4
+        assert high - low <= np.diff(wide.intervals(0.3)[name])[0] / 4
     assert wide.effect(0.3)["fall"] > 0.2

@@ -132,8 +132,10 @@ def append_matches(
         return result
     matches = run_matches(query, surface, state, "").items
     more = matches.split(~np.isin(matches.item_nums, items.item_nums))[0]
+    unknown = np.full(len(more), np.nan, np.float32)  # Matches are not checked for relevance.
     columns = {
-        name: np.concatenate([column, more.fields[name]]) for name, column in items.fields.items()
+        name: np.concatenate([column, more.fields.get(name, unknown)])
+        for name, column in items.fields.items()
     }
     numbers = np.concatenate([items.item_nums, more.item_nums])
     scores = np.concatenate([items.scores, np.minimum(more.scores, items.scores[-1])])

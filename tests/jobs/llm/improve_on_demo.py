@@ -113,9 +113,7 @@ def run(folder: Path, right: float) -> ImprovementReport:
         return improve(JobContext.open(folder), Improvement(2.0, lambda plan: True))
 
 
-def test_coin_flips_change_nothing_and_right_labels_are_used_where_proven(
-    demo: Path, tmp_path: Path
-) -> None:
+def test_coin_flips_change_nothing_and_right_labels_are_served(demo: Path, tmp_path: Path) -> None:
     flipped = run(Path(shutil.copytree(demo, tmp_path / "flipped")), 0.5)
     assert [step.gate.on for step in flipped.steps] == [False], flipped
     assert flipped.generation == ""
@@ -123,16 +121,12 @@ def test_coin_flips_change_nothing_and_right_labels_are_used_where_proven(
     earlier = current_name(Workspace.open(demo).generations)
     report = run(demo, 0.92)
     steps = {step.name: step for step in report.steps}
-    assert list(steps) == ["control questions", "queries", "filter", "texts", "training"]
-    assert steps["control questions"].gate.on and steps["queries"].gate.on, report
-    # A filter is used if so few lists prove that it helps: the better search is, the fewer do. A
-    # generation is used if no surface is worse; else everything is as it was.
+    assert {name: step.gate.on for name, step in steps.items() if name != "texts"} == {
+        "control questions": True,
+        "queries": True,
+        "filter": True,
+        "training": True,
+    }, report
     in_force = current_name(Workspace.open(demo).generations)
-    training = steps["training"]
-    if training.gate.on:
-        assert in_force == report.generation != earlier
-        is_filtered = "filtered surfaces: search" in training.changes
-        assert is_filtered == steps["filter"].gate.on, report
-    else:
-        assert (in_force, report.generation) == (earlier, ""), report
-        assert training.changes == ["everything is taken back"]
+    assert in_force == report.generation != earlier
+    assert "filtered surfaces: search" in steps["training"].changes, report

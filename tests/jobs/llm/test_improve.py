@@ -166,7 +166,7 @@ def test_right_labels_are_accepted_and_served(shop: Path) -> None:
     assert report.spent == pytest.approx(sum(step.cost for step in report.steps))
     assert report.generation == current_name(Workspace.open(shop).generations) == "gen-2"
     assert "filtered surfaces: search" in steps["training"].changes
-    assert steps["training"].gate.gain is not None and steps["training"].gate.gain > 0.05
+    assert steps["filter"].gate.low is not None and steps["filter"].gate.low > 0.05
     assert wrong > 0
     assert count_wrong(shop) < wrong / 4
     with closing(Engine.open(shop)) as engine:

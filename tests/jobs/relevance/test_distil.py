@@ -21,6 +21,7 @@ from serendip.data.items.catalogue import Item
 from serendip.data.query import History
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
+from serendip.engine.matches import append_matches
 from serendip.engine.request import Request
 from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.pipeline import run
@@ -30,6 +31,7 @@ from serendip.engine.stages.relevance_filter import (
     RelevanceFilter,
     RelevanceFilterConfig,
 )
+from serendip.engine.stages.selection import Result
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
@@ -58,6 +60,7 @@ from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.train import train_workspace
 
+ASKED_TALE = Request("search", text="tale")
 FILTER_TABLE = "\n[surfaces.search.relevance_filter]\nthreshold = 0.5\ndepth = 40\n"
 LLM_COLUMNS = ("query", "item_id", "label", "model")
 
@@ -193,6 +196,26 @@ def test_an_exact_title_is_never_removed(shop: Path) -> None:
     assert engine.item_ids(result.items.item_nums) == ["i1"]
     assert result.items.fields[P_IRRELEVANT][0] >= 1e-6
     engine.close()
+
+
+def test_items_with_all_words_follow_the_list_that_was_filtered(shop: Path) -> None:
+    with closing(Engine.open(shop)) as engine:
+        search, (query,) = engine.settings.all_surfaces()["search"], engine.queries([ASKED_TALE])
+
+        def answer(threshold: float) -> Result:
+            config = RelevanceFilterConfig(threshold=threshold, depth=NUM_ITEMS)
+            surface = search.model_copy(update={"relevance_filter": config})
+            result = run([query], surface, engine.state)[0]
+            return append_matches(result, query, surface, engine.state)
+
+        whole = answer(1.0).items
+        split = float(np.median(whole.fields[P_IRRELEVANT]))
+        found = answer(split).items
+    assert sorted(found.item_nums.tolist()) == sorted(whole.item_nums.tolist())
+    is_checked = np.isfinite(found.fields[P_IRRELEVANT])
+    assert 0 < is_checked.sum() < len(found) == NUM_ITEMS
+    assert (found.fields[P_IRRELEVANT][is_checked] < split).all()
+    assert is_checked[: is_checked.sum()].all()
 
 
 def test_a_misspelt_query_is_filtered_by_its_correction(shop: Path) -> None:

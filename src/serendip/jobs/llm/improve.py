@@ -22,8 +22,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.store.tables.generated import Generated, Kind
 from serendip.data.store.tables.generated_items import lacks, list_values
@@ -31,7 +29,8 @@ from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import ConfigError, DataError, GateError
-from serendip.evaluate.decision import Decision, choose
+from serendip.evaluate.decision import Decision
+from serendip.evaluate.labelled_slates import LabelErrors
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, read_labels, write_rows
@@ -114,8 +113,7 @@ class Improvement:
         agrees: shown the plan; whether to go on.
         is_trained: whether what passed is trained in the end.
         on_step: called after each step.
-        lists: that are labelled: as many as the interval of what a filter hides needs. A quarter of
-            them measures it, by their first ten items.
+        lists: that are labelled: as many as the interval of what a filter hides needs.
         items: that queries are written for, at most.
     """
 
@@ -323,17 +321,7 @@ class _Chain:
         gate = check_labels(self.context, self.catalogue, labels)
         if not gate.on:
             return StepResult("filter", wrote, gate)
-        gold = self.folder / "gold.csv"
-        _write_labels(gold, _select_half(labels))
-        passed = Decision("labels", True, reason="control questions")
-        distillation = Distillation(
-            out,
-            gold,
-            lists=self._lists.pairs,
-            gate=passed,
-            false_good=self._measure_false_good(),
-            is_tentative=True,
-        )
+        distillation = Distillation(out, None, lists=self._lists.pairs, errors=self._count_errors())
         name = "fall of the irrelevant share"
         try:
             found = distil(self.context, distillation)["filter"]
@@ -341,12 +329,14 @@ class _Chain:
             return StepResult("filter", wrote, Decision(name, False, reason=error.message))
         return StepResult("filter", wrote, *_judge_filter(name, found))
 
-    def _measure_false_good(self) -> float:
-        """Share of the wrong results of control questions that the LLM calls good."""
-        known = read_labels(self._controls.pairs)
-        told = read_labels(self._controls.out)
-        wrong = [pair for pair, is_irrelevant in known.items() if is_irrelevant and pair in told]
-        return sum(not told[pair] for pair in wrong) / max(1, len(wrong))
+    def _count_errors(self) -> LabelErrors:
+        """Wrong answers to the control questions."""
+        known, told = read_labels(self._controls.pairs), read_labels(self._controls.out)
+        counts = [0, 0, 0, 0]
+        for pair in known.keys() & told.keys():
+            counts[2 * known[pair]] += 1
+            counts[2 * known[pair] + 1] += known[pair] != told[pair]
+        return LabelErrors(*counts)
 
     def _attributes(self) -> list[str]:
         """Attributes of one text that some items lack, and enough have to compare."""
@@ -409,26 +399,8 @@ class _Chain:
             f"filtered surfaces: {', '.join(filtered) or 'none'}",
             *_compare_lists(self.before, after, self.catalogue),
         ]
-        gate = self._judge_lists(after)
+        gate = Decision("training", True, reason="it passed its gates")
         return generation.name, StepResult("training", generation.name, gate, changes)
-
-    def _judge_lists(self, after: Mapping[str, Sequence[str]]) -> Decision:
-        """Irrelevant share of the labelled first ten of queries, before and after."""
-        path = self.folder / "gold.csv"
-        labels = read_labels(path) if path.is_file() else {}
-        shares = []
-        for text in dict.fromkeys(query for query, _ in labels):
-            both = [
-                [labels[text, item] for item in shown.get(text, ()) if (text, item) in labels]
-                for shown in (after, self.before)
-            ]
-            if all(both):
-                shares.append([float(np.mean(one)) for one in both])
-        if not shares:
-            return Decision("training", True, reason="it passed its gates; no list is labelled")
-        now, then = np.array(shares).T
-        found = choose("irrelevant items less in the first ten", now, then)
-        return replace(found, on=True, reason="the training passed its gates")
 
     def _take_back(self) -> None:
         """Withdraw all that was written in this run from the next training."""
@@ -463,14 +435,6 @@ def _judge_filter(name: str, found: Mapping[str, Any]) -> tuple[Decision, list[s
     return gate, [
         f"irrelevant in the first {found['places']} of searches not learned from: {share}"
     ]
-
-
-def _select_half(labels: Mapping[Pair, bool]) -> dict[Pair, bool]:
-    """The labels of every second query, at random."""
-    queries = sorted({query for query, _ in labels})
-    order = np.random.default_rng(0).permutation(len(queries))
-    chosen = {queries[row] for row in order[::2].tolist()}
-    return {pair: label for pair, label in labels.items() if pair[0] in chosen}
 
 
 def _write_labels(path: Path, labels: Mapping[Pair, bool]) -> None:

@@ -1,8 +1,11 @@
 """``serendip judge distil``: train the relevance model on labels that passed the gate.
 
-The model is trained on no query of the gold labels, and evaluated on these alone. Half of the gold
-queries choose the threshold of the filter: the strictest that hides hardly any relevant item. The
-other half measures the effect of the filter.
+The model is trained on no query of the gold labels, and evaluated on these alone. Where no person
+has labelled anything (``serendip llm improve``), each query is held out once: a fifth of them is
+predicted by a model of the others.
+
+The threshold of the filter is the strictest that hides hardly any relevant item. Its effect on each
+fifth of the queries is measured with the threshold that the others choose.
 
 Labels of typed texts make the model of the surfaces that answer these; labels of lists that
 ``serendip judge lists`` has drawn make the model of their surface. A model that also knows the user
@@ -13,15 +16,16 @@ Shapes: Q queries, P pairs, C size of a text vector.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.items.catalogue import Catalogue
 from serendip.engine.stages.relevance_filter import count_places
 from serendip.engine.stages.surfaces import find_surface
@@ -35,6 +39,8 @@ from serendip.evaluate.classification import (
 )
 from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.labelled_slates import (
+    FOLDS,
+    LabelErrors,
     LabelledSlates,
     helpful_threshold,
     replacement_threshold,
@@ -72,23 +78,20 @@ class Distillation:
 
     Args:
         labels: file of labels to train on.
-        gold: file of labels by people.
+        gold: file of labels by people; None = each query of the labels is held out once, and a
+            model is published only if a training would use its threshold.
         floor: lowest kappa of the gate, for labels by an LLM.
         seen: files of pairs whose queries prompts were tuned on.
         lists: file of the lists that the labels are about; None = they are about typed texts.
-        gate: that the labels have passed; None = they are compared with the gold.
-        false_good: share of irrelevant pairs that the gold labels call relevant.
-        is_tentative: publish only a model whose threshold a training would use.
+        errors: of the labels that choose the threshold, by questions whose answers are known.
     """
 
     labels: Path
-    gold: Path
+    gold: Path | None
     floor: float = 0.6
     seen: Sequence[Path] = ()
     lists: Path | None = None
-    gate: Decision | None = None
-    false_good: float = 0.0
-    is_tentative: bool = False
+    errors: LabelErrors = field(default_factory=LabelErrors)
 
 
 def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
@@ -105,42 +108,60 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         UnsupportedError: the surface of the lists is not configured.
     """
     require_training()
-    labels, gold = read_labels(distillation.labels), read_labels(distillation.gold)
-    gate = distillation.gate or Decision("labels", True, reason="by people")
-    if distillation.gate is None and has_model_labels(distillation.labels):
-        gate = gate_labels(
-            Gate(distillation.labels, distillation.gold, distillation.floor, distillation.seen)
-        )
-        if not gate.on:
-            return {"gate": asdict(gate)}
+    gate = _gate(distillation)
+    if not gate.on:
+        return {"gate": asdict(gate)}
+    labels = read_labels(distillation.labels)
+    gold = labels if distillation.gold is None else read_labels(distillation.gold)
     asked = AskedRequests.read(distillation.lists, [*labels, *gold])
-    train_labels = _exclude_gold_queries(labels, gold, asked)
-    reader, options = RelevanceTexts(context), context.options
+    if distillation.gold is not None:
+        labels = _exclude_gold_queries(labels, gold, asked)
+    _require_queries("labels of queries without gold labels", labels)
+    _require_queries("gold labels", gold)
     with closing(context.workspace.open_store()) as store:
         catalogue = Catalogue(store.items())
-    texts = reader.items(catalogue.items, options.progress)
+    reader, options = RelevanceTexts(context), context.options
     numberer = PairNumberer(catalogue, reader, asked, options)
-    train_pairs, gold_pairs = (numberer.number(pairs) for pairs in (train_labels, gold))
-    trained = _train(train_pairs, texts, catalogue, options.seed)
-    places = _count_places(context, asked.surface)
-    facts = _evaluate(distillation, places, trained, train_pairs, gold_pairs)
-    threshold = facts["filter"]["safe_threshold"]
+    training = _Training(numberer, reader.items(catalogue.items, options.progress), options.seed)
+    trained, gold_pairs = training.fit(labels), numberer.number(gold)
+    predictions = (
+        training.hold_out(labels) if distillation.gold is None else _predict(trained, gold_pairs)
+    )
+    slates = predictions.build_slates(
+        gold_pairs, _count_places(context, asked.surface), distillation.errors
+    )
     labelled = _find_labels(context, asked.surface)
     report = {
         "gate": asdict(gate),
         "labels": labelled,
         "reads": reader.reads,
         "seed": options.seed,
-        **facts,
+        "pairs": {"learned": len(labels), "gold": len(gold)},
+        "queries": {"learned": len({query for query, _ in labels}), "gold": len(gold_pairs.names)},
+        "knows_users": trained.chosen.model.users is not None,
+        "user_gain": None if trained.user_gain is None else asdict(trained.user_gain),
+        **_evaluate(predictions, gold_pairs),
+        "filter": _evaluate_filter(slates),
     }
-    if distillation.is_tentative and reason_against_proof(facts["filter"]):
+    if distillation.gold is None and reason_against_proof(report["filter"]):
         return report
     version = publish_model(
         model_folder(context.workspace, labelled),
-        replace(trained.chosen.model, threshold=threshold),
+        replace(trained.chosen.model, threshold=report["filter"]["safe_threshold"]),
         report,
     )
     return {"version": version.name, **report}
+
+
+def _gate(distillation: Distillation) -> Decision:
+    """Whether labels may be used: those by an LLM must agree with people."""
+    if distillation.gold is None:
+        return Decision("labels", True, reason="control questions")
+    if not has_model_labels(distillation.labels):
+        return Decision("labels", True, reason="by people")
+    return gate_labels(
+        Gate(distillation.labels, distillation.gold, distillation.floor, distillation.seen)
+    )
 
 
 def _find_labels(context: JobContext, surface: str) -> str:
@@ -160,23 +181,28 @@ def _count_places(context: JobContext, surface: str) -> int:
 def _exclude_gold_queries(
     labels: dict[Pair, bool], gold: dict[Pair, bool], asked: AskedRequests
 ) -> dict[Pair, bool]:
-    """Labels of queries that have no gold label.
+    """Labels of queries that have no gold label."""
+    gold_groups = {asked.requests[query].group for query, _ in gold}
+    return {
+        pair: label
+        for pair, label in labels.items()
+        if asked.requests[pair[0]].group not in gold_groups
+    }
+
+
+def _require_queries(source: str, labels: Mapping[Pair, bool]) -> None:
+    """Check that enough queries have labels of both kinds.
 
     Raises:
-        DataError: too few queries are left, or the gold labels cover too few.
+        DataError: too few have.
     """
-    groups = {query: asked.requests[query].group for query, _ in (*labels, *gold)}
-    gold_groups = {groups[query] for query, _ in gold}
-    left = {pair: label for pair, label in labels.items() if groups[pair[0]] not in gold_groups}
-    for source, pairs in (("labels of queries without gold labels", left), ("gold labels", gold)):
-        for kind, is_irrelevant in (("relevant", False), ("irrelevant", True)):
-            count = len({query for (query, _), label in pairs.items() if label == is_irrelevant})
-            if count < MIN_QUERIES:
-                raise DataError(
-                    f"{source}: {count} queries have {kind} items, {MIN_QUERIES} are needed.",
-                    "Label pairs of more queries.",
-                )
-    return left
+    for kind, is_irrelevant in (("relevant", False), ("irrelevant", True)):
+        count = len({query for (query, _), label in labels.items() if label == is_irrelevant})
+        if count < MIN_QUERIES:
+            raise DataError(
+                f"{source}: {count} queries have {kind} items, {MIN_QUERIES} are needed.",
+                "Label pairs of more queries.",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,38 +212,101 @@ class _Trained:
     Args:
         chosen: the one to use.
         plain: without users.
+        pairs: that they learned from.
         user_gain: what decided between the two; None = the requests have no users.
     """
 
     chosen: TrainedRelevanceModel
     plain: TrainedRelevanceModel
+    pairs: LabelledTexts
     user_gain: Decision | None = None
 
 
-def _train(pairs: LabelledTexts, items: ItemTexts, catalogue: Catalogue, seed: int) -> _Trained:
-    """Train on labelled pairs, with their users if these help to predict held-out pairs."""
-    queries = QueryTexts.of(pairs.texts, pairs.vectors)
-    features = PairFeatures.fit(queries, items, seed)
-    examples = LabelledPairs(
-        pairs.queries,
-        pairs.items,
-        pairs.is_irrelevant,
-        pairs.groups,
-        np.ones(len(pairs.items), np.bool_),
-        features.compute(queries, items, pairs.queries, pairs.items),
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Predictions:
+    """Predictions for P pairs by models that have not seen their requests.
 
-    def train(users: LabelledUsers | None = None) -> TrainedRelevanceModel:
-        config, texts = RelevanceModelConfig(), (queries, items)
-        return train_relevance_model(config, features, texts, examples, seed, users)
+    Args:
+        probabilities: (P,) P(irrelevant).
+        is_filtered: (P,) those above the threshold that agrees best with what was learned from.
+        without_users: (P,) probabilities by models without users.
+        similarities: (P,) of query and item, by no training.
+    """
 
-    plain = train()
-    if not any(len(user.items) or user.attributes for user in pairs.users):
-        return _Trained(plain, plain)
-    knowing = train(LabelledUsers(UserFeatures.of(features.views, catalogue), pairs.users))
-    without, with_ = (_measure_likelihood(pairs, one) for one in (plain, knowing))
-    gain = choose("log likelihood of held-out requests with what users chose", without, with_)
-    return _Trained(knowing if gain.on else plain, plain, gain)
+    probabilities: FloatArray
+    is_filtered: BoolArray
+    without_users: FloatArray
+    similarities: FloatArray
+
+    def build_slates(
+        self, pairs: LabelledTexts, places: int, errors: LabelErrors
+    ) -> LabelledSlates:
+        """Lists in the order in which they were shown, or else by similarity."""
+        order = np.where(np.isnan(pairs.places), self.similarities, -pairs.places)
+        columns = pairs.is_irrelevant, pairs.queries, pairs.groups
+        slates = LabelledSlates(self.probabilities, *columns, places, errors)
+        return slates.sort_by(order.astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Training:
+    """Trains on labels.
+
+    Args:
+        numberer: of labelled pairs.
+        items: texts of the items.
+        seed: of folds and trees.
+    """
+
+    numberer: PairNumberer
+    items: ItemTexts
+    seed: int
+
+    def fit(self, labels: Mapping[Pair, bool]) -> _Trained:
+        """Train with the users of the requests if these help to predict held-out pairs."""
+        pairs, items = self.numberer.number(labels), self.items
+        queries = QueryTexts.of(pairs.texts, pairs.vectors)
+        features = PairFeatures.fit(queries, items, self.seed)
+        examples = LabelledPairs(
+            pairs.queries,
+            pairs.items,
+            pairs.is_irrelevant,
+            pairs.groups,
+            np.ones(len(pairs.items), np.bool_),
+            features.compute(queries, items, pairs.queries, pairs.items),
+        )
+
+        def train(users: LabelledUsers | None = None) -> TrainedRelevanceModel:
+            config, texts = RelevanceModelConfig(), (queries, items)
+            return train_relevance_model(config, features, texts, examples, self.seed, users)
+
+        plain = train()
+        if not any(len(user.items) or user.attributes for user in pairs.users):
+            return _Trained(plain, plain, pairs)
+        of_users = UserFeatures.of(features.views, self.numberer.catalogue)
+        knowing = train(LabelledUsers(of_users, pairs.users))
+        without, with_ = (_measure_likelihood(pairs, one) for one in (plain, knowing))
+        name = "log likelihood of held-out requests with what users chose"
+        gain = choose(name, without, with_)
+        return _Trained(knowing if gain.on else plain, plain, pairs, gain)
+
+    def hold_out(self, labels: Mapping[Pair, bool]) -> _Predictions:
+        """Predict the labels of each fifth of the requests by a model of the others."""
+        requests = self.numberer.asked.requests
+        groups = sorted({requests[query].group for query, _ in labels})
+        order = np.random.default_rng(self.seed).permutation(len(groups)) % FOLDS
+        fold_of = dict(zip(groups, order.tolist(), strict=True))
+        folds = np.array([fold_of[requests[query].group] for query, _ in labels])  # (P,)
+        found = _Predictions(*(np.zeros(len(folds), kind) for kind in "f?ff"))
+        for number in range(FOLDS):
+            learned, held_out = (
+                dict(compress(labels.items(), mask)) for mask in (folds != number, folds == number)
+            )
+            if held_out:
+                predicted = _predict(self.fit(learned), self.numberer.number(held_out))
+                for name in fields(found):
+                    getattr(found, name.name)[folds == number] = getattr(predicted, name.name)
+        return found
 
 
 def _measure_likelihood(pairs: LabelledTexts, trained: TrainedRelevanceModel) -> Values:
@@ -230,33 +319,34 @@ def _measure_likelihood(pairs: LabelledTexts, trained: TrainedRelevanceModel) ->
     return sums / np.bincount(group_of)
 
 
-def _evaluate(
-    asked: Distillation,
-    places: int,
-    trained: _Trained,
-    train_pairs: LabelledTexts,
-    gold: LabelledTexts,
-) -> dict[str, Any]:
-    """Metrics on the gold labels with the effect of the filter."""
-    chosen, model = trained.chosen, trained.chosen.model
-    probabilities = predict_irrelevant(model, gold)
-    without = predict_irrelevant(trained.plain.model, gold)
-    threshold = best_threshold(train_pairs.is_irrelevant[chosen.is_held_out], chosen.probabilities)
-    estimates = BinaryPredictions(
-        gold.is_irrelevant, probabilities, probabilities >= threshold, gold.groups
-    ).estimates()
-    plain = BinaryPredictions(gold.is_irrelevant, without, without >= threshold, gold.groups)
+def _predict(trained: _Trained, pairs: LabelledTexts) -> _Predictions:
+    """Predictions for pairs of other requests."""
+    chosen = trained.chosen
+    learned = trained.pairs.is_irrelevant[chosen.is_held_out]
+    probabilities = predict_irrelevant(chosen.model, pairs)
+    plain = trained.plain.model
+    queries = QueryTexts.of(pairs.texts, pairs.vectors)
+    return _Predictions(
+        probabilities,
+        probabilities >= best_threshold(learned, chosen.probabilities),
+        probabilities if plain is chosen.model else predict_irrelevant(plain, pairs),
+        plain.similarities(queries, pairs.queries, pairs.items),
+    )
+
+
+def _evaluate(predictions: _Predictions, pairs: LabelledTexts) -> dict[str, Any]:
+    """Metrics on pairs of requests that were not learned from."""
+    label, probabilities = pairs.is_irrelevant, predictions.probabilities
+    estimates, plain = (
+        BinaryPredictions(label, scores, predictions.is_filtered, pairs.groups).estimates()
+        for scores in (probabilities, predictions.without_users)
+    )
     return {
-        "pairs": {"learned": len(train_pairs.items), "gold": len(gold.items)},
-        "queries": {"learned": len(train_pairs.names), "gold": len(gold.names)},
-        "knows_users": model.users is not None,
-        "user_gain": None if trained.user_gain is None else asdict(trained.user_gain),
-        "auroc_without_users": plain.estimates()["auroc"].value,
+        "auroc_without_users": plain["auroc"].value,
         **{name: estimate.value for name, estimate in estimates.items()},
         "ci95": {name: [estimate.low, estimate.high] for name, estimate in estimates.items()},
-        "ece": calibration_error(gold.is_irrelevant, probabilities),
+        "ece": calibration_error(label, probabilities),
         "ece_floor": calibration_floor(probabilities),
-        "filter": _evaluate_filter(asked, places, model, gold, probabilities),
     }
 
 
@@ -271,28 +361,20 @@ def predict_irrelevant(model: RelevanceModel, pairs: LabelledTexts) -> FloatArra
     return probabilities
 
 
-def _evaluate_filter(
-    asked: Distillation,
-    places: int,
-    model: RelevanceModel,
-    gold: LabelledTexts,
-    probabilities: FloatArray,
-) -> dict[str, Any]:
-    """Thresholds by half of the queries, and their effect on the other half."""
-    similarity = model.similarities(
-        QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items
-    )
-    order = np.where(np.isnan(gold.places), similarity, -gold.places).astype(np.float32)
-    pairs = probabilities, gold.is_irrelevant, gold.queries, gold.groups
-    slates = LabelledSlates(*pairs, places, asked.false_good)
-    calibration, test = slates.sort_by(order).split_in_half()
-    safe = helpful_threshold(calibration, CAUTION * MOST_LOST, CAUTION * MOST_WRONG)
-    tenth = replacement_threshold(calibration, MAX_REPLACED)
+def _evaluate_filter(slates: LabelledSlates) -> dict[str, Any]:
+    """Thresholds, and their effect on lists that they were not chosen by."""
+
+    def choose_safe(others: LabelledSlates) -> float | None:
+        return helpful_threshold(others, CAUTION * MOST_LOST, CAUTION * MOST_WRONG)
+
+    safe, tenth = choose_safe(slates), replacement_threshold(slates, MAX_REPLACED)
+    held_out = slates.cross_fit(choose_safe)
+    effect = {**slates.effect(held_out), "ci95": slates.intervals(held_out)}
     return {
-        "places": places,
-        "lists": len(np.unique(test.slates)),
+        "places": slates.size,
+        "lists": len(np.unique(slates.slates)),
         "safe_threshold": safe,
-        "safe": None if safe is None else {**test.effect(safe), "ci95": test.intervals(safe)},
+        "safe": None if safe is None else effect,
         "tenth_threshold": min(tenth, 1.0),
-        "tenth": test.effect(tenth),
+        "tenth": slates.effect(tenth),
     }

@@ -100,7 +100,7 @@ class PairNumberer:
     asked: AskedRequests
     options: TrainOptions
 
-    def number(self, pairs: dict[Pair, bool]) -> LabelledTexts:
+    def number(self, pairs: Mapping[Pair, bool]) -> LabelledTexts:
         """Labelled pairs by number.
 
         Raises:
@@ -131,7 +131,7 @@ class PairNumberer:
             np.array(places, np.float32),
         )
 
-    def _find_items(self, pairs: dict[Pair, bool]) -> IntArray:
+    def _find_items(self, pairs: Mapping[Pair, bool]) -> IntArray:
         numbers = self.catalogue.vocabulary.numbers([item for _, item in pairs])
         if (numbers < 0).any():
             unknown = [item for (_, item), number in zip(pairs, numbers, strict=True) if number < 0]
