@@ -23,7 +23,7 @@ from serendip.search.phrases import is_function_word
 from serendip.search.spelling.speller import Correction, Speller
 from serendip.search.spelling.word_statistics import english_word_frequencies
 from serendip.search.stems import stem
-from serendip.search.titles import MIN_LENGTH_TWO_EDITS, TitledItem, TitleIndex
+from serendip.search.titles import TitledItem, TitleIndex
 from serendip.search.values import MOST_WORDS, ValueTable
 
 EXACT, CORRECTED, VALUES, TITLED = 1.0, 0.9, 0.8, 0.75
@@ -77,6 +77,9 @@ MOST_COMMON = 0.05
 
 _FEWEST_LETTERS, _MOST_CUT, _ENDINGS = 4, 3, ("", "y", "s", "es", "e", "en", "er")
 """Letters of a word whose other forms are looked for: letters cut off its end, others put on."""
+
+_FEWEST_OF_NAME = 8
+"""Signs of a name of several words in which slips are looked for."""
 
 MAX_NEAR_TITLES = 3
 TITLE_CONFIDENCE = 0.9
@@ -169,7 +172,7 @@ def read(
         return as_typed
     near = titles.nearest(normal) if normal.isascii() else []
     near = [key for key in near if " " in key]
-    if not near and len(normal) >= MIN_LENGTH_TWO_EDITS and normal.isascii() and " " in normal:
+    if not near and len(normal) >= _FEWEST_OF_NAME and normal.isascii() and " " in normal:
         near = [name for name in [values.nearest(normal)] if " " in name]
     meant = Correction(near[0], TITLE_CONFIDENCE) if near else _correct(normal, titles, speller)
     said = [
