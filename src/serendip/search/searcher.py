@@ -43,7 +43,7 @@ from serendip.search.spelling.word_statistics import (
     WordPairs,
     english_word_frequencies,
 )
-from serendip.search.stems import stem
+from serendip.search.stems import stem, stems
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import Popularity, TitleIndex, TitleTable
 from serendip.search.understanding import (
@@ -115,9 +115,9 @@ def _in_order(numbers: IntArray, order: IntArray) -> IntArray:
 
 
 def _take_covering(hits: ItemList, covering: ItemList) -> ItemList:
-    """Hits that say half of a text, or nearly as much as any does; those that say most first."""
+    """Hits that say half of a text, or as much as any does; those that say most first."""
     share_of = dict(zip(covering.item_nums.tolist(), covering.scores.tolist(), strict=True))
-    least = min(_MUCH, _NEARLY * max(share_of.values(), default=0.0))
+    least = min(_MUCH, max(share_of.values(), default=0.0))
     shares = np.array([share_of.get(number, 0.0) for number in hits.item_nums.tolist()])
     order = np.argsort(-np.round(shares, 2), kind="stable")
     return hits.take(order[shares[order] >= least])
@@ -167,9 +167,8 @@ _COMPLETE_TEXTS = 16
 _FEW_TITLES = 3
 """Titles with a word from which on it is one of titles."""
 
-_MUCH, _NEARLY = 0.5, 0.75
-"""Share of a text, by how rare its words are, that an item says which is a hit of some of them, or
-part of the largest share."""
+_MUCH = 0.45
+"""Share of a text, by how rare its words are, that an item says which is a hit of some of them."""
 
 _BLOCK = 1_024
 """Items with a value that are tested together whether they may be shown."""
@@ -618,11 +617,14 @@ class Searcher:
         self, content: Content, allowed: AllowedItems | None, k: int
     ) -> IntArray:
         """At most k items with the rarest value that a text names, if it is what the text is about:
-        a title, or half of the words; none if many items have it.
+        half of the words, or a title and the only value; none if many items have it.
         """
         least = len(content.text.split(" ")) / 2
+        is_only = len(content.values) == 1
         main = [
-            name for name in content.values if name in self.titles or len(name.split(" ")) >= least
+            name
+            for name in content.values
+            if (is_only and name in self.titles) or len(name.split(" ")) >= least
         ]
         rarest = min(main, key=self.values.size, default="")
         if not rarest or self.values.size(rarest) > MOST_COMMON * self.num_items:
@@ -708,10 +710,12 @@ class Searcher:
         return self._with_title_of(content.needed, completions) if is_title else NO_ITEMS
 
     def _with_title_of(self, needed: str, numbers: IntArray) -> IntArray:
-        """Those of some items whose title has all words, in the singular or the plural."""
-        forms = [{word, f"{word}s", word.removesuffix("s")} for word in words(needed)]
-        titles = [{*self.titles.key(item).split(" ")} for item in numbers.tolist()]
-        return numbers[[all(one & title for one in forms) for title in titles]]
+        """Those of some items whose title has all words, in any form."""
+        language = self.lexical.language
+        titles = (self.titles.key(item).split(" ") for item in numbers.tolist())
+        terms = [{*title, *stems(title, language)} for title in titles]
+        typed = words(needed)
+        return numbers[[all(_is_held(word, held, language) for word in typed) for held in terms]]
 
     def _complete_titles(self, key: str, allowed: AllowedItems | None) -> ItemList:
         """Items whose title completes the text, most popular first."""

@@ -20,7 +20,7 @@ from serendip.data.text import fold, normalise, title_key, words
 from serendip.data.vocabulary import MISSING
 from serendip.search.documents import MAX_QUERY_TERMS
 from serendip.search.phrases import is_function_word
-from serendip.search.spelling.speller import Correction, Speller
+from serendip.search.spelling.speller import ENGLISH, Correction, Speller
 from serendip.search.spelling.word_statistics import english_word_frequencies
 from serendip.search.stems import stem
 from serendip.search.titles import TitledItem, TitleIndex
@@ -52,7 +52,7 @@ WELL_RECEIVED = frozenset(
 )
 """Words for the best items, in a text that names nothing else."""
 
-_ASKED = FRESH | WELL_RECEIVED
+_ASKED, _KINDS = FRESH | WELL_RECEIVED, GENERIC - WELL_RECEIVED
 
 _LIKE = re.compile(
     r"(?P<before>.*?)\b(?:like|similar to)\s+(?P<title>.+)|(?P<korean>.+?)(?:[와과]|이?랑)?\s*"
@@ -60,9 +60,6 @@ _LIKE = re.compile(
     re.IGNORECASE,
 )
 """A request for items like one."""
-
-_NAMED_TITLE = re.compile(r"(?:the )?(?:movie|film|book|song|show|영화|책|노래) (?P<title>.+)")
-"""A title that is said to be one."""
 
 _ASKING = frozenset("something anything find show want looking watch read buy 것 거".split())
 """Words of such a request beside function words and generic ones."""
@@ -164,8 +161,8 @@ def read(
     """
     as_typed = read_literally(text, titles, speller)
     normal = normalise(text)
-    if not len(as_typed.exact) and (named := _NAMED_TITLE.fullmatch(normal)):
-        title = read(named["title"], titles, values, speller, confidence)
+    if not len(as_typed.exact) and (named := _without_kind(normal, speller.stemmed or ENGLISH)):
+        title = read(named, titles, values, speller, confidence)
         if len(title.exact) or len(title.corrected):
             return title
     if len(as_typed.exact) or not normal or speller.is_plausible(normal):
@@ -194,6 +191,14 @@ def read(
         return replace(as_typed, told_key=meant.text)
     keys = near[:MAX_NEAR_TITLES] or [meant.text]
     return Interpretation(as_typed.key, NO_ITEMS, meant.text, _items_titled(keys, text, titles))
+
+
+def _without_kind(normal: str, language: str) -> str:
+    """What is said to be the title of something, "the film heat"; empty = nothing is."""
+    typed = normal.split(" ")
+    at = next((at for at, word in enumerate(typed) if word in _KINDS), len(typed))
+    is_said = all(is_function_word(word, language) for word in typed[:at])
+    return " ".join(typed[at + 1 :]) if is_said else ""
 
 
 def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Interpretation:

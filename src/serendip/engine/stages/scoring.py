@@ -223,7 +223,8 @@ class RankFusion(Scorer):
 
         Ranks below the best ``_RANKED`` items of the retriever count as the next one.
         """
-        values = fuse_by_rank(candidates, organic_lists(proposals), len(batch.queries))
+        lists = {**organic_lists(proposals), **order_complete(batch)}
+        values = fuse_by_rank(candidates, lists, len(batch.queries))
         sponsored = proposals.get(SPONSORED)
         if sponsored is None:
             return OrganicScores(values)
@@ -235,6 +236,22 @@ class RankFusion(Scorer):
             places = bounds[row] + np.searchsorted(part, items.item_nums)
             values[places] = np.maximum(values[places], 1.0 / (RANK_CONSTANT + 1.0 + ahead))
         return OrganicScores(values)
+
+
+def order_complete(batch: Batch) -> dict[str, list[ItemList]]:
+    """Orders of the hits of each query that have all its words, which tell them from each other: by
+    how good and popular they are, and by how much of the title the text is.
+    """
+    state, merits, titles = batch.state, [], []
+    for hits in batch.hits or ():
+        if hits.fields:
+            hits = hits.split(hits.fields["match"] >= np.float32(ALL_WORDS))[0]
+        numbers = hits.item_nums
+        merit = state.quality[numbers] * np.log(np.e + state.counts[numbers])
+        title = hits.fields.get("title_match", np.zeros(len(hits), np.float32))
+        merits.append(ItemList.of_distinct(numbers, merit.astype(np.float32)).sorted())
+        titles.append(ItemList.of_distinct(numbers, title).sorted())
+    return {"merits": merits, "titles": titles} if merits else {}
 
 
 def scorers_of(surface: SurfaceConfig) -> tuple[Scorer, ...]:
