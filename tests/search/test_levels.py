@@ -207,6 +207,8 @@ def test_a_text_is_language_if_anybody_has_its_words(searcher: Searcher) -> None
 
 def test_generic_words_say_nothing_beside_nonsense(searcher: Searcher) -> None:
     assert searcher.find_meaning("keqxxpk movie") == "keqxxpk"
+    assert searcher.find_meaning("movies like brazil") == "brazil"
+    assert searcher.find_meaning("인셉션 같은 영화") == "인셉션"
     for text in ("tom hanks movie", "keqxxpk island", "좀비 영화", "movie"):
         assert searcher.find_meaning(text) == text
 

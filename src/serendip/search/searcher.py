@@ -59,6 +59,7 @@ from serendip.search.understanding import (
     Interpretation,
     find_content,
     find_liked,
+    find_wish,
     read,
     read_literally,
 )
@@ -452,12 +453,16 @@ class Searcher:
         return find_liked(text, self.titles, self.grammar, lambda title: self.read(title).corrected)
 
     def find_meaning(self, text: str) -> str:
-        """The text whose meaning is compared: without generic words beside unknown Latin ones.
+        """The text whose meaning is compared: without generic words beside unknown Latin ones, and
+        of a wish for others like an unknown title the title.
 
         "keqxxpk movie" would mean any movie. What an unknown word of another script means may be
         clear beside a generic one.
         """
-        content = self.read(text).content
+        reading = self.read(text)
+        content = reading.content
+        if not len(reading.exact) and (title := find_wish(text, self.grammar)):
+            return title
         return text if content.is_language or not content.needed.isascii() else content.needed
 
     def find_titled(self, text: str) -> IntArray:

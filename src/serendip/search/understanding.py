@@ -241,18 +241,23 @@ def find_liked(
         grammar: function words.
         correct: text -> the items whose title it is with a slip, best first.
     """
-    text = fold(text).strip()
-    match = _LIKE.fullmatch(text)
-    if match is None or len(titles.exact(text)):
+    title = find_wish(text, grammar)
+    if not title or len(titles.exact(fold(text).strip())):
         return MISSING
-    asked = words(normalise(f"{match['before'] or ''} {match['after'] or ''}"))
-    if not (grammar | GENERIC | _ASKING).issuperset(asked):
-        return MISSING
-    title = match["title"] or match["korean"]
     liked = titles.exact(title).tolist()
     if not liked and len(key := title_key(title)) >= _FEWEST_SIGNS:
         liked = titles.complete_items(key, 1) or correct(title).tolist()
     return int(liked[0]) if liked else MISSING
+
+
+def find_wish(text: str, grammar: frozenset[str]) -> str:
+    """The title that a text asks for others like, known or not; empty = it asks for none."""
+    match = _LIKE.fullmatch(fold(text).strip())
+    if match is None:
+        return ""
+    asked = words(normalise(f"{match['before'] or ''} {match['after'] or ''}"))
+    is_wish = (grammar | GENERIC | _ASKING).issuperset(asked)
+    return match["title"] or match["korean"] if is_wish else ""
 
 
 def find_content(
