@@ -36,9 +36,9 @@ from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.stages.filters import Requested
 from serendip.engine.state import EngineState
+from serendip.search.reformulations import WITHIN_S
 from serendip.search.suggestions.candidates import LIKE, MOST_CHARACTERS, Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP, Blocklist
-from serendip.search.suggestions.co_searches import WITHIN_S
 from serendip.search.suggestions.completions import Suggested, Suggester
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import (
