@@ -17,8 +17,8 @@ GIFT = "Mother's day gift"
 ITEMS = Catalogue(
     [
         Item("a", "Silver jewelry box"),
-        Item("b", "Mother of the bride dress"),
-        Item("c", "Every day mug"),
+        Item("b", "Gift of a mother"),
+        Item("c", "Every day gift mug"),
         Item("d", "Card for a mother's day gift"),
     ]
 )

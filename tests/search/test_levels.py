@@ -100,7 +100,8 @@ def test_of_a_title_words_in_other_fields_are_no_hits(searcher: Searcher, tmp_pa
     chosen = np.array([0, 0, 0, 0, 5, 0, 5, 2], np.float32)
     known = Searcher.build(catalogue, chosen, tmp_path / "index").with_values(searcher.values)
     assert levels(known, "river king") == {4: EXACT}
-    assert set(levels(searcher, "river king").values()) == {EXACT, SOME_WORDS}, "nobody chose it"
+    unchosen = post(searcher, Item("n0", "River bed"))
+    assert set(levels(unchosen, "river king").values()) == {EXACT, SOME_WORDS}
     newer = known.with_late({8: Item("n0", "High Meadows"), 9: Item("n1", "", "a meadow")})
     assert levels(newer, "meadow") == {7: EXACT, 8: TITLED}
     assert newer.find_titled("river kinng").tolist() == [4]
@@ -137,6 +138,8 @@ def test_a_number_is_the_beginning_of_a_title_before_it_is_a_year(searcher: Sear
     [
         ("alfrad hill", "alfred hill"),
         ("alfre d hill", "alfred hill"),
+        ("tom hank", "tom hanks"),
+        ("alfred hull", ""),
         ("alfred dill", ""),
         ("elfred hill", ""),
         ("afred hlil", ""),
@@ -204,6 +207,8 @@ def test_a_text_is_language_if_anybody_has_its_words(searcher: Searcher) -> None
 
 def test_generic_words_say_nothing_beside_nonsense(searcher: Searcher) -> None:
     assert searcher.find_meaning("keqxxpk movie") == "keqxxpk"
+    assert searcher.find_meaning("movies like brazil") == "brazil"
+    assert searcher.find_meaning("인셉션 같은 영화") == "인셉션"
     for text in ("tom hanks movie", "keqxxpk island", "좀비 영화", "movie"):
         assert searcher.find_meaning(text) == text
 
@@ -280,3 +285,20 @@ def test_unknown_words_of_any_script_may_be_nonsense(searcher: Searcher, tmp_pat
     own = Searcher.build(korean, np.zeros(2, np.float32), tmp_path / "index")
     assert not own.read("쀍뛣").content.is_language
     assert own.read("바다").content.is_language
+
+
+def test_an_item_that_says_little_of_a_text_is_no_hit(searcher: Searcher) -> None:
+    also = [
+        Item("n0", "Boat", "an undercover cop in the mafia"),
+        Item("n1", "Mafia"),
+        Item("n2", "Cop"),
+    ]
+    cops = [Item(f"c{row}", f"Cop {row}") for row in range(20)]
+    posted = post(searcher, *also, *cops)
+    assert levels(posted, "undercover mafia cop story") == {8: SOME_WORDS}
+    assert list(levels(posted, "mafia story"))[:2] == [9, 8]
+
+
+def test_a_word_that_means_nothing_does_not_speak_against_a_value(searcher: Searcher) -> None:
+    assert levels(searcher, "horror 1899") == levels(searcher, "horror")
+    assert VALUES not in levels(searcher, "horror submarine").values()

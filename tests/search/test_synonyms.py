@@ -78,6 +78,9 @@ def test_abbreviations_come_with_the_package_unless_they_are_rejected():
     assert Synonyms.of(()).beside("다큐 추천") == ["다큐멘터리"]
     rejected = [Synonym("tv", also, "rejected", 1.0, "people") for also in ("television", "티비")]
     assert Synonyms.of(rejected).beside("tv") == ["텔레비전"]
+    assert Synonyms.of(()).beside("ai") == ["artificial", "intelligence"]
+    assert Synonyms.of(()).beside("artificial intelligence") == [], "AI is a name, too"
+    assert Synonyms.of(()).beside("nineties") == ["90s"]
     terms = {term for term, _ in abbreviations()}
     assert all(term == normalise(term) and len(term.split()) <= 3 for term in terms)
 

@@ -65,8 +65,7 @@ class SearchFeedback:
             meaning.
         similar_to: external id of the item that the text asks for others like: the items are those
             of the surface ``similar``; empty = it asks for none.
-        rewrites: texts to search instead, best first: broader texts and substitutes if few items
-            have all words, narrower texts if many do.
+        rewrites: texts to search instead if few items have all words, best first.
     """
 
     searched: str

@@ -6,7 +6,6 @@ in all that may be shown is found by ``matches.py``.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -113,9 +112,7 @@ def count_facets(
 
 def _count(items: ItemList, name: str, catalogue: Catalogue) -> Facet:
     column = catalogue.column(name)
-    counts = Counter(
-        word for words in column.words_of(items.item_nums) for word in dict.fromkeys(words)
-    )
+    counts = column.count_words(items.item_nums)
     ordered = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_VALUES]
     numbers = column.numbers_of(items.item_nums)
     numbers = numbers[np.isfinite(numbers)]

@@ -28,9 +28,6 @@ from serendip.search.searcher import put_first
 MOST_MATCHES = 1_000
 """Length of a list in an order or with filters of its own: the first ones."""
 
-MOST_COUNTED = 5_000
-"""Items that facets count, those that fit the words best."""
-
 
 def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> ItemList:
     """The first items, in the order ``sort``, of those that have all words of the searched text.
@@ -78,7 +75,7 @@ def list_counted(
     complete = find_complete(query, surface, state)
     allowed = find_allowed(query, surface, state)
     shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
-    return shown.take(slice(0, MOST_COUNTED)) if len(shown) else listed
+    return shown if len(shown) else listed
 
 
 def _unscored(numbers: IntArray) -> ItemList:

@@ -36,10 +36,10 @@ from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.stages.filters import Requested
 from serendip.engine.state import EngineState
+from serendip.search.reformulations import WITHIN_S
 from serendip.search.suggestions.candidates import LIKE, MOST_CHARACTERS, Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP, Blocklist
-from serendip.search.suggestions.co_searches import WITHIN_S
-from serendip.search.suggestions.completions import Suggested, Suggester
+from serendip.search.suggestions.completions import find_completions
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import (
     SuggestionChoices,
@@ -179,16 +179,19 @@ class QuerySuggester:
         """
         typed, k, passing = request.text, request.k, _find_passing(state, request)
         key = normalise(typed)
-        completions = Suggester(state.searcher).suggest(typed, k)
+        completions = find_completions(state.searcher, typed, k)
         rows = self._complete_key(key, passing)
         if not len(rows) and all(completion.kind == "spelling" for completion in completions):
             before, _, last = key.rpartition(" ")
             meant = f"{state.searcher.speller.correct_text(before)} {last}".strip()
             rows = self._complete_key(meant, passing)
-        allowed = [
-            completion for completion in completions if self._blocklist.allows(completion.text)
+        verified = self._table.rows_by_key
+        candidates = [
+            one
+            for one in completions
+            if self._blocklist.allows(one.text)
+            and (one.kind != "attribute" or normalise(one.text) not in verified)
         ]
-        candidates = self._build_candidates(state, allowed)
         queries = [
             *(self._ways_out(key, k) if normalise(request.after) == key else ()),
             *self._rank_rows(self._table, rows, self._choices, user, key),
@@ -323,21 +326,6 @@ class QuerySuggester:
         if passing is not None:
             rows = np.intersect1d(rows, self._rows_within(passing))
         return rows[np.argsort(-self._popularity[rows], kind="stable")[:MAX_COMPLETIONS]]
-
-    def _build_candidates(
-        self, state: EngineState, completions: Sequence[Suggested]
-    ) -> list[Candidate]:
-        """Titles and attribute values that are not in the table, as candidates."""
-        candidates = []
-        for completion in completions:
-            text, kind = completion.text, completion.kind
-            if kind != "attribute":
-                items = np.array([completion.item_num], np.int32)
-                candidates.append(Candidate(text, kind, "fields", items))
-            elif normalise(text) not in self._table.rows_by_key:
-                items = np.sort(state.searcher.lexical.search(text, TOP).item_nums)
-                candidates.append(Candidate(text, "attribute", "fields", items))
-        return candidates
 
     def _own_candidates(self, state: EngineState, context: UserContext) -> list[Candidate]:
         """The user's own searches and liked items that are not in the table, as candidates."""

@@ -134,14 +134,19 @@ class EngineState:
 
     @property
     def new_items(self) -> ItemSet:
-        """Items to explore; see ``Reception``. Those posted since the training are the newest."""
+        """Items to explore; see ``Reception``. Those posted since the training are the newest, and
+        the only new ones where nobody has chosen any item.
+        """
         return self.derived.item_set("new", self._find_new)
 
     def _find_new(self) -> BoolArray:
         begins = np.array(self.catalogue.available_from)  # (N,)
         posted = begins[self.catalogue.table_size :]
         posted[posted == -np.inf] = np.inf
-        return self.reception.find_new(self.counts, ~self.hidden, begins)
+        shown = np.array(~self.hidden)
+        if not self.counts.any():
+            shown[: self.catalogue.table_size] = False
+        return self.reception.find_new(self.counts, shown, begins)
 
     def match_id(self, text: str) -> int:
         """Number of the item whose id was typed as a text to search; -1 = none, or it is hidden."""

@@ -12,7 +12,7 @@ Shapes: H items with a term, M items.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -105,10 +105,30 @@ class LateWords:
         scores = np.bincount(rows, np.concatenate([part for _, part in hits]), len(items))
         return items, scores.astype(np.float32)
 
+    def rarity(self, terms: Sequence[Term], statistics: Statistics) -> float:
+        """Inverse document frequency, among all items, of the commonest of some terms."""
+        frequency = max(
+            statistics.frequency(*term) + len(self.postings.get(term, ())) for term in terms
+        )
+        total = statistics.num_documents + len(self)
+        return math.log(1.0 + (total - frequency + 0.5) / (frequency + 0.5))
+
     def having_all(self, groups: Sequence[Sequence[Term]]) -> IntArray:
         """Items (M,), ascending, that have a term of each group; none without groups."""
-        found = [{i for term in group for i in self.postings.get(term, ())} for group in groups]
-        return np.array(sorted(set.intersection(*found)) if found else [], np.int32)
+        items, counts = self.covering(groups, [1.0] * len(groups))
+        having: IntArray = items[(counts == len(groups)) & bool(groups)]
+        return having
+
+    def covering(
+        self, groups: Sequence[Sequence[Term]], weights: Sequence[float]
+    ) -> tuple[IntArray, FloatArray]:
+        """Items (M,), ascending, with a term of a group, and the sums (M,) of these weights."""
+        sums: defaultdict[int, float] = defaultdict(float)
+        for group, weight in zip(groups, weights, strict=True):
+            for item in {item for term in group for item in self.postings.get(term, ())}:
+                sums[item] += weight
+        items = np.array(sorted(sums), np.int32)
+        return items, np.array([sums[item] for item in items.tolist()], np.float32)
 
     def _gains(self, term: Term, statistics: Statistics) -> tuple[IntArray, NDArray[np.float64]]:
         """Items (H,) with a term, and its unweighted BM25 (H,)."""
@@ -118,9 +138,7 @@ class LateWords:
             rows = [(item, count, self.lengths[item][name]) for item, count in entries]
             columns = self._columns[term] = np.array(rows, np.int32).reshape(-1, 3).T
         items, counts, lengths = columns
-        total = statistics.num_documents + len(self)
-        frequency = statistics.frequency(*term) + len(items)
-        rarity = math.log(1.0 + (total - frequency + 0.5) / (frequency + 0.5))
+        rarity = self.rarity([term], statistics)
         relative = lengths / self._mean_length(name, statistics)
         damped = counts / (counts + K1 * (1.0 - B + B * relative))
         return items, rarity * (1.0 + K1) * damped

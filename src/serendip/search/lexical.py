@@ -208,6 +208,30 @@ class LexicalIndex:
         best = np.argsort(-scores, kind="stable")[:k]
         return ItemList.of_distinct(numbers[best], scores[best])
 
+    def covering(
+        self,
+        text: str,
+        k: int,
+        allowed: AllowedItems | None = None,
+        expansions: Sequence[Expansion] = (),
+    ) -> ItemList:
+        """The k items that say most of a text, by the share of it, in (0, 1], that they say.
+
+        A word, or a term that its synonyms stand for, counts by its inverse document frequency.
+        """
+        groups = self._needed_terms(text, expansions)
+        if not groups or k < 1:
+            return ItemList()
+        weights = [self.late.rarity(group, self.statistics) for group in groups]
+        total = np.float32(sum(weights))
+        numbers, sums = self._built_hits(self._query_of_weights(groups, weights), k, allowed)
+        late, more = self.late.covering(groups, weights)
+        is_shown = self.may_show(late, allowed)
+        numbers = np.concatenate([numbers, late[is_shown]])
+        shares = np.concatenate([sums, more[is_shown]]) / total
+        best = np.argsort(-shares, kind="stable")[:k]
+        return ItemList.of_distinct(numbers[best], np.minimum(shares[best], np.float32(1)))
+
     def having_all(self, normal: str, k: int) -> IntArray:
         """Numbers of at most k items that have every word of a normalised text, in any field."""
         groups = self._needed_terms(normal)
@@ -286,15 +310,30 @@ class LexicalIndex:
         """Items with a pair of each group; with ``scored``, their score is that of this query."""
         from tantivy import Occur, Query
 
-        def any_of(group: Sequence[tuple[str, str]]) -> Any:
-            terms = (Query.term_query(self._schema, name, term, "freq") for name, term in group)
-            return Query.boolean_query([(Occur.Should, term) for term in terms])
-
-        of_all = Query.boolean_query([(Occur.Must, any_of(group)) for group in groups])
+        of_all = Query.boolean_query([(Occur.Must, self._query_of_any(one)) for one in groups])
         if scored is None:
             return of_all
         unscored = Query.const_score_query(of_all, 0.0)
         return Query.boolean_query([(Occur.Must, unscored), (Occur.Should, scored)])
+
+    def _query_of_weights(
+        self, groups: Sequence[Sequence[tuple[str, str]]], weights: Sequence[float]
+    ) -> Any:
+        """Items with a pair of a group, scored by the sum of the weights of these groups."""
+        from tantivy import Occur, Query
+
+        clauses = (
+            (Occur.Should, Query.const_score_query(self._query_of_any(group), weight))
+            for group, weight in zip(groups, weights, strict=True)
+        )
+        return Query.boolean_query(list(clauses))
+
+    def _query_of_any(self, group: Sequence[tuple[str, str]]) -> Any:
+        """Items with one of some pairs."""
+        from tantivy import Occur, Query
+
+        terms = (Query.term_query(self._schema, name, term, "freq") for name, term in group)
+        return Query.boolean_query([(Occur.Should, term) for term in terms])
 
 
 def are_allowed(numbers: IntArray, allowed: AllowedItems | None) -> BoolArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cache
 from itertools import islice
 
@@ -25,27 +25,27 @@ ENGLISH = frozenset(
 """Function words of English: a phrase neither begins nor ends with one."""
 
 _MOST_TEXTS = 2_000
-_MIN_SHARE = 0.1
-"""Share of function words from which on texts are of a language."""
+_MIN_OWN_SHARE = 0.05
+"""Share of function words from which on texts are of a language, without those that the main
+language has, too: without accents a third of English words is Vietnamese or Slovak."""
 _MIN_MAIN_SHARE = 0.03
-"""The same of the main language: titles of goods have few function words."""
-_MIN_OF_BEST = 0.5
-"""The same, as a part of the largest share: languages have words of each other."""
+"""Share of function words of the main language: titles of goods have few."""
 
 
 def function_words(texts: Iterable[str]) -> frozenset[str]:
     """Function words, in normal form, of the languages that texts are in, and of English.
 
-    A language is one of the texts if many of their words are its function words; they make up a
-    third to a half of running text.
+    Function words make up a third to a half of running text. Besides the main language, one is of
+    the texts if many of their words are function words of it alone.
 
     Args:
         texts: the first 2,000 count.
     """
-    shares = _shares(texts)
-    least = max(_MIN_SHARE, _MIN_OF_BEST * max(shares.values()))
-    spoken = (_languages()[name] for name, share in shares.items() if share >= least)
-    return ENGLISH.union(*spoken)
+    counts = _count_words(texts)
+    main = _languages()[_main_language(counts)]
+    own = {name: listed - main for name, listed in _languages().items()}
+    spoken = (name for name in own if _share(counts, own[name]) >= _MIN_OWN_SHARE)
+    return ENGLISH.union(main, *(_languages()[name] for name in spoken))
 
 
 def main_language(texts: Iterable[str]) -> str:
@@ -54,9 +54,9 @@ def main_language(texts: Iterable[str]) -> str:
     Args:
         texts: the first 2,000 count.
     """
-    shares = _shares(texts)
-    language = max(shares, key=lambda name: shares[name])
-    return language if shares[language] >= _MIN_MAIN_SHARE else ""
+    counts = _count_words(texts)
+    language = _main_language(counts)
+    return language if _share(counts, _languages()[language]) >= _MIN_MAIN_SHARE else ""
 
 
 def is_function_word(word: str, language: str) -> bool:
@@ -64,15 +64,19 @@ def is_function_word(word: str, language: str) -> bool:
     return word in _languages().get(language, ())
 
 
-def _shares(texts: Iterable[str]) -> dict[str, float]:
-    """Language -> share of its function words among the words of the first texts."""
-    counts = Counter(
-        token for text in islice(texts, _MOST_TEXTS) for token in words(normalise(text))
-    )
-    return {
-        language: sum(counts[word] for word in listed & counts.keys()) / (counts.total() or 1)
-        for language, listed in _languages().items()
-    }
+def _count_words(texts: Iterable[str]) -> Counter[str]:
+    """Occurrences of the words of the first texts."""
+    return Counter(token for text in islice(texts, _MOST_TEXTS) for token in words(normalise(text)))
+
+
+def _main_language(counts: Counter[str]) -> str:
+    """The language whose function words are most of the words."""
+    return max(_languages(), key=lambda name: _share(counts, _languages()[name]))
+
+
+def _share(counts: Counter[str], listed: Set[str]) -> float:
+    """Share of some words among all."""
+    return sum(counts[word] for word in listed & counts.keys()) / (counts.total() or 1)
 
 
 @cache

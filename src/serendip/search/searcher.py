@@ -43,7 +43,7 @@ from serendip.search.spelling.word_statistics import (
     WordPairs,
     english_word_frequencies,
 )
-from serendip.search.stems import stem
+from serendip.search.stems import stem, stems
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import Popularity, TitleIndex, TitleTable
 from serendip.search.understanding import (
@@ -59,6 +59,7 @@ from serendip.search.understanding import (
     Interpretation,
     find_content,
     find_liked,
+    find_wish,
     read,
     read_literally,
 )
@@ -114,6 +115,15 @@ def _in_order(numbers: IntArray, order: IntArray) -> IntArray:
     return np.concatenate([ahead, numbers[~np.isin(numbers, ahead)]])
 
 
+def _take_covering(hits: ItemList, covering: ItemList) -> ItemList:
+    """Hits that say half of a text, or as much as any does; those that say most first."""
+    share_of = dict(zip(covering.item_nums.tolist(), covering.scores.tolist(), strict=True))
+    least = min(_MUCH, max(share_of.values(), default=0.0))
+    shares = np.array([share_of.get(number, 0.0) for number in hits.item_nums.tolist()])
+    order = np.argsort(-np.round(shares, 2), kind="stable")
+    return hits.take(order[shares[order] >= least])
+
+
 def _first_of_each(levels: Mapping[float, IntArray], k: int) -> tuple[IntArray, FloatArray]:
     """The first k items of lists by level, each once, and their levels."""
     numbers = np.concatenate([*levels.values()]).astype(np.int32)
@@ -157,6 +167,9 @@ _COMPLETE_TEXTS = 16
 
 _FEW_TITLES = 3
 """Titles with a word from which on it is one of titles."""
+
+_MUCH = 0.45
+"""Share of a text, by how rare its words are, that an item says which is a hit of some of them."""
 
 _BLOCK = 1_024
 """Items with a value that are tested together whether they may be shown."""
@@ -419,6 +432,10 @@ class Searcher:
         if is_cut and self.titles.complete_items(key, 1):  # "good will" is the beginning of a title
             content = replace(content, is_whole=False, is_newest=False, text=key, needed=key)
         unknown = tuple(w for w in reading.unknown if w in needed and not self._is_code(w))
+        english = english_word_frequencies()
+        means = {word for word in content.words if word not in unknown or word in english}
+        if content.values and not means:  # "horror 1899" asks for what there is of it
+            content = replace(content, words=())
         if unknown == tuple(needed) and not content.values:
             content = replace(content, text=content.needed)  # "movie" alone asks for nothing
         return replace(reading, exact=exact, corrected=corrected, unknown=unknown, content=content)
@@ -436,12 +453,16 @@ class Searcher:
         return find_liked(text, self.titles, self.grammar, lambda title: self.read(title).corrected)
 
     def find_meaning(self, text: str) -> str:
-        """The text whose meaning is compared: without generic words beside unknown Latin ones.
+        """The text whose meaning is compared: without generic words beside unknown Latin ones, and
+        of a wish for others like an unknown title the title.
 
         "keqxxpk movie" would mean any movie. What an unknown word of another script means may be
         clear beside a generic one.
         """
-        content = self.read(text).content
+        reading = self.read(text)
+        content = reading.content
+        if not len(reading.exact) and (title := find_wish(text, self.grammar)):
+            return title
         return text if content.is_language or not content.needed.isascii() else content.needed
 
     def find_titled(self, text: str) -> IntArray:
@@ -534,18 +555,29 @@ class Searcher:
             EXACT: reading.exact[are_allowed(reading.exact, allowed)],
             CORRECTED: reading.corrected[are_allowed(reading.corrected, allowed)],
             VALUES: self._having_values(content, allowed, k),
-            TITLED: self._leading_titles(reading, completions.item_nums),
+            TITLED: self._leading_titles(reading, completions.item_nums, allowed),
         }
         levels[ALL_WORDS] = _in_order(complete.item_nums, fused)
         if not literal and len(self._named_items(reading)):
             levels[ALL_WORDS] = self._with_title_of(content.needed, levels[ALL_WORDS])
         else:
             levels[ONE_VALUE] = _in_order(self._having_rare_value(content, allowed, k), fused)
-            levels[SOME_WORDS] = fused
+            levels[SOME_WORDS] = self._order_by_share(content, some, completions, allowed)
         numbers, matches = _first_of_each(levels, k)
         return self._explained(
             numbers, matches, reading, (some,) if complete is some else (some, complete)
         )
+
+    def _order_by_share(
+        self, content: Content, some: ItemList, completions: ItemList, allowed: AllowedItems | None
+    ) -> IntArray:
+        """Hits that say the half of a text, most first, and those whose title goes on from it."""
+        if " " in content.needed:
+            also = self.synonyms.expand(content.needed)
+            covering = self.lexical.covering(content.needed, self.config.depth, allowed, also)
+            some = _take_covering(some, covering)
+        weights = (self.config.word_weight, self.config.title_weight)
+        return reciprocal_rank_fusion((some, completions), self.num_items, weights).item_nums
 
     def _explained(
         self,
@@ -590,11 +622,14 @@ class Searcher:
         self, content: Content, allowed: AllowedItems | None, k: int
     ) -> IntArray:
         """At most k items with the rarest value that a text names, if it is what the text is about:
-        a title, or half of the words; none if many items have it.
+        half of the words, or a title and the only value; none if many items have it.
         """
         least = len(content.text.split(" ")) / 2
+        is_only = len(content.values) == 1
         main = [
-            name for name in content.values if name in self.titles or len(name.split(" ")) >= least
+            name
+            for name in content.values
+            if (is_only and name in self.titles) or len(name.split(" ")) >= least
         ]
         rarest = min(main, key=self.values.size, default="")
         if not rarest or self.values.size(rarest) > MOST_COMMON * self.num_items:
@@ -655,7 +690,7 @@ class Searcher:
         having = self._having_values(reading.content, None, MOST_COMPLETE)
         levels = {EXACT: reading.exact, CORRECTED: reading.corrected, VALUES: having}
         completions = self._complete_titles(reading.corrected_key, None)
-        levels[TITLED] = self._leading_titles(reading, completions.item_nums)
+        levels[TITLED] = self._leading_titles(reading, completions.item_nums, None)
         ahead = {level: items[np.isin(items, numbers)] for level, items in levels.items()}
         count = len(numbers) if most is None else most
         best, matches = _first_of_each({**ahead, ALL_WORDS: numbers}, count)
@@ -664,21 +699,28 @@ class Searcher:
             return explained
         return explained.take(np.argsort(best)[np.argsort(np.argsort(numbers))])
 
-    def _leading_titles(self, reading: Interpretation, completions: IntArray) -> IntArray:
+    def _leading_titles(
+        self, reading: Interpretation, completions: IntArray, allowed: AllowedItems | None
+    ) -> IntArray:
         """Completions of a text that lead: of several words, or of a title, that name no value; of
-        a title those that have it as words, "Exorcist II".
+        a title those that have it as words, "Exorcist II"; of an abbreviation those of its words.
         """
         content = reading.content
         if " " in content.needed and not content.values:
             return completions
+        spelt = [term for term in self.synonyms.also.get(content.needed, ()) if " " in term]
+        if spelt and not content.values:
+            return self._complete_titles(spelt[0], allowed).item_nums
         is_title = bool(len(self._named_items(reading)))
         return self._with_title_of(content.needed, completions) if is_title else NO_ITEMS
 
     def _with_title_of(self, needed: str, numbers: IntArray) -> IntArray:
-        """Those of some items whose title has all words, in the singular or the plural."""
-        forms = [{word, f"{word}s", word.removesuffix("s")} for word in words(needed)]
-        titles = [{*self.titles.key(item).split(" ")} for item in numbers.tolist()]
-        return numbers[[all(one & title for one in forms) for title in titles]]
+        """Those of some items whose title has all words, in any form."""
+        language = self.lexical.language
+        titles = (self.titles.key(item).split(" ") for item in numbers.tolist())
+        terms = [{*title, *stems(title, language)} for title in titles]
+        typed = words(needed)
+        return numbers[[all(_is_held(word, held, language) for word in typed) for held in terms]]
 
     def _complete_titles(self, key: str, allowed: AllowedItems | None) -> ItemList:
         """Items whose title completes the text, most popular first."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -117,16 +117,18 @@ class Synonyms:
 
 @cache
 def abbreviations() -> tuple[tuple[str, str], ...]:
-    """Pairs (term, synonym) in normal form that come with the package, in both directions."""
+    """Pairs (term, synonym) in normal form that come with the package.
+
+    They are in both directions, unless the short form is more often another word.
+    """
     text = (files("serendip.search") / "abbreviations.txt").read_text(encoding="utf-8")
-    lines = (line.split("=") for line in text.splitlines() if not line.startswith("#"))
-    groups = ([normalise(form) for form in line] for line in lines)
-    return tuple(
-        (term, also)
-        for group in groups
-        for term, also in permutations(group, 2)
-        if not _length_problem(term)
-    )
+    pairs: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        short, _, full = line.partition(">")
+        forms, others = ([normalise(one) for one in side.split("=")] for side in (short, full))
+        if not line.startswith("#"):
+            pairs += product(forms, others) if full else permutations(forms, 2)
+    return tuple((term, also) for term, also in pairs if not _length_problem(term))
 
 
 def _numerals() -> dict[str, str]:

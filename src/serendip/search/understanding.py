@@ -20,10 +20,10 @@ from serendip.data.text import fold, normalise, title_key, words
 from serendip.data.vocabulary import MISSING
 from serendip.search.documents import MAX_QUERY_TERMS
 from serendip.search.phrases import is_function_word
-from serendip.search.spelling.speller import Correction, Speller
+from serendip.search.spelling.speller import ENGLISH, Correction, Speller
 from serendip.search.spelling.word_statistics import english_word_frequencies
 from serendip.search.stems import stem
-from serendip.search.titles import MIN_LENGTH_TWO_EDITS, TitledItem, TitleIndex
+from serendip.search.titles import TitledItem, TitleIndex
 from serendip.search.values import MOST_WORDS, ValueTable
 
 EXACT, CORRECTED, VALUES, TITLED = 1.0, 0.9, 0.8, 0.75
@@ -52,7 +52,7 @@ WELL_RECEIVED = frozenset(
 )
 """Words for the best items, in a text that names nothing else."""
 
-_ASKED = FRESH | WELL_RECEIVED
+_ASKED, _KINDS = FRESH | WELL_RECEIVED, GENERIC - WELL_RECEIVED
 
 _LIKE = re.compile(
     r"(?P<before>.*?)\b(?:like|similar to)\s+(?P<title>.+)|(?P<korean>.+?)(?:[와과]|이?랑)?\s*"
@@ -60,9 +60,6 @@ _LIKE = re.compile(
     re.IGNORECASE,
 )
 """A request for items like one."""
-
-_NAMED_TITLE = re.compile(r"(?:the )?(?:movie|film|book|song|show|영화|책|노래) (?P<title>.+)")
-"""A title that is said to be one."""
 
 _ASKING = frozenset("something anything find show want looking watch read buy 것 거".split())
 """Words of such a request beside function words and generic ones."""
@@ -77,6 +74,9 @@ MOST_COMMON = 0.05
 
 _FEWEST_LETTERS, _MOST_CUT, _ENDINGS = 4, 3, ("", "y", "s", "es", "e", "en", "er")
 """Letters of a word whose other forms are looked for: letters cut off its end, others put on."""
+
+_FEWEST_OF_NAME = 8
+"""Signs of a name of several words in which slips are looked for."""
 
 MAX_NEAR_TITLES = 3
 TITLE_CONFIDENCE = 0.9
@@ -161,15 +161,15 @@ def read(
     """
     as_typed = read_literally(text, titles, speller)
     normal = normalise(text)
-    if not len(as_typed.exact) and (named := _NAMED_TITLE.fullmatch(normal)):
-        title = read(named["title"], titles, values, speller, confidence)
+    if not len(as_typed.exact) and (named := _without_kind(normal, speller.stemmed or ENGLISH)):
+        title = read(named, titles, values, speller, confidence)
         if len(title.exact) or len(title.corrected):
             return title
     if len(as_typed.exact) or not normal or speller.is_plausible(normal):
         return as_typed
     near = titles.nearest(normal) if normal.isascii() else []
     near = [key for key in near if " " in key]
-    if not near and len(normal) >= MIN_LENGTH_TWO_EDITS and normal.isascii() and " " in normal:
+    if not near and len(normal) >= _FEWEST_OF_NAME and normal.isascii() and " " in normal:
         near = [name for name in [values.nearest(normal)] if " " in name]
     meant = Correction(near[0], TITLE_CONFIDENCE) if near else _correct(normal, titles, speller)
     said = [
@@ -191,6 +191,14 @@ def read(
         return replace(as_typed, told_key=meant.text)
     keys = near[:MAX_NEAR_TITLES] or [meant.text]
     return Interpretation(as_typed.key, NO_ITEMS, meant.text, _items_titled(keys, text, titles))
+
+
+def _without_kind(normal: str, language: str) -> str:
+    """What is said to be the title of something, "the film heat"; empty = nothing is."""
+    typed = normal.split(" ")
+    at = next((at for at, word in enumerate(typed) if word in _KINDS), len(typed))
+    is_said = all(is_function_word(word, language) for word in typed[:at])
+    return " ".join(typed[at + 1 :]) if is_said else ""
 
 
 def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Interpretation:
@@ -233,18 +241,23 @@ def find_liked(
         grammar: function words.
         correct: text -> the items whose title it is with a slip, best first.
     """
-    text = fold(text).strip()
-    match = _LIKE.fullmatch(text)
-    if match is None or len(titles.exact(text)):
+    title = find_wish(text, grammar)
+    if not title or len(titles.exact(fold(text).strip())):
         return MISSING
-    asked = words(normalise(f"{match['before'] or ''} {match['after'] or ''}"))
-    if not (grammar | GENERIC | _ASKING).issuperset(asked):
-        return MISSING
-    title = match["title"] or match["korean"]
     liked = titles.exact(title).tolist()
     if not liked and len(key := title_key(title)) >= _FEWEST_SIGNS:
         liked = titles.complete_items(key, 1) or correct(title).tolist()
     return int(liked[0]) if liked else MISSING
+
+
+def find_wish(text: str, grammar: frozenset[str]) -> str:
+    """The title that a text asks for others like, known or not; empty = it asks for none."""
+    match = _LIKE.fullmatch(fold(text).strip())
+    if match is None:
+        return ""
+    asked = words(normalise(f"{match['before'] or ''} {match['after'] or ''}"))
+    is_wish = (grammar | GENERIC | _ASKING).issuperset(asked)
+    return match["title"] or match["korean"] if is_wish else ""
 
 
 def find_content(

@@ -40,6 +40,9 @@ _FEWEST_LETTERS, _LONG, _MOST_EDITS = 5, 8, 2
 which on there may be two.
 """
 
+_FEWEST_BESIDE = 3
+"""Letters of a word in which one may be missing, or too many, beside words as they should be."""
+
 _SHORT_NAME = 2
 """Words of a name that is found whole."""
 
@@ -149,9 +152,14 @@ class ValueTable:
     def nearest(self, key: str) -> str:
         """The value that is a normal form but for slips, of several the commonest; empty = none.
 
-        The first half of one of its words must be as typed; compares at most 5,000 values a word.
+        The first half of one of its words, or a short one, must be as typed; compares at most
+        5,000 values a word.
         """
-        heads = {word[: len(word) // 2] for word in words(key) if len(word) >= _FEWEST_LETTERS}
+        heads = {
+            word[: len(word) // 2] if len(word) >= _FEWEST_LETTERS else f"{word} "
+            for word in words(key)
+            if len(word) >= _FEWEST_BESIDE
+        }
         values = set().union(*(self.starting(head, MAX_COMPARED) for head in heads))
         near = {name for name in map(normalise, values) if _is_slip_of(name, key)}
         return min(near, key=lambda name: (-self.size(name), name), default="")
@@ -189,15 +197,14 @@ def _is_slip_of(name: str, key: str) -> bool:
 
     if key.replace(" ", "") == name.replace(" ", ""):
         return key != name
-    pairs = list(zip_longest(key.split(" "), name.split(" "), fillvalue=""))
+    pairs = zip_longest(key.split(" "), name.split(" "), fillvalue="")
+    slips = [(typed, word) for typed, word in pairs if typed != word]
+    is_beside = len(slips) == 1 < len(name.split(" "))
     return all(
-        typed == word
-        or (
-            len(typed) >= _FEWEST_LETTERS
-            and typed[0] == word[:1]
-            and OSA.distance(typed, word) <= (1 if len(typed) < _LONG else _MOST_EDITS)
-        )
-        for typed, word in pairs
+        len(typed) >= (_FEWEST_BESIDE if is_beside and len(typed) != len(word) else _FEWEST_LETTERS)
+        and typed[0] == word[:1]
+        and OSA.distance(typed, word) <= (1 if len(typed) < _LONG else _MOST_EDITS)
+        for typed, word in slips
     )
 
 

@@ -30,6 +30,13 @@ def test_a_range_includes_its_ends_and_leaves_out_what_is_no_number() -> None:
     assert np.flatnonzero(column.within(-np.inf, np.inf)).tolist() == [2, 6]
 
 
+def test_words_are_counted_once_an_item() -> None:
+    catalogue = Catalogue([Item("a", attributes={"x": ("Red", "Red", "Blue")}), Item("b")])
+    late = catalogue.with_late([Item("b", attributes={"x": "Blue"}), Item("c")])
+    assert late.column("x").count_words(np.arange(3, dtype=np.int32)) == {"Red": 1, "Blue": 2}
+    assert not Catalogue([Item("a")]).column("x").count_words(np.arange(1, dtype=np.int32))
+
+
 def test_a_catalogue_makes_a_column_once_and_a_changed_one_anew() -> None:
     catalogue = Catalogue([Item("a", attributes={"price": 1.0}), Item("b")])
     assert catalogue.column("price") is catalogue.column("price")

@@ -89,6 +89,8 @@ def test_phrases_of_a_shop_have_its_language_and_its_spelling():
         ("der König und die Königin sind nicht in dem Land", "und", "les"),
         ("le roi et la reine ne sont pas dans les bois", "les", "und"),
         ("el rey y la reina de las montañas que no son altas", "las", "und"),
+        ("die Hütte und das Boot auf dem See: the hut and the boat on the lake", "und", "les"),
+        ("to the moon and on to a star, so far away, a man is in the dark", "the", "tom"),
     ],
 )
 def test_function_words_are_of_the_language_of_the_texts(text, word, other):

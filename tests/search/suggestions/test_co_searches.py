@@ -11,9 +11,10 @@ import pytest
 from serendip.data.events.search_log import Search
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.text import normalise
+from serendip.search.reformulations import WITHIN_S
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.categories import Categories
-from serendip.search.suggestions.co_searches import WITHIN_S, CoSearches
+from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.table import QueryTable
 
 ROWS = {"war": 0, "peace": 1, "love": 2, "sea": 3}

@@ -19,8 +19,7 @@ def candidate(text, items, kind="rule", users=0):
 
 
 def verified(searcher, candidates, **settings):
-    verifier = SuggestionVerifier(searcher, QueriesConfig(**settings))
-    return verifier.select(candidates, map(verifier.check, candidates))
+    return SuggestionVerifier(searcher, QueriesConfig(**settings)).verify(candidates)
 
 
 def test_a_query_must_find_what_it_was_made_from(searcher):

@@ -129,6 +129,18 @@ class AttributeValues:
             return (self.text(row),)
         return self.members_of(row)
 
+    def count_words(self, rows: NDArray[np.integer]) -> Counter[str]:
+        """Number of some items (M,) with each text, or word of their lists."""
+        codes = self.codes[rows]
+        starts, listed = _take_lists(self.starts, self.listed, rows)
+        owners = np.repeat(np.arange(len(rows)), np.diff(starts))
+        members = np.unique(owners * len(self.members) + listed) % max(len(self.members), 1)
+        counts: Counter[str] = Counter()
+        for found, names in ((codes[codes != MISSING_TEXT], self.texts), (members, self.members)):
+            for code, count in zip(*np.unique(found, return_counts=True), strict=True):
+                counts[names[code]] += int(count)
+        return counts
+
     @cached_property
     def are_codes(self) -> bool:
         """Whether the texts and words of lists are addresses, ids or codes.
@@ -344,6 +356,11 @@ class AttributeColumn:
                 items.tolist(), places.tolist(), is_late.tolist(), strict=True
             )
         ]
+
+    def count_words(self, items: IntArray) -> Counter[str]:
+        """Number of some items (C,) with each text, or word of their lists."""
+        places, is_late = locate(self.late, items)
+        return self.base.count_words(items[~is_late]) + self.values.count_words(places[is_late])
 
     @property
     def median(self) -> float:

@@ -171,7 +171,8 @@ def _fuse(
 
     Ranks below the best ``_RANKED`` items of the retriever count as the next one.
     """
-    values = fuse_by_rank(candidates, organic_lists(proposals), len(batch.queries))
+    lists = {**organic_lists(proposals), **order_complete(batch)}
+    values = fuse_by_rank(candidates, lists, len(batch.queries))
     if SPONSORED in proposals:
         bounds = candidates.bounds(len(batch.queries))
         best = batch.scores("retriever").top(_RANKED, batch.allowed)
@@ -181,6 +182,22 @@ def _fuse(
             places = bounds[row] + np.searchsorted(part, items.item_nums)
             values[places] = np.maximum(values[places], 1.0 / (RANK_CONSTANT + 1.0 + ahead))
     return values
+
+
+def order_complete(batch: Batch) -> dict[str, list[ItemList]]:
+    """Orders of the hits of each query that have all its words, which tell them from each other: by
+    how good and popular they are, and by how much of the title the text is.
+    """
+    state, merits, titles = batch.state, [], []
+    for hits in batch.hits or ():
+        if hits.fields:
+            hits = hits.split(hits.fields["match"] >= np.float32(ALL_WORDS))[0]
+        numbers = hits.item_nums
+        merit = state.quality[numbers] * np.log(np.e + state.counts[numbers])
+        title = hits.fields.get("title_match", np.zeros(len(hits), np.float32))
+        merits.append(ItemList.of_distinct(numbers, merit.astype(np.float32)).sorted())
+        titles.append(ItemList.of_distinct(numbers, title).sorted())
+    return {"merits": merits, "titles": titles} if merits else {}
 
 
 def score_candidates(

@@ -115,9 +115,8 @@ class SuggestionBuilder:
         logged = logged_queries(searches, self._config.min_users)
         from_log = logged.candidates if "logs" in self._config.sources else []
         candidates = _merge(self._candidates, from_log)
-        checks = map(self._verifier.check, candidates)
-        shown = progress.track(checks, "suggested queries", len(candidates))
-        verified = self._verifier.select(candidates, shown)
+        shown = progress.track(candidates, "suggested queries", len(candidates))
+        verified = self._verifier.verify(shown)
         table = QueryTable.of(
             verified.candidates,
             verified.results,

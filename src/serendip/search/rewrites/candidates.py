@@ -23,7 +23,7 @@ from serendip.search.phrases import is_grammar
 from serendip.search.spelling.word_statistics import WordPairs
 from serendip.search.titles import TitleIndex
 
-RewriteKind: TypeAlias = Literal["narrower", "broader", "substitute"]
+RewriteKind: TypeAlias = Literal["broader", "substitute"]
 
 Also: TypeAlias = Callable[[str], Sequence[tuple[str, float]]]
 """Term -> terms that may replace it, each with its similarity in [0, 1]."""

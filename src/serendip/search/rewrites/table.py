@@ -1,7 +1,7 @@
 """Query rewrites to offer: a table for frequent queries, a scorer for all others.
 
-Only queries with few matches get ``broader`` rewrites or a ``substitute``, only queries with enough
-matches get ``narrower`` ones. They are offered; no query is replaced by one.
+Only queries with few matches get ``broader`` rewrites or a ``substitute``. They are offered; no
+query is replaced by one.
 """
 
 from __future__ import annotations
@@ -32,9 +32,8 @@ class Rewrite:
 
     Args:
         text: as shown and searched.
-        kind: ``narrower``, ``broader`` or ``substitute``.
-        confidence: in [0, 1]; for a narrower one, the share of its results that the original query
-            finds too.
+        kind: ``broader`` or ``substitute``.
+        confidence: in [0, 1].
     """
 
     text: str
@@ -106,30 +105,25 @@ class RewriteTable:
 def rewrites_of(
     key: str, table: RewriteTable, matcher: CatalogueMatcher, synonyms: Synonyms, offer_from: float
 ) -> tuple[Rewrite, ...]:
-    """Find the rewrites of a query, best first; each has results now.
-
-    Broader ones and substitutes are ordered by confidence, narrower ones by the number of people
-    who searched them, then by their number of items.
+    """Find the rewrites of a query, the surest first; each has results now.
 
     Args:
         key: normal form of the query.
         table: rewrites prepared offline.
         matcher: of the current catalogue.
         synonyms: accepted ones, used as substitutes.
-        offer_from: minimum confidence of broader ones and substitutes.
+        offer_from: minimum confidence.
     """
-    if not key:
+    if not key or matcher.is_answered(key):
         return ()
-    rewrites, is_answered = table.head.get(key), matcher.is_answered(key)
-    if rewrites is None and not is_answered and table.scorer is not None:
+    rewrites = table.head.get(key)
+    if rewrites is None and table.scorer is not None:
         rewrites = from_scorer(key, table, table.scorer, matcher, synonyms)
-    offered = [
+    return tuple(
         rewrite
         for rewrite in rewrites or ()
-        if (rewrite.kind == "narrower" or rewrite.confidence >= offer_from)
-        and (rewrite.kind == "narrower") == is_answered
-    ]
-    return tuple(rewrite for rewrite in offered if matcher.matches(rewrite.text))[:MOST]
+        if rewrite.confidence >= offer_from and matcher.matches(rewrite.text)
+    )[:MOST]
 
 
 def from_scorer(

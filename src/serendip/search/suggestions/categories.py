@@ -56,10 +56,8 @@ class Categories:
 
     def matrix(self, catalogue: Catalogue) -> BoolArray:
         """(N, C) bool, the categories of each item."""
-        mask = np.zeros((len(catalogue), len(self)), np.bool_)
-        for number, item in enumerate(catalogue.items):
-            mask[number, self.of_item(item)] = True
-        return mask
+        rows = [self.among([item]) for item in catalogue.items]
+        return np.array(rows, np.bool_).reshape(len(catalogue), len(self))
 
     def find_starts(self, catalogue: Catalogue, starts: TimeArray) -> TimeArray:
         """(C,) when the first item of each category appeared; infinite = none has.
@@ -68,10 +66,8 @@ class Categories:
             catalogue: N items.
             starts: (N,) Unix seconds.
         """
-        first = np.full(len(self), np.inf)
-        for number, item in enumerate(catalogue.items):
-            for category in self.of_item(item):
-                first[category] = min(first[category], starts[number])
+        of_categories = np.where(self.matrix(catalogue), starts[:, None], np.inf)  # (N, C)
+        first: TimeArray = of_categories.min(axis=0, initial=np.inf)
         return first
 
     @cached_property

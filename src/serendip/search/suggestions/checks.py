@@ -16,7 +16,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, IntArray
+from serendip.data.arrays import IntArray
 from serendip.data.text import normalise, words
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
@@ -44,19 +44,6 @@ class Verified:
     dropped: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CandidateCheck:
-    """What the tests of a candidate alone say.
-
-    Args:
-        results: (R,) int32 first results of its text; none of an unsafe one.
-        failed: name of the test that it failed; empty = none.
-    """
-
-    results: IntArray
-    failed: str = ""
-
-
 class SuggestionVerifier:
     """Tests candidates against one lexical index; caches what each text finds.
 
@@ -72,30 +59,18 @@ class SuggestionVerifier:
         self._searcher, self._config = searcher, config
         self._blocklist = Blocklist.of(config.unsafe_words)
         self._cache: dict[str, IntArray] = {}
-        self._full_matches: dict[str, int] = {}
 
-    def check(self, candidate: Candidate) -> CandidateCheck:
-        """Test a candidate alone."""
-        if not self._blocklist.allows(candidate.text):
-            return CandidateCheck(NO_ITEMS, "unsafe")
-        results = self._results(candidate.text)
-        answered = self._is_answered(candidate, results)
-        return CandidateCheck(results, "" if answered else "not answered")
-
-    def select(self, candidates: Sequence[Candidate], checks: Iterable[CandidateCheck]) -> Verified:
-        """Keep the candidates that pass all tests.
-
-        Args:
-            candidates: to select from.
-            checks: the tests of each of them alone, here or elsewhere.
-        """
+    def verify(self, candidates: Iterable[Candidate]) -> Verified:
+        """Keep the candidates that pass all tests."""
         dropped: Counter[str] = Counter()
         passed: list[tuple[Candidate, IntArray]] = []
-        for candidate, check in zip(candidates, checks, strict=True):
-            if check.failed:
-                dropped[check.failed] += 1
+        for candidate in candidates:
+            if not self._blocklist.allows(candidate.text):
+                dropped["unsafe"] += 1
+            elif self._is_answered(candidate, results := self._results(candidate.text)):
+                passed.append((candidate, results))
             else:
-                passed.append((candidate, check.results))
+                dropped["not answered"] += 1
         kept = _drop_near_duplicates(passed, self._config.same_share, dropped)
         table = np.full((len(kept), TOP), -1, np.int32)
         for row, (_, results) in enumerate(kept):
@@ -113,22 +88,16 @@ class SuggestionVerifier:
             return relevant > 0
         if candidate.users:
             matches = self._count_full_matches
-            return relevant > 0 or matches(candidate.text) >= self._config.min_items
+            return relevant > 0 or matches(candidate.text, results) >= self._config.min_items
         most, share = min(TOP, len(candidate.items)), self._config.good_share
         if candidate.kind in ("name", "rule"):
             share = max(share, _COMBINED_SHARE)
         return most > 0 and relevant >= share * most
 
-    def _count_full_matches(self, text: str) -> int:
-        """Number of results that are also among the best hits of every single word of a query."""
-        if text not in self._full_matches:
-            counts: Counter[int] = Counter()
-            query_words = words(normalise(text))
-            for word in query_words:
-                counts.update(self._searcher.lexical.search(word, 100 * TOP).item_nums.tolist())
-            is_match = (counts[number] == len(query_words) for number in self._results(text))
-            self._full_matches[text] = sum(is_match)
-        return self._full_matches[text]
+    def _count_full_matches(self, text: str, results: IntArray) -> int:
+        """Number of results that have all words of a query."""
+        complete = self._searcher.lexical.having_all(normalise(text), 100 * TOP)
+        return int(np.isin(results, complete).sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What else the people searched who searched a query: pairs of queries, and ways out of a failure.
 
 A pair is known only if enough people searched both queries, as each of them alone would be shown to
-others only then. A way out leads from a search after which nothing was chosen to the query that the
-same person searched next, within half an hour, and found something with.
+others only then. A way out leads from a search after which nothing was chosen to a query of the
+table that people searched next, and found something with; see ``search.reformulations``.
 
 Shapes: Q queries of a table, P people, R rows, E pairs (each in both directions).
 """
@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.events.search_log import Search
-from serendip.data.privacy import count_people, private_keys
-
-WITHIN_S = 1_800.0
-"""Seconds within which a next search is a way out of a failure."""
+from serendip.data.privacy import count_people
+from serendip.search.reformulations import find_reformulations
 
 MOST_WAYS_OUT = 10
 """Queries that are kept for a failure, those of most people."""
@@ -74,7 +72,12 @@ class CoSearches:
         kept = sorted(pair for pair, count in pairs.items() if count >= min_people)
         left, right = np.array(kept, np.int32).reshape(-1, 2).T
         people = np.array([pairs[pair] for pair in kept], np.int32)
-        ways_out = _find_ways_out(searches, rows_by_key, min_people)
+        known = find_reformulations(searches, min_people)
+        ways_out = {
+            key: tuple(rows_by_key[way.key] for way in ways if way.key in rows_by_key)
+            for key, ways in known.items()
+        }
+        ways_out = {key: rows[:MOST_WAYS_OUT] for key, rows in ways_out.items() if rows}
         return cls(left, right, people, searchers, len(queries), ways_out)
 
     def lift(
@@ -150,33 +153,3 @@ def _group_rows(
         if row is not None and search.user_id in known:
             rows.setdefault(search.user_id, {})[row] = None
     return rows
-
-
-def _find_ways_out(
-    searches: Sequence[Search], rows_by_key: Mapping[str, int], min_people: int
-) -> dict[str, tuple[int, ...]]:
-    """What enough people searched with success after the same search without."""
-    private = private_keys(search.text for search in searches)
-    people = count_people(search.user_id for search in searches)
-    failed: dict[str, Search] = {}
-    found: dict[str, dict[int, set[str]]] = {}
-    for search in searches:
-        if search.user_id not in people:
-            continue
-        before = failed.pop(search.user_id, None)
-        if not len(search.chosen):
-            failed[search.user_id] = search
-            continue
-        row = rows_by_key.get(search.key)
-        if before is None or row is None or before.key in private:
-            continue
-        is_other = not search.key.startswith(before.key)  # else typing went on
-        if is_other and search.timestamp - before.timestamp <= WITHIN_S:
-            found.setdefault(before.key, {}).setdefault(row, set()).add(search.user_id)
-    ways = {}
-    for key, users in found.items():
-        enough = [row for row in users if len(users[row]) >= min_people]
-        enough.sort(key=lambda row: (-len(users[row]), row))
-        if enough:
-            ways[key] = tuple(enough[:MOST_WAYS_OUT])
-    return ways

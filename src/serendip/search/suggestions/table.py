@@ -35,8 +35,6 @@ _LAST = "\U0010ffff"
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
 _FOCUS_PRIOR = 30.0
 """Categories of usual items that are added to those of a query's items."""
-_FEW = 20
-"""Below one in this many queries, sums are computed per row instead of over the whole table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,20 +177,17 @@ class QueryTable:
 
         Items beyond the end of ``values`` count 0.
         """
-        if rows is not None and _FEW * len(rows) < len(self):
-            return self._sums_of(values, rows)
-        terms = _values_of(values, self.items)
+        places, sizes = self.items, self.num_items
+        if rows is not None:
+            sizes = sizes[rows]
+            begins = np.cumsum(sizes) - sizes
+            places = places[np.arange(sizes.sum()) + np.repeat(self.starts[rows] - begins, sizes)]
+        terms = np.where(
+            places < len(values), np.append(values, 0)[np.minimum(places, len(values))], 0
+        )
         totals = np.append(0.0, np.cumsum(terms, dtype=np.float64))
-        sums: FloatArray = (totals[self.starts[1:]] - totals[self.starts[:-1]]).astype(np.float32)
-        return sums if rows is None else sums[rows]
-
-    def _sums_of(self, values: FloatArray | IntArray, rows: NDArray[np.intp]) -> FloatArray:
-        """``sums`` of a few rows; every row has an item."""
-        sizes = self.num_items[rows]
-        begins = np.append(0, np.cumsum(sizes))[:-1]
-        places = np.arange(sizes.sum()) - np.repeat(begins - self.starts[rows], sizes)
-        terms = _values_of(values, self.items[places])
-        return np.add.reduceat(terms, begins).astype(np.float32) if len(terms) else terms
+        ends = np.cumsum(sizes)
+        return (totals[ends] - totals[ends - sizes]).astype(np.float32)
 
     def find_focus(self, catalogue: Catalogue) -> FloatArray:
         """(Q,) how much a query's items keep to some categories; 0 = these are as usual.
@@ -289,14 +284,6 @@ class QueryTable:
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(f"{folder} has no readable queries: {error}.") from None
-
-
-def _values_of(values: FloatArray | IntArray, items: IntArray) -> FloatArray:
-    """``values`` (N,) of items (T,), 0 for those beyond the end."""
-    terms = np.zeros(len(items), np.float32)
-    is_known = items < len(values)
-    terms[is_known] = values[items[is_known]]
-    return terms
 
 
 def _shares(results: IntArray, catalogue: Catalogue, categories: Categories) -> FloatArray:

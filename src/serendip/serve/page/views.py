@@ -110,7 +110,7 @@ def search(engine: Engine, query: PageQuery) -> dict[str, Any]:
     if wanted.text and not suggested.queries:
         suggested = engine.suggest(replace(wanted, text=""))
     rewrites = answer.understood.rewrites if answer.understood else ()
-    instead = [one.text for one in rewrites if one.kind != "narrower"]
+    instead = [one.text for one in rewrites]
     # What is said already is no suggestion.
     told = {*instead, *(value for test in query.value_tests for value in test.values)}
     return {
