@@ -5,12 +5,7 @@ import numpy as np
 
 from serendip.data.events.event import EXCLUSIONS, ActionRules, Event
 from serendip.data.items.catalogue import Item
-from serendip.data.snapshot import (
-    DroppedEvents,
-    read_snapshot,
-    snapshot_with_drops,
-    take_snapshot,
-)
+from serendip.data.snapshot import read_snapshot, take_snapshot
 from serendip.data.store.store import Store
 
 
@@ -33,7 +28,7 @@ def test_a_snapshot_holds_interactions_with_known_items_in_order_of_time(tmp_pat
                 Event("only", "never", 1.0),
             ]
         )
-        data, dropped = snapshot_with_drops(store, ActionRules())
+        data = take_snapshot(store, ActionRules())
     assert data.catalogue.vocabulary.ids == ("b", "a")
     assert data.users.ids == ("u", "v")
     assert data.events.users.tolist() == [0, 0, 1]
@@ -41,7 +36,6 @@ def test_a_snapshot_holds_interactions_with_known_items_in_order_of_time(tmp_pat
     assert data.events.timestamps.tolist() == [2.0, 2.0, 9.0]
     assert data.events.liked.tolist() == [False, True, True]
     np.testing.assert_array_equal(data.events.values, np.array([3, np.nan, 4], np.float32))
-    assert dropped == DroppedEvents(ignored=1, unknown_item=3, after_cut=0)
 
 
 def test_actions_may_differ_in_strength(tmp_path):
@@ -54,14 +48,6 @@ def test_actions_may_differ_in_strength(tmp_path):
     assert plain.events.strengths is None
     assert data.events.strengths.tolist() == [1.0, 5.0]
     assert data.events.rows(np.array([False, True])).strengths.tolist() == [5.0]
-
-
-def test_events_after_the_cut_are_left_out(tmp_path):
-    with opened(tmp_path) as store:
-        store.put_items([Item("a")])
-        store.put_events([Event(f"u{time}", "a", float(time)) for time in (1, 2, 3)])
-        data, dropped = snapshot_with_drops(store, ActionRules(), cut=2.0)
-    assert (data.users.ids, data.cut, dropped.after_cut) == (("u1", "u2"), 2.0, 1)
 
 
 def test_an_empty_store_is_an_empty_dataset(tmp_path):
@@ -84,10 +70,9 @@ def test_negative_events_are_kept_apart_from_interactions(tmp_path):
                 Event("u", "b", 6.0, "skip"),
                 Event("u", "b", 6.5, "impression"),
                 Event("u", "gone", 7.0, "hide"),
-                Event("u", "b", 9.0, "return"),
             ]
         )
-        data, dropped = snapshot_with_drops(store, rules, cut=8.0)
+        data = take_snapshot(store, rules)
     assert data.users.ids == ("u",)
     assert data.events.timestamps.tolist() == [1.0, 4.0]
     assert [data.action_names[place] for place in data.events.actions] == ["rate", "like"]
@@ -104,7 +89,6 @@ def test_negative_events_are_kept_apart_from_interactions(tmp_path):
         "nowhere",
     ]
     np.testing.assert_array_equal(log.values, np.array([2, np.nan, np.nan, np.nan], np.float32))
-    assert dropped == DroppedEvents(ignored=1, unknown_item=1, after_cut=1)
 
 
 def test_a_snapshot_ends_at_its_place_in_the_log_while_events_arrive(tmp_path):
@@ -132,7 +116,7 @@ def test_a_snapshot_ends_at_its_place_in_the_log_while_events_arrive(tmp_path):
     assert taken[-1].event_seq > taken[0].event_seq
 
 
-def test_impressions_of_known_items_up_to_the_cut_are_kept_apart(tmp_path):
+def test_impressions_of_known_items_are_kept_apart(tmp_path):
     with opened(tmp_path) as store:
         store.put_items([Item("a"), Item("b")])
         store.put_events(
@@ -142,11 +126,9 @@ def test_impressions_of_known_items_up_to_the_cut_are_kept_apart(tmp_path):
                 Event("u", "a", 2.0, "impression"),
                 Event("u", "gone", 2.0, "impression"),
                 Event("u", "a", 2.5),
-                Event("u", "a", 9.0, "impression"),
             ]
         )
-        data, dropped = snapshot_with_drops(store, ActionRules(), cut=4.0)
+        data = take_snapshot(store, ActionRules())
     assert data.impressions.items.tolist() == [1, 0, 1]
     assert data.impressions.timestamps.tolist() == [1.0, 2.0, 3.0]
     assert data.item_counts().tolist() == [1, 0]
-    assert dropped.ignored == 5

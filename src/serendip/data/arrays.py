@@ -6,7 +6,8 @@ semantic ID, K codes of a codebook, C candidates, F features.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,46 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 NO_ITEMS: IntArray = np.empty(0, dtype=np.int32)
 NO_ITEMS.setflags(write=False)
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    _Table = TypeVar("_Table", bound=DataclassInstance)
+
+
+def take_rows(table: _Table, rows: NDArray[Any]) -> _Table:
+    """A copy of a dataclass whose columns are arrays and lists, with some of their rows.
+
+    Args:
+        table: a column of no rows stays as it is.
+        rows: numbers (M,), or a mask.
+    """
+    columns = {field.name: getattr(table, field.name) for field in fields(table) if field.init}
+    chosen: dict[str, Any] = {}
+    for name, column in columns.items():
+        if isinstance(column, np.ndarray) and len(column):
+            chosen[name] = column[rows]
+        elif isinstance(column, list | tuple) and column:
+            chosen[name] = [column[row] for row in rows.tolist()]
+    return replace(table, **chosen)
+
+
+def rank_by_first(codes: IntArray, count: int) -> tuple[IntArray, IntArray]:
+    """Renumber codes by their first appearance.
+
+    Args:
+        codes: (E,) in [0, count).
+        count: number of different codes.
+
+    Returns:
+        (E,) the new codes, and the (P,) old codes by new one: only those that appear.
+    """
+    first = np.full(count, len(codes), np.int64)
+    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of equal codes the last write counts
+    ordered = np.argsort(first, kind="stable")[: int((first < len(codes)).sum())]
+    ranks = np.zeros(count, np.int32)
+    ranks[ordered] = np.arange(len(ordered))
+    return ranks[codes], ordered.astype(np.int32)
 
 
 def locate(ascending: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[np.intp], BoolArray]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray, take_rows
 from serendip.data.events.impression_log import ImpressionLog
 from serendip.data.events.negative_log import NegativeLog
 from serendip.data.items.catalogue import Catalogue
@@ -73,7 +73,7 @@ class EventLog:
 
     def rows(self, mask: BoolArray) -> EventLog:
         """Select events by mask (E,)."""
-        return EventLog(**{name: column[mask] for name, column in columns_of(self).items()})
+        return take_rows(self, mask)
 
     def last_of_users(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows of the last event, and of the last but one, of each user with three or more."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.dataset import Dataset, EventLog, UserCountries, columns_of
 from serendip.data.events.impression_log import ImpressionLog
@@ -27,6 +29,11 @@ _EVENTS, _NEGATIVES, _COUNTRIES = "events", "negatives", "countries"
 _IMPRESSIONS = "impressions"
 _GROUPS = "groups"
 _FACTS, _REQUESTS = "facts.json", "requests.json"
+_ARRAYS: Mapping[str, type] = {
+    **{"shown": np.int32, "chosen": np.int32, "liked": np.bool_, "positions": np.int32},
+    "propensities": np.float64,
+}
+"""Columns of a request, with their types."""
 
 
 def save_dataset(dataset: Dataset, folder: Path) -> None:
@@ -51,8 +58,8 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
         "groups": {name: groups.names for name, groups in dataset.user_groups.items()},
     }
     (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
-    requests = [_to_json(request) for request in dataset.requests]
-    (folder / _REQUESTS).write_text(json.dumps(requests), encoding="utf-8")
+    requests = json.dumps(list(map(asdict, dataset.requests)), default=_plain)
+    (folder / _REQUESTS).write_text(requests, encoding="utf-8")
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -82,32 +89,11 @@ def open_dataset(folder: Path) -> Dataset:
     )
 
 
-def _to_json(request: LoggedRequest) -> dict[str, Any]:
-    return {
-        "user_id": request.user_id,
-        "timestamp": request.timestamp,
-        "ended": request.ended,
-        "surface": request.surface,
-        "country": request.country,
-        "device": request.device,
-        "session": request.session,
-        "text": request.text,
-        "shown": request.shown.tolist(),
-        "chosen": request.chosen.tolist(),
-        "liked": request.liked.tolist(),
-        "actions": [sorted(names) for names in request.actions],
-        "positions": request.positions.tolist(),
-        "propensities": [None if one != one else one for one in request.propensities.tolist()],
-    }
+def _plain(value: NDArray[Any] | frozenset[str]) -> list[Any]:
+    return value.tolist() if isinstance(value, np.ndarray) else sorted(value)
 
 
 def _of_json(values: Mapping[str, Any]) -> LoggedRequest:
-    arrays = {
-        "shown": np.array(values["shown"], np.int32),
-        "chosen": np.array(values["chosen"], np.int32),
-        "liked": np.array(values["liked"], np.bool_),
-        "positions": np.array(values["positions"], np.int32),
-        "propensities": np.array(values["propensities"], np.float64),
-    }
+    arrays = {name: np.array(values[name], kind) for name, kind in _ARRAYS.items()}
     actions = [frozenset(names) for names in values["actions"]]
     return LoggedRequest(**{**values, **arrays, "actions": actions})

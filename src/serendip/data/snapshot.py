@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, rank_by_first
 from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.events.event import ActionRules
 from serendip.data.events.feedback import Feedback
@@ -19,7 +19,7 @@ from serendip.data.events.negative_log import NegativeLog
 from serendip.data.events.rejections import taken_back_at
 from serendip.data.events.search_log import IMPRESSION, logged_requests
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.log.columns import LogColumns, rank_by_first
+from serendip.data.log.columns import LogColumns
 from serendip.data.store.store import Store, StoreContent
 from serendip.data.store.tables.generated import Generated
 from serendip.data.store.tables.generated_items import with_generated
@@ -28,21 +28,6 @@ from serendip.data.vocabulary import MISSING, Vocabulary
 
 MOST_REQUESTED = 200_000
 """Number of newest request events to read: a ranker learns from a few thousand requests."""
-
-
-@dataclass(frozen=True, slots=True)
-class DroppedEvents:
-    """Counts of stored events left out of a snapshot; each event counts for its first reason.
-
-    Args:
-        ignored: the action is in ``ActionRules.ignore``.
-        unknown_item: the item is unknown, deleted or missing.
-        after_cut: the event is later than the cut.
-    """
-
-    ignored: int = 0
-    unknown_item: int = 0
-    after_cut: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,8 +61,9 @@ def read_snapshot(store: Store, rules: ActionRules) -> StoreSnapshot:
     item_version = store.max_version()  # first: a change is rather applied twice than never
     user_changes, generated = store.users.changes(), _digest_generated(store)
     content = store.content()
-    dataset, position = _build(store, content, rules, None)[0], content.position
+    position = content.position
     place = position.seq, position.removals, content.last_erasure, item_erasure
+    dataset = _build(store, content, rules)
     return StoreSnapshot(dataset, item_version, *place, user_changes, generated)
 
 
@@ -91,8 +77,8 @@ def _active(store: Store) -> list[Generated]:
     return [*store.generated.active("text"), *store.generated.active("value")]
 
 
-def take_snapshot(store: Store, rules: ActionRules, cut: float | None = None) -> Dataset:
-    """Take a snapshot: all items that are not deleted and all interactions with them up to a cut.
+def take_snapshot(store: Store, rules: ActionRules) -> Dataset:
+    """Take a snapshot: all items that are not deleted and all interactions with them.
 
     Items are in order of first insertion, users in order of their first event, events in order of
     time and then of arrival. Negative events are kept in a log of their own. Items carry their
@@ -101,30 +87,17 @@ def take_snapshot(store: Store, rules: ActionRules, cut: float | None = None) ->
     Args:
         store: to read.
         rules: which events are interactions, likes or negative.
-        cut: Unix seconds; later events are left out. None = no cut.
     """
-    return snapshot_with_drops(store, rules, cut)[0]
+    return _build(store, store.content(), rules)
 
 
-def snapshot_with_drops(
-    store: Store, rules: ActionRules, cut: float | None = None
-) -> tuple[Dataset, DroppedEvents]:
-    """Take a snapshot and count the events left out of it."""
-    return _build(store, store.content(), rules, cut)
-
-
-def _build(
-    store: Store, content: StoreContent, rules: ActionRules, cut: float | None
-) -> tuple[Dataset, DroppedEvents]:
+def _build(store: Store, content: StoreContent, rules: ActionRules) -> Dataset:
     catalogue = Catalogue(with_generated(content.items, _active(store)))
     columns = content.events
     feedback = Feedback.of_actions(columns.actions, columns.action_names, columns.values, rules)
     ignored = ~feedback.interest & (feedback.exclusions < 0)
     item_nums = catalogue.vocabulary.numbers(columns.item_ids)[columns.items]  # (E,)
-    unknown = ~ignored & (item_nums < 0)
-    late = columns.timestamps > (np.inf if cut is None else cut)
-    after_cut = ~ignored & ~unknown & late
-    usable = ~(ignored | unknown | after_cut)
+    usable = ~ignored & (item_nums >= 0)
     rows = np.flatnonzero(usable & feedback.interest)
     user_nums, user_rows = rank_by_first(columns.users[rows], len(columns.user_ids))
     users = Vocabulary(columns.user_ids[row] for row in user_rows.tolist())
@@ -145,30 +118,24 @@ def _build(
         events = replace(events, devices=devices)
     if columns.sessions is not None:
         events = replace(events, sessions=columns.sessions[rows])
-    request_events = store.requested(MOST_REQUESTED)
-    visible = [event for event in request_events if cut is None or event.timestamp <= cut]
-    requests = logged_requests(visible, catalogue.vocabulary, rules)
-    dropped = DroppedEvents(int(ignored.sum()), int(unknown.sum()), int(after_cut.sum()))
+    requests = logged_requests(store.requested(MOST_REQUESTED), catalogue.vocabulary, rules)
     numbers = np.full(len(columns.user_ids), MISSING, np.int32)
     numbers[user_rows] = np.arange(len(user_rows))
     negatives = _negative_log(columns, usable, item_nums, feedback, numbers)
-    impressions = _impression_log(columns, item_nums, ~late)
+    known = store.users.all()
     dataset = Dataset(
         catalogue,
         users,
         events,
-        cut=cut,
         requests=requests,
         negatives=negatives,
-        impressions=impressions,
+        impressions=_impression_log(columns, item_nums),
         action_names=action_names,
         device_names=device_names,
+        user_groups=group_users(users, known),
     )
-    known = store.users.all()
-    dataset = replace(dataset, user_groups=group_users(users, known))
     of_users = {user.user_id: user.country for user in known if user.country}
-    heard = ~(ignored | late)
-    return _with_countries(dataset, columns, heard, rows, of_users), dropped
+    return _with_countries(dataset, columns, ~ignored, rows, of_users)
 
 
 def _with_countries(
@@ -270,18 +237,12 @@ def _negative_log(
     )
 
 
-def _impression_log(columns: LogColumns, item_nums: IntArray, in_time: BoolArray) -> ImpressionLog:
-    """The impressions of known items before the cut.
-
-    Args:
-        columns: the log.
-        item_nums: (E,) int32, -1 = not known.
-        in_time: (E,) bool.
-    """
+def _impression_log(columns: LogColumns, item_nums: IntArray) -> ImpressionLog:
+    """The impressions of known items, of which (E,) are the numbers, -1 = not known."""
     if IMPRESSION not in columns.action_names:
         return ImpressionLog()
     code = columns.action_names.index(IMPRESSION)
-    rows = np.flatnonzero((columns.actions == code) & (item_nums >= 0) & in_time)
+    rows = np.flatnonzero((columns.actions == code) & (item_nums >= 0))
     return ImpressionLog(item_nums[rows], columns.timestamps[rows])
 
 

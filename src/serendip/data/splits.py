@@ -24,7 +24,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray, take_rows
 from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.events.event import NO_SESSION
 from serendip.data.events.impression_log import ImpressionLog
@@ -88,17 +88,7 @@ class Targets:
 
     def rows(self, rows: Rows) -> Targets:
         """Select targets by increasing row; the users keep their whole histories."""
-        return replace(
-            self,
-            users=[self.users[row] for row in rows.tolist()],
-            items=self.items[rows],
-            times=self.times[rows],
-            places=self.places[rows],
-            known=self.known[rows],
-            countries=[self.countries[row] for row in rows.tolist()] if self.countries else (),
-            devices=[self.devices[row] for row in rows.tolist()] if self.devices else (),
-            sessions=None if self.sessions is None else self.sessions[rows],
-        )
+        return take_rows(self, rows)
 
     def country(self, row: int) -> str:
         """Country of a target's request; empty = not known."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -134,24 +136,29 @@ def test_targets_have_the_country_that_was_known_at_their_time(store):
     assert targets.past_before("nobody", 9.0).country == ""
 
 
-def test_a_training_part_knows_what_a_snapshot_of_its_time_knows(store):
+def test_a_training_part_knows_what_a_snapshot_of_its_time_knows(tmp_path):
     random = np.random.default_rng(3)
-    store.put_events(
-        [
-            Event(
-                f"u{random.integers(6)}",
-                "ab"[random.integers(2)],
-                float(time),
-                country=random.choice(["", "", "", "France", "Spain"]),
-            )
-            for time in range(60)
-        ]
-    )
-    store.users.put(User("u0", {"country": "Italy"}))
-    dataset = take_snapshot(store, ActionRules())
+    events = [
+        Event(
+            f"u{random.integers(6)}",
+            "ab"[random.integers(2)],
+            float(time),
+            country=random.choice(["", "", "", "France", "Spain"]),
+        )
+        for time in range(60)
+    ]
+
+    def snapshot_until(time):
+        with closing(Store.create(tmp_path / f"{time}.db")) as store:
+            store.put_items([Item("a"), Item("b")])
+            store.put_events([event for event in events if event.timestamp <= time])
+            store.users.put(User("u0", {"country": "Italy"}))
+            return take_snapshot(store, ActionRules())
+
+    dataset = snapshot_until(60.0)
     for fraction in (0.05, 0.2, 0.5, 0.8):
         train = temporal(dataset, fraction).train
-        then = take_snapshot(store, ActionRules(), cut=float(train.events.timestamps[-1]))
+        then = snapshot_until(float(train.events.timestamps[-1]))
         assert train.countries_by_user() == then.countries_by_user()
         assert event_countries(train) == event_countries(then)
         inner = temporal(dataset, 0.9).train  # a part of a part, likewise

@@ -27,7 +27,6 @@ _CONTEXT.set_forkserver_preload(
         "serendip.serve.app",
         "serendip.serve.server",
         "serendip.data.store.schema",
-        "serendip.data.store.staging",
         "pyarrow.parquet",
     ]
 )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, model_validator
 
 from serendip.config import Config
-from serendip.data.arrays import TimeArray
+from serendip.data.arrays import TimeArray, take_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +227,4 @@ class EventColumns:
 
     def rows(self, rows: Sequence[int]) -> EventColumns:
         """Select events by ascending row number."""
-        return EventColumns(
-            [self.user_ids[row] for row in rows],
-            [self.item_ids[row] for row in rows],
-            self.timestamps[rows],
-            [self.actions[row] for row in rows],
-            self.values[rows],
-            [self.countries[row] for row in rows],
-            self.sessions[rows],
-        )
+        return take_rows(self, np.asarray(rows, np.intp))

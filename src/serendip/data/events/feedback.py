@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.arrays import BoolArray, IntArray, TimeArray, take_rows
 from serendip.data.events.event import EXCLUSIONS, ActionRules, EventColumns
 from serendip.data.events.rejections import SEEN, ExclusionArray, Rejected, taken_back_at
 from serendip.data.query import History, UserPast
@@ -73,9 +73,7 @@ class Feedback:
 
     def rows(self, rows: NDArray[np.integer]) -> Feedback:
         """Select events, in the order of ``rows``."""
-        return Feedback(
-            self.interest[rows], self.liked[rows], self.takes_back[rows], self.exclusions[rows]
-        )
+        return take_rows(self, rows)
 
 
 def build_user_past(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
+from serendip.data.arrays import NO_ITEMS, IntArray, TimeArray, take_rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,12 +26,9 @@ class ImpressionLog:
 
     def before(self, time: float) -> ImpressionLog:
         """Impressions strictly before a time."""
-        return self._rows(self.timestamps < time)
+        return take_rows(self, self.timestamps < time)
 
     def renumbered(self, items: IntArray) -> ImpressionLog:
         """Map to new item numbers, given by old number; -1 = dropped."""
         moved = ImpressionLog(items[self.items], self.timestamps)
-        return moved._rows(moved.items >= 0)
-
-    def _rows(self, mask: BoolArray) -> ImpressionLog:
-        return ImpressionLog(self.items[mask], self.timestamps[mask])
+        return take_rows(moved, moved.items >= 0)

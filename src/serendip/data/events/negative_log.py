@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray, take_rows
 from serendip.data.events.rejections import SEEN, ExclusionArray, Rejections
 
 
@@ -37,7 +37,7 @@ class NegativeLog:
     def before(self, times: TimeArray | float) -> NegativeLog:
         """Events strictly before a time (one, or (K,)); later revocations are undone."""
         ends = np.broadcast_to(times, len(self))
-        part = self._rows(self.timestamps < ends)
+        part = take_rows(self, self.timestamps < ends)
         ends = ends[self.timestamps < ends]
         return replace(part, until=np.where(part.until < ends, part.until, np.inf))
 
@@ -45,7 +45,7 @@ class NegativeLog:
         """Map to new user and item numbers, given by old number; -1 = dropped."""
         users = np.append(users, np.int32(-1))  # a user without interactions stays -1
         moved = replace(self, users=users[self.users], items=items[self.items])
-        return moved._rows(moved.items >= 0)
+        return take_rows(moved, moved.items >= 0)
 
     def of_users(self, items: IntArray) -> dict[int, Rejections]:
         """User number -> their rejections over time, item numbers mapped by ``items``."""
@@ -62,13 +62,3 @@ class NegativeLog:
             )
             for user, part in zip(users.tolist(), parts, strict=False)
         }
-
-    def _rows(self, mask: BoolArray) -> NegativeLog:
-        return NegativeLog(
-            self.users[mask],
-            self.items[mask],
-            self.timestamps[mask],
-            self.values[mask],
-            self.exclusions[mask],
-            self.until[mask],
-        )

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray, locate
+from serendip.data.arrays import BoolArray, IntArray, TimeArray, locate, rank_by_first
 from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.strings import Strings
 
@@ -102,12 +102,14 @@ class AttributeValues:
 
     def rows(self, rows: NDArray[np.integer]) -> AttributeValues:
         """Values of some items (M,), as ``of`` would build them: of their own texts alone."""
-        codes, texts = number_by_first(self.codes[rows], MISSING_TEXT)
+        codes, texts = rank_by_first(
+            np.append(np.int32(MISSING_TEXT), self.codes[rows]), len(self.texts)
+        )
         starts, listed = _take_lists(self.starts, self.listed, rows)
-        listed, members = number_by_first(listed)
+        listed, members = rank_by_first(listed, len(self.members))
         return AttributeValues(
             self.numbers[rows],
-            codes,
+            codes[1:],
             Strings.of(self.texts[code] for code in texts.tolist()),
             starts,
             listed,
@@ -217,24 +219,6 @@ class AttributeValues:
     @cached_property
     def _member_codes(self) -> Mapping[str, list[int]]:
         return _fold(self.members, 0)
-
-
-def number_by_first(codes: IntArray, *before: int) -> tuple[IntArray, NDArray[np.int64]]:
-    """Number the codes (M,) that occur by their first occurrence.
-
-    Args:
-        codes: numbers of anything.
-        before: codes that are numbered before all others, whether or not they occur.
-
-    Returns:
-        (M,) int32 new numbers, and the old code of each new one.
-    """
-    every = np.concatenate([np.array(before, np.int64), codes])
-    kinds, first, places = np.unique(every, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")
-    numbers = np.empty(len(order), np.int32)
-    numbers[order] = np.arange(len(order), dtype=np.int32)
-    return numbers[places[len(before) :]], kinds[order]
 
 
 def _take_lists(

@@ -17,12 +17,11 @@ from typing import Any, Literal, Self, TypeAlias, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import IntArray, TimeArray
+from serendip.data.arrays import IntArray, TimeArray, rank_by_first
 from serendip.data.items.attributes import (
     Attribute,
     AttributeKind,
     AttributeValues,
-    number_by_first,
 )
 from serendip.data.limits import MAX_ENCODED_FIELD_CHARS
 from serendip.data.rows.arrow import to_arrow
@@ -141,7 +140,7 @@ class ItemTable(Sequence[Item]):
 
     def rows(self, rows: NDArray[np.integer]) -> ItemTable:
         """The table of some items (M,), as ``of`` would build it, without making an item."""
-        codes, kept = number_by_first(self._layout_codes[rows])
+        codes, kept = rank_by_first(self._layout_codes[rows], len(self._layout_texts))
         layouts = [self._layout_texts[code] for code in kept.tolist()]
         used = (self._layouts[code] for code in kept.tolist())
         names = dict.fromkeys(name for layout in used for name, *_ in layout)

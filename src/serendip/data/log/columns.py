@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import IntArray, TimeArray
+from serendip.data.arrays import IntArray, TimeArray, rank_by_first
 from serendip.data.events.event import NO_SESSION, session_code
 from serendip.data.log.event_table import read_codes, read_numbers
 
@@ -28,29 +28,6 @@ class LogTexts:
 
     codes: IntArray
     names: Sequence[str]
-
-    @classmethod
-    def of_tables(cls, tables: Sequence[pa.Table], name: str) -> Self:
-        """A column of several tables, which some may lack."""
-        import pyarrow as pa
-
-        parts = [
-            read_codes(table, name)
-            if name in table.column_names
-            else (np.zeros(len(table), np.int32), pa.array([""], "string"))
-            for table in tables
-        ]
-        if len(parts) == 1:
-            codes, names = parts[0]
-            return cls(codes, names.to_pylist())
-        encoded = pa.concat_arrays([names for _, names in parts]).dictionary_encode()
-        numbers = np.asarray(encoded.indices, np.int32)
-        ends = np.cumsum([len(names) for _, names in parts]).tolist()
-        joined = [
-            numbers[end - len(names) : end][codes]
-            for (codes, names), end in zip(parts, ends, strict=True)
-        ]
-        return cls(np.concatenate(joined), encoded.dictionary.to_pylist())
 
     def rows(self, rows: NDArray[np.integer[Any]]) -> LogTexts:
         """Select events."""
@@ -100,61 +77,32 @@ class LogColumns:
         return len(self.users)
 
     @classmethod
-    def of_tables(cls, tables: Sequence[pa.Table]) -> Self:
-        """Join the parts of a log.
+    def of_table(cls, table: pa.Table) -> Self:
+        """Read a log in order of time.
 
         Args:
-            tables: see ``event_table``, with ``seq``; a part may have ``session``, numbers, in
-                place of ``session_id``, and lacks columns that none of its events fills.
+            table: see ``event_table``, with ``seq``, and ``session`` in place of ``session_id``.
         """
-        tables = [table for table in tables if len(table)]
-        if not tables:
+        if not len(table):
             return cls(*(np.empty(0, np.int32),) * 3, *(np.empty(0),) * 2, (), (), ())
-        seqs = np.concatenate([np.asarray(table["seq"], np.int64) for table in tables])
-        times = np.concatenate([np.asarray(table["timestamp"]) for table in tables])
-        order = _order(seqs, times)
-        present = {name for table in tables for name in table.column_names}
-        users, items, actions, countries, devices = (
-            LogTexts.of_tables(tables, name).rows(order)
-            for name in ("user_id", "item_id", "action", "country", "device")
-        )
+        times = np.asarray(table["timestamp"])
+        order = _order(np.asarray(table["seq"], np.int64), times)
+
+        def read(name: str) -> LogTexts:
+            codes, names = read_codes(table, name)
+            return LogTexts(codes[order], names.to_pylist())
+
+        present = set(table.column_names)
+        users, items, actions = map(read, ("user_id", "item_id", "action"))
         values = np.broadcast_to(np.float64(np.nan), len(order))
-        if "value" in present:
-            values = np.concatenate([read_numbers(table, "value") for table in tables])[order]
-        sessions = None
-        if present & {"session", "session_id"}:
-            sessions = np.concatenate([_sessions(table) for table in tables])[order]
         return cls(
-            *(users.codes, items.codes, actions.codes, times[order], values),
+            *(users.codes, items.codes, actions.codes, times[order]),
+            read_numbers(table, "value")[order] if "value" in present else values,
             *(users.names, items.names, actions.names),
-            countries if "country" in present else None,
-            devices if "device" in present else None,
-            sessions,
+            read("country") if "country" in present else None,
+            read("device") if "device" in present else None,
+            read_sessions(table)[order] if present & {"session", "session_id"} else None,
         )
-
-
-def number_sessions(codes: IntArray, names: pa.StringArray) -> NDArray[np.int64]:
-    """(E,) ``session_code`` of texts (E,), given by codes and what they are indices into."""
-    numbers: NDArray[np.int64] = np.array(list(map(session_code, names.to_pylist())), np.int64)
-    return numbers[codes]
-
-
-def rank_by_first(codes: IntArray, count: int) -> tuple[IntArray, IntArray]:
-    """Renumber codes by their first appearance.
-
-    Args:
-        codes: (E,) in [0, count).
-        count: number of different codes.
-
-    Returns:
-        (E,) the new codes, and the (P,) old codes by new one: only those that appear.
-    """
-    first = np.full(count, len(codes), np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of equal codes the last write counts
-    ordered = np.argsort(first, kind="stable")[: int((first < len(codes)).sum())]
-    ranks = np.zeros(count, np.int32)
-    ranks[ordered] = np.arange(len(ordered))
-    return ranks[codes], ordered.astype(np.int32)
 
 
 def _order(numbers: NDArray[np.int64], times: TimeArray) -> NDArray[np.intp]:
@@ -173,10 +121,12 @@ def _order(numbers: NDArray[np.int64], times: TimeArray) -> NDArray[np.intp]:
     return order[np.argsort(ordered, kind="stable")]
 
 
-def _sessions(table: pa.Table) -> NDArray[np.int64]:
-    """(E,) ``session_code`` of the events of a part of a log."""
-    if "session" in table.column_names:
-        return np.asarray(table["session"], np.int64)
+def read_sessions(table: pa.Table) -> NDArray[np.int64]:
+    """(E,) ``session_code`` of events, from ``session`` where they are numbers already."""
+    import pyarrow.compute as pc
+
     if "session_id" in table.column_names:
-        return number_sessions(*read_codes(table, "session_id"))
-    return np.full(len(table), NO_SESSION)
+        codes, names = read_codes(table, "session_id")
+        numbers: NDArray[np.int64] = np.array(list(map(session_code, names.to_pylist())), np.int64)
+        return numbers[codes]
+    return np.asarray(pc.fill_null(table["session"], NO_SESSION), np.int64)

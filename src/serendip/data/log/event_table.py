@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.events.event import Event
+from serendip.data.rows.arrow import to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,18 +68,21 @@ def unify(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
-def fill_missing(table: pa.Table) -> pa.Table:
-    """Fill the texts that some of the joined tables lacked, with ``""``; one dictionary each."""
+def join_events(tables: Iterable[pa.Table]) -> pa.Table:
+    """Concatenate tables, at least one, of which some may lack columns; one dictionary each."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    columns = {}
-    for name in table.column_names:
-        column = table[name]
-        if name in TEXTS and column.null_count:
-            column = pc.fill_null(column.cast("string"), "").dictionary_encode()
-        columns[name] = column
-    return pa.table(columns).unify_dictionaries().combine_chunks()
+    every = list(tables)
+    parts = [table for table in every if len(table)] or every[-1:]
+    names = [name for name in TEXTS if any(name in part.column_names for part in parts)]
+    for place, part in enumerate(parts):
+        for name in names:
+            if name not in part.column_names:
+                codes = to_arrow(np.zeros(len(part), np.int32))
+                column = pa.DictionaryArray.from_arrays(codes, pa.array([""], "string"))
+                parts[place] = parts[place].append_column(name, column)
+    joined = pa.concat_tables(parts, promote_options="default")
+    return joined.unify_dictionaries().combine_chunks()
 
 
 def without_empty_columns(table: pa.Table) -> pa.Table:

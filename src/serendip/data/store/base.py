@@ -110,28 +110,12 @@ class Database(ABC):
                 ended this write.
             StorageError: nothing was written; also if the database was deleted, replaced or moved.
         """
-        with (
-            self._errors(),
-            self._engine.connect() as connection,
-            self.begin_write(connection, may_pause),
-        ):
-            yield connection
-
-    @contextmanager
-    def own_connection(self) -> Iterator[Connection]:
-        """A connection outside any transaction; its temporary tables end with the block."""
         with self._errors(), self._engine.connect() as connection:
-            connection.detach()  # closed at the end, not returned to the pool with its tables
-            yield connection
-
-    @contextmanager
-    def begin_write(self, connection: Connection, may_pause: bool) -> Iterator[None]:
-        """Begin a transaction that holds the write lock from its start; see ``write``."""
-        self._require_same()
-        connection.execution_options(**{WRITES: True, MAY_PAUSE: may_pause})
-        with connection.begin():
-            yield
-        self._require_same()  # replaced meanwhile: the write went into an unlinked file
+            self._require_same()
+            connection.execution_options(**{WRITES: True, MAY_PAUSE: may_pause})
+            with connection.begin():
+                yield connection
+            self._require_same()  # replaced meanwhile: the write went into an unlinked file
 
     @contextmanager
     def exclusive(self, name: str, wait_s: float = 0.0) -> Iterator[Callable[[], None]]:

@@ -16,7 +16,7 @@ items.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import (
@@ -29,13 +29,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
-    Select,
     String,
     Table,
     Text,
     and_,
     bindparam,
     false,
+    literal_column,
     not_,
     or_,
     select,
@@ -63,6 +63,16 @@ def name_type(length: int) -> TypeEngine[str]:
     return String(length).with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
 
 
+def _texts(*names: str) -> list[Column[str]]:
+    """Columns of texts that every row has."""
+    return [Column(name, TEXT, nullable=False) for name in names]
+
+
+def _numbers(*names: str) -> list[Column[int]]:
+    """Columns of numbers that every row has."""
+    return [Column(name, BigInteger, nullable=False) for name in names]
+
+
 # SQLite auto-increments only a column of exactly this type.
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
@@ -74,9 +84,7 @@ ITEMS = Table(
     Column("version", BigInteger, nullable=False, unique=True),
     Column("deleted", Boolean, nullable=False, server_default=false()),
     Column("origin", name_type(8), nullable=False),
-    Column("title", TEXT, nullable=False),
-    Column("description", TEXT, nullable=False),
-    Column("attributes", TEXT, nullable=False),
+    *_texts("title", "description", "attributes"),
     Column("available_from", Double, nullable=True),
 )
 
@@ -85,16 +93,13 @@ EVENTS = Table(
     METADATA,
     Column("seq", _SERIAL, primary_key=True, autoincrement=True),
     Column("event_id", TEXT, nullable=True, unique=True),
-    Column("user_id", TEXT, nullable=False),
-    Column("item_id", TEXT, nullable=False),
+    *_texts("user_id", "item_id"),
     Column("timestamp", Double, nullable=False),
     Column("action", TEXT, nullable=False),
     Column("value", Double, nullable=True),
-    Column("query", TEXT, nullable=False),
-    Column("request_id", TEXT, nullable=False),
+    *_texts("query", "request_id"),
     Column("position", Integer, nullable=True),
-    Column("surface", TEXT, nullable=False),
-    Column("session_id", TEXT, nullable=False),
+    *_texts("surface", "session_id"),
     Column("country", TEXT, nullable=False, server_default=""),
     Column("device", TEXT, nullable=False, server_default=""),
     Column("propensity", Double, nullable=True),
@@ -107,9 +112,7 @@ PACKS = Table(
     METADATA,
     Column("pack", BigInteger, primary_key=True, autoincrement=False),
     Column("origin", name_type(8), nullable=False),
-    Column("first_seq", BigInteger, nullable=False),
-    Column("last_seq", BigInteger, nullable=False),
-    Column("events", BigInteger, nullable=False),
+    *_numbers("first_seq", "last_seq", "events"),
     Column("stale", Boolean, nullable=False, server_default=false()),
     Column("fields", TEXT, nullable=False),
 )
@@ -128,8 +131,7 @@ PACK_ROWS = Table(
     METADATA,
     Column("pack", BigInteger, primary_key=True, autoincrement=False),
     Column("user_id", TEXT, primary_key=True),
-    Column("events", BigInteger, nullable=False),
-    Column("last", BigInteger, nullable=False),
+    *_numbers("events", "last"),
     Column("newest", Double, nullable=False),
     Column("records", LargeBinary, nullable=False),
     *(Column(name, LargeBinary, nullable=True) for name in TEXTS),
@@ -144,9 +146,7 @@ GENERATED = Table(
     Column("item_id", TEXT, primary_key=True),
     Column("name", TEXT, primary_key=True),
     Column("source", name_type(8), primary_key=True),
-    Column("value", TEXT, nullable=False),
-    Column("model", TEXT, nullable=False),
-    Column("prompt", TEXT, nullable=False),
+    *_texts("value", "model", "prompt"),
     Column("digest", name_type(64), nullable=False),
     Column("active", Boolean, nullable=False, server_default=false()),
 )
@@ -155,14 +155,12 @@ LLM_CALLS = Table(
     "llm_calls",
     METADATA,
     Column("number", Integer, primary_key=True),
-    Column("job", TEXT, nullable=False),
-    Column("prompt", TEXT, nullable=False),
+    *_texts("job", "prompt"),
     Column("prompt_digest", name_type(16), nullable=False),
     Column("model", TEXT, nullable=False),
     Column("data", name_type(64), nullable=False),
     Column("state", name_type(8), nullable=False),
-    Column("failure", TEXT, nullable=False),
-    Column("answer", TEXT, nullable=False),
+    *_texts("failure", "answer"),
     Column("sent", BigInteger, nullable=True),
     Column("answered", BigInteger, nullable=True),
     Column("seconds", Double, nullable=True),
@@ -185,9 +183,7 @@ KEY_TABLE = Table(
     "api_keys",
     METADATA,
     Column("key_id", name_type(32), primary_key=True),
-    Column("name", TEXT, nullable=False),
-    Column("scopes", TEXT, nullable=False),
-    Column("hash", TEXT, nullable=False),
+    *_texts("name", "scopes", "hash"),
     Column("created", Double, nullable=False),
     Column("expires", Double, nullable=True),
     Column("revoked", Double, nullable=True),
@@ -207,8 +203,7 @@ COPIES = Table(
     METADATA,
     Column("kind", name_type(8), primary_key=True),
     Column("place", TEXT, primary_key=True),
-    Column("removals", BigInteger, nullable=False),
-    Column("item_version", BigInteger, nullable=False),
+    *_numbers("removals", "item_version"),
 )
 
 META = Table(
@@ -221,6 +216,7 @@ META = Table(
 _CONTENT = ("title", "description", "attributes", "available_from")
 EVENT_NAMES = tuple(name for name in EVENTS.c.keys() if name != "seq")
 """Columns that ``event_row`` fills."""
+_EVENT_VALUES = attrgetter(*EVENT_NAMES)
 
 FROM_FILES = select(ITEMS.c.item_id).where(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
 BLANK_ITEMS = select(ITEMS.c.item_id).where(
@@ -230,9 +226,7 @@ BLANK_ITEMS = select(ITEMS.c.item_id).where(
 META_VALUE = select(META.c.value).where(META.c.key == bindparam("name"))
 
 
-def upsert_items(
-    dialect: str, origin: str, rows: Select[Any] | None = None, names: Sequence[str] = ()
-) -> Any:
+def upsert_items(dialect: str, origin: str) -> Insert:
     """Insert items, or replace those of the same id.
 
     The API always replaces and restores a deleted item. A file replaces only rows that a file
@@ -241,18 +235,16 @@ def upsert_items(
     Args:
         dialect: of the database.
         origin: who writes.
-        rows: select that yields the items; None = values passed at execution.
-        names: columns of ``rows``.
     """
-    insert = insert_into(dialect, ITEMS)
+    insert = insert_into(dialect, ITEMS, ITEMS.c.keys())
     new = insert.excluded
     changes = {name: new[name] for name in ("version", "deleted", "origin", *_CONTENT)}
     condition = None
     if origin != FROM_API:
         differs = [ITEMS.c[name].is_distinct_from(new[name]) for name in _CONTENT]
-        condition = and_(ITEMS.c.origin == FROM_FILE, or_(ITEMS.c.deleted, *differs))
-    filled = insert if rows is None else insert.from_select(names, rows)
-    return filled.on_conflict_do_update(
+        is_of_file = ITEMS.c.origin == literal_column(f"'{FROM_FILE}'")  # no parameter of a row
+        condition = and_(is_of_file, or_(ITEMS.c.deleted, *differs))
+    return insert.on_conflict_do_update(
         index_elements=[ITEMS.c.item_id], set_=changes, where=condition
     )
 
@@ -288,19 +280,6 @@ def item_row(item: Item, origin: str) -> dict[str, Any]:
 
 def event_row(event: Event) -> dict[str, Any]:
     """Convert an event to a row; without an ``event_id`` it is never a duplicate."""
-    return {
-        "event_id": event.event_id or None,
-        "user_id": event.user_id,
-        "item_id": event.item_id,
-        "timestamp": event.timestamp,
-        "action": event.action,
-        "value": event.value,
-        "query": event.query,
-        "request_id": event.request_id,
-        "position": event.position,
-        "surface": event.surface,
-        "session_id": event.session_id,
-        "country": event.country,
-        "device": event.device,
-        "propensity": event.propensity,
-    }
+    return dict(
+        zip(EVENT_NAMES, _EVENT_VALUES(event), strict=True), event_id=event.event_id or None
+    )

@@ -35,6 +35,7 @@ from serendip.data.store.event_log.writer import REMAINS_KEY, TRIES, LogWriter, 
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
     items_of,
+    last_of_each,
     tabulate_items,
     tabulate_sizes,
 )
@@ -70,6 +71,7 @@ _log = logging.getLogger(__name__)
 IMPORT_KEY, ITEM_ERASURE_KEY = "import", "item erasure"
 
 _MOST = 2**31 - 1
+_CHUNK = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +261,7 @@ class Store:
             for step, row in enumerate(rows, 1):
                 row["number"] = row["version"] = version + step
             if rows:
-                connection.execute(self._upsert_items, rows)
+                insert_rows(connection, self._upsert_items, rows)
         stored = items_of([row[name] for name in ITEM_NAMES] for row in rows)
         return ItemChanges(version, version + len(rows), stored)
 
@@ -379,8 +381,8 @@ class Store:
     ) -> ImportCounts:
         """Replace everything that earlier imports wrote, in one transaction.
 
-        The tables are read and written aside before it begins, one after the other, so other
-        writers do not wait for them. Events, items and deletions of the API stay unchanged. An item
+        The tables are read before it begins, one after the other, so other writers do not wait for
+        them. Events, items and deletions of the API stay unchanged. An item
         of an earlier import that is not read again is deleted.
 
         Args:
@@ -392,38 +394,55 @@ class Store:
             DataError: a row is invalid; nothing changes.
             StorageError: the database or the log cannot be written to; nothing changes.
         """
-        from serendip.data.store.staging import Staging
-
-        with self.database.own_connection() as connection:
-            staging = Staging(connection)
-            num_items, repeated = staging.stage(read_items())
-            examples = tuple(dict.fromkeys(repeated))[:10]
-            note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
-            users, events = read_users(), read_events()
-            with self._writer.exclusive(self.database.busy_timeout_s):
-                for _ in range(TRIES):
-                    prepared = self._writer.prepare(events)
-                    with self.database.begin_write(connection, may_pause=True):
-                        if self._writer.is_outdated(connection, prepared):
-                            continue
-                        staging.put_items(_max_version(connection))
-                        left_out = staging.left_out()
-                        _delete(connection, left_out, FROM_FILE)
-                        self._writer.publish(connection, prepared)
-                        left = self._erased.left(connection, users)
-                        num_users = self.users.replace_imported(connection, left)
-                        set_meta(connection, IMPORT_KEY, note)
-                        break
-                else:
-                    raise BusyError(
-                        "events of the files are being posted, or users erased, at the same time.",
-                        "Nothing was imported. Import again when that has ended.",
-                    )
+        items, repeated = last_of_each(read_items())
+        examples = tuple(dict.fromkeys(repeated))[:10]
+        note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
+        users, events = read_users(), read_events()
+        with self._writer.exclusive(self.database.busy_timeout_s):
+            ids, changed = set(items["item_id"].to_pylist()), self._changed_items(items)
+            for _ in range(TRIES):
+                prepared = self._writer.prepare(events)
+                with self.database.write(may_pause=True) as connection:
+                    if self._writer.is_outdated(connection, prepared):
+                        continue
+                    left_out = self._replace_imported_items(connection, ids, changed)
+                    self._writer.publish(connection, prepared)
+                    left = self._erased.left(connection, users)
+                    num_users = self.users.replace_imported(connection, left)
+                    set_meta(connection, IMPORT_KEY, note)
+                    break
+            else:
+                raise BusyError(
+                    "events of the files are being posted, or users erased, at the same time.",
+                    "Nothing was imported. Import again when that has ended.",
+                )
         return ImportCounts(
-            *(num_items, prepared.num_events, len(repeated), examples, num_users),
+            *(len(items), prepared.num_events, len(repeated), examples, num_users),
             prepared.num_erased,
-            len(left_out),
+            left_out,
         )
+
+    def _changed_items(self, items: pa.Table) -> list[dict[str, Any]]:
+        """Distinct items of files that are not stored as they are, as rows."""
+        stored = _ITEMS_IN_ORDER.where(ITEMS.c.origin == FROM_FILE)
+        with self.database.read() as connection:
+            known = {row[0]: tuple(row) for row in stream(connection.execute(stored))}
+        columns = [items[name].to_pylist() for name in ITEM_NAMES]
+        changed = (row for row in zip(*columns, strict=True) if known.get(row[0]) != row)
+        common = {"deleted": False, "origin": FROM_FILE}
+        return [dict(zip(ITEM_NAMES, row, strict=True), **common) for row in changed]
+
+    def _replace_imported_items(
+        self, connection: Connection, ids: set[str], changed: Sequence[dict[str, Any]]
+    ) -> int:
+        """Write items of files, within a write transaction; how many are not in the files."""
+        insert, version = upsert_items(connection.dialect.name, FROM_FILE), _max_version(connection)
+        for number, row in enumerate(changed, version + 1):
+            row.update(number=number, version=number)
+        for begin in range(0, len(changed), _CHUNK):
+            insert_rows(connection, insert, changed[begin : begin + _CHUNK])
+        left = set(connection.scalars(FROM_FILES)) - ids
+        return _delete(connection, sorted(left), FROM_FILE)
 
     def pack(self) -> int:
         """Pack the events that the API appended; returns their number.

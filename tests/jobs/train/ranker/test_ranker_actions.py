@@ -11,6 +11,7 @@ import pytest
 from small_shop import write_files
 
 from serendip.data.snapshot import take_snapshot
+from serendip.data.splits import temporal
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
@@ -91,7 +92,7 @@ def test_an_action_that_cannot_be_learned_is_refused_before_anything_is_trained(
 def test_a_shop_without_a_ranker_may_wait_for_its_actions(tmp_path: Path) -> None:
     workspace = shop_with(tmp_path, "purchase", 0.0)
     with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, workspace.settings.actions, cut=1_601_000_000.0)
+        dataset = temporal(take_snapshot(store, workspace.settings.actions), 0.5).train
     assert 0 < len(dataset.events) < 200
     require_actions(dataset, workspace.settings.ranker.actions)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.events.event import NO_SESSION, Event
-from serendip.data.log.columns import number_sessions
+from serendip.data.log.columns import read_sessions
 from serendip.data.log.event_table import (
     build_events,
     read_codes,
@@ -134,7 +134,7 @@ class PackedEvents:
         for name in present & set(_NUMBERS):
             columns[name] = read_numbers(table, name)
         if "session_id" in present:
-            columns[_SESSION] = number_sessions(*read_codes(table, "session_id"))
+            columns[_SESSION] = read_sessions(table)
         records = np.empty(len(table), [(name, one.dtype.str) for name, one in columns.items()])
         for name, column in columns.items():
             records[name] = column[order]

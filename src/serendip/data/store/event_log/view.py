@@ -27,8 +27,9 @@ from sqlalchemy import (
 )
 
 from serendip.data.events.event import Event, session_code
-from serendip.data.log.columns import LogColumns
-from serendip.data.log.event_table import fill_missing, tabulate_rows, without_empty_columns
+from serendip.data.log.columns import LogColumns, read_sessions
+from serendip.data.log.event_table import join_events, tabulate_rows, without_empty_columns
+from serendip.data.rows.arrow import to_arrow
 from serendip.data.store.event_log.packs import (
     TEXTS,
     LogRow,
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-REMOVALS_KEY, IMPORTS_KEY = "event removals", "event imports"
-"""Keys of the meta table: numbers of imports and erasures, and of these imports."""
+REMOVALS_KEY = "event removals"
+"""Key of the meta table: number of imports and erasures."""
 
 EVENT_IDS = "event_id"
 """Name, among those of a pack, of the hashes of the ids that senders gave."""
@@ -72,10 +73,7 @@ _ZERO: ColumnElement[int] = literal_column("0")  # no parameter, as a driver wou
 _MARK = select(
     select(func.coalesce(func.max(EVENTS.c.seq), _ZERO)).scalar_subquery(),
     select(func.coalesce(func.max(PACKS.c.last_seq), _ZERO)).scalar_subquery(),
-    *(
-        select(META.c.value).where(META.c.key == literal_column(f"'{key}'")).scalar_subquery()
-        for key in (REMOVALS_KEY, IMPORTS_KEY)
-    ),
+    select(META.c.value).where(META.c.key == literal_column(f"'{REMOVALS_KEY}'")).scalar_subquery(),
 )
 """The columns of ``LogPosition.of``."""
 
@@ -106,18 +104,16 @@ class LogPosition:
     Args:
         removals: number of imports and erasures that removed events from the log.
         seq: number of the last event, 0 in an empty log; grows with every event appended.
-        imports: how many of the removals were imports, of those since they are counted apart.
     """
 
     removals: int
     seq: int
-    imports: int
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> LogPosition:
         """Read a row that a database gives for a position."""
-        tail, packed, removals, imports = row
-        return cls(int(removals or 0), max(int(tail), int(packed)), int(imports or 0))
+        tail, packed, removals = row
+        return cls(int(removals or 0), max(int(tail), int(packed)))
 
 
 class LogView:
@@ -248,25 +244,17 @@ class LogView:
 
     def columns(self) -> LogColumns:
         """The whole log as numbers."""
-        import pyarrow as pa
-
-        parts = list[pa.Table]()
-        for facts in self.packs:
-            whole = _RECORDS.where(PACK_ROWS.c.pack == facts.number)
-            if rows := self.connection.execute(whole).all():
-                parts.append(PackedEvents.of_rows(self.names_of(facts), rows, ()).numbers())
-        tail = self._tabulate(select(*_NUMBERS).order_by(EVENTS.c.seq))
-        return LogColumns.of_tables([*parts, without_empty_columns(tail)])
+        parts = [part.numbers() for facts in self.packs for part in self._parts(facts)]
+        tail = without_empty_columns(self._tabulate(select(*_NUMBERS).order_by(EVENTS.c.seq)))
+        if "session_id" in tail.column_names:
+            sessions = to_arrow(read_sessions(tail))
+            tail = tail.drop_columns(["session_id"]).append_column("session", sessions)
+        return LogColumns.of_table(join_events([*parts, tail]))
 
     def table(self) -> pa.Table:
         """All events with all columns that any of them fills, in order of arrival."""
-        import pyarrow as pa
-
-        parts = [*(self.pack_table(facts) for facts in self.packs), self.tail()]
-        filled = [part for part in parts if len(part)] or parts[-1:]
-        joined = pa.concat_tables(filled, promote_options="default")
-        ordered = joined.sort_by("seq").drop_columns(["seq"])
-        return without_empty_columns(fill_missing(ordered))
+        joined = join_events([*map(self.pack_table, self.packs), self.tail()])
+        return without_empty_columns(joined.sort_by("seq").drop_columns(["seq"]))
 
     def tail(self, most: int = 2**31 - 1) -> pa.Table:
         """The first events of the tail in order of arrival, with their ``seq``."""
@@ -281,7 +269,7 @@ class LogView:
         import pyarrow as pa
 
         tables = [part.table() for part in self._parts(facts, TEXTS)]
-        return fill_missing(pa.concat_tables(tables)) if tables else pa.table({})
+        return join_events(tables) if tables else pa.table({})
 
     def has_event(self, event_id: str) -> bool:
         """Whether a pack has an event that was sent with this id."""

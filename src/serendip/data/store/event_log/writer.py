@@ -25,8 +25,8 @@ from sqlalchemy import Connection, func, select, tuple_
 
 from serendip.data.arrays import BoolArray
 from serendip.data.log.event_table import (
-    fill_missing,
     is_first,
+    join_events,
     read_codes,
     without_empty_columns,
 )
@@ -34,7 +34,6 @@ from serendip.data.store.event_log.packs import PackedEvents, PackFacts, encode_
 from serendip.data.store.event_log.reader import EventLogReader
 from serendip.data.store.event_log.view import (
     EVENT_IDS,
-    IMPORTS_KEY,
     REMOVALS_KEY,
     LogPosition,
     LogView,
@@ -180,7 +179,6 @@ class LogWriter:
         """Replace the events of earlier imports, within a write transaction."""
         connection.execute(PACKS.delete().where(PACKS.c.origin == FROM_FILE))
         count_meta(connection, REMOVALS_KEY)
-        count_meta(connection, IMPORTS_KEY)
         if prepared.pack is not None:
             seq = LogView(connection, {}).position().seq
             first = max(seq, self._database.last_number(connection, "events", "seq")) + 1
@@ -213,7 +211,7 @@ class LogWriter:
         merged = _merged(packs, len(tail))
         older = [self._read_pack(one) for one in merged]
         until = int(np.asarray(tail["seq"]).max())
-        table = _join([*(one for one in older if len(one)), tail])
+        table = join_events([*older, tail])
         return len(tail) if self._replace(merged, table, FROM_API, before, until) else None
 
     def _read_pack(self, facts: PackFacts) -> pa.Table:
@@ -388,12 +386,6 @@ def _merged(packs: Sequence[PackFacts], events: int) -> list[PackFacts]:
             merged.append(one)
             events += one.events
     return merged
-
-
-def _join(tables: Sequence[pa.Table]) -> pa.Table:
-    import pyarrow as pa
-
-    return fill_missing(pa.concat_tables(tables, promote_options="default"))
 
 
 def _is_new(events: pa.Table, known: NDArray[np.uint64], is_late: BoolArray) -> BoolArray:
