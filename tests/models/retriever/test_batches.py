@@ -139,7 +139,6 @@ def test_a_request_counts_as_much_as_the_event_that_it_foretells(log, config, se
     strengths = random.random(len(log)).astype(np.float32)
     packed = PackedLog(replace(log, strengths=strengths), np.ones(len(log), np.bool_))
     for batch in BatchBuilder(packed, queries, config).epoch(4, random):
-        assert batch.weight is not None
         blind = (batch.task == SEARCH) & (batch.weight == 1.0)  # Words alone are no event.
         real = (batch.target != NONE) & ~blind
         assert np.array_equal(batch.weight[real], strengths[batch.target[real]])
@@ -155,7 +154,6 @@ def test_a_search_weighs_as_much_as_the_heaviest_query_of_its_item_and_others_1(
     queries = QueryExamples([""] * 5, np.zeros((5, 2), np.float32), items, weights)
     packed = PackedLog(log, np.ones(len(log), np.bool_))
     for batch in BatchBuilder(packed, queries, config).epoch(4, random):
-        assert batch.weight is not None
         asked = batch.query != NONE
         slots = asked[0, batch.task[0] == SEARCH].size // 2
         here, anywhere = batch.weight[:, -2 * slots : -slots], batch.weight[:, -slots:]
@@ -167,10 +165,10 @@ def test_a_search_weighs_as_much_as_the_heaviest_query_of_its_item_and_others_1(
         assert (batch.weight[~asked] == 1.0).all()
 
 
-def test_without_strengths_requests_have_no_weights() -> None:
+def test_without_strengths_all_requests_weigh_the_same() -> None:
     packed = PackedLog(log_of([0] * 4, list(range(4))), np.ones(4, np.bool_))
     maker = BatchBuilder(packed, None, RetrieverConfig())
-    assert all(batch.weight is None for batch in maker.epoch(4, np.random.default_rng(0)))
+    assert all((batch.weight == 1).all() for batch in maker.epoch(4, np.random.default_rng(0)))
 
 
 def test_gap_buckets_grow_with_the_gap() -> None:

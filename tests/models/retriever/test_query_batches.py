@@ -64,11 +64,9 @@ def test_joined_examples_keep_which_are_unchecked() -> None:
 def test_a_request_weighs_as_much_as_the_heaviest_query_of_its_item() -> None:
     weighted = EXAMPLES.as_unchecked(0.25).joined(EXAMPLES.as_unchecked(0.5))
     queries = ItemQueries(weighted)
-    assert queries.are_weighted
     asked = np.array([[0, 3], [4, NONE]])
     assert queries.weights_of(asked).tolist() == [[0.5, 0.5], [0.5, 1.0]]
     alone = ItemQueries(weighted, np.arange(8) < 4)
     assert alone.weights_of(asked[0]).tolist() == [0.25, 0.25]
     plain = ItemQueries(EXAMPLES.joined(EXAMPLES))
-    assert not plain.are_weighted
     assert plain.weights_of(asked).tolist() == [[1.0, 1.0], [1.0, 1.0]]

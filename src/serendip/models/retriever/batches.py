@@ -153,11 +153,6 @@ class ItemQueries:
         queries = self._order[places]
         return queries, self._items[queries]
 
-    @property
-    def are_weighted(self) -> bool:
-        """Whether queries have weights."""
-        return self._weights is not None
-
     def weights_of(self, queries: LongArray) -> FloatArray:
         """Weights (any shape) in the loss of what ``any_of`` has drawn; 1 for -1 and unweighted.
 
@@ -196,7 +191,7 @@ class TrainingBatch:
         items, liked, gaps, places: (B, T) int64 history; ``places`` = ``max_len`` for padding.
         prefix, task, source, query, target: (B, M) int64; -1 = no source, query or target. All
             rows have the same tasks in the same order, searches last.
-        weight: (B, M) float32 weight of each request in the loss; None = all the same.
+        weight: (B, M) float32 weight of each request in the loss.
         country: (B, M) int64, 1 + index of the country; 0 = unknown. None = all unknown.
     """
 
@@ -209,7 +204,7 @@ class TrainingBatch:
     source: LongArray
     query: LongArray
     target: LongArray
-    weight: FloatArray | None = None
+    weight: FloatArray
     country: LongArray | None = None
 
     @property
@@ -331,7 +326,7 @@ class BatchBuilder:
             source,
             query,
             target,
-            weight if self.log.strengths is not None or self.queries.are_weighted else None,
+            weight,
         )
         if self.countries is None:
             return batch

@@ -206,7 +206,9 @@ class Retriever(Recommender):
             history = History.of_items(context)
             if row % 2 and affinity is not None:
                 another = contexts[row - 1][-1]
-                text = unit(affinity.texts_like(np.array([context[-1], another])).sum(0)[None])[0]
+                text = unit(
+                    affinity.aligned.content[np.array([context[-1], another])].sum(0)[None]
+                )[0]
                 past = history if row % 4 == 1 else History()
                 queries.append(Query("search", text="*", text_vector=text, history=past))
             elif row % 4 == 0:

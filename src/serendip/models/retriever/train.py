@@ -383,7 +383,7 @@ class RetrieverTraining:
                 compress(self._texts(), self.split.checked & ~self.split.hidden),
                 tune_content_weights(requests, aligned, content, query_vectors),
             )
-        return ContentScores(self.aligned_rows, weights, len(query_vectors) > 0, trained)
+        return ContentScores(self.aligned_rows, weights, trained)
 
     def _texts(self) -> Sequence[str]:
         return () if self.queries is None else self.queries.texts
@@ -400,7 +400,6 @@ class RetrieverTraining:
         return ContentScores(
             self.aligned_rows,
             self.start.content_weights,
-            len(self.module.query_vectors) > 0,
             None
             if known is None
             else TrainedQueries.of(compress(self._texts(), self.split.checked), known),

@@ -79,8 +79,7 @@ class RetrieverStart:
             if name.startswith(_PARAMETER)
         }
         weights = {name: stored[name] for name in (_CONTENT, _KNOWN, _QUALITY) if name in stored}
-        # Earlier versions stored no names: their vectors of countries cannot be told apart.
-        countries = json.loads(stored[_COUNTRIES].tobytes()) if _COUNTRIES in stored else ()
+        countries = json.loads(stored[_COUNTRIES].tobytes())
         own = stored["codes"], stored["seen"], weights
         return cls(parameters, *own, tuple(countries), start.rows)
 
