@@ -217,9 +217,9 @@ class RecommenderContract(ABC):
             some = np.random.default_rng(0).random(len(rows)) < 0.5
             found = given.of_items(rows[some], items[some])
             assert found.dtype == np.float32
-            near = {"rtol": 1e-5, "atol": self.tolerance}
-            np.testing.assert_allclose(found, scores[rows[some], items[some]], **near)
-            np.testing.assert_allclose(given.best(), scores.max(1), **near)
+            pairs = (found, scores[rows[some], items[some]]), (given.best(), scores.max(1))
+            for one_way, another in pairs:
+                np.testing.assert_allclose(one_way, another, rtol=1e-5, atol=self.tolerance)
 
     def test_proposals_are_the_best_allowed_items(
         self, model: Recommender, queries: list[Query]

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -124,10 +124,7 @@ class Retriever(Recommender):
             self.config,
             self._trained.countries,
         )
-        feed = {field.name: getattr(requests, field.name) for field in fields(requests)}
-        if not self._trained.countries:
-            del feed["country"]
-        encoded: FloatArray = self._session.run(None, feed)[0]  # (B, 1, E)
+        encoded: FloatArray = self._session.run(None, requests)[0]  # (B, 1, E)
         return encoded[:, 0]
 
     def _project_text(self, query: Query) -> FloatArray | None:
