@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from serendip.content.behaviour_alignment import align
 from serendip.content.config import AlignmentConfig
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
-from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 
 NUM_ITEMS, GROUPS = 300, 10
@@ -77,8 +75,3 @@ def test_an_item_without_content_gets_none_by_alignment() -> None:
     aligned = align(content, pairs, CONFIG.model_copy(update={"epochs": 1})).encode(content)
     assert not aligned[0].any()
     assert np.isfinite(aligned).all()
-
-
-def test_pairs_outside_of_the_catalogue_are_refused() -> None:
-    with pytest.raises(DataError, match="outside of the 3"):
-        align(np.eye(3, dtype=np.float32), np.array([[0, 3]], np.int32))

@@ -106,7 +106,7 @@ WRONG_MODELS: list[tuple[type[Popularity], str]] = [
     (DoublePrecision, "test_scores_are_finite_float32_rows_of_the_catalogue"),
     (BatchDependent, "test_a_row_does_not_depend_on_the_other_rows"),
     (Unseeded, "test_the_same_seed_gives_the_same_scores"),
-    (Growing, "test_training_twice_starts_afresh"),
+    (Growing, "test_the_same_seed_gives_the_same_scores"),
     (Shared, "test_scores_given_away_may_be_overwritten"),
     (Forgetful, "test_a_saved_model_opens_with_the_same_scores"),
     (Intrusive, "test_training_changes_no_input"),

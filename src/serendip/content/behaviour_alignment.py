@@ -14,7 +14,6 @@ import numpy as np
 from serendip.content.config import AlignmentConfig
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
-from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 
 MIN_PAIRS = 100
@@ -35,18 +34,9 @@ def align(
             ``MIN_PAIRS`` the projection is the identity.
         config: hyperparameters.
         options: seed and progress.
-
-    Raises:
-        DataError: a pair has an item number outside [0, N).
     """
     config, options = config or AlignmentConfig(), options or TrainOptions()
     size, rank = content.shape[1], min(config.rank, content.shape[1])
-    if len(pairs) and not (0 <= pairs.min() and pairs.max() < len(content)):
-        raise DataError(
-            f"pairs have item numbers from {pairs.min()} to {pairs.max()}, outside of the "
-            f"{len(content)} rows of content.",
-            "Give pairs of the same catalogue.",
-        )
     if len(pairs) < MIN_PAIRS:
         return AlignedProjection(
             np.zeros((size, rank), np.float32), np.zeros((rank, size), np.float32)

@@ -39,9 +39,6 @@ class AlignmentConfig(Config):
     """Initial temperature of the softmax; it is learned."""
 
 
-WEIGHTS_FOLDER = "weights"
-
-
 class ContentConfig(TextEncoderConfig):
     """``[content]``: text encoder and fields; images and audio if they have a table."""
 
@@ -66,15 +63,12 @@ class ContentConfig(TextEncoderConfig):
         return tuple(table.field for table in self.media.values())
 
 
-def open_media(
-    config: ContentConfig, workspace: Path, cache: Path, device: str = "cpu"
-) -> dict[str, Media]:
+def open_media(config: ContentConfig, workspace: Path, device: str = "cpu") -> dict[str, Media]:
     """Create the configured modalities other than text; weights are loaded at the first file.
 
     Args:
         config: encoders and fields.
         workspace: folder of the files; paths are relative to it and must not leave it.
-        cache: cache folder of converted weights.
         device: torch device of the encoders.
 
     Raises:
@@ -82,7 +76,7 @@ def open_media(
     """
     media: dict[str, Media] = {}
     if config.image is not None:
-        encoder = open_image_encoder(config.image, cache / WEIGHTS_FOLDER, device)
+        encoder = open_image_encoder(config.image, device)
         media["image"] = Media(
             encoder, config.image.field, workspace, config.image.max_bytes, config.image.read
         )

@@ -126,10 +126,8 @@ class Fusion:
             are_queries: whether they are queries, which are not centred.
 
         Raises:
-            DataError: no modality is given, or one has vectors of another size.
+            DataError: a modality has vectors of another size.
         """
-        if not encoded:
-            raise DataError("there is nothing to fuse.", "Give at least one modality.")
         if not self.blocks:
             return encoded[TEXT].vectors
         count = len(next(iter(encoded.values())))

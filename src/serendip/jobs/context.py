@@ -155,10 +155,7 @@ class JobContext:
     @cached_property
     def media(self) -> Mapping[str, Media]:
         """Encoders of pictures and sounds, by modality."""
-        workspace = self.workspace
-        return open_media(
-            self.settings.content, workspace.folder, workspace.cache, self.options.device
-        )
+        return open_media(self.settings.content, self.workspace.folder, self.options.device)
 
     @cached_property
     def vectors(self) -> VectorCache:

@@ -122,7 +122,7 @@ def _check_disk(workspace: Workspace) -> CheckResult:
 
 def _check_media(workspace: Workspace, store: Store, progress: Progress) -> list[CheckResult]:
     """Check the pictures and sounds of the columns in the settings."""
-    media = open_media(workspace.settings.content, workspace.folder, workspace.cache)
+    media = open_media(workspace.settings.content, workspace.folder)
     items = store.items() if media else []
     return [_check_files(name, source, items, progress) for name, source in media.items()]
 

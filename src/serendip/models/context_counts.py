@@ -339,9 +339,7 @@ class ContextCounts:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Map what ``save`` wrote; empty for a generation of an earlier version."""
-        if not folder.is_dir():
-            return cls()
+        """Map what ``save`` wrote."""
         document = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         config = validate(ContextConfig, document["config"], str(folder / _FILE))
         fields = {

@@ -105,14 +105,9 @@ class RecommenderContract(ABC):
     def test_the_same_seed_gives_the_same_scores(
         self, model: Recommender, queries: list[Query], dataset: Dataset
     ) -> None:
-        """Two trainings with one seed give equal scores, bit for bit."""
-        again = self.make().train(dataset, TrainOptions(seed=5))
-        assert np.array_equal(again.score_all(queries), model.score_all(queries))
-
-    def test_training_twice_starts_afresh(
-        self, model: Recommender, queries: list[Query], dataset: Dataset
-    ) -> None:
-        """Nothing of an earlier training remains after another one."""
+        """Two trainings with one seed give equal scores, bit for bit; an earlier one leaves
+        nothing.
+        """
         again = self.make().train(build_small_world(seed=8), TrainOptions(seed=5))
         again.train(dataset, TrainOptions(seed=5))
         assert np.array_equal(again.score_all(queries), model.score_all(queries))
@@ -135,13 +130,10 @@ class RecommenderContract(ABC):
         changes = np.abs(actual - expected)  # (B, N)
         assert (changes <= self.stored_tolerance * largest + self.tolerance).all(), changes.max()
 
-    def test_a_missing_folder_is_an_artefact_error(self, tmp_path: Path) -> None:
-        """Opening a folder that does not exist is an ``ArtefactError`` that names it."""
-        with pytest.raises(ArtefactError, match="nowhere"):
-            type(self.make()).open(tmp_path / "nowhere")
-
     def test_lost_numbers_are_an_artefact_error(self, model: Recommender, tmp_path: Path) -> None:
-        """Opening a model whose files except ``config.json`` are lost is an ``ArtefactError``."""
+        """A folder that does not exist, or of which only ``config.json`` is left, is named."""
+        with pytest.raises(ArtefactError, match="nowhere"):
+            type(model).open(tmp_path / "nowhere")
         model.save(tmp_path)
         for file in tmp_path.rglob("*"):
             if file.is_file() and file.name != "config.json":
@@ -162,10 +154,14 @@ class RecommenderContract(ABC):
     def test_no_queries_and_no_context_are_answered(
         self, model: Recommender, dataset: Dataset
     ) -> None:
-        """An empty batch gives scores (0, N) and no lists, no context finite scores."""
+        """An empty batch gives scores (0, N) and no lists, no context finite scores; a list of 0
+        items is a ``DataError``.
+        """
         assert model.score_all([]).shape == (0, dataset.num_items)
         assert model.recommend([]) == []
         assert np.isfinite(model.score_all([Query()])).all()
+        with pytest.raises(DataError, match="k = 0"):
+            model.recommend([Query()], k=0)
 
     def test_unknown_items_in_the_context_are_passed_over(
         self, model: Recommender, dataset: Dataset
@@ -207,34 +203,23 @@ class RecommenderContract(ABC):
         assert not set(answer.item_nums.tolist()) & set(gone.tolist())
         assert (np.diff(answer.scores) <= 0).all()
 
-    def test_k_below_one_is_refused(self, model: Recommender) -> None:
-        """A list of 0 items is a ``DataError``."""
-        with pytest.raises(DataError, match="k = 0"):
-            model.recommend([Query()], k=0)
-
     def test_scores_of_items_are_entries_of_all_scores(
         self, model: Recommender, queries: list[Query]
     ) -> None:
-        """``query_scores`` has the entries of ``score_all``, of new and changed items, too."""
+        """``query_scores`` has the entries of ``score_all`` and the largest of each row, of new
+        and changed items, too.
+        """
         newer = model.with_late(draw_features(9, 3))
         changed = newer.with_late(draw_features(10, 2), np.asarray([4, 29], np.int32))
         for one in (model, newer, changed):
-            scores = one.score_all(queries)
+            scores, given = one.score_all(queries), one.query_scores(queries)
             rows, items = np.indices(scores.shape, np.int32).reshape(2, -1)
             some = np.random.default_rng(0).random(len(rows)) < 0.5
-            given = one.query_scores(queries).of_items(rows[some], items[some])
-            assert given.dtype == np.float32
-            np.testing.assert_allclose(
-                given, scores[rows[some], items[some]], rtol=1e-5, atol=self.tolerance
-            )
-
-    def test_the_best_scores_are_the_largest_of_all(
-        self, model: Recommender, queries: list[Query]
-    ) -> None:
-        """The best score of a query is the largest entry of its row of ``score_all``."""
-        best = model.query_scores(queries).best()
-        expected = model.score_all(queries).max(1)
-        np.testing.assert_allclose(best, expected, rtol=1e-5, atol=self.tolerance)
+            found = given.of_items(rows[some], items[some])
+            assert found.dtype == np.float32
+            pairs = (found, scores[rows[some], items[some]]), (given.best(), scores.max(1))
+            for one_way, another in pairs:
+                np.testing.assert_allclose(one_way, another, rtol=1e-5, atol=self.tolerance)
 
     def test_proposals_are_the_best_allowed_items(
         self, model: Recommender, queries: list[Query]
@@ -252,12 +237,8 @@ class RecommenderContract(ABC):
                 for row, items, may in zip(scores, lists, allowed, strict=True):
                     expected = _best_allowed(row, may, 7, one.zero_means_unknown)
                     assert may.admits(items.item_nums).all()
-                    np.testing.assert_allclose(
-                        items.scores, expected, rtol=1e-5, atol=self.tolerance
-                    )
-                    np.testing.assert_allclose(
-                        row[items.item_nums], items.scores, rtol=1e-5, atol=self.tolerance
-                    )
+                    for found in (items.scores, row[items.item_nums]):
+                        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=self.tolerance)
 
     def test_scoring_changes_no_input(self, model: Recommender, dataset: Dataset) -> None:
         """Scoring leaves the arrays of the queries as they are."""

@@ -31,16 +31,9 @@ def some_pictures(folder: Path) -> list[Path | None]:
 
 @pytest.mark.skipif(not INSTALLED, reason="the packages of EfficientNet-lite0 are not installed")
 class TestEfficientNetLite0(EncoderContract[Path | None]):
-    _folder: Path
-
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def _weights(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
-        cls._folder = tmp_path_factory.mktemp("weights")
-
     @classmethod
     def make(cls) -> Encoder[Path | None]:
-        return open_image_encoder(ImageConfig(), cls._folder)
+        return open_image_encoder(ImageConfig())
 
     def inputs(self, folder: Path) -> Sequence[Path | None]:
         return some_pictures(folder)
@@ -71,7 +64,7 @@ class TestEfficientNetLite0(EncoderContract[Path | None]):
         assert np.isfinite(encoder.encode([tmp_path / "thin.png"])).all()
 
     def test_limits_of_the_config_hold(self, tmp_path: Path) -> None:
-        encoder = open_image_encoder(ImageConfig(max_pixels=100), self._folder)
+        encoder = open_image_encoder(ImageConfig(max_pixels=100))
         with pytest.raises(DataError, match="100 are allowed"):
             encoder.encode([stripes(tmp_path / "a.png")])
 
@@ -79,14 +72,14 @@ class TestEfficientNetLite0(EncoderContract[Path | None]):
 def test_an_unknown_encoder_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     for name in ("resnet50", "timm:", "other:resnet50"):
         with pytest.raises(ConfigError, match=r"efficientnet-lite0, torchvision:<name>, timm"):
-            open_image_encoder(ImageConfig(encoder=name), tmp_path)
+            open_image_encoder(ImageConfig(encoder=name))
 
 
 @pytest.mark.parametrize("family", ["torchvision", "timm"])
 def test_a_family_that_is_not_installed_is_named(tmp_path: Path, family: str) -> None:
     if find_spec(family):
         pytest.skip(f"{family} is installed")
-    encoder = open_image_encoder(ImageConfig(encoder=f"{family}:resnet18"), tmp_path)
+    encoder = open_image_encoder(ImageConfig(encoder=f"{family}:resnet18"))
     with pytest.raises(ExtraMissing, match=f"{family}.* cannot be imported"):
         encoder.encode([stripes(tmp_path / "a.png")])
 
@@ -170,12 +163,12 @@ def family(
 
 
 def test_a_named_network_gives_features_before_its_head(family: str, tmp_path: Path) -> None:
-    encoder = open_image_encoder(ImageConfig(encoder=f"{family}:tiny"), tmp_path)
+    encoder = open_image_encoder(ImageConfig(encoder=f"{family}:tiny"))
     vectors = encoder.encode(some_pictures(tmp_path))
     assert vectors.shape == (4, encoder.size) == (4, 5)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 1, 1, 0], rtol=1e-5)
     assert encoder.name == f"{family}:tiny"
-    again = open_image_encoder(ImageConfig(encoder=f"{family}:tiny"), tmp_path)
+    again = open_image_encoder(ImageConfig(encoder=f"{family}:tiny"))
     assert encoder.version == again.version
 
 
@@ -183,6 +176,6 @@ def test_a_named_network_gives_features_before_its_head(family: str, tmp_path: P
 def test_a_network_that_cannot_be_had_is_a_config_error(
     family: str, name: str, tmp_path: Path
 ) -> None:
-    encoder = open_image_encoder(ImageConfig(encoder=f"{family}:{name}"), tmp_path)
+    encoder = open_image_encoder(ImageConfig(encoder=f"{family}:{name}"))
     with pytest.raises(ConfigError, match=f"{family} cannot load '{name}'"):
         encoder.encode([stripes(tmp_path / "a.png")])

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.content.config import WEIGHTS_FOLDER
 from serendip.data import Item, Query
 from serendip.data.store.store import Store
 from serendip.engine.answer import ItemFile
@@ -37,9 +36,8 @@ def encode(folder: Path) -> int:
 
 def forget_vectors(folder: Path) -> None:
     """Make all files such that nobody has encoded them yet."""
-    for path in (folder / "cache").iterdir():
-        if path.name != WEIGHTS_FOLDER and path.is_dir():
-            shutil.rmtree(path)
+    for path in (folder / "cache").glob("*.sqlite"):
+        path.unlink()
 
 
 def like(engine: Engine, item_id: str, name: str) -> Item:

@@ -139,16 +139,15 @@ def test_a_request_counts_as_much_as_the_event_that_it_foretells(log, config, se
     strengths = random.random(len(log)).astype(np.float32)
     packed = PackedLog(replace(log, strengths=strengths), np.ones(len(log), np.bool_))
     for batch in BatchBuilder(packed, queries, config).epoch(4, random):
-        assert batch.weight is not None
         blind = (batch.task == SEARCH) & (batch.weight == 1.0)  # Words alone are no event.
         real = (batch.target != NONE) & ~blind
         assert np.array_equal(batch.weight[real], strengths[batch.target[real]])
 
 
-def test_without_strengths_requests_have_no_weights() -> None:
+def test_without_strengths_all_requests_weigh_the_same() -> None:
     packed = PackedLog(log_of([0] * 4, list(range(4))), np.ones(4, np.bool_))
     maker = BatchBuilder(packed, None, RetrieverConfig())
-    assert all(batch.weight is None for batch in maker.epoch(4, np.random.default_rng(0)))
+    assert all((batch.weight == 1).all() for batch in maker.epoch(4, np.random.default_rng(0)))
 
 
 def test_gap_buckets_grow_with_the_gap() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +59,9 @@ def weights(context: float, words: float) -> np.ndarray:
     return np.tile(np.array([context, words], np.float32), (3, 1))
 
 
-def test_words_are_compared_with_content_as_it_is() -> None:
+def test_items_put_in_have_their_content_aligned_and_as_it_is() -> None:
     rows = AlignedRows.of(projection(), draw_unit_vectors(np.random.default_rng(1), 4))
-    aligned, plain = np.asarray(rows), np.asarray(rows.content)
     affinity = ContentScores(rows, weights(3.0, 2.0))
-    both = Query(text_vector=plain[0], history=History.of_items(np.asarray([1])))
-    found = affinity.of_queries([both, Query()])
-    expected = [np.concatenate([3 * aligned[1], 2 * plain[0]]), np.zeros(32)]
-    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-6)
     new = draw_unit_vectors(np.random.default_rng(2), 1)
     row = np.concatenate([projection().encode(new), new], axis=1)
     for number in (np.array([4]), np.array([2])):
@@ -77,32 +71,19 @@ def test_words_are_compared_with_content_as_it_is() -> None:
 
 def test_a_request_is_its_weighed_context_and_words() -> None:
     rows = AlignedRows.of(projection(), draw_unit_vectors(np.random.default_rng(1), 4))
-    vectors = np.asarray(rows)
-    affinity = ContentScores(rows, weights(3.0, 2.0), reads_plain=False)
+    aligned, plain = np.asarray(rows), np.asarray(rows.content)
+    own = np.array([[3, 2], [10, 0], [100, 1000]], np.float32)
     history = Query(history=History.of_items(np.asarray([2, 0, 1])))
-    similar = Query(source_items=np.asarray([3], np.int32))
-    text = Query(text_vector=vectors[0])
-    both = Query(text_vector=vectors[0], history=History.of_items(np.asarray([1])))
-    found = affinity.of_queries([history, similar, text, both, Query()])
-    mean = (0.25 * vectors[2] + 0.5 * vectors[0] + vectors[1]) / 1.75
-    words = 2 * projection().encode(vectors[:1])[0]
-    expected = [3 * mean, 3 * vectors[3], words, 3 * vectors[1] + words, np.zeros(16)]
-    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-6)
-
-
-def test_every_task_has_weights_of_its_own() -> None:
-    rows = AlignedRows.of(projection(), draw_unit_vectors(np.random.default_rng(1), 4))
-    vectors = np.asarray(rows)
-    own = np.array([[1, 0], [10, 0], [100, 1000]], np.float32)
-    affinity = ContentScores(rows, own, reads_plain=False)
-    source = np.asarray([3], np.int32)
-    home, similar, search = (
-        Query(surface=surface, source_items=source, text_vector=vectors[0])
+    text = Query(text_vector=plain[0])
+    of_tasks = [
+        Query(surface=surface, source_items=np.asarray([3], np.int32), text_vector=plain[0])
         for surface in ("home", "similar", "search")
-    )
-    words = projection().encode(vectors[:1])[0]
-    found = affinity.of_queries([home, similar, search])
-    expected = [vectors[3], 10 * vectors[3], 100 * vectors[3] + 1000 * words]
+    ]
+    found = ContentScores(rows, own).of_queries([history, text, *of_tasks, Query()])
+    mean = (0.25 * aligned[2] + 0.5 * aligned[0] + aligned[1]) / 1.75
+    parts = [(3 * mean, 0 * mean), (0 * mean, 2 * plain[0])]
+    parts += [(context * aligned[3], words * plain[0]) for context, words in own]
+    expected = [*map(np.concatenate, parts), np.zeros(32)]
     np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-4)
 
 
@@ -175,12 +156,6 @@ def test_its_vectors_give_its_scores(trained: Retriever) -> None:
     assert trained.item_vectors.shape == (30, 8 + 2 * 16 + 1)
     assert list(trained.parts.items()) == [("network", 8), ("content", 2 * 16), ("bonus", 1)]
     assert trained.encode_queries([]).shape == (0, 8 + 2 * 16 + 1)
-
-
-def test_without_words_to_learn_there_is_no_plain_content() -> None:
-    world = replace(build_small_world(), queries=None).with_alignment(projection())
-    model = Retriever(SMALL).train(world, TrainOptions(seed=5))
-    assert model.item_vectors.shape == (30, 8 + 16 + 1)
 
 
 def test_it_is_stored_and_new_items_are_aligned(trained: Retriever, tmp_path: Path) -> None:

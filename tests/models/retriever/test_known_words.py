@@ -60,7 +60,9 @@ def test_words_that_were_learned_have_weights_of_their_own(
     both = affinity().of_queries([asked("green hats"), query])
     np.testing.assert_allclose(both[1], expected, rtol=1e-5, atol=1e-6)
     scores = affinity().scores([query])
-    np.testing.assert_allclose(scores[0], expected @ affinity().vectors.T, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        scores[0], expected @ affinity().vectors_of(slice(None)).T, rtol=0, atol=1e-5
+    )
 
 
 def test_they_are_stored_and_without_them_all_queries_have_the_same_weights() -> None:

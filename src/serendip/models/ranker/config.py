@@ -12,7 +12,6 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray
 from serendip.data.query import RETRIEVAL_TASKS
-from serendip.errors import DataError
 
 SearchSource = Literal["logged", "labelled", "written"]
 """Where a search that the ranker learns from comes from."""
@@ -108,9 +107,6 @@ class RankerRows:
         labels: (R, A) float, 0 or 1 per action.
         weights: (R,) float weight of each row in the loss.
         group: (R,) int query number; rows of one query share it.
-
-    Raises:
-        DataError: lengths differ.
     """
 
     features: FloatArray
@@ -118,14 +114,6 @@ class RankerRows:
     labels: FloatArray
     weights: FloatArray
     group: NDArray[np.integer]
-
-    def __post_init__(self) -> None:
-        for name in PER_ROW:
-            if len(getattr(self, name)) != len(self):
-                raise DataError(
-                    f"{name} has {len(getattr(self, name))} rows and features has {len(self)}.",
-                    "Give one entry per row of features.",
-                )
 
     def __len__(self) -> int:
         return len(self.features)

@@ -117,12 +117,13 @@ class Ranker:
                 candidates (rows of synthetic queries do not); None = all.
 
         Raises:
-            DataError: there are no rows, or the shapes or tasks do not match.
+            DataError: there are no rows.
         """
         from serendip.models.ranker.train import train_ranker
 
         tasks = range(self.config.num_tasks) if ordered_tasks is None else ordered_tasks
-        self._check_rows(rows, feature_names, tasks)
+        if not len(rows):
+            raise DataError("the ranker has no rows to learn from.", "Give at least one row.")
         self._network = train_ranker(rows, self.config, options or TrainOptions())
         self._feature_names = tuple(feature_names)
         self._ordered = tuple(sorted(tasks))
@@ -185,7 +186,7 @@ class Ranker:
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             stored, ordered = tuple(document["feature_names"]), tuple(document["ordered_tasks"])
             config = validate(RankerConfig, document["config"], str(folder / CONFIG_FILE))
-            learned = dict(document.get("discounts", {}))
+            learned = dict(document["discounts"])
         except (OSError, ValueError, KeyError, ConfigError) as error:
             raise ArtefactError(
                 f"{folder} has no readable ranker: {str(error).rstrip('.')}.",
@@ -207,34 +208,3 @@ class Ranker:
     def _require_trained(self) -> None:
         if self._session is None:
             raise NotTrainedError("the ranker is not trained.", "Call train(rows, feature_names).")
-
-    def _check_rows(
-        self, rows: RankerRows, feature_names: Sequence[str], ordered_tasks: Sequence[int]
-    ) -> None:
-        """Check that rows, feature names and tasks match the config.
-
-        Raises:
-            DataError: they do not, or there are no rows.
-        """
-        if not len(rows):
-            raise DataError("the ranker has no rows to learn from.", "Give at least one row.")
-        if rows.features.shape[1:] != (len(feature_names),) or not len(feature_names):
-            raise DataError(
-                f"features have shape {rows.features.shape}, but {len(feature_names)} names.",
-                "Give one name per column, and at least one column.",
-            )
-        if rows.labels.shape[1:] != (len(self.config.actions),):
-            raise DataError(
-                f"labels have shape {rows.labels.shape}, but actions are {self.config.actions}.",
-                "Give one column of labels per action.",
-            )
-        if not set(ordered_tasks) <= set(range(self.config.num_tasks)):
-            raise DataError(
-                f"ordered_tasks are {sorted(ordered_tasks)}.",
-                f"Give tasks from 0 to {self.config.num_tasks - 1}, or raise num_tasks.",
-            )
-        if rows.task.min() < 0 or rows.task.max() >= self.config.num_tasks:
-            raise DataError(
-                f"the rows have tasks from {rows.task.min()} to {rows.task.max()}.",
-                f"Give tasks from 0 to {self.config.num_tasks - 1}, or raise num_tasks.",
-            )

@@ -159,7 +159,7 @@ class TrainingBatch:
         items, liked, gaps, places: (B, T) int64 history; ``places`` = ``max_len`` for padding.
         prefix, task, source, query, target: (B, M) int64; -1 = no source, query or target. All
             rows have the same tasks in the same order, searches last.
-        weight: (B, M) float32 weight of each request in the loss; None = all the same.
+        weight: (B, M) float32 weight of each request in the loss.
         country: (B, M) int64, 1 + index of the country; 0 = unknown. None = all unknown.
     """
 
@@ -172,7 +172,7 @@ class TrainingBatch:
     source: LongArray
     query: LongArray
     target: LongArray
-    weight: FloatArray | None = None
+    weight: FloatArray
     country: LongArray | None = None
 
     @property
@@ -294,7 +294,7 @@ class BatchBuilder:
             source,
             query,
             target,
-            weight if self.log.strengths is not None else None,
+            weight,
         )
         if self.countries is None:
             return batch

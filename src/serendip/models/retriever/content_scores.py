@@ -87,37 +87,22 @@ class ContentScores:
     Args:
         aligned: (N, C) aligned unit vectors, computed from the content that they have.
         weights: (tasks, 2) float32 weights of the context's cosine and of the text's cosine.
-        reads_plain: whether query texts are compared with content as encoded; False = texts are
-            aligned and compared with ``aligned``: for models trained without queries.
         known: trained queries, which have weights of their own in search; None = all queries have
             the same weights.
     """
 
     aligned: AlignedRows
     weights: FloatArray
-    reads_plain: bool = True
     known: TrainedQueries | None = None
 
-    @property
-    def plain(self) -> FloatArray | None:
-        """(N, C) content as encoded; None if it is not compared with texts."""
-        return self.aligned.content if self.reads_plain else None
-
-    @property
-    def vectors(self) -> FloatArray:
-        """Item side of the dot product: aligned, then plain (N, 2 C); (N, C) without ``plain``."""
-        return self.vectors_of(slice(None))
-
     def vectors_of(self, items: slice | NDArray[np.integer]) -> FloatArray:
-        """Rows of ``vectors``, without computing the others."""
-        aligned: FloatArray = self.aligned[items]
-        return aligned if self.plain is None else np.hstack([aligned, self.plain[items]])
+        """Item side of the dot product: aligned content, then content as encoded (M, 2 C)."""
+        return np.hstack([self.aligned[items], self.aligned.content[items]])
 
     @property
     def size(self) -> int:
-        """Number of dimensions of ``vectors``."""
-        size: int = self.aligned.shape[1]
-        return 2 * size if self.reads_plain else size
+        """2 C."""
+        return 2 * int(self.aligned.shape[1])
 
     def scores_of(self, query: FloatArray, items: IntArray) -> FloatArray:
         """Scores (C,) of items for one row (2 C,) of ``of_queries``."""
@@ -130,18 +115,9 @@ class ContentScores:
             scores += dot_items(self.aligned.content, items, text)
         return scores
 
-    def texts_like(self, items: IntArray) -> FloatArray:
-        """Text vectors (M, C) like the content of items."""
-        texts: FloatArray = (self.aligned if self.plain is None else self.plain)[items]
-        return texts
-
     def of_queries(self, queries: Sequence[Query]) -> FloatArray:
-        """Request side of the dot product: weighted context, then text (B, 2 C).
-
-        Without ``plain`` it is their sum (B, C).
-        """
-        context, texts = self._context(queries), self._texts(queries)
-        return context + texts if self.plain is None else np.hstack([context, texts])
+        """Request side of the dot product: weighted context, then text (B, 2 C)."""
+        return np.hstack([self._context(queries), self._texts(queries)])
 
     def scores(self, queries: Sequence[Query]) -> FloatArray:
         """Products (B, N) of ``of_queries`` and all ``vectors_of``, without joining the latter."""
@@ -149,14 +125,12 @@ class ContentScores:
 
     def scores_of_all(self, queries: FloatArray) -> FloatArray:
         """Products (B, N) of rows (B, 2 C) of ``of_queries`` and all ``vectors_of``."""
-        if self.plain is None:
-            return self.aligned.dot(queries)
         width = self.aligned.shape[1]
         context, texts = queries[:, :width], queries[:, width:]  # (B, C) each
         scores = self.aligned.dot(context)  # (B, N)
         with_text = np.flatnonzero(texts.any(axis=1))
         if len(with_text):
-            scores[with_text] += dot_rows(texts[with_text], self.plain)
+            scores[with_text] += dot_rows(texts[with_text], self.aligned.content)
         return scores
 
     def _context(self, queries: Sequence[Query]) -> FloatArray:
@@ -173,9 +147,7 @@ class ContentScores:
         weights = self._weights_of(queries)[:, 1]
         for row, query in enumerate(queries):
             if query.text_vector is not None:
-                text = query.text_vector[None].astype(np.float32)
-                text = text if self.reads_plain else self.aligned.projection.encode(text)
-                vectors[row] = weights[row] * text[0]
+                vectors[row] = weights[row] * query.text_vector.astype(np.float32)
         return vectors
 
     def _weights_of(self, queries: Sequence[Query]) -> FloatArray:
@@ -196,7 +168,6 @@ class ContentScores:
         return {
             **self.aligned.arrays("content"),
             "align_weights": self.weights,
-            "reads_plain": np.asarray(self.reads_plain),
             **({} if self.known is None else self.known.arrays()),
         }
 
@@ -208,6 +179,5 @@ class ContentScores:
         return cls(
             AlignedRows.of_arrays("content", stored),
             stored["align_weights"],
-            bool(stored["reads_plain"]),
             TrainedQueries.of_arrays(stored),
         )

@@ -58,14 +58,9 @@ class CandidateDraw:
         self.num_items, self.num_negatives = len(counts), num_negatives
         self.frequency = _frequency(counts, queries)
 
-    @property
-    def takes_all(self) -> bool:
-        """True if the catalogue is small enough to be scored whole."""
-        return self.num_items <= 2 * self.num_negatives
-
     def __call__(self, batch: TrainingBatch, random: np.random.Generator) -> LossCandidates:
         """Draw the candidates of a batch; a small catalogue is taken whole, uncorrected."""
-        if self.takes_all:
+        if self.num_items <= 2 * self.num_negatives:
             items = torch.arange(self.num_items)
             return LossCandidates(items, torch.zeros(self.num_items))
         targets = batch.target >= 0  # (B, M)
@@ -230,13 +225,11 @@ class RetrieverNetwork(nn.Module):
         return True
 
     def loss(self, batch: TrainingBatch, candidates: LossCandidates) -> Tensor:
-        """Mean loss of a batch's requests, weighted if the batch has weights."""
+        """Weighted mean loss of a batch's requests."""
         encoded, targets, vectors = self(batch, candidates.items, self.id_dropout)
         column = torch.searchsorted(candidates.items, targets)  # (R,) index among the candidates
         tasks = torch.from_numpy(batch.task[batch.target >= 0])  # (R,)
-        weight = torch.ones(len(column))
-        if batch.weight is not None:
-            weight = torch.from_numpy(batch.weight[batch.target >= 0])
+        weight = torch.from_numpy(batch.weight[batch.target >= 0])  # (R,)
         losses, weights = [], []
         for rows, used in self._split_by_task(tasks, vectors):
             requests = encoded[rows, : used.shape[1]]

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -124,10 +124,7 @@ class Retriever(Recommender):
             self.config,
             self._trained.countries,
         )
-        feed = {field.name: getattr(requests, field.name) for field in fields(requests)}
-        if not self._trained.countries:
-            del feed["country"]
-        encoded: FloatArray = self._session.run(None, feed)[0]  # (B, 1, E)
+        encoded: FloatArray = self._session.run(None, requests)[0]  # (B, 1, E)
         return encoded[:, 0]
 
     def _project_text(self, query: Query) -> FloatArray | None:
@@ -206,7 +203,9 @@ class Retriever(Recommender):
             history = History.of_items(context)
             if row % 2 and affinity is not None:
                 another = contexts[row - 1][-1]
-                text = unit(affinity.texts_like(np.array([context[-1], another])).sum(0)[None])[0]
+                text = unit(
+                    affinity.aligned.content[np.array([context[-1], another])].sum(0)[None]
+                )[0]
                 past = history if row % 4 == 1 else History()
                 queries.append(Query("search", text="*", text_vector=text, history=past))
             elif row % 4 == 0:

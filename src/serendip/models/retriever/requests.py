@@ -6,8 +6,7 @@ Shapes: B queries, T history steps, N items, L code levels, E size of item vecto
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,23 +47,6 @@ def gap_buckets(seconds: TimeArray) -> LongArray:
     return np.where(np.isnan(seconds), 0, buckets).astype(np.int64)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RetrieverRequests:
-    """Inputs of the context encoder, in the order of its parameters; M = 1 request per row."""
-
-    history: FloatArray
-    liked: LongArray
-    gaps: LongArray
-    places: LongArray
-    prefix: LongArray
-    task: LongArray
-    text: FloatArray
-    has_text: FloatArray
-    source: FloatArray
-    has_source: FloatArray
-    country: LongArray
-
-
 def build_requests(
     queries: Sequence[Query],
     item_vectors: FloatArray,
@@ -73,8 +55,8 @@ def build_requests(
     texts: Sequence[FloatArray | None],
     config: RetrieverConfig,
     countries: Sequence[str] = (),
-) -> RetrieverRequests:
-    """Build the encoder's inputs for a batch of queries, imputing missing context.
+) -> dict[str, NDArray[Any]]:
+    """Build the encoder's inputs, by name, for a batch of queries, imputing missing context.
 
     Args:
         queries: B requests.
@@ -115,11 +97,15 @@ def build_requests(
             request[1, row, 0], is_given[1, row] = item_vectors[sources].mean(0), 1.0
     prefix = np.array([[len(history)] for history in histories], np.int64)
     task = np.array([[TASK_OF[query.surface]] for query in queries], np.int64)
-    return RetrieverRequests(
-        *(steps, liked, gaps, places, prefix, task),
-        *(request[0], is_given[0], request[1], is_given[1]),
-        _countries(queries, countries),
-    )
+    inputs: dict[str, NDArray[Any]] = {
+        "history": steps,
+        "liked": liked,
+        "gaps": gaps,
+        "places": places,
+    }
+    inputs |= {"prefix": prefix, "task": task, "text": request[0], "has_text": is_given[0]}
+    inputs |= {"source": request[1], "has_source": is_given[1]}
+    return {**inputs, "country": _countries(queries, countries)} if countries else inputs
 
 
 def _countries(queries: Sequence[Query], names: Sequence[str]) -> LongArray:

@@ -55,7 +55,7 @@ from serendip.models.retriever.quality import (
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASK_OF
 from serendip.models.retriever.training_data import TrainingSplit
 from serendip.models.retriever.validation import ValidationRequests, ValidationSample
-from serendip.models.retriever.warm_start import RetrieverStart, name_weights
+from serendip.models.retriever.warm_start import RetrieverStart
 from serendip.models.row_adam import RowAdamW
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences
@@ -341,13 +341,15 @@ class RetrieverTraining:
             name: parameter.detach().numpy() for name, parameter in self.module.named_parameters()
         }
         known = None if affinity is None else affinity.known
-        weights = name_weights(
+        return RetrieverStart(
+            parameters,
+            self.codes,
+            self.module.seen.numpy() > 0,
+            self.countries,
             None if affinity is None else affinity.weights,
             None if known is None else known.weights,
             None if quality is None else quality.weights,
         )
-        seen = self.module.seen.numpy() > 0
-        return RetrieverStart(parameters, self.codes, seen, weights, self.countries)
 
     def _export_context(self) -> bytes:
         """Export the context encoder to ONNX, with a country input if it was trained with one."""
@@ -383,7 +385,7 @@ class RetrieverTraining:
                 compress(self._texts(), ~self.split.hidden),
                 tune_content_weights(requests, aligned, content, query_vectors),
             )
-        return ContentScores(self.aligned_rows, weights, len(query_vectors) > 0, trained)
+        return ContentScores(self.aligned_rows, weights, trained)
 
     def _texts(self) -> Sequence[str]:
         return () if self.queries is None else self.queries.texts
@@ -400,7 +402,6 @@ class RetrieverTraining:
         return ContentScores(
             self.aligned_rows,
             self.start.content_weights,
-            len(self.module.query_vectors) > 0,
             None if known is None else TrainedQueries.of(self._texts(), known),
         )
 

@@ -17,7 +17,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.models.base import WarmStart
 
 _PARAMETER = "network/"
-_CONTENT, _KNOWN, _QUALITY = "content_weights", "known_weights", "quality_weights"
+_WEIGHTS = ("content_weights", "known_weights", "quality_weights")
 
 _COUNTRIES = "countries"
 
@@ -33,39 +33,29 @@ class RetrieverStart:
         parameters: name -> array, of all parameters of the network.
         codes: (N', L) semantic IDs.
         seen: (N',) items with a trained ID embedding.
-        weights: tuned weights: of content per task, of content for trained queries, of quality.
         countries: names of the rows of the countries' vectors; empty = countries are not read.
+        content_weights: (tasks, 2); None = content was not aligned.
+        known_weights: (2,) for trained queries; None = there were none.
+        quality_weights: (Q,); None = quality is not used.
         rows: (N,) int32 number of each present item in the earlier training; -1 = new.
     """
 
     parameters: Mapping[str, FloatArray]
     codes: IntArray
     seen: BoolArray
-    weights: Mapping[str, FloatArray]
     countries: tuple[str, ...] = ()
+    content_weights: FloatArray | None = None
+    known_weights: FloatArray | None = None
+    quality_weights: FloatArray | None = None
     rows: IntArray = field(default_factory=lambda: np.empty(0, np.int32))
-
-    @property
-    def content_weights(self) -> FloatArray | None:
-        """(tasks, 2); None = content was not aligned."""
-        return self.weights.get(_CONTENT)
-
-    @property
-    def known_weights(self) -> FloatArray | None:
-        """(2,) for trained queries; None = there were none."""
-        return self.weights.get(_KNOWN)
-
-    @property
-    def quality_weights(self) -> FloatArray | None:
-        """(Q,); None = quality is not used."""
-        return self.weights.get(_QUALITY)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Plain arrays, by name; see ``Recommender.learned``."""
         parameters = {f"{_PARAMETER}{name}": array for name, array in self.parameters.items()}
         names = np.frombuffer(json.dumps(self.countries).encode(), np.uint8)
-        own = {"codes": self.codes, "seen": self.seen, _COUNTRIES: names}
-        return {**parameters, **self.weights, **own}
+        weights = {name: getattr(self, name) for name in _WEIGHTS}
+        tuned = {name: array for name, array in weights.items() if array is not None}
+        return {**parameters, **tuned, "codes": self.codes, "seen": self.seen, _COUNTRIES: names}
 
     @classmethod
     def of(cls, start: WarmStart) -> RetrieverStart | None:
@@ -78,16 +68,7 @@ class RetrieverStart:
             for name, array in stored.items()
             if name.startswith(_PARAMETER)
         }
-        weights = {name: stored[name] for name in (_CONTENT, _KNOWN, _QUALITY) if name in stored}
-        # Earlier versions stored no names: their vectors of countries cannot be told apart.
-        countries = json.loads(stored[_COUNTRIES].tobytes()) if _COUNTRIES in stored else ()
-        own = stored["codes"], stored["seen"], weights
-        return cls(parameters, *own, tuple(countries), start.rows)
-
-
-def name_weights(
-    content: FloatArray | None, known: FloatArray | None, quality: FloatArray | None
-) -> dict[str, FloatArray]:
-    """``RetrieverStart.weights`` without those that are None."""
-    named = {_CONTENT: content, _KNOWN: known, _QUALITY: quality}
-    return {name: weights for name, weights in named.items() if weights is not None}
+        countries = tuple(json.loads(stored[_COUNTRIES].tobytes()))
+        content, known, quality = (stored.get(name) for name in _WEIGHTS)
+        own = stored["codes"], stored["seen"], countries
+        return cls(parameters, *own, content, known, quality, start.rows)

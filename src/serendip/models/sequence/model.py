@@ -33,7 +33,6 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.numeric import unit
 from serendip.data.query import Query
-from serendip.errors import ArtefactError
 from serendip.models.base import Recommender, ScoreKind
 from serendip.models.linalg import open_array
 from serendip.models.onnx import open_session, read_model
@@ -118,11 +117,6 @@ class SequenceRecommender(Recommender):
     def _open(self, folder: Path) -> None:
         graph = read_model(folder / GRAPH_FILE)
         table, visitor = (open_array(folder / file) for file in (TABLE_FILE, VISITOR_FILE))
-        if table.ndim != 2 or visitor.shape != table.shape[1:]:
-            raise ArtefactError(
-                f"{folder} holds vectors of shapes {table.shape} and {visitor.shape}, which do not "
-                "fit together."
-            )
         self._use(TrainedSequences(graph, table, visitor))
 
 

@@ -213,7 +213,8 @@ class GRU4RecNetwork(SequenceNetwork):
         rows, _, size = history.shape
         begin = history.new_zeros(1, rows, size)
         # The module itself compares sizes, which cannot be traced.
-        weights, settings = [*self.unit.parameters()], (True, 1, 0.0, False, False, False)
+        weights: list[Tensor] = [*self.unit.parameters()]
+        settings = True, 1, 0.0, False, False, False
         states = torch.gru(history.transpose(0, 1), begin, weights, *settings)[0]  # (L, R, D)
         vectors: Tensor = self.out(states[-1])
         return vectors
