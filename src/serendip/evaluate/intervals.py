@@ -61,6 +61,8 @@ class Estimate:
 
 def per_user(values: Values, groups: Groups) -> Values:
     """Average values (T, M) over the targets of each user: (U, M)."""
+    if not len(values):
+        return values
     counts = np.bincount(groups)  # (U,)
     order = np.argsort(groups, kind="stable")
     starts = np.concatenate(([0], np.cumsum(counts)[:-1]))  # (U,)
