@@ -14,34 +14,22 @@ from serendip.evaluate.intervals import Estimate
 NAMES = ("new", "old", "nDCG@10")
 
 
-def word(value, low, high, n=1_000, level=0.2):
-    return decide_verdict(Estimate(value, low, high, n), level)[0]
-
-
-def test_an_interval_above_0_is_better():
-    assert word(0.02, 0.01, 0.03) == "better"
-
-
-def test_an_interval_below_0_is_worse():
-    assert word(-0.02, -0.03, -0.01) == "worse"
-
-
-def test_a_real_difference_below_one_percent_of_the_baseline_is_not_called_better():
-    assert word(0.001, 0.0005, 0.0015) == "no difference shown"
-    assert word(-0.001, -0.0015, -0.0005) == "no difference shown"
-
-
-def test_a_narrow_interval_around_0_shows_no_difference():
-    assert word(0.001, -0.002, 0.004) == "no difference shown"
-
-
-def test_a_wide_interval_around_0_is_too_small_to_tell():
-    assert word(0.01, -0.03, 0.05) == "too small to tell"
-
-
-def test_few_users_are_too_small_to_tell_whatever_the_interval():
-    assert word(0.1, 0.05, 0.15, n=49) == "too small to tell"
-    assert word(0.1, 0.05, 0.15, n=50) == "better"
+@pytest.mark.parametrize(
+    ("found", "n", "verdict"),
+    [
+        ((0.02, 0.01, 0.03), 1_000, "better"),
+        ((-0.02, -0.03, -0.01), 1_000, "worse"),
+        # A real difference below one percent of the baseline is not called better or worse.
+        ((0.001, 0.0005, 0.0015), 1_000, "no difference shown"),
+        ((-0.001, -0.0015, -0.0005), 1_000, "no difference shown"),
+        ((0.001, -0.002, 0.004), 1_000, "no difference shown"),  # a narrow interval around 0
+        ((0.01, -0.03, 0.05), 1_000, "too small to tell"),  # a wide one
+        ((0.1, 0.05, 0.15), 49, "too small to tell"),  # few users, whatever the interval
+        ((0.1, 0.05, 0.15), 50, "better"),
+    ],
+)
+def test_the_verdict_follows_from_the_interval(found, n, verdict):
+    assert decide_verdict(Estimate(*found, n), 0.2)[0] == verdict
 
 
 def test_nobody_is_too_small_to_tell():

@@ -10,7 +10,6 @@ from serendip.evaluate.metrics import METRICS, MRR, NDCG, RankingMetric, Recall,
 from serendip.testing import RankingMetricContract
 
 RANKING = [name for name, kind in METRICS.items() if issubclass(kind, RankingMetric)]
-TEN_HITS = {f"r{place}": 1.0 for place in range(20)}
 
 
 def value(label, ranked, relevance):
@@ -20,34 +19,24 @@ def value(label, ranked, relevance):
 # --- the vectors A-D -----------------------------------------------------------------------------
 
 
-def test_two_relevant_and_one_returned_first():
-    relevance = {"a": 1, "b": 1}
-    assert value("nDCG@10", ["a"], relevance) == pytest.approx(0.6131, abs=5e-5)
-    assert value("Recall@10", ["a"], relevance) == 0.5
-
-
-def test_twenty_relevant_and_the_first_five_hit():
-    ranked = [f"r{place}" for place in range(5)] + [f"x{place}" for place in range(5)]
-    assert value("nDCG@10", ranked, TEN_HITS) == pytest.approx(0.6489, abs=5e-5)
-    assert value("Recall@10", ranked, TEN_HITS) == 0.25
-
-
-def test_gains_are_linear():
-    assert value("nDCG@10", ["a", "b", "c"], {"a": 1, "b": 3, "c": 2}) == pytest.approx(
-        0.8175, abs=5e-5
-    )
-
-
-def test_items_that_are_not_returned_count_in_the_ideal():
-    """Three of four relevant items are returned, all at the top."""
-    relevance = {"a": 1, "b": 1, "c": 1, "d": 1}
-    assert value("nDCG@10", ["a", "b", "c"], relevance) == pytest.approx(0.8319, abs=5e-5)
-    assert value("Recall@10", ["a", "b", "c"], relevance) == 0.75
-
-
-def test_first_relevant_place_decides_mrr():
-    assert value("MRR@10", ["x", "y", "a"], {"a": 1, "b": 1}) == pytest.approx(1 / 3)
-    assert value("MRR@2", ["x", "y", "a"], {"a": 1}) == 0.0
+@pytest.mark.parametrize(
+    ("ranked", "relevance", "values"),
+    [
+        (["a"], {"a": 1, "b": 1}, {"nDCG@10": 0.6131, "Recall@10": 0.5}),
+        (
+            [*(f"r{place}" for place in range(5)), *(f"x{place}" for place in range(5))],
+            {f"r{place}": 1.0 for place in range(20)},
+            {"nDCG@10": 0.6489, "Recall@10": 0.25},
+        ),
+        (["a", "b", "c"], {"a": 1, "b": 3, "c": 2}, {"nDCG@10": 0.8175}),  # gains are linear
+        # Items that are not returned count in the ideal.
+        (["a", "b", "c"], dict.fromkeys("abcd", 1), {"nDCG@10": 0.8319, "Recall@10": 0.75}),
+        (["x", "y", "a"], {"a": 1, "b": 1}, {"MRR@10": 0.33333, "MRR@2": 0.0}),
+    ],
+)
+def test_published_values(ranked, relevance, values):
+    for label, expected in values.items():
+        assert value(label, ranked, relevance) == pytest.approx(expected, abs=5e-5)
 
 
 # --- an independent oracle -----------------------------------------------------------------------

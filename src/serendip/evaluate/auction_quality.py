@@ -95,8 +95,6 @@ def measure_auction(
     has_sale = number > 0
 
     def of_users(values: Values, rows: BoolArray, highest: float = 1.0) -> Estimate:
-        if not rows.any():
-            return Estimate(None, None, None, 0)
         users = np.unique(groups[rows], return_inverse=True)[1].reshape(-1)
         means = per_user(values[rows][:, None].astype(np.float64), users)[:, 0]
         return estimate(means, seed, resamples, (0.0, max(highest, 1e-9)))

@@ -94,7 +94,7 @@ def estimate_systems(
         draws: seed and number of the bootstrap draws.
         highest: largest possible value.
     """
-    users = _to_users(np.concatenate(list(values.values()), axis=1), groups)  # (U, S * M)
+    users = per_user(np.concatenate(list(values.values()), axis=1), groups)  # (U, S * M)
     estimated = iter(estimates(users, *draws, (0.0, highest)) if labels else ())
     return {name: {label: next(estimated) for label in labels} for name in values}
 
@@ -116,7 +116,7 @@ def compare_systems(
         draws: seed and number of the bootstrap draws.
     """
     subject, baselines = systems
-    users = {name: _to_users(values[name], groups) for name in (subject, *baselines)}
+    users = {name: per_user(values[name], groups) for name in (subject, *baselines)}
     pairs = [(name, column) for name in baselines for column in range(len(labels))]
     if not pairs:
         return []
@@ -132,10 +132,6 @@ def compare_systems(
         )
         for (name, column), difference in zip(pairs, estimated, strict=True)
     ]
-
-
-def _to_users(values: Values, groups: Groups) -> Values:
-    return per_user(values, groups) if len(values) else values
 
 
 def compare_values(

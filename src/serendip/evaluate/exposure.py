@@ -95,6 +95,4 @@ def estimate_popularity_lift(
 def _of_users(values: Values, groups: Groups) -> Values:
     """Means (U, M) of each user over the requests whose values (T, M) are all known."""
     known = ~np.isnan(values).any(axis=1)
-    if not known.any():
-        return np.empty((0, values.shape[1]))
     return per_user(values[known], np.unique(groups[known], return_inverse=True)[1].reshape(-1))

@@ -61,6 +61,8 @@ class Estimate:
 
 def per_user(values: Values, groups: Groups) -> Values:
     """Average values (T, M) over the targets of each user: (U, M)."""
+    if not len(values):
+        return values
     counts = np.bincount(groups)  # (U,)
     order = np.argsort(groups, kind="stable")
     starts = np.concatenate(([0], np.cumsum(counts)[:-1]))  # (U,)
@@ -110,9 +112,10 @@ def bootstrap_ci(
         return values[0], values[0]
     if users > NORMAL_FROM_USERS:
         return normal_ci(values)
-    means = np.sort(bootstrap_means(values, seed, resamples), axis=0)
-    low, high = _tails(values, np.broadcast_to(skewed, values.shape[1]))
-    return _interpolate(means, low), _interpolate(means, high)
+    means = bootstrap_means(values, seed, resamples)
+    tails = zip(means.T, *_tails(values, np.broadcast_to(skewed, values.shape[1])), strict=True)
+    ends = np.array([np.quantile(column, (low, high)) for column, low, high in tails])
+    return ends[:, 0], ends[:, 1]
 
 
 def _tails(values: Values, skewed: BoolArray) -> tuple[Values, Values]:
@@ -130,16 +133,6 @@ def _tails(values: Values, skewed: BoolArray) -> tuple[Values, Values]:
     below = shift + (shift - reach) / np.maximum(1.0 - shift * (shift - reach), 1e-6)
     above = shift + (shift + reach) / np.maximum(1.0 - shift * (shift + reach), 1e-6)
     return np.asarray(ndtr(below)), np.asarray(ndtr(above))
-
-
-def _interpolate(ordered: Values, shares: Values) -> Values:
-    """Quantiles (M,) of columns (R, M) sorted along axis 0, at one share per column."""
-    position = shares * (len(ordered) - 1)
-    under = np.floor(position).astype(np.intp)
-    over = np.minimum(under + 1, len(ordered) - 1)
-    columns = np.arange(ordered.shape[1])
-    left, right = ordered[under, columns], ordered[over, columns]
-    return np.asarray(left + (position - under) * (right - left))
 
 
 def estimates(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 NOTHING = "\N{EN DASH}"
@@ -10,7 +10,7 @@ NOTHING = "\N{EN DASH}"
 
 def percent(share: float | None) -> str:
     """``18.2 %``; two decimals below one percent; a dash for None."""
-    return NOTHING if share is None else f"{_hundredths(share)} %"
+    return NOTHING if share is None else f"{hundredths(share)} %"
 
 
 def number(value: float | None) -> str:
@@ -29,18 +29,11 @@ def signed(value: float | None) -> str:
     return f"+{number(value)}" if value is not None and value > 0 else number(value)
 
 
-def interval(estimate: Mapping[str, Any]) -> str:
-    """``0.169 to 0.196``, or a dash without an interval."""
+def interval(estimate: Mapping[str, Any], form: Callable[[float], str] = number) -> str:
+    """``0.169 to 0.196``, or a dash without an interval; ``form`` writes its ends."""
     if estimate.get("low") is None or estimate.get("high") is None:
         return NOTHING
-    return f"{number(estimate['low'])} to {number(estimate['high'])}"
-
-
-def percent_interval(estimate: Mapping[str, Any]) -> str:
-    """``16.9 to 19.6``, in percent, or a dash without an interval."""
-    if estimate.get("low") is None or estimate.get("high") is None:
-        return NOTHING
-    return f"{_hundredths(estimate['low'])} to {_hundredths(estimate['high'])}"
+    return f"{form(estimate['low'])} to {form(estimate['high'])}"
 
 
 def seconds(value: float | None) -> str:
@@ -53,6 +46,7 @@ def seconds(value: float | None) -> str:
     return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
 
 
-def _hundredths(share: float) -> str:
+def hundredths(share: float) -> str:
+    """A share in percent: ``18.2``; two decimals below one percent."""
     value = 100.0 * share
     return f"{value:.1f}" if abs(value) >= 1 or value == 0 else f"{value:.2f}"

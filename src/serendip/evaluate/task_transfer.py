@@ -145,7 +145,7 @@ class TaskRanks:
         rows = self.is_test == test  # (T,)
         values = np.stack([metric.of_ranks(self.ranks[rows]) for metric in _METRICS], axis=1)
         users = np.unique(self.users[rows], return_inverse=True)[1].reshape(-1)
-        return per_user(values, users) if len(values) else values
+        return per_user(values, users)
 
     def row(self) -> dict[str, Any]:
         """Convert to a row of results."""

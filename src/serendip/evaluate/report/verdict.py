@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from serendip.evaluate import comparison
-from serendip.evaluate.number_format import interval, number, percent, percent_interval
+from serendip.evaluate.number_format import hundredths, interval, number, percent
 
 FOUND, ORDER = "Recall@10", "nDCG@10"
 """Metrics of the sentences: of found targets, and of the order of the first ten."""
@@ -56,7 +56,7 @@ def _describe_quality(section: Mapping[str, Any], splits: Mapping[str, Any]) -> 
         rest = f"; `serendip evaluate --full` adds {len(others)} other split{plural}"
     return (
         f"On the temporal split the {subject} has the next item in its first ten for "
-        f"{percent(recall['value'])} of requests (95 % CI {percent_interval(recall)}, "
+        f"{percent(recall['value'])} of requests (95 % CI {interval(recall, hundredths)}, "
         f"mean over {number(recall['n'])} users){rest}."
     )
 
@@ -96,7 +96,7 @@ def _describe_hard_slices(section: Mapping[str, Any]) -> str:
         above.sort(key=lambda system, values=recalls: -values[system]["value"])  # type: ignore[misc]
         shares = [f"{system} with {percent(recalls[system]['value'])}" for system in above]
         far = f", far below {_join_names(shares)}" if above else ""
-        parts.append(f"{percent(found['value'])} for {name} ({percent_interval(found)}){far}")
+        parts.append(f"{percent(found['value'])} for {name} ({interval(found, hundredths)}){far}")
     if not parts:
         return ""
     return f"Where it is hard, the next item is in the first ten: {'; '.join(parts)}."

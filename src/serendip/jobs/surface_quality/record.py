@@ -199,7 +199,7 @@ def _pair(after: RecordedSurface, before: RecordedSurface) -> dict[str, Values]:
         )  # (T, 2)
         rows = ~np.isnan(both).any(axis=1)
         groups = np.unique(after.users[new][rows], return_inverse=True)[1].reshape(-1)
-        users[name] = per_user(both[rows], groups) if rows.any() else both[rows]
+        users[name] = per_user(both[rows], groups)
     return users
 
 

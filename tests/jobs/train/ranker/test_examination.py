@@ -7,7 +7,6 @@ import pytest
 
 from serendip.data.events.event import ActionRules, Event
 from serendip.data.events.search_log import LoggedRequest, logged_requests
-from serendip.data.query import Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.jobs.train.ranker.examination import (
     MOST_POSITIONS,
@@ -15,7 +14,6 @@ from serendip.jobs.train.ranker.examination import (
     fit_examination,
     position_weights,
 )
-from serendip.jobs.train.ranker.labels import LabelledQuery
 
 EXAMINED = np.array([1.0, 0.7, 0.5, 0.35, 0.25])
 
@@ -78,14 +76,6 @@ def test_the_weight_of_a_choice_is_the_inverse_of_its_examination() -> None:
     assert position_weights(request, examined).tolist() == [2.0, MOST_WEIGHT, 1.0]
     no_positions = request_of([3, 5], [], [3])
     assert position_weights(no_positions, examined).tolist() == [1.0]
-
-
-def test_rows_of_chosen_items_have_their_weights() -> None:
-    chosen = np.array([3, 8], np.int32)
-    labelled = LabelledQuery(Query(), chosen, [], weights=np.array([2.0, 5.0], np.float32))
-    assert labelled.weights_of(np.array([1, 3, 4, 8], np.int32)).tolist() == [1, 2, 1, 5]
-    plain = LabelledQuery(Query(), chosen, [])
-    assert plain.weights_of(np.array([1, 3], np.int32)).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("named", [True, False])

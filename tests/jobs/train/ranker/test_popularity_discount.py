@@ -31,18 +31,23 @@ def test_values_are_divided_by_a_power_of_the_interactions() -> None:
     assert none.tolist() == [8.0, 1.0]
 
 
-def test_the_largest_power_is_learned_where_popularity_explains_no_choice() -> None:
-    # The chosen item is rare and comes first or second in any order.
-    assert learn_discount(*requests([0.9, 0.8, 0.1], [5, 500, 500], 0)) == max(POWERS)
-
-
-def test_no_power_is_learned_where_popular_items_are_chosen() -> None:
-    assert learn_discount(*requests([0.5, 0.5 - 1e-6, 0.1], [500, 0, 0], 0)) == 0.0
-
-
-def test_a_power_is_learned_up_to_the_one_that_changes_the_order() -> None:
-    # (20 + 180) / 20 = 10: 0.5 / 10^p falls below 0.28 at p = 0.25.
-    assert learn_discount(*requests([0.5, 0.28, 0.01], [180, 0, 0], 0)) == 0.2
+@pytest.mark.parametrize(
+    ("values", "counts", "power"),
+    [
+        # The chosen item is rare and comes first or second in any order.
+        ([0.9, 0.8, 0.1], [5, 500, 500], max(POWERS)),
+        ([0.5, 0.5 - 1e-6, 0.1], [500, 0, 0], 0.0),  # popular items are chosen
+        # (20 + 180) / 20 = 10: 0.5 / 10^p falls below 0.28 at p = 0.25.
+        ([0.5, 0.28, 0.01], [180, 0, 0], 0.2),
+    ],
+)
+def test_the_largest_power_that_changes_no_order_is_learned(
+    values: list[float], counts: list[int], power: float
+) -> None:
+    """Of the same requests in any order."""
+    rows = requests(values, counts, 0)
+    order = np.random.default_rng(0).permutation(len(rows[0]))
+    assert learn_discount(*rows) == learn_discount(*(part[order] for part in rows)) == power
 
 
 def test_a_loss_of_a_few_requests_is_accepted() -> None:
@@ -54,12 +59,8 @@ def test_a_loss_of_a_few_requests_is_accepted() -> None:
     assert learn_discount(*joined) == max(POWERS)
 
 
-def test_requests_may_be_in_any_order_and_few_of_them_say_nothing() -> None:
-    rows = requests([0.5, 0.28, 0.01], [180, 0, 0], 0)
-    order = np.random.default_rng(0).permutation(len(rows[0]))
-    assert learn_discount(*(part[order] for part in rows)) == 0.2
-    few = requests([0.9, 0.8], [5, 500], 0, MIN_REQUESTS - 1)
-    assert learn_discount(*few) == 0.0
+def test_few_requests_say_nothing() -> None:
+    assert learn_discount(*requests([0.9, 0.8], [5, 500], 0, MIN_REQUESTS - 1)) == 0.0
 
 
 def test_requests_without_a_chosen_item_do_not_count() -> None:
