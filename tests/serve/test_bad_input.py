@@ -66,6 +66,11 @@ BROKEN_BODIES = {
     "time in milliseconds": (EVENT % '"timestamp": 1700000000000').encode(),
     "time after 9999": (EVENT % '"timestamp": 1e300').encode(),
     "a negative place": (EVENT % '"position": -1').encode(),
+    "a propensity of 0": (EVENT % '"propensity": 0').encode(),
+    "a propensity above 1": (EVENT % '"propensity": 1.5').encode(),
+    "a propensity as text": (EVENT % '"propensity": "0.5"').encode(),
+    "a country of two lines": (EVENT % '"country": "a\\nb"').encode(),
+    "a device of two lines": (EVENT % '"device": "a\\nb"').encode(),
     "an unknown surface": (EVENT % '"surface": "nowhere"').encode(),
     "events beside others": b'{"events": [], "more": 1}',
 }

@@ -103,25 +103,6 @@ def test_what_a_surface_needs_follows_from_its_settings(client, surface, missing
     assert error_of(response)["message"].startswith(f"{missing} is missing")
 
 
-def test_an_unknown_surface_names_those_that_exist_everywhere(client) -> None:
-    event = {"user_id": "u", "item_id": "i1", "surface": "shelf"}
-    for response in (
-        client.get("/v1/recommend", params={"surface": "shelf"}),
-        client.post("/v1/recommend", json={"surface": "shelf"}),
-        client.get("/v1/explain", params={"item_id": "i1", "surface": "shelf"}),
-        client.post("/v1/events", json=event),
-    ):
-        assert response.status_code == 422
-        assert error_of(response)["message"] == "surface 'shelf' is not configured."
-        assert error_of(response)["hint"].endswith(
-            "home, similar, next, search, cart, thank_you, ads, digest, comedy_shelf, bar, beside."
-        )
-    assert client.get("/v1/users/u/history").json()["events"] == []
-    page = client.get("/", params={"surface": "shelf"})
-    assert page.status_code == 422
-    assert "comedy_shelf" in page.text
-
-
 def test_events_of_a_surface_of_the_settings_are_stored_with_its_name(client) -> None:
     event = {"user_id": "u", "item_id": "i1", "surface": "comedy_shelf"}
     assert client.post("/v1/events", json=event).json()["new"] == 1

@@ -130,10 +130,6 @@ class TinyEngine:
         entries = tuple(AnswerItem(one, self._items[one].title or one, 0.0) for one in ids)
         return Answer("r0", self.generation, request.surface, entries, "", ("personal",))
 
-    def has_popular_rung(self, request: Request) -> bool:
-        has_words = bool(request.text.strip()) or not request.filters
-        return not (self.needs(request.surface) == "query" and has_words)
-
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         if surface not in DEFAULT_SURFACES:
             raise UnsupportedError(

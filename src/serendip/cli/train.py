@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,9 +16,6 @@ from serendip.cli.terminal import (
     Terminal,
     WorkspaceOption,
 )
-
-if TYPE_CHECKING:
-    from serendip.jobs.train.staleness import GenerationAge
 
 NAME = "train"
 HELP = "Train on all data of the database and publish a generation."
@@ -153,9 +150,5 @@ def find_reasons(workspace: Path, terminal: Terminal) -> tuple[str, ...]:
         terminal.say("`serendip status` says why; `serendip train` trains now.")
     else:
         terminal.say(f"{age.generation} is up to date.")
-    terminal.result(_untrained(age))
+    terminal.result({"generation": age.generation, "trained": False, "reasons": list(age.reasons)})
     return ()
-
-
-def _untrained(age: GenerationAge) -> dict[str, object]:
-    return {"generation": age.generation, "trained": False, "reasons": list(age.reasons)}

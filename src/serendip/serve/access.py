@@ -21,12 +21,8 @@ from starlette.routing import BaseRoute
 from serendip.data import Event
 from serendip.data.api_key import ADMIN, READ_USERS, SCOPES, WRITE, ApiKey
 from serendip.errors import ForbiddenError, RateLimitError, SerendipError, UnauthenticatedError
+from serendip.serve import limits
 from serendip.serve.key_ring import KeyRing, is_accepted
-from serendip.serve.limits import (
-    MAX_BODY_BYTES,
-    MAX_VISITOR_BODY_BYTES,
-    MAX_VISITOR_EVENTS,
-)
 from serendip.serve.middleware import BODY_LIMIT
 from serendip.serve.rate_limit import HOUR_S, RateLimit, name_sender
 
@@ -131,10 +127,10 @@ class Caller:
             problem = "events of visitors happen when they are sent."
         elif any(event.user_id != self.visitor_id for event in events):
             problem = "a visitor of the page acts for nobody else."
-        elif actions or len(events) > MAX_VISITOR_EVENTS:
+        elif actions or len(events) > limits.MAX_VISITOR_EVENTS:
             allowed = ", ".join(sorted(_VISITOR_ACTIONS))
             problem = (
-                f"a visitor of the page sends at most {MAX_VISITOR_EVENTS} events at once, "
+                f"a visitor of the page sends at most {limits.MAX_VISITOR_EVENTS} events at once, "
                 f"of {allowed}."
             )
         if problem:
@@ -170,7 +166,7 @@ class Access:
             ForbiddenError: the key does not have the scope.
         """
         state = request.scope["state"]
-        state[BODY_LIMIT] = MAX_VISITOR_BODY_BYTES
+        state[BODY_LIMIT] = limits.MAX_VISITOR_BODY_BYTES
         if not needed:
             return
         scopes = needed.get(KEY_SCHEME, ())
@@ -179,7 +175,7 @@ class Access:
         if missing and not (VISITOR_SCHEME in needed and caller.visitor_id):
             raise _refusal(caller, scopes, missing[0])
         if scopes and not missing:
-            state[BODY_LIMIT] = MAX_BODY_BYTES
+            state[BODY_LIMIT] = limits.MAX_BODY_BYTES
 
     def admit_events(self, request: Request, events: Sequence[Event]) -> list[Event]:
         """The events of a request that count: of a visitor an action with an item once an hour.

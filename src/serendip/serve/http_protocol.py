@@ -21,15 +21,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from serendip.serve import limits
 from serendip.serve.current_request import IS_GONE
-from serendip.serve.limits import (
-    FILES_BESIDE,
-    KEEP_ALIVE_S,
-    MAX_CONNECTIONS,
-    MAX_HEAD_BYTES,
-    MAX_UNREAD_S,
-    MIN_BYTES_PER_S,
-)
 
 _SHARE_CLOSED = 16
 """Of this many connections one is closed when too many are open, so that it is done rarely."""
@@ -39,8 +32,8 @@ def max_connections() -> int:
     """Connections that may be open at once, within what the system allows the process."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
-        return MAX_CONNECTIONS
-    return max(1, min(MAX_CONNECTIONS, files - FILES_BESIDE))
+        return limits.MAX_CONNECTIONS
+    return max(1, min(limits.MAX_CONNECTIONS, files - limits.FILES_BESIDE))
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -77,7 +70,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request, and close others if too many are open."""
         super().connection_made(transport)
-        self._late_at = self.loop.time() + KEEP_ALIVE_S
+        self._late_at = self.loop.time() + limits.KEEP_ALIVE_S
         if len(self.connections) > self._most:
             others = (other for other in self.connections if isinstance(other, BoundedProtocol))
             idle = [other for other in others if other._late_at < math.inf]
@@ -98,7 +91,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """
         self._bytes_beside_body += len(data)
         super().data_received(data)
-        if self._bytes_beside_body > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._bytes_beside_body > limits.MAX_HEAD_BYTES and not self.transport.is_closing():
             self._end(431)
 
     def on_message_begin(self) -> None:
@@ -115,7 +108,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head of a request is there."""
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > MAX_HEAD_BYTES:
+        if size > limits.MAX_HEAD_BYTES:
             self._end(431)
             raise ValueError("the parser ends")
         self.scope["state"][IS_GONE] = self.transport.is_closing
@@ -130,21 +123,21 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
         self._bytes_beside_body = 0
         if not self.cycle.response_complete:
-            self._late_at += len(body) / MIN_BYTES_PER_S
+            self._late_at += len(body) / limits.MIN_BYTES_PER_S
 
     def on_message_complete(self) -> None:
         """The whole request is there."""
         super().on_message_complete()
         self._has_begun, self._bytes_beside_body = False, 0
         is_answered = self.cycle.response_complete  # before its body was there
-        self._late_at = self.loop.time() + KEEP_ALIVE_S if is_answered else math.inf
+        self._late_at = self.loop.time() + limits.KEEP_ALIVE_S if is_answered else math.inf
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request, unless some of it is there already."""
         is_last = not self.pipeline
         super().on_response_complete()
         if is_last and not self._has_begun:
-            self._late_at = self.loop.time() + KEEP_ALIVE_S
+            self._late_at = self.loop.time() + limits.KEEP_ALIVE_S
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser cannot read, unless that would answer another request."""
@@ -165,7 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
         unread = self.transport.get_write_buffer_size()
         if unread != self._unread or not unread:
             self._unread, self._unread_since = unread, now
-        elif now - self._unread_since > MAX_UNREAD_S:
+        elif now - self._unread_since > limits.MAX_UNREAD_S:
             self.transport.abort()
 
     @property

@@ -318,19 +318,6 @@ def test_an_event_carries_the_propensity_of_an_explored_item(client):
     assert client.get("/v1/users/u/history").json()["events"][0]["propensity"] == 0.25
 
 
-@pytest.mark.parametrize("wrong", [0, -1, 1.5, "0.5"])
-def test_an_event_with_a_wrong_propensity_is_refused_by_name(client, wrong):
-    event = {"user_id": "u", "item_id": "f3", "propensity": wrong}
-    assert "propensity" in error_of(client.post("/v1/events", json=event))["message"]
-
-
-@pytest.mark.parametrize("name", ["country", "device"])
-def test_an_event_with_a_wrong_country_or_device_is_refused_by_name(client, name):
-    event = {"user_id": "u", "item_id": "f3", name: "a\nb"}
-    error = error_of(client.post("/v1/events", json=event))
-    assert name in error["message"]
-
-
 @pytest.mark.parametrize(
     ("path", "depends"),
     [

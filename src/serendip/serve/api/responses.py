@@ -22,7 +22,6 @@ from serendip.content.posted_media import FileProblem
 from serendip.data import Event, Item
 from serendip.engine.answer import ItemFile
 from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
-from serendip.serve.workers.shared_state import ServiceStatus
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
@@ -173,18 +172,6 @@ class ReadyOut:
     degraded: bool
     refused_generation: str
     storage_problem: str
-
-    @classmethod
-    def of(cls, status: ServiceStatus) -> ReadyOut:
-        """The state of a service with a current generation."""
-        return cls(
-            "ready",
-            status.generation,
-            status.workers,
-            status.is_degraded,
-            status.refused_generation,
-            status.storage_problem,
-        )
 
 
 class ErrorDetailOut(TypedDict):

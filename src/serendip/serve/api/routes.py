@@ -250,7 +250,14 @@ class Routes:
         status = holder.service_status
         if not status.workers:
             raise loading_error()
-        return responses.ReadyOut.of(status)
+        return responses.ReadyOut(
+            "ready",
+            status.generation,
+            status.workers,
+            status.is_degraded,
+            status.refused_generation,
+            status.storage_problem,
+        )
 
     async def metrics(self) -> Response:
         """Counters, gauges and latencies in the text format of Prometheus."""
