@@ -1,16 +1,11 @@
-"""Query expansion and pseudo-relevance feedback: similarity to a query's nearest items.
+"""Pseudo-relevance feedback: similarity of an item to the centroid of a query's top results.
 
-Query expansion (Rocchio 1971, without user feedback): the query vector is moved towards its nearest
-reference items, and the similarity of an item to the expanded query is given as it is and relative
-to the reference items.
+A short query has little text; its top results by vectors and by words show what else belongs to it
+(Rocchio 1971; for words the relevance model of Lavrenko and Croft 2001). The feedback depends on
+the items that are searched for it only, not on the other items of the request.
 
-Pseudo-relevance feedback: similarity of an item to the centroid of the query's top results. A short
-query has little text; its top results by vectors and by words show what else belongs to it (Rocchio
-1971; for words the relevance model of Lavrenko and Croft 2001). The feedback depends on the
-reference items only, not on the other items of the request.
-
-Shapes: q queries, n items, p pairs of a query, V views, K reference items, E expansions, B nearest
-items, C size of a text vector, R directions.
+Shapes: n items, p pairs of a query, V views, K searched items, B nearest items, C size of a text
+vector, R directions.
 """
 
 from __future__ import annotations
@@ -24,65 +19,10 @@ import numpy as np
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.numeric import unit
 from serendip.models.linalg import main_directions
-from serendip.models.relevance.hubness import HubnessCorrection
 from serendip.models.relevance.term_overlap import TermOverlap, TermSets
 
 _SHORTEST = 1e-9
 """Mean vectors shorter than this are rounding residue."""
-
-EXPANSIONS = (3, 10, 30)
-"""Numbers of nearest reference items that expand a query."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class QueryExpansion:
-    """Expands queries by reference items.
-
-    Args:
-        reference: the reference items, with their correction.
-        hubness: (V, K) of the reference items.
-    """
-
-    reference: HubnessCorrection
-    hubness: FloatArray
-
-    @classmethod
-    def of(cls, reference: HubnessCorrection) -> Self:
-        """By the items of a hubness correction."""
-        return cls(reference, reference.hubness(reference.items.vectors))
-
-    def expand(self, queries: FloatArray) -> FloatArray:
-        """(V, q, E, C) queries (q, C) expanded in each view."""
-        nearest, weights = _nearest(self._similarities(queries))  # (q, B), (q, E, B)
-        return np.stack([weights @ vectors[nearest] for vectors in self.reference.items.vectors])
-
-    def _similarities(self, queries: FloatArray) -> FloatArray:
-        """(q, K) hubness-corrected similarity to the reference items, mean over the views."""
-        similarities: FloatArray = -self.hubness.mean(0)[None]
-        for vectors in self.reference.items.vectors:
-            cosines = queries @ vectors.T  # (q, K)
-            cosines -= cosines.mean(1, keepdims=True)
-            variance = np.einsum("qk,qk->q", cosines, cosines)[:, None] / cosines.shape[1]
-            spread = (np.sqrt(variance) + 1e-6) * np.float32(len(self.hubness))
-            similarities = similarities + cosines / spread
-        return similarities
-
-
-def _nearest(similarities: FloatArray) -> tuple[IntArray, FloatArray]:
-    """(q, B) nearest reference items of (q, K), and their weights in each expansion (q, E, B).
-
-    Weights fall exponentially with the similarity and sum to 1.
-    """
-    count = min(EXPANSIONS[-1], similarities.shape[1])
-    best = np.argpartition(-similarities, count - 1, axis=1)[:, :count]
-    best = np.take_along_axis(
-        best, np.argsort(-np.take_along_axis(similarities, best, 1), axis=1), 1
-    )
-    scores = np.exp(2.0 * np.take_along_axis(similarities, best, 1))[:, None]
-    weights = np.where(np.arange(count) < np.array(EXPANSIONS)[:, None], scores, 0.0)
-    weights /= weights.sum(2, keepdims=True)
-    return best.astype(np.int32), weights.astype(np.float32)
-
 
 MAX_FEEDBACK_ITEMS = 8_192
 """Most items that are searched for feedback."""

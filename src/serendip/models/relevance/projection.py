@@ -23,14 +23,8 @@ from numpy.typing import NDArray
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.numeric import unit
-from serendip.models.relevance.features import (
-    REFERENCE_SIZE,
-    VIEWS,
-    PairFeatures,
-    PairItems,
-    QueryTexts,
-)
-from serendip.models.relevance.hubness import KINDS, HubnessCorrection
+from serendip.models.relevance.features import VIEWS, PairFeatures, PairItems, QueryTexts
+from serendip.models.relevance.reference import KINDS
 
 PROJECTED_FEATURES = tuple(f"projected {view}: {kind}" for view in VIEWS for kind in KINDS)
 
@@ -56,7 +50,7 @@ class QueryProjectionConfig(Config):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryProjection:
-    """Moves query vectors, with the hubness correction of moved queries.
+    """Moves query vectors.
 
     Args:
         config: its ``sharpness``.
@@ -64,8 +58,6 @@ class QueryProjection:
         landmarks: (L, C) unit vectors; L = 0 moves nothing.
         shares: (L, R) weight of each direction for each landmark.
         directions: (R, V, C).
-        reference: moved reference queries, and reference items.
-        item_hubness: (V, N) of the items, by these.
     """
 
     config: QueryProjectionConfig
@@ -73,19 +65,6 @@ class QueryProjection:
     landmarks: FloatArray
     shares: FloatArray
     directions: FloatArray
-    reference: HubnessCorrection
-    item_hubness: FloatArray
-
-    @classmethod
-    def of(
-        cls,
-        config: QueryProjectionConfig,
-        features: PairFeatures,
-        weights: tuple[FloatArray, FloatArray, FloatArray],
-        reference: HubnessCorrection,
-    ) -> Self:
-        """With the hubness of the items; ``weights`` are landmarks, shares and directions."""
-        return cls(config, features, *weights, reference, reference.hubness(features.views))
 
     @classmethod
     def fit(
@@ -103,7 +82,7 @@ class QueryProjection:
             features: of the items.
             queries: texts and vectors.
             relevant: numbers of query and item, (P,) each.
-            seed: draws landmarks and reference queries.
+            seed: draws landmarks.
         """
         random = np.random.default_rng(seed)
         query_nums, rows = np.unique(relevant[0], return_inverse=True)  # (q,), (P,)
@@ -121,12 +100,7 @@ class QueryProjection:
         weights = [np.linalg.solve(gram, kernel.T @ step) for step in steps]  # V times (L, C)
         moves = np.stack(weights, axis=1).astype(np.float32)  # (L, V, C)
         shares, directions = _factorise(moves, config.directions)
-        sample = features.centre_queries(
-            queries, np.sort(random.permutation(len(queries.vectors))[:REFERENCE_SIZE])
-        )
-        moved = _move(sample, landmarks, shares, directions, config.sharpness)
-        reference = HubnessCorrection.of(moved, features.hubness.items)
-        return cls.of(config, features, (landmarks, shares, directions), reference)
+        return cls(config, features, landmarks, shares, directions)
 
     def compute(
         self,
@@ -135,7 +109,7 @@ class QueryProjection:
         numbers: IntArray,
         listed: PairItems | None = None,
     ) -> FloatArray:
-        """(P, 3 V) ``PROJECTED_FEATURES`` of pairs.
+        """(P, 2 V) ``PROJECTED_FEATURES`` of pairs.
 
         Args:
             queries: texts and vectors.
@@ -148,9 +122,8 @@ class QueryProjection:
         vectors = self.features.centre_queries(queries, query_nums)
         weights = self.landmarks, self.shares, self.directions
         moved = _move(vectors, *weights, self.config.sharpness)  # V times (q, C)
-        hubness = self.item_hubness[:, listed.numbers]  # (V, n)
         pairs = query_rows, listed.rows
-        return np.column_stack(self.reference.columns(moved, listed.views, pairs, hubness))
+        return self.features.reference.columns(moved, listed.views, pairs)
 
 
 def out_of_fold_features(
@@ -162,7 +135,7 @@ def out_of_fold_features(
     groups: IntArray,
     seed: int = 0,
 ) -> FloatArray:
-    """(P, 3 V) features of pairs, each by a projection that was fitted on other groups.
+    """(P, 2 V) features of pairs, each by a projection that was fitted on other groups.
 
     A projection fits its own training pairs better than new pairs; a model trained on such features
     would rely on them too much.
