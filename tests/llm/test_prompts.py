@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.errors import ConfigError
-from serendip.llm.prompts import Prompt, data_id, query_digest, quote_data
+from serendip.llm.prompts import Prompt, data_id, quote_data
 from serendip.llm.tasks import Judgement, WrongAnswer, judge_task
 
 PAIR = {"query": "red shoes", "title": "Red running shoes"}
@@ -62,28 +61,6 @@ def test_a_prompt_without_its_parts_is_refused(text: str) -> None:
 def test_a_prompt_that_does_not_exist_is_told_with_those_that_do() -> None:
     with pytest.raises(ConfigError, match=r"'judge-0'.*judge-1"):
         judge_task("judge-0")
-
-
-def test_a_prompt_says_what_it_was_tuned_on_of_its_own_letters(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert Prompt.named("judge-1").tuned_on() == frozenset()
-    monkeypatch.setattr("serendip.llm.prompts._FOLDER", tmp_path)
-    (tmp_path / "p-1.md").write_text("# System\nBe just.\n# User\nAsk {data}\n")
-    prompt = Prompt.named("p-1")
-    with pytest.raises(
-        ConfigError, match="no list of the queries on which the prompt 'p-1' was tuned"
-    ):
-        prompt.tuned_on()
-    told = query_digest("Red  shoes")
-    assert told == query_digest("red shoes") != query_digest("red shoe")
-    (tmp_path / "p-1.toml").write_text(f'prompt = "{prompt.digest}"\ntuned_on = ["{told}"]\n')
-    assert prompt.tuned_on() == {told}
-    (tmp_path / "p-1.md").write_text("# System\nBe fair.\n# User\nAsk {data}\n")
-    with pytest.raises(ConfigError, match=r"p-1.toml is for a prompt with the digest"):
-        Prompt.named("p-1").tuned_on()
-    with pytest.raises(ConfigError, match="'p-2'"):
-        Prompt.named("p-2")
 
 
 def answer(**changed: object) -> str:
