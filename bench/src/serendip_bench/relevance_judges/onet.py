@@ -330,8 +330,11 @@ def _similarities(gold: Gold, titles: NDArray[np.int64], jobs: NDArray[np.intp])
 def _standardise(gold: Gold, titles: NDArray[np.int64], jobs: NDArray[np.intp]) -> FloatArray:
     """(q, n) similarity standardised for each title."""
     features = gold.pair_features
-    vectors = [features.centre_queries(gold.queries, titles)] * len(VIEWS)
-    query_rows, item_rows = np.indices((len(titles), len(jobs))).reshape(2, -1)
-    columns = features.reference.columns(vectors, features.views[:, jobs], (query_rows, item_rows))
-    standardised: FloatArray = columns[:, _FOR_QUERY].mean(1).reshape(len(titles), len(jobs))
+    views = features.views[:, jobs]
+    standardised: FloatArray = np.stack(
+        [
+            features.reference.columns([vector] * len(VIEWS), views)[:, _FOR_QUERY].mean(1)
+            for vector in features.centre_queries(gold.queries, titles)
+        ]
+    )
     return standardised

@@ -18,7 +18,7 @@ V views, C size of a text vector, F features.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -37,7 +37,6 @@ from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSe
 VIEWS = ("title", "body", "passages")
 REFERENCE_SIZE = 1_024
 """Most reference items."""
-_QUERY_BATCH = 256
 _PREFIX_LENGTH = 5
 _TERM_FEATURES = (
     *(f"{kind}: {overlap}" for kind in ("words", "prefixes") for overlap in OVERLAPS),
@@ -169,83 +168,46 @@ class PairFeatures:
         """(q, C) unit vectors of some queries, without the mean of all queries."""
         return unit(queries.vectors[rows] - self.query_mean)
 
-    def list_items(self, numbers: IntArray, num_queries: int) -> PairItems:
-        """The different items of pairs (p,); those of a single query are taken as they are."""
-        if num_queries == 1:
-            rows = np.arange(len(numbers))
-        else:
-            numbers, rows = np.unique(numbers, return_inverse=True)
-        return PairItems(numbers, rows, self.views.take(numbers, axis=1))
-
     def compute(
-        self,
-        queries: QueryTexts,
-        items: ItemTexts,
-        rows: IntArray,
-        numbers: IntArray,
-        listed: PairItems | None = None,
+        self, queries: QueryTexts, items: ItemTexts, rows: IntArray, numbers: IntArray
     ) -> FloatArray:
-        """(P, F) features of pairs.
+        """(P, F) features of pairs, query by query as for a request.
 
         Args:
             queries: texts and vectors.
             items: those that the features were fitted on.
             rows: (P,) numbers of queries.
             numbers: (P,) numbers of items.
-            listed: these items, if the pairs are of one query and they are at hand.
         """
         features = np.empty((len(rows), len(PAIR_FEATURES)), np.float32)  # (P, F)
-        last = -len(_FEEDBACK_FEATURES) - len(_TERM_FEATURES) - len(_QUERY_FEATURES)
-        query_nums, query_rows = np.unique(rows, return_inverse=True)
-        parts = np.split(np.argsort(query_rows, kind="stable"), _ends(query_rows))
-        for begin in range(0, len(query_nums), _QUERY_BATCH):
-            batch = slice(begin, begin + _QUERY_BATCH)
-            part = np.concatenate(parts[batch])  # (p,)
-            vectors = self.centre_queries(queries, query_nums[batch])
-            found = listed or self.list_items(numbers[part], len(vectors))
-            pair_rows = query_rows[part] - begin
-            pairs = pair_rows, found.rows
-            features[part, :last] = self.reference.columns(
-                [vectors] * len(VIEWS), found.views, pairs
-            )
-            rows_of = np.split(found.rows, np.cumsum([len(own) for own in parts[batch]])[:-1])
-            for row, vector, own, own_rows in zip(
-                query_nums[batch], vectors, parts[batch], rows_of, strict=True
-            ):
-                views = found.views if len(vectors) == 1 else found.views[:, own_rows]  # (V, p, C)
-                titles = items.words.titles.take(numbers[own])
-                features[own, last:] = np.column_stack(
-                    [
-                        self.feedback.columns(
-                            (vector, queries.words[row]),
-                            items.words,
-                            ListedItems(self.views, views, titles),
-                        ),
-                        _term_features(queries, items, int(row), titles, numbers[own]),
-                    ]
-                )
+        for row, own in split_by_query(rows):
+            views = self.views.take(numbers[own], axis=1)
+            features[own] = self.compute_query(queries, items, row, numbers[own], views)
         return features
 
+    def compute_query(
+        self, queries: QueryTexts, items: ItemTexts, row: int, numbers: IntArray, views: FloatArray
+    ) -> FloatArray:
+        """(p, F) features of one query and some items, with the views (V, p, C) of these."""
+        vector = self.centre_queries(queries, np.array([row]))[0]  # (C,)
+        titles = items.words.titles.take(numbers)
+        listed = ListedItems(self.views, views, titles)
+        return np.column_stack(
+            [
+                self.reference.columns([vector] * len(VIEWS), views),
+                self.feedback.columns((vector, queries.words[row]), items.words, listed),
+                _term_features(queries, items, row, titles, numbers),
+            ]
+        )
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PairItems:
-    """The items of p pairs.
 
-    Args:
-        numbers: (n,) of the items.
-        rows: (p,) row of the item of each pair.
-        views: (V, n, C) centred vectors.
-    """
-
-    numbers: IntArray
-    rows: NDArray[np.intp]
-    views: FloatArray
-
-
-def _ends(query_rows: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Where the pairs of each query but the last one end, in pairs sorted by query."""
-    ends: NDArray[np.int64] = np.bincount(query_rows).cumsum()[:-1]
-    return ends
+def split_by_query(rows: IntArray) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Numbers of queries (P,) -> each of them, with the places of its pairs."""
+    order = np.argsort(rows, kind="stable")
+    numbers, starts = np.unique(rows[order], return_index=True)
+    yield from zip(
+        numbers.tolist(), np.split(order, starts[1:]), strict=False
+    )  # none: one empty part
 
 
 def _term_features(

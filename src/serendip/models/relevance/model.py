@@ -216,14 +216,14 @@ class RelevanceModel:
 
     def _features(self, query: QueryTexts, numbers: IntArray, user: RequestUser) -> FloatArray:
         """(P, F) ``features`` of one query."""
-        rows, pairs = np.zeros(len(numbers), np.int32), self.projection.features
-        listed = pairs.list_items(numbers, 1)
+        pairs = self.projection.features
+        views = pairs.views.take(numbers, axis=1)  # (V, P, C)
         columns = [
-            pairs.compute(query, self.items, rows, numbers, listed),
-            self.projection.compute(query, rows, numbers, listed),
+            pairs.compute_query(query, self.items, 0, numbers, views),
+            self.projection.compute_query(query, 0, views),
         ]
         if self.users is not None:
-            vector = pairs.centre_queries(query, rows[:1])[0]  # (C,)
+            vector = pairs.centre_queries(query, np.array([0]))[0]  # (C,)
             columns.append(self.users.compute(user, vector, numbers))
         return np.hstack(columns)
 

@@ -13,7 +13,6 @@ of a text vector.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.numeric import unit
-from serendip.models.relevance.features import VIEWS, PairFeatures, PairItems, QueryTexts
+from serendip.models.relevance.features import VIEWS, PairFeatures, QueryTexts, split_by_query
 from serendip.models.relevance.reference import KINDS
 
 PROJECTED_FEATURES = tuple(f"projected {view}: {kind}" for view in VIEWS for kind in KINDS)
@@ -102,28 +101,24 @@ class QueryProjection:
         shares, directions = _factorise(moves, config.directions)
         return cls(config, features, landmarks, shares, directions)
 
-    def compute(
-        self,
-        queries: QueryTexts,
-        rows: IntArray,
-        numbers: IntArray,
-        listed: PairItems | None = None,
-    ) -> FloatArray:
-        """(P, 2 V) ``PROJECTED_FEATURES`` of pairs.
+    def compute(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
+        """(P, 2 V) ``PROJECTED_FEATURES`` of pairs, by numbers of queries and items (P,)."""
+        columns = np.empty((len(rows), len(PROJECTED_FEATURES)), np.float32)
+        for row, own in split_by_query(rows):
+            views = self.features.views.take(numbers[own], axis=1)
+            columns[own] = self.compute_query(queries, row, views)
+        return columns
 
-        Args:
-            queries: texts and vectors.
-            rows: (P,) numbers of queries.
-            numbers: (P,) numbers of items.
-            listed: these items, if the pairs are of one query and they are at hand.
-        """
-        query_nums, query_rows = np.unique(rows, return_inverse=True)
-        listed = listed or self.features.list_items(numbers, len(query_nums))
-        vectors = self.features.centre_queries(queries, query_nums)
-        weights = self.landmarks, self.shares, self.directions
-        moved = _move(vectors, *weights, self.config.sharpness)  # V times (q, C)
-        pairs = query_rows, listed.rows
-        return self.features.reference.columns(moved, listed.views, pairs)
+    def compute_query(self, queries: QueryTexts, row: int, views: FloatArray) -> FloatArray:
+        """(p, 2 V) features of one query and items, with the views (V, p, C) of these."""
+        vector = self.features.centre_queries(queries, np.array([row]))[0]  # (C,)
+        return self.features.reference.columns(self._move(vector), views)
+
+    def _move(self, vector: FloatArray) -> list[FloatArray]:
+        """V times (C,) the moved query as a unit vector."""
+        steps = _kernel(vector[None], self.landmarks, self.config.sharpness)[0] @ self.shares
+        moves = np.tensordot(steps, self.directions, 1).astype(np.float32)  # (V, C)
+        return list(unit(vector + moves))
 
 
 def out_of_fold_features(
@@ -185,18 +180,3 @@ def _factorise(moves: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
     shares = np.linalg.eigh(flat @ flat.T)[1][:, -count:].astype(np.float32)
     directions: FloatArray = (shares.T @ flat).reshape(shares.shape[1], views, size)
     return shares, directions
-
-
-def _move(
-    queries: FloatArray,
-    landmarks: FloatArray,
-    shares: FloatArray,
-    directions: FloatArray,
-    sharpness: float,
-) -> Sequence[FloatArray]:
-    """V times (q, C) unit vectors of moved queries (q, C)."""
-    steps = _kernel(queries, landmarks, sharpness) @ shares  # (q, R)
-    count, views, size = directions.shape
-    flat: FloatArray = directions.reshape(count, views * size)
-    moves = (steps @ flat).reshape(len(queries), views, size).astype(np.float32)
-    return [unit(queries + moves[:, view]) for view in range(views)]

@@ -3,22 +3,18 @@
 A cosine of 0.4 alone is not informative: some queries are near all items. So it is standardised by
 the query's cosines with a sample of reference items.
 
-Shapes: q queries, n items, p pairs, V views, K reference items, C size of a text vector.
+Shapes: p pairs of a query, V views, K reference items, C size of a text vector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, TypeAlias
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
-
-PairRows: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp]]
-"""Rows of query and item of p pairs, (p,) each."""
 
 KINDS = ("similarity", "for the query")
 """Columns of each view: cosine, and the same standardised for the query."""
@@ -48,22 +44,18 @@ class ReferenceItems:
         squares = np.stack([view.T @ view / view.shape[0] for view in vectors])  # (V, C, C)
         return cls(vectors.mean(1), squares)
 
-    def columns(
-        self, queries: Sequence[FloatArray], views: FloatArray, pairs: PairRows
-    ) -> FloatArray:
+    def columns(self, vectors: Sequence[FloatArray], views: FloatArray) -> FloatArray:
         """(p, 2 V) ``KINDS`` of each view.
 
         Args:
-            queries: V times (q, C) unit vectors; they may be the same.
-            views: (V, n, C) centred unit vectors of the items.
-            pairs: rows of query and item, (p,) each.
+            vectors: V times (C,) unit vectors of the query; they may be the same.
+            views: (V, p, C) centred unit vectors of the items.
         """
-        query_rows, item_rows = pairs
         columns = []
-        for view, (vectors, items) in enumerate(zip(queries, views, strict=True)):
-            mean = vectors @ self.means[view]  # (q,)
-            variance = ((vectors @ self.squares[view]) * vectors).sum(1) - mean**2
-            spread = np.sqrt(np.maximum(variance, 0.0)) + _MIN_SPREAD
-            similarity = (vectors @ items.T)[query_rows, item_rows]
-            columns += [similarity, (similarity - mean[query_rows]) / spread[query_rows]]
+        for view, (vector, items) in enumerate(zip(vectors, views, strict=True)):
+            mean = vector @ self.means[view]
+            variance = vector @ self.squares[view] @ vector - mean**2
+            similarity = items @ vector  # (p,)
+            spread = np.sqrt(max(variance, 0.0)) + _MIN_SPREAD
+            columns += [similarity, (similarity - mean) / spread]
         return np.column_stack(columns)
