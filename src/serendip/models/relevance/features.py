@@ -30,7 +30,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.numeric import unit
 from serendip.data.text import NEGATIONS, normalise, tokens
 from serendip.errors import ArtefactError
-from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, ListedItems, RelevanceFeedback
+from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, RelevanceFeedback
 from serendip.models.relevance.reference import KINDS, ReferenceItems
 from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSets
 
@@ -191,11 +191,11 @@ class PairFeatures:
         """(p, F) features of one query and some items, with the views (V, p, C) of these."""
         vector = self.centre_queries(queries, np.array([row]))[0]  # (C,)
         titles = items.words.titles.take(numbers)
-        listed = ListedItems(self.views, views, titles)
+        asked = vector, queries.words[row]
         return np.column_stack(
             [
                 self.reference.columns([vector] * len(VIEWS), views),
-                self.feedback.columns((vector, queries.words[row]), items.words, listed),
+                self.feedback.columns(asked, items.words, views, titles),
                 _term_features(queries, items, row, titles, numbers),
             ]
         )

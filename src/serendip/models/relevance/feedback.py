@@ -38,31 +38,18 @@ _TERM_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ListedItems:
-    """Items that are compared with a query.
-
-    Args:
-        all_views: (V, N, C) centred vectors of all items.
-        views: (V, p, C) those of these items.
-        titles: terms of their p titles.
-    """
-
-    all_views: FloatArray
-    views: FloatArray
-    titles: TermSets
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class RelevanceFeedback:
     """A sample of items that is searched for a query's top results.
 
     Args:
-        items: (K,) their numbers.
+        views: (V, N, C) centred vectors of all items.
+        items: (K,) numbers of the sample.
         directions: (C, R) orthonormal.
         projected: (K, R) unit vectors of all views together, along the directions.
         words: inverted index of the words of their texts.
     """
 
+    views: FloatArray
     items: IntArray
     directions: FloatArray
     projected: FloatArray
@@ -81,10 +68,14 @@ class RelevanceFeedback:
         vectors = unit(views[:, items].mean(0), _SHORTEST)  # (K, C)
         directions = main_directions(vectors, DIRECTIONS)
         postings = words.postings.restrict(items, views.shape[1])
-        return cls(items, directions, vectors @ directions, postings)
+        return cls(views, items, directions, vectors @ directions, postings)
 
     def columns(
-        self, query: tuple[FloatArray, Collection[str]], words: TermOverlap, listed: ListedItems
+        self,
+        query: tuple[FloatArray, Collection[str]],
+        words: TermOverlap,
+        views: FloatArray,
+        titles: TermSets,
     ) -> FloatArray:
         """(p, 3 (V + 1) + 1) similarity of items to the top results of a query.
 
@@ -95,7 +86,8 @@ class RelevanceFeedback:
         Args:
             query: its unit vector (C,) and its words.
             words: of all items.
-            listed: the items to score.
+            views: (V, p, C) vectors of the items to score.
+            titles: terms of their titles.
         """
         vector, terms = query
         scores = _standardise(self.projected @ (vector @ self.directions))  # (K,)
@@ -105,11 +97,11 @@ class RelevanceFeedback:
         best = np.argpartition(-scores, count - 1)[:count]
         best = best[np.argsort(-scores[best], kind="stable")]
         results, weights = self.items[best], _depth_weights(scores[best])  # (B,), (3, B)
-        vectors = listed.all_views.take(results, axis=1)  # (V, B, C)
+        vectors = self.views.take(results, axis=1)  # (V, B, C)
         centroids = unit(weights @ vectors, _SHORTEST)  # (V, 3, C)
-        columns = np.empty((len(listed.titles), len(FEEDBACK_DEPTHS), len(vectors) + 1), np.float32)
-        columns[:, :, :-1] = (listed.views @ centroids.transpose(0, 2, 1)).transpose(1, 2, 0)
-        columns[:, :, -1] = words.with_titles(results, weights, listed.titles).T
+        columns = np.empty((len(titles), len(FEEDBACK_DEPTHS), len(vectors) + 1), np.float32)
+        columns[:, :, :-1] = (views @ centroids.transpose(0, 2, 1)).transpose(1, 2, 0)
+        columns[:, :, -1] = words.with_titles(results, weights, titles).T
         coherence = float((vectors[0] @ centroids[0, -1]).mean())
         flat = columns.reshape(len(columns), -1)
         return np.column_stack([flat, np.full(len(flat), coherence, np.float32)])
