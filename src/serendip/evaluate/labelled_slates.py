@@ -100,12 +100,6 @@ class LabelledSlates:
         order = np.lexsort((-similarity, self.slates))
         return self._select(order[is_first[order]]), self._select(order[~is_first[order]])
 
-    def split_in_half(self) -> tuple[LabelledSlates, LabelledSlates]:
-        """Two halves of the groups, by seed 0: to choose a threshold, and to evaluate it."""
-        group_ids, group_of = np.unique(self.groups, return_inverse=True)
-        is_first = np.random.default_rng(0).permutation(len(group_ids))[group_of] % 2 == 0
-        return self._select(np.flatnonzero(is_first)), self._select(np.flatnonzero(~is_first))
-
     def _select(self, rows: NDArray[np.intp]) -> LabelledSlates:
         columns = (
             self.probabilities[rows],

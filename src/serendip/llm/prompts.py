@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from serendip.data.text import normalise
 from serendip.errors import ConfigError
 from serendip.llm.client import LlmRequest
 
@@ -77,28 +75,6 @@ class Prompt:
         """Hash of the prompt's text."""
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()[:16]
 
-    def tuned_on(self) -> frozenset[str]:
-        """Digests of the queries on which the prompt was tuned, from ``<name>.toml``.
-
-        Raises:
-            ConfigError: the file is missing, or belongs to another text of the prompt.
-        """
-        files_by_name = {file.name: file for file in _FOLDER.iterdir()}
-        name = f"{self.name}.toml"
-        if name not in files_by_name:
-            raise ConfigError(
-                f"there is no list of the queries on which the prompt {self.name!r} was tuned.",
-                f"Write {name} into the folder of the prompt.",
-            )
-        document = tomllib.loads(files_by_name[name].read_text(encoding="utf-8"))
-        if document["prompt"] != self.digest:
-            raise ConfigError(
-                f"{name} is for a prompt with the digest {document['prompt']!r}; "
-                f"that of {self.name!r} is {self.digest!r}.",
-                "Update the digest and the list of queries.",
-            )
-        return frozenset(document["tuned_on"])
-
     def request(
         self, data: Mapping[str, Any], schema: Mapping[str, Any], max_tokens: int
     ) -> LlmRequest:
@@ -107,11 +83,6 @@ class Prompt:
         quoted = quote_data({**data, "id": identifier})
         user = self.user.replace(_PLACEHOLDER, f"<data>{quoted}</data>")
         return LlmRequest(self.system, user, self.name, schema, max_tokens, identifier)
-
-
-def query_digest(query: str) -> str:
-    """Hash of a normalised query, as in the lists of ``Prompt.tuned_on``."""
-    return hashlib.sha256(normalise(query).encode()).hexdigest()[:16]
 
 
 def data_key(data: Mapping[str, Any]) -> str:

@@ -21,7 +21,6 @@ from serendip.jobs.labels.agreement import (
     measure_agreement,
 )
 from serendip.jobs.labels.pair_files import read_labels
-from serendip.llm.prompts import Prompt, query_digest
 
 COLUMNS = ("query", "item_id", "label")
 
@@ -122,27 +121,6 @@ def test_no_verdict_on_seen_queries(tmp_path: Path) -> None:
     result = gate(tmp_path, gold_rows(), seen=[seen])
     assert (result.verdict, result.gain) == ("refused", None)
     assert "'q7'" in result.reason
-
-
-def test_no_verdict_on_queries_that_the_prompt_was_tuned_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without --seen: the labels name their prompt, and the prompt its tuning queries."""
-    monkeypatch.setattr("serendip.llm.prompts._FOLDER", tmp_path)
-    (tmp_path / "p-1.md").write_text("# System\nBe just.\n# User\nAsk {data}\n")
-    gold = write_csv(tmp_path / "gold.csv", COLUMNS, gold_rows())
-    rows = [(*row, "p-1") for row in gold_rows()]
-    labels = write_csv(tmp_path / "labels.csv", (*COLUMNS, "prompt"), rows)
-    digest = Prompt.named("p-1").digest
-    for tuned_on, verdict in (("other", "passed"), ("Q7", "refused")):
-        digests = f'["{query_digest(tuned_on)}"]'
-        (tmp_path / "p-1.toml").write_text(f'prompt = "{digest}"\ntuned_on = {digests}\n')
-        result = gate_labels(Gate(labels, gold, 0.6))
-        assert result.verdict == verdict
-    assert result.reason == "p-1 was tuned on 1 of the queries, such as 'q7'"
-    (tmp_path / "p-1.toml").unlink()
-    with pytest.raises(ConfigError, match="there is no list of the queries on which the prompt"):
-        gate_labels(Gate(labels, gold, 0.6))
 
 
 def test_no_verdict_on_a_few_queries_or_on_one_kind(tmp_path: Path) -> None:

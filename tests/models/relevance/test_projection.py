@@ -14,7 +14,7 @@ from serendip.models.relevance.projection import (
 )
 
 CONFIG = QueryProjectionConfig()
-FOR_BOTH = PROJECTED_FEATURES.index("projected title: for both")
+FOR_QUERY = PROJECTED_FEATURES.index("projected title: for the query")
 CLUSTERS, EACH, SIZE = 6, 20, 32
 
 
@@ -72,7 +72,7 @@ def test_a_projection_generalises_to_other_queries(world: World) -> None:
     projected = projection.compute(world.queries, world.rows, world.numbers)
     assert projected.shape == (len(world.rows), len(PROJECTED_FEATURES))
     assert world.auroc(plain, is_test) < 0.7
-    assert world.auroc(projected[:, FOR_BOTH], is_test) > 0.95
+    assert world.auroc(projected[:, FOR_QUERY], is_test) > 0.95
 
 
 def test_few_directions_suffice_and_as_many_as_landmarks_are_exact(world: World) -> None:
@@ -87,9 +87,9 @@ def test_few_directions_suffice_and_as_many_as_landmarks_are_exact(world: World)
 
     landmarks = len(np.unique(pairs[0]))
     np.testing.assert_allclose(project(landmarks), project(10 * landmarks), atol=1e-6)
-    few, is_test = project(CLUSTERS)[:, FOR_BOTH], world.rows % 2 == 1
+    few, is_test = project(CLUSTERS)[:, FOR_QUERY], world.rows % 2 == 1
     assert world.auroc(few, is_test) > 0.95
-    assert world.auroc(project(1)[:, FOR_BOTH], is_test) < world.auroc(few, is_test) - 0.05
+    assert world.auroc(project(1)[:, FOR_QUERY], is_test) < world.auroc(few, is_test) - 0.05
 
 
 def test_features_of_a_pair_do_not_depend_on_other_pairs(world: World) -> None:
@@ -128,7 +128,7 @@ def test_out_of_fold_features_do_not_depend_on_labels_of_their_group(world: Worl
     is_same = np.isclose(before, after, atol=1e-6).all(1)
     assert is_same[groups == 3].all()
     assert is_same.mean() < 0.3
-    assert world.auroc(before[:, FOR_BOTH], np.ones(len(groups), np.bool_)) > 0.9
+    assert world.auroc(before[:, FOR_QUERY], np.ones(len(groups), np.bool_)) > 0.9
 
 
 def test_the_same_seed_gives_the_same_features(world: World) -> None:

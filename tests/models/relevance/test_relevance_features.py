@@ -61,7 +61,6 @@ def test_words_and_letters_in_common(queries, items, pair_features) -> None:
     np.testing.assert_allclose(
         column(features, "words: rarest"), [rare, common, rare, 0], rtol=1e-6
     )
-    assert column(features, "query length").tolist() == [2, 2, 4, 2]
 
 
 def test_similarities_are_cosines_of_centred_vectors(queries, items, pair_features) -> None:
@@ -77,22 +76,12 @@ def test_similarities_are_cosines_of_centred_vectors(queries, items, pair_featur
     np.testing.assert_allclose(
         column(features, "title: for the query"), relative.ravel(), atol=1e-3
     )
-    both = relative - relative.mean(0)
-    np.testing.assert_allclose(column(features, "title: for both"), both.ravel(), atol=1e-3)
 
 
 def test_a_missing_text_has_similarity_zero(queries, items, pair_features) -> None:
     features = pair_features.compute(queries, items, np.array([0, 1]), np.array([3, 3]))
     assert not column(features, "body: similarity").any()
     assert np.isfinite(features).all()
-
-
-def test_the_best_passages_are_the_three_nearest(queries, items, pair_features) -> None:
-    features = pair_features.compute(queries, items, np.array([0, 0, 0]), np.array([0, 1, 3]))
-    query = queries.vectors[0] - queries.vectors.mean(0)
-    similarity = items.passages @ (items.directions.T @ query / np.linalg.norm(query))
-    expected = [0, np.sort(similarity[:5])[-3:].mean(), similarity[7]]
-    np.testing.assert_allclose(column(features, "best passages"), expected, atol=1e-5)
 
 
 def test_features_of_a_pair_do_not_depend_on_other_pairs(queries, items, pair_features) -> None:
@@ -106,21 +95,6 @@ def test_features_of_a_pair_do_not_depend_on_other_pairs(queries, items, pair_fe
     order = np.random.default_rng(0).permutation(len(rows))
     shuffled = pair_features.compute(queries, items, rows[order], numbers[order])
     np.testing.assert_allclose(shuffled, together[order], rtol=0, atol=1e-5)
-
-
-def test_items_similar_to_the_nearest_ones_are_near_an_expanded_query(queries) -> None:
-    """Two clusters: the query is near one item of the first; expansion brings its neighbours."""
-    axes = np.eye(16, dtype=np.float32)
-    titles = np.stack([axes[0], axes[0] + axes[1], axes[0] + axes[2], axes[5], axes[5] + axes[6]])
-    titles /= np.linalg.norm(titles, axis=1, keepdims=True)
-    texts = [(f"item {number}", "", []) for number in range(5)]
-    items = ItemTexts.of(texts, titles, titles * 0, titles[:0], np.zeros(6, np.int64))
-    two_queries = QueryTexts.of(["x", "y"], np.stack([axes[0] + 0.2 * axes[1], axes[5]]))
-    pair_features = PairFeatures.fit(two_queries, items)
-    numbers = np.arange(5, dtype=np.int32)
-    features = pair_features.compute(two_queries, items, np.zeros(5, np.int32), numbers)
-    similarity = column(features, "title: expanded 3")
-    assert similarity[:3].min() > similarity[3:].max()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serendip.models.relevance import feedback
-from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, ListedItems, RelevanceFeedback
+from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, RelevanceFeedback
 from serendip.models.relevance.term_overlap import TermOverlap
 
 AXES = np.eye(8, dtype=np.float32)
@@ -27,24 +27,23 @@ def columns_of(
     query: np.ndarray,
     word: str,
     overlap: TermOverlap,
-    views: np.ndarray,
     numbers: np.ndarray,
 ) -> np.ndarray:
     """The columns of some items for a query of one word."""
-    listed = ListedItems(views, views[:, numbers], overlap.titles.take(numbers))
-    return found.columns((query, {word}), overlap, listed)
+    listed = found.views[:, numbers], overlap.titles.take(numbers)
+    return found.columns((query, {word}), overlap, *listed)
 
 
 def test_items_similar_to_the_top_results_score_higher_by_vectors_and_words() -> None:
     views, overlap = world()
     feedback_items = RelevanceFeedback.of(views, overlap)
     numbers = np.array([1, 30], np.int32)
-    columns = columns_of(feedback_items, AXES[0], "lamp", overlap, views, numbers)
+    columns = columns_of(feedback_items, AXES[0], "lamp", overlap, numbers)
     assert columns.shape == (2, len(FEEDBACK_DEPTHS) * 3 + 1)
     cosines, words = columns[:, 0], columns[:, 2]
     assert cosines[0] > cosines[1] + 0.3
     assert words[0] > words[1] == 0
-    alone = columns_of(feedback_items, AXES[0], "lamp", overlap, views, numbers[1:])
+    alone = columns_of(feedback_items, AXES[0], "lamp", overlap, numbers[1:])
     np.testing.assert_allclose(alone[0], columns[1], atol=1e-6)
 
 
@@ -54,7 +53,7 @@ def test_words_decide_where_the_vector_is_ambiguous() -> None:
     ambiguous = (AXES[0] + AXES[1]) / np.sqrt(2)
     numbers = np.array([1, 30], np.int32)
     lamp, rug = (
-        columns_of(feedback_items, ambiguous, word, overlap, views, numbers)[:, 0]
+        columns_of(feedback_items, ambiguous, word, overlap, numbers)[:, 0]
         for word in ("lamp", "rug")
     )
     assert lamp[0] > lamp[1]
@@ -66,5 +65,5 @@ def test_the_number_of_searched_items_is_limited(monkeypatch: pytest.MonkeyPatch
     views, overlap = world()
     feedback_items = RelevanceFeedback.of(views, overlap)
     assert (len(feedback_items.items), feedback_items.projected.shape) == (10, (10, 8))
-    columns = columns_of(feedback_items, AXES[0], "lamp", overlap, views, np.array([39], np.int32))
+    columns = columns_of(feedback_items, AXES[0], "lamp", overlap, np.array([39], np.int32))
     assert np.isfinite(columns).all()

@@ -107,7 +107,7 @@ def test_changed_and_new_items_get_no_prediction(model: RelevanceModel) -> None:
 def test_a_model_with_other_features_is_refused(model: RelevanceModel, tmp_path: Path) -> None:
     save_model(model, tmp_path)
     path = tmp_path / "relevance.json"
-    path.write_text(path.read_text().replace("best passages", "worst passages"))
+    path.write_text(path.read_text().replace("trigrams of title", "letters of title"))
     with pytest.raises(ArtefactError, match="has other features"):
         open_model(tmp_path, build_item_texts(), NO_ATTRIBUTES)
 

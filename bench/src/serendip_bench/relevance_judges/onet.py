@@ -45,9 +45,9 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import DataError
-from serendip.models.relevance.features import VIEWS, ItemTexts, QueryTexts
-from serendip.models.relevance.hubness import KINDS
+from serendip.models.relevance.features import REFERENCE_SIZE, VIEWS, ItemTexts, QueryTexts
 from serendip.models.relevance.projection import QueryProjection, QueryProjectionConfig
+from serendip.models.relevance.reference import KINDS
 from serendip_bench.relevance_judges.gold import (
     EXTRA,
     TRAIN_ONLY,
@@ -246,7 +246,7 @@ SLATE_CANDIDATES = 50
 LABELLED = 20
 """Labelled occupations, drawn from the slate of each training title: labels cost."""
 
-_FOR_BOTH = slice(KINDS.index("for both"), None, len(KINDS))
+_FOR_QUERY = slice(KINDS.index("for the query"), None, len(KINDS))
 
 
 def rank_onet_slates(onet: Onet, gold: Gold, seed: int = 0, part: Part = "test") -> GoldSlates:
@@ -268,7 +268,7 @@ def rank_onet_slates(onet: Onet, gold: Gold, seed: int = 0, part: Part = "test")
     for name, side in (("served", train | test), ("unseen", test)):
         pairs = _nearest_pairs(onet, gold, _titles(onet, test), side, 0)
         columns = projection.compute(gold.queries, pairs.queries, pairs.items)
-        kinds[name] = RankedSlates(pairs, columns[:, _FOR_BOTH].mean(1))
+        kinds[name] = RankedSlates(pairs, columns[:, _FOR_QUERY].mean(1))
     examples = _nearest_pairs(onet, gold, _titles(onet, train), train, TRAIN_ONLY)
     return GoldSlates(kinds, examples.where(_sample_per_query(examples.queries, seed)))
 
@@ -316,13 +316,25 @@ def _sample_per_query(queries: IntArray, seed: int) -> BoolArray:
 
 
 def _similarities(gold: Gold, titles: NDArray[np.int64], jobs: NDArray[np.intp]) -> FloatArray:
-    """(q, n) hubness-corrected similarity of titles and occupations, mean over the views."""
-    queries = [gold.pair_features.centre_queries(gold.queries, titles)] * len(VIEWS)
-    query_rows, item_rows = np.indices((len(titles), len(jobs))).reshape(2, -1)
-    features = gold.pair_features
-    columns = features.hubness.columns(
-        *(queries, features.views[:, jobs], (query_rows, item_rows)),
-        features.item_hubness[:, jobs],
-    )
-    similarities: FloatArray = np.mean(columns[_FOR_BOTH], axis=0).reshape(len(titles), len(jobs))
+    """(q, n) hubness-corrected similarity of titles and occupations, mean over the views.
+
+    That of titles with a sample of all titles is subtracted (CSLS, Conneau et al. 2018).
+    """
+    random = np.random.default_rng(0)
+    sample = np.sort(random.permutation(len(gold.queries.vectors))[:REFERENCE_SIZE])
+    hubness = _standardise(gold, sample, jobs).mean(0)  # (n,)
+    similarities: FloatArray = _standardise(gold, titles, jobs) - hubness
     return similarities
+
+
+def _standardise(gold: Gold, titles: NDArray[np.int64], jobs: NDArray[np.intp]) -> FloatArray:
+    """(q, n) similarity standardised for each title."""
+    features = gold.pair_features
+    views = features.views[:, jobs]
+    standardised: FloatArray = np.stack(
+        [
+            features.reference.columns([vector] * len(VIEWS), views)[:, _FOR_QUERY].mean(1)
+            for vector in features.centre_queries(gold.queries, titles)
+        ]
+    )
+    return standardised

@@ -80,10 +80,11 @@ def measure_filter(slates: RankedSlates, probabilities: FloatArray) -> dict[str,
     labelled = LabelledSlates(
         probabilities, pairs.is_irrelevant, pairs.queries, pairs.groups, SLATE_SIZE
     )
-    if pairs.in_part is None:
-        test = labelled.sort_by(slates.similarity).split_in_half()[1]
-    else:
-        test = labelled.split(~pairs.in_part, slates.similarity)[1]
+    is_first = None if pairs.in_part is None else ~pairs.in_part
+    if is_first is None:  # half of the groups
+        groups, group_of = np.unique(pairs.groups, return_inverse=True)
+        is_first = np.random.default_rng(0).permutation(len(groups))[group_of] % 2 == 0
+    test = labelled.split(is_first, slates.similarity)[1]
     tenth = replacement_threshold(test, MAX_REPLACED)
     return {
         "size": SLATE_SIZE,

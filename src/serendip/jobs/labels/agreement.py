@@ -3,8 +3,8 @@
 ``serendip judge agreement`` compares files of labels. The gate decides whether labels by an LLM
 agree with people well enough to be used.
 
-The gate counts only pairs of queries that nothing was tuned or trained on: a prompt is stored with
-digests of its tuning queries, other files are named by the caller. The lower end of kappa's
+The gate counts only pairs of queries that nothing was tuned or trained on, which the caller names.
+The lower end of kappa's
 interval decides: with few pairs it is low, and more labels by people raise it. The interval is a
 bootstrap over queries; if all queries agree it has no width, so its lower end is at most the kappa
 with one more query whose labels are all wrong.
@@ -30,8 +30,7 @@ from serendip.errors import ConfigError
 from serendip.evaluate.classification import BinaryPredictions, cohen_kappa
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.intervals import Estimate
-from serendip.jobs.labels.pair_files import Pair, read_labels, read_pairs, read_prompts
-from serendip.llm.prompts import Prompt, query_digest
+from serendip.jobs.labels.pair_files import Pair, read_labels, read_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +124,7 @@ class Gate:
         labels: file of labels that are to be used.
         gold: file of labels by people.
         floor: lowest lower end of kappa's interval that passes.
-        seen: files of pairs whose queries something was tuned or trained on, beside the tuning
-            queries that are stored with the prompts of the labels.
+        seen: files of pairs whose queries something was tuned or trained on.
     """
 
     labels: Path
@@ -139,8 +137,7 @@ def gate_labels(gate: Gate) -> Decision:
     """Whether labels agree with gold labels, by Cohen's kappa.
 
     Raises:
-        ConfigError: the floor is not between -1 and 1, or a prompt is stored without its tuning
-            queries.
+        ConfigError: the floor is not between -1 and 1.
         DataError: a file is damaged.
     """
     if not -1 <= gate.floor <= 1:
@@ -162,11 +159,6 @@ def _refusal(gate: Gate, gold: dict[Pair, bool], pairs: Sequence[Pair]) -> str:
         shared = {normalise(query) for query, _ in read_pairs(path)} & queries
         if shared:
             return f"{path} has {len(shared)} of the queries, such as {min(shared)!r}"
-    for prompt in read_prompts(gate.labels):
-        digests = Prompt.named(prompt).tuned_on()
-        shared = {query for query in queries if query_digest(query) in digests}
-        if shared:
-            return f"{prompt} was tuned on {len(shared)} of the queries, such as {min(shared)!r}"
     if len(pairs) < MIN_LABELLED_SHARE * len(gold):
         return f"{len(pairs)} of {len(gold)} gold pairs have labels"
     for kind, is_irrelevant in (("relevant", False), ("irrelevant", True)):

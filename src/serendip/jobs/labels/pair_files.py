@@ -68,17 +68,6 @@ def has_model_labels(path: Path) -> bool:
     return "model" in table.columns and any(row[0] for row in table.rows(("model",)))
 
 
-def read_prompts(path: Path) -> list[str]:
-    """Different names of the prompts in a file of labels; none if it has no such column.
-
-    Raises:
-        DataError: the file is missing or damaged.
-    """
-    if "prompt" not in open_table(path).columns:
-        return []
-    return sorted({prompt for (prompt,) in read_rows(path, ("prompt",)) if prompt})
-
-
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file that appears whole or not at all.
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.arrays import FloatArray
 from serendip.data.items.catalogue import Catalogue
 from serendip.engine.stages.relevance_filter import count_places
 from serendip.engine.stages.surfaces import find_surface
@@ -33,7 +33,6 @@ from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import DataError
 from serendip.evaluate.classification import (
     BinaryPredictions,
-    best_threshold,
     calibration_error,
     calibration_floor,
 )
@@ -212,13 +211,11 @@ class _Trained:
     Args:
         chosen: the one to use.
         plain: without users.
-        pairs: that they learned from.
         user_gain: what decided between the two; None = the requests have no users.
     """
 
     chosen: TrainedRelevanceModel
     plain: TrainedRelevanceModel
-    pairs: LabelledTexts
     user_gain: Decision | None = None
 
 
@@ -228,13 +225,11 @@ class _Predictions:
 
     Args:
         probabilities: (P,) P(irrelevant).
-        is_filtered: (P,) those above the threshold that agrees best with what was learned from.
         without_users: (P,) probabilities by models without users.
         similarities: (P,) of query and item, by no training.
     """
 
     probabilities: FloatArray
-    is_filtered: BoolArray
     without_users: FloatArray
     similarities: FloatArray
 
@@ -282,13 +277,13 @@ class _Training:
 
         plain = train()
         if not any(len(user.items) or user.attributes for user in pairs.users):
-            return _Trained(plain, plain, pairs)
+            return _Trained(plain, plain)
         of_users = UserFeatures.of(features.views, self.numberer.catalogue)
         knowing = train(LabelledUsers(of_users, pairs.users))
         without, with_ = (_measure_likelihood(pairs, one) for one in (plain, knowing))
         name = "log likelihood of held-out requests with what users chose"
         gain = choose(name, without, with_)
-        return _Trained(knowing if gain.on else plain, plain, pairs, gain)
+        return _Trained(knowing if gain.on else plain, plain, gain)
 
     def hold_out(self, labels: Mapping[Pair, bool]) -> _Predictions:
         """Predict the labels of each fifth of the requests by a model of the others."""
@@ -297,7 +292,7 @@ class _Training:
         order = np.random.default_rng(self.seed).permutation(len(groups)) % FOLDS
         fold_of = dict(zip(groups, order.tolist(), strict=True))
         folds = np.array([fold_of[requests[query].group] for query, _ in labels])  # (P,)
-        found = _Predictions(*(np.zeros(len(folds), kind) for kind in "f?ff"))
+        found = _Predictions(*(np.zeros(len(folds), np.float32) for _ in range(3)))
         for number in range(FOLDS):
             learned, held_out = (
                 dict(compress(labels.items(), mask)) for mask in (folds != number, folds == number)
@@ -321,15 +316,12 @@ def _measure_likelihood(pairs: LabelledTexts, trained: TrainedRelevanceModel) ->
 
 def _predict(trained: _Trained, pairs: LabelledTexts) -> _Predictions:
     """Predictions for pairs of other requests."""
-    chosen = trained.chosen
-    learned = trained.pairs.is_irrelevant[chosen.is_held_out]
-    probabilities = predict_irrelevant(chosen.model, pairs)
-    plain = trained.plain.model
+    model, plain = trained.chosen.model, trained.plain.model
+    probabilities = predict_irrelevant(model, pairs)
     queries = QueryTexts.of(pairs.texts, pairs.vectors)
     return _Predictions(
         probabilities,
-        probabilities >= best_threshold(learned, chosen.probabilities),
-        probabilities if plain is chosen.model else predict_irrelevant(plain, pairs),
+        probabilities if plain is model else predict_irrelevant(plain, pairs),
         plain.similarities(queries, pairs.queries, pairs.items),
     )
 
@@ -338,7 +330,7 @@ def _evaluate(predictions: _Predictions, pairs: LabelledTexts) -> dict[str, Any]
     """Metrics on pairs of requests that were not learned from."""
     label, probabilities = pairs.is_irrelevant, predictions.probabilities
     estimates, plain = (
-        BinaryPredictions(label, scores, predictions.is_filtered, pairs.groups).estimates()
+        BinaryPredictions(label, scores, scores >= 0.5, pairs.groups).estimates()
         for scores in (probabilities, predictions.without_users)
     )
     return {

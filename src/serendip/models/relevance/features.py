@@ -1,8 +1,8 @@
 """Query-item features of the relevance model: lexical and embedding similarity, no training.
 
-Embedding similarities are hubness-corrected (``hubness.py``): of the query itself, of the query
-expanded by its nearest reference items, and of pseudo-relevance feedback (``feedback.py``). Words
-are compared in full and by their first five letters, a stemmer that matches "nurse" and "nursing"
+Embedding similarities are those of the query itself, as they are and standardised against
+reference items (``reference.py``), and of pseudo-relevance feedback (``feedback.py``). Words are
+compared in full and by their first five letters, a stemmer that matches "nurse" and "nursing"
 in most languages with suffixes. For a query that contains "without", the words before it count as
 wanted and those after it as unwanted.
 
@@ -12,13 +12,13 @@ Item texts are stored as ``item_texts.safetensors`` (vectors, most of the data) 
 Nothing here is learned from relevance labels.
 
 Shapes: Q queries, N items, P pairs, q queries and n items of one batch, p pairs of it, T passages,
-V views, C size of a text vector, R directions, F features.
+V views, C size of a text vector, F features.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -30,24 +30,13 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.numeric import unit
 from serendip.data.text import NEGATIONS, normalise, tokens
 from serendip.errors import ArtefactError
-from serendip.models.linalg import main_directions
-from serendip.models.relevance.feedback import (
-    EXPANSIONS,
-    FEEDBACK_DEPTHS,
-    ListedItems,
-    QueryExpansion,
-    RelevanceFeedback,
-)
-from serendip.models.relevance.hubness import KINDS, HubnessCorrection, ReferenceItems
+from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, RelevanceFeedback
+from serendip.models.relevance.reference import KINDS, ReferenceItems
 from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSets
 
 VIEWS = ("title", "body", "passages")
-_TOP_PASSAGES = 3
-DIRECTIONS = 192
-"""Principal directions of the passages that are kept."""
 REFERENCE_SIZE = 1_024
-"""Most reference items, and most reference queries, of the hubness correction."""
-_QUERY_BATCH = 256
+"""Most reference items."""
 _PREFIX_LENGTH = 5
 _TERM_FEATURES = (
     *(f"{kind}: {overlap}" for kind in ("words", "prefixes") for overlap in OVERLAPS),
@@ -57,21 +46,18 @@ _FEEDBACK_FEATURES = (
     *(f"feedback {depth}: {view}" for depth in FEEDBACK_DEPTHS for view in (*VIEWS, "words")),
     "feedback: coherence",
 )
-_NEGATION_FEATURES = ("negation", "wanted: in text", "unwanted: in title")
-PAIR_FEATURES = (
-    *(f"{view}: {kind}" for view in VIEWS for kind in KINDS),
-    "best passages",
-    *(
-        f"{view}: expanded {n}{kind}"
-        for n in EXPANSIONS
-        for view in VIEWS
-        for kind in ("", ", relative")
-    ),
-    *_FEEDBACK_FEATURES,
-    *_TERM_FEATURES,
-    *_NEGATION_FEATURES,
+_QUERY_FEATURES = (
+    "negation",
+    "wanted: in text",
+    "unwanted: in title",
     "query length",
     "query IDF",
+)
+PAIR_FEATURES = (
+    *(f"{view}: {kind}" for view in VIEWS for kind in KINDS),
+    *_FEEDBACK_FEATURES,
+    *_TERM_FEATURES,
+    *_QUERY_FEATURES,
 )
 
 
@@ -104,18 +90,12 @@ class ItemTexts:
 
     Args:
         views: (V, N, C) vectors of title, body and mean passage; zeros for a missing text.
-        directions: (C, R) principal directions of the passages.
-        passages: (T, R) passage vectors along these.
-        starts: (N + 1,) int64 where the passages of each item begin.
         words: of the title and of the whole text.
         prefixes: of these words.
         trigrams: letter trigrams of the title.
     """
 
     views: FloatArray
-    directions: FloatArray
-    passages: FloatArray
-    starts: NDArray[np.int64]
     words: TermOverlap
     prefixes: TermOverlap
     trigrams: TermOverlap
@@ -129,7 +109,10 @@ class ItemTexts:
         passages: FloatArray,
         starts: NDArray[np.int64],
     ) -> Self:
-        """From (title, body, passages) of N items and the vectors (N or T, C) of these texts."""
+        """From (title, body, passages) of N items and the vectors (N or T, C) of these texts.
+
+        ``starts`` (N + 1,) tells where the passages of each item begin.
+        """
         sums = np.zeros_like(titles)
         item_of = np.repeat(np.arange(len(texts)), np.diff(starts))  # (T,)
         np.add.at(sums, item_of, passages)
@@ -140,12 +123,8 @@ class ItemTexts:
             frozenset().union(*map(_words, (title, body, *more))) for title, body, more in texts
         ]
         trigrams = [_trigrams(title) for title, _, _ in texts]
-        directions = main_directions(passages, DIRECTIONS)
         return cls(
             np.stack([titles, bodies, means.astype(np.float32)]),
-            directions,
-            passages @ directions,
-            starts,
             TermOverlap.of(title_words, text_words),
             TermOverlap.of(
                 list(map(build_prefixes, title_words)), list(map(build_prefixes, text_words))
@@ -154,171 +133,81 @@ class ItemTexts:
         )
 
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return int(self.views.shape[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairFeatures:
-    """Computes the features of pairs, relative to reference queries and items.
+    """Computes the features of pairs, relative to reference items.
 
     Args:
         query_mean: (C,) mean of all queries, which is subtracted from each.
         item_means: (V, C) mean of all items.
         views: (V, N, C) centred unit vectors of the items.
-        hubness: correction by reference queries and items.
-        item_hubness: (V, N) of the items.
-        expansion: of queries, by the reference items.
+        reference: the reference items.
         feedback: from the items.
     """
 
     query_mean: FloatArray
     item_means: FloatArray
     views: FloatArray
-    hubness: HubnessCorrection
-    item_hubness: FloatArray
-    expansion: QueryExpansion
+    reference: ReferenceItems
     feedback: RelevanceFeedback
 
     @classmethod
-    def of(
-        cls,
-        query_mean: FloatArray,
-        item_means: FloatArray,
-        views: FloatArray,
-        hubness: HubnessCorrection,
-        words: TermOverlap,
-    ) -> Self:
-        """With what follows from the rest.
-
-        Args:
-            query_mean: (C,).
-            item_means: (V, C).
-            views: (V, N, C) centred unit vectors of the items.
-            hubness: correction by reference queries and items.
-            words: of the items.
-        """
-        expansion, feedback = QueryExpansion.of(hubness), RelevanceFeedback.of(views, words)
-        of_items = hubness.hubness(views)
-        return cls(query_mean, item_means, views, hubness, of_items, expansion, feedback)
-
-    @classmethod
     def fit(cls, queries: QueryTexts, items: ItemTexts, seed: int = 0) -> Self:
-        """From all queries and items; up to ``REFERENCE_SIZE`` of each are the references."""
-        random = np.random.default_rng(seed)
-        query_mean = queries.vectors.mean(0)
-        item_means = items.views.mean(1)
+        """From all queries and items; up to ``REFERENCE_SIZE`` items are the references."""
+        query_mean, item_means = queries.vectors.mean(0), items.views.mean(1)
         views = centre_views(items.views, item_means)
-        item_sample = np.sort(random.permutation(len(items))[:REFERENCE_SIZE])
-        query_sample = np.sort(random.permutation(len(queries.vectors))[:REFERENCE_SIZE])
-        vectors = unit(queries.vectors[query_sample] - query_mean)  # (H, C)
-        hubness = HubnessCorrection.of(
-            [vectors] * len(views), ReferenceItems.of(views[:, item_sample])
-        )
-        return cls.of(query_mean, item_means, views, hubness, items.words)
+        sample = np.sort(np.random.default_rng(seed).permutation(len(items))[:REFERENCE_SIZE])
+        reference = ReferenceItems.of(views[:, sample])
+        feedback = RelevanceFeedback.of(views, items.words)
+        return cls(query_mean, item_means, views, reference, feedback)
 
     def centre_queries(self, queries: QueryTexts, rows: IntArray | NDArray[np.intp]) -> FloatArray:
         """(q, C) unit vectors of some queries, without the mean of all queries."""
         return unit(queries.vectors[rows] - self.query_mean)
 
-    def list_items(self, numbers: IntArray, num_queries: int) -> PairItems:
-        """The different items of pairs (p,); those of a single query are taken as they are."""
-        if num_queries == 1:
-            rows = np.arange(len(numbers))
-        else:
-            numbers, rows = np.unique(numbers, return_inverse=True)
-        return PairItems(numbers, rows, self.views.take(numbers, axis=1))
-
     def compute(
-        self,
-        queries: QueryTexts,
-        items: ItemTexts,
-        rows: IntArray,
-        numbers: IntArray,
-        listed: PairItems | None = None,
+        self, queries: QueryTexts, items: ItemTexts, rows: IntArray, numbers: IntArray
     ) -> FloatArray:
-        """(P, F) features of pairs.
+        """(P, F) features of pairs, query by query as for a request.
 
         Args:
             queries: texts and vectors.
             items: those that the features were fitted on.
             rows: (P,) numbers of queries.
             numbers: (P,) numbers of items.
-            listed: these items, if the pairs are of one query and they are at hand.
         """
         features = np.empty((len(rows), len(PAIR_FEATURES)), np.float32)  # (P, F)
-        last = -len(_FEEDBACK_FEATURES) - len(_TERM_FEATURES) - len(_NEGATION_FEATURES) - 2
-        query_nums, query_rows = np.unique(rows, return_inverse=True)
-        parts = np.split(np.argsort(query_rows, kind="stable"), _ends(query_rows))
-        for begin in range(0, len(query_nums), _QUERY_BATCH):
-            batch = slice(begin, begin + _QUERY_BATCH)
-            part = np.concatenate(parts[batch])  # (p,)
-            vectors = self.centre_queries(queries, query_nums[batch])
-            found = listed or self.list_items(numbers[part], len(vectors))
-            pair_rows = query_rows[part] - begin
-            features[part, :last] = self._vector_features(vectors, items, found, pair_rows)
-            rows_of = np.split(found.rows, np.cumsum([len(own) for own in parts[batch]])[:-1])
-            for row, vector, own, own_rows in zip(
-                query_nums[batch], vectors, parts[batch], rows_of, strict=True
-            ):
-                views = found.views if len(vectors) == 1 else found.views[:, own_rows]  # (V, p, C)
-                titles = items.words.titles.take(numbers[own])
-                features[own, last:] = np.column_stack(
-                    [
-                        self.feedback.columns(
-                            (vector, queries.words[row]),
-                            items.words,
-                            ListedItems(self.views, views, titles),
-                        ),
-                        _term_features(queries, items, int(row), titles, numbers[own]),
-                    ]
-                )
+        for row, own in split_by_query(rows):
+            views = self.views.take(numbers[own], axis=1)
+            features[own] = self.compute_query(queries, items, row, numbers[own], views)
         return features
 
-    def _vector_features(
-        self,
-        vectors: FloatArray,
-        items: ItemTexts,
-        listed: PairItems,
-        query_rows: NDArray[np.intp],
+    def compute_query(
+        self, queries: QueryTexts, items: ItemTexts, row: int, numbers: IntArray, views: FloatArray
     ) -> FloatArray:
-        """(p, columns) of pairs of query vectors (q, C), by their rows (p,), and items."""
-        expanded, pairs = self.expansion.expand(vectors), (query_rows, listed.rows)
-        kinds = np.empty((len(self.views), len(KINDS), len(query_rows)), np.float32)  # (V, 3, p)
-        of_expanded = np.empty((len(EXPANSIONS), len(self.views), 2, len(query_rows)), np.float32)
-        for view, (own, others) in enumerate(zip(listed.views, expanded, strict=True)):
-            asked = np.concatenate([vectors[:, None], others], 1)  # (q, 1 + E, C)
-            similarity, relative = self.hubness.items.compare(view, asked, own, pairs)
-            hubness = self.item_hubness[view, listed.numbers][listed.rows]  # (p,)
-            kinds[view] = similarity[0], relative[0], relative[0] - hubness
-            of_expanded[:, view, 0], of_expanded[:, view, 1] = similarity[1:], relative[1:]
-        return np.vstack(
+        """(p, F) features of one query and some items, with the views (V, p, C) of these."""
+        vector = self.centre_queries(queries, np.array([row]))[0]  # (C,)
+        titles = items.words.titles.take(numbers)
+        asked = vector, queries.words[row]
+        return np.column_stack(
             [
-                kinds.reshape(-1, kinds.shape[-1]),
-                _best_passages(vectors, query_rows, items, listed.numbers, listed.rows),
-                of_expanded.reshape(-1, kinds.shape[-1]),
+                self.reference.columns([vector] * len(VIEWS), views),
+                self.feedback.columns(asked, items.words, views, titles),
+                _term_features(queries, items, row, titles, numbers),
             ]
-        ).T
+        )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PairItems:
-    """The items of p pairs.
-
-    Args:
-        numbers: (n,) of the items.
-        rows: (p,) row of the item of each pair.
-        views: (V, n, C) centred vectors.
-    """
-
-    numbers: IntArray
-    rows: NDArray[np.intp]
-    views: FloatArray
-
-
-def _ends(query_rows: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Where the pairs of each query but the last one end, in pairs sorted by query."""
-    ends: NDArray[np.int64] = np.bincount(query_rows).cumsum()[:-1]
-    return ends
+def split_by_query(rows: IntArray) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Numbers of queries (P,) -> each of them, with the places of its pairs."""
+    order = np.argsort(rows, kind="stable")
+    numbers, starts = np.unique(rows[order], return_index=True)
+    yield from zip(
+        numbers.tolist(), np.split(order, starts[1:]), strict=False
+    )  # none: one empty part
 
 
 def _term_features(
@@ -353,34 +242,6 @@ def _term_features(
     )
 
 
-def _best_passages(
-    vectors: FloatArray,
-    query_rows: NDArray[np.intp],
-    items: ItemTexts,
-    item_nums: IntArray,
-    item_rows: NDArray[np.intp],
-) -> FloatArray:
-    """(p,) mean similarity of a query (q, C) to the item's three nearest passages.
-
-    ``item_nums`` (n,) are the different items, ``item_rows`` (p,) the rows of the pairs in them.
-    """
-    starts, counts = items.starts[item_nums], np.diff(items.starts)[item_nums]
-    most = int(counts.max(initial=0))
-    if most == 0:
-        return np.zeros(len(item_rows), np.float32)
-    step = np.arange(most)
-    is_passage = step < counts[:, None]  # (n, most)
-    passages = np.take(items.passages, (starts[:, None] + step)[is_passage], axis=0)
-    similarity = np.full((len(vectors), len(item_nums), most), -np.inf, np.float32)
-    similarity[:, is_passage] = vectors @ items.directions @ passages.T
-    sorted_ = np.partition(similarity[query_rows, item_rows], -min(_TOP_PASSAGES, most), axis=1)
-    best = sorted_[:, -min(_TOP_PASSAGES, most) :]  # (p, 3)
-    is_present = np.isfinite(best)
-    total = np.where(is_present, best, 0.0).sum(1)
-    mean: FloatArray = (total / np.maximum(1, is_present.sum(1))).astype(np.float32)
-    return mean
-
-
 def centre_views(views: FloatArray, means: FloatArray) -> FloatArray:
     """(V, n, C) unit vectors of views minus the means (V, C); a missing text stays zeros."""
     is_present = views.any(2, keepdims=True)
@@ -409,8 +270,7 @@ def build_prefixes(words: Collection[str]) -> frozenset[str]:
 
 
 _ARRAYS_FILE, _WORDS_FILE = "item_texts.safetensors", "item_words.json"
-_VECTORS = ("views", "directions", "passages", "starts")
-FORMAT = 3
+FORMAT = 4
 _TERMS = ("words", "prefixes", "trigrams")
 
 
@@ -419,7 +279,7 @@ def save_item_texts(items: ItemTexts, folder: Path) -> None:
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, NDArray[Any]] = {name: getattr(items, name) for name in _VECTORS}
+    parts: dict[str, NDArray[Any]] = {"views": items.views}
     overlaps = {name: getattr(items, name) for name in _TERMS}
     for name, overlap in overlaps.items():
         parts |= {f"{name}.{part}": array for part, array in _to_arrays(overlap).items()}
@@ -445,9 +305,9 @@ def open_item_texts(folder: Path) -> ItemTexts:
         words = json.loads((folder / _WORDS_FILE).read_text(encoding="utf-8"))
         if words.get("format") != FORMAT:
             raise ValueError(f"format {words.get('format')!r}")
-        views, directions, passages, starts = (parts[name] for name in _VECTORS)
-        overlaps = (_from_arrays(words[name], parts, name, len(starts) - 1) for name in _TERMS)
-        return ItemTexts(views, directions, passages, starts, *overlaps)
+        views = parts["views"]
+        overlaps = (_from_arrays(words[name], parts, name, views.shape[1]) for name in _TERMS)
+        return ItemTexts(views, *overlaps)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         message = f"the item texts in {folder} cannot be read: {error}."
         raise ArtefactError(message, "Run `serendip train`.") from None

@@ -39,12 +39,13 @@ from serendip.models.relevance.features import (
     open_item_texts,
     save_item_texts,
 )
-from serendip.models.relevance.hubness import HubnessCorrection, ReferenceItems
+from serendip.models.relevance.feedback import RelevanceFeedback
 from serendip.models.relevance.projection import (
     PROJECTED_FEATURES,
     QueryProjection,
     QueryProjectionConfig,
 )
+from serendip.models.relevance.reference import ReferenceItems
 from serendip.models.relevance.user_features import USER_FEATURES, RequestUser, UserFeatures
 
 _STEPS = NewtonSteps(count=50, tolerance=1e-9)
@@ -110,7 +111,7 @@ FEATURES = (*PAIR_FEATURES, *PROJECTED_FEATURES)
 
 NOBODY = RequestUser()
 
-FORMAT = 3
+FORMAT = 4
 _DISTIL_AGAIN = "Run `serendip judge distil` with this version, then `serendip train`."
 _TREES, _ARRAYS, _DOCUMENT = "trees.onnx", "relevance.safetensors", "relevance.json"
 
@@ -215,14 +216,14 @@ class RelevanceModel:
 
     def _features(self, query: QueryTexts, numbers: IntArray, user: RequestUser) -> FloatArray:
         """(P, F) ``features`` of one query."""
-        rows, pairs = np.zeros(len(numbers), np.int32), self.projection.features
-        listed = pairs.list_items(numbers, 1)
+        pairs = self.projection.features
+        views = pairs.views.take(numbers, axis=1)  # (V, P, C)
         columns = [
-            pairs.compute(query, self.items, rows, numbers, listed),
-            self.projection.compute(query, rows, numbers, listed),
+            pairs.compute_query(query, self.items, 0, numbers, views),
+            self.projection.compute_query(query, 0, views),
         ]
         if self.users is not None:
-            vector = pairs.centre_queries(query, rows[:1])[0]  # (C,)
+            vector = pairs.centre_queries(query, np.array([0]))[0]  # (C,)
             columns.append(self.users.compute(user, vector, numbers))
         return np.hstack(columns)
 
@@ -240,9 +241,8 @@ def save_model(model: RelevanceModel, folder: Path) -> None:
         "landmarks": projection.landmarks,
         "shares": projection.shares,
         "directions": projection.directions,
-        "reference_items": features.hubness.items.vectors,
-        **_correction_arrays("queries", features.hubness),
-        **_correction_arrays("projected", projection.reference),
+        "reference_means": features.reference.means,
+        "reference_squares": features.reference.squares,
     }
     save_file(
         {name: np.ascontiguousarray(array) for name, array in parts.items()}, folder / _ARRAYS
@@ -260,8 +260,8 @@ def save_model(model: RelevanceModel, folder: Path) -> None:
 def open_model(folder: Path, items: ItemTexts, catalogue: Catalogue) -> RelevanceModel:
     """Read what ``save_model`` wrote, for the items of a catalogue with the same text encoder.
 
-    Attributes of the items are read only for a model that knows users. The reference queries and
-    items, and the means, are those of the training.
+    Attributes of the items are read only for a model that knows users. The reference items and the
+    means are those of the training.
 
     Raises:
         ArtefactError: the folder has no relevance model, or one with other features.
@@ -298,25 +298,15 @@ def open_model(folder: Path, items: ItemTexts, catalogue: Catalogue) -> Relevanc
 def _projection(
     config: QueryProjectionConfig, parts: dict[str, Any], items: ItemTexts
 ) -> QueryProjection:
-    reference, means = ReferenceItems.of(parts["reference_items"]), parts["item_means"]
-    hubness, projected = (_correction(name, reference, parts) for name in ("queries", "projected"))
+    means = parts["item_means"]
     if means.shape[1:] != items.views.shape[2:]:
         raise ValueError(
             f"it was trained on vectors of size {means.shape[1]}, the items have "
             f"{items.views.shape[2]}"
         )
     views = centre_views(items.views, means)
-    features = PairFeatures.of(parts["query_mean"], means, views, hubness, items.words)
+    reference = ReferenceItems(parts["reference_means"], parts["reference_squares"])
+    feedback = RelevanceFeedback.of(views, items.words)
+    features = PairFeatures(parts["query_mean"], means, views, reference, feedback)
     weights = parts["landmarks"], parts["shares"], parts["directions"]
-    return QueryProjection.of(config, features, weights, projected)
-
-
-def _correction_arrays(name: str, correction: HubnessCorrection) -> dict[str, FloatArray]:
-    return {
-        f"{name}.query_means": correction.query_means,
-        f"{name}.offsets": correction.offsets,
-    }
-
-
-def _correction(name: str, items: ReferenceItems, parts: dict[str, Any]) -> HubnessCorrection:
-    return HubnessCorrection(items, parts[f"{name}.query_means"], parts[f"{name}.offsets"])
+    return QueryProjection(config, features, *weights)

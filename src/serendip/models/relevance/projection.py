@@ -13,7 +13,6 @@ of a text vector.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -23,14 +22,8 @@ from numpy.typing import NDArray
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.numeric import unit
-from serendip.models.relevance.features import (
-    REFERENCE_SIZE,
-    VIEWS,
-    PairFeatures,
-    PairItems,
-    QueryTexts,
-)
-from serendip.models.relevance.hubness import KINDS, HubnessCorrection
+from serendip.models.relevance.features import VIEWS, PairFeatures, QueryTexts, split_by_query
+from serendip.models.relevance.reference import KINDS
 
 PROJECTED_FEATURES = tuple(f"projected {view}: {kind}" for view in VIEWS for kind in KINDS)
 
@@ -56,7 +49,7 @@ class QueryProjectionConfig(Config):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryProjection:
-    """Moves query vectors, with the hubness correction of moved queries.
+    """Moves query vectors.
 
     Args:
         config: its ``sharpness``.
@@ -64,8 +57,6 @@ class QueryProjection:
         landmarks: (L, C) unit vectors; L = 0 moves nothing.
         shares: (L, R) weight of each direction for each landmark.
         directions: (R, V, C).
-        reference: moved reference queries, and reference items.
-        item_hubness: (V, N) of the items, by these.
     """
 
     config: QueryProjectionConfig
@@ -73,19 +64,6 @@ class QueryProjection:
     landmarks: FloatArray
     shares: FloatArray
     directions: FloatArray
-    reference: HubnessCorrection
-    item_hubness: FloatArray
-
-    @classmethod
-    def of(
-        cls,
-        config: QueryProjectionConfig,
-        features: PairFeatures,
-        weights: tuple[FloatArray, FloatArray, FloatArray],
-        reference: HubnessCorrection,
-    ) -> Self:
-        """With the hubness of the items; ``weights`` are landmarks, shares and directions."""
-        return cls(config, features, *weights, reference, reference.hubness(features.views))
 
     @classmethod
     def fit(
@@ -103,7 +81,7 @@ class QueryProjection:
             features: of the items.
             queries: texts and vectors.
             relevant: numbers of query and item, (P,) each.
-            seed: draws landmarks and reference queries.
+            seed: draws landmarks.
         """
         random = np.random.default_rng(seed)
         query_nums, rows = np.unique(relevant[0], return_inverse=True)  # (q,), (P,)
@@ -121,36 +99,26 @@ class QueryProjection:
         weights = [np.linalg.solve(gram, kernel.T @ step) for step in steps]  # V times (L, C)
         moves = np.stack(weights, axis=1).astype(np.float32)  # (L, V, C)
         shares, directions = _factorise(moves, config.directions)
-        sample = features.centre_queries(
-            queries, np.sort(random.permutation(len(queries.vectors))[:REFERENCE_SIZE])
-        )
-        moved = _move(sample, landmarks, shares, directions, config.sharpness)
-        reference = HubnessCorrection.of(moved, features.hubness.items)
-        return cls.of(config, features, (landmarks, shares, directions), reference)
+        return cls(config, features, landmarks, shares, directions)
 
-    def compute(
-        self,
-        queries: QueryTexts,
-        rows: IntArray,
-        numbers: IntArray,
-        listed: PairItems | None = None,
-    ) -> FloatArray:
-        """(P, 3 V) ``PROJECTED_FEATURES`` of pairs.
+    def compute(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
+        """(P, 2 V) ``PROJECTED_FEATURES`` of pairs, by numbers of queries and items (P,)."""
+        columns = np.empty((len(rows), len(PROJECTED_FEATURES)), np.float32)
+        for row, own in split_by_query(rows):
+            views = self.features.views.take(numbers[own], axis=1)
+            columns[own] = self.compute_query(queries, row, views)
+        return columns
 
-        Args:
-            queries: texts and vectors.
-            rows: (P,) numbers of queries.
-            numbers: (P,) numbers of items.
-            listed: these items, if the pairs are of one query and they are at hand.
-        """
-        query_nums, query_rows = np.unique(rows, return_inverse=True)
-        listed = listed or self.features.list_items(numbers, len(query_nums))
-        vectors = self.features.centre_queries(queries, query_nums)
-        weights = self.landmarks, self.shares, self.directions
-        moved = _move(vectors, *weights, self.config.sharpness)  # V times (q, C)
-        hubness = self.item_hubness[:, listed.numbers]  # (V, n)
-        pairs = query_rows, listed.rows
-        return np.column_stack(self.reference.columns(moved, listed.views, pairs, hubness))
+    def compute_query(self, queries: QueryTexts, row: int, views: FloatArray) -> FloatArray:
+        """(p, 2 V) features of one query and items, with the views (V, p, C) of these."""
+        vector = self.features.centre_queries(queries, np.array([row]))[0]  # (C,)
+        return self.features.reference.columns(self._move(vector), views)
+
+    def _move(self, vector: FloatArray) -> list[FloatArray]:
+        """V times (C,) the moved query as a unit vector."""
+        steps = _kernel(vector[None], self.landmarks, self.config.sharpness)[0] @ self.shares
+        moves = np.tensordot(steps, self.directions, 1).astype(np.float32)  # (V, C)
+        return list(unit(vector + moves))
 
 
 def out_of_fold_features(
@@ -162,7 +130,7 @@ def out_of_fold_features(
     groups: IntArray,
     seed: int = 0,
 ) -> FloatArray:
-    """(P, 3 V) features of pairs, each by a projection that was fitted on other groups.
+    """(P, 2 V) features of pairs, each by a projection that was fitted on other groups.
 
     A projection fits its own training pairs better than new pairs; a model trained on such features
     would rely on them too much.
@@ -212,18 +180,3 @@ def _factorise(moves: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
     shares = np.linalg.eigh(flat @ flat.T)[1][:, -count:].astype(np.float32)
     directions: FloatArray = (shares.T @ flat).reshape(shares.shape[1], views, size)
     return shares, directions
-
-
-def _move(
-    queries: FloatArray,
-    landmarks: FloatArray,
-    shares: FloatArray,
-    directions: FloatArray,
-    sharpness: float,
-) -> Sequence[FloatArray]:
-    """V times (q, C) unit vectors of moved queries (q, C)."""
-    steps = _kernel(queries, landmarks, sharpness) @ shares  # (q, R)
-    count, views, size = directions.shape
-    flat: FloatArray = directions.reshape(count, views * size)
-    moves = (steps @ flat).reshape(len(queries), views, size).astype(np.float32)
-    return [unit(queries + moves[:, view]) for view in range(views)]

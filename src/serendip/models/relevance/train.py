@@ -9,7 +9,7 @@ Shapes: P pairs, H held-out pairs, F features of a pair, L projected features.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -152,53 +152,24 @@ def _fit_trees(
     return lightgbm.train(settings, lightgbm.Dataset(features, is_irrelevant), config.rounds)
 
 
-@dataclass(slots=True)
-class _Nodes:
-    """The columns of an ONNX tree ensemble, filled node by node."""
+def _list_nodes(root: dict[str, Any]) -> Iterator[tuple[int, int, float, str, int, int, float]]:
+    """Number, feature, threshold, mode, children and value of all nodes of a tree, breadth first.
 
-    trees: list[int] = field(default_factory=list)
-    nodes: list[int] = field(default_factory=list)
-    features: list[int] = field(default_factory=list)
-    thresholds: list[float] = field(default_factory=list)
-    modes: list[str] = field(default_factory=list)
-    lower: list[int] = field(default_factory=list)
-    higher: list[int] = field(default_factory=list)
-    leaves: list[tuple[int, int, float]] = field(default_factory=list)
-
-    def add(self, tree: int, root: dict[str, Any]) -> None:
-        """Add all nodes of a lightgbm tree, numbered from the root on."""
-        for number, node, children in _number_nodes(root):
-            self.trees.append(tree)
-            self.nodes.append(number)
-            if children is None:
-                self.leaves.append((tree, number, float(node["leaf_value"])))
-            self.modes.append("LEAF" if children is None else "BRANCH_LEQ")
-            self.features.append(int(node.get("split_feature", 0)))
-            self.thresholds.append(_threshold(node))
-            low, high = children or (0, 0)
-            self.lower.append(low)
-            self.higher.append(high)
-
-
-def _number_nodes(
-    root: dict[str, Any],
-) -> Iterator[tuple[int, dict[str, Any], tuple[int, int] | None]]:
-    """(number, node, numbers of its children or None) of all nodes, breadth first."""
-    queue, place = [root], 0
-    while place < len(queue):
-        node = queue[place]
-        children = None
+    A leaf has no children, a branch no value.
+    """
+    queue = [root]
+    for number, node in enumerate(queue):  # which grows
         if "split_index" in node:
-            children = (len(queue), len(queue) + 1)
+            low = len(queue)
             queue += [node["left_child"], node["right_child"]]
-        yield place, node, children
-        place += 1
+            feature = int(node["split_feature"])
+            yield number, feature, _threshold(node), "BRANCH_LEQ", low, low + 1, 0.0
+        else:
+            yield number, 0, 0.0, "LEAF", 0, 0, float(node["leaf_value"])
 
 
 def _threshold(node: dict[str, Any]) -> float:
     """The largest float32 that goes to the left child: features are float32."""
-    if "threshold" not in node:
-        return 0.0
     threshold, exact = np.float32(node["threshold"]), float(node["threshold"])
     return float(
         np.nextafter(threshold, np.float32(-np.inf)) if float(threshold) > exact else threshold
@@ -209,27 +180,31 @@ def _to_onnx(dump: dict[str, Any], num_features: int) -> bytes:
     """ONNX bytes of a lightgbm model; the outputs of its trees are summed."""
     from onnx import TensorProto, helper
 
-    nodes = _Nodes()
-    for number, tree in enumerate(dump["tree_info"]):
-        nodes.add(number, tree["tree_structure"])
-    trees, numbers, values = zip(*nodes.leaves, strict=True)
+    nodes = [
+        (tree, *node)
+        for tree, facts in enumerate(dump["tree_info"])
+        for node in _list_nodes(facts["tree_structure"])
+    ]
+    trees, numbers, features, thresholds, modes, lower, higher, _ = zip(*nodes, strict=True)
+    leaves = [(node[0], node[1], node[-1]) for node in nodes if node[4] == "LEAF"]
+    of_trees, of_nodes, values = zip(*leaves, strict=True)
     node = helper.make_node(
         "TreeEnsembleRegressor",
         ["features"],
         ["value"],
         domain="ai.onnx.ml",
         n_targets=1,
-        nodes_treeids=nodes.trees,
-        nodes_nodeids=nodes.nodes,
-        nodes_featureids=nodes.features,
-        nodes_values=nodes.thresholds,
-        nodes_modes=nodes.modes,
-        nodes_truenodeids=nodes.lower,
-        nodes_falsenodeids=nodes.higher,
-        target_treeids=list(trees),
-        target_nodeids=list(numbers),
-        target_ids=[0] * len(trees),
-        target_weights=list(values),
+        nodes_treeids=trees,
+        nodes_nodeids=numbers,
+        nodes_featureids=features,
+        nodes_values=thresholds,
+        nodes_modes=modes,
+        nodes_truenodeids=lower,
+        nodes_falsenodeids=higher,
+        target_treeids=of_trees,
+        target_nodeids=of_nodes,
+        target_ids=[0] * len(leaves),
+        target_weights=values,
     )
     graph = helper.make_graph(
         [node],
