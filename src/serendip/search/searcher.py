@@ -116,9 +116,9 @@ def _in_order(numbers: IntArray, order: IntArray) -> IntArray:
 
 
 def _take_covering(hits: ItemList, covering: ItemList) -> ItemList:
-    """Hits that say half of a text, or as much as any does; those that say most first."""
+    """Hits of some words, those that say most first; where any says half of it, no others."""
     share_of = dict(zip(covering.item_nums.tolist(), covering.scores.tolist(), strict=True))
-    least = min(_MUCH, max(share_of.values(), default=0.0))
+    least = _MUCH if max(share_of.values(), default=0.0) >= _MUCH else 0.0
     shares = np.array([share_of.get(number, 0.0) for number in hits.item_nums.tolist()])
     order = np.argsort(-np.round(shares, 2), kind="stable")
     return hits.take(order[shares[order] >= least])
@@ -169,7 +169,7 @@ _FEW_TITLES = 3
 """Titles with a word from which on it is one of titles."""
 
 _MUCH = 0.45
-"""Share of a text, by how rare its words are, that an item says which is a hit of some of them."""
+"""Share of a text, by how rare its words are: where an item says as much, others are no hits."""
 
 _BLOCK = 1_024
 """Items with a value that are tested together whether they may be shown."""
@@ -571,7 +571,7 @@ class Searcher:
     def _order_by_share(
         self, content: Content, some: ItemList, completions: ItemList, allowed: AllowedItems | None
     ) -> IntArray:
-        """Hits that say the half of a text, most first, and those whose title goes on from it."""
+        """Hits of some words, those that say most first, and those whose title goes on from it."""
         if " " in content.needed:
             also = self.synonyms.expand(content.needed)
             covering = self.lexical.covering(content.needed, self.config.depth, allowed, also)
