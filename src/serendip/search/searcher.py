@@ -539,45 +539,46 @@ class Searcher:
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
             return empty_result()
-        beside = () if literal else self.synonyms.beside(reading.corrected_key)
         content, depth = reading.content, self.config.depth
-        some = self.lexical.search(content.text, depth, allowed, beside)
-        complete = some
+        beside = () if literal else self.synonyms.beside(reading.corrected_key)
+        also = [] if literal else self.synonyms.expand(content.needed)
+        some = complete = self.lexical.search(content.text, depth, allowed, beside)
         if " " in content.text or beside:
-            also = self.synonyms.expand(content.needed) if beside else []
             complete = self.lexical.search(
                 content.needed, depth, allowed, beside, needs_all=True, expansions=also
             )
         completions = self._complete_titles(reading.corrected_key, allowed)
-        weights = (self.config.word_weight, self.config.title_weight)
-        fused = reciprocal_rank_fusion((some, completions), self.num_items, weights).item_nums
-        levels = {
-            EXACT: reading.exact[are_allowed(reading.exact, allowed)],
-            CORRECTED: reading.corrected[are_allowed(reading.corrected, allowed)],
-            VALUES: self._having_values(content, allowed, k),
-            TITLED: self._leading_titles(reading, completions.item_nums, allowed),
-        }
+        fused = self._fuse(some, completions)
+        levels = self._leading_levels(reading, completions, allowed, k)
         levels[ALL_WORDS] = _in_order(complete.item_nums, fused)
         if not literal and len(self._named_items(reading)):
             levels[ALL_WORDS] = self._with_title_of(content.needed, levels[ALL_WORDS])
         else:
             levels[ONE_VALUE] = _in_order(self._having_rare_value(content, allowed, k), fused)
-            levels[SOME_WORDS] = self._order_by_share(content, some, completions, allowed)
+            levels[SOME_WORDS] = fused
+            if " " in content.needed:
+                covering = self.lexical.covering(content.needed, depth, allowed, also)
+                levels[SOME_WORDS] = self._fuse(_take_covering(some, covering), completions)
         numbers, matches = _first_of_each(levels, k)
         return self._explained(
             numbers, matches, reading, (some,) if complete is some else (some, complete)
         )
 
-    def _order_by_share(
-        self, content: Content, some: ItemList, completions: ItemList, allowed: AllowedItems | None
-    ) -> IntArray:
-        """Hits of some words, those that say most first, and those whose title goes on from it."""
-        if " " in content.needed:
-            also = self.synonyms.expand(content.needed)
-            covering = self.lexical.covering(content.needed, self.config.depth, allowed, also)
-            some = _take_covering(some, covering)
+    def _fuse(self, hits: ItemList, completions: ItemList) -> IntArray:
+        """Hits of words and completions of titles, by rank fusion."""
         weights = (self.config.word_weight, self.config.title_weight)
-        return reciprocal_rank_fusion((some, completions), self.num_items, weights).item_nums
+        return reciprocal_rank_fusion((hits, completions), self.num_items, weights).item_nums
+
+    def _leading_levels(
+        self, reading: Interpretation, completions: ItemList, allowed: AllowedItems | None, k: int
+    ) -> dict[float, IntArray]:
+        """The items, by level, that come before those that have the words."""
+        return {
+            EXACT: reading.exact[are_allowed(reading.exact, allowed)],
+            CORRECTED: reading.corrected[are_allowed(reading.corrected, allowed)],
+            VALUES: self._having_values(reading.content, allowed, k),
+            TITLED: self._leading_titles(reading, completions.item_nums, allowed),
+        }
 
     def _explained(
         self,
@@ -687,10 +688,8 @@ class Searcher:
             most: the number of the best that is returned, best first; None = all, as they are.
         """
         reading, numbers = self.read(text, literal), hits.item_nums
-        having = self._having_values(reading.content, None, MOST_COMPLETE)
-        levels = {EXACT: reading.exact, CORRECTED: reading.corrected, VALUES: having}
         completions = self._complete_titles(reading.corrected_key, None)
-        levels[TITLED] = self._leading_titles(reading, completions.item_nums, None)
+        levels = self._leading_levels(reading, completions, None, MOST_COMPLETE)
         ahead = {level: items[np.isin(items, numbers)] for level, items in levels.items()}
         count = len(numbers) if most is None else most
         best, matches = _first_of_each({**ahead, ALL_WORDS: numbers}, count)
