@@ -43,7 +43,7 @@ from serendip.search.spelling.word_statistics import (
     WordPairs,
     english_word_frequencies,
 )
-from serendip.search.stems import stem, stems
+from serendip.search.stems import stem
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import Popularity, TitleIndex, TitleTable
 from serendip.search.understanding import (
@@ -142,6 +142,13 @@ def _is_held(word: str, terms: Set[str], language: str) -> bool:
     """Whether a word, a form of it, or all its bigrams are terms of an item."""
     pairs = query_grams(word)
     return word in terms or stem(word, language) in terms or (bool(pairs) and terms >= {*pairs})
+
+
+def _is_near_form(word: str, other: str, language: str) -> bool:
+    """Whether a word is another, or its singular or plural: other forms are other titles."""
+    shorter, longer = sorted((word, other), key=len)
+    is_ended = len(longer) == len(shorter) + 1 and longer.startswith(shorter)
+    return word == other or (is_ended and stem(word, language) == stem(other, language) != "")
 
 
 def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
@@ -714,12 +721,14 @@ class Searcher:
         return self._with_title_of(content.needed, completions) if is_title else NO_ITEMS
 
     def _with_title_of(self, needed: str, numbers: IntArray) -> IntArray:
-        """Those of some items whose title has all words, in any form."""
-        language = self.lexical.language
-        titles = (self.titles.key(item).split(" ") for item in numbers.tolist())
-        terms = [{*title, *stems(title, language)} for title in titles]
-        typed = words(needed)
-        return numbers[[all(_is_held(word, held, language) for word in typed) for held in terms]]
+        """Those of some items whose title has all words, or a form with one letter more or less."""
+        language, typed = self.lexical.language, words(needed)
+        titles = [self.titles.key(item).split(" ") for item in numbers.tolist()]
+        has_all = [
+            all(any(_is_near_form(word, other, language) for other in title) for word in typed)
+            for title in titles
+        ]
+        return numbers[has_all]
 
     def _complete_titles(self, key: str, allowed: AllowedItems | None) -> ItemList:
         """Items whose title completes the text, most popular first."""
