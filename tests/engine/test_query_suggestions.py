@@ -359,8 +359,9 @@ def test_chips_begin_with_what_helped_after_the_failed_last_search(open_engine) 
     engine = open_engine()
     assert texts(engine.suggest(Request(text=FAILED, after=FAILED))) == [SEARCHED]
     assert texts(engine.suggest(Request(text=FAILED))) == []
-    firsts = {f"u{n}": texts(engine.suggest(Request(user_id=f"u{n}")))[0] for n in range(12)}
-    user = next(user for user, first in firsts.items() if first != SEARCHED)
+    user, westerns = "u2", (f"i{number}" for number in range(2, 60, 3))
+    engine.add_events([Event(user, item, NOW - 5_000, "click") for item in westerns])
+    assert texts(engine.suggest(Request(user_id=user)))[0] != SEARCHED
     engine.add_events([unsuccessful(user, FAILED, NOW)])
     assert texts(engine.suggest(Request(user_id=user)))[0] == SEARCHED
     assert texts(engine.suggest(Request(user_id=user, after="comedy")))[0] != SEARCHED

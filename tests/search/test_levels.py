@@ -302,3 +302,13 @@ def test_an_item_that_says_little_of_a_text_is_no_hit(searcher: Searcher) -> Non
 def test_a_word_that_means_nothing_does_not_speak_against_a_value(searcher: Searcher) -> None:
     assert levels(searcher, "horror 1899") == levels(searcher, "horror")
     assert VALUES not in levels(searcher, "horror submarine").values()
+
+
+def test_other_words_with_the_stem_of_a_title_are_other_titles(tmp_path: Path) -> None:
+    titles = ["Titanic", "Titan Story", "Titanics", "Clash of the Titans"]
+    filler = [f"The lamp {row} of a house in the town" for row in range(20)]
+    catalogue = Catalogue(Item(f"i{row}", title) for row, title in enumerate([*titles, *filler]))
+    chosen = np.array([9, 5, 1, 5, *[0] * 20], np.float32)
+    known = Searcher.build(catalogue, chosen, tmp_path / "index")
+    assert known.lexical.language == "english"
+    assert levels(known, "titanic") == {0: EXACT, 2: TITLED}

@@ -43,7 +43,7 @@ from serendip.search.spelling.word_statistics import (
     WordPairs,
     english_word_frequencies,
 )
-from serendip.search.stems import stem, stems
+from serendip.search.stems import stem
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import Popularity, TitleIndex, TitleTable
 from serendip.search.understanding import (
@@ -116,9 +116,9 @@ def _in_order(numbers: IntArray, order: IntArray) -> IntArray:
 
 
 def _take_covering(hits: ItemList, covering: ItemList) -> ItemList:
-    """Hits that say half of a text, or as much as any does; those that say most first."""
+    """Hits of some words, those that say most first; where any says half of it, no others."""
     share_of = dict(zip(covering.item_nums.tolist(), covering.scores.tolist(), strict=True))
-    least = min(_MUCH, max(share_of.values(), default=0.0))
+    least = _MUCH if max(share_of.values(), default=0.0) >= _MUCH else 0.0
     shares = np.array([share_of.get(number, 0.0) for number in hits.item_nums.tolist()])
     order = np.argsort(-np.round(shares, 2), kind="stable")
     return hits.take(order[shares[order] >= least])
@@ -142,6 +142,13 @@ def _is_held(word: str, terms: Set[str], language: str) -> bool:
     """Whether a word, a form of it, or all its bigrams are terms of an item."""
     pairs = query_grams(word)
     return word in terms or stem(word, language) in terms or (bool(pairs) and terms >= {*pairs})
+
+
+def _is_near_form(word: str, other: str, language: str) -> bool:
+    """Whether a word is another, or its singular or plural: other forms are other titles."""
+    shorter, longer = sorted((word, other), key=len)
+    is_ended = len(longer) == len(shorter) + 1 and longer.startswith(shorter)
+    return word == other or (is_ended and stem(word, language) == stem(other, language) != "")
 
 
 def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
@@ -169,7 +176,7 @@ _FEW_TITLES = 3
 """Titles with a word from which on it is one of titles."""
 
 _MUCH = 0.45
-"""Share of a text, by how rare its words are, that an item says which is a hit of some of them."""
+"""Share of a text, by how rare its words are: where an item says as much, others are no hits."""
 
 _BLOCK = 1_024
 """Items with a value that are tested together whether they may be shown."""
@@ -539,45 +546,46 @@ class Searcher:
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
             return empty_result()
-        beside = () if literal else self.synonyms.beside(reading.corrected_key)
         content, depth = reading.content, self.config.depth
-        some = self.lexical.search(content.text, depth, allowed, beside)
-        complete = some
+        beside = () if literal else self.synonyms.beside(reading.corrected_key)
+        also = [] if literal else self.synonyms.expand(content.needed)
+        some = complete = self.lexical.search(content.text, depth, allowed, beside)
         if " " in content.text or beside:
-            also = self.synonyms.expand(content.needed) if beside else []
             complete = self.lexical.search(
                 content.needed, depth, allowed, beside, needs_all=True, expansions=also
             )
         completions = self._complete_titles(reading.corrected_key, allowed)
-        weights = (self.config.word_weight, self.config.title_weight)
-        fused = reciprocal_rank_fusion((some, completions), self.num_items, weights).item_nums
-        levels = {
-            EXACT: reading.exact[are_allowed(reading.exact, allowed)],
-            CORRECTED: reading.corrected[are_allowed(reading.corrected, allowed)],
-            VALUES: self._having_values(content, allowed, k),
-            TITLED: self._leading_titles(reading, completions.item_nums, allowed),
-        }
+        fused = self._fuse(some, completions)
+        levels = self._leading_levels(reading, completions, allowed, k)
         levels[ALL_WORDS] = _in_order(complete.item_nums, fused)
         if not literal and len(self._named_items(reading)):
             levels[ALL_WORDS] = self._with_title_of(content.needed, levels[ALL_WORDS])
         else:
             levels[ONE_VALUE] = _in_order(self._having_rare_value(content, allowed, k), fused)
-            levels[SOME_WORDS] = self._order_by_share(content, some, completions, allowed)
+            levels[SOME_WORDS] = fused
+            if " " in content.needed:
+                covering = self.lexical.covering(content.needed, depth, allowed, also)
+                levels[SOME_WORDS] = self._fuse(_take_covering(some, covering), completions)
         numbers, matches = _first_of_each(levels, k)
         return self._explained(
             numbers, matches, reading, (some,) if complete is some else (some, complete)
         )
 
-    def _order_by_share(
-        self, content: Content, some: ItemList, completions: ItemList, allowed: AllowedItems | None
-    ) -> IntArray:
-        """Hits that say the half of a text, most first, and those whose title goes on from it."""
-        if " " in content.needed:
-            also = self.synonyms.expand(content.needed)
-            covering = self.lexical.covering(content.needed, self.config.depth, allowed, also)
-            some = _take_covering(some, covering)
+    def _fuse(self, hits: ItemList, completions: ItemList) -> IntArray:
+        """Hits of words and completions of titles, by rank fusion."""
         weights = (self.config.word_weight, self.config.title_weight)
-        return reciprocal_rank_fusion((some, completions), self.num_items, weights).item_nums
+        return reciprocal_rank_fusion((hits, completions), self.num_items, weights).item_nums
+
+    def _leading_levels(
+        self, reading: Interpretation, completions: ItemList, allowed: AllowedItems | None, k: int
+    ) -> dict[float, IntArray]:
+        """The items, by level, that come before those that have the words."""
+        return {
+            EXACT: reading.exact[are_allowed(reading.exact, allowed)],
+            CORRECTED: reading.corrected[are_allowed(reading.corrected, allowed)],
+            VALUES: self._having_values(reading.content, allowed, k),
+            TITLED: self._leading_titles(reading, completions.item_nums, allowed),
+        }
 
     def _explained(
         self,
@@ -687,10 +695,8 @@ class Searcher:
             most: the number of the best that is returned, best first; None = all, as they are.
         """
         reading, numbers = self.read(text, literal), hits.item_nums
-        having = self._having_values(reading.content, None, MOST_COMPLETE)
-        levels = {EXACT: reading.exact, CORRECTED: reading.corrected, VALUES: having}
         completions = self._complete_titles(reading.corrected_key, None)
-        levels[TITLED] = self._leading_titles(reading, completions.item_nums, None)
+        levels = self._leading_levels(reading, completions, None, MOST_COMPLETE)
         ahead = {level: items[np.isin(items, numbers)] for level, items in levels.items()}
         count = len(numbers) if most is None else most
         best, matches = _first_of_each({**ahead, ALL_WORDS: numbers}, count)
@@ -715,12 +721,14 @@ class Searcher:
         return self._with_title_of(content.needed, completions) if is_title else NO_ITEMS
 
     def _with_title_of(self, needed: str, numbers: IntArray) -> IntArray:
-        """Those of some items whose title has all words, in any form."""
-        language = self.lexical.language
-        titles = (self.titles.key(item).split(" ") for item in numbers.tolist())
-        terms = [{*title, *stems(title, language)} for title in titles]
-        typed = words(needed)
-        return numbers[[all(_is_held(word, held, language) for word in typed) for held in terms]]
+        """Those of some items whose title has all words, or a form with one letter more or less."""
+        language, typed = self.lexical.language, words(needed)
+        titles = [self.titles.key(item).split(" ") for item in numbers.tolist()]
+        has_all = [
+            all(any(_is_near_form(word, other, language) for other in title) for word in typed)
+            for title in titles
+        ]
+        return numbers[has_all]
 
     def _complete_titles(self, key: str, allowed: AllowedItems | None) -> ItemList:
         """Items whose title completes the text, most popular first."""

@@ -55,12 +55,33 @@ def test_the_order_is_a_share_of_likeness_and_of_the_value(reader: Engine, share
     config = LikenessConfig(choice_share=share, quality_weight=0.0)
     ordered = order_by_likeness(batch, candidates, values, config)
     floor, likeness = floor_of(reader.state), likeness_of(batch, candidates)
-    alike = np.maximum(likeness - floor, 0) / (likeness.max() - floor)
+    counts = reader.state.counts[candidates.items].astype(np.float32)
+    assert counts.min() > 0, "none is new"
+    alike = np.maximum(likeness - floor, 0) * (counts + 1) / (counts + 2)
+    alike /= alike.max()
     chosen = np.minimum((values - 5.0) / (values[-5] - 5.0), 1.0)
     np.testing.assert_allclose(ordered, (1 - share) * alike + share * chosen, atol=1e-5)
     better = LikenessConfig(choice_share=share, quality_weight=0.5)
     more = order_by_likeness(batch, candidates, values, better) - ordered
     np.testing.assert_allclose(more, reader.state.quality[candidates.items] / 2, atol=1e-5)
+
+
+def test_of_items_that_are_as_much_alike_what_hardly_anybody_chose_comes_later(
+    reader: Engine,
+) -> None:
+    batch, candidates = batch_of(reader.state)
+    best = int(candidates.items[likeness_of(batch, candidates).argmax()])
+    counts = np.full(reader.state.num_items, 9, np.int32)
+    counts[best] = 1
+    config, values = LikenessConfig(quality_weight=0.0), np.zeros(len(candidates), np.float32)
+    orders = [
+        order_by_likeness(
+            batch_of(replace(reader.state, counts=some))[0], candidates, values, config
+        )
+        for some in (counts, np.full_like(counts, 9))
+    ]
+    at = np.flatnonzero(candidates.items == best)[0]
+    assert orders[0][at] < orders[1][at] == orders[1].max()
 
 
 def test_everybody_sees_the_same_items_like_one(engine: Engine) -> None:

@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data.item_list import ItemList
-from serendip.data.query import TASKS
+from serendip.data.items.reception import Reception
+from serendip.data.query import TASKS, Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.batch import Candidates
+from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.scoring import fuse_by_rank, ranks, round_scores
+from serendip.engine.stages.scoring import fuse_by_rank, order_complete, ranks, round_scores
+from serendip.engine.stages.surfaces import DEFAULT_SURFACES
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
-from serendip.search.understanding import CORRECTED
+from serendip.search.understanding import ALL_WORDS, CORRECTED, SOME_WORDS
 
 
 def test_rounding_changes_no_value_of_an_order() -> None:
@@ -53,6 +55,31 @@ def test_items_that_are_no_candidates_are_passed_over() -> None:
     candidates = Candidates(np.array([0, 0], np.int32), np.array([5, 9], np.int32))
     proposals = {"content": [ItemList.of([99, 5, 7], [3.0, 2.0, 1.0])]}
     np.testing.assert_allclose(fuse_by_rank(candidates, proposals, 1), [1 / 62, 0.0], rtol=1e-6)
+
+
+def test_hits_of_all_words_are_also_ordered_by_merit_and_by_title(reader: Engine) -> None:
+    state = replace(reader.state, quality=np.linspace(0, 1, reader.state.num_items))
+    hits = ItemList.of([7, 5, 3, 9], [4.0, 3.0, 2.0, 1.0])
+    fields = {
+        "match": np.array([ALL_WORDS, ALL_WORDS, ALL_WORDS, SOME_WORDS], np.float32),
+        "title_match": np.array([0.1, 0.3, 0.2, 0.8], np.float32),
+    }
+    batch = Batch.of([Query("search", "x")], DEFAULT_SURFACES["search"], state, [])
+    batch.hits = [ItemList.of_distinct(hits.item_nums, hits.scores, fields)]
+    orders = order_complete(batch)
+    assert orders["titles"][0].item_nums.tolist() == [5, 3, 7]
+    merits = state.quality * np.log(np.e + state.counts)
+    assert orders["merits"][0].item_nums.tolist() == sorted([7, 5, 3], key=lambda n: -merits[n])
+    batch.hits = None
+    assert order_complete(batch) == {}
+
+
+def test_where_nobody_chose_anything_only_posted_items_are_new(reader: Engine) -> None:
+    state, count = reader.state, reader.state.num_items
+    nobody = replace(state, counts=np.zeros(count, np.int32), reception=Reception.none(count))
+    assert not nobody.new_items.mask.any()
+    one = replace(nobody, counts=np.eye(1, count, dtype=np.int32)[0])
+    assert one.new_items.mask.tolist() == [False, *[True] * (count - 1)]
 
 
 def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(reader: Engine) -> None:

@@ -4,7 +4,8 @@ Candidates stay if they are more like the source items than random pairs of item
 ``content``; at least the ``_FEWEST`` that are most alike. They are ordered by likeness, from 0 for
 what the floor lets through to 1 for the most alike candidate, plus a share of the value of what is
 chosen next, from 0 to 1 for the best candidates, and a weight times the share of likes, so that of
-two that are as much alike the better comes first. Without anything known of the source items, what
+two that are as much alike the better comes first. What hardly anybody chose, and is not new, is
+less alike: n people count (n + 1) / (n + 2). Without anything known of the source items, what
 is chosen next orders all candidates.
 
 Shapes: R candidate rows, C of one query.
@@ -67,10 +68,12 @@ def order_by_likeness(
     batch: Batch, candidates: Candidates, values: FloatArray, config: LikenessConfig
 ) -> FloatArray:
     """(R,) float32: likeness, what is chosen next by its values (R,), and what is liked."""
-    ordered = config.quality_weight * batch.state.quality[candidates.items]  # (R,)
-    floor = floor_of(batch.state)
+    state, items = batch.state, candidates.items
+    ordered = config.quality_weight * state.quality[items]  # (R,)
+    counts = np.asarray(state.counts[items], np.float32)
+    evidence = np.where(state.new_items.mask[items], 1.0, (counts + 1) / (counts + 2))  # (R,)
     for part, likeness in _compare(batch, candidates):
-        alike = np.maximum(likeness - floor, 0.0)
+        alike = np.maximum(likeness - floor_of(state), 0.0) * evidence[part]
         chosen = values[part] - values[part].min()
         full = np.sort(chosen)[-_FULL:][0]
         ordered[part] += (1 - config.choice_share) * _to_share(alike, alike.max())

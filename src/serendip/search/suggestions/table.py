@@ -187,7 +187,8 @@ class QueryTable:
         )
         totals = np.append(0.0, np.cumsum(terms, dtype=np.float64))
         ends = np.cumsum(sizes)
-        return (totals[ends] - totals[ends - sizes]).astype(np.float32)
+        sums: FloatArray = (totals[ends] - totals[ends - sizes]).astype(np.float32)
+        return sums
 
     def find_focus(self, catalogue: Catalogue) -> FloatArray:
         """(Q,) how much a query's items keep to some categories; 0 = these are as usual.
