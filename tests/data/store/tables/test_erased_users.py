@@ -101,7 +101,8 @@ def test_a_second_erasure_counts_whatever_is_stored(store: Store) -> None:
     store.import_all([], [Event("u", "a", AFTER + 1)])
     learned = store.log.mark().removals  # by a training or a backup
     store.import_all([], [Event("v", "a", AFTER)])
-    erasure, count = store.erase_user("u", AFTER + 2)  # of somebody who came back
+    assert store.put_events([Event("u", "back", AFTER + 1)]) == 1
+    erasure, count = store.erase_user("u", AFTER + 2)
     assert (erasure.removals > learned, count) == (True, 1)
     assert store.put_events([Event("u", "a", AFTER + 1)]) == 0
     assert len(store.erasures().by_digest) == 1
