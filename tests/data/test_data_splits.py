@@ -90,11 +90,6 @@ def test_a_first_tie_longer_than_the_fraction_belongs_to_train():
     assert target_rows(split) == [("v", "a", 2)]
 
 
-def test_a_repeated_item_is_no_target():
-    split = temporal(dataset_of([("u", "a", 1), ("u", "b", 2), ("u", "a", 3), ("u", "c", 4)]), 0.5)
-    assert target_rows(split) == [("u", "c", 4)]
-
-
 def test_at_most_the_first_hundred_of_a_user_are_targets():
     items = [f"i{number}" for number in range(160)]
     rows = [("u", name, time) for time, name in enumerate(items, 10)]
@@ -217,12 +212,6 @@ def test_the_last_event_is_left_out_and_the_last_but_one_is_input():
     assert ids(split.catalogue, split.validation.history(0).item_nums) == ["a", "b"]
     assert [item.item_id for item in split.new_items] == ["c", "d", "f"]
     assert split.cut is None
-
-
-def test_equal_times_are_left_out_by_order():
-    split = leave_last_out(dataset_of([("u", name, 1) for name in "abcd"]))
-    assert ids(split.catalogue, split.targets.items) == ["d"]
-    assert ids(split.catalogue, split.targets.history(0).item_nums) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("rows", [[], [("u", "a", 1), ("u", "b", 2)]])

@@ -43,11 +43,11 @@ from serendip.data.store.store import Store
 from serendip.errors import SerendipError
 
 with closing(Store.open(sys.argv[1])) as store:
-    number = store.log.commit_number()
+    number = store.database.commit_number()
     print("connected", flush=True)
     sys.stdin.readline()
     begin, answers = time.monotonic(), []
-    answers.append(store.log.commit_number())
+    answers.append(store.database.commit_number())
     for _ in range(9):
         try:
             answers.append(store.count_events())

@@ -59,19 +59,6 @@ def test_items_with_names_in_other_languages_are_recognised(columns, canonical):
     assert guess_mapping(columns, "items") == dict(zip(canonical, columns, strict=True))
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [
-        ["Kundennummer", "Artikel_Nr", "Bestelldatum"],
-        ["고객번호", "상품코드", "주문 일시"],
-        ["会員ID", "商品番号", "注文日時"],
-    ],
-)
-def test_events_with_names_in_other_languages_are_recognised(columns):
-    expected = dict(zip(("user_id", "item_id", "timestamp"), columns, strict=True))
-    assert guess_mapping(columns, "events") == expected
-
-
 def test_unknown_names_in_other_scripts_are_no_match_and_differ_from_each_other():
     assert guess_mapping(["色", "размер"], "items") == {}
     assert fold("色") != fold("размер") != ""
@@ -105,10 +92,26 @@ def test_names_of_attributes_and_actions_are_folded():
         ["Visitor", "ASIN", "time_stamp"],
         ["member", "item", "day"],
         ["buyer", "product_code", "created"],
+        ["Kundennummer", "Artikel_Nr", "Bestelldatum"],
+        ["고객번호", "상품코드", "주문 일시"],
+        ["会員ID", "商品番号", "注文日時"],
     ],
 )
 def test_everyday_names_of_events_are_recognised(columns):
     expected = dict(zip(("user_id", "item_id", "timestamp"), columns, strict=True))
+    assert guess_mapping(columns, "events") == expected
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ["국가", "기기", "세션"],
+        ["Länder-Code", "Plattform", "Besuch"],
+        ["geo.country", "Device Type", "visit_id"],
+    ],
+)
+def test_country_device_and_visit_are_recognised(columns):
+    expected = dict(zip(("country", "device", "session_id"), columns, strict=True))
     assert guess_mapping(columns, "events") == expected
 
 

@@ -42,11 +42,6 @@ def test_seconds_milliseconds_and_iso_are_one_time(text: str, seconds: float | N
     assert seconds_of([text]) == [seconds]
 
 
-@given(st.integers(1_000_000_000, 4_000_000_000))
-def test_units_agree(seconds: int) -> None:
-    assert seconds_of([str(seconds), f"{seconds}000"]) == [float(seconds)] * 2
-
-
 FORMATS = ("%d.%m.%Y %H:%M:%S", "%m/%d/%y %I:%M %p", "%Y%m%d", "%d %b %Y", "%H.%M '%d' (%B) %Y")
 MOMENTS = st.datetimes(datetime(1990, 1, 2), datetime(2068, 1, 1)).map(
     lambda moment: moment.replace(microsecond=0)

@@ -216,7 +216,7 @@ class TinyEngine:
             ErasurePlace("answers", "erased", "no worker uses events or attributes any more"),
             ErasurePlace("generations", "pending", "gen-1 learned before"),
         )
-        return ErasureReceipt("user", "0" * 64, 0.0, count, places)
+        return ErasureReceipt("user", "0" * 64, 0.0, count, 0, places)
 
     def catch_up(self) -> None:
         with self._lock:

@@ -43,6 +43,23 @@ def take_rows(table: _Table, rows: NDArray[Any]) -> _Table:
     return replace(table, **chosen)
 
 
+def take_ranges(
+    starts: NDArray[np.int64], rows: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Select rows (M,) of entries that are stored one row after the other.
+
+    Args:
+        starts: (N + 1,) offsets of the rows.
+        rows: numbers of rows.
+
+    Returns:
+        (M + 1,) offsets of the selected rows, and the places of their entries.
+    """
+    lengths = np.diff(starts)[rows]
+    new = np.append(np.int64(0), np.cumsum(lengths))
+    return new, np.arange(new[-1]) + np.repeat(starts[:-1][rows] - new[:-1], lengths)
+
+
 def rank_by_first(codes: IntArray, count: int) -> tuple[IntArray, IntArray]:
     """Renumber codes by their first appearance.
 

@@ -132,11 +132,11 @@ def run_checks(store: Store, now: float | None = None) -> list[CheckResult]:
         store: whose items and events are checked.
         now: Unix seconds; None = the current time.
     """
-    columns = store.columns()
+    items, events = store.columns()
     note = json.loads(store.meta(IMPORT_KEY) or "{}")
     repeated = (int(note.get("duplicate_items", 0)), tuple(note.get("examples", ())))
     moment = time.time() if now is None else now
-    checked = CheckedData(columns.items, columns.events, moment, repeated)
+    checked = CheckedData(items, events, moment, repeated)
     return [check(checked) for check in CHECKS]
 
 

@@ -94,6 +94,6 @@ def _plain(value: NDArray[Any] | frozenset[str]) -> list[Any]:
 
 
 def _of_json(values: Mapping[str, Any]) -> LoggedRequest:
-    arrays = {name: np.array(values[name], kind) for name, kind in _ARRAYS.items()}
+    arrays: dict[str, Any] = {name: np.array(values[name], kind) for name, kind in _ARRAYS.items()}
     actions = [frozenset(names) for names in values["actions"]]
     return LoggedRequest(**{**values, **arrays, "actions": actions})

@@ -589,7 +589,7 @@ class Engine:
         Args:
             limit: maximum number of users. Events of all actions are counted.
         """
-        return self._totals.users(limit)
+        return self._store.active_users(limit)
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
         """The events of a user, newest first, without ignored actions such as impressions.

@@ -97,11 +97,8 @@ class EventsRead:
 
     def _read(self, table: Table, most: int | None = None) -> pa.Table:
         """Texts and numbers of all rows, and ``unread``: what is wrong with a number."""
-        batches = [self._encode(batch) for batch in table.read(*self._layers(table), most=most)]
-        if batches:
-            return unify(batches)
-        empty = tabulate_events([])
-        return empty.append_column("unread", empty["query"])
+        batches = table.read(*self._layers(table), most=most)
+        return unify([self._encode(batch) for batch in batches])
 
     def _layers(self, table: Table) -> list[dict[str, str]]:
         """SQL of the columns of events, and of why a number cannot be read; NULL = all can."""

@@ -88,11 +88,7 @@ class ItemsRead:
         """The columns of ``ITEM_NAMES``, ``doubtful`` and the text of ``available_from``."""
         import pyarrow as pa
 
-        batches = list(table.read(self._expressions(table), most=most))
-        if not batches:
-            empty = tabulate_items([])
-            doubtful = pa.array([], pa.bool_())
-            return empty.append_column("doubtful", doubtful).append_column("since", empty["title"])
+        batches = table.read(self._expressions(table), most=most)
         connection = connect()
         cells = self._with_titles(pa.Table.from_batches(batches))
         connection.register("cells", cells)

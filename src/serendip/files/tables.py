@@ -72,6 +72,8 @@ class Table(ABC):
     def read(self, *layers: Mapping[str, str], most: int | None = None) -> Iterator[pa.RecordBatch]:
         """Yield SQL expressions for every well-formed row, in the order of the file.
 
+        The last batch has no rows, so that there is always one.
+
         Args:
             layers: name -> SQL; of the first one over cells, see ``cell``, of each other one over
                 the names of the layer before, which are computed once. The last one is the batch.
@@ -91,7 +93,9 @@ class Table(ABC):
         connection = connect()
         try:
             relation = connection.sql(query, params=[pattern_of(self.path)])
-            yield from relation.to_arrow_reader(_BATCH)
+            reader = relation.to_arrow_reader(_BATCH)
+            yield from reader
+            yield pa.RecordBatch.from_pylist([], reader.schema)
         except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
             raise unreadable(self.path, error) from None
         self._note_broken(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -245,23 +246,28 @@ def test_a_hostile_backup_is_refused_and_nothing_appears(
     assert not Path("/escaped").exists()
 
 
-def fill_disk(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Let the third file of a backup fail."""
-    write, calls = BackupFolder.write, []
+def patch_writes(
+    monkeypatch: pytest.MonkeyPatch, before: Callable[[int], object], after: Callable[[str], object]
+) -> None:
+    """Do something around each file that a backup writes: with its number from 1, or its name."""
+    write, numbers = BackupFolder.write, itertools.count(1)
 
-    def write_some(folder: BackupFolder, name: str, source: Path) -> None:
-        calls.append(name)
-        if len(calls) > 2:
-            raise error
+    def patched(folder: BackupFolder, name: str, source: Path) -> None:
+        before(next(numbers))
         write(folder, name, source)
+        after(name)
 
-    monkeypatch.setattr(BackupFolder, "write", write_some)
+    monkeypatch.setattr(BackupFolder, "write", patched)
 
 
 def test_an_error_while_writing_leaves_nothing_and_a_folder_of_the_admin_as_it_was(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill_disk(monkeypatch, OSError(28, "No space left on device"))
+    def fail(number: int) -> None:
+        if number > 2:
+            raise OSError(28, "No space left on device")
+
+    patch_writes(monkeypatch, fail, lambda name: None)
     (tmp_path / "mine").mkdir(mode=0o750)
     before = (tmp_path / "mine").stat()
     for place in (tmp_path / "saved", tmp_path / "mine"):
@@ -280,14 +286,12 @@ def test_a_backup_is_known_from_before_its_first_byte(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known: list[str] = []
-    write = BackupFolder.write
 
-    def look(folder: BackupFolder, name: str, source: Path) -> None:
+    def look(number: int) -> None:
         with closing(Workspace.open(fresh).open_store()) as store:
             known.extend(one.place for one in store.backups.all())
-        write(folder, name, source)
 
-    monkeypatch.setattr(BackupFolder, "write", look)
+    patch_writes(monkeypatch, look, lambda name: None)
     save(fresh, tmp_path / "saved")
     assert set(known) == {str(tmp_path / "saved")}
 
@@ -411,14 +415,11 @@ def test_a_backup_is_verified_without_a_restore(saved: Path) -> None:
 def test_what_a_disk_keeps_otherwise_is_no_backup(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = BackupFolder.write
-
-    def write_and_rot(folder: BackupFolder, name: str, source: Path) -> None:
-        write(folder, name, source)
+    def rot(name: str) -> None:
         if name == "serendip.db":
             _flip(tmp_path / "saved" / name)
 
-    monkeypatch.setattr(BackupFolder, "write", write_and_rot)
+    patch_writes(monkeypatch, lambda number: None, rot)
     with pytest.raises(StorageError, match="reads back otherwise"):
         save(fresh, tmp_path / "saved")
     assert not (tmp_path / "saved").exists()

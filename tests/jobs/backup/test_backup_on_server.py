@@ -106,7 +106,7 @@ def told(folder: Path) -> list[object]:
                 store.erasures(),
                 store.generated.rows(),
             ),
-            *(keys.read(), ledger.summary(), store.totals().users(9), store.queries()),
+            *(keys.read(), ledger.summary(), store.active_users(9), store.queries()),
         ]
 
 

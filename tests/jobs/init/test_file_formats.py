@@ -20,7 +20,7 @@ from serendip.files.config import EventsConfig
 from serendip.files.events import read_events
 from serendip.jobs.init.columns import FileForm
 from serendip.jobs.init.encodings import guess_encoding
-from serendip.jobs.init.times import drop_future_formats, find_time_formats, read_times
+from serendip.jobs.init.times import find_time_formats, read_times
 from serendip.jobs.init.workspace import start_workspace
 
 TEXTS = {
@@ -53,22 +53,6 @@ def test_what_is_no_text_needs_an_option(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         guess_encoding(path)
     assert caught.value.hint == "Add --encoding NAME."
-
-
-@pytest.mark.parametrize(
-    ("cells", "formats"),
-    [
-        (["24.05.26", "31.12.25"], ["%d.%m.%y"]),
-        (["26.05.24", "25.12.31"], ["%y.%m.%d"]),
-        (["24.05.26", "26.05.24"], ["%d.%m.%y", "%y.%m.%d"]),
-        (["31.12.29", "29.12.31"], ["%d.%m.%y", "%y.%m.%d"]),
-    ],
-)
-def test_an_order_by_which_events_are_in_the_future_is_none(
-    cells: list[str], formats: list[str]
-) -> None:
-    now = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
-    assert drop_future_formats(cells, ["%d.%m.%y", "%y.%m.%d"], now) == formats
 
 
 def test_two_digits_of_a_year_to_come_are_a_day(tmp_path: Path) -> None:

@@ -267,17 +267,6 @@ def test_a_time_of_publishing_is_the_start_of_an_item(
     assert all((column in item.attributes) is not is_taken for item in items)
 
 
-def test_items_that_a_column_hides_are_told(tmp_path: Path) -> None:
-    years = [2024] * 6 + [2099] * 2
-    rows = [f"sku{n},Chair {n},{year}-03-0{n}" for n, year in enumerate(years, 1)]
-    (tmp_path / "items.csv").write_text("\n".join(["sku,name,added_at", *rows]), encoding="utf-8")
-    checks = {check["name"]: check for check in init(tmp_path, "items.csv")["checks"]}
-    told = checks["hidden items"]
-    assert (told["status"], told["count"]) == ("WARN", 2)
-    assert "the last one until 2099-03-08" in told["message"]
-    assert "[items.columns]" in told["message"]
-
-
 def test_a_name_that_says_the_start_goes_before_one_that_says_publishing(tmp_path: Path) -> None:
     rows = [f"sku{n},Chair {n},2024-03-0{n},2024-04-0{n}" for n in range(1, 9)]
     text = "\n".join(["sku,name,published,available_from", *rows])

@@ -11,7 +11,6 @@ from serendip.data.events.event import Event
 from serendip.data.users.user import User
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.files.names import guess_mapping
 from serendip.jobs.import_files import import_files, read_import_digest
 from serendip.jobs.init.workspace import start_workspace
 
@@ -54,16 +53,3 @@ def test_a_broken_row_is_named_by_file_line_column_and_value(tmp_path):
     workspace = start(tmp_path, USERS.replace("c2,CH", f"c2,{'x' * 600}"))
     with pytest.raises(DataError, match=r"users\.csv: 1 row is broken: line 4: .*'Country'.*xxx"):
         import_files(workspace)
-
-
-@pytest.mark.parametrize(
-    ("header", "mapping"),
-    [
-        (("국가", "기기", "세션"), ("국가", "기기", "세션")),
-        (("Länder-Code", "Plattform", "Besuch"), ("Länder-Code", "Plattform", "Besuch")),
-        (("geo.country", "Device Type", "visit_id"), ("geo.country", "Device Type", "visit_id")),
-    ],
-)
-def test_headers_of_three_languages(header, mapping):
-    found = guess_mapping(header, "events")
-    assert tuple(found[name] for name in ("country", "device", "session_id")) == mapping

@@ -99,10 +99,10 @@ def _summarise(parts: list[tuple[float, float, float, list[float]]], events: int
 def _read(place: str) -> dict[str, Any]:
     """Microseconds of a commit watch and of a history."""
     with closing(Store.open(place)) as store:
-        store.log.commit_number()
+        store.database.commit_number()
         begin = time.perf_counter()
         for _ in range(_READS):
-            store.log.commit_number()
+            store.database.commit_number()
         watch = time.perf_counter() - begin
         begin = time.perf_counter()
         for number in range(_READS):

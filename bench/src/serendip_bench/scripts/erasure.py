@@ -197,7 +197,7 @@ def erase_under_load(folder: Path, count: int) -> dict[str, Any]:
     """Erase users of a running service."""
     workspace = Workspace.open(folder)
     with closing(workspace.open_store()) as store:
-        users = [user for user, _ in store.totals().users(2 * count + 2_000)][-2 * count :]
+        users = [user for user, _ in store.active_users(2 * count + 2_000)][-2 * count :]
         begun = len(store.erasures().by_digest)
     erased, others = users[::2], users[1::2]
     with run_service(folder) as service:

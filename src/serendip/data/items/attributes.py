@@ -18,7 +18,7 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray, locate, rank_by_first
+from serendip.data.arrays import BoolArray, IntArray, TimeArray, locate, rank_by_first, take_ranges
 from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.strings import Strings
 
@@ -105,8 +105,8 @@ class AttributeValues:
         codes, texts = rank_by_first(
             np.append(np.int32(MISSING_TEXT), self.codes[rows]), len(self.texts)
         )
-        starts, listed = _take_lists(self.starts, self.listed, rows)
-        listed, members = rank_by_first(listed, len(self.members))
+        starts, entries = take_ranges(self.starts, rows)
+        listed, members = rank_by_first(self.listed[entries], len(self.members))
         return AttributeValues(
             self.numbers[rows],
             codes[1:],
@@ -164,11 +164,7 @@ class AttributeValues:
 
     def having(self, word: str) -> BoolArray:
         """(N,) True where the list contains this value; a text counts as a list of one."""
-        folded = word.casefold()
-        mask = _is_one_of(self.codes, self._text_codes.get(folded, ()))
-        entries = np.flatnonzero(_is_one_of(self.listed, self._member_codes.get(folded, ())))
-        mask[np.searchsorted(self.starts, entries, side="right") - 1] = True
-        return mask
+        return self.any_of([word], ())
 
     def any_of(self, words: Sequence[str], numbers: Sequence[float]) -> BoolArray:
         """(N,) True where the attribute has one of the words or equals one of the numbers."""
@@ -219,16 +215,6 @@ class AttributeValues:
     @cached_property
     def _member_codes(self) -> Mapping[str, list[int]]:
         return _fold(self.members, 0)
-
-
-def _take_lists(
-    starts: NDArray[np.int64], listed: IntArray, rows: NDArray[np.integer]
-) -> tuple[NDArray[np.int64], IntArray]:
-    """Offsets (M + 1,) and entries of the lists of some rows (M,)."""
-    lengths = np.diff(starts)[rows]
-    new = np.append(np.int64(0), np.cumsum(lengths))
-    entries = np.arange(new[-1]) + np.repeat(starts[:-1][rows] - new[:-1], lengths)
-    return new, listed[entries]
 
 
 def _fold(names: Sequence[str], first: int) -> dict[str, list[int]]:

@@ -21,7 +21,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, take_ranges
 from serendip.data.items.catalogue import Attribute, Item
 from serendip.data.rows.late_rows import put_rows
 from serendip.data.text import MAX_CHARACTERS, normalise, tokens
@@ -114,10 +114,8 @@ class Tokens:
 
     def rows(self, numbers: NDArray[np.integer]) -> Self:
         """Select texts, in the order of ``numbers``."""
-        counts = self.counts[numbers]
-        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-        shifts = np.repeat(self.starts[numbers] - starts[:-1], counts)
-        return type(self)(self.hashes[np.arange(starts[-1]) + shifts], starts)
+        starts, entries = take_ranges(self.starts, numbers)
+        return type(self)(self.hashes[entries], starts)
 
     def joined(self, more: Tokens) -> Self:
         """Concatenate: these texts, then others."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias, cast, overload
+from typing import Any, Literal, Self, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,7 @@ class Item:
         return ". ".join(part for part in (*texts, self.generated_text) if part)
 
 
-class ItemTable(Sequence[Item]):
+class ItemTable:
     """N items in columns; an item is made whenever it is asked for.
 
     Args:
@@ -155,16 +155,7 @@ class ItemTable(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._layout_codes)
 
-    @overload
-    def __getitem__(self, key: int) -> Item: ...
-    @overload
-    def __getitem__(self, key: slice) -> list[Item]: ...
-    def __getitem__(self, key: int | slice) -> Item | list[Item]:
-        if isinstance(key, slice):
-            return [self[row] for row in range(*key.indices(len(self)))]
-        if not -len(self) <= key < len(self):
-            raise IndexError(f"item {key} of {len(self)}")
-        row = key % len(self)
+    def __getitem__(self, row: int) -> Item:
         time = float(self.available_from[row])
         item_id, title, description, generated = (self._texts[name][row] for name in _TEXTS)
         available_from = None if time == -np.inf else time

@@ -31,7 +31,7 @@ from serendip.data.store.database import create_database, existing_database, ope
 from serendip.data.store.event_log.reader import EventLogReader
 from serendip.data.store.event_log.totals import LogTotals
 from serendip.data.store.event_log.view import LogPosition, LogView, stream
-from serendip.data.store.event_log.writer import REMAINS_KEY, TRIES, LogWriter, note_remains
+from serendip.data.store.event_log.writer import REMAINS_KEY, Import, LogWriter, note_remains
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
     items_of,
@@ -54,13 +54,19 @@ from serendip.data.store.schema import (
     upsert_items,
 )
 from serendip.data.store.tables.copies import Copies
-from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
+from serendip.data.store.tables.erased_users import (
+    Erasures,
+    UserErasure,
+    adopt_erasures,
+    put_erasures,
+    read_erasures,
+)
 from serendip.data.store.tables.generated import GeneratedTable
 from serendip.data.store.tables.users import Users
 from serendip.data.store.upsert import insert_rows
 from serendip.data.store.validation import id_problem, require_events, require_items
 from serendip.data.users.user import User
-from serendip.errors import BusyError, DataError
+from serendip.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,20 +136,6 @@ class StoreTables:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StoreColumns:
-    """A consistent snapshot as columns, for checks.
-
-    Args:
-        items: ``item_id``, ``title``, ``size`` (characters of title and description) and
-            ``available_from``.
-        events: the whole log.
-    """
-
-    items: pa.Table
-    events: LogColumns
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class ItemChanges:
     """What happened to the items of a store since a version.
 
@@ -199,7 +191,6 @@ class Store:
         self.database, self.log = database, EventLogReader(database)
         self.users = Users(database)
         self._writer = LogWriter(self.log, self.users)
-        self._erased = ErasedUsers()
         self.backups = Copies(database, "backup")
         self.exports = Copies(database, "export")
         self.generated = GeneratedTable(database)
@@ -352,7 +343,7 @@ class Store:
 
     def _append(self, view: LogView, rows: Sequence[dict[str, Any]]) -> int:
         """Append events within a write transaction; how many were new."""
-        erasures = self._erased.among(view.connection, {row["user_id"] for row in rows})
+        erasures = read_erasures(view.connection, {row["user_id"] for row in rows})
         new = [
             row
             for row in rows
@@ -382,8 +373,8 @@ class Store:
         """Replace everything that earlier imports wrote, in one transaction.
 
         The tables are read before it begins, one after the other, so other writers do not wait for
-        them. Events, items and deletions of the API stay unchanged. An item
-        of an earlier import that is not read again is deleted.
+        them. Events, items and deletions of the API stay unchanged. An item of an earlier import
+        that is not read again is deleted.
 
         Args:
             read_items: reads valid items, see ``item_rows``; of a repeated id the last row counts.
@@ -398,24 +389,22 @@ class Store:
         examples = tuple(dict.fromkeys(repeated))[:10]
         note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
         users, events = read_users(), read_events()
+
+        def write() -> tuple[Import, int, int] | None:
+            prepared = self._writer.prepare(events)
+            with self.database.write(may_pause=True) as connection:
+                if self._writer.is_outdated(connection, prepared):
+                    return None
+                left_out = self._replace_imported_items(connection, ids, changed)
+                self._writer.publish(connection, prepared)
+                erasures = read_erasures(connection)
+                left = [user for user in users if erasures.find(user.user_id) is None]
+                set_meta(connection, IMPORT_KEY, note)
+                return prepared, left_out, self.users.replace_imported(connection, left)
+
         with self._writer.exclusive(self.database.busy_timeout_s):
             ids, changed = set(items["item_id"].to_pylist()), self._changed_items(items)
-            for _ in range(TRIES):
-                prepared = self._writer.prepare(events)
-                with self.database.write(may_pause=True) as connection:
-                    if self._writer.is_outdated(connection, prepared):
-                        continue
-                    left_out = self._replace_imported_items(connection, ids, changed)
-                    self._writer.publish(connection, prepared)
-                    left = self._erased.left(connection, users)
-                    num_users = self.users.replace_imported(connection, left)
-                    set_meta(connection, IMPORT_KEY, note)
-                    break
-            else:
-                raise BusyError(
-                    "events of the files are being posted, or users erased, at the same time.",
-                    "Nothing was imported. Import again when that has ended.",
-                )
+            prepared, left_out, num_users = self._writer.retry(write)
         return ImportCounts(
             *(len(items), prepared.num_events, len(repeated), examples, num_users),
             prepared.num_erased,
@@ -487,7 +476,7 @@ class Store:
         if not erasures.by_digest:
             return 0
         with self.database.write() as connection:
-            new = self._erased.adopt(connection, erasures)
+            new = adopt_erasures(connection, erasures)
         wanted = Erasures(erasures.secret, {one.digest: one for one in new})
         user_ids = set(self.log.read(LogView.user_ids)) | {
             user.user_id for user in self.users.all()
@@ -499,7 +488,7 @@ class Store:
         removals = self.log.mark().removals
         with self.database.write() as connection:
             rest = [replace(one, removals=removals) for one in new if one.digest not in done]
-            self._erased.put(connection, rest)
+            put_erasures(connection, rest)
         return len(found)
 
     def erased_items(self) -> list[str]:
@@ -516,12 +505,12 @@ class Store:
     def erasure(self, user_id: str) -> UserErasure | None:
         """The last erasure of a user; None if they never were erased."""
         with self.database.read() as connection:
-            return self._erased.among(connection, [user_id]).find(user_id)
+            return read_erasures(connection, [user_id]).find(user_id)
 
     def erasures(self) -> Erasures:
         """All erasures of users."""
         with self.database.read() as connection:
-            return self._erased.all(connection)
+            return read_erasures(connection)
 
     def remove_erased(self) -> None:
         """Remove the bytes of erased users and items from the database.
@@ -653,18 +642,27 @@ class Store:
 
         return self.log.read(read)
 
-    def columns(self) -> StoreColumns:
-        """A consistent snapshot of all items and events as columns."""
+    def columns(self) -> tuple[pa.Table, LogColumns]:
+        """A consistent snapshot of all items and events as columns, for checks.
 
-        def read(view: LogView) -> StoreColumns:
+        Returns:
+            ``item_id``, ``title``, ``size`` (characters of title and description) and
+            ``available_from`` of the items, and the whole log.
+        """
+
+        def read(view: LogView) -> tuple[pa.Table, LogColumns]:
             sizes = view.connection.execute(_ITEM_SIZES)
-            return StoreColumns(tabulate_sizes(stream(sizes)), view.columns())
+            return tabulate_sizes(stream(sizes)), view.columns()
 
         return self.log.read(read)
 
     def totals(self) -> LogTotals:
         """Totals of the event log."""
         return LogTotals(self.log)
+
+    def active_users(self, most: int) -> list[tuple[str, int]]:
+        """(user_id, number of events) of the most active users, most active first."""
+        return list(self.log.read(lambda view: view.count_users(most)).items())
 
     def meta(self, key: str) -> str:
         """The value stored under a key; empty = there is none."""
@@ -688,18 +686,6 @@ class Store:
             counts = select(*(func.count(case((kind, 1))) for kind in kinds))
             row = connection.execute(counts.where(ITEMS.c.version > after)).one()
         return ItemCounts(row[0], row[1], row[2])
-
-    def commit_number(self) -> int | None:
-        """A number that is the same as long as nothing is committed; None = not known.
-
-        Takes microseconds on SQLite: whoever follows the items asks it before reading.
-        """
-        return self.database.commit_number()
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether the database is on a server, so that ``commit_number`` asks over the network."""
-        return self.database.is_remote
 
     def max_version(self) -> int:
         """Version of the last change to any item, 0 at first; it only grows."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 
 from serendip.data.events.event import Event
 from serendip.data.items.attributes import Attribute
@@ -29,6 +30,8 @@ from serendip.data.users.user import COUNTRY, User
 from serendip.errors import DataError
 
 _SAME_NAMES: Mapping[str, str] = {}
+_ID_NAMES = ("action", "request_id", "surface", "session_id", "event_id", "country", "device")
+_EVENT_IDS = attrgetter(*_ID_NAMES)
 
 
 def text_problem(text: str, most: int = MAX_TEXT_CHARS) -> str:
@@ -58,7 +61,7 @@ def item_problem(item: Item, columns: Mapping[str, str] = _SAME_NAMES) -> str:
         columns: field or attribute -> its name in the source (the file column).
     """
     if problem := id_problem(item.item_id) or _ending_problem(item.item_id):
-        return f"item_id {item.item_id[:80]!r}{_in_column('item_id', columns)} {problem}"
+        return _wrong("item_id", item.item_id, columns, problem)
     for name, text in (("title", item.title), ("description", item.description)):
         if problem := text_problem(text):
             return f"{name}{_in_column(name, columns)} {problem}"
@@ -77,9 +80,9 @@ def event_problem(event: Event, columns: Mapping[str, str] = _SAME_NAMES) -> str
         columns: field -> its name in the source (the file column).
     """
     if problem := id_problem(event.user_id):
-        return f"user_id {event.user_id[:80]!r}{_in_column('user_id', columns)} {problem}"
+        return _wrong("user_id", event.user_id, columns, problem)
     if (event.item_id or not event.query) and (problem := id_problem(event.item_id)):
-        return f"item_id {event.item_id[:80]!r}{_in_column('item_id', columns)} {problem}"
+        return _wrong("item_id", event.item_id, columns, problem)
     if not EARLIEST <= event.timestamp <= LATEST:
         return f"timestamp {event.timestamp!r} is not a time"
     if not event.action:
@@ -101,7 +104,7 @@ def user_problem(user: User, columns: Mapping[str, str] = _SAME_NAMES) -> str:
         columns: field or attribute -> its name in the source (the file column).
     """
     if problem := id_problem(user.user_id):
-        return f"user_id {user.user_id[:80]!r}{_in_column('user_id', columns)} {problem}"
+        return _wrong("user_id", user.user_id, columns, problem)
     country = user.attributes.get(COUNTRY, "")
     if not isinstance(country, str):
         return f"attribute 'country'{_in_column(COUNTRY, columns)} {country!r} is not a text"
@@ -132,6 +135,10 @@ def require_events(events: Iterable[Event]) -> Iterator[Event]:
         if problem := event_problem(event):
             raise DataError(f"an event cannot be stored: {problem}.")
         yield event
+
+
+def _wrong(name: str, value: str, columns: Mapping[str, str], problem: str) -> str:
+    return f"{name} {value[:80]!r}{_in_column(name, columns)} {problem}"
 
 
 def _in_column(name: str, columns: Mapping[str, str]) -> str:
@@ -185,19 +192,11 @@ def _size_problem(item: Item) -> str:
 
 
 def _event_text_problem(event: Event, columns: Mapping[str, str]) -> str:
-    ids = (
-        ("action", event.action),
-        ("request_id", event.request_id),
-        ("surface", event.surface),
-        ("session_id", event.session_id),
-        ("event_id", event.event_id),
-        ("country", event.country),
-        ("device", event.device),
-    )
-    joined = event.query + "".join([text for _, text in ids])
+    ids = _EVENT_IDS(event)
+    joined = event.query + "".join(ids)
     if len(joined) <= MAX_ID_BYTES and joined.isascii() and "\0" not in joined:
         return ""
-    for name, text in ids:
+    for name, text in zip(_ID_NAMES, ids, strict=True):
         if problem := _name_problem(text):
             return f"{name}{_in_column(name, columns)} {problem}"
     problem = text_problem(event.query, MAX_QUERY_CHARS)

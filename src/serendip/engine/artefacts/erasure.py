@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -45,6 +45,17 @@ the database again as a whole, however many were erased, so that many erasures s
 _AGAIN = "a running service goes on with it, as do `serendip erase`, an import and a training"
 
 
+_IN_FILES = {
+    "user": "imports leave out what they have about the user from before",
+    "item": "a picture or sound of the item is one, in media if an import wrote it",
+}
+_ELSEWHERE = {
+    "user": "vectors by hashes of texts, figures of groups, and queries that several people typed; "
+    "no ids",
+    "item": "words about the item may be in them, and vectors by hashes of texts and files",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ErasurePlace:
     """A place where something about a user or an item was, or may still be.
@@ -70,6 +81,7 @@ class ErasureReceipt:
         digest: keyed digest of the user's id; of an item its id.
         erased_at: Unix seconds of the erasure.
         events: number of events that this call removed.
+        since: removals of the log, or version of the items, at which it took effect.
         places: all of them.
     """
 
@@ -77,7 +89,8 @@ class ErasureReceipt:
     digest: str
     erased_at: float
     events: int
-    places: tuple[ErasurePlace, ...]
+    since: int
+    places: tuple[ErasurePlace, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -87,7 +100,8 @@ class ErasureReceipt:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         moment = datetime.fromtimestamp(self.erased_at, UTC).isoformat(timespec="seconds")
-        return {**asdict(self), "erased_at": moment, "is_complete": self.is_complete}
+        document = {**asdict(self), "erased_at": moment, "is_complete": self.is_complete}
+        return {name: value for name, value in document.items() if name != "since"}
 
 
 class Eraser:
@@ -120,10 +134,7 @@ class Eraser:
 
     def renew(self, receipt: ErasureReceipt) -> ErasureReceipt:
         """The same receipt with the present state of the places."""
-        if receipt.kind == "item":
-            return replace(receipt, places=self._item_places())
-        erasure = self._store.erasures().by_digest[receipt.digest]
-        return self._user_receipt(erasure, receipt.events)
+        return replace(receipt, places=tuple(self._places(receipt)))
 
     def erase_item(self, item_id: str) -> ErasureReceipt:
         """Erase an item, also one that only an import would bring.
@@ -135,7 +146,8 @@ class Eraser:
         if problem := id_problem(item_id):
             raise DataError(f"item id {item_id[:40]!r} cannot be erased: it {problem}.")
         self._store.erase_item(item_id)
-        return ErasureReceipt("item", item_id, time.time(), 0, self._item_places())
+        version = self._store.last_item_erasure()
+        return self.renew(ErasureReceipt("item", item_id, time.time(), 0, version))
 
     def has_remains(self) -> bool:
         """Whether ``remove_remains`` has anything to do."""
@@ -159,51 +171,19 @@ class Eraser:
         self._store.remove_erased()
 
     def _user_receipt(self, erasure: UserErasure, events: int) -> ErasureReceipt:
-        places = (
-            *self._places(
-                lambda one: one.removals < erasure.removals,
-                with_erased(self._workspace.generations, erasure.removals),
-                "imports leave out what they have about the user from before",
-            ),
-            ErasurePlace(
-                "cache, reports, answers of an LLM",
-                "kept",
-                "vectors by hashes of texts, figures of groups, and queries that several people "
-                "typed; no ids",
-            ),
-        )
-        return ErasureReceipt("user", erasure.digest, erasure.moment, events, places)
+        facts = erasure.digest, erasure.moment, events, erasure.removals
+        return self.renew(ErasureReceipt("user", *facts))
 
-    def _item_places(self) -> tuple[ErasurePlace, ...]:
-        version = self._store.last_item_erasure()
-        return (
-            *self._places(
-                lambda one: one.item_version < version,
-                with_erased_item(self._workspace.generations, version),
-                "a picture or sound of the item is one, in media if an import wrote it",
-            ),
-            ErasurePlace(
-                "id of the item",
-                "kept",
-                "so that no import brings it back; events of users name it, too",
-            ),
-            ErasurePlace(
-                "cache, reports, answers of an LLM",
-                "kept",
-                "words about the item may be in them, and vectors by hashes of texts and files",
-            ),
-        )
+    def _places(self, receipt: ErasureReceipt) -> Iterator[ErasurePlace]:
+        """The places where something of the user or the item was."""
 
-    def _places(
-        self, is_older: Callable[[DataCopy], bool], generations: list[str], remark: str
-    ) -> Iterator[ErasurePlace]:
-        """The places of users and items alike.
+        def is_older(copy: DataCopy) -> bool:
+            """Whether a copy was begun before the erasure."""
+            place = copy.removals if receipt.kind == "user" else copy.item_version
+            return place < receipt.since
 
-        Args:
-            is_older: whether a copy was begun before the erasure.
-            generations: names of those that learned before.
-            remark: about the files that imports read.
-        """
+        find_learned = with_erased if receipt.kind == "user" else with_erased_item
+        generations = find_learned(self._workspace.generations, receipt.since)
         store, settings = self._store, self._workspace.settings
         exports = [one.place for one in store.exports.all() if is_older(one)]
         backups = [one.place for one in store.backups.all() if is_older(one)]
@@ -233,7 +213,13 @@ class Eraser:
             f"{', '.join(backups)} were made before: delete them, then `serendip backup --forget`"
         )
         yield _place("backups", backups and made, "none from before is known")
-        yield ErasurePlace("files of yours", "kept", f"{', '.join(files) or 'none'}: {remark}")
+        told = ", ".join(files) or "none"
+        yield ErasurePlace("files of yours", "kept", f"{told}: {_IN_FILES[receipt.kind]}")
+        if receipt.kind == "item":
+            detail = "so that no import brings it back; events of users name it, too"
+            yield ErasurePlace("id of the item", "kept", detail)
+        detail = _ELSEWHERE[receipt.kind]
+        yield ErasurePlace("cache, reports, answers of an LLM", "kept", detail)
 
     def _scratch(self) -> str:
         """Why copies of events are left that a training, a backup or another job works with."""

@@ -147,8 +147,9 @@ class LiveState:
         now = self._clock()
         if now < self._look_at:
             return
-        commit = self._store.commit_number()  # before reading: a later commit is read again
-        if commit is None or self._store.is_remote:
+        database = self._store.database
+        commit = database.commit_number()  # before reading: a later commit is read again
+        if commit is None or database.is_remote:
             self._look_at = now + LOOK_EVERY_S
         if commit is None or commit != self._seen_commit:
             with self._writing:

@@ -105,7 +105,7 @@ class UserHistories:
         """
         # Before reading, so that a later commit is read again; before the lock, as a server that is
         # silent keeps whoever asks it waiting.
-        commit = self._log.commit_number()
+        commit = self._log.database.commit_number()
         with self._lock:
             self._follow(commit)
             history = self._cache.get(user_id)

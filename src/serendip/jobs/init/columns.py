@@ -7,7 +7,7 @@ columns and the option to add.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,7 +111,7 @@ class SampledFile:
             f"n{place}": f"count({TimeFormat(pattern).seconds_sql(text)})"
             for place, pattern in enumerate(formats)
         }
-        (batch,) = self.table.read(sums)
+        batch, _ = self.table.read(sums)
         return dict(zip(formats, batch.to_pylist()[0].values(), strict=True))
 
     def values(self, column: str) -> frozenset[str]:
@@ -145,17 +145,14 @@ def guess_columns(
     item_columns = {} if items is None else _guess_item_columns(items, events, event_columns)
     if events is None:
         return item_columns, {}
-    if "item_id" not in event_columns and items is not None:
-        ids = items.values(item_columns["item_id"])
-        _add(
-            event_columns,
-            "item_id",
-            _find_item_column(events, events.unmapped_columns(event_columns), ids),
+    if items is not None:
+        key = item_columns["item_id"]
+        _fill(
+            event_columns, "item_id", lambda: _find_item_column(events, event_columns, items, key)
         )
-    if "timestamp" not in event_columns:
-        _add(event_columns, "timestamp", _take_single(_find_time_columns(events, event_columns)))
-    if "user_id" not in event_columns and "timestamp" in event_columns:
-        _add(event_columns, "user_id", _find_user_column(events, event_columns))
+    _fill(event_columns, "timestamp", lambda: _find_time_column(events, event_columns))
+    if "timestamp" in event_columns:
+        _fill(event_columns, "user_id", lambda: _find_user_column(events, event_columns))
     _require(events, event_columns)
     return item_columns, event_columns
 
@@ -164,11 +161,9 @@ def _guess_item_columns(
     items: SampledFile, events: SampledFile | None, event_columns: Mapping[str, str]
 ) -> dict[str, str]:
     columns = guess_mapping(items.columns, "items", items.user_mapping)
-    if "item_id" not in columns:
-        _add(columns, "item_id", _find_item_id(items, columns, events, event_columns))
+    _fill(columns, "item_id", lambda: _find_item_id(items, columns, events, event_columns))
     _require(items, columns)
-    if "available_from" not in columns:
-        _add(columns, "available_from", _find_published(items, columns))
+    _fill(columns, "available_from", lambda: _find_published(items, columns))
     _add_texts(items, columns)
     return columns
 
@@ -191,9 +186,7 @@ def guess_user_columns(users: SampledFile) -> dict[str, str]:
         DataError: the column of the ids cannot be determined; the hint is the option.
     """
     columns = guess_mapping(users.columns, "users", users.user_mapping)
-    if "user_id" not in columns:
-        unique = [name for name in users.unmapped_columns(columns) if _is_unique(users.cells[name])]
-        _add(columns, "user_id", _take_single(unique))
+    _fill(columns, "user_id", lambda: _take_single(_find_unique(users, columns)))
     _require(users, columns)
     return columns
 
@@ -280,13 +273,12 @@ def _add_texts(items: SampledFile, mapping: dict[str, str]) -> None:
     long = [name for name in words if lengths[name] >= MIN_DESCRIPTION_CHARS]
     if "description" not in mapping and long:
         mapping["description"] = max(long, key=lambda name: lengths[name])
-    if "title" not in mapping:
-        distinct = [
-            name
-            for name, cells in words.items()
-            if name not in long and len(set(cells)) >= MIN_TITLE_SHARE * len(cells)
-        ]
-        _add(mapping, "title", _take_single(distinct) if len(items.cells) > 1 else None)
+    distinct = [
+        name
+        for name, cells in words.items()
+        if name not in long and len(set(cells)) >= MIN_TITLE_SHARE * len(cells)
+    ]
+    _fill(mapping, "title", lambda: _take_single(distinct) if len(items.cells) > 1 else None)
     if "title" not in mapping and _names_items(items, mapping.get("description")):
         mapping["title"] = mapping.pop("description")
 
@@ -308,7 +300,7 @@ def _find_item_id(
     event_mapping: Mapping[str, str],
 ) -> str | None:
     """The column with unique values; of several, the one whose values occur in the events."""
-    unique = [name for name in items.unmapped_columns(mapping) if _is_unique(items.cells[name])]
+    unique = _find_unique(items, mapping)
     if len(unique) < 2 or events is None:
         return _take_single(unique)
     if "item_id" in event_mapping:
@@ -324,12 +316,16 @@ def _find_item_id(
 
 
 def _find_item_column(
-    events: SampledFile, columns: Sequence[str], ids: frozenset[str]
+    events: SampledFile, mapping: Mapping[str, str], items: SampledFile, id_column: str
 ) -> str | None:
     """The only column whose values are mostly ids of items."""
-    return _take_single(
-        [name for name in columns if _share(events.cells[name], ids) > MIN_ID_SHARE]
-    )
+    ids = items.values(id_column)
+    columns = events.unmapped_columns(mapping)
+    return _take_single([one for one in columns if _share(events.cells[one], ids) > MIN_ID_SHARE])
+
+
+def _find_time_column(events: SampledFile, mapping: Mapping[str, str]) -> str | None:
+    return _take_single(_find_time_columns(events, mapping))
 
 
 def _find_time_columns(events: SampledFile, mapping: Mapping[str, str]) -> list[str]:
@@ -369,8 +365,9 @@ def _require(file: SampledFile, mapping: Mapping[str, str]) -> None:
     )
 
 
-def _add(mapping: dict[str, str], name: str, column: str | None) -> None:
-    if column is not None:
+def _fill(mapping: dict[str, str], name: str, find: Callable[[], str | None]) -> None:
+    """Map a name that has no column to the one that is found by its cells, if there is one."""
+    if name not in mapping and (column := find()) is not None:
         mapping[name] = column
 
 
@@ -382,11 +379,11 @@ def _filled(cells: Sequence[str]) -> list[str]:
     return [cell for cell in cells if cell]
 
 
-def _is_unique(cells: Sequence[str]) -> bool:
-    """True if all cells are valid ids and distinct."""
-    if not cells or len(set(cells)) < len(cells):
-        return False
-    return not any(id_problem(cell) for cell in cells)
+def _find_unique(file: SampledFile, mapping: Mapping[str, str]) -> list[str]:
+    """Columns whose cells are valid ids, all distinct."""
+    cells = {name: file.cells[name] for name in file.unmapped_columns(mapping)}
+    distinct = {name: own for name, own in cells.items() if own and len(set(own)) == len(own)}
+    return [name for name, own in distinct.items() if not any(map(id_problem, own))]
 
 
 def _share(cells: Sequence[str], ids: frozenset[str]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serendip.data.store.circuit_breaker import REST_S, SILENT_S, CircuitBreaker
+from serendip.data.store.circuit_breaker import REST_S, CircuitBreaker
 
 
 class Refused(Exception):
@@ -41,16 +41,6 @@ def breaker(server: Server) -> CircuitBreaker:
     return CircuitBreaker(Refused, lambda: server.now)
 
 
-def test_a_server_that_refuses_at_once_is_always_asked(
-    breaker: CircuitBreaker, server: Server
-) -> None:
-    server.seconds = SILENT_S / 2
-    for _ in range(3):
-        with pytest.raises(ConnectionError):
-            breaker.call(server.connect)
-    assert server.attempts == 3
-
-
 def test_after_one_has_waited_in_vain_nobody_asks_until_a_rest_is_over(
     breaker: CircuitBreaker, server: Server
 ) -> None:
@@ -64,20 +54,3 @@ def test_after_one_has_waited_in_vain_nobody_asks_until_a_rest_is_over(
         server.now += REST_S
     server.seconds = -1.0
     assert [breaker.call(server.connect) for _ in range(2)] == ["connected"] * 2
-
-
-def test_while_one_finds_out_whether_the_server_is_back_the_others_fail(
-    breaker: CircuitBreaker, server: Server
-) -> None:
-    with pytest.raises(ConnectionError):
-        breaker.call(server.connect)
-    server.now += REST_S
-
-    def connect() -> str:
-        with pytest.raises(Refused):
-            breaker.call(server.connect)
-        return server.connect()
-
-    server.seconds = -1.0
-    assert breaker.call(connect) == "connected"
-    assert server.attempts == 2

@@ -93,7 +93,7 @@ def test_both_sides_of_every_connection_give_a_silent_machine_up(
         store.database.exclusive("training"),
         connections_to(postgres_server.port) as before,
     ):
-        assert store.log.commit_number() is not None
+        assert store.database.commit_number() is not None
         assert len(before) == 2  # of the pool, and of the lock
         with connections_to(postgres_server.port) as connections:
             assert len(connections) == 3

@@ -42,13 +42,6 @@ class EventLogReader:
         """The log in a transaction."""
         return LogView(connection, self._names)
 
-    def commit_number(self) -> int | None:
-        """A number that is the same as long as nothing is written; None = not known.
-
-        Takes microseconds on SQLite: whoever follows the log asks it before reading.
-        """
-        return self.database.commit_number()
-
     def mark(self) -> LogPosition:
         """The current position of the log."""
         return self.read(LogView.position)
@@ -76,32 +69,27 @@ class EventLogReader:
         rows = [row for row in in_order(tail, parts) if row[3] not in without]
         return _columns(rows), LogPosition.of(mark).seq
 
-    def after(self, seq: int, most: int) -> tuple[LogPosition, EventColumns, list[int]]:
+    def after(
+        self, seq: int, most: int = 2**31 - 1, with_imports: bool = True
+    ) -> tuple[LogPosition, EventColumns, list[int]]:
         """Events of all users appended after number ``seq``, in order of time.
 
+        Args:
+            seq: number of an event.
+            most: if more were appended, none are read: it is cheaper to read the needed histories
+                anew.
+            with_imports: whether to read what an import brought.
+
         Returns:
-            position of the log, the events and their numbers; no events if more than ``most`` were
-            appended: then it is cheaper to read the needed histories anew.
+            position of the log, the events and their numbers.
         """
 
         def read(view: LogView) -> tuple[LogPosition, list[LogRow]]:
             mark = view.position()
-            return mark, view.after(seq) if seq < mark.seq <= seq + most else []
+            return mark, view.after(seq, with_imports) if seq < mark.seq <= seq + most else []
 
         mark, rows = self.read(read)
         return mark, _columns(rows), [row[-1] for row in rows]
-
-    def posted_after(self, seq: int) -> tuple[LogPosition, EventColumns]:
-        """Position of the log, and events of the API appended after number ``seq``, in order of
-        time; none of an import.
-        """
-
-        def read(view: LogView) -> tuple[LogPosition, list[LogRow]]:
-            mark = view.position()
-            return mark, view.after(seq, with_imports=False) if seq < mark.seq else []
-
-        mark, rows = self.read(read)
-        return mark, _columns(rows)
 
 
 def _columns(rows: Sequence[LogRow]) -> EventColumns:

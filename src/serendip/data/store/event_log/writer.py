@@ -48,7 +48,12 @@ from serendip.data.store.schema import (
     count_meta,
     set_meta,
 )
-from serendip.data.store.tables.erased_users import ErasedUsers, Erasures, UserErasure
+from serendip.data.store.tables.erased_users import (
+    Erasures,
+    UserErasure,
+    read_erasures,
+    record_erasure,
+)
 from serendip.data.store.upsert import insert_into, insert_rows
 from serendip.errors import BusyError
 
@@ -125,7 +130,6 @@ class LogWriter:
 
     def __init__(self, log: EventLogReader, users: Users) -> None:
         self._log, self._database, self._users = log, log.database, users
-        self._erased = ErasedUsers()
         dialect = log.database.dialect
         self._insert_names = insert_into(dialect, PACK_NAMES, PACK_NAMES.c.keys())
         self._insert_rows = insert_into(dialect, PACK_ROWS, PACK_ROWS.c.keys())
@@ -154,7 +158,7 @@ class LogWriter:
         """
 
         def read(view: LogView) -> tuple[LogPosition, NDArray[np.uint64], Erasures]:
-            return view.position(), view.api_event_ids(), self._erased.all(view.connection)
+            return view.position(), view.api_event_ids(), read_erasures(view.connection)
 
         self._repack_all()  # ids of events of erased users are free again
         position, known, erasures = self._log.read(read)
@@ -168,7 +172,7 @@ class LogWriter:
 
     def is_outdated(self, connection: Connection, prepared: Import) -> bool:
         """Whether an event of an import was posted, or somebody erased, since it was prepared."""
-        if self._erased.all(connection) != prepared.erasures:
+        if read_erasures(connection) != prepared.erasures:
             return True
         if prepared.events is None:
             return False
@@ -196,7 +200,7 @@ class LogWriter:
             self._repack_all()
             moved = 0
             while True:
-                piece = self._try(self._move_piece)
+                piece = self.retry(self._move_piece)
                 moved += piece
                 if piece < _MOST_MOVED:
                     return moved
@@ -249,12 +253,12 @@ class LogWriter:
                 count_meta(connection, REMOVALS_KEY)
             # Whatever is found: rows that were packed or replaced before leave bytes, too.
             note_remains(connection)
-            earlier = self._erased.among(connection, [user_id]).find(user_id)
+            earlier = read_erasures(connection, [user_id]).find(user_id)
             ends = [moment, until, newest or moment, *(row.newest for row in packed)]
             if earlier is not None:
                 moment, ends = max(moment, earlier.moment), [*ends, earlier.until]
             removals = LogView(connection, {}).position().removals
-            erasure = self._erased.record(connection, user_id, moment, removals, max(ends))
+            erasure = record_erasure(connection, user_id, moment, removals, max(ends))
         return erasure, int(removed)
 
     def repack(self) -> int:
@@ -267,7 +271,7 @@ class LogWriter:
 
     def _repack_all(self) -> int:
         packed = 0
-        while self._try(self._repack_one):
+        while self.retry(self._repack_one):
             packed += 1
         return packed
 
@@ -280,18 +284,18 @@ class LogWriter:
         table = self._read_pack(stale[0])
         return True if self._replace(stale, table, stale[0].origin, before) else None
 
-    def _try(self, write: Callable[[], T | None]) -> T:
-        """What a writer of packs returns, as soon as nobody is erased while it writes.
+    def retry(self, write: Callable[[], T | None]) -> T:
+        """What a writer of packs returns, which is None where somebody interfered.
 
         Raises:
-            BusyError: somebody is erased all the time.
+            BusyError: somebody interferes all the time.
         """
         for _ in range(TRIES):
             if (result := write()) is not None:
                 return result
         raise BusyError(
-            "users are being erased all the time, so events cannot be packed.",
-            "Nothing is lost. Try again when that has ended.",
+            "users are being erased, or events of the files posted, all the time.",
+            "Nothing was written, and nothing is lost. Try again when that has ended.",
         )
 
     def _replace(

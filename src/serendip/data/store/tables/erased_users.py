@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, true
+from sqlalchemy import Connection
 
 from serendip.data.arrays import BoolArray
 from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.log.event_table import read_codes, read_numbers
 from serendip.data.store.schema import ERASED_USERS, read_meta, set_meta
 from serendip.data.store.upsert import upsert
-from serendip.data.users.user import User
 from serendip.errors import DataError
 
 if TYPE_CHECKING:
@@ -95,82 +94,61 @@ class Erasures:
         return late
 
 
-class ErasedUsers:
-    """The table of erased users of one database."""
+def read_erasures(connection: Connection, user_ids: Iterable[str] | None = None) -> Erasures:
+    """The erasures of some users; None = of all."""
+    secret = bytes.fromhex(read_meta(connection, _SECRET_KEY))
+    if not secret:
+        return Erasures()
+    rows = ERASED_USERS.select()
+    if user_ids is not None:
+        rows = rows.where(
+            ERASED_USERS.c.digest.in_([digest_of(one, secret) for one in set(user_ids)])
+        )
+    found = [UserErasure(*row) for row in connection.execute(rows)]
+    return Erasures(secret, {one.digest: one for one in found})
 
-    def all(self, connection: Connection) -> Erasures:
-        """All erasures."""
-        return self._read(connection, lambda secret: true())
 
-    def among(self, connection: Connection, user_ids: Iterable[str]) -> Erasures:
-        """The erasures of some users."""
-
-        def find(secret: bytes) -> ColumnElement[bool]:
-            return ERASED_USERS.c.digest.in_([digest_of(one, secret) for one in set(user_ids)])
-
-        return self._read(connection, find)
-
-    def record(
-        self, connection: Connection, user_id: str, moment: float, removals: int, until: float
-    ) -> UserErasure:
-        """Note that a user is erased, within a write transaction."""
-        secret = read_secret(connection) or self._draw_secret(connection)
-        erasure = UserErasure(digest_of(user_id, secret), moment, removals, until)
-        self.put(connection, [erasure])
-        return erasure
-
-    def put(self, connection: Connection, erasures: Sequence[UserErasure]) -> None:
-        """Add erasures of the same secret, or replace those of the same users."""
-        if erasures:
-            upsert(connection, ERASED_USERS, [asdict(one) for one in erasures])
-
-    def adopt(self, connection: Connection, erasures: Erasures) -> list[UserErasure]:
-        """Use the key of another copy of this database; which of its erasures are new here.
-
-        Within a write transaction.
-
-        Raises:
-            DataError: the other one is no copy of this one.
-        """
-        own = self.all(connection)
-        if not own.secret:
-            set_meta(connection, _SECRET_KEY, erasures.secret.hex())
-        elif own.secret != erasures.secret:
-            raise DataError(
-                "the two databases have erased users under different keys.",
-                "Name a copy of the same workspace.",
-            )
-        known = own.by_digest
-        return [
-            one
-            for digest, one in erasures.by_digest.items()
-            if digest not in known or _extent(known[digest]) < _extent(one)
-        ]
-
-    def left(self, connection: Connection, users: Sequence[User]) -> list[User]:
-        """Users of a file without those who were erased."""
-        erasures = self.all(connection)
-        return [user for user in users if erasures.find(user.user_id) is None]
-
-    def _read(
-        self, connection: Connection, find: Callable[[bytes], ColumnElement[bool]]
-    ) -> Erasures:
-        secret = read_secret(connection)
-        if not secret:
-            return Erasures()
-        rows = connection.execute(ERASED_USERS.select().where(find(secret)))
-        found = [UserErasure(*row) for row in rows]
-        return Erasures(secret, {one.digest: one for one in found})
-
-    def _draw_secret(self, connection: Connection) -> bytes:
+def record_erasure(
+    connection: Connection, user_id: str, moment: float, removals: int, until: float
+) -> UserErasure:
+    """Note that a user is erased, within a write transaction."""
+    secret = read_erasures(connection, ()).secret
+    if not secret:
         secret = secrets.token_bytes(_SECRET_BYTES)
         set_meta(connection, _SECRET_KEY, secret.hex())
-        return secret
+    erasure = UserErasure(digest_of(user_id, secret), moment, removals, until)
+    put_erasures(connection, [erasure])
+    return erasure
 
 
-def read_secret(connection: Connection) -> bytes:
-    """The key of the digests of one database; empty = nobody was ever erased."""
-    return bytes.fromhex(read_meta(connection, _SECRET_KEY))
+def put_erasures(connection: Connection, erasures: Sequence[UserErasure]) -> None:
+    """Add erasures of the same secret, or replace those of the same users."""
+    if erasures:
+        upsert(connection, ERASED_USERS, [asdict(one) for one in erasures])
+
+
+def adopt_erasures(connection: Connection, erasures: Erasures) -> list[UserErasure]:
+    """Use the key of another copy of this database; which of its erasures are new here.
+
+    Within a write transaction.
+
+    Raises:
+        DataError: the other one is no copy of this one.
+    """
+    own = read_erasures(connection)
+    if not own.secret:
+        set_meta(connection, _SECRET_KEY, erasures.secret.hex())
+    elif own.secret != erasures.secret:
+        raise DataError(
+            "the two databases have erased users under different keys.",
+            "Name a copy of the same workspace.",
+        )
+    known = own.by_digest
+    return [
+        one
+        for digest, one in erasures.by_digest.items()
+        if digest not in known or _extent(known[digest]) < _extent(one)
+    ]
 
 
 def _extent(erasure: UserErasure) -> tuple[float, float]:
