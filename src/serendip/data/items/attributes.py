@@ -134,9 +134,11 @@ class AttributeValues:
     def count_words(self, rows: NDArray[np.integer]) -> Counter[str]:
         """Number of some items (M,) with each text, or word of their lists."""
         codes = self.codes[rows]
-        starts, listed = _take_lists(self.starts, self.listed, rows)
+        starts, entries = take_ranges(self.starts, rows)
         owners = np.repeat(np.arange(len(rows)), np.diff(starts))
-        members = np.unique(owners * len(self.members) + listed) % max(len(self.members), 1)
+        members = np.unique(owners * len(self.members) + self.listed[entries]) % max(
+            len(self.members), 1
+        )
         counts: Counter[str] = Counter()
         for found, names in ((codes[codes != MISSING_TEXT], self.texts), (members, self.members)):
             for code, count in zip(*np.unique(found, return_counts=True), strict=True):
