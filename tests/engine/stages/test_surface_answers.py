@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from serendip.data import AllowedItems, Event, Item, ItemSet
+from serendip.data import AllowedItems, Event, Item, ItemList, ItemSet
 from serendip.data.item_list import tie_order, top_k
 from serendip.data.query import TASKS
 from serendip.engine.engine import Engine
@@ -92,7 +92,15 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
         values = np.zeros(len(candidates))
         close = top_k(dense, 200)
         close = close.split(np.isin(close.item_nums, candidates.items))[0]  # in meaning
-        for items in (hits, close):
+        complete = hits.split(hits.fields["match"] >= np.float32(ALL_WORDS))[0]
+        merits = state.quality[complete.item_nums] * np.log(np.e + state.counts[complete.item_nums])
+        orders = (
+            hits,
+            close,
+            ItemList.of_distinct(complete.item_nums, merits.astype(np.float32)),
+            ItemList.of_distinct(complete.item_nums, complete.fields["title_match"]),
+        )
+        for items in orders:
             places = np.searchsorted(candidates.items, items.item_nums)
             values[places] += 1 / (60 + rankdata(-round_scores(items.scores)))
         values = values.astype(np.float32)
