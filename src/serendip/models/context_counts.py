@@ -299,11 +299,6 @@ class ContextCounts:
         return self.with_parts(names, num_items)
 
     @property
-    def has_any(self) -> bool:
-        """Whether any part of the context is read."""
-        return bool(self.fields) or bool(self.parts)
-
-    @property
     def present(self) -> tuple[ContextPart, ...]:
         """The parts that are read and that the data have."""
         has = set(map(part_of_field, {*self.fields, *self.parts}))

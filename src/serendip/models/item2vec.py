@@ -37,9 +37,10 @@ from serendip.data.dataset import Dataset
 from serendip.data.numeric import unit
 from serendip.data.query import Query
 from serendip.data.rows.row_array import dot_rows
+from serendip.data.rows.strings import map_array
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import build_context_matrix, compute_context_weights
-from serendip.models.linalg import Sparse, open_array, sum_rows, to_csr
+from serendip.models.linalg import Sparse, sum_rows, to_csr
 from serendip.models.sparse.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
@@ -115,7 +116,7 @@ class Item2Vec(Recommender):
         np.save(folder / _VECTORS_FILE, self._vectors, allow_pickle=False)
 
     def _open(self, folder: Path) -> None:
-        self._vectors = open_array(folder / _VECTORS_FILE)
+        self._vectors = map_array(folder / _VECTORS_FILE)
 
 
 _PAIRS_PER_STEP = 16_384

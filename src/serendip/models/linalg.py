@@ -19,14 +19,12 @@ Shapes: M items, N items of the catalogue, D vector size.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, locate
-from serendip.data.rows.strings import map_array
 
 Sparse: TypeAlias = Any
 """A two-dimensional ``scipy.sparse.csr_array`` with float32 values."""
@@ -181,16 +179,6 @@ def select_columns(
     dense = np.zeros((len(numbers), len(columns)), np.float32)
     dense[rows[is_asked], order[positions[is_asked]]] = values[is_asked]
     return dense
-
-
-def open_array(path: Path) -> FloatArray:
-    """Map a float32 npy file into memory, read-only.
-
-    Raises:
-        ArtefactError: the file is missing or damaged.
-    """
-    array: FloatArray = map_array(path)
-    return array
 
 
 def keep_top_per_row(values: FloatArray, count: int) -> Sparse:

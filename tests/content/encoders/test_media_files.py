@@ -56,31 +56,30 @@ def test_paths_are_relative_to_the_workspace(workspace: Path) -> None:
     assert resolve_workspace_file(workspace, str(workspace / "covers" / "one.png")) == expected
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "covers/../../secret.png", "/etc/passwd", ".."])
-def test_what_lies_outside_is_refused(workspace: Path, name: str) -> None:
-    with pytest.raises(DataError, match="outside the workspace"):
-        resolve_workspace_file(workspace, name)
-
-
-def test_a_link_does_not_lead_out(workspace: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (
+            ["../secret.png", "covers/../../secret.png", "/etc/passwd", ".."],
+            "outside the workspace",
+        ),
+        (["link.png", "folder/secret.png"], "outside the workspace"),
+        (["pipe.png", "covers", "absent.png", "https://example.org/a.png"], "not a file"),
+        (["x" * 5000, "loop.png", "nul\0.png"], r"not a valid path|not a file"),
+    ],
+)
+def test_only_regular_files_inside_are_files(
+    workspace: Path, names: list[str], problem: str
+) -> None:
     (workspace / "link.png").symlink_to(workspace.parent / "secret.png")
     (workspace / "folder").symlink_to(workspace.parent)
     (workspace / "inside.png").symlink_to("two.png")
-    for name in ("link.png", "folder/secret.png"):
-        with pytest.raises(DataError, match="outside the workspace"):
+    (workspace / "loop.png").symlink_to("loop.png")
+    os.mkfifo(workspace / "pipe.png")
+    for name in names:
+        with pytest.raises(DataError, match=problem):
             resolve_workspace_file(workspace, name)
     assert resolve_workspace_file(workspace, "inside.png").read_bytes() == b"two"
-
-
-def test_only_regular_files_are_files(workspace: Path) -> None:
-    os.mkfifo(workspace / "pipe.png")
-    (workspace / "loop.png").symlink_to("loop.png")
-    for name in ("pipe.png", "covers", "absent.png", "https://example.org/a.png", "x" * 5000):
-        with pytest.raises(DataError, match=r"not a file|not a valid path"):
-            resolve_workspace_file(workspace, name)
-    for name in ("loop.png", "nul\0.png"):
-        with pytest.raises(DataError, match=r"not a valid path|not a file"):
-            resolve_workspace_file(workspace, name)
 
 
 def test_at_most_max_bytes_are_read(workspace: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from serendip.data.arrays import IntArray
 from serendip.data.vocabulary import Vocabulary
@@ -37,12 +37,6 @@ class GenerationCodes:
     def name(self) -> str:
         """Name of the generation."""
         return self.generation.name
-
-    @property
-    def facts(self) -> Mapping[str, Any]:
-        """What its manifest says of the codes."""
-        facts: Mapping[str, Any] = self.generation.manifest["semantic_ids"]
-        return facts
 
     @classmethod
     def open(cls, generations: Place, name: str = "") -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import cooccurring_pairs
-from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.semantic_ids import code_name, common_prefix
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
@@ -176,9 +176,6 @@ def _read_titles(workspace: Workspace, item_ids: Sequence[str]) -> list[str]:
     return [item.title if item else "" for item in items]
 
 
-_EXAMPLES = 3
-
-
 def measure_codes(context: JobContext, against: str = "") -> dict[str, Any]:
     """Measure the IDs of the generation in force, and compare them with another one.
 
@@ -220,36 +217,16 @@ def describe_quality(report: Mapping[str, Any]) -> list[str]:
 
 def _measure(version: GenerationCodes, context: JobContext) -> dict[str, Any]:
     """Use of the codes, their agreement with content and behaviour, and the largest groups."""
-    state, manifest = EngineState.open(version.generation.folder), version.generation.manifest
-    catalogue, codes, size = state.catalogue, version.codes, version.codebook_size
-    usage, content = measure_code_quality(codes, size), np.asarray(state.features.content)
-    dataset = context.dataset
+    codes, dataset = version.codes, context.dataset
+    usage = measure_code_quality(codes, version.codebook_size)
+    content = np.asarray(EngineState.open(version.generation.folder).features.content)
     numbers = version.items.numbers(dataset.catalogue.vocabulary.ids)
     pairs = numbers[cooccurring_pairs(dataset.events)]  # items that came since have none
     pairs = pairs[(pairs >= 0).all(1)]
     return {
         "version": version.name,
-        "created": manifest["created"],
-        "made_from": {
-            "semantic_ids": manifest["settings"]["semantic_ids"],
-            "encoder": manifest["encoder"],
-        },
-        "num_items": usage.num_items,
-        "collision_rate": usage.collision_rate,
-        "used": usage.used,
-        "dead": usage.dead,
-        "perplexity": usage.perplexity,
-        "largest": usage.largest,
+        **asdict(usage),
         "neighbour_agreement": neighbour_agreement(content, codes, seed=context.options.seed),
         "pair_agreement": pair_agreement(pairs, codes),
-        "groups": [
-            {**group, "examples": _example_titles(int(group["prefix"]), codes, catalogue)}
-            for group in list_groups(version, codes)
-        ],
+        "groups": list_groups(version, codes),
     }
-
-
-def _example_titles(code: int, codes: IntArray, catalogue: Catalogue) -> list[str]:
-    """Titles of the first items of a top-level group."""
-    members = np.flatnonzero(codes[:, 0] == code)[:_EXAMPLES].tolist()
-    return [catalogue[number].title or catalogue[number].item_id for number in members]

@@ -29,8 +29,6 @@ Shapes: N items, B queries, D size of the vectors, M allowed items.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -164,9 +162,8 @@ class ApproximateIndex:
             products: (N,) the dot products, if they are known and the index is exact.
         """
         query = np.ascontiguousarray(query, np.float32)
-        if self._lists is None or (
-            allowed is not None and allowed.count <= _most_exact(self.config, len(self))
-        ):
+        few = max(self.config.exact_up_to, min(_MOST_GATHERED, len(self) // _SELECTIVE))
+        if self._lists is None or (allowed is not None and allowed.count <= few):
             return take_best(*self._score_all(query, k, allowed, products), k)
         share = 1.0 if allowed is None else min(1.0, max(allowed.count, 1) / len(self))
         # 1 / share times as many lists contain the same number of allowed items.
@@ -270,24 +267,18 @@ class ApproximateIndex:
         Raises:
             ArtefactError: the folder has no readable index.
         """
-        with _readable(folder):
+        try:
             text = (folder / "config.json").read_text(encoding="utf-8")
             config = ApproximateIndexConfig.model_validate_json(text)
             if not (folder / INDEX_FILE).exists():
                 return cls(config, map_array(folder / _VECTORS_FILE), None, 0)
             vectors = open_packed("vectors", open_arrays(folder / _PACKED_FOLDER))
             lists = load_faiss().read_index(str(folder / INDEX_FILE))
-            return cls(config, vectors, lists, int(lists.nprobe))
-
-
-@contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ArtefactError(
-            f"{folder} has no readable approximate index: {error}.", "Build it again."
-        ) from None
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ArtefactError(
+                f"{folder} has no readable approximate index: {error}.", "Build it again."
+            ) from None
+        return cls(config, vectors, lists, int(lists.nprobe))
 
 
 def _build_lists(vectors: FloatArray, seed: int) -> Any:
@@ -317,11 +308,6 @@ def _select(allowed: AllowedItems) -> Any:
         return selector
     left_out = faiss.IDSelectorBatch(allowed.excluded.astype(np.int64))
     return faiss.IDSelectorAnd(selector, faiss.IDSelectorNot(left_out))
-
-
-def _most_exact(config: ApproximateIndexConfig, num_items: int) -> int:
-    """Largest number of allowed items that are scored exactly."""
-    return max(config.exact_up_to, min(_MOST_GATHERED, num_items // _SELECTIVE))
 
 
 def _find_first(scores: FloatArray, k: int) -> NDArray[np.intp]:

@@ -26,8 +26,9 @@ from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.query import Query
 from serendip.data.rows.late_rows import merge_numbers
 from serendip.data.rows.row_array import dot_items
+from serendip.data.rows.strings import map_array
 from serendip.models.index.ann_index import ApproximateIndex, ApproximateIndexConfig
-from serendip.models.linalg import main_directions, open_array
+from serendip.models.linalg import main_directions
 
 EXACT_UP_TO = 2_000
 """Largest number of items of a model that are all scored for every request."""
@@ -165,7 +166,7 @@ class VectorIndex:
         Raises:
             ArtefactError: the folder has no readable index.
         """
-        item_map, query_map = np.array(open_array(folder / _MAPS_FILE))
+        item_map, query_map = np.array(map_array(folder / _MAPS_FILE))
         no_vectors = np.empty((0, item_map.shape[1]), np.float32)
         return cls(item_map, query_map, ApproximateIndex.open(folder), NO_ITEMS, no_vectors)
 

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.rows.aligned_rows import AlignedRows
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.row_array import dot_items, dot_rows
 from serendip.data.rows.strings import open_arrays, save_arrays
@@ -108,24 +107,15 @@ def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> No
         **packed_arrays("ids", tower.ids),
         "bonus": trained.bonus,
         "num_parameters": np.asarray([trained.num_parameters]),
-        **_donor_arrays(tower, affinity),
+        "donors": tower.donors,
+        # Content scores have the same content as the donors.
+        **(packed_arrays("donor_content", tower.donor_content) if affinity is None else {}),
         **({} if affinity is None else affinity.arrays()),
         **({} if quality is None else {_QUALITY: quality.values, _WEIGHTS: quality.weights}),
         **({} if tower.token_table is None else {"token_table": tower.token_table}),
         **({"countries": np.array(trained.countries, str)} if trained.countries else {}),
     }
     save_arrays(folder / ARRAYS_FOLDER, arrays)
-
-
-def _donor_arrays(tower: ItemEncoderArrays, affinity: ContentScores | None) -> dict[str, Any]:
-    """The donors; their content only if it is not that of ``affinity``."""
-    content: Any = tower.donor_content  # (N, C)
-    donors = {"donors": np.ones(len(content), np.bool_) if tower.donors is None else tower.donors}
-    if affinity is not None and content is affinity.aligned:
-        return donors
-    if isinstance(content, AlignedRows):
-        return {**donors, **content.arrays("donor_content")}
-    return {**donors, **packed_arrays("donor_content", content)}
 
 
 def open_trained(folder: Path, config: RetrieverConfig) -> tuple[TrainedRetriever, IntArray]:
@@ -166,8 +156,6 @@ def _tower(
     config: RetrieverConfig,
 ) -> ItemEncoderArrays:
     aligned = None if affinity is None else affinity.aligned
-    if "donor_content.lengths" in stored:
-        aligned = AlignedRows.of_arrays("donor_content", stored)
     content = open_packed("donor_content", stored) if aligned is None else aligned
     return ItemEncoderArrays(
         stored["weight"],

@@ -396,12 +396,12 @@ class RetrieverTraining:
         All queries are trained now.
         """
         assert self.start is not None
-        if self.alignment is None or self.start.content_weights is None:
+        if self.alignment is None:
             return None
-        known = self.start.known_weights
+        weights, known = self.start.content_weights, self.start.known_weights
         return ContentScores(
             self.aligned_rows,
-            self.start.content_weights,
+            np.zeros((NUM_TASKS, 2), np.float32) if weights is None else weights,
             None if known is None else TrainedQueries.of(self._texts(), known),
         )
 

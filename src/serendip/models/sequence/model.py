@@ -33,8 +33,8 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.numeric import unit
 from serendip.data.query import Query
+from serendip.data.rows.strings import map_array
 from serendip.models.base import Recommender, ScoreKind
-from serendip.models.linalg import open_array
 from serendip.models.onnx import open_session, read_model
 from serendip.models.sequence.config import (
     INPUT,
@@ -116,7 +116,7 @@ class SequenceRecommender(Recommender):
 
     def _open(self, folder: Path) -> None:
         graph = read_model(folder / GRAPH_FILE)
-        table, visitor = (open_array(folder / file) for file in (TABLE_FILE, VISITOR_FILE))
+        table, visitor = (map_array(folder / file) for file in (TABLE_FILE, VISITOR_FILE))
         self._use(TrainedSequences(graph, table, visitor))
 
 

@@ -133,7 +133,7 @@ def home_ndcg(fitted, state: EngineState) -> float:
 
 
 def test_the_engine_is_at_least_twice_as_good_as_without_context(fitted, plain):
-    assert not plain.context.has_any
+    assert not plain.context.present
     assert home_ndcg(fitted, fitted[2]) >= 2 * home_ndcg(fitted, plain) > 0
 
 
@@ -171,7 +171,7 @@ def test_without_a_ranker_nothing_is_chosen_and_nothing_is_read(fitted, tmp_path
         fitter.scratch.mkdir()
         state = fit_engine(fitter, split.train, "past", context.options).state
         assert state.ranker is None
-        assert state.context.has_any is is_read
+        assert bool(state.context.present) is is_read
 
 
 def test_items_of_the_country_are_proposed_only_if_the_settings_name_it(fitted):
@@ -216,7 +216,7 @@ def test_random_countries_are_left_out_and_change_nothing(fitted, few_are_enough
 def test_without_time_nothing_is_tested_and_nothing_is_read(fitted, few_are_enough, tmp_path):
     found, _ = train_on_random_countries(fitted, "auto", tmp_path / "auto", seconds=1e-9)
     of_context = [one for one in found.decisions if one.name.startswith("context")]
-    assert of_context and not found.context.has_any
+    assert of_context and not found.context.present
     assert all((one.on, one.gain) == (False, None) and "time" in one.reason for one in of_context)
 
 
