@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,12 @@ class RankingRows:
     features: FloatArray
     success: FloatArray
     weights: FloatArray
+
+    @classmethod
+    def join(cls, parts: Sequence[RankingRows]) -> RankingRows:
+        """The rows of one or more parts."""
+        names = ("features", "success", "weights")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def fit_ranking(

@@ -118,11 +118,6 @@ def spell_phrases(text: str, without: frozenset[str] = ENGLISH) -> Iterator[tupl
             yield " ".join(token for token, _ in run), " ".join(spelled for _, spelled in run)
 
 
-def is_grammar(word: str) -> bool:
-    """Whether a word is a function word of English."""
-    return word in ENGLISH
-
-
 def _sentences(text: str) -> list[str]:
     return text.replace("!", ".").replace("?", ".").replace(",", ".").split(".")
 

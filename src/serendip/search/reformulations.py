@@ -61,23 +61,22 @@ def find_reformulations(
         elif before is not None and _is_reformulation(before, search):
             people[before.key][search.key].add(search.user_id)
     found = {}
-    for key in people.keys() - private:
-        others = {other: len(users) for other, users in people[key].items() if other not in private}
-        found[key] = [
-            Reformulation(other, _most_frequent(spellings[other]), count / _smooth(gave_up[key]))
-            for other, count in sorted(others.items(), key=lambda pair: (-pair[1], pair[0]))
+    for key in sorted(people.keys() - private):
+        num_gave_up = len(gave_up[key]) + _PRIOR_PEOPLE
+        counts = {other: len(users) for other, users in people[key].items() if other not in private}
+        ways = [
+            Reformulation(other, _most_frequent(spellings[other]), count / num_gave_up)
+            for other, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
             if count >= min_people
         ]
-    return {key: ways for key, ways in sorted(found.items()) if ways}
+        if ways:
+            found[key] = ways
+    return found
 
 
 def _is_reformulation(before: Search, search: Search) -> bool:
     is_soon = search.timestamp - before.timestamp <= WITHIN_S
     return is_soon and not len(before.chosen) and not search.key.startswith(before.key)
-
-
-def _smooth(people: set[str]) -> float:
-    return len(people) + _PRIOR_PEOPLE
 
 
 def _most_frequent(spellings: Counter[str]) -> str:

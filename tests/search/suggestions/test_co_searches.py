@@ -30,10 +30,10 @@ def test_pairs_count_people_who_searched_both() -> None:
     searches += [search(user, key) for user in "cd" for key in ("love", "war")]
     searches += [search("visitor-1", key) for key in ("war", "sea")]
     known = CoSearches.of(searches, ROWS, 2)
-    pairs = list(zip(known.left.tolist(), known.right.tolist(), known.people.tolist(), strict=True))
-    assert pairs == [(0, 1, 3), (0, 2, 2), (1, 0, 3), (2, 0, 2)]
+    assert known.pairs.toarray()[:3, :3].tolist() == [[0, 3, 2], [3, 0, 0], [2, 0, 0]]
+    assert known.pairs.nnz == 4
     assert known.searchers.tolist() == [4, 3, 2, 0] and known.num_people == 4
-    assert CoSearches.of(searches, ROWS, 3).right.tolist() == [1, 0]
+    assert CoSearches.of(searches, ROWS, 3).pairs.nnz == 2
 
 
 def test_lift_is_what_goes_along_more_than_by_chance() -> None:
@@ -75,11 +75,12 @@ def test_lift_counts_the_pairs_of_a_log() -> None:
     searches, rows_by_key = sparse_log()
     known = CoSearches.of(searches, rows_by_key, 3)
     rows, own = np.arange(300), np.array([rows_by_key[one.key] for one in searches[:20]])
-    assert np.isin(known.left, own).any()
+    assert known.pairs[own].nnz
+    places = known.pairs.tocoo()
     for counted in (np.empty(0, np.intp), own):
         searched = own[:10]
         together = np.zeros(300)
-        for left, right, people in zip(known.left, known.right, known.people, strict=True):
+        for left, right, people in zip(*places.coords, places.data, strict=True):
             if left in searched:
                 together[right] += people - (left in counted and right in counted)
         searchers = known.searchers - np.isin(rows, counted)
@@ -122,15 +123,3 @@ def test_a_table_keeps_them_in_its_files(tmp_path: Path) -> None:
         opened.lift(np.arange(4), np.array([0])).tolist()
         == known.lift(np.arange(4), np.array([0])).tolist()
     )
-
-
-def test_an_opened_table_expects_the_same(tmp_path: Path) -> None:
-    searches, keys = sparse_log()
-    candidates = [Candidate(key, "query", "logs", np.array([0], np.int32)) for key in keys]
-    results = np.full((len(keys), 10), -1, np.int32)
-    table = QueryTable.of(candidates, results, Catalogue(()), Categories())
-    known = CoSearches.of(searches, table.rows_by_key, 3)
-    replace(table, co_searches=known).save(tmp_path)
-    opened = QueryTable.open(tmp_path).co_searches
-    rows, searched = np.arange(len(keys)), np.array([0, 40])
-    assert opened.lift(rows, searched).tolist() == known.lift(rows, searched).tolist()

@@ -135,7 +135,7 @@ class SuggestionBuilder:
             "by_source": dict(Counter(table.sources)),
             "by_kind": dict(Counter(table.kinds)),
             "category": self._categories.name,
-            "pairs": len(known.left) // 2,
+            "pairs": known.pairs.nnz // 2,
             "ways_out": len(known.ways_out),
             "young_categories": self._describe_young(table),
         }

@@ -104,12 +104,7 @@ def train_query_ranker(
 
 
 def _fit(parts: Sequence[RankingRows], strength: float, people: int) -> QueryRanker:
-    rows = RankingRows(
-        np.concatenate([part.features for part in parts]),
-        np.concatenate([part.success for part in parts]),
-        np.concatenate([part.weights for part in parts]),
-    )
-    return QueryRanker.trained(rows, len(parts), strength, people)
+    return QueryRanker.trained(RankingRows.join(parts), len(parts), strength, people)
 
 
 def _find_ranks(

@@ -19,7 +19,7 @@ import numpy as np
 from serendip.data.arrays import FloatArray
 from serendip.data.text import NEGATIONS, normalise, words
 from serendip.search.lexical import LexicalIndex
-from serendip.search.phrases import is_grammar
+from serendip.search.phrases import ENGLISH
 from serendip.search.spelling.word_statistics import WordPairs
 from serendip.search.titles import TitleIndex
 
@@ -165,7 +165,7 @@ def _is_whole(text: str) -> bool:
     It may begin with a negation if at least one word follows.
     """
     left = words(text)
-    return not (is_grammar(left[0]) or is_grammar(left[-1]) or left[-1] in NEGATIONS)
+    return not (left[0] in ENGLISH or left[-1] in ENGLISH or left[-1] in NEGATIONS)
 
 
 def _drop_parts(parts: Sequence[str]) -> Iterator[RewriteCandidate]:

@@ -53,7 +53,9 @@ class RewriteScorer:
             if texts:
                 pull = np.full(len(weights), STRENGTH)
                 pull[-1] = free
-                weights = fit_ranking(*_concatenate(texts), weights, pull)
+                rows = RankingRows.join(texts)
+                inputs = np.column_stack([rows.features, np.ones(len(rows.features))])
+                weights = fit_ranking(inputs.astype(np.float64), rows, weights, pull)
                 free = STRENGTH
         return cls(weights, len(made), len(logged)) if made or logged else None
 
@@ -80,12 +82,3 @@ class RewriteScorer:
             raise ValueError("the rewrite scorer has other features")
         values = np.array([float(value) for value in weights.values()])
         return cls(values, int(document["made"]), int(document["logged"]))
-
-
-def _concatenate(texts: Sequence[RankingRows]) -> tuple[NDArray[np.float64], RankingRows]:
-    """Design matrix with a column of ones, and the rows of all queries."""
-    features = np.concatenate([text.features for text in texts])
-    success = np.concatenate([text.success for text in texts])
-    weights = np.concatenate([text.weights for text in texts])
-    inputs = np.column_stack([features, np.ones(len(features))]).astype(np.float64)
-    return inputs, RankingRows(features, success, weights)

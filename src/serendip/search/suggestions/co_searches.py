@@ -4,7 +4,7 @@ A pair is known only if enough people searched both queries, as each of them alo
 others only then. A way out leads from a search after which nothing was chosen to a query of the
 table that people searched next, and found something with; see ``search.reformulations``.
 
-Shapes: Q queries of a table, P people, R rows, E pairs (each in both directions).
+Shapes: Q queries of a table, P people, R rows.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.events.search_log import Search
@@ -28,7 +29,7 @@ MOST_WAYS_OUT = 10
 _MOST_QUERIES = 100
 """Newest distinct queries of a person that make pairs."""
 
-_ARRAYS = ("pair_left", "pair_right", "pair_people", "searchers")
+_ARRAYS = ("pair_starts", "pair_rows", "pair_people", "searchers")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,17 +37,13 @@ class CoSearches:
     """Numbers of people who searched two queries, and what was searched after failures.
 
     Args:
-        left: (E,) int32 rows of the first query of each pair, ascending.
-        right: (E,) int32 rows of the second query.
-        people: (E,) int32 distinct people who searched both.
+        pairs: (Q, Q) sparse int32 distinct people who searched both queries, where they are enough.
         searchers: (Q,) int32 distinct people who searched each query.
         num_people: P, distinct people who searched any query of the table.
         ways_out: normal form of a search without success -> rows, those of most people first.
     """
 
-    left: IntArray = field(default_factory=lambda: NO_ITEMS)
-    right: IntArray = field(default_factory=lambda: NO_ITEMS)
-    people: IntArray = field(default_factory=lambda: NO_ITEMS)
+    pairs: Any = field(default_factory=lambda: csr_array((0, 0), dtype=np.int32))
     searchers: IntArray = field(default_factory=lambda: NO_ITEMS)
     num_people: int = 0
     ways_out: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -69,16 +66,17 @@ class CoSearches:
             searchers[list(rows)] += 1
             newest = list(rows)[:_MOST_QUERIES]
             pairs.update((one, other) for one in newest for other in newest if one != other)
-        kept = sorted(pair for pair, count in pairs.items() if count >= min_people)
-        left, right = np.array(kept, np.int32).reshape(-1, 2).T
-        people = np.array([pairs[pair] for pair in kept], np.int32)
+        enough = {pair: count for pair, count in pairs.items() if count >= min_people}
+        people: Any = np.fromiter(enough.values(), np.int32, len(enough))
+        places = np.array([*enough], np.int32).reshape(-1, 2).T
+        together = csr_array((people, tuple(places)), (len(rows_by_key), len(rows_by_key)))
         known = find_reformulations(searches, min_people)
         ways_out = {
             key: tuple(rows_by_key[way.key] for way in ways if way.key in rows_by_key)
             for key, ways in known.items()
         }
         ways_out = {key: rows[:MOST_WAYS_OUT] for key, rows in ways_out.items() if rows}
-        return cls(left, right, people, searchers, len(queries), ways_out)
+        return cls(together, searchers, len(queries), ways_out)
 
     def lift(
         self,
@@ -99,32 +97,17 @@ class CoSearches:
         searchers = self.searchers.astype(np.float64)
         searchers[counted] -= 1.0
         people = float(searchers[searched].sum())
-        together = self._count_together(searched, counted)  # (Q,)
+        together = self.pairs[searched].sum(axis=0).astype(np.float64)  # (Q,)
+        own = self.pairs[np.intersect1d(searched, counted)].indices
+        together[counted] -= np.bincount(own, minlength=len(searchers))[counted]
         chance = searchers[rows] / self.num_people
         ratio = (together[rows] + 1.0) / (chance * people + 1.0)
         lift: FloatArray = np.log(ratio).astype(np.float32)
         return lift
 
-    def _count_together(
-        self, searched: NDArray[np.intp], counted: NDArray[np.intp]
-    ) -> NDArray[np.float64]:
-        """(Q,) people who searched each query and one of ``searched``, summed over these."""
-        num_rows, place = len(self.searchers), self._pairs_of(searched)
-        together = np.bincount(self.right[place], self.people[place].astype(float), num_rows)
-        own = np.isin(self.left[place], counted) & np.isin(self.right[place], counted)
-        together -= np.bincount(self.right[place][own], minlength=num_rows)
-        return together.astype(np.float64)
-
-    def _pairs_of(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Places of the pairs whose first query is one of some rows."""
-        begins = np.searchsorted(self.left, rows)
-        ends = np.searchsorted(self.left, rows, side="right")
-        ranges = [np.arange(*bounds) for bounds in zip(begins, ends, strict=True)]
-        return np.concatenate(ranges).astype(np.intp)
-
     def arrays(self) -> dict[str, IntArray]:
         """The arrays by name, for a file."""
-        numbers = (self.left, self.right, self.people, self.searchers)
+        numbers = (self.pairs.indptr, self.pairs.indices, self.pairs.data, self.searchers)
         return dict(zip(_ARRAYS, numbers, strict=True))
 
     def facts(self) -> dict[str, Any]:
@@ -135,11 +118,12 @@ class CoSearches:
     @classmethod
     def read(cls, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Self:
         """What ``arrays`` and ``facts`` gave; nothing from files of earlier versions."""
-        if "pair_left" not in arrays:
+        if _ARRAYS[0] not in arrays:
             return cls()
         ways_out = {key: tuple(rows) for key, rows in facts["ways_out"].items()}
-        left, right, people, searchers = (arrays[name] for name in _ARRAYS)
-        return cls(left, right, people, searchers, int(facts["people"]), ways_out)
+        starts, rows, people, searchers = (arrays[name] for name in _ARRAYS)
+        pairs = csr_array((people, rows, starts), (len(searchers), len(searchers)))
+        return cls(pairs, searchers, int(facts["people"]), ways_out)
 
 
 def _group_rows(
