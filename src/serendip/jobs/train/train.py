@@ -78,7 +78,7 @@ def train_workspace(
     Args:
         context: workspace, seed, progress, time, and the executor that fits parts that do not need
             each other; the generation is the same with each.
-        warm: continue from the generation in force if that is possible (``warm_start``).
+        warm: continue from the generation in force if that is possible (``continuation``).
         reasons: why the training is due, for the record; empty = a person asked for it.
         force: publish although a gate fails; that is logged, and in its manifest.
         rebuild: build all parts, whatever has changed.
