@@ -43,8 +43,7 @@ from serendip.jobs.train.gates import (
 )
 from serendip.jobs.train.parts.models import MODELS
 from serendip.jobs.train.parts.plan import PartInputs, PartPlan, build_parts, plan_parts
-from serendip.jobs.train.parts.relevance import RELEVANCE
-from serendip.jobs.train.parts.tables import REWRITES, SUGGESTIONS
+from serendip.jobs.train.parts.tables import RELEVANCE, REWRITES, SUGGESTIONS
 from serendip.jobs.train.space import continue_space
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
