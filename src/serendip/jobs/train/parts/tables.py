@@ -1,6 +1,6 @@
 """The parts ``suggestions``, ``rewrites`` and ``relevance``, which are made of the models.
 
-Suggestions and rewrites are made of its word index; relevance models leave out irrelevant items,
+Suggestions and rewrites are made of their word index; relevance models leave out irrelevant items,
 with the texts of all items.
 """
 
