@@ -13,15 +13,13 @@ Shapes: T requests (one target each), U users, N items, B requests of a batch, k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.item_list import top_k
 from serendip.errors import DataError
 
 Values: TypeAlias = NDArray[np.float64]
@@ -86,47 +84,3 @@ def ranks_from_lists(lists: IntArray, targets: IntArray) -> Values:
     if lists.shape[1] == 0:
         return np.full(len(targets), np.inf)
     return np.where(is_target.any(axis=1), is_target.argmax(axis=1) + 1.0, np.inf)
-
-
-BATCH = 512
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FullRanking:
-    """Ranks of the targets, and the first items of each ranking.
-
-    Args:
-        ranks: (T,) float64, 1-based.
-        lists: (T, k) int32 the first k items, padded with -1; ties in a fixed random order.
-    """
-
-    ranks: Values
-    lists: IntArray
-
-
-def rank_all(
-    score: Callable[[slice], FloatArray],
-    targets: IntArray,
-    excluded: Sequence[IntArray],
-    k: int = 0,
-) -> FullRanking:
-    """Rank the targets among all items that are not excluded.
-
-    Args:
-        score: slice of requests -> scores (B, N) of all items.
-        targets: (T,) int32 the next item of each request.
-        excluded: T arrays of items that are not ranked.
-        k: length of the lists; 0 = no lists.
-    """
-    ranks = np.empty(len(targets))
-    lists = np.full((len(targets), k), PADDING, np.int32)
-    for begin in range(0, len(targets), BATCH):
-        rows = slice(begin, begin + BATCH)
-        scores = score(rows)
-        ranks[rows] = ranks_from_scores(scores, targets[rows], excluded[rows])
-        for row, row_scores in enumerate(scores if k else (), start=begin):
-            allowed = row_scores.copy()  # (N,)
-            allowed[excluded[row]] = -np.inf
-            best = top_k(allowed, k).item_nums
-            lists[row, : len(best)] = best
-    return FullRanking(ranks, lists)

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.errors import DataError
-from serendip.evaluate.auction_quality import AuctionFigures, Sale, measure_auction
 from serendip.evaluate.comparison import Comparison, compare_systems, estimate_systems
 from serendip.evaluate.exposure import (
     estimate_exposure,
@@ -29,7 +28,6 @@ from serendip.evaluate.exposure import (
     estimate_popularity_lift,
 )
 from serendip.evaluate.intervals import RESAMPLES, Estimate
-from serendip.evaluate.message_quality import SystemMessages
 from serendip.evaluate.metrics import (
     MRR,
     NDCG,
@@ -42,6 +40,7 @@ from serendip.evaluate.metrics import (
     surprise,
 )
 from serendip.evaluate.runs import Groups, Values, ranks_from_lists, require_distinct
+from serendip.evaluate.special_surfaces import AuctionFigures, Sale, SystemMessages, measure_auction
 
 K = 10
 RANKING: tuple[RankingMetric, ...] = (NDCG(K), Recall(K), MRR(K))

@@ -15,7 +15,6 @@ from serendip.engine.stages.batch import Candidates
 from serendip.engine.stages.pipeline import collect, run
 from serendip.engine.state import EngineState
 from serendip.errors import DataError
-from serendip.evaluate.runs import rank_all
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.ranker.model import Ranker
 from serendip.models.retriever.config import RetrieverConfig
@@ -24,6 +23,7 @@ from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
 from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
+from serendip_bench.ranking_values import rank_all
 from serendip_bench.sequential.models import SEMANTIC_IDS
 from serendip_bench.splits import RequestSet
 from serendip_bench.unified.engine_candidates import (

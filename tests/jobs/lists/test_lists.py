@@ -23,13 +23,13 @@ from serendip.jobs.lists.item_facts import ItemFacts
 from serendip.jobs.lists.measures import LIKENESS, REJECTED, ListMeasures, find_rejected
 from serendip.jobs.lists.queries import (
     read_queries,
-    take_turns,
     write_gibberish,
     write_queries,
     write_variants,
 )
 from serendip.jobs.lists.section import measure_lists
 from serendip.jobs.surface_quality.record import compare_records, describe_worst
+from serendip.jobs.surface_quality.sample import take_turns
 from serendip.jobs.train.gates import require_passed
 
 

@@ -18,7 +18,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import open_current, open_in_force
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
-from serendip.evaluate.runs import rank_all
+from serendip.evaluate.runs import ranks_from_scores
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.continuation import OlderFit, choose_start
@@ -167,12 +167,9 @@ def mean_gain(model: Recommender, split: Split) -> float:
     rows = np.flatnonzero(split.targets.items < split.train.num_items)
     targets = split.targets.rows(rows)
     queries = targets.queries()
-    ranking = rank_all(
-        lambda part: model.score_all(queries[part]),
-        targets.items,
-        [query.exclude for query in queries],
-    )
-    return float((1 / np.log2(ranking.ranks + 1)).mean())
+    excluded = [query.exclude for query in queries]
+    ranks = ranks_from_scores(model.score_all(queries), targets.items, excluded)
+    return float((1 / np.log2(ranks + 1)).mean())
 
 
 SETTINGS = """

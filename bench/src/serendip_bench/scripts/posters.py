@@ -45,7 +45,7 @@ from serendip.data.items.features import (
 )
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimates, per_user
-from serendip.evaluate.runs import Values, rank_all
+from serendip.evaluate.runs import Values
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarity
 from serendip.models.retriever.config import ItemMode, RetrieverConfig
@@ -53,7 +53,7 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets import posters
 from serendip_bench.datasets.posters import IMAGE, READINGS, WORDS
-from serendip_bench.ranking_values import LABELS, values_of_ranks
+from serendip_bench.ranking_values import LABELS, rank_all, values_of_ranks
 from serendip_bench.splits import BenchSplit, build_cold_events_split
 
 ITEM_MODES: tuple[ItemMode, ...] = ("codes", "content+codes")

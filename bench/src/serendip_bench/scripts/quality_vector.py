@@ -43,10 +43,11 @@ from serendip.engine.workspace import Workspace
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import per_user
 from serendip.evaluate.metrics import NDCG
-from serendip.evaluate.runs import Values, rank_all
+from serendip.evaluate.runs import Values
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
+from serendip_bench.ranking_values import rank_all
 
 TRAINING_SHARE, ALIGNMENT_SHARE = 0.8, 0.9
 

@@ -15,7 +15,6 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.features import ItemFeatures
 from serendip.errors import DataError, UnsupportedError
-from serendip.evaluate.runs import FullRanking, rank_all
 from serendip.models import model_class, open_model
 from serendip.models.base import Recommender
 from serendip.runtime.progress import TrainOptions
@@ -25,7 +24,7 @@ from serendip_bench.blend.model import Blend
 from serendip_bench.costs import TrainingCost, add_part_costs, write_costs
 from serendip_bench.datasets.sequences import read_sequences
 from serendip_bench.exposure import TOP, measure_exposure
-from serendip_bench.ranking_values import LABELS, estimates_of_ranks
+from serendip_bench.ranking_values import LABELS, FullRanking, estimates_of_ranks, rank_all
 from serendip_bench.sequential.models import SEMANTIC_IDS, BenchModel
 from serendip_bench.splits import BenchSplit, RequestSet, build_cold_split, build_sequential_split
 

@@ -20,7 +20,7 @@ from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.query import Query
 from serendip.evaluate.intervals import estimates
 from serendip.evaluate.metrics import NDCG, Recall
-from serendip.evaluate.runs import FullRanking, Values, rank_all
+from serendip.evaluate.runs import Values
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
@@ -28,6 +28,7 @@ from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip_bench.costs import TrainingCost, read_costs, write_costs
 from serendip_bench.datasets.registry import detect_dataset
 from serendip_bench.qrels import Relevance
+from serendip_bench.ranking_values import FullRanking, rank_all
 from serendip_bench.sequential.models import SEMANTIC_IDS
 from serendip_bench.sequential.rows import (
     MODEL_FOLDER,

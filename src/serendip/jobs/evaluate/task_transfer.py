@@ -28,7 +28,7 @@ from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import DataError
 from serendip.evaluate.report.document import json_safe
 from serendip.evaluate.report.page import render_alignment_page
-from serendip.evaluate.runs import rank_all
+from serendip.evaluate.runs import ranks_from_scores
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import (
@@ -48,6 +48,7 @@ from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
 
 TRAINED_SHARE, TEST_FROM = 0.8, 0.9
+BATCH = 512
 MAX_REQUESTS = 6_000
 """Largest number of requests of a task in validation and test; one sample for all models."""
 
@@ -116,14 +117,17 @@ def rank_task(
     """Rank each target among all items that its request does not exclude."""
     queries = requests.queries
     targets = np.array([items[0] for items in requests.relevant], np.int32)  # (T,)
-    ranking = rank_all(
-        lambda rows: model.score_all(queries[rows]), targets, [query.exclude for query in queries]
-    )
+    excluded = [query.exclude for query in queries]
+    batches = [slice(begin, begin + BATCH) for begin in range(0, len(queries), BATCH)]
+    ranks = [
+        ranks_from_scores(model.score_all(queries[rows]), targets[rows], excluded[rows])
+        for rows in batches
+    ]
     return TaskRanks(
         requests.surface,
         tuple(sorted(task.group)),
         task.seed,
-        ranking.ranks,
+        np.concatenate([*ranks, np.empty(0)]),
         np.unique(requests.users, return_inverse=True)[1].reshape(-1).astype(np.intp),
         np.array([query.time >= test_from for query in queries], np.bool_),
         cpu_s,

@@ -14,9 +14,9 @@ from serendip.evaluate.decision import Decision
 from serendip.evaluate.lists import Measured
 from serendip.jobs.lists.item_facts import ItemFacts, choose
 from serendip.jobs.lists.measures import REJECTED, K, ListMeasures, find_rejected
-from serendip.jobs.lists.queries import CAPITALS, take_turns, write_queries
+from serendip.jobs.lists.queries import CAPITALS, write_queries
 from serendip.jobs.surface_quality.record import LISTS, QualityRecord, RecordedSurface
-from serendip.jobs.surface_quality.sample import hash_key
+from serendip.jobs.surface_quality.sample import hash_key, take_turns
 
 LISTS_FILE = "lists.npz"
 """File in a generation."""

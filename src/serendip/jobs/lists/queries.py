@@ -11,13 +11,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
 
 from serendip.data.arrays import BoolArray
 from serendip.data.text import normalise
 from serendip.jobs.lists.item_facts import ItemFacts, Value, choose
-
-Row = TypeVar("Row")
+from serendip.jobs.surface_quality.sample import take_turns
 
 LEAST_ITEMS = 5
 """Items that have what a query names: so many that the first five can all be right."""
@@ -43,12 +41,6 @@ class NamedQuery:
 
     text: str
     right: BoolArray
-
-
-def take_turns(groups: Sequence[Sequence[Row]]) -> Iterator[Row]:
-    """The first of each group, then the second of each, and so on."""
-    for row in range(max(map(len, groups), default=0)):
-        yield from (group[row] for group in groups if row < len(group))
 
 
 def write_queries(facts: ItemFacts, limit: int, seed: int) -> dict[str, list[NamedQuery]]:

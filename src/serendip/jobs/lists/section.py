@@ -14,7 +14,8 @@ from serendip.errors import ArtefactError, NotTrainedError
 from serendip.evaluate.lists import ListFigure, ListFigures, Measured, ShownList
 from serendip.jobs.lists.item_facts import ItemFacts, choose
 from serendip.jobs.lists.measures import K, ListMeasures, find_rejected
-from serendip.jobs.lists.queries import NamedQuery, read_queries, take_turns, write_queries
+from serendip.jobs.lists.queries import NamedQuery, read_queries, write_queries
+from serendip.jobs.surface_quality.sample import take_turns
 
 ASKED = 60
 """Requests of a measure."""

@@ -24,8 +24,7 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.evaluate.auction_quality import Sale
-from serendip.evaluate.message_quality import SystemMessages, measure_messages
+from serendip.evaluate.special_surfaces import Sale, SystemMessages, measure_messages
 from serendip.evaluate.surface_quality import K
 from serendip.jobs.surface_quality.request_builder import SurfaceRequests
 from serendip.jobs.train.ranker.requests import SEARCH

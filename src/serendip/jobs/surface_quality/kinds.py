@@ -93,14 +93,13 @@ def kinds_of_users(
     events = np.where(numbers >= 0, per_user[numbers], 0)
     border = float(np.quantile(per_user, 1.0 - HEAVY_SHARE))
     known = np.array([len(query.history) for query in queries], np.int64)
-    of_requests = np.array([countries.get(query.user_id, "") for query in queries], np.str_)
-    present, sizes = np.unique(of_requests[of_requests != ""], return_counts=True)
+    of_requests = [countries.get(query.user_id, "") for query in queries]
     people = Counter(countries.get(user, "") for user in {query.user_id for query in queries})
-    ordered = present[np.argsort(-sizes, kind="stable")].tolist()
-    largest = [name for name in ordered if people[name] >= LEAST_USERS][:MOST_COUNTRIES]
+    most = (name for name, _ in Counter(of_requests).most_common())
+    largest = [name for name in most if name and people[name] >= LEAST_USERS][:MOST_COUNTRIES]
     return {
         "cold users": known < COLD_USER_BELOW,
         "new users": events == 0,
         "heavy users": events >= border,
-        **{f"country {name}": of_requests == name for name in largest},
+        **{f"country {name}": np.array(of_requests) == name for name in largest},
     }

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.uint64]
+Row = TypeVar("Row")
 
 
 def hash_key(*parts: str | float) -> int:
@@ -44,20 +47,17 @@ def sample_requests(
     Returns:
         ascending rows of the chosen requests, and their keys.
     """
-    names = {name: number for number, name in enumerate(dict.fromkeys(users))}
-    numbers = np.fromiter((names[name] for name in users), np.int64, len(users))  # (T,)
-    place = np.full(len(names), -1, np.int64)
-    for position, name in enumerate(order_users(names, limit)):
-        place[names[name]] = position
-    rows = np.flatnonzero(place[numbers] >= 0)
-    if not len(rows):
-        return np.empty(0, np.intp), np.empty(0, np.uint64)
-    keys = np.array([key_of(int(row)) for row in rows], np.uint64)
-    places = place[numbers[rows]]
-    by_user = np.lexsort((keys, places))
-    starts = np.flatnonzero(np.append(True, np.diff(places[by_user]) > 0))
-    sizes = np.diff(np.append(starts, len(rows)))
-    turn = np.empty(len(rows), np.int64)
-    turn[by_user] = np.arange(len(rows)) - np.repeat(starts, sizes)
-    chosen = np.sort(np.lexsort((places, turn))[:limit])
-    return rows[chosen], keys[chosen]
+    rows_of: dict[str, list[int]] = {name: [] for name in order_users(set(users), limit)}
+    for row, name in enumerate(users):
+        if name in rows_of:
+            rows_of[name].append(row)
+    keyed = [sorted((key_of(row), row) for row in rows) for rows in rows_of.values()]
+    chosen = sorted((row, key) for key, row in islice(take_turns(keyed), limit))
+    rows, keys = zip(*chosen, strict=True) if chosen else ((), ())
+    return np.array(rows, np.intp), np.array(keys, np.uint64)
+
+
+def take_turns(groups: Sequence[Sequence[Row]]) -> Iterator[Row]:
+    """The first of each group, then the second of each, and so on."""
+    for row in range(max(map(len, groups), default=0)):
+        yield from (group[row] for group in groups if row < len(group))

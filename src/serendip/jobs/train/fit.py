@@ -341,7 +341,7 @@ class Fitter:
     def written_searches(
         self, catalogue: Catalogue, counts: IntArray, fusion: Fusion, count: int
     ) -> QueryExamples:
-        """Queries by an LLM, and up to ``count`` in all from the fields of items.
+        """Queries by an LLM that no text in use has, and others from fields, ``count`` in all.
 
         Other ones than the retriever learns from. Of more than ``count`` by an LLM a random sample,
         always the same, so that no more are encoded than are used.

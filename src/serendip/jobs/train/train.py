@@ -43,8 +43,7 @@ from serendip.jobs.train.gates import (
 )
 from serendip.jobs.train.parts.models import MODELS
 from serendip.jobs.train.parts.plan import PartInputs, PartPlan, build_parts, plan_parts
-from serendip.jobs.train.parts.relevance import RELEVANCE
-from serendip.jobs.train.parts.tables import REWRITES, SUGGESTIONS
+from serendip.jobs.train.parts.tables import RELEVANCE, REWRITES, SUGGESTIONS
 from serendip.jobs.train.space import continue_space
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
@@ -78,7 +77,7 @@ def train_workspace(
     Args:
         context: workspace, seed, progress, time, and the executor that fits parts that do not need
             each other; the generation is the same with each.
-        warm: continue from the generation in force if that is possible (``warm_start``).
+        warm: continue from the generation in force if that is possible (``continuation``).
         reasons: why the training is due, for the record; empty = a person asked for it.
         force: publish although a gate fails; that is logged, and in its manifest.
         rebuild: build all parts, whatever has changed.

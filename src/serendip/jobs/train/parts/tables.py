@@ -1,4 +1,8 @@
-"""The parts ``suggestions`` and ``rewrites``: what a generation makes of its word index."""
+"""The parts ``suggestions``, ``rewrites`` and ``relevance``, which are made of the models.
+
+Suggestions and rewrites are made of their word index; relevance models leave out irrelevant items,
+with the texts of all items.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,20 @@ from dataclasses import replace
 from typing import Any
 
 from serendip.engine.state import EngineState
+from serendip.evaluate.decision import Decision
 from serendip.jobs.context import JobContext
+from serendip.jobs.relevance.decisions import (
+    FILTERS_KEY,
+    MODELS_KEY,
+    decide_filters,
+    decisions_as_dict,
+    proven_thresholds,
+)
+from serendip.jobs.relevance.versions import (
+    RelevanceTexts,
+    load_relevance_models,
+    require_same_fields,
+)
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.suggestions.build import (
     build_suggestions,
@@ -17,7 +34,9 @@ from serendip.jobs.suggestions.build import (
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.parts.plan import Part, PartInputs
+from serendip.models.relevance.model import RelevanceModel
 from serendip.runtime.atomic_files import hash_files
+from serendip.runtime.versions import CHECKSUM
 from serendip.search.rewrites.table import RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.values import ValueTable
@@ -65,3 +84,45 @@ def _plain(state: EngineState) -> Searcher:
 
 SUGGESTIONS = Part("suggestions", ("models",), read_suggestions, build_table_of_suggestions)
 REWRITES = Part("rewrites", ("models", "suggestions"), read_rewrites, build_table_of_rewrites)
+
+
+def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
+    """Add the distilled relevance models that surfaces filter by."""
+    assert draft is not None
+    context, models = inputs.context, dict[str, RelevanceModel]()
+    filters, versions = decide_filters(context)
+    if versions:
+        with context.clock.stage("relevance model"):
+            models = load_relevance_models(context, versions, draft.state.catalogue)
+    thresholds = proven_thresholds(context, filters)
+    state = replace(draft.state, relevance_models=models, relevance_thresholds=thresholds)
+    names = {labels: version.name for labels, version in versions.items()}
+    facts = {MODELS_KEY: names, FILTERS_KEY: decisions_as_dict(filters)}
+    decisions = [
+        Decision(f"relevance filter: {surface}", found.on, reason=found.describe())
+        for surface, found in filters.items()
+    ]
+    return draft.with_state(state, **facts).with_decisions(RELEVANCE.name, decisions)
+
+
+def read_relevance(context: JobContext) -> Mapping[str, Any]:
+    """What the models are made from, besides the items.
+
+    Raises:
+        ArtefactError: a surface names a threshold, and its relevance model is damaged.
+        DataError: a model was trained on other fields, or with another encoder.
+        NotTrainedError: a surface names a threshold, and there is no model.
+    """
+    filters, versions = decide_filters(context)
+    require_same_fields(context, versions.values())
+    return {
+        "filters": decisions_as_dict(filters),
+        "relevance models": {
+            labels: [version.name, version.manifest.get(CHECKSUM)]
+            for labels, version in versions.items()
+        },
+        "texts of items": RelevanceTexts(context).reads,
+    }
+
+
+RELEVANCE = Part("relevance", ("models",), read_relevance, build_relevance)

@@ -1,4 +1,13 @@
-"""Quality of a surface that sells places: what the places bring, and what they cost the users.
+"""Quality of surfaces that send messages, and of surfaces that sell places.
+
+**Messages.** A message may hold fewer items than others, or not be sent at all, so that lists of
+ten do not compare it. Every request is the chance of one message to one user:
+
+- sent: share of the users who get one;
+- precision: chosen items / sent items, mean over the messages that are sent;
+- useful: share of the users who get a message with at least one item that they then choose.
+
+**Sold places**: what they bring, and what they cost the users.
 
 - sold: share of the places for sale that were sold;
 - bid: mean bid of the sold places;
@@ -10,19 +19,71 @@
 Bids are in the currency of the catalogue. ``earned`` knows choices without the ads only, so it is
 a lower bound of what a place that is really shown would bring.
 
-Shapes: T requests, k places.
+Shapes: T requests, k length of a message, or number of places.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.evaluate.intervals import RESAMPLES, Estimate, estimate, per_user
-from serendip.evaluate.runs import Groups, Values
+from serendip.evaluate.runs import PADDING, Groups, Values
+
+
+@dataclass(frozen=True, slots=True)
+class SystemMessages:
+    """Messages of one system.
+
+    Args:
+        sent: share of users who get a message.
+        precision: share of the sent items that are chosen; over the messages that are sent.
+        useful: share of users who get a message with a chosen item.
+        items: mean number of items of a message that is sent; None = none is sent.
+    """
+
+    sent: Estimate
+    precision: Estimate
+    useful: Estimate
+    items: float | None
+
+
+def measure_messages(
+    lists: Mapping[str, IntArray],
+    relevant: Sequence[IntArray],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, SystemMessages]:
+    """Measure the messages of all systems to the same users, the subject first.
+
+    Baselines send to everybody.
+
+    Args:
+        lists: system -> (T, k) sent items, padded with -1; a row of -1 is not sent.
+        relevant: T arrays of the items that the user chose afterwards.
+        seed: of the bootstrap.
+        resamples: number of bootstrap draws.
+    """
+    return {name: _measure(sent, relevant, seed, resamples) for name, sent in lists.items()}
+
+
+def _measure(
+    lists: IntArray, relevant: Sequence[IntArray], seed: int, resamples: int
+) -> SystemMessages:
+    sizes = (lists != PADDING).sum(axis=1)  # (T,)
+    chosen = np.array(
+        [np.isin(row, items).sum() for row, items in zip(lists, relevant, strict=True)], np.int64
+    )
+    is_sent = sizes > 0
+    return SystemMessages(
+        sent=estimate(is_sent.astype(np.float64), seed, resamples),
+        precision=estimate(chosen[is_sent] / sizes[is_sent], seed, resamples),
+        useful=estimate((chosen > 0).astype(np.float64), seed, resamples),
+        items=float(sizes[is_sent].mean()) if is_sent.any() else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
