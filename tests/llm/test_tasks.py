@@ -13,7 +13,7 @@ from fault_server import Body, Reply, client, completion, data_of, serving
 
 from serendip.llm.config import Prices
 from serendip.llm.ledger import Ledger
-from serendip.llm.prompts import Prompt, data_id
+from serendip.llm.prompts import data_id
 from serendip.llm.runner import Outcome, RunOptions, ask_all
 from serendip.llm.tasks import (
     Task,
@@ -211,4 +211,3 @@ def test_synonyms_are_short_terms_or_none_and_nothing_else() -> None:
     ):
         with pytest.raises(WrongAnswer):
             task.read(json.dumps(wrong), term)
-    assert Prompt.named("synonyms-1").tuned_on() == frozenset()

@@ -32,12 +32,6 @@ field = "cover"
 
 [content.fusion]
 size = 64
-
-[models.retriever]
-epochs = 2
-
-[ranker]
-epochs = 2
 """
 GENRES = "action adventure animation children comedy crime documentary drama fantasy horror".split()
 GENRES += "musical mystery romance thriller war western".split()
@@ -62,9 +56,7 @@ def add_pictures(folder: Path) -> None:
         writer.writerows([*row, _name_picture(row)] for row in rows)
     with (folder / "serendip.toml").open("a", encoding="utf-8") as stream:
         stream.write(PICTURES)
-    shutil.rmtree(
-        folder / "generations"
-    )  # of longer trainings, which these epochs would fall behind
+    shutil.rmtree(folder / "generations")  # trained without pictures: another thing to compare
     import_files(Workspace.open(folder))
     train_workspace(JobContext.open(folder))
 

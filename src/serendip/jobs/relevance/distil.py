@@ -113,10 +113,12 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     labels = read_labels(distillation.labels)
     gold = labels if distillation.gold is None else read_labels(distillation.gold)
     asked = AskedRequests.read(distillation.lists, [*labels, *gold])
-    if distillation.gold is not None:
+    if distillation.gold is None:
+        _require_queries("labels of lists", labels)
+    else:
         labels = _exclude_gold_queries(labels, gold, asked)
-    _require_queries("labels of queries without gold labels", labels)
-    _require_queries("gold labels", gold)
+        _require_queries("labels of queries without gold labels", labels)
+        _require_queries("gold labels", gold)
     with closing(context.workspace.open_store()) as store:
         catalogue = Catalogue(store.items())
     reader, options = RelevanceTexts(context), context.options
