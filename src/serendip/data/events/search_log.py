@@ -12,7 +12,7 @@ clicked (surface ``suggest``) are not searches: they are ``SuggestedQuery`` rows
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -68,21 +68,14 @@ class LoggedRequest:
         kept = kept[np.argsort(chosen[kept])]
         order = np.argsort(shown, kind="stable")
         order = order[shown[order] >= 0]
-        return LoggedRequest(
-            self.user_id,
-            self.timestamp,
-            self.ended,
-            self.surface,
-            self.text,
-            shown[order],
-            chosen[kept],
-            self.liked[kept],
-            [self.actions[row] for row in kept.tolist()] if self.actions else (),
-            self.positions[order] if len(self.positions) else self.positions,
-            self.country,
-            self.device,
-            self.propensities[order] if len(self.propensities) else self.propensities,
-            self.session,
+        return replace(
+            self,
+            shown=shown[order],
+            chosen=chosen[kept],
+            liked=self.liked[kept],
+            actions=[self.actions[row] for row in kept.tolist()] if self.actions else (),
+            positions=self.positions[order] if len(self.positions) else self.positions,
+            propensities=self.propensities[order] if len(self.propensities) else self.propensities,
         )
 
     @property
