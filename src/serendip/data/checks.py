@@ -1,15 +1,15 @@
 """Data-quality checks of the store (``serendip doctor``), each PASS, WARN or FAIL.
 
-One function per check: it reads items and events as columns of numbers, and reports the number of
-affected rows with up to ten examples. Checks never change or drop anything.
+``CHECKS`` has what most of them tell, and a function that finds the affected rows among items and
+events, which are read as columns of numbers. Checks never change or drop anything.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -31,7 +31,7 @@ MAX_EXAMPLES = 10
 
 @dataclass(frozen=True)
 class CheckedData:
-    """Input of the checks: items and events, with encodings computed once.
+    """Input of the checks: items and events.
 
     Args:
         items: ``item_id``, ``title``, ``size`` (characters of title and description) and
@@ -44,7 +44,7 @@ class CheckedData:
     items: pa.Table
     events: LogColumns
     now: float
-    repeated_ids: tuple[int, tuple[str, ...]]
+    repeated_ids: tuple[int, Sequence[str]]
 
     @cached_property
     def events_of_user(self) -> IntArray:
@@ -57,48 +57,17 @@ class CheckedData:
         """(E,) rows in order of user, then of time."""
         return stable_order(self.events.users)
 
-    @cached_property
-    def is_logged(self) -> BoolArray:
-        """(N,) True for items with an event."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        logged = pa.array(self.events.item_ids, "string")
-        return _mask(pc.is_in(self.items["item_id"], value_set=logged))
-
-    @cached_property
-    def is_known(self) -> BoolArray:
-        """True for each of ``events.item_ids`` that is in the catalogue."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        known = self.items["item_id"].combine_chunks()
-        return _mask(pc.is_in(pa.array(self.events.item_ids, "string"), value_set=known))
-
-    def show(self, rows: NDArray[Any]) -> tuple[str, ...]:
-        """Describe the first ten of some events, by ascending row number."""
-        columns = self.events
-        return tuple(
-            f"user {columns.user_ids[columns.users[row]]}, "
-            f"item {columns.item_ids[columns.items[row]]}, time {columns.timestamps[row]:.0f}"
-            for row in rows[:MAX_EXAMPLES].tolist()
-        )
-
-    def item_ids(self, chosen: BoolArray) -> list[str]:
-        """Ids of the first ten items that a mask (N,) selects."""
-        rows = np.flatnonzero(chosen)[:MAX_EXAMPLES]
-        ids: list[str] = self.items["item_id"].take(rows).to_pylist()
-        return ids
-
 
 Status: TypeAlias = Literal["PASS", "WARN", "FAIL"]
+
+Found: TypeAlias = tuple[int, int, Iterable[str]]
+"""Number of affected rows, of all of them, and examples."""
 
 YEAR_1990 = 631_152_000.0
 DAY = 86_400.0
 LONG_TEXT = 10_000
-MAX_TIED_SHARE = 0.2
-MAX_TOP_USER_SHARE = 0.2
 MAX_VALUE = 1e6
+MAX_TOP_USER_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +91,6 @@ class CheckResult:
     examples: tuple[str, ...] = ()
 
 
-Check: TypeAlias = Callable[[CheckedData], CheckResult]
-
-
 def run_checks(store: Store, now: float | None = None) -> list[CheckResult]:
     """Run every check.
 
@@ -134,43 +100,62 @@ def run_checks(store: Store, now: float | None = None) -> list[CheckResult]:
     """
     items, events = store.columns()
     note = json.loads(store.meta(IMPORT_KEY) or "{}")
-    repeated = (int(note.get("duplicate_items", 0)), tuple(note.get("examples", ())))
+    repeated = (int(note.get("duplicate_items", 0)), note.get("examples", ()))
     moment = time.time() if now is None else now
-    checked = CheckedData(items, events, moment, repeated)
-    return [check(checked) for check in CHECKS]
+    data = CheckedData(items, events, moment, repeated)
+    found = [_warn(*facts, *find(data)) for facts, find in CHECKS]
+    others = (_hidden_items, _unknown_items, _top_user, _odd_values)
+    return [*_sizes(data), *found, *(check(data) for check in others)]
 
 
-def has_items(data: CheckedData) -> CheckResult:
-    """The catalogue must not be empty."""
-    count = len(data.items)
-    status: Status = "FAIL" if not count else "WARN" if count == 1 else "PASS"
-    return CheckResult("catalogue", status, count, count, f"{count:,} items")
+def _sizes(data: CheckedData) -> Iterator[CheckResult]:
+    """Yield what there is at all: no catalogue is a failure, one of one item hardly one."""
+    items, events, users = len(data.items), len(data.events), len(data.events.user_ids)
+    status: Status = "WARN" if items == 1 else "PASS" if items else "FAIL"
+    yield CheckResult("catalogue", status, items, items, f"{items:,} items")
+    alone = "no events: only search and similar items will work"
+    told = f"{events:,} events" if events else alone
+    yield CheckResult("events", "PASS" if events else "WARN", events, events, told)
+    yield CheckResult("users", "WARN" if users < 2 else "PASS", users, users, f"{users:,} users")
 
 
-def has_events(data: CheckedData) -> CheckResult:
-    """Without events only search and similar items work."""
-    count = len(data.events)
-    message = f"{count:,} events" if count else "no events: only search and similar items will work"
-    return CheckResult("events", "PASS" if count else "WARN", count, count, message)
-
-
-def has_users(data: CheckedData) -> CheckResult:
-    """Collaborative models need two users or more."""
-    count = len(data.events.user_ids)
-    return CheckResult("users", "WARN" if count < 2 else "PASS", count, count, f"{count:,} users")
-
-
-def duplicate_items(data: CheckedData) -> CheckResult:
-    """Repeated item ids; the last row counts."""
+def _repeated_ids(data: CheckedData) -> Found:
     count, examples = data.repeated_ids
-    message = "rows repeat an item id; the last one counts"
-    return _warn("duplicate item ids", count, len(data.items) + count, message, examples)
+    return count, len(data.items) + count, examples
 
 
-def duplicate_events(data: CheckedData) -> CheckResult:
-    """Events identical in user, item, time, action and value."""
-    columns = data.events
-    order = data.user_order
+def _without_title(data: CheckedData) -> Found:
+    import pyarrow.compute as pc
+
+    return _items(data, pc.equal(pc.utf8_trim_whitespace(data.items["title"]), ""))
+
+
+def _shared_titles(data: CheckedData) -> Found:
+    import pyarrow.compute as pc
+
+    titles = data.items["title"]
+    counts = titles.filter(pc.not_equal(titles, "")).value_counts()
+    shared = counts.filter(pc.greater(counts.field("counts"), 1))
+    examples = shared.field("values")[:MAX_EXAMPLES].to_pylist()
+    return sum(shared.field("counts").to_pylist()), len(data.items), examples
+
+
+def _long_texts(data: CheckedData) -> Found:
+    import pyarrow.compute as pc
+
+    return _items(data, pc.greater(data.items["size"], LONG_TEXT))
+
+
+def _unseen_items(data: CheckedData) -> Found:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    logged = pa.array(data.events.item_ids, "string")
+    return _items(data, pc.invert(pc.is_in(data.items["item_id"], value_set=logged)))
+
+
+def _equal_events(data: CheckedData) -> Found:
+    columns, order = data.events, data.user_order
     users, times = columns.users[order], columns.timestamps[order]
     rows = np.sort(order[_are_beside_equals(users, times)])  # candidates
     values = np.nan_to_num(columns.values[rows], nan=np.inf)
@@ -180,146 +165,36 @@ def duplicate_events(data: CheckedData) -> CheckResult:
     repeats = np.ones(max(0, len(rows) - 1), np.bool_)
     for key in keys:
         repeats &= key[ordered[1:]] == key[ordered[:-1]]
-    found = np.sort(rows[ordered[1:][repeats]])
-    message = "events are identical to another one in user, item, time, action and value"
-    return _warn("duplicate events", len(found), len(columns), message, data.show(found))
+    return _events(data, np.sort(rows[ordered[1:][repeats]]))
 
 
-def unknown_items(data: CheckedData) -> CheckResult:
-    """Events on items missing from the catalogue; models cannot learn from them."""
-    names = data.events.item_ids
-    unknown = ~data.is_known & np.array([bool(name) for name in names], np.bool_)
-    rows = np.flatnonzero(unknown[data.events.items])
-    first = list(dict.fromkeys(data.events.items[rows].tolist()))[:MAX_EXAMPLES]
-    examples = [names[item] for item in first]
-    name, count, total = "events on unknown items", len(rows), len(data.events)
-    message = (
-        "events refer to an item that is not in the catalogue; they are ignored "
-        "(`from_events = true` in [items] makes items of such ids)"
-    )
-    if total and count == total:
-        return CheckResult(name, "FAIL", count, total, message, tuple(examples))
-    return _warn(name, count, total, message, examples)
-
-
-def unseen_items(data: CheckedData) -> CheckResult:
-    """Items without an event: only their content can recommend them."""
-    unseen = ~data.is_logged
-    count, total = int(unseen.sum()), len(data.items)
-    message = "items have no event; they are recommended by content only"
-    return _warn("items never seen", count, total, message, data.item_ids(unseen), 0.5)
-
-
-def missing_titles(data: CheckedData) -> CheckResult:
-    """Items without a title, which cannot be shown or found by name."""
-    import pyarrow.compute as pc
-
-    missing = _mask(pc.equal(pc.utf8_trim_whitespace(data.items["title"]), ""))
-    count, examples = int(missing.sum()), data.item_ids(missing)
-    return _warn("missing titles", count, len(data.items), "items have no title", examples)
-
-
-def duplicate_titles(data: CheckedData) -> CheckResult:
-    """Distinct items with the same title, which people cannot distinguish."""
-    import pyarrow.compute as pc
-
-    titles = data.items["title"]
-    counts = titles.filter(pc.not_equal(titles, "")).value_counts()
-    shared = counts.filter(pc.greater(counts.field("counts"), 1))
-    message = "items share their title with another one"
-    examples = shared.field("values")[:MAX_EXAMPLES].to_pylist()
-    count, total = sum(shared.field("counts").to_pylist()), len(data.items)
-    return _warn("duplicate titles", count, total, message, examples, 0.05)
-
-
-def impossible_times(data: CheckedData) -> CheckResult:
-    """Times before 1990 or in the future: often a wrong unit."""
+def _impossible_times(data: CheckedData) -> Found:
     times = data.events.timestamps
-    wrong = np.flatnonzero((times < YEAR_1990) | (times > data.now + DAY))
-    message = "events are before 1990 or in the future; is the time unit right?"
-    return _warn("impossible times", len(wrong), len(times), message, data.show(wrong))
+    return _events(data, np.flatnonzero((times < YEAR_1990) | (times > data.now + DAY)))
 
 
-def equal_times(data: CheckedData) -> CheckResult:
-    """All events at one time: there is no order to learn from."""
+def _equal_times(data: CheckedData) -> Found:
     times = data.events.timestamps
-    equal = len(times) > 1 and bool(times[0] == times[-1])
-    count = len(times) if equal else 0
-    message = "events all have the same time; evaluation needs events in order of time"
-    return _warn("equal times", count, len(times), message, data.show(np.arange(min(1, count))))
+    are_equal = len(times) > 1 and bool(times[0] == times[-1])
+    return _events(data, np.arange(len(times) if are_equal else 0))
 
 
-def same_second_events(data: CheckedData) -> CheckResult:
-    """Events of one user in the same second: their order is unreliable.
-
-    Impressions are left out: those of a list are shown at once, in the order of their positions.
-    """
+def _same_second_events(data: CheckedData) -> Found:
+    """Impressions are left out: a list is shown at once, in the order of its positions."""
     is_shown = np.array([name == IMPRESSION for name in data.events.action_names], np.bool_)
     order = data.user_order[~is_shown[data.events.actions[data.user_order]]]
     users, seconds = data.events.users[order], np.floor(data.events.timestamps[order])
-    message = "events share their second with another one of the same user; their order is random"
     rows = np.sort(order[_are_beside_equals(users, seconds)])
-    names = _names(data, data.events.users[rows])
-    return _warn("same-second events", len(rows), len(order), message, names, MAX_TIED_SHARE)
+    return len(rows), len(order), _users(data, data.events.users[rows])
 
 
-def single_event_users(data: CheckedData) -> CheckResult:
-    """Users with one event: they have no next event to learn from."""
+def _single_event_users(data: CheckedData) -> Found:
     single = np.flatnonzero(data.events_of_user == 1)
-    message = "users have only one event"
-    names = _names(data, single)
-    total = len(data.events.user_ids)
-    return _warn("users with one event", len(single), total, message, names, 0.5)
+    return len(single), len(data.events.user_ids), _users(data, single)
 
 
-def top_user(data: CheckedData) -> CheckResult:
-    """One user with a large share of the log is often a bot or a test account."""
-    most = int(data.events_of_user.max(initial=0))
-    names = _names(data, np.flatnonzero(data.events_of_user == most)[:1]) if most else ()
-    message = "events come from the most active user"
-    tolerated = MAX_TOP_USER_SHARE if len(data.events.user_ids) > 1 else 1.0
-    return _warn("share of the top user", most, len(data.events), message, names, tolerated)
-
-
-def odd_values(data: CheckedData) -> CheckResult:
-    """Values beyond a million, or a constant value."""
-    values = data.events.values
-    given = values[~np.isnan(values)]
-    odd = np.flatnonzero(np.abs(values) > MAX_VALUE)
-    if len(given) > 1 and (given == given[0]).all():
-        message = f"values are all {given[0]:g}; a constant carries no information"
-        return CheckResult("values", "WARN", len(given), len(values), message)
-    message = f"values are beyond {MAX_VALUE:,.0f}"
-    if len(given):
-        message += f" (they range from {given.min():g} to {given.max():g})"
-    return _warn("values", len(odd), len(given), message, data.show(odd))
-
-
-def long_texts(data: CheckedData) -> CheckResult:
-    """Titles and descriptions so long that an encoder reads only their beginning."""
-    long = np.asarray(data.items["size"]) > LONG_TEXT
-    message = f"items have more than {LONG_TEXT:,} characters of text"
-    count, examples = int(long.sum()), data.item_ids(long)
-    return _warn("very long texts", count, len(data.items), message, examples)
-
-
-def hidden_items(data: CheckedData) -> CheckResult:
-    """Items that are not shown yet: their column may be a date of the work, such as a release."""
-    import pyarrow.compute as pc
-
-    starts = np.asarray(pc.fill_null(data.items["available_from"], -np.inf))
-    hidden = starts > data.now
-    count, total = int(hidden.sum()), len(data.items)
-    message = "items are hidden until their available_from"
-    if count:
-        last = datetime.fromtimestamp(float(starts[hidden].max()), UTC).date()
-        message += f", the last one until {last}"
-        message += "; if they may be shown before, correct its line in [items.columns]"
-    return _warn("hidden items", count, total, message, data.item_ids(hidden))
-
-
-def unprintable_ids(data: CheckedData) -> CheckResult:
-    """Ids with control or invisible characters: two that look the same may differ."""
+def _unprintable_ids(data: CheckedData) -> Found:
+    """Of two ids that look the same, one may have control or invisible characters."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -328,35 +203,41 @@ def unprintable_ids(data: CheckedData) -> CheckResult:
     plain = pc.and_(pc.string_is_ascii(names), pc.ascii_is_printable(names))
     others = names.filter(pc.invert(plain)).to_pylist()
     odd = [ascii(name) for name in others if not name.isprintable()]
-    return _warn("unprintable ids", len(odd), len(names), "ids contain invisible characters", odd)
-
-
-CHECKS: tuple[Check, ...] = (
-    *(has_items, has_events, has_users),
-    *(duplicate_items, missing_titles, duplicate_titles, long_texts, unseen_items, hidden_items),
-    *(duplicate_events, unknown_items, impossible_times, equal_times, same_second_events),
-    *(single_event_users, top_user, odd_values, unprintable_ids),
-)
+    return len(odd), len(names), odd
 
 
 def _warn(
-    name: str,
-    count: int,
-    total: int,
-    message: str,
-    examples: Sequence[str],
-    tolerated: float = 0.0,
+    name: str, tolerated: float, message: str, count: int, total: int, examples: Iterable[str]
 ) -> CheckResult:
     """A result that is a warning if more than a tolerated share of the rows is affected."""
     share = f" ({count / total:.1%})" if count and total else ""
+    status: Status = "WARN" if count > tolerated * total else "PASS"
+    shown = tuple(examples)[:MAX_EXAMPLES] if count else ()
     return CheckResult(
-        name,
-        "WARN" if count > tolerated * total else "PASS",
-        count,
-        total,
-        f"{count:,} of {total:,} {message}{share}",
-        tuple(examples[:MAX_EXAMPLES]) if count else (),
+        name, status, count, total, f"{count:,} of {total:,} {message}{share}", shown
     )
+
+
+def _items(data: CheckedData, chosen: Any) -> Found:
+    """Items that a mask (N,) of Arrow selects."""
+    rows = np.flatnonzero(np.asarray(chosen.to_numpy(), np.bool_))
+    return len(rows), len(data.items), data.items["item_id"].take(rows[:MAX_EXAMPLES]).to_pylist()
+
+
+def _events(data: CheckedData, rows: NDArray[Any]) -> Found:
+    """Events by ascending row number."""
+    log = data.events
+    shown = [
+        f"user {log.user_ids[log.users[row]]}, item {log.item_ids[log.items[row]]}, "
+        f"time {log.timestamps[row]:.0f}"
+        for row in rows[:MAX_EXAMPLES].tolist()
+    ]
+    return len(rows), len(log), shown
+
+
+def _users(data: CheckedData, users: NDArray[np.integer[Any]]) -> list[str]:
+    first = list(dict.fromkeys(users.tolist()))[:MAX_EXAMPLES]
+    return [data.events.user_ids[user] for user in first]
 
 
 def _are_beside_equals(users: IntArray, times: TimeArray) -> BoolArray:
@@ -366,10 +247,75 @@ def _are_beside_equals(users: IntArray, times: TimeArray) -> BoolArray:
     return beside[: len(users)]
 
 
-def _names(data: CheckedData, users: NDArray[np.integer[Any]]) -> tuple[str, ...]:
-    distinct = list(dict.fromkeys(users.tolist()))[:MAX_EXAMPLES]
-    return tuple(data.events.user_ids[user] for user in distinct)
+def _hidden_items(data: CheckedData) -> CheckResult:
+    """Their column may be a date of the work, such as a release."""
+    import pyarrow.compute as pc
+
+    starts = pc.fill_null(data.items["available_from"], -np.inf)
+    found = _items(data, pc.greater(starts, data.now))
+    message = "items are hidden until their available_from"
+    if found[0]:
+        last = datetime.fromtimestamp(pc.max(starts).as_py(), UTC).date()
+        message += f", the last one until {last}"
+        message += "; if they may be shown before, correct its line in [items.columns]"
+    return _warn("hidden items", 0, message, *found)
 
 
-def _mask(array: Any) -> BoolArray:
-    return np.asarray(array.to_numpy(zero_copy_only=False), np.bool_)
+def _unknown_items(data: CheckedData) -> CheckResult:
+    """Models cannot learn from events on items that are missing from the catalogue."""
+    known, names = set(data.items["item_id"].to_pylist()) | {""}, data.events.item_ids
+    unknown = np.array([name not in known for name in names], np.bool_)
+    rows = np.flatnonzero(unknown[data.events.items])
+    first = list(dict.fromkeys(data.events.items[rows].tolist()))[:MAX_EXAMPLES]
+    message = (
+        "events refer to an item that is not in the catalogue; they are ignored "
+        "(`from_events = true` in [items] makes items of such ids)"
+    )
+    found = len(rows), len(data.events), [names[item] for item in first]
+    result = _warn("events on unknown items", 0, message, *found)
+    are_all = len(rows) == len(data.events) > 0
+    return replace(result, status="FAIL", message=message) if are_all else result
+
+
+def _top_user(data: CheckedData) -> CheckResult:
+    """A bot or a test account is often the most active user; somebody alone is none."""
+    most = int(data.events_of_user.max(initial=0))
+    top = _users(data, np.flatnonzero(data.events_of_user == most)[:1]) if most else []
+    tolerated = MAX_TOP_USER_SHARE if len(data.events.user_ids) > 1 else 1.0
+    message = "events come from the most active user"
+    return _warn("share of the top user", tolerated, message, most, len(data.events), top)
+
+
+def _odd_values(data: CheckedData) -> CheckResult:
+    """Values beyond a million, or a constant value."""
+    values = data.events.values
+    given = values[~np.isnan(values)]
+    if len(given) > 1 and (given == given[0]).all():
+        message = f"values are all {given[0]:g}; a constant carries no information"
+        return CheckResult("values", "WARN", len(given), len(values), message)
+    message = f"values are beyond {MAX_VALUE:,.0f}"
+    if len(given):
+        message += f" (they range from {given.min():g} to {given.max():g})"
+    count, _, examples = _events(data, np.flatnonzero(np.abs(values) > MAX_VALUE))
+    return _warn("values", 0, message, count, len(given), examples)
+
+
+_IDENTICAL = "events are identical to another one in user, item, time, action and value"
+_IMPOSSIBLE = "events are before 1990 or in the future; is the time unit right?"
+_SAME_TIME = "events all have the same time; evaluation needs events in order of time"
+_SAME_SECOND = "events share their second with another one of the same user; their order is random"
+
+CHECKS: tuple[tuple[tuple[str, float, str], Callable[[CheckedData], Found]], ...] = (
+    (("duplicate item ids", 0, "rows repeat an item id; the last one counts"), _repeated_ids),
+    (("missing titles", 0, "items have no title"), _without_title),
+    (("duplicate titles", 0.05, "items share their title with another one"), _shared_titles),
+    (("very long texts", 0, f"items have more than {LONG_TEXT:,} characters"), _long_texts),
+    (("items never seen", 0.5, "items have no event; only content recommends them"), _unseen_items),
+    (("duplicate events", 0, _IDENTICAL), _equal_events),
+    (("impossible times", 0, _IMPOSSIBLE), _impossible_times),
+    (("equal times", 0, _SAME_TIME), _equal_times),
+    (("same-second events", 0.2, _SAME_SECOND), _same_second_events),
+    (("users with one event", 0.5, "users have only one event"), _single_event_users),
+    (("unprintable ids", 0, "ids contain invisible characters"), _unprintable_ids),
+)
+"""Name, share of the rows that may be affected and what they are; and which they are."""

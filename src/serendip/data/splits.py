@@ -394,7 +394,9 @@ class _Parts:
         target_rows = _first_of_users(rows[usable], log.users)
         known = (_history_indices_of_moments(log) if strictly_before else places)[target_rows]
         users = np.unique(log.users[target_rows])
-        names = self.dataset.action_names
+        names, countries = self.dataset.action_names, self.dataset.countries
+        place_names = () if countries is None else countries.names
+        groups = self.dataset.user_groups
         return Targets(
             users=self.dataset.users.ids_of(log.users[target_rows]),
             items=self.numbers[log.items[target_rows]],
@@ -410,21 +412,17 @@ class _Parts:
             actions={}
             if log.actions is None
             else self._by_user(users, partial(_names_of_user, log, log.actions, names)),
-            countries=_names_of(log.countries, target_rows, _country_names(self.dataset)),
+            countries=_names_of(log.countries, target_rows, place_names),
             devices=_names_of(log.devices, target_rows, self.dataset.device_names),
             sessions=None if log.sessions is None else log.sessions[target_rows],
             homes=_homes(self.dataset, users),
-            user_groups=self._by_user(users, self._groups) if self.dataset.user_groups else {},
+            user_groups=self._by_user(users, partial(groups_of, groups)) if groups else {},
         )
 
     def _history(self, user: int) -> History:
         """All events of a user, items numbered as in the catalogue."""
         history = self.dataset.history(user)
         return replace(history, item_nums=self.numbers[history.item_nums])
-
-    def _groups(self, user: int) -> Mapping[str, str]:
-        """Attribute -> value of a user."""
-        return groups_of(self.dataset.user_groups, user)
 
     def _by_user(self, users: IntArray, value_of: Callable[[int], _V]) -> ByUser[_V]:
         return ByUser(users, self.dataset.users, value_of)
@@ -480,10 +478,6 @@ def _home_of(log: EventLog, countries: UserCountries, user: int) -> list[str]:
     else:
         codes = [-1, *log.countries[rows].tolist()]
     return [countries.names[code] if code >= 0 else "" for code in codes]
-
-
-def _country_names(dataset: Dataset) -> tuple[str, ...]:
-    return () if dataset.countries is None else dataset.countries.names
 
 
 def _names_of(codes: IntArray | None, rows: Rows, names: Sequence[str]) -> list[str]:

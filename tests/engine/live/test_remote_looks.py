@@ -13,10 +13,11 @@ from serendip.engine.live.state import ItemUpdater, LiveState
 
 
 class QuietStore:
-    """A store to which nobody writes, and which counts the looks."""
+    """A store to which nobody writes, and its database, which counts the looks."""
 
     def __init__(self, is_remote: bool, number: int | None) -> None:
         self.is_remote, self._number, self.looks = is_remote, number, 0
+        self.database = self
 
     def commit_number(self) -> int | None:
         self.looks += 1

@@ -12,7 +12,7 @@ clicked (surface ``suggest``) are not searches: they are ``SuggestedQuery`` rows
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -68,21 +68,14 @@ class LoggedRequest:
         kept = kept[np.argsort(chosen[kept])]
         order = np.argsort(shown, kind="stable")
         order = order[shown[order] >= 0]
-        return LoggedRequest(
-            self.user_id,
-            self.timestamp,
-            self.ended,
-            self.surface,
-            self.text,
-            shown[order],
-            chosen[kept],
-            self.liked[kept],
-            [self.actions[row] for row in kept.tolist()] if self.actions else (),
-            self.positions[order] if len(self.positions) else self.positions,
-            self.country,
-            self.device,
-            self.propensities[order] if len(self.propensities) else self.propensities,
-            self.session,
+        return replace(
+            self,
+            shown=shown[order],
+            chosen=chosen[kept],
+            liked=self.liked[kept],
+            actions=[self.actions[row] for row in kept.tolist()] if self.actions else (),
+            positions=self.positions[order] if len(self.positions) else self.positions,
+            propensities=self.propensities[order] if len(self.propensities) else self.propensities,
         )
 
     @property
@@ -101,16 +94,20 @@ def logged_requests(
         vocabulary: the items; events with others are dropped.
         rules: which events are interactions, likes or negative.
     """
-    groups: dict[tuple[str, str], list[Event]] = {}
-    for row, event in enumerate(events):
-        # The same request id for another user is another request.
-        key = (event.user_id, event.request_id or f"\0{row}")
-        groups.setdefault(key, []).append(event)
-    requests = (_build_request(group, vocabulary, rules) for group in groups.values())
+    requests = (_build_request(group, vocabulary, rules) for group in _by_request(events))
     return sorted(
         (request for request in requests if request.says_something),
         key=lambda request: request.timestamp,
     )
+
+
+def _by_request(events: Iterable[Event]) -> Iterable[list[Event]]:
+    """The events of each request; the same request id for another user is another request."""
+    groups: dict[tuple[str, str], list[Event]] = {}
+    for row, event in enumerate(events):
+        key = (event.user_id, event.request_id or f"\0{row}")
+        groups.setdefault(key, []).append(event)
+    return groups.values()
 
 
 def choices_of(events: Iterable[Event], rules: ActionRules) -> list[Event]:
@@ -252,13 +249,8 @@ def read_searches(
         vocabulary: the items; choices of others are dropped.
         rules: which events are interactions.
     """
-    groups: dict[tuple[str, str], list[Event]] = {}
-    for row, event in enumerate(events):
-        if event.surface != SUGGESTED:
-            key = (event.user_id, event.request_id or f"\0{row}")
-            groups.setdefault(key, []).append(event)
     searches = []
-    for group in groups.values():
+    for group in _by_request(event for event in events if event.surface != SUGGESTED):
         text = next((event.query for event in group if normalise(event.query)), "")
         chosen = {vocabulary.number(event.item_id) for event in choices_of(group, rules)}
         if text:

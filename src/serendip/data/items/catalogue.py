@@ -108,7 +108,7 @@ class Catalogue(Sequence[Item]):
     def title(self, number: int) -> str:
         """Title of an item, without reading the rest of it."""
         late = self._late.get(number)
-        return self._table.titles[number] if late is None else late.title
+        return self._table.texts("title")[number] if late is None else late.title
 
     def words(self, number: int) -> tuple[str, ...]:
         """Distinct texts of an item's attributes, lists included, without reading the rest."""
@@ -125,7 +125,7 @@ class Catalogue(Sequence[Item]):
     @property
     def titles(self) -> Strings:
         """Titles by number, without those of late items."""
-        return self._table.titles
+        return self._table.texts("title")
 
     @property
     def items(self) -> Sequence[Item]:

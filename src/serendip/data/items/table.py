@@ -170,11 +170,6 @@ class ItemTable:
         """External ids, by number."""
         return self._texts["item_id"]
 
-    @property
-    def titles(self) -> Strings:
-        """Titles, by number."""
-        return self._texts["title"]
-
     def texts(self, name: str) -> Strings:
         """One of the items' own texts: ``title``, ``description``, ..."""
         return self._texts[name]

@@ -92,7 +92,7 @@ def test_an_action_that_cannot_be_learned_is_refused_before_anything_is_trained(
 def test_a_shop_without_a_ranker_may_wait_for_its_actions(tmp_path: Path) -> None:
     workspace = shop_with(tmp_path, "purchase", 0.0)
     with closing(workspace.open_store()) as store:
-        dataset = temporal(take_snapshot(store, workspace.settings.actions), 0.5).train
+        dataset = temporal(take_snapshot(store, workspace.settings.actions), 0.3).train
     assert 0 < len(dataset.events) < 200
     require_actions(dataset, workspace.settings.ranker.actions)
 

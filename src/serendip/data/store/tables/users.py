@@ -39,7 +39,7 @@ class Users:
     def changes(self) -> int:
         """Number of writes to the table so far: while it is the same, so are all users."""
         with self._database.read() as connection:
-            return self._read_changes(connection)
+            return int(read_meta(connection, _CHANGES_KEY) or 0)
 
     def get(self, user_id: str) -> User | None:
         """A user; None if nothing is stored about them."""
@@ -91,9 +91,6 @@ class Users:
         if has_any:
             count_meta(connection, _CHANGES_KEY)
         return has_any
-
-    def _read_changes(self, connection: Connection) -> int:
-        return int(read_meta(connection, _CHANGES_KEY) or 0)
 
 
 def _row(user: User, origin: str) -> dict[str, Any]:
