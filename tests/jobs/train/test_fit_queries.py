@@ -70,10 +70,10 @@ def read(tokens: Tokens | None) -> list[list[int]]:
 
 
 def test_items_are_read_by_their_words_and_attributes(fitter: Fitter, dataset: Dataset) -> None:
-    prepared = fitter.prepare(dataset, TrainOptions(0)).dataset
-    assert prepared.features is not None
+    prepared = fitter.prepare(dataset, TrainOptions(0))
+    assert prepared.dataset.features is not None
     expected = read(TokenReader(FIELDS, ATTRIBUTES).read(dataset.catalogue.items))
-    assert read(prepared.features.tokens) == expected
+    assert read(prepared.dataset.features.tokens) == expected
     later = fitter.encode_new_items(
         dataset.catalogue.items[:3], prepared.codebooks, prepared.fusion
     )
