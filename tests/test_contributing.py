@@ -22,8 +22,7 @@ from added_model import added_package, page_blocks
 
 import serendip
 from serendip.content.encoders import text as text_encoders
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.query import Query
+from serendip.data import AllowedItems, ItemSet, Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages import sources

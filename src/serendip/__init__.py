@@ -9,11 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from serendip.data.dataset import Dataset
-    from serendip.data.events.event import Event
-    from serendip.data.item_list import ItemList
-    from serendip.data.items.catalogue import Catalogue, Item
-    from serendip.data.query import Query
+    from serendip.data import Catalogue, Dataset, Event, Item, ItemList, Query
     from serendip.engine.answer import Answer
     from serendip.engine.engine import Engine
     from serendip.engine.request import Request

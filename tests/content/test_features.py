@@ -12,8 +12,7 @@ from serendip.content.encoders.text import HashingEncoder, TextEncoderConfig
 from serendip.content.features import build_features, encode_items, encode_new, find_unchanged
 from serendip.content.fusion import FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
-from serendip.data.arrays import FloatArray
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import Catalogue, FloatArray, Item
 from serendip.data.items.features import ModalityVectors
 from serendip.data.rows.packed_rows import round_rows
 

@@ -3,9 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.vocabulary import Vocabulary
+from serendip.data import Catalogue, Dataset, EventLog, Item, Vocabulary
 
 
 def dataset_of(rows, items="abcdef", available=None):

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from serendip.data import Event, Item
 from serendip.data.checks import run_checks
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
 
 NOW = 1_700_000_000.0

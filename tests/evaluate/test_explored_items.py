@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.data.events.event import ActionRules, Event
+from serendip.data import ActionRules, Event, Vocabulary
 from serendip.data.events.search_log import LoggedRequest, logged_requests
-from serendip.data.vocabulary import Vocabulary
 from serendip.evaluate.explored_items import measure_exploration
 
 ITEMS = Vocabulary("abcd")

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.config import validate
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.limits import (
     MAX_ATTRIBUTE_VALUES,
     MAX_ATTRIBUTES,

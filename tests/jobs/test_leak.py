@@ -12,14 +12,11 @@ from small_shop import write_files
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
-from serendip.data.dataset import Dataset, EventLog
+from serendip.data import Catalogue, Dataset, EventLog, History, Item, Query, Vocabulary
 from serendip.data.dataset_folder import save_dataset
 from serendip.data.events.event import EXCLUSIONS
 from serendip.data.events.negative_log import NegativeLog
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.query import History, Query
 from serendip.data.splits import Split, temporal
-from serendip.data.vocabulary import Vocabulary
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace, WorkspaceLocation

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.vocabulary import Vocabulary
+from serendip.data import Catalogue, Dataset, EventLog, Item, Vocabulary
 
 HOURS = 24
 

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.config import validate
-from serendip.data.dataset import Dataset, UserCountries
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.query import Query
+from serendip.data import Catalogue, Dataset, Item, Query
+from serendip.data.dataset import UserCountries
 from serendip.data.users.groups import Groups
 from serendip.errors import ConfigError
 from serendip.models.context_counts import (

@@ -3,9 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
-from serendip.data.query import History, Query
+from serendip.data import Dataset, FloatArray, History, Query
 from serendip.errors import DataError
 from serendip.models.item_to_item import (
     EASE,

@@ -3,11 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.query import History, Query
-from serendip.data.vocabulary import Vocabulary
+from serendip.data import Catalogue, Dataset, EventLog, FloatArray, History, Item, Query, Vocabulary
 from serendip.models.item2vec import Item2Vec, Item2VecConfig, Item2VecTraining, count_pairs
 from serendip.models.linalg import to_csr
 from serendip.runtime.progress import TrainOptions

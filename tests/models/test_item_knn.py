@@ -5,11 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.query import History, Query
-from serendip.data.vocabulary import Vocabulary
+from serendip.data import Catalogue, Dataset, EventLog, FloatArray, History, Item, Query, Vocabulary
 from serendip.models.item_to_item import ItemKNN, ItemKNNConfig
 from serendip.testing import (
     AddingVotesContract,

@@ -8,11 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.items.features import ItemFeatures
-from serendip.data.query import Query
-from serendip.data.vocabulary import Vocabulary
+from serendip.data import Catalogue, Dataset, EventLog, Item, ItemFeatures, Query, Vocabulary
 from serendip.errors import ArtefactError
 from serendip.models.popularity import Popularity, PopularityConfig
 from serendip.testing import LocalChangeContract, RecommenderContract

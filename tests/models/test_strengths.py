@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serendip.data.dataset import Dataset
-from serendip.data.query import Query
+from serendip.data import Dataset, Query
 from serendip.models.base import Recommender
 from serendip.models.item_to_item import (
     EASE,

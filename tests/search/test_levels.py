@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from search_world import post
 
-from serendip.data import Catalogue, Item
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.data import AllowedItems, Catalogue, Item, ItemSet
 from serendip.search.searcher import Searcher
 from serendip.search.synonyms import Synonym, Synonyms
 from serendip.search.understanding import (

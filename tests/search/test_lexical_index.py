@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from search_world import film, films
 
-from serendip.data import Catalogue
+from serendip.data import AllowedItems, Catalogue, ItemSet
 from serendip.data.item_list import tie_order
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.errors import ArtefactError
 from serendip.search.lexical import LexicalConfig, LexicalIndex
 

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_world import POPULARITY, TITLES, film, films, post
 
-from serendip.data import Catalogue, Item
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.data import AllowedItems, Catalogue, Item, ItemSet
 from serendip.data.text import title_key
 from serendip.errors import ArtefactError, DataError
 from serendip.search.searcher import Searcher

@@ -13,9 +13,7 @@ import pytest
 
 from serendip.content.encoders.base import Encoder
 from serendip.content.encoders.text import HashingEncoder
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
-from serendip.data.query import Query
+from serendip.data import Dataset, FloatArray, Query
 from serendip.errors import ArtefactError
 from serendip.evaluate.metrics import Graded, RankingMetric, Recall
 from serendip.evaluate.runs import Values

@@ -12,8 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import QueryExamples
+from serendip.data import FloatArray, QueryExamples
 from serendip_bench.splits import RequestSet
 from serendip_bench.unified.tasks import UnifiedSplit
 

@@ -10,14 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
+from serendip.data import Codebooks, Dataset, FloatArray, History, IntArray, ItemFeatures
 from serendip.data.events.search_log import Search
 from serendip.data.items.code_cells import CodeCells
-from serendip.data.items.features import ItemFeatures
 from serendip.data.items.reception import Reception
-from serendip.data.items.semantic_ids import Codebooks
-from serendip.data.query import History
 from serendip.engine.query_suggestions import QuerySuggester, UserContext, build_user
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState

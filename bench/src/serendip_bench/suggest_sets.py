@@ -24,12 +24,9 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from serendip.data.arrays import IntArray
-from serendip.data.dataset import Dataset, EventLog
+from serendip.data import Catalogue, Dataset, EventLog, IntArray, Vocabulary
 from serendip.data.events.search_log import Search
-from serendip.data.items.catalogue import Catalogue
 from serendip.data.text import normalise
-from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ConfigError
 from serendip_bench.datasets.movielens import (
     FILM_FIELDS,

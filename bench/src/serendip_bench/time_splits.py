@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.dataset import Dataset
-from serendip.data.query import Query
+from serendip.data import BoolArray, Dataset, IntArray, Query
 from serendip.data.splits import MAX_TARGETS_PER_USER, Split, Targets, temporal
 from serendip_bench.qrels import Relevance
 from serendip_bench.splits import RequestSet, renumber

@@ -16,10 +16,8 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.content.fusion import TEXT, Fusion, FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
 from serendip.content.text_vectors import encode_ahead
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.items.features import ItemFeatures, ModalityVectors
-from serendip.data.items.semantic_ids import Codebooks
+from serendip.data import Catalogue, Codebooks, FloatArray, IntArray, Item, ItemFeatures
+from serendip.data.items.features import ModalityVectors
 from serendip.data.rows.packed_rows import round_rows
 from serendip.runtime.progress import Progress, TrainOptions
 

@@ -22,8 +22,7 @@ from serendip.content.config import ContentConfig
 from serendip.content.encoders.base import EncoderIdentity
 from serendip.content.encoders.media_files import find_media_file
 from serendip.content.fusion import Fusion
-from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.items.catalogue import Item
+from serendip.data import BoolArray, IntArray, Item
 from serendip.data.items.features import ModalityVectors
 from serendip.errors import DataError
 from serendip.runtime.atomic_files import write_text

@@ -11,8 +11,7 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import Catalogue, IntArray, Item
 
 _KINDS = ("title", "part", "typo", "attributes")
 _SHARES = (0.3, 0.25, 0.2, 0.25)

@@ -24,8 +24,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray
-from serendip.data.dataset import Dataset
+from serendip.data import BoolArray, Dataset, IntArray, TimeArray
 from serendip.data.items.starts import DAY_S, find_starts
 from serendip.data.splits import Split
 from serendip.evaluate.intervals import RESAMPLES, Estimate, estimate

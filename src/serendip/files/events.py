@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray
-from serendip.data.events.event import Event
+from serendip.data import BoolArray, Event
 from serendip.data.limits import EARLIEST, LATEST, MAX_ID_BYTES, MAX_POSITION, MAX_QUERY_CHARS
 from serendip.data.log.event_table import NUMBERS, TEXTS, list_events, tabulate_events, unify
 from serendip.data.store.validation import event_problem

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from serendip.data.dataset import Dataset
-from serendip.data.events.event import ActionRules
+from serendip.data import ActionRules, Dataset
 from serendip.data.events.search_log import (
     Search,
     SuggestedQuery,

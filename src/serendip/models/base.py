@@ -27,11 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.config import Config, validate
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
-from serendip.data.item_list import ItemList, top_k
-from serendip.data.items.features import ItemFeatures
-from serendip.data.query import Query
+from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, ItemList, Query
+from serendip.data.item_list import top_k
 from serendip.errors import (
     ArtefactError,
     ConfigError,

@@ -30,10 +30,8 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
-from serendip.data.dataset import Dataset
-from serendip.data.items.features import ItemFeatures
-from serendip.data.query import Query
+from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query
+from serendip.data.arrays import NO_ITEMS, distinct
 from serendip.data.rows.late_rows import late_numbers, put_rows
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.row_array import dot_items, dot_rows

@@ -24,13 +24,11 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from serendip.config import Config, Use, validate
-from serendip.data.arrays import FloatArray, IntArray, locate
-from serendip.data.dataset import Dataset
+from serendip.data import Catalogue, Dataset, FloatArray, IntArray, Query
+from serendip.data.arrays import locate
 from serendip.data.events.local_time import is_zone, local_hours, zone_of
 from serendip.data.item_list import tie_order
-from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.semantic_ids import first_codes
-from serendip.data.query import Query
 from serendip.data.rows.strings import open_arrays, save_arrays
 
 ContextField = Literal["country", "device", "hour", "weekday"]

@@ -23,8 +23,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
-from serendip.data.vocabulary import Vocabulary
+from serendip.data import FloatArray, Vocabulary
 from serendip.errors import ArtefactError
 from serendip.models.linalg import fit_procrustes, mean_cosine, measure_agreement
 

@@ -32,10 +32,8 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
+from serendip.data import Dataset, FloatArray, IntArray, Query
 from serendip.data.numeric import unit
-from serendip.data.query import Query
 from serendip.data.rows.row_array import dot_rows
 from serendip.data.rows.strings import map_array
 from serendip.models.base import Recommender, VoteEvidence

@@ -31,9 +31,7 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
-from serendip.data.query import Query
+from serendip.data import Dataset, FloatArray, IntArray, Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import (

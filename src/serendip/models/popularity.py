@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
-from serendip.data.dataset import Dataset
-from serendip.data.items.features import ItemFeatures
+from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query, TimeArray
+from serendip.data.arrays import NO_ITEMS
 from serendip.data.items.quality import catalogue_prior
-from serendip.data.query import Query
 from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError

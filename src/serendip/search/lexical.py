@@ -26,10 +26,8 @@ from pydantic import NonNegativeFloat
 from pyroaring import BitMap
 
 from serendip.config import Config, validate
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.item_list import ItemList, tie_order
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import AllowedItems, BoolArray, Catalogue, FloatArray, IntArray, Item, ItemList
+from serendip.data.item_list import tie_order
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.runtime.scratch import PREFIX as SCRATCH_PREFIX

@@ -21,10 +21,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.item_list import ItemList
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import AllowedItems, Catalogue, FloatArray, IntArray, Item, ItemList
+from serendip.data.arrays import NO_ITEMS
 from serendip.data.rows.strings import StringIndex, Strings, open_arrays, save_arrays
 from serendip.data.text import query_grams, words
 from serendip.errors import ArtefactError, DataError

@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.items.catalogue import Item
+from serendip.data import FloatArray, IntArray, Item
 from serendip.data.rows.strings import Strings
 from serendip.data.text import fold, strip_article, title_key
 from serendip.search.spelling.typos import EditIndex, contains

@@ -13,8 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
-from serendip.data.items.catalogue import Item
+from serendip.data import IntArray, Item
 from serendip.data.text import code_key, normalise, title_key
 
 UNTITLED: Final = -1

@@ -11,13 +11,10 @@ import numpy as np
 import pytest
 
 from serendip.config import Config, validate
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
+from serendip.data import AllowedItems, Dataset, FloatArray, History, ItemSet, Query
 from serendip.data.events.event import EXCLUSIONS
 from serendip.data.events.negative_log import NegativeLog
 from serendip.data.events.rejections import Rejected
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.query import History, Query
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.models import model_class
 from serendip.models.base import Recommender, ScoreKind, VotingModel

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from serendip.config import validate
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
-from serendip.data.query import History, Query
+from serendip.data import Dataset, FloatArray, History, Query
 from serendip.errors import ConfigError, DataError
 from serendip.models.transitions import Transitions, TransitionsConfig
 from serendip.runtime.progress import TrainOptions

@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import Catalogue, Dataset, EventLog, Item, Vocabulary
 from serendip.data.items.features import ModalityVectors
-from serendip.data.vocabulary import Vocabulary
 from serendip_bench.datasets.posters import (
     READINGS,
     build_film_vectors,

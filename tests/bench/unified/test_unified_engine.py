@@ -8,8 +8,7 @@ import pytest
 from bench_world import NUM_ITEMS, sequences, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import AllowedItems, Catalogue, ItemSet
 from serendip.data.query import RETRIEVAL_TASKS as TASKS
 from serendip.engine.stages.batch import Candidates
 from serendip.engine.stages.pipeline import collect, run

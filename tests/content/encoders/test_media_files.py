@@ -15,8 +15,7 @@ from serendip.content.encoders.media_files import (
     read_bounded,
     resolve_workspace_file,
 )
-from serendip.data.arrays import FloatArray
-from serendip.data.items.catalogue import Item
+from serendip.data import FloatArray, Item
 from serendip.data.items.features import ModalityVectors
 from serendip.errors import DataError
 from serendip.runtime.progress import SilentProgress

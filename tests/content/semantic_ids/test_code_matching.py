@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.items.semantic_ids import Codebooks
+from serendip.data import Codebooks, FloatArray, IntArray
 from serendip.runtime.progress import TrainOptions
 
 POINTS = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)

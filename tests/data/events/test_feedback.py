@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.config import validate
-from serendip.data.events.event import EXCLUSIONS, ActionRules, Event, EventColumns
+from serendip.data import ActionRules, Event, EventColumns, UserPast, Vocabulary
+from serendip.data.events.event import EXCLUSIONS
 from serendip.data.events.feedback import Feedback, build_user_past
-from serendip.data.query import UserPast
-from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ConfigError
 
 ITEMS = Vocabulary("abc")

@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 
 from serendip.config import validate
-from serendip.data.dataset import Dataset, EventLog
+from serendip.data import Catalogue, Dataset, EventLog, History, Item, Vocabulary
 from serendip.data.events.repeats import RepeatConfig, Repeats, learn_repeats, times_chosen
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.query import History
-from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ConfigError
 
 DAY = 86_400.0

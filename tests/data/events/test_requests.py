@@ -9,13 +9,11 @@ from data_world import dataset_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.events.event import ActionRules, Event
+from serendip.data import ActionRules, Event, Item, Vocabulary
 from serendip.data.events.search_log import LoggedRequest, logged_requests
-from serendip.data.items.catalogue import Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import leave_last_out, temporal
 from serendip.data.store.store import Store
-from serendip.data.vocabulary import Vocabulary
 
 ITEMS = Vocabulary("abcdef")
 RULES = ActionRules()

@@ -1,13 +1,12 @@
 import numpy as np
 
-from serendip.data.events.event import ActionRules, Event
+from serendip.data import ActionRules, Event, Vocabulary
 from serendip.data.events.search_log import (
     is_prefix_of_next,
     read_searches,
     read_suggested,
     similar_choices,
 )
-from serendip.data.vocabulary import Vocabulary
 
 ITEMS = Vocabulary(["a", "b"])
 

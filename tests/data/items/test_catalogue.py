@@ -1,7 +1,6 @@
 import pytest
 
-from serendip.data.events.event import ActionRules
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import ActionRules, Catalogue, Item
 from serendip.errors import DataError
 
 FILM = Item("1", "Heat", "", {"year": 1995.0, "price": 2.5, "genres": ("Crime", "Drama")})

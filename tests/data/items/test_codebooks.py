@@ -3,11 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.items.semantic_ids import (
-    Codebooks,
-    common_prefix,
-    first_codes,
-)
+from serendip.data import Codebooks
+from serendip.data.items.semantic_ids import common_prefix, first_codes
 from serendip.errors import ArtefactError, DataError
 
 BOOKS = Codebooks(np.array([[[0, 0], [10, 0]], [[0, 1], [0, -1]]], dtype=np.float32))

@@ -6,9 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.dataset import Dataset, EventLog
+from serendip.data import Catalogue, Dataset, EventLog, Item, Query, Vocabulary
 from serendip.data.events.negative_log import NegativeLog
-from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.quality import (
     HALF_LIFE_DAYS,
     QUALITIES,
@@ -17,8 +16,6 @@ from serendip.data.items.quality import (
     catalogue_prior,
     item_quality,
 )
-from serendip.data.query import Query
-from serendip.data.vocabulary import Vocabulary
 from serendip.models.popularity import Popularity, PopularityConfig
 
 DAY = 86_400.0

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import Catalogue, Item, Vocabulary
 from serendip.data.items.table import ItemTable
-from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ArtefactError
 
 WORDS = st.sampled_from(["", "Red", "red", "ß", "x y"])

@@ -7,8 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from serendip.data.events.event import ActionRules, Event
-from serendip.data.items.catalogue import Item
+from serendip.data import ActionRules, Event, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import temporal
 from serendip.data.store.store import Store

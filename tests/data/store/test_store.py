@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres_server import StorePlace
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.limits import MAX_ID_BYTES, MAX_TEXT_CHARS
 from serendip.data.store.store import Store
 from serendip.data.users.user import User

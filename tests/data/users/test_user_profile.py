@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import Catalogue, History
 from serendip.data.items.table import Item
-from serendip.data.query import History
 from serendip.data.users.profile import ACTIVITY, NEWEST, PARTS, PreferenceTable, measure_activity
 
 DAY = 86_400.0

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from serendip.data import Event, Item
 from serendip.data.api_key import issue_key
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
 from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys

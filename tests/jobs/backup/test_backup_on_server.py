@@ -10,9 +10,8 @@ import pytest
 from commands import serendip_here
 from postgres_server import PostgresServer
 
+from serendip.data import Event, Item
 from serendip.data.api_key import issue_key
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
 from serendip.data.store.database import open_database
 from serendip.data.store.migrations import VERSION_TABLE
 from serendip.data.store.store import Store

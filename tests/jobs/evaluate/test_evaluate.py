@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from small_shop import WITHOUT_SEARCHES, import_shop
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.splits import temporal
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, SerendipError

@@ -11,9 +11,8 @@ import pytest
 from bench_world import InThisProcess
 from small_shop import import_shop
 
+from serendip.data import Event, Item
 from serendip.data.dataset_folder import save_dataset
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext

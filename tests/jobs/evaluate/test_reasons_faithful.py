@@ -10,8 +10,7 @@ import pytest
 from vote_ranker import order_by_votes
 
 from serendip.content.encoders.text import open_encoder
-from serendip.data import Item
-from serendip.data.query import Query
+from serendip.data import Item, Query
 from serendip.engine.engine import Engine
 from serendip.engine.explanations.explain import Explainer
 from serendip.engine.explanations.influence import find_influence

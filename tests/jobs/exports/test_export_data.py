@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.store.store import Store
 from serendip.data.users.user import User
 from serendip.engine.workspace import Workspace

@@ -15,9 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_shop import TASTES
 
-from serendip.data.events.event import Event
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.items.catalogue import Item
+from serendip.data import AllowedItems, Event, Item
 from serendip.data.users.profile import ACTIVITY, PARTS
 from serendip.engine.artefacts.erasure import Eraser
 from serendip.engine.engine import Engine

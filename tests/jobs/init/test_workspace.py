@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.data.events.event import ActionRules
-from serendip.data.items.catalogue import Item
+from serendip.data import ActionRules, Item
 from serendip.data.items.quality import QualityConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError

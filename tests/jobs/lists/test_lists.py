@@ -10,8 +10,7 @@ import pytest
 from small_shop import import_shop
 from stand import train
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import GateError

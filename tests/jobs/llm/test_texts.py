@@ -19,8 +19,7 @@ from fault_server import Body, Reply, completion, configure, data_of, serving
 from generated_rows import use_queries
 from small_shop import NUM_ITEMS, import_shop
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.tables.generated import Generated
 from serendip.data.store.tables.generated_items import text_digest

@@ -14,8 +14,7 @@ from commands import invoke
 from fault_server import Body, Reply, completion, configure, data_of, serving
 from small_shop import NUM_USERS, import_shop, write_files
 
-from serendip.data import Catalogue, Item
-from serendip.data.events.event import Event
+from serendip.data import Catalogue, Event, Item
 from serendip.data.events.search_log import SUGGESTED
 from serendip.data.privacy import VISITOR
 from serendip.engine.workspace import Workspace

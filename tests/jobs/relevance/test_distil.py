@@ -16,9 +16,7 @@ from commands import invoke
 from illustrated_shop import MEDIA, illustrate
 from small_shop import NUM_ITEMS, SETTINGS, TASTES, WITHOUT_SEARCHES, import_shop, write_files
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
-from serendip.data.query import History
+from serendip.data import Event, History, Item
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
 from serendip.engine.matches import append_matches

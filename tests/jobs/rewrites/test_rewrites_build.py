@@ -18,8 +18,7 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import HashingEncoder
-from serendip.data import Catalogue, Item
-from serendip.data.events.event import Event
+from serendip.data import Catalogue, Event, Item
 from serendip.data.events.search_log import Search
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request

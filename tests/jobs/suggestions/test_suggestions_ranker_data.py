@@ -7,11 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.data.arrays import IntArray
-from serendip.data.dataset import Dataset, EventLog
+from serendip.data import Catalogue, Dataset, EventLog, IntArray, Item, Vocabulary
 from serendip.data.events.search_log import Search, SuggestedQuery
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.vocabulary import Vocabulary
 from serendip.jobs.search_log import Log
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.search.searcher import Searcher

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from stand import publish_with, write_worse_report
 
-from serendip.data.arrays import FloatArray
+from serendip.data import FloatArray, Vocabulary
 from serendip.data.rows.strings import save_arrays
-from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import open_current, open_earlier
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request

@@ -11,10 +11,8 @@ import pytest
 from stand import publish_with
 
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
-from serendip.data.events.event import Event
-from serendip.data.items.semantic_ids import Codebooks
+from serendip.data import Codebooks, Event, Vocabulary
 from serendip.data.splits import Split, temporal
-from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import open_current, open_in_force
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError

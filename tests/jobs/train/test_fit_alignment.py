@@ -13,10 +13,8 @@ from small_shop import SETTINGS, write_files
 from serendip.content.behaviour_alignment import align
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset, cooccurring_pairs
-from serendip.data.items.catalogue import Item
-from serendip.data.query import History, Query
+from serendip.data import Dataset, FloatArray, History, Item, Query
+from serendip.data.dataset import cooccurring_pairs
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import temporal
 from serendip.engine.engine import Engine

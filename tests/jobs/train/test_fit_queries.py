@@ -15,9 +15,7 @@ from small_shop import SETTINGS, write_files
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import open_encoder
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import Catalogue, Dataset, FloatArray, Item
 from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.config.models import ModelsConfig

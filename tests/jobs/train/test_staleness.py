@@ -9,8 +9,7 @@ from pathlib import Path
 
 from stand import NEW, publish_with
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.engine.artefacts.generations import open_current, rollback
 from serendip.engine.artefacts.training_record import REFUSED, TrainingRecord
 from serendip.engine.workspace import Workspace

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.data import AllowedItems, BoolArray, FloatArray, ItemSet
 from serendip.errors import ArtefactError
 from serendip.models.index.ann_index import ApproximateIndex, ApproximateIndexConfig
 

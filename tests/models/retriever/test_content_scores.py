@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from serendip.data.dataset import AlignedProjection, Dataset
-from serendip.data.items.features import ItemFeatures
-from serendip.data.query import History, Query
+from serendip.data import Dataset, History, ItemFeatures, Query
+from serendip.data.dataset import AlignedProjection
 from serendip.data.rows.aligned_rows import AlignedRows
 from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
-from serendip.data.query import History, Query, RetrievalTask
+from serendip.data import Dataset, FloatArray, History, Query
+from serendip.data.query import RetrievalTask
 from serendip.data.rows.packed_rows import PackedRows
 from serendip.errors import ConfigError
 from serendip.models.onnx import open_session, to_onnx

@@ -11,9 +11,7 @@ import pytest
 import torch
 
 from serendip.config import validate
-from serendip.data.dataset import Dataset
-from serendip.data.items.features import ItemFeatures
-from serendip.data.query import History, Query
+from serendip.data import Dataset, History, ItemFeatures, Query
 from serendip.errors import ArtefactError, ConfigError, DataError, UnsupportedError
 from serendip.models.onnx import open_session, to_onnx
 from serendip.models.retriever.artefact import ARRAYS_FOLDER

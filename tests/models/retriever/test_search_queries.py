@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from serendip.data.dataset import Dataset, QueryExamples, UserCountries
-from serendip.data.items.catalogue import Item
-from serendip.data.items.features import ItemFeatures, TokenReader, Tokens
-from serendip.data.query import Query
+from serendip.data import Dataset, Item, ItemFeatures, Query, QueryExamples
+from serendip.data.dataset import UserCountries
+from serendip.data.items.features import TokenReader, Tokens
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever, RetrieverGroups

@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from serendip.data.dataset import Dataset, EventLog, QueryExamples, UserCountries
-from serendip.data.items.catalogue import Catalogue
-from serendip.data.query import History, Query
-from serendip.data.vocabulary import Vocabulary
+from serendip.data import Catalogue, Dataset, EventLog, History, Query, QueryExamples, Vocabulary
+from serendip.data.dataset import UserCountries
 from serendip.models.base import WarmStart
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig
 from serendip.models.retriever.model import Retriever, RetrieverGroups

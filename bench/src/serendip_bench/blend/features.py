@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.query import Query
+from serendip.data import BoolArray, FloatArray, Query
 from serendip.models.sequence.packing import LongArray
 
 PER_PART, PER_QUERY = 4, 1

@@ -21,10 +21,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from serendip.config import Config, validate
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
-from serendip.data.items.features import ItemFeatures
-from serendip.data.query import Query
+from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query
 from serendip.errors import ArtefactError, DataError
 from serendip.models import model_class, open_model
 from serendip.models.base import Recommender, ScoreKind

@@ -16,9 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
-from serendip.data.query import Query
+from serendip.data import Dataset, FloatArray, Query
 from serendip.models.sequence.packing import LongArray
 from serendip.runtime.optimiser import AdamW
 from serendip.runtime.progress import TrainOptions

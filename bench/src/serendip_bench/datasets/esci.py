@@ -19,11 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from serendip.content.synthetic_queries import write_examples
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.catalogue import Catalogue
-from serendip.data.query import Query
-from serendip.data.vocabulary import MISSING, Vocabulary
+from serendip.data import Catalogue, Dataset, EventLog, FloatArray, IntArray, Query, Vocabulary
+from serendip.data.arrays import NO_ITEMS
+from serendip.data.vocabulary import MISSING
 from serendip.errors import DataError
 from serendip.files.config import ItemsConfig
 from serendip.files.items import read_items

@@ -17,9 +17,7 @@ from typing import Literal
 import numpy as np
 
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.dataset import Dataset
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import BoolArray, Catalogue, Dataset, FloatArray, IntArray, Item
 from serendip.data.items.features import ModalityVectors
 from serendip_bench.datasets.movielens import read_rated_films
 

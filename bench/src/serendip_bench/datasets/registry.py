@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
+from serendip.data import Dataset, FloatArray
 from serendip.runtime.atomic_files import hash_files
 from serendip_bench.datasets.esci import (
     ESCI,

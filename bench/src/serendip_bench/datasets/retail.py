@@ -23,10 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.dataset import Dataset, EventLog, UserCountries
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.vocabulary import Vocabulary
+from serendip.data import BoolArray, Catalogue, Dataset, EventLog, FloatArray, Item, Vocabulary
+from serendip.data.dataset import UserCountries
 from serendip.errors import DataError
 from serendip.files.tables import Row, open_table
 from serendip_bench.splits import BenchSplit, RequestSet

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.vocabulary import MISSING, Vocabulary
+from serendip.data import Catalogue, Dataset, EventLog, Item, Vocabulary
+from serendip.data.vocabulary import MISSING
 from serendip.errors import DataError
 
 SEQUENCES_FILE, ITEMS_FILE = "sequences.txt", "items.jsonl"

@@ -21,8 +21,7 @@ limit_threads()
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
-from serendip.data.items.allowed_items import AllowedItems, ItemSet
+from serendip.data import AllowedItems, FloatArray, ItemSet
 from serendip.models.index.ann_index import ApproximateIndex
 
 K = 100

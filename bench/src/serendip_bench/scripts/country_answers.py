@@ -30,9 +30,7 @@ limit_threads(1)
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.dataset import Dataset
-from serendip.data.query import Query
+from serendip.data import BoolArray, Dataset, IntArray, Query
 from serendip.data.splits import Split, temporal
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace

@@ -29,11 +29,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
-from serendip.data.arrays import IntArray
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.items.features import ItemFeatures
-from serendip.data.vocabulary import Vocabulary
+from serendip.data import Catalogue, Dataset, EventLog, IntArray, Item, ItemFeatures, Vocabulary
 from serendip.models.item_to_item import ItemKNN, build_user_item_matrix
 from serendip.models.transitions import Transitions, TransitionsConfig
 from serendip.runtime.timing import StageClock, peak_memory_mb

@@ -37,12 +37,8 @@ from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.content.features import encode_items
 from serendip.content.fusion import TEXT
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, measure_code_quality
-from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.dataset import Dataset
-from serendip.data.items.features import (
-    ItemFeatures,
-    ModalityVectors,
-)
+from serendip.data import BoolArray, Dataset, FloatArray, ItemFeatures
+from serendip.data.items.features import ModalityVectors
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimates, per_user
 from serendip.evaluate.runs import Values

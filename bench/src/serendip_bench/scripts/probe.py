@@ -38,8 +38,7 @@ from sklearn.model_selection import GroupKFold
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
-from serendip.data.dataset import Dataset
-from serendip.data.query import History, Query
+from serendip.data import Dataset, History, Query
 from serendip.data.users.profile import PreferenceTable, measure_activity
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.batch import shorten_history

@@ -30,13 +30,9 @@ from serendip.content.behaviour_alignment import align
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.content.features import build_features
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import (
-    Dataset,
-    cooccurring_pairs,
-)
+from serendip.data import Dataset, FloatArray, Query
+from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.quality import QUALITIES, item_quality
-from serendip.data.query import Query
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.workspace import Workspace

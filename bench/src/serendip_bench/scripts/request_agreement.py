@@ -24,9 +24,7 @@ limit_threads(1)
 
 import numpy as np
 
-from serendip.data.item_list import ItemList
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.query import Query
+from serendip.data import AllowedItems, ItemList, Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import gather, run

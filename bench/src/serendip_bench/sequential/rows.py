@@ -11,9 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from serendip.content.behaviour_alignment import align
-from serendip.data.arrays import FloatArray
+from serendip.data import FloatArray, ItemFeatures
 from serendip.data.dataset import cooccurring_pairs
-from serendip.data.items.features import ItemFeatures
 from serendip.errors import DataError, UnsupportedError
 from serendip.models import model_class, open_model
 from serendip.models.base import Recommender

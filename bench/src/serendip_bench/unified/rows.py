@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 
 from serendip.content.behaviour_alignment import align
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset, cooccurring_pairs
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import Catalogue, Dataset, FloatArray, Query
+from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.features import TokenReader, Tokens
-from serendip.data.query import Query
 from serendip.evaluate.intervals import estimates
 from serendip.evaluate.metrics import NDCG, Recall
 from serendip.evaluate.runs import Values

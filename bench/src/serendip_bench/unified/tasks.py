@@ -14,9 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset, QueryExamples
-from serendip.data.query import History, Query
+from serendip.data import Dataset, FloatArray, History, Query, QueryExamples
 from serendip_bench.splits import BenchSplit, RequestSet, build_sequential_split
 
 QUERY_FIELDS = ("category",)

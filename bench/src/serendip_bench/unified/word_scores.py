@@ -12,10 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
-from serendip.data.item_list import ItemList
-from serendip.data.items.catalogue import Catalogue
-from serendip.data.query import Query
+from serendip.data import Catalogue, FloatArray, ItemList, Query
 from serendip.search.lexical import LexicalIndex
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 

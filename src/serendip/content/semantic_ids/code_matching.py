@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.items.semantic_ids import Codebooks
+from serendip.data import Codebooks, IntArray, TimeArray
 
 
 def match_codebooks(

@@ -14,8 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from itertools import combinations
 
-from serendip.data.arrays import IntArray
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import Catalogue, IntArray, Item
 from serendip.data.items.semantic_ids import code_name
 
 NAMED_LEVELS = 2

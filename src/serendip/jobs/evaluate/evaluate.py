@@ -19,10 +19,8 @@ import numpy as np
 
 from serendip import __version__
 from serendip.content.features import encode_items
-from serendip.data.arrays import IntArray
-from serendip.data.dataset import Dataset
+from serendip.data import Dataset, IntArray, Vocabulary
 from serendip.data.dataset_folder import save_dataset
-from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError

@@ -16,8 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from serendip.data.items.catalogue import Item
-from serendip.data.query import Query
+from serendip.data import Item, Query
 from serendip.data.text import normalise, words
 from serendip.engine.explanations.reason_choice import Ground
 from serendip.engine.live.state import ItemUpdater

@@ -17,10 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.semantic_ids.kmeans import measure_code_quality
-from serendip.data.arrays import IntArray
-from serendip.data.dataset import Dataset
+from serendip.data import Dataset, IntArray, Query
 from serendip.data.dataset_folder import open_dataset
-from serendip.data.query import Query
 from serendip.data.splits import Split, Targets, next_choices, temporal
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState

@@ -12,8 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from serendip.content.encoders.media_files import resolve_workspace_file
-from serendip.data.events.event import ActionRules
-from serendip.data.items.catalogue import Item
+from serendip.data import ActionRules, Item
 from serendip.data.text import looks_like_library_style
 from serendip.errors import DataError
 from serendip.files.cells import MEDIA_FOLDER

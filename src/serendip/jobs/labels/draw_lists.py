@@ -22,11 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.dataset import Dataset
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import BoolArray, Catalogue, Dataset, IntArray, Query
 from serendip.data.privacy import VISITOR, is_publishable
-from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.relevance_filter import read_user

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import Catalogue, FloatArray
 from serendip.data.text import tokens
 from serendip.errors import DataError
 from serendip.evaluate.classification import BinaryPredictions

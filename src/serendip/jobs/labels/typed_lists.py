@@ -16,8 +16,7 @@ from itertools import chain, islice, zip_longest
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
-from serendip.data.dataset import Dataset
+from serendip.data import Dataset, IntArray
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.privacy import count_people, is_private, is_publishable
 from serendip.data.text import normalise

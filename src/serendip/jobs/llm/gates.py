@@ -26,10 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
-from serendip.data.item_list import ItemList, top_k
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import Catalogue, Dataset, FloatArray, Item, ItemList
+from serendip.data.item_list import top_k
 from serendip.data.store.tables.generated import Generated, Kind
 from serendip.data.store.tables.generated_items import fresh, lacks, list_values, with_generated
 from serendip.data.text import normalise

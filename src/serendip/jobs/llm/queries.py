@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import Catalogue, IntArray
 from serendip.data.privacy import is_publishable
 from serendip.data.store.tables.generated import Generated
 from serendip.data.store.tables.generated_items import without_generated

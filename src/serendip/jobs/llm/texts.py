@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.dataset import Dataset
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import Catalogue, Dataset, Item
 from serendip.data.store.tables.generated import Generated
 from serendip.data.store.tables.generated_items import text_digest, without_generated
 from serendip.data.text import tokens

@@ -25,8 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import Catalogue, FloatArray
 from serendip.engine.stages.relevance_filter import count_places
 from serendip.engine.stages.surfaces import find_surface
 from serendip.engine.state import TYPED_TEXTS

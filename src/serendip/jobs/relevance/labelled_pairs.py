@@ -12,8 +12,7 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
 from serendip.errors import DataError, UnknownItemError
 from serendip.jobs.labels.pair_files import Pair
 from serendip.jobs.labels.shown_lists import ListRequest, read_lists

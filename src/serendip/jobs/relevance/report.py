@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
-from serendip.data.dataset import Dataset
+from serendip.data import Dataset, IntArray, Query
 from serendip.data.events.search_log import LoggedRequest
-from serendip.data.query import Query
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request

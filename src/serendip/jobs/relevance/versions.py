@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import Catalogue, FloatArray, Item
 from serendip.engine.state import TYPED_TEXTS
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, NotTrainedError

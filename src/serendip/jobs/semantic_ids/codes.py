@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from serendip.data.arrays import IntArray
-from serendip.data.vocabulary import Vocabulary
+from serendip.data import IntArray, Vocabulary
 from serendip.engine.artefacts.generations import open_current, open_named
 from serendip.engine.state import open_code_names, open_codes
 from serendip.errors import ArtefactError, DataError

@@ -16,9 +16,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from serendip.data.arrays import IntArray, TimeArray
+from serendip.data import Catalogue, IntArray, TimeArray
 from serendip.data.events.search_log import Search
-from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.starts import find_starts
 from serendip.data.store.tables.generated import Generated
 from serendip.data.text import normalise

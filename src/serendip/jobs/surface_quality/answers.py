@@ -15,10 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.arrays import IntArray
-from serendip.data.item_list import ItemList
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.query import Query
+from serendip.data import AllowedItems, IntArray, ItemList, Query
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray
+from serendip.data import BoolArray, History, IntArray, Query, Task
 from serendip.data.events.event import NO_SESSION
-from serendip.data.query import History, Query, Task
 from serendip.data.splits import Split, Targets
 from serendip.jobs.surface_quality.sample import Keys, hash_key, order_users, sample_requests
 

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.query import Query
+from serendip.data import BoolArray, IntArray, Query
 from serendip.data.splits import COLD_USER_BELOW, Split, tail_border
 from serendip.evaluate.surface_quality import Slice
 

@@ -31,12 +31,9 @@ from numpy.typing import NDArray
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
-from serendip.data.arrays import IntArray
-from serendip.data.items.catalogue import Catalogue
-from serendip.data.items.features import ItemFeatures, ModalityVectors
-from serendip.data.items.semantic_ids import Codebooks
+from serendip.data import Catalogue, Codebooks, IntArray, ItemFeatures, Vocabulary
+from serendip.data.items.features import ModalityVectors
 from serendip.data.rows.strings import open_arrays, save_arrays
-from serendip.data.vocabulary import Vocabulary
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState, open_codes, open_fusion
 from serendip.errors import ArtefactError

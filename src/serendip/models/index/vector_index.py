@@ -21,9 +21,8 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, distinct
-from serendip.data.items.allowed_items import AllowedItems
-from serendip.data.query import Query
+from serendip.data import AllowedItems, FloatArray, IntArray, Query
+from serendip.data.arrays import NO_ITEMS, distinct
 from serendip.data.rows.late_rows import merge_numbers
 from serendip.data.rows.row_array import dot_items
 from serendip.data.rows.strings import map_array

@@ -24,8 +24,7 @@ from typing import Any, Self
 import numpy as np
 
 from serendip.config import validate
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.items.catalogue import Catalogue
+from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
 from serendip.data.numeric import NewtonSteps, fit_logistic, logistic
 from serendip.data.rows.late_rows import put_rows
 from serendip.errors import ArtefactError

@@ -20,8 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.dataset import EventLog, QueryExamples
+from serendip.data import BoolArray, EventLog, FloatArray, IntArray, QueryExamples
 from serendip.errors import DataError
 from serendip.models.retriever.config import RetrieverConfig, block_size
 from serendip.models.retriever.requests import HOME, NONE, SEARCH, SIMILAR, LongArray, gap_buckets

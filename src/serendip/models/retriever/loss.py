@@ -21,9 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.dataset import QueryExamples
-from serendip.data.items.features import ItemFeatures, Tokens
+from serendip.data import BoolArray, FloatArray, IntArray, ItemFeatures, QueryExamples, TimeArray
+from serendip.data.items.features import Tokens
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.network import ContextEncoder, ItemContent, ItemTower

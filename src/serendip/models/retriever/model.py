@@ -29,11 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.dataset import Dataset
-from serendip.data.items.features import ItemFeatures, Tokens
+from serendip.data import BoolArray, Dataset, FloatArray, History, IntArray, ItemFeatures, Query
+from serendip.data.items.features import Tokens
 from serendip.data.numeric import unit
-from serendip.data.query import History, Query
 from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.row_array import dot_rows
 from serendip.errors import UnsupportedError

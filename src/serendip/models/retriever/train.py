@@ -27,9 +27,7 @@ from typing import cast
 import numpy as np
 import torch
 
-from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.features import ItemFeatures
+from serendip.data import BoolArray, Dataset, EventLog, FloatArray, ItemFeatures
 from serendip.data.rows.aligned_rows import AlignedRows
 from serendip.data.rows.packed_rows import PackedRows
 from serendip.models.early_stopping import StoppingRule, train_epochs

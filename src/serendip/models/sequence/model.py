@@ -29,10 +29,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
+from serendip.data import Dataset, FloatArray, Query
 from serendip.data.numeric import unit
-from serendip.data.query import Query
 from serendip.data.rows.strings import map_array
 from serendip.models.base import Recommender, ScoreKind
 from serendip.models.onnx import open_session, read_model

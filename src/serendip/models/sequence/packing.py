@@ -15,9 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import IntArray
-from serendip.data.dataset import EventLog
-from serendip.data.query import Query
+from serendip.data import EventLog, IntArray, Query
 
 LongArray = NDArray[np.int64]
 

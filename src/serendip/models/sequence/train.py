@@ -19,8 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
+from serendip.data import Dataset, FloatArray, IntArray
 from serendip.models.early_stopping import StoppingRule, compute_target_ndcg, train_epochs
 from serendip.models.sequence.config import SequenceConfig, TrainedSequences
 from serendip.models.sequence.network import SequenceNetwork

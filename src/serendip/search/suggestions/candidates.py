@@ -20,9 +20,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data import Catalogue, FloatArray, IntArray
 from serendip.data.events.search_log import Search, is_prefix_of_next
-from serendip.data.items.catalogue import Catalogue
 from serendip.data.privacy import count_people, is_private
 from serendip.data.text import normalise
 from serendip.search.phrases import function_words, phrases_of, spell_phrases

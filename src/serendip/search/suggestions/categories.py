@@ -9,8 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, TimeArray
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data import BoolArray, Catalogue, Item, TimeArray
 
 MOST = 100
 _YES_NO = {"true", "false", "yes", "no"}

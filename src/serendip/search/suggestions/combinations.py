@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from serendip.data.arrays import IntArray
+from serendip.data import Catalogue, IntArray
 from serendip.data.items.attributes import AttributeValues
-from serendip.data.items.catalogue import Catalogue
 from serendip.data.text import normalise, words
 
 LEAST_ITEMS = 5

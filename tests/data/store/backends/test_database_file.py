@@ -15,8 +15,7 @@ import pytest
 import sqlalchemy
 from stored_files import damage_index, fill, mounted, remount
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
 from serendip.errors import StorageError

@@ -9,8 +9,7 @@ import pytest
 from failing_sync import run_script
 from stored_files import fill, mounted
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.store.store import Store
 from serendip.errors import DiskFullError, StorageError
 

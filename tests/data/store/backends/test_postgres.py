@@ -16,8 +16,7 @@ from postgres_server import PostgresServer
 from sqlalchemy import inspect
 
 from serendip.config import validate
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.store.config import StoreConfig
 from serendip.data.store.database import open_database
 from serendip.data.store.migrations import HEAD, VERSION_TABLE

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from postgres_server import StorePlace
 
-from serendip.data.events.event import Event
-from serendip.data.items.catalogue import Item
+from serendip.data import Event, Item
 from serendip.data.limits import MAX_CLOCK_LEAD_S
 from serendip.data.store.base import Database
 from serendip.data.store.store import Store

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from serendip.data.events.event import ActionRules
-from serendip.data.items.catalogue import Item
+from serendip.data import ActionRules, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.store import Store
 from serendip.data.store.tables.generated import Generated

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serendip.data import History, Query, QueryExamples
 from serendip.data.arrays import NO_ITEMS
-from serendip.data.dataset import QueryExamples
-from serendip.data.query import History, Query
 from serendip.data.splits import Split, temporal
 from serendip.data.users.user import User
 from serendip.engine.config.settings import Settings

@@ -12,11 +12,10 @@ from small_shop import import_shop
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
+from serendip.data import Event, Query, QueryExamples
 from serendip.data.arrays import NO_ITEMS
-from serendip.data.dataset import QueryExamples
-from serendip.data.events.event import Event
 from serendip.data.events.repeats import Repeats
-from serendip.data.query import TASKS, Query
+from serendip.data.query import TASKS
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.config.settings import Settings

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serendip.data import Query, QueryExamples, Vocabulary
 from serendip.data.arrays import NO_ITEMS
-from serendip.data.dataset import QueryExamples
-from serendip.data.query import TASKS, Query
-from serendip.data.vocabulary import Vocabulary
+from serendip.data.query import TASKS
 from serendip.errors import DataError
 from serendip.jobs.llm.judged_queries import JudgedQueries
 from serendip.jobs.train.ranker.labels import LabelledQuery

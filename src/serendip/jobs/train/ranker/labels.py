@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.dataset import Dataset
-from serendip.data.query import Query
+from serendip.data import Dataset, FloatArray, IntArray, Query
+from serendip.data.arrays import NO_ITEMS
 from serendip.errors import ConfigError
 from serendip.models.ranker.config import SearchSource
 

@@ -29,13 +29,12 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, FloatArray
-from serendip.data.dataset import QueryExamples
+from serendip.data import FloatArray, Query, QueryExamples, Task, UserPast, Vocabulary
+from serendip.data.arrays import NO_ITEMS
 from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
-from serendip.data.query import TASKS, Query, Task, UserPast
+from serendip.data.query import TASKS
 from serendip.data.splits import Split, Targets
-from serendip.data.vocabulary import Vocabulary
 from serendip.engine.config.settings import Settings
 from serendip.files.tables import open_table
 from serendip.jobs.labels.pair_files import has_model_labels

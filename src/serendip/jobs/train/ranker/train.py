@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data.arrays import TimeArray
-from serendip.data.dataset import QueryExamples
+from serendip.data import QueryExamples, TimeArray
 from serendip.data.query import TASKS
 from serendip.data.splits import Split
 from serendip.engine.config.settings import Settings
