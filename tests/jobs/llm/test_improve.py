@@ -62,7 +62,8 @@ def write_shop(folder: Path, pictures: bool) -> None:
     for number in range(NUM_ITEMS):
         kind, wood = KINDS[number % 12], WOODS[int(random.integers(3))]
         uses = " and ".join(random.choice(USES, 2, replace=False))
-        text = f"A {kind} of {wood} for {uses}."
+        beside = KINDS[(number + 1 + number // 12) % 12]
+        text = f"A {kind} of {wood} for {uses}, beside a {beside}."
         row = [f"i{number}", f"{kind} {uses} {number}", text, kind]
         rows.append([*row, "" if number % 3 == 0 else wood, f"media/{number % 12}.png"])
     for user in range(12):
@@ -121,7 +122,7 @@ def _tell(data: Body, prompt: str, is_right: bool) -> dict[str, Any]:
     return {"description": "", "keywords": keywords, "attributes": []}
 
 
-def run(folder: Path, right: float, lists: int = 120) -> tuple[ImprovementReport, int]:
+def run(folder: Path, right: float, lists: int = 160) -> tuple[ImprovementReport, int]:
     """The report, and the number of requests."""
     plans: list[StepPlan] = []
 

@@ -57,12 +57,3 @@ def test_codes_that_are_kept_stay_as_long_as_the_content_does(stand: Path) -> No
     np.testing.assert_array_equal(after.codebooks.centroids, before.codebooks.centroids)
     changed, twin = (after.catalogue.vocabulary.number(name) for name in ("i0", "i1"))
     np.testing.assert_array_equal(after.features.codes[changed], after.features.codes[twin])
-
-
-def test_aligned_codes_are_trained_stored_and_given_to_items_that_come_later(stand: Path) -> None:
-    set_semantic_ids(stand, 'vectors = "aligned"')
-    state = EngineState.open(train(stand).folder)
-    assert state.codebooks.alignment is not None
-    content = np.asarray(state.features.content)
-    np.testing.assert_array_equal(state.codebooks.assign(content), state.features.codes)
-    assert train(stand, seed=1).manifest["semantic_ids"]["kept"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from thread_executor import ThreadExecutor
 
 from serendip.data.rows.strings import save_arrays
 from serendip.models.base import Recommender
@@ -17,16 +17,21 @@ from serendip.models.item_to_item import ItemKNN
 from serendip.models.linalg import Sparse, to_csr
 from serendip.models.sparse import row_tasks
 from serendip.models.transitions import Transitions
+from serendip.runtime.executor import LocalExecutor
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_small_world
 
 
-class LastFirst(ThreadExecutor):
-    """Runs the last task first; results come in the order of the tasks, as always."""
+class LastFirst(LocalExecutor):
+    """Runs tasks in threads, the last one first; results come in their order, as always."""
+
+    tasks: Sequence[Any] = ()
 
     def map(self, work: Any, tasks: Any) -> Iterator[Any]:
         """See ``Executor.map``."""
-        return iter([*super().map(work, tasks[::-1])][::-1])
+        self.tasks = tasks
+        with ThreadPoolExecutor(self.workers) as pool:
+            return iter([*pool.map(work, tasks[::-1])][::-1])
 
 
 @pytest.fixture

@@ -166,10 +166,7 @@ def compute_everything() -> Iterator[None]:
 @contextmanager
 def ignore_other_services() -> Iterator[None]:
     """A service never looks for what others wrote to the store."""
-    with (
-        _replaced(EngineHolder, "catch_up", lambda self: None),
-        _replaced(EngineHolder, "follow_items", lambda self: None),
-    ):
+    with _replaced(EngineHolder, "follow", lambda self, read: None):
         yield
 
 
