@@ -103,7 +103,7 @@ class GateConfig(Config):
     an items file that was cut off is not published. Ten items may always go, and those that were
     deleted or erased one by one. Less for a catalogue that turns over faster; 0 = any may go."""
 
-    list_margin: float = Field(default=0.1, ge=0, le=1)
+    list_margin: float = Field(default=0.15, ge=0, le=1)
     """Largest tolerated loss of a measure of what people see, such as the likeness of similar items
     or the share of the first five that have what a search names, as a share of that of the
     generation in force. A loss counts if its interval, for all measures together, lies below 0. 1 =
