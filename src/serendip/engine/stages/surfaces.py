@@ -70,7 +70,7 @@ class LikenessConfig(Config):
     choice_share: float = Field(default=0.3, ge=0, le=1)
     """Share of the order that is the value of what is chosen next; the rest is likeness."""
 
-    quality_weight: float = Field(default=0.4, ge=0, le=1)
+    quality_weight: float = Field(default=0.15, ge=0, le=1)
     """Weight, beside both, of the share of likes of an item, shrunk towards that of all."""
 
 
