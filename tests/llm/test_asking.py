@@ -28,9 +28,9 @@ from serendip.llm.config import Prices
 from serendip.llm.ledger import Call, Ending, Ledger
 from serendip.llm.prompts import data_key
 from serendip.llm.runner import NO_BUDGET, Outcome, RunOptions, ask_all, compute_wait, estimate_cost
-from serendip.llm.tasks import judge_task
+from serendip.llm.tasks import Judgement, Task
 
-TASK = judge_task()
+TASK = Task.of(Judgement)
 PRICES = Prices(sent=1.0, answered=2.0)
 PAIRS = [{"query": f"query {number}", "title": f"Title {number}"} for number in range(20)]
 
@@ -370,14 +370,14 @@ def test_a_budget_that_is_no_number_is_refused(ledger: Ledger) -> None:
 RUN = """
 import sys
 from serendip.llm.openai import EndpointLlm
-from serendip.llm.tasks import judge_task
+from serendip.llm.tasks import Judgement, Task
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all
 from serendip.llm.config import LlmConfig
 pairs = [{"query": f"query {n}", "title": f"Title {n}"} for n in range(20)]
 config = LlmConfig(provider="endpoint", base_url=sys.argv[1], model="m")
 ledger = Ledger.open(sys.argv[2])
-ask_all(judge_task(), pairs, EndpointLlm(config), ledger, RunOptions("j", concurrency=2))
+ask_all(Task.of(Judgement), pairs, EndpointLlm(config), ledger, RunOptions("j", concurrency=2))
 """
 
 

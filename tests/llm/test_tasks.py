@@ -16,16 +16,16 @@ from serendip.llm.ledger import Ledger
 from serendip.llm.prompts import data_id
 from serendip.llm.runner import Outcome, RunOptions, ask_all
 from serendip.llm.tasks import (
+    AttributeValue,
+    Enrichment,
+    Judgement,
     Task,
+    WrittenQueries,
+    WrittenSynonyms,
     WrongAnswer,
-    attribute_task,
-    enrich_task,
-    judge_task,
-    queries_task,
-    synonyms_task,
 )
 
-TASK = enrich_task()
+TASK = Task.of(Enrichment)
 SHOE: dict[str, Any] = {
     "item": {
         "title": "Runner 3",
@@ -134,7 +134,9 @@ ANSWERS: dict[str, Callable[[str], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("task", [TASK, queries_task(), synonyms_task(), judge_task()])
+@pytest.mark.parametrize(
+    "task", [TASK, Task.of(WrittenQueries), Task.of(WrittenSynonyms), Task.of(Judgement)]
+)
 def test_orders_in_an_items_text_change_no_answer_and_no_schema(
     task: Task[Any], ledger: Ledger
 ) -> None:
@@ -179,13 +181,13 @@ def test_an_answer_with_a_nul_character_is_wrong_in_every_task(sign: str) -> Non
     data = {"item": {"title": "Runner 3"}}
     queries = json.dumps({"id": data_id(data), "queries": ["shoes @"]}).replace("@", sign)
     with pytest.raises(WrongAnswer):
-        queries_task().read(queries, data)
-    assert queries_task().read(queries.replace(sign, ""), data).queries == ["shoes "]
+        Task.of(WrittenQueries).read(queries, data)
+    assert Task.of(WrittenQueries).read(queries.replace(sign, ""), data).queries == ["shoes "]
 
 
 def test_a_chosen_value_is_one_of_those_of_the_data_or_none() -> None:
     data = {"attribute": "colour", "values": ["Red", "Blue"], "item": {"title": "Red shoe"}}
-    task = attribute_task()
+    task = Task.of(AttributeValue)
 
     def read(value: str) -> str:
         return task.read(json.dumps({"id": data_id(data), "value": value}), data).value
@@ -199,7 +201,7 @@ def test_a_chosen_value_is_one_of_those_of_the_data_or_none() -> None:
 
 
 def test_synonyms_are_short_terms_or_none_and_nothing_else() -> None:
-    task, term = synonyms_task(), {"term": "sofa", "finds": ["Red sofa", "Sofa cover"]}
+    task, term = Task.of(WrittenSynonyms), {"term": "sofa", "finds": ["Red sofa", "Sofa cover"]}
     name = data_id(term)
     assert task.read(json.dumps({"id": name, "synonyms": []}), term).synonyms == []
     for wrong in (

@@ -136,7 +136,7 @@ def export(
 ) -> None:
     """Export labels as conversations to fine-tune an LLM on elsewhere."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.labels.llm_questions import export_chats
+    from serendip.jobs.llm.labels import export_chats
 
     terminal = Terminal(json)
     count = export_chats(Workspace.open(workspace), labels, out, prompt)

@@ -30,8 +30,7 @@ from serendip.llm.plain_words import (
     NUMBERS,
     PARTICLES,
 )
-from serendip.llm.prompts import Prompt
-from serendip.llm.tasks import Task, TaskAnswer, WrongAnswer
+from serendip.llm.tasks import TaskAnswer
 
 MAX_LENGTH = 160
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -40,32 +39,16 @@ _END = re.compile(r"[.!?。]\s+\S")
 
 
 class WordedReason(TaskAnswer):
-    """A reason in other words."""
+    """A reason in other words; the data are {"item", "reason", "names"}."""
+
+    prompt = "reason-1"
 
     sentence: Annotated[str, Field(min_length=8, max_length=MAX_LENGTH)]
     """One sentence."""
 
-
-class ReasonTask(Task[WordedReason]):
-    """Task that words reasons; the data are {"item", "reason", "names"}."""
-
-    def read(self, text: str, data: Mapping[str, Any]) -> WordedReason:
-        """See ``Task.read``.
-
-        Raises:
-            WrongAnswer: also if the sentence lacks a name, is of another kind, names anything else,
-                is more than one sentence, or has an address or unusual characters.
-        """
-        answer = super().read(text, data)
-        problem = find_problem(answer.sentence, data)
-        if problem:
-            raise WrongAnswer(problem)
-        return answer
-
-
-def reason_task(prompt: str = "reason-1") -> ReasonTask:
-    """Create the task that words reasons, by the name of its prompt."""
-    return ReasonTask(Prompt.named(prompt), WordedReason)
+    def find_problem(self, data: Mapping[str, Any]) -> str:
+        """See ``TaskAnswer``."""
+        return find_problem(self.sentence, data)
 
 
 def find_problem(sentence: str, data: Mapping[str, Any]) -> str:

@@ -38,9 +38,8 @@ from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.labels.agreement import Gate, gate_labels
-from serendip.jobs.labels.llm_questions import build_questions
 from serendip.jobs.labels.pair_files import Pair, write_rows
-from serendip.jobs.llm.labels import COLUMNS
+from serendip.jobs.llm.labels import COLUMNS, build_questions
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker.labels import INNER_FRACTION
 from serendip.jobs.train.ranker.requests import label_judged, read_judged_files
@@ -48,7 +47,7 @@ from serendip.jobs.train.ranker.rows import label_candidates
 from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all
-from serendip.llm.tasks import judge_task
+from serendip.llm.tasks import Judgement, Task
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import TrainOptions
@@ -247,7 +246,9 @@ class Trial:
         llm = ScriptedLlm(Labeller(self.world, precision), f"scripted-{precision}")
         questions = build_questions(self.context.workspace, pairs)
         with closing(Ledger.open(out.with_suffix(".db"))) as ledger:
-            found = ask_all(judge_task(PROMPT), questions, llm, ledger, RunOptions(out.stem))
+            found = ask_all(
+                Task.of(Judgement, PROMPT), questions, llm, ledger, RunOptions(out.stem)
+            )
         rows = [
             (*pair, label.label, label.confidence, "llm", llm.model, PROMPT)
             for pair, label in zip(pairs, found.answers, strict=True)

@@ -25,7 +25,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import Question, Writing, describe_item
 from serendip.jobs.llm.texts import read_original
 from serendip.jobs.llm.value_phrases import ValuePhrases
-from serendip.llm.tasks import MAX_VALUE_LENGTH, AttributeTask, AttributeValue, attribute_task
+from serendip.llm.tasks import MAX_VALUE_LENGTH, AttributeValue, Task
 
 ValueSource: TypeAlias = Literal["llm", "rules"]
 
@@ -140,10 +140,7 @@ class ValueWriting(Writing[AttributeValue]):
     attribute: str
     source: ValueSource = "llm"
 
-    @cached_property
-    def task(self) -> AttributeTask:
-        """See ``Writing``."""
-        return attribute_task()
+    task = Task.of(AttributeValue)
 
     @cached_property
     def items(self) -> AttributeItems:
