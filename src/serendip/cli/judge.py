@@ -64,11 +64,11 @@ def lists(
     json: JsonOption = False,
 ) -> None:
     """Draw lists of a surface to label, each with a short description of its user's past."""
-    from serendip.jobs.labels.draw_lists import ListDrawing, draw_lists
+    from serendip.jobs.labels.draw_lists import draw_lists
 
     terminal = Terminal(json)
     with terminal.job("lists", workspace, seed) as context:
-        result = draw_lists(context, ListDrawing(surface, out, users, length))
+        result = draw_lists(context, surface, out, users, length)
     terminal.result(result)
     terminal.say(f"{result['lists']:,} lists, {result['pairs']:,} pairs in {out}")
 

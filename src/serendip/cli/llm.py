@@ -241,7 +241,7 @@ def gate(
 
     Queries must find their items, texts improve search, values of an attribute be right.
     """
-    from serendip.jobs.llm.gates import TextGate, gate_queries, gate_texts, gate_values
+    from serendip.jobs.llm.gates import gate_queries, gate_texts, gate_values
 
     terminal = Terminal(json)
     with terminal.job("gate", workspace) as context:
@@ -251,7 +251,7 @@ def gate(
             case GateKind.ATTRIBUTE:
                 result = gate_values(context, _require_name(attribute), floor)
             case _:
-                result = gate_texts(context, TextGate(judgements=judgements))
+                result = gate_texts(context, judgements)
     terminal.result(result.to_json())
     terminal.say(f"{result.decision.describe()}; {result.active:,} in use")
     if not result.decision.on:

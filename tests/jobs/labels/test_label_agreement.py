@@ -15,7 +15,6 @@ from serendip.errors import ConfigError, DataError
 from serendip.evaluate.decision import Decision
 from serendip.jobs.labels.agreement import (
     Agreement,
-    Gate,
     compare_files,
     gate_labels,
     measure_agreement,
@@ -89,7 +88,7 @@ def gate(
 ) -> Decision:
     labels = write_csv(folder / "labels.csv", COLUMNS, rows)
     gold_labels = write_csv(folder / "gold.csv", COLUMNS, gold or gold_rows())
-    return gate_labels(Gate(labels, gold_labels, floor, **more))
+    return gate_labels(labels, gold_labels, floor, **more)
 
 
 def test_labels_that_agree_pass_and_others_fail(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from serendip.evaluate.metrics import NDCG, grade
 from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
-from serendip.jobs.labels.agreement import Gate, gate_labels
+from serendip.jobs.labels.agreement import gate_labels
 from serendip.jobs.labels.pair_files import Pair, write_rows
 from serendip.jobs.llm.labels import COLUMNS, build_questions
 from serendip.jobs.train.fit import Fitter
@@ -203,7 +203,7 @@ class Trial:
         right, checked = folder / "gold.csv", folder / "checked.csv"
         self._ask(pairs, precision, checked)
         write_rows(right, COLUMNS[:3], [(*pair, self._is_good(*pair)) for pair in pairs])
-        found = gate_labels(Gate(checked, right, FLOOR))
+        found = gate_labels(checked, right, FLOOR)
         return GateVerdict(found.on, found.low or 0.0)
 
     def _measure(self, asked: Sequence[tuple[str, int]], state: EngineState) -> Values:

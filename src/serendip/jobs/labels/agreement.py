@@ -116,46 +116,35 @@ MIN_LABELLED_SHARE = 0.9
 """Share of the gold labels that must have a label: those without one may be the hard ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Labels to compare with gold labels.
+def gate_labels(path: Path, gold_path: Path, floor: float, seen: Sequence[Path] = ()) -> Decision:
+    """Whether labels agree with gold labels, by Cohen's kappa.
 
     Args:
-        labels: file of labels that are to be used.
-        gold: file of labels by people.
+        path: file of labels that are to be used.
+        gold_path: file of labels by people.
         floor: lowest lower end of kappa's interval that passes.
         seen: files of pairs whose queries something was tuned or trained on.
-    """
-
-    labels: Path
-    gold: Path
-    floor: float
-    seen: Sequence[Path] = ()
-
-
-def gate_labels(gate: Gate) -> Decision:
-    """Whether labels agree with gold labels, by Cohen's kappa.
 
     Raises:
         ConfigError: the floor is not between -1 and 1.
         DataError: a file is damaged.
     """
-    if not -1 <= gate.floor <= 1:
-        raise ConfigError(f"--floor is {gate.floor}.", "Kappa lies between -1 and 1.")
-    labels, gold = read_labels(gate.labels), read_labels(gate.gold)
+    if not -1 <= floor <= 1:
+        raise ConfigError(f"--floor is {floor}.", "Kappa lies between -1 and 1.")
+    labels, gold = read_labels(path), read_labels(gold_path)
     pairs = [pair for pair in gold if pair in labels]
-    if reason := _refusal(gate, gold, pairs):
+    if reason := _refusal(seen, gold, pairs):
         return Decision(NAME, False, n=len(pairs), reason=reason)
     found = measure_agreement(gold, labels)
     low, high = found.ci95 or (-1.0, 1.0)
     kappa = Estimate(-1.0 if found.kappa is None else found.kappa, low, high, found.pairs)
-    return Decision.of(NAME, kappa, gate.floor, f"the lower end must be above {gate.floor:g}")
+    return Decision.of(NAME, kappa, floor, f"the lower end must be above {floor:g}")
 
 
-def _refusal(gate: Gate, gold: dict[Pair, bool], pairs: Sequence[Pair]) -> str:
+def _refusal(seen: Sequence[Path], gold: Mapping[Pair, bool], pairs: Sequence[Pair]) -> str:
     """Why no verdict is possible; "" if one is."""
     queries = {normalise(query) for query, _ in pairs}
-    for path in gate.seen:
+    for path in seen:
         shared = {normalise(query) for query, _ in read_pairs(path)} & queries
         if shared:
             return f"{path} has {len(shared)} of the queries, such as {min(shared)!r}"

@@ -41,29 +41,17 @@ MOST_PAST = 8
 _BATCH = 64
 
 
-@dataclass(frozen=True, slots=True)
-class ListDrawing:
-    """What to draw.
-
-    Args:
-        surface: whose lists.
-        out: file of the lists.
-        users: number of lists.
-        length: items of a list, those that may move up included.
-    """
-
-    surface: str
-    out: Path
-    users: int = 200
-    length: int = 20
-
-
-def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
+def draw_lists(
+    context: JobContext, surface: str, out: Path, users: int = 200, length: int = 20
+) -> dict[str, Any]:
     """Draw lists and write them.
 
     Args:
         context: workspace with a published generation; its seed draws the users.
-        drawing: what to draw.
+        surface: whose lists.
+        out: file of the lists.
+        users: number of lists.
+        length: items of a list, those that may move up included.
 
     Returns:
         number of lists and of pairs, and the file.
@@ -74,21 +62,21 @@ def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
         NotTrainedError: nothing is published.
         UnsupportedError: the surface is not configured, or answers requests that name items.
     """
-    if min(drawing.users, drawing.length) < 1:
+    if min(users, length) < 1:
         raise ConfigError("--users and --length must be at least 1.", "Give larger numbers.")
     workspace = context.workspace
-    surface = find_surface(workspace.settings.all_surfaces(), drawing.surface)
-    if surface.needs == "items":
+    config = find_surface(workspace.settings.all_surfaces(), surface)
+    if config.needs == "items":
         raise UnsupportedError(
-            f"{drawing.surface} answers requests that name items, and the log does not have these.",
+            f"{surface} answers requests that name items, and the log does not have these.",
             "Draw lists of a feed, a message or a search.",
         )
     with closing(Engine.open(workspace.folder)) as engine:
         least = context.settings.queries.min_users
         values = find_tellable_values(context.dataset, engine.state.catalogue, least)
         told = _find_tellable(context, engine), values, least
-        drawer = _Drawer(context.dataset, engine, drawing, surface, *told)
-        lists = list(islice(drawer.draw(context.options.seed), drawing.users))
+        drawer = _Drawer(context.dataset, engine, surface, length, config, *told)
+        lists = list(islice(drawer.draw(context.options.seed), users))
         catalogue = engine.state.catalogue
         titles = {
             one: catalogue.title(catalogue.vocabulary.number(one))
@@ -97,15 +85,13 @@ def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
         }
     if not lists:
         raise DataError(
-            f"no list of {drawing.surface} can be drawn: no "
-            + (
-                "logged text has results." if surface.needs else "user has a past that may be told."
-            ),
+            f"no list of {surface} can be drawn: no "
+            + ("logged text has results." if config.needs else "user has a past that may be told."),
             "Import events, or lower [queries] min_users.",
         )
-    write_lists(drawing.out, drawing.surface, lists, titles)
+    write_lists(out, surface, lists, titles)
     pairs = sum(len(items) for _, items in lists)
-    return {"lists": len(lists), "pairs": pairs, "out": str(drawing.out)}
+    return {"lists": len(lists), "pairs": pairs, "out": str(out)}
 
 
 def _find_tellable(context: JobContext, engine: Engine) -> BoolArray:
@@ -167,7 +153,8 @@ class _Drawer:
     Args:
         dataset: users and logged requests.
         engine: answers.
-        drawing: surface and length.
+        name: of the surface.
+        length: items of a list.
         surface: its settings.
         tellable: (N,) items of a past that a labeller may be told.
         values: attribute of users -> values that a labeller may be told.
@@ -176,7 +163,8 @@ class _Drawer:
 
     dataset: Dataset
     engine: Engine
-    drawing: ListDrawing
+    name: str
+    length: int
     surface: SurfaceConfig
     tellable: BoolArray
     values: Mapping[str, frozenset[str]]
@@ -191,7 +179,7 @@ class _Drawer:
             results = answer_whole(queries, config, self.engine.state)
             for query, result in zip(queries, results, strict=True):
                 request = self._describe(visible_to(self.surface, query))
-                items = result.items.item_nums[: self.drawing.length]
+                items = result.items.item_nums[: self.length]
                 if request is None or request.query in seen or not len(items):
                     continue
                 seen.add(request.query)
@@ -202,13 +190,13 @@ class _Drawer:
         config = without_relevance_filter(self.surface)
         if config.min_value is None:
             return config
-        longest = max(config.min_value.k, self.drawing.length)
+        longest = max(config.min_value.k, self.length)
         whole = config.min_value.model_copy(update={"k": longest})
         return config.model_copy(update={"min_value": whole})
 
     def _requests(self, random: np.random.Generator) -> Iterable[Request]:
         """Requests of users, in random order; of the newest logged texts, if these are answered."""
-        name = self.drawing.surface
+        name = self.name
         if self.surface.needs == "query":
             may = find_public_requests(self.dataset, name, self.min_users)
             for row in random.permutation(len(may)).tolist():

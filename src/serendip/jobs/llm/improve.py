@@ -32,7 +32,7 @@ from serendip.errors import ConfigError, DataError, GateError
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.labelled_slates import LabelErrors
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.agreement import Gate, gate_labels
+from serendip.jobs.labels.agreement import gate_labels
 from serendip.jobs.labels.pair_files import Pair, read_labels, write_rows
 from serendip.jobs.labels.plausibility import check_labels
 from serendip.jobs.labels.shown_lists import write_lists
@@ -41,7 +41,6 @@ from serendip.jobs.llm.attributes import ValueWriting
 from serendip.jobs.llm.gates import (
     MIN_COMPARED,
     MIN_QUERIES,
-    TextGate,
     gate_queries,
     gate_texts,
     gate_values,
@@ -277,7 +276,7 @@ class _Chain:
     def _ask_controls(self) -> StepResult:
         """Whether the LLM answers questions whose answers are known."""
         done = self._write(self._controls)
-        gate = gate_labels(Gate(Path(done["out"]), self._controls.pairs, LEAST_KAPPA))
+        gate = gate_labels(Path(done["out"]), self._controls.pairs, LEAST_KAPPA)
         if not gate.on:
             gate = replace(gate, reason=f"{gate.reason}; this LLM is asked nothing else")
         return StepResult("control questions", f"{done['written']:,} labels", gate)
@@ -376,7 +375,7 @@ class _Chain:
         if not count or not (is_logged or self._are_labels_right()):
             reason = "there are no texts, or neither logged nor labelled queries to test them by"
             return StepResult("texts", wrote, Decision("texts", False, reason=reason))
-        result = gate_texts(self.context, TextGate(judgements=judged, is_pooled=not is_logged))
+        result = gate_texts(self.context, judged, is_pooled=not is_logged)
         if not result.decision.on:
             self._restore("text")
         items = result.facts["items"]

@@ -45,7 +45,7 @@ from serendip.evaluate.labelled_slates import (
 )
 from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.agreement import MIN_QUERIES, Gate, gate_labels
+from serendip.jobs.labels.agreement import MIN_QUERIES, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels
 from serendip.jobs.relevance.decisions import MOST_LOST, MOST_WRONG, reason_against_proof
 from serendip.jobs.relevance.labelled_pairs import AskedRequests, LabelledTexts, PairNumberer
@@ -160,7 +160,7 @@ def _gate(distillation: Distillation) -> Decision:
     if not has_model_labels(distillation.labels):
         return Decision("labels", True, reason="by people")
     return gate_labels(
-        Gate(distillation.labels, distillation.gold, distillation.floor, distillation.seen)
+        distillation.labels, distillation.gold, distillation.floor, distillation.seen
     )
 
 
