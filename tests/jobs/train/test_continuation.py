@@ -212,7 +212,7 @@ def import_chain(folder: Path, num_items: int = 40, num_users: int = 80) -> Path
 
 def test_for_the_same_number_of_passes_it_is_better_than_from_nothing(tmp_path: Path) -> None:
     context = JobContext.open(import_chain(tmp_path / "shop"))
-    dataset, options, fitter = context.dataset, TrainOptions(), Fitter.of(context, tmp_path)
+    dataset, options, fitter = context.dataset, TrainOptions(), Fitter(context, tmp_path)
     earlier, now = temporal(dataset, 0.6), temporal(dataset, 0.8)
     OlderFit.of(fitter.fit_sources(earlier.train, "earlier", options)).save(tmp_path / "older")
     previous = OlderFit.open(tmp_path / "older")
@@ -226,7 +226,7 @@ def test_a_fit_that_has_seen_what_the_ranker_learns_is_not_used(
     fresh: Path, tmp_path: Path
 ) -> None:
     context = JobContext.open(fresh)
-    fitter, options = Fitter.of(context, tmp_path), TrainOptions()
+    fitter, options = Fitter(context, tmp_path), TrainOptions()
     afresh = fit_older_part(fitter, context.dataset, "nothing", options).older
     late = OlderFit(afresh.items, afresh.codebooks, afresh.fusion, afresh.learned, np.inf)
     begin = replace(fitter, previous=late)

@@ -11,8 +11,6 @@ import pytest
 from small_shop import SETTINGS, write_files
 
 from serendip.content.behaviour_alignment import align
-from serendip.content.cache import VectorCache
-from serendip.content.encoders.text import open_encoder
 from serendip.data import Dataset, FloatArray, History, Item, Query
 from serendip.data.dataset import cooccurring_pairs
 from serendip.data.snapshot import take_snapshot
@@ -20,11 +18,11 @@ from serendip.data.splits import temporal
 from serendip.engine.engine import Engine
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
 
 STAGE = "align content"
 SIZE = 24
@@ -65,9 +63,7 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 def fitter_of(workspace: Workspace, scratch: Path) -> Fitter:
-    encoder = open_encoder(workspace.settings.content)
-    cache = VectorCache(workspace.cache)
-    return Fitter(workspace.settings, encoder, cache, scratch, StageClock())
+    return Fitter(JobContext.of(workspace), scratch)
 
 
 def stages(fitter: Fitter) -> list[str]:

@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 from small_shop import SETTINGS, write_files
 
-from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import TextEncoder
-from serendip.content.encoders.text import open_encoder
 from serendip.data import Catalogue, Dataset, FloatArray, Item
 from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
@@ -22,10 +20,10 @@ from serendip.engine.config.models import ModelsConfig
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.fit import Fitter
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
 
 FIELDS, ATTRIBUTES = ("title", "genre"), ("location",)
 PLACES = ("Germany / Berlin", "Germany / Bonn", "Korea / Seoul")
@@ -44,8 +42,7 @@ def fitter(tmp_path_factory: pytest.TempPathFactory) -> Fitter:
     (folder / "serendip.toml").write_text(settings)
     workspace = Workspace.open(folder)
     import_files(workspace)
-    encoder, cache = open_encoder(workspace.settings.content), VectorCache(workspace.cache)
-    return Fitter(workspace.settings, encoder, cache, folder / "scratch", StageClock())
+    return Fitter(JobContext.of(workspace), folder / "scratch")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +82,7 @@ def test_items_can_be_posted_after_the_table_was_left_out_of_the_settings(
     table = fitter.settings.models.retriever.model_copy(update={"token_buckets": 0})
     models = ModelsConfig.model_validate({"retriever": table})
     settings = fitter.settings.model_copy(update={"models": models})
-    updater = ItemUpdater(fitter.encoder, settings.content, settings.token_reader)
+    updater = ItemUpdater(fitter.context.encoder, settings.content, settings.token_reader)
     after = updater.update([replace(state.catalogue[0], item_id="new")], state)
     assert after.catalogue[-1].item_id == "new"
 
@@ -95,7 +92,9 @@ def test_what_is_posted_stands_where_its_place_puts_it(
 ) -> None:
     state.save(tmp_path)
     opened = EngineState.open(tmp_path)
-    updater = ItemUpdater(fitter.encoder, fitter.settings.content, fitter.settings.token_reader)
+    updater = ItemUpdater(
+        fitter.context.encoder, fitter.settings.content, fitter.settings.token_reader
+    )
     first = state.catalogue[0]
     posted = [replace(placed(first, place), item_id=f"new {place}") for place in range(3)]
     for one in (state, opened):
@@ -117,10 +116,10 @@ def test_what_is_posted_unchanged_keeps_its_vectors_whatever_the_encoder_rounds(
         """The encoder, but for its last digits."""
 
         def __getattr__(self, name: str) -> object:
-            return getattr(fitter.encoder, name)
+            return getattr(fitter.context.encoder, name)
 
         def encode(self, texts: Sequence[str]) -> FloatArray:
-            vectors = fitter.encoder.encode(texts)
+            vectors = fitter.context.encoder.encode(texts)
             noise = np.random.default_rng(0).normal(0, 1e-3, vectors.shape)
             return (vectors + noise).astype(np.float32)
 

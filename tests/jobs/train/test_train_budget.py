@@ -31,7 +31,7 @@ def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
     settings.write_text(settings.read_text() + WITHOUT_SEARCHES)
     context = JobContext.open(settings.parent)
     dataset, options = context.dataset, TrainOptions()
-    fitter = Fitter.of(context, tmp_path)
+    fitter = Fitter(context, tmp_path)
     fitted = fit_engine(fitter, dataset, "all", options).state
     split = temporal(dataset, INNER_FRACTION)
     past = fitter.fit_sources(split.train, "past", options)

@@ -32,7 +32,7 @@ def shop(tmp_path: Path) -> Path:
 def learned_by_ranker(shop: Path, scratch: Path) -> set[str]:
     context = JobContext.open(shop)
     dataset = context.dataset
-    examples = Fitter.of(context, scratch).written_searches(
+    examples = Fitter(context, scratch).written_searches(
         dataset.catalogue, dataset.item_counts(), TEXT_ONLY, 100
     )
     for text, item in zip(examples.texts, examples.items.tolist(), strict=True):
@@ -43,7 +43,7 @@ def learned_by_ranker(shop: Path, scratch: Path) -> set[str]:
 def test_the_ranker_learns_them_and_the_retriever_does_not(shop: Path, tmp_path: Path) -> None:
     assert learned_by_ranker(shop, tmp_path) == BY_LLM.keys()
     context = JobContext.open(shop)
-    prepared = Fitter.of(context, tmp_path).prepare(context.dataset, TrainOptions(0)).dataset
+    prepared = Fitter(context, tmp_path).prepare(context.dataset, TrainOptions(0)).dataset
     assert prepared.queries is not None
     assert not {*prepared.queries.texts} & BY_LLM.keys()
 

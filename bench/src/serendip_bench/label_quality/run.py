@@ -184,7 +184,7 @@ class Trial:
         (folder / "serendip.toml").write_text(SETTINGS, encoding="utf-8")
         import_files(Workspace.open(folder))
         context = JobContext.open(folder, options)
-        fitter = Fitter.of(context, folder / "scratch")
+        fitter = Fitter(context, folder / "scratch")
         return cls(world, context, fitter, _fit(fitter, context, options), options)
 
     def labels(self, precision: float) -> tuple[Values, Values, GateVerdict]:

@@ -116,7 +116,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
     whole = temporal(dataset, task.fraction, task.until)
     split, settings = sample_users(whole, task.max_targets, task.seed), context.settings
     with scratch_folder() as scratch:
-        fitter = Fitter.of(context, scratch)
+        fitter = Fitter(context, scratch)
         with clock.stage(f"fit {split.name}"):
             past = fit_engine(fitter, split.train, "past", context.options)
             fitted = fitter.append_new_items(past.state, split)

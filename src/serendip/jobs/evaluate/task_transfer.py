@@ -82,7 +82,7 @@ def evaluate_group(task: GroupTask) -> list[TaskRanks]:
     dataset, settings, clock = open_dataset(Path(task.dataset)), context.settings, StageClock()
     split = temporal(dataset, TRAINED_SHARE)
     with scratch_folder() as scratch:
-        fitter = Fitter.of(context, scratch)
+        fitter = Fitter(context, scratch)
         prepared = fitter.prepare(split.train, context.options)
         requests = build_task_requests(split, fitter, prepared.fusion)
     config = group_config(settings.models.retriever, task.group)

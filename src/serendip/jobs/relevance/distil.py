@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,9 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     if distillation.gold is None:
         _require_queries("labels of lists", labels)
     else:
-        labels = _exclude_gold_queries(labels, gold, asked)
+        told = {asked.requests[query].group for query, _ in gold}
+        rest = (pair for pair in labels if asked.requests[pair[0]].group not in told)
+        labels = {pair: labels[pair] for pair in rest}
         _require_queries("labels of queries without gold labels", labels)
         _require_queries("gold labels", gold)
     with closing(context.workspace.open_store()) as store:
@@ -124,13 +126,13 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
     numberer = PairNumberer(catalogue, reader, asked, options)
     training = _Training(numberer, reader.items(catalogue.items, options.progress), options.seed)
     trained, gold_pairs = training.fit(labels), numberer.number(gold)
-    predictions = (
-        training.hold_out(labels) if distillation.gold is None else _predict(trained, gold_pairs)
-    )
-    slates = predictions.build_slates(
-        gold_pairs, _count_places(context, asked.surface), distillation.errors
-    )
-    labelled = _find_labels(context, asked.surface)
+    held_out = distillation.gold is None
+    predicted = training.hold_out(labels) if held_out else _predict(trained, gold_pairs)  # (3, P)
+    labelled, places = TYPED_TEXTS, count_places(None)  # typed texts are of several surfaces
+    if asked.surface:
+        surface = find_surface(context.settings.all_surfaces(), asked.surface)
+        labelled, places = surface.labels_of(asked.surface), count_places(surface.min_value)
+    slates = _build_slates(predicted, gold_pairs, places, distillation.errors)
     report = {
         "gate": asdict(gate),
         "labels": labelled,
@@ -140,7 +142,7 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         "queries": {"learned": len({query for query, _ in labels}), "gold": len(gold_pairs.names)},
         "knows_users": trained.chosen.model.users is not None,
         "user_gain": None if trained.user_gain is None else asdict(trained.user_gain),
-        **_evaluate(predictions, gold_pairs),
+        **_evaluate(predicted, gold_pairs),
         "filter": _evaluate_filter(slates),
     }
     if distillation.gold is None and reason_against_proof(report["filter"]):
@@ -162,32 +164,6 @@ def _gate(distillation: Distillation) -> Decision:
     return gate_labels(
         distillation.labels, distillation.gold, distillation.floor, distillation.seen
     )
-
-
-def _find_labels(context: JobContext, surface: str) -> str:
-    """Surface whose labels these are."""
-    if not surface:
-        return TYPED_TEXTS
-    return find_surface(context.settings.all_surfaces(), surface).labels_of(surface)
-
-
-def _count_places(context: JobContext, surface: str) -> int:
-    """First positions that are filtered; typed texts are of several surfaces."""
-    if not surface:
-        return count_places(None)
-    return count_places(find_surface(context.settings.all_surfaces(), surface).min_value)
-
-
-def _exclude_gold_queries(
-    labels: dict[Pair, bool], gold: dict[Pair, bool], asked: AskedRequests
-) -> dict[Pair, bool]:
-    """Labels of queries that have no gold label."""
-    gold_groups = {asked.requests[query].group for query, _ in gold}
-    return {
-        pair: label
-        for pair, label in labels.items()
-        if asked.requests[pair[0]].group not in gold_groups
-    }
 
 
 def _require_queries(source: str, labels: Mapping[Pair, bool]) -> None:
@@ -220,28 +196,14 @@ class _Trained:
     user_gain: Decision | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Predictions:
-    """Predictions for P pairs by models that have not seen their requests.
-
-    Args:
-        probabilities: (P,) P(irrelevant).
-        without_users: (P,) probabilities by models without users.
-        similarities: (P,) of query and item, by no training.
-    """
-
-    probabilities: FloatArray
-    without_users: FloatArray
-    similarities: FloatArray
-
-    def build_slates(
-        self, pairs: LabelledTexts, places: int, errors: LabelErrors
-    ) -> LabelledSlates:
-        """Lists in the order in which they were shown, or else by similarity."""
-        order = np.where(np.isnan(pairs.places), self.similarities, -pairs.places)
-        columns = pairs.is_irrelevant, pairs.queries, pairs.groups
-        slates = LabelledSlates(self.probabilities, *columns, places, errors)
-        return slates.sort_by(order.astype(np.float32))
+def _build_slates(
+    predicted: FloatArray, pairs: LabelledTexts, places: int, errors: LabelErrors
+) -> LabelledSlates:
+    """Lists in the order in which they were shown, or else by similarity; see ``_predict``."""
+    probabilities, _, similarities = predicted
+    order = np.where(np.isnan(pairs.places), similarities, -pairs.places).astype(np.float32)
+    columns = pairs.is_irrelevant, pairs.queries, pairs.groups
+    return LabelledSlates(probabilities, *columns, places, errors).sort_by(order)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -286,22 +248,21 @@ class _Training:
         gain = choose(name, without, with_)
         return _Trained(knowing if gain.on else plain, plain, gain)
 
-    def hold_out(self, labels: Mapping[Pair, bool]) -> _Predictions:
-        """Predict the labels of each fifth of the requests by a model of the others."""
+    def hold_out(self, labels: Mapping[Pair, bool]) -> FloatArray:
+        """(3, P) Predict the labels of each fifth of the requests by a model of the others."""
         requests = self.numberer.asked.requests
         groups = sorted({requests[query].group for query, _ in labels})
         order = np.random.default_rng(self.seed).permutation(len(groups)) % FOLDS
         fold_of = dict(zip(groups, order.tolist(), strict=True))
         folds = np.array([fold_of[requests[query].group] for query, _ in labels])  # (P,)
-        found = _Predictions(*(np.zeros(len(folds), np.float32) for _ in range(3)))
+        found = np.zeros((3, len(folds)), np.float32)
         for number in range(FOLDS):
             learned, held_out = (
                 dict(compress(labels.items(), mask)) for mask in (folds != number, folds == number)
             )
             if held_out:
-                predicted = _predict(self.fit(learned), self.numberer.number(held_out))
-                for name in fields(found):
-                    getattr(found, name.name)[folds == number] = getattr(predicted, name.name)
+                pairs = self.numberer.number(held_out)
+                found[:, folds == number] = _predict(self.fit(learned), pairs)
         return found
 
 
@@ -315,24 +276,24 @@ def _measure_likelihood(pairs: LabelledTexts, trained: TrainedRelevanceModel) ->
     return sums / np.bincount(group_of)
 
 
-def _predict(trained: _Trained, pairs: LabelledTexts) -> _Predictions:
-    """Predictions for pairs of other requests."""
+def _predict(trained: _Trained, pairs: LabelledTexts) -> FloatArray:
+    """(3, P) of pairs of other requests: P(irrelevant), the same without users, and the similarity
+    of query and item by no training.
+    """
     model, plain = trained.chosen.model, trained.plain.model
     probabilities = predict_irrelevant(model, pairs)
+    without_users = probabilities if plain is model else predict_irrelevant(plain, pairs)
     queries = QueryTexts.of(pairs.texts, pairs.vectors)
-    return _Predictions(
-        probabilities,
-        probabilities if plain is model else predict_irrelevant(plain, pairs),
-        plain.similarities(queries, pairs.queries, pairs.items),
-    )
+    similarities = plain.similarities(queries, pairs.queries, pairs.items)
+    return np.stack([probabilities, without_users, similarities])
 
 
-def _evaluate(predictions: _Predictions, pairs: LabelledTexts) -> dict[str, Any]:
+def _evaluate(predicted: FloatArray, pairs: LabelledTexts) -> dict[str, Any]:
     """Metrics on pairs of requests that were not learned from."""
-    label, probabilities = pairs.is_irrelevant, predictions.probabilities
+    label, probabilities = pairs.is_irrelevant, predicted[0]
     estimates, plain = (
         BinaryPredictions(label, scores, scores >= 0.5, pairs.groups).estimates()
-        for scores in (probabilities, predictions.without_users)
+        for scores in predicted[:2]
     )
     return {
         "auroc_without_users": plain["auroc"].value,

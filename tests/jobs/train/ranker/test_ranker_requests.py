@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -10,9 +11,7 @@ import pytest
 from data_world import dataset_of
 from small_shop import import_shop
 
-from serendip.content.cache import VectorCache
-from serendip.content.encoders.text import open_encoder
-from serendip.data import Event, Query, QueryExamples
+from serendip.data import Event, FloatArray, Query, QueryExamples
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.events.repeats import Repeats
 from serendip.data.query import TASKS
@@ -22,6 +21,7 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
 from serendip.jobs.llm.judged_queries import JudgedQueries
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
@@ -42,7 +42,6 @@ from serendip.jobs.train.ranker.rows import (
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.models.ranker.config import RankerConfig, SearchesConfig
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
 
 Fitted = tuple[Fitter, Split, EngineState]
 """A shop fitted on the older part of its log, and the split."""
@@ -88,8 +87,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     with closing(workspace.open_store()) as store:
         store.put_events(EVENTS)
         dataset = take_snapshot(store, workspace.settings.actions)
-    encoder, cache = open_encoder(workspace.settings.content), VectorCache(workspace.cache)
-    fitter = Fitter(workspace.settings, encoder, cache, folder / "scratch", StageClock())
+    fitter = Fitter(JobContext.of(workspace), folder / "scratch")
     split = temporal(dataset, 0.85)
     return fitter, split, fitter.fit_sources(split.train, "past", TrainOptions())
 
@@ -274,9 +272,9 @@ def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_s
 ) -> None:
     # The newer part has one search that led to a choice.
     fitter, split, state = fitted
-    settings, encoder = quick(fitter.settings), fitter.encoder
+    settings, encoder = quick(fitter.settings), fitter.context.encoder
     logged = label_logged_requests(
-        split, settings, Repeats(), lambda texts: fitter.cache.encode(encoder, texts)
+        split, settings, Repeats(), lambda texts: fitter.context.vectors.encode(encoder, texts)
     )
     ranker, order = order_of(state, split, NO_EXAMPLES, logged, settings)
     assert [TASKS[number] for number in ranker.ordered_tasks] == ["home", "similar"]
@@ -288,6 +286,10 @@ WORDS = [
     first + second for first in "bcdfghklmnpr" for second in ("alo", "ive", "une", "ost", "ax")
 ]
 """Sixty words that no item has, so that only "tale" finds anything."""
+
+
+def vectors_of(fitter: Fitter, texts: Sequence[str]) -> FloatArray:
+    return fitter.context.vectors.encode(fitter.context.encoder, texts)
 
 
 def judged_tales(fitter: Fitter, state: EngineState, is_noise: bool) -> JudgedQueries:
@@ -310,7 +312,7 @@ def test_the_ranker_orders_search_where_labels_of_people_are_right_and_not_where
     fitter, split, past = fitted
     state = fitter.append_new_items(past, split)
     judged = judged_tales(fitter, state, is_noise)
-    vectors = fitter.cache.encode(fitter.encoder, judged.texts)
+    vectors = vectors_of(fitter, judged.texts)
     labelled = [("search", label_judged(judged, vectors, {*judged.texts} if by_llm else set()))]
     ranker, order = order_of(state, split, NO_EXAMPLES, labelled, quick(fitter.settings))
     assert order.on is (not is_noise and not by_llm)
@@ -327,7 +329,7 @@ def test_candidates_are_fused_for_searches_that_may_decide_only(fitted: Fitted) 
     fitter, split, past = fitted
     state, settings = fitter.append_new_items(past, split), fitter.settings
     judged = judged_tales(fitter, state, is_noise=False).rows([0])
-    (people,) = label_judged(judged, fitter.cache.encode(fitter.encoder, judged.texts))
+    (people,) = label_judged(judged, vectors_of(fitter, judged.texts))
     surface = settings.all_surfaces()["search"]
     by_model = surface.model_copy(update={"scorer": "retriever"})
     found = label_candidates([people], "search", state, settings, 0)
@@ -361,7 +363,7 @@ def test_of_many_searches_an_even_share_is_compared(
     fitter, split, past = fitted
     state = fitter.append_new_items(past, split)
     judged = judged_tales(fitter, state, is_noise=False)
-    labelled = label_judged(judged, fitter.cache.encode(fitter.encoder, judged.texts))
+    labelled = label_judged(judged, vectors_of(fitter, judged.texts))
     monkeypatch.setattr(ranker_rows, "MOST_COMPARED", 12)
     making = RowMaking(
         quick(fitter.settings), TrainOptions(), 60, {"labelled": 60}, np.random.default_rng(0)
@@ -378,7 +380,7 @@ def test_of_many_searches_an_even_share_is_compared(
 def test_three_sources_of_searches_are_learned_from(fitted: Fitted, tmp_path: Path) -> None:
     fitter, split, state = fitted
     settings = quick(fitter.settings)
-    encode = partial(fitter.cache.encode, fitter.encoder)
+    encode = partial(fitter.context.vectors.encode, fitter.context.encoder)
     titles = [split.catalogue[number].title for number in (0, 1)]
     written = QueryExamples(titles, encode(titles), np.array([0, 1], np.int32))
     items = [split.catalogue[number].item_id for number in (2, 3)]
@@ -400,7 +402,7 @@ def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled
 ) -> None:
     fitter, _, state = fitted
     title = state.catalogue[0].title
-    vector = fitter.cache.encode(fitter.encoder, [title])[0]
+    vector = fitter.context.vectors.encode(fitter.context.encoder, [title])[0]
     query = Query("search", text=title, text_vector=vector)
     settings = fitter.settings
     candidates, _ = collect([query], settings.all_surfaces()["search"], state)

@@ -7,7 +7,7 @@ them changes what the ranker learns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -50,12 +50,8 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     encoder = describe_encoder(context)
     earlier = PreviousCodes.of(inputs.current, context.settings, encoder)
     previous, warm_start = choose_start(context, inputs.current, inputs.warm)
-    fitter = replace(
-        Fitter.of(context, inputs.scratch),
-        earlier=earlier,
-        previous=previous,
-        on_older=partial(record_quality, context),
-    )
+    on_older = partial(record_quality, context)
+    fitter = Fitter(context, inputs.scratch, earlier, previous, on_older)
     items, progress = dataset.catalogue.items, context.options.progress
     media = encode_media(items, context.vectors, context.media, progress)[1]
     fitted = fit_engine(fitter, dataset, _ALL, context.options)
