@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from serendip.evaluate.report.page import render_alignment_page, setting_of
+from serendip.evaluate.report.document import render_alignment_page, setting_of
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures, recommendation
 
 TASKS = ("home", "search", "similar")

@@ -267,7 +267,7 @@ def show(
 ) -> None:
     """Show what was written about items, by whom, and whether it is in use."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.llm.stored import describe_generated
+    from serendip.jobs.llm.gates import describe_generated
 
     terminal = Terminal(json)
     summary = describe_generated(Workspace.open(workspace), limit)
@@ -291,7 +291,7 @@ def revert(
 ) -> None:
     """Delete what was written about items; the next training uses none of it."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.llm.stored import revert_generated
+    from serendip.jobs.llm.gates import revert_generated
 
     terminal = Terminal(json)
     if attribute is not None and kind != GateKind.ATTRIBUTE:

@@ -11,7 +11,7 @@ from small_shop import NUM_ITEMS, TASTES, import_shop
 
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.plausibility import check_labels, require_plausible_labels
+from serendip.jobs.labels.agreement import check_labels, require_plausible_labels
 from serendip.jobs.train.train import train_workspace
 
 

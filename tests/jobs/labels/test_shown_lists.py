@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from serendip.errors import DataError
-from serendip.jobs.labels.pair_files import read_pairs
-from serendip.jobs.labels.shown_lists import (
+from serendip.jobs.labels.pair_files import (
     ListRequest,
     describe_request,
     is_lists_file,
     read_lists,
+    read_pairs,
     write_lists,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serendip.data.items.catalogue import Item
 from serendip.data.store.tables.generated_items import list_values
-from serendip.jobs.llm.value_phrases import MIN_ITEMS, MIN_SHARE, ValuePhrases
+from serendip.jobs.llm.attributes import MIN_ITEMS, MIN_SHARE, ValuePhrases
 
 
 def item(title: str, *values: str, description: str = "") -> Item:

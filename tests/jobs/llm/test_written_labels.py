@@ -18,7 +18,7 @@ from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.shown_lists import ListRequest, write_lists
+from serendip.jobs.labels.pair_files import ListRequest, write_lists
 from serendip.jobs.llm.labels import LabelWriting
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.llm.tasks import Judgement, Task

@@ -21,8 +21,8 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, GateError
 from serendip.jobs.context import JobContext
-from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.gates import require_passed
+from serendip.jobs.train.parts.plan import Draft
 from serendip.jobs.train.train import run_gates
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.versions import MANIFEST, compute_checksums, seal

@@ -28,8 +28,12 @@ from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.new_items import NewItemFigures, measure_new_items
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.evidence import PastItems, SourceValue, TypedWords
-from serendip.jobs.evaluate.faithfulness import measure_faithfulness
+from serendip.jobs.evaluate.faithfulness import (
+    PastItems,
+    SourceValue,
+    TypedWords,
+    measure_faithfulness,
+)
 from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.surface_quality.evaluator import HOME, SurfaceEvaluator
 from serendip.jobs.surface_quality.kinds import find_slices

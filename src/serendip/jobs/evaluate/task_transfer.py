@@ -26,8 +26,7 @@ from serendip.data.query import RETRIEVAL_TASKS
 from serendip.data.splits import Split, temporal
 from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import DataError
-from serendip.evaluate.report.document import json_safe
-from serendip.evaluate.report.page import render_alignment_page
+from serendip.evaluate.report.document import json_safe, render_alignment_page
 from serendip.evaluate.runs import ranks_from_scores
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext

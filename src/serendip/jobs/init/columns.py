@@ -18,8 +18,7 @@ from serendip.files.cells import strip_sql
 from serendip.files.names import REQUIRED, TableKind, guess_mapping, is_called
 from serendip.files.tables import Table, open_table
 from serendip.files.times import TimeFormat
-from serendip.jobs.init.attributes import SAMPLE_ROWS, find_decimal
-from serendip.jobs.init.cell_kinds import classify_column
+from serendip.jobs.init.attributes import SAMPLE_ROWS, classify_column, find_decimal
 from serendip.jobs.init.times import (
     drop_future_formats,
     find_odd_time,

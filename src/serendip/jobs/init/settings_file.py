@@ -19,16 +19,17 @@ from serendip.files.cells import MEDIA_FOLDER
 from serendip.files.config import EventsConfig
 from serendip.files.events import read_events
 from serendip.files.names import fold, is_called, names
-from serendip.jobs.init.actions import ActionRoles
 from serendip.jobs.init.attributes import (
     SAMPLE_ROWS,
+    ActionRoles,
     AttributeRoles,
+    Kind,
     attribute_cells,
     attribute_names,
+    classify_column,
     find_quality_columns,
     has_numbers,
 )
-from serendip.jobs.init.cell_kinds import Kind, classify_column
 from serendip.jobs.init.columns import FileForm
 
 _MAX_FILES_CHECKED = 20

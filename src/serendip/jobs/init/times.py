@@ -10,9 +10,8 @@ from itertools import product
 import numpy as np
 
 from serendip.data.arrays import TimeArray
-from serendip.files.cells import number_sql
+from serendip.files.cells import evaluate, number_sql
 from serendip.files.names import names
-from serendip.files.queries import evaluate
 from serendip.files.times import PATTERN_SEPARATOR, PLAUSIBLE_SECONDS, TimeFormat
 
 MIN_SHARE = 0.95

@@ -21,8 +21,7 @@ from serendip.files.encodings import check_encoding
 from serendip.files.names import TableKind, canonical_columns, is_called
 from serendip.files.tables import open_table
 from serendip.files.times import check_time_format
-from serendip.jobs.init.actions import ActionRoles
-from serendip.jobs.init.attributes import read_roles
+from serendip.jobs.init.attributes import ActionRoles, read_roles
 from serendip.jobs.init.columns import (
     FileForm,
     SampledFile,

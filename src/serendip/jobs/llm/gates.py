@@ -13,11 +13,14 @@ the share that is right is above a floor. That says nothing of items without a v
 another kind than those with one, such as accessories that name the brand they fit.
 
 Queries: they become active, all of them, if search finds the items of some by them.
+
+``serendip llm show`` and ``revert`` show what was written about items, and remove it.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -31,6 +34,7 @@ from serendip.data.item_list import top_k
 from serendip.data.store.tables.generated import Generated, Kind
 from serendip.data.store.tables.generated_items import fresh, lacks, list_values, with_generated
 from serendip.data.text import normalise
+from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.intervals import estimate
@@ -257,3 +261,63 @@ def judge_values(attribute: str, right: Sequence[bool], floor: float = FLOOR) ->
         reason = f"{len(right)} items to compare; {MIN_COMPARED} are needed"
         return Decision(name, False, reason=reason)
     return Decision.of(name, estimate(np.array(right, np.float64)), floor, "too many are wrong")
+
+
+def revert_generated(
+    workspace: Workspace, kind: Kind | None = None, name: str | None = None
+) -> int:
+    """Delete what was written about items and the gates' reports; the next training uses none.
+
+    LLM answers stay in the ledger, so that writing them again costs nothing.
+
+    Args:
+        workspace: of all.
+        kind: that alone is deleted; None = everything is.
+        name: attribute whose values alone are deleted; None = all of the kind.
+
+    Returns:
+        number of deleted rows.
+    """
+    with closing(workspace.open_store()) as store:
+        removed = store.generated.remove(kind, name)
+    chosen = "".join(f"{part} " for part in (kind, name) if part)
+    reports = read_reports(workspace.reports)
+    kept = {key: report for key, report in reports.items() if not f"{key} ".startswith(chosen)}
+    if kept != reports:
+        write_json(workspace.reports / REPORT_FILE, kept)
+    return removed
+
+
+def describe_generated(workspace: Workspace, limit: int) -> dict[str, Any]:
+    """Count what was written about items, and list the first rows with their origin.
+
+    Args:
+        workspace: of all.
+        limit: largest number of listed rows of each kind: first values of items that lack them.
+    """
+    with closing(workspace.open_store()) as store:
+        items, rows = store.items(), store.generated.rows()
+    own, current = {item.item_id: item for item in items}, set(fresh(items, rows))
+    rows.sort(
+        key=lambda row: (
+            row.kind == "value" and row.item_id in own and not lacks(own[row.item_id], row.name)
+        )
+    )
+    groups = {row: (row.kind, "" if row.kind == "query" else row.name, row.source) for row in rows}
+    written, used, listed = Counter(groups.values()), Counter[tuple[str, ...]](), []
+    seen: Counter[str] = Counter()
+    for row, group in groups.items():
+        used[group] += row.active and row in current
+        seen[row.kind] += 1
+        if seen[row.kind] <= limit:
+            listed.append({**asdict(row), "outdated": row not in current})
+    return {
+        "counts": [
+            {"kind": kind, "name": name, "source": source, "rows": count, "active": used[key]}
+            for key, count in sorted(written.items())
+            for kind, name, source in [key]
+        ],
+        "outdated": len(rows) - len(current),
+        "gates": read_reports(workspace.reports),
+        "listed": listed,
+    }

@@ -32,11 +32,9 @@ from serendip.errors import ConfigError, DataError, GateError
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.labelled_slates import LabelErrors
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.agreement import gate_labels
-from serendip.jobs.labels.pair_files import Pair, read_labels, write_rows
-from serendip.jobs.labels.plausibility import check_labels
-from serendip.jobs.labels.shown_lists import write_lists
-from serendip.jobs.labels.typed_lists import draw_typed_lists, make_controls
+from serendip.jobs.labels.agreement import check_labels, gate_labels
+from serendip.jobs.labels.draw_lists import draw_typed_lists, make_controls
+from serendip.jobs.labels.pair_files import Pair, read_labels, write_lists, write_rows
 from serendip.jobs.llm.attributes import ValueWriting
 from serendip.jobs.llm.gates import (
     MIN_COMPARED,

@@ -17,8 +17,7 @@ from typing import Any
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnknownItemError
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.pair_files import Pair, read_labels, read_pairs, write_rows
-from serendip.jobs.labels.shown_lists import is_lists_file
+from serendip.jobs.labels.pair_files import Pair, is_lists_file, read_labels, read_pairs, write_rows
 from serendip.jobs.llm.job import MAX_TEXT_LENGTH, Question, Writing, describe_item
 from serendip.llm.tasks import Judgement, Task
 from serendip.runtime.atomic_files import write_text

@@ -14,8 +14,7 @@ import numpy as np
 
 from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
 from serendip.errors import DataError, UnknownItemError
-from serendip.jobs.labels.pair_files import Pair
-from serendip.jobs.labels.shown_lists import ListRequest, read_lists
+from serendip.jobs.labels.pair_files import ListRequest, Pair, read_lists
 from serendip.jobs.relevance.versions import RelevanceTexts
 from serendip.models.relevance.user_features import RequestUser
 from serendip.runtime.progress import TrainOptions

@@ -4,23 +4,84 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from serendip.content.semantic_ids.agreement import neighbour_agreement, pair_agreement
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.content.semantic_ids.kmeans import measure_code_quality
-from serendip.data.arrays import IntArray
+from serendip.data import IntArray, Vocabulary
 from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.semantic_ids import code_name, common_prefix
-from serendip.engine.state import EngineState
+from serendip.engine.artefacts.generations import open_current, open_named
+from serendip.engine.state import EngineState, open_code_names, open_codes
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, UnknownItemError
+from serendip.errors import ArtefactError, DataError, UnknownItemError
 from serendip.evaluate.number_format import percent
 from serendip.jobs.context import JobContext
-from serendip.jobs.semantic_ids.codes import GenerationCodes, compare_codes
+from serendip.runtime.sync import Place
+from serendip.runtime.versions import Version
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GenerationCodes:
+    """Semantic IDs of the items of a generation.
+
+    Args:
+        generation: that has them.
+        items: N ids.
+        codes: (N, L) int32.
+        codebook_size: codes per level.
+        names: code prefix (``12`` or ``12-7``) -> readable name.
+    """
+
+    generation: Version
+    items: Vocabulary
+    codes: IntArray
+    codebook_size: int
+    names: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Name of the generation."""
+        return self.generation.name
+
+    @classmethod
+    def open(cls, generations: Place, name: str = "") -> Self:
+        """Read those of a generation; empty = of the one in force.
+
+        Raises:
+            NotTrainedError: none is published.
+            DataError: there is no generation of that name.
+        """
+        try:
+            version = open_named(generations, name) if name else open_current(generations)
+        except ArtefactError as error:
+            if not name:
+                raise
+            raise DataError(
+                f"there is no readable generation {name!r}: {error.message}",
+                "`serendip status` names the one in force.",
+            ) from None
+        codebooks, items, codes = open_codes(version.folder)
+        names = open_code_names(version.folder)
+        return cls(version, items, codes, codebooks.codebook_size, names)
+
+
+def compare_codes(new: IntArray, old: IntArray) -> list[float]:
+    """Per level, the share of items with the same code; last, the share with the same ID.
+
+    Args:
+        new: (M, L) codes.
+        old: (M, L') codes of the same items; the result is empty if L' is not L.
+    """
+    if not len(new) or new.shape != old.shape:
+        return []
+    same = new == old
+    return [*map(float, same.mean(0)), float(same.all(1).mean())]
+
 
 MAX_LISTED = 20
 """Largest number of listed items or groups; the others are only counted."""

@@ -38,7 +38,7 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState, open_codes, open_fusion
 from serendip.errors import ArtefactError
 from serendip.jobs.context import JobContext
-from serendip.jobs.semantic_ids.codes import compare_codes
+from serendip.jobs.semantic_ids.inspect import compare_codes
 from serendip.jobs.train.staleness import compare_settings
 from serendip.models.base import WarmStart
 from serendip.runtime.versions import Version

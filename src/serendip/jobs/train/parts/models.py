@@ -19,7 +19,7 @@ from serendip.data.dataset import Dataset
 from serendip.engine.artefacts.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS
 from serendip.evaluate.decision import DECISIONS, write_decisions
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.plausibility import require_plausible_labels
+from serendip.jobs.labels.agreement import require_plausible_labels
 from serendip.jobs.suggestions.build import hash_written_queries
 from serendip.jobs.surface_quality.record import record_quality
 from serendip.jobs.train.continuation import (
@@ -28,11 +28,10 @@ from serendip.jobs.train.continuation import (
     describe_encoder,
     describe_ids,
 )
-from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fingerprint import hash_labels
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.parts.plan import Part, PartInputs
+from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
 from serendip.jobs.train.ranker.labels import require_actions
 
 _ALL = "all"

@@ -32,8 +32,7 @@ from serendip.jobs.suggestions.build import (
     read_written_queries,
 )
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
-from serendip.jobs.train.draft import Draft
-from serendip.jobs.train.parts.plan import Part, PartInputs
+from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
 from serendip.models.relevance.model import RelevanceModel
 from serendip.runtime.atomic_files import hash_files
 from serendip.runtime.versions import CHECKSUM
