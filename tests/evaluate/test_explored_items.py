@@ -7,7 +7,7 @@ import pytest
 
 from serendip.data import ActionRules, Event, Vocabulary
 from serendip.data.events.search_log import LoggedRequest, logged_requests
-from serendip.evaluate.explored_items import measure_exploration
+from serendip.evaluate.new_items import measure_exploration
 
 ITEMS = Vocabulary("abcd")
 

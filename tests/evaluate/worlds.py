@@ -6,11 +6,10 @@ import numpy as np
 from surface_world import slice_of, surface
 
 from serendip.evaluate.decision import Decision
-from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
 from serendip.evaluate.lists import ListFigure, ListFigures, ShownList
-from serendip.evaluate.new_items import NewItemFigures, Start
+from serendip.evaluate.new_items import ExplorationFigures, NewItemFigures, Start
 from serendip.evaluate.report.document import ReportFigures, build_report
 from serendip.evaluate.special_surfaces import Sale, measure_messages
 from serendip.evaluate.surface_quality import SurfaceFigures, SurfaceRuns, measure_surface

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from worlds import new_items_world, report_world, temporal_runs, temporal_world
 
-from serendip.evaluate.explored_items import measure_exploration
 from serendip.evaluate.faithfulness import summarise_deletions
+from serendip.evaluate.new_items import measure_exploration
 from serendip.evaluate.number_format import number
 from serendip.evaluate.report.document import day, render_page
 

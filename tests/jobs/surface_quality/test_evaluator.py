@@ -17,10 +17,10 @@ from serendip.jobs.surface_quality.answers import (
     FUSED,
     UNSOLD,
     WORDS,
+    SurfaceEvaluator,
     answer_all,
     rank,
 )
-from serendip.jobs.surface_quality.evaluator import SurfaceEvaluator
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter

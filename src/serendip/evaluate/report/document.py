@@ -72,11 +72,10 @@ from pydantic_core import to_jsonable_python
 from serendip.evaluate import number_format
 from serendip.evaluate.comparison import BETTER, WORSE
 from serendip.evaluate.decision import Decision
-from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.lists import ListFigures
-from serendip.evaluate.new_items import NewItemFigures
+from serendip.evaluate.new_items import ExplorationFigures, NewItemFigures
 from serendip.evaluate.report.verdict import describe_report
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.evaluate.task_transfer import MAIN, UNIFIED

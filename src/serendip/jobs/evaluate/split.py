@@ -34,8 +34,7 @@ from serendip.jobs.evaluate.faithfulness import (
     TypedWords,
     measure_faithfulness,
 )
-from serendip.jobs.surface_quality.answers import ENGINE, rank
-from serendip.jobs.surface_quality.evaluator import HOME, SurfaceEvaluator
+from serendip.jobs.surface_quality.answers import ENGINE, HOME, SurfaceEvaluator, rank
 from serendip.jobs.surface_quality.kinds import find_slices
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
