@@ -19,8 +19,9 @@ from serendip.jobs.surface_quality.answers import (
     FUSED,
     UNSOLD,
     WORDS,
-    SurfaceEvaluator,
     answer_all,
+    measure_answers,
+    measure_surfaces,
     rank,
 )
 from serendip.jobs.surface_quality.record import (
@@ -34,7 +35,7 @@ from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
-from serendip.runtime.progress import SilentProgress, TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 BIDS = """
 [surfaces.digest.min_value]
@@ -66,8 +67,8 @@ def test_every_surface_has_figures_or_a_reason(measured) -> None:
     context, builder, state = measured
     home = context.settings.all_surfaces()["home"]
     _, lists = rank(builder.split.targets.queries(), home, state)
-    evaluator = SurfaceEvaluator(builder, state, {"u1": "KR"})
-    figures = {one.surface: one for one in evaluator.measure_all(lists, SilentProgress())}
+    found = measure_surfaces(builder, state, {"u1": "KR"}, lists)
+    figures = {one.surface: one for one in found}
     assert set(figures) == set(context.settings.all_surfaces())
     assert "No item has a bid" in figures["ads"].note
     assert "No event after the cut" in figures["cart"].note  # an hour between all events
@@ -127,7 +128,7 @@ def test_places_are_sold_where_items_bid_and_compared_with_no_sale(measured) -> 
     )
     answers = answer_all(builder.build("ads"), ads, replace(state, catalogue=bidding))
     assert answers.sale is not None
-    figures = SurfaceEvaluator(builder, state, {})._estimate(builder.build("ads"), answers)
+    figures = measure_answers(builder, state, {}, builder.build("ads"), answers)
     assert figures.auction is not None
     assert figures.auction.bid.value == 2.0
     assert figures.auction.sold.value > 0.9
