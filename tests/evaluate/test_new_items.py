@@ -35,7 +35,7 @@ def world(*shown: tuple[str, float], available: dict[str, float] | None = None) 
 
 def judge(data: Dataset, lists: list[list[str]]) -> NewItemFigures:
     split = temporal(data, 4 / 9)
-    return measure_new_items(data, split, {"engine": tabulate(split, lists)}, resamples=50)
+    return measure_new_items(data, split, {"engine": tabulate(split, lists)})
 
 
 def tabulate(split: Split, lists: list[list[str]]) -> np.ndarray:
@@ -199,7 +199,7 @@ def test_draws_that_prefer_what_is_liked_do_not_bias_it() -> None:
     truth = float(CHOSEN.mean())  # 0.23; the plain share is about 0.386
     random = np.random.default_rng(0)
     logs = [simulate(random, 150, 4) for _ in range(100)]
-    found = [measure_exploration(log, seed, resamples=300) for seed, log in enumerate(logs)]
+    found = [measure_exploration(log, seed) for seed, log in enumerate(logs)]
     values = np.array([one.rate.value for one in found])
     error = values.std(ddof=1) / len(values) ** 0.5
     assert abs(values.mean() - truth) < 3 * error

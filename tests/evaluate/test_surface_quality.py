@@ -35,7 +35,7 @@ def test_one_relevant_item_each_gives_the_values_of_its_rank():
 
 
 def test_values_are_means_per_user_then_over_users():
-    figures = measure_surface(surface(), resamples=50)
+    figures = measure_surface(surface())
     assert (figures.n_users, figures.n_requests, figures.possible) == (2, 3, 12)
     assert figures.catalogue_size == 5
     assert value_of(figures, "engine", "Recall@10") == pytest.approx((0.5 + 1.0) / 2)
@@ -45,7 +45,7 @@ def test_values_are_means_per_user_then_over_users():
 
 
 def test_a_slice_of_items_counts_only_those_items_as_relevant():
-    figures = measure_surface(surface(), resamples=50)
+    figures = measure_surface(surface())
     cold = figures.slices["cold items"]
     assert (cold.n_users, cold.n_requests) == (2, 2)
     # Item 3 at rank 3 for a, item 4 at rank 2 for b; the found item 0 does not count.
@@ -56,7 +56,7 @@ def test_a_slice_of_items_counts_only_those_items_as_relevant():
 
 
 def test_a_slice_of_users_is_their_requests():
-    figures = measure_surface(surface(), resamples=50)
+    figures = measure_surface(surface())
     new = figures.slices["new users"]
     assert (new.n_users, new.n_requests) == (1, 1)
     assert new.systems["engine"]["Recall@10"].value == 1.0
@@ -64,36 +64,36 @@ def test_a_slice_of_users_is_their_requests():
 
 def test_an_empty_slice_has_no_value():
     nobody = {"new users": slice_of(np.zeros(3, np.bool_), [])}
-    new = measure_surface(surface(slices=nobody), resamples=50).slices["new users"]
+    new = measure_surface(surface(slices=nobody)).slices["new users"]
     assert (new.n_users, new.n_requests) == (0, 0)
     assert new.systems["engine"]["nDCG@10"].value is None
 
 
 def test_places_of_new_items_leave_out_empty_lists():
-    figures = measure_surface(surface(), resamples=50)
+    figures = measure_surface(surface())
     # a: 1 of 3 places (the empty list says nothing), b: 1 of 2.
     assert value_of(figures, "engine", "NewItems@10") == pytest.approx((1 / 3 + 1 / 2) / 2)
     assert value_of(figures, "popularity", "NewItems@10") == 0.0
 
 
 def test_popularity_lift_compares_with_what_the_users_chose_before():
-    figures = measure_surface(surface(), resamples=50)
+    figures = measure_surface(surface())
     # Only a has a history, of mean popularity 3; shown are (10 + 4 + 0) / 3 and (10 + 4) / 2.
     assert value_of(figures, "engine", "PopularityLift@10") == pytest.approx(14 / 3 / 3 - 1)
     assert value_of(figures, "popularity", "PopularityLift@10") == pytest.approx(7 / 3 - 1)
     nobody = [items(), items(), items()]
-    without = measure_surface(surface(histories=nobody), resamples=50)
+    without = measure_surface(surface(histories=nobody))
     assert value_of(without, "engine", "PopularityLift@10") is None
 
 
 def test_coverage_and_gini_are_of_the_whole_catalogue():
-    figures = measure_surface(surface(), resamples=50)
+    figures = measure_surface(surface())
     assert value_of(figures, "engine", "Coverage@10") == pytest.approx(4 / 5)
     assert value_of(figures, "popularity", "Gini@10") == pytest.approx(3 / 5)
 
 
 def test_the_subject_is_compared_in_pairs_with_every_baseline():
-    figures = measure_surface(surface(), resamples=50)
+    figures = measure_surface(surface())
     assert [(row.baseline, row.metric) for row in figures.comparisons] == [
         ("popularity", "nDCG@10"),
         ("popularity", "Recall@10"),
@@ -104,7 +104,7 @@ def test_the_subject_is_compared_in_pairs_with_every_baseline():
 
 
 def test_figures_are_plain_values():
-    document = asdict(measure_surface(surface(), resamples=50))
+    document = asdict(measure_surface(surface()))
     assert document["systems"]["engine"]["Recall@10"]["value"] == pytest.approx(0.75)
     assert document["slices"]["cold items"]["n_requests"] == 2
     assert document["message"] is None
@@ -125,7 +125,7 @@ def test_every_request_must_be_answered_and_no_item_twice():
 def test_messages_are_counted_where_they_are_sent():
     sent = {"engine": lists([0, 1, 2], [], [3, 4]), "popularity": lists([9, 8], [9, 8], [9, 8])}
     chosen = [items(0, 2, 7), items(9), items(5)]
-    figures = measure_messages(sent, chosen, resamples=50)
+    figures = measure_messages(sent, chosen)
     engine, everybody = figures["engine"], figures["popularity"]
     assert engine.sent.value == pytest.approx(2 / 3)
     assert engine.precision.value == pytest.approx((2 / 3 + 0) / 2)  # of the two that are sent
@@ -137,7 +137,7 @@ def test_messages_are_counted_where_they_are_sent():
 
 
 def test_a_system_that_sends_nothing_has_no_precision():
-    nothing = measure_messages({"engine": lists([], [])}, [items(0), items(1)], resamples=50)
+    nothing = measure_messages({"engine": lists([], [])}, [items(0), items(1)])
     engine = nothing["engine"]
     assert (engine.sent.value, engine.precision.value, engine.items) == (0.0, None, None)
 
@@ -160,7 +160,7 @@ def sale(sold, chosen):
 def test_value_and_relevance_of_sold_places_per_user():
     # Users 0 (two lists) and 1 (one). Sold: place 1 of the first two lists; nothing of the third.
     chosen = [items(1), items(2), items(0)]
-    figures = measure_auction(sale([(0, 1), (1, 1)], chosen), np.array([0, 0, 1]), resamples=50)
+    figures = measure_auction(sale([(0, 1), (1, 1)], chosen), np.array([0, 0, 1]))
     assert figures.sold.value == pytest.approx((1 / 2 + 0) / 2)
     assert (figures.bid.value, figures.bid.n) == (2.0, 1)  # over users with a sale
     assert figures.expected.value == pytest.approx((0.5 + 0) / 2)
@@ -172,7 +172,7 @@ def test_value_and_relevance_of_sold_places_per_user():
 
 
 def test_without_a_sale_nothing_is_relevant_or_earned():
-    figures = measure_auction(sale([], [items(1)] * 3), np.array([0, 0, 1]), resamples=50)
+    figures = measure_auction(sale([], [items(1)] * 3), np.array([0, 0, 1]))
     assert (figures.sold.value, figures.expected.value, figures.earned.value) == (0.0, 0.0, 0.0)
     assert figures.bid.value is None
     assert figures.precision.value is None

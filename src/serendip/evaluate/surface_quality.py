@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.errors import DataError
 from serendip.evaluate.comparison import Comparison, compare_systems, estimate_systems
-from serendip.evaluate.intervals import RESAMPLES, Z_95, Estimate, estimate, per_user
+from serendip.evaluate.intervals import Z_95, Estimate, estimate, per_user
 from serendip.evaluate.metrics import (
     MRR,
     NDCG,
@@ -70,9 +70,7 @@ def estimate_exposure(
     return Estimate(value, max(0.0, value - reach), min(1.0, value + reach), users)
 
 
-def estimate_new_items(
-    lists: IntArray, groups: Groups, is_new: BoolArray, k: int, resamples: int = RESAMPLES
-) -> Estimate:
+def estimate_new_items(lists: IntArray, groups: Groups, is_new: BoolArray, k: int) -> Estimate:
     """Share of the places of new items, over the users with a list that is not empty.
 
     Args:
@@ -80,10 +78,9 @@ def estimate_new_items(
         groups: (T,) users from 0 to U - 1, the sampling unit.
         is_new: (N,) bool, items that nobody has chosen or rejected yet.
         k: places of a list that count.
-        resamples: number of bootstrap draws.
     """
     shares = mean_over_lists(lists, is_new.astype(np.float64), k)
-    return estimate(_of_users(shares[:, None], groups)[:, 0], resamples=resamples)
+    return estimate(_of_users(shares[:, None], groups)[:, 0])
 
 
 def estimate_popularity_lift(
@@ -257,26 +254,24 @@ class SurfaceFigures:
     note: str = ""
 
 
-def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES) -> SurfaceFigures:
+def measure_surface(runs: SurfaceRuns, seed: int = 0) -> SurfaceFigures:
     """Estimate all figures of a surface.
 
     Args:
         runs: its requests and lists.
         seed: of the bootstrap.
-        resamples: number of bootstrap draws.
     """
     groups = _number_users(runs.users)
     values = {name: value_lists(lists, runs.relevant) for name, lists in runs.lists.items()}
-    draws = (seed, resamples)
-    systems = estimate_systems(values, _LABELS, groups, draws)
+    systems = estimate_systems(values, _LABELS, groups, seed)
     compared, novelty, bits = (runs.subject, runs.baselines), Novelty(K), surprise(runs.counts)
     novelties = {name: novelty.of_lists(part, bits)[:, None] for name, part in runs.lists.items()}
-    novel = estimate_systems(novelties, (novelty.label,), groups, draws, float(bits.max(initial=1)))
+    novel = estimate_systems(novelties, (novelty.label,), groups, seed, float(bits.max(initial=1)))
     for name, lists in runs.lists.items():
         systems[name] |= novel[name]
         for metric in (Coverage(K), Gini(K)):
             systems[name][metric.label] = estimate_exposure(metric, lists, groups, len(runs.counts))
-        systems[name][NEW_ITEMS] = estimate_new_items(lists, groups, runs.is_new, K, resamples)
+        systems[name][NEW_ITEMS] = estimate_new_items(lists, groups, runs.is_new, K)
         if runs.histories:
             systems[name][LIFT] = estimate_popularity_lift(
                 lists, groups, runs.counts, runs.histories, K
@@ -290,10 +285,10 @@ def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES
         catalogue_size=len(runs.counts),
         subject=runs.subject,
         systems=systems,
-        slices={name: _measure_slice(runs, part, draws) for name, part in runs.slices.items()},
-        comparisons=compare_systems(values, COMPARED, compared, groups, draws),
+        slices={name: _measure_slice(runs, part, seed) for name, part in runs.slices.items()},
+        comparisons=compare_systems(values, COMPARED, compared, groups, seed),
         message=runs.message,
-        auction=None if runs.sale is None else measure_auction(runs.sale, groups, seed, resamples),
+        auction=None if runs.sale is None else measure_auction(runs.sale, groups, seed),
         note=runs.note,
     )
 
@@ -315,10 +310,10 @@ def _number_users(users: NDArray[np.str_]) -> Groups:
     return np.asarray(np.unique(users, return_inverse=True)[1], np.intp).reshape(-1)
 
 
-def _measure_slice(runs: SurfaceRuns, part: Slice, draws: tuple[int, int]) -> SliceFigures:
+def _measure_slice(runs: SurfaceRuns, part: Slice, seed: int) -> SliceFigures:
     groups = _number_users(runs.users[part.rows])
     values = {
         name: value_lists(lists[part.rows], part.relevant) for name, lists in runs.lists.items()
     }
-    systems = estimate_systems(values, _LABELS, groups, draws)
+    systems = estimate_systems(values, _LABELS, groups, seed)
     return SliceFigures(len(np.unique(groups)), len(part.rows), systems)

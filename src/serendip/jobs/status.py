@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -121,17 +120,12 @@ class WorkspaceStatus:
         return {**asdict(self), "stale": self.age.is_stale}
 
 
-def read_status(workspace: Workspace, now: float | None = None) -> WorkspaceStatus:
-    """Read the state of a workspace; changes nothing.
-
-    Args:
-        workspace: with a database.
-        now: Unix seconds; None = the clock.
+def read_status(workspace: Workspace) -> WorkspaceStatus:
+    """Read the state of a workspace with a database; changes nothing.
 
     Raises:
         StorageError: there is no database.
     """
-    moment = time.time() if now is None else now
     current, damage = None, ""
     try:
         current = open_current(workspace.generations, verify=False)
@@ -143,7 +137,7 @@ def read_status(workspace: Workspace, now: float | None = None) -> WorkspaceStat
         None if current is None else _describe(workspace, current),
         damage,
         None if current is None else _compare(workspace, current),
-        measure_age(workspace, moment),
+        measure_age(workspace),
         running_training(workspace),
         TrainingRecord.read(workspace.training),
         _read_storage(workspace),

@@ -154,10 +154,10 @@ def gains_of(rows: RankerRows) -> FloatArray:
     return gains
 
 
-def even_share(wanted: BoolArray, most: int = OTHERS) -> BoolArray:
-    """The same mask (Q,) with at most ``most`` of its places, evenly."""
+def even_share(wanted: BoolArray) -> BoolArray:
+    """The same mask (Q,) with at most ``OTHERS`` of its places, evenly."""
     places = np.flatnonzero(wanted)
-    count = min(most, len(places))
+    count = min(OTHERS, len(places))
     kept = np.zeros(len(wanted), np.bool_)
     kept[places[np.linspace(0, len(places) - 1, count).astype(np.intp)]] = True
     return kept
