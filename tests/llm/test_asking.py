@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from serendip.errors import ConfigError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest, ScriptedLlm
 from serendip.llm.config import Prices
-from serendip.llm.ledger import Call, Ending, Ledger
+from serendip.llm.ledger import Call, Ledger
 from serendip.llm.prompts import data_key
 from serendip.llm.runner import NO_BUDGET, Outcome, RunOptions, ask_all, compute_wait, estimate_cost
 from serendip.llm.tasks import Judgement, Task
@@ -104,7 +104,7 @@ def test_an_answer_that_is_not_valid_any_more_is_asked_for_again(ledger: Ledger)
     llm = ScriptedLlm(good)
     call = Call("j", TASK.prompt.name, TASK.prompt.digest, llm.model, data_key(PAIRS[0]))
     assert ledger.send(call, 0.1, 1.0) == 1
-    ledger.finish(Ending(1, '{"label": "of an old schema"}', 0.1, (1, 1, 0.0)))
+    ledger.finish(1, '{"label": "of an old schema"}', 0.1, (1, 1, 0.0))
     assert ask_all(TASK, PAIRS[:1], llm, ledger, options()).state == "complete"
     assert [row["ok"] for row in ledger.summary()] == [2]
 
