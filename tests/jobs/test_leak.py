@@ -32,6 +32,7 @@ CUT = 0.7
 def load(folder: Path) -> tuple[Workspace, Dataset]:
     write_files(folder)
     workspace = Workspace.open(folder)
+    workspace.create_store().close()
     catalogue = Catalogue(read_items(workspace.settings.items, folder))
     events = list(read_events(workspace.settings.events, folder))
     users = Vocabulary(dict.fromkeys(event.user_id for event in events))
