@@ -90,13 +90,11 @@ def distil(
     json: JsonOption = False,
 ) -> None:
     """Train the relevance model, if the labels pass the gate. Exit 1 = they do not."""
-    from serendip.jobs.relevance.distil import Distillation
     from serendip.jobs.relevance.distil import distil as distil_labels
 
     terminal = Terminal(json)
-    distillation = Distillation(labels, gold, floor, seen or (), lists)
     with terminal.job("relevance model", workspace, seed) as context:
-        result = distil_labels(context, distillation)
+        result = distil_labels(context, labels, gold, floor, seen or (), lists)
     terminal.result(result)
     if "version" not in result:
         terminal.say(f"refused: {result['gate']['reason']}")

@@ -19,11 +19,10 @@ from typing import Literal, Self, TypeAlias
 
 from serendip.data.events.event import ActionRules, Exclusion
 from serendip.data.items.catalogue import Item
-from serendip.files.cells import evaluate
+from serendip.files.cells import NARROW, DecimalSign, evaluate, written_number_sql
 from serendip.files.config import ItemsConfig
 from serendip.files.items import read_items
 from serendip.files.names import fold, is_called, names
-from serendip.files.numbers import NARROW, DecimalSign, written_number_sql
 
 Kind: TypeAlias = Literal["image", "sound", "path", "link", "email", "code", "number", "date", ""]
 """Kind of a cell or column; empty = natural language."""

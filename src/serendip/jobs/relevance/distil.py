@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import compress
 from pathlib import Path
 from typing import Any, Self
@@ -131,18 +131,156 @@ class AskedRequests:
         return cls(shown.requests, shown.places, shown.surface)
 
 
+MAX_REPLACED = 0.1
+"""Largest share of the shown items that the second reported threshold replaces."""
+
+_NO_ERRORS = LabelErrors()
+
+CAUTION = 0.6
+"""Part of the allowed loss that a threshold may have where it is chosen: of many the strictest is,
+which is there better than elsewhere."""
+
+
+def distil(
+    context: JobContext,
+    learned: Path,
+    people: Path | None,
+    floor: float = 0.6,
+    seen: Sequence[Path] = (),
+    lists: Path | None = None,
+    errors: LabelErrors = _NO_ERRORS,
+) -> dict[str, Any]:
+    """Gate the labels, train a relevance model, evaluate it on the gold labels and publish it.
+
+    Args:
+        context: of the workspace.
+        learned: file of labels to train on.
+        people: file of gold labels; None = each query of the labels is held out once, and a model
+            is published only if a training would use its threshold.
+        floor: lowest kappa of the gate, for labels by an LLM.
+        seen: files of pairs whose queries prompts were tuned on.
+        lists: file of the lists that the labels are about; None = they are about typed texts.
+        errors: of the labels that choose the threshold, by questions whose answers are known.
+
+    Returns:
+        the verdict of the gate; if it passed, the version and its metrics.
+
+    Raises:
+        DataError: too few labels of queries that are not in the gold labels, or too few gold
+            labels.
+        ExtraMissing: a package of the extra ``train`` is not installed.
+        UnknownItemError: a labelled item is not in the workspace.
+        UnsupportedError: the surface of the lists is not configured.
+    """
+    require_training()
+    if people is None:
+        gate = Decision("labels", True, reason="control questions")
+    elif has_model_labels(learned):  # they must agree with people
+        gate = gate_labels(learned, people, floor, seen)
+    else:
+        gate = Decision("labels", True, reason="by people")
+    if not gate.on:
+        return {"gate": asdict(gate)}
+    labels = read_labels(learned)
+    gold = labels if people is None else read_labels(people)
+    asked = AskedRequests.read(lists, [*labels, *gold])
+    if people is None:
+        _require_queries("labels of lists", labels)
+    else:
+        told = {asked.requests[query].group for query, _ in gold}
+        rest = (pair for pair in labels if asked.requests[pair[0]].group not in told)
+        labels = {pair: labels[pair] for pair in rest}
+        _require_queries("labels of queries without gold labels", labels)
+        _require_queries("gold labels", gold)
+    with closing(context.workspace.open_store()) as store:
+        catalogue = Catalogue(store.items())
+    reader, options = RelevanceTexts(context), context.options
+    items = reader.items(catalogue.items, options.progress)
+    training = _Training(catalogue, items, reader, asked, options)
+    trained, gold_pairs = training.fit(labels), training.number(gold)
+    held_out = people is None
+    predicted = training.hold_out(labels) if held_out else _predict(trained, gold_pairs)  # (3, P)
+    labelled, places = TYPED_TEXTS, count_places(None)  # typed texts are of several surfaces
+    if asked.surface:
+        surface = find_surface(context.settings.all_surfaces(), asked.surface)
+        labelled, places = surface.labels_of(asked.surface), count_places(surface.min_value)
+    slates = _build_slates(predicted, gold_pairs, places, errors)
+    report = {
+        "gate": asdict(gate),
+        "labels": labelled,
+        "reads": reader.reads,
+        "seed": options.seed,
+        "pairs": {"learned": len(labels), "gold": len(gold)},
+        "queries": {"learned": len({query for query, _ in labels}), "gold": len(gold_pairs.names)},
+        "knows_users": trained.chosen.model.users is not None,
+        "user_gain": None if trained.user_gain is None else asdict(trained.user_gain),
+        **_evaluate(predicted, gold_pairs),
+        "filter": _evaluate_filter(slates),
+    }
+    if people is None and reason_against_proof(report["filter"]):
+        return report
+    version = publish_model(
+        model_folder(context.workspace, labelled),
+        replace(trained.chosen.model, threshold=report["filter"]["safe_threshold"]),
+        report,
+    )
+    return {"version": version.name, **report}
+
+
+def _require_queries(source: str, labels: Mapping[Pair, bool]) -> None:
+    """Check that enough queries have labels of both kinds.
+
+    Raises:
+        DataError: too few have.
+    """
+    for kind, is_irrelevant in (("relevant", False), ("irrelevant", True)):
+        count = len({query for (query, _), label in labels.items() if label == is_irrelevant})
+        if count < MIN_QUERIES:
+            raise DataError(
+                f"{source}: {count} queries have {kind} items, {MIN_QUERIES} are needed.",
+                "Label pairs of more queries.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """Trained models.
+
+    Args:
+        chosen: the one to use.
+        plain: without users.
+        user_gain: what decided between the two; None = the requests have no users.
+    """
+
+    chosen: TrainedRelevanceModel
+    plain: TrainedRelevanceModel
+    user_gain: Decision | None = None
+
+
+def _build_slates(
+    predicted: FloatArray, pairs: LabelledTexts, places: int, errors: LabelErrors
+) -> LabelledSlates:
+    """Lists in the order in which they were shown, or else by similarity; see ``_predict``."""
+    probabilities, _, similarities = predicted
+    order = np.where(np.isnan(pairs.places), similarities, -pairs.places).astype(np.float32)
+    columns = pairs.is_irrelevant, pairs.queries, pairs.groups
+    return LabelledSlates(probabilities, *columns, places, errors).sort_by(order)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class PairNumberer:
-    """Numbers labelled pairs, with the texts and users of their requests.
+class _Training:
+    """Trains on labels.
 
     Args:
         catalogue: the items.
+        items: their texts.
         reader: encodes texts.
-        asked: the requests.
-        options: progress.
+        asked: the requests of all labels.
+        options: progress, and the seed of folds and trees.
     """
 
     catalogue: Catalogue
+    items: ItemTexts
     reader: RelevanceTexts
     asked: AskedRequests
     options: TrainOptions
@@ -196,170 +334,11 @@ class PairNumberer:
     def _newest_title(self, user: RequestUser) -> str:
         return self.catalogue.title(int(user.items[-1])) if len(user.items) else ""
 
-
-MAX_REPLACED = 0.1
-"""Largest share of the shown items that the second reported threshold replaces."""
-
-CAUTION = 0.6
-"""Part of the allowed loss that a threshold may have where it is chosen: of many the strictest is,
-which is there better than elsewhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Distillation:
-    """Labels to train on and to choose a threshold by.
-
-    Args:
-        labels: file of labels to train on.
-        gold: file of labels by people; None = each query of the labels is held out once, and a
-            model is published only if a training would use its threshold.
-        floor: lowest kappa of the gate, for labels by an LLM.
-        seen: files of pairs whose queries prompts were tuned on.
-        lists: file of the lists that the labels are about; None = they are about typed texts.
-        errors: of the labels that choose the threshold, by questions whose answers are known.
-    """
-
-    labels: Path
-    gold: Path | None
-    floor: float = 0.6
-    seen: Sequence[Path] = ()
-    lists: Path | None = None
-    errors: LabelErrors = field(default_factory=LabelErrors)
-
-
-def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
-    """Gate the labels, train a relevance model, evaluate it on the gold labels and publish it.
-
-    Returns:
-        the verdict of the gate; if it passed, the version and its metrics.
-
-    Raises:
-        DataError: too few labels of queries that are not in the gold labels, or too few gold
-            labels.
-        ExtraMissing: a package of the extra ``train`` is not installed.
-        UnknownItemError: a labelled item is not in the workspace.
-        UnsupportedError: the surface of the lists is not configured.
-    """
-    require_training()
-    gate = _gate(distillation)
-    if not gate.on:
-        return {"gate": asdict(gate)}
-    labels = read_labels(distillation.labels)
-    gold = labels if distillation.gold is None else read_labels(distillation.gold)
-    asked = AskedRequests.read(distillation.lists, [*labels, *gold])
-    if distillation.gold is None:
-        _require_queries("labels of lists", labels)
-    else:
-        told = {asked.requests[query].group for query, _ in gold}
-        rest = (pair for pair in labels if asked.requests[pair[0]].group not in told)
-        labels = {pair: labels[pair] for pair in rest}
-        _require_queries("labels of queries without gold labels", labels)
-        _require_queries("gold labels", gold)
-    with closing(context.workspace.open_store()) as store:
-        catalogue = Catalogue(store.items())
-    reader, options = RelevanceTexts(context), context.options
-    numberer = PairNumberer(catalogue, reader, asked, options)
-    training = _Training(numberer, reader.items(catalogue.items, options.progress), options.seed)
-    trained, gold_pairs = training.fit(labels), numberer.number(gold)
-    held_out = distillation.gold is None
-    predicted = training.hold_out(labels) if held_out else _predict(trained, gold_pairs)  # (3, P)
-    labelled, places = TYPED_TEXTS, count_places(None)  # typed texts are of several surfaces
-    if asked.surface:
-        surface = find_surface(context.settings.all_surfaces(), asked.surface)
-        labelled, places = surface.labels_of(asked.surface), count_places(surface.min_value)
-    slates = _build_slates(predicted, gold_pairs, places, distillation.errors)
-    report = {
-        "gate": asdict(gate),
-        "labels": labelled,
-        "reads": reader.reads,
-        "seed": options.seed,
-        "pairs": {"learned": len(labels), "gold": len(gold)},
-        "queries": {"learned": len({query for query, _ in labels}), "gold": len(gold_pairs.names)},
-        "knows_users": trained.chosen.model.users is not None,
-        "user_gain": None if trained.user_gain is None else asdict(trained.user_gain),
-        **_evaluate(predicted, gold_pairs),
-        "filter": _evaluate_filter(slates),
-    }
-    if distillation.gold is None and reason_against_proof(report["filter"]):
-        return report
-    version = publish_model(
-        model_folder(context.workspace, labelled),
-        replace(trained.chosen.model, threshold=report["filter"]["safe_threshold"]),
-        report,
-    )
-    return {"version": version.name, **report}
-
-
-def _gate(distillation: Distillation) -> Decision:
-    """Whether labels may be used: those by an LLM must agree with people."""
-    if distillation.gold is None:
-        return Decision("labels", True, reason="control questions")
-    if not has_model_labels(distillation.labels):
-        return Decision("labels", True, reason="by people")
-    return gate_labels(
-        distillation.labels, distillation.gold, distillation.floor, distillation.seen
-    )
-
-
-def _require_queries(source: str, labels: Mapping[Pair, bool]) -> None:
-    """Check that enough queries have labels of both kinds.
-
-    Raises:
-        DataError: too few have.
-    """
-    for kind, is_irrelevant in (("relevant", False), ("irrelevant", True)):
-        count = len({query for (query, _), label in labels.items() if label == is_irrelevant})
-        if count < MIN_QUERIES:
-            raise DataError(
-                f"{source}: {count} queries have {kind} items, {MIN_QUERIES} are needed.",
-                "Label pairs of more queries.",
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _Trained:
-    """Trained models.
-
-    Args:
-        chosen: the one to use.
-        plain: without users.
-        user_gain: what decided between the two; None = the requests have no users.
-    """
-
-    chosen: TrainedRelevanceModel
-    plain: TrainedRelevanceModel
-    user_gain: Decision | None = None
-
-
-def _build_slates(
-    predicted: FloatArray, pairs: LabelledTexts, places: int, errors: LabelErrors
-) -> LabelledSlates:
-    """Lists in the order in which they were shown, or else by similarity; see ``_predict``."""
-    probabilities, _, similarities = predicted
-    order = np.where(np.isnan(pairs.places), similarities, -pairs.places).astype(np.float32)
-    columns = pairs.is_irrelevant, pairs.queries, pairs.groups
-    return LabelledSlates(probabilities, *columns, places, errors).sort_by(order)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Training:
-    """Trains on labels.
-
-    Args:
-        numberer: of labelled pairs.
-        items: texts of the items.
-        seed: of folds and trees.
-    """
-
-    numberer: PairNumberer
-    items: ItemTexts
-    seed: int
-
     def fit(self, labels: Mapping[Pair, bool]) -> _Trained:
         """Train with the users of the requests if these help to predict held-out pairs."""
-        pairs, items = self.numberer.number(labels), self.items
+        pairs, items = self.number(labels), self.items
         queries = QueryTexts.of(pairs.texts, pairs.vectors)
-        features = PairFeatures.fit(queries, items, self.seed)
+        features = PairFeatures.fit(queries, items, self.options.seed)
         examples = LabelledPairs(
             pairs.queries,
             pairs.items,
@@ -371,12 +350,14 @@ class _Training:
 
         def train(users: LabelledUsers | None = None) -> TrainedRelevanceModel:
             config, texts = RelevanceModelConfig(), (queries, items)
-            return train_relevance_model(config, features, texts, examples, self.seed, users)
+            return train_relevance_model(
+                config, features, texts, examples, self.options.seed, users
+            )
 
         plain = train()
         if not any(len(user.items) or user.attributes for user in pairs.users):
             return _Trained(plain, plain)
-        of_users = UserFeatures.of(features.views, self.numberer.catalogue)
+        of_users = UserFeatures.of(features.views, self.catalogue)
         knowing = train(LabelledUsers(of_users, pairs.users))
         without, with_ = (_measure_likelihood(pairs, one) for one in (plain, knowing))
         name = "log likelihood of held-out requests with what users chose"
@@ -385,9 +366,9 @@ class _Training:
 
     def hold_out(self, labels: Mapping[Pair, bool]) -> FloatArray:
         """(3, P) Predict the labels of each fifth of the requests by a model of the others."""
-        requests = self.numberer.asked.requests
+        requests = self.asked.requests
         groups = sorted({requests[query].group for query, _ in labels})
-        order = np.random.default_rng(self.seed).permutation(len(groups)) % FOLDS
+        order = np.random.default_rng(self.options.seed).permutation(len(groups)) % FOLDS
         fold_of = dict(zip(groups, order.tolist(), strict=True))
         folds = np.array([fold_of[requests[query].group] for query, _ in labels])  # (P,)
         found = np.zeros((3, len(folds)), np.float32)
@@ -396,7 +377,7 @@ class _Training:
                 dict(compress(labels.items(), mask)) for mask in (folds != number, folds == number)
             )
             if held_out:
-                pairs = self.numberer.number(held_out)
+                pairs = self.number(held_out)
                 found[:, folds == number] = _predict(self.fit(learned), pairs)
         return found
 
