@@ -24,7 +24,6 @@ from serendip.errors import DataError
 from serendip.files.cells import (
     CellSql,
     connect,
-    media_sql,
     pattern_of,
     quote,
     run,
@@ -304,11 +303,15 @@ def _find_leaves(
 
 
 class ParquetTable(Table):
-    """A Parquet file; whole floats lose their ``.0`` and NaN is missing."""
+    """A Parquet file but for columns of bytes; whole floats lose their ``.0``, NaN is missing."""
 
     def __init__(self, path: Path) -> None:
         schema = run(connect(), "DESCRIBE SELECT * FROM read_parquet(?)", path).fetchall()
-        cells = {str(name): _parquet_cell(name, str(kind)) for name, kind, *_ in schema if name}
+        cells = {
+            str(name): _parquet_cell(name, str(kind))
+            for name, kind, *_ in schema
+            if name and "BLOB" not in str(kind)
+        }
         super().__init__(path, "read_parquet(?)", cells)
 
     def places(self, rows: Sequence[int]) -> list[str]:
@@ -321,10 +324,6 @@ class ParquetTable(Table):
 
 def _parquet_cell(column: str, kind: str) -> CellSql:
     name = '"' + column.replace('"', '""') + '"'
-    if kind == "BLOB":
-        return CellSql(media_sql(name), media=name)
-    if re.match(r"STRUCT\((.*, )?\"?bytes\"? BLOB[,)]", kind):  # as data sets have files
-        return CellSql(media_sql(f"({name}).bytes"), media=f"({name}).bytes")
     if kind.endswith("]"):
         return CellSql("NULL::VARCHAR", f"CAST({name} AS VARCHAR[])")
     if kind in ("SMALLINT", "INTEGER", "BIGINT"):

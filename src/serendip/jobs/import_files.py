@@ -1,13 +1,8 @@
-"""``serendip import``: reads the user's files into the store, in one transaction.
-
-Pictures and sounds that a Parquet file holds as bytes become files of the workspace. The value of
-the attribute is the path of the file, whose name is the hash of its content.
-"""
+"""``serendip import``: reads the user's files into the store, in one transaction."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +13,9 @@ from serendip.data.store.store import Store
 from serendip.data.store.validation import item_problem
 from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, StorageError
-from serendip.files.cells import MEDIA_FOLDER, connect, run
+from serendip.errors import DataError
 from serendip.files.events import EventsRead, read_events
 from serendip.files.items import ItemsRead, read_items
-from serendip.files.tables import PARQUET_SUFFIXES, open_table
 from serendip.files.users import read_users
 
 if TYPE_CHECKING:
@@ -42,8 +35,7 @@ _FEW = 10
 def import_files(workspace: Workspace, allow_loss: bool = False) -> dict[str, Any]:
     """Import all files in place of the previous import; data posted to the API stay.
 
-    Bytes of erased users and items that are left are removed at the end. Pictures and sounds that
-    the items file holds as bytes become files of the workspace.
+    Bytes of erased users and items that are left are removed at the end.
 
     Args:
         workspace: whose files are imported.
@@ -64,8 +56,6 @@ def import_files(workspace: Workspace, allow_loss: bool = False) -> dict[str, An
     items = read_items(workspace.settings.items, workspace.folder)
     events = read_events(workspace.settings.events, workspace.folder)
     users = read_users(workspace.settings.users, workspace.folder)
-    if items.path is not None:
-        extract_media(items.path, items.attributes.values(), workspace.folder)
     with closing(workspace.create_store()) as store:
         guard = _LossGuard(store, allow_loss)
         counts = store.import_tables(
@@ -159,49 +149,3 @@ def _hash_file(path: Path) -> bytes:
         return b"missing"
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").digest()
-
-
-_BATCH = 64
-
-
-def extract_media(path: Path, columns: Iterable[str], workspace: Path) -> int:
-    """Write the pictures and sounds of columns of bytes into files that are missing.
-
-    Args:
-        path: the items file.
-        columns: those that are kept; columns without bytes are left out.
-        workspace: folder that the names of the files are relative to.
-
-    Returns:
-        number of files written.
-
-    Raises:
-        DataError: the file cannot be read.
-        StorageError: a picture or sound cannot be written.
-    """
-    if not path.name.lower().endswith(PARQUET_SUFFIXES):
-        return 0
-    table, written = open_table(path), 0
-    for column in columns:
-        cell = table.cell(column)
-        if not cell.media:
-            continue
-        query = f"SELECT DISTINCT {cell.text}, {cell.media} FROM read_parquet(?)"
-        cursor = run(connect(), query, path)
-        try:
-            while batch := cursor.fetchmany(_BATCH):
-                written += sum(_write(workspace / name, body) for name, body in batch if name)
-        except OSError as error:
-            raise StorageError(f"{workspace / MEDIA_FOLDER} cannot be written: {error}.") from None
-    return written
-
-
-def _write(target: Path, body: bytes) -> bool:
-    """Write a file whole or not at all; False if it was there."""
-    if target.exists():
-        return False
-    target.parent.mkdir(exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    part.write_bytes(body)
-    part.replace(target)
-    return True

@@ -23,7 +23,6 @@ from serendip.data import ActionRules, Item
 from serendip.data.text import looks_like_library_style
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
-from serendip.files.cells import MEDIA_FOLDER
 from serendip.files.config import EventsConfig, ItemsConfig
 from serendip.files.encodings import check_encoding
 from serendip.files.events import read_events
@@ -141,8 +140,7 @@ def _find_media(folder: Path, path: Path, items: Sequence[Item]) -> Iterator[dic
     for name in attribute_names(items):
         cells = attribute_cells(name, items)
         table, what = _MEDIA.get(classify_column(name, cells), ("", ""))
-        is_inside = any(cell.startswith(f"{MEDIA_FOLDER}/") for cell in cells[:1])
-        is_inside = is_inside or _any_file(folder, cells)
+        is_inside = _any_file(folder, cells)
         if table and (is_inside or _any_file(path.parent, cells)):
             yield {"name": name, "table": table, "what": what, "is_inside": is_inside}
 
