@@ -61,19 +61,6 @@ class GenerationCodes:
         return cls(version, items, codes, codebooks.codebook_size, names)
 
 
-def compare_codes(new: IntArray, old: IntArray) -> list[float]:
-    """Per level, the share of items with the same code; last, the share with the same ID.
-
-    Args:
-        new: (M, L) codes.
-        old: (M, L') codes of the same items; the result is empty if L' is not L.
-    """
-    if not len(new) or new.shape != old.shape:
-        return []
-    same = new == old
-    return [*map(float, same.mean(0)), float(same.all(1).mean())]
-
-
 MAX_LISTED = 20
 """Largest number of listed items or groups; the others are only counted."""
 

@@ -26,7 +26,6 @@ from serendip.jobs.train.continuation import (
     PreviousCodes,
     choose_start,
     describe_encoder,
-    describe_ids,
 )
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fingerprint import hash_labels
@@ -62,7 +61,7 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
         **_data_facts(dataset),
         "semantic_ids": {
             **asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
-            **describe_ids(earlier, state.features.codes, dataset.catalogue),
+            "kept": earlier.compare(state.features.codes, dataset.catalogue) if earlier else [],
         },
         "media": {name: report.as_dict() for name, report in media.items()},
         MEDIA_ENCODERS: {
