@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.llm.tasks import judge_task
+from serendip.llm.tasks import Judgement, Task
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.label_quality.run import Labeller, Trial, draw
 from serendip_bench.label_quality.world import SearchWorld
@@ -27,7 +27,7 @@ def test_a_world_is_the_same_for_the_same_seed_and_titles_never_have_words_of_ne
 
 
 def test_a_labeller_is_right_as_often_as_stated_and_where_a_worse_one_is() -> None:
-    task, found = judge_task(), Counter[float]()
+    task, found = Task.of(Judgement), Counter[float]()
     pairs = [
         (text, WORLD.title(number))
         for text, _ in WORLD.held_out_queries(20)

@@ -1,8 +1,7 @@
-"""The semantic IDs of generations over the commands: shown, compared, reported."""
+"""The semantic IDs of generations over the commands: shown and reported."""
 
 from __future__ import annotations
 
-import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, NotTrainedError, UnknownItemError
+from serendip.errors import NotTrainedError, UnknownItemError
 from serendip.jobs.semantic_ids.inspect import describe_quality
 
 KEEP = "\n[semantic_ids]\nkeep = true\n"
@@ -79,24 +78,12 @@ def test_the_part_of_a_prefix_that_is_in_use_is_told(stand: Path) -> None:
     assert told.value.hint == "3 is in use: `serendip ids show 3-` lists its groups."
 
 
-def test_generations_are_compared_and_what_left_its_largest_group_comes_first(
-    changed: Path,
-) -> None:
+def test_a_report_tells_how_many_items_kept_their_codes(changed: Path) -> None:
     assert ids(changed, "show", "0")["item_id"] == "0"  # it looks like a prefix
     assert ids(changed, "show", "0-")["prefix"] == "0"
-    report = ids(changed, "report")
-    found = report["kept"]
-    assert found == ids(changed, "report", "--against", "gen-1")["kept"]
-    assert (found["new"], found["left_out"]) == (2, 0)
-    assert {one["item_id"] for one in found["examples"]} == {"i0", "i57"}
-    first = [one["before"].split("-")[0] != one["after"].split("-")[0] for one in found["examples"]]
-    assert first == sorted(first, reverse=True)
-    assert (found["before"], found["after"], found["moved"]) == ("gen-1", "gen-2", 2)
-    told = CliRunner().invoke(app, ["ids", "report", "-w", str(changed)]).stdout
-    assert "items in both, 2 moved, 2 new" in told
-    assert f"{found['examples'][0]['before']} -> {found['examples'][0]['after']}" in told
-    shutil.rmtree(changed / "generations" / "gen-1")
-    assert ids(changed, "report")["kept"] is None
+    kept = ids(changed, "report")["kept"]
+    assert kept["before"] == "gen-1"
+    assert min(kept["kept"]) >= kept["kept_all_levels"] > 0.9
 
 
 def test_a_report_measures_codes_against_content_and_behaviour(stand: Path) -> None:
@@ -111,13 +98,10 @@ def test_a_report_measures_codes_against_content_and_behaviour(stand: Path) -> N
     assert report["kept"] is None
 
 
-def test_before_the_first_training_there_is_nothing_to_see(fresh: Path, stand: Path) -> None:
+def test_before_the_first_training_there_is_nothing_to_see(fresh: Path) -> None:
     for arguments in (["show", "i0"], ["report"]):
         with pytest.raises(NotTrainedError):
             ids(fresh, *arguments)
-    for name in ("gen-9", "../gen-1"):
-        with pytest.raises(DataError, match="there is no readable generation"):
-            ids(stand, "report", "--against", name)
 
 
 def test_people_read_lines(stand: Path) -> None:
@@ -125,7 +109,6 @@ def test_people_read_lines(stand: Path) -> None:
         (["show", "i0"], "i0  The horror tale number 0"),
         (["show", "0-"], "items  "),
         (["report"], "by chance"),
-        (["report", "--against", "gen-1"], "items in both, 0 moved"),
     ):
         done = CliRunner().invoke(app, ["ids", *arguments, "-w", str(stand)])
         assert done.exit_code == 0, done.output

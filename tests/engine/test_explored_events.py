@@ -12,7 +12,7 @@ from serendip.data.snapshot import take_snapshot
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
-from serendip.evaluate.explored_items import measure_exploration
+from serendip.evaluate.new_items import measure_exploration
 
 
 def test_the_propensities_of_answers_come_back_as_the_estimate(shop: Path) -> None:

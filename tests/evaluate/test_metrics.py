@@ -5,8 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.errors import ConfigError
-from serendip.evaluate.metrics import METRICS, MRR, NDCG, RankingMetric, Recall, grade, metric
+from serendip.errors import ConfigError, DataError
+from serendip.evaluate.metrics import (
+    METRICS,
+    MRR,
+    NDCG,
+    RankingMetric,
+    Recall,
+    grade,
+    metric,
+    surprise,
+)
+from serendip.evaluate.runs import ranks_from_lists, ranks_from_scores, require_distinct
 from serendip.testing import RankingMetricContract
 
 RANKING = [name for name, kind in METRICS.items() if issubclass(kind, RankingMetric)]
@@ -127,3 +137,164 @@ def test_labels_are_read_and_written_alike(name):
 def test_unknown_labels_are_refused_with_the_known_ones(label):
     with pytest.raises(ConfigError, match="nDCG@k"):
         metric(label)
+
+
+def gini_of(counts, size):
+    """The textbook definition: mean absolute difference over twice the mean."""
+    exposure = np.zeros(size)
+    exposure[: len(counts)] = counts
+    return np.abs(exposure[:, None] - exposure).mean() / (2 * exposure.mean())
+
+
+def lists_of(rows):
+    return np.array(rows, dtype=np.int32)
+
+
+def test_coverage_is_the_share_of_distinct_items_within_k():
+    lists = lists_of([[0, 1, 9], [1, 2, 9], [0, 2, 9]])
+    groups = np.arange(3)
+    assert metric("Coverage@2").of_exposure(lists, groups, 10)[0] == 0.3
+    assert metric("Coverage@3").of_exposure(lists, groups, 10)[0] == 0.4
+
+
+def test_coverage_ignores_padding():
+    lists = lists_of([[0, -1], [-1, -1]])
+    assert metric("Coverage@2").of_exposure(lists, np.arange(2), 4)[0] == 0.25
+
+
+def test_more_items_than_the_catalogue_has_are_refused():
+    for name in ("Coverage", "Gini"):
+        with pytest.raises(DataError, match="3 items are shown of a catalogue of 2"):
+            metric(f"{name}@3").of_exposure(lists_of([[0, 1, 2]]), np.zeros(1, dtype=int), 2)
+
+
+def test_lists_shorter_than_k_are_refused():
+    with pytest.raises(DataError, match="cannot be judged at 10"):
+        metric("Coverage@10").of_exposure(lists_of([[0, 1]]), np.zeros(1, dtype=int), 5)
+
+
+def test_gini_is_0_when_all_items_are_shown_alike():
+    lists = lists_of([[0, 1], [2, 3]])
+    assert metric("Gini@2").of_exposure(lists, np.arange(2), 4)[0] == pytest.approx(0.0)
+
+
+def test_gini_counts_items_that_are_never_shown():
+    lists = lists_of([[0], [0], [0]])
+    assert metric("Gini@1").of_exposure(lists, np.arange(3), 100)[0] == pytest.approx(0.99)
+
+
+def test_gini_of_nothing_is_not_a_number():
+    value, error = metric("Gini@1").of_exposure(lists_of([[-1]]), np.zeros(1, dtype=int), 5)
+    assert np.isnan(value) and np.isnan(error)
+
+
+@given(
+    counts=st.lists(st.integers(1, 9), min_size=1, max_size=8),
+    never=st.integers(0, 20),
+)
+def test_gini_equals_its_textbook_definition(counts, never):
+    shown = [item for item, count in enumerate(counts) for _ in range(count)]
+    lists = lists_of([[item] for item in shown])
+    size = len(counts) + never
+    value, _ = metric("Gini@1").of_exposure(lists, np.arange(len(shown)), size)
+    assert value == pytest.approx(gini_of(counts, size))
+
+
+def test_novelty_is_the_mean_information_of_the_shown_items():
+    """Counts 2, 0, 1, 1 with add-one smoothing are shares 3/8, 1/8, 2/8, 2/8."""
+    bits = surprise(np.array([2, 0, 1, 1], dtype=np.int32))
+    assert bits[1:].tolist() == [3.0, 2.0, 2.0]
+    lists = lists_of([[1, 2], [2, -1], [-1, -1]])
+    assert metric("Novelty@2").of_lists(lists, bits).tolist() == [2.5, 2.0, 0.0]
+
+
+def test_novelty_of_items_without_events_is_finite():
+    assert np.isfinite(surprise(np.zeros(5, dtype=np.int32))).all()
+
+
+@pytest.mark.parametrize("name", ["Coverage", "Gini"])
+def test_the_jackknife_error_is_near_the_spread_over_fresh_users(name):
+    """The error estimated within one sample against the true spread over 200 samples."""
+    rng = np.random.default_rng(3)
+    shares = 1 / np.arange(1, 301.0)
+    shares /= shares.sum()
+
+    def sample():
+        items = rng.choice(300, size=(120, 1), p=shares).astype(np.int32)
+        return metric(f"{name}@1").of_exposure(items, np.arange(120), 300)
+
+    values, errors = np.array([sample() for _ in range(200)]).T
+    assert errors.mean() == pytest.approx(values.std(), rel=0.35)
+
+
+def test_the_jackknife_treats_all_lists_of_a_user_as_one():
+    """Ten equal lists of each user say no more than one."""
+    rng = np.random.default_rng(5)
+    one = rng.integers(0, 50, size=(40, 1)).astype(np.int32)
+    for name in ("Coverage", "Gini"):
+        chosen = metric(f"{name}@1")
+        once = chosen.of_exposure(one, np.arange(40), 50)
+        often = chosen.of_exposure(np.repeat(one, 10, axis=0), np.repeat(np.arange(40), 10), 50)
+        assert often == pytest.approx(once)
+
+
+def ints(rows):
+    return np.array(rows, dtype=np.int32)
+
+
+def floats(rows):
+    return np.array(rows, dtype=np.float32)
+
+
+def test_a_rank_counts_the_better_items_and_half_of_the_equal_ones():
+    scores = floats([[3, 2, 2, 2, 1]])
+    assert ranks_from_scores(scores, ints([0])).tolist() == [1.0]
+    assert ranks_from_scores(scores, ints([2])).tolist() == [3.0]
+    assert ranks_from_scores(scores, ints([4])).tolist() == [5.0]
+
+
+def test_excluded_items_take_no_place():
+    scores = floats([[3, 2, 2, 1]])
+    assert ranks_from_scores(scores, ints([3]), [ints([0, 1, 1])]).tolist() == [2.0]
+
+
+def test_an_excluded_target_is_absent():
+    assert ranks_from_scores(floats([[3, 2]]), ints([0]), [ints([0])]).tolist() == [np.inf]
+
+
+def test_a_target_without_a_score_is_absent():
+    scores = floats([[np.nan, 1], [-np.inf, 1]])
+    assert ranks_from_scores(scores, ints([0, 0])).tolist() == [np.inf, np.inf]
+
+
+def test_items_without_a_score_are_not_ranked_above_the_target():
+    assert ranks_from_scores(floats([[np.nan, 0.5, -np.inf]]), ints([1])).tolist() == [1.0]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.data())
+def test_ranks_of_all_items_sum_to_that_of_any_order(scores, data):
+    """Ties half: whatever the ties, the ranks of n items sum to 1 + 2 + ... + n."""
+    row = floats([scores] * len(scores))
+    ranks = ranks_from_scores(row, np.arange(len(scores), dtype=np.int32))
+    assert ranks.sum() == len(scores) * (len(scores) + 1) / 2
+
+
+def test_a_constant_scorer_ranks_like_a_random_one():
+    rng = np.random.default_rng(1)
+    targets = rng.integers(0, 200, size=4_000).astype(np.int32)
+    constant = ranks_from_scores(np.ones((4_000, 200), dtype=np.float32), targets)
+    random = ranks_from_scores(rng.random((4_000, 200), dtype=np.float32), targets)
+    error = random.std() / np.sqrt(len(random))
+    assert abs(constant.mean() - random.mean()) < 3 * error
+    assert (constant <= 10).mean() <= (random <= 10).mean()
+
+
+def test_ranks_in_lists_are_1_based_and_infinite_where_absent():
+    lists = ints([[4, 5, -1], [4, 5, 6]])
+    assert ranks_from_lists(lists, ints([5, 7])).tolist() == [2.0, np.inf]
+
+
+def test_a_list_with_a_repeated_item_is_refused_and_padding_may_repeat():
+    require_distinct("pop", ints([[1, -1, -1]]))
+    with pytest.raises(DataError, match=r"run 'pop': 1 lists.*list 1, item 3"):
+        require_distinct("pop", ints([[1, 2, 3], [3, 2, 3]]))

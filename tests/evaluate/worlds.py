@@ -6,11 +6,10 @@ import numpy as np
 from surface_world import slice_of, surface
 
 from serendip.evaluate.decision import Decision
-from serendip.evaluate.explored_items import ExplorationFigures
 from serendip.evaluate.faithfulness import Deletion, summarise_deletions
 from serendip.evaluate.intervals import Estimate
 from serendip.evaluate.lists import ListFigure, ListFigures, ShownList
-from serendip.evaluate.new_items import NewItemFigures, Start
+from serendip.evaluate.new_items import ExplorationFigures, NewItemFigures, Start
 from serendip.evaluate.report.document import ReportFigures, build_report
 from serendip.evaluate.special_surfaces import Sale, measure_messages
 from serendip.evaluate.surface_quality import SurfaceFigures, SurfaceRuns, measure_surface
@@ -71,7 +70,7 @@ def temporal_world(runs=None, seed=0, **changes):
         "cuts": [{"fraction": 0.7, "cut": 1.0e9, "train_events": 700, "targets": 400, "users": 90}],
         "seconds": {NAMES[0]: 12.5, NAMES[1]: 0.4, NAMES[2]: 0.0},
     }
-    measured = measure_surface(temporal_runs() if runs is None else runs, seed, resamples=200)
+    measured = measure_surface(temporal_runs() if runs is None else runs, seed)
     return {**asdict(measured), **values, **changes}
 
 
@@ -84,13 +83,13 @@ def surfaces_world():
     sale = Sale(sent["engine"], sold, bids, bids / 5, sent["popularity"], 2, chosen)
     whole = surface(
         surface="search",
-        message=measure_messages(sent, chosen, resamples=50),
+        message=measure_messages(sent, chosen),
         sale=sale,
         note="Written queries.",
     )
     return [
-        measure_surface(surface(), resamples=50),
-        measure_surface(whole, resamples=50),
+        measure_surface(surface()),
+        measure_surface(whole),
         SurfaceFigures("ads", "The feed with places for sale.", note="No item has a bid."),
     ]
 

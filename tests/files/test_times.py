@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.files.queries import evaluate
+from serendip.files.cells import evaluate
 from serendip.files.times import TimeFormat, check_time_format, check_time_zone
 
 

@@ -13,7 +13,7 @@ import pytest
 from commands import serendip_here
 
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, StorageError
+from serendip.errors import DataError
 from serendip.files.config import EventsConfig
 from serendip.files.events import read_events
 from serendip.jobs.import_files import import_files
@@ -105,16 +105,6 @@ def test_a_last_line_without_an_end_may_be_whole(tmp_path: Path, text: str) -> N
     (tmp_path / "e.csv").write_text(text)
     table = read_events(EventsConfig(path="e.csv"), tmp_path).table()
     assert len(table) == text.count("\n")
-
-
-def test_a_folder_for_pictures_that_cannot_be_made_is_a_storage_error(shop: Path) -> None:
-    picture = [b"\x89PNG\r\n\x1a\n"]
-    pq.write_table(pa.table({"id": ["a"], "picture": picture}), shop / "items.parquet")
-    settings = shop / "serendip.toml"
-    settings.write_text(settings.read_text().replace("items.csv", "items.parquet"))
-    (shop / "media").write_text("no folder")
-    with pytest.raises(StorageError, match="media cannot be written"):
-        import_files(Workspace.open(shop), allow_loss=True)
 
 
 def test_a_file_that_does_not_fit_into_memory_is_named(tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from small_shop import write_files
 
-from serendip.content.cache import VectorCache
-from serendip.content.encoders.text import open_encoder
 from serendip.data import Catalogue, Dataset, EventLog, History, Item, Query, Vocabulary
 from serendip.data.dataset_folder import save_dataset
 from serendip.data.events.event import EXCLUSIONS
@@ -27,7 +25,6 @@ from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
 
 CUT = 0.7
 
@@ -35,6 +32,7 @@ CUT = 0.7
 def load(folder: Path) -> tuple[Workspace, Dataset]:
     write_files(folder)
     workspace = Workspace.open(folder)
+    workspace.create_store().close()
     catalogue = Catalogue(read_items(workspace.settings.items, folder))
     events = list(read_events(workspace.settings.events, folder))
     users = Vocabulary(dict.fromkeys(event.user_id for event in events))
@@ -73,14 +71,7 @@ def poisoned(dataset: Dataset) -> Dataset:
 
 
 def fit(workspace: Workspace, split: Split, folder: Path) -> EngineState:
-    settings = workspace.settings
-    fitter = Fitter(
-        settings,
-        open_encoder(settings.content),
-        VectorCache(folder / "cache"),
-        folder,
-        StageClock(),
-    )
+    fitter = Fitter(JobContext.of(workspace), folder)
     return fit_engine(fitter, split.train, "past", TrainOptions(seed=3)).state
 
 

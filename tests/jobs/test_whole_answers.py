@@ -18,7 +18,7 @@ from serendip.errors import UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.exports.recommendations import recommend_all
-from serendip.jobs.labels.draw_lists import ListDrawing, draw_lists
+from serendip.jobs.labels.draw_lists import draw_lists
 from serendip.jobs.surface_quality.answers import answer_engine, rank
 from serendip.jobs.whole_answers import answer_whole
 from serendip.runtime.progress import TrainOptions
@@ -85,5 +85,5 @@ def test_lists_to_label_are_drawn_with_all_sources_or_not_at_all(
     failing()
     out = shop / "lists.jsonl"
     with pytest.raises(UnsupportedError, match="lacks what failed: retriever"):
-        draw_lists(JobContext.open(shop, TrainOptions()), ListDrawing("home", out))
+        draw_lists(JobContext.open(shop, TrainOptions()), "home", out)
     assert not out.exists()

@@ -25,12 +25,12 @@ from hypothesis import strategies as st
 from serendip.errors import ConfigError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest, ScriptedLlm
 from serendip.llm.config import Prices
-from serendip.llm.ledger import Call, Ending, Ledger
+from serendip.llm.ledger import Call, Ledger
 from serendip.llm.prompts import data_key
 from serendip.llm.runner import NO_BUDGET, Outcome, RunOptions, ask_all, compute_wait, estimate_cost
-from serendip.llm.tasks import judge_task
+from serendip.llm.tasks import Judgement, Task
 
-TASK = judge_task()
+TASK = Task.of(Judgement)
 PRICES = Prices(sent=1.0, answered=2.0)
 PAIRS = [{"query": f"query {number}", "title": f"Title {number}"} for number in range(20)]
 
@@ -104,7 +104,7 @@ def test_an_answer_that_is_not_valid_any_more_is_asked_for_again(ledger: Ledger)
     llm = ScriptedLlm(good)
     call = Call("j", TASK.prompt.name, TASK.prompt.digest, llm.model, data_key(PAIRS[0]))
     assert ledger.send(call, 0.1, 1.0) == 1
-    ledger.finish(Ending(1, '{"label": "of an old schema"}', 0.1, (1, 1, 0.0)))
+    ledger.finish(1, '{"label": "of an old schema"}', 0.1, (1, 1, 0.0))
     assert ask_all(TASK, PAIRS[:1], llm, ledger, options()).state == "complete"
     assert [row["ok"] for row in ledger.summary()] == [2]
 
@@ -370,14 +370,14 @@ def test_a_budget_that_is_no_number_is_refused(ledger: Ledger) -> None:
 RUN = """
 import sys
 from serendip.llm.openai import EndpointLlm
-from serendip.llm.tasks import judge_task
+from serendip.llm.tasks import Judgement, Task
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all
 from serendip.llm.config import LlmConfig
 pairs = [{"query": f"query {n}", "title": f"Title {n}"} for n in range(20)]
 config = LlmConfig(provider="endpoint", base_url=sys.argv[1], model="m")
 ledger = Ledger.open(sys.argv[2])
-ask_all(judge_task(), pairs, EndpointLlm(config), ledger, RunOptions("j", concurrency=2))
+ask_all(Task.of(Judgement), pairs, EndpointLlm(config), ledger, RunOptions("j", concurrency=2))
 """
 
 

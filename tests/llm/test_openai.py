@@ -14,10 +14,10 @@ from serendip.errors import ConfigError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
 from serendip.llm.config import LlmConfig
 from serendip.llm.openai import EndpointLlm
-from serendip.llm.tasks import judge_task
+from serendip.llm.tasks import Judgement, Task
 
 PAIR = {"query": "red shoes", "title": "Red running shoes"}
-REQUEST: LlmRequest = judge_task().request(PAIR, 50)
+REQUEST: LlmRequest = Task.of(Judgement).request(PAIR, 50)
 
 
 def asked(script: Callable[[Body, int], Reply], timeout_s: float = 5.0) -> LlmAnswer | LlmFailure:
@@ -39,7 +39,7 @@ def test_a_question_is_sent_with_its_schema_and_answered(monkeypatch: pytest.Mon
         answer = llm.answer(REQUEST)
     (body,) = server.bodies
     assert (answer.sent, answer.answered) == (100, 10)
-    assert judge_task().read(answer.text, PAIR).label == "good"
+    assert Task.of(Judgement).read(answer.text, PAIR).label == "good"
     assert server.keys == ["Bearer sk-1"]
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0, 50)
     schema = body["response_format"]["json_schema"]

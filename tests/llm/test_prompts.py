@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from serendip.errors import ConfigError
 from serendip.llm.prompts import Prompt, data_id, quote_data
-from serendip.llm.tasks import Judgement, WrongAnswer, judge_task
+from serendip.llm.tasks import Judgement, Task, WrongAnswer
 
 PAIR = {"query": "red shoes", "title": "Red running shoes"}
-TASK = judge_task()
+TASK = Task.of(Judgement)
 
 
 @given(st.dictionaries(st.text(), st.text() | st.lists(st.text()), max_size=4))
@@ -60,7 +60,7 @@ def test_a_prompt_without_its_parts_is_refused(text: str) -> None:
 
 def test_a_prompt_that_does_not_exist_is_told_with_those_that_do() -> None:
     with pytest.raises(ConfigError, match=r"'judge-0'.*judge-1"):
-        judge_task("judge-0")
+        Task.of(Judgement, "judge-0")
 
 
 def answer(**changed: object) -> str:

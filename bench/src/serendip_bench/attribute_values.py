@@ -26,10 +26,10 @@ from serendip.jobs.llm.attributes import (
     MOST_HELD_OUT,
     MOST_VALUES,
     AttributeItems,
+    ValuePhrases,
     hide_attribute,
 )
 from serendip.jobs.llm.gates import judge_values
-from serendip.jobs.llm.value_phrases import ValuePhrases
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.registry import detect_dataset

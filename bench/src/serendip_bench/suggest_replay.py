@@ -17,7 +17,7 @@ from serendip.data.items.reception import Reception
 from serendip.engine.query_suggestions import QuerySuggester, UserContext, build_user
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
-from serendip.jobs.search_log import Log
+from serendip.jobs.context import Log
 from serendip.jobs.suggestions.build import SuggestionBuilder
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.runtime.progress import SilentProgress

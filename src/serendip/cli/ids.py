@@ -1,4 +1,4 @@
-"""``serendip ids``: inspects and compares the semantic IDs of generations."""
+"""``serendip ids``: inspects the semantic IDs of the generation in force."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serendip.cli.terminal import (
 )
 
 NAME = "ids"
-HELP = "Inspect semantic IDs, compare those of generations."
+HELP = "Inspect semantic IDs."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -52,19 +52,16 @@ def show(
 @app.command("report")
 def report(
     workspace: WorkspaceOption = Path(),
-    against: Annotated[
-        str, typer.Option(help="Compare with this generation; default: the one before.")
-    ] = "",
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     json: JsonOption = False,
 ) -> None:
-    """Measure the quality of the current IDs, and list the items whose codes have changed."""
+    """Measure the quality of the current IDs, and how many items kept theirs."""
     from serendip.jobs.semantic_ids.inspect import describe_quality, measure_codes
 
     terminal = Terminal(json)
     with terminal.job("report on the semantic IDs", workspace, seed, device) as context:
-        document = measure_codes(context, against)
+        document = measure_codes(context)
     terminal.say(f"{document['version']}: {document['num_items']:,} items")
     for sentence in describe_quality(document):
         terminal.say(f"  {sentence}")
@@ -73,23 +70,7 @@ def report(
         terminal.say(f"    level {level}: the largest code has {100 * share:.1f} % of the items")
     _print_groups(terminal, document["groups"])
     _print_remaining(terminal, document["used"][0] - len(document["groups"]), "groups")
-    if document["kept"] is not None:
-        _print_changes(terminal, document["kept"])
     terminal.result(document)
-
-
-def _print_changes(terminal: Terminal, changes: Mapping[str, Any]) -> None:
-    """Print how many items have other codes than in another generation, and which."""
-    terminal.say(
-        f"{changes['before']} -> {changes['after']}: {changes['shared']:,} items in both, "
-        f"{changes['moved']:,} moved, {changes['new']:,} new, {changes['left_out']:,} left out"
-    )
-    for level, share in enumerate(changes["kept"]):
-        terminal.say(f"  level {level}: {100 * share:.1f} % of the items keep their code")
-    for item in changes["examples"]:
-        codes = f"{item['before']} -> {item['after']}"
-        terminal.say(f"  {codes:<28} {item['item_id']:<16} {item['title']}")
-    _print_remaining(terminal, changes["moved"] - len(changes["examples"]), "items")
 
 
 def _print_groups(terminal: Terminal, groups: Sequence[Mapping[str, Any]]) -> None:

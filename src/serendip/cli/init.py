@@ -10,7 +10,7 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
-    from serendip.jobs.init.settings_file import Guess
+    from serendip.jobs.init.workspace import Guess
 
 NAME = "init"
 HELP = "Create a workspace for your files: guess columns, write serendip.toml, import, check."

@@ -64,11 +64,11 @@ def lists(
     json: JsonOption = False,
 ) -> None:
     """Draw lists of a surface to label, each with a short description of its user's past."""
-    from serendip.jobs.labels.draw_lists import ListDrawing, draw_lists
+    from serendip.jobs.labels.draw_lists import draw_lists
 
     terminal = Terminal(json)
     with terminal.job("lists", workspace, seed) as context:
-        result = draw_lists(context, ListDrawing(surface, out, users, length))
+        result = draw_lists(context, surface, out, users, length)
     terminal.result(result)
     terminal.say(f"{result['lists']:,} lists, {result['pairs']:,} pairs in {out}")
 
@@ -90,13 +90,11 @@ def distil(
     json: JsonOption = False,
 ) -> None:
     """Train the relevance model, if the labels pass the gate. Exit 1 = they do not."""
-    from serendip.jobs.relevance.distil import Distillation
     from serendip.jobs.relevance.distil import distil as distil_labels
 
     terminal = Terminal(json)
-    distillation = Distillation(labels, gold, floor, seen or (), lists)
     with terminal.job("relevance model", workspace, seed) as context:
-        result = distil_labels(context, distillation)
+        result = distil_labels(context, labels, gold, floor, seen or (), lists)
     terminal.result(result)
     if "version" not in result:
         terminal.say(f"refused: {result['gate']['reason']}")
@@ -136,7 +134,7 @@ def export(
 ) -> None:
     """Export labels as conversations to fine-tune an LLM on elsewhere."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.labels.llm_questions import export_chats
+    from serendip.jobs.llm.labels import export_chats
 
     terminal = Terminal(json)
     count = export_chats(Workspace.open(workspace), labels, out, prompt)

@@ -241,7 +241,7 @@ def gate(
 
     Queries must find their items, texts improve search, values of an attribute be right.
     """
-    from serendip.jobs.llm.gates import TextGate, gate_queries, gate_texts, gate_values
+    from serendip.jobs.llm.gates import gate_queries, gate_texts, gate_values
 
     terminal = Terminal(json)
     with terminal.job("gate", workspace) as context:
@@ -251,7 +251,7 @@ def gate(
             case GateKind.ATTRIBUTE:
                 result = gate_values(context, _require_name(attribute), floor)
             case _:
-                result = gate_texts(context, TextGate(judgements=judgements))
+                result = gate_texts(context, judgements)
     terminal.result(result.to_json())
     terminal.say(f"{result.decision.describe()}; {result.active:,} in use")
     if not result.decision.on:
@@ -267,7 +267,7 @@ def show(
 ) -> None:
     """Show what was written about items, by whom, and whether it is in use."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.llm.stored import describe_generated
+    from serendip.jobs.llm.gates import describe_generated
 
     terminal = Terminal(json)
     summary = describe_generated(Workspace.open(workspace), limit)
@@ -291,7 +291,7 @@ def revert(
 ) -> None:
     """Delete what was written about items; the next training uses none of it."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.llm.stored import revert_generated
+    from serendip.jobs.llm.gates import revert_generated
 
     terminal = Terminal(json)
     if attribute is not None and kind != GateKind.ATTRIBUTE:

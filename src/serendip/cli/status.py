@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
-    from serendip.jobs.status import GenerationChanges, InForce, WorkspaceStatus
-    from serendip.jobs.storage import StorageStatus
+    from serendip.jobs.status import GenerationChanges, InForce, StorageStatus, WorkspaceStatus
     from serendip.jobs.train.staleness import GenerationAge
 
 NAME = "status"

@@ -22,6 +22,7 @@ BINARY_METRICS = ("auroc", "pr_auc", "precision", "recall", "kappa")
 RESAMPLES = 1_000
 ECE_BINS = 15
 _TAIL = 0.025
+_PERFECT_DRAWS = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,12 +110,12 @@ def calibration_error(is_irrelevant: BoolArray, probabilities: FloatArray) -> fl
     return float(sum(errors) / len(order))
 
 
-def calibration_floor(probabilities: FloatArray, seed: int = 0, draws: int = 200) -> float:
+def calibration_floor(probabilities: FloatArray, seed: int = 0) -> float:
     """Mean calibration error of probabilities (P,) if each of them were exactly right."""
     random = np.random.default_rng(seed)
     errors = [
         calibration_error(random.random(len(probabilities)) < probabilities, probabilities)
-        for _ in range(draws)
+        for _ in range(_PERFECT_DRAWS)
     ]
     return float(np.mean(errors))
 

@@ -27,7 +27,6 @@ import numpy as np
 
 from serendip.evaluate.intervals import (
     DIFFERENCE_RANGE,
-    RESAMPLES,
     Z_95,
     Estimate,
     estimates,
@@ -82,7 +81,7 @@ def estimate_systems(
     values: Mapping[str, Values],
     labels: Sequence[str],
     groups: Groups,
-    draws: tuple[int, int],
+    seed: int,
     highest: float = 1.0,
 ) -> dict[str, dict[str, Estimate]]:
     """Estimate the metrics of several systems over the same requests: system -> label -> estimate.
@@ -91,11 +90,11 @@ def estimate_systems(
         values: system -> (T, M) values of its answers.
         labels: M names of the metrics.
         groups: (T,) user numbers.
-        draws: seed and number of the bootstrap draws.
+        seed: of the bootstrap.
         highest: largest possible value.
     """
     users = per_user(np.concatenate(list(values.values()), axis=1), groups)  # (U, S * M)
-    estimated = iter(estimates(users, *draws, (0.0, highest)) if labels else ())
+    estimated = iter(estimates(users, seed, support=(0.0, highest)) if labels else ())
     return {name: {label: next(estimated) for label in labels} for name in values}
 
 
@@ -104,7 +103,7 @@ def compare_systems(
     labels: Sequence[str],
     systems: tuple[str, Sequence[str]],
     groups: Groups,
-    draws: tuple[int, int],
+    seed: int,
 ) -> list[Comparison]:
     """Compare a system with others over the same requests, by each metric.
 
@@ -113,7 +112,7 @@ def compare_systems(
         labels: names of the first metrics; the others are not compared.
         systems: the system, and its baselines.
         groups: (T,) user numbers.
-        draws: seed and number of the bootstrap draws.
+        seed: of the bootstrap.
     """
     subject, baselines = systems
     users = {name: per_user(values[name], groups) for name in (subject, *baselines)}
@@ -123,7 +122,7 @@ def compare_systems(
     differences = np.column_stack(
         [users[subject][:, column] - users[name][:, column] for name, column in pairs]
     )
-    estimated = estimates(differences, *draws, DIFFERENCE_RANGE)
+    estimated = estimates(differences, seed, support=DIFFERENCE_RANGE)
     return [
         build_comparison(
             (subject, name, labels[column]),
@@ -135,15 +134,11 @@ def compare_systems(
 
 
 def compare_values(
-    names: tuple[str, str, str],
-    system: Values,
-    baseline: Values,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    names: tuple[str, str, str], system: Values, baseline: Values, seed: int = 0
 ) -> Comparison:
     """Compare values per user (U,); ``names`` = (system, baseline, metric label)."""
     paired = (system - baseline)[:, None]  # (U, 1)
-    difference = estimates(paired, seed, resamples, DIFFERENCE_RANGE)[0]
+    difference = estimates(paired, seed, support=DIFFERENCE_RANGE)[0]
     baseline_mean = float(baseline.mean()) if len(baseline) else 0.0
     return build_comparison(names, difference, baseline_mean)
 

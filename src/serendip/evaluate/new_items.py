@@ -14,20 +14,33 @@ An item without a time of its own appears in a replay with its first place or it
 whichever comes first, as it does for a service that logs impressions. The unit of the intervals is
 the item.
 
-Shapes: M new items, N items, T requests, k length of a list, E events.
+**How often explored items are chosen**, without the bias of their selection. Exploration draws
+promising items more often, so the plain share of explored items that were chosen says how good the
+draws are, not how good new items are. Weighed by 1 / propensity, every item that could have been
+drawn counts alike (Horvitz and Thompson 1952). The estimate is self-normalised, sum(w y) / sum(w),
+which stays between 0 and 1 (Swaminathan and Joachims 2015, "The Self-Normalized Estimator for
+Counterfactual Learning"), and weights are clipped: w = min(1 / propensity, ``MOST_WEIGHT``), so
+that one lucky draw does not decide. Clipping lowers the weight of the least promising items;
+``clipped`` says how many impressions it changes. The 95 % interval is a bootstrap over users of the
+estimate, linearised: user u has the value r + U (a_u - r b_u) / sum(b), where r = sum(a) / sum(b),
+a_u = sum of w y and b_u = sum of w of u.
+
+Shapes: M new items, N items, T requests, k length of a list, E events, S impressions of explored
+items, U users who had one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from serendip.data import BoolArray, Dataset, IntArray, TimeArray
+from serendip.data.events.search_log import LoggedRequest
 from serendip.data.items.starts import DAY_S, find_starts
 from serendip.data.splits import Split
-from serendip.evaluate.intervals import RESAMPLES, Estimate, estimate
+from serendip.evaluate.intervals import Estimate, estimate
 from serendip.evaluate.runs import Values
 
 FIRST_DAYS = 7.0
@@ -83,7 +96,6 @@ def measure_new_items(
     split: Split,
     lists: Mapping[str, IntArray],
     seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> NewItemFigures:
     """Estimate coverage and velocity of new items, by the log and by a replay.
 
@@ -93,7 +105,6 @@ def measure_new_items(
             cut on.
         lists: system -> its lists (T, k) for all targets of the split.
         seed: of the bootstrap.
-        resamples: number of bootstrap draws.
     """
     candidates = np.arange(split.train.num_items, len(split.catalogue), dtype=np.int32)
     ids = split.catalogue.vocabulary.ids_of(candidates)
@@ -104,7 +115,7 @@ def measure_new_items(
     end = max((float(log.timestamps[-1]) for log in logs if len(log)), default=-np.inf)
     is_whole = starts + FIRST_DAYS * DAY_S <= end
     kept = np.flatnonzero(appeared & is_whole)
-    begins, numbers, draws = starts[kept], in_dataset[kept], (seed, resamples)
+    begins, numbers = starts[kept], in_dataset[kept]
     is_timed = np.isfinite(np.asarray(dataset.catalogue.available_from)[numbers])  # (M,)
 
     in_log = _place(numbers, dataset.num_items)
@@ -116,11 +127,11 @@ def measure_new_items(
         items=len(kept),
         too_late=int((appeared & ~is_whole).sum()),
         requests=len(split.targets),
-        choices=_estimate_count(chosen, draws),
-        chosen=_estimate_share(chosen > 0, draws),
-        logged=_summarise(shown, chosen, draws) if len(dataset.impressions) else None,
+        choices=_estimate_count(chosen, seed),
+        chosen=_estimate_share(chosen > 0, seed),
+        logged=_summarise(shown, chosen, seed) if len(dataset.impressions) else None,
         systems={
-            name: _replay(in_split[of_system], targets, (begins, is_timed), draws)
+            name: _replay(in_split[of_system], targets, (begins, is_timed), seed)
             for name, of_system in lists.items()
         },
     )
@@ -144,7 +155,7 @@ def _replay(
     shown: IntArray,
     targets: tuple[IntArray, TimeArray],
     starts: tuple[TimeArray, BoolArray],
-    draws: tuple[int, int],
+    seed: int,
 ) -> Start:
     """What lists would have done for the new items.
 
@@ -152,7 +163,7 @@ def _replay(
         shown: (T, k) places of the shown items.
         targets: (T,) places of the chosen items, and times of the requests.
         starts: (M,) times at which items appeared by the log, and whether these are their own.
-        draws: seed and number of the bootstrap draws.
+        seed: of the bootstrap.
     """
     (wanted, times), (begins, is_timed) = targets, starts
     rows, columns = np.nonzero(shown >= 0)
@@ -164,25 +175,93 @@ def _replay(
         _summarise(
             _count(shown[rows, columns], times[rows], begins),
             _count(wanted[is_found], times[is_found], begins),
-            draws,
+            seed,
         ),
-        places=estimate((shown >= 0).mean(axis=1), *draws),
-        recall=_estimate_share(is_found[wanted >= 0], draws),
+        places=estimate((shown >= 0).mean(axis=1), seed),
+        recall=_estimate_share(is_found[wanted >= 0], seed),
     )
 
 
-def _summarise(shown: Values, chosen: Values, draws: tuple[int, int]) -> Start:
+def _summarise(shown: Values, chosen: Values, seed: int) -> Start:
     """Means over items of how often each (M,) was shown and chosen."""
     return Start(
-        _estimate_share(shown > 0, draws),
-        _estimate_count(shown, draws),
-        _estimate_count(chosen, draws),
+        _estimate_share(shown > 0, seed),
+        _estimate_count(shown, seed),
+        _estimate_count(chosen, seed),
     )
 
 
-def _estimate_share(holds: BoolArray, draws: tuple[int, int]) -> Estimate:
-    return estimate(holds.astype(np.float64), *draws)
+def _estimate_share(holds: BoolArray, seed: int) -> Estimate:
+    return estimate(holds.astype(np.float64), seed)
 
 
-def _estimate_count(counts: Values, draws: tuple[int, int]) -> Estimate:
-    return estimate(counts, *draws, (0.0, max(1.0, float(counts.max(initial=0.0)))))
+def _estimate_count(counts: Values, seed: int) -> Estimate:
+    return estimate(counts, seed, support=(0.0, max(1.0, float(counts.max(initial=0.0)))))
+
+
+MOST_WEIGHT = 100.0
+"""Largest weight: that of an item that is drawn once in a hundred times."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplorationFigures:
+    """What the log says of explored items; see the module's docstring.
+
+    Args:
+        impressions: of items with a propensity.
+        choices: impressions whose item was chosen from the same answer.
+        clipped: impressions with the largest weight.
+        most_weight: the largest weight.
+        rate: estimated share of new items that are chosen where they are shown.
+    """
+
+    impressions: int
+    choices: int
+    clipped: int
+    most_weight: float
+    rate: Estimate
+
+
+def measure_exploration(
+    requests: Sequence[LoggedRequest],
+    seed: int = 0,
+    most_weight: float = MOST_WEIGHT,
+) -> ExplorationFigures:
+    """Estimate how often new items are chosen, from all explored impressions.
+
+    Requests without a propensity count nowhere.
+
+    Args:
+        requests: of the log.
+        seed: of the bootstrap.
+        most_weight: weights are clipped to it.
+    """
+    parts = [_explored_of(request) for request in requests if len(request.propensities)]
+    if not sum(len(drawn) for drawn, _ in parts):
+        return ExplorationFigures(0, 0, 0, most_weight, Estimate(None, None, None, 0))
+    drawn, chosen = (np.concatenate(part) for part in zip(*parts, strict=True))  # (S,) each
+    ids = [request.user_id for request in requests if len(request.propensities)]
+    of_request = np.repeat(np.array(ids), [len(drawn) for drawn, _ in parts])  # (S,)
+    users = np.unique(of_request, return_inverse=True)[1].reshape(-1)
+    inverse = 1.0 / drawn
+    weights = np.minimum(inverse, most_weight)
+    gains, bases = np.bincount(users, weights * chosen), np.bincount(users, weights)  # (U,) each
+    rate = gains.sum() / bases.sum()
+    values = rate + len(bases) * (gains - rate * bases) / bases.sum()  # (U,); their mean is rate
+    found = estimate(values, seed)
+    low, high = (
+        None if end is None else min(max(end, 0.0), 1.0) for end in (found.low, found.high)
+    )
+    return ExplorationFigures(
+        len(inverse),
+        int(chosen.sum()),
+        int((inverse > most_weight).sum()),
+        most_weight,
+        Estimate(float(rate), low, high, len(bases)),
+    )
+
+
+def _explored_of(request: LoggedRequest) -> tuple[Values, BoolArray]:
+    """Propensity of the explored items of a request, and whether they were chosen."""
+    is_known = ~np.isnan(request.propensities)  # (S,)
+    return request.propensities[is_known], np.isin(request.shown[is_known], request.chosen)

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.evaluate.intervals import RESAMPLES, Estimate, estimate, per_user
+from serendip.evaluate.intervals import Estimate, estimate, per_user
 from serendip.evaluate.runs import PADDING, Groups, Values
 
 
@@ -52,10 +52,7 @@ class SystemMessages:
 
 
 def measure_messages(
-    lists: Mapping[str, IntArray],
-    relevant: Sequence[IntArray],
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    lists: Mapping[str, IntArray], relevant: Sequence[IntArray]
 ) -> dict[str, SystemMessages]:
     """Measure the messages of all systems to the same users, the subject first.
 
@@ -64,24 +61,20 @@ def measure_messages(
     Args:
         lists: system -> (T, k) sent items, padded with -1; a row of -1 is not sent.
         relevant: T arrays of the items that the user chose afterwards.
-        seed: of the bootstrap.
-        resamples: number of bootstrap draws.
     """
-    return {name: _measure(sent, relevant, seed, resamples) for name, sent in lists.items()}
+    return {name: _measure(sent, relevant) for name, sent in lists.items()}
 
 
-def _measure(
-    lists: IntArray, relevant: Sequence[IntArray], seed: int, resamples: int
-) -> SystemMessages:
+def _measure(lists: IntArray, relevant: Sequence[IntArray]) -> SystemMessages:
     sizes = (lists != PADDING).sum(axis=1)  # (T,)
     chosen = np.array(
         [np.isin(row, items).sum() for row, items in zip(lists, relevant, strict=True)], np.int64
     )
     is_sent = sizes > 0
     return SystemMessages(
-        sent=estimate(is_sent.astype(np.float64), seed, resamples),
-        precision=estimate(chosen[is_sent] / sizes[is_sent], seed, resamples),
-        useful=estimate((chosen > 0).astype(np.float64), seed, resamples),
+        sent=estimate(is_sent.astype(np.float64)),
+        precision=estimate(chosen[is_sent] / sizes[is_sent]),
+        useful=estimate((chosen > 0).astype(np.float64)),
         items=float(sizes[is_sent].mean()) if is_sent.any() else None,
     )
 
@@ -130,19 +123,13 @@ class AuctionFigures:
     organic_precision: Estimate
 
 
-def measure_auction(
-    sale: Sale,
-    groups: Groups,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> AuctionFigures:
+def measure_auction(sale: Sale, groups: Groups, seed: int = 0) -> AuctionFigures:
     """Measure the sold places, per user.
 
     Args:
         sale: of T lists.
         groups: (T,) user numbers from 0.
         seed: of the bootstrap.
-        resamples: number of bootstrap draws.
     """
     sold = sale.is_sold
     is_chosen, was_chosen = (  # (T, k)
@@ -158,7 +145,7 @@ def measure_auction(
     def of_users(values: Values, rows: BoolArray, highest: float = 1.0) -> Estimate:
         users = np.unique(groups[rows], return_inverse=True)[1].reshape(-1)
         means = per_user(values[rows][:, None].astype(np.float64), users)[:, 0]
-        return estimate(means, seed, resamples, (0.0, max(highest, 1e-9)))
+        return estimate(means, seed, support=(0.0, max(highest, 1e-9)))
 
     everybody = np.ones(len(sold), np.bool_)
     top_bid, top_sum = float(bids.max(initial=0.0)), float(bids.sum(axis=1).max(initial=0.0))

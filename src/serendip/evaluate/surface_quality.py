@@ -8,6 +8,13 @@ A slice of users is their requests. A slice of items is the requests with a rele
 kind, and only those items are relevant in it: with several relevant items, finding the popular ones
 must not count as finding the cold ones.
 
+What the lists of a system show, beside ``Gini@10`` and ``Coverage@10`` of ``metrics``:
+
+- ``NewItems@10``: share of the places that hold an item without an event in training.
+- ``PopularityLift@10``: mean popularity of what is shown / of what the same users chose before,
+  minus 1; popularity = events in training (Abdollahpouri et al. 2019, arXiv:1907.13286). 0 = as
+  popular as the user's own choices.
+
 Shapes: T requests, U users, N items, S systems, M metrics, k length of a list.
 """
 
@@ -22,25 +29,95 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.errors import DataError
 from serendip.evaluate.comparison import Comparison, compare_systems, estimate_systems
-from serendip.evaluate.exposure import (
-    estimate_exposure,
-    estimate_new_items,
-    estimate_popularity_lift,
-)
-from serendip.evaluate.intervals import RESAMPLES, Estimate
+from serendip.evaluate.intervals import Z_95, Estimate, estimate, per_user
 from serendip.evaluate.metrics import (
     MRR,
     NDCG,
     Coverage,
+    ExposureMetric,
     Gini,
     Graded,
     Novelty,
     RankingMetric,
     Recall,
+    mean_over_lists,
     surprise,
 )
 from serendip.evaluate.runs import Groups, Values, ranks_from_lists, require_distinct
 from serendip.evaluate.special_surfaces import AuctionFigures, Sale, SystemMessages, measure_auction
+
+NO_ESTIMATE = Estimate(None, None, None, 0)
+
+
+def estimate_exposure(
+    exposure_metric: ExposureMetric, lists: IntArray, groups: Groups, catalogue_size: int
+) -> Estimate:
+    """Metric of all lists, with the normal interval of its jackknife error, clipped to [0, 1].
+
+    Args:
+        exposure_metric: such as coverage or Gini.
+        lists: (T, L) item numbers, padded with -1.
+        groups: (T,) users from 0 to U - 1, the sampling unit.
+        catalogue_size: N.
+    """
+    if not len(lists):
+        return NO_ESTIMATE
+    users = int(groups.max()) + 1
+    value, error = exposure_metric.of_exposure(lists, groups, catalogue_size)
+    if not np.isfinite(value):
+        return Estimate(None, None, None, users)
+    reach = Z_95 * error
+    return Estimate(value, max(0.0, value - reach), min(1.0, value + reach), users)
+
+
+def estimate_new_items(lists: IntArray, groups: Groups, is_new: BoolArray, k: int) -> Estimate:
+    """Share of the places of new items, over the users with a list that is not empty.
+
+    Args:
+        lists: (T, L) item numbers, padded with -1.
+        groups: (T,) users from 0 to U - 1, the sampling unit.
+        is_new: (N,) bool, items that nobody has chosen or rejected yet.
+        k: places of a list that count.
+    """
+    shares = mean_over_lists(lists, is_new.astype(np.float64), k)
+    return estimate(_of_users(shares[:, None], groups)[:, 0])
+
+
+def estimate_popularity_lift(
+    lists: IntArray, groups: Groups, counts: IntArray, histories: Sequence[IntArray], k: int
+) -> Estimate:
+    """Popularity lift over the users with a list and a history, with a normal interval.
+
+    The lift is the mean popularity of the shown items divided by that of the items chosen before,
+    minus 1. The interval is that of a ratio of two means over users, by the delta method.
+
+    Args:
+        lists: (T, L) item numbers, padded with -1.
+        groups: (T,) users from 0 to U - 1, the sampling unit.
+        counts: (N,) interactions of each item.
+        histories: T arrays of the items that the user chose before.
+        k: places of a list that count.
+    """
+    popularity = counts.astype(np.float64)
+    shown = mean_over_lists(lists, popularity, k)  # (T,)
+    chosen = np.array([popularity[items].mean() if len(items) else np.nan for items in histories])
+    users = _of_users(np.column_stack([shown, chosen.reshape(-1)]), groups)  # (U, 2)
+    if not len(users) or not users[:, 1].any():
+        return Estimate(None, None, None, len(users))
+    after, before = users.mean(axis=0)
+    ratio = float(after / before)
+    if len(users) == 1:
+        return Estimate(ratio - 1.0, ratio - 1.0, ratio - 1.0, 1)
+    influence = (users[:, 0] - ratio * users[:, 1]) / before  # (U,)
+    reach = Z_95 * float(influence.std(ddof=1)) / len(users) ** 0.5
+    return Estimate(ratio - 1.0, ratio - 1.0 - reach, ratio - 1.0 + reach, len(users))
+
+
+def _of_users(values: Values, groups: Groups) -> Values:
+    """Means (U, M) of each user over the requests whose values (T, M) are all known."""
+    known = ~np.isnan(values).any(axis=1)
+    return per_user(values[known], np.unique(groups[known], return_inverse=True)[1].reshape(-1))
+
 
 K = 10
 RANKING: tuple[RankingMetric, ...] = (NDCG(K), Recall(K), MRR(K))
@@ -177,26 +254,24 @@ class SurfaceFigures:
     note: str = ""
 
 
-def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES) -> SurfaceFigures:
+def measure_surface(runs: SurfaceRuns, seed: int = 0) -> SurfaceFigures:
     """Estimate all figures of a surface.
 
     Args:
         runs: its requests and lists.
         seed: of the bootstrap.
-        resamples: number of bootstrap draws.
     """
     groups = _number_users(runs.users)
     values = {name: value_lists(lists, runs.relevant) for name, lists in runs.lists.items()}
-    draws = (seed, resamples)
-    systems = estimate_systems(values, _LABELS, groups, draws)
+    systems = estimate_systems(values, _LABELS, groups, seed)
     compared, novelty, bits = (runs.subject, runs.baselines), Novelty(K), surprise(runs.counts)
     novelties = {name: novelty.of_lists(part, bits)[:, None] for name, part in runs.lists.items()}
-    novel = estimate_systems(novelties, (novelty.label,), groups, draws, float(bits.max(initial=1)))
+    novel = estimate_systems(novelties, (novelty.label,), groups, seed, float(bits.max(initial=1)))
     for name, lists in runs.lists.items():
         systems[name] |= novel[name]
         for metric in (Coverage(K), Gini(K)):
             systems[name][metric.label] = estimate_exposure(metric, lists, groups, len(runs.counts))
-        systems[name][NEW_ITEMS] = estimate_new_items(lists, groups, runs.is_new, K, resamples)
+        systems[name][NEW_ITEMS] = estimate_new_items(lists, groups, runs.is_new, K)
         if runs.histories:
             systems[name][LIFT] = estimate_popularity_lift(
                 lists, groups, runs.counts, runs.histories, K
@@ -210,10 +285,10 @@ def measure_surface(runs: SurfaceRuns, seed: int = 0, resamples: int = RESAMPLES
         catalogue_size=len(runs.counts),
         subject=runs.subject,
         systems=systems,
-        slices={name: _measure_slice(runs, part, draws) for name, part in runs.slices.items()},
-        comparisons=compare_systems(values, COMPARED, compared, groups, draws),
+        slices={name: _measure_slice(runs, part, seed) for name, part in runs.slices.items()},
+        comparisons=compare_systems(values, COMPARED, compared, groups, seed),
         message=runs.message,
-        auction=None if runs.sale is None else measure_auction(runs.sale, groups, seed, resamples),
+        auction=None if runs.sale is None else measure_auction(runs.sale, groups, seed),
         note=runs.note,
     )
 
@@ -235,10 +310,10 @@ def _number_users(users: NDArray[np.str_]) -> Groups:
     return np.asarray(np.unique(users, return_inverse=True)[1], np.intp).reshape(-1)
 
 
-def _measure_slice(runs: SurfaceRuns, part: Slice, draws: tuple[int, int]) -> SliceFigures:
+def _measure_slice(runs: SurfaceRuns, part: Slice, seed: int) -> SliceFigures:
     groups = _number_users(runs.users[part.rows])
     values = {
         name: value_lists(lists[part.rows], part.relevant) for name, lists in runs.lists.items()
     }
-    systems = estimate_systems(values, _LABELS, groups, draws)
+    systems = estimate_systems(values, _LABELS, groups, seed)
     return SliceFigures(len(np.unique(groups)), len(part.rows), systems)

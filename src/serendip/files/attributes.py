@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from serendip.data.items.attributes import Attribute, AttributeKind
-from serendip.files.cells import quote, strip_sql
-from serendip.files.numbers import DecimalSign, read_number, written_number_sql
+from serendip.files.cells import DecimalSign, quote, read_number, strip_sql, written_number_sql
 
 _NUMBER = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?"
 

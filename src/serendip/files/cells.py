@@ -1,20 +1,24 @@
-"""SQL of the cells of a table: texts, numbers, pictures and sounds."""
+"""Queries of DuckDB over users' files, and SQL of their cells: texts and numbers."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from serendip.errors import DataError
+from serendip.files.names import names
+from serendip.runtime.threads import num_threads
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 _WHITESPACE = "".join(sign for sign in map(chr, range(0x3001)) if sign.isspace())
 """All white space of Unicode, whose last is U+3000. To look further took 0.05 s of every start."""
-
-MEDIA_FOLDER = "media"
-"""Folder of a workspace with the pictures and sounds that a file of items holds as bytes."""
-
-_SIGNATURES = (
-    *(("\\xFF\\xD8\\xFF", "jpg"), ("\\x89PNG", "png"), ("GIF8", "gif"), ("OggS", "ogg")),
-    *(("fLaC", "flac"), ("ID3", "mp3")),
-)
-"""First bytes of a file, as SQL writes them, and the ending of its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +29,11 @@ class CellSql:
         text: VARCHAR; NULL if the cell is empty or a list.
         items: VARCHAR[]; NULL if the cell is not a list. Empty = no cell is.
         number: DOUBLE of a cell that is a number in the file; empty = it is none.
-        media: BLOB of the file whose path is the text; empty = the cells are no files.
     """
 
     text: str
     items: str = ""
     number: str = ""
-    media: str = ""
 
 
 def text_sql(cell: CellSql) -> str:
@@ -58,14 +60,153 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def media_sql(content: str) -> str:
-    """SQL of the path of a file with some content; NULL if it is neither a picture nor a sound."""
-    cases = [
-        f"WHEN {content}[1:octet_length('{begin}'::BLOB)] = '{begin}'::BLOB THEN '{ending}'"
-        for begin, ending in _SIGNATURES
-    ]
-    cases += [
-        f"WHEN {content}[1:4] = 'RIFF'::BLOB AND {content}[9:12] = '{kind}'::BLOB THEN '{ending}'"
-        for kind, ending in (("WEBP", "webp"), ("WAVE", "wav"))
-    ]
-    return f"'{MEDIA_FOLDER}/' || sha256({content}) || '.' || CASE {' '.join(cases)} END"
+def connect() -> DuckDBPyConnection:
+    """Open a connection to DuckDB with temporary tables of its own; it downloads no extensions."""
+    return _database(num_threads()).cursor()
+
+
+@cache
+def _database(threads: int) -> DuckDBPyConnection:
+    """The database of this process; opening one takes longer than reading a small file."""
+    import duckdb
+
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "threads": threads,
+        "autoinstall_known_extensions": False,
+    }
+    return duckdb.connect(":memory:", config=settings)
+
+
+def run(connection: DuckDBPyConnection, query: str, path: Path) -> DuckDBPyConnection:
+    """Run a query over a file.
+
+    Args:
+        connection: of DuckDB.
+        query: SQL with one placeholder for the path.
+        path: the file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    import duckdb
+
+    try:
+        return connection.execute(query, [pattern_of(path)])
+    except (duckdb.Error, MemoryError) as error:
+        raise unreadable(path, error) from None
+
+
+def pattern_of(path: Path) -> str:
+    """The path as a glob pattern, which DuckDB reads; a bracketed wildcard matches itself."""
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path))
+
+
+def unreadable(path: Path, error: BaseException) -> DataError:
+    """The error of a file that DuckDB could not read."""
+    too_large = ("Out of Memory", "maximum total string size")
+    if isinstance(error, MemoryError) or any(words in str(error) for words in too_large):
+        return DataError(
+            f"{path.name} does not fit into memory.",
+            "Leave columns and rows out of it, or give this process more memory.",
+        )
+    reason = str(error).strip().splitlines()[0].rstrip(".")
+    return DataError(
+        f"{path.name} cannot be read: {reason}.", "Does its format match its file extension?"
+    )
+
+
+def evaluate(cells: Sequence[str], make_sql: Callable[[str], str]) -> list[Any]:
+    """Values of SQL over some cells, in their order.
+
+    Args:
+        cells: texts.
+        make_sql: SQL of a text -> SQL of the value.
+    """
+    import pyarrow as pa
+
+    connection = connect()
+    connection.register("cells", pa.table({"cell": pa.array(cells, "string")}))
+    found = connection.sql(f"SELECT {make_sql('cell')} FROM cells").fetchall()
+    return [value for (value,) in found]
+
+
+DecimalSign: TypeAlias = Literal[".", ","]
+
+_WIDE = "".join(map(chr, (*range(0xFF01, 0xFF5F), *range(0xFFE0, 0xFFE2), 0xFFE5, 0xFFE6)))
+_NARROW = unicodedata.normalize("NFKC", _WIDE)
+NARROW = str.maketrans(_WIDE, _NARROW)
+"""Full-width digits, signs and currencies -> those that NFKC makes of them."""
+
+_BLANKS = " \u00a0\u202f"
+_GAPS = f"{_BLANKS}'’"
+_MINUS = r"\-−－–"
+_SIGNED = rf"0-9()（）‐‑‒—{_MINUS}"
+"""Digits, and the signs that may say that a number is negative, for a class of characters."""
+_AROUND = rf"[^{_SIGNED}]{{0,8}}"
+"""Currency, per cent or unit beside a number."""
+_BEFORE = rf"(?:[^{_SIGNED}]{{0,7}}(?:[^{_SIGNED}.,]|[A-Za-z]\.))?"
+"""The same before a number; a decimal sign there would be that of a number without whole digits."""
+_NO_FRACTION = "[.,](?:--?|[–—])"
+"""Of a whole price, as in ``5,-``."""
+_NEGATIVE = rf"[{_MINUS}]|\(\)"
+"""Signs around a negative number: one minus, or parentheses."""
+
+
+def written_number_sql(text: str, sign: DecimalSign) -> str:
+    """DOUBLE of a text with one number, without currency, per cent and thousands; else NULL.
+
+    Args:
+        text: SQL of the cell.
+        sign: before its decimals.
+    """
+    text = f"translate({text}, {quote(_WIDE)}, {quote(_NARROW)})"
+    plain, signed = map(quote, _patterns(sign))
+    begin, found, end = (f"regexp_extract({text}, {signed}, {group})" for group in (1, 2, 3))
+    is_negative = f"regexp_full_match({begin} || {end}, {quote(_NEGATIVE)})"
+    whole = f"regexp_extract({text}, {plain}, 1)"
+    return (
+        f"CASE WHEN {whole} <> '' THEN {_cast_sql(whole, sign)} "
+        f"WHEN {is_negative} THEN -{_cast_sql(found, sign)} END"
+    )
+
+
+def read_number(text: str, sign: DecimalSign) -> float | None:
+    """The number that ``written_number_sql`` reads, of one text."""
+    text = text.strip().translate(NARROW)
+    plain, signed = _patterns(sign)
+    if found := re.search(plain, text):
+        return _cast(found[1], sign)
+    found = re.search(signed, text)
+    is_negative = found and re.fullmatch(_NEGATIVE, (found[1] or "") + (found[3] or ""))
+    return -_cast(found[2], sign) if found and is_negative else None
+
+
+def _cast(number: str, sign: DecimalSign) -> float:
+    return float(re.sub(_thousands(sign), "", number).replace(",", "."))
+
+
+def _cast_sql(number: str, sign: DecimalSign) -> str:
+    bare = f"regexp_replace({number}, {quote(_thousands(sign))}, '', 'g')"
+    return f"TRY_CAST(replace({bare}, ',', '.') AS DOUBLE)"
+
+
+def _thousands(sign: DecimalSign) -> str:
+    """Pattern of what may stand between thousands."""
+    return f"[{'.' if sign == ',' else ','}{_GAPS}]"
+
+
+@cache
+def _patterns(sign: DecimalSign) -> tuple[str, str]:
+    """Patterns of a whole cell with one number: without a minus, and with one or parentheses.
+
+    The first group of the first is the number; of the second it is the second group, between the
+    signs before and behind it.
+    """
+    currency = (
+        rf"[{_BLANKS}]*[A-Za-zÀ-ž円元원]{{0,3}}\.?[{names('currencies')['signs']}]?[{_BLANKS}]*"
+    )
+    whole = f"(?:[1-9][0-9]{{0,2}}(?:{_thousands(sign)}[0-9]{{3}})+|[0-9]{{1,15}})"
+    number = f"({whole}(?:{re.escape(sign)}[0-9]{{1,9}})?)(?:{_NO_FRACTION})?"
+    begin = rf"(?:{currency}([{_MINUS}(]))?{currency}"
+    end = rf"(?:{currency}%?([{_MINUS})]){currency}|{_AROUND})"
+    return f"^{_BEFORE}{number}{_AROUND}$", f"^{begin}{number}{end}$"

@@ -22,9 +22,9 @@ from serendip.data.items.catalogue import Item
 from serendip.data.text import plain_title
 from serendip.errors import DataError
 from serendip.files.attributes import AttributeCells
+from serendip.files.cells import DecimalSign
 from serendip.files.encodings import check_encoding
 from serendip.files.names import REQUIRED, TableKind, canonical_columns, guess_mapping
-from serendip.files.numbers import DecimalSign
 from serendip.files.tables import open_table
 from serendip.files.times import TimeFormat, check_time_format, check_time_zone
 

@@ -17,11 +17,9 @@ from serendip.data import BoolArray, Event
 from serendip.data.limits import EARLIEST, LATEST, MAX_ID_BYTES, MAX_POSITION, MAX_QUERY_CHARS
 from serendip.data.log.event_table import NUMBERS, TEXTS, list_events, tabulate_events, unify
 from serendip.data.store.validation import event_problem
-from serendip.files.broken_rows import refuse_broken_rows
-from serendip.files.cells import number_sql, quote, strip_sql, text_sql
+from serendip.files.cells import number_sql, quote, strip_sql, text_sql, written_number_sql
 from serendip.files.config import EventsConfig
-from serendip.files.numbers import written_number_sql
-from serendip.files.tables import Table, open_table
+from serendip.files.tables import Table, open_table, refuse_broken_rows
 from serendip.files.times import PLAUSIBLE_SECONDS
 
 if TYPE_CHECKING:

@@ -30,11 +30,9 @@ from serendip.data.store.item_rows import ITEM_NAMES, list_items, tabulate_items
 from serendip.data.store.validation import id_problem, item_problem
 from serendip.data.text import plain_title
 from serendip.errors import DataError
-from serendip.files.broken_rows import refuse_broken_rows
-from serendip.files.cells import quote, strip_sql, text_sql
+from serendip.files.cells import connect, quote, strip_sql, text_sql
 from serendip.files.config import ItemsConfig, other_columns, require_columns
-from serendip.files.queries import connect
-from serendip.files.tables import Table, open_table
+from serendip.files.tables import Table, open_table, refuse_broken_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa

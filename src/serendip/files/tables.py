@@ -3,6 +3,7 @@
 A cell is text, or a list of texts if the file has a list. Malformed rows are left out and collected
 in ``broken``. The place of a row is its physical line, counted from 1, even if a quoted cell
 contains line breaks; Parquet files and JSON arrays have no lines, so their places are row numbers.
+A file with a single broken row is refused: the error counts all and names the first ones.
 """
 
 from __future__ import annotations
@@ -13,16 +14,23 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from serendip.data.limits import MAX_ROW_CHARS
 from serendip.errors import DataError
-from serendip.files.cells import CellSql, media_sql, quote, strip_sql
+from serendip.files.cells import (
+    CellSql,
+    connect,
+    pattern_of,
+    quote,
+    run,
+    strip_sql,
+    unreadable,
+)
 from serendip.files.encodings import as_utf8, open_binary
-from serendip.files.queries import connect, pattern_of, run, unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -295,11 +303,15 @@ def _find_leaves(
 
 
 class ParquetTable(Table):
-    """A Parquet file; whole floats lose their ``.0`` and NaN is missing."""
+    """A Parquet file but for columns of bytes; whole floats lose their ``.0``, NaN is missing."""
 
     def __init__(self, path: Path) -> None:
         schema = run(connect(), "DESCRIBE SELECT * FROM read_parquet(?)", path).fetchall()
-        cells = {str(name): _parquet_cell(name, str(kind)) for name, kind, *_ in schema if name}
+        cells = {
+            str(name): _parquet_cell(name, str(kind))
+            for name, kind, *_ in schema
+            if name and "BLOB" not in str(kind)
+        }
         super().__init__(path, "read_parquet(?)", cells)
 
     def places(self, rows: Sequence[int]) -> list[str]:
@@ -312,10 +324,6 @@ class ParquetTable(Table):
 
 def _parquet_cell(column: str, kind: str) -> CellSql:
     name = '"' + column.replace('"', '""') + '"'
-    if kind == "BLOB":
-        return CellSql(media_sql(name), media=name)
-    if re.match(r"STRUCT\((.*, )?\"?bytes\"? BLOB[,)]", kind):  # as data sets have files
-        return CellSql(media_sql(f"({name}).bytes"), media=f"({name}).bytes")
     if kind.endswith("]"):
         return CellSql("NULL::VARCHAR", f"CAST({name} AS VARCHAR[])")
     if kind in ("SMALLINT", "INTEGER", "BIGINT"):
@@ -387,4 +395,42 @@ def _open_text(path: Path) -> TextIO:
     # Bytes that are not UTF-8 are for DuckDB to refuse.
     return io.TextIOWrapper(
         open_binary(path), encoding="utf-8-sig", errors="surrogateescape", newline=""
+    )
+
+
+_SHOWN = 5
+"""Broken rows of which an error has place and reason."""
+
+
+def refuse_broken_rows(table: Table, problems: Iterable[tuple[int, str]]) -> None:
+    """Refuse a file if a row is broken: half an import is worse than none.
+
+    Args:
+        table: that was read to its end.
+        problems: (0-based number, reason) of well-formed rows that are invalid, ascending.
+
+    Raises:
+        DataError: a row is broken; names file, count, first places and reasons.
+    """
+    invalid = list(problems)
+    count = len(invalid) + len(table.broken)
+    if not count:
+        return
+    places = table.places([row for row, _ in invalid[:_SHOWN]])
+    named = [(place, reason) for place, (_, reason) in zip(places, invalid, strict=False)]
+    first = sorted([*named, *table.broken], key=lambda pair: int(pair[0].split()[1]))[:_SHOWN]
+    listed = "; ".join(f"{place}: {reason}" for place, reason in first)
+    more = f"; and {count - len(first):,} more" if count > len(first) else ""
+    mend = "Correct or remove these rows."
+    if any(reason == NOT_UTF8 for _, reason in first):
+        mend = (
+            "Correct these rows, or name the encoding of the whole file, as in "
+            '`encoding = "cp1252"`, if it is not UTF-8.'
+        )
+    elif all("is not a time" in reason for _, reason in first):
+        mend = 'Say how times are written, as in `time_format = "%d.%m.%Y %H:%M"`.'
+    raise DataError(
+        f"{table.path.name}: {'1 row is' if count == 1 else f'{count:,} rows are'} broken: "
+        f"{listed}{more}.",
+        f"Nothing was imported. {mend}",
     )

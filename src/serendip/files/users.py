@@ -13,9 +13,8 @@ from pathlib import Path
 from serendip.data.items.attributes import Attribute
 from serendip.data.store.validation import user_problem
 from serendip.data.users.user import COUNTRY, User
-from serendip.files.broken_rows import refuse_broken_rows
 from serendip.files.config import UsersConfig, other_columns
-from serendip.files.tables import Cell, open_table
+from serendip.files.tables import Cell, open_table, refuse_broken_rows
 
 
 @dataclass(frozen=True, slots=True)

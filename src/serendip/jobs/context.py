@@ -1,8 +1,8 @@
-"""Context of a job: the workspace, its data and its encoders, each opened once for all steps."""
+"""Context of a job: workspace, data, query log and encoders, each opened once for all steps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,11 +14,17 @@ from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.media_files import Media
 from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
-from serendip.data.snapshot import StoreSnapshot, read_snapshot
+from serendip.data.events.search_log import (
+    Search,
+    SuggestedQuery,
+    read_searches,
+    read_suggested,
+    similar_choices,
+)
+from serendip.data.snapshot import MOST_REQUESTED, StoreSnapshot, read_snapshot
 from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.jobs.search_log import Log, read_log
 from serendip.runtime.budget import TimeBudget, parse_duration
 from serendip.runtime.executor_config import EngineChoice
 from serendip.runtime.executor_factory import open_executor
@@ -27,6 +33,23 @@ from serendip.runtime.timing import StageClock
 
 _TASKS = "tasks"
 """Folder of the cache for files that tasks of an executor read, while they run."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Log:
+    """Logged queries, in the item numbers of a snapshot.
+
+    Args:
+        dataset: the snapshot.
+        searches: by time.
+        suggested: shown suggestions, by time.
+        similar: user -> times of the choices on the surface ``similar``.
+    """
+
+    dataset: Dataset
+    searches: Sequence[Search]
+    suggested: Sequence[SuggestedQuery] = ()
+    similar: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +168,13 @@ class JobContext:
         dataset = self.require_items()
         reading = self.options.progress.step("reading the log of queries")
         with reading, closing(self.workspace.open_store()) as store:
-            return read_log(store, dataset, self.settings.actions)
+            rules, events = self.settings.actions, store.requested(MOST_REQUESTED)
+        return Log(
+            dataset,
+            read_searches(events, dataset.catalogue.vocabulary, rules),
+            read_suggested(events, rules),
+            similar_choices(events, rules),
+        )
 
     @cached_property
     def encoder(self) -> TextEncoder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -16,10 +17,16 @@ from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.generations import check_earlier, open_current
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError, StorageError
-from serendip.jobs.storage import check_storage
+from serendip.errors import (
+    ArtefactError,
+    ExtraMissing,
+    NotTrainedError,
+    SerendipError,
+    StorageError,
+)
 from serendip.runtime.progress import Progress, SilentProgress
 from serendip.runtime.scratch import find_scratch, remove_abandoned
+from serendip.runtime.sync import SharedFolder, Storage
 
 _MIB = 1 << 20
 _LEAST_FREE = 256 * _MIB
@@ -38,7 +45,7 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
             results += [_check_version(store), _check_generation(workspace)]
             results += [_check_earlier(workspace), _check_scratch(workspace)]
             results += [_check_disk(workspace)]
-            results += check_storage(workspace)
+            results += _check_storage(workspace)
             results += run_checks(store)
             results += _check_media(workspace, store, progress)
     return [asdict(result) for result in results]
@@ -118,6 +125,44 @@ def _check_disk(workspace: Workspace) -> CheckResult:
         message += f"; a training and new events may need {needed // _MIB:,}"
         return CheckResult("disk", "WARN", 1, 1, message)
     return CheckResult("disk", "PASS", 0, 1, message)
+
+
+def _check_storage(workspace: Workspace) -> list[CheckResult]:
+    """Check that the storage is the one that it was, and keeps the first of two who write."""
+    name, place = "storage", workspace.generations
+    if not isinstance(place, SharedFolder):
+        return []
+    url = place.storage.url
+    try:
+        if not place.require_marker():
+            message = (
+                f"{url} was never used: the next training writes to it. If it is a folder of "
+                "another machine, check that it is mounted"
+            )
+            return [CheckResult(name, "WARN", 1, 1, message)]
+        problem = _find_problem(place.storage)
+    except SerendipError as error:
+        problem = str(error)
+    if problem:
+        return [CheckResult(name, "FAIL", 1, 1, problem)]
+    message = f"{url} can be written to and refuses whoever comes second"
+    return [CheckResult(name, "PASS", 0, 1, message)]
+
+
+def _find_problem(storage: Storage) -> str:
+    """Write and remove a small object; what does not work, empty = all does."""
+    key = f"doctor-{secrets.token_hex(8)}"
+    try:
+        if not storage.create(key, b"first") or storage.read(key) != b"first":
+            return f"{storage.url} does not have what was written a moment ago"
+        if storage.create(key, b"second"):
+            return (
+                f"{storage.url} does not obey conditional puts: of two machines that publish at "
+                "once the last one would win"
+            )
+        return ""
+    finally:
+        storage.remove(key)
 
 
 def _check_media(workspace: Workspace, store: Store, progress: Progress) -> list[CheckResult]:

@@ -16,7 +16,6 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.files.events import EventsRead, read_events
 from serendip.files.items import ItemsRead, read_items
-from serendip.files.media import extract_media
 from serendip.files.users import read_users
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ _FEW = 10
 def import_files(workspace: Workspace, allow_loss: bool = False) -> dict[str, Any]:
     """Import all files in place of the previous import; data posted to the API stay.
 
-    Bytes of erased users and items that are left are removed at the end. Pictures and sounds that
-    the items file holds as bytes become files of the workspace.
+    Bytes of erased users and items that are left are removed at the end.
 
     Args:
         workspace: whose files are imported.
@@ -58,8 +56,6 @@ def import_files(workspace: Workspace, allow_loss: bool = False) -> dict[str, An
     items = read_items(workspace.settings.items, workspace.folder)
     events = read_events(workspace.settings.events, workspace.folder)
     users = read_users(workspace.settings.users, workspace.folder)
-    if items.path is not None:
-        extract_media(items.path, items.attributes.values(), workspace.folder)
     with closing(workspace.create_store()) as store:
         guard = _LossGuard(store, allow_loss)
         counts = store.import_tables(

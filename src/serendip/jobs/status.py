@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from serendip.engine.artefacts.generations import in_force_since, open_current, read_previous
+from serendip.engine.artefacts.generations import (
+    current_name,
+    in_force_since,
+    open_current,
+    read_previous,
+)
 from serendip.engine.artefacts.quality_report import REPORT_JSON
 from serendip.engine.artefacts.training_record import TRAINING_STATUS_FILE, TrainingRecord
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, NotTrainedError, StorageError
+from serendip.errors import ArtefactError, NotTrainedError, SerendipError, StorageError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
-from serendip.jobs.storage import StorageStatus, read_storage
 from serendip.jobs.train.staleness import (
     LEARNED_TABLES,
     GenerationAge,
@@ -25,6 +28,7 @@ from serendip.jobs.train.staleness import (
 )
 from serendip.runtime.atomic_files import is_locked
 from serendip.runtime.job_status import JobStatus
+from serendip.runtime.sync import SharedFolder
 from serendip.runtime.versions import Version
 
 QUALITY_METRICS = ("nDCG@10", "Recall@10")
@@ -71,6 +75,25 @@ class GenerationChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageStatus:
+    """The storage of a workspace as this machine sees it.
+
+    Args:
+        url: of the storage.
+        problem: why it cannot be read; empty = it can.
+        in_force: folder of the generation in force there; empty = none, or not known.
+        in_force_here: name of the generation in force on this machine.
+        stored: folders of complete generations there, the oldest first.
+    """
+
+    url: str
+    problem: str
+    in_force: str
+    in_force_here: str
+    stored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WorkspaceStatus:
     """The state of a workspace.
 
@@ -97,17 +120,12 @@ class WorkspaceStatus:
         return {**asdict(self), "stale": self.age.is_stale}
 
 
-def read_status(workspace: Workspace, now: float | None = None) -> WorkspaceStatus:
-    """Read the state of a workspace; changes nothing.
-
-    Args:
-        workspace: with a database.
-        now: Unix seconds; None = the clock.
+def read_status(workspace: Workspace) -> WorkspaceStatus:
+    """Read the state of a workspace with a database; changes nothing.
 
     Raises:
         StorageError: there is no database.
     """
-    moment = time.time() if now is None else now
     current, damage = None, ""
     try:
         current = open_current(workspace.generations, verify=False)
@@ -119,11 +137,32 @@ def read_status(workspace: Workspace, now: float | None = None) -> WorkspaceStat
         None if current is None else _describe(workspace, current),
         damage,
         None if current is None else _compare(workspace, current),
-        measure_age(workspace, moment),
+        measure_age(workspace),
         running_training(workspace),
         TrainingRecord.read(workspace.training),
-        read_storage(workspace),
+        _read_storage(workspace),
     )
+
+
+def _read_storage(workspace: Workspace) -> StorageStatus | None:
+    """What the storage has; None = this machine alone has everything."""
+    place, here = workspace.generations, _name_here(workspace)
+    if not isinstance(place, SharedFolder):
+        return None
+    url = place.storage.url
+    try:
+        in_force = place.in_force()
+        stored = tuple(place.manifests()) if in_force else ()
+    except SerendipError as error:
+        return StorageStatus(url, str(error), "", here)
+    return StorageStatus(url, "", in_force, here, stored)
+
+
+def _name_here(workspace: Workspace) -> str:
+    try:
+        return current_name(workspace.generation_folder)
+    except SerendipError:
+        return ""
 
 
 def running_training(workspace: Workspace) -> JobStatus | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from sqlalchemy import BigInteger, Double, bindparam, case, cast, func, select
+from sqlalchemy import BigInteger, case, cast, func, select
 
 from serendip.data.store.base import Database
 from serendip.data.store.config import DatabasePlace
@@ -25,19 +25,6 @@ SENT, OK, FAILED = "sent", "ok", "failed"
 
 _KEYS_PER_QUERY = 500
 
-_FINISH = (
-    CALLS.update()
-    .where(CALLS.c.number == bindparam("row"), CALLS.c.state == SENT)
-    .values(
-        state=bindparam("new_state"),
-        failure=bindparam("new_failure"),
-        answer=bindparam("new_answer"),
-        seconds=bindparam("duration"),
-        sent=bindparam("tokens_sent"),
-        answered=bindparam("tokens_answered"),
-        price=func.coalesce(bindparam("cost", type_=Double), CALLS.c.price),
-    )
-)
 _GROUP = CALLS.c.job, CALLS.c.prompt, CALLS.c.model
 _SUMMARY = (
     select(
@@ -80,25 +67,6 @@ class Call:
     prompt_digest: str
     model: str
     data: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """End of a call.
-
-    Args:
-        number: number of the call's row.
-        answer: validated answer; "" = none.
-        seconds: duration; None = unknown.
-        bill: tokens and price; if unknown, the row keeps the maximum price.
-        failure: kind and message of the failure; "" = success.
-    """
-
-    number: int
-    answer: str
-    seconds: float | None
-    bill: Bill
-    failure: str = ""
 
 
 class Ledger:
@@ -148,24 +116,31 @@ class Ledger:
             (number,) = written.inserted_primary_key or (0,)
         return int(number)
 
-    def finish(self, *endings: Ending) -> None:
-        """Record the ends of calls, all or none; calls that have ended before do not change."""
-        rows = [
-            {
-                "row": ending.number,
-                "new_state": FAILED if ending.failure else OK,
-                "new_answer": ending.answer,
-                "duration": ending.seconds,
-                "tokens_sent": ending.bill[0],
-                "tokens_answered": ending.bill[1],
-                "cost": ending.bill[2],
-                "new_failure": ending.failure,
-            }
-            for ending in endings
-        ]
-        if rows:
-            with self._database.write() as connection:
-                connection.execute(_FINISH, rows)
+    def finish(
+        self, number: int, answer: str, seconds: float, bill: Bill, failure: str = ""
+    ) -> None:
+        """Record the end of a call; one that has ended before does not change.
+
+        Args:
+            number: of the call's row.
+            answer: validated; "" = none.
+            seconds: duration.
+            bill: tokens and price; if unknown, the row keeps the maximum price.
+            failure: kind and message of the failure; "" = success.
+        """
+        sent, answered, price = bill
+        ending = {
+            "state": FAILED if failure else OK,
+            "failure": failure,
+            "answer": answer,
+            "seconds": seconds,
+            "sent": sent,
+            "answered": answered,
+            "price": CALLS.c.price if price is None else price,
+        }
+        is_open = (CALLS.c.number == number) & (CALLS.c.state == SENT)
+        with self._database.write() as connection:
+            connection.execute(CALLS.update().where(is_open).values(ending))
 
     def answers(self, call: Call, data: Iterable[str]) -> dict[str, str]:
         """Stored answers of prompt and model, of any job: data key -> text."""

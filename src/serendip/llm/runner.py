@@ -29,7 +29,7 @@ from serendip.llm.client import (
     LlmRequest,
 )
 from serendip.llm.config import Prices
-from serendip.llm.ledger import Call, Ending, Ledger
+from serendip.llm.ledger import Call, Ledger
 from serendip.llm.prompts import data_key
 from serendip.llm.tasks import AnswerT, Task, WrongAnswer
 from serendip.runtime.progress import Progress, SilentProgress
@@ -249,7 +249,7 @@ class _Run(Generic[AnswerT]):
             bill, message = self.options.prices.bill(raw, failure, max_price), str(failure or "")
             self._pause(failure, attempt)
             if failure or answer:
-                self.ledger.finish(Ending(number, text, seconds, bill, message))
+                self.ledger.finish(number, text, seconds, bill, message)
             self._release(failure, max_price - (max_price if bill[2] is None else bill[2]))
         return failure or answer
 

@@ -1,10 +1,10 @@
 """LLM tasks: a prompt with the schema of its answers, which are validated and never executed.
 
-- ``judge_task`` labels a query and an item as good or bad, with a confidence;
-- ``queries_task`` writes queries for an item, as people type them who do not know its title;
-- ``synonyms_task`` proposes synonyms, which are used only after people accept them;
-- ``enrich_task`` writes a description, keywords and attributes for an item with little text;
-- ``attribute_task`` chooses the value of an attribute that an item lacks.
+- ``Judgement`` labels a query and an item as good or bad, with a confidence;
+- ``WrittenQueries`` are queries for an item, as people type them who do not know its title;
+- ``WrittenSynonyms`` are used only after people accept them;
+- ``Enrichment``: a description, keywords and attributes for an item with little text;
+- ``AttributeValue``: the value of an attribute that an item lacks.
 
 Enrichments are validated before they are stored. An answer is refused as a whole if a length is
 wrong or a text has an address or unusual characters. A part is dropped if it only repeats the
@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -40,6 +40,13 @@ class TaskAnswer(BaseModel):
     id: str
     """Id of the data, see ``prompts.data_id``."""
 
+    prompt: ClassVar[str]
+    """Name and version of the prompt that is asked by default."""
+
+    def find_problem(self, data: Mapping[str, Any]) -> str:
+        """Why this is no answer to a question about ``data``; empty if it is one."""
+        return ""
+
 
 AnswerT = TypeVar("AnswerT", bound=TaskAnswer)
 
@@ -60,6 +67,11 @@ class Task(Generic[AnswerT]):
     prompt: Prompt
     answers: type[AnswerT]
 
+    @classmethod
+    def of(cls, answers: type[AnswerT], prompt: str = "") -> Self:
+        """The task of a kind of answers; empty = by their own prompt."""
+        return cls(Prompt.named(prompt or answers.prompt), answers)
+
     def request(self, data: Mapping[str, Any], max_tokens: int) -> LlmRequest:
         """Build the request for some data."""
         schema = _to_strict_schema(self.answers.model_json_schema())
@@ -69,7 +81,8 @@ class Task(Generic[AnswerT]):
         """Parse and validate an answer; a code fence around the JSON is removed.
 
         Raises:
-            WrongAnswer: it is not JSON, does not match the schema, or has the id of other data.
+            WrongAnswer: it is not JSON, does not match the schema, has the id of other data, or is
+                none by ``TaskAnswer.find_problem``.
         """
         try:
             answer = self.answers.model_validate_json(_remove_fence(text))
@@ -79,6 +92,8 @@ class Task(Generic[AnswerT]):
             raise WrongAnswer("it holds signs that are no text")
         if answer.id != data_id(data):
             raise WrongAnswer("id: not that of the data")
+        if problem := answer.find_problem(data):
+            raise WrongAnswer(problem)
         return answer
 
     def _describe_error(self, error: ValidationError) -> str:
@@ -109,6 +124,8 @@ def _remove_fence(text: str) -> str:
 class Judgement(TaskAnswer):
     """Label of a pair of query and item."""
 
+    prompt = "judge-1"
+
     label: Literal["good", "bad"]
     """``good`` = the item is relevant to the query."""
 
@@ -116,13 +133,10 @@ class Judgement(TaskAnswer):
     """Confidence in the label."""
 
 
-def judge_task(prompt: str = "judge-1") -> Task[Judgement]:
-    """The task by the name and version of its prompt."""
-    return Task(Prompt.named(prompt), Judgement)
-
-
 class WrittenQueries(TaskAnswer):
     """Queries for an item."""
+
+    prompt = "queries-1"
 
     queries: Annotated[
         list[Annotated[str, Field(max_length=80)]], Field(min_length=1, max_length=8)
@@ -130,48 +144,27 @@ class WrittenQueries(TaskAnswer):
     """Queries as users type them."""
 
 
-def queries_task(prompt: str = "queries-1") -> Task[WrittenQueries]:
-    """Create the task that writes queries, by the name of its prompt."""
-    return Task(Prompt.named(prompt), WrittenQueries)
-
-
 class WrittenSynonyms(TaskAnswer):
     """Synonyms of a term; may be empty."""
+
+    prompt = "synonyms-1"
 
     synonyms: Annotated[list[Annotated[str, Field(max_length=60)]], Field(max_length=6)]
     """Terms that users type with the same meaning."""
 
 
-def synonyms_task(prompt: str = "synonyms-1") -> Task[WrittenSynonyms]:
-    """Create the task that proposes synonyms, by the name of its prompt."""
-    return Task(Prompt.named(prompt), WrittenSynonyms)
-
-
 class AttributeValue(TaskAnswer):
-    """Value of an attribute of an item."""
+    """Value of an attribute of an item: one of those that the data name (``values``), or none."""
+
+    prompt = "attribute-1"
 
     value: Annotated[str, Field(max_length=MAX_VALUE_LENGTH)]
     """One of the values of the data; empty if the item's texts do not tell."""
 
-
-class AttributeTask(Task[AttributeValue]):
-    """Task that chooses one of the values that the data name (``values``), or none."""
-
-    def read(self, text: str, data: Mapping[str, Any]) -> AttributeValue:
-        """See ``Task.read``.
-
-        Raises:
-            WrongAnswer: also if the value is not one of those of the data.
-        """
-        answer = super().read(text, data)
-        if answer.value and answer.value not in data["values"]:
-            raise WrongAnswer("value: not one of those of the data")
-        return answer
-
-
-def attribute_task(prompt: str = "attribute-1") -> AttributeTask:
-    """Create the task that chooses values of an attribute, by the name of its prompt."""
-    return AttributeTask(Prompt.named(prompt), AttributeValue)
+    def find_problem(self, data: Mapping[str, Any]) -> str:
+        """See ``TaskAnswer``."""
+        is_known = not self.value or self.value in data["values"]
+        return "" if is_known else "value: not one of those of the data"
 
 
 _MIN_WORDS, _MIN_NEW_WORDS = 5, 3
@@ -183,6 +176,8 @@ Phrase = Annotated[str, Field(min_length=2, max_length=60)]
 class Enrichment(TaskAnswer):
     """Texts written for an item."""
 
+    prompt = "enrich-1"
+
     description: Annotated[str, Field(max_length=400)]
     """Sentences about the item; may be empty."""
 
@@ -191,6 +186,13 @@ class Enrichment(TaskAnswer):
 
     attributes: Annotated[list[Phrase], Field(max_length=6)]
     """``name: value``."""
+
+    def find_problem(self, data: Mapping[str, Any]) -> str:
+        """See ``TaskAnswer``; all parts must be plain text."""
+        parts = (self.description, *self.keywords, *self.attributes)
+        if any(map(holds_address, parts)):
+            return "it holds an address"
+        return "" if all(map(is_plain, parts)) else "it holds signs that are no text"
 
     def texts(self, item: Mapping[str, Any]) -> dict[str, str]:
         """Select the useful texts: field -> text.
@@ -211,29 +213,6 @@ class Enrichment(TaskAnswer):
             "attributes": ", ".join(dict.fromkeys(attributes)),
         }
         return {name: " ".join(text.split()) for name, text in fields.items() if text.strip()}
-
-
-class EnrichTask(Task[Enrichment]):
-    """Task that writes texts of items; answers must be plain text."""
-
-    def read(self, text: str, data: Mapping[str, Any]) -> Enrichment:
-        """See ``Task.read``.
-
-        Raises:
-            WrongAnswer: also if a text has an address, or characters unusual in descriptions.
-        """
-        answer = super().read(text, data)
-        for part in (answer.description, *answer.keywords, *answer.attributes):
-            if holds_address(part):
-                raise WrongAnswer("it holds an address")
-            if not is_plain(part):
-                raise WrongAnswer("it holds signs that are no text")
-        return answer
-
-
-def enrich_task(prompt: str = "enrich-1") -> EnrichTask:
-    """Create the task that writes texts of items, by the name of its prompt."""
-    return EnrichTask(Prompt.named(prompt), Enrichment)
 
 
 def _adds_words(description: str, title: set[str]) -> bool:

@@ -1,16 +1,22 @@
 """The page: every number, nothing from elsewhere, no name that becomes markup."""
 
+import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
-from worlds import new_items_world, report_world, temporal_runs, temporal_world
+from worlds import NAMES, new_items_world, report_world, temporal_runs, temporal_world
 
-from serendip.evaluate.explored_items import measure_exploration
 from serendip.evaluate.faithfulness import summarise_deletions
-from serendip.evaluate.number_format import number
-from serendip.evaluate.report.page import day, render_page
+from serendip.evaluate.new_items import measure_exploration
+from serendip.evaluate.number_format import interval, number, percent, seconds
+from serendip.evaluate.report import document as report_module
+from serendip.evaluate.report.charts import draw_estimates
+from serendip.evaluate.report.document import day, json_safe, render_page
+from serendip.evaluate.report.verdict import describe_report
+from serendip.runtime.atomic_files import write_json
 
 HOSTILE = '<script>alert("x")</script>'
 
@@ -183,3 +189,201 @@ def test_stages_and_cuts_without_a_measure_show_a_dash():
         "1970-01-01",
         "2026-01-02 03:04",
     )
+
+
+def test_every_system_has_every_metric_with_n_and_an_interval():
+    section = report_world()["protocols"]["temporal"]
+    assert list(section["systems"]) == list(NAMES)
+    for found in section["systems"].values():
+        assert {"nDCG@10", "Recall@10", "MRR@10", "Novelty@10", "Coverage@10", "Gini@10"} <= {
+            *found
+        }
+        for estimate in found.values():
+            assert estimate["n"] == section["n_users"]
+            assert estimate["low"] <= estimate["value"] <= estimate["high"]
+
+
+def test_slices_partition_the_requests():
+    parts = report_world()["protocols"]["temporal"]["slices"]
+    assert parts["warm items"]["n_requests"] + parts["cold items"]["n_requests"] == 400
+
+
+def test_an_empty_slice_has_no_users_and_null_values():
+    part = report_world()["protocols"]["temporal"]["slices"]["cold users"]
+    assert (part["n_users"], part["n_requests"]) == (0, 0)
+    nothing = {"value": None, "low": None, "high": None, "n": 0}
+    assert part["systems"]["engine"]["nDCG@10"] == nothing
+
+
+def test_every_part_of_the_report_is_described_and_filled():
+    report = report_world(seed=7)
+    assert all(f'"{name}"' in report_module.__doc__ for name in report)
+    assert [name for name, part in report.items() if not part] == []
+
+
+def test_search_is_the_surface_of_that_name_and_surfaces_have_all_their_parts():
+    report = report_world()
+    assert list(report["surfaces"]) == ["cart", "search", "ads"]
+    assert report["search"] == report["surfaces"]["search"]
+    assert report["search"]["note"] == "Written queries."
+    for section in report["surfaces"].values():
+        assert all(f'"{name}"' in report_module.__doc__ for name in section)
+    cart = report["surfaces"]["cart"]
+    assert cart["systems"]["engine"]["Recall@10"]["value"] == 0.75
+    assert cart["slices"]["cold items"]["systems"]["engine"]["MRR@10"]["n"] == 2
+    assert report["surfaces"]["ads"]["subject"] == ""
+
+
+def test_the_report_is_strict_json_that_reads_back_equal(tmp_path):
+    report = report_world()
+    write_json(tmp_path / "report.json", report)
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail) == report
+
+
+def test_values_that_json_does_not_know_become_plain_or_null():
+    given = {"a": np.float32(0.5), "b": np.nan, "c": np.array([1, 2]), 4: (np.inf, np.bool_(True))}
+    assert json_safe(given) == {"a": 0.5, "b": None, "c": [1, 2], "4": [None, True]}
+
+
+def test_the_same_runs_and_seed_give_the_same_report():
+    assert report_world() == report_world()
+    assert temporal_world(seed=1) != temporal_world(seed=2)
+
+
+def test_no_requests_are_reported_and_not_refused():
+    nothing = np.empty((0, 10), np.int32)
+    runs = temporal_runs(
+        relevant=[],
+        users=np.array([], np.str_),
+        slices={},
+        lists={"engine": nothing, "popularity": nothing},
+        baselines=["popularity"],
+    )
+    report = report_world(temporal_world(runs))
+    section = report["protocols"]["temporal"]
+    assert section["systems"]["engine"]["Gini@10"]["value"] is None
+    assert section["comparisons"][0]["verdict"] == "too small to tell"
+    assert "nothing could be judged" in report["verdict"][0]
+    json.dumps(report, allow_nan=False)
+
+
+def test_a_system_that_returns_nothing_has_zeros_and_no_gini():
+    silent = {"engine": np.full((400, 10), -1, np.int32)}
+    found = temporal_world(temporal_runs(lists=silent, baselines=()))["systems"]["engine"]
+    assert found["Recall@10"]["value"] == found["Coverage@10"]["value"] == 0.0
+    assert found["Gini@10"]["value"] is None
+
+
+def verdict(**changes):
+    return report_world(**changes)["verdict"]
+
+
+def test_five_sentences_say_quality_order_slices_surfaces_and_what_is_wrong():
+    quality, order, hard, surfaces, wrong = verdict()
+    assert quality.startswith("On the temporal split the engine has the next item in its first ten")
+    assert quality.endswith(" users); `serendip evaluate --full` adds 1 other split.")
+    assert order == "By the order of the ten (nDCG@10) it is better than item-kNN and popularity."
+    assert "for cold items (" in hard
+    assert hard.endswith("; no request for cold users.")
+    assert surfaces.startswith(
+        "Surfaces by nDCG@10, against their baselines: cart 0.545 (0.460 to 0.631); search"
+    )
+    assert surfaces.endswith("; ads not measured.")
+    assert wrong == (
+        "What nobody should see, and people see: new items: rejected items shown as new (2.0 %)."
+    )
+
+
+def test_a_sample_is_named():
+    sampled = {"temporal@0.9": {"users": 2_000, "all_users": 50_000}}
+    first = verdict(splits={"made": [], "left_out": [], "sampled": sampled})[0]
+    assert first.endswith(
+        "; a random 2,000 of 50,000 users were judged, `serendip evaluate --full` judges all."
+    )
+
+
+def test_what_was_not_measured_has_no_sentence():
+    assert len(verdict(splits={}, surfaces=(), lists=None)) == 3
+    assert verdict(protocols={}, surfaces=(), lists=None) == []
+
+
+def share(value, low, high):
+    return {"Recall@10": {"value": value, "low": low, "high": high, "n": 60}}
+
+
+def test_systems_far_above_where_it_is_hard_are_named_best_first():
+    report = report_world()
+    cold = {
+        "home": share(0.0019, 0.0012, 0.005),
+        "knn": share(0.001, 0.0, 0.004),
+        "content": share(0.033, 0.02, 0.05),
+        "retriever": share(0.039, 0.028, 0.056),
+        "nobody": share(None, None, None),
+    }
+    section = report["protocols"]["temporal"]
+    section |= {"subject": "home", "slices": {"cold items": {"systems": cold}}}
+    section["systems"]["home"] = section["systems"]["engine"]
+    assert describe_report(report)[2] == (
+        "Where it is hard, the next item is in the first ten: 0.19 % for cold items (0.12 to "
+        "0.50), far below retriever with 3.9 % and content with 3.3 %."
+    )
+
+
+def test_numbers_are_written_for_people():
+    assert [number(v) for v in (0.18234, 0.00123, 0.0, 12_345, 9066.5, None)] == [
+        "0.182",
+        "0.0012",
+        "0.000",
+        "12,345",
+        "9,066.50",
+        "\N{EN DASH}",
+    ]
+    assert (percent(0.182), percent(0.0042), percent(None)) == ("18.2 %", "0.42 %", "\N{EN DASH}")
+    assert (seconds(0.421), seconds(12.34), seconds(125)) == ("0.42 s", "12.3 s", "2 min 05 s")
+    assert interval({"low": 0.1, "high": 0.2}) == "0.100 to 0.200"
+
+
+def test_seconds_that_round_up_to_a_minute_are_written_as_one():
+    assert seconds(59.96) == "1 min 00 s"
+
+
+def test_a_surface_says_how_many_of_its_baselines_it_beats():
+    report = report_world()
+    verdicts = ("better", "worse", "better", "too small to tell")
+    report["surfaces"]["cart"]["comparisons"] = [
+        {"metric": "nDCG@10", "baseline": f"b{n}", "verdict": v} for n, v in enumerate(verdicts)
+    ]
+    assert (
+        ": cart 0.545 (0.460 to 0.631), better than 2 of 4, worse than 1 of 4; search "
+        in (describe_report(report)[3])
+    )
+
+
+GOOD = {"value": 0.4, "low": 0.3, "high": 0.5, "n": 200}
+POOR = {"value": 0.1, "low": 0.05, "high": 0.2, "n": 200}
+MISSING = {"value": None, "low": None, "high": None, "n": 0}
+SYSTEMS = {"engine": {"nDCG@10": GOOD}, "kNN": {"nDCG@10": POOR}, "<none>": {"nDCG@10": MISSING}}
+
+
+def test_bars_and_whiskers_are_shares_of_the_largest_upper_end() -> None:
+    svg = ElementTree.fromstring(draw_estimates("nDCG@10", SYSTEMS, "engine"))
+    bars = [
+        (bar.attrib["class"], float(bar.attrib["width"]))
+        for bar in svg.findall("rect")
+        if bar.attrib["class"] != "track"
+    ]
+    assert bars == [
+        ("subject", pytest.approx(288.0)),
+        ("other", pytest.approx(72.0)),
+        ("other", 0.0),
+    ]
+    spans = [
+        (float(line.attrib["x1"]), float(line.attrib["x2"]))
+        for line in svg.findall("line")
+        if line.attrib["x1"] != line.attrib["x2"]
+    ]
+    assert spans == [(216.0, 360.0), (36.0, 144.0)]
+    texts = [text.text for text in svg.findall("text")]
+    assert texts[-2:] == ["<none>", "no users"]
+    assert "0.400  (0.300 to 0.500)" in texts

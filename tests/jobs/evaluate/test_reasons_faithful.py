@@ -20,18 +20,16 @@ from serendip.engine.request import Request
 from serendip.engine.stages.selection import Result
 from serendip.engine.state import EngineState
 from serendip.evaluate.faithfulness import FaithfulnessFigures
-from serendip.jobs.evaluate.evidence import (
-    Asked,
-    Named,
-    NamedEvidence,
-    SourceValue,
-    Thing,
-    TypedWords,
-)
 from serendip.jobs.evaluate.faithfulness import (
     MAX_LISTS,
     PLACES,
+    Asked,
+    Named,
+    NamedEvidence,
     ReasonChooser,
+    SourceValue,
+    Thing,
+    TypedWords,
     choose_reasons,
     measure_faithfulness,
 )

@@ -18,9 +18,8 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.files.config import EventsConfig
 from serendip.files.events import read_events
-from serendip.jobs.init.columns import FileForm
+from serendip.jobs.init.columns import FileForm, find_time_formats, read_times
 from serendip.jobs.init.encodings import guess_encoding
-from serendip.jobs.init.times import find_time_formats, read_times
 from serendip.jobs.init.workspace import start_workspace
 
 TEXTS = {

@@ -192,33 +192,19 @@ def test_short_descriptions_that_differ_are_titles_where_there_are_none(
     assert document["mapping"]["items"] == {"item_id": "StockCode", **expected}
 
 
-def test_pictures_in_a_parquet_file_become_files_and_no_words(tmp_path: Path) -> None:
-    png = [b"\x89PNG\r\n\x1a\n" + bytes([n]) * 100_000 for n in range(1, 9)]
+def test_columns_of_bytes_in_a_parquet_file_are_left_out(tmp_path):
     table = {
-        "id": [f"i{n}" for n in range(8)],
-        "name": [f"Lamp {n}" for n in range(8)],
-        "picture": png,
-        "preview": [{"bytes": b"OggS" + bytes([n]), "path": f"{n}.ogg"} for n in range(8)],
-        "unknown": [b"\x00\x01"] * 8,
+        "sku": [f"p{n}" for n in range(8)],
+        "title": [f"Mug number {n}" for n in range(8)],
+        "cover": [b"png"] * 8,
+        "preview": [{"bytes": b"OggS", "path": f"{n}.ogg"} for n in range(8)],
     }
     pq.write_table(pa.table(table), tmp_path / "items.parquet")
-    document = init(tmp_path, "items.parquet")
-    assert document["attributes"]["picture"] == "paths of pictures, kept as it is"
-    assert document["attributes"]["preview"] == "paths of sounds, kept as it is"
-    assert "unknown" not in document["attributes"]
-    item = stored(tmp_path)[2]
-    assert set(item.attributes) == {"picture", "preview"}
-    path = tmp_path / "ws" / str(item.attributes["picture"])
-    assert path.read_bytes() == png[2]
-    assert (tmp_path / "ws" / str(item.attributes["preview"])).read_bytes() == b"OggS\x02"
-    assert len(list((tmp_path / "ws" / "media").iterdir())) == 16
-    assert Workspace.open(tmp_path / "ws").settings.content.fields == ("title",)
-    written = (tmp_path / "ws" / "serendip.toml").read_text()
-    assert '# field = "picture"' in written
-    assert '# field = "preview"' in written
-    before = path.stat().st_mtime_ns
-    assert serendip_here("import", "-w", "ws", cwd=tmp_path).returncode == 0
-    assert path.stat().st_mtime_ns == before
+    start_workspace(tmp_path / "ws", tmp_path / "items.parquet", None, force=False)
+    settings = Workspace.open(tmp_path / "ws").settings
+    items = list(read_items(settings.items, tmp_path / "ws"))
+    assert items[3].title == "Mug number 3"
+    assert items[3].attributes == {}
 
 
 def test_lists_of_json_lines_are_words_and_settings_can_be_changed_by_hand(tmp_path: Path) -> None:

@@ -6,21 +6,26 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from commands import invoke
+from small_shop import NUM_ITEMS, TASTES, import_shop
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
 from serendip.errors import ConfigError, DataError
 from serendip.evaluate.decision import Decision
+from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import (
     Agreement,
-    Gate,
+    check_labels,
     compare_files,
     gate_labels,
     measure_agreement,
+    require_plausible_labels,
 )
 from serendip.jobs.labels.pair_files import read_labels
+from serendip.jobs.train.train import train_workspace
 
 COLUMNS = ("query", "item_id", "label")
 
@@ -89,7 +94,7 @@ def gate(
 ) -> Decision:
     labels = write_csv(folder / "labels.csv", COLUMNS, rows)
     gold_labels = write_csv(folder / "gold.csv", COLUMNS, gold or gold_rows())
-    return gate_labels(Gate(labels, gold_labels, floor, **more))
+    return gate_labels(labels, gold_labels, floor, **more)
 
 
 def test_labels_that_agree_pass_and_others_fail(tmp_path: Path) -> None:
@@ -155,3 +160,58 @@ def test_damaged_labels_are_refused(
         gate(tmp_path, rows)
     with pytest.raises(ConfigError, match="between -1 and 1"):
         gate(tmp_path, gold_rows(), floor=2.0)
+
+
+def make_labels(right: float, queries: int = 40) -> dict[tuple[str, str], bool]:
+    """Pair -> is it irrelevant; a share of the labels is right."""
+    random = np.random.default_rng(0)
+    return {
+        (f"{TASTES[query % 3]} {query + 100}", f"i{item}"): (item % 3 != query % 3)
+        == bool(random.random() < right)
+        for query in range(queries)
+        for item in range(query % 4, NUM_ITEMS, 4)
+    }
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> JobContext:
+    return JobContext.open(import_shop(tmp_path / "shop"))
+
+
+@pytest.mark.parametrize(("right", "on"), [(0.92, True), (0.5, False), (0.08, False)])
+def test_labels_are_told_from_coin_flips(context: JobContext, right: float, on: bool) -> None:
+    found = check_labels(context, context.dataset.catalogue, make_labels(right))
+    assert (found.on, found.n) == (on, 40)
+    assert found.low is not None and (found.low > 0.8) == on
+
+
+def test_few_labels_tell_nothing(context: JobContext) -> None:
+    found = check_labels(context, context.dataset.catalogue, make_labels(0.92, queries=6))
+    assert not found.on and "10 are needed" in found.reason
+
+
+@pytest.mark.parametrize("columns", [("model",), ()], ids=["by a model", "by people"])
+def test_coin_flips_stop_a_training(
+    context: JobContext, tmp_path: Path, columns: tuple[str, ...]
+) -> None:
+    path = context.workspace.folder / "labels.csv"
+
+    def write(labels: dict[tuple[str, str], bool]) -> None:
+        rows = [(*pair, "bad" if bad else "good", "m") for pair, bad in labels.items()]
+        head = ("query", "item_id", "label", *columns)
+        with path.open("w", newline="") as stream:
+            csv.writer(stream).writerows([head, *(row[: len(head)] for row in rows)])
+
+    write(make_labels(0.92))
+    require_plausible_labels(context, context.dataset.catalogue, [path])
+    write(make_labels(0.5, queries=200))
+    with (context.workspace.folder / "serendip.toml").open("a") as stream:
+        stream.write('\n[ranker.searches]\nlabels = ["labels.csv"]\n')
+    with pytest.raises(DataError, match="as thrown coins would"):
+        train_workspace(JobContext.open(context.workspace.folder))
+    write(make_labels(0.5, queries=6))
+    if columns:
+        with pytest.raises(DataError, match="10 are needed"):
+            require_plausible_labels(context, context.dataset.catalogue, [path])
+    else:
+        require_plausible_labels(context, context.dataset.catalogue, [path])

@@ -18,10 +18,10 @@ from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.shown_lists import ListRequest, write_lists
+from serendip.jobs.labels.pair_files import ListRequest, write_lists
 from serendip.jobs.llm.labels import LabelWriting
 from serendip.jobs.train.fingerprint import compute_fingerprint
-from serendip.llm.tasks import judge_task
+from serendip.llm.tasks import Judgement, Task
 from serendip.runtime.atomic_files import exclusive_lock
 
 HORROR, COMEDY = "a horror tale", "something funny"
@@ -182,4 +182,4 @@ def test_labels_are_exported_as_questions_with_answers(shop: Path) -> None:
     for chat, answer in zip(chats, answers, strict=True):
         data = data_of({"messages": chat})
         assert data["id"] == answer["id"]
-        judge_task().read(chat[2]["content"], {"query": data["query"], "item": data["item"]})
+        Task.of(Judgement).read(chat[2]["content"], {"query": data["query"], "item": data["item"]})

@@ -35,7 +35,7 @@ from serendip.errors import ArtefactError, DataError, NotTrainedError, Unsupport
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.labels.draw_lists import MOST_PAST
-from serendip.jobs.labels.shown_lists import (
+from serendip.jobs.labels.pair_files import (
     ListRequest,
     describe_request,
     read_lists,

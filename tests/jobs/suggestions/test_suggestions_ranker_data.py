@@ -9,7 +9,7 @@ import pytest
 
 from serendip.data import Catalogue, Dataset, EventLog, IntArray, Item, Vocabulary
 from serendip.data.events.search_log import Search, SuggestedQuery
-from serendip.jobs.search_log import Log
+from serendip.jobs.context import Log
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from stand import publish_with
+from stand import NEW, publish_with, train
 
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
 from serendip.data import Codebooks, Event, Vocabulary
+from serendip.data.items.catalogue import Item
 from serendip.data.splits import Split, temporal
-from serendip.engine.artefacts.generations import open_current, open_in_force
+from serendip.engine.artefacts.generations import open_current, open_in_force, rollback
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
+from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError
+from serendip.errors import ArtefactError, UnsupportedError
 from serendip.evaluate.runs import ranks_from_scores
 from serendip.jobs.context import JobContext
+from serendip.jobs.exports.embeddings import embed
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.continuation import OlderFit, choose_start
 from serendip.jobs.train.engine_fit import fit_older_part
 from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.space import open_space, require_retriever
 from serendip.jobs.train.train import train_workspace
 from serendip.models.base import Recommender
+from serendip.models.embedding_space import MIN_AGREEMENT
+from serendip.models.linalg import mean_cosine
 from serendip.runtime.progress import TrainOptions
 
 
@@ -212,7 +221,7 @@ def import_chain(folder: Path, num_items: int = 40, num_users: int = 80) -> Path
 
 def test_for_the_same_number_of_passes_it_is_better_than_from_nothing(tmp_path: Path) -> None:
     context = JobContext.open(import_chain(tmp_path / "shop"))
-    dataset, options, fitter = context.dataset, TrainOptions(), Fitter.of(context, tmp_path)
+    dataset, options, fitter = context.dataset, TrainOptions(), Fitter(context, tmp_path)
     earlier, now = temporal(dataset, 0.6), temporal(dataset, 0.8)
     OlderFit.of(fitter.fit_sources(earlier.train, "earlier", options)).save(tmp_path / "older")
     previous = OlderFit.open(tmp_path / "older")
@@ -226,7 +235,7 @@ def test_a_fit_that_has_seen_what_the_ranker_learns_is_not_used(
     fresh: Path, tmp_path: Path
 ) -> None:
     context = JobContext.open(fresh)
-    fitter, options = Fitter.of(context, tmp_path), TrainOptions()
+    fitter, options = Fitter(context, tmp_path), TrainOptions()
     afresh = fit_older_part(fitter, context.dataset, "nothing", options).older
     late = OlderFit(afresh.items, afresh.codebooks, afresh.fusion, afresh.learned, np.inf)
     begin = replace(fitter, previous=late)
@@ -238,3 +247,124 @@ def test_a_fit_that_has_seen_what_the_ranker_learns_is_not_used(
     )
     assert np.array_equal(before, same)
     assert not np.allclose(before, other, atol=1e-3)
+
+
+def put(shop: Path, item: Item) -> None:
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.put_items([item])
+
+
+def set_semantic_ids(shop: Path, line: str) -> None:
+    path = shop / "serendip.toml"
+    path.write_text(path.read_text() + f"\n[semantic_ids]\n{line}\n")
+
+
+def test_a_generation_keeps_the_codes_of_the_one_before(stand: Path) -> None:
+    before = EngineState.open(stand / "generations" / "gen-1")
+    put(stand, NEW)
+    trained = train(stand, seed=7)
+    facts = trained.manifest["semantic_ids"]
+    after = EngineState.open(trained.folder)
+    kept = after.features.codes[: before.num_items] == before.features.codes
+    assert facts["kept"][:-1] == pytest.approx(kept.mean(0).tolist())
+    assert facts["kept"][0] > 0.9
+    np.testing.assert_array_equal(
+        after.codebooks.assign(np.asarray(after.features.content)), after.features.codes
+    )
+
+
+def test_other_settings_start_afresh(stand: Path) -> None:
+    set_semantic_ids(stand, "num_levels = 2")
+    assert train(stand).manifest["semantic_ids"]["kept"] == []
+
+
+def test_codes_that_are_kept_stay_as_long_as_the_content_does(stand: Path) -> None:
+    before = EngineState.open(stand / "generations" / "gen-1")
+    set_semantic_ids(stand, "keep = true")
+    put(stand, NEW)
+    put(stand, Item("i0", "The comedy tale number 1", "", {"genre": "comedy"}))
+    after = EngineState.open(train(stand, seed=7).folder)
+    assert "new" in after.catalogue.vocabulary
+    same = np.flatnonzero(before.catalogue.vocabulary.numbers(after.catalogue.vocabulary.ids) >= 0)
+    same = [row for row in same.tolist() if after.catalogue.vocabulary.id(row) != "i0"]
+    rows = before.catalogue.vocabulary.numbers([after.catalogue.vocabulary.id(r) for r in same])
+    np.testing.assert_array_equal(after.features.codes[same], before.features.codes[rows])
+    np.testing.assert_array_equal(after.codebooks.centroids, before.codebooks.centroids)
+    changed, twin = (after.catalogue.vocabulary.number(name) for name in ("i0", "i1"))
+    np.testing.assert_array_equal(after.features.codes[changed], after.features.codes[twin])
+
+
+def set_retriever(shop: Path, old: str, new: str) -> None:
+    path = shop / "serendip.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def told_vectors(generation: Path) -> dict[str, np.ndarray]:
+    state = EngineState.open(generation)
+    turned = open_space(generation).rotate(require_retriever(state).item_vectors)
+    return dict(zip(state.catalogue.vocabulary.ids, turned, strict=True))
+
+
+def test_the_first_generation_begins_a_space(stand: Path) -> None:
+    told = json.loads((stand / "generations" / "gen-1" / "manifest.json").read_text())["space"]
+    assert told["name"] == open_space(stand / "generations" / "gen-1").name
+    assert told["version"] == 1
+    assert (told["kept"], told["aligned_to"], told["agreement"]) == (False, "", {})
+    assert told["reason"] == "there was no space before"
+
+
+def test_the_next_training_puts_common_items_near_where_they_were(stand: Path) -> None:
+    before = told_vectors(stand / "generations" / "gen-1")
+    with closing(Workspace.open(stand).open_store()) as store:
+        store.put_items([NEW])
+    generation = train(stand, seed=7)
+    told = generation.manifest["space"]
+    assert (told["kept"], told["reason"], told["aligned_to"]) == (True, "", "gen-1")
+    assert told["items"] == len(before)
+    assert told["name"] == open_space(stand / "generations" / "gen-1").name
+    after = told_vectors(generation.folder)
+    assert set(after) == {*before, "new"}
+    pair = [np.stack([vectors[name][:16] for name in before]) for vectors in (before, after)]
+    own = require_retriever(EngineState.open(generation.folder)).item_vectors[: len(before), :16]
+    nearness, unturned = mean_cosine(*pair), mean_cosine(pair[0], own)
+    assert nearness is not None
+    assert unturned is not None
+    # Items that the turn was not fitted to are a little further away.
+    assert nearness >= told["agreement"]["network"] >= MIN_AGREEMENT
+    assert nearness > unturned
+    assert train(stand).manifest["space"]["aligned_to"] == "gen-1"
+
+
+def test_other_dimensions_begin_another_version_and_a_rollback_goes_back_to_the_first(
+    stand: Path,
+) -> None:
+    first = open_space(stand / "generations" / "gen-1").name
+    set_retriever(stand, "embedding_size = 16", "embedding_size = 8")
+    told = train(stand).manifest["space"]
+    assert (told["kept"], told["version"], told["aligned_to"]) == (False, 2, "")
+    assert told["reason"].startswith("dimensions were 24 of network")
+    assert told["name"] != first
+    rollback(stand / "generations")
+    set_retriever(stand, "embedding_size = 8", "embedding_size = 16")
+    assert train(stand).manifest["space"]["name"] == first
+
+
+def test_a_split_of_tasks_has_no_space_and_serves(stand: Path) -> None:
+    with (stand / "serendip.toml").open("a") as stream:
+        stream.write('\n[unified]\ngroups = [["home", "similar"], ["search"]]\n')
+    generation = train(stand)
+    assert generation.manifest["space"]["name"] == ""
+    assert "separate retrievers" in generation.manifest["space"]["reason"]
+    with closing(Engine.open(stand)) as engine:
+        for surface in ("home", "search", "similar"):
+            items = ["i3"] if surface == "similar" else []
+            text = "horror" if surface == "search" else ""
+            answer = engine.recommend(Request(surface, "u1", text=text, item_ids=items))
+            assert answer.items
+            assert not answer.degraded
+    with pytest.raises(UnsupportedError, match="separate retrievers"):
+        embed(stand, "items", None, TrainOptions())
+    set_retriever(stand, 'groups = [["home", "similar"], ["search"]]', "")
+    assert train(stand).manifest["space"]["version"] == 1

@@ -10,22 +10,31 @@ from typing import cast
 
 import numpy as np
 import pytest
-from small_shop import SETTINGS, write_files
+from generated_rows import use_queries
+from small_shop import SETTINGS, import_shop, write_files
 
-from serendip.content.cache import VectorCache
+from serendip.content.behaviour_alignment import align
 from serendip.content.encoders.base import TextEncoder
-from serendip.content.encoders.text import open_encoder
-from serendip.data import Catalogue, Dataset, FloatArray, Item
+from serendip.content.fusion import TEXT_ONLY
+from serendip.data import Catalogue, Dataset, FloatArray, History, Item, Query
+from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
+from serendip.data.splits import temporal
+from serendip.data.store.tables.generated import Generated
+from serendip.data.store.tables.generated_items import text_digest
 from serendip.engine.config.models import ModelsConfig
+from serendip.engine.engine import Engine
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
+from serendip.jobs.llm.texts import write_query_texts
+from serendip.jobs.suggestions.parts import Phrases, is_for_texts
 from serendip.jobs.train.fit import Fitter
+from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
 
 FIELDS, ATTRIBUTES = ("title", "genre"), ("location",)
 PLACES = ("Germany / Berlin", "Germany / Bonn", "Korea / Seoul")
@@ -44,8 +53,7 @@ def fitter(tmp_path_factory: pytest.TempPathFactory) -> Fitter:
     (folder / "serendip.toml").write_text(settings)
     workspace = Workspace.open(folder)
     import_files(workspace)
-    encoder, cache = open_encoder(workspace.settings.content), VectorCache(workspace.cache)
-    return Fitter(workspace.settings, encoder, cache, folder / "scratch", StageClock())
+    return Fitter(JobContext.of(workspace), folder / "scratch")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +93,7 @@ def test_items_can_be_posted_after_the_table_was_left_out_of_the_settings(
     table = fitter.settings.models.retriever.model_copy(update={"token_buckets": 0})
     models = ModelsConfig.model_validate({"retriever": table})
     settings = fitter.settings.model_copy(update={"models": models})
-    updater = ItemUpdater(fitter.encoder, settings.content, settings.token_reader)
+    updater = ItemUpdater(fitter.context.encoder, settings.content, settings.token_reader)
     after = updater.update([replace(state.catalogue[0], item_id="new")], state)
     assert after.catalogue[-1].item_id == "new"
 
@@ -95,7 +103,9 @@ def test_what_is_posted_stands_where_its_place_puts_it(
 ) -> None:
     state.save(tmp_path)
     opened = EngineState.open(tmp_path)
-    updater = ItemUpdater(fitter.encoder, fitter.settings.content, fitter.settings.token_reader)
+    updater = ItemUpdater(
+        fitter.context.encoder, fitter.settings.content, fitter.settings.token_reader
+    )
     first = state.catalogue[0]
     posted = [replace(placed(first, place), item_id=f"new {place}") for place in range(3)]
     for one in (state, opened):
@@ -117,10 +127,10 @@ def test_what_is_posted_unchanged_keeps_its_vectors_whatever_the_encoder_rounds(
         """The encoder, but for its last digits."""
 
         def __getattr__(self, name: str) -> object:
-            return getattr(fitter.encoder, name)
+            return getattr(fitter.context.encoder, name)
 
         def encode(self, texts: Sequence[str]) -> FloatArray:
-            vectors = fitter.encoder.encode(texts)
+            vectors = fitter.context.encoder.encode(texts)
             noise = np.random.default_rng(0).normal(0, 1e-3, vectors.shape)
             return (vectors + noise).astype(np.float32)
 
@@ -134,3 +144,176 @@ def test_what_is_posted_unchanged_keeps_its_vectors_whatever_the_encoder_rounds(
     assert np.array_equal(after.features.content[0], state.features.content[0])
     vectors = [one.models["retriever"].item_vectors[0] for one in (state, after)]
     assert np.array_equal(*vectors)
+
+
+STAGE = "align content"
+SIZE = 24
+"""Of the shop's retriever; what follows in its vectors is aligned content, then the bonus."""
+
+
+def snapshot(workspace: Workspace) -> Dataset:
+    with closing(workspace.open_store()) as store:
+        return take_snapshot(store, workspace.settings.actions)
+
+
+def retriever_of(state: EngineState) -> Retriever:
+    model = state.models["retriever"]
+    assert isinstance(model, Retriever)
+    return model
+
+
+def aligned(state: EngineState) -> FloatArray:
+    vectors = retriever_of(state).item_vectors[:, SIZE:-1]
+    return vectors[:, : vectors.shape[1] // 2]  # Plain content stands behind it.
+
+
+def moved(state: EngineState, dataset: Dataset) -> FloatArray:
+    """Content of a state moved by the older events of a dataset."""
+    content, count = np.array(state.features.content), len(dataset.events)
+    pairs = cooccurring_pairs(dataset.events.rows(np.arange(count) < 0.9 * count))
+    return align(content, pairs, options=TrainOptions(0)).encode(content)
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose codes are those of aligned vectors, as well."""
+    folder = tmp_path_factory.mktemp("coded")
+    write_files(folder)
+    (folder / "serendip.toml").write_text(f'{SETTINGS}\n[semantic_ids]\nvectors = "aligned"\n')
+    import_files(Workspace.open(folder))
+    return Workspace.open(folder)
+
+
+def fitter_of(workspace: Workspace, scratch: Path) -> Fitter:
+    return Fitter(JobContext.of(workspace), scratch)
+
+
+def stages(fitter: Fitter) -> list[str]:
+    return [stage.name for stage in fitter.clock.stages]
+
+
+def test_the_retriever_of_a_generation_carries_content_aligned_on_its_older_events(
+    trained_folder: Path,
+) -> None:
+    state = EngineState.open(trained_folder / "generations" / "gen-1")
+    expected = moved(state, snapshot(Workspace.open(trained_folder)))
+    np.testing.assert_allclose(aligned(state), expected, atol=1e-5)
+    assert np.abs(expected - state.features.content).max() > 0.01
+
+
+def test_content_is_aligned_on_the_events_of_the_dataset_and_no_others(
+    trained_folder: Path, tmp_path: Path
+) -> None:
+    workspace = Workspace.open(trained_folder)
+    everything = snapshot(workspace)
+    past = temporal(everything, 0.7).train
+    fitter = fitter_of(workspace, tmp_path)
+    state = fitter.fit_sources(past, "past", TrainOptions(0))
+    assert stages(fitter).count(STAGE) == 1
+    assert stages(fitter).index(STAGE) < stages(fitter).index("train retriever")
+    np.testing.assert_allclose(aligned(state), moved(state, past), atol=1e-5)
+    known = np.isin(everything.events.items, np.arange(past.num_items))
+    late = replace(past, events=everything.events.rows(known))
+    assert np.abs(aligned(state) - moved(state, late)).max() > 0.01
+
+
+def test_a_posted_item_is_aligned_like_its_twin_and_one_without_words_stays_nothing(
+    engine: Engine,
+) -> None:
+    first = engine.state.catalogue[0]
+    twin = Item("twin", first.title, attributes=first.attributes)
+    engine.add_items([twin, Item("blank", "")])
+    found = aligned(engine.state)
+    np.testing.assert_allclose(found[60], found[0], atol=2e-3)  # stored content is rounded
+    assert np.linalg.norm(found[60]) == pytest.approx(1, abs=1e-5)
+    assert not found[61].any()
+    engine.add_items([Item("i1", first.title, attributes=first.attributes)])
+    np.testing.assert_allclose(aligned(engine.state)[1], found[60], atol=1e-6)
+
+
+def test_every_kind_of_request_scores_what_was_posted(engine: Engine) -> None:
+    engine.add_items([Item("new", "The horror tale of glass", attributes={"genre": "horror"})])
+    retriever, content = retriever_of(engine.state), engine.state.features.content
+    words, horror = np.asarray(content[60]), np.asarray([0, 3], np.int32)
+    queries = [
+        Query(),
+        Query(text_vector=words),
+        Query(text_vector=np.zeros_like(words)),
+        Query(source_items=np.asarray([60], np.int32)),
+        Query(history=History.of_items(horror), text_vector=words),
+    ]
+    scores = retriever.score_all(queries)
+    assert scores.shape == (5, 61)
+    assert np.isfinite(scores).all()
+    product = retriever.encode_queries(queries) @ retriever.item_vectors.T
+    np.testing.assert_allclose(product, scores, rtol=0, atol=1e-4)
+
+
+def test_a_generation_without_aligned_content_opens(shop: Path) -> None:
+    folder = shop / "generations" / "gen-1"
+    arrays = folder / "models" / "retriever" / "arrays"
+    for part in ("values", "scales"):
+        (arrays / f"content.{part}.npy").rename(arrays / f"donor_content.{part}.npy")
+    for file in (*arrays.glob("align*.npy"), *arrays.glob("content.*.npy")):
+        file.unlink()
+    before = EngineState.open(folder)
+    assert aligned(before).shape == (60, 0)
+    assert np.isfinite(retriever_of(before).score_all([Query()])).all()
+
+
+BY_LLM = {f"an evening of {word}": f"i{number}" for number, word in enumerate("abcdefghijklmnop")}
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    folder = import_shop(tmp_path / "shop")
+    use_queries(Workspace.open(folder), BY_LLM)
+    return folder
+
+
+def learned_by_ranker(shop: Path, scratch: Path) -> set[str]:
+    context = JobContext.open(shop)
+    dataset = context.dataset
+    examples = Fitter(context, scratch).written_searches(
+        dataset.catalogue, dataset.item_counts(), TEXT_ONLY, 100
+    )
+    for text, item in zip(examples.texts, examples.items.tolist(), strict=True):
+        assert BY_LLM.get(text, dataset.catalogue[item].item_id) == dataset.catalogue[item].item_id
+    return {*examples.texts} & BY_LLM.keys()
+
+
+def test_the_ranker_learns_them_and_the_retriever_does_not(shop: Path, tmp_path: Path) -> None:
+    assert learned_by_ranker(shop, tmp_path) == BY_LLM.keys()
+    context = JobContext.open(shop)
+    prepared = Fitter(context, tmp_path).prepare(context.dataset, TrainOptions(0)).dataset
+    assert prepared.queries is not None
+    assert not {*prepared.queries.texts} & BY_LLM.keys()
+
+
+def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
+    shop: Path, tmp_path: Path
+) -> None:
+    write_query_texts(JobContext.open(shop))
+    with closing(JobContext.open(shop).workspace.open_store()) as store:
+        texts = store.generated.rows("text")
+        store.generated.activate(texts, "text")
+    catalogue = JobContext.open(shop).dataset.catalogue
+    read = {*", ".join(item.generated_text for item in catalogue.items).split(", ")} - {""}
+    learned = learned_by_ranker(shop, tmp_path)
+    assert read and learned and not read & learned
+    assert read | learned == BY_LLM.keys()
+    # Of texts that have queries of the other half too.
+    query = next(text for text in BY_LLM if not is_for_texts(text))
+    item = catalogue[catalogue.vocabulary.number(BY_LLM[query])]
+    key = "text", item.item_id, "queries", "queries"
+    more = Generated(*key, query, "m", "p", text_digest(item))  # type: ignore[arg-type]
+    with closing(JobContext.open(shop).workspace.open_store()) as store:
+        store.generated.put([more])
+        store.generated.activate([*texts, more], "text")
+    assert learned_by_ranker(shop, tmp_path) == learned - {query}
+
+
+def test_phrases_are_whole_words_of_one_text() -> None:
+    phrases = Phrases(["An Evening of a, cheap kayaks", "red boat", ""])
+    assert all(text in phrases for text in ("evening of A", "CHEAP kayaks", "red", "a cheap"))
+    assert not any(text in phrases for text in ("kayak", "kayaks red", "boats", "", "!"))

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
 from commands import invoke
-from generation_files import read_generation
+from generation_files import read_facts, read_generation
+from postgres_server import PostgresServer, move_to_server
+from small_shop import WITHOUT_SEARCHES, import_shop
 
 from serendip.data.events.event import Event
-from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.generations import current_name, open_current
+from serendip.engine.artefacts.training_record import FAILED, PUBLISHED, TrainingRecord
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError
+from serendip.errors import ConfigError, StorageError
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.train import plan_training, train_workspace
+from serendip.models.sparse import row_tasks
+from serendip.runtime.executor import LocalExecutor
+from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
+from serendip.runtime.timing import StageClock, StageCost
 from serendip.runtime.versions import Version
 
 
@@ -99,3 +107,72 @@ def test_the_command_says_what_it_would_build_and_what_it_has_linked(trained: Pa
     assert code == 0 and set(found.values()) == {""}
     code, found = invoke("train", "--workspace", str(trained))
     assert (code, found["generation"], found["trained"]) == (0, "gen-1", False)
+
+
+def test_one_process_and_two_publish_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_tasks, "BLOCKS_PER_TASK", 2)
+    found = []
+    for workers in (1, 2):
+        folder = import_shop(tmp_path / str(workers), num_users=20)
+        options = TrainOptions(executor=LocalExecutor(workers))
+        generation = train_workspace(JobContext.open(folder, options))
+        found.append(read_generation(generation.folder))
+    one, two = found
+    assert list(one) == list(two)
+    assert [name for name in one if one[name] != two[name]] == ["manifest.json"]
+    assert read_facts(one["manifest.json"]) == read_facts(two["manifest.json"])
+    assert any(name.startswith("ranker/") for name in one)
+
+
+class FailoverProgress(SilentProgress):
+    """Ends the sessions of all locks when a stage begins."""
+
+    def __init__(self, server: PostgresServer, stage: str) -> None:
+        self._server, self._stage = server, stage
+
+    def show(
+        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
+    ) -> AbstractContextManager[Callable[[], None]]:
+        if description == self._stage:
+            self._server.end_locks()
+        return super().show(description, total, note)
+
+
+@pytest.fixture
+def on_server(postgres_server: PostgresServer, tmp_path: Path) -> Path:
+    """A shop whose database is on a server; nothing is trained."""
+    folder = import_shop(tmp_path / "shop", num_users=20, more=WITHOUT_SEARCHES)
+    return move_to_server(folder, postgres_server.empty_url())
+
+
+def test_a_lock_lost_while_a_training_runs_stops_it_before_it_publishes(
+    on_server: Path, postgres_server: PostgresServer
+) -> None:
+    progress = FailoverProgress(postgres_server, "gates")
+    clock = StageClock(progress=progress)
+    context = JobContext.open(on_server, TrainOptions(progress=progress), clock)
+    with pytest.raises(StorageError, match=r"the lock `training` .* was lost") as told:
+        train_workspace(context)
+    assert "run the command again" in told.value.hint
+    assert current_name(on_server / "generations") == ""
+    assert not list((on_server / "generations").glob("gen-*"))
+    record = TrainingRecord.read(on_server / "training")
+    assert record is not None
+    assert (record.result, record.message) == (FAILED, str(told.value))
+
+
+def test_a_lock_lost_after_the_publication_is_only_logged(
+    on_server: Path, postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail_over(stage: StageCost) -> None:
+        if stage.name == "publish":
+            postgres_server.end_locks()
+
+    generation = train_workspace(JobContext.open(on_server, clock=StageClock(on_end=fail_over)))
+    assert generation.name == current_name(on_server / "generations") == "gen-1"
+    assert "the lock `training` of database postgres was lost" in caplog.text
+    record = TrainingRecord.read(on_server / "training")
+    assert record is not None
+    assert record.result == PUBLISHED

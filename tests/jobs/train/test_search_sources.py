@@ -36,7 +36,7 @@ def shop(tmp_path: Path) -> Path:
 
 def test_queries_by_an_llm_come_before_those_from_fields(shop: Path, tmp_path: Path) -> None:
     context = JobContext.open(shop)
-    fitter, catalogue = Fitter.of(context, tmp_path), context.dataset.catalogue
+    fitter, catalogue = Fitter(context, tmp_path), context.dataset.catalogue
     counts = context.dataset.item_counts()
     plain = fitter.written_searches(catalogue, counts, TEXT_ONLY, 20)
     use_queries(context.workspace, {"a quiet evening": "i5", "gone": "no-such-item"})
@@ -56,7 +56,7 @@ def test_no_more_queries_by_an_llm_are_encoded_than_are_used(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = JobContext.open(shop)
-    fitter, catalogue = Fitter.of(context, tmp_path), context.dataset.catalogue
+    fitter, catalogue = Fitter(context, tmp_path), context.dataset.catalogue
     counts = context.dataset.item_counts()
     by_llm = {f"a quiet evening of {word}": "i5" for word in ("rain", "snow", "wind", "sun")}
     use_queries(context.workspace, by_llm)
@@ -73,7 +73,8 @@ def test_no_more_queries_by_an_llm_are_encoded_than_are_used(
     assert len(encoded) == 2 and {*encoded} <= by_llm.keys()
     queries = fitter.settings.queries.model_copy(update={"sources": ("fields",)})
     settings = fitter.settings.model_copy(update={"queries": queries})
-    plain = replace(fitter, settings=settings).written_searches(catalogue, counts, TEXT_ONLY, 9)
+    other = replace(context, workspace=replace(context.workspace, settings=settings))
+    plain = replace(fitter, context=other).written_searches(catalogue, counts, TEXT_ONLY, 9)
     assert len(plain) == 9
     assert not {*plain.texts} & by_llm.keys()
 
@@ -82,7 +83,7 @@ def test_labels_of_the_settings_are_searches_and_count_for_the_fingerprint(
     shop: Path, tmp_path: Path
 ) -> None:
     context = JobContext.open(shop)
-    fitter, vocabulary = Fitter.of(context, tmp_path), context.dataset.catalogue.vocabulary
+    fitter, vocabulary = Fitter(context, tmp_path), context.dataset.catalogue.vocabulary
     with pytest.raises(DataError, match=r"labels\.csv"):
         fitter.labelled_searches(vocabulary, TEXT_ONLY)
     before = compute_fingerprint(context.workspace, 0)
@@ -103,10 +104,9 @@ def test_labels_of_the_settings_are_searches_and_count_for_the_fingerprint(
 
 def test_a_decision_in_force_is_that_of_the_manifest(shop: Path, tmp_path: Path) -> None:
     context = JobContext.open(shop)
-    fitter, generations = Fitter.of(context, tmp_path), context.workspace.generations
+    fitter, generations = Fitter(context, tmp_path), context.workspace.generations
     assert fitter.decided_in_force("search order") is None
     table = {"models": write_decisions([Decision("search order", True)])}
     publish(generations, lambda folder: None, {DECISIONS: table})
     assert fitter.decided_in_force("search order") is True
     assert fitter.decided_in_force("another") is None
-    assert replace(fitter, workspace=None).decided_in_force("search order") is None

@@ -37,10 +37,9 @@ from serendip.evaluate.metrics import NDCG, grade
 from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
-from serendip.jobs.labels.agreement import Gate, gate_labels
-from serendip.jobs.labels.llm_questions import build_questions
+from serendip.jobs.labels.agreement import gate_labels
 from serendip.jobs.labels.pair_files import Pair, write_rows
-from serendip.jobs.llm.labels import COLUMNS
+from serendip.jobs.llm.labels import COLUMNS, build_questions
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker.labels import INNER_FRACTION
 from serendip.jobs.train.ranker.requests import label_judged, read_judged_files
@@ -48,7 +47,7 @@ from serendip.jobs.train.ranker.rows import label_candidates
 from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all
-from serendip.llm.tasks import judge_task
+from serendip.llm.tasks import Judgement, Task
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import TrainOptions
@@ -185,7 +184,7 @@ class Trial:
         (folder / "serendip.toml").write_text(SETTINGS, encoding="utf-8")
         import_files(Workspace.open(folder))
         context = JobContext.open(folder, options)
-        fitter = Fitter.of(context, folder / "scratch")
+        fitter = Fitter(context, folder / "scratch")
         return cls(world, context, fitter, _fit(fitter, context, options), options)
 
     def labels(self, precision: float) -> tuple[Values, Values, GateVerdict]:
@@ -204,7 +203,7 @@ class Trial:
         right, checked = folder / "gold.csv", folder / "checked.csv"
         self._ask(pairs, precision, checked)
         write_rows(right, COLUMNS[:3], [(*pair, self._is_good(*pair)) for pair in pairs])
-        found = gate_labels(Gate(checked, right, FLOOR))
+        found = gate_labels(checked, right, FLOOR)
         return GateVerdict(found.on, found.low or 0.0)
 
     def _measure(self, asked: Sequence[tuple[str, int]], state: EngineState) -> Values:
@@ -247,7 +246,9 @@ class Trial:
         llm = ScriptedLlm(Labeller(self.world, precision), f"scripted-{precision}")
         questions = build_questions(self.context.workspace, pairs)
         with closing(Ledger.open(out.with_suffix(".db"))) as ledger:
-            found = ask_all(judge_task(PROMPT), questions, llm, ledger, RunOptions(out.stem))
+            found = ask_all(
+                Task.of(Judgement, PROMPT), questions, llm, ledger, RunOptions(out.stem)
+            )
         rows = [
             (*pair, label.label, label.confidence, "llm", llm.model, PROMPT)
             for pair, label in zip(pairs, found.answers, strict=True)

@@ -74,7 +74,8 @@ def measure(context: JobContext, most_of_customer: int, scratch: Path) -> dict[s
     for name, settings in (("with", context.settings), ("without", without)):
         (scratch / name).mkdir()
         clock = StageClock()
-        fitter = replace(Fitter.of(context, scratch / name), settings=settings, clock=clock)
+        workspace = replace(context.workspace, settings=settings)
+        fitter = Fitter(replace(context, workspace=workspace, clock=clock), scratch / name)
         fitted = fit_engine(fitter, split.train, "past", context.options)
         choices[name] = write_decisions(fitted.decisions)
         spent[name] = sum(stage.cpu_s for stage in clock.stages if stage.name == "train ranker")

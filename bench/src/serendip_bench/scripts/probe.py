@@ -36,19 +36,18 @@ from sklearn.linear_model import LogisticRegressionCV, RidgeCV
 from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
 from sklearn.model_selection import GroupKFold
 
-from serendip.content.cache import VectorCache
-from serendip.content.encoders.text import open_encoder
 from serendip.data import Dataset, History, Query
 from serendip.data.users.profile import PreferenceTable, measure_activity
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.space import MODEL, require_retriever
 from serendip.models.embedding_space import VectorSpace
 from serendip.models.linalg import fit_procrustes
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
 from serendip_bench.datasets.posters import read_films
 from serendip_bench.scripts.probe_data import (
     WINDOW,
@@ -79,12 +78,10 @@ Predicted = NDArray[Any]
 
 def train_state(dataset: Dataset, before: float, cache: Path, seed: int) -> EngineState:
     """Train everything except the ranker on the events before a time."""
-    settings, log = Settings(), dataset.events
+    context, log = JobContext.of(Workspace(cache, Settings())), dataset.events
     past = replace(dataset, events=log.rows(log.timestamps < before))
     with tempfile.TemporaryDirectory() as scratch:
-        encoder, vectors = open_encoder(settings.content), VectorCache(cache)
-        fitter = Fitter(settings, encoder, vectors, Path(scratch), StageClock())
-        return fitter.fit_sources(past, "probe", TrainOptions(seed))
+        return Fitter(context, Path(scratch)).fit_sources(past, "probe", TrainOptions(seed))
 
 
 def read_histories(rows: ProbeRows, dataset: Dataset) -> list[History]:

@@ -1,5 +1,4 @@
 """The report of an evaluation.
 
-``document.py`` is its JSON, ``verdict.py`` its sentences, ``page.py``, its templates and
-``charts.py`` its HTML.
+``document.py`` is its JSON, ``verdict.py`` its sentences; templates and ``charts.py`` are its HTML.
 """

@@ -24,9 +24,8 @@ from serendip.data.dataset_folder import save_dataset
 from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import DataError
-from serendip.evaluate.explored_items import measure_exploration
-from serendip.evaluate.report.document import ReportFigures, build_report
-from serendip.evaluate.report.page import render_page
+from serendip.evaluate.new_items import measure_exploration
+from serendip.evaluate.report.document import ReportFigures, build_report, render_page
 from serendip.evaluate.surface_quality import Slice, SurfaceRuns, measure_surface
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace

@@ -28,15 +28,18 @@ from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.new_items import NewItemFigures, measure_new_items
 from serendip.evaluate.surface_quality import SurfaceFigures
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.evidence import PastItems, SourceValue, TypedWords
-from serendip.jobs.evaluate.faithfulness import measure_faithfulness
-from serendip.jobs.surface_quality.answers import ENGINE, rank
-from serendip.jobs.surface_quality.evaluator import HOME, SurfaceEvaluator
+from serendip.jobs.evaluate.faithfulness import (
+    PastItems,
+    SourceValue,
+    TypedWords,
+    measure_faithfulness,
+)
+from serendip.jobs.surface_quality.answers import ENGINE, HOME, measure_surfaces, rank
 from serendip.jobs.surface_quality.kinds import find_slices
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.runtime.progress import SilentProgress, TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
 
@@ -110,13 +113,13 @@ class SplitAnswers:
 
 def evaluate_split(task: SplitTask) -> SplitAnswers:
     """Fit on the training part of a split and rank the targets of its test part."""
-    clock, progress = StageClock(), SilentProgress()
+    clock = StageClock()
     context = JobContext.of(task.workspace.open(), TrainOptions(seed=task.seed))
     dataset = open_dataset(Path(task.dataset))
     whole = temporal(dataset, task.fraction, task.until)
     split, settings = sample_users(whole, task.max_targets, task.seed), context.settings
     with scratch_folder() as scratch:
-        fitter = Fitter.of(context, scratch)
+        fitter = Fitter(context, scratch)
         with clock.stage(f"fit {split.name}"):
             past = fit_engine(fitter, split.train, "past", context.options)
             fitted = fitter.append_new_items(past.state, split)
@@ -124,7 +127,7 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
             seconds = sum_train_seconds(fitter.clock)
         with clock.stage(f"answer {split.name}"):
             home = settings.all_surfaces()[HOME]
-            _, lists = rank(split.targets.queries(), home, state, progress=progress)
+            _, lists = rank(split.targets.queries(), home, state)
         surfaces, new_items, faithfulness = [], None, {}
         if task.surfaces:
             new_items = measure_new_items(dataset, split, lists, task.seed)
@@ -135,9 +138,9 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
             with clock.stage(f"surfaces {split.name}"):
                 queries, rows = builder.build_next_items(HOME).queries, dict(lists)
                 if state.repeats.is_on:  # what is served differs from lists of first choices
-                    rows = rank(queries, home, state, progress=progress)[1]
-                evaluator = SurfaceEvaluator(builder, state, dataset.countries_by_user())
-                surfaces = evaluator.measure_all(rows, progress)
+                    rows = rank(queries, home, state)[1]
+                countries = dataset.countries_by_user()
+                surfaces = measure_surfaces(builder, state, countries, rows)
     slices = find_slices(
         split,
         split.targets.queries(),

@@ -26,8 +26,7 @@ from serendip.data.query import RETRIEVAL_TASKS
 from serendip.data.splits import Split, temporal
 from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import DataError
-from serendip.evaluate.report.document import json_safe
-from serendip.evaluate.report.page import render_alignment_page
+from serendip.evaluate.report.document import json_safe, render_alignment_page
 from serendip.evaluate.runs import ranks_from_scores
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext
@@ -82,7 +81,7 @@ def evaluate_group(task: GroupTask) -> list[TaskRanks]:
     dataset, settings, clock = open_dataset(Path(task.dataset)), context.settings, StageClock()
     split = temporal(dataset, TRAINED_SHARE)
     with scratch_folder() as scratch:
-        fitter = Fitter.of(context, scratch)
+        fitter = Fitter(context, scratch)
         prepared = fitter.prepare(split.train, context.options)
         requests = build_task_requests(split, fitter, prepared.fusion)
     config = group_config(settings.models.retriever, task.group)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from serendip.data.items.catalogue import Catalogue
 from serendip.engine.explanations.explain import Reason
-from serendip.jobs.context import JobContext
-from serendip.jobs.llm.job import LlmJob, Question, run_llm_job
-from serendip.llm.reason_task import NamedThings, WordedReason, reason_task
+from serendip.jobs.llm.job import Question, Writing
+from serendip.llm.reason_task import NamedThings, WordedReason
+from serendip.llm.tasks import Task
 
 
 class ShownReason(NamedTuple):
@@ -25,69 +26,45 @@ class ShownReason(NamedTuple):
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Wordings:
-    """Sentences of an LLM.
+@dataclass(frozen=True, eq=False)
+class ReasonWriting(Writing[WordedReason]):
+    """Asks for a wording of every different reason.
 
     Args:
-        sentences: reason -> wording; reasons without one keep their sentence.
-        report: of the run.
-    """
-
-    sentences: dict[ShownReason, str]
-    report: dict[str, Any]
-
-
-def word_reasons(
-    context: JobContext,
-    job: LlmJob,
-    shown: Sequence[ShownReason],
-    catalogue: Catalogue,
-    prompt: str = "reason-1",
-) -> Wordings:
-    """Ask for a wording of every different reason.
-
-    Args:
-        context: ledger and ``[llm]``.
-        job: name and limits.
         shown: reasons; each is asked for once.
         catalogue: whose values and titles a wording must not add.
-        prompt: name with version.
-
-    Raises:
-        ConfigError: no LLM is configured, or the budget is negative or not a number.
-        StorageError: the ledger cannot be written, or another process runs this job.
+        sentences: reason -> wording; reasons without one keep their sentence.
     """
-    distinct = [one for one in dict.fromkeys(shown) if one.reason.text]
-    questions = [_question(one) for one in distinct]
-    result = run_llm_job(context, reason_task(prompt), lambda: questions, job)
-    if result.outcome is None:
-        return Wordings({}, result.to_json())
-    names = _named_things(catalogue)
-    sentences: dict[ShownReason, str] = {}
-    dropped: Counter[str] = Counter()
-    for one, question, answer in zip(distinct, questions, result.outcome.answers, strict=True):
-        problem = _find_problem(answer, question, names)
-        if answer is None or problem:
-            dropped[problem] += 1
-        else:
-            sentences[one] = " ".join(answer.sentence.split())
-    facts = {"reasons": len(distinct), "worded": len(sentences), "dropped": dict(dropped)}
-    return Wordings(sentences, {**result.to_json(), **facts})
 
+    shown: Sequence[ShownReason]
+    catalogue: Catalogue
+    sentences: dict[ShownReason, str] = field(default_factory=dict)
 
-def _question(one: ShownReason) -> Question:
-    return {"item": one.title, "reason": one.reason.text, "names": list(one.reason.names)}
+    task = Task.of(WordedReason)
 
+    @cached_property
+    def asked(self) -> list[ShownReason]:
+        """The different reasons."""
+        return [one for one in dict.fromkeys(self.shown) if one.reason.text]
 
-def _find_problem(answer: WordedReason | None, data: Question, names: NamedThings) -> str:
-    """Why there is no wording; the task has checked the answer against the evidence."""
-    if answer is None:
-        return "no answer"
-    other = next(names.others(answer.sentence, data), "")
-    return "names another thing of the catalogue" if other else ""
+    def questions(self) -> list[Question]:
+        """One about each."""
+        return [
+            {"item": title, "reason": reason.text, "names": list(reason.names)}
+            for title, reason in self.asked
+        ]
 
-
-def _named_things(catalogue: Catalogue) -> NamedThings:
-    values = {word for number in range(len(catalogue)) for word in catalogue.words(number)}
-    return NamedThings.of(values, (item.title for item in catalogue.items))
+    def keep(self, answers: Sequence[WordedReason | None], model: str) -> dict[str, Any]:
+        """Keep the sentences that name nothing else; the task has checked their kind."""
+        values = {word for row in range(len(self.catalogue)) for word in self.catalogue.words(row)}
+        names = NamedThings.of(values, (item.title for item in self.catalogue.items))
+        dropped: Counter[str] = Counter()
+        for one, data, answer in zip(self.asked, self.questions(), answers, strict=True):
+            if answer is None:
+                dropped["no answer"] += 1
+            elif next(names.others(answer.sentence, data), ""):
+                dropped["names another thing of the catalogue"] += 1
+            else:
+                self.sentences[one] = " ".join(answer.sentence.split())
+        worded = len(self.sentences)
+        return {"reasons": len(self.asked), "worded": worded, "dropped": dict(dropped)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +35,8 @@ from serendip.jobs.exports.engine_tasks import (
     open_export,
     split,
 )
-from serendip.jobs.exports.reason_wording import ShownReason, Wordings, word_reasons
-from serendip.jobs.llm.job import LlmJob
+from serendip.jobs.exports.reason_wording import ReasonWriting, ShownReason
+from serendip.jobs.llm.job import LlmJob, write
 from serendip.jobs.whole_answers import require_whole
 from serendip.runtime.atomic_files import require_writable
 from serendip.runtime.progress import TrainOptions
@@ -161,13 +161,13 @@ def recommend_all(
         ]
         name = f"{request.surface} for all users"
         parts: Iterable[AnswerRows] = map_tasks(answer_users, tasks, name, options)
-        wordings, facts = Wordings({}, {}), dict[str, Any]()
+        wordings, facts = dict[ShownReason, str](), dict[str, Any]()
         job = None if reasons is None else reasons.job
         if job is not None:
             parts = list(parts)
             told = [shown for part in parts for shown in part.reasons]
-            wordings = word_reasons(JobContext.of(opened, options), job, told, catalogue)
-            facts = {"llm": wordings.report}
+            writing = ReasonWriting(told, catalogue, wordings)
+            facts = {"llm": write(JobContext.of(opened, options), writing, job)}
         lengths, rows = Counter[int](), 0
         if job is None or not job.estimate_only:
             schema = _schema(surface, has_reasons=reasons is not None)
@@ -249,14 +249,17 @@ def _schema(surface: SurfaceConfig, has_reasons: bool) -> pa.Schema:
 
 
 def _tables(
-    schema: pa.Schema, parts: Iterable[AnswerRows], wordings: Wordings, lengths: Counter[int]
+    schema: pa.Schema,
+    parts: Iterable[AnswerRows],
+    wordings: Mapping[ShownReason, str],
+    lengths: Counter[int],
 ) -> Iterator[pa.Table]:
     """Yield the rows of each part, and count the users by their number of items."""
     import pyarrow as pa
 
     for part in parts:
         lengths.update(Counter(part.columns["user_id"]).values())
-        told = [wordings.sentences.get(shown, shown.reason.text) for shown in part.reasons]
+        told = [wordings.get(shown, shown.reason.text) for shown in part.reasons]
         columns = {**part.columns, REASON: told}
         if part.columns["rank"]:
             yield pa.table({name: columns[name] for name in schema.names}, schema=schema)

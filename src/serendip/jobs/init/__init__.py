@@ -1,6 +1,5 @@
 """``serendip init``.
 
-``encodings.py``, ``columns.py``, ``times.py``, ``attributes.py`` and ``actions.py`` guess how the
-user's files are written and what is in them, ``settings_file.py`` is the text of
-``serendip.toml``, and ``workspace.py`` writes it.
+``encodings.py``, ``columns.py`` and ``attributes.py`` guess how the user's files are written and
+what is in them, ``workspace.py`` writes ``serendip.toml``.
 """

@@ -1,7 +1,11 @@
 """What the columns of an items file are that have no canonical name: words, paths, numbers, ids.
 
 The role of a column decides how it is read (a category path is split into its levels, a price with
-a decimal comma becomes a number), and whether a text encoder reads it.
+a decimal comma becomes a number), and whether a text encoder reads it: only natural language is
+meant for one. Other cells would make items similar because their files are in one folder, and would
+put email addresses into vectors.
+
+What the actions of an events file say, likes, rejections or mere contact, is guessed by name.
 """
 
 from __future__ import annotations
@@ -11,14 +15,114 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal, Self, TypeAlias
 
+from serendip.data.events.event import ActionRules, Exclusion
 from serendip.data.items.catalogue import Item
+from serendip.files.cells import NARROW, DecimalSign, evaluate, written_number_sql
 from serendip.files.config import ItemsConfig
 from serendip.files.items import read_items
-from serendip.files.names import is_called
-from serendip.files.numbers import NARROW, DecimalSign, written_number_sql
-from serendip.files.queries import evaluate
-from serendip.jobs.init.cell_kinds import CURRENCY, MAJORITY, Kind, classify_cell, classify_column
+from serendip.files.names import fold, is_called, names
+
+Kind: TypeAlias = Literal["image", "sound", "path", "link", "email", "code", "number", "date", ""]
+"""Kind of a cell or column; empty = natural language."""
+
+MAJORITY = 0.5
+"""A column has a kind if more than this share of its filled cells has it."""
+
+MIN_DISTINCT_SHARE = 0.9
+"""Share of distinct values from which on codes are ids rather than sizes such as 128GB."""
+
+_CURRENCIES = names("currencies")
+CURRENCY = (
+    rf"(?:[{_CURRENCIES['signs']}]|{'|'.join((*_CURRENCIES['codes'], *_CURRENCIES['words']))})"
+)
+"""Pattern of a currency; any three letters before digits would be codes as well."""
+
+_DIGITS = rf"{CURRENCY}?\s*[-+−]?\s*{CURRENCY}?\s*\d[\d.,'’\s]*(?:{CURRENCY}|%)?-?"
+_NUMBER = re.compile(rf"{_DIGITS}|\({_DIGITS}\)")
+
+
+def _file_pattern(kind: str) -> str:
+    return rf"[^\n?*<>|]*[^\s/\\]\.(?:{'|'.join(names('endings')[kind])})"
+
+
+_IMAGE = re.compile(_file_pattern("image"), re.IGNORECASE)
+_SOUND = re.compile(_file_pattern("sound"), re.IGNORECASE)
+_PATH = re.compile(
+    rf"{_file_pattern('path')}"
+    r"|(?:~|\.{1,2}|[a-z]:)?[/\\]\S+"
+    r"|[^\s/\\]+(?:[/\\][^\s/\\]+)+\.\w{1,5}",
+    re.IGNORECASE,
+)
+_LINK = re.compile(
+    r"(?:[a-z][a-z0-9+.-]*:)?//\S+|www\.\S+|(?:data|mailto|urn|tel):\S+"
+    r"|(?:[\w-]+\.)+[a-z]{2,}/\S*",
+    re.IGNORECASE,
+)
+_EMAIL = re.compile(r"(?:[^@<>]*<)?[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+>?")
+_HASH = re.compile(
+    r"(?=\S*\d)[0-9a-f]{16,}|\{?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?|#[0-9a-f]{6}"
+    r"|(?=\S*\d)(?=\S*[a-z])[\w+/=-]{20,}",
+    re.IGNORECASE,
+)
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[ap]m)?"
+_DATE = re.compile(
+    rf"(?:\d{{4}}[-/.]\d{{1,2}}(?:[-/.]\d{{1,2}})?|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}"
+    rf"|(?:\d{{1,2}}\.?\s+)?{_MONTH}\s+(?:\d{{1,2}},?\s+)?\d{{4}}|\d{{8}}(?=T))"
+    rf"(?:[T\s]\s*{_CLOCK}|T\d{{4,6}})?\s*(?:Z|UTC|[+-]\d{{2}}:?\d{{2}})?|{_CLOCK}",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"(?=\S*\d)[\w.:#-]+")
+_MIN_CODE_LENGTH = 5
+_MAX_LENGTH = 500
+"""Characters of a cell that are classified; enough for the start of a ``data:`` link."""
+
+_PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    *(("number", _NUMBER), ("date", _DATE), ("link", _LINK), ("email", _EMAIL)),
+    *(("image", _IMAGE), ("sound", _SOUND), ("path", _PATH), ("code", _HASH)),
+)
+
+
+def classify_cell(cell: str) -> Kind:
+    """Kind of one cell; short codes are recognised by column only."""
+    text = cell.strip()[:_MAX_LENGTH].translate(NARROW)
+    return next((kind for kind, pattern in _PATTERNS if pattern.fullmatch(text)), "")
+
+
+def classify_column(name: str, cells: Sequence[str]) -> Kind:
+    """Kind of the majority of a column's filled cells.
+
+    Args:
+        name: of the column; a name such as ``sku`` marks ids.
+        cells: filled ones only.
+    """
+    kinds = [classify_cell(cell) for cell in cells]
+    for kind in dict.fromkeys(kinds):
+        if kind and kinds.count(kind) > MAJORITY * len(cells):
+            return kind
+    if sum(map(bool, kinds)) > MAJORITY * len(cells):
+        return "code"
+    return "code" if _holds_codes(name, cells) else ""
+
+
+def _holds_codes(name: str, cells: Sequence[str]) -> bool:
+    """True if most cells are codes, and the name or their variety says that they are ids."""
+    codes = [cell for cell in cells if _CODE.fullmatch(cell.strip())]
+    if len(codes) <= MAJORITY * len(cells):
+        return False
+    if _last_word(name) in names("attributes")["code"]:
+        return True
+    long = sum(len(cell.strip()) >= _MIN_CODE_LENGTH for cell in codes) > MAJORITY * len(cells)
+    return long and len(set(cells)) >= MIN_DISTINCT_SHARE * len(cells) and len(cells) > 1
+
+
+def _last_word(name: str) -> str:
+    """``productId``, ``product_id`` and ``Product ID`` all end in ``id``."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", name)
+    return words[-1].casefold() if words else ""
+
 
 SAMPLE_ROWS = 5_000
 """Number of rows whose cells are read."""
@@ -242,3 +346,56 @@ def _describe_kind(name: str, cells: Sequence[str], items: Sequence[Item]) -> st
     is_list = any(isinstance(item.attributes.get(name), tuple) for item in items)
     filled = "" if len(cells) >= MIN_FILLED * len(items) else ", mostly empty"
     return f"{'lists of words' if is_list else 'words'}{filled}"
+
+
+_REACH: Mapping[Exclusion, str] = MappingProxyType(
+    {
+        "everywhere": "negative: the item is never shown to that user again",
+        "recommendations": "negative: the item is not recommended to that user again",
+        "seen": "negative: the item counts as seen",
+        "nowhere": "negative: no interest",
+    }
+)
+
+_MOST_ACTIONS = 100
+"""A column with more distinct values is no kind of interaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRoles:
+    """What the actions of an events file are taken for.
+
+    Args:
+        negative: action -> where its item is excluded for the user.
+        likes: actions that are likes whatever their value.
+        neutral: the others, without those that are ignored.
+    """
+
+    negative: Mapping[str, Exclusion]
+    likes: Sequence[str]
+    neutral: Sequence[str]
+
+    @classmethod
+    def of(cls, actions: Iterable[str]) -> Self:
+        """Guess by the names, whatever their case and punctuation."""
+        rules = ActionRules()
+        found = sorted(set(actions) - set(rules.ignore))
+        if len(found) > _MOST_ACTIONS:
+            return cls({}, (), ())
+        negative = {
+            name: reach
+            for name in found
+            for reach, known in names("actions")["negative"].items()
+            if fold(name) in known
+        }
+        likes = [name for name in found if fold(name) in names("actions")["like"]]
+        neutral = [name for name in found if name not in negative and name not in likes]
+        return cls(negative, likes, neutral)
+
+    def notes(self) -> dict[str, str]:
+        """Action -> what it is taken for, in words for people; negative ones first."""
+        return {
+            **{name: _REACH[reach] for name, reach in self.negative.items()},
+            **dict.fromkeys(self.likes, "a like"),
+            **dict.fromkeys(self.neutral, "interest"),
+        }

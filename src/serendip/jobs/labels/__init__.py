@@ -1,7 +1,5 @@
 """Relevance labels of query-item pairs.
 
-``by_llm.py`` collects labels, ``agreement.py`` compares them, ``plausibility.py`` tells them from
-coin flips, ``pair_files.py`` reads and writes them, ``llm_examples.py`` builds what an LLM reads.
+``draw_lists.py`` draws what is labelled, ``pair_files.py`` reads and writes it, ``agreement.py``
+says whether labels can be trusted.
 """
-
-from __future__ import annotations

@@ -1,13 +1,17 @@
-"""Agreement of labels of the same pairs (Cohen's kappa), and the gate that requires it.
+"""Whether labels can be trusted: they agree with people (Cohen's kappa), and with simple rules.
 
 ``serendip judge agreement`` compares files of labels. The gate decides whether labels by an LLM
 agree with people well enough to be used.
 
 The gate counts only pairs of queries that nothing was tuned or trained on, which the caller names.
-The lower end of kappa's
-interval decides: with few pairs it is low, and more labels by people raise it. The interval is a
-bootstrap over queries; if all queries agree it has no width, so its lower end is at most the kappa
-with one more query whose labels are all wrong.
+The lower end of kappa's interval decides: with few pairs it is low, and more labels by people raise
+it. The interval is a bootstrap over queries; if all queries agree it has no width, so its lower end
+is at most the kappa with one more query whose labels are all wrong.
+
+**Plausible labels.** Coin flips have nothing to do with the items. Labels of searches are compared
+with a rule that knows little: words in common, and likeness of meaning. Its area under the ROC
+curve is .5 for labels that were thrown, and below for labels that are upside down. It need not be
+high; it must be above chance.
 
 Cohen 1960, "A coefficient of agreement for nominal scales".
 
@@ -24,13 +28,15 @@ from typing import Any
 
 import numpy as np
 
+from serendip.data import Catalogue, FloatArray
 from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.text import normalise
-from serendip.errors import ConfigError
+from serendip.data.text import normalise, tokens
+from serendip.errors import ConfigError, DataError
 from serendip.evaluate.classification import BinaryPredictions, cohen_kappa
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.intervals import Estimate
-from serendip.jobs.labels.pair_files import Pair, read_labels, read_pairs
+from serendip.jobs.context import JobContext
+from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels, read_pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,46 +122,35 @@ MIN_LABELLED_SHARE = 0.9
 """Share of the gold labels that must have a label: those without one may be the hard ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Labels to compare with gold labels.
+def gate_labels(path: Path, gold_path: Path, floor: float, seen: Sequence[Path] = ()) -> Decision:
+    """Whether labels agree with gold labels, by Cohen's kappa.
 
     Args:
-        labels: file of labels that are to be used.
-        gold: file of labels by people.
+        path: file of labels that are to be used.
+        gold_path: file of labels by people.
         floor: lowest lower end of kappa's interval that passes.
         seen: files of pairs whose queries something was tuned or trained on.
-    """
-
-    labels: Path
-    gold: Path
-    floor: float
-    seen: Sequence[Path] = ()
-
-
-def gate_labels(gate: Gate) -> Decision:
-    """Whether labels agree with gold labels, by Cohen's kappa.
 
     Raises:
         ConfigError: the floor is not between -1 and 1.
         DataError: a file is damaged.
     """
-    if not -1 <= gate.floor <= 1:
-        raise ConfigError(f"--floor is {gate.floor}.", "Kappa lies between -1 and 1.")
-    labels, gold = read_labels(gate.labels), read_labels(gate.gold)
+    if not -1 <= floor <= 1:
+        raise ConfigError(f"--floor is {floor}.", "Kappa lies between -1 and 1.")
+    labels, gold = read_labels(path), read_labels(gold_path)
     pairs = [pair for pair in gold if pair in labels]
-    if reason := _refusal(gate, gold, pairs):
+    if reason := _refusal(seen, gold, pairs):
         return Decision(NAME, False, n=len(pairs), reason=reason)
     found = measure_agreement(gold, labels)
     low, high = found.ci95 or (-1.0, 1.0)
     kappa = Estimate(-1.0 if found.kappa is None else found.kappa, low, high, found.pairs)
-    return Decision.of(NAME, kappa, gate.floor, f"the lower end must be above {gate.floor:g}")
+    return Decision.of(NAME, kappa, floor, f"the lower end must be above {floor:g}")
 
 
-def _refusal(gate: Gate, gold: dict[Pair, bool], pairs: Sequence[Pair]) -> str:
+def _refusal(seen: Sequence[Path], gold: Mapping[Pair, bool], pairs: Sequence[Pair]) -> str:
     """Why no verdict is possible; "" if one is."""
     queries = {normalise(query) for query, _ in pairs}
-    for path in gate.seen:
+    for path in seen:
         shared = {normalise(query) for query, _ in read_pairs(path)} & queries
         if shared:
             return f"{path} has {len(shared)} of the queries, such as {min(shared)!r}"
@@ -166,3 +161,93 @@ def _refusal(gate: Gate, gold: dict[Pair, bool], pairs: Sequence[Pair]) -> str:
         if count < MIN_QUERIES:
             return f"{count} queries have {kind} items; {MIN_QUERIES} are needed"
     return ""
+
+
+CHANCE, LEAST = 0.5, 0.55
+"""Area under the curve of coin flips, and what the upper end for labels by people must reach."""
+
+MOST_PAIRS = 5_000
+
+
+def require_plausible_labels(
+    context: JobContext, catalogue: Catalogue, paths: Sequence[Path]
+) -> None:
+    """Refuse files of labels of searches that no rule agrees with.
+
+    Labels by a model must be shown to be above chance; labels by people are refused if they are
+    shown not to be.
+
+    Raises:
+        DataError: a file is broken, or its labels are refused.
+    """
+    for path in paths:
+        found = check_labels(context, catalogue, read_labels(path))
+        is_refused = not found.on if has_model_labels(path) else (found.high or 1.0) < LEAST
+        if is_refused:
+            raise DataError(
+                f"{path}: {found.describe()}.",
+                "Take it out of [ranker.searches] labels, or label the pairs again.",
+            )
+
+
+def check_labels(
+    context: JobContext, catalogue: Catalogue, labels: Mapping[Pair, bool]
+) -> Decision:
+    """Compare labels with rules; pairs of unknown items are left out, of many a sample is read.
+
+    Args:
+        context: of the text encoder.
+        catalogue: the items.
+        labels: pair -> whether it is irrelevant.
+    """
+    name, known = "labels against words and meaning (AUROC)", list(labels)
+    numbers = catalogue.vocabulary.numbers([item for _, item in known])
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(numbers >= 0))[:MOST_PAIRS]
+    pairs = [known[row] for row in np.sort(rows).tolist()]
+    is_irrelevant = np.array([labels[pair] for pair in pairs], np.bool_)
+    queries = [
+        len({q for (q, _), bad in zip(pairs, is_irrelevant, strict=True) if bad == kind})
+        for kind in (False, True)
+    ]
+    if min(queries) < MIN_QUERIES:
+        reason = (
+            f"{queries[0]} queries have relevant items and {queries[1]} irrelevant ones; "
+            f"{MIN_QUERIES} are needed to tell labels from chance"
+        )
+        return Decision(name, False, n=max(queries), reason=reason)
+    groups = number_queries(pairs)
+    scores = -_compute_likeness(context, catalogue, pairs)
+    predictions = BinaryPredictions(is_irrelevant, scores, scores > 0, groups)
+    return Decision.of(
+        name,
+        predictions.estimates()["auroc"],
+        CHANCE,
+        "they agree with neither the words nor the meaning of the items, as thrown coins would",
+    )
+
+
+def _compute_likeness(
+    context: JobContext, catalogue: Catalogue, pairs: Sequence[Pair]
+) -> FloatArray:
+    """(P,) sum of the shares of a query's words in title and all texts of an item, and the cosine.
+
+    Each is standardised.
+    """
+    fields = context.settings.content.fields
+    found = catalogue.vocabulary.numbers([item for _, item in pairs]).tolist()
+    items = {number: catalogue[number] for number in found}
+    texts = {number: item.text(fields) for number, item in items.items()}
+    queries = list(dict.fromkeys(query for query, _ in pairs))
+    vectors = context.vectors.encode(context.encoder, [*queries, *texts.values()])
+    vector_of = dict(zip([*queries, *texts], vectors, strict=True))
+    words = {
+        number: (set(tokens(items[number].title)), set(tokens(texts[number]))) for number in items
+    }
+    rows = []
+    for (query, _), number in zip(pairs, found, strict=True):
+        asked = set(tokens(query))
+        shares = (len(asked & own) / max(1, len(asked)) for own in words[number])
+        rows.append((*shares, float(vector_of[query] @ vector_of[number])))
+    found_in = np.array(rows, np.float32)  # (P, 3)
+    scaled = (found_in - found_in.mean(0)) / np.maximum(found_in.std(0), 1e-6)
+    return np.asarray(scaled.sum(1), np.float32)

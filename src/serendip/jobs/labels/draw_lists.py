@@ -9,61 +9,154 @@ What a labeller is told of the user is short: the newest items that they chose, 
 fewer than ``[queries] min_users`` people chose and without titles that look like an address or a
 number, and the attributes that items have, too, with values that pass the same rules and that an
 item has. No user id, no time and no other text is written.
+
+**Lists of typed texts**: texts are those that enough people typed, those that an LLM wrote, and
+suggested ones. Of each list the first ten items are labelled, which people see, and some behind:
+these may move up, and there the irrelevant ones are.
+
+A control question asks whether an item is a good result for its own title, or for the title of
+another item that is least like it of many: its right answer is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serendip.data import BoolArray, Catalogue, Dataset, IntArray, Query
-from serendip.data.privacy import VISITOR, is_publishable
+from serendip.data.events.search_log import LoggedRequest
+from serendip.data.privacy import VISITOR, count_people, is_private, is_publishable
+from serendip.data.text import normalise
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
+from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.relevance_filter import read_user
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible_to
+from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.shown_lists import ListRequest, describe_request, write_lists
-from serendip.jobs.labels.typed_lists import find_public_requests
+from serendip.jobs.labels.pair_files import ListRequest, Pair, describe_request, write_lists
 from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.whole_answers import answer_whole
 from serendip.models.relevance.user_features import COUNTRY
+
+BEHIND, DEPTH = 10, 200
+"""Items behind the first ten that are labelled, and the rank that they reach to."""
+
+_AMONG = 50
+"""Items of which the one least like a title is a wrong result for it."""
+
+
+def find_public_requests(dataset: Dataset, surface: str, min_users: int) -> list[LoggedRequest]:
+    """Logged requests of people whose text enough of them typed, and that nobody's number is in."""
+    asked = [one for one in dataset.requests if one.surface == surface and one.user_id]
+    people: dict[str, set[str]] = defaultdict(set)
+    for one in asked:
+        people[normalise(one.text)].add(one.user_id)
+    return [
+        one
+        for one in asked
+        if len(count_people(people[normalise(one.text)])) >= min_users
+        and one.text.strip()
+        and not is_private(one.text)
+    ]
+
+
+def draw_typed_lists(
+    context: JobContext, engine: Engine, written: Sequence[str], count: int
+) -> list[tuple[ListRequest, list[str]]]:
+    """Lists of different texts, as search shows them to a visitor without the relevance filter.
+
+    Args:
+        context: log and settings; its seed draws the texts.
+        engine: answers.
+        written: texts by an LLM.
+        count: of lists, at most.
+    """
+    config = without_relevance_filter(context.settings.all_surfaces()[TYPED_TEXTS])
+    texts = islice(_choose_texts(context, engine, written), count)
+    queries = engine.queries([Request(TYPED_TEXTS, text=text) for text in texts])
+    results = answer_whole(queries, config, engine.state)
+    return [
+        (ListRequest.of_text(query.text), engine.item_ids(_choose_items(result.items.item_nums)))
+        for query, result in zip(queries, results, strict=True)
+        if len(result.items)
+    ]
+
+
+def _choose_texts(context: JobContext, engine: Engine, written: Sequence[str]) -> Iterator[str]:
+    """Different texts: typed, written and suggested ones in turn."""
+    least, table = context.settings.queries.min_users, engine.state.queries
+    typed = find_public_requests(context.dataset, TYPED_TEXTS, least)
+    random = np.random.default_rng(context.options.seed)
+    suggested = [
+        text for text, kind in zip(table.texts, table.kinds, strict=True) if kind != "like"
+    ]
+    groups = (list(dict.fromkeys(one.text for one in typed)), list(written), suggested)
+    shuffled = ([group[row] for row in random.permutation(len(group))] for group in groups)
+    in_turn = filter(None, chain.from_iterable(zip_longest(*shuffled)))
+    yield from {normalise(text): text for text in in_turn if normalise(text)}.values()
+
+
+def _choose_items(ranked: IntArray) -> IntArray:
+    """The first items, and some behind: the deeper the fewer."""
+    last = min(len(ranked), DEPTH) - 1
+    if last <= FIRST:
+        return ranked[: FIRST + 1]
+    behind = np.geomspace(FIRST, last, BEHIND).round().astype(np.intp)
+    return np.concatenate([ranked[:FIRST], ranked[np.unique(behind)]])
+
+
+def make_controls(context: JobContext, count: int) -> dict[Pair, bool]:
+    """Pairs -> whether the item is irrelevant: as many right results as wrong ones.
+
+    Args:
+        context: items and text encoder; its seed draws them.
+        count: of titles, at most.
+    """
+    catalogue, random = context.dataset.catalogue, np.random.default_rng(context.options.seed)
+    order = random.permutation(len(catalogue)).tolist()
+    titled = [one for one in order if normalise(catalogue.title(one))]
+    asked = [one for one in titled if is_publishable(catalogue.title(one))][:count]
+    others = titled[: max(_AMONG, count)]
+    fields = context.settings.content.fields
+    texts = [catalogue[number].text(fields) for number in others]
+    titles = [catalogue.title(number) for number in asked]
+    vectors = context.vectors.encode(context.encoder, [*titles, *texts])
+    likeness = vectors[: len(titles)] @ vectors[len(titles) :].T  # (titles, others)
+    controls: dict[Pair, bool] = {}
+    for number, title, row in zip(asked, titles, likeness, strict=True):
+        drawn = random.permutation(len(others))[:_AMONG]
+        wrong = others[int(drawn[np.argmin(row[drawn])])]
+        for item, is_irrelevant in ((number, False), (wrong, True)):
+            if item != number or not is_irrelevant:
+                controls[title, catalogue[item].item_id] = is_irrelevant
+    return controls
+
 
 MOST_PAST = 8
 """Items of the past that a labeller is told, at most."""
 _BATCH = 64
 
 
-@dataclass(frozen=True, slots=True)
-class ListDrawing:
-    """What to draw.
-
-    Args:
-        surface: whose lists.
-        out: file of the lists.
-        users: number of lists.
-        length: items of a list, those that may move up included.
-    """
-
-    surface: str
-    out: Path
-    users: int = 200
-    length: int = 20
-
-
-def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
+def draw_lists(
+    context: JobContext, surface: str, out: Path, users: int = 200, length: int = 20
+) -> dict[str, Any]:
     """Draw lists and write them.
 
     Args:
         context: workspace with a published generation; its seed draws the users.
-        drawing: what to draw.
+        surface: whose lists.
+        out: file of the lists.
+        users: number of lists.
+        length: items of a list, those that may move up included.
 
     Returns:
         number of lists and of pairs, and the file.
@@ -74,21 +167,21 @@ def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
         NotTrainedError: nothing is published.
         UnsupportedError: the surface is not configured, or answers requests that name items.
     """
-    if min(drawing.users, drawing.length) < 1:
+    if min(users, length) < 1:
         raise ConfigError("--users and --length must be at least 1.", "Give larger numbers.")
     workspace = context.workspace
-    surface = find_surface(workspace.settings.all_surfaces(), drawing.surface)
-    if surface.needs == "items":
+    config = find_surface(workspace.settings.all_surfaces(), surface)
+    if config.needs == "items":
         raise UnsupportedError(
-            f"{drawing.surface} answers requests that name items, and the log does not have these.",
+            f"{surface} answers requests that name items, and the log does not have these.",
             "Draw lists of a feed, a message or a search.",
         )
     with closing(Engine.open(workspace.folder)) as engine:
         least = context.settings.queries.min_users
         values = find_tellable_values(context.dataset, engine.state.catalogue, least)
         told = _find_tellable(context, engine), values, least
-        drawer = _Drawer(context.dataset, engine, drawing, surface, *told)
-        lists = list(islice(drawer.draw(context.options.seed), drawing.users))
+        drawer = _Drawer(context.dataset, engine, surface, length, config, *told)
+        lists = list(islice(drawer.draw(context.options.seed), users))
         catalogue = engine.state.catalogue
         titles = {
             one: catalogue.title(catalogue.vocabulary.number(one))
@@ -97,15 +190,13 @@ def draw_lists(context: JobContext, drawing: ListDrawing) -> dict[str, Any]:
         }
     if not lists:
         raise DataError(
-            f"no list of {drawing.surface} can be drawn: no "
-            + (
-                "logged text has results." if surface.needs else "user has a past that may be told."
-            ),
+            f"no list of {surface} can be drawn: no "
+            + ("logged text has results." if config.needs else "user has a past that may be told."),
             "Import events, or lower [queries] min_users.",
         )
-    write_lists(drawing.out, drawing.surface, lists, titles)
+    write_lists(out, surface, lists, titles)
     pairs = sum(len(items) for _, items in lists)
-    return {"lists": len(lists), "pairs": pairs, "out": str(drawing.out)}
+    return {"lists": len(lists), "pairs": pairs, "out": str(out)}
 
 
 def _find_tellable(context: JobContext, engine: Engine) -> BoolArray:
@@ -167,7 +258,8 @@ class _Drawer:
     Args:
         dataset: users and logged requests.
         engine: answers.
-        drawing: surface and length.
+        name: of the surface.
+        length: items of a list.
         surface: its settings.
         tellable: (N,) items of a past that a labeller may be told.
         values: attribute of users -> values that a labeller may be told.
@@ -176,7 +268,8 @@ class _Drawer:
 
     dataset: Dataset
     engine: Engine
-    drawing: ListDrawing
+    name: str
+    length: int
     surface: SurfaceConfig
     tellable: BoolArray
     values: Mapping[str, frozenset[str]]
@@ -191,7 +284,7 @@ class _Drawer:
             results = answer_whole(queries, config, self.engine.state)
             for query, result in zip(queries, results, strict=True):
                 request = self._describe(visible_to(self.surface, query))
-                items = result.items.item_nums[: self.drawing.length]
+                items = result.items.item_nums[: self.length]
                 if request is None or request.query in seen or not len(items):
                     continue
                 seen.add(request.query)
@@ -202,13 +295,13 @@ class _Drawer:
         config = without_relevance_filter(self.surface)
         if config.min_value is None:
             return config
-        longest = max(config.min_value.k, self.drawing.length)
+        longest = max(config.min_value.k, self.length)
         whole = config.min_value.model_copy(update={"k": longest})
         return config.model_copy(update={"min_value": whole})
 
     def _requests(self, random: np.random.Generator) -> Iterable[Request]:
         """Requests of users, in random order; of the newest logged texts, if these are answered."""
-        name = self.drawing.surface
+        name = self.name
         if self.surface.needs == "query":
             may = find_public_requests(self.dataset, name, self.min_users)
             for row in random.permutation(len(may)).tolist():

@@ -1,13 +1,28 @@
-"""Files of query-item pairs, with or without labels."""
+"""Files of query-item pairs, with or without labels, and of lists of a surface to be labelled.
+
+A list has the request that it answers, in words and in ids. The list of a feed or an e-mail answers
+no typed text: what may be irrelevant is an item to a person. Its request is put in words, a few
+things that the person chose before and where they are, and these words stand in the column
+``query`` of all files of labels. So people and an LLM label lists as they label results of a
+search, with the same commands, gate and agreement. What the relevance model reads, the ids of the
+chosen items and the attributes, is in the file of lists alone.
+
+The words name no user, no time and no typed text but the one of the request; see ``draw_lists.py``
+for what they leave out.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
+from serendip.data.text import normalise
 from serendip.errors import DataError
 from serendip.files.tables import open_table
 from serendip.runtime.atomic_files import write_text
@@ -98,3 +113,151 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
     if not rows:
         raise DataError(f"{path} has no pairs.")
     return rows
+
+
+COLUMNS = ("query", "item_id", "surface", "text", "past", "attributes")
+MAX_TITLE_LENGTH = 50
+"""Characters of a title in the words of a request; longer titles are cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """The request of a list.
+
+    Args:
+        query: the request in words, by which labels name it.
+        text: as typed; empty for a surface that answers no text.
+        past: ids of items that the user chose before, the newest last.
+        attributes: of the user, with the country under ``country``.
+    """
+
+    query: str
+    text: str = ""
+    past: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_text(cls, text: str) -> ListRequest:
+        """The request of a typed text by an unknown visitor."""
+        return cls(text, text)
+
+    @property
+    def group(self) -> str:
+        """What requests share that tell the same: the typed text, else all of it."""
+        return normalise(self.text or self.query)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLists:
+    """The lists of one surface.
+
+    Args:
+        surface: its name.
+        requests: by their words.
+        places: pair -> place of the item in the list, from 0.
+    """
+
+    surface: str
+    requests: Mapping[str, ListRequest]
+    places: Mapping[Pair, int]
+
+
+def describe_request(text: str, titles: Sequence[str], attributes: Mapping[str, str]) -> str:
+    """A request in words.
+
+    Args:
+        text: as typed, or empty.
+        titles: of the items that the user chose, the newest first.
+        attributes: of the user.
+    """
+    shown = [f'"{_cut(title)}"' for title in titles]
+    who = f"somebody who chose {'; '.join(shown)}" if shown else "somebody"
+    facts = ", ".join(f"{name}: {value}" for name, value in sorted(attributes.items()))
+    words = f"{who} ({facts})" if facts else who
+    return f'"{text}", typed by {words}' if text else words[:1].upper() + words[1:]
+
+
+def _cut(title: str) -> str:
+    plain = " ".join(title.split())
+    return plain if len(plain) <= MAX_TITLE_LENGTH else f"{plain[: MAX_TITLE_LENGTH - 1]}…"
+
+
+def write_lists(
+    path: Path,
+    surface: str,
+    lists: Iterable[tuple[ListRequest, Sequence[str]]],
+    titles: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write lists (request, item ids in order) as one row per item.
+
+    The titles, and the empty column of labels, are for people who fill it in.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    rows = (
+        (
+            request.query,
+            item,
+            surface,
+            request.text,
+            json.dumps(request.past, ensure_ascii=False),
+            json.dumps(dict(request.attributes), ensure_ascii=False),
+            titles.get(item, ""),
+            "",
+        )
+        for request, items in lists
+        for item in items
+    )
+    write_rows(path, (*COLUMNS, "title", "label"), rows)
+
+
+def is_lists_file(path: Path) -> bool:
+    """Whether a file of pairs holds lists."""
+    return set(COLUMNS) <= set(open_table(path).columns)
+
+
+def read_lists(path: Path) -> ShownLists:
+    """Read what ``write_lists`` wrote.
+
+    Raises:
+        DataError: the file is missing or damaged, or has lists of several surfaces.
+    """
+    table = open_table(path)
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise DataError(
+            f"{path} has no column {missing[0]!r}.", "Write it with `serendip judge lists`."
+        )
+    requests: dict[str, ListRequest] = {}
+    places: dict[Pair, int] = {}
+    lengths: dict[str, int] = {}
+    surfaces: set[str] = set()
+    for row in table.rows(COLUMNS):
+        query, item, surface, text, past, attributes = map(str, row)
+        surfaces.add(surface)
+        if query not in requests:
+            requests[query] = _read_request(path, query, text, past, attributes)
+        places.setdefault((query, item), lengths.get(query, 0))
+        lengths[query] = lengths.get(query, 0) + 1
+    if len(surfaces) != 1:
+        raise DataError(
+            f"{path} has lists of {len(surfaces)} surfaces.", "Give lists of one surface."
+        )
+    return ShownLists(surfaces.pop(), requests, places)
+
+
+def _read_request(path: Path, query: str, text: str, past: str, attributes: str) -> ListRequest:
+    try:
+        items, facts = json.loads(past), json.loads(attributes)
+        return ListRequest(
+            query,
+            text,
+            tuple(str(item) for item in items),
+            {str(name): str(value) for name, value in facts.items()},
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path}: the past or the attributes of {query[:60]!r} cannot be read: {error}.",
+            "Write the file with `serendip judge lists`.",
+        ) from None

@@ -13,11 +13,14 @@ the share that is right is above a floor. That says nothing of items without a v
 another kind than those with one, such as accessories that name the brand they fit.
 
 Queries: they become active, all of them, if search finds the items of some by them.
+
+``serendip llm show`` and ``revert`` show what was written about items, and remove it.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -26,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data import Catalogue, Dataset, FloatArray, Item, ItemList
+from serendip.data import Catalogue, Item, ItemList
 from serendip.data.item_list import top_k
 from serendip.data.store.tables.generated import Generated, Kind
 from serendip.data.store.tables.generated_items import fresh, lacks, list_values, with_generated
@@ -50,7 +53,7 @@ from serendip.jobs.suggestions.build import compute_queries, to_candidates
 from serendip.jobs.suggestions.parts import Phrases
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.scratch import scratch_folder
-from serendip.search.lexical import LexicalConfig, LexicalIndex
+from serendip.search.lexical import LexicalIndex
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.suggestions.table import QueryTable
 
@@ -146,78 +149,34 @@ def _nothing_to_test(what: str, kind: str) -> DataError:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HybridSearch:
-    """Lexical and vector search over a catalogue.
+def gate_texts(
+    context: JobContext, judgements: Path | None = None, is_pooled: bool = False
+) -> WritingVerdict:
+    """Test whether search is better with the texts, and activate them, or none.
 
     Args:
-        items: N items.
-        vectors: (N, C) unit vectors of their texts.
-        config: fields and weights of BM25.
-        is_pooled: see ``TextGate``.
-    """
-
-    items: Sequence[Item]
-    vectors: FloatArray
-    config: LexicalConfig
-    is_pooled: bool = False
-
-    def judged(self, queries: JudgedQueries, vectors: FloatArray) -> Values:
-        """nDCG@10 (Q,) of the fusion of BM25 and vectors.
-
-        Builds a lexical index and compares each query with all items; ``vectors`` (Q, C) are the
-        queries' text vectors.
-        """
-        with scratch_folder() as folder:
-            index = LexicalIndex.build(Catalogue(self.items), folder / "words", self.config)
-        rows = [
-            self._score(index, text, vector, gains)
-            for text, vector, gains in zip(queries.texts, vectors, queries.gains, strict=True)
-        ]
-        return np.array(rows, np.float64)
-
-    def _score(
-        self, index: LexicalIndex, text: str, vector: FloatArray, gains: Mapping[int, float]
-    ) -> float:
-        """nDCG@10 of one query."""
-        words = index.search(text, _DEPTH)
-        near = top_k(np.asarray(self.vectors @ vector, np.float32), _DEPTH)
-        items: ItemList = reciprocal_rank_fusion((words, near), len(self.items))
-        by_item: dict[Hashable, float] = dict(gains.items())
-        listed = items.item_nums.tolist()
-        kept = [number for number in listed if number in gains] if self.is_pooled else listed
-        return METRIC.of_list(grade(kept, by_item))
-
-
-@dataclass(frozen=True, slots=True)
-class TextGate:
-    """Queries of a run of the gate.
-
-    Args:
+        context: of the workspace.
         judgements: file of labelled queries; None = the held-out queries of the log.
         is_pooled: whether items without a label are left out of the lists, instead of counting as
             irrelevant: where labels are of what search has found without the texts.
-    """
-
-    judgements: Path | None = None
-    is_pooled: bool = False
-
-
-def gate_texts(context: JobContext, gate: TextGate) -> WritingVerdict:
-    """Test whether search is better with the texts, and activate them, or none.
 
     Raises:
         DataError: there are no texts for the current items, or the file of judgements is broken.
         StorageError: the database cannot be written.
     """
-    dataset, workspace = read_original(context), context.workspace
+    dataset, settings = read_original(context), context.settings
     items = dataset.catalogue.items
-    with closing(workspace.open_store()) as store:
+    with closing(context.workspace.open_store()) as store:
         texts = fresh(items, store.generated.rows("text"))
     if not texts:
         raise _nothing_to_test("texts", "texts")
-    made_of_queries = Phrases(text.value for text in texts if text.source == "queries")
-    queries = _read_queries(workspace, gate, dataset).without(made_of_queries)
+    cut = cut_time(dataset, min(settings.evaluation.cuts))
+    if judgements is None:
+        queries = read_held_out_queries(dataset, cut)
+    else:
+        earlier = collect_earlier_queries(dataset, cut)
+        queries = JudgedQueries.of(read_gains(judgements, dataset.catalogue.vocabulary, earlier))
+    queries = queries.without(Phrases(text.value for text in texts if text.source == "queries"))
     facts: dict[str, Any] = {
         "texts": len(texts),
         "items": len({text.item_id for text in texts}),
@@ -227,28 +186,34 @@ def gate_texts(context: JobContext, gate: TextGate) -> WritingVerdict:
     if len(queries) < MIN_QUERIES:
         reason = f"{len(queries)} held-out queries; {MIN_QUERIES} are needed"
         return _close(context, ("text", None), (), Decision(name, False, reason=reason), facts)
-    content, config = context.settings.content, context.settings.search.lexical
-
-    def encode(texts: Sequence[str]) -> FloatArray:
-        return context.vectors.encode(context.encoder, texts, context.options.progress)
-
-    vectors, values = encode(queries.texts), []
-    for variant in (items, with_generated(items, texts)):
-        item_vectors = encode([item.encoder_text(content.fields) for item in variant])
-        search = HybridSearch(variant, item_vectors, config, gate.is_pooled)
-        values.append(search.judged(queries, vectors))
-    facts |= {"without": float(values[0].mean()), "with": float(values[1].mean())}
-    return _close(context, ("text", None), texts, choose(name, values[0], values[1]), facts)
+    without, with_ = (
+        _search_values(context, variant, queries, is_pooled)
+        for variant in (items, with_generated(items, texts))
+    )
+    facts |= {"without": float(without.mean()), "with": float(with_.mean())}
+    return _close(context, ("text", None), texts, choose(name, without, with_), facts)
 
 
-def _read_queries(workspace: Workspace, gate: TextGate, dataset: Dataset) -> JudgedQueries:
-    """Queries of the file of judgements, or else held-out queries of the log."""
-    cut = cut_time(dataset, min(workspace.settings.evaluation.cuts))
-    if gate.judgements is None:
-        return read_held_out_queries(dataset, cut)
-    earlier = collect_earlier_queries(dataset, cut)
-    gains = read_gains(gate.judgements, dataset.catalogue.vocabulary, earlier)
-    return JudgedQueries.of(gains)
+def _search_values(
+    context: JobContext, items: Sequence[Item], queries: JudgedQueries, is_pooled: bool
+) -> Values:
+    """(Q,) nDCG@10 of the fusion of BM25 and text vectors over all items."""
+    fields, progress = context.settings.content.fields, context.options.progress
+    texts = [item.encoder_text(fields) for item in items]
+    vectors, asked = (  # (N, C), (Q, C)
+        context.vectors.encode(context.encoder, some, progress) for some in (texts, queries.texts)
+    )
+    with scratch_folder() as folder:  # open files can be read after deletion
+        config = context.settings.search.lexical
+        index = LexicalIndex.build(Catalogue(items), folder / "words", config)
+    values = []
+    for text, vector, gains in zip(queries.texts, asked, queries.gains, strict=True):
+        near = top_k(np.asarray(vectors @ vector, np.float32), _DEPTH)
+        found: ItemList = reciprocal_rank_fusion((index.search(text, _DEPTH), near), len(items))
+        listed = found.item_nums.tolist()
+        kept = [number for number in listed if number in gains] if is_pooled else listed
+        values.append(METRIC.of_list(grade(kept, dict[Hashable, float](gains.items()))))
+    return np.array(values)
 
 
 def gate_values(context: JobContext, attribute: str, floor: float = FLOOR) -> WritingVerdict:
@@ -296,3 +261,63 @@ def judge_values(attribute: str, right: Sequence[bool], floor: float = FLOOR) ->
         reason = f"{len(right)} items to compare; {MIN_COMPARED} are needed"
         return Decision(name, False, reason=reason)
     return Decision.of(name, estimate(np.array(right, np.float64)), floor, "too many are wrong")
+
+
+def revert_generated(
+    workspace: Workspace, kind: Kind | None = None, name: str | None = None
+) -> int:
+    """Delete what was written about items and the gates' reports; the next training uses none.
+
+    LLM answers stay in the ledger, so that writing them again costs nothing.
+
+    Args:
+        workspace: of all.
+        kind: that alone is deleted; None = everything is.
+        name: attribute whose values alone are deleted; None = all of the kind.
+
+    Returns:
+        number of deleted rows.
+    """
+    with closing(workspace.open_store()) as store:
+        removed = store.generated.remove(kind, name)
+    chosen = "".join(f"{part} " for part in (kind, name) if part)
+    reports = read_reports(workspace.reports)
+    kept = {key: report for key, report in reports.items() if not f"{key} ".startswith(chosen)}
+    if kept != reports:
+        write_json(workspace.reports / REPORT_FILE, kept)
+    return removed
+
+
+def describe_generated(workspace: Workspace, limit: int) -> dict[str, Any]:
+    """Count what was written about items, and list the first rows with their origin.
+
+    Args:
+        workspace: of all.
+        limit: largest number of listed rows of each kind: first values of items that lack them.
+    """
+    with closing(workspace.open_store()) as store:
+        items, rows = store.items(), store.generated.rows()
+    own, current = {item.item_id: item for item in items}, set(fresh(items, rows))
+    rows.sort(
+        key=lambda row: (
+            row.kind == "value" and row.item_id in own and not lacks(own[row.item_id], row.name)
+        )
+    )
+    groups = {row: (row.kind, "" if row.kind == "query" else row.name, row.source) for row in rows}
+    written, used, listed = Counter(groups.values()), Counter[tuple[str, ...]](), []
+    seen: Counter[str] = Counter()
+    for row, group in groups.items():
+        used[group] += row.active and row in current
+        seen[row.kind] += 1
+        if seen[row.kind] <= limit:
+            listed.append({**asdict(row), "outdated": row not in current})
+    return {
+        "counts": [
+            {"kind": kind, "name": name, "source": source, "rows": count, "active": used[key]}
+            for key, count in sorted(written.items())
+            for kind, name, source in [key]
+        ],
+        "outdated": len(rows) - len(current),
+        "gates": read_reports(workspace.reports),
+        "listed": listed,
+    }

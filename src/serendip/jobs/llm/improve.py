@@ -32,16 +32,13 @@ from serendip.errors import ConfigError, DataError, GateError
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.labelled_slates import LabelErrors
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.agreement import Gate, gate_labels
-from serendip.jobs.labels.pair_files import Pair, read_labels, write_rows
-from serendip.jobs.labels.plausibility import check_labels
-from serendip.jobs.labels.shown_lists import write_lists
-from serendip.jobs.labels.typed_lists import draw_typed_lists, make_controls
+from serendip.jobs.labels.agreement import check_labels, gate_labels
+from serendip.jobs.labels.draw_lists import draw_typed_lists, make_controls
+from serendip.jobs.labels.pair_files import read_labels, write_lists, write_rows
 from serendip.jobs.llm.attributes import ValueWriting
 from serendip.jobs.llm.gates import (
     MIN_COMPARED,
     MIN_QUERIES,
-    TextGate,
     gate_queries,
     gate_texts,
     gate_values,
@@ -52,7 +49,7 @@ from serendip.jobs.llm.labels import LabelWriting
 from serendip.jobs.llm.queries import QueryWriting
 from serendip.jobs.llm.texts import TextWriting, read_original, write_query_texts
 from serendip.jobs.relevance.decisions import read_decisions, reason_against_proof
-from serendip.jobs.relevance.distil import Distillation, distil
+from serendip.jobs.relevance.distil import distil
 from serendip.jobs.relevance.versions import current_model_name, restore_version
 from serendip.jobs.train.train import train_workspace
 from serendip.llm.ledger import Ledger
@@ -155,8 +152,8 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
         raise ConfigError(f"the budget is {improvement.budget}.", "Give a budget of 0 or more.")
     with closing(context.workspace.open_store()) as store:
         rows = store.generated.active()
-    model = current_model_name(context.workspace.relevance)
-    chain = _Chain(context, improvement, rows, model)
+    model, spent = current_model_name(context.workspace.relevance), _read_spent(context)
+    chain = _Chain(context, improvement, rows, model, spent)
     plan = list(chain.plan())
     if not improvement.agrees(plan):
         return ImprovementReport(plan)
@@ -169,7 +166,13 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
         generation, served = chain.train()
         steps.append(served)
         improvement.on_step(served)
-    return ImprovementReport(plan, steps, chain.spent(), generation)
+    return ImprovementReport(plan, steps, _read_spent(context) - spent, generation)
+
+
+def _read_spent(context: JobContext) -> float:
+    """Spent by all runs."""
+    with closing(Ledger.open(context.workspace.database)) as ledger:
+        return ledger.spent(JOB)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +184,7 @@ class _Chain:
         improvement: limits.
         rows_before: what was in use before this run.
         model_before: the relevance model of typed texts; "" = there was none.
+        spent_before: by earlier runs.
         before: text -> ids of its first results before; "" -> suggested queries.
         written: texts by an LLM whose lists are labelled, whether or not they are kept.
     """
@@ -189,6 +193,7 @@ class _Chain:
     improvement: Improvement
     rows_before: Sequence[Generated]
     model_before: str
+    spent_before: float
     before: dict[str, list[str]] = field(default_factory=dict)
     written: list[str] = field(default_factory=list)
 
@@ -204,37 +209,22 @@ class _Chain:
         """The items, without anything generated."""
         return read_original(self.context).catalogue
 
-    @cached_property
-    def earlier(self) -> float:
-        """Spent by runs before."""
-        return self._spent()
-
-    def _spent(self) -> float:
-        with closing(Ledger.open(self.context.workspace.database)) as ledger:
-            return ledger.spent(JOB)
-
-    def spent(self) -> float:
-        """Spent by this run."""
-        return self._spent() - self.earlier
-
-    @property
-    def budget(self) -> float:
-        """Of all runs together, as the ledger counts."""
-        return self.earlier + self.improvement.budget
-
     def _write(self, writing: Writing[Any], estimate_only: bool = False) -> dict[str, Any]:
-        return write(self.context, writing, LlmJob(JOB, self.budget, estimate_only))
+        budget = self.spent_before + self.improvement.budget  # of all runs, as the ledger counts
+        return write(self.context, writing, LlmJob(JOB, budget, estimate_only))
 
     def plan(self) -> Iterator[StepPlan]:
         """The steps with their prices; nothing is sent."""
-        self._write_controls()
+        controls = make_controls(self.context, CONTROLS).items()
+        labels = [(*pair, "bad" if is_irrelevant else "good") for pair, is_irrelevant in controls]
+        write_rows(self._controls.pairs, _LABELS, labels)
         self.written[:] = [row.value for row in self.rows_before if row.kind == "query"]
         yield self._price("control questions", self._controls)
         yield self._price("queries", QueryWriting(self.context, self.improvement.items))
         lists = self._draw_lists()
-        labels = self._price("labels of lists", self._lists)
+        one = self._price("labels of lists", self._lists)
         more = self.improvement.lists / max(1, lists)  # Written queries will be there.
-        yield StepPlan(labels.name, round(labels.questions * more), labels.price * more)
+        yield StepPlan(one.name, round(one.questions * more), one.price * more)
         for name in self._attributes():
             yield self._price(f"attribute {name}", ValueWriting(self.context, name))
         yield self._price("texts", TextWriting(self.context))
@@ -256,9 +246,9 @@ class _Chain:
         yield self._with_cost(self._write_texts)
 
     def _with_cost(self, step: Callable[[], StepResult]) -> StepResult:
-        before = self._spent()
+        before = _read_spent(self.context)
         done = step()
-        return replace(done, cost=self._spent() - before)
+        return replace(done, cost=_read_spent(self.context) - before)
 
     @property
     def _controls(self) -> LabelWriting:
@@ -270,14 +260,10 @@ class _Chain:
         files = self.folder / "lists.csv", self.folder / "labels.csv"
         return LabelWriting(self.context, *files, _PROMPT)
 
-    def _write_controls(self) -> None:
-        controls = make_controls(self.context, CONTROLS)
-        _write_labels(self._controls.pairs, controls)
-
     def _ask_controls(self) -> StepResult:
         """Whether the LLM answers questions whose answers are known."""
         done = self._write(self._controls)
-        gate = gate_labels(Gate(Path(done["out"]), self._controls.pairs, LEAST_KAPPA))
+        gate = gate_labels(Path(done["out"]), self._controls.pairs, LEAST_KAPPA)
         if not gate.on:
             gate = replace(gate, reason=f"{gate.reason}; this LLM is asked nothing else")
         return StepResult("control questions", f"{done['written']:,} labels", gate)
@@ -321,13 +307,12 @@ class _Chain:
         gate = check_labels(self.context, self.catalogue, labels)
         if not gate.on:
             return StepResult("filter", wrote, gate)
-        distillation = Distillation(out, None, lists=self._lists.pairs, errors=self._count_errors())
-        name = "fall of the irrelevant share"
+        name, lists = "fall of the irrelevant share", self._lists.pairs
         try:
-            found = distil(self.context, distillation)["filter"]
+            found = distil(self.context, out, None, lists=lists, errors=self._count_errors())
         except DataError as error:
             return StepResult("filter", wrote, Decision(name, False, reason=error.message))
-        return StepResult("filter", wrote, *_judge_filter(name, found))
+        return StepResult("filter", wrote, *_judge_filter(name, found["filter"]))
 
     def _count_errors(self) -> LabelErrors:
         """Wrong answers to the control questions."""
@@ -376,7 +361,7 @@ class _Chain:
         if not count or not (is_logged or self._are_labels_right()):
             reason = "there are no texts, or neither logged nor labelled queries to test them by"
             return StepResult("texts", wrote, Decision("texts", False, reason=reason))
-        result = gate_texts(self.context, TextGate(judgements=judged, is_pooled=not is_logged))
+        result = gate_texts(self.context, judged, is_pooled=not is_logged)
         if not result.decision.on:
             self._restore("text")
         items = result.facts["items"]
@@ -435,11 +420,6 @@ def _judge_filter(name: str, found: Mapping[str, Any]) -> tuple[Decision, list[s
     return gate, [
         f"irrelevant in the first {found['places']} of searches not learned from: {share}"
     ]
-
-
-def _write_labels(path: Path, labels: Mapping[Pair, bool]) -> None:
-    rows = [(*pair, "bad" if is_irrelevant else "good") for pair, is_irrelevant in labels.items()]
-    write_rows(path, _LABELS, rows)
 
 
 def _show_lists(engine: Engine, texts: Sequence[str]) -> dict[str, list[str]]:

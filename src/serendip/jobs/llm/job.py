@@ -21,7 +21,7 @@ from serendip.jobs.context import JobContext
 from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
 from serendip.llm.openai import EndpointLlm
-from serendip.llm.runner import CostEstimate, Outcome, RunOptions, ask_all, estimate_cost
+from serendip.llm.runner import CostEstimate, RunOptions, ask_all, estimate_cost
 from serendip.llm.tasks import AnswerT, Task
 from serendip.runtime.atomic_files import exclusive_lock
 
@@ -32,10 +32,6 @@ MAX_TEXT_LENGTH = 600
 """Characters of a text in a prompt; longer texts are truncated."""
 
 _MAX_ATTRIBUTES = 12
-
-
-def ignore_estimate(cost: CostEstimate) -> None:
-    """Do nothing; the default of ``LlmJob.on_estimate``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +48,7 @@ class LlmJob:
     name: str
     budget: float
     estimate_only: bool = False
-    on_estimate: Callable[[CostEstimate], None] = ignore_estimate
-
-
-@dataclass(frozen=True, slots=True)
-class LlmJobResult(Generic[AnswerT]):
-    """Estimate and outcome of one run.
-
-    Args:
-        model: name of the LLM.
-        outcome: answers and spend; None if only the cost was estimated.
-    """
-
-    model: str
-    estimate: CostEstimate
-    outcome: Outcome[AnswerT] | None
-
-    def to_json(self) -> dict[str, Any]:
-        """The estimate, and after a run its state, reason, number of failures and spend."""
-        document: dict[str, Any] = {"estimate": asdict(self.estimate)}
-        if self.outcome is not None:
-            document |= {
-                "state": self.outcome.state,
-                "reason": self.outcome.reason,
-                "failed": len(self.outcome.failures),
-                "spent": self.outcome.spent,
-            }
-        return document
+    on_estimate: Callable[[CostEstimate], None] = lambda cost: None
 
 
 class Writing(ABC, Generic[AnswerT]):
@@ -103,38 +73,22 @@ class Writing(ABC, Generic[AnswerT]):
 
 
 def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[str, Any]:
-    """Ask the questions of a writing and keep the answers.
-
-    Returns:
-        the estimate; after a run also state, spend and what was stored.
-
-    Raises:
-        ConfigError, StorageError: as ``run_llm_job``, or the answers cannot be stored.
-    """
-    result = run_llm_job(context, writing.task, writing.questions, job)
-    if result.outcome is None:
-        return result.to_json()
-    return {**result.to_json(), **writing.keep(result.outcome.answers, result.model)}
-
-
-def run_llm_job(
-    context: JobContext,
-    task: Task[AnswerT],
-    questions: Callable[[], Sequence[Question]],
-    job: LlmJob,
-) -> LlmJobResult[AnswerT]:
-    """Ask the LLM of a workspace all questions that its ledger has no answer to.
+    """Ask the LLM of a workspace all questions that its ledger has no answer to; keep the answers.
 
     Args:
         context: workspace and progress.
-        task: prompt and schema of the answers.
-        questions: called after the job got its lock and its LLM is ready.
+        writing: asks.
         job: name and limits.
+
+    Returns:
+        the ``estimate``; after a run also its ``state``, ``reason``, number of questions that
+        ``failed``, what was ``spent``, and what was stored.
 
     Raises:
         ConfigError: no LLM is configured, its prices are missing, or the budget is negative or not
             a number.
-        StorageError: the ledger cannot be written, or another process runs the same job.
+        StorageError: the ledger or the answers cannot be written, or another process runs the same
+            job.
     """
     config, workspace = context.settings.llm, context.workspace
     options = RunOptions(
@@ -152,11 +106,20 @@ def run_llm_job(
         workspace.exclusive(f"job {job.name}"),
         closing(Ledger.open(workspace.database)) as ledger,
     ):
-        asked = questions()
-        cost = estimate_cost(task, asked, llm.model, ledger, options)
+        questions = writing.questions()
+        cost = estimate_cost(writing.task, questions, llm.model, ledger, options)
         job.on_estimate(cost)
-        outcome = None if job.estimate_only else ask_all(task, asked, llm, ledger, options)
-        return LlmJobResult(llm.model, cost, outcome)
+        if job.estimate_only:
+            return {"estimate": asdict(cost)}
+        outcome = ask_all(writing.task, questions, llm, ledger, options)
+    return {
+        "estimate": asdict(cost),
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "failed": len(outcome.failures),
+        "spent": outcome.spent,
+        **writing.keep(outcome.answers, llm.model),
+    }
 
 
 def open_llm(config: LlmConfig) -> EndpointLlm:

@@ -1,19 +1,26 @@
-"""Labels of query-item pairs by an LLM."""
+"""Labels of query-item pairs by an LLM, and labels as conversations to fine-tune one on.
+
+An LLM is told the words of a request and the item's texts. The words of a drawn list tell a little
+of its user (``draw_lists.py``); all others are typed texts.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from serendip.engine.workspace import Workspace
+from serendip.errors import UnknownItemError
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.llm_questions import build_questions
-from serendip.jobs.labels.pair_files import Pair, read_pairs, write_rows
-from serendip.jobs.labels.shown_lists import is_lists_file
-from serendip.jobs.llm.job import Question, Writing
-from serendip.llm.tasks import Judgement, Task, judge_task
+from serendip.jobs.labels.pair_files import Pair, is_lists_file, read_labels, read_pairs, write_rows
+from serendip.jobs.llm.job import MAX_TEXT_LENGTH, Question, Writing, describe_item
+from serendip.llm.tasks import Judgement, Task
+from serendip.runtime.atomic_files import write_text
 
 COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt")
 
@@ -37,8 +44,8 @@ class LabelWriting(Writing[Judgement]):
     @cached_property
     def task(self) -> Task[Judgement]:
         """See ``Writing``."""
-        prompt = "judge-list-1" if is_lists_file(self.pairs) else "judge-1"
-        return judge_task(self.prompt or prompt)
+        prompt = "judge-list-1" if is_lists_file(self.pairs) else Judgement.prompt
+        return Task.of(Judgement, self.prompt or prompt)
 
     @cached_property
     def asked(self) -> list[Pair]:
@@ -55,7 +62,7 @@ class LabelWriting(Writing[Judgement]):
         Raises:
             UnknownItemError: an item is not in the workspace.
         """
-        return [*build_questions(self.context.workspace, self.asked)]
+        return build_questions(self.context.workspace, self.asked)
 
     def keep(self, answers: Sequence[Judgement | None], model: str) -> dict[str, Any]:
         """Write all labels; those of an incomplete run go to a partial file beside ``out``."""
@@ -71,3 +78,57 @@ class LabelWriting(Writing[Judgement]):
             partial.unlink(missing_ok=True)
         bad = sum(row[2] == "bad" for row in rows)
         return {"pairs": len(self.asked), "written": len(rows), "bad": bad, "out": str(out)}
+
+
+def build_questions(workspace: Workspace, pairs: Sequence[Pair]) -> list[Question]:
+    """Query and item texts of each pair.
+
+    Raises:
+        UnknownItemError: an item is not in the workspace.
+    """
+    with closing(workspace.open_store()) as store:
+        items = {item.item_id: item for item in store.items()}
+    missing = [item for _, item in pairs if item not in items]
+    if missing:
+        raise UnknownItemError(
+            f"{len(missing)} pairs name items that are not in the workspace, such as "
+            f"{missing[0]!r}.",
+            "Import the items first.",
+        )
+    return [
+        {"query": query[:MAX_TEXT_LENGTH], "item": describe_item(items[item])}
+        for query, item in pairs
+    ]
+
+
+def export_chats(workspace: Workspace, labels: Path, out: Path, prompt: str) -> int:
+    """Write one conversation per line: the prompt for a pair, and its label as the answer.
+
+    Args:
+        workspace: its items.
+        labels: file of labels, by people or by an LLM that passed the gate.
+        out: JSONL file of ``{"messages": [system, user, assistant]}``.
+        prompt: name with version; use the same one with the fine-tuned model.
+
+    Returns:
+        number of conversations.
+
+    Raises:
+        ConfigError: the prompt is unknown, or the file cannot be written.
+        DataError: the labels are damaged.
+        UnknownItemError: a labelled item is not in the workspace.
+    """
+    is_irrelevant, task = read_labels(labels), Task.of(Judgement, prompt)
+    questions = build_questions(workspace, list(is_irrelevant))
+    lines = []
+    for question, label in zip(questions, is_irrelevant.values(), strict=True):
+        request = task.request(question, max_tokens=1)
+        answer = Judgement(id=request.data_id, label="bad" if label else "good", confidence=1.0)
+        messages = [
+            {"role": "system", "content": request.system},
+            {"role": "user", "content": request.user},
+            {"role": "assistant", "content": answer.model_dump_json()},
+        ]
+        lines.append(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
+    write_text(out, "".join(lines))
+    return len(lines)

@@ -22,7 +22,7 @@ from serendip.data.text import normalise
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import Question, Writing, describe_item
 from serendip.jobs.suggestions.build import compute_queries
-from serendip.llm.tasks import Task, WrittenQueries, queries_task
+from serendip.llm.tasks import Task, WrittenQueries
 from serendip.search.suggestions.candidates import MOST_CHARACTERS
 from serendip.search.suggestions.checks import normal_form
 from serendip.search.suggestions.table import QueryTable
@@ -40,10 +40,7 @@ class QueryWriting(Writing[WrittenQueries]):
     context: JobContext
     most: int = 1_000
 
-    @cached_property
-    def task(self) -> Task[WrittenQueries]:
-        """See ``Writing``."""
-        return queries_task()
+    task = Task.of(WrittenQueries)
 
     @cached_property
     def items(self) -> list[int]:

@@ -20,7 +20,7 @@ from serendip.data.text import normalise, words
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import Question, Writing
 from serendip.jobs.synonyms import add_proposals, is_minable
-from serendip.llm.tasks import Task, WrittenSynonyms, synonyms_task
+from serendip.llm.tasks import Task, WrittenSynonyms
 from serendip.runtime.scratch import scratch_folder
 from serendip.search.lexical import LexicalIndex, word_counts
 from serendip.search.phrases import phrases_of
@@ -43,10 +43,7 @@ class SynonymWriting(Writing[WrittenSynonyms]):
     context: JobContext
     most: int = 1_000
 
-    @cached_property
-    def task(self) -> Task[WrittenSynonyms]:
-        """See ``Writing``."""
-        return synonyms_task()
+    task = Task.of(WrittenSynonyms)
 
     @cached_property
     def index(self) -> LexicalIndex:

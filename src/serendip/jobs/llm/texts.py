@@ -24,7 +24,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import Question, Writing, describe_item
 from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
 from serendip.jobs.suggestions.parts import is_for_texts
-from serendip.llm.tasks import Enrichment, EnrichTask, enrich_task
+from serendip.llm.tasks import Enrichment, Task
 
 WRITTEN_MODEL = "written queries"
 """Origin of texts that are written queries; their prompt is the hash of all of these."""
@@ -50,10 +50,7 @@ class TextWriting(Writing[Enrichment]):
 
     context: JobContext
 
-    @cached_property
-    def task(self) -> EnrichTask:
-        """See ``Writing``."""
-        return enrich_task()
+    task = Task.of(Enrichment)
 
     @cached_property
     def thin(self) -> list[Item]:

@@ -101,18 +101,6 @@ def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], dict
     return decisions, needed
 
 
-def proven_thresholds(
-    context: JobContext, decisions: Mapping[str, FilterDecision]
-) -> dict[str, float]:
-    """Surface -> threshold that is used because labels prove it, and not because it is named."""
-    surfaces = context.settings.all_surfaces()
-    return {
-        name: one.threshold
-        for name, one in decisions.items()
-        if one.threshold is not None and not _names_threshold(surfaces[name])
-    }
-
-
 def _names_threshold(config: SurfaceConfig) -> bool:
     chosen = config.relevance_filter
     return chosen.enabled and chosen.threshold is not None
@@ -126,7 +114,16 @@ def _open_model(context: JobContext, labels: str, must_open: bool) -> _Usable:
         if must_open:
             raise
         return None, f"{error.message} (`serendip judge distil`)"
-    return version, _reason_against(context, labels, version)
+    if version is not None:
+        reads, trained = RelevanceTexts(context).reads, version.manifest["reads"]
+        against = f"{version.name} was trained on {trained}, not {reads}"
+        return version, "" if trained == reads else against
+    config = context.settings.all_surfaces().get(labels)
+    if labels == TYPED_TEXTS:
+        return None, "there is no relevance model (`serendip judge distil`)"
+    if config is None or config.needs == "items":
+        return None, "its lists cannot be labelled: the log has no items of requests"
+    return None, f"there are no labels of its lists (`serendip judge lists --surface {labels}`)"
 
 
 def _decide(config: SurfaceConfig, model: _Usable) -> FilterDecision:
@@ -156,25 +153,6 @@ def reason_against_proof(proof: Mapping[str, Any]) -> str:
             f"{wrong:.0%} of what it hides may be relevant, more than {MOST_WRONG:.0%}"
         )
     return "" if fall > 0 else "it is not proven to lower the irrelevant share"
-
-
-def _reason_against(context: JobContext, labels: str, version: Version | None) -> str:
-    """Why no surface can use the model by itself; empty = it can."""
-    if version is None:
-        if labels == TYPED_TEXTS:
-            return "there is no relevance model (`serendip judge distil`)"
-        config = context.settings.all_surfaces().get(labels)
-        if config is None or config.needs == "items":
-            return "its lists cannot be labelled: the log has no items of requests"
-        return f"there are no labels of its lists (`serendip judge lists --surface {labels}`)"
-    reads = RelevanceTexts(context).reads
-    trained = version.manifest["reads"]
-    return "" if trained == reads else f"{version.name} was trained on {trained}, not {reads}"
-
-
-def read_model_names(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Surface of the labels -> version of each relevance model of a generation."""
-    return dict(manifest.get(MODELS_KEY, {}))
 
 
 def read_decisions(manifest: Mapping[str, Any]) -> dict[str, FilterDecision]:

@@ -18,18 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import compress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from serendip.data import Catalogue, FloatArray
+from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
 from serendip.engine.stages.relevance_filter import count_places
 from serendip.engine.stages.surfaces import find_surface
 from serendip.engine.state import TYPED_TEXTS
-from serendip.errors import DataError
+from serendip.errors import DataError, UnknownItemError
 from serendip.evaluate.classification import (
     BinaryPredictions,
     calibration_error,
@@ -45,10 +45,15 @@ from serendip.evaluate.labelled_slates import (
 )
 from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.agreement import MIN_QUERIES, Gate, gate_labels
-from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels
+from serendip.jobs.labels.agreement import MIN_QUERIES, gate_labels
+from serendip.jobs.labels.pair_files import (
+    ListRequest,
+    Pair,
+    has_model_labels,
+    read_labels,
+    read_lists,
+)
 from serendip.jobs.relevance.decisions import MOST_LOST, MOST_WRONG, reason_against_proof
-from serendip.jobs.relevance.labelled_pairs import AskedRequests, LabelledTexts, PairNumberer
 from serendip.jobs.relevance.versions import RelevanceTexts, model_folder, publish_model
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel
@@ -59,41 +64,103 @@ from serendip.models.relevance.train import (
     TrainedRelevanceModel,
     train_relevance_model,
 )
-from serendip.models.relevance.user_features import UserFeatures
+from serendip.models.relevance.user_features import RequestUser, UserFeatures
 from serendip.runtime.extras import require_training
+from serendip.runtime.progress import TrainOptions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledTexts:
+    """Labelled pairs by number, with the texts of their queries.
+
+    Args:
+        names: Q queries, as labels name them.
+        texts: Q texts that they stand for.
+        vectors: (Q, C) unit vectors of these.
+        users: Q users.
+        queries: (P,) int32 numbers.
+        items: (P,) int32 numbers.
+        is_irrelevant: (P,) labels.
+        groups: (P,) int32 pairs whose requests say much the same share one.
+        places: (P,) place of the item in its list; NaN = it is from no list.
+    """
+
+    names: list[str]
+    texts: list[str]
+    vectors: FloatArray
+    users: list[RequestUser]
+    queries: IntArray
+    items: IntArray
+    is_irrelevant: BoolArray
+    groups: IntArray
+    places: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRequests:
+    """The requests of labelled pairs.
+
+    Args:
+        requests: by the words by which labels name them.
+        places: pair -> place in its list.
+        surface: of the lists; empty = the pairs are of typed texts.
+    """
+
+    requests: Mapping[str, ListRequest]
+    places: Mapping[Pair, int]
+    surface: str = ""
+
+    @classmethod
+    def read(cls, lists: Path | None, pairs: Sequence[Pair]) -> Self:
+        """Of pairs, by their file of lists; without one they are typed texts.
+
+        Raises:
+            DataError: the file is damaged, or pairs are of none of its lists.
+        """
+        names = dict.fromkeys(query for query, _ in pairs)
+        if lists is None:
+            return cls({name: ListRequest.of_text(name) for name in names}, {})
+        shown = read_lists(lists)
+        unknown = [name for name in names if name not in shown.requests]
+        if unknown:
+            raise DataError(
+                f"{len(unknown)} labelled requests are not in {lists}, such as "
+                f"{unknown[0][:60]!r}.",
+                "Give the file of lists that was labelled.",
+            )
+        return cls(shown.requests, shown.places, shown.surface)
+
 
 MAX_REPLACED = 0.1
 """Largest share of the shown items that the second reported threshold replaces."""
+
+_NO_ERRORS = LabelErrors()
 
 CAUTION = 0.6
 """Part of the allowed loss that a threshold may have where it is chosen: of many the strictest is,
 which is there better than elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Distillation:
-    """Labels to train on and to choose a threshold by.
+def distil(
+    context: JobContext,
+    learned: Path,
+    people: Path | None,
+    floor: float = 0.6,
+    seen: Sequence[Path] = (),
+    lists: Path | None = None,
+    errors: LabelErrors = _NO_ERRORS,
+) -> dict[str, Any]:
+    """Gate the labels, train a relevance model, evaluate it on the gold labels and publish it.
 
     Args:
-        labels: file of labels to train on.
-        gold: file of labels by people; None = each query of the labels is held out once, and a
-            model is published only if a training would use its threshold.
+        context: of the workspace.
+        learned: file of labels to train on.
+        people: file of gold labels; None = each query of the labels is held out once, and a model
+            is published only if a training would use its threshold.
         floor: lowest kappa of the gate, for labels by an LLM.
         seen: files of pairs whose queries prompts were tuned on.
         lists: file of the lists that the labels are about; None = they are about typed texts.
         errors: of the labels that choose the threshold, by questions whose answers are known.
-    """
-
-    labels: Path
-    gold: Path | None
-    floor: float = 0.6
-    seen: Sequence[Path] = ()
-    lists: Path | None = None
-    errors: LabelErrors = field(default_factory=LabelErrors)
-
-
-def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
-    """Gate the labels, train a relevance model, evaluate it on the gold labels and publish it.
 
     Returns:
         the verdict of the gate; if it passed, the version and its metrics.
@@ -106,31 +173,38 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         UnsupportedError: the surface of the lists is not configured.
     """
     require_training()
-    gate = _gate(distillation)
+    if people is None:
+        gate = Decision("labels", True, reason="control questions")
+    elif has_model_labels(learned):  # they must agree with people
+        gate = gate_labels(learned, people, floor, seen)
+    else:
+        gate = Decision("labels", True, reason="by people")
     if not gate.on:
         return {"gate": asdict(gate)}
-    labels = read_labels(distillation.labels)
-    gold = labels if distillation.gold is None else read_labels(distillation.gold)
-    asked = AskedRequests.read(distillation.lists, [*labels, *gold])
-    if distillation.gold is None:
+    labels = read_labels(learned)
+    gold = labels if people is None else read_labels(people)
+    asked = AskedRequests.read(lists, [*labels, *gold])
+    if people is None:
         _require_queries("labels of lists", labels)
     else:
-        labels = _exclude_gold_queries(labels, gold, asked)
+        told = {asked.requests[query].group for query, _ in gold}
+        rest = (pair for pair in labels if asked.requests[pair[0]].group not in told)
+        labels = {pair: labels[pair] for pair in rest}
         _require_queries("labels of queries without gold labels", labels)
         _require_queries("gold labels", gold)
     with closing(context.workspace.open_store()) as store:
         catalogue = Catalogue(store.items())
     reader, options = RelevanceTexts(context), context.options
-    numberer = PairNumberer(catalogue, reader, asked, options)
-    training = _Training(numberer, reader.items(catalogue.items, options.progress), options.seed)
-    trained, gold_pairs = training.fit(labels), numberer.number(gold)
-    predictions = (
-        training.hold_out(labels) if distillation.gold is None else _predict(trained, gold_pairs)
-    )
-    slates = predictions.build_slates(
-        gold_pairs, _count_places(context, asked.surface), distillation.errors
-    )
-    labelled = _find_labels(context, asked.surface)
+    items = reader.items(catalogue.items, options.progress)
+    training = _Training(catalogue, items, reader, asked, options)
+    trained, gold_pairs = training.fit(labels), training.number(gold)
+    held_out = people is None
+    predicted = training.hold_out(labels) if held_out else _predict(trained, gold_pairs)  # (3, P)
+    labelled, places = TYPED_TEXTS, count_places(None)  # typed texts are of several surfaces
+    if asked.surface:
+        surface = find_surface(context.settings.all_surfaces(), asked.surface)
+        labelled, places = surface.labels_of(asked.surface), count_places(surface.min_value)
+    slates = _build_slates(predicted, gold_pairs, places, errors)
     report = {
         "gate": asdict(gate),
         "labels": labelled,
@@ -140,10 +214,10 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         "queries": {"learned": len({query for query, _ in labels}), "gold": len(gold_pairs.names)},
         "knows_users": trained.chosen.model.users is not None,
         "user_gain": None if trained.user_gain is None else asdict(trained.user_gain),
-        **_evaluate(predictions, gold_pairs),
+        **_evaluate(predicted, gold_pairs),
         "filter": _evaluate_filter(slates),
     }
-    if distillation.gold is None and reason_against_proof(report["filter"]):
+    if people is None and reason_against_proof(report["filter"]):
         return report
     version = publish_model(
         model_folder(context.workspace, labelled),
@@ -151,43 +225,6 @@ def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
         report,
     )
     return {"version": version.name, **report}
-
-
-def _gate(distillation: Distillation) -> Decision:
-    """Whether labels may be used: those by an LLM must agree with people."""
-    if distillation.gold is None:
-        return Decision("labels", True, reason="control questions")
-    if not has_model_labels(distillation.labels):
-        return Decision("labels", True, reason="by people")
-    return gate_labels(
-        Gate(distillation.labels, distillation.gold, distillation.floor, distillation.seen)
-    )
-
-
-def _find_labels(context: JobContext, surface: str) -> str:
-    """Surface whose labels these are."""
-    if not surface:
-        return TYPED_TEXTS
-    return find_surface(context.settings.all_surfaces(), surface).labels_of(surface)
-
-
-def _count_places(context: JobContext, surface: str) -> int:
-    """First positions that are filtered; typed texts are of several surfaces."""
-    if not surface:
-        return count_places(None)
-    return count_places(find_surface(context.settings.all_surfaces(), surface).min_value)
-
-
-def _exclude_gold_queries(
-    labels: dict[Pair, bool], gold: dict[Pair, bool], asked: AskedRequests
-) -> dict[Pair, bool]:
-    """Labels of queries that have no gold label."""
-    gold_groups = {asked.requests[query].group for query, _ in gold}
-    return {
-        pair: label
-        for pair, label in labels.items()
-        if asked.requests[pair[0]].group not in gold_groups
-    }
 
 
 def _require_queries(source: str, labels: Mapping[Pair, bool]) -> None:
@@ -220,28 +257,14 @@ class _Trained:
     user_gain: Decision | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Predictions:
-    """Predictions for P pairs by models that have not seen their requests.
-
-    Args:
-        probabilities: (P,) P(irrelevant).
-        without_users: (P,) probabilities by models without users.
-        similarities: (P,) of query and item, by no training.
-    """
-
-    probabilities: FloatArray
-    without_users: FloatArray
-    similarities: FloatArray
-
-    def build_slates(
-        self, pairs: LabelledTexts, places: int, errors: LabelErrors
-    ) -> LabelledSlates:
-        """Lists in the order in which they were shown, or else by similarity."""
-        order = np.where(np.isnan(pairs.places), self.similarities, -pairs.places)
-        columns = pairs.is_irrelevant, pairs.queries, pairs.groups
-        slates = LabelledSlates(self.probabilities, *columns, places, errors)
-        return slates.sort_by(order.astype(np.float32))
+def _build_slates(
+    predicted: FloatArray, pairs: LabelledTexts, places: int, errors: LabelErrors
+) -> LabelledSlates:
+    """Lists in the order in which they were shown, or else by similarity; see ``_predict``."""
+    probabilities, _, similarities = predicted
+    order = np.where(np.isnan(pairs.places), similarities, -pairs.places).astype(np.float32)
+    columns = pairs.is_irrelevant, pairs.queries, pairs.groups
+    return LabelledSlates(probabilities, *columns, places, errors).sort_by(order)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -249,20 +272,73 @@ class _Training:
     """Trains on labels.
 
     Args:
-        numberer: of labelled pairs.
-        items: texts of the items.
-        seed: of folds and trees.
+        catalogue: the items.
+        items: their texts.
+        reader: encodes texts.
+        asked: the requests of all labels.
+        options: progress, and the seed of folds and trees.
     """
 
-    numberer: PairNumberer
+    catalogue: Catalogue
     items: ItemTexts
-    seed: int
+    reader: RelevanceTexts
+    asked: AskedRequests
+    options: TrainOptions
+
+    def number(self, pairs: Mapping[Pair, bool]) -> LabelledTexts:
+        """Labelled pairs by number.
+
+        Raises:
+            UnknownItemError: a labelled item is not in the workspace.
+        """
+        numbers = self._find_items(pairs)
+        names = list(dict.fromkeys(query for query, _ in pairs))
+        row_of = {name: row for row, name in enumerate(names)}
+        requests = [self.asked.requests[name] for name in names]
+        users = list(map(self._find_user, requests))
+        texts = [
+            request.text or self._newest_title(user)
+            for request, user in zip(requests, users, strict=True)
+        ]
+        rows = np.array([row_of[query] for query, _ in pairs], np.int32)
+        group_of: dict[str, int] = {}
+        groups = [group_of.setdefault(request.group, len(group_of)) for request in requests]
+        places = [self.asked.places.get(pair, np.nan) for pair in pairs]
+        return LabelledTexts(
+            names,
+            texts,
+            self.reader.vectors(texts, self.options.progress),
+            users,
+            rows,
+            numbers,
+            np.array(list(pairs.values()), np.bool_),
+            np.array(groups, np.int32)[rows],
+            np.array(places, np.float32),
+        )
+
+    def _find_items(self, pairs: Mapping[Pair, bool]) -> IntArray:
+        numbers = self.catalogue.vocabulary.numbers([item for _, item in pairs])
+        if (numbers < 0).any():
+            unknown = [item for (_, item), number in zip(pairs, numbers, strict=True) if number < 0]
+            raise UnknownItemError(
+                f"{len(unknown)} labels name items that are not in the workspace, such as "
+                f"{unknown[0]!r}.",
+                "Import the items first.",
+            )
+        return numbers
+
+    def _find_user(self, request: ListRequest) -> RequestUser:
+        past = self.catalogue.vocabulary.numbers(list(request.past))
+        return RequestUser(past[past >= 0], request.attributes)
+
+    def _newest_title(self, user: RequestUser) -> str:
+        return self.catalogue.title(int(user.items[-1])) if len(user.items) else ""
 
     def fit(self, labels: Mapping[Pair, bool]) -> _Trained:
         """Train with the users of the requests if these help to predict held-out pairs."""
-        pairs, items = self.numberer.number(labels), self.items
+        pairs, items = self.number(labels), self.items
         queries = QueryTexts.of(pairs.texts, pairs.vectors)
-        features = PairFeatures.fit(queries, items, self.seed)
+        features = PairFeatures.fit(queries, items, self.options.seed)
         examples = LabelledPairs(
             pairs.queries,
             pairs.items,
@@ -274,34 +350,35 @@ class _Training:
 
         def train(users: LabelledUsers | None = None) -> TrainedRelevanceModel:
             config, texts = RelevanceModelConfig(), (queries, items)
-            return train_relevance_model(config, features, texts, examples, self.seed, users)
+            return train_relevance_model(
+                config, features, texts, examples, self.options.seed, users
+            )
 
         plain = train()
         if not any(len(user.items) or user.attributes for user in pairs.users):
             return _Trained(plain, plain)
-        of_users = UserFeatures.of(features.views, self.numberer.catalogue)
+        of_users = UserFeatures.of(features.views, self.catalogue)
         knowing = train(LabelledUsers(of_users, pairs.users))
         without, with_ = (_measure_likelihood(pairs, one) for one in (plain, knowing))
         name = "log likelihood of held-out requests with what users chose"
         gain = choose(name, without, with_)
         return _Trained(knowing if gain.on else plain, plain, gain)
 
-    def hold_out(self, labels: Mapping[Pair, bool]) -> _Predictions:
-        """Predict the labels of each fifth of the requests by a model of the others."""
-        requests = self.numberer.asked.requests
+    def hold_out(self, labels: Mapping[Pair, bool]) -> FloatArray:
+        """(3, P) Predict the labels of each fifth of the requests by a model of the others."""
+        requests = self.asked.requests
         groups = sorted({requests[query].group for query, _ in labels})
-        order = np.random.default_rng(self.seed).permutation(len(groups)) % FOLDS
+        order = np.random.default_rng(self.options.seed).permutation(len(groups)) % FOLDS
         fold_of = dict(zip(groups, order.tolist(), strict=True))
         folds = np.array([fold_of[requests[query].group] for query, _ in labels])  # (P,)
-        found = _Predictions(*(np.zeros(len(folds), np.float32) for _ in range(3)))
+        found = np.zeros((3, len(folds)), np.float32)
         for number in range(FOLDS):
             learned, held_out = (
                 dict(compress(labels.items(), mask)) for mask in (folds != number, folds == number)
             )
             if held_out:
-                predicted = _predict(self.fit(learned), self.numberer.number(held_out))
-                for name in fields(found):
-                    getattr(found, name.name)[folds == number] = getattr(predicted, name.name)
+                pairs = self.number(held_out)
+                found[:, folds == number] = _predict(self.fit(learned), pairs)
         return found
 
 
@@ -315,24 +392,24 @@ def _measure_likelihood(pairs: LabelledTexts, trained: TrainedRelevanceModel) ->
     return sums / np.bincount(group_of)
 
 
-def _predict(trained: _Trained, pairs: LabelledTexts) -> _Predictions:
-    """Predictions for pairs of other requests."""
+def _predict(trained: _Trained, pairs: LabelledTexts) -> FloatArray:
+    """(3, P) of pairs of other requests: P(irrelevant), the same without users, and the similarity
+    of query and item by no training.
+    """
     model, plain = trained.chosen.model, trained.plain.model
     probabilities = predict_irrelevant(model, pairs)
+    without_users = probabilities if plain is model else predict_irrelevant(plain, pairs)
     queries = QueryTexts.of(pairs.texts, pairs.vectors)
-    return _Predictions(
-        probabilities,
-        probabilities if plain is model else predict_irrelevant(plain, pairs),
-        plain.similarities(queries, pairs.queries, pairs.items),
-    )
+    similarities = plain.similarities(queries, pairs.queries, pairs.items)
+    return np.stack([probabilities, without_users, similarities])
 
 
-def _evaluate(predictions: _Predictions, pairs: LabelledTexts) -> dict[str, Any]:
+def _evaluate(predicted: FloatArray, pairs: LabelledTexts) -> dict[str, Any]:
     """Metrics on pairs of requests that were not learned from."""
-    label, probabilities = pairs.is_irrelevant, predictions.probabilities
+    label, probabilities = pairs.is_irrelevant, predicted[0]
     estimates, plain = (
         BinaryPredictions(label, scores, scores >= 0.5, pairs.groups).estimates()
-        for scores in (probabilities, predictions.without_users)
+        for scores in predicted[:2]
     )
     return {
         "auroc_without_users": plain["auroc"].value,

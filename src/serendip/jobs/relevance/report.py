@@ -26,7 +26,7 @@ from serendip.engine.stages.relevance_filter import RelevanceFilter
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible_to
 from serendip.evaluate.intervals import estimate
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.decisions import FilterDecision, read_decisions, read_model_names
+from serendip.jobs.relevance.decisions import MODELS_KEY, FilterDecision, read_decisions
 from serendip.runtime.atomic_files import write_json
 
 FILE = "relevance.json"
@@ -58,7 +58,7 @@ def report_relevance(context: JobContext, surfaces: Sequence[str] = ()) -> dict[
             is_logged = is_on and surface.needs != "items"
             log = _replay_log(context.dataset, name, surface, engine) if is_logged else None
             found[name] = {**asdict(decision), "log": log}
-        models = read_model_names(manifest)
+        models = manifest.get(MODELS_KEY, {})
         report = {"generation": engine.generation, "models": models, "surfaces": found}
     write_json(workspace.reports / FILE, report)
     return report

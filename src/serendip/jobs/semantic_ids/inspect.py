@@ -4,23 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from serendip.content.semantic_ids.agreement import neighbour_agreement, pair_agreement
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.content.semantic_ids.kmeans import measure_code_quality
-from serendip.data.arrays import IntArray
+from serendip.data import IntArray, Vocabulary
 from serendip.data.dataset import cooccurring_pairs
-from serendip.data.items.semantic_ids import code_name, common_prefix
-from serendip.engine.state import EngineState
+from serendip.data.items.semantic_ids import code_name
+from serendip.engine.artefacts.generations import open_current
+from serendip.engine.state import EngineState, open_code_names, open_codes
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, UnknownItemError
+from serendip.errors import UnknownItemError
 from serendip.evaluate.number_format import percent
 from serendip.jobs.context import JobContext
-from serendip.jobs.semantic_ids.codes import GenerationCodes, compare_codes
+from serendip.runtime.sync import Place
+from serendip.runtime.versions import Version
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GenerationCodes:
+    """Semantic IDs of the items of a generation.
+
+    Args:
+        generation: that has them.
+        items: N ids.
+        codes: (N, L) int32.
+        codebook_size: codes per level.
+        names: code prefix (``12`` or ``12-7``) -> readable name.
+    """
+
+    generation: Version
+    items: Vocabulary
+    codes: IntArray
+    codebook_size: int
+    names: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Name of the generation."""
+        return self.generation.name
+
+    @classmethod
+    def open(cls, generations: Place) -> Self:
+        """Read those of the generation in force.
+
+        Raises:
+            NotTrainedError: none is published.
+        """
+        version = open_current(generations)
+        codebooks, items, codes = open_codes(version.folder)
+        names = open_code_names(version.folder)
+        return cls(version, items, codes, codebooks.codebook_size, names)
+
 
 MAX_LISTED = 20
 """Largest number of listed items or groups; the others are only counted."""
@@ -53,45 +92,6 @@ def describe(workspace: Workspace, name: str) -> dict[str, Any]:
         if prefix
         else "Give an item id or a prefix such as 12 or 12-7.",
     )
-
-
-def compare_versions(workspace: Workspace, before: str, after: str) -> dict[str, Any]:
-    """Compare the IDs of two versions; items that changed at a higher level come first.
-
-    Raises:
-        DataError: there is no such version.
-    """
-    old, new = (GenerationCodes.open(workspace.generations, name) for name in (before, after))
-    rows = old.items.numbers(new.items.ids)
-    found = np.flatnonzero(rows >= 0)
-    shared = [new.items.id(row) for row in found.tolist()]
-    left, right = old.codes[rows[found]], new.codes[found]
-    levels = min(left.shape[1], right.shape[1])
-    unchanged = common_prefix(left[:, :levels], right[:, :levels])
-    moved = np.flatnonzero((unchanged < levels) | (left.shape[1] != right.shape[1]))
-    moved = moved[np.argsort(unchanged[moved], kind="stable")]
-    shares = compare_codes(right[:, :levels], left[:, :levels])
-    examples = moved[:MAX_LISTED].tolist()
-    titles = _read_titles(workspace, [shared[row] for row in examples])
-    return {
-        "before": old.name,
-        "after": new.name,
-        "shared": len(shared),
-        "new": len(new.items) - len(shared),
-        "left_out": len(old.items) - len(shared),
-        "kept": shares[:-1],
-        "kept_all_levels": shares[-1] if shares else None,
-        "moved": len(moved),
-        "examples": [
-            {
-                "item_id": shared[row],
-                "title": title,
-                "before": code_name(left[row]),
-                "after": code_name(right[row]),
-            }
-            for row, title in zip(examples, titles, strict=True)
-        ],
-    }
 
 
 def list_groups(
@@ -176,26 +176,29 @@ def _read_titles(workspace: Workspace, item_ids: Sequence[str]) -> list[str]:
     return [item.title if item else "" for item in items]
 
 
-def measure_codes(context: JobContext, against: str = "") -> dict[str, Any]:
-    """Measure the IDs of the generation in force, and compare them with another one.
-
-    Args:
-        context: of the workspace.
-        against: name of the other generation; empty = the one before.
+def measure_codes(context: JobContext) -> dict[str, Any]:
+    """Measure the IDs of the generation in force: use of the codes, agreement with content and
+    behaviour, the largest groups, and what was ``kept`` from the generation before.
 
     Raises:
         NotTrainedError: no generation is published.
-        DataError: there is no generation ``against``.
     """
     version = GenerationCodes.open(context.workspace.generations)
-    before, kept = against or str(version.generation.manifest["previous"]), None
-    try:
-        if before:
-            kept = compare_versions(context.workspace, before, version.name)
-    except DataError:
-        if against:
-            raise
-    return {**_measure(version, context), "kept": kept}
+    manifest, codes, dataset = version.generation.manifest, version.codes, context.dataset
+    content = np.asarray(EngineState.open(version.generation.folder).features.content)
+    numbers = version.items.numbers(dataset.catalogue.vocabulary.ids)
+    pairs = numbers[cooccurring_pairs(dataset.events)]  # items that came since have none
+    pairs = pairs[(pairs >= 0).all(1)]
+    *levels, whole = manifest["semantic_ids"]["kept"] or [None]
+    kept = {"before": manifest["previous"], "kept": levels, "kept_all_levels": whole}
+    return {
+        "version": version.name,
+        **asdict(measure_code_quality(codes, version.codebook_size)),
+        "neighbour_agreement": neighbour_agreement(content, codes, seed=context.options.seed),
+        "pair_agreement": pair_agreement(pairs, codes),
+        "groups": list_groups(version, codes),
+        "kept": kept if levels else None,
+    }
 
 
 def describe_quality(report: Mapping[str, Any]) -> list[str]:
@@ -209,24 +212,7 @@ def describe_quality(report: Mapping[str, Any]) -> list[str]:
     if report["pair_agreement"] is not None:
         together, chance = (percent(report["pair_agreement"][k]) for k in ("together", "by_chance"))
         lines.append(f"{together} of the items chosen together share it ({chance} by chance).")
-    if (kept := report["kept"]) and kept["kept"]:
+    if kept := report["kept"]:
         share, before = percent(kept["kept_all_levels"]), kept["before"]
         lines.append(f"{share} of the items keep all codes that they had in {before}.")
     return lines
-
-
-def _measure(version: GenerationCodes, context: JobContext) -> dict[str, Any]:
-    """Use of the codes, their agreement with content and behaviour, and the largest groups."""
-    codes, dataset = version.codes, context.dataset
-    usage = measure_code_quality(codes, version.codebook_size)
-    content = np.asarray(EngineState.open(version.generation.folder).features.content)
-    numbers = version.items.numbers(dataset.catalogue.vocabulary.ids)
-    pairs = numbers[cooccurring_pairs(dataset.events)]  # items that came since have none
-    pairs = pairs[(pairs >= 0).all(1)]
-    return {
-        "version": version.name,
-        **asdict(usage),
-        "neighbour_agreement": neighbour_agreement(content, codes, seed=context.options.seed),
-        "pair_agreement": pair_agreement(pairs, codes),
-        "groups": list_groups(version, codes),
-    }

@@ -28,7 +28,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.events.search_log import Search, SuggestedQuery
 from serendip.data.privacy import count_people
 from serendip.data.text import normalise
-from serendip.jobs.search_log import Log
+from serendip.jobs.context import Log
 from serendip.search.logistic import RankingRows
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.ranker import (

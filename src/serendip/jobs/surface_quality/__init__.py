@@ -2,5 +2,5 @@
 
 ``request_builder.py`` makes the requests of a surface and says what is relevant to them,
 ``sample.py`` chooses some of them, ``answers.py`` answers them by the engine and by its baselines,
-``evaluator.py`` measures the answers.
+and measures the answers.
 """

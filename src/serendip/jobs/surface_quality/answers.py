@@ -1,4 +1,4 @@
-"""Answers to the requests of a surface, by the engine as it would be served and by its baselines.
+"""Answers to the requests of a surface, by the engine as served and by baselines, and measures.
 
 The engine answers with the configuration of the surface. Baselines are its models alone, and what
 the surface would be without what makes it special: for search the plain word search (BM25), and
@@ -22,17 +22,15 @@ from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.evaluate.special_surfaces import Sale, SystemMessages, measure_messages
-from serendip.evaluate.surface_quality import K
-from serendip.jobs.surface_quality.request_builder import SurfaceRequests
+from serendip.evaluate.surface_quality import K, SurfaceFigures, SurfaceRuns, measure_surface
+from serendip.jobs.surface_quality.kinds import find_slices
+from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
+from serendip.jobs.surface_quality.sample import hash_key, sample_requests
 from serendip.jobs.train.ranker.requests import SEARCH
 from serendip.jobs.whole_answers import answer_whole
-from serendip.runtime.progress import Progress, SilentProgress
 
 ENGINE, WORDS, FUSED, UNSOLD = "engine", "bm25", "rank fusion", "without a sale"
 BATCH = 64
-
-ANSWERS = "ranked lists"
-"""Name of the step."""
 
 
 def without_relevance_filter(surface: SurfaceConfig) -> SurfaceConfig:
@@ -46,17 +44,11 @@ def sells(surface: SurfaceConfig, state: EngineState) -> bool:
     return sponsored is not None and bool(has_bid(state.catalogue, sponsored.bid).any())
 
 
-def list_length(surface: SurfaceConfig) -> int:
-    """Number of items of the lists of baselines: of a message those that it has, else ten."""
-    return K if surface.min_value is None else min(surface.min_value.k, K)
-
-
 def rank(
     queries: Sequence[Query],
     surface: SurfaceConfig,
     state: EngineState,
     length: int = K,
-    progress: Progress | None = None,
 ) -> tuple[list[Result], dict[str, IntArray]]:
     """Answer queries by the engine and by each of its models alone.
 
@@ -65,7 +57,6 @@ def rank(
         surface: what the engine answers; the models rank all items that a query does not exclude.
         state: of the engine.
         length: number of items of the models' lists, at most 10.
-        progress: of the batches.
 
     Returns:
         the engine's results; system -> (T, 10) item numbers, padded with -1, the engine first.
@@ -73,8 +64,7 @@ def rank(
     config = without_relevance_filter(surface)
     results: list[Result] = []
     lists: dict[str, list[ItemList]] = {name: [] for name in state.models}
-    starts = range(0, len(queries), BATCH)
-    for begin in (progress or SilentProgress()).track(starts, ANSWERS, len(starts)):
+    for begin in range(0, len(queries), BATCH):
         part = queries[begin : begin + BATCH]
         results += answer_whole(part, config, state)
         for name, model in state.models.items():
@@ -111,7 +101,8 @@ def answer_all(
     requests: SurfaceRequests, surface: SurfaceConfig, state: EngineState
 ) -> SurfaceAnswers:
     """Answer by all systems; measure what only messages or sold places have."""
-    results, lists = rank(requests.queries, surface, state, list_length(surface))
+    length = K if surface.min_value is None else min(surface.min_value.k, K)  # of a message
+    results, lists = rank(requests.queries, surface, state, length)
     if surface.task == "search":
         words = first_items([_search_words(query, state) for query in requests.queries])
         lists = {ENGINE: lists[ENGINE], **_fuse(requests, surface, state), WORDS: words, **lists}
@@ -179,3 +170,85 @@ def _find_sale(
         sum(position < K for position in surface.sponsored.positions),
         requests.afterwards,
     )
+
+
+HOME = "home"
+
+NOTHING = "No event after the cut makes such a request."
+BY_LIKENESS = "The list is ordered by likeness: it need not have what is chosen next."
+
+MAX_HOME_REQUESTS = 2_000
+"""Largest number of requests of home, that are measured here; the protocol asks all."""
+
+
+def measure_surfaces(
+    builder: SurfaceRequestBuilder,
+    state: EngineState,
+    countries: Mapping[str, str],
+    home: Mapping[str, IntArray],
+) -> list[SurfaceFigures]:
+    """Figures of every configured surface; a note instead where there is nothing to ask.
+
+    Args:
+        builder: makes the requests.
+        state: answers them; its item numbers are those of the split.
+        countries: user -> country; users without one are left out.
+        home: system -> its lists (T, 10) on the surface ``home``, for all requests of
+            ``SurfaceRequestBuilder.build_next_items``.
+    """
+    figures = []
+    for name, surface in builder.settings.all_surfaces().items():
+        if surface.sponsored is not None and not sells(surface, state):
+            note = (
+                f"No item has a bid (attribute {surface.sponsored.bid!r}): nothing can be sold, "
+                "and the list is what it would be without places for sale."
+            )
+            figures.append(SurfaceFigures(name, "The feed with places for sale.", note=note))
+            continue
+        if name == HOME:
+            requests, answers = _sample_home(builder.build_next_items(HOME), home)
+        else:
+            requests = builder.build(name)
+            if not len(requests):
+                figures.append(SurfaceFigures(name, requests.question, note=NOTHING))
+                continue
+            answers = answer_all(requests, surface, state)
+        figures.append(measure_answers(builder, state, countries, requests, answers))
+    return figures
+
+
+def _sample_home(
+    requests: SurfaceRequests, lists: Mapping[str, IntArray]
+) -> tuple[SurfaceRequests, SurfaceAnswers]:
+    users = requests.users.tolist()
+    rows, _ = sample_requests(users, lambda row: hash_key(users[row], row), MAX_HOME_REQUESTS)
+    sampled = {name: table[rows] for name, table in lists.items()}
+    return requests.rows(rows.tolist()), SurfaceAnswers(sampled)
+
+
+def measure_answers(
+    builder: SurfaceRequestBuilder,
+    state: EngineState,
+    countries: Mapping[str, str],
+    requests: SurfaceRequests,
+    answers: SurfaceAnswers,
+) -> SurfaceFigures:
+    """Figures of the answers to the requests of a surface; see ``measure_surfaces``."""
+    surface = builder.settings.all_surfaces()[requests.surface]
+    runs = SurfaceRuns(
+        surface=requests.surface,
+        question=requests.question,
+        relevant=requests.relevant,
+        users=requests.users,
+        slices=find_slices(builder.split, requests.queries, requests.relevant, countries),
+        lists=answers.lists,
+        counts=state.counts,
+        is_new=state.new_items.mask,
+        histories=[query.history.item_nums for query in requests.queries],
+        baselines=[name for name in answers.lists if name != ENGINE and not surface.likeness],
+        possible=requests.possible,
+        message=answers.message,
+        sale=answers.sale,
+        note="" if surface.likeness is None else BY_LIKENESS,
+    )
+    return measure_surface(runs)

@@ -38,7 +38,6 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState, open_codes, open_fusion
 from serendip.errors import ArtefactError
 from serendip.jobs.context import JobContext
-from serendip.jobs.semantic_ids.codes import compare_codes
 from serendip.jobs.train.staleness import compare_settings
 from serendip.models.base import WarmStart
 from serendip.runtime.versions import Version
@@ -98,22 +97,21 @@ class PreviousCodes:
         return ItemFeatures(content, codes, size, present), self.codebooks, self.fusion
 
     def compare(self, codes: IntArray, catalogue: Catalogue) -> list[float]:
-        """Per level, the share of shared items with the same code; last, with the same ID."""
+        """Per level, the share of shared items with the same code; last, with the same ID.
+
+        Empty without such items, or with another number of levels.
+        """
         new, old = self._shared_rows(catalogue)
-        return compare_codes(codes[new], self.codes[old])
+        if not len(new) or codes.shape[1] != self.codes.shape[1]:
+            return []
+        same = codes[new] == self.codes[old]
+        return [*map(float, same.mean(0)), float(same.all(1).mean())]
 
     def _shared_rows(self, catalogue: Catalogue) -> tuple[IntArray, IntArray]:
         """Rows of the shared items, in ``catalogue`` and here."""
         rows = self.vocabulary.numbers(catalogue.vocabulary.ids)
         new = np.flatnonzero(rows >= 0).astype(np.int32)
         return new, rows[new]
-
-
-def describe_ids(
-    earlier: PreviousCodes | None, codes: IntArray, catalogue: Catalogue
-) -> dict[str, Any]:
-    """Stability of the codes, for the manifest of a generation."""
-    return {"kept": earlier.compare(codes, catalogue) if earlier else []}
 
 
 OLDER_FOLDER = "older"

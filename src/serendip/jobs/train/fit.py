@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from serendip.content.behaviour_alignment import align
-from serendip.content.cache import VectorCache
 from serendip.content.config import AlignmentConfig
-from serendip.content.encoders.base import TextEncoder
-from serendip.content.encoders.media_files import Media
 from serendip.content.features import (
     build_features,
     build_text_features,
@@ -27,7 +24,7 @@ from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, coo
 from serendip.data.events.repeats import learn_repeats
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
-from serendip.data.items.features import ItemFeatures
+from serendip.data.items.features import ItemFeatures, ModalityVectors
 from serendip.data.items.quality import catalogue_prior, item_quality
 from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
@@ -38,7 +35,6 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.artefacts.generations import open_in_force
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
-from serendip.engine.workspace import Workspace
 from serendip.evaluate.decision import DECISIONS, read_table
 from serendip.jobs.context import JobContext
 from serendip.jobs.suggestions.build import read_written_queries
@@ -53,7 +49,6 @@ from serendip.jobs.train.ranker.requests import (
 )
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
-from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.search.chosen_searches import ChosenSearches
@@ -97,57 +92,46 @@ class Fitter:
     """Fits engine states on datasets of one workspace.
 
     Args:
-        encoder: text encoder.
-        cache: vector cache.
+        context: settings, encoders and vector cache; its clock measures the stages, of which each
+            model is one, ``train <name>``. Each training may take half of what is left of its
+            budget when it begins; the rest of the job cannot be cut short.
         scratch: folder for word indexes.
-        clock: measures the stages; each model is a stage ``train <name>``.
-        media: encoders of pictures and sounds, by modality.
         earlier: codes that newly fitted codebooks are matched to, or, by the settings, are kept.
         previous: the fit on the older part of an earlier training, for that of this one to continue
             from; None = from nothing.
         on_older: called with the state of the older part, its ranker included, the split and the
             whole dataset; item numbers are those of the split.
-        workspace: with files of labels and queries by an LLM; None = there are none.
-        budget: time of the whole job. Each training may take half of what is left when it begins;
-            the rest of the job cannot be cut short.
     """
 
-    settings: Settings
-    encoder: TextEncoder
-    cache: VectorCache
+    context: JobContext
     scratch: Path
-    clock: StageClock
-    media: Mapping[str, Media] = field(default_factory=dict)
     earlier: PreviousCodes | None = None
     previous: OlderFit | None = None
     on_older: Callable[[EngineState, Split, Dataset], QualityRecord] | None = None
-    workspace: Workspace | None = None
-    budget: TimeBudget = field(default_factory=TimeBudget)
 
-    @classmethod
-    def of(cls, context: JobContext, scratch: Path) -> Fitter:
-        """Take settings, encoders and vector cache of a job; codebooks are fitted."""
-        settings, clock = context.settings, context.clock
-        return cls(
-            settings,
-            context.encoder,
-            context.vectors,
-            scratch,
-            clock,
-            context.media,
-            workspace=context.workspace,
-            budget=context.budget,
-        )
+    @property
+    def settings(self) -> Settings:
+        """Of the workspace."""
+        return self.context.settings
+
+    @property
+    def clock(self) -> StageClock:
+        """Measures the stages."""
+        return self.context.clock
 
     def encode_items(self, dataset: Dataset, options: TrainOptions) -> None:
         """Encode what all later fits on parts of the dataset read from the cache."""
         with self.clock.stage("content vectors"):
-            fields, items = self.settings.content.fields, dataset.catalogue.items
-            encode_items(items, self.encoder, self.cache, fields, self.media, options)
+            self._encode(dataset.catalogue.items, options)
+
+    def _encode(self, items: Sequence[Item], options: TrainOptions) -> dict[str, ModalityVectors]:
+        context, fields = self.context, self.settings.content.fields
+        encoders = context.encoder, context.vectors
+        return encode_items(items, *encoders, fields, context.media, options)
 
     def with_time(self, options: TrainOptions, name: str) -> TrainOptions:
         """Options of a training that begins now."""
-        return replace(options, allowance=self.budget.allow(name, _SHARE_OF_TIME))
+        return replace(options, allowance=self.context.budget.allow(name, _SHARE_OF_TIME))
 
     def prepare(
         self, dataset: Dataset, options: TrainOptions, older: OlderFit | None = None
@@ -233,7 +217,7 @@ class Fitter:
         texts = make_nonsense(list(searcher.speller.counts))
         if not texts or not len(features.content):
             return MeaningFloor()
-        vectors = fuse_text_vectors(texts, self.encoder.encode(texts), fusion)
+        vectors = fuse_text_vectors(texts, self.context.encoder.encode(texts), fusion)
         best = np.full(len(texts), -1.0, np.float32)
         step = max(1, len(features.content) // _MOST_NEAR)
         sample = np.arange(0, len(features.content), step, dtype=np.int32)
@@ -249,20 +233,18 @@ class Fitter:
         catalogue, content = dataset.catalogue, self.settings.content
         reader = self.settings.token_reader
         if self.earlier is not None and self.settings.semantic_ids.keep:
-            encoded = encode_items(
-                catalogue.items, self.encoder, self.cache, content.fields, self.media, options
-            )
+            encoded = self._encode(catalogue.items, options)
             features, codebooks, fusion = self.earlier.assign(encoded)
             return features.read_by(reader, catalogue.items), codebooks, fusion
         before = self.earlier or older
         features, codebooks, fusion = build_features(
             catalogue,
-            self.encoder,
-            self.cache,
+            self.context.encoder,
+            self.context.vectors,
             content,
             self.settings.semantic_ids,
             options,
-            self.media,
+            self.context.media,
             content.fusion,
             None if before is None else before.codebooks,
             None if older is None else older.fusion,
@@ -294,7 +276,7 @@ class Fitter:
         """Content, codes and tokens of items that are not in the training data, by their texts."""
         content = self.settings.content
         texts = [item.encoder_text(content.fields) for item in items]
-        vectors = self.cache.encode(self.encoder, texts)
+        vectors = self.context.vectors.encode(self.context.encoder, texts)
         features = build_text_features(texts, vectors, codebooks, fusion)
         return features.read_by(self.settings.token_reader, items)
 
@@ -347,8 +329,9 @@ class Fitter:
         always the same, so that no more are encoded than are used.
         """
         queries = list[Candidate]()
-        if self.workspace is not None and "llm" in self.settings.queries.sources:
-            queries = select_unread(read_written_queries(self.workspace, catalogue), catalogue)
+        if "llm" in self.settings.queries.sources:
+            written = read_written_queries(self.context.workspace, catalogue)
+            queries = select_unread(written, catalogue)
         rows = np.sort(np.random.default_rng(0).permutation(len(queries))[:count]).tolist()
         texts = [queries[row].text for row in rows]
         items = np.array([int(queries[row].items[0]) for row in rows], np.int32)
@@ -362,25 +345,21 @@ class Fitter:
         Raises:
             DataError: a file is missing or broken.
         """
-        if self.workspace is None:
-            return []
         names = self.settings.ranker.searches.labels
-        paths = [self.workspace.folder / name for name in names]
+        paths = [self.context.workspace.folder / name for name in names]
         judged, by_llm = read_judged_files(paths, vocabulary), read_queries_by_llm(paths)
         return label_judged(judged, self.encode_texts(judged.texts, fusion), by_llm)
 
     def decided_in_force(self, name: str) -> bool | None:
         """A decision of the generation in force; None without a readable one."""
-        if self.workspace is None:
-            return None
-        current = open_in_force(self.workspace.generations, verify=False)
+        current = open_in_force(self.context.workspace.generations, verify=False)
         table = {} if current is None else current.manifest.get(DECISIONS, {})
         return next((one.on for one in read_table(table) if one.name == name), None)
 
     def encode_texts(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
         """(B, C) content vectors of typed texts, folded as those of a request."""
-        texts = [fold(text) for text in texts]
-        return fuse_text_vectors(texts, self.cache.encode(self.encoder, texts), fusion)
+        context, texts = self.context, [fold(text) for text in texts]
+        return fuse_text_vectors(texts, context.vectors.encode(context.encoder, texts), fusion)
 
 
 def compute_like_shares(dataset: Dataset, prior_events: float = 10.0) -> FloatArray:

@@ -29,7 +29,6 @@ from serendip.jobs.lists.gate import (
     measure_generation,
     record_lists,
 )
-from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.gates import (
     check_answers,
@@ -42,7 +41,7 @@ from serendip.jobs.train.gates import (
     require_passed,
 )
 from serendip.jobs.train.parts.models import MODELS
-from serendip.jobs.train.parts.plan import PartInputs, PartPlan, build_parts, plan_parts
+from serendip.jobs.train.parts.plan import Draft, PartInputs, PartPlan, build_parts, plan_parts
 from serendip.jobs.train.parts.tables import RELEVANCE, REWRITES, SUGGESTIONS
 from serendip.jobs.train.space import continue_space
 from serendip.runtime.atomic_files import exclusive_lock

@@ -255,14 +255,14 @@ def test_more_rows_than_one_statement_takes_are_counted(url: str, tmp_path: Path
 
 
 def test_the_ledger_counts_on_a_server(url: str) -> None:
-    from serendip.llm.ledger import Call, Ending
+    from serendip.llm.ledger import Call
 
     call = Call("job", "prompt", "digest", "model", "data")
     with closing(Ledger.open(url)) as ledger:
         number = ledger.send(call, 0.5, 1.0)
         assert number == 1
         assert ledger.send(call, 0.75, 1.0) is None
-        ledger.finish(Ending(number, "answer", 1.5, (10, 20, 0.25)))
+        ledger.finish(number, "answer", 1.5, (10, 20, 0.25))
         assert ledger.answers(call, ["data"]) == {"data": "answer"}
         (row,) = ledger.summary()
         assert (row["calls"], row["tokens_sent"], row["price"]) == (1, 10, 0.25)

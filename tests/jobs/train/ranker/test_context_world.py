@@ -103,9 +103,14 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[JobContext, Split,
     write_world(folder)
     context = JobContext.open(folder, TrainOptions(seed=1))
     split = temporal(context.dataset, 0.8)
-    fitter = Fitter.of(context, tmp_path_factory.mktemp("scratch"))
+    fitter = Fitter(context, tmp_path_factory.mktemp("scratch"))
     state = fit_engine(fitter, split.train, "past", context.options).state
     return context, split, fitter.append_new_items(state, split)
+
+
+def fitter_with(context: JobContext, settings: Settings, scratch: Path) -> Fitter:
+    workspace = replace(context.workspace, settings=settings)
+    return Fitter(replace(context, workspace=workspace), scratch)
 
 
 def ndcg(lists: np.ndarray, targets: np.ndarray) -> float:
@@ -118,8 +123,7 @@ def ndcg(lists: np.ndarray, targets: np.ndarray) -> float:
 def plain(fitted, tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     context, split, _ = fitted
     settings = context.settings.model_copy(update={"context": ContextConfig(use="off")})
-    fitter = Fitter.of(context, tmp_path_factory.mktemp("plain"))
-    fitter = replace(fitter, settings=settings)
+    fitter = fitter_with(context, settings, tmp_path_factory.mktemp("plain"))
     state = fit_engine(fitter, split.train, "without-context", context.options).state
     return fitter.append_new_items(state, split)
 
@@ -150,7 +154,7 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enough, tmp_path):
     context, split, _ = fitted
-    fitter = replace(Fitter.of(context, tmp_path), settings=with_features(context.settings, "auto"))
+    fitter = fitter_with(context, with_features(context.settings, "auto"), tmp_path)
     state = fit_engine(fitter, split.train, "past", context.options).state
     assert "country" in state.context.present
     assert "device" not in state.context.present
@@ -166,7 +170,7 @@ def test_without_a_ranker_nothing_is_chosen_and_nothing_is_read(fitted, tmp_path
     context, split, _ = fitted
     for on, is_read in (((), False), (("country",), True)):
         settings = with_features(context.settings, "auto", *on)
-        fitter = replace(Fitter.of(context, tmp_path / str(is_read)), settings=settings)
+        fitter = fitter_with(context, settings, tmp_path / str(is_read))
         fitter.scratch.mkdir()
         state = fit_engine(fitter, split.train, "past", context.options).state
         assert state.ranker is None
@@ -330,7 +334,7 @@ def share_of_plan(folder: Path, seed: int) -> float:
     context = JobContext.open(folder, TrainOptions(seed=seed))
     scratch = folder / f"seed-{seed}"
     scratch.mkdir()
-    state = fit_engine(Fitter.of(context, scratch), context.dataset, "all", context.options).state
+    state = fit_engine(Fitter(context, scratch), context.dataset, "all", context.options).state
     assert "user plan fit" in state.feature_names
     surfaces, store = context.settings.all_surfaces(), context.workspace.open_store()
     builder = QueryBuilder(
@@ -365,7 +369,7 @@ def test_the_ranker_decides_which_parts_are_read(fitted, tmp_path, rows):
     dataset = replace(context.dataset, events=events, device_names=("phone", "desktop"))
     is_learned = rows.start == 0  # 9 events of each are a hundredth of 850, and not of 1,000
     assert ("device" in ContextCounts.of(dataset, CODES, DEVICE).fields) != is_learned
-    state = fit_engine(Fitter.of(context, tmp_path), dataset, "all", context.options).state
+    state = fit_engine(Fitter(context, tmp_path), dataset, "all", context.options).state
     (tmp_path / "state").mkdir()
     state.save(tmp_path / "state")
     opened = EngineState.open(tmp_path / "state")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -8,26 +10,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_world import dataset_of
-from small_shop import import_shop
+from small_shop import import_shop, write_files
 
-from serendip.content.cache import VectorCache
-from serendip.content.encoders.text import open_encoder
-from serendip.data import Event, Query, QueryExamples
+from serendip.data import Event, FloatArray, Query, QueryExamples
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.events.repeats import Repeats
 from serendip.data.query import TASKS
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.config.settings import Settings
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError
+from serendip.jobs.context import JobContext
+from serendip.jobs.evaluate.evaluate import evaluate_workspace
+from serendip.jobs.import_files import import_files
 from serendip.jobs.llm.judged_queries import JudgedQueries
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
 from serendip.jobs.train.ranker import rows as ranker_rows
-from serendip.jobs.train.ranker.labels import LabelledQuery
+from serendip.jobs.train.ranker.labels import LabelledQuery, label_actions, require_actions
 from serendip.jobs.train.ranker.requests import (
     build_requests,
     label_judged,
@@ -40,6 +46,7 @@ from serendip.jobs.train.ranker.rows import (
     label_candidates,
 )
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
+from serendip.jobs.train.train import train_workspace
 from serendip.models.ranker.config import RankerConfig, SearchesConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -88,8 +95,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     with closing(workspace.open_store()) as store:
         store.put_events(EVENTS)
         dataset = take_snapshot(store, workspace.settings.actions)
-    encoder, cache = open_encoder(workspace.settings.content), VectorCache(workspace.cache)
-    fitter = Fitter(workspace.settings, encoder, cache, folder / "scratch", StageClock())
+    fitter = Fitter(JobContext.of(workspace), folder / "scratch")
     split = temporal(dataset, 0.85)
     return fitter, split, fitter.fit_sources(split.train, "past", TrainOptions())
 
@@ -274,9 +280,9 @@ def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_s
 ) -> None:
     # The newer part has one search that led to a choice.
     fitter, split, state = fitted
-    settings, encoder = quick(fitter.settings), fitter.encoder
+    settings, encoder = quick(fitter.settings), fitter.context.encoder
     logged = label_logged_requests(
-        split, settings, Repeats(), lambda texts: fitter.cache.encode(encoder, texts)
+        split, settings, Repeats(), lambda texts: fitter.context.vectors.encode(encoder, texts)
     )
     ranker, order = order_of(state, split, NO_EXAMPLES, logged, settings)
     assert [TASKS[number] for number in ranker.ordered_tasks] == ["home", "similar"]
@@ -288,6 +294,10 @@ WORDS = [
     first + second for first in "bcdfghklmnpr" for second in ("alo", "ive", "une", "ost", "ax")
 ]
 """Sixty words that no item has, so that only "tale" finds anything."""
+
+
+def vectors_of(fitter: Fitter, texts: Sequence[str]) -> FloatArray:
+    return fitter.context.vectors.encode(fitter.context.encoder, texts)
 
 
 def judged_tales(fitter: Fitter, state: EngineState, is_noise: bool) -> JudgedQueries:
@@ -310,7 +320,7 @@ def test_the_ranker_orders_search_where_labels_of_people_are_right_and_not_where
     fitter, split, past = fitted
     state = fitter.append_new_items(past, split)
     judged = judged_tales(fitter, state, is_noise)
-    vectors = fitter.cache.encode(fitter.encoder, judged.texts)
+    vectors = vectors_of(fitter, judged.texts)
     labelled = [("search", label_judged(judged, vectors, {*judged.texts} if by_llm else set()))]
     ranker, order = order_of(state, split, NO_EXAMPLES, labelled, quick(fitter.settings))
     assert order.on is (not is_noise and not by_llm)
@@ -327,7 +337,7 @@ def test_candidates_are_fused_for_searches_that_may_decide_only(fitted: Fitted) 
     fitter, split, past = fitted
     state, settings = fitter.append_new_items(past, split), fitter.settings
     judged = judged_tales(fitter, state, is_noise=False).rows([0])
-    (people,) = label_judged(judged, fitter.cache.encode(fitter.encoder, judged.texts))
+    (people,) = label_judged(judged, vectors_of(fitter, judged.texts))
     surface = settings.all_surfaces()["search"]
     by_model = surface.model_copy(update={"scorer": "retriever"})
     found = label_candidates([people], "search", state, settings, 0)
@@ -361,7 +371,7 @@ def test_of_many_searches_an_even_share_is_compared(
     fitter, split, past = fitted
     state = fitter.append_new_items(past, split)
     judged = judged_tales(fitter, state, is_noise=False)
-    labelled = label_judged(judged, fitter.cache.encode(fitter.encoder, judged.texts))
+    labelled = label_judged(judged, vectors_of(fitter, judged.texts))
     monkeypatch.setattr(ranker_rows, "MOST_COMPARED", 12)
     making = RowMaking(
         quick(fitter.settings), TrainOptions(), 60, {"labelled": 60}, np.random.default_rng(0)
@@ -378,7 +388,7 @@ def test_of_many_searches_an_even_share_is_compared(
 def test_three_sources_of_searches_are_learned_from(fitted: Fitted, tmp_path: Path) -> None:
     fitter, split, state = fitted
     settings = quick(fitter.settings)
-    encode = partial(fitter.cache.encode, fitter.encoder)
+    encode = partial(fitter.context.vectors.encode, fitter.context.encoder)
     titles = [split.catalogue[number].title for number in (0, 1)]
     written = QueryExamples(titles, encode(titles), np.array([0, 1], np.int32))
     items = [split.catalogue[number].item_id for number in (2, 3)]
@@ -400,7 +410,7 @@ def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled
 ) -> None:
     fitter, _, state = fitted
     title = state.catalogue[0].title
-    vector = fitter.cache.encode(fitter.encoder, [title])[0]
+    vector = fitter.context.vectors.encode(fitter.context.encoder, [title])[0]
     query = Query("search", text=title, text_vector=vector)
     settings = fitter.settings
     candidates, _ = collect([query], settings.all_surfaces()["search"], state)
@@ -456,3 +466,92 @@ def test_every_configured_action_is_a_column_of_labels(fitted: Fitted) -> None:
     )["home"]
     assert {"rate", "interact"} in [done for one in moments for done in one.actions]
     assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]
+
+
+SETTINGS = """
+actions = ["interact", "like", "purchase"]
+
+[surfaces.home]
+action_weights = {interact = 0.5, purchase = 2.0}
+
+[surfaces.ads]
+sponsored = {action = "purchase"}
+"""
+
+
+def shop_with(folder: Path, action: str, share: float = 1.0) -> Workspace:
+    """A small shop in which an action follows every rating of 4 or more in a share of its time."""
+    write_files(folder)
+    with (folder / "events.csv").open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    times = sorted(float(row[2]) for row in rows[1:])
+    end = times[int(share * (len(times) - 1))]
+    more = [
+        [row[0], row[1], str(int(row[2]) + 60), action, ""]
+        for row in rows[1:]
+        if float(row[4]) >= 4 and float(row[2]) < end
+    ]
+    with (folder / "events.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([*rows, *more])
+    settings = folder / "serendip.toml"
+    settings.write_text(settings.read_text() + SETTINGS)
+    workspace = Workspace.open(folder)
+    import_files(workspace)
+    return workspace
+
+
+def test_a_shop_with_purchases_trains_three_heads_and_answers_name_them(tmp_path: Path) -> None:
+    workspace = shop_with(tmp_path, "purchase")
+    train_workspace(JobContext(workspace))
+    with closing(Engine.open(tmp_path)) as engine:
+        ranker = engine.state.ranker
+        assert ranker is not None
+        assert ranker.config.actions == ("interact", "like", "purchase")
+        answer = engine.recommend(Request("home", "u0", k=20))
+        for one in answer.items:
+            chances = [one.parts[f"P({name})"] for name in ranker.config.actions]
+            assert all(0 < chance < 1 for chance in chances)
+            assert one.score == pytest.approx(0.5 * chances[0] + 2 * chances[2], abs=1e-4)
+        found = engine.search("comedy", user_id="u0").items[0]
+        # Nobody has searched yet: the ranker does not order searches.
+        assert "P(purchase)" not in found.parts
+        told = engine.explain(Request("home", "u0"), answer.items[0].item_id).parts
+        assert told["P(purchase)"] == answer.items[0].parts["P(purchase)"]
+
+
+@pytest.mark.parametrize(("action", "share"), [("hide", 1.0), ("order", 1.0), ("purchase", 0.5)])
+def test_an_action_that_cannot_be_learned_is_refused_before_anything_is_trained(
+    tmp_path: Path, action: str, share: float
+) -> None:
+    workspace = shop_with(tmp_path, action, share)
+    for run in (train_workspace, evaluate_workspace):
+        clock = StageClock()
+        words = r"newest 15% .* action 'purchase'; present: .*rate \("
+        with pytest.raises(ConfigError, match=words) as refused:
+            run(JobContext(workspace, clock=clock))
+        assert ("order (" in refused.value.message) is (action == "order")
+        assert "hide" not in refused.value.message
+        assert {stage.name for stage in clock.stages} <= {"snapshot"}
+
+
+def test_a_shop_without_a_ranker_may_wait_for_its_actions(tmp_path: Path) -> None:
+    workspace = shop_with(tmp_path, "purchase", 0.0)
+    with closing(workspace.open_store()) as store:
+        dataset = temporal(take_snapshot(store, workspace.settings.actions), 0.3).train
+    assert 0 < len(dataset.events) < 200
+    require_actions(dataset, workspace.settings.ranker.actions)
+
+
+@pytest.mark.parametrize(
+    ("liked", "actions", "names"),
+    [
+        (True, ["purchase"], {"interact", "like", "purchase"}),
+        (False, ["purchase", "click"], {"interact", "purchase", "click"}),
+        (False, ["like"], {"interact"}),
+        (True, [], {"interact", "like"}),
+    ],
+)
+def test_interest_and_liking_are_derived_and_other_actions_are_those_of_the_log(
+    liked: bool, actions: Sequence[str], names: set[str]
+) -> None:
+    assert label_actions(liked, actions) == names

@@ -7,7 +7,7 @@ them changes what the ranker learns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -19,20 +19,18 @@ from serendip.data.dataset import Dataset
 from serendip.engine.artefacts.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS
 from serendip.evaluate.decision import DECISIONS, write_decisions
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.plausibility import require_plausible_labels
+from serendip.jobs.labels.agreement import require_plausible_labels
 from serendip.jobs.suggestions.build import hash_written_queries
 from serendip.jobs.surface_quality.record import record_quality
 from serendip.jobs.train.continuation import (
     PreviousCodes,
     choose_start,
     describe_encoder,
-    describe_ids,
 )
-from serendip.jobs.train.draft import Draft
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fingerprint import hash_labels
 from serendip.jobs.train.fit import Fitter
-from serendip.jobs.train.parts.plan import Part, PartInputs
+from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
 from serendip.jobs.train.ranker.labels import require_actions
 
 _ALL = "all"
@@ -50,12 +48,8 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     encoder = describe_encoder(context)
     earlier = PreviousCodes.of(inputs.current, context.settings, encoder)
     previous, warm_start = choose_start(context, inputs.current, inputs.warm)
-    fitter = replace(
-        Fitter.of(context, inputs.scratch),
-        earlier=earlier,
-        previous=previous,
-        on_older=partial(record_quality, context),
-    )
+    on_older = partial(record_quality, context)
+    fitter = Fitter(context, inputs.scratch, earlier, previous, on_older)
     items, progress = dataset.catalogue.items, context.options.progress
     media = encode_media(items, context.vectors, context.media, progress)[1]
     fitted = fit_engine(fitter, dataset, _ALL, context.options)
@@ -67,7 +61,7 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
         **_data_facts(dataset),
         "semantic_ids": {
             **asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
-            **describe_ids(earlier, state.features.codes, dataset.catalogue),
+            "kept": earlier.compare(state.features.codes, dataset.catalogue) if earlier else [],
         },
         "media": {name: report.as_dict() for name, report in media.items()},
         MEDIA_ENCODERS: {

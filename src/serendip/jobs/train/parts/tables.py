@@ -16,9 +16,9 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.decisions import (
     FILTERS_KEY,
     MODELS_KEY,
+    NAMED,
     decide_filters,
     decisions_as_dict,
-    proven_thresholds,
 )
 from serendip.jobs.relevance.versions import (
     RelevanceTexts,
@@ -32,8 +32,7 @@ from serendip.jobs.suggestions.build import (
     read_written_queries,
 )
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
-from serendip.jobs.train.draft import Draft
-from serendip.jobs.train.parts.plan import Part, PartInputs
+from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
 from serendip.models.relevance.model import RelevanceModel
 from serendip.runtime.atomic_files import hash_files
 from serendip.runtime.versions import CHECKSUM
@@ -94,7 +93,11 @@ def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
     if versions:
         with context.clock.stage("relevance model"):
             models = load_relevance_models(context, versions, draft.state.catalogue)
-    thresholds = proven_thresholds(context, filters)
+    thresholds = {
+        surface: found.threshold
+        for surface, found in filters.items()
+        if found.threshold is not None and found.reason != NAMED  # by the settings
+    }
     state = replace(draft.state, relevance_models=models, relevance_thresholds=thresholds)
     names = {labels: version.name for labels, version in versions.items()}
     facts = {MODELS_KEY: names, FILTERS_KEY: decisions_as_dict(filters)}

@@ -1,5 +1,14 @@
 """Compares orders of the candidates of requests by nDCG@10, and trains the rankers that make them.
 
+**How much of the popularity of items the ranker's order can do without.** A ranker learns that
+popular items are chosen more often, partly because they were shown more often. Dividing its values
+by (20 + interactions) to a power takes some of that back: fewer items take all places, and items of
+the tail get some. The power is learned on the requests that the ranker was trained on, the newest
+ones: the largest one that costs next to nothing of nDCG@10 among the candidates of a request. The
+division of values is a form of inverse propensity weighting in which the propensity of an item is a
+power of its popularity (Steck 2011, "Item popularity and recommendation accuracy", RecSys);
+difference: it corrects the order and not the loss.
+
 Shapes: R rows (request, candidate), F features, Q requests, H compared requests.
 """
 
@@ -12,10 +21,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, TimeArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.query import TASKS, Task
 from serendip.data.text import normalise
 from serendip.engine.config.settings import Settings
+from serendip.engine.stages.scoring import discount_popular
 from serendip.engine.stages.surfaces import surface_of_task
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision, choose
@@ -144,10 +154,10 @@ def gains_of(rows: RankerRows) -> FloatArray:
     return gains
 
 
-def even_share(wanted: BoolArray, most: int = OTHERS) -> BoolArray:
-    """The same mask (Q,) with at most ``most`` of its places, evenly."""
+def even_share(wanted: BoolArray) -> BoolArray:
+    """The same mask (Q,) with at most ``OTHERS`` of its places, evenly."""
     places = np.flatnonzero(wanted)
-    count = min(most, len(places))
+    count = min(OTHERS, len(places))
     kept = np.zeros(len(wanted), np.bool_)
     kept[places[np.linspace(0, len(places) - 1, count).astype(np.intp)]] = True
     return kept
@@ -211,3 +221,54 @@ class RankerTrials:
     def values(self, ranker: Ranker, rows: RankerRows) -> FloatArray:
         """(R,) values of rows by a ranker of these trials."""
         return ranker_values(ranker, rows, self.settings)
+
+
+POWERS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05)
+"""Powers that are tried, the largest first."""
+
+MAX_LOSS = 0.005
+"""Largest share of nDCG@10 that a discount may cost on the ranker's rows."""
+
+MIN_REQUESTS = 200
+"""With fewer requests nothing is learned, and the power is 0; the number is a guess, not
+measured."""
+
+POPULARITY = "log popularity"
+"""The feature that has log(1 + interactions)."""
+
+
+def learn_discounts(ranker: Ranker, rows: RankerRows, settings: Settings) -> dict[str, float]:
+    """Task that the ranker orders -> power, by the action weights of the task's surface."""
+    column = ranker.feature_names.index(POPULARITY)
+    powers: dict[str, float] = {}
+    for number in ranker.ordered_tasks:
+        of_task = rows.task == number
+        powers[TASKS[number]] = learn_discount(
+            ranker_values(ranker, rows.at(of_task), settings),
+            np.rint(np.expm1(rows.features[of_task, column])).astype(np.int32),
+            rows.labels[of_task].any(1),
+            rows.group[of_task],
+        )
+    return powers
+
+
+def learn_discount(
+    values: FloatArray, counts: IntArray, chosen: BoolArray, group: NDArray[np.integer]
+) -> float:
+    """The largest power that costs at most ``MAX_LOSS`` of nDCG@10.
+
+    Args:
+        values: (R,) values of the ranker.
+        counts: (R,) interactions of the items.
+        chosen: (R,) True for positives.
+        group: (R,) number of the request.
+    """
+    requests = [rows for rows in rows_of_requests(group) if chosen[rows].any()]
+    if len(requests) < MIN_REQUESTS:
+        return 0.0
+    least = (1 - MAX_LOSS) * ndcg_of_requests(values, chosen, requests).mean()
+    for power in POWERS:
+        discounted = discount_popular(values, counts, power)
+        if ndcg_of_requests(discounted, chosen, requests).mean() >= least:
+            return power
+    return 0.0

@@ -32,8 +32,7 @@ from serendip.jobs.train.ranker.context_choice import (
     undecided,
 )
 from serendip.jobs.train.ranker.labels import Batches, LabelledRequests
-from serendip.jobs.train.ranker.orders import RankerSample, with_room
-from serendip.jobs.train.ranker.popularity_discount import learn_discounts
+from serendip.jobs.train.ranker.orders import RankerSample, learn_discounts, with_room
 from serendip.jobs.train.ranker.requests import (
     SEARCH,
     build_requests,
