@@ -29,7 +29,6 @@ from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import create_database, existing_database, open_database
 from serendip.data.store.event_log.reader import EventLogReader
-from serendip.data.store.event_log.totals import LogTotals
 from serendip.data.store.event_log.view import LogPosition, LogView, stream
 from serendip.data.store.event_log.writer import REMAINS_KEY, Import, LogWriter, note_remains
 from serendip.data.store.item_rows import (
@@ -656,10 +655,6 @@ class Store:
 
         return self.log.read(read)
 
-    def totals(self) -> LogTotals:
-        """Totals of the event log."""
-        return LogTotals(self.log)
-
     def active_users(self, most: int) -> list[tuple[str, int]]:
         """(user_id, number of events) of the most active users, most active first."""
         return list(self.log.read(lambda view: view.count_users(most)).items())
@@ -705,7 +700,7 @@ class Store:
 
     def count_events(self) -> int:
         """Number of events."""
-        return self.log.read(LogView.count)
+        return self.log.count()
 
 
 _ITEM_IDS = select(ITEMS.c.item_id)
