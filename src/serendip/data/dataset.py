@@ -29,6 +29,8 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from serendip.data.events.search_log import LoggedRequest
 
 
@@ -287,10 +289,10 @@ class Dataset:
         return np.bincount(self.events.items, minlength=self.num_items).astype(np.int32)
 
 
-def columns_of(log: EventLog | NegativeLog | ImpressionLog) -> dict[str, NDArray[Any]]:
-    """The columns of a log that it has."""
-    columns = {field.name: getattr(log, field.name) for field in fields(log) if field.init}
-    return {name: column for name, column in columns.items() if column is not None}
+def columns_of(table: DataclassInstance) -> dict[str, NDArray[Any]]:
+    """The arrays of a dataclass, by name."""
+    columns = {field.name: getattr(table, field.name) for field in fields(table)}
+    return {name: column for name, column in columns.items() if isinstance(column, np.ndarray)}
 
 
 def pairs_by_gap(

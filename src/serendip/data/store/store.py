@@ -25,6 +25,7 @@ from serendip.data.items.catalogue import Item
 from serendip.data.limits import EARLIEST
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
+from serendip.data.rows.arrow import tabulate
 from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import create_database, existing_database, open_database
@@ -36,7 +37,6 @@ from serendip.data.store.item_rows import (
     items_of,
     last_of_each,
     tabulate_items,
-    tabulate_sizes,
 )
 from serendip.data.store.schema import (
     BLANK_ITEMS,
@@ -477,9 +477,8 @@ class Store:
         with self.database.write() as connection:
             new = adopt_erasures(connection, erasures)
         wanted = Erasures(erasures.secret, {one.digest: one for one in new})
-        user_ids = set(self.log.read(LogView.user_ids)) | {
-            user.user_id for user in self.users.all()
-        }
+        user_ids = {user.user_id for user in self.users.all()}
+        user_ids.update(user_id for user_id, _ in self.active_users(_MOST))
         found = {user_id: one for user_id in user_ids if (one := wanted.find(user_id))}
         for user_id, erasure in found.items():
             self._writer.erase_user(user_id, erasure.moment, erasure.until)
@@ -650,8 +649,8 @@ class Store:
         """
 
         def read(view: LogView) -> tuple[pa.Table, LogColumns]:
-            sizes = view.connection.execute(_ITEM_SIZES)
-            return tabulate_sizes(stream(sizes)), view.columns()
+            rows = stream(view.connection.execute(_ITEM_SIZES))
+            return tabulate(rows, _SIZE_TYPES), view.columns()
 
         return self.log.read(read)
 
@@ -711,6 +710,8 @@ _ITEM_SIZES = _ITEMS_IN_ORDER.with_only_columns(
     func.length(ITEMS.c.title) + func.length(ITEMS.c.description),
     ITEMS.c.available_from,
 )
+_SIZE_TYPES = {**dict.fromkeys(("item_id", "title"), "string"), "size": "int64"}
+_SIZE_TYPES["available_from"] = "float64"
 _ITEM_CHANGES = (
     select(*_ITEM, ITEMS.c.deleted)
     .where(

@@ -287,10 +287,6 @@ class LogView:
         is_given = EVENTS.c.event_id.is_not(None), EVENTS.c.seq > seq
         return list(self.connection.scalars(select(EVENTS.c.event_id).where(*is_given)))
 
-    def user_ids(self) -> list[str]:
-        """Ids of all users who have events."""
-        return list(self.count_users(2**31 - 1))
-
     def count_users(self, most: int) -> dict[str, int]:
         """The ``most`` active users with their number of events."""
         both = union_all(_USERS_OF_TAIL, _USERS_OF_PACKS).subquery()

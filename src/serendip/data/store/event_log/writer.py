@@ -144,11 +144,13 @@ class LogWriter:
         def read(view: LogView) -> tuple[LogPosition, NDArray[np.uint64], Erasures]:
             return view.position(), view.api_event_ids(), read_erasures(view.connection)
 
+        import pyarrow as pa
+
         self._repack_all()  # ids of events of erased users are free again
         position, known, erasures = self._log.read(read)
         is_late = erasures.late_rows(events)
         is_new = _is_new(events, known, is_late)
-        new = events if is_new.all() else events.filter(_as_mask(is_new))
+        new = events if is_new.all() else events.filter(pa.array(is_new))
         pack = self._write(new, np.arange(len(new))) if len(new) else None
         has_ids = "event_id" in without_empty_columns(events).column_names
         kept = events if has_ids else None
@@ -161,7 +163,8 @@ class LogWriter:
         if prepared.events is None:
             return False
         appended = LogView(connection, {}).tail_ids_after(prepared.position.seq)
-        return bool(appended) and _has_any(prepared.events, appended)
+        _, ids = read_codes(prepared.events, "event_id")
+        return bool(appended) and not set(appended).isdisjoint(ids.to_pylist())
 
     def publish(self, connection: Connection, prepared: Import) -> None:
         """Replace the events of earlier imports, within a write transaction."""
@@ -394,17 +397,3 @@ def _is_new(events: pa.Table, known: NDArray[np.uint64], is_late: BoolArray) -> 
     is_new = np.zeros(len(events), np.bool_)
     is_new[rows] = is_empty[codes[rows]] | (is_first(codes[rows]) & ~is_known[codes[rows]])
     return is_new
-
-
-def _has_any(events: pa.Table, event_ids: Sequence[Any]) -> bool:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    _, ids = read_codes(events, "event_id")
-    return bool(pc.any(pc.is_in(ids, value_set=pa.array(event_ids, "string"))).as_py())
-
-
-def _as_mask(mask: BoolArray) -> pa.BooleanArray:
-    import pyarrow as pa
-
-    return pa.array(mask)
