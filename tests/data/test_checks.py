@@ -40,7 +40,7 @@ def sound_events():
 def test_sound_data_passes_every_check():
     results = checked(FILMS, sound_events())
     assert {name: r.status for name, r in results.items() if r.status != "PASS"} == {}
-    assert len(results) == 18
+    assert len(results) == 16
 
 
 def test_nothing_at_all_is_a_failure_with_reasons():
@@ -55,13 +55,11 @@ BAD = [
     ("duplicate item ids", [*FILMS, Item("a", "again")], [], "WARN", 1),
     ("missing titles", [*FILMS, Item("d", " ")], [], "WARN", 1),
     ("duplicate titles", [*FILMS, Item("d", "film a")], [], "WARN", 2),
-    ("very long texts", [*FILMS, Item("d", "x", "y" * 10_000)], [], "WARN", 1),
     ("items never seen", FILMS, [event()], "WARN", 2),
     ("duplicate events", FILMS, [event(), event(), event(), event(value=1.0)], "WARN", 2),
     ("events on unknown items", FILMS, [event(), event(item="z")], "WARN", 1),
     ("events on unknown items", FILMS, [event(item="y"), event(item="z")], "FAIL", 2),
     ("impossible times", FILMS, [event(), Event("u", "a", 0.0), event(ago=-1e6)], "WARN", 2),
-    ("equal times", FILMS, [event(), event("v")], "WARN", 2),
     ("same-second events", FILMS, [event(), event(item="b"), event("v")], "WARN", 2),
     ("same-second events", FILMS, [shown("a"), shown("b"), event(), event("v")], "PASS", 0),
     ("same-second events", FILMS, [shown("a"), event(), event(item="b")], "WARN", 2),

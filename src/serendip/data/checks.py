@@ -34,8 +34,7 @@ class CheckedData:
     """Input of the checks: items and events.
 
     Args:
-        items: ``item_id``, ``title``, ``size`` (characters of title and description) and
-            ``available_from`` of the N items that are not deleted.
+        items: ``item_id``, ``title`` and ``available_from`` of the N items that are not deleted.
         events: the whole log, in order of time.
         now: Unix seconds; later events are in the future.
         repeated_ids: (count, examples) of item ids repeated in the files.
@@ -65,7 +64,6 @@ Found: TypeAlias = tuple[int, int, Iterable[str]]
 
 YEAR_1990 = 631_152_000.0
 DAY = 86_400.0
-LONG_TEXT = 10_000
 MAX_VALUE = 1e6
 MAX_TOP_USER_SHARE = 0.2
 
@@ -140,12 +138,6 @@ def _shared_titles(data: CheckedData) -> Found:
     return sum(shared.field("counts").to_pylist()), len(data.items), examples
 
 
-def _long_texts(data: CheckedData) -> Found:
-    import pyarrow.compute as pc
-
-    return _items(data, pc.greater(data.items["size"], LONG_TEXT))
-
-
 def _unseen_items(data: CheckedData) -> Found:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -171,12 +163,6 @@ def _equal_events(data: CheckedData) -> Found:
 def _impossible_times(data: CheckedData) -> Found:
     times = data.events.timestamps
     return _events(data, np.flatnonzero((times < YEAR_1990) | (times > data.now + DAY)))
-
-
-def _equal_times(data: CheckedData) -> Found:
-    times = data.events.timestamps
-    are_equal = len(times) > 1 and bool(times[0] == times[-1])
-    return _events(data, np.arange(len(times) if are_equal else 0))
 
 
 def _same_second_events(data: CheckedData) -> Found:
@@ -302,18 +288,15 @@ def _odd_values(data: CheckedData) -> CheckResult:
 
 _IDENTICAL = "events are identical to another one in user, item, time, action and value"
 _IMPOSSIBLE = "events are before 1990 or in the future; is the time unit right?"
-_SAME_TIME = "events all have the same time; evaluation needs events in order of time"
 _SAME_SECOND = "events share their second with another one of the same user; their order is random"
 
 CHECKS: tuple[tuple[tuple[str, float, str], Callable[[CheckedData], Found]], ...] = (
     (("duplicate item ids", 0, "rows repeat an item id; the last one counts"), _repeated_ids),
     (("missing titles", 0, "items have no title"), _without_title),
     (("duplicate titles", 0.05, "items share their title with another one"), _shared_titles),
-    (("very long texts", 0, f"items have more than {LONG_TEXT:,} characters"), _long_texts),
     (("items never seen", 0.5, "items have no event; only content recommends them"), _unseen_items),
     (("duplicate events", 0, _IDENTICAL), _equal_events),
     (("impossible times", 0, _IMPOSSIBLE), _impossible_times),
-    (("equal times", 0, _SAME_TIME), _equal_times),
     (("same-second events", 0.2, _SAME_SECOND), _same_second_events),
     (("users with one event", 0.5, "users have only one event"), _single_event_users),
     (("unprintable ids", 0, "ids contain invisible characters"), _unprintable_ids),

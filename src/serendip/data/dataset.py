@@ -2,14 +2,14 @@
 
 Trainers get a ``Dataset`` and nothing else, so data after the cut cannot leak into a model.
 
-``pairs_by_gap`` and ``cooccurring_pairs`` turn histories into pairs of items at a given distance.
+``cooccurring_pairs`` turns histories into pairs of items.
 ``AlignedProjection`` moves content vectors towards behaviour; it is learned in ``content``, and
 serving applies it to items that are posted later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from serendip.data.events.search_log import LoggedRequest
 
 
@@ -287,52 +289,24 @@ class Dataset:
         return np.bincount(self.events.items, minlength=self.num_items).astype(np.int32)
 
 
-def columns_of(log: EventLog | NegativeLog | ImpressionLog) -> dict[str, NDArray[Any]]:
-    """The columns of a log that it has."""
-    columns = {field.name: getattr(log, field.name) for field in fields(log) if field.init}
-    return {name: column for name, column in columns.items() if column is not None}
+def columns_of(table: DataclassInstance) -> dict[str, NDArray[Any]]:
+    """The arrays of a dataclass, by name."""
+    columns = {field.name: getattr(table, field.name) for field in fields(table)}
+    return {name: column for name, column in columns.items() if isinstance(column, np.ndarray)}
 
 
-def pairs_by_gap(
-    users: IntArray, items: IntArray, num_gaps: int
-) -> Iterator[tuple[int, IntArray, IntArray]]:
-    """Yield, for each gap from 1 on, the earlier and the later item (P,) of all pairs at that gap.
+def cooccurring_pairs(events: EventLog) -> IntArray:
+    """Pairs (P, 2) int32 of distinct items that follow one another in a history, earlier first.
 
-    Pairs of an item with itself are dropped; a pair never spans two users.
-
-    Args:
-        users: (E,) user of each event, in any order.
-        items: (E,) item of each event; a user's rows from old to new.
-        num_gaps: the largest gap.
-    """
-    order = np.argsort(users, kind="stable")
-    users, items = users[order], items[order]
-    for gap in range(1, num_gaps + 1):
-        earlier, later = items[:-gap], items[gap:]
-        is_pair = (users[:-gap] == users[gap:]) & (earlier != later)
-        yield gap, earlier[is_pair], later[is_pair]
-
-
-STEPS = 1
-"""Window size: items of one history at most this many positions apart co-occur. Items further apart
-are less similar, and aligning with them generalises worse to unseen items."""
-
-
-def cooccurring_pairs(events: EventLog, steps: int = STEPS) -> IntArray:
-    """Pairs (P, 2) int32 of distinct items within a window of a history, the earlier one first.
-
-    Args:
-        events: the log; the events of a user are a history.
-        steps: window size, 1 or more; 1 = neighbours only.
+    Items further apart are less similar, and aligning with them generalises worse to unseen items.
 
     Returns:
-        one row per occurrence, so frequent pairs appear often; neighbours first.
+        one row per occurrence, so frequent pairs appear often.
     """
-    pairs = [
-        np.stack([earlier, later], axis=1)
-        for _, earlier, later in pairs_by_gap(events.users, events.items, steps)
-    ]
-    return np.concatenate(pairs).astype(np.int32)
+    order = np.argsort(events.users, kind="stable")
+    users, items = events.users[order], events.items[order]
+    is_pair = (users[:-1] == users[1:]) & (items[:-1] != items[1:])
+    return np.stack([items[:-1][is_pair], items[1:][is_pair]], axis=1).astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

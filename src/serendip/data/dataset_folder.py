@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from serendip.data.items.catalogue import open_catalogue, save_catalogue
 from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.data.users.groups import Groups
 from serendip.data.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _USERS = "users"
 _EVENTS, _NEGATIVES, _COUNTRIES = "events", "negatives", "countries"
@@ -40,16 +43,16 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
     """Write a dataset into a folder, which is created."""
     folder.mkdir(parents=True)
     save_catalogue(dataset.catalogue, folder)
-    save_arrays(folder / _USERS, dataset.users.arrays())
-    save_arrays(folder / _EVENTS, columns_of(dataset.events))
-    save_arrays(folder / _NEGATIVES, columns_of(dataset.negatives))
-    save_arrays(folder / _IMPRESSIONS, columns_of(dataset.impressions))
     countries = dataset.countries
-    if countries is not None:
-        given = {} if countries.given is None else {"given": countries.given}
-        save_arrays(folder / _COUNTRIES, {"of_users": countries.of_users, **given})
-    for number, groups in enumerate(dataset.user_groups.values()):
-        save_arrays(folder / f"{_GROUPS}-{number}", {"of_users": groups.of_users})
+    tables: dict[str, DataclassInstance | None] = {
+        **{_EVENTS: dataset.events, _NEGATIVES: dataset.negatives},
+        **{_IMPRESSIONS: dataset.impressions, _COUNTRIES: countries},
+    }
+    tables |= {f"{_GROUPS}-{name}": one for name, one in enumerate(dataset.user_groups.values())}
+    save_arrays(folder / _USERS, dataset.users.arrays())
+    for name, table in tables.items():
+        if table is not None:
+            save_arrays(folder / name, columns_of(table))
     facts = {
         "cut": dataset.cut,
         "action_names": dataset.action_names,

@@ -16,16 +16,15 @@ a split are first choices; ``next_choices`` adds items that came again.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray, take_rows
-from serendip.data.dataset import Dataset, EventLog, UserCountries
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.dataset import Dataset, EventLog
 from serendip.data.events.event import NO_SESSION
 from serendip.data.events.impression_log import ImpressionLog
 from serendip.data.events.negative_log import NegativeLog
@@ -36,15 +35,13 @@ from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.query import History, Query, Surface, UserPast
 from serendip.data.users.groups import groups_of
 from serendip.data.users.profile import VISIT_GAP
-from serendip.data.users.rows import ByUser
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
 Rows = NDArray[np.intp]
-_V = TypeVar("_V")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Targets:
     """Events to predict, user by user, each user's in order of time.
 
@@ -53,76 +50,92 @@ class Targets:
     rejected items are never recommended, so they cannot be targets.
 
     Args:
-        users: T external ids.
-        items: (T,) int32 numbers in ``Split.catalogue``.
-        times: (T,) float64 Unix seconds.
+        dataset: that was split.
+        numbers: (N,) int32 number in ``Split.catalogue`` of each of its items.
+        rejections: user number -> rejections over time, items numbered as in ``Split.catalogue``.
+        people: (P,) int32 numbers of the users of all targets of the split, ascending.
+        events: (T,) row of each target in the log.
         places: (T,) index of the target in its user's whole history.
         known: (T,) number of events of that history visible at request time.
-        histories: user id -> all events, items numbered as in ``Split.catalogue``.
-        rejections: user id -> rejections over time, in the same numbers.
-        actions: user id -> action of each event of the history; missing if not logged.
-        countries: T countries of the requests, empty where not known; empty = none is known.
-        devices: likewise.
-        sessions: (T,) int64 ``session_code`` of the requests; None = none is known.
-        homes: user id -> their country as it was known before each event of the history, and
-            after the last one; missing if none is known.
-        user_groups: user id -> attribute -> value; missing if none is known.
     """
 
-    users: Sequence[str]
-    items: IntArray
-    times: TimeArray
+    dataset: Dataset
+    numbers: IntArray
+    rejections: Mapping[int, Rejections]
+    people: IntArray
+    events: Rows
     places: Rows
     known: Rows
-    histories: Mapping[str, History]
-    rejections: Mapping[str, Rejections] = field(default_factory=dict)
-    actions: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    countries: Sequence[str] = ()
-    devices: Sequence[str] = ()
-    sessions: NDArray[np.int64] | None = None
-    homes: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    user_groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.users)
+        return len(self.events)
 
     def rows(self, rows: Rows) -> Targets:
         """Select targets by increasing row; the users keep their whole histories."""
-        return take_rows(self, rows)
+        places, known = self.places[rows], self.known[rows]
+        return replace(self, events=self.events[rows], places=places, known=known)
+
+    @cached_property
+    def users(self) -> Sequence[str]:
+        """T external ids."""
+        return self.dataset.users.ids_of(self.dataset.events.users[self.events])
+
+    @cached_property
+    def items(self) -> IntArray:
+        """(T,) int32 numbers in ``Split.catalogue``."""
+        items: IntArray = self.numbers[self.dataset.events.items[self.events]]
+        return items
+
+    @cached_property
+    def times(self) -> TimeArray:
+        """(T,) float64 Unix seconds."""
+        return self.dataset.events.timestamps[self.events]
+
+    @property
+    def user_ids(self) -> Sequence[str]:
+        """P ids of the users of all targets of the split."""
+        return self.dataset.users.ids_of(self.people)
 
     def country(self, row: int) -> str:
         """Country of a target's request; empty = not known."""
-        own = self.countries[row] if self.countries else ""
-        return own or self._home(self.users[row], int(self.known[row]))
+        log, countries = self.dataset.events, self.dataset.countries
+        names = () if countries is None else countries.names
+        own = _name_of(log.countries, int(self.events[row]), names)
+        return own or self._home(self._user(row), int(self.known[row]))
 
     def device(self, row: int) -> str:
         """Device of a target's request; empty = not known."""
-        return self.devices[row] if self.devices else ""
+        log, names = self.dataset.events, self.dataset.device_names
+        return _name_of(log.devices, int(self.events[row]), names)
 
     def session(self, row: int) -> int:
         """Session of a target's request; 0 = not known."""
-        return NO_SESSION if self.sessions is None else int(self.sessions[row])
+        sessions = self.dataset.events.sessions
+        return NO_SESSION if sessions is None else int(sessions[self.events[row]])
 
     def history(self, row: int) -> History:
         """History of a target's user at request time, without rejected items."""
-        return self._past(self.users[row], int(self.known[row]), float(self.times[row])).history
+        return self._past_of(row).history
+
+    def whole_history(self, user_id: str) -> tuple[History, Sequence[str]]:
+        """All events of a user of some target, items numbered as in ``Split.catalogue``, and their
+        actions, none if they are not logged.
+        """
+        return self._whole(self.dataset.users.number(user_id))
 
     def next_events(self, row: int, count: int) -> tuple[IntArray, BoolArray, Sequence[str]]:
         """Items, likes and actions of a user's next events from a target on, (count,) at most each;
         no actions if none are logged.
         """
-        user, place = self.users[row], int(self.places[row])
-        whole, following = self.histories[user], slice(place, place + count)
-        actions = self.actions.get(user, ())[following]
-        return whole.item_nums[following], whole.liked[following], actions
+        (whole, actions), place = self._whole(self._user(row)), int(self.places[row])
+        following = slice(place, place + count)
+        return whole.item_nums[following], whole.liked[following], actions[following]
 
     def choices_after(self, row: int, count: int) -> IntArray:
         """Distinct items of a user's next ``count`` events from a target on, and of all events of
         its own time (``choices_beside``), ascending.
         """
-        place = int(self.places[row])
-        following = self.histories[self.users[row]].item_nums[place : place + count]
-        return np.union1d(following, self.choices_beside(row))
+        return np.union1d(self.next_events(row, count)[0], self.choices_beside(row))
 
     def choices_beside(self, row: int) -> IntArray:
         """Distinct items of the events of a target's own time, which are not known yet then,
@@ -130,7 +143,7 @@ class Targets:
 
         Of those that the log has before the target and from it on, up to ``MOST_OF_ONE_TIME`` each.
         """
-        whole, place = self.histories[self.users[row]], int(self.places[row])
+        whole, place = self._history(self._user(row)), int(self.places[row])
         end = int(np.searchsorted(whole.timestamps, float(self.times[row]), "right"))
         begin = max(int(self.known[row]), place - MOST_OF_ONE_TIME)
         return np.unique(whole.item_nums[begin : min(end, place + MOST_OF_ONE_TIME)])
@@ -143,8 +156,7 @@ class Targets:
         one by its number is taken, and the first one after the last. Else the item chosen last,
         however long ago.
         """
-        user, time = self.users[row], float(self.times[row])
-        past = self._past(user, int(self.known[row]), time)
+        past, time = self._past_of(row), float(self.times[row])
         last = int(past.history.item_nums[-1]) if len(past.history) else None
         if last is not None and past.history.timestamps[-1] >= time - VISIT_GAP:
             return last
@@ -156,9 +168,11 @@ class Targets:
 
     def past_before(self, user_id: str, time: float) -> UserPast:
         """State of a user of some target before a time; empty for other users."""
-        whole = self.histories.get(user_id, History())
-        known = int(np.searchsorted(whole.timestamps, time, side="left"))
-        return self._past(user_id, known, time)
+        user = self.dataset.users.number(user_id)
+        if user not in self.people:
+            return UserPast(History())
+        known = int(np.searchsorted(self._history(user).timestamps, time, side="left"))
+        return self._past(user, known, time)
 
     def queries(self, surface: Surface = "home", repeats: Repeats | None = None) -> list[Query]:
         """One query per target; items chosen or rejected before are excluded from the answer.
@@ -170,18 +184,17 @@ class Targets:
         result = []
         for row in range(len(self)):
             query = self.query(row, surface, repeats)
-            chosen = self.histories[query.user_id].item_nums[: int(self.known[row])]
+            chosen = self._history(self._user(row)).item_nums[: int(self.known[row])]
             seen = np.setdiff1d(np.append(chosen, query.rejected.item_nums), query.again)
             result.append(replace(query, exclude=seen.astype(np.int32)))
         return result
 
     def query(self, row: int, surface: Surface = "home", repeats: Repeats | None = None) -> Query:
         """The request of one target, which excludes nothing; see ``queries``."""
-        user, time = self.users[row], float(self.times[row])
-        past = self._past(user, int(self.known[row]), time)
+        past, time = self._past_of(row), float(self.times[row])
         return past.query(
             surface,
-            user_id=user,
+            user_id=self.users[row],
             again=NO_ITEMS if repeats is None else repeats.due(past.history, time),
             time=time,
             country=self.country(row),
@@ -202,19 +215,44 @@ class Targets:
             session=request.session,
         )
 
-    def _past(self, user_id: str, known: int, time: float) -> UserPast:
+    def _user(self, row: int) -> int:
+        return int(self.dataset.events.users[self.events[row]])
+
+    def _history(self, user: int) -> History:
+        history = self.dataset.history(user)
+        return replace(history, item_nums=self.numbers[history.item_nums])
+
+    def _whole(self, user: int) -> tuple[History, Sequence[str]]:
+        log, names = self.dataset.events, self.dataset.action_names
+        codes = () if log.actions is None else log.actions[log.by_user.of(user)].tolist()
+        return self._history(user), tuple(names[code] for code in codes)
+
+    def _past_of(self, row: int) -> UserPast:
+        return self._past(self._user(row), int(self.known[row]), float(self.times[row]))
+
+    def _past(self, user: int, known: int, time: float) -> UserPast:
         """The first ``known`` events of a user, without items rejected at a time."""
-        whole = self.histories.get(user_id, History())
-        history, home = whole.first(known), self._home(user_id, known)
-        past = UserPast(history, country=home, groups=self.user_groups.get(user_id, {}))
-        if user_id not in self.rejections:
+        history, home = self._history(user).first(known), self._home(user, known)
+        past = UserPast(history, country=home, groups=groups_of(self.dataset.user_groups, user))
+        if user not in self.rejections:
             return past
-        rejected = self.rejections[user_id].at(time)
+        rejected = self.rejections[user].at(time)
         return replace(past, history=history.without(rejected.item_nums), rejected=rejected)
 
-    def _home(self, user_id: str, known: int) -> str:
+    def _home(self, user: int, known: int) -> str:
         """Country of a user after the first ``known`` events; empty = not known."""
-        return self.homes[user_id][known] if user_id in self.homes else ""
+        log, countries = self.dataset.events, self.dataset.countries
+        if countries is None:
+            return ""
+        if countries.given is None or countries.given[user] or log.countries is None:
+            return _name_of(countries.of_users, user, countries.names)
+        rows = log.by_user.of(user)[:known]
+        return _name_of(log.countries, int(rows[-1]), countries.names) if len(rows) else ""
+
+
+def _name_of(codes: IntArray | None, row: int, names: Sequence[str]) -> str:
+    """The name of a code, empty where there is none."""
+    return "" if codes is None or codes[row] < 0 else names[codes[row]]
 
 
 MAX_TARGETS_PER_USER = 100
@@ -393,39 +431,9 @@ class _Parts:
         usable = wanted[rows] & ~self._are_rejected(rows, rejections)
         target_rows = _first_of_users(rows[usable], log.users)
         known = (_history_indices_of_moments(log) if strictly_before else places)[target_rows]
-        users = np.unique(log.users[target_rows])
-        names, countries = self.dataset.action_names, self.dataset.countries
-        place_names = () if countries is None else countries.names
-        groups = self.dataset.user_groups
-        return Targets(
-            users=self.dataset.users.ids_of(log.users[target_rows]),
-            items=self.numbers[log.items[target_rows]],
-            times=log.timestamps[target_rows],
-            places=places[target_rows],
-            known=known,
-            histories=self._by_user(users, self._history),
-            rejections={
-                self.dataset.users.id(user): rejections[user]
-                for user in users.tolist()
-                if user in rejections
-            },
-            actions={}
-            if log.actions is None
-            else self._by_user(users, partial(_names_of_user, log, log.actions, names)),
-            countries=_names_of(log.countries, target_rows, place_names),
-            devices=_names_of(log.devices, target_rows, self.dataset.device_names),
-            sessions=None if log.sessions is None else log.sessions[target_rows],
-            homes=_homes(self.dataset, users),
-            user_groups=self._by_user(users, partial(groups_of, groups)) if groups else {},
-        )
-
-    def _history(self, user: int) -> History:
-        """All events of a user, items numbered as in the catalogue."""
-        history = self.dataset.history(user)
-        return replace(history, item_nums=self.numbers[history.item_nums])
-
-    def _by_user(self, users: IntArray, value_of: Callable[[int], _V]) -> ByUser[_V]:
-        return ByUser(users, self.dataset.users, value_of)
+        people = np.unique(log.users[target_rows])
+        facts = self.dataset, self.numbers, rejections, people
+        return Targets(*facts, target_rows, places[target_rows], known)
 
     def split(
         self,
@@ -453,38 +461,6 @@ class _Parts:
             then = rejections[int(log.users[row])].at(float(log.timestamps[row]))
             rejected[place] = int(self.numbers[log.items[row]]) in then.item_nums
         return rejected
-
-
-def _names_of_user(
-    log: EventLog, codes: NDArray[np.integer], names: Sequence[str], user: int
-) -> list[str]:
-    """Names of the codes (E,) of a user's events."""
-    return [names[code] for code in codes[log.by_user.of(user)].tolist()]
-
-
-def _homes(dataset: Dataset, users: IntArray) -> Mapping[str, Sequence[str]]:
-    """User id -> country before each event and after the last one, of some users by number."""
-    countries = dataset.countries
-    if countries is None:
-        return {}
-    return ByUser(users, dataset.users, partial(_home_of, dataset.events, countries))
-
-
-def _home_of(log: EventLog, countries: UserCountries, user: int) -> list[str]:
-    """Country of a user before each event and after the last one."""
-    rows = log.by_user.of(user)
-    if countries.given is None or countries.given[user] or log.countries is None:
-        codes = [int(countries.of_users[user])] * (len(rows) + 1)
-    else:
-        codes = [-1, *log.countries[rows].tolist()]
-    return [countries.names[code] if code >= 0 else "" for code in codes]
-
-
-def _names_of(codes: IntArray | None, rows: Rows, names: Sequence[str]) -> list[str]:
-    """Names (R,) of the codes of some events, empty where not known; [] without any codes."""
-    if codes is None:
-        return []
-    return [names[code] if code >= 0 else "" for code in codes[rows].tolist()]
 
 
 def _past_requests(dataset: Dataset, numbers: IntArray, cut: float | None) -> list[LoggedRequest]:

@@ -114,7 +114,6 @@ class Engine:
         )
         self._suggester = QuerySuggester(state, settings.queries)
         self._suggestion_users = SuggestionUsers(store, settings.actions)
-        self._totals = store.totals()
         self._media = media = PostedMedia.of(content, folder, workspace.cache, manifest)
         self._eraser = Eraser(workspace, store)
         self._remover = RecurringWork(remove_remains, str(folder), PAUSE_S, REST)
@@ -124,7 +123,7 @@ class Engine:
         counts = LiveCounts(store.log, settings.actions, event_seq, clock)
         self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
         self._live.catch_up(with_imports=True)
-        self._totals.follow()
+        self._num_events = store.count_events()
 
     @classmethod
     def open(
@@ -220,7 +219,7 @@ class Engine:
         Opening also applies what an import changed since the training.
         """
         self._live.catch_up()
-        self._totals.follow()
+        self._num_events = self._store.count_events()
 
     def work_beside(self) -> None:
         """Go on with what a service does in processes beside it; returns at once.
@@ -562,8 +561,8 @@ class Engine:
             DataError: the id is not valid.
         """
         receipt = self._eraser.erase_user(user_id)
-        with suppress(StorageError):  # The user is erased; the totals are read again later.
-            self._totals.follow()
+        with suppress(StorageError):  # The user is erased; events are counted again later.
+            self._num_events = self._store.count_events()
         self._remover.begin()
         return receipt
 
@@ -643,7 +642,7 @@ class Engine:
         return {
             "generation": self.generation,
             "items": int(state.num_items - state.hidden.sum()),
-            "events": self._totals.num_events,
+            "events": self._num_events,
             "models": len(state.models),
             "published": str(self._manifest["created"]),
         }

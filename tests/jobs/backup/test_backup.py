@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from serendip.data.api_key import issue_key
 from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
+from serendip.data.store.tables.copies import DataCopy
 from serendip.engine.artefacts.erasure import Eraser
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -245,28 +245,25 @@ def test_a_hostile_backup_is_refused_and_nothing_appears(
     assert not Path("/escaped").exists()
 
 
-def patch_writes(
-    monkeypatch: pytest.MonkeyPatch, before: Callable[[int], object], after: Callable[[str], object]
-) -> None:
-    """Do something around each file that a backup writes: with its number from 1, or its name."""
-    write, numbers = BackupFolder.write, itertools.count(1)
+def patch_copies(monkeypatch: pytest.MonkeyPatch, before: Callable[[str], object]) -> None:
+    """Do something before each file that a backup copies, or links or makes."""
+    copy = shutil.copyfile
 
-    def patched(folder: BackupFolder, name: str, source: Path) -> None:
-        before(next(numbers))
-        write(folder, name, source)
-        after(name)
+    def patched(source: Path, target: Path) -> None:
+        before(target.name)
+        copy(source, target)
 
-    monkeypatch.setattr(BackupFolder, "write", patched)
+    monkeypatch.setattr(shutil, "copyfile", patched)
 
 
 def test_an_error_while_writing_leaves_nothing_and_a_folder_of_the_admin_as_it_was(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(number: int) -> None:
-        if number > 2:
+    def fail(name: str) -> None:
+        if name == "serendip.toml":
             raise OSError(28, "No space left on device")
 
-    patch_writes(monkeypatch, fail, lambda name: None)
+    patch_copies(monkeypatch, fail)
     (tmp_path / "mine").mkdir(mode=0o750)
     before = (tmp_path / "mine").stat()
     for place in (tmp_path / "saved", tmp_path / "mine"):
@@ -286,11 +283,11 @@ def test_a_backup_is_known_from_before_its_first_byte(
 ) -> None:
     known: list[str] = []
 
-    def look(number: int) -> None:
+    def look(name: str) -> None:
         with closing(Workspace.open(fresh).open_store()) as store:
             known.extend(one.place for one in store.backups.all())
 
-    patch_writes(monkeypatch, look, lambda name: None)
+    patch_copies(monkeypatch, look)
     save(fresh, tmp_path / "saved")
     assert set(known) == {str(tmp_path / "saved")}
 
@@ -298,15 +295,15 @@ def test_a_backup_is_known_from_before_its_first_byte(
 def test_what_a_killed_backup_left_is_removed_by_the_next_and_by_doctor(
     fresh: Path, tmp_path: Path
 ) -> None:
-    def leave() -> None:
-        with scratch_folder(fresh / "training") as running:
+    def leave(folder: Path) -> None:
+        with scratch_folder(folder) as running:
             (running / "serendip.db").write_bytes(b"half")
             shutil.copytree(running, running.with_name(f"{running.name}-killed"))
 
-    leave()
+    leave(tmp_path / "saved")
     save(fresh, tmp_path / "saved")
-    assert scratch_of(fresh) == []
-    leave()
+    assert scratch_of(tmp_path / "saved") == []
+    leave(fresh / "training")
     assert scratch_of(fresh)
     check_workspace(Workspace.open(fresh))
     assert scratch_of(fresh) == []
@@ -411,19 +408,6 @@ def test_a_backup_is_verified_without_a_restore(saved: Path) -> None:
         verify(str(saved), SILENT)
 
 
-def test_what_a_disk_keeps_otherwise_is_no_backup(
-    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def rot(name: str) -> None:
-        if name == "serendip.db":
-            _flip(tmp_path / "saved" / name)
-
-    patch_writes(monkeypatch, lambda number: None, rot)
-    with pytest.raises(StorageError, match="reads back otherwise"):
-        save(fresh, tmp_path / "saved")
-    assert not (tmp_path / "saved").exists()
-
-
 def _mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
@@ -435,25 +419,16 @@ def test_copies_are_for_their_owner_alone(saved: Path, tmp_path: Path) -> None:
         assert {_mode(path) for path in folder.rglob("*") if path.is_file()} == {0o600}
 
 
-def test_of_two_backups_to_one_target_the_first_stays(
-    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = BackupFolder.write
-
-    def try_another(folder: BackupFolder, name: str, source: Path) -> None:
-        with pytest.raises(ConfigError, match="is not empty"):
-            save(fresh, tmp_path / "saved")
-        write(folder, name, source)
-        with pytest.raises(StorageError, match="cannot be written"):  # both saw it empty
-            monkeypatch.setattr(BackupFolder, "require_empty", lambda folder: None)
-            folder.claim()
-        monkeypatch.undo()
-
-    monkeypatch.setattr(BackupFolder, "write", try_another)
-    save(fresh, tmp_path / "saved")
-    assert verify(str(tmp_path / "saved"), SILENT) == 2
-    with closing(Workspace.open(fresh).open_store()) as store:
-        assert [one.place for one in store.backups.all()] == [str(tmp_path / "saved")]
+def test_of_two_backups_to_one_target_the_first_stays(fresh: Path, tmp_path: Path) -> None:
+    workspace, target = Workspace.open(fresh), tmp_path / "saved"
+    with closing(workspace.open_store()) as store:
+        with BackupFolder.of(str(target)).claim(tmp_path) as staged:
+            store.backups.end(DataCopy(str(target), 0, 0))
+            with pytest.raises(ConfigError, match="is not empty"):
+                save(fresh, target)
+            (staged / "manifest.json").write_text("first")
+        assert (target / "manifest.json").read_text() == "first"
+        assert [one.place for one in store.backups.all()] == [str(target)]
 
 
 def test_a_killed_restore_is_cleaned_by_the_next_and_one_that_runs_is_left_alone(

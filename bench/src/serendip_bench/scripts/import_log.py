@@ -50,7 +50,7 @@ import sys
 from serendip.data.store.store import Store
 store = Store.open(sys.argv[1])
 for user_id, count in store.active_users(1000):
-    assert len(store.log.past(user_id)[0]) == count
+    assert len(store.log.past(user_id)) == count
 """
 
 

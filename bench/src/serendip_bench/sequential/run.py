@@ -18,7 +18,6 @@ import numpy as np
 
 from serendip.content.config import AlignmentConfig
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.data.dataset import STEPS
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimates, per_user
 from serendip.evaluate.runs import Values
@@ -312,7 +311,7 @@ def _describe_config(bench: Bench, line: BenchModel) -> dict[str, Any]:
     if line.reads != "events":
         config["encoder"] = describe_encoder(bench.encoder)
     if line.reads.startswith("aligned"):
-        config["alignment"] = {**AlignmentConfig().model_dump(mode="json"), "steps": STEPS}
+        config["alignment"] = {**AlignmentConfig().model_dump(mode="json"), "steps": 1}
     if line.reads.endswith("codes"):
         config["semantic_ids"] = SEMANTIC_IDS.model_dump(mode="json")
     return config

@@ -199,9 +199,9 @@ class EventColumns:
         """Build from rows in order of time.
 
         Args:
-            rows: user, item, timestamp, action, value, country and ``session_code``.
+            rows: user, item, timestamp, action, value, country, ``session_code``, and others.
         """
-        users, items, times, actions, values, countries, sessions = (
+        users, items, times, actions, values, countries, sessions, *_ = (
             zip(*rows, strict=True) if rows else ((),) * 7
         )
         return cls(

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray, locate, rank_by_first, take_ranges
+from serendip.data.arrays import BoolArray, IntArray, TimeArray, locate, take_ranges
 from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.strings import Strings
 
@@ -99,22 +99,6 @@ class AttributeValues:
 
     def __len__(self) -> int:
         return len(self.numbers)
-
-    def rows(self, rows: NDArray[np.integer]) -> AttributeValues:
-        """Values of some items (M,), as ``of`` would build them: of their own texts alone."""
-        codes, texts = rank_by_first(
-            np.append(np.int32(MISSING_TEXT), self.codes[rows]), len(self.texts)
-        )
-        starts, entries = take_ranges(self.starts, rows)
-        listed, members = rank_by_first(self.listed[entries], len(self.members))
-        return AttributeValues(
-            self.numbers[rows],
-            codes[1:],
-            Strings.of(self.texts[code] for code in texts.tolist()),
-            starts,
-            listed,
-            Strings.of(self.members[code] for code in members.tolist()),
-        )
 
     def text(self, row: int) -> str:
         """The text of an item that has one."""

@@ -74,12 +74,7 @@ class Catalogue(Sequence[Item]):
 
     def rows(self, numbers: IntArray) -> Catalogue:
         """A catalogue of some items (M,), numbered in their order."""
-        if self._late:
-            return Catalogue(self[number] for number in numbers.tolist())
-        catalogue = Catalogue.__new__(Catalogue)
-        catalogue._start(self._table.rows(numbers))
-        catalogue.vocabulary = Vocabulary(catalogue._table.ids)
-        return catalogue
+        return Catalogue(self[number] for number in numbers.tolist())
 
     def save(self, path: Path) -> None:
         """Write the items as one Arrow IPC file."""

@@ -17,7 +17,7 @@ from typing import Any, Literal, Self, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import IntArray, TimeArray, rank_by_first
+from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.items.attributes import (
     Attribute,
     AttributeKind,
@@ -136,20 +136,6 @@ class ItemTable:
             [json.dumps(layout, ensure_ascii=False) for layout in layouts],
             np.array(codes, np.int32),
             {name: AttributeValues.of(column) for name, column in values.items()},
-        )
-
-    def rows(self, rows: NDArray[np.integer]) -> ItemTable:
-        """The table of some items (M,), as ``of`` would build it, without making an item."""
-        codes, kept = rank_by_first(self._layout_codes[rows], len(self._layout_texts))
-        layouts = [self._layout_texts[code] for code in kept.tolist()]
-        used = (self._layouts[code] for code in kept.tolist())
-        names = dict.fromkeys(name for layout in used for name, *_ in layout)
-        return ItemTable(
-            {name: texts.rows(rows) for name, texts in self._texts.items()},
-            self.available_from[rows],
-            layouts,
-            codes,
-            {name: self._attributes[name].rows(rows) for name in names},
         )
 
     def __len__(self) -> int:

@@ -6,8 +6,7 @@ never are. A missing text is ``""``, a missing number null.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.events.event import Event
-from serendip.data.rows.arrow import to_arrow
+from serendip.data.rows.arrow import TEXT_CODES, tabulate, to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,8 +35,6 @@ NUMBERS = {
 REQUIRED = ("user_id", "item_id", "timestamp", "action", "seq")
 """Columns that are never dropped; ``seq``, the sequence number, only a stored event has."""
 
-_CHUNK = 50_000
-
 
 def tabulate_events(events: Iterable[Event]) -> pa.Table:
     """Build a table of all columns from valid events, in their order."""
@@ -51,14 +48,8 @@ def tabulate_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> pa.Tab
         names: of the columns; also others than those of events, which become integers.
         rows: one value per column.
     """
-    import pyarrow as pa
-
-    left = iter(rows)
-    chunks = []
-    while chunk := list(islice(left, _CHUNK)):
-        columns = zip(names, zip(*chunk, strict=True), strict=True)
-        chunks.append(pa.table({name: _array(name, values) for name, values in columns}))
-    return unify(chunks or [pa.table({name: _array(name, []) for name in names})])
+    types = {name: TEXT_CODES if name in TEXTS else NUMBERS.get(name, "int64") for name in names}
+    return unify([tabulate(rows, types)])
 
 
 def unify(tables: Sequence[pa.Table]) -> pa.Table:
@@ -94,15 +85,8 @@ def without_empty_columns(table: pa.Table) -> pa.Table:
 def list_events(table: pa.Table) -> list[Event]:
     """The rows of a table as events."""
     names = [name for name in table.column_names if name in _NAMES]
-    return build_events({name: table[name].to_pylist() for name in names})
-
-
-def build_events(columns: Mapping[str, Sequence[Any]]) -> list[Event]:
-    """Events of columns of values, by the names of their attributes."""
-    names = list(columns)
-    return [
-        Event(**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)
-    ]
+    columns = [table[name].to_pylist() for name in names]
+    return [Event(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
 
 
 def stable_order(numbers: IntArray) -> NDArray[np.intp]:
@@ -141,14 +125,6 @@ def is_first(codes: IntArray) -> BoolArray:
 
 
 _NAMES = [*TEXTS, *NUMBERS]
-
-
-def _array(name: str, values: Sequence[Any]) -> pa.Array:
-    import pyarrow as pa
-
-    if name in TEXTS:
-        return pa.array(values, "string").dictionary_encode()
-    return pa.array(values, NUMBERS.get(name, "int64"))
 
 
 def _is_empty(table: pa.Table, name: str) -> bool:

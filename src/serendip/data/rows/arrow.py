@@ -1,11 +1,12 @@
-"""Numbers as Arrow arrays: Arrow's own conversion of numpy arrays would import pandas.
+"""Rows as Arrow tables, and arrays: Arrow's own conversion of numpy arrays would import pandas.
 
 The serving process does without pandas, whose import takes longer than opening a generation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,29 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_CHUNK = 50_000
+
+TEXT_CODES = "codes"
+"""Type of a column of texts that has each of them once."""
+
+
+def tabulate(rows: Iterable[Sequence[Any]], types: Mapping[str, str]) -> pa.Table:
+    """Build a table from rows of values, in their order; a part of it has many rows.
+
+    Args:
+        rows: one value per column.
+        types: of the columns, ``TEXT_CODES`` or one of Arrow, by name.
+    """
+    import pyarrow as pa
+
+    codes = pa.dictionary(pa.int32(), pa.string())
+    schema = pa.schema([(name, codes if one == TEXT_CODES else one) for name, one in types.items()])
+    left, parts = iter(rows), []
+    while part := list(islice(left, _CHUNK)):
+        parts.append(pa.table(list(zip(*part, strict=True)), schema=schema))
+    return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
 def to_arrow(values: NDArray[Any]) -> pa.Array:

@@ -69,19 +69,6 @@ class Strings(Sequence[str]):
         """The strings of some rows, in their order."""
         return [self[row] for row in rows]
 
-    def rows(self, rows: NDArray[np.integer]) -> Strings:
-        """A column of some rows (M,), in their order, without decoding them."""
-        lengths = np.diff(self.starts)[rows]  # (M,)
-        starts = np.append(np.int64(0), np.cumsum(lengths))  # (M + 1,)
-        text = np.empty(starts[-1], np.uint8)
-        for begin in range(0, len(rows), _PART):
-            part = slice(begin, begin + _PART)
-            first, ends = self.starts[rows[part]], starts[begin + 1 : begin + 1 + _PART]
-            shift = np.repeat(first - starts[:-1][part], lengths[part])
-            places = np.arange(starts[begin], ends[-1])
-            text[places] = self.text[places + shift]
-        return Strings(text, starts)
-
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Arrays to store, by name."""
         return {f"{name}.text": self.text, f"{name}.starts": self.starts}

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from serendip.data.items.catalogue import Attribute, Item
+from serendip.data.rows.arrow import tabulate
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ITEM_NAMES = ("item_id", "title", "description", "attributes", "available_from")
-
-_CHUNK = 10_000
 
 
 def item_values(item: Item) -> tuple[str, str, str, str, float | None]:
@@ -27,27 +25,8 @@ def item_values(item: Item) -> tuple[str, str, str, str, float | None]:
 
 def tabulate_items(items: Iterable[Item]) -> pa.Table:
     """Build a table from valid items, in their order."""
-    import pyarrow as pa
-
-    schema = pa.schema(
-        [(name, "float64" if name == "available_from" else "string") for name in ITEM_NAMES]
-    )
-    rows, chunks = map(item_values, items), []
-    while chunk := list(islice(rows, _CHUNK)):
-        chunks.append(pa.table(list(zip(*chunk, strict=True)), schema=schema))
-    return pa.concat_tables(chunks) if chunks else schema.empty_table()
-
-
-def tabulate_sizes(rows: Iterable[Sequence[Any]]) -> pa.Table:
-    """Build a table of ``item_id``, ``title``, ``size`` and ``available_from`` from their rows."""
-    import pyarrow as pa
-
-    texts = [("item_id", "string"), ("title", "string")]
-    schema = pa.schema([*texts, ("size", "int64"), ("available_from", "float64")])
-    left, chunks = iter(rows), []
-    while chunk := list(islice(left, _CHUNK)):
-        chunks.append(pa.table(list(zip(*chunk, strict=True)), schema=schema))
-    return pa.concat_tables(chunks) if chunks else schema.empty_table()
+    types = dict.fromkeys(ITEM_NAMES, "string") | {"available_from": "float64"}
+    return tabulate(map(item_values, items), types)
 
 
 def last_of_each(table: pa.Table) -> tuple[pa.Table, list[str]]:

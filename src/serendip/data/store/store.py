@@ -25,19 +25,18 @@ from serendip.data.items.catalogue import Item
 from serendip.data.limits import EARLIEST
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
+from serendip.data.rows.arrow import tabulate
 from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import create_database, existing_database, open_database
 from serendip.data.store.event_log.reader import EventLogReader
-from serendip.data.store.event_log.totals import LogTotals
 from serendip.data.store.event_log.view import LogPosition, LogView, stream
-from serendip.data.store.event_log.writer import REMAINS_KEY, Import, LogWriter, note_remains
+from serendip.data.store.event_log.writer import REMAINS_KEY, LogWriter, note_remains
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
     items_of,
     last_of_each,
     tabulate_items,
-    tabulate_sizes,
 )
 from serendip.data.store.schema import (
     BLANK_ITEMS,
@@ -87,8 +86,6 @@ class ImportCounts:
     Args:
         items: distinct items.
         events: events stored, without those whose event_id was stored already.
-        duplicate_items: rows that repeat an item_id; the last row counts.
-        duplicate_examples: up to ten repeated ids.
         users: distinct users with attributes.
         erased_events: events left out, as their users were erased after them.
         deleted_items: of earlier imports, which are not read again.
@@ -96,11 +93,9 @@ class ImportCounts:
 
     items: int
     events: int
-    duplicate_items: int
-    duplicate_examples: tuple[str, ...] = ()
-    users: int = 0
-    erased_events: int = 0
-    deleted_items: int = 0
+    users: int
+    erased_events: int
+    deleted_items: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -386,11 +381,11 @@ class Store:
             StorageError: the database or the log cannot be written to; nothing changes.
         """
         items, repeated = last_of_each(read_items())
-        examples = tuple(dict.fromkeys(repeated))[:10]
+        examples = list(dict.fromkeys(repeated))[:10]
         note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
         users, events = read_users(), read_events()
 
-        def write() -> tuple[Import, int, int] | None:
+        def write() -> ImportCounts | None:
             prepared = self._writer.prepare(events)
             with self.database.write(may_pause=True) as connection:
                 if self._writer.is_outdated(connection, prepared):
@@ -400,16 +395,13 @@ class Store:
                 erasures = read_erasures(connection)
                 left = [user for user in users if erasures.find(user.user_id) is None]
                 set_meta(connection, IMPORT_KEY, note)
-                return prepared, left_out, self.users.replace_imported(connection, left)
+                num_users = self.users.replace_imported(connection, left)
+            stored = prepared.num_events, num_users, prepared.num_erased
+            return ImportCounts(len(items), *stored, left_out)
 
         with self._writer.exclusive(self.database.busy_timeout_s):
             ids, changed = set(items["item_id"].to_pylist()), self._changed_items(items)
-            prepared, left_out, num_users = self._writer.retry(write)
-        return ImportCounts(
-            *(len(items), prepared.num_events, len(repeated), examples, num_users),
-            prepared.num_erased,
-            left_out,
-        )
+            return self._writer.retry(write)
 
     def _changed_items(self, items: pa.Table) -> list[dict[str, Any]]:
         """Distinct items of files that are not stored as they are, as rows."""
@@ -478,9 +470,8 @@ class Store:
         with self.database.write() as connection:
             new = adopt_erasures(connection, erasures)
         wanted = Erasures(erasures.secret, {one.digest: one for one in new})
-        user_ids = set(self.log.read(LogView.user_ids)) | {
-            user.user_id for user in self.users.all()
-        }
+        user_ids = {user.user_id for user in self.users.all()}
+        user_ids.update(user_id for user_id, _ in self.active_users(_MOST))
         found = {user_id: one for user_id in user_ids if (one := wanted.find(user_id))}
         for user_id, erasure in found.items():
             self._writer.erase_user(user_id, erasure.moment, erasure.until)
@@ -646,19 +637,15 @@ class Store:
         """A consistent snapshot of all items and events as columns, for checks.
 
         Returns:
-            ``item_id``, ``title``, ``size`` (characters of title and description) and
-            ``available_from`` of the items, and the whole log.
+            ``item_id``, ``title`` and ``available_from`` of the items, and the whole log.
         """
 
         def read(view: LogView) -> tuple[pa.Table, LogColumns]:
-            sizes = view.connection.execute(_ITEM_SIZES)
-            return tabulate_sizes(stream(sizes)), view.columns()
+            statement = _ITEMS_IN_ORDER.with_only_columns(*(ITEMS.c[name] for name in _CHECKED))
+            rows = stream(view.connection.execute(statement))
+            return tabulate(rows, _CHECKED), view.columns()
 
         return self.log.read(read)
-
-    def totals(self) -> LogTotals:
-        """Totals of the event log."""
-        return LogTotals(self.log)
 
     def active_users(self, most: int) -> list[tuple[str, int]]:
         """(user_id, number of events) of the most active users, most active first."""
@@ -705,17 +692,13 @@ class Store:
 
     def count_events(self) -> int:
         """Number of events."""
-        return self.log.read(LogView.count)
+        return self.log.count()
 
 
 _ITEM_IDS = select(ITEMS.c.item_id)
 _ITEM = tuple(ITEMS.c[name] for name in ITEM_NAMES)
 _ITEMS_IN_ORDER = select(*_ITEM).where(not_(ITEMS.c.deleted)).order_by(ITEMS.c.number)
-_ITEM_SIZES = _ITEMS_IN_ORDER.with_only_columns(
-    *(ITEMS.c.item_id, ITEMS.c.title),
-    func.length(ITEMS.c.title) + func.length(ITEMS.c.description),
-    ITEMS.c.available_from,
-)
+_CHECKED = {"item_id": "string", "title": "string", "available_from": "float64"}
 _ITEM_CHANGES = (
     select(*_ITEM, ITEMS.c.deleted)
     .where(

@@ -81,7 +81,7 @@ class LiveCounts:
                 that were added since.
         """
         self._followed_at = self._clock()
-        mark, events, _ = self._log.after(self._seq, with_imports=False)
+        mark, events = self._log.after(self._seq, with_imports=False)
         if self._trained is None:
             self._trained, self._removals = state, mark.removals
         elif mark.removals != self._removals and self._may_recount():
@@ -92,7 +92,7 @@ class LiveCounts:
     def _recount(self, state: EngineState) -> EngineState:
         """Count everything since the training."""
         begun = self._clock()
-        mark, events, _ = self._log.after(self._trained_seq, with_imports=False)
+        mark, events = self._log.after(self._trained_seq, with_imports=False)
         self._seq, self._removals, self._early = mark.seq, mark.removals, []
         state = self._count(state, events)
         ended = self._clock()

@@ -110,7 +110,7 @@ class UserHistories:
             self._follow(commit)
             history = self._cache.get(user_id)
             if history is None or not history.is_valid(vocabulary):
-                events, _ = self._log.past(user_id, self._rules.ignore)
+                events = self._log.past(user_id, self._rules.ignore)
                 history = UserHistory.of(events, self._rules, vocabulary)
             self._put(user_id, history)
             user = self._user(user_id)
@@ -145,7 +145,7 @@ class UserHistories:
         if changes != self._user_changes:
             self._known.clear()
             self._user_changes = changes
-        mark, events, _ = self._log.after(self._mark.seq, _MAX_NEW_EVENTS)
+        mark, events = self._log.after(self._mark.seq, _MAX_NEW_EVENTS)
         if mark.removals != self._mark.removals or mark.seq > self._mark.seq + _MAX_NEW_EVENTS:
             self._cache.clear()
             self._size = 0

@@ -5,7 +5,7 @@
     manifest.json    format, time, place in the log, SHA-256 of every file, and of itself
     serendip.db      the database; generations/, ... as in a workspace
 
-The manifest is begun first, empty, and written last: a backup without a sealed one is not complete.
+The manifest is in its place last: a backup without it is not complete.
 What is read is hostile until every name and checksum is as the manifest says.
 """
 
@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serendip.errors import ArtefactError, ConfigError, StorageError
-from serendip.runtime.atomic_files import flush_tree
+from serendip.runtime.atomic_files import flush_folder, flush_tree
 from serendip.runtime.progress import Progress
+from serendip.runtime.scratch import remove_abandoned, scratch_folder
 from serendip.runtime.sync import Storage
 from serendip.runtime.versions import MANIFEST, hash_file, unseal
 
@@ -66,61 +68,44 @@ class BackupFolder:
         found = (one for one in path.rglob("*") if one.is_symlink() or not one.is_dir())
         return {one.relative_to(path).as_posix() for one in found}
 
-    def require_empty(self) -> None:
-        """Check that nothing is in the folder.
+    @contextmanager
+    def claim(self, scratch: Path) -> Iterator[Path]:
+        """A folder for the files of a new backup, which nobody else can begin from then on.
 
-        Raises:
-            ConfigError: something is.
-        """
-        if self.names():
-            raise ConfigError(f"{self.name} is not empty.", "Give each backup a folder of its own.")
+        After the block they are in place, the manifest last; of one that fails nothing is left.
 
-    def claim(self) -> bool:
-        """Begin a backup, which nobody else can from then on; whether it made the folder.
+        Args:
+            scratch: folder for what is uploaded later.
 
         Raises:
             ConfigError: something is in the folder.
             StorageError: it cannot be written to.
         """
-        path = Path(self.name)
-        is_new = self.storage is None and not path.exists()
-        try:
-            if is_new:
-                path.mkdir(mode=0o700, parents=True)
-            self.require_empty()
-            if self.storage is None:
-                (path / MANIFEST).touch(0o600, exist_ok=False)
-            elif not self.storage.create(MANIFEST, os.urandom(8)):
-                raise FileExistsError("another backup was begun there")
-        except OSError as error:
-            raise StorageError(f"{self.name} cannot be written: {error}.") from None
-        return is_new
-
-    def write(self, name: str, source: Path) -> None:
-        """Write a file, which on a disk its owner alone may read."""
-        if self.storage is not None:
-            self.storage.upload(name, source)
+        if self.storage is None:
+            with stage(Path(self.name)) as staged:
+                yield staged
+                put_in_place(staged, Path(self.name), MANIFEST)
             return
-        path = Path(self.name) / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(0o600)
-        shutil.copyfile(source, path)
-        if name == MANIFEST:
-            flush_tree(Path(self.name))
-
-    def clear(self, is_new: bool) -> bool:
-        """Remove what was written since ``claim``, which said ``is_new``; whether all is gone."""
+        if self.names() or not self.storage.create(MANIFEST, os.urandom(8)):
+            raise _not_empty(self.name)
         try:
-            if self.storage is not None:
+            with scratch_folder(scratch) as folder:
+                staged = folder / "files"
+                staged.mkdir()
+                yield staged
+                for path in sorted(_files(staged), key=lambda path: path == staged / MANIFEST):
+                    self.storage.upload(path.relative_to(staged).as_posix(), path)
+        except BaseException:
+            with suppress(StorageError):
                 self.storage.remove(*self.names())
-            elif is_new:
-                shutil.rmtree(self.name)
-            else:
-                for path in Path(self.name).iterdir():
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            raise
+
+    def is_gone(self) -> bool:
+        """Whether it is certain that nothing is there."""
+        try:
+            return not self.names()
         except (OSError, StorageError):
             return False
-        return True
 
     def read_manifest(self) -> dict[str, Any]:
         """Read the manifest.
@@ -184,11 +169,8 @@ class BackupFolder:
 
     def _read(self, name: str, target: Path | None) -> str:
         """Copy a file into a folder, or only read it; its SHA-256."""
-        copy = Path(os.devnull)
-        if target is not None:
-            copy = target / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.touch(0o600)
+        copy = Path(os.devnull) if target is None else target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
         if self.storage is not None:
             return self.storage.download(name, copy)
         source = Path(self.name) / name
@@ -196,6 +178,59 @@ class BackupFolder:
             return ""
         shutil.copyfile(source, copy)
         return hash_file(source if target is None else copy)
+
+
+@contextmanager
+def stage(target: Path) -> Iterator[Path]:
+    """An empty folder inside one that is missing or empty, of which nothing is left afterwards.
+
+    Raises:
+        ConfigError: something is in the target, such as what another process stages there.
+    """
+    if target.is_dir():
+        remove_abandoned(target)
+    _require_free(target)
+    is_new = not target.exists()
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with scratch_folder(target) as scratch:
+            _require_free(target, scratch)
+            staged = scratch / "files"
+            staged.mkdir()
+            yield staged
+    finally:
+        if is_new:
+            with suppress(OSError):  # it is filled
+                target.rmdir()
+
+
+def put_in_place(staged: Path, target: Path, last: str) -> None:
+    """Move everything up into the target, one file once all others are there for good.
+
+    On a disk the owner of the files alone may read them.
+    """
+    _require_free(target, staged.parent)
+    for path in _files(staged):
+        path.chmod(0o600)
+    flush_tree(staged)
+    for path in sorted(staged.iterdir(), key=lambda path: path.name == last):
+        if path.name == last:
+            flush_folder(target)
+        path.rename(target / path.name)
+    flush_folder(target)
+
+
+def _require_free(target: Path, *own: Path) -> None:
+    if target.exists() and (not target.is_dir() or set(target.iterdir()) - set(own)):
+        raise _not_empty(target)
+
+
+def _not_empty(place: object) -> ConfigError:
+    return ConfigError(f"{place} is not empty.", "Name a new folder, or an empty one.")
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 def _is_of_workspace(name: str) -> bool:

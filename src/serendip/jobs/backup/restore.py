@@ -22,11 +22,9 @@ from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ConfigError, StorageError
-from serendip.jobs.backup.folder import BackupFolder
+from serendip.jobs.backup.folder import BackupFolder, put_in_place, stage
 from serendip.jobs.backup.table_copy import copy_rows, open_target
-from serendip.runtime.atomic_files import flush_folder, flush_tree
 from serendip.runtime.progress import Progress
-from serendip.runtime.scratch import remove_abandoned, scratch_folder
 from serendip.runtime.versions import MANIFEST
 
 _GENERATIONS = "generations"
@@ -93,7 +91,6 @@ def restore(
         StorageError: something cannot be read or written, or the database is damaged.
     """
     target = Path(os.path.abspath(folder))
-    _require_free(target)
     if erasures_of is not None and (erasures_of / MANIFEST).exists():
         raise ConfigError(
             f"{erasures_of} is a backup, which opening would change.",
@@ -103,7 +100,7 @@ def restore(
     manifest = backup.read_manifest()
     without = None if with_generation else _GENERATIONS
     try:
-        with _stage(target) as staged:
+        with stage(target) as staged:
             if damage := backup.find_damage(manifest, progress, staged, without):
                 hint = _OTHERWISE if damage.startswith(f"'{_GENERATIONS}/") else _AGAIN
                 raise ArtefactError(f"{backup.name}: {damage}.", hint)
@@ -113,49 +110,10 @@ def restore(
                 counts = store.count_items(), store.count_events()
             keys = _settle_keys(staged, erasures_of, revoke_keys)
             with _rows_moved(staged, database):
-                _put_in_place(staged, target)
+                put_in_place(staged, target, SETTINGS_FILE)
     except OSError as error:
         raise StorageError(f"{folder} cannot be restored: {error}.", _AGAIN) from None
     return RestoreSummary(str(folder), manifest["created"], *counts, generation, *erased, keys)
-
-
-def _require_free(target: Path, *own: Path) -> None:
-    """Check that nothing is in a folder but what is named, or what a killed restore left."""
-    if target.is_dir():
-        remove_abandoned(target)
-    if target.exists() and (not target.is_dir() or set(target.iterdir()) - set(own)):
-        raise ConfigError(
-            f"{target} is not empty.",
-            "Restore into a new folder, check it, and put it in the place of the old one.",
-        )
-
-
-@contextmanager
-def _stage(target: Path) -> Iterator[Path]:
-    """An empty folder inside the target, from which nothing is left."""
-    is_new = not target.exists()
-    if is_new:
-        target.mkdir(mode=0o700, parents=True)
-    try:
-        with scratch_folder(target) as scratch:
-            staged = scratch / "files"
-            staged.mkdir()
-            yield staged
-    finally:
-        if is_new:
-            with suppress(OSError):  # it is filled
-                target.rmdir()
-
-
-def _put_in_place(staged: Path, target: Path) -> None:
-    """Move everything up into the target, the settings once all others are there for good."""
-    _require_free(target, staged.parent)
-    flush_tree(staged)
-    for path in sorted(staged.iterdir(), key=lambda path: path.name == SETTINGS_FILE):
-        if path.name == SETTINGS_FILE:
-            flush_folder(target)
-        path.rename(target / path.name)
-    flush_folder(target)
 
 
 @contextmanager

@@ -1,13 +1,12 @@
 """``serendip backup``: an online copy of a workspace, with a checksum of every file.
 
 The database is copied as of one moment while others read and write; events, items and deletions
-that were acknowledged before are in it. The copy and the generation in force are verified before
-anything is written, and what was written to a disk is read once more.
+that were acknowledged before are in it. The copy and that of the generation in force are verified
+before they are in their place.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -28,11 +27,10 @@ from serendip.engine.artefacts.generations import (
     set_current,
 )
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, NotTrainedError, SerendipError, StorageError
+from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS, FORMAT, BackupFolder
 from serendip.jobs.backup.table_copy import copy_rows, open_target
 from serendip.runtime.progress import Progress
-from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import MANIFEST, hash_file, seal
 
 
@@ -75,30 +73,26 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
             nothing is left at the target.
     """
     folder = BackupFolder.of(target)
-    folder.require_empty()
-    created = datetime.now(UTC)
-    with closing(workspace.open_store()) as store, scratch_folder(workspace.training) as scratch:
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    with closing(workspace.open_store()) as store:
         with suppress(StorageError):  # Somebody packs: then the copy is noted as older.
             store.remove_erased()
-        staged = scratch / "files"
-        facts, damage = _stage(workspace, store, staged)
-        is_new = folder.claim()
         try:
-            # It is in the list of backups from before its first byte.
-            store.backups.end(DataCopy(folder.name, facts["removals"], facts["item_version"]))
-            facts = {"created": created.isoformat(timespec="seconds"), **facts}
-            paths = _write(folder, staged, facts, progress)
+            with folder.claim(workspace.training) as staged:
+                # It is in the list of backups from before its first byte, as old as any erasure.
+                store.backups.end(DataCopy(folder.name, 0, 0))
+                facts, damage = _stage(workspace, store, staged)
+                store.backups.end(DataCopy(folder.name, facts["removals"], facts["item_version"]))
+                sizes = _write_manifest(staged, {"created": created, **facts}, progress)
         except BaseException as error:
-            is_gone = folder.clear(is_new)
-            if is_gone:
+            if folder.is_gone():
                 store.backups.forget(folder.name)
-            if not isinstance(error, OSError | SerendipError):
+            if not isinstance(error, OSError):
                 raise
-            hint = "Nothing is left there." if is_gone else "Delete what is left there."
+            hint = "Nothing is left there." if folder.is_gone() else "Delete what is left there."
             raise StorageError(f"{folder.name} cannot be written: {error}.", hint) from None
-        size = sum(path.stat().st_size for path in paths)
-    told = {name: facts[name] for name in ("created", "items", "events", "generation")}
-    return BackupSummary(target=folder.name, files=len(paths), bytes=size, damage=damage, **told)
+    told = {name: facts[name] for name in ("items", "events", "generation")}
+    return BackupSummary(folder.name, created, len(sizes), sum(sizes), damage=damage, **told)
 
 
 def verify(target: str, progress: Progress) -> int:
@@ -116,7 +110,7 @@ def verify(target: str, progress: Progress) -> int:
 
 
 def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, Any], str]:
-    """Copy the database, link what belongs to it into a new folder, and verify both.
+    """Copy the database and what belongs to it into a folder, and verify both.
 
     Returns:
         facts of the copy for the manifest, and why the published generation is not in it. The
@@ -127,14 +121,13 @@ def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, 
     Raises:
         StorageError: the database is damaged or cannot be read.
     """
-    staged.mkdir()
     generation, damage = _stage_generation(workspace, staged / "generations")
     for name in FILES:
         if name != DATABASE_FILE and (workspace.folder / name).is_file():
             shutil.copyfile(workspace.folder / name, staged / name)
     for name in FOLDERS:
         if name != "generations":
-            _link_tree(workspace.folder / name, staged / name)
+            _copy_tree(workspace.folder / name, staged / name)
     _copy_database(store.database, staged / DATABASE_FILE)
     with closing(Store.open(staged / DATABASE_FILE)) as copy:
         if broken := copy.database.integrity():
@@ -160,14 +153,14 @@ def _copy_database(database: Database, path: Path) -> None:
 
 
 def _stage_generation(workspace: Workspace, target: Path) -> tuple[str, str]:
-    """Link and verify the published generation; its name, empty = none, and why.
+    """Copy and verify the published generation; its name, empty = none, and why.
 
     A damaged one is left out, and one that this machine lacks while the storage is out of reach:
     another training makes a new one, of what is in the database.
     """
     try:
         generation = open_current(workspace.generations, verify=False)
-        _link_tree(generation.folder, target / generation.name)
+        _copy_tree(generation.folder, target / generation.name)
         set_current(target, generation.name)
         open_current(target)
     except NotTrainedError:
@@ -178,40 +171,25 @@ def _stage_generation(workspace: Workspace, target: Path) -> tuple[str, str]:
     return generation.name, ""
 
 
-def _link_tree(source: Path, target: Path) -> None:
-    """Link or copy the plain files below a folder, pointers to versions before the versions.
-
-    What is linked is not removed while the backup is made. What is gone by then is of an old
-    version: the current one never is, unless two are published meanwhile.
-    """
+def _copy_tree(source: Path, target: Path) -> None:
+    """Copy the plain files below a folder that are not hidden."""
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)
         is_hidden = any(part.startswith(".") and part != ".managed.json" for part in relative.parts)
-        if is_hidden or path.is_symlink() or not path.is_file():
-            continue
-        (target / relative).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, target / relative)
-        except FileNotFoundError:
-            continue
-        except OSError:  # This file system has no hard links.
-            shutil.copyfile(path, target / relative)
+        if not is_hidden and path.is_file() and not path.is_symlink():
+            (target / relative).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # it was of an old version
+                shutil.copyfile(path, target / relative)
 
 
-def _write(
-    folder: BackupFolder, staged: Path, facts: Mapping[str, Any], progress: Progress
-) -> list[Path]:
-    """Write all staged files, then the manifest; the files."""
+def _write_manifest(staged: Path, facts: Mapping[str, Any], progress: Progress) -> list[int]:
+    """Write the manifest of all staged files; the size of each of them."""
     paths = [path for path in sorted(staged.rglob("*")) if path.is_file()]
-    checksums = {}
-    for path in progress.track(paths, "files", len(paths)):
-        name = path.relative_to(staged).as_posix()
-        checksums[name] = hash_file(path)
-        folder.write(name, path)
-    facts = {"format": FORMAT, "code_version": __version__, **facts, "files": checksums}
-    manifest = staged / MANIFEST
-    manifest.write_text(seal(facts), encoding="utf-8")
-    folder.write(MANIFEST, manifest)
-    if folder.storage is None and (damage := folder.find_damage(facts, progress)):
-        raise StorageError(f"it reads back otherwise: {damage}.")
-    return paths
+    checksums = {
+        path.relative_to(staged).as_posix(): hash_file(path)
+        for path in progress.track(paths, "files", len(paths))
+    }
+    sizes = [path.stat().st_size for path in paths]
+    manifest = {"format": FORMAT, "code_version": __version__, **facts, "files": checksums}
+    (staged / MANIFEST).write_text(seal(manifest), encoding="utf-8")
+    return sizes

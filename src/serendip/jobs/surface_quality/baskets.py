@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,23 +165,18 @@ def read_baskets(split: Split, targets: Targets) -> Iterator[tuple[Basket | None
     """
     assert split.cut is not None
     wanted = basket_actions(split.train.action_names)
-    histories = targets.histories
-    for user_id in order_users(histories, MOST_USERS):
-        history = histories[user_id]
+    for user_id in order_users(targets.user_ids, MOST_USERS):
         before: Basket | None = None
-        for basket in _of_user(user_id, history, targets.actions, wanted):
+        for basket in _of_user(user_id, *targets.whole_history(user_id), wanted):
             if basket.begin >= split.cut:
                 yield before, basket
             before = basket
 
 
 def _of_user(
-    user_id: str,
-    history: History,
-    actions: Mapping[str, Sequence[str]],
-    wanted: Sequence[str],
+    user_id: str, history: History, actions: Sequence[str], wanted: Sequence[str]
 ) -> Iterator[Basket]:
-    names = np.asarray(actions.get(user_id, ()))
+    names = np.asarray(actions)
     if wanted and len(names):
         rows = np.flatnonzero(np.isin(names, wanted))
         history, names = history.rows(rows, 0), names[rows]

@@ -178,7 +178,7 @@ def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
 def test_whoever_is_erased_while_a_pack_is_written_is_not_in_it(
     place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
 ) -> None:
-    from serendip.data.store.event_log.writer import LogWriter, NewPack
+    from serendip.data.store.event_log.writer import LogWriter
 
     store.put_events([Event(name, "a", BEFORE) for name in "uvwx"])
     store.pack()
@@ -187,7 +187,7 @@ def test_whoever_is_erased_while_a_pack_is_written_is_not_in_it(
     with closing(place.open()) as other:
         write = LogWriter._write
 
-        def write_slowly(self: LogWriter, *arguments: Any) -> NewPack:
+        def write_slowly(self: LogWriter, *arguments: Any) -> Any:
             written = write(self, *arguments)
             other.erase_user("u", MOMENT)
             return written
@@ -206,14 +206,14 @@ def test_whoever_is_erased_while_a_pack_is_written_is_not_in_it(
 def test_where_users_are_erased_all_the_time_nothing_is_packed_and_nothing_lost(
     place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
 ) -> None:
-    from serendip.data.store.event_log.writer import TRIES, LogWriter, NewPack
+    from serendip.data.store.event_log.writer import TRIES, LogWriter
 
     names = [f"u{number}" for number in range(TRIES + 2)]
     store.put_events([Event(name, "a", BEFORE) for name in names])
     with closing(place.open()) as other:
         write, left = LogWriter._write, iter(names)
 
-        def write_slowly(self: LogWriter, *arguments: Any) -> NewPack:
+        def write_slowly(self: LogWriter, *arguments: Any) -> Any:
             written = write(self, *arguments)
             other.erase_user(next(left), MOMENT)
             return written

@@ -192,9 +192,12 @@ def train_on_random_countries(fitted, use: str, folder: Path, seconds: float | N
     """The ranker's files, of a log in which each event is in a country drawn at random."""
     context, whole, _ = fitted
     split, rng = temporal(whole.train, 0.8), np.random.default_rng(0)
-    events, names = split.train.events, split.targets.countries
+    events, targets = split.train.events, split.targets
     mixed = replace(events, countries=rng.permutation(events.countries))
-    targets = replace(split.targets, countries=rng.permutation(names).tolist())
+    countries = targets.dataset.events.countries.copy()
+    countries[targets.events] = rng.permutation(countries[targets.events])
+    log = replace(targets.dataset.events, countries=countries)
+    targets = replace(targets, dataset=replace(targets.dataset, events=log))
     split = replace(split, train=replace(split.train, events=mixed), targets=targets)
     plain_state = fitted[2]
     settings = with_features(context.settings, use)

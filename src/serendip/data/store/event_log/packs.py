@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.events.event import NO_SESSION, Event
+from serendip.data.events.event import NO_SESSION
 from serendip.data.log.columns import read_sessions
 from serendip.data.log.event_table import (
-    build_events,
     read_codes,
     read_numbers,
     stable_order,
@@ -37,41 +37,12 @@ CODED = ("item_id", "action", "surface", "country", "device")
 TEXTS = ("query", "request_id", "session_id", "event_id")
 """Columns of other texts; in the database a BLOB for each user who has any."""
 
+SESSION = "session"
+"""Column of the array, the ``session_code`` of events."""
+
 _NUMBERS = ("value", "position", "propensity")
-_SESSION = "session"
-
-LogRow: TypeAlias = tuple[str, str, float, str, float | None, str, int, int]
-"""User, item, Unix seconds, action, value, country, session and sequence number of an event."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackFacts:
-    """A pack as the database names it.
-
-    Args:
-        number: drawn at random.
-        origin: ``file``: an import wrote it and the next one replaces it; ``api``: it has events of
-            the API.
-        first_seq: added to the arrivals of its events, gives their sequence numbers.
-        last_seq: sequence number of its last event.
-        events: number of its events.
-        is_stale: whether it had events of users who were erased since it was written.
-        fields: (name, type) of each column of the array.
-    """
-
-    number: int
-    origin: str
-    first_seq: int
-    last_seq: int
-    events: int
-    is_stale: bool
-    fields: tuple[tuple[str, str], ...]
-
-    @classmethod
-    def of_row(cls, row: Sequence[Any]) -> Self:
-        """Read a row of the table ``packs``."""
-        fields = tuple((name, kind) for name, kind in json.loads(row[6]))
-        return cls(row[0], row[1], row[2], row[3], row[4], bool(row[5]), fields)
+_DEFAULTS: Mapping[str, Any] = {**dict.fromkeys(_NUMBERS), SESSION: NO_SESSION}
+"""What an event has of a column that no event of the pack fills; of the others "" for no text."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,12 +50,14 @@ class PackNames:
     """What the events of a pack share.
 
     Args:
-        facts: of the pack when it was first read.
+        kind: of the rows of its array.
+        first_seq: added to the arrivals of its events, gives their sequence numbers.
         names: column of ``CODED`` -> the texts that its codes are indices into.
         event_ids: (N,) uint64 hashes, ascending, of the ids that senders gave.
     """
 
-    facts: PackFacts
+    kind: np.dtype[np.void]
+    first_seq: int
     names: Mapping[str, pa.StringArray]
     event_ids: NDArray[np.uint64]
 
@@ -134,7 +107,7 @@ class PackedEvents:
         for name in present & set(_NUMBERS):
             columns[name] = read_numbers(table, name)
         if "session_id" in present:
-            columns[_SESSION] = read_sessions(table)
+            columns[SESSION] = read_sessions(table)
         records = np.empty(len(table), [(name, one.dtype.str) for name, one in columns.items()])
         for name, column in columns.items():
             records[name] = column[order]
@@ -161,13 +134,13 @@ class PackedEvents:
         """
         sizes = np.array([row[1] for row in rows], np.int64)
         content = b"".join(row[2] for row in rows)
-        records = np.frombuffer(content, np.dtype(list(shared.facts.fields)))
+        records = np.frombuffer(content, shared.kind)
         joined = {
             name: _join_texts([row[3 + place] for row in rows], sizes.tolist())
             for place, name in enumerate(texts)
         }
         user_ids = [row[0] for row in rows]
-        return cls(user_ids, sizes, records, joined, shared.names, shared.facts.first_seq)
+        return cls(user_ids, sizes, records, joined, shared.names, shared.first_seq)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -207,7 +180,7 @@ class PackedEvents:
             texts={name: column.take(places) for name, column in self.texts.items()},
         )
 
-    def rows(self, pack: int) -> Iterator[dict[str, Any]]:
+    def user_rows(self, pack: int) -> Iterator[dict[str, Any]]:
         """Rows of the table ``pack_rows``, each when asked for."""
         ends = np.cumsum(self.sizes).tolist()
         columns = {name: _TextColumn.of(self.texts.get(name)) for name in TEXTS}
@@ -225,73 +198,49 @@ class PackedEvents:
             }
             begin = end
 
-    def numbers(self) -> pa.Table:
-        """The columns that ``LogColumns`` has, as a table."""
-        table = self.table(("item_id", "action", "country", "device", "value"))
-        if not self._has(_SESSION):
-            return table
-        return table.append_column(_SESSION, to_arrow(self.records[_SESSION]))
-
-    def table(self, names: Collection[str] = (*CODED, *_NUMBERS, *TEXTS)) -> pa.Table:
-        """As a table of some of the columns that were read; see ``event_table``.
-
-        Args:
-            names: of the columns besides ``user_id``, ``timestamp`` and ``seq``.
-        """
+    def table(self, names: Iterable[str]) -> pa.Table:
+        """As a table of some columns, ``seq`` and ``session`` among them; see ``event_table``."""
         import pyarrow as pa
 
-        user_ids = texts_to_arrow(self.user_ids)
-        columns = {"user_id": pa.DictionaryArray.from_arrays(to_arrow(self.users), user_ids)}
-        for name in filter(self._has, CODED):
-            if name in names:
-                codes = to_arrow(self._codes(name))
-                columns[name] = pa.DictionaryArray.from_arrays(codes, self.names[name])
-        columns["timestamp"] = to_arrow(self.records["timestamp"])
-        for name in filter(self._has, _NUMBERS):
-            if name in names:
-                column = to_arrow_or_null(self.records[name])
-                columns[name] = column.cast("int32") if name == "position" else column
-        for name, column in self.texts.items():
-            columns[name] = column.cast("string").dictionary_encode()
-        return pa.table({**columns, "seq": to_arrow(self.seqs)})
+        return pa.table({name: self._column(name) for name in names if self._has(name)})
 
-    def log_rows(self) -> list[LogRow]:
-        """As rows."""
-        return list(
-            zip(
-                np.repeat(np.array(self.user_ids, object), self.sizes).tolist(),
-                self._texts_of("item_id"),
-                self.records["timestamp"].tolist(),
-                self._texts_of("action"),
-                self.records["value"].tolist() if self._has("value") else [None] * len(self),
-                self._texts_of("country"),
-                self.records[_SESSION].tolist()
-                if self._has(_SESSION)
-                else [NO_SESSION] * len(self),
-                self.seqs.tolist(),
-                strict=True,
-            )
+    def rows(self, names: Iterable[str]) -> list[tuple[Any, ...]]:
+        """As rows of some columns, which is faster for few events; what is missing as in events."""
+        columns = (
+            self._values(name) if self._has(name) else repeat(_DEFAULTS.get(name, ""), len(self))
+            for name in names
         )
-
-    def keyed_events(self) -> list[tuple[float, int, Event]]:
-        """(time, sequence number, event) of each."""
-        table = self.table().drop_columns(["seq"])
-        events = build_events({name: table[name].to_pylist() for name in table.column_names})
-        times, seqs = self.records["timestamp"].tolist(), self.seqs.tolist()
-        return list(zip(times, seqs, events, strict=True))
+        return list(zip(*columns, strict=True))
 
     def _has(self, name: str) -> bool:
-        return name in (self.records.dtype.names or ())
+        present = self.records.dtype.names or ()
+        return name in present or name in self.texts or name in ("user_id", "seq")
 
-    def _codes(self, name: str) -> IntArray:
-        codes: IntArray = self.records[name].astype(np.int32)
-        return codes
+    def _column(self, name: str) -> pa.Array:
+        import pyarrow as pa
 
-    def _texts_of(self, name: str) -> list[str]:
-        if not self._has(name):
-            return [""] * len(self)
-        texts: list[str] = self.names[name].take(to_arrow(self._codes(name))).to_pylist()
-        return texts
+        if name == "user_id":
+            names = texts_to_arrow(self.user_ids)
+            return pa.DictionaryArray.from_arrays(to_arrow(self.users), names)
+        if name in CODED:
+            codes = to_arrow(self.records[name].astype(np.int32))
+            return pa.DictionaryArray.from_arrays(codes, self.names[name])
+        if name in TEXTS:
+            return self.texts[name].cast("string").dictionary_encode()
+        if name in _NUMBERS:
+            numbers = to_arrow_or_null(self.records[name])
+            return numbers.cast("int32") if name == "position" else numbers
+        return to_arrow(self.seqs if name == "seq" else self.records[name])
+
+    def _values(self, name: str) -> list[Any]:
+        if name == "user_id":
+            return np.repeat(np.array(self.user_ids, object), self.sizes).tolist()
+        if name in ("seq", "timestamp", "value", SESSION):
+            numbers = self.seqs if name == "seq" else self.records[name]
+            return [None if number != number else number for number in numbers.tolist()]
+        column = self._column(name)
+        values: list[Any] = (column if name in _NUMBERS else column.dictionary_decode()).to_pylist()
+        return values
 
 
 @dataclass(frozen=True, slots=True, eq=False)

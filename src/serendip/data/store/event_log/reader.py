@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from serendip.data.events.event import EventColumns
-from serendip.data.store.event_log.packs import LogRow, PackedEvents, PackNames
-from serendip.data.store.event_log.view import PAST, LogPosition, LogView, in_order
+from serendip.data.store.event_log.packs import PackedEvents, PackNames
+from serendip.data.store.event_log.view import PAST, LogPosition, LogView, in_columns
 from serendip.data.store.validation import id_problem
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class EventLogReader:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._names: dict[int, PackNames] = {}
+        self._counted: tuple[LogPosition | None, int] = None, 0
 
     def read(self, read: Callable[[LogView], T]) -> T:
         """Read within one transaction."""
@@ -46,17 +47,27 @@ class EventLogReader:
         """The current position of the log."""
         return self.read(LogView.position)
 
+    def count(self) -> int:
+        """Number of events, counted again where the log has changed."""
+
+        def read(view: LogView) -> int:
+            if (mark := view.position()) != self._counted[0]:
+                self._counted = mark, view.count()
+            return self._counted[1]
+
+        return self.read(read)
+
     def count_after(self, seq: int, without: Sequence[str] = ()) -> int:
         """Number of events appended after number ``seq``, without some actions."""
         return self.read(lambda view: view.count_after(seq, without))
 
-    def past(self, user_id: str, without: Sequence[str] = ()) -> tuple[EventColumns, int]:
-        """A user's events, without the given actions, and the log's last event number."""
+    def past(self, user_id: str, without: Sequence[str] = ()) -> EventColumns:
+        """A user's events, without the given actions."""
         if id_problem(user_id):
-            return EventColumns.of_rows(()), self.mark().seq
+            return EventColumns.of_rows(())
         while True:
             with self.database.read_by_driver() as fetch:
-                (mark,), tail, packed = (fetch(one, {"user": user_id}) for one in PAST)
+                tail, packed = (fetch(one, {"user": user_id}) for one in PAST)
             shared = [self._names.get(row[0]) for row in packed]
             if None not in shared:
                 break
@@ -66,12 +77,11 @@ class EventLogReader:
             for names, row in zip(shared, packed, strict=True)
             if names is not None
         ]
-        rows = [row for row in in_order(tail, parts) if row[3] not in without]
-        return _columns(rows), LogPosition.of(mark).seq
+        return in_columns(tail, parts, without)
 
     def after(
         self, seq: int, most: int = 2**31 - 1, with_imports: bool = True
-    ) -> tuple[LogPosition, EventColumns, list[int]]:
+    ) -> tuple[LogPosition, EventColumns]:
         """Events of all users appended after number ``seq``, in order of time.
 
         Args:
@@ -81,16 +91,12 @@ class EventLogReader:
             with_imports: whether to read what an import brought.
 
         Returns:
-            position of the log, the events and their numbers.
+            position of the log, and the events.
         """
 
-        def read(view: LogView) -> tuple[LogPosition, list[LogRow]]:
+        def read(view: LogView) -> tuple[LogPosition, EventColumns]:
             mark = view.position()
-            return mark, view.after(seq, with_imports) if seq < mark.seq <= seq + most else []
+            is_wanted = seq < mark.seq <= seq + most
+            return mark, view.after(seq, with_imports) if is_wanted else EventColumns.of_rows(())
 
-        mark, rows = self.read(read)
-        return mark, _columns(rows), [row[-1] for row in rows]
-
-
-def _columns(rows: Sequence[LogRow]) -> EventColumns:
-    return EventColumns.of_rows([row[:-1] for row in rows])
+        return self.read(read)

@@ -6,9 +6,10 @@ event once, whatever happens meanwhile.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     CursorResult,
-    Select,
+    Row,
     bindparam,
     func,
     literal_column,
@@ -26,15 +27,14 @@ from sqlalchemy import (
     union_all,
 )
 
-from serendip.data.events.event import Event, session_code
+from serendip.data.events.event import Event, EventColumns, session_code
 from serendip.data.log.columns import LogColumns, read_sessions
 from serendip.data.log.event_table import join_events, tabulate_rows, without_empty_columns
 from serendip.data.rows.arrow import to_arrow
 from serendip.data.store.event_log.packs import (
+    SESSION,
     TEXTS,
-    LogRow,
     PackedEvents,
-    PackFacts,
     PackNames,
     decode_names,
     hash_ids,
@@ -53,14 +53,19 @@ EVENT_IDS = "event_id"
 
 _FETCHED = 10_000
 
-_EVENT = (
-    *(EVENTS.c.user_id, EVENTS.c.item_id, EVENTS.c.timestamp, EVENTS.c.action, EVENTS.c.value),
-    *(EVENTS.c.query, EVENTS.c.request_id, EVENTS.c.position, EVENTS.c.surface),
-    *(EVENTS.c.session_id, func.coalesce(EVENTS.c.event_id, "").label("event_id")),
-    *(EVENTS.c.country, EVENTS.c.device, EVENTS.c.propensity, EVENTS.c.seq),
-)
-_LOG_ROW = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.session_id, EVENTS.c.seq)
-_NUMBERS = (*_EVENT[:5], EVENTS.c.country, EVENTS.c.device, EVENTS.c.session_id, EVENTS.c.seq)
+_EVENT = (*(field.name for field in fields(Event)), "seq")
+_LOG_ROW = ("user_id", "item_id", "timestamp", "action", "value", "country", SESSION, "seq")
+_NUMBERS = (*_LOG_ROW, "device")
+
+
+def _columns(names: Sequence[str]) -> list[ColumnElement[Any]]:
+    """Columns of the tail; a session has no number there yet."""
+    given: Mapping[str, ColumnElement[Any]] = {
+        "event_id": func.coalesce(EVENTS.c.event_id, "").label("event_id"),
+        SESSION: EVENTS.c.session_id,
+    }
+    return [given[name] if name in given else EVENTS.c[name] for name in names]
+
 
 _PACKS = PACKS.select().order_by(PACKS.c.first_seq, PACKS.c.pack)
 _VISIBLE = PACK_ROWS.c.pack.in_(select(PACKS.c.pack))
@@ -69,19 +74,18 @@ _OF_USER = select(PACK_ROWS.c.pack, *_RECORDS.selected_columns).where(
     PACK_ROWS.c.user_id == bindparam("user"), _VISIBLE
 )
 
-_ZERO: ColumnElement[int] = literal_column("0")  # no parameter, as a driver would want its value
+_ZERO: ColumnElement[int] = literal_column("0")
 _MARK = select(
     select(func.coalesce(func.max(EVENTS.c.seq), _ZERO)).scalar_subquery(),
     select(func.coalesce(func.max(PACKS.c.last_seq), _ZERO)).scalar_subquery(),
     select(META.c.value).where(META.c.key == literal_column(f"'{REMOVALS_KEY}'")).scalar_subquery(),
 )
-"""The columns of ``LogPosition.of``."""
 
-PAST = (_MARK, select(*_LOG_ROW).where(EVENTS.c.user_id == bindparam("user")), _OF_USER)
-"""The position, and what the tail and the packs have of a user: each request of a user reads it."""
+PAST = (select(*_columns(_LOG_ROW)).where(EVENTS.c.user_id == bindparam("user")), _OF_USER)
+"""What the tail and the packs have of a user."""
 
 _NEWEST = (
-    select(*_EVENT)
+    select(*_columns(_EVENT))
     .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
     .limit(bindparam("most"))
 )
@@ -109,12 +113,6 @@ class LogPosition:
     removals: int
     seq: int
 
-    @classmethod
-    def of(cls, row: Sequence[Any]) -> LogPosition:
-        """Read a row that a database gives for a position."""
-        tail, packed, removals = row
-        return cls(int(removals or 0), max(int(tail), int(packed)))
-
 
 class LogView:
     """The event log in one transaction.
@@ -131,54 +129,56 @@ class LogView:
         self.connection, self._names = connection, names
 
     @cached_property
-    def packs(self) -> list[PackFacts]:
-        """The packs that count; names of others are forgotten."""
-        found = [PackFacts.of_row(row) for row in self.connection.execute(_PACKS)]
-        for number in self._names.keys() - {one.number for one in found}:
+    def packs(self) -> Sequence[Row[Any]]:
+        """The packs that count, as rows of their table; names of others are forgotten."""
+        found = self.connection.execute(_PACKS).all()
+        for number in self._names.keys() - {one.pack for one in found}:
             self._names.pop(number, None)
         return found
 
-    def names_of(self, facts: PackFacts) -> PackNames:
+    def names_of(self, pack: Row[Any]) -> PackNames:
         """What the events of a pack share."""
-        known = self._names.get(facts.number)
+        known = self._names.get(pack.pack)
         if known is None:
-            statement = PACK_NAMES.select().where(PACK_NAMES.c.pack == facts.number)
+            statement = PACK_NAMES.select().where(PACK_NAMES.c.pack == pack.pack)
             rows = self.connection.execute(statement)
             found = {name: (count, content) for _, name, count, content in rows}
             _, hashes = found.pop(EVENT_IDS, (0, b""))
             names = {name: decode_names(content, n) for name, (n, content) in found.items()}
-            known = PackNames(facts, names, np.frombuffer(hashes, np.uint64))
-            self._names[facts.number] = known
+            kind = np.dtype([(name, form) for name, form in json.loads(pack.fields)])
+            known = PackNames(kind, pack.first_seq, names, np.frombuffer(hashes, np.uint64))
+            self._names[pack.pack] = known
         return known
 
     def load_names(self) -> None:
         """Read into memory what the events of each pack share."""
-        for facts in self.packs:
-            self.names_of(facts)
+        for pack in self.packs:
+            self.names_of(pack)
 
     def _parts(
-        self, facts: PackFacts, texts: Sequence[str] = (), *conditions: Any
+        self, pack: Row[Any], texts: Sequence[str] = (), *conditions: Any
     ) -> Iterator[PackedEvents]:
         """Events of a pack, users by the thousand.
 
         Args:
-            facts: of the pack.
+            pack: of the events.
             texts: names of those that are read.
             conditions: on rows of the table of packs.
         """
         columns = [PACK_ROWS.c[name] for name in texts]
-        statement = _RECORDS.add_columns(*columns).where(PACK_ROWS.c.pack == facts.number)
+        statement = _RECORDS.add_columns(*columns).where(PACK_ROWS.c.pack == pack.pack)
         for rows in self.connection.execute(statement.where(*conditions)).partitions(_FETCHED):
-            yield PackedEvents.of_rows(self.names_of(facts), rows, texts)
+            yield PackedEvents.of_rows(self.names_of(pack), rows, texts)
 
     def position(self) -> LogPosition:
         """The position of the log."""
-        return LogPosition.of(self.connection.execute(_MARK).one())
+        tail, packed, removals = self.connection.execute(_MARK).one()
+        return LogPosition(int(removals or 0), max(int(tail), int(packed)))
 
     def count(self) -> int:
         """Number of events."""
         in_tail = self.connection.scalar(select(func.count()).select_from(EVENTS))
-        return int(in_tail or 0) + sum(one.events for one in self.packs)
+        return int(in_tail or 0) + sum(int(one.events) for one in self.packs)
 
     def count_after(self, seq: int, without: Sequence[str] = ()) -> int:
         """Number of events appended after a sequence number, without some actions."""
@@ -187,43 +187,41 @@ class LogView:
         return int(self.connection.scalar(counted) or 0) + packed
 
     def _packed_after(self, seq: int, with_imports: bool = True) -> Iterator[PackedEvents]:
-        for facts in self.packs:
-            if facts.last_seq > seq and (with_imports or facts.origin == FROM_API):
-                found = self._parts(facts, (), PACK_ROWS.c.last > seq - facts.first_seq)
+        for pack in self.packs:
+            if pack.last_seq > seq and (with_imports or pack.origin == FROM_API):
+                found = self._parts(pack, (), PACK_ROWS.c.last > seq - pack.first_seq)
                 yield from (part.select(part.seqs > seq) for part in found)
 
-    def after(self, seq: int, with_imports: bool = True) -> list[LogRow]:
+    def after(self, seq: int, with_imports: bool = True) -> EventColumns:
         """Events of all users appended after a sequence number, in order of time."""
-        rows = self.connection.execute(select(*_LOG_ROW).where(EVENTS.c.seq > seq))
-        return in_order(rows, self._packed_after(seq, with_imports))
+        rows = self.connection.execute(select(*_columns(_LOG_ROW)).where(EVENTS.c.seq > seq))
+        return in_columns(rows, self._packed_after(seq, with_imports))
 
     def history(self, user_id: str, most: int, without: Sequence[str], since: float) -> list[Event]:
         """The last ``most`` events of a user from a time on, without some actions, oldest first."""
         values = {"user": user_id, "since": since, "without": list(without), "most": most}
-        found = _keyed(self.connection.execute(_HISTORY, values))
+        parts = []
         for pack, *row in self.connection.execute(_TEXTS_OF_USER, {"user": user_id}).all():
             if pack not in self._names:
                 self.load_names()
             part = PackedEvents.of_rows(self._names[pack], [row], TEXTS)
             is_wanted = part.is_counted(without) & (part.records["timestamp"] >= since)
             is_wanted[np.flatnonzero(is_wanted)[:-most]] = False
-            found += part.select(is_wanted).keyed_events()
-        return _newest(found, most)
+            parts.append(part.select(is_wanted))
+        return _newest(self.connection.execute(_HISTORY, values), parts, most)
 
     def requested(self, most: int) -> list[Event]:
         """The last ``most`` events that have a request id or a query, oldest first."""
-        found = _keyed(self.connection.execute(_REQUESTED, {"most": most}))
         was_asked = or_(PACK_ROWS.c.query.is_not(None), PACK_ROWS.c.request_id.is_not(None))
         parts = [
             part.select(_is_asked(part))
-            for facts in self.packs
-            for part in self._parts(facts, TEXTS, was_asked)
+            for pack in self.packs
+            for part in self._parts(pack, TEXTS, was_asked)
         ]
         times = np.concatenate([np.empty(0), *(part.records["timestamp"] for part in parts)])
         since = np.partition(times, -most)[-most] if 0 < most < len(times) else -np.inf
-        for part in parts:
-            found += part.select(part.records["timestamp"] >= since).keyed_events()
-        return _newest(found, most)
+        parts = [part.select(part.records["timestamp"] >= since) for part in parts]
+        return _newest(self.connection.execute(_REQUESTED, {"most": most}), parts, most)
 
     def queries(self, without: Sequence[str]) -> list[str]:
         """Distinct queries of events, without some actions, most frequent first."""
@@ -233,8 +231,8 @@ class LogView:
         is_wanted = EVENTS.c.query != "", EVENTS.c.action.not_in(without)
         asked = select(EVENTS.c.query, func.count()).where(*is_wanted).group_by(EVENTS.c.query)
         counts = Counter({query: count for query, count in self.connection.execute(asked)})
-        for facts in self.packs:
-            for part in self._parts(facts, ["query"], PACK_ROWS.c.query.is_not(None)):
+        for pack in self.packs:
+            for part in self._parts(pack, ["query"], PACK_ROWS.c.query.is_not(None)):
                 texts = part.texts["query"].filter(pa.array(part.is_counted(without).tolist()))
                 for one in pc.value_counts(texts).to_pylist():
                     counts[one["values"]] += one["counts"]
@@ -244,11 +242,11 @@ class LogView:
 
     def columns(self) -> LogColumns:
         """The whole log as numbers."""
-        parts = [part.numbers() for facts in self.packs for part in self._parts(facts)]
-        tail = without_empty_columns(self._tabulate(select(*_NUMBERS).order_by(EVENTS.c.seq)))
+        parts = [part.table(_NUMBERS) for pack in self.packs for part in self._parts(pack)]
+        tail = without_empty_columns(self._tail(_NUMBERS))
         if "session_id" in tail.column_names:
             sessions = to_arrow(read_sessions(tail))
-            tail = tail.drop_columns(["session_id"]).append_column("session", sessions)
+            tail = tail.drop_columns(["session_id"]).append_column(SESSION, sessions)
         return LogColumns.of_table(join_events([*parts, tail]))
 
     def table(self) -> pa.Table:
@@ -258,39 +256,36 @@ class LogView:
 
     def tail(self, most: int = 2**31 - 1) -> pa.Table:
         """The first events of the tail in order of arrival, with their ``seq``."""
-        return self._tabulate(select(*_EVENT).order_by(EVENTS.c.seq).limit(most))
+        return self._tail(_EVENT, most)
 
-    def _tabulate(self, statement: Select[Any]) -> pa.Table:
-        names = [column.name for column in statement.selected_columns]
-        return tabulate_rows(names, stream(self.connection.execute(statement)))
+    def _tail(self, names: Sequence[str], most: int = 2**31 - 1) -> pa.Table:
+        statement = select(*_columns(names)).order_by(EVENTS.c.seq).limit(most)
+        columns = [column.name for column in statement.selected_columns]
+        return tabulate_rows(columns, stream(self.connection.execute(statement)))
 
-    def pack_table(self, facts: PackFacts) -> pa.Table:
+    def pack_table(self, pack: Row[Any]) -> pa.Table:
         """All columns of a pack's events, with their ``seq``, in order of user and time."""
         import pyarrow as pa
 
-        tables = [part.table() for part in self._parts(facts, TEXTS)]
+        tables = [part.table(_EVENT) for part in self._parts(pack, TEXTS)]
         return join_events(tables) if tables else pa.table({})
 
     def has_event(self, event_id: str) -> bool:
         """Whether a pack has an event that was sent with this id."""
         (wanted,) = hash_ids([event_id])
-        return any(_contains(self.names_of(facts).event_ids, wanted) for facts in self.packs)
+        return any(_contains(self.names_of(pack).event_ids, wanted) for pack in self.packs)
 
     def api_event_ids(self) -> NDArray[np.uint64]:
         """Hashes of the ids that senders gave events of the API, in the tail and in packs."""
         # An import replaces the others.
         packs = [one for one in self.packs if one.origin == FROM_API]
-        hashes = [self.names_of(facts).event_ids for facts in packs]
+        hashes = [self.names_of(pack).event_ids for pack in packs]
         return np.concatenate([hash_ids(self.tail_ids_after(0)), *hashes])
 
     def tail_ids_after(self, seq: int) -> list[str]:
         """The ids that senders gave events of the tail after a sequence number."""
         is_given = EVENTS.c.event_id.is_not(None), EVENTS.c.seq > seq
         return list(self.connection.scalars(select(EVENTS.c.event_id).where(*is_given)))
-
-    def user_ids(self) -> list[str]:
-        """Ids of all users who have events."""
-        return list(self.count_users(2**31 - 1))
 
     def count_users(self, most: int) -> dict[str, int]:
         """The ``most`` active users with their number of events."""
@@ -301,16 +296,34 @@ class LogView:
         return {user: int(count) for user, count in self.connection.execute(ordered)}
 
 
-def in_order(tail: Iterable[Any], packed: Iterable[PackedEvents]) -> list[LogRow]:
-    """Events of the tail, given as rows of ``_LOG_ROW``, and packed ones by time and number."""
-    rows = [row for part in packed for row in part.log_rows()]
-    rows += [(*row[:-2], session_code(row[-2]), row[-1]) for row in tail]
+def in_columns(
+    tail: Iterable[Sequence[Any]], packed: Iterable[PackedEvents], without: Sequence[str] = ()
+) -> EventColumns:
+    """Events of the tail, given as rows of ``_LOG_ROW``, and packed ones in order of time.
+
+    Args:
+        tail: some rows.
+        packed: other events.
+        without: actions that are left out.
+    """
+    numbered = [(*row[:-2], session_code(row[-2]), row[-1]) for row in tail]
+    rows = _in_order(numbered, packed, _LOG_ROW)
+    return EventColumns.of_rows([row for row in rows if row[3] not in without])
+
+
+def _in_order(
+    tail: Iterable[Sequence[Any]], packed: Iterable[PackedEvents], names: Sequence[str]
+) -> list[Sequence[Any]]:
+    """Rows of columns, of which the third is the time and the last the number, by both."""
+    rows = [*tail, *(row for part in packed for row in part.rows(names))]
     return sorted(rows, key=lambda row: (row[2], row[-1]))
 
 
-def _keyed(rows: Iterable[Any]) -> list[tuple[float, int, Event]]:
-    """(time, sequence number, event) of rows of the tail."""
-    return [(row[2], row[-1], Event(*row[:-1])) for row in rows]
+def _newest(
+    tail: Iterable[Sequence[Any]], packed: Iterable[PackedEvents], most: int
+) -> list[Event]:
+    ordered = _in_order(tail, packed, _EVENT)
+    return [Event(*row[:-1]) for row in ordered[-most:]] if most else []
 
 
 def stream(result: CursorResult[Any]) -> Iterator[Any]:
@@ -330,8 +343,3 @@ def _is_asked(part: PackedEvents) -> NDArray[np.bool_]:
 
     sizes = [np.asarray(pc.binary_length(part.texts[name])) for name in ("query", "request_id")]
     return np.logical_or(sizes[0] > 0, sizes[1] > 0)
-
-
-def _newest(found: list[tuple[float, int, Event]], most: int) -> list[Event]:
-    ordered = sorted(found, key=lambda one: one[:2])
-    return [event for _, _, event in ordered[-most:]] if most else []

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import Connection, Row, func, select, tuple_
 
 from serendip.data.arrays import BoolArray
 from serendip.data.log.event_table import (
@@ -30,7 +30,7 @@ from serendip.data.log.event_table import (
     read_codes,
     without_empty_columns,
 )
-from serendip.data.store.event_log.packs import PackedEvents, PackFacts, encode_names, hash_ids
+from serendip.data.store.event_log.packs import PackedEvents, encode_names, hash_ids
 from serendip.data.store.event_log.reader import EventLogReader
 from serendip.data.store.event_log.view import (
     EVENT_IDS,
@@ -83,29 +83,13 @@ _AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class NewPack:
-    """A pack whose rows are written and that nobody sees yet.
-
-    Args:
-        number: of the pack.
-        fields: of its array.
-        size: number of events.
-        last: arrival of the last one, from 0.
-    """
-
-    number: int
-    fields: str
-    size: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True)
 class Import:
     """The events of an import, written as a pack that nobody sees yet.
 
     Args:
         events: all that the files have, in order; None = none of them has an ``event_id``.
-        pack: None = no event is new.
+        pack: its row of the table ``packs``, its first event being number 0; None = no event is
+            new.
         position: of the log when the events were compared with it.
         num_events: number of events in the pack.
         num_erased: number of events that are left out, as their users were erased after them.
@@ -113,7 +97,7 @@ class Import:
     """
 
     events: pa.Table | None
-    pack: NewPack | None
+    pack: dict[str, Any] | None
     position: LogPosition
     num_events: int
     num_erased: int
@@ -160,11 +144,13 @@ class LogWriter:
         def read(view: LogView) -> tuple[LogPosition, NDArray[np.uint64], Erasures]:
             return view.position(), view.api_event_ids(), read_erasures(view.connection)
 
+        import pyarrow as pa
+
         self._repack_all()  # ids of events of erased users are free again
         position, known, erasures = self._log.read(read)
         is_late = erasures.late_rows(events)
         is_new = _is_new(events, known, is_late)
-        new = events if is_new.all() else events.filter(_as_mask(is_new))
+        new = events if is_new.all() else events.filter(pa.array(is_new))
         pack = self._write(new, np.arange(len(new))) if len(new) else None
         has_ids = "event_id" in without_empty_columns(events).column_names
         kept = events if has_ids else None
@@ -177,7 +163,8 @@ class LogWriter:
         if prepared.events is None:
             return False
         appended = LogView(connection, {}).tail_ids_after(prepared.position.seq)
-        return bool(appended) and _has_any(prepared.events, appended)
+        _, ids = read_codes(prepared.events, "event_id")
+        return bool(appended) and not set(appended).isdisjoint(ids.to_pylist())
 
     def publish(self, connection: Connection, prepared: Import) -> None:
         """Replace the events of earlier imports, within a write transaction."""
@@ -186,8 +173,7 @@ class LogWriter:
         if prepared.pack is not None:
             seq = LogView(connection, {}).position().seq
             first = max(seq, self._database.last_number(connection, "events", "seq")) + 1
-            self._add(connection, prepared.pack, FROM_FILE, first)
-            last = first + prepared.pack.last
+            last = self._add(connection, prepared.pack, FROM_FILE, first)
             self._database.set_last_number(connection, "events", "seq", last)
 
     def pack(self) -> int:
@@ -218,8 +204,8 @@ class LogWriter:
         table = join_events([*older, tail])
         return len(tail) if self._replace(merged, table, FROM_API, before, until) else None
 
-    def _read_pack(self, facts: PackFacts) -> pa.Table:
-        return self._log.read(lambda view: view.pack_table(facts))
+    def _read_pack(self, pack: Row[Any]) -> pa.Table:
+        return self._log.read(lambda view: view.pack_table(pack))
 
     def erase_user(
         self, user_id: str, moment: float, until: float = -math.inf
@@ -278,7 +264,7 @@ class LogWriter:
     def _repack_one(self) -> bool | None:
         """Pack a stale pack again; False = there is none, None = somebody was erased meanwhile."""
         before, packs = self._log.read(lambda view: (view.position(), view.packs))
-        stale = [one for one in packs if one.is_stale][:1]
+        stale = [one for one in packs if one.stale][:1]
         if not stale:
             return False
         table = self._read_pack(stale[0])
@@ -300,7 +286,7 @@ class LogWriter:
 
     def _replace(
         self,
-        older: Sequence[PackFacts],
+        older: Sequence[Row[Any]],
         table: pa.Table,
         origin: str,
         before: LogPosition,
@@ -326,7 +312,7 @@ class LogWriter:
         with self._database.write() as connection:
             is_current = LogView(connection, {}).position().removals == before.removals
             if is_current:
-                replaced = PACKS.c.pack.in_([one.number for one in older])
+                replaced = PACKS.c.pack.in_([one.pack for one in older])
                 connection.execute(PACKS.delete().where(replaced))
                 connection.execute(EVENTS.delete().where(EVENTS.c.seq <= until))
                 if pack is not None:
@@ -334,8 +320,8 @@ class LogWriter:
         self._remove_invisible()
         return is_current
 
-    def _write(self, table: pa.Table, arrivals: NDArray[np.integer[Any]]) -> NewPack:
-        """Write the rows of a pack, which nobody sees yet."""
+    def _write(self, table: pa.Table, arrivals: NDArray[np.integer[Any]]) -> dict[str, Any]:
+        """Write the rows of a pack, which nobody sees yet; see ``Import.pack``."""
         packed = PackedEvents.of_table(without_empty_columns(table), arrivals)
         number = secrets.randbits(62)
         names = [(name, len(texts), encode_names(texts)) for name, texts in packed.names.items()]
@@ -346,18 +332,22 @@ class LogWriter:
         rows = [dict(zip(PACK_NAMES.c.keys(), (number, *one), strict=True)) for one in names]
         with self._database.write() as connection:
             insert_rows(connection, self._insert_names, rows)
-        left = packed.rows(number)
+        left = packed.user_rows(number)
         while chunk := list(islice(left, _AT_ONCE)):
             with self._database.write() as connection:
                 insert_rows(connection, self._insert_rows, chunk)
-        return NewPack(number, packed.fields, len(packed), int(arrivals.max()))
+        sizes = {"events": len(packed), "first_seq": 0, "last_seq": int(arrivals.max())}
+        return {"pack": number, "fields": packed.fields, **sizes}
 
-    def _add(self, connection: Connection, pack: NewPack, origin: str, first_seq: int) -> None:
-        """Let a pack count, within a write transaction."""
+    def _add(
+        self, connection: Connection, pack: dict[str, Any], origin: str, first_seq: int
+    ) -> int:
+        """Let a pack count, within a write transaction; the number of its last event."""
         self._require_lock()  # else somebody removes what no row names yet
-        facts = {"pack": pack.number, "origin": origin, "events": pack.size, "fields": pack.fields}
-        numbers = {"first_seq": first_seq, "last_seq": first_seq + pack.last, "stale": False}
-        connection.execute(PACKS.insert(), {**facts, **numbers})
+        last = first_seq + int(pack["last_seq"])
+        numbers = {"first_seq": first_seq, "last_seq": last}
+        connection.execute(PACKS.insert(), {**pack, **numbers, "origin": origin, "stale": False})
+        return last
 
     def _remove_invisible(self) -> None:
         """Remove the rows of packs that do not count."""
@@ -382,7 +372,7 @@ def note_remains(connection: Connection) -> None:
     set_meta(connection, REMAINS_KEY, secrets.token_hex(8))
 
 
-def _merged(packs: Sequence[PackFacts], events: int) -> list[PackFacts]:
+def _merged(packs: Sequence[Row[Any]], events: int) -> list[Row[Any]]:
     """The packs of the API that are merged when so many events are packed, smallest first."""
     merged = []
     for one in sorted(packs, key=lambda one: one.events):
@@ -407,17 +397,3 @@ def _is_new(events: pa.Table, known: NDArray[np.uint64], is_late: BoolArray) -> 
     is_new = np.zeros(len(events), np.bool_)
     is_new[rows] = is_empty[codes[rows]] | (is_first(codes[rows]) & ~is_known[codes[rows]])
     return is_new
-
-
-def _has_any(events: pa.Table, event_ids: Sequence[Any]) -> bool:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    _, ids = read_codes(events, "event_id")
-    return bool(pc.any(pc.is_in(ids, value_set=pa.array(event_ids, "string"))).as_py())
-
-
-def _as_mask(mask: BoolArray) -> pa.BooleanArray:
-    import pyarrow as pa
-
-    return pa.array(mask)
