@@ -33,7 +33,7 @@ from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, wo
 from serendip.search.phrases import ENGLISH, function_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.rewrites.candidates import CatalogueMatcher
-from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
+from serendip.search.rewrites.table import Rewrite, RewriteTable
 from serendip.search.spelling.speller import Speller
 from serendip.search.spelling.typos import HANGUL, EditIndex, is_hangul, spell_out
 from serendip.search.spelling.word_statistics import (
@@ -234,7 +234,7 @@ class Searcher:
 
         @lru_cache(READINGS)
         def instead(key: str) -> tuple[Rewrite, ...]:
-            return rewrites_of(key, table, matcher, synonyms, config.offer_from)
+            return table.find(key, matcher, synonyms, config.offer_from)
 
         @lru_cache(READINGS)
         def reading(text: str) -> Interpretation:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serendip.data.events.search_log import Search
-from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.text import normalise
 from serendip.search.reformulations import WITHIN_S
 from serendip.search.suggestions.candidates import Candidate
@@ -111,8 +111,7 @@ def test_ways_out_lead_from_a_failure_to_a_success() -> None:
 
 def test_a_table_keeps_them_in_its_files(tmp_path: Path) -> None:
     candidates = [Candidate(key, "query", "logs", np.array([0], np.int32)) for key in ROWS]
-    results = np.full((4, 10), -1, np.int32)
-    table = QueryTable.of(candidates, results, Catalogue(()), Categories())
+    table = QueryTable.of(candidates, Catalogue([Item("i", "T")]), Categories())
     searches = [search(user, key) for user in "abc" for key in ("war", "peace")]
     searches += [search("a", "wra", 5.0, NOTHING), search("a", "war", 6.0)]
     known = CoSearches.of(searches, table.rows_by_key, 1)

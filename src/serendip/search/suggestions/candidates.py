@@ -13,10 +13,10 @@ that is not an attempt count.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, islice
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from serendip.data import Catalogue, FloatArray, IntArray
 from serendip.data.events.search_log import Search, is_prefix_of_next
 from serendip.data.privacy import count_people, is_private
 from serendip.data.text import normalise
-from serendip.search.phrases import function_words, phrases_of, spell_phrases
+from serendip.search.phrases import function_words, most_frequent, phrases_of, spell_phrases
 from serendip.search.suggestions.categories import main_attribute
 from serendip.search.suggestions.combinations import (
     LEAST_ITEMS,
@@ -38,20 +38,12 @@ from serendip.search.suggestions.series import find_series
 QueryKind: TypeAlias = Literal[
     "attribute", "rule", "name", "series", "phrase", "like", "query", "written", "title", "spelling"
 ]
-KINDS: tuple[QueryKind, ...] = (
-    "attribute",
-    "rule",
-    "name",
-    "series",
-    "phrase",
-    "like",
-    "query",
-    "written",
-    "title",
-    "spelling",
-)
+KINDS: tuple[QueryKind, ...] = get_args(QueryKind)
 
 LIKE = "like "
+SAME_ATTEMPT_S = 300.0
+"""Seconds within which a next search that begins with one goes on typing it."""
+
 MOST_CHARACTERS = 60
 _MOST_COMMON_PHRASE = 0.05
 _PART = 0.8
@@ -199,29 +191,12 @@ def _find_spellings(
         for phrase, text in spell_phrases(texts[number], grammar):
             if phrase in spellings:
                 spellings[phrase][text] += 1
-    return {
-        phrase: min(found, key=lambda text: (-found[text], text), default=phrase)
-        for phrase, found in spellings.items()
-    }
+    return {phrase: most_frequent(found) or phrase for phrase, found in spellings.items()}
 
 
-SAME_ATTEMPT_S = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedQuery:
-    """Candidates of the search log.
-
-    Args:
-        candidates: complete queries that enough people have searched.
-        dropped: test -> number of distinct queries that failed it.
-    """
-
-    candidates: list[Candidate]
-    dropped: Mapping[str, int]
-
-
-def logged_queries(searches: Sequence[Search], min_users: int) -> LoggedQuery:
+def logged_queries(
+    searches: Sequence[Search], min_users: int, dropped: Counter[str] | None = None
+) -> list[Candidate]:
     """Complete queries by at least ``min_users`` distinct people, in their most frequent spelling.
 
     A query is dropped if any of its spellings is private: its normal form reveals as much.
@@ -229,12 +204,13 @@ def logged_queries(searches: Sequence[Search], min_users: int) -> LoggedQuery:
     Args:
         searches: in order of time.
         min_users: minimum number of people; visitors with a generated id do not count.
+        dropped: test -> number of distinct queries that failed it; is added to.
     """
+    dropped = Counter() if dropped is None else dropped
     is_prefix = is_prefix_of_next(searches, SAME_ATTEMPT_S)
     groups: dict[str, list[tuple[Search, bool]]] = {}
     for search, goes_on in zip(searches, is_prefix, strict=True):
         groups.setdefault(search.key, []).append((search, goes_on and not len(search.chosen)))
-    dropped: Counter[str] = Counter()
     candidates = []
     for key, group in groups.items():
         complete = [search for search, is_attempt in group if not is_attempt]
@@ -246,16 +222,8 @@ def logged_queries(searches: Sequence[Search], min_users: int) -> LoggedQuery:
         elif len(key) > MOST_CHARACTERS or any(is_private(search.text) for search, _ in group):
             dropped["private or long"] += 1
         else:
-            candidates.append(_build_candidate(complete, users))
-    return LoggedQuery(candidates, dict(dropped))
-
-
-def _build_candidate(searches: Sequence[Search], users: int) -> Candidate:
-    spellings = Counter(search.text.strip() for search in searches)
-    text = min(spellings, key=lambda spelling: (-spellings[spelling], spelling))
-    items = _distinct_items(search.chosen.tolist() for search in searches)
-    return Candidate(text, "query", "logs", items, users, len(searches))
-
-
-def _distinct_items(lists: Iterable[Iterable[int]]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    return np.array(sorted({item for items in lists for item in items}), np.int32)
+            text = most_frequent(Counter(search.text.strip() for search in complete))
+            items = np.unique(np.concatenate([search.chosen for search in complete]))
+            items = items.astype(np.int32)
+            candidates.append(Candidate(text, "query", "logs", items, users, len(complete)))
+    return candidates
