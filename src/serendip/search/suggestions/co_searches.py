@@ -122,4 +122,5 @@ class CoSearches:
         """What ``arrays`` and ``facts`` gave."""
         starts, rows, people, searchers = (arrays[name] for name in _ARRAYS)
         pairs = csr_array((people, rows, starts), (len(searchers), len(searchers)))
-        return cls(pairs, searchers, int(facts["people"]), facts["ways_out"])
+        ways_out = {key: tuple(rows) for key, rows in facts["ways_out"].items()}
+        return cls(pairs, searchers, int(facts["people"]), ways_out)
