@@ -20,13 +20,10 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
-from serendip.data.events.event import ActionRules, Event
+from serendip.data import ActionRules, AllowedItems, Event, FloatArray, History, Query, UserPast
 from serendip.data.events.search_log import IMPRESSION, SUGGESTED, choices_of
-from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.attribute_test import parse_tests
 from serendip.data.items.starts import DAY_S
-from serendip.data.query import History, Query, UserPast
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion
