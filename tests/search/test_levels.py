@@ -189,12 +189,12 @@ def test_a_table_of_values_is_the_same_when_it_is_read(searcher: Searcher) -> No
     ],
 )
 def test_items_like_a_named_one_are_asked_for(searcher: Searcher, text: str, number: int) -> None:
-    assert searcher.find_liked(text) == number
+    assert searcher.reader.find_liked(text) == number
 
 
 def test_a_title_that_begins_with_like_is_a_title(searcher: Searcher) -> None:
     newer = post(searcher, Item("n", "Like Hill"))
-    assert newer.find_liked("like hill") == -1
+    assert newer.reader.find_liked("like hill") == -1
 
 
 def test_a_text_is_language_if_anybody_has_its_words(searcher: Searcher) -> None:
@@ -272,9 +272,9 @@ def test_what_filters_and_counts_read_has_all_that_has_the_values(searcher: Sear
 
 
 def test_like_a_title_that_is_not_finished(searcher: Searcher) -> None:
-    assert searcher.find_liked("films like big fi") == 0
-    assert searcher.find_liked("ｆｉｌｍｓ  like   Big Fish ") == 0
-    assert searcher.find_liked("films like big") == -1, "too few letters"
+    assert searcher.reader.find_liked("films like big fi") == 0
+    assert searcher.reader.find_liked("ｆｉｌｍｓ  like   Big Fish ") == 0
+    assert searcher.reader.find_liked("films like big") == -1, "too few letters"
 
 
 def test_unknown_words_of_any_script_may_be_nonsense(searcher: Searcher, tmp_path: Path) -> None:

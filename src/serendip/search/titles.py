@@ -40,21 +40,6 @@ Popularity: TypeAlias = FloatArray | IntArray
 """(N,) interactions per item."""
 
 
-@dataclass(frozen=True, slots=True)
-class TitledItem:
-    """An item under one of its titles.
-
-    Args:
-        item_num: its number.
-        title: as written.
-        popularity: interactions, 0 or more.
-    """
-
-    item_num: int
-    title: str
-    popularity: float
-
-
 class TitleTable:
     """Titles of items by normal form.
 
@@ -300,13 +285,9 @@ class TitleIndex:
     def __contains__(self, key: object) -> bool:
         return key in self.built
 
-    def bearers(self, key: str) -> list[TitledItem]:
+    def bearers(self, key: str) -> list[int]:
         """Items whose title has this normal form, most popular first."""
-        items = self._bearers(key, (table.items_titled(key) for table in self._tables))
-        return self._titled(items)
-
-    def _titled(self, items: Iterable[int]) -> list[TitledItem]:
-        return [TitledItem(item, self.title(item), self.popularity_of(item)) for item in items]
+        return self._bearers(key, (table.items_titled(key) for table in self._tables))
 
     def _bearers(self, key: str, items_of_tables: Iterable[list[int]]) -> list[int]:
         items = dict.fromkeys(item for items in items_of_tables for item in items)
@@ -329,12 +310,10 @@ class TitleIndex:
         """
         key, folded = title_key(text), fold(text)
 
-        def group(item: TitledItem) -> tuple[bool, bool]:
-            return fold(item.title) != folded, title_key(item.title) != key
+        def group(item: int) -> tuple[bool, bool]:
+            return fold(self.title(item)) != folded, self.key(item) != key
 
-        items = self.bearers(key)
-        ordered = sorted(items, key=group) if len(items) > 1 else items
-        return np.asarray([item.item_num for item in ordered], dtype=np.int32)
+        return np.asarray(sorted(self.bearers(key), key=group), dtype=np.int32)
 
     def nearest(self, key: str) -> list[str]:
         """Titles one edit from ``key`` (else two, if it is long), most popular first.
@@ -349,16 +328,12 @@ class TitleIndex:
             return near
         return self._near(key, 2)
 
-    def completions(self, prefix: str, k: int) -> list[TitledItem]:
-        """Titles that contain a normalised prefix: at their beginning first, then at later words.
+    def completions(self, prefix: str, k: int) -> list[int]:
+        """Items whose title has a normalised prefix: at its beginning first, then at later words.
 
-        Each item appears once; by popularity within a group. An empty prefix gives the most
-        popular titles.
+        Each item appears once; by popularity within a group. An empty prefix gives the items of the
+        most popular titles.
         """
-        return self._titled(self.complete_items(prefix, k))
-
-    def complete_items(self, prefix: str, k: int) -> list[int]:
-        """Numbers of the items of ``completions``."""
         found: dict[int, None] = {}
         for inside in (False, True):
             if len(found) < k and (prefix or not inside):
@@ -369,12 +344,12 @@ class TitleIndex:
                 found |= dict.fromkeys(self._most_popular(rows, k + len(found)))
         return list(found)[:k]
 
-    def near_completions(self, prefix: str, k: int) -> list[TitledItem]:
+    def near_completions(self, prefix: str, k: int) -> list[int]:
         """Completions of a prefix one edit from ``prefix``, most popular first."""
         if len(prefix) < MIN_LENGTH_ONE_EDIT:
             return []
         rows = [table.nearly_starting(prefix) for table in self._tables]
-        return self._titled(self._most_popular(rows, k))
+        return self._most_popular(rows, k)
 
     @property
     def _tables(self) -> tuple[TitleTable, ...]:
@@ -385,7 +360,7 @@ class TitleIndex:
         alive = {near: self.bearers(near) for near in found if _digits(near) == _digits(key)}
         return sorted(
             (near for near, bearers in alive.items() if bearers),
-            key=lambda near: (-alive[near][0].popularity, near),
+            key=lambda near: (-self.popularity_of(alive[near][0]), near),
         )
 
     def _most_popular(self, rows_by_table: Sequence[IntArray], k: int) -> list[int]:

@@ -261,9 +261,9 @@ class _Replay:
     def _title_features(self, without: Set[str], user: SuggestionUser, typed: str) -> FloatArray:
         """Features of titles with the typed prefix, without some normal forms."""
         titles = [
-            Candidate(item.title, "title", "fields", np.array([item.item_num], np.int32))
+            Candidate(title, "title", "fields", np.array([item], np.int32))
             for item in self._titles.completions(typed, NUM_TITLES)
-            if normalise(item.title) not in without
+            if normalise(title := self._titles.title(item)) not in without
         ]
         base = self._table
         table = QueryTable.of(titles, self._log.dataset.catalogue, base.categories, base.choices)
