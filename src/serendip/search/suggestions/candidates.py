@@ -28,7 +28,6 @@ from serendip.search.phrases import function_words, most_frequent, phrases_of, s
 from serendip.search.suggestions.categories import main_attribute
 from serendip.search.suggestions.combinations import (
     LEAST_ITEMS,
-    ValueItems,
     combined_values,
     single_values,
 )
@@ -83,44 +82,37 @@ def catalogue_candidates(
         popularity: (N,) interactions per item; ``like`` is of the most popular ones.
         config: sources, fields of phrases and limits.
     """
-    main = config.category or main_attribute(catalogue)
-    found = chain(
-        _values(catalogue, main, config),
-        _rules(catalogue, main, config),
-        _like(catalogue, popularity, config),
-    )
     candidates: dict[str, Candidate] = {}
-    for candidate in found:
-        if candidate.source in config.sources:
+    for candidate in chain(
+        _of_attributes(catalogue, config),
+        _of_texts(catalogue, config),
+        _like(catalogue, popularity, config),
+    ):
+        if candidate.source in config.sources and len(candidate.text) <= MOST_CHARACTERS:
             candidates.setdefault(normalise(candidate.text), candidate)
     return list(candidates.values())
 
 
-def _values(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[Candidate]:
+def _of_attributes(catalogue: Catalogue, config: QueriesConfig) -> Iterator[Candidate]:
+    """Values of attributes, and their combinations."""
+    main, most = config.category or main_attribute(catalogue), config.most_of_attribute
     for values in single_values(catalogue, main):
-        most = values.largest(config.most_of_attribute, config.min_items)
-        yield from _to_candidates(most, "attribute", "fields")
+        for text, items in values.largest(most, config.min_items):
+            yield Candidate(text, "attribute", "fields", items)
+    for kind, values in combined_values(catalogue, main) if "rules" in config.sources else ():
+        for text, items in values.largest(most, LEAST_ITEMS):
+            yield Candidate(text, kind, "rules", items)
 
 
-def _rules(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[Candidate]:
-    """Combined attributes, series of titles, and phrases."""
+def _of_texts(catalogue: Catalogue, config: QueriesConfig) -> Iterator[Candidate]:
+    """Series of titles, and phrases."""
     if "rules" not in config.sources:
         return
-    for kind, values in combined_values(catalogue, main):
-        most = values.largest(config.most_of_attribute, LEAST_ITEMS)
-        yield from _to_candidates(most, kind, "rules")
     titles = [item.title for item in catalogue.items]
     for text, items in find_series(titles, function_words(titles)).items():
-        if len(text) <= MOST_CHARACTERS:
-            yield Candidate(text, "series", "rules", np.array(items, np.int32))
+        yield Candidate(text, "series", "rules", np.array(items, np.int32))
     for name in config.phrases:
         yield from _phrases(catalogue, name, config)
-
-
-def _to_candidates(values: ValueItems, kind: QueryKind, source: Source) -> Iterator[Candidate]:
-    for row, text in enumerate(values.texts):
-        if len(text) <= MOST_CHARACTERS:
-            yield Candidate(text, kind, source, values.items_of(row))
 
 
 def _like(
@@ -129,10 +121,8 @@ def _like(
     """``like`` the most popular items, which leads to what is similar to them."""
     for number in np.argsort(-popularity, kind="stable")[: config.most_of_attribute].tolist():
         title = catalogue[number].title
-        text = f"{LIKE}{title}"
-        is_known = popularity[number] > 0 and bool(normalise(title))
-        if is_known and len(text) <= MOST_CHARACTERS:
-            yield Candidate(text, "like", "rules", np.array([number], np.int32))
+        if popularity[number] > 0 and normalise(title):
+            yield Candidate(f"{LIKE}{title}", "like", "rules", np.array([number], np.int32))
 
 
 def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator[Candidate]:
