@@ -286,10 +286,9 @@ class Searcher:
         if len(rows) != count or lexical.statistics.num_documents != count:
             raise ArtefactError(f"{folder} indexes {len(rows)} items, the catalogue has {count}.")
         index = TitleIndex(popularity, catalogue.titles, rows, table)
-        listed = Strings.of_arrays(_GRAMMAR, {**Strings.of(ENGLISH).arrays(_GRAMMAR), **words})
         searcher = cls(
             *(config or SearchConfig(), lexical, index, speller, count),
-            grammar=frozenset(listed),
+            grammar=frozenset(Strings.of_arrays(_GRAMMAR, words)),
             searches=ChosenSearches.of_arrays(_SEARCHES, words),
         )
         # The first search pays for imports and page faults: do it here, not in a request.

@@ -90,10 +90,9 @@ class ValueItems:
 
     def __iter__(self) -> Iterator[tuple[str, IntArray]]:
         """Each text, and the ascending numbers of its items."""
-        for text, begin, end in zip(
-            self.texts, self.items.indptr, self.items.indptr[1:], strict=False
-        ):
-            yield text, np.sort(self.items.indices[begin:end]).astype(np.int32)
+        lists = np.split(self.items.indices, self.items.indptr[1:-1])
+        for text, items in zip(self.texts, lists, strict=False):
+            yield text, np.sort(items).astype(np.int32)
 
     def largest(self, most: int, least: int) -> ValueItems:
         """At most ``most`` values that ``least`` items or more have, those of most items first."""
