@@ -92,8 +92,8 @@ class TitleTable:
     def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self:
         """Rebuild from ``arrays``."""
         keys, words = (Strings.of_arrays(name, stored) for name in ("keys", "words"))
-        columns = (stored[name] for name in _COLUMNS)
-        return cls(keys, words, *columns, EditIndex.of_arrays(keys, stored))
+        columns: dict[str, Any] = {name: stored[name] for name in _COLUMNS}
+        return cls(keys, words, edits=EditIndex.of_arrays(keys, stored), **columns)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -275,12 +275,11 @@ class TitleIndex:
         return self._bearers(key, (table.items_titled(key) for table in self._tables))
 
     def _bearers(self, key: str, items_of_tables: Iterable[list[int]]) -> list[int]:
-        items = dict.fromkeys(item for items in items_of_tables for item in items)
+        late, items = self.late, dict.fromkeys(item for items in items_of_tables for item in items)
         alive = [
             item
             for item in items
-            if item not in self.deleted
-            and (item not in self.late or key in _names(self.late[item]))
+            if item not in self.deleted and (item not in late or key in _names(late[item]))
         ]
         return sorted(alive, key=self._rank) if len(alive) > 1 else alive
 
