@@ -305,54 +305,50 @@ def test_what_helped_after_a_failure_comes_first(reader: Engine) -> None:
     assert after("elsewhere") == [*names]
 
 
-LATE = Request(user_id="late")
+def searching(user: str, text: str, ago: float) -> Event:
+    return replace(unsuccessful(user, text, NOW - ago), request_id=f"{user}{ago}")
 
 
-def test_a_failed_last_search_is_known_until_something_is_chosen(open_engine) -> None:
-    engine, now = open_engine(), NOW
-    users = SuggestionUsers(engine._store, engine.settings.actions)
-    assert users.find_failed(LATE, now) == ""
-    chip = replace(unsuccessful("late", "horror", now - 50), surface="suggest")
-    engine.add_events([unsuccessful("late", "Zqx  QXZ", now - 60), chip])
-    assert users.find_failed(LATE, now) == FAILED
-    assert users.find_failed(LATE, now + 1_800) == ""
-    engine.add_events([searched("late", "", "i3", now - 30)])
-    assert users.find_failed(LATE, now) == ""
+CHIP = replace(unsuccessful("u", "horror", NOW - 50), surface="suggest")
+CRAWLED = replace(unsuccessful("u", "horror", NOW - 30), action="crawl")
 
 
-def test_of_a_text_searched_before_only_the_last_search_counts(open_engine) -> None:
-    engine, now = open_engine(), NOW
-    users = SuggestionUsers(engine._store, engine.settings.actions)
-
-    def search(user: str, text: str, ago: float) -> Event:
-        return replace(unsuccessful(user, text, now - ago), request_id=f"{user}{ago}")
-
-    engine.add_events(
-        [
-            search("again", FAILED, 86_400),
-            search("again", FAILED, 60),
-            search("helped", FAILED, 1_200),
-            searched("helped", FAILED, "i3", now - 1_190),
-            search("helped", "horror", 300),
-            search("helped", FAILED, 60),
-            search("pages", FAILED, 600),
-            searched("pages", FAILED, "i3", now - 500),
-            search("pages", FAILED, 60),
-        ]
-    )
-    again, helped, pages = (Request(user_id=user) for user in ("again", "helped", "pages"))
-    assert users.find_failed(again, now) == users.find_failed(helped, now) == FAILED
-    assert users.find_failed(replace(again, after="horror"), now) == ""  # the page has a search
-    assert users.find_failed(pages, now) == ""  # more results of the search with a choice
-
-
-def test_ignored_events_are_not_searches(open_engine) -> None:
-    engine, now = open_engine(), NOW
+@pytest.mark.parametrize(
+    ("events", "failed"),
+    [
+        ([], ""),
+        ([searching("u", "Zqx  QXZ", 60), CHIP, CRAWLED], FAILED),
+        ([searching("u", FAILED, 1_860), CHIP], ""),  # of another occasion
+        ([searching("u", FAILED, 60), searched("u", "", "i3", NOW - 30)], ""),
+        ([searching("u", FAILED, 86_400), searching("u", FAILED, 60)], FAILED),
+        (
+            [
+                searching("u", FAILED, 1_200),
+                searched("u", FAILED, "i3", NOW - 1_190),
+                searching("u", "horror", 300),
+                searching("u", FAILED, 60),
+            ],
+            FAILED,
+        ),
+        (  # more results of the search with a choice
+            [
+                searching("u", FAILED, 600),
+                searched("u", FAILED, "i3", NOW - 500),
+                searching("u", FAILED, 60),
+            ],
+            "",
+        ),
+    ],
+)
+def test_a_failed_last_search_is_known_until_something_is_chosen(
+    open_engine, events: list[Event], failed: str
+) -> None:
+    engine = open_engine()
     rules = engine.settings.actions.model_copy(update={"ignore": ("impression", "crawl")})
     users = SuggestionUsers(engine._store, rules)
-    crawled = replace(unsuccessful("late", "horror", now - 30), action="crawl")
-    engine.add_events([unsuccessful("late", FAILED, now - 60), crawled])
-    assert users.find_failed(LATE, now) == FAILED
+    engine.add_events(events)
+    assert users.find_failed(Request(user_id="u"), NOW) == failed
+    assert users.find_failed(Request(user_id="u", after="horror"), NOW) == ""  # has a search
 
 
 def test_chips_begin_with_what_helped_after_the_failed_last_search(open_engine) -> None:

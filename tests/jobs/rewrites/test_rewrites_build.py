@@ -126,17 +126,6 @@ def test_the_same_seed_makes_the_same_table(
     assert one.scorer.weights.tolist() == two.scorer.weights.tolist()
 
 
-def test_no_order_of_any_query_of_the_head_changes(
-    shop: Shop, built: tuple[RewriteTable, dict[str, Any]]
-) -> None:
-    table, _ = built
-    plain, wide = shop.searcher, shop.searcher.with_rewrites(table)
-    for text in {*shop.queries.texts, *table.head}:
-        before, after = plain.search(text, 144), wide.search(text, 144)
-        assert before.item_nums.tobytes() == after.item_nums.tobytes(), text
-        assert before.scores.tobytes() == after.scores.tobytes(), text
-
-
 def test_words_of_queries_have_near_ones_of_the_catalogue(tmp_path: Path) -> None:
     counts = {"leather": 9, "leathers": 5, "rare": 1}
     encoder, cache = HashingEncoder(), VectorCache(tmp_path)

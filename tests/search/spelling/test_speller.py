@@ -34,14 +34,19 @@ def speller() -> Speller:
     return speller_of(counts, documents, english_word_frequencies(), ["velvet"])
 
 
-def test_neighbours_decide_between_words_that_are_equally_near(speller):
-    assert speller.correct("harry wotter").text == "harry potter"
-    assert speller.correct("wotter island").text == "otter island"
-
-
-def test_a_known_word_gives_way_only_to_what_its_neighbours_ask_for(speller):
-    assert speller.correct("harry otter").text == "harry otter"
-    assert speller.correct("otter").text == "otter"
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("harry wotter", "harry potter"),  # neighbours decide
+        ("wotter island", "otter island"),
+        ("harry otter", "harry otter"),  # a known word gives way only to what they ask for
+        ("otter", "otter"),
+        ("startrek", "star trek"),  # parted where items have the words side by side
+        ("trekstar", "trekstar"),
+    ],
+)
+def test_words_are_corrected_by_their_neighbours(speller, typed, meant):
+    assert speller.correct(typed).text == meant
 
 
 @pytest.mark.parametrize("text", ["pudding", "overrated", "procedural thriller"])
@@ -102,11 +107,6 @@ def test_another_form_of_a_word_is_known_and_found_after_the_word_itself(tmp_pat
     assert posted.search("bread", 3).item_nums.tolist() == [2, 3]
 
 
-def test_two_words_typed_as_one_are_parted_where_items_have_them_side_by_side(speller):
-    assert speller.correct("startrek").text == "star trek"
-    assert speller.correct("trekstar").text == "trekstar"
-
-
 def test_one_letter_may_be_a_word_that_was_typed_as_one_with_the_next():
     documents = [document_of(film(str(n), "Red T-Shirt")) for n in range(40)]
     counts = dict.fromkeys((w for d in documents for w in (*d.title, *d.body)), 40)
@@ -156,17 +156,19 @@ def test_any_text_is_spelled_and_confidence_is_a_probability(text):
     assert 0 <= spelled.confidence <= 1 + 1e-12
 
 
-def test_fingers_slip_to_the_next_key_more_often_than_across_the_board():
-    assert log_typo_probability("natrix", "matrix", 1) > log_typo_probability("patrix", "matrix", 1)
-    assert log_typo_probability("matrux", "matrix", 1) > log_typo_probability("matrzx", "matrix", 1)
-    assert log_typo_probability("mattrix", "matrix", 1) > log_typo_probability(
-        "matkrix", "matrix", 1
-    )
-    assert log_typo_probability("matirx", "matrix", 1) > log_typo_probability("matgix", "matrix", 1)
-    assert log_typo_probability("xmatrix", "matrix", 1) < log_typo_probability(
-        "mxatrix", "matrix", 1
-    )
-    assert log_typo_probability("matri", "matrix", 1) > log_typo_probability("mtraixx", "matrix", 2)
+@pytest.mark.parametrize(
+    ("often", "seldom"),
+    [
+        ("natrix", "patrix"),
+        ("matrux", "matrzx"),
+        ("mattrix", "matkrix"),
+        ("matirx", "matgix"),
+        ("mxatrix", "xmatrix"),
+    ],
+)
+def test_fingers_slip_to_the_next_key_more_often_than_across_the_board(often, seldom):
+    one, other = (log_typo_probability(typed, "matrix", 1) for typed in (often, seldom))
+    assert one > other > log_typo_probability("mtraixx", "matrix", 2)
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("aa", "a"), ("ab", "ba"), ("aab", "ab"), ("b", "a")])
@@ -193,21 +195,21 @@ def searcher(folder, **settings) -> Searcher:
     return Searcher.build(catalogue, np.ones(len(TITLES), np.float32), folder / "s", config)
 
 
-def test_a_doubtful_correction_is_told_and_not_made(tmp_path):
-    sure = searcher(tmp_path / "sure").read("harry wotter")
-    assert (sure.corrected_key, sure.told_key) == ("harry potter", "")
-    never = {"correct_from": 1.0, "correct_unknown_from": 1.0}
-    careful = searcher(tmp_path / "careful", **never).read("harry wotter")
-    assert (careful.corrected_key, careful.told_key) == ("harry wotter", "harry potter")
-    assert careful.unknown == ("wotter",)
+NEVER = {"correct_from": 1.0, "correct_unknown_from": 1.0}
 
 
-def test_a_near_tie_is_told(tmp_path):
-    told = searcher(tmp_path / "told").read("otker velvet")
-    assert (told.corrected_key, told.told_key) == ("otker velvet", "otter velvet")
-    assert told.unknown == ("otker",)
-    silent = searcher(tmp_path / "silent", suggest_from=0.5).read("otker velvet")
-    assert silent.told_key == ""
+@pytest.mark.parametrize(
+    ("text", "settings", "expected"),
+    [
+        ("harry wotter", {}, ("harry potter", "", ())),
+        ("harry wotter", NEVER, ("harry wotter", "harry potter", ("wotter",))),
+        ("otker velvet", {}, ("otker velvet", "otter velvet", ("otker",))),  # a near tie
+        ("otker velvet", {"suggest_from": 0.5}, ("otker velvet", "", ("otker",))),
+    ],
+)
+def test_a_doubtful_correction_is_told_and_not_made(tmp_path, text, settings, expected):
+    reading = searcher(tmp_path, **settings).read(text)
+    assert (reading.corrected_key, reading.told_key, reading.unknown) == expected
 
 
 def test_a_function_word_is_no_correction():

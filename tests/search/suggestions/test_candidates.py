@@ -5,7 +5,7 @@ import pytest
 
 from serendip.data import Catalogue, Item
 from serendip.data.events.search_log import Search
-from serendip.data.privacy import VISITOR, is_private
+from serendip.data.privacy import VISITOR
 from serendip.data.text import normalise
 from serendip.search.phrases import function_words, phrases_of, spell_phrases
 from serendip.search.suggestions.candidates import catalogue_candidates, logged_queries
@@ -164,21 +164,6 @@ def test_a_query_that_was_chosen_from_is_whole_though_a_longer_one_followed():
     for at, user in enumerate("abc"):
         rows += [search(user, 10_000 * at, "star", [2]), search(user, 10_000 * at + 9, "star trek")]
     assert {one.text for one in logged_queries(rows, 3)} == {"star", "star trek"}
-
-
-@pytest.mark.parametrize(
-    ("text", "private"),
-    [
-        ("ann@example.com", True),
-        ("call 555-010-9999", True),
-        ("2001 a space odyssey", False),
-        ("1999 2000 2001", True),
-        ("blade runner 2049", False),
-        ("ann\uff20example.com", True),
-    ],
-)
-def test_addresses_and_long_numbers_are_private(text, private):
-    assert is_private(text) == private
 
 
 def test_a_part_of_a_phrase_that_nearly_all_its_items_have_is_no_phrase_of_its_own():
