@@ -1,8 +1,7 @@
 """Builds the table of query rewrites of a generation.
 
-The head of the table are the verified suggestions and the queries that enough people have searched.
-Those with few results get reformulations from the log and rewrites of high confidence by the model.
-All other queries are rewritten by the model at request time.
+The table has what people searched next, of queries with few results; all queries are rewritten by a
+model at request time, too, which learns here.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from serendip.jobs.synonyms import find_nearest_words, is_minable
 from serendip.runtime.progress import TrainOptions
 from serendip.search.logistic import LogisticModel
 from serendip.search.reformulations import Reformulation, find_reformulations
-from serendip.search.rewrites.candidates import FEATURES
-from serendip.search.rewrites.table import MOST, Near, Rewrite, RewriteTable
+from serendip.search.rewrites.candidates import FEATURES, RewriteKind
+from serendip.search.rewrites.table import Near, Rewrite, RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import logged_queries
 from serendip.search.suggestions.checks import Blocklist
@@ -98,36 +97,17 @@ def build_rewrite_table(
     made = build_scorer_rows(searcher, near, made_texts, progress)
     logged = build_scorer_rows(searcher, near, read_logged_texts(searches), progress)
     scorer = LogisticModel.prior(FEATURES, {}).fit(made, STRENGTH).fit(logged, STRENGTH)
-    tail = RewriteTable({}, scorer if scorer.learned_from else None, near)
-    reformulations = find_reformulations(searches, config.min_users)
-    matcher, head = searcher.matcher, dict[str, tuple[Rewrite, ...]]()
-    keys = _head_keys(searcher, queries, searches, config.min_users)
-    for key in progress.track(keys, "rewrites of queries", len(keys)):
-        if not matcher.is_answered(key):
-            rewrites = [
-                *_from_log(key, reformulations.get(key, ())),
-                *tail.score(key, matcher, searcher.synonyms),
-            ]
-            offered = _offer_rewrites(searcher, rewrites)
-            head[key] = tuple(rewrite for rewrite in offered if unsafe.allows(rewrite.text))
-    kinds = [rewrite.kind for rewrites in head.values() for rewrite in rewrites]
+    head = {
+        key: tuple(rewrite for rewrite in _from_log(key, ways) if unsafe.allows(rewrite.text))
+        for key, ways in find_reformulations(searches, config.min_users).items()
+        if not searcher.matcher.is_answered(key)
+    }
     report = {
         "texts": len(head),
-        "by_kind": {kind: kinds.count(kind) for kind in ("broader", "substitute")},
         "near": len(near),
         "learned_from": {"made": len(made), "logged": len(logged)},
     }
-    return RewriteTable(head, tail.scorer, near), report
-
-
-def _head_keys(
-    searcher: Searcher, queries: QueryTable, searches: Sequence[Search], min_users: int
-) -> dict[str, None]:
-    """Normal forms of verified suggestions, and of what people searched, taken literally."""
-    kinds = zip(queries.keys, queries.kinds, strict=True)
-    verified = [key for key, kind in kinds if kind != "like"]
-    logged = (query.text for query in logged_queries(searches, min_users))
-    return dict.fromkeys([*verified, *(searcher.read(text, literal=True).key for text in logged)])
+    return RewriteTable(head, scorer if scorer.learned_from else None, near), report
 
 
 def _from_log(key: str, reformulations: Sequence[Reformulation]) -> list[Rewrite]:
@@ -136,16 +116,6 @@ def _from_log(key: str, reformulations: Sequence[Reformulation]) -> list[Rewrite
     for way in reformulations:
         other = set(words(way.key))
         if not typed < other:
-            rewrites.append(
-                Rewrite(way.text, "broader" if other < typed else "substitute", way.share)
-            )
+            kind: RewriteKind = "broader" if other < typed else "substitute"
+            rewrites.append(Rewrite(way.text, kind, way.share))
     return rewrites
-
-
-def _offer_rewrites(searcher: Searcher, rewrites: Sequence[Rewrite]) -> list[Rewrite]:
-    """The surest distinct rewrites."""
-    distinct: dict[str, Rewrite] = {}
-    for rewrite in sorted(rewrites, key=lambda rewrite: (-rewrite.confidence, rewrite.text)):
-        if rewrite.confidence >= searcher.config.offer_from:
-            distinct.setdefault(searcher.read(rewrite.text, literal=True).key, rewrite)
-    return [*distinct.values()][:MOST]

@@ -1,4 +1,4 @@
-"""Query rewrites to offer: a table for frequent queries, a model for all others.
+"""Query rewrites to offer: a table of what people searched next, and a model.
 
 Only queries with few matches get ``broader`` rewrites or a ``substitute``. They are offered; no
 query is replaced by one.
@@ -20,6 +20,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from serendip.data.text import title_key
 from serendip.errors import ArtefactError
 from serendip.search.logistic import LogisticModel
 from serendip.search.rewrites.candidates import FEATURES, CatalogueMatcher, RewriteKind, checked
@@ -54,8 +55,8 @@ class RewriteTable:
     """Rewrites prepared offline.
 
     Args:
-        head: normal form of a logged query -> its rewrites, best first; possibly none.
-        scorer: for all other queries; None = there was no training data.
+        head: normal form of a query that people left without a choice -> what they searched next.
+        scorer: of all candidates; None = there was no training data.
         near: word -> nearest words, with their cosines.
     """
 
@@ -76,17 +77,17 @@ class RewriteTable:
         """
         if not key or matcher.is_answered(key):
             return ()
-        rewrites = self.head[key] if key in self.head else self.score(key, matcher, synonyms)
-        return tuple(
-            rewrite
-            for rewrite in rewrites
-            if rewrite.confidence >= offer_from and matcher.matches(rewrite.text)
-        )[:MOST]
+        rewrites = [*self.head.get(key, ()), *self.score(key, matcher, synonyms)]
+        distinct: dict[str, Rewrite] = {}
+        for rewrite in sorted(rewrites, key=lambda rewrite: (-rewrite.confidence, rewrite.text)):
+            if rewrite.confidence >= offer_from:
+                distinct.setdefault(title_key(rewrite.text), rewrite)
+        return tuple(one for one in distinct.values() if matcher.matches(one.text))[:MOST]
 
-    def score(self, key: str, matcher: CatalogueMatcher, synonyms: Synonyms) -> tuple[Rewrite, ...]:
-        """All candidates of a query with more matches, highest confidence first."""
+    def score(self, key: str, matcher: CatalogueMatcher, synonyms: Synonyms) -> list[Rewrite]:
+        """All candidates of a query with more matches."""
         if self.scorer is None:
-            return ()
+            return []
 
         def also(term: str) -> list[tuple[str, float]]:
             accepted = synonyms.also.get(term, ())
@@ -94,11 +95,10 @@ class RewriteTable:
 
         candidates, features = checked(key, matcher, also)
         confidences = 1.0 / (1.0 + np.exp(-np.clip(self.scorer.log_odds(features), -30.0, 30.0)))
-        rewrites = (
+        return [
             Rewrite(candidate.text, candidate.kind, confidence)
             for candidate, confidence in zip(candidates, confidences.tolist(), strict=True)
-        )
-        return tuple(sorted(rewrites, key=lambda rewrite: (-rewrite.confidence, rewrite.text)))
+        ]
 
     def save(self, folder: Path) -> None:
         """Write one file into a folder."""
