@@ -12,8 +12,10 @@ def test_people_are_told_apart_by_ids_that_they_brought():
 
 
 def test_a_normal_form_is_private_where_any_of_its_spellings_is():
-    texts = ["ann example com", "Ann@example.com", "heist", "555 010 9999"]
-    assert private_keys(texts) == {"ann example com", "555 010 9999"}
+    texts = ["ann example com", "Ann@example.com", "heist", "555 010 9999", "1999 2000 2001"]
+    films = ["2001 a space odyssey", "blade runner 2049"]
+    private = {"ann example com", "555 010 9999", "1999 2000 2001"}
+    assert private_keys([*texts, *films, "ann\uff20example.com"]) == private
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ import pytest
 
 from serendip.data.events.event import Event
 from serendip.engine.engine import Engine
-from serendip.engine.query_suggestions import UserContext
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import gather
 from serendip.jobs.exports.recommendations import recommend_all
@@ -164,9 +163,8 @@ def test_no_suggested_query_leads_to_a_rejected_item(rated: Engine) -> None:
     assert "i4" not in {
         query.item_id for query in rated.suggest(Request(user_id=USER, k=60)).queries
     }
-    unwanted = rated._suggestion_user(rated.state, USER)[1]
-    assert isinstance(unwanted, UserContext)
-    assert unwanted.unwanted == {rated.state.catalogue.vocabulary.number("i4")}
+    user = rated._suggestion_user(rated.state, USER)
+    assert user.unwanted == {rated.state.catalogue.vocabulary.number("i4")}
 
 
 def test_completions_have_disliked_items_but_not_hidden_ones(rated: Engine) -> None:

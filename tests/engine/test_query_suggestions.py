@@ -19,18 +19,18 @@ from serendip.engine.query_suggestions import (
     MAX_NUMBERS,
     QuerySuggester,
     SuggestionUsers,
-    UserContext,
     max_cached_users,
 )
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
+from serendip.search.logistic import LogisticModel
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.co_searches import CoSearches
-from serendip.search.suggestions.ranker import FEATURES, QueryRanker, SuggestionUser
+from serendip.search.suggestions.ranker import FEATURES, SuggestionUser
 from serendip.search.suggestions.table import QueryTable
 
 NOW = 1_790_000_000.0
@@ -129,13 +129,13 @@ def test_items_similar_to_a_liked_item_are_suggested(reader: Engine) -> None:
     assert likes and all(query.text.startswith("like The ") and query.item_id for query in likes)
 
 
-def by_feature(name: str) -> QueryRanker:
+def by_feature(name: str) -> LogisticModel:
     """A ranker that reads one feature alone."""
-    return QueryRanker(np.array([float(feature == name) for feature in FEATURES]))
+    return LogisticModel.prior(FEATURES, {name: 1.0})
 
 
 def with_table(
-    engine: Engine, items: dict[str, int], ranker: QueryRanker | None = None, **fields: object
+    engine: Engine, items: dict[str, int], ranker: LogisticModel | None = None, **fields: object
 ) -> EngineState:
     """A state that suggests some queries, each with an item number, by default in this order."""
     state = engine.state
@@ -143,7 +143,7 @@ def with_table(
         Candidate(text, "rule", "rules", np.array([number], np.int32))
         for text, number in items.items()
     ]
-    table = QueryTable.unverified(candidates, state.catalogue, state.queries.categories)
+    table = QueryTable.of(candidates, state.catalogue, state.queries.categories)
     searches = np.arange(len(items), 0, -1).astype(np.int32)
     table = replace(table, searches=searches, **fields)
     return replace(state, queries=table, query_ranker=ranker or by_feature("searches"))
@@ -153,12 +153,12 @@ def recommend(
     engine: Engine,
     state: EngineState,
     request: Request,
-    context: UserContext | None = None,
+    user: SuggestionUser | None = None,
     now: float = math.nan,
 ) -> list[Suggestion]:
-    """What is suggested from a state to somebody of whom nothing but the context is known."""
+    """What is suggested from a state, to somebody of whom nothing is known."""
     suggester = QuerySuggester(state, engine.settings.queries)
-    return suggester.recommend(state, request, SuggestionUser(), context or UserContext(), now)
+    return suggester.recommend(state, request, user or SuggestionUser(), now)
 
 
 def passing_of(engine: Engine, text: str, genre: str) -> set[str]:
@@ -256,11 +256,11 @@ def test_a_generated_query_is_suggested_while_it_has_a_result(open_engine) -> No
         number = engine.state.catalogue.vocabulary.numbers(["odd"])
         candidate = Candidate("zyzzyva quest", "written", "llm", number)
         categories = engine.state.queries.categories
-        table = QueryTable.unverified([candidate], engine.state.catalogue, categories)
+        table = QueryTable.of([candidate], engine.state.catalogue, categories)
         state = replace(engine.state, queries=table)
         suggester = QuerySuggester(state, engine.settings.queries)
-        request, user = Request(text="zyz", k=5), SuggestionUser()
-        return [query.text for query in suggester.complete(state, request, user, UserContext())]
+        request = Request(text="zyz", k=5)
+        return [query.text for query in suggester.complete(state, request, SuggestionUser())]
 
     engine.add_items([Item("odd", "The zyzzyva quest")])
     assert "zyzzyva quest" in shown()
@@ -282,14 +282,14 @@ def test_the_cache_of_users_is_limited_by_memory_and_drops_the_oldest(
 
     def of(user: str) -> SuggestionUser:
         past = engine._query_builder.read_past(engine.state, user)
-        return users.of(engine.state, user, past, removals)[0]
+        return users.of(engine.state, user, past, removals)
 
     removals = 0
     first, second = of("u0"), of("u1")
     assert of("u0") is first
     of("u2")
     assert of("u0") is first and of("u1") is not second
-    assert np.array_equal(of("u1").history, second.history)
+    assert np.array_equal(of("u1").past.item_nums, second.past.item_nums)
     removals = 1  # somebody was erased: nothing of before is kept
     assert of("u0") is not first
 
@@ -305,54 +305,50 @@ def test_what_helped_after_a_failure_comes_first(reader: Engine) -> None:
     assert after("elsewhere") == [*names]
 
 
-LATE = Request(user_id="late")
+def searching(user: str, text: str, ago: float) -> Event:
+    return replace(unsuccessful(user, text, NOW - ago), request_id=f"{user}{ago}")
 
 
-def test_a_failed_last_search_is_known_until_something_is_chosen(open_engine) -> None:
-    engine, now = open_engine(), NOW
-    users = SuggestionUsers(engine._store, engine.settings.actions)
-    assert users.find_failed(LATE, now) == ""
-    chip = replace(unsuccessful("late", "horror", now - 50), surface="suggest")
-    engine.add_events([unsuccessful("late", "Zqx  QXZ", now - 60), chip])
-    assert users.find_failed(LATE, now) == FAILED
-    assert users.find_failed(LATE, now + 1_800) == ""
-    engine.add_events([searched("late", "", "i3", now - 30)])
-    assert users.find_failed(LATE, now) == ""
+CHIP = replace(unsuccessful("u", "horror", NOW - 50), surface="suggest")
+CRAWLED = replace(unsuccessful("u", "horror", NOW - 30), action="crawl")
 
 
-def test_of_a_text_searched_before_only_the_last_search_counts(open_engine) -> None:
-    engine, now = open_engine(), NOW
-    users = SuggestionUsers(engine._store, engine.settings.actions)
-
-    def search(user: str, text: str, ago: float) -> Event:
-        return replace(unsuccessful(user, text, now - ago), request_id=f"{user}{ago}")
-
-    engine.add_events(
-        [
-            search("again", FAILED, 86_400),
-            search("again", FAILED, 60),
-            search("helped", FAILED, 1_200),
-            searched("helped", FAILED, "i3", now - 1_190),
-            search("helped", "horror", 300),
-            search("helped", FAILED, 60),
-            search("pages", FAILED, 600),
-            searched("pages", FAILED, "i3", now - 500),
-            search("pages", FAILED, 60),
-        ]
-    )
-    again, helped, pages = (Request(user_id=user) for user in ("again", "helped", "pages"))
-    assert users.find_failed(again, now) == users.find_failed(helped, now) == FAILED
-    assert users.find_failed(replace(again, after="horror"), now) == ""  # the page has a search
-    assert users.find_failed(pages, now) == ""  # more results of the search with a choice
-
-
-def test_ignored_events_are_not_searches(open_engine) -> None:
-    engine, now = open_engine(), NOW
+@pytest.mark.parametrize(
+    ("events", "failed"),
+    [
+        ([], ""),
+        ([searching("u", "Zqx  QXZ", 60), CHIP, CRAWLED], FAILED),
+        ([searching("u", FAILED, 1_860), CHIP], ""),  # of another occasion
+        ([searching("u", FAILED, 60), searched("u", "", "i3", NOW - 30)], ""),
+        ([searching("u", FAILED, 86_400), searching("u", FAILED, 60)], FAILED),
+        (
+            [
+                searching("u", FAILED, 1_200),
+                searched("u", FAILED, "i3", NOW - 1_190),
+                searching("u", "horror", 300),
+                searching("u", FAILED, 60),
+            ],
+            FAILED,
+        ),
+        (  # more results of the search with a choice
+            [
+                searching("u", FAILED, 600),
+                searched("u", FAILED, "i3", NOW - 500),
+                searching("u", FAILED, 60),
+            ],
+            "",
+        ),
+    ],
+)
+def test_a_failed_last_search_is_known_until_something_is_chosen(
+    open_engine, events: list[Event], failed: str
+) -> None:
+    engine = open_engine()
     rules = engine.settings.actions.model_copy(update={"ignore": ("impression", "crawl")})
     users = SuggestionUsers(engine._store, rules)
-    crawled = replace(unsuccessful("late", "horror", now - 30), action="crawl")
-    engine.add_events([unsuccessful("late", FAILED, now - 60), crawled])
-    assert users.find_failed(LATE, now) == FAILED
+    engine.add_events(events)
+    assert users.find_failed(Request(user_id="u"), NOW) == failed
+    assert users.find_failed(Request(user_id="u", after="horror"), NOW) == ""  # has a search
 
 
 def test_chips_begin_with_what_helped_after_the_failed_last_search(open_engine) -> None:
@@ -392,8 +388,8 @@ def test_young_categories_have_a_bounded_share_of_the_chips(reader: Engine) -> N
     state = with_table(reader, named, category_starts=starts)
     drawn: Counter[str] = Counter()
     for number in range(200):
-        context = UserContext(user_id=f"user-{number}")
-        chips = recommend(reader, state, Request(k=5), context, now)
+        user = SuggestionUser(user_id=f"user-{number}")
+        chips = recommend(reader, state, Request(k=5), user, now)
         explored = [chip for chip in chips if chip.propensity < 1]
         assert len(chips) == 5 and [chip.propensity for chip in explored] == [0.25]
         assert chips[0] in explored and [chip.text for chip in chips[1:]] == names[:4]
@@ -402,8 +398,8 @@ def test_young_categories_have_a_bounded_share_of_the_chips(reader: Engine) -> N
     nobody = recommend(reader, state, Request(k=10), now=now)
     assert [chip.text for chip in nobody] == [*names[8:10], *names[:8]]
     assert {chip.propensity for chip in nobody} == {1.0}
-    late = recommend(reader, state, Request(k=5), context, now + 30 * day)
-    few = recommend(reader, state, Request(k=4), context, now)
+    late = recommend(reader, state, Request(k=5), user, now + 30 * day)
+    few = recommend(reader, state, Request(k=4), user, now)
     assert [chip.text for chip in late] == names[:5] and [chip.text for chip in few] == names[:4]
 
 
@@ -416,8 +412,8 @@ def with_level_queries(engine: Engine, kinds: str) -> EngineState:
         Candidate(name, kind, "rules", numbers[row : row + 1])  # type: ignore[arg-type]
         for row, (name, kind) in enumerate(zip(names, 20 * kinds.split(), strict=False))
     ]
-    table = QueryTable.unverified(candidates, engine.state.catalogue, Categories())
-    return replace(engine.state, queries=table, query_ranker=QueryRanker(np.zeros(len(FEATURES))))
+    table = QueryTable.of(candidates, engine.state.catalogue, Categories())
+    return replace(engine.state, queries=table, query_ranker=LogisticModel.prior(FEATURES, {}))
 
 
 def test_a_list_has_one_bare_value_and_what_an_llm_wrote(open_engine) -> None:

@@ -1,9 +1,15 @@
 """A small catalogue that the tests of this folder search."""
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
 from serendip.data import Catalogue, Item
+from serendip.search.documents import Document
 from serendip.search.searcher import Searcher
+from serendip.search.spelling.speller import Speller
+from serendip.search.spelling.typos import EditIndex, is_hangul, spell_out
+from serendip.search.spelling.word_statistics import WordCounts, WordPairs
 
 TITLES = (
     "The Matrix",
@@ -41,3 +47,16 @@ def films() -> Catalogue:
 def post(searcher: Searcher, *items: Item) -> Searcher:
     """The searcher with new items."""
     return searcher.with_late(dict(enumerate(items, searcher.num_items)))
+
+
+def speller_of(
+    counts: Mapping[str, int],
+    documents: Iterable[Document] = (),
+    language: Mapping[str, float] | None = None,
+    titles: Iterable[str] = (),
+) -> Speller:
+    """A speller of words that so many items have, side by side in documents."""
+    hangul = EditIndex.of(map(spell_out, filter(is_hangul, counts)))
+    pairs = WordPairs.of(documents, counts)
+    parts = (WordCounts.of(counts), EditIndex.of(counts), hangul, pairs)
+    return Speller(*parts, language or {}, frozenset(titles))

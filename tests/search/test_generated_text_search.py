@@ -7,11 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pytest
 from search_world import POPULARITY, films
 
 from serendip.data import Catalogue
-from serendip.search.config import SearchConfig
 from serendip.search.lexical import META_FILE, LexicalConfig, LexicalIndex
 from serendip.search.searcher import Searcher
 
@@ -25,9 +23,8 @@ def described() -> Catalogue:
     return Catalogue(items)
 
 
-def searcher(catalogue: Catalogue, folder: Path, weight: float = 0.5) -> Searcher:
-    config = SearchConfig(lexical=LexicalConfig(generated=weight))
-    return Searcher.build(catalogue, POPULARITY, folder / "words", config)
+def searcher(catalogue: Catalogue, folder: Path) -> Searcher:
+    return Searcher.build(catalogue, POPULARITY, folder / "words")
 
 
 def found(opened: Searcher, text: str) -> list[int]:
@@ -87,12 +84,3 @@ def test_an_item_posted_again_loses_the_words_until_they_are_trained_again(tmp_p
     assert found(changed, "hamlet")
     back = changed.with_late({2: described()[2]})
     assert found(back, "danish") == [2]
-
-
-@pytest.mark.parametrize("weight", [0.5, 3.0])
-def test_an_opened_index_answers_as_the_built_one(tmp_path: Path, weight: float) -> None:
-    built = searcher(described(), tmp_path, weight)
-    folder = tmp_path / "words"
-    opened = Searcher.open(folder, described(), POPULARITY, built.config)
-    for text in ("tragedy", "matrix", "무선헤드폰"):
-        assert found(built, text) == found(opened, text)

@@ -11,7 +11,7 @@ Differences are means over queries with 95 % bootstrap intervals.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.events.search_log import Search
 from serendip.evaluate.classification import calibration_error
 from serendip.evaluate.intervals import estimate
-from serendip.jobs.rewrites.build import RewriteBuilder, find_near_words
-from serendip.jobs.suggestions.build import SuggestionBuilder
+from serendip.jobs.rewrites.build import build_rewrite_table, find_near_words
+from serendip.jobs.suggestions.build import build_table
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.search.rewrites.candidates import FEW
-from serendip.search.rewrites.table import RewriteTable, rewrites_of
+from serendip.search.rewrites.table import RewriteTable
+from serendip.search.suggestions.candidates import catalogue_candidates
+from serendip.search.suggestions.checks import SuggestionVerifier
 from serendip.search.suggestions.config import QueriesConfig
 from serendip_bench.spelling import SpellingQueries, open_spelling_queries
 from serendip_bench.work_folder import open_work_folder
@@ -94,13 +96,13 @@ def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
 def _measure(
     queries: SpellingQueries, files: Sequence[Path], bench: RewritesBench, options: TrainOptions
 ) -> dict[str, Any]:
-    builder = _open_builder(queries, bench, options)
+    build = _open_builder(queries, bench, options)
     students = {}
     for name, logs in (
         ("without a log", [[]] * FOLDS),
         ("with a log", [_build_log(queries, fold) for fold in range(FOLDS)]),
     ):
-        trained = [builder.build(log, options) for log in logs]
+        trained = [build(log) for log in logs]
         facts = _evaluate(queries, [table for table, _ in trained], options)
         students[name] = {"tables": [table_facts for _, table_facts in trained], **facts}
     return {
@@ -119,16 +121,15 @@ def _measure(
 
 def _open_builder(
     queries: SpellingQueries, bench: RewritesBench, options: TrainOptions
-) -> RewriteBuilder:
-    """A builder whose candidate queries come from the catalogue, not from a log."""
-    config, catalogue = QueriesConfig(), queries.dataset.catalogue
-    counts = queries.dataset.item_counts()
-    suggestions = SuggestionBuilder.of(catalogue, counts, queries.searcher, config).build(
-        [], options.progress
-    )
+) -> Callable[[Sequence[Search]], tuple[RewriteTable, dict[str, Any]]]:
+    """Builds a table for a log; its candidate queries come from the catalogue, not from a log."""
+    config, searcher, catalogue = QueriesConfig(), queries.searcher, queries.dataset.catalogue
+    counts, verifier = queries.dataset.item_counts(), SuggestionVerifier(searcher, config)
+    candidates = catalogue_candidates(catalogue, counts.astype(np.float32), config)
+    table, _ = build_table(catalogue, candidates, verifier, config, counts, [], options.progress)
     encoder, cache = open_encoder(TextEncoderConfig()), VectorCache(bench.cache)
-    near_words = find_near_words(queries.searcher.speller.counts, (), encoder, cache, options)
-    return RewriteBuilder(queries.searcher, suggestions.table, near_words, config)
+    near = find_near_words(searcher.speller.counts, (), encoder, cache, options)
+    return lambda log: build_rewrite_table(searcher, table, near, log, config, options)
 
 
 def _evaluate(
@@ -266,7 +267,7 @@ def _time_table(queries: SpellingQueries, table: RewriteTable) -> float:
     matcher, keys = plain.matcher, list(table.head)[:MEASURED]
     start = time.process_time()
     for key in keys:
-        rewrites_of(key, table, matcher, plain.synonyms, plain.config.offer_from)
+        table.find(key, matcher, plain.synonyms, plain.config.offer_from)
     return 1000 * (time.process_time() - start) / max(1, len(keys))
 
 

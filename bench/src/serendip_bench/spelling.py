@@ -37,7 +37,7 @@ from serendip.evaluate.runs import Values
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
-from serendip.search.understanding import Interpretation, read
+from serendip.search.understanding import Interpretation
 from serendip_bench.datasets.esci import (
     JUDGEMENTS_FILE,
     PRODUCTS_FILE,
@@ -300,13 +300,7 @@ def _measure_clean(queries: SpellingQueries) -> dict[str, Any]:
     """Effect of correction on original queries, per part, and the list of corrected queries."""
     searcher = queries.searcher
     start = time.process_time()
-    interpretations = [
-        read(
-            *(text, searcher.titles, searcher.values),
-            *(searcher.speller, searcher.config.confidence),
-        )
-        for text in queries.texts
-    ]
+    interpretations = [searcher.reader.read(text) for text in queries.texts]
     read_ms = 1000 * (time.process_time() - start) / len(interpretations)
     marks = {
         "changed": [

@@ -42,6 +42,7 @@ from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.config import SOURCES, QueriesConfig
+from serendip.search.suggestions.ranker import SuggestionUser
 from serendip_bench.datasets.movielens import Target
 from serendip_bench.suggest_replay import SuggestReplay, Variant, list_suggestions
 from serendip_bench.suggest_sets import SuggestData, filter_public, read_suggest_data
@@ -291,9 +292,9 @@ def _measure_variant(
         if index in starts or state is None or suggester is None:
             state = replay.build_generation(variant, builder, target.timestamp, seed)
             suggester = QuerySuggester(state, variant.config)
-        features, context = replay.build_user_features(target, state)
-        without = features.searched if target.is_new else frozenset()
-        user = (features, context) if variant.knows_users else (type(features)(), type(context)())
+        known = replay.build_user_features(target, state)
+        without = frozenset(known.searched) if target.is_new else frozenset()
+        user = known if variant.knows_users else SuggestionUser()
         for typed in TYPED:
             letters = target.key[:typed].strip()
             begin = time.process_time()

@@ -5,8 +5,10 @@ Shapes: N films, D dimensions.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,21 +16,25 @@ from serendip.data import Codebooks, Dataset, FloatArray, History, IntArray, Ite
 from serendip.data.events.search_log import Search
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.reception import Reception
-from serendip.engine.query_suggestions import QuerySuggester, UserContext, build_user
+from serendip.engine.query_suggestions import QuerySuggester, build_user
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.jobs.context import Log
-from serendip.jobs.suggestions.build import SuggestionBuilder
+from serendip.jobs.suggestions.build import build_table
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.runtime.progress import SilentProgress
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates
 from serendip.search.suggestions.checks import SuggestionVerifier
 from serendip.search.suggestions.config import QueriesConfig
-from serendip.search.suggestions.ranker import RECENT, QueryRanker, SuggestionUser
+from serendip.search.suggestions.ranker import RECENT, SuggestionUser, prior_ranker
+from serendip.search.suggestions.table import QueryTable
 from serendip.search.values import ValueTable
 from serendip_bench.datasets.movielens import Target
 from serendip_bench.suggest_sets import QueryCounts, SuggestData, filter_public
+
+TableBuilder: TypeAlias = Callable[[Dataset, Sequence[Search]], QueryTable]
+"""Builds the suggestions of a generation from the events and searches before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,7 @@ class SuggestReplay:
         dataset = replace(self.dataset, events=events.rows(events.timestamps < moment))
         return dataset, [search for search in self.searches if search.timestamp < moment]
 
-    def open_builder(self, config: QueriesConfig, moment: float) -> SuggestionBuilder:
+    def open_builder(self, config: QueriesConfig, moment: float) -> TableBuilder:
         """A builder of suggestions for generations from a moment on.
 
         Variants share the candidates of the catalogue and what the verifier has found: neither
@@ -123,16 +129,23 @@ class SuggestReplay:
         if origin not in self._candidates:
             counts = self.before(moment)[0].item_counts().astype(np.float32)
             self._candidates[origin] = catalogue_candidates(catalogue, counts, config)
-        candidates, verifier = self._candidates[origin], self._verifiers[tests]
-        return SuggestionBuilder(catalogue, candidates, verifier, config)
+        verifier = self._verifiers[tests]
+        candidates, progress = self._candidates[origin], SilentProgress()
+
+        def build(dataset: Dataset, searches: Sequence[Search]) -> QueryTable:
+            counts = dataset.item_counts()
+            parts = (catalogue, candidates, verifier, config, counts, searches, progress)
+            return build_table(*parts).table
+
+        return build
 
     def build_generation(
-        self, variant: Variant, builder: SuggestionBuilder, moment: float, seed: int
+        self, variant: Variant, build: TableBuilder, moment: float, seed: int
     ) -> EngineState:
         """The state of a generation published at a moment, with the parts that suggestions need."""
         dataset, searches = self.before(moment)
-        table = builder.build(searches, SilentProgress()).table
-        ranker = QueryRanker.prior(table.co_searches.num_people)
+        table = build(dataset, searches)
+        ranker = prior_ranker(table.co_searches.num_people)
         if variant.learns:
             ranker = train_query_ranker(table, self.searcher.titles, Log(dataset, searches), seed)
         count = dataset.num_items
@@ -157,14 +170,11 @@ class SuggestReplay:
             query_ranker=ranker,
         )
 
-    def build_user_features(
-        self, target: Target, state: EngineState
-    ) -> tuple[SuggestionUser, UserContext]:
-        """Features of the user of a target, at its moment."""
+    def build_user_features(self, target: Target, state: EngineState) -> SuggestionUser:
+        """The user of a target, at its moment."""
         history = self.find_history(target)
-        texts = [search.text for search in self.find_own(target)]
-        searched = list(dict.fromkeys(texts[::-1]))
-        return build_user(state, history, self._score_films(history.item_nums), searched)
+        searches = [search.text for search in self.find_own(target)][::-1]
+        return build_user(state, history, self._score_films(history.item_nums), searches)
 
     def _score_films(self, history: IntArray) -> FloatArray:
         """(N,) standardised similarity of the films to the last chosen ones."""
@@ -184,14 +194,13 @@ def _to_key(config: QueriesConfig, without: set[str]) -> str:
 def list_suggestions(
     suggester: QuerySuggester,
     state: EngineState,
-    user: tuple[SuggestionUser, UserContext],
+    user: SuggestionUser,
     typed: str,
     k: int,
 ) -> list[str]:
     """Texts of the first k suggestions, as served."""
-    features, context = user
     if typed:
-        suggestions = suggester.complete(state, Request(text=typed, k=k), features, context)
+        suggestions = suggester.complete(state, Request(text=typed, k=k), user)
     else:
-        suggestions = suggester.recommend(state, Request(k=k), features, context)
+        suggestions = suggester.recommend(state, Request(k=k), user)
     return [suggestion.text for suggestion in suggestions]

@@ -51,7 +51,7 @@ from serendip.engine.live.state import ItemUpdater, LiveState
 from serendip.engine.matches import append_matches, list_counted, run_matches
 from serendip.engine.presenter import build_answer, build_explanation, build_page
 from serendip.engine.query_builder import QueryBuilder, find_item_number, read_wish
-from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
+from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers
 from serendip.engine.request import Request
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.pipeline import run
@@ -394,15 +394,14 @@ class Engine:
         state = self.state
         if request.k < 1:
             return Suggestions(uuid.uuid4().hex, self.generation, ())
-        user, context = self._suggestion_user(state, request.user_id)
+        user = self._suggestion_user(state, request.user_id)
         if normalise(request.text):
-            suggestions = self._suggester.complete(state, request, user, context)
+            suggestions = self._suggester.complete(state, request, user)
         else:
             now = self._query_builder.now
             if state.queries.co_searches.ways_out:
-                failed = self._suggestion_users.find_failed(request, now)
-                context = replace(context, failed=failed)
-            suggestions = self._suggester.recommend(state, request, user, context, now)
+                user = replace(user, failed=self._suggestion_users.find_failed(request, now))
+            suggestions = self._suggester.recommend(state, request, user, now)
         return Suggestions(uuid.uuid4().hex, self.generation, tuple(suggestions))
 
     def explain(self, request: Request, item_id: str) -> Explanation:
@@ -706,12 +705,10 @@ class Engine:
             return surface
         return build_browse_surface(surface, find_surface(self._surfaces, "home"))
 
-    def _suggestion_user(
-        self, state: EngineState, user_id: str
-    ) -> tuple[SuggestionUser, UserContext]:
-        """Features and context of a user for suggestions; empty for an unknown visitor."""
+    def _suggestion_user(self, state: EngineState, user_id: str) -> SuggestionUser:
+        """What suggestions know of a user; nothing of an unknown visitor."""
         if not user_id:
-            return SuggestionUser(), UserContext()
+            return SuggestionUser()
         past = self._query_builder.read_past(state, user_id)
         return self._suggestion_users.of(state, user_id, past, self._query_builder.removals)
 

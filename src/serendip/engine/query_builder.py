@@ -169,7 +169,7 @@ def read_wish(
     surface = find_surface(surfaces, request.surface)
     if surface.needs != "query" or request.literal or not request.text:
         return request
-    liked = state.searcher.find_liked(request.text)
+    liked = state.searcher.reader.find_liked(request.text)
     if liked >= 0 and not state.hidden[liked]:
         item_ids = (state.catalogue.vocabulary.id(liked),)
         return replace(request, surface="similar", item_ids=item_ids, text="")

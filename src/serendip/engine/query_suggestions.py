@@ -13,24 +13,21 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.events.event import ActionRules, Event
+from serendip.data import ActionRules, AllowedItems, Event, FloatArray, History, Query, UserPast
 from serendip.data.events.search_log import IMPRESSION, SUGGESTED, choices_of
-from serendip.data.items.allowed_items import AllowedItems
 from serendip.data.items.attribute_test import parse_tests
 from serendip.data.items.starts import DAY_S
-from serendip.data.query import History, Query, UserPast
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion
-from serendip.engine.explanations.translation import Language, find_language, is_readable
+from serendip.engine.explanations.translation import find_language, is_readable
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
@@ -41,11 +38,7 @@ from serendip.search.suggestions.candidates import LIKE, MOST_CHARACTERS, Candid
 from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.completions import find_completions
 from serendip.search.suggestions.config import QueriesConfig
-from serendip.search.suggestions.ranker import (
-    SuggestionChoices,
-    SuggestionUser,
-    query_features,
-)
+from serendip.search.suggestions.ranker import SuggestionUser, query_features
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.suggestions.variety import Group, Option, select_varied
 
@@ -99,39 +92,11 @@ _MODEL = "retriever"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class UserContext:
-    """What can be suggested to a user again, and what must not be suggested.
-
-    Args:
-        searched: their own searches, newest first.
-        liked: numbers of items that they liked, newest first.
-        user_id: external id; empty for an unknown visitor, for whom nothing is explored.
-        history: all their choices, oldest first.
-        unwanted: numbers of items that are not recommended to them, nor queries that lead to them.
-        hidden: numbers of items that are never shown to them, in search neither.
-        failed: their last search, if it was lately and they have chosen nothing since; else empty.
-    """
-
-    searched: Sequence[str] = ()
-    liked: Sequence[int] = ()
-    user_id: str = ""
-    history: History = field(default_factory=History)
-    unwanted: frozenset[int] = frozenset()
-    hidden: frozenset[int] = frozenset()
-    failed: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _RankedQuery:
+class _RankedQuery(Option):
     """A row of a query table with its score."""
 
-    score: float
     table: QueryTable
     row: int
-
-    @property
-    def text(self) -> str:
-        return self.table.texts[self.row]
 
     @property
     def key(self) -> str:
@@ -158,12 +123,11 @@ class QuerySuggester:
     def __init__(self, state: EngineState, config: QueriesConfig) -> None:
         self._table, self._ranker = state.queries, state.query_ranker
         self._config, self._blocklist = config, Blocklist.of(config.unsafe_words)
-        self._counts = state.counts
-        self._choices = SuggestionChoices.of(self._table, self._counts)
-        self._popularity = np.log1p(self._table.users) + 0.3 * np.log1p(self._choices.of_queries)
+        table = self._table
+        self._popularity = np.log1p(table.users) + 0.3 * np.log1p(table.num_choices)
 
     def complete(
-        self, state: EngineState, request: Request, user: SuggestionUser, context: UserContext
+        self, state: EngineState, request: Request, user: SuggestionUser
     ) -> list[Suggestion]:
         """The ``request.k`` best completions of the typed text.
 
@@ -174,11 +138,10 @@ class QuerySuggester:
             state: the present one.
             request: ``text`` is the text typed so far, ``after`` the query of the results page; the
                 filters are those of ``text`` and of what completes it.
-            user: features of the user.
-            context: what must not be suggested to them.
+            user: who asks.
         """
         typed, k, passing = request.text, request.k, _find_passing(state, request)
-        key = normalise(typed)
+        key, has_results = normalise(typed), _result_test(state, passing)
         completions = find_completions(state.searcher, typed, k)
         rows = self._complete_key(key, passing)
         if not len(rows) and all(completion.kind == "spelling" for completion in completions):
@@ -194,19 +157,14 @@ class QuerySuggester:
         ]
         queries = [
             *(self._ways_out(key, k) if normalise(request.after) == key else ()),
-            *self._rank_rows(self._table, rows, self._choices, user, key),
-            *self._rank_candidates(state, candidates, user, key),
+            *self._rank(self._table, rows, user, key),
+            *self._rank_proposed(state, candidates, user, key),
         ]
-        visible = (query for query in _best_first(queries) if query.item not in context.hidden)
-        return [_suggestion(state, query) for query in _with_results(state, visible, k, passing)]
+        visible = (query for query in _best_first(queries) if query.item not in user.hidden)
+        return [_suggestion(state, query) for query in islice(filter(has_results, visible), k)]
 
     def recommend(
-        self,
-        state: EngineState,
-        request: Request,
-        user: SuggestionUser,
-        context: UserContext,
-        now: float = math.nan,
+        self, state: EngineState, request: Request, user: SuggestionUser, now: float = math.nan
     ) -> list[Suggestion]:
         """The ``request.k`` best queries for a user to search next.
 
@@ -218,107 +176,100 @@ class QuerySuggester:
             state: the present one.
             request: ``after`` is the query of the results page that they are shown on, the filters
                 those of the page.
-            user: features of the user.
-            context: their own searches and items, and what must not be suggested to them.
+            user: who asks.
             now: Unix seconds; NaN = no category is young.
         """
-        after, k = request.after, request.k
-        key, failed, pool_size = normalise(after), context.failed, self._config.exploration
-        rng = np.random.default_rng(_seed(key, context, now))
-        passing = _find_passing(state, request)
-        page_user = user
-        if key:  # The results of the page count as chosen last, the best one as the very last.
-            results = state.searcher.search(after, TOP).item_nums
-            history = np.concatenate([user.history, results[::-1]])
-            page_user = replace(user, history=history, searched=user.searched | {key})
-        all_rows = self._rows_within(passing)
-        own = self._own_candidates(state, context) if "own" in self._config.sources else []
+        key, k, passing = normalise(request.after), request.k, _find_passing(state, request)
+        has_results = _result_test(state, passing)
+        rng = np.random.default_rng(_seed(key, user, now))
+        own = self._own_candidates(state, user) if "own" in self._config.sources else []
+        if key:
+            results = state.searcher.search(request.after, TOP).item_nums
+            user = replace(user, page=results[::-1], searched={**user.searched, key: ""})
         queries = [
-            *self._rank_rows(self._table, all_rows, self._choices, page_user, "", rng),
-            *self._rank_candidates(state, own, page_user, "", rng),
+            *self._ways_out(key or user.failed, k),
+            *self._rank(self._table, self._rows_within(passing), user, "", rng),
+            *self._rank_proposed(state, own, user, "", rng),
         ]
-        language = find_language(request.language)
-        if language is not None:
-            queries = _readable_first(queries, language)
+        if (language := find_language(request.language)) is not None:
+            queries = [
+                query
+                if query.group == "way out" or is_readable(query.text, language)
+                else replace(query, score=query.score - _UNREADABLE)
+                for query in queries
+            ]
         ordered = [
             query
-            for query in _best_first([*self._ways_out(key or failed, k), *queries])
-            if query.key != key and query.item not in context.unwanted and _is_topic(query)
+            for query in _best_first(queries)
+            if query.key != key and query.item not in user.unwanted and _is_topic(query)
         ]
-        varied = _select_varied(state, ordered, page_user, passing)
-        best = list(islice(varied, max(k, k - 1 + pool_size)))
-        young = self._young(state, ordered, k, now, passing)
-        return self._arrange(state, best, young, context, k, rng)
+        is_new = _NewResults()
+        varied = select_varied(ordered, lambda query: is_new(query) and has_results(query))
+        best = list(islice(varied, max(k, k - 1 + self._config.exploration)))
+        first, chance = self._draw_young(ordered, user, k, now, has_results, rng)
+        return self._explore(state, best, first, chance, user, k, rng)
 
     def _ways_out(self, key: str, k: int) -> list[_RankedQuery]:
         """What people searched with success after a search without, at most (k + 1) / 2 of them."""
         rows = self._table.co_searches.ways_out.get(key, ())[: (k + 1) // 2]
         return [
-            _RankedQuery(_FIRST - place, self._table, int(row)) for place, row in enumerate(rows)
+            _RankedQuery(self._table.texts[row], "way out", _FIRST - place, self._table, row)
+            for place, row in enumerate(rows)
         ]
 
-    def _young(
+    def _draw_young(
         self,
-        state: EngineState,
         queries: Sequence[_RankedQuery],
+        user: SuggestionUser,
         k: int,
         now: float,
-        passing: AllowedItems | None,
-    ) -> list[_RankedQuery]:
-        """The best queries whose results are in young categories, if any chip may be one."""
-        if int(self._config.young_share * k) < 1 or math.isnan(now):
-            return []
-        young = self._table.find_young(now, self._config.young_days)
-        if not young.any():
-            return []
-        shares = self._table.shares
-        is_young = shares[:, young].sum(1) >= _YOUNG_FROM * np.maximum(shares.sum(1), 1e-9)  # (Q,)
-        found = (one for one in queries if one.table is self._table and is_young[one.row])
-        return list(_with_results(state, filter(_NewResults(), found), _YOUNG_POOL, passing))
+        has_results: Callable[[_RankedQuery], bool],
+        rng: np.random.Generator,
+    ) -> tuple[list[_RankedQuery], float]:
+        """Some of the best queries of young categories, and the probability of each to be drawn.
 
-    def _arrange(
+        Unknown visitors would all get the same draw, so they get the best ones instead.
+        """
+        table, most = self._table, int(self._config.young_share * k)
+        young = table.find_young(now, self._config.young_days)
+        if not most or not young.any():
+            return [], 1.0
+        shares = table.shares
+        is_young = shares[:, young].sum(1) >= _YOUNG_FROM * np.maximum(shares.sum(1), 1e-9)  # (Q,)
+        is_new = _NewResults()
+        pool = [query for query in queries if query.table is table and is_young[query.row]]
+        pool = list(islice((one for one in pool if is_new(one) and has_results(one)), _YOUNG_POOL))
+        if not user.user_id or len(pool) <= most:
+            return pool[:most], 1.0
+        drawn = np.sort(rng.permutation(len(pool))[:most])
+        return [pool[place] for place in drawn.tolist()], most / len(pool)
+
+    def _explore(
         self,
         state: EngineState,
-        queries: Sequence[_RankedQuery],
-        young: Sequence[_RankedQuery],
-        context: UserContext,
+        best: Sequence[_RankedQuery],
+        first: Sequence[_RankedQuery],
+        chance: float,
+        user: SuggestionUser,
         k: int,
         rng: np.random.Generator,
     ) -> list[Suggestion]:
-        """The first k queries: some of young categories first, the last position is explored.
-
-        Unknown visitors would all get the same draw, so they get the best queries instead.
-        """
-        first, chance = self._draw_young(young, k, context, rng)
-        others = [query for query in queries if query not in first]
+        """The first k queries; the last position is drawn, but for unknown visitors."""
+        others = [query for query in best if query not in first]
         shown, pool = others[: k - len(first)], others[max(k - len(first) - 1, 0) :]
         propensities = dict.fromkeys(first, chance)
-        if self._config.exploration and context.user_id and len(shown) > 1 and len(pool) > 1:
+        if self._config.exploration and user.user_id and len(shown) > 1 and len(pool) > 1:
             shown[-1] = pool[int(rng.integers(len(pool)))]
             propensities[shown[-1]] = 1.0 / len(pool)
         return [
             _suggestion(state, query, propensities.get(query, 1.0)) for query in [*first, *shown]
         ]
 
-    def _draw_young(
-        self,
-        young: Sequence[_RankedQuery],
-        k: int,
-        context: UserContext,
-        rng: np.random.Generator,
-    ) -> tuple[list[_RankedQuery], float]:
-        """Queries of young categories, in their order, and the probability of each to be drawn."""
-        count = min(int(self._config.young_share * k), len(young))
-        if not context.user_id or count == len(young):
-            return list(young[:count]), 1.0
-        drawn = np.sort(rng.permutation(len(young))[:count])
-        return [young[place] for place in drawn.tolist()], count / len(young)
-
     def _rows_within(self, passing: AllowedItems | None) -> NDArray[np.intp]:
         """Rows of the verified queries that have an item among some; None = all rows."""
         if passing is None:
             return np.arange(len(self._table))
-        return np.flatnonzero(self._table.sums(passing.shared.mask.astype(np.int32)) > 0)
+        return np.flatnonzero(self._table.sums(passing.shared.mask) > 0)
 
     def _complete_key(self, key: str, passing: AllowedItems | None) -> NDArray[np.intp]:
         """Rows of the most popular verified queries that continue a normal form."""
@@ -327,23 +278,23 @@ class QuerySuggester:
             rows = np.intersect1d(rows, self._rows_within(passing))
         return rows[np.argsort(-self._popularity[rows], kind="stable")[:MAX_COMPLETIONS]]
 
-    def _own_candidates(self, state: EngineState, context: UserContext) -> list[Candidate]:
+    def _own_candidates(self, state: EngineState, user: SuggestionUser) -> list[Candidate]:
         """The user's own searches and liked items that are not in the table, as candidates."""
-        in_table, candidates = self._table.rows_by_key, []
-        for text in context.searched[:MAX_OWN_SEARCHES]:
-            if normalise(text) not in in_table and self._blocklist.allows(text):
+        candidates = []
+        for text in islice(user.searched.values(), MAX_OWN_SEARCHES):
+            if self._blocklist.allows(text):
                 items = state.searcher.search(text, TOP).item_nums
                 candidates.append(Candidate(text, "query", "own", np.sort(items)))
-        visible = (item for item in context.liked if not state.hidden[item])
+        visible = (item for item in user.liked if not state.hidden[item])
         for item in islice(visible, MAX_OWN_ITEMS):
             title = state.catalogue[item].title
             text = f"{LIKE}{title}"
-            if title and len(text) <= MOST_CHARACTERS and normalise(text) not in in_table:
-                items = np.array([item], np.int32)
-                candidates.append(Candidate(text, "like", "own", items))
-        return candidates
+            if title and len(text) <= MOST_CHARACTERS:
+                candidates.append(Candidate(text, "like", "own", np.array([item], np.int32)))
+        in_table = self._table.rows_by_key
+        return [one for one in candidates if normalise(one.text) not in in_table]
 
-    def _rank_candidates(
+    def _rank_proposed(
         self,
         state: EngineState,
         candidates: Sequence[Candidate],
@@ -352,15 +303,14 @@ class QuerySuggester:
         rng: np.random.Generator | None = None,
     ) -> list[_RankedQuery]:
         """Rank queries that are not rows of the verified table."""
-        table = QueryTable.unverified(candidates, state.catalogue, self._table.categories)
-        choices = replace(self._choices, of_queries=table.sums(self._counts))
-        return self._rank_rows(table, np.arange(len(table)), choices, user, typed, rng)
+        base = self._table
+        table = QueryTable.of(candidates, state.catalogue, base.categories, base.choices)
+        return self._rank(table, np.arange(len(table)), user, typed, rng)
 
-    def _rank_rows(
+    def _rank(
         self,
         table: QueryTable,
         rows: NDArray[np.intp],
-        choices: SuggestionChoices,
         user: SuggestionUser,
         typed: str,
         rng: np.random.Generator | None = None,
@@ -370,16 +320,24 @@ class QuerySuggester:
         """
         if not len(rows):
             return []
-        features = query_features(table, rows, choices, user, typed)  # (R, F)
-        scores = self._ranker.scores(features)  # (R,)
+        scores = self._ranker.log_odds(query_features(table, rows, user, typed))  # (R,)
         is_searched = table.searches[rows] > 0
         if rng is not None:
             scores += np.where(is_searched, 0.0, rng.gumbel(0.0, _CHANCE, len(scores)))
-        group = np.where(is_searched, -1, table.kind_numbers[rows])
-        order = np.lexsort((-scores, group))
-        place_in_group = np.arange(len(order)) - np.searchsorted(group[order], group[order])
-        best = order[place_in_group < _MAX_OF_KIND].tolist()
-        return [_RankedQuery(float(scores[place]), table, int(rows[place])) for place in best]
+        kinds = np.where(is_searched, -1, table.kind_numbers[rows])
+        order = np.lexsort((-scores, kinds))
+        place_in_kind = np.arange(len(order)) - np.searchsorted(kinds[order], kinds[order])
+        best = order[place_in_kind < _MAX_OF_KIND]
+        return [
+            _RankedQuery(table.texts[row], _group(table, row, user), score, table, row)
+            for score, row in zip(scores[best].tolist(), rows[best].tolist(), strict=True)
+        ]
+
+
+def _group(table: QueryTable, row: int, user: SuggestionUser) -> Group:
+    if table.keys[row] in user.searched:
+        return "own"
+    return "query" if table.searches[row] else table.kinds[row]
 
 
 def _best_first(queries: Iterable[_RankedQuery]) -> list[_RankedQuery]:
@@ -390,13 +348,12 @@ def _best_first(queries: Iterable[_RankedQuery]) -> list[_RankedQuery]:
     return list(by_key.values())
 
 
-def _seed(key: str, context: UserContext, now: float) -> int:
+def _seed(key: str, user: SuggestionUser, now: float) -> int:
     """Of what chance decides: a user's changes with the day and their next choice, that of visitors
     with the hour.
     """
     day = "" if math.isnan(now) else f" {now // DAY_S:.0f}"
-    query = Query("suggest", key + day, user_id=context.user_id, time=now)
-    return request_seed(query, context.history)
+    return request_seed(Query("suggest", key + day, user_id=user.user_id, time=now), user.past)
 
 
 def _is_topic(query: _RankedQuery) -> bool:
@@ -405,39 +362,6 @@ def _is_topic(query: _RankedQuery) -> bool:
     if query.kind != "phrase" or not len(table.focus) or table.searches[row]:
         return True
     return bool(table.focus[row] * table.num_words[row] >= _LEAST_FOCUS)
-
-
-def _readable_first(queries: Iterable[_RankedQuery], language: Language) -> list[_RankedQuery]:
-    return [
-        query
-        if is_readable(query.text, language)
-        else replace(query, score=query.score - _UNREADABLE)
-        for query in queries
-    ]
-
-
-def _select_varied(
-    state: EngineState,
-    queries: Sequence[_RankedQuery],
-    user: SuggestionUser,
-    passing: AllowedItems | None,
-) -> Iterator[_RankedQuery]:
-    """Queries of all kinds that have results, none of which shares most of these with another."""
-    options = [Option(query.text, _group(query, user), query.score) for query in queries]
-    is_new = _NewResults()
-
-    def accepts(place: int) -> bool:
-        return is_new(queries[place]) and _has_results(state, queries[place], passing)
-
-    yield from (queries[place] for place in select_varied(options, accepts))
-
-
-def _group(query: _RankedQuery, user: SuggestionUser) -> Group:
-    if query.score >= _FIRST / 2:
-        return "way out"
-    if query.key in user.searched:
-        return "own"
-    return "query" if query.table.searches[query.row] else query.kind
 
 
 class _NewResults:
@@ -469,24 +393,23 @@ def _find_passing(state: EngineState, request: Request) -> AllowedItems | None:
     return Requested().restrict(AllowedItems.all(state.num_items), query, state)
 
 
-def _with_results(
-    state: EngineState, queries: Iterable[_RankedQuery], k: int, passing: AllowedItems | None
-) -> Iterator[_RankedQuery]:
-    """The first k queries that have a result now."""
-    return islice((query for query in queries if _has_results(state, query, passing)), k)
-
-
-def _has_results(state: EngineState, query: _RankedQuery, passing: AllowedItems | None) -> bool:
-    """Whether a query has a result now: items may be deleted or have other texts.
+def _result_test(
+    state: EngineState, passing: AllowedItems | None
+) -> Callable[[_RankedQuery], bool]:
+    """Tells whether a query has a result now: items may be deleted or have other texts.
 
     With items that pass the filters of a page, one of these with all words of the query.
     """
-    item, is_filtered = query.item, passing is not None
-    if item >= 0 and (state.hidden[item] or (passing is not None and item not in passing)):
-        return False
-    if item >= 0 and query.kind in _ITEM_KINDS:
-        return True
-    return len(state.searcher.lexical.search(query.text, 1, passing, needs_all=is_filtered)) > 0
+
+    def has_results(query: _RankedQuery) -> bool:
+        item, is_filtered = query.item, passing is not None
+        if item >= 0 and (state.hidden[item] or (passing is not None and item not in passing)):
+            return False
+        if item >= 0 and query.kind in _ITEM_KINDS:
+            return True
+        return len(state.searcher.lexical.search(query.text, 1, passing, needs_all=is_filtered)) > 0
+
+    return has_results
 
 
 def _suggestion(state: EngineState, query: _RankedQuery, propensity: float = 1.0) -> Suggestion:
@@ -507,14 +430,10 @@ class SuggestionUsers:
         self._store, self._rules = store, rules
         self._lock = threading.Lock()
         self._removals = 0  # of the log when the cached users were read
-        self._cache: OrderedDict[
-            tuple[str, int, float, bytes, int], tuple[SuggestionUser, UserContext]
-        ] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int, float, bytes, int], SuggestionUser] = OrderedDict()
 
-    def of(
-        self, state: EngineState, user_id: str, past: UserPast, removals: int
-    ) -> tuple[SuggestionUser, UserContext]:
-        """Features and context of a user.
+    def of(self, state: EngineState, user_id: str, past: UserPast, removals: int) -> SuggestionUser:
+        """A user at the time of a request.
 
         Args:
             state: the present one.
@@ -531,15 +450,18 @@ class SuggestionUsers:
             if removals != self._removals:
                 self._cache.clear()
                 self._removals = removals
-            cached = self._cache.get(key)
-            if cached is not None:
+            if key in self._cache:
                 self._cache.move_to_end(key)
-        if cached is not None:
-            return cached
+                return self._cache[key]
         events = self._store.history(user_id, _MAX_EVENTS, self._rules.ignore)
         searches = [event.query.strip() for event in events[::-1] if event.surface != SUGGESTED]
         taste = _taste(state, user_id, history)
-        user = build_user(state, history, taste, _distinct(searches), user_id, unwanted, hidden)
+        user = replace(
+            build_user(state, history, taste, searches),
+            user_id=user_id,
+            unwanted=frozenset(unwanted.tolist()),
+            hidden=frozenset(hidden.tolist()),
+        )
         with self._lock:
             if removals == self._removals:
                 self._cache[key] = user
@@ -550,7 +472,8 @@ class SuggestionUsers:
     def find_failed(self, request: Request, now: float) -> str:
         """Normal form of a user's last search, if nothing was chosen since; else empty.
 
-        Empty on a page of results, too, whose own search is the last one.
+        Empty on a page of results, too, whose own search is the last one. Events next to each other
+        are of one search if they have its text or its request.
 
         It is read at every request, as a search without a choice changes nothing else of a user;
         only events of the last half hour are read, which most users have none of.
@@ -563,33 +486,16 @@ class SuggestionUsers:
             return ""
         ignored = [action for action in self._rules.ignore if action != IMPRESSION]
         latest = self._store.history(request.user_id, _MAX_LATEST, ignored, now - WITHIN_S)
-        since = _since_last_search([event for event in latest if event.surface != SUGGESTED])
-        key = next((key for event in since[::-1] if (key := normalise(event.query))), "")
-        return "" if choices_of(since, self._rules) else key
-
-
-def _since_last_search(events: Sequence[Event]) -> Sequence[Event]:
-    """The events from the last search on; empty if there is none.
-
-    Events next to each other are of one search if they have its text or its request.
-
-    Args:
-        events: of one user, oldest first.
-    """
-    keys = [normalise(event.query) for event in events]
-    begin = next((place for place in reversed(range(len(keys))) if keys[place]), -1)
-    if begin < 0:
-        return ()
-    key = keys[begin]
-    while begin and _is_same_search(events[begin - 1], events[begin], key):
-        begin -= 1
-    return events[begin:]
-
-
-def _is_same_search(before: Event, event: Event, key: str) -> bool:
-    """Whether an event is of the same search for ``key`` as the one after it."""
-    is_same_request = bool(before.request_id) and before.request_id == event.request_id
-    return is_same_request or normalise(before.query) == key
+        since: list[Event] = []  # newest first
+        failed = ""
+        for event in reversed([event for event in latest if event.surface != SUGGESTED]):
+            key = normalise(event.query)
+            is_same = bool(since and event.request_id) and event.request_id == since[-1].request_id
+            if failed and not is_same and key != failed:
+                break
+            failed = failed or key
+            since.append(event)
+        return "" if choices_of(since[::-1], self._rules) else failed
 
 
 def max_cached_users(num_items: int) -> int:
@@ -598,38 +504,28 @@ def max_cached_users(num_items: int) -> int:
 
 
 def build_user(
-    state: EngineState,
-    history: History,
-    taste: FloatArray,
-    searched: Sequence[str],
-    user_id: str = "",
-    unwanted: IntArray = NO_ITEMS,
-    hidden: IntArray = NO_ITEMS,
-) -> tuple[SuggestionUser, UserContext]:
-    """Features and context of a user at the time of a request.
+    state: EngineState, history: History, taste: FloatArray, searches: Iterable[str]
+) -> SuggestionUser:
+    """A user at the time of a request, without an id, who has rejected nothing.
 
     Args:
         state: that the request is answered from.
         history: all choices of the user, oldest first.
         taste: (N,) see ``SuggestionUser``.
-        searched: their own searches, newest first.
-        user_id: external id; empty = no exploration.
-        unwanted: numbers of items that are not recommended to them.
-        hidden: numbers of items that are never shown to them.
+        searches: their own ones, newest first.
     """
-    liked = tuple(dict.fromkeys(history.item_nums[history.liked][::-1].tolist()))
     seen = state.queries.categories.among(state.catalogue[int(item)] for item in history.item_nums)
-    user = SuggestionUser(history.item_nums, taste, seen, frozenset(map(normalise, searched)))
-    rejected = frozenset(unwanted.tolist()), frozenset(hidden.tolist())
-    return user, UserContext(searched, liked, user_id, history, *rejected)
-
-
-def _distinct(searches: Sequence[str]) -> list[str]:
-    """The first search of each normal form, in order."""
-    by_key: dict[str, str] = {}
+    searched: dict[str, str] = {}
     for text in searches:
-        by_key.setdefault(normalise(text), text)
-    return [text for key, text in by_key.items() if key]
+        searched.setdefault(normalise(text), text)
+    searched.pop("", None)
+    return SuggestionUser(
+        past=history,
+        taste=taste,
+        seen=seen,
+        searched=searched,
+        liked=tuple(dict.fromkeys(history.item_nums[history.liked][::-1].tolist())),
+    )
 
 
 def _taste(state: EngineState, user_id: str, history: History) -> FloatArray:

@@ -41,11 +41,12 @@ from serendip.models.relevance.model import RelevanceModel, save_model
 from serendip.models.relevance.model import open_model as open_relevance_model
 from serendip.search.config import SearchConfig
 from serendip.search.item_ids import match_item_id
+from serendip.search.logistic import LogisticModel
 from serendip.search.nonsense import MeaningFloor
 from serendip.search.rewrites.table import REWRITES_FILE, RewriteTable
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.ranker import QueryRanker
-from serendip.search.suggestions.table import QueryTable
+from serendip.search.suggestions.ranker import open_ranker, prior_ranker, save_ranker
+from serendip.search.suggestions.table import ItemChoices, QueryTable
 from serendip.search.synonyms import Synonyms
 from serendip.search.values import ValueTable
 from serendip.search.variants import number_late
@@ -116,7 +117,7 @@ class EngineState:
     relevance_models: Mapping[str, RelevanceModel] = field(default_factory=dict)
     relevance_thresholds: Mapping[str, float] = field(default_factory=dict)
     queries: QueryTable = field(default_factory=QueryTable.empty)
-    query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
+    query_ranker: LogisticModel = field(default_factory=prior_ranker)
     context: ContextCounts = field(default_factory=ContextCounts)
     repeats: Repeats = field(default_factory=Repeats)
     meaning_floor: MeaningFloor = field(default_factory=MeaningFloor)
@@ -252,7 +253,7 @@ class EngineState:
         for relevance in [*self.relevance_models.values()][:1]:
             save_item_texts(relevance.items, folder / _RELEVANCE_FOLDER / _RELEVANCE_ITEMS)
         self.queries.save(folder / _QUERIES_FOLDER)
-        self.query_ranker.save(folder / _QUERIES_FOLDER)
+        save_ranker(self.query_ranker, folder / _QUERIES_FOLDER)
         self.searcher.rewrites.save(folder)
         document = {
             "models": {name: model.name for name, model in self.models.items()},
@@ -319,8 +320,8 @@ class EngineState:
             fusion=open_fusion(folder),
             relevance_models=_open_relevance(folder, document["relevance_models"], catalogue),
             relevance_thresholds=document["relevance_thresholds"],
-            queries=QueryTable.open(folder / _QUERIES_FOLDER),
-            query_ranker=QueryRanker.open(folder / _QUERIES_FOLDER),
+            queries=QueryTable.open(folder / _QUERIES_FOLDER, ItemChoices.of(arrays["counts"])),
+            query_ranker=open_ranker(folder / _QUERIES_FOLDER),
             context=context,
             repeats=repeats,
             meaning_floor=MeaningFloor(**document["meaning_floor"]),

@@ -71,9 +71,7 @@ class ChosenSearches:
 
     @classmethod
     def of_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> ChosenSearches:
-        """Rebuild from ``arrays``; none from those of a version that had none."""
-        if name not in stored:
-            return cls()
+        """Rebuild from ``arrays``."""
         texts = Strings.of_arrays(f"{name} texts", stored)
         return cls(dict(zip(stored[name].tolist(), texts, strict=True)))
 

@@ -8,7 +8,6 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from serendip.config import Config
 from serendip.search.lexical import LexicalConfig
-from serendip.search.understanding import Confidence
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -43,8 +42,3 @@ class SearchConfig(Config):
     offer_from: Probability = 0.5
     """Minimum confidence to offer a rewrite for a query with few matches. At the default, the
     rewrite more likely than not finds a relevant item, and no fewer than the query itself."""
-
-    @property
-    def confidence(self) -> Confidence:
-        """The confidence thresholds of corrections."""
-        return Confidence(self.correct_from, self.correct_unknown_from, self.suggest_from)

@@ -32,6 +32,6 @@ def _match_code(typed: str, vocabulary: Vocabulary, searcher: Searcher) -> int:
     if len(typed) > 2 * MAX_CODE:  # separators count
         return MISSING
     key = code_key(typed)
-    numbers = searcher.find_code(key)
+    numbers = searcher.reader.find_code(key).tolist()
     same = [number for number in numbers if code_key(vocabulary.id(number)) == key]
     return same[0] if len(same) == 1 else MISSING

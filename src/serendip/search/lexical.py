@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tantivy
 from pydantic import NonNegativeFloat
 from pyroaring import BitMap
 
@@ -192,19 +193,20 @@ class LexicalIndex:
         if not weighted_terms or k < 1:
             return ItemList()
         groups = self._needed_terms(text, expansions) if needs_all else []
-        query = self._query(weighted_terms)
+        query = _any_of(
+            tantivy.Query.boost_query(self._term(name, term), weights[name])
+            for terms, weights in weighted_terms
+            for name, term in terms
+            if weights[name] > 0
+        )
+        late, scores = self.late.scores(weighted_terms, self.statistics)
         if groups:
-            query = self._query_of_all(groups, query)
-        numbers, scores = self._built_hits(query, k, allowed)
-        late, more = self.late.scores(weighted_terms, self.statistics)
-        if len(late):
-            is_shown = self.may_show(late, allowed)
-            if groups:
-                is_shown &= np.isin(late, self.late.having_all(groups))
-            numbers = np.concatenate([numbers, late[is_shown]])
-            scores = np.concatenate([scores, more[is_shown]])
-        best = np.argsort(-scores, kind="stable")[:k]
-        return ItemList.of_distinct(numbers[best], scores[best])
+            having = np.isin(late, self.late.having_all(groups))
+            late, scores = late[having], scores[having]
+            unscored = tantivy.Query.const_score_query(self._all_of(groups), 0.0)
+            clauses = [(tantivy.Occur.Must, unscored), (tantivy.Occur.Should, query)]
+            query = tantivy.Query.boolean_query(clauses)
+        return self._best_hits(query, late, scores, k, allowed)
 
     def covering(
         self,
@@ -221,21 +223,20 @@ class LexicalIndex:
         if not groups or k < 1:
             return ItemList()
         weights = [self.late.rarity(group, self.statistics) for group in groups]
-        total = np.float32(sum(weights))
-        numbers, sums = self._built_hits(self._query_of_weights(groups, weights), k, allowed)
-        late, more = self.late.covering(groups, weights)
-        is_shown = self.may_show(late, allowed)
-        numbers = np.concatenate([numbers, late[is_shown]])
-        shares = np.concatenate([sums, more[is_shown]]) / total
-        best = np.argsort(-shares, kind="stable")[:k]
-        return ItemList.of_distinct(numbers[best], np.minimum(shares[best], np.float32(1)))
+        query = _any_of(
+            tantivy.Query.const_score_query(self._any_term(group), weight)
+            for group, weight in zip(groups, weights, strict=True)
+        )
+        hits = self._best_hits(query, *self.late.covering(groups, weights), k, allowed)
+        shares = np.minimum(hits.scores / np.float32(sum(weights)), np.float32(1))
+        return ItemList.of_distinct(hits.item_nums, shares)
 
     def having_all(self, normal: str, k: int) -> IntArray:
         """Numbers of at most k items that have every word of a normalised text, in any field."""
         groups = self._needed_terms(normal)
         if not groups or k < 1:
             return np.empty(0, np.int32)
-        built, _ = self._built_hits(self._query_of_all(groups), k, None)
+        built, _ = self._built_hits(self._all_of(groups), k, None)
         late = self.late.having_all(groups)
         return np.concatenate([built, late[self.may_show(late, None)]])[:k]
 
@@ -261,8 +262,24 @@ class LexicalIndex:
             if terms
         ]
 
+    def _best_hits(
+        self,
+        query: tantivy.Query,
+        late: IntArray,
+        late_scores: FloatArray,
+        k: int,
+        allowed: AllowedItems | None,
+    ) -> ItemList:
+        """The k best of what a query finds in the folder, and of some late items."""
+        numbers, scores = self._built_hits(query, k, allowed)
+        is_shown = self.may_show(late, allowed)
+        numbers = np.concatenate([numbers, late[is_shown]])
+        scores = np.concatenate([scores, late_scores[is_shown]])
+        best = np.argsort(-scores, kind="stable")[:k]
+        return ItemList.of_distinct(numbers[best], scores[best])
+
     def _built_hits(
-        self, query: Any, k: int, allowed: AllowedItems | None
+        self, query: tantivy.Query, k: int, allowed: AllowedItems | None
     ) -> tuple[IntArray, FloatArray]:
         most = self.statistics.num_documents
         limit = min(most, k + min(len(self.deleted) + len(self.late), max(k, _SPARE)))
@@ -286,52 +303,21 @@ class LexicalIndex:
         """(H,) True for hits that are allowed and not deleted."""
         return are_allowed(numbers, allowed) & ~_is_in(numbers, self.deleted)
 
-    def _query(self, weighted_terms: Sequence[WeightedTerms]) -> Any:
-        from tantivy import Occur, Query
+    def _term(self, name: str, term: str) -> tantivy.Query:
+        return tantivy.Query.term_query(self._schema, name, term, "freq")
 
-        clauses = [
-            (
-                Occur.Should,
-                Query.boost_query(
-                    Query.term_query(self._schema, name, term, "freq"), weights[name]
-                ),
-            )
-            for terms, weights in weighted_terms
-            for name, term in terms
-            if weights[name] > 0
-        ]
-        return Query.boolean_query(clauses) if clauses else Query.empty_query()
+    def _any_term(self, group: Sequence[tuple[str, str]]) -> tantivy.Query:
+        """Items with one of some (field, term) pairs."""
+        return _any_of(self._term(name, term) for name, term in group)
 
-    def _query_of_all(
-        self, groups: Sequence[Sequence[tuple[str, str]]], scored: Any | None = None
-    ) -> Any:
-        """Items with a pair of each group; with ``scored``, their score is that of this query."""
-        from tantivy import Occur, Query
+    def _all_of(self, groups: Sequence[Sequence[tuple[str, str]]]) -> tantivy.Query:
+        """Items with a pair of each group."""
+        clauses = [(tantivy.Occur.Must, self._any_term(group)) for group in groups]
+        return tantivy.Query.boolean_query(clauses)
 
-        of_all = Query.boolean_query([(Occur.Must, self._query_of_any(one)) for one in groups])
-        if scored is None:
-            return of_all
-        unscored = Query.const_score_query(of_all, 0.0)
-        return Query.boolean_query([(Occur.Must, unscored), (Occur.Should, scored)])
 
-    def _query_of_weights(
-        self, groups: Sequence[Sequence[tuple[str, str]]], weights: Sequence[float]
-    ) -> Any:
-        """Items with a pair of a group, scored by the sum of the weights of these groups."""
-        from tantivy import Occur, Query
-
-        clauses = (
-            (Occur.Should, Query.const_score_query(self._query_of_any(group), weight))
-            for group, weight in zip(groups, weights, strict=True)
-        )
-        return Query.boolean_query(list(clauses))
-
-    def _query_of_any(self, group: Sequence[tuple[str, str]]) -> Any:
-        """Items with one of some pairs."""
-        from tantivy import Occur, Query
-
-        terms = (Query.term_query(self._schema, name, term, "freq") for name, term in group)
-        return Query.boolean_query([(Occur.Should, term) for term in terms])
+def _any_of(queries: Iterable[tantivy.Query]) -> tantivy.Query:
+    return tantivy.Query.boolean_query([(tantivy.Occur.Should, query) for query in queries])
 
 
 def are_allowed(numbers: IntArray, allowed: AllowedItems | None) -> BoolArray:
@@ -375,8 +361,6 @@ def _write(
     folder: Path,
 ) -> dict[str, int]:
     """Index all items: field -> total number of terms."""
-    import tantivy
-
     builder = tantivy.SchemaBuilder().add_integer_field("item", fast=True)
     for name in fields:
         builder.add_text_field(name, tokenizer_name="whitespace", index_option="freq")
@@ -405,8 +389,6 @@ def _open_index(folder: Path) -> tuple[Any, Any]:
     Tantivy creates a lock file next to the index, so it is opened through a folder of links; the
     memory maps stay valid when the links are gone.
     """
-    import tantivy
-
     links = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
     try:
         for file in folder.resolve().iterdir():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from serendip.data.arrays import FloatArray
 from serendip.data.numeric import NewtonSteps, fit_logistic
 
 _STEPS = NewtonSteps(count=25, furthest=2.0, largest=30.0)
+_SMALLEST_SPREAD, _FREE = 1e-3, 1e-3
+_INTERCEPT = "intercept"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,30 +31,73 @@ class RankingRows:
     success: FloatArray
     weights: FloatArray
 
-    @classmethod
-    def join(cls, parts: Sequence[RankingRows]) -> RankingRows:
-        """The rows of one or more parts."""
-        names = ("features", "success", "weights")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
-
-def fit_ranking(
-    inputs: NDArray[np.float64],
-    rows: RankingRows,
-    before: NDArray[np.float64],
-    pull: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Weights (F + 1,) that maximise likelihood x prior; the last one is the intercept.
+@dataclass(frozen=True, slots=True, eq=False)
+class LogisticModel:
+    """Log odds that an offered query is taken, linear in its features.
 
     Args:
-        inputs: (R, F + 1), the last column 1.
-        rows: what came of them.
-        before: (F + 1,) where the prior is highest.
-        pull: (F + 1,) how strongly it draws each weight there.
+        names: of the F features.
+        weights: (F + 1,) float64; the last one is the intercept.
+        learned_from: number of requests that it learned from; 0 = none, as a prior.
     """
-    start = before.copy()
-    mean = float(np.average(rows.success, weights=rows.weights))
-    start[-1] = np.log(max(mean, 1e-6) / max(1 - mean, 1e-6)) - float((inputs @ start).mean())
-    return fit_logistic(
-        inputs, rows.success, start, pull, prior=before, weights=rows.weights, steps=_STEPS
-    )
+
+    names: tuple[str, ...]
+    weights: NDArray[np.float64]
+    learned_from: int = 0
+
+    @classmethod
+    def prior(cls, names: tuple[str, ...], weights: Mapping[str, float]) -> Self:
+        """A model that has learned nothing; the weights of features that are not given are 0."""
+        return cls(names, np.array([weights.get(name, 0.0) for name in (*names, _INTERCEPT)]))
+
+    def fit(self, requests: Sequence[RankingRows], strength: float) -> Self:
+        """The weights that maximise likelihood x prior, where the prior is normal around these.
+
+        Args:
+            requests: the rows of each; without any, the model stays as it is.
+            strength: of the prior, in requests of evidence that move the weight of a standardised
+                feature about half of the way. An intercept that was not learned yet is free.
+        """
+        if not requests:
+            return self
+        features = np.concatenate([request.features for request in requests])
+        success = np.concatenate([request.success for request in requests])
+        weights = np.concatenate([request.weights for request in requests])
+        spread = np.append(features.std(0).astype(np.float64), 1.0)
+        used = spread > _SMALLEST_SPREAD
+        scale = np.where(used, spread, 1.0)
+        inputs = np.column_stack([features, np.ones(len(features))]) * used / scale
+        before = self.weights * used * scale
+        pull = np.full(len(before), strength)
+        pull[-1] = strength if self.learned_from else _FREE
+        start, mean = before.copy(), float(np.average(success, weights=weights))
+        start[-1] = np.log(max(mean, 1e-6) / max(1 - mean, 1e-6)) - float((inputs @ start).mean())
+        fitted = fit_logistic(
+            inputs, success, start, pull, prior=before, weights=weights, steps=_STEPS
+        )
+        learned = np.where(used, fitted / scale, self.weights)
+        return type(self)(self.names, learned, self.learned_from + len(requests))
+
+    def log_odds(self, features: FloatArray) -> FloatArray:
+        """(R,) float32 of features (R, F); higher is better."""
+        odds: FloatArray = (features @ self.weights[:-1] + self.weights[-1]).astype(np.float32)
+        return odds
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a JSON document."""
+        weights = dict(zip((*self.names, _INTERCEPT), self.weights.tolist(), strict=True))
+        return {"weights": weights, "learned_from": self.learned_from}
+
+    @classmethod
+    def of_dict(cls, names: tuple[str, ...], document: Mapping[str, Any]) -> Self:
+        """Read what ``as_dict`` returned; features added later get weight 0.
+
+        Raises:
+            ValueError: it has features that are not among ``names``.
+        """
+        unknown = document["weights"].keys() - {*names, _INTERCEPT}
+        if unknown:
+            raise ValueError(f"it has unknown features: {', '.join(sorted(unknown))}")
+        model = cls.prior(names, document["weights"])
+        return cls(names, model.weights, int(document.get("learned_from", 0)))

@@ -143,3 +143,8 @@ def _is_end(word: str, without: frozenset[str]) -> bool:
     """Whether a phrase may begin or end with a word."""
     is_long = len(word) >= _FEWEST_LETTERS or not word.isascii()
     return is_long and word not in without and not word[0].isdigit()
+
+
+def most_frequent(spellings: Counter[str]) -> str:
+    """The most frequent spelling, of several the first one; empty without any."""
+    return min(spellings, key=lambda text: (-spellings[text], text), default="")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people, private_keys
+from serendip.search.phrases import most_frequent
 
 WITHIN_S = 1_800.0
 """Seconds within which a next search is a reformulation."""
@@ -65,7 +66,7 @@ def find_reformulations(
         num_gave_up = len(gave_up[key]) + _PRIOR_PEOPLE
         counts = {other: len(users) for other, users in people[key].items() if other not in private}
         ways = [
-            Reformulation(other, _most_frequent(spellings[other]), count / num_gave_up)
+            Reformulation(other, most_frequent(spellings[other]), count / num_gave_up)
             for other, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
             if count >= min_people
         ]
@@ -77,7 +78,3 @@ def find_reformulations(
 def _is_reformulation(before: Search, search: Search) -> bool:
     is_soon = search.timestamp - before.timestamp <= WITHIN_S
     return is_soon and not len(before.chosen) and not search.key.startswith(before.key)
-
-
-def _most_frequent(spellings: Counter[str]) -> str:
-    return min(spellings, key=lambda text: (-spellings[text], text))

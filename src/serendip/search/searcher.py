@@ -10,11 +10,9 @@ deleting items gives a new one that shares everything built.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from itertools import pairwise
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,8 +30,9 @@ from serendip.search.documents import FIELDS, GENERATED, document_of, needed_ter
 from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, word_counts
 from serendip.search.phrases import ENGLISH, function_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
+from serendip.search.reader import QueryReader
 from serendip.search.rewrites.candidates import CatalogueMatcher
-from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
+from serendip.search.rewrites.table import Rewrite, RewriteTable
 from serendip.search.spelling.speller import Speller
 from serendip.search.spelling.typos import HANGUL, EditIndex, is_hangul, spell_out
 from serendip.search.spelling.word_statistics import (
@@ -55,13 +54,9 @@ from serendip.search.understanding import (
     VALUES,
     Content,
     Interpretation,
-    find_content,
-    find_liked,
     find_wish,
-    read,
-    read_literally,
 )
-from serendip.search.values import MIN_VALUE_ITEMS, ValueTable, keys_of, suffixes_of, values_of
+from serendip.search.values import ValueTable, keys_of
 
 RATIO_WEIGHT = 0.8
 """Largest ``title_match`` of a title that is neither an exact nor a corrected match."""
@@ -130,12 +125,6 @@ def _first_of_each(levels: Mapping[float, IntArray], k: int) -> tuple[IntArray, 
     return numbers[first], matches[first]
 
 
-def _names_titles_alone(reading: Interpretation) -> bool:
-    """Whether a text names no value, but for a title of several words, which is one, too."""
-    key = reading.corrected_key
-    return not reading.content.values or (" " in key and reading.content.values == (key,))
-
-
 def _is_held(word: str, terms: Set[str], language: str) -> bool:
     """Whether a word, a form of it, or all its bigrams are terms of an item."""
     pairs = query_grams(word)
@@ -162,7 +151,7 @@ _WORDS, _KNOWN, _GRAMMAR, _SEARCHES = "words", "known", "grammar", "searches"
 _TEXTS, _FEWEST_LETTERS = ("title", "description"), 20_000
 MIN_COMPLETED = 3
 READINGS = 4_096
-"""Number of texts whose interpretation is cached."""
+"""Number of texts whose interpretation, and whose rewrites, are cached."""
 
 MOST_COMPLETE = 50_000
 """Items with all words of a text that are listed; of more, the best by the words."""
@@ -170,21 +159,14 @@ MOST_COMPLETE = 50_000
 _COMPLETE_TEXTS = 16
 """Texts whose items with all words are kept."""
 
-_FEW_TITLES = 3
-"""Titles with a word from which on it is one of titles."""
-
 _MUCH = 0.45
 """Share of a text, by how rare its words are: where an item says as much, others are no hits."""
 
 _BLOCK = 1_024
 """Items with a value that are tested together whether they may be shown."""
 
-_MOST_CODED = 8
-"""Items with a code of which the one is searched that has it as its id, or a number that their
-titles begin with."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Searcher:
     """Finds items by text.
 
@@ -199,9 +181,6 @@ class Searcher:
         grammar: function words of the catalogue's languages.
         values: of the attributes of the built items.
         late_values: normal forms by which late items are found.
-        late_counts: number of new items with each value.
-        late_suffixes: ascending (suffix, value) of values that new items made frequent enough to
-            be suggested.
         searches: after which the built items were chosen.
     """
 
@@ -215,56 +194,27 @@ class Searcher:
     grammar: frozenset[str] = ENGLISH
     values: ValueTable = field(default_factory=lambda: ValueTable.of(()))
     late_values: Mapping[int, frozenset[str]] = field(default_factory=dict)
-    late_counts: Counter[str] = field(default_factory=Counter)
-    late_suffixes: tuple[tuple[str, str], ...] = ()
     searches: ChosenSearches = field(default_factory=ChosenSearches)
-    _readings: Callable[[str], Interpretation] = field(init=False)
-    _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
-    _coded: Callable[[str], tuple[int, ...]] = field(init=False)
-    _complete: Callable[[Content, bool], ItemList] = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Cache interpretations and rewrites of frequent texts; a changed searcher starts empty."""
-        titles, values, config = self.titles, self.values, self.config
-        table, synonyms = self.rewrites, self.synonyms
-        speller = replace(self.speller, expanded=synonyms.also)
-        matcher = self.matcher
+    @cached_property
+    def reader(self) -> QueryReader:
+        """Reads texts by all parts."""
+        speller = replace(self.speller, expanded=self.synonyms.also)
+        parts = (self.lexical, self.titles, speller, self.values, self.synonyms, self.grammar)
+        return QueryReader(self.config, *parts)
 
-        completed = self._completed
+    @cached_property
+    def _readings(self) -> Callable[[str], Interpretation]:
+        return lru_cache(READINGS)(self.reader.read)
 
-        @lru_cache(READINGS)
-        def instead(key: str) -> tuple[Rewrite, ...]:
-            return rewrites_of(key, table, matcher, synonyms, config.offer_from)
+    @cached_property
+    def _instead(self) -> Callable[[str], tuple[Rewrite, ...]]:
+        parts = (self.matcher, self.synonyms, self.config.offer_from)
+        return lru_cache(READINGS)(lambda key: self.rewrites.find(key, *parts))
 
-        @lru_cache(READINGS)
-        def reading(text: str) -> Interpretation:
-            return completed(read(text, titles, values, speller, config.confidence))
-
-        lexical = self.lexical
-
-        @lru_cache(READINGS)
-        def coded(key: str) -> tuple[int, ...]:
-            return tuple(lexical.having_all(key, _MOST_CODED).tolist())
-
-        @lru_cache(_COMPLETE_TEXTS)
-        def complete(content: Content, literal: bool) -> ItemList:
-            key = content.needed
-            also = [] if literal else synonyms.expand(key)
-            beside = synonyms.beside(key) if also else ()
-            hits = ItemList()
-            if not content.is_whole:  # which asks for no words
-                most = MOST_COMPLETE
-                hits = lexical.search(key, most, None, beside, needs_all=True, expansions=also)
-            having = self._having_values(content, None, MOST_COMPLETE)
-            more = having[~np.isin(having, hits.item_nums)]
-            usual = float(hits.scores.mean()) if len(hits) else 1.0
-            scores = np.concatenate([hits.scores, np.full(len(more), usual, np.float32)])
-            return ItemList.of_distinct(np.concatenate([hits.item_nums, more]), scores)
-
-        object.__setattr__(self, "_complete", complete)
-        object.__setattr__(self, "_coded", coded)
-        object.__setattr__(self, "_readings", reading)
-        object.__setattr__(self, "_instead", instead)
+    @cached_property
+    def _complete(self) -> Callable[[Content, bool], ItemList]:
+        return lru_cache(_COMPLETE_TEXTS)(self._find_complete)
 
     @classmethod
     def build(
@@ -336,10 +286,9 @@ class Searcher:
         if len(rows) != count or lexical.statistics.num_documents != count:
             raise ArtefactError(f"{folder} indexes {len(rows)} items, the catalogue has {count}.")
         index = TitleIndex(popularity, catalogue.titles, rows, table)
-        listed = Strings.of_arrays(_GRAMMAR, {**Strings.of(ENGLISH).arrays(_GRAMMAR), **words})
         searcher = cls(
             *(config or SearchConfig(), lexical, index, speller, count),
-            grammar=frozenset(listed),
+            grammar=frozenset(Strings.of_arrays(_GRAMMAR, words)),
             searches=ChosenSearches.of_arrays(_SEARCHES, words),
         )
         # The first search pays for imports and page faults: do it here, not in a request.
@@ -373,24 +322,14 @@ class Searcher:
         documents = {number: self.lexical.analyse(item) for number, item in items.items()}
         values = {number: frozenset(keys_of(item)) for number, item in items.items()}
         known = self.speller.posted.union(*(document.known for document in documents.values()))
-        new = [item for number, item in items.items() if number >= self.num_items]
-        counts = Counter(value for item in new for value in values_of(item))
-        late = replace(self, late_counts=self.late_counts + counts)
-        grown = [v for v in counts if self.count_value(v) < MIN_VALUE_ITEMS <= late.count_value(v)]
-        suffixes = [(suffix, value) for value in grown for suffix in suffixes_of(value)]
         return replace(
-            late,
+            self,
             lexical=self.lexical.with_late(documents),
             titles=self.titles.with_late({number: item.title for number, item in items.items()}),
             speller=replace(self.speller, posted=known),
             num_items=max([self.num_items, *(number + 1 for number in items)]),
             late_values={**self.late_values, **values},
-            late_suffixes=tuple(sorted((*self.late_suffixes, *suffixes))),
         )
-
-    def count_value(self, value: str) -> int:
-        """Number of items with a value of an attribute."""
-        return self.values.count(value) + self.late_counts[value]
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
         """A copy that never returns these items."""
@@ -408,54 +347,7 @@ class Searcher:
             text: any text.
             literal: whether to take it as typed, without corrections.
         """
-        if literal:
-            return self._completed(read_literally(text, self.titles, self.speller))
-        return self._readings(text)
-
-    def _completed(self, reading: Interpretation) -> Interpretation:
-        """A reading with its content, and the codes of a text: the speller does not have them."""
-        counts = self.speller.counts
-        content = find_content(
-            *(reading.corrected_key, self.values, counts, self.grammar),
-            *(self.synonyms.also, self.lexical.language, self._is_of_titles),
-        )
-        key, needed, exact = reading.corrected_key, words(content.needed), reading.exact
-        if " " not in key and content.values:  # "war" is a genre before it is "The War"
-            size = max(map(self.values.size, content.values))
-            exact = exact[
-                [
-                    self.titles.key(item) == key or self.titles.popularity_of(item) > size
-                    for item in exact.tolist()
-                ]
-            ]
-        corrected = reading.corrected
-        if key.isdigit() and not len(exact):  # "2001" is A Space Odyssey before it is a year
-            begun = self.titles.complete_items(key, _MOST_CODED)
-            begun = [item for item in begun if self.titles.key(item).startswith(f"{key} ")]
-            corrected = np.array(begun, np.int32)
-        is_cut = content.is_whole and needed[-1:] != words(key)[-1:]
-        if is_cut and self.titles.complete_items(key, 1):  # "good will" is the beginning of a title
-            content = replace(content, is_whole=False, is_newest=False, text=key, needed=key)
-        unknown = tuple(w for w in reading.unknown if w in needed and not self._is_code(w))
-        english = english_word_frequencies()
-        means = {word for word in content.words if word not in unknown or word in english}
-        if content.values and not means:  # "horror 1899" asks for what there is of it
-            content = replace(content, words=())
-        if unknown == tuple(needed) and not content.values:
-            content = replace(content, text=content.needed)  # "movie" alone asks for nothing
-        return replace(reading, exact=exact, corrected=corrected, unknown=unknown, content=content)
-
-    def _is_of_titles(self, word: str) -> bool:
-        """Whether a word is a title, or a few have it."""
-        titles = self.titles
-        return word in titles or len(titles.complete_items(word, _FEW_TITLES)) == _FEW_TITLES
-
-    def _is_code(self, word: str) -> bool:
-        return any(map(str.isdigit, word)) and len(self.find_code(word)) > 0
-
-    def find_liked(self, text: str) -> int:
-        """Number of the item that a text asks for others like; -1 = it asks for none."""
-        return find_liked(text, self.titles, self.grammar, lambda title: self.read(title).corrected)
+        return self.reader.read_literally(text) if literal else self._readings(text)
 
     def find_meaning(self, text: str) -> str:
         """The text whose meaning is compared: without generic words beside unknown Latin ones, and
@@ -471,25 +363,8 @@ class Searcher:
         return text if content.is_language or not content.needed.isascii() else content.needed
 
     def find_titled(self, text: str) -> IntArray:
-        """Items whose title a text is, corrected or not, best first; none if it rather is a word.
-
-        That is if it names a value, or if more items have the word, or its rarest pair of words,
-        than people chose the item: "heist" asks for more than the film of this title.
-        """
-        return self._named_items(self.read(text))
-
-    def _named_items(self, reading: Interpretation) -> IntArray:
-        titled = reading.exact if len(reading.exact) else reading.corrected
-        if not len(titled) or not _names_titles_alone(reading):
-            return NO_ITEMS
-        typed, speller = words(reading.corrected_key), self.speller
-        counts = [speller.pairs.count(*pair) for pair in pairwise(typed)]
-        rarest = min(counts or [speller.counts.get(word, 0) for word in typed])
-        return titled if self.titles.popularity_of(int(titled[0])) > rarest else NO_ITEMS
-
-    def find_code(self, key: str) -> tuple[int, ...]:
-        """Numbers of a few items that have a code, without its separators, as a word or id."""
-        return self._coded(key)
+        """Items whose title a text is; see ``QueryReader.named_items``."""
+        return self.reader.named_items(self.read(text))
 
     def find_held(self, text: str, item: Item, literal: bool = False) -> tuple[str, bool]:
         """The words of a text that an item has, in any form, and whether these are all it asks for.
@@ -519,7 +394,7 @@ class Searcher:
     def display_form(self, key: str) -> str:
         """Display form of a normal form: the title of an item if one has it."""
         titled = self.titles.bearers(key)
-        return titled[0].title if titled else key
+        return self.titles.title(titled[0]) if titled else key
 
     def search(
         self,
@@ -556,7 +431,7 @@ class Searcher:
         fused = self._fuse(some, completions)
         levels = self._leading_levels(reading, completions, allowed, k)
         levels[ALL_WORDS] = _in_order(complete.item_nums, fused)
-        if not literal and len(self._named_items(reading)):
+        if not literal and len(self.reader.named_items(reading)):
             levels[ALL_WORDS] = self._with_title_of(content.needed, levels[ALL_WORDS])
         else:
             levels[ONE_VALUE] = _in_order(self._having_rare_value(content, allowed, k), fused)
@@ -670,6 +545,20 @@ class Searcher:
                 break
         return np.array(found[:k], np.int32)
 
+    def _find_complete(self, content: Content, literal: bool) -> ItemList:
+        """See ``find_complete``."""
+        key, most = content.needed, MOST_COMPLETE
+        also = [] if literal else self.synonyms.expand(key)
+        beside = self.synonyms.beside(key) if also else ()
+        hits = ItemList()
+        if not content.is_whole:  # which asks for no words
+            hits = self.lexical.search(key, most, None, beside, needs_all=True, expansions=also)
+        having = self._having_values(content, None, most)
+        more = having[~np.isin(having, hits.item_nums)]
+        usual = float(hits.scores.mean()) if len(hits) else 1.0
+        scores = np.concatenate([hits.scores, np.full(len(more), usual, np.float32)])
+        return ItemList.of_distinct(np.concatenate([hits.item_nums, more]), scores)
+
     def find_complete(self, text: str, literal: bool = False) -> ItemList:
         """Items with every word of a text, by BM25, and those with all values that it is made of.
 
@@ -715,7 +604,7 @@ class Searcher:
         spelt = [term for term in self.synonyms.also.get(content.needed, ()) if " " in term]
         if spelt and not content.values:
             return self._complete_titles(spelt[0], allowed).item_nums
-        is_title = bool(len(self._named_items(reading)))
+        is_title = bool(len(self.reader.named_items(reading)))
         return self._with_title_of(content.needed, completions) if is_title else NO_ITEMS
 
     def _with_title_of(self, needed: str, numbers: IntArray) -> IntArray:
@@ -732,6 +621,6 @@ class Searcher:
         """Items whose title completes the text, most popular first."""
         if len(key) < MIN_COMPLETED:
             return ItemList()
-        numbers = np.array(self.titles.complete_items(key, self.config.depth), np.int32)
+        numbers = np.array(self.titles.completions(key, self.config.depth), np.int32)
         numbers = numbers[are_allowed(numbers, allowed)]
         return ItemList(numbers, (1.0 / np.arange(1, len(numbers) + 1)).astype(np.float32))

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby, islice
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from serendip.search.synonyms import with_other_numeral
 
 MAX_COMPARED = 5_000
 _LAST = "\U0010ffff"
+_COLUMNS = ("starts", "items", "popularity", "word_starts", "word_rows")
 _TIMES_LARGER = 8
 """A table of late titles is merged with a newer one unless it is so many times larger."""
 
@@ -40,21 +41,7 @@ Popularity: TypeAlias = FloatArray | IntArray
 """(N,) interactions per item."""
 
 
-@dataclass(frozen=True, slots=True)
-class TitledItem:
-    """An item under one of its titles.
-
-    Args:
-        item_num: its number.
-        title: as written.
-        popularity: interactions, 0 or more.
-    """
-
-    item_num: int
-    title: str
-    popularity: float
-
-
+@dataclass(frozen=True, slots=True, eq=False)
 class TitleTable:
     """Titles of items by normal form.
 
@@ -69,45 +56,44 @@ class TitleTable:
         edits: index of the normal forms by edit distance.
     """
 
-    __slots__ = (
-        *("edits", "items", "keys", "popularity", "starts"),
-        *("word_rows", "word_starts", "words"),
-    )
-
-    def __init__(self, keys: Strings, words: Strings, stored: Mapping[str, NDArray[Any]]) -> None:
-        self.keys, self.words = keys, words
-        self.starts, self.items = stored["starts"], stored["items"]
-        self.popularity = stored["popularity"]
-        self.word_starts, self.word_rows = stored["word_starts"], stored["word_rows"]
-        self.edits = EditIndex.of_arrays(keys, stored)
+    keys: Strings
+    words: Strings
+    starts: IntArray
+    items: IntArray
+    popularity: FloatArray
+    word_starts: IntArray
+    word_rows: IntArray
+    edits: EditIndex
 
     @classmethod
-    def of(cls, titled: Iterable[tuple[str, int, float]]) -> TitleTable:
+    def of(cls, titled: Iterable[tuple[str, int, float]]) -> Self:
         """Build from (normal form, item, popularity of the item)."""
         ordered = sorted(set(titled), key=lambda entry: (entry[0], -entry[2], entry[1]))
         groups = [(key, list(entries)) for key, entries in groupby(ordered, lambda entry: entry[0])]
         keys = [key for key, _ in groups]
         words, word_starts, word_rows = _postings(keys)
-        stored = {
-            "starts": np.cumsum([0, *(len(entries) for _, entries in groups)]).astype(np.int32),
-            "items": np.array([item for _, item, _ in ordered], np.int32),
-            "popularity": np.array([entries[0][2] for _, entries in groups], np.float32),
-            "word_starts": word_starts,
-            "word_rows": word_rows,
-        }
-        column = Strings.of(keys)
-        return cls(column, Strings.of(words), {**stored, **EditIndex.of(keys).arrays()})
+        return cls(
+            Strings.of(keys),
+            Strings.of(words),
+            np.cumsum([0, *(len(entries) for _, entries in groups)]).astype(np.int32),
+            np.array([item for _, item, _ in ordered], np.int32),
+            np.array([entries[0][2] for _, entries in groups], np.float32),
+            word_starts,
+            word_rows,
+            EditIndex.of(keys),
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Arrays to store, by name."""
-        names = ("starts", "items", "popularity", "word_starts", "word_rows")
         strings = {**self.keys.arrays("keys"), **self.words.arrays("words")}
-        return {name: getattr(self, name) for name in names} | strings | self.edits.arrays()
+        return {name: getattr(self, name) for name in _COLUMNS} | strings | self.edits.arrays()
 
     @classmethod
-    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> TitleTable:
+    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self:
         """Rebuild from ``arrays``."""
-        return cls(Strings.of_arrays("keys", stored), Strings.of_arrays("words", stored), stored)
+        keys, words = (Strings.of_arrays(name, stored) for name in ("keys", "words"))
+        columns: dict[str, Any] = {name: stored[name] for name in _COLUMNS}
+        return cls(keys, words, edits=EditIndex.of_arrays(keys, stored), **columns)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -124,12 +110,6 @@ class TitleTable:
         """Items whose title has a normal form, most popular first."""
         row = bisect_left(self.keys, key)
         return self.items_of(row) if row < len(self.keys) and self.keys[row] == key else []
-
-    def entries(self) -> Iterator[tuple[str, int]]:
-        """(normal form, item) of all titles."""
-        for row, key in enumerate(self.keys):
-            for item in self.items_of(row):
-                yield key, item
 
     def starting(self, prefix: str) -> IntArray:
         """Rows of titles that begin with ``prefix``."""
@@ -237,7 +217,7 @@ class TitleIndex:
     deleted: BitMap = field(default_factory=BitMap)
 
     @classmethod
-    def of(cls, items: Iterable[Item], popularity: Popularity) -> TitleIndex:
+    def of(cls, items: Iterable[Item], popularity: Popularity) -> Self:
         """Index the titles of items numbered from 0.
 
         Args:
@@ -245,35 +225,30 @@ class TitleIndex:
             popularity: (N,) interactions per item; orders equal titles and completions.
         """
         titles = Strings.of(item.title for item in items)
-        keys = [title_key(title) for title in titles]
         table = TitleTable.of(
             (name, number, float(popularity[number]))
-            for number, (key, title) in enumerate(zip(keys, titles, strict=True))
-            for name in _names(key, title)
+            for number, title in enumerate(titles)
+            for name in _names(title)
         )
         row_of = {key: row for row, key in enumerate(table.keys)}
-        rows = [row_of.get(key, -1) for key in keys]
+        rows = [row_of.get(title_key(title), -1) for title in titles]
         return cls(popularity, titles, np.array(rows, np.int32), table)
 
-    def with_late(self, titles: Mapping[int, str]) -> TitleIndex:
+    def with_late(self, titles: Mapping[int, str]) -> Self:
         """A copy in which these items have other titles; restores deleted ones."""
-        names = [
-            (name, item)
-            for item, title in titles.items()
-            for name in _names(title_key(title), title)
-        ]
-        kept = list(self.tables)
-        while kept and len(kept[-1]) < _TIMES_LARGER * len(names):
-            names += kept.pop().entries()
-        late = replace(self, late={**self.late, **titles}, deleted=self.deleted - BitMap(titles))
+        kept, items = list(self.tables), [*titles]
+        while kept and len(kept[-1]) < _TIMES_LARGER * len(items):
+            items += kept.pop().items.tolist()
+        late = {**self.late, **titles}
         table = TitleTable.of(
             (name, item, self.popularity_of(item))
-            for name, item in names
-            if late._has_title(item, name)
+            for item in {*items}
+            for name in _names(late[item])
         )
-        return replace(late, tables=(*kept, table))
+        deleted = self.deleted - BitMap(titles)
+        return replace(self, late=late, tables=(*kept, table), deleted=deleted)
 
-    def without_items(self, item_nums: Iterable[int]) -> TitleIndex:
+    def without_items(self, item_nums: Iterable[int]) -> Self:
         """A copy that never returns these items."""
         return replace(self, deleted=self.deleted | BitMap(int(number) for number in item_nums))
 
@@ -292,28 +267,19 @@ class TitleIndex:
         row = int(self.rows[item])
         return self.built.keys[row] if row >= 0 else ""
 
-    def _has_title(self, item: int, key: str) -> bool:
-        """Whether a late item has a title with this normal form now."""
-        title = self.late[item]
-        return key in _names(title_key(title), title)
-
     def __contains__(self, key: object) -> bool:
         return key in self.built
 
-    def bearers(self, key: str) -> list[TitledItem]:
+    def bearers(self, key: str) -> list[int]:
         """Items whose title has this normal form, most popular first."""
-        items = self._bearers(key, (table.items_titled(key) for table in self._tables))
-        return self._titled(items)
-
-    def _titled(self, items: Iterable[int]) -> list[TitledItem]:
-        return [TitledItem(item, self.title(item), self.popularity_of(item)) for item in items]
+        return self._bearers(key, (table.items_titled(key) for table in self._tables))
 
     def _bearers(self, key: str, items_of_tables: Iterable[list[int]]) -> list[int]:
-        items = dict.fromkeys(item for items in items_of_tables for item in items)
+        late, items = self.late, dict.fromkeys(item for items in items_of_tables for item in items)
         alive = [
             item
             for item in items
-            if item not in self.deleted and (item not in self.late or self._has_title(item, key))
+            if item not in self.deleted and (item not in late or key in _names(late[item]))
         ]
         return sorted(alive, key=self._rank) if len(alive) > 1 else alive
 
@@ -329,12 +295,10 @@ class TitleIndex:
         """
         key, folded = title_key(text), fold(text)
 
-        def group(item: TitledItem) -> tuple[bool, bool]:
-            return fold(item.title) != folded, title_key(item.title) != key
+        def group(item: int) -> tuple[bool, bool]:
+            return fold(self.title(item)) != folded, self.key(item) != key
 
-        items = self.bearers(key)
-        ordered = sorted(items, key=group) if len(items) > 1 else items
-        return np.asarray([item.item_num for item in ordered], dtype=np.int32)
+        return np.asarray(sorted(self.bearers(key), key=group), dtype=np.int32)
 
     def nearest(self, key: str) -> list[str]:
         """Titles one edit from ``key`` (else two, if it is long), most popular first.
@@ -349,16 +313,12 @@ class TitleIndex:
             return near
         return self._near(key, 2)
 
-    def completions(self, prefix: str, k: int) -> list[TitledItem]:
-        """Titles that contain a normalised prefix: at their beginning first, then at later words.
+    def completions(self, prefix: str, k: int) -> list[int]:
+        """Items whose title has a normalised prefix: at its beginning first, then at later words.
 
-        Each item appears once; by popularity within a group. An empty prefix gives the most
-        popular titles.
+        Each item appears once; by popularity within a group. An empty prefix gives the items of the
+        most popular titles.
         """
-        return self._titled(self.complete_items(prefix, k))
-
-    def complete_items(self, prefix: str, k: int) -> list[int]:
-        """Numbers of the items of ``completions``."""
         found: dict[int, None] = {}
         for inside in (False, True):
             if len(found) < k and (prefix or not inside):
@@ -369,12 +329,12 @@ class TitleIndex:
                 found |= dict.fromkeys(self._most_popular(rows, k + len(found)))
         return list(found)[:k]
 
-    def near_completions(self, prefix: str, k: int) -> list[TitledItem]:
+    def near_completions(self, prefix: str, k: int) -> list[int]:
         """Completions of a prefix one edit from ``prefix``, most popular first."""
         if len(prefix) < MIN_LENGTH_ONE_EDIT:
             return []
         rows = [table.nearly_starting(prefix) for table in self._tables]
-        return self._titled(self._most_popular(rows, k))
+        return self._most_popular(rows, k)
 
     @property
     def _tables(self) -> tuple[TitleTable, ...]:
@@ -385,7 +345,7 @@ class TitleIndex:
         alive = {near: self.bearers(near) for near in found if _digits(near) == _digits(key)}
         return sorted(
             (near for near, bearers in alive.items() if bearers),
-            key=lambda near: (-alive[near][0].popularity, near),
+            key=lambda near: (-self.popularity_of(alive[near][0]), near),
         )
 
     def _most_popular(self, rows_by_table: Sequence[IntArray], k: int) -> list[int]:
@@ -429,9 +389,9 @@ def other_names(title: str) -> list[str]:
     return [name for name in (*([whole] if named else []), *aside, strip_article(whole)) if name]
 
 
-def _names(key: str, title: str) -> dict[str, None]:
+def _names(title: str) -> dict[str, None]:
     """Normal forms under which a title is found: its own, and those of its other names."""
-    names = [key, *(title_key(name) for name in other_names(title))]
+    names = [*map(title_key, (title, *other_names(title)))]
     return {name: None for name in (*names, *map(with_other_numeral, names)) if name}
 
 

@@ -120,9 +120,7 @@ class ValueTable:
 
     @classmethod
     def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> ValueTable:
-        """Rebuild from ``arrays``; those of a generation of before it listed items list none."""
-        nothing = ValueTable.of(())
-        stored = nothing.arrays() | dict(stored)
+        """Rebuild from ``arrays``."""
         return cls(
             StringIndex.of_arrays("values", stored),
             stored["counts"],

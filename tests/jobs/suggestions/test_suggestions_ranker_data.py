@@ -11,10 +11,11 @@ from serendip.data import Catalogue, Dataset, EventLog, IntArray, Item, Vocabula
 from serendip.data.events.search_log import Search, SuggestedQuery
 from serendip.jobs.context import Log
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
+from serendip.search.logistic import LogisticModel
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.categories import Categories
-from serendip.search.suggestions.ranker import FEATURES, QueryRanker
+from serendip.search.suggestions.ranker import FEATURES, prior_ranker
 from serendip.search.suggestions.table import QueryTable
 
 NUM_ITEMS, NUM_USERS = 40, 30
@@ -36,7 +37,7 @@ def table() -> QueryTable:
     made += [(f"phrase {n}", "phrase", [n, n + 1]) for n in range(20)]
     made += [(f"like thing {n}", "like", [n]) for n in range(20)]
     found = [Candidate(t, k, "rules", np.array(i, np.int32)) for t, k, i in made]  # type: ignore[arg-type]
-    return QueryTable.unverified(found, ITEMS, Categories.of(ITEMS))
+    return QueryTable.of(found, ITEMS, Categories.of(ITEMS))
 
 
 def dataset(num_users: int = NUM_USERS) -> Dataset:
@@ -57,11 +58,11 @@ def search(user: int, at: float, key: str, chosen: tuple[int, ...] = (1,)) -> Se
     return Search(f"u{user}", at, key, key, np.array(chosen, np.int32))
 
 
-def weight(ranker: QueryRanker, name: str) -> float:
+def weight(ranker: LogisticModel, name: str) -> float:
     return float(ranker.weights[FEATURES.index(name)])
 
 
-def trained(searcher: Searcher, log: Log) -> QueryRanker:
+def trained(searcher: Searcher, log: Log) -> LogisticModel:
     return train_query_ranker(table(), searcher.titles, log, 0)
 
 
@@ -69,13 +70,13 @@ def test_nothing_logged_leaves_the_prior(searcher: Searcher) -> None:
     never_chosen = [search(0, 500.0, "rule 1", ())]
     ranker = trained(searcher, Log(dataset(), never_chosen))
     assert ranker.learned_from == 0
-    assert np.array_equal(ranker.weights, QueryRanker.prior().weights)
+    assert np.array_equal(ranker.weights, prior_ranker().weights)
 
 
 def test_kinds_that_are_searched_and_chosen_from_rise(searcher: Searcher) -> None:
     searches = [search(n, 500.0 + n, f"rule {n % 20}") for n in range(NUM_USERS)]
     ranker = trained(searcher, Log(dataset(), searches))
-    prior = QueryRanker.prior()
+    prior = prior_ranker()
     assert ranker.learned_from == 2 * NUM_USERS
     gain = weight(ranker, "is rule") - weight(ranker, "is phrase")
     assert gain > weight(prior, "is rule") - weight(prior, "is phrase") + 0.3
@@ -144,5 +145,5 @@ def test_weights_are_kept_that_find_the_newest_searches_as_well_as_the_prior(
         searches[120:] = [search(one, 900.0 + one, "rule 19") for one in people[:30]]
     ranker = trained(searcher, Log(dataset(100), searches))
     assert ranker.learned_from == (2 * len(searches) if is_kept else 0)
-    is_prior = np.array_equal(ranker.weights, QueryRanker.prior().weights)
+    is_prior = np.array_equal(ranker.weights, prior_ranker().weights)
     assert is_prior != is_kept

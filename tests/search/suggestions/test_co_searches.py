@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serendip.data.events.search_log import Search
-from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.text import normalise
 from serendip.search.reformulations import WITHIN_S
 from serendip.search.suggestions.candidates import Candidate
@@ -62,34 +62,6 @@ def test_lift_forgets_the_person_who_is_counted() -> None:
     assert forgotten == pytest.approx(np.log((together + 1) / (chance + 1)))
 
 
-def sparse_log() -> tuple[list[Search], dict[str, int]]:
-    """50 people who search 20 of 300 queries each."""
-    rng, searches, weights = np.random.default_rng(0), [], 1.0 / np.arange(1, 301)
-    for user in range(50):
-        for row in rng.choice(300, 20, replace=False, p=weights / weights.sum()):
-            searches.append(search(f"u{user}", f"q{row}"))
-    return searches, {f"q{row}": row for row in range(300)}
-
-
-def test_lift_counts_the_pairs_of_a_log() -> None:
-    searches, rows_by_key = sparse_log()
-    known = CoSearches.of(searches, rows_by_key, 3)
-    rows, own = np.arange(300), np.array([rows_by_key[one.key] for one in searches[:20]])
-    assert known.pairs[own].nnz
-    places = known.pairs.tocoo()
-    for counted in (np.empty(0, np.intp), own):
-        searched = own[:10]
-        together = np.zeros(300)
-        for left, right, people in zip(*places.coords, places.data, strict=True):
-            if left in searched:
-                together[right] += people - (left in counted and right in counted)
-        searchers = known.searchers - np.isin(rows, counted)
-        chance = searchers * searchers[searched].sum() / 50
-        assert (together <= searchers[searched].sum()).all()
-        expected = np.log((together + 1) / (chance + 1))
-        assert known.lift(rows, searched, counted) == pytest.approx(expected, abs=1e-6)
-
-
 def test_ways_out_lead_from_a_failure_to_a_success() -> None:
     searches = []
     for number, user in enumerate("abc"):
@@ -111,8 +83,7 @@ def test_ways_out_lead_from_a_failure_to_a_success() -> None:
 
 def test_a_table_keeps_them_in_its_files(tmp_path: Path) -> None:
     candidates = [Candidate(key, "query", "logs", np.array([0], np.int32)) for key in ROWS]
-    results = np.full((4, 10), -1, np.int32)
-    table = QueryTable.of(candidates, results, Catalogue(()), Categories())
+    table = QueryTable.of(candidates, Catalogue([Item("i", "T")]), Categories())
     searches = [search(user, key) for user in "abc" for key in ("war", "peace")]
     searches += [search("a", "wra", 5.0, NOTHING), search("a", "war", 6.0)]
     known = CoSearches.of(searches, table.rows_by_key, 1)

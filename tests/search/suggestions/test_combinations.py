@@ -28,11 +28,7 @@ def build(rows: Sequence[dict[str, Attribute]]) -> Catalogue:
 
 def combine(catalogue: Catalogue) -> dict[str, list[int]]:
     kinds = combined_values(catalogue, main_attribute(catalogue))
-    return {
-        text: values.items_of(row).tolist()
-        for _, values in kinds
-        for row, text in enumerate(values.texts)
-    }
+    return {text: items.tolist() for _, values in kinds for text, items in values}
 
 
 def film(genres: Sequence[str], year: float, person: str) -> dict[str, Attribute]:

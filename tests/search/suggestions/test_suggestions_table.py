@@ -1,12 +1,11 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from serendip.data import Catalogue, Item
+from serendip.data import Catalogue, History, Item
 from serendip.errors import ArtefactError
-from serendip.search.logistic import RankingRows
+from serendip.search.logistic import LogisticModel, RankingRows
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.ranker import (
@@ -14,12 +13,13 @@ from serendip.search.suggestions.ranker import (
     FEW_PEOPLE,
     PRIOR,
     RANKER_FILE,
-    QueryRanker,
-    SuggestionChoices,
     SuggestionUser,
+    open_ranker,
+    prior_ranker,
     query_features,
+    save_ranker,
 )
-from serendip.search.suggestions.table import QUERIES_FILE, QueryTable
+from serendip.search.suggestions.table import QUERIES_FILE, ItemChoices, QueryTable
 
 ITEMS = Catalogue(
     Item(f"i{n}", f"T{n}", attributes={"genre": "ab"[n % 2], "code": f"c{n}"}) for n in range(6)
@@ -37,7 +37,8 @@ def candidates():
 def table():
     results = np.full((3, 10), -1, np.int32)
     results[0, :2], results[1, :3], results[2, 0] = (0, 2), (1, 3, 0), 4
-    return QueryTable.of(candidates(), results, ITEMS, Categories.of(ITEMS))
+    choices = ItemChoices.of(np.array([4, 0, 4, 0, 0, 0], np.int32))
+    return QueryTable.of(candidates(), ITEMS, Categories.of(ITEMS), choices, results)
 
 
 def column(features, name):
@@ -67,19 +68,21 @@ def test_it_comes_back_from_its_folder_and_a_broken_one_is_refused(table, tmp_pa
         QueryTable.open(tmp_path)
 
 
-def test_sums_of_few_rows_are_those_of_all_rows(table):
-    values = np.array([1, 10, 100, 1000, 10000], np.float32)
-    assert table.sums(values).tolist() == [101.0, 1011.0, 10000.0]
-    few = QueryTable.of(candidates() * 20, np.tile(table.results, (20, 1)), ITEMS, Categories())
-    assert few.sums(values, np.array([1])).tolist() == [1011.0]
+def test_sums_and_counts_of_the_items_of_each_query(table):
+    assert table.sums(np.array([1, 10, 100, 1000, 10000])).tolist() == [101, 1011, 10000]
+    assert table.sums(np.array([1, 10])).tolist() == [1, 11, 0]  # of new items nothing is known
+    assert table.count(np.array([0, 2, 2, 4, 99])).tolist() == [3, 1, 1]
+    assert table.num_choices.tolist() == [8, 4, 0]
+
+
+def who(*history, **facts):
+    return SuggestionUser(past=History.of_items(np.array(history)), **facts)
 
 
 def test_features_tell_who_asks_and_what_was_typed(table):
-    choices = SuggestionChoices.of(table, np.array([4, 0, 4, 0, 0, 0], np.int32))
     taste = np.array([2, 0, 1, 0, -1, 0], np.float32)
-    seen = np.array([True, False])
-    asker = SuggestionUser(np.array([0, 2], np.int32), taste, seen, frozenset({"war stories"}))
-    features = query_features(table, ROWS, choices, asker, "war")
+    known = {"taste": taste, "seen": np.array([True, False]), "searched": {"war stories": ""}}
+    features = query_features(table, ROWS, who(0, 2, **known), "war")
     assert column(features, "taste") == pytest.approx([1.5, 2 / 3, -1.0])
     assert column(features, "new categories") == pytest.approx([0.0, 2 / 3, 0.0])
     assert column(features, "own") == [0.0, 1.0, 0.0]
@@ -87,37 +90,29 @@ def test_features_tell_who_asks_and_what_was_typed(table):
     assert column(features, "is query") == [1.0, 0.0, 0.0]
     recent = column(features, "recent")
     assert recent[0] > recent[1] > recent[2]
-    newest = replace(asker, history=np.array([2, 0], np.int32))
-    other = query_features(table, ROWS, choices, newest, "war")
+    other = query_features(table, ROWS, who(2, page=np.array([0])), "war")
     assert column(other, "recent") == pytest.approx(recent)
     assert column(other, "last") != pytest.approx(column(features, "last"))
 
 
 def test_features_of_a_query_do_not_depend_on_the_others(table):
-    choices = SuggestionChoices.of(table, np.array([4, 0, 4, 0, 0, 0], np.int32))
-    asker = SuggestionUser(np.array([0, 2], np.int32))
-    together = query_features(table, ROWS, choices, asker, "w")
+    together = query_features(table, ROWS, who(0, 2), "w")
     for row in ROWS:
-        assert np.allclose(
-            query_features(table, ROWS[[row]], choices, asker, "w")[0], together[row]
-        )
+        assert np.allclose(query_features(table, ROWS[[row]], who(0, 2), "w")[0], together[row])
 
 
-def test_without_evidence_the_order_is_that_of_the_prior():
-    nothing = RankingRows(np.empty((0, len(FEATURES)), np.float32), *np.empty((2, 0), np.float32))
-    ranker = QueryRanker.trained(nothing, 0, 10.0)
-    assert ranker.weights[FEATURES.index("users")] == PRIOR["users"]
+def weight(ranker, name):
+    return ranker.weights[FEATURES.index(name)]
 
 
 def test_in_the_prior_choices_count_less_the_more_people_search():
-    by_people = [QueryRanker.prior(people).weights for people in (0, FEW_PEOPLE, 100_000)]
+    by_people = [prior_ranker(people).weights for people in (0, FEW_PEOPLE, 100_000)]
     place = FEATURES.index("popularity")
     assert by_people[0][place] == PRIOR["popularity"] == 2 * by_people[1][place]
     assert by_people[2][place] < 0.01
     for weights in by_people[1:]:
         assert np.array_equal(np.delete(weights, place), np.delete(by_people[0], place))
-    nothing = RankingRows(np.empty((0, len(FEATURES)), np.float32), *np.empty((2, 0), np.float32))
-    assert np.array_equal(QueryRanker.trained(nothing, 0, 3.0, FEW_PEOPLE).weights, by_people[1])
+    assert np.array_equal(prior_ranker().fit([], 3.0).weights, by_people[0])
 
 
 def test_weights_leave_the_prior_as_far_as_the_evidence_goes(tmp_path):
@@ -129,32 +124,41 @@ def test_weights_leave_the_prior_as_far_as_the_evidence_goes(tmp_path):
     learned = {}
     for count in (20, 4_000):
         rows = RankingRows(features[:count], success[:count], np.ones(count, np.float32))
-        ranker = QueryRanker.trained(rows, count, 10.0)
-        learned[count] = ranker.weights[entropy]
-        assert ranker.weights[FEATURES.index("users")] == PRIOR["users"]
+        ranker = prior_ranker().fit([rows], 10.0)
+        learned[count] = weight(ranker, "entropy")
+        assert weight(ranker, "users") == PRIOR["users"] and ranker.learned_from == 1
     assert 0 < learned[20] < learned[4_000] and learned[4_000] == pytest.approx(2.0, abs=0.2)
-    ranker.save(tmp_path)
-    assert np.array_equal(QueryRanker.open(tmp_path).weights, ranker.weights)
+    save_ranker(ranker, tmp_path)
+    assert np.array_equal(open_ranker(tmp_path).weights, ranker.weights)
+
+
+def test_an_intercept_that_was_learned_is_a_prior_too():
+    taken = RankingRows(
+        np.zeros((9, 1), np.float32), np.ones(9, np.float32), np.ones(9, np.float32)
+    )
+    first = LogisticModel.prior(("one",), {}).fit([taken], 1.0)
+    again = first.fit([RankingRows(taken.features, 0 * taken.success, taken.weights)], 1e6)
+    assert first.weights[-1] > 4 and again.weights[-1] == pytest.approx(first.weights[-1], abs=0.1)
+    assert again.learned_from == 2
 
 
 def test_features_that_came_after_a_ranker_was_learned_count_nothing(tmp_path):
-    QueryRanker.prior().save(tmp_path)
+    save_ranker(prior_ranker(), tmp_path)
     document = json.loads((tmp_path / RANKER_FILE).read_text())
     del document["weights"]["last"]
     (tmp_path / RANKER_FILE).write_text(json.dumps(document))
-    weights = QueryRanker.open(tmp_path).weights
-    assert weights[FEATURES.index("last")] == 0.0
-    assert weights[FEATURES.index("recent")] == PRIOR["recent"]
+    ranker = open_ranker(tmp_path)
+    assert weight(ranker, "last") == 0.0 and weight(ranker, "recent") == PRIOR["recent"]
     document["weights"]["luck"] = 1.0
     (tmp_path / RANKER_FILE).write_text(json.dumps(document))
-    with pytest.raises(ArtefactError, match="unknown features"):
-        QueryRanker.open(tmp_path)
+    with pytest.raises(ArtefactError, match="unknown features: luck"):
+        open_ranker(tmp_path)
 
 
 def test_focus_is_high_where_items_keep_to_a_category(table):
     made = [("all a", [0, 2, 4]), ("half", [0, 1]), ("all", [0, 1, 2, 3, 4, 5])]
     rows = [Candidate(text, "phrase", "rules", np.array(i, np.int32)) for text, i in made]
-    focus = QueryTable.unverified(rows, ITEMS, Categories.of(ITEMS)).find_focus(ITEMS)
+    focus = QueryTable.of(rows, ITEMS, Categories.of(ITEMS)).find_focus(ITEMS)
     assert focus[0] > 0 and focus[1:] == pytest.approx(0, abs=1e-6)
-    assert len(table.focus) == len(QueryTable.unverified(rows, ITEMS, Categories()).focus) == 0
-    assert len(QueryTable.unverified(rows, ITEMS, Categories()).find_focus(ITEMS)) == 0
+    assert len(table.focus) == len(QueryTable.of(rows, ITEMS, Categories()).focus) == 0
+    assert len(QueryTable.of(rows, ITEMS, Categories()).find_focus(ITEMS)) == 0

@@ -9,7 +9,7 @@ from serendip.search.suggestions.variety import Option, select_varied
 
 
 def order(options: list[Option], most: int = 100) -> list[str]:
-    return [options[place].text for place in islice(select_varied(options, lambda _: True), most)]
+    return [option.text for option in islice(select_varied(options, lambda _: True), most)]
 
 
 MANY = [
@@ -52,5 +52,5 @@ def test_a_word_that_was_shown_counts_against_the_next_one() -> None:
 
 def test_what_is_not_accepted_takes_no_place() -> None:
     options = [Option(f"saga{n}", "series", 9.0 - n) for n in range(3)]
-    assert list(select_varied(options, lambda place: place != 0)) == [1, 2]
-    assert list(select_varied([], lambda _: True)) == []
+    assert list(select_varied(options, lambda option: option != options[0])) == options[1:]
+    assert order([]) == []

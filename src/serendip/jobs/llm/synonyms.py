@@ -129,7 +129,7 @@ def select_synonyms(
 
 def _rank_searched(searches: Sequence[Search], min_users: int) -> list[str]:
     """Normal forms of queries that enough people have searched, by number of people."""
-    logged = logged_queries(searches, min_users).candidates
+    logged = logged_queries(searches, min_users)
     ordered = sorted(logged, key=lambda query: (-query.users, query.text))
     return [normalise(query.text) for query in ordered]
 

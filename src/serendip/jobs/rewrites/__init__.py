@@ -1,4 +1,1 @@
-"""Query rewrites.
-
-``build.py`` builds the table of a generation, ``scorer_data.py`` the training rows of its scorer.
-"""
+"""Query rewrites: ``build.py`` builds the table, ``scorer_data.py`` what its model learns from."""

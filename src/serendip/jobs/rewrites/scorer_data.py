@@ -1,4 +1,4 @@
-"""Training data of the rewrite scorer: texts with few results, and the items that they should find.
+"""Training data of the model of rewrites: texts with few results, and what they should find.
 
 Generated texts are verified suggestions with an added or a replaced word, and as many mixtures of
 two suggestions, which should find nothing. The share of mixtures is arbitrary. Logged texts are
@@ -8,7 +8,6 @@ queries with few results after which people chose items.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,47 +28,35 @@ KINDS = ("attribute", "rule", "phrase", "query")
 """Kinds of suggestions that texts are generated from: those about several items."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScorerRowBuilder:
-    """Builds training rows: the candidate rewrites of a text, and whether they find its items.
+def build_scorer_rows(
+    searcher: Searcher, near: Near, texts: Mapping[str, frozenset[int]], progress: Progress
+) -> list[RankingRows]:
+    """Features and success of the candidate rewrites of each text with few results.
+
+    A rewrite succeeds if it finds at least as many of the items as the text itself, and at least
+    one.
 
     Args:
         searcher: over the catalogue.
         near: word -> its nearest words.
+        texts: normal form -> items that it should find.
+        progress: of the texts.
     """
 
-    searcher: Searcher
-    near: Near
+    def count_hits(text: str, items: frozenset[int]) -> int:
+        return len(items.intersection(searcher.search(text, TOP, literal=True).item_nums.tolist()))
 
-    def rows(self, texts: Mapping[str, frozenset[int]], progress: Progress) -> list[RankingRows]:
-        """Features and success of the rewrites of each text with few results.
-
-        A rewrite succeeds if it finds at least as many of the items as the text itself, and at
-        least one.
-
-        Args:
-            texts: normal form -> items that it should find.
-            progress: of the texts.
-        """
-        matcher = self.searcher.matcher
-        rows = []
-        for key, items in progress.track(texts.items(), "texts to rewrite", len(texts)):
-            if matcher.is_answered(key):
-                continue
-            rewrites, features = checked(key, matcher, lambda word: self.near.get(word, ()))
-            if rewrites:
-                min_hits = max(1, self._count_hits(key, items))
-                success = [
-                    self._count_hits(rewrite.text, items) >= min_hits for rewrite in rewrites
-                ]
-                weights = np.full(len(rewrites), 1.0 / len(rewrites), np.float32)
-                rows.append(RankingRows(features, np.array(success, np.float32), weights))
-        return rows
-
-    def _count_hits(self, text: str, items: frozenset[int]) -> int:
-        """Number of the items among the first ``TOP`` results of a text."""
-        results = self.searcher.search(text, TOP, literal=True).item_nums.tolist()
-        return len(items & set(results))
+    matcher, rows = searcher.matcher, []
+    for key, items in progress.track(texts.items(), "texts to rewrite", len(texts)):
+        if matcher.is_answered(key):
+            continue
+        rewrites, features = checked(key, matcher, lambda word: near.get(word, ()))
+        if rewrites:
+            least = max(1, count_hits(key, items))
+            success = [count_hits(rewrite.text, items) >= least for rewrite in rewrites]
+            weights = np.full(len(rewrites), 1.0 / len(rewrites), np.float32)
+            rows.append(RankingRows(features, np.array(success, np.float32), weights))
+    return rows
 
 
 def read_logged_texts(searches: Sequence[Search]) -> dict[str, frozenset[int]]:

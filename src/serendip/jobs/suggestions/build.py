@@ -11,8 +11,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,13 +31,12 @@ from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.checks import SuggestionVerifier
 from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import QueriesConfig
-from serendip.search.suggestions.table import QueryTable
+from serendip.search.suggestions.table import ItemChoices, QueryTable
 
 UNKNOWN_STARTS: TimeArray = np.empty(0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SuggestionBuild:
+class SuggestionBuild(NamedTuple):
     """A table of suggested queries and its report.
 
     Args:
@@ -47,124 +46,6 @@ class SuggestionBuild:
 
     table: QueryTable
     report: Mapping[str, Any]
-
-
-class SuggestionBuilder:
-    """Builds tables for one catalogue; whatever does not depend on a log is computed once.
-
-    Args:
-        catalogue: N items.
-        candidates: of the catalogue and of an LLM.
-        verifier: of candidates, over the catalogue.
-        config: sources, tests and limits.
-        starts: (N,) Unix seconds from which each item could be seen; empty = unknown.
-    """
-
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        candidates: Sequence[Candidate],
-        verifier: SuggestionVerifier,
-        config: QueriesConfig,
-        starts: TimeArray = UNKNOWN_STARTS,
-    ) -> None:
-        self._catalogue, self._config = catalogue, config
-        self._candidates, self._verifier = candidates, verifier
-        self._categories = Categories.of(catalogue, config.category)
-        self._starts = starts
-        if len(starts):
-            self._starts = self._categories.find_starts(catalogue, starts)
-
-    @classmethod
-    def of(
-        cls,
-        catalogue: Catalogue,
-        counts: IntArray,
-        searcher: Searcher,
-        config: QueriesConfig,
-        written: Sequence[Candidate] = (),
-        starts: TimeArray = UNKNOWN_STARTS,
-    ) -> Self:
-        """Find the candidates of a catalogue.
-
-        Args:
-            catalogue: N items.
-            counts: (N,) interactions per item.
-            searcher: over the catalogue.
-            config: sources, tests and limits.
-            written: candidates written by an LLM.
-            starts: see the class.
-        """
-        candidates = catalogue_candidates(catalogue, counts.astype(np.float32), config)
-        if "llm" in config.sources:
-            candidates += written
-        return cls(catalogue, candidates, SuggestionVerifier(searcher, config), config, starts)
-
-    def build(
-        self,
-        searches: Sequence[Search],
-        progress: Progress,
-    ) -> SuggestionBuild:
-        """Build the table for a log.
-
-        Args:
-            searches: by time.
-            progress: of the verification.
-        """
-        logged = logged_queries(searches, self._config.min_users)
-        from_log = logged.candidates if "logs" in self._config.sources else []
-        candidates = _merge(self._candidates, from_log)
-        shown = progress.track(candidates, "suggested queries", len(candidates))
-        verified = self._verifier.verify(shown)
-        table = QueryTable.of(
-            verified.candidates,
-            verified.results,
-            self._catalogue,
-            self._categories,
-        )
-        known = CoSearches.of(searches, table.rows_by_key, self._config.min_users)
-        focus = table.find_focus(self._catalogue)
-        table = replace(table, co_searches=known, category_starts=self._starts, focus=focus)
-        titles = len({normalise(item.title) for item in self._catalogue.items} - {""})
-        report = {
-            "titles": titles if "fields" in self._config.sources else 0,
-            "candidates": dict(Counter(candidate.source for candidate in candidates)),
-            "dropped": {**logged.dropped, **verified.dropped},
-            "queries": len(table),
-            "by_source": dict(Counter(table.sources)),
-            "by_kind": dict(Counter(table.kinds)),
-            "category": self._categories.name,
-            "pairs": known.pairs.nnz // 2,
-            "ways_out": len(known.ways_out),
-            "young_categories": self._describe_young(table),
-        }
-        return SuggestionBuild(table, report)
-
-    def _describe_young(self, table: QueryTable) -> dict[str, Any]:
-        """The categories that are young at the time of the newest start, and the bound of chips."""
-        known = self._starts[np.isfinite(self._starts)]
-        days, values = self._config.young_days, table.categories.values
-        young = table.find_young(float(known.max()), days) if len(known) else np.empty(0, np.bool_)
-        names = [values[number] for number in np.flatnonzero(young)]
-        return {"names": names, "largest_share_of_chips": self._config.young_share}
-
-
-def build_suggestions(
-    context: JobContext, searcher: Searcher, written: Sequence[Candidate]
-) -> SuggestionBuild:
-    """Build suggested queries.
-
-    Args:
-        context: items, log and settings.
-        searcher: over the items, by words alone.
-        written: candidates written by an LLM.
-    """
-    dataset, config = context.log.dataset, context.settings.queries
-    builder = SuggestionBuilder.of(
-        *(dataset.catalogue, dataset.item_counts(), searcher, config, written),
-        starts=find_starts(dataset),
-    )
-    return builder.build(context.log.searches, context.options.progress)
 
 
 def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> SuggestionBuild:
@@ -179,6 +60,95 @@ def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> S
         folder, config = scratch / "search", context.settings.search
         searcher = Searcher.build(dataset.catalogue, popularity, folder, config)
         return build_suggestions(context, searcher, written)
+
+
+def build_suggestions(
+    context: JobContext, searcher: Searcher, written: Sequence[Candidate]
+) -> SuggestionBuild:
+    """Build suggested queries.
+
+    Args:
+        context: items, log and settings.
+        searcher: over the items, by words alone.
+        written: candidates written by an LLM.
+    """
+    dataset, config = context.log.dataset, context.settings.queries
+    catalogue, counts = dataset.catalogue, dataset.item_counts()
+    candidates = catalogue_candidates(catalogue, counts.astype(np.float32), config)
+    if "llm" in config.sources:
+        candidates += written
+    verifier, progress = SuggestionVerifier(searcher, config), context.options.progress
+    starts = find_starts(dataset)
+    return build_table(
+        catalogue, candidates, verifier, config, counts, context.log.searches, progress, starts
+    )
+
+
+def build_table(
+    catalogue: Catalogue,
+    candidates: Sequence[Candidate],
+    verifier: SuggestionVerifier,
+    config: QueriesConfig,
+    counts: IntArray,
+    searches: Sequence[Search],
+    progress: Progress,
+    starts: TimeArray = UNKNOWN_STARTS,
+) -> SuggestionBuild:
+    """Verify candidates, and those of a log, and build their table.
+
+    Args:
+        catalogue: N items.
+        candidates: of the catalogue and of an LLM.
+        verifier: of candidates, over the catalogue.
+        config: sources, tests and limits.
+        counts: (N,) interactions per item.
+        searches: of the log, by time.
+        progress: of the verification.
+        starts: (N,) Unix seconds from which each item could be seen; empty = unknown.
+    """
+    dropped = Counter[str]()
+    logged = logged_queries(searches, config.min_users, dropped)
+    merged = _merge(candidates, logged if "logs" in config.sources else [])
+    shown = progress.track(merged, "suggested queries", len(merged))
+    verified, results = verifier.verify(shown, dropped)
+    categories = Categories.of(catalogue, config.category)
+    table = QueryTable.of(verified, catalogue, categories, ItemChoices.of(counts), results)
+    known = CoSearches.of(searches, table.rows_by_key, config.min_users)
+    if len(starts):
+        starts = categories.find_starts(catalogue, starts)  # (C,)
+    focus = table.find_focus(catalogue)
+    table = replace(table, co_searches=known, category_starts=starts, focus=focus)
+    titles = len({normalise(item.title) for item in catalogue.items} - {""})
+    appeared = starts[np.isfinite(starts)]
+    young = table.find_young(float(appeared.max(initial=0.0)), config.young_days)
+    report = {
+        "titles": titles if "fields" in config.sources else 0,
+        "candidates": dict(Counter(candidate.source for candidate in merged)),
+        "dropped": dict(dropped),
+        "queries": len(table),
+        "by_source": dict(Counter(table.sources)),
+        "by_kind": dict(Counter(table.kinds)),
+        "category": categories.name,
+        "pairs": known.pairs.nnz // 2,
+        "ways_out": len(known.ways_out),
+        "young_categories": {
+            "names": [categories.values[number] for number in np.flatnonzero(young)],
+            "largest_share_of_chips": config.young_share,
+        },
+    }
+    return SuggestionBuild(table, report)
+
+
+def _merge(candidates: Sequence[Candidate], logged: Sequence[Candidate]) -> list[Candidate]:
+    """Merge candidates of the same query; users and searches are those of the log."""
+    merged = {normalise(candidate.text): candidate for candidate in candidates[::-1]}
+    for candidate in logged:
+        same = merged.get(normalise(candidate.text), candidate)
+        items = np.union1d(same.items, candidate.items).astype(np.int32)
+        merged[normalise(candidate.text)] = replace(
+            same, items=items, users=candidate.users, searches=candidate.searches
+        )
+    return list(merged.values())
 
 
 def read_written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:
@@ -202,18 +172,3 @@ def hash_written_queries(workspace: Workspace) -> str:
     with closing(workspace.open_store()) as store:
         rows = [(query.item_id, query.value) for query in store.generated.active("query")]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest() if rows else ""
-
-
-def _merge(candidates: Sequence[Candidate], logged: Sequence[Candidate]) -> list[Candidate]:
-    """Merge candidates of the same query; users and searches are those of the log."""
-    merged = {normalise(candidate.text): candidate for candidate in candidates[::-1]}
-    for candidate in logged:
-        key = normalise(candidate.text)
-        same = merged.get(key)
-        if same is None:
-            merged[key] = candidate
-        else:
-            items = np.union1d(same.items, candidate.items).astype(np.int32)
-            users, searches = candidate.users, candidate.searches
-            merged[key] = Candidate(same.text, same.kind, same.source, items, users, searches)
-    return list(merged.values())

@@ -1,5 +1,1 @@
-"""Query rewrites.
-
-``candidates.py`` proposes them, ``scorer.py`` estimates their use, ``table.py`` is what a
-generation serves.
-"""
+"""Query rewrites: ``candidates.py`` proposes them, ``table.py`` is what a generation serves."""

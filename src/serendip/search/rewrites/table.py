@@ -1,20 +1,29 @@
-"""Query rewrites to offer: a table for frequent queries, a scorer for all others.
+"""Query rewrites to offer: a table of what people searched next, and a model.
 
 Only queries with few matches get ``broader`` rewrites or a ``substitute``. They are offered; no
 query is replaced by one.
+
+The model is a logistic regression for P(rewrite helps). It is trained on synthetic examples first:
+verified queries made too narrow, whose relevant items are known. The log then updates the weights
+as far as its evidence goes: queries with few results, and what people chose after them. A rewrite
+is a positive example if its first ten results contain a relevant item, and no fewer of them than
+those of the query itself. The predicted probability is its confidence.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
+
+from serendip.data.text import title_key
 from serendip.errors import ArtefactError
-from serendip.search.rewrites.candidates import CatalogueMatcher, RewriteKind, checked
-from serendip.search.rewrites.scorer import RewriteScorer
+from serendip.search.logistic import LogisticModel
+from serendip.search.rewrites.candidates import FEATURES, CatalogueMatcher, RewriteKind, checked
 from serendip.search.synonyms import Synonyms
 
 Near: TypeAlias = Mapping[str, tuple[tuple[str, float], ...]]
@@ -46,28 +55,58 @@ class RewriteTable:
     """Rewrites prepared offline.
 
     Args:
-        head: normal form of a logged query -> its rewrites, best first; possibly none.
-        scorer: for all other queries; None = there was no training data.
+        head: normal form of a query that people left without a choice -> what they searched next.
+        scorer: of all candidates; None = there was no training data.
         near: word -> nearest words, with their cosines.
     """
 
     head: Mapping[str, tuple[Rewrite, ...]] = field(default_factory=dict)
-    scorer: RewriteScorer | None = None
+    scorer: LogisticModel | None = None
     near: Near = field(default_factory=dict)
+
+    def find(
+        self, key: str, matcher: CatalogueMatcher, synonyms: Synonyms, offer_from: float
+    ) -> tuple[Rewrite, ...]:
+        """The rewrites of a query with few matches, the surest first; each has results now.
+
+        Args:
+            key: normal form of the query.
+            matcher: of the current catalogue.
+            synonyms: accepted ones, used as substitutes.
+            offer_from: minimum confidence.
+        """
+        if not key or matcher.is_answered(key):
+            return ()
+        rewrites = [*self.head.get(key, ()), *self.score(key, matcher, synonyms)]
+        distinct: dict[str, Rewrite] = {}
+        for rewrite in sorted(rewrites, key=lambda rewrite: (-rewrite.confidence, rewrite.text)):
+            if rewrite.confidence >= offer_from:
+                distinct.setdefault(title_key(rewrite.text), rewrite)
+        return tuple(one for one in distinct.values() if matcher.matches(one.text))[:MOST]
+
+    def score(self, key: str, matcher: CatalogueMatcher, synonyms: Synonyms) -> list[Rewrite]:
+        """All candidates of a query with more matches."""
+        if self.scorer is None:
+            return []
+
+        def also(term: str) -> list[tuple[str, float]]:
+            accepted = synonyms.also.get(term, ())
+            return [*self.near.get(term, ()), *((synonym, 1.0) for synonym in accepted)]
+
+        candidates, features = checked(key, matcher, also)
+        confidences = 1.0 / (1.0 + np.exp(-np.clip(self.scorer.log_odds(features), -30.0, 30.0)))
+        return [
+            Rewrite(candidate.text, candidate.kind, confidence)
+            for candidate, confidence in zip(candidates, confidences.tolist(), strict=True)
+        ]
 
     def save(self, folder: Path) -> None:
         """Write one file into a folder."""
         document = {
             "format": FORMAT,
-            "head": {
-                key: [
-                    [rewrite.text, rewrite.kind, round(rewrite.confidence, 4)]
-                    for rewrite in rewrites
-                ]
-                for key, rewrites in self.head.items()
-            },
+            "head": {key: [[*asdict(one).values()] for one in self.head[key]] for key in self.head},
             "student": self.scorer.as_dict() if self.scorer else None,
-            "near": {word: [[o, round(c, 4)] for o, c in near] for word, near in self.near.items()},
+            "near": self.near,
         }
         text = json.dumps(document, ensure_ascii=False)
         (folder / REWRITES_FILE).write_text(text, encoding="utf-8")
@@ -85,64 +124,17 @@ class RewriteTable:
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']!r}")
             head = {
-                key: tuple(Rewrite(text, kind, confidence) for text, kind, confidence in rows)
-                for key, rows in document["head"].items()
+                key: tuple(Rewrite(*row) for row in rows) for key, rows in document["head"].items()
             }
             near = {
                 word: tuple((other, cosine) for other, cosine in rows)
                 for word, rows in document["near"].items()
             }
-            weights = document["student"]
-            return cls(head, RewriteScorer.of_dict(weights) if weights else None, near)
+            learned = document["student"]
+            return cls(head, LogisticModel.of_dict(FEATURES, learned) if learned else None, near)
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(
                 f"{path} is not readable: {error}.", "Run `serendip train`."
             ) from None
-
-
-def rewrites_of(
-    key: str, table: RewriteTable, matcher: CatalogueMatcher, synonyms: Synonyms, offer_from: float
-) -> tuple[Rewrite, ...]:
-    """Find the rewrites of a query, the surest first; each has results now.
-
-    Args:
-        key: normal form of the query.
-        table: rewrites prepared offline.
-        matcher: of the current catalogue.
-        synonyms: accepted ones, used as substitutes.
-        offer_from: minimum confidence.
-    """
-    if not key or matcher.is_answered(key):
-        return ()
-    rewrites = table.head.get(key)
-    if rewrites is None and table.scorer is not None:
-        rewrites = from_scorer(key, table, table.scorer, matcher, synonyms)
-    return tuple(
-        rewrite
-        for rewrite in rewrites or ()
-        if rewrite.confidence >= offer_from and matcher.matches(rewrite.text)
-    )[:MOST]
-
-
-def from_scorer(
-    key: str,
-    table: RewriteTable,
-    scorer: RewriteScorer,
-    matcher: CatalogueMatcher,
-    synonyms: Synonyms,
-) -> tuple[Rewrite, ...]:
-    """All candidates of a query with more matches, highest confidence first."""
-
-    def also(term: str) -> list[tuple[str, float]]:
-        accepted = synonyms.also.get(term, ())
-        return [*table.near.get(term, ()), *((synonym, 1.0) for synonym in accepted)]
-
-    candidates, features = checked(key, matcher, also)
-    confidences = scorer.confidences(features).tolist()
-    rewrites = [
-        Rewrite(candidate.text, candidate.kind, confidence)
-        for candidate, confidence in zip(candidates, confidences, strict=True)
-    ]
-    return tuple(sorted(rewrites, key=lambda rewrite: (-rewrite.confidence, rewrite.text)))

@@ -22,7 +22,7 @@ Model". Differs: neighbouring words as context, a language model besides the cat
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -154,22 +154,6 @@ class Speller:
     known: Container[str] = frozenset()
     posted: frozenset[str] = frozenset()
     expanded: Container[str] = frozenset()
-
-    @classmethod
-    def of(
-        cls,
-        counts: Mapping[str, int],
-        pairs: WordPairs | None = None,
-        language: Mapping[str, float] | None = None,
-        titles: Iterable[str] = (),
-    ) -> Speller:
-        """Build from word counts; the other statistics are optional."""
-        pairs = WordPairs.none() if pairs is None else pairs
-        hangul = EditIndex.of(map(spell_out, filter(is_hangul, counts)))
-        return cls(
-            *(WordCounts.of(counts), EditIndex.of(counts), hangul, pairs),
-            *(language or {}, frozenset(titles)),
-        )
 
     def knows(self, word: str) -> bool:
         """True if an item has the word or another form of it, or its synonyms are searched."""

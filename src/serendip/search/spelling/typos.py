@@ -18,8 +18,10 @@ import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from math import log10
+from typing import Self
 
 import numpy as np
 
@@ -138,8 +140,10 @@ def _near_keys() -> dict[str, str]:
 
 MAX_COMPARED = 20_000
 _LAST = "\U0010ffff"
+_ORDERS = ("lengths", "forward", "backward")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class EditIndex:
     """An immutable set of strings with look-up by edit distance.
 
@@ -150,37 +154,40 @@ class EditIndex:
         backward: (R,) int32 rows by length, then by the reversed string.
     """
 
-    __slots__ = ("_backward", "_forward", "_lengths", "_strings")
-
-    def __init__(
-        self, strings: Strings, lengths: IntArray, forward: IntArray, backward: IntArray
-    ) -> None:
-        self._strings = strings
-        self._lengths, self._forward, self._backward = lengths, forward, backward
-
-    def __len__(self) -> int:
-        return len(self._strings)
+    strings: Strings
+    lengths: IntArray
+    forward: IntArray
+    backward: IntArray
 
     @classmethod
-    def of(cls, strings: Iterable[str]) -> EditIndex:
+    def of(cls, strings: Iterable[str]) -> Self:
         """Build from strings."""
         ordered = sorted(set(strings))
-        return cls(Strings.of(ordered), *_orders(ordered))
+        lengths = np.array([len(string) for string in ordered], np.int32)
+        ends = np.arange(int(lengths.max(initial=0)) + 2)
+        backward = sorted(
+            range(len(ordered)), key=lambda row: (len(ordered[row]), ordered[row][::-1])
+        )
+        return cls(
+            Strings.of(ordered),
+            np.searchsorted(np.sort(lengths), ends).astype(np.int32),
+            np.argsort(lengths, kind="stable").astype(np.int32),
+            np.array(backward, np.int32),
+        )
 
     @classmethod
     def of_arrays(
         cls, strings: Strings, stored: Mapping[str, IntArray], name: str = "edits"
-    ) -> EditIndex:
+    ) -> Self:
         """Rebuild from ``arrays`` and the strings."""
         return cls(strings, *(stored[f"{name}.{order}"] for order in _ORDERS))
 
     def arrays(self, name: str = "edits") -> dict[str, IntArray]:
         """Arrays to store, by name, besides the strings."""
-        orders = (self._lengths, self._forward, self._backward)
-        return {f"{name}.{order}": rows for order, rows in zip(_ORDERS, orders, strict=True)}
+        return {f"{name}.{order}": getattr(self, order) for order in _ORDERS}
 
     def __contains__(self, string: object) -> bool:
-        return isinstance(string, str) and contains(self._strings, string)
+        return isinstance(string, str) and contains(self.strings, string)
 
     def near(self, query: str, distance: int) -> list[tuple[int, str]]:
         """(distance, string) of strings at 1 to ``distance`` (1 or 2) edits, nearest first.
@@ -214,14 +221,14 @@ class EditIndex:
         head = query[:part]
         tail = query[len(query) - part :] if distance > 1 else query[part:]
         for length in range(max(len(query) - distance, 0), len(query) + distance + 1):
-            if length + 1 < len(self._lengths):
-                begin, end = int(self._lengths[length]), int(self._lengths[length + 1])
-                yield from self._find_prefixed(self._forward[begin:end], head, 1)
-                yield from self._find_prefixed(self._backward[begin:end], tail[::-1], -1)
+            if length + 1 < len(self.lengths):
+                begin, end = int(self.lengths[length]), int(self.lengths[length + 1])
+                yield from self._find_prefixed(self.forward[begin:end], head, 1)
+                yield from self._find_prefixed(self.backward[begin:end], tail[::-1], -1)
 
     def _find_prefixed(self, order: IntArray, prefix: str, step: int) -> Iterator[str]:
         """Strings with a prefix, all read in a direction: 1 = forward, -1 = backward."""
-        strings, rows = self._strings, order.data
+        strings, rows = self.strings, order.data
 
         def text(row: int) -> str:
             return strings[row][::step]
@@ -229,21 +236,6 @@ class EditIndex:
         begin = bisect_left(rows, prefix, key=text)
         end = bisect_left(rows, prefix + _LAST, begin, key=text)
         yield from strings.take(order[begin:end].tolist())
-
-
-_ORDERS = ("lengths", "forward", "backward")
-
-
-def _orders(strings: Sequence[str]) -> tuple[IntArray, IntArray, IntArray]:
-    """``lengths``, ``forward`` and ``backward`` of ascending strings."""
-    lengths = np.array([len(string) for string in strings], np.int32)
-    longest = int(lengths.max(initial=0))
-    rows = sorted(range(len(strings)), key=lambda row: (len(strings[row]), strings[row][::-1]))
-    return (
-        np.searchsorted(np.sort(lengths), np.arange(longest + 2)).astype(np.int32),
-        np.argsort(lengths, kind="stable").astype(np.int32),
-        np.array(rows, np.int32),
-    )
 
 
 def contains(ordered: Sequence[str], string: str) -> bool:

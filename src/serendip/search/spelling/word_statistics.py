@@ -11,11 +11,13 @@ is used. For other languages only the words of the catalogue are known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import distribution
+from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +25,6 @@ from numpy.typing import NDArray
 from serendip.data.arrays import IntArray
 from serendip.data.rows.strings import StringIndex, Strings, map_array
 from serendip.search.documents import Document
-
-_EMPTY = np.empty((2, 0), dtype=np.int64)
 
 
 class WordCounts(Mapping[str, int]):
@@ -78,28 +78,23 @@ class WordPairs:
     table: NDArray[np.int64]
 
     @classmethod
-    def none(cls) -> WordPairs:
-        """Empty counts."""
-        return cls({}, _EMPTY)
-
-    @classmethod
-    def of(cls, documents: Iterable[Document], words: Iterable[str]) -> WordPairs:
+    def of(cls, documents: Iterable[Document], words: Iterable[str]) -> Self:
         """Count the pairs of all documents; ``words`` is their whole vocabulary."""
         numbers = {word: number for number, word in enumerate(words)}
-        pairs = [_distinct_pairs(document, numbers) for document in documents]
-        if not pairs:
-            return cls(numbers, _EMPTY)
+        pairs = [np.empty(0, np.int64)]
+        for document in documents:
+            found = {
+                numbers[left] * len(numbers) + numbers[right]
+                for part in (document.title, document.body)
+                for left, right in pairwise(part)
+            }
+            pairs.append(np.fromiter(found, np.int64, len(found)))
         keys, counts = np.unique(np.concatenate(pairs), return_counts=True)
-        return cls(numbers, np.stack([keys, counts.astype(np.int64)]))
+        return cls(numbers, np.stack([keys, counts]))
 
     @classmethod
-    def open(cls, path: Path, words: Iterable[str] | StringIndex) -> WordPairs:
-        """Read what ``save`` wrote for the same words in the same order; empty without the file."""
-        if not path.is_file():
-            return cls.none()
-        if isinstance(words, StringIndex):
-            return cls(words, map_array(path))
-        numbers = {word: number for number, word in enumerate(words)}
+    def open(cls, path: Path, numbers: Mapping[str, int]) -> Self:
+        """Read what ``save`` wrote, for the same words in the same order."""
         return cls(numbers, map_array(path))
 
     def save(self, path: Path) -> None:
@@ -115,18 +110,6 @@ class WordPairs:
         column = int(np.searchsorted(self.table[0], key))
         exists = column < self.table.shape[1] and self.table[0, column] == key
         return int(self.table[1, column]) if exists else 0
-
-
-def _distinct_pairs(document: Document, numbers: Mapping[str, int]) -> NDArray[np.int64]:
-    """Keys of the distinct pairs of one document."""
-    return np.unique(
-        np.concatenate([_pair_keys(words, numbers) for words in (document.title, document.body)])
-    )
-
-
-def _pair_keys(words: Sequence[str], numbers: Mapping[str, int]) -> NDArray[np.int64]:
-    row = np.fromiter((numbers[word] for word in words), np.int64, len(words))
-    return row[:-1] * len(numbers) + row[1:]
 
 
 _LIST = "symspellpy/frequency_dictionary_en_82_765.txt"

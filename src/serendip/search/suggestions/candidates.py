@@ -13,10 +13,10 @@ that is not an attempt count.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, islice
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -24,11 +24,10 @@ from serendip.data import Catalogue, FloatArray, IntArray
 from serendip.data.events.search_log import Search, is_prefix_of_next
 from serendip.data.privacy import count_people, is_private
 from serendip.data.text import normalise
-from serendip.search.phrases import function_words, phrases_of, spell_phrases
+from serendip.search.phrases import function_words, most_frequent, phrases_of, spell_phrases
 from serendip.search.suggestions.categories import main_attribute
 from serendip.search.suggestions.combinations import (
     LEAST_ITEMS,
-    ValueItems,
     combined_values,
     single_values,
 )
@@ -38,20 +37,12 @@ from serendip.search.suggestions.series import find_series
 QueryKind: TypeAlias = Literal[
     "attribute", "rule", "name", "series", "phrase", "like", "query", "written", "title", "spelling"
 ]
-KINDS: tuple[QueryKind, ...] = (
-    "attribute",
-    "rule",
-    "name",
-    "series",
-    "phrase",
-    "like",
-    "query",
-    "written",
-    "title",
-    "spelling",
-)
+KINDS: tuple[QueryKind, ...] = get_args(QueryKind)
 
 LIKE = "like "
+SAME_ATTEMPT_S = 300.0
+"""Seconds within which a next search that begins with one goes on typing it."""
+
 MOST_CHARACTERS = 60
 _MOST_COMMON_PHRASE = 0.05
 _PART = 0.8
@@ -91,44 +82,37 @@ def catalogue_candidates(
         popularity: (N,) interactions per item; ``like`` is of the most popular ones.
         config: sources, fields of phrases and limits.
     """
-    main = config.category or main_attribute(catalogue)
-    found = chain(
-        _values(catalogue, main, config),
-        _rules(catalogue, main, config),
-        _like(catalogue, popularity, config),
-    )
     candidates: dict[str, Candidate] = {}
-    for candidate in found:
-        if candidate.source in config.sources:
+    for candidate in chain(
+        _of_attributes(catalogue, config),
+        _of_texts(catalogue, config),
+        _like(catalogue, popularity, config),
+    ):
+        if candidate.source in config.sources and len(candidate.text) <= MOST_CHARACTERS:
             candidates.setdefault(normalise(candidate.text), candidate)
     return list(candidates.values())
 
 
-def _values(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[Candidate]:
+def _of_attributes(catalogue: Catalogue, config: QueriesConfig) -> Iterator[Candidate]:
+    """Values of attributes, and their combinations."""
+    main, most = config.category or main_attribute(catalogue), config.most_of_attribute
     for values in single_values(catalogue, main):
-        most = values.largest(config.most_of_attribute, config.min_items)
-        yield from _to_candidates(most, "attribute", "fields")
+        for text, items in values.largest(most, config.min_items):
+            yield Candidate(text, "attribute", "fields", items)
+    for kind, values in combined_values(catalogue, main) if "rules" in config.sources else ():
+        for text, items in values.largest(most, LEAST_ITEMS):
+            yield Candidate(text, kind, "rules", items)
 
 
-def _rules(catalogue: Catalogue, main: str, config: QueriesConfig) -> Iterator[Candidate]:
-    """Combined attributes, series of titles, and phrases."""
+def _of_texts(catalogue: Catalogue, config: QueriesConfig) -> Iterator[Candidate]:
+    """Series of titles, and phrases."""
     if "rules" not in config.sources:
         return
-    for kind, values in combined_values(catalogue, main):
-        most = values.largest(config.most_of_attribute, LEAST_ITEMS)
-        yield from _to_candidates(most, kind, "rules")
     titles = [item.title for item in catalogue.items]
     for text, items in find_series(titles, function_words(titles)).items():
-        if len(text) <= MOST_CHARACTERS:
-            yield Candidate(text, "series", "rules", np.array(items, np.int32))
+        yield Candidate(text, "series", "rules", np.array(items, np.int32))
     for name in config.phrases:
         yield from _phrases(catalogue, name, config)
-
-
-def _to_candidates(values: ValueItems, kind: QueryKind, source: Source) -> Iterator[Candidate]:
-    for row, text in enumerate(values.texts):
-        if len(text) <= MOST_CHARACTERS:
-            yield Candidate(text, kind, source, values.items_of(row))
 
 
 def _like(
@@ -137,10 +121,8 @@ def _like(
     """``like`` the most popular items, which leads to what is similar to them."""
     for number in np.argsort(-popularity, kind="stable")[: config.most_of_attribute].tolist():
         title = catalogue[number].title
-        text = f"{LIKE}{title}"
-        is_known = popularity[number] > 0 and bool(normalise(title))
-        if is_known and len(text) <= MOST_CHARACTERS:
-            yield Candidate(text, "like", "rules", np.array([number], np.int32))
+        if popularity[number] > 0 and normalise(title):
+            yield Candidate(f"{LIKE}{title}", "like", "rules", np.array([number], np.int32))
 
 
 def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator[Candidate]:
@@ -199,29 +181,12 @@ def _find_spellings(
         for phrase, text in spell_phrases(texts[number], grammar):
             if phrase in spellings:
                 spellings[phrase][text] += 1
-    return {
-        phrase: min(found, key=lambda text: (-found[text], text), default=phrase)
-        for phrase, found in spellings.items()
-    }
+    return {phrase: most_frequent(found) or phrase for phrase, found in spellings.items()}
 
 
-SAME_ATTEMPT_S = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedQuery:
-    """Candidates of the search log.
-
-    Args:
-        candidates: complete queries that enough people have searched.
-        dropped: test -> number of distinct queries that failed it.
-    """
-
-    candidates: list[Candidate]
-    dropped: Mapping[str, int]
-
-
-def logged_queries(searches: Sequence[Search], min_users: int) -> LoggedQuery:
+def logged_queries(
+    searches: Sequence[Search], min_users: int, dropped: Counter[str] | None = None
+) -> list[Candidate]:
     """Complete queries by at least ``min_users`` distinct people, in their most frequent spelling.
 
     A query is dropped if any of its spellings is private: its normal form reveals as much.
@@ -229,12 +194,13 @@ def logged_queries(searches: Sequence[Search], min_users: int) -> LoggedQuery:
     Args:
         searches: in order of time.
         min_users: minimum number of people; visitors with a generated id do not count.
+        dropped: test -> number of distinct queries that failed it; is added to.
     """
+    dropped = Counter() if dropped is None else dropped
     is_prefix = is_prefix_of_next(searches, SAME_ATTEMPT_S)
     groups: dict[str, list[tuple[Search, bool]]] = {}
     for search, goes_on in zip(searches, is_prefix, strict=True):
         groups.setdefault(search.key, []).append((search, goes_on and not len(search.chosen)))
-    dropped: Counter[str] = Counter()
     candidates = []
     for key, group in groups.items():
         complete = [search for search, is_attempt in group if not is_attempt]
@@ -246,16 +212,8 @@ def logged_queries(searches: Sequence[Search], min_users: int) -> LoggedQuery:
         elif len(key) > MOST_CHARACTERS or any(is_private(search.text) for search, _ in group):
             dropped["private or long"] += 1
         else:
-            candidates.append(_build_candidate(complete, users))
-    return LoggedQuery(candidates, dict(dropped))
-
-
-def _build_candidate(searches: Sequence[Search], users: int) -> Candidate:
-    spellings = Counter(search.text.strip() for search in searches)
-    text = min(spellings, key=lambda spelling: (-spellings[spelling], spelling))
-    items = _distinct_items(search.chosen.tolist() for search in searches)
-    return Candidate(text, "query", "logs", items, users, len(searches))
-
-
-def _distinct_items(lists: Iterable[Iterable[int]]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    return np.array(sorted({item for items in lists for item in items}), np.int32)
+            text = most_frequent(Counter(search.text.strip() for search in complete))
+            items = np.unique(np.concatenate([search.chosen for search in complete]))
+            items = items.astype(np.int32)
+            candidates.append(Candidate(text, "query", "logs", items, users, len(complete)))
+    return candidates

@@ -29,21 +29,6 @@ _ORDER = ("query", "attribute", "series", "name", "rule", "written", "phrase", "
 """Preference among near-duplicates: the earlier kind is kept."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Verified:
-    """The candidates that passed.
-
-    Args:
-        candidates: Q queries, without near-duplicates.
-        results: (Q, 10) int32 first results of each, padded with -1.
-        dropped: test -> number of candidates that failed it.
-    """
-
-    candidates: list[Candidate]
-    results: IntArray
-    dropped: Mapping[str, int]
-
-
 class SuggestionVerifier:
     """Tests candidates against one lexical index; caches what each text finds.
 
@@ -60,9 +45,19 @@ class SuggestionVerifier:
         self._blocklist = Blocklist.of(config.unsafe_words)
         self._cache: dict[str, IntArray] = {}
 
-    def verify(self, candidates: Iterable[Candidate]) -> Verified:
-        """Keep the candidates that pass all tests."""
-        dropped: Counter[str] = Counter()
+    def verify(
+        self, candidates: Iterable[Candidate], dropped: Counter[str]
+    ) -> tuple[list[Candidate], IntArray]:
+        """Keep the candidates that pass all tests, and find their results.
+
+        Args:
+            candidates: in any order.
+            dropped: test -> number of candidates that failed it; is added to.
+
+        Returns:
+            Q candidates without near-duplicates, and (Q, 10) int32 first results of each, padded
+            with -1.
+        """
         passed: list[tuple[Candidate, IntArray]] = []
         for candidate in candidates:
             if not self._blocklist.allows(candidate.text):
@@ -75,7 +70,7 @@ class SuggestionVerifier:
         table = np.full((len(kept), TOP), -1, np.int32)
         for row, (_, results) in enumerate(kept):
             table[row, : len(results)] = results
-        return Verified([candidate for candidate, _ in kept], table, dict(dropped))
+        return [candidate for candidate, _ in kept], table
 
     def _results(self, text: str) -> IntArray:
         if text not in self._cache:

@@ -9,7 +9,6 @@ Shapes: Q queries of a table, P people, R rows.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -27,7 +26,7 @@ MOST_WAYS_OUT = 10
 """Queries that are kept for a failure, those of most people."""
 
 _MOST_QUERIES = 100
-"""Newest distinct queries of a person that make pairs."""
+"""Newest distinct queries of a person that are counted."""
 
 _ARRAYS = ("pair_starts", "pair_rows", "pair_people", "searchers")
 
@@ -59,24 +58,29 @@ class CoSearches:
             rows_by_key: normal form -> row of the table.
             min_people: of a pair, and of a way out.
         """
-        queries = _group_rows(list(reversed(searches)), rows_by_key)  # newest first
-        searchers = np.zeros(len(rows_by_key), np.int32)
-        pairs: Counter[tuple[int, int]] = Counter()
-        for rows in queries.values():
-            searchers[list(rows)] += 1
-            newest = list(rows)[:_MOST_QUERIES]
-            pairs.update((one, other) for one in newest for other in newest if one != other)
-        enough = {pair: count for pair, count in pairs.items() if count >= min_people}
-        people: Any = np.fromiter(enough.values(), np.int32, len(enough))
-        places = np.array([*enough], np.int32).reshape(-1, 2).T
-        together = csr_array((people, tuple(places)), (len(rows_by_key), len(rows_by_key)))
-        known = find_reformulations(searches, min_people)
+        known = count_people(search.user_id for search in searches)
+        rows: dict[str, dict[int, None]] = {}
+        for search in reversed(searches):
+            if search.user_id in known and search.key in rows_by_key:
+                rows.setdefault(search.user_id, {})[rows_by_key[search.key]] = None
+        newest = [[*found][:_MOST_QUERIES] for found in rows.values()]
+        places = np.concatenate([NO_ITEMS, *newest]).astype(np.int32)
+        starts = np.cumsum([0, *map(len, newest)])
+        shape = (len(newest), len(rows_by_key))
+        searched = csr_array((np.ones(len(places), np.int32), places, starts), shape)  # (P, Q)
+        together = (searched.T @ searched).tocoo()
+        left, right = together.coords
+        is_pair = (left != right) & (together.data >= min_people)
+        pairs: Any = csr_array(
+            (together.data[is_pair], (left[is_pair], right[is_pair])), together.shape
+        )
         ways_out = {
             key: tuple(rows_by_key[way.key] for way in ways if way.key in rows_by_key)
-            for key, ways in known.items()
+            for key, ways in find_reformulations(searches, min_people).items()
         }
-        ways_out = {key: rows[:MOST_WAYS_OUT] for key, rows in ways_out.items() if rows}
-        return cls(together, searchers, len(queries), ways_out)
+        ways_out = {key: found[:MOST_WAYS_OUT] for key, found in ways_out.items() if found}
+        searchers = np.bincount(places, minlength=len(rows_by_key)).astype(np.int32)
+        return cls(pairs, searchers, len(newest), ways_out)
 
     def lift(
         self,
@@ -96,13 +100,11 @@ class CoSearches:
         counted = np.empty(0, np.intp) if counted is None else counted
         searchers = self.searchers.astype(np.float64)
         searchers[counted] -= 1.0
-        people = float(searchers[searched].sum())
         together = self.pairs[searched].sum(axis=0).astype(np.float64)  # (Q,)
         own = self.pairs[np.intersect1d(searched, counted)].indices
         together[counted] -= np.bincount(own, minlength=len(searchers))[counted]
-        chance = searchers[rows] / self.num_people
-        ratio = (together[rows] + 1.0) / (chance * people + 1.0)
-        lift: FloatArray = np.log(ratio).astype(np.float32)
+        chance = searchers[rows] * float(searchers[searched].sum()) / self.num_people
+        lift: FloatArray = np.log((together[rows] + 1.0) / (chance + 1.0)).astype(np.float32)
         return lift
 
     def arrays(self) -> dict[str, IntArray]:
@@ -117,23 +119,8 @@ class CoSearches:
 
     @classmethod
     def read(cls, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Self:
-        """What ``arrays`` and ``facts`` gave; nothing from files of earlier versions."""
-        if _ARRAYS[0] not in arrays:
-            return cls()
-        ways_out = {key: tuple(rows) for key, rows in facts["ways_out"].items()}
+        """What ``arrays`` and ``facts`` gave."""
         starts, rows, people, searchers = (arrays[name] for name in _ARRAYS)
         pairs = csr_array((people, rows, starts), (len(searchers), len(searchers)))
+        ways_out = {key: tuple(rows) for key, rows in facts["ways_out"].items()}
         return cls(pairs, searchers, int(facts["people"]), ways_out)
-
-
-def _group_rows(
-    searches: Sequence[Search], rows_by_key: Mapping[str, int]
-) -> dict[str, dict[int, None]]:
-    """Person -> distinct rows of their searches; both in the order of the first of ``searches``."""
-    known = count_people(search.user_id for search in searches)
-    rows: dict[str, dict[int, None]] = {}
-    for search in searches:
-        row = rows_by_key.get(search.key)
-        if row is not None and search.user_id in known:
-            rows.setdefault(search.user_id, {})[row] = None
-    return rows

@@ -88,20 +88,16 @@ class ValueItems:
         """Some of the values."""
         return ValueItems([self.texts[row] for row in rows.tolist()], self.items[rows])
 
-    def items_of(self, row: int) -> IntArray:
-        """(M,) ascending numbers of the items of a value."""
-        begin, end = self.items.indptr[row : row + 2]
-        return np.sort(self.items.indices[begin:end]).astype(np.int32)
+    def __iter__(self) -> Iterator[tuple[str, IntArray]]:
+        """Each text, and the ascending numbers of its items."""
+        lists = np.split(self.items.indices, self.items.indptr[1:-1])
+        for text, items in zip(self.texts, lists, strict=False):
+            yield text, np.sort(items).astype(np.int32)
 
     def largest(self, most: int, least: int) -> ValueItems:
         """At most ``most`` values that ``least`` items or more have, those of most items first."""
         order = np.argsort(-self.sizes, kind="stable")
         return self.rows(order[self.sizes[order] >= least][:most])
-
-
-def is_placeholder(value: str) -> bool:
-    """True for a placeholder of a missing value, such as "(none)"."""
-    return value.startswith(("(", "[", "<"))
 
 
 def find_decade(value: object) -> str:
@@ -129,8 +125,8 @@ def find_values(catalogue: Catalogue, name: str) -> ValueItems:
 
 
 def _is_name(text: str) -> bool:
-    is_short = len(text) <= _MAX_CHARACTERS
-    return is_short and not is_placeholder(text) and bool(normalise(text))
+    is_placeholder = text.startswith(("(", "[", "<"))
+    return len(text) <= _MAX_CHARACTERS and not is_placeholder and bool(normalise(text))
 
 
 def find_decades(values: AttributeValues) -> ValueItems | None:

@@ -8,7 +8,6 @@ Every completion has results.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
@@ -18,17 +17,16 @@ from serendip.data.text import query_grams, title_key
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP
-from serendip.search.titles import TitledItem
 
 MAX_VALUES = 2
-_LAST = "\U0010ffff"
 
 
 def find_completions(searcher: Searcher, prefix: str, k: int = 8) -> list[Candidate]:
     """The k best completions of a text, without repetitions.
 
     Args:
-        searcher: answers them; has the titles and values of all items, late ones too.
+        searcher: answers them; has the titles of all items, late ones too, and the values that the
+            built ones have.
         prefix: the text typed so far; blank gives the most popular titles.
         k: maximum number; below 1 gives none.
 
@@ -36,9 +34,10 @@ def find_completions(searcher: Searcher, prefix: str, k: int = 8) -> list[Candid
         candidates with the item of their title, or the first items of their value.
     """
     key, titles = title_key(prefix), searcher.titles
-    completing = (_titled(item, "title") for item in titles.completions(key, max(k, 0)))
-    found = _distinct(chain(_values(searcher, key), completing, _inside(searcher, key, k)), k)
-    return found or _distinct(_corrections(searcher, prefix, k), k)
+    completing = chain(titles.completions(key, max(k, 0)), _inside(searcher, key, k))
+    candidates = chain(_values(searcher, key), _titled(searcher, completing, "title"))
+    found = _distinct(candidates, k)
+    return found or _distinct(_titled(searcher, _meant(searcher, prefix, k), "spelling"), k)
 
 
 def _distinct(candidates: Iterable[Candidate], k: int) -> list[Candidate]:
@@ -53,36 +52,32 @@ def _distinct(candidates: Iterable[Candidate], k: int) -> list[Candidate]:
 
 def _values(searcher: Searcher, key: str) -> Iterator[Candidate]:
     """Values of attributes that have a normal form from one of their words on, and find items."""
-    late = searcher.late_suffixes
-    begin = bisect_left(late, (key, ""))
-    end = bisect_left(late, (key + _LAST, ""), begin)
-    matching = searcher.values.starting(key) | {value for _, value in late[begin:end]}
-    ranked = sorted(matching, key=lambda value: (-searcher.count_value(value), value))
+    values = searcher.values
+    ranked = sorted(values.starting(key), key=lambda value: (-values.count(value), value))
     hits = ((value, searcher.lexical.search(value, TOP).item_nums) for value in ranked if key)
     for value, items in islice((pair for pair in hits if len(pair[1])), MAX_VALUES):
         yield Candidate(value, "attribute", "fields", np.sort(items))
 
 
-def _inside(searcher: Searcher, key: str, k: int) -> Iterator[Candidate]:
-    """Titles with ``key`` in the middle of a word: 커피 in 아이스커피."""
-    if not query_grams(key):
-        return
-    for number in searcher.lexical.search(key, k).item_nums.tolist():
+def _inside(searcher: Searcher, key: str, k: int) -> Iterator[int]:
+    """Items with ``key`` in the middle of a word of their title: 커피 in 아이스커피."""
+    for number in searcher.lexical.search(key, k).item_nums.tolist() if query_grams(key) else ():
         title = searcher.titles.key(number)
         if key in title:
-            yield from (_titled(item, "title") for item in searcher.titles.bearers(title)[:1])
+            yield from searcher.titles.bearers(title)[:1]
 
 
-def _corrections(searcher: Searcher, prefix: str, k: int) -> Iterator[Candidate]:
-    """Titles near the text, else completions of its corrected words or of a near prefix."""
+def _meant(searcher: Searcher, prefix: str, k: int) -> Iterator[int]:
+    """Items of titles near the text, else of completions of its corrected words, or near it."""
     reading, titles = searcher.read(prefix), searcher.titles
     for number in reading.corrected.tolist()[:k]:
-        yield from (_titled(item, "spelling") for item in titles.bearers(titles.key(number)))
+        yield from titles.bearers(titles.key(number))
     before, _, last = reading.key.rpartition(" ")
     start = f"{searcher.speller.correct_text(before)} {last}".strip()
-    for item in titles.completions(start, k) or titles.near_completions(start, k):
-        yield _titled(item, "spelling")
+    yield from titles.completions(start, k) or titles.near_completions(start, k)
 
 
-def _titled(item: TitledItem, kind: QueryKind) -> Candidate:
-    return Candidate(item.title, kind, "fields", np.array([item.item_num], np.int32))
+def _titled(searcher: Searcher, items: Iterable[int], kind: QueryKind) -> Iterator[Candidate]:
+    for item in items:
+        title = searcher.titles.title(item)
+        yield Candidate(title, kind, "fields", np.array([item], np.int32))

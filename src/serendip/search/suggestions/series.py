@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from serendip.data.text import normalise
+from serendip.search.phrases import most_frequent
 
 LEAST_ITEMS = 3
 """Items of a series, at least."""
@@ -63,7 +64,9 @@ def find_series(titles: Sequence[str], grammar: Set[str]) -> dict[str, list[int]
         and beginning.turns >= _MIN_SHARE * len(beginning.items)
     }
     kept = _drop_same(usable)
-    return {_usual(usable[key].spellings): usable[key].items for key in usable if key in kept}
+    return {
+        most_frequent(usable[key].spellings): usable[key].items for key in usable if key in kept
+    }
 
 
 def _beginnings(title: str, grammar: Set[str]) -> Iterator[tuple[str, bool]]:
@@ -94,7 +97,3 @@ def _drop_same(usable: Mapping[str, _Beginning]) -> Set[str]:
                 is_longer = " " not in shorter and share >= _LONGER
                 kept -= {shorter} if is_longer else {key} if share >= _SAME else set()
     return kept
-
-
-def _usual(spellings: Counter[str]) -> str:
-    return min(spellings, key=lambda text: (-spellings[text], text))

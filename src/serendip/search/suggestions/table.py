@@ -1,18 +1,19 @@
 """Table of verified query suggestions: texts, kinds, items, results and category shares.
 
 The table is immutable. Whether a query still has results is checked again when it is shown, as
-items may have been deleted since.
+items may have been deleted since. Queries that are proposed in a request are a table of their own,
+so that all are scored alike.
 """
 
 from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +30,34 @@ from serendip.search.suggestions.config import Source
 
 QUERIES_FILE, ARRAYS_FILE = "queries.json", "queries.npz"
 FORMAT = 1
-_ARRAYS = ("users", "searches", "single", "starts", "items", "results", "shares")
-_STARTS, _FOCUS = "category_starts", "focus"
+_ARRAYS = (
+    *("users", "searches", "single", "starts", "items", "results", "shares"),
+    *("category_starts", "focus"),
+)
 _LAST = "\U0010ffff"
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
 _FOCUS_PRIOR = 30.0
 """Categories of usual items that are added to those of a query's items."""
 
 
+class ItemChoices(NamedTuple):
+    """Interactions of all users (N,) with each item, and their sum."""
+
+    of_items: IntArray = NO_ITEMS
+    total: int = 0
+
+    @classmethod
+    def of(cls, counts: IntArray) -> Self:
+        """Sum the counts."""
+        return cls(counts, int(counts.sum()))
+
+
+_UNKNOWN_CHOICES = ItemChoices()
+
+
 @dataclass(frozen=True, eq=False)
 class QueryTable:
-    """Q verified queries.
+    """Q queries.
 
     Args:
         texts: as shown.
@@ -53,6 +71,7 @@ class QueryTable:
         results: (Q, 10) int32 first results, padded with -1.
         categories: C of them.
         shares: (Q, C) float32 share of a query's results in each category.
+        choices: of items.
         co_searches: what else the people searched who searched a query.
         category_starts: (C,) float64 Unix seconds of the first item of each category; empty =
             unknown.
@@ -71,6 +90,7 @@ class QueryTable:
     results: IntArray
     categories: Categories
     shares: FloatArray
+    choices: ItemChoices = _UNKNOWN_CHOICES
     co_searches: CoSearches = field(default_factory=CoSearches)
     category_starts: TimeArray = field(default_factory=lambda: np.empty(0))
     focus: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
@@ -79,18 +99,24 @@ class QueryTable:
     def of(
         cls,
         candidates: Sequence[Candidate],
-        results: IntArray,
         catalogue: Catalogue,
         categories: Categories,
-    ) -> QueryTable:
-        """Build from the candidates that passed all tests.
+        choices: ItemChoices = _UNKNOWN_CHOICES,
+        results: IntArray | None = None,
+    ) -> Self:
+        """Build from candidates.
 
         Args:
             candidates: Q queries.
-            results: (Q, 10) first results of each.
             catalogue: the items.
             categories: of the results.
+            choices: of the items.
+            results: (Q, 10) first results of each; None = its own items stand in for these.
         """
+        if results is None:
+            results = np.full((len(candidates), 10), -1, np.int32)
+            for row, candidate in enumerate(candidates):
+                results[row, : min(10, len(candidate.items))] = candidate.items[:10]
         results = results.copy()
         for row, candidate in enumerate(candidates):
             if candidate.kind == "like":  # leads to what is similar, not to what has its words
@@ -99,35 +125,26 @@ class QueryTable:
             np.union1d(candidate.items, row[row >= 0]).astype(np.int32)
             for candidate, row in zip(candidates, results, strict=True)
         ]
-        starts = np.cumsum([0, *map(len, lists)]).astype(np.int32)
+        single = [one.items[0] if one.kind in _OF_ONE_ITEM else -1 for one in candidates]
         return cls(
             tuple(candidate.text for candidate in candidates),
             tuple(candidate.kind for candidate in candidates),
             tuple(candidate.source for candidate in candidates),
             np.array([candidate.users for candidate in candidates], np.int32),
             np.array([candidate.searches for candidate in candidates], np.int32),
-            np.array([_single_item(candidate) for candidate in candidates], np.int32),
-            starts,
+            np.array(single, np.int32),
+            np.cumsum([0, *map(len, lists)]).astype(np.int32),
             np.concatenate([NO_ITEMS, *lists]).astype(np.int32),
             results,
             categories,
             _shares(results, catalogue, categories),
+            choices,
         )
 
     @classmethod
-    def unverified(
-        cls, candidates: Sequence[Candidate], catalogue: Catalogue, categories: Categories
-    ) -> QueryTable:
-        """Build from a few unverified queries; their own items stand in for results."""
-        results = np.full((len(candidates), 10), -1, np.int32)
-        for row, candidate in enumerate(candidates):
-            results[row, : min(10, len(candidate.items))] = candidate.items[:10]
-        return cls.of(candidates, results, catalogue, categories)
-
-    @classmethod
-    def empty(cls) -> QueryTable:
+    def empty(cls) -> Self:
         """A table without queries."""
-        return cls.of([], np.empty((0, 10), np.int32), Catalogue(()), Categories())
+        return cls.of([], Catalogue(()), Categories())
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -135,7 +152,7 @@ class QueryTable:
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """Normal form of each query."""
-        return tuple(normalise(text) for text in self.texts)
+        return tuple(map(normalise, self.texts))
 
     @cached_property
     def rows_by_key(self) -> Mapping[str, int]:
@@ -170,25 +187,33 @@ class QueryTable:
         """(Q,) index of each query's kind in ``KINDS``."""
         return np.array([KINDS.index(kind) for kind in self.kinds], np.int32)
 
-    def sums(
-        self, values: FloatArray | IntArray, rows: NDArray[np.intp] | None = None
-    ) -> FloatArray:
-        """(R,) sums of ``values`` (N,) over the items of each query, or of some rows only.
+    @cached_property
+    def num_choices(self) -> FloatArray:
+        """(Q,) interactions of all users with the items of each query."""
+        return self.sums(self.choices.of_items)
 
-        Items beyond the end of ``values`` count 0.
-        """
-        places, sizes = self.items, self.num_items
-        if rows is not None:
-            sizes = sizes[rows]
-            begins = np.cumsum(sizes) - sizes
-            places = places[np.arange(sizes.sum()) + np.repeat(self.starts[rows] - begins, sizes)]
-        terms = np.where(
-            places < len(values), np.append(values, 0)[np.minimum(places, len(values))], 0
-        )
-        totals = np.append(0.0, np.cumsum(terms, dtype=np.float64))
-        ends = np.cumsum(sizes)
-        sums: FloatArray = (totals[ends] - totals[ends - sizes]).astype(np.float32)
-        return sums
+    @cached_property
+    def _by_item(self) -> tuple[IntArray, IntArray]:
+        """The items of all queries, ascending, and the row of each."""
+        rows = np.repeat(np.arange(len(self), dtype=np.int32), self.num_items)
+        order = np.argsort(self.items, kind="stable")
+        return self.items[order], rows[order]
+
+    def sums(self, values: FloatArray | IntArray | BoolArray) -> FloatArray:
+        """(Q,) sums of ``values`` (N,) over the items of each query; 0 beyond their end."""
+        items, rows = self._by_item
+        last = np.searchsorted(items, len(values))
+        return np.bincount(rows[:last], values[items[:last]], len(self)).astype(np.float32)
+
+    def count(self, items: IntArray) -> FloatArray:
+        """(Q,) how many of some items, as often as they occur, each query has."""
+        numbers, repeats = np.unique(items, return_counts=True)
+        having, rows = self._by_item
+        begins, ends = (np.searchsorted(having, numbers, side) for side in ("left", "right"))
+        sizes = ends - begins
+        places = np.arange(sizes.sum()) + np.repeat(begins - np.cumsum(sizes) + sizes, sizes)
+        counts = np.bincount(rows[places], np.repeat(repeats, sizes), len(self))
+        return counts.astype(np.float32)
 
     def find_focus(self, catalogue: Catalogue) -> FloatArray:
         """(Q,) how much a query's items keep to some categories; 0 = these are as usual.
@@ -201,7 +226,7 @@ class QueryTable:
             return np.empty(0, np.float32)
         has = self.categories.matrix(catalogue)  # (N, C)
         usual = has.sum(0, dtype=np.float64) / max(1, has.sum())  # (C,)
-        counts = np.stack([self.sums(column.astype(np.float32)) for column in has.T], 1)  # (Q, C)
+        counts = np.stack([self.sums(column) for column in has.T], 1)  # (Q, C)
         of_usual = _FOCUS_PRIOR * usual
         shares = (counts + of_usual) / np.maximum(counts.sum(1, keepdims=True) + of_usual.sum(), 1)
         ratio = np.where(shares > 0, shares / np.maximum(usual, 1e-12), 1.0)
@@ -218,13 +243,19 @@ class QueryTable:
 
     @cached_property
     def _word_starts(self) -> list[tuple[str, int]]:
-        return sorted((part, row) for row, key in enumerate(self.keys) for part in _from_words(key))
+        """Each query from each of its words on, ascending, and its row."""
+        return sorted(
+            (key[at:], row)
+            for row, key in enumerate(self.keys)
+            for at in range(len(key))
+            if at == 0 or key[at - 1] == " "
+        )
 
     def find_young(self, now: float, days: float) -> BoolArray:
         """(C,) categories whose first item appeared in the last days, but not with the catalogue.
 
         Args:
-            now: Unix seconds.
+            now: Unix seconds; NaN = no category is young.
             days: in which a category is young.
         """
         starts, span = self.category_starts, days * DAY_S
@@ -237,28 +268,25 @@ class QueryTable:
         return young
 
     def save(self, folder: Path) -> None:
-        """Write two files into a folder (created)."""
+        """Write two files into a folder (created); choices are those of the generation."""
         folder.mkdir(parents=True, exist_ok=True)
         rows = [
             {"text": text, "kind": kind, "source": source}
             for text, kind, source in zip(self.texts, self.kinds, self.sources, strict=True)
         ]
-        categories = {"name": self.categories.name, "values": list(self.categories.values)}
         document = {
             "format": FORMAT,
-            "categories": categories,
+            "categories": {"name": self.categories.name, "values": list(self.categories.values)},
             "queries": rows,
             "co_searches": self.co_searches.facts(),
         }
         text = json.dumps(document, ensure_ascii=False, indent=0)
         (folder / QUERIES_FILE).write_text(text, encoding="utf-8")
         arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
-        arrays |= {_STARTS: self.category_starts, _FOCUS: self.focus}
-        arrays |= self.co_searches.arrays()
-        np.savez(folder / ARRAYS_FILE, **arrays)
+        np.savez(folder / ARRAYS_FILE, **(arrays | self.co_searches.arrays()))
 
     @classmethod
-    def open(cls, folder: Path) -> QueryTable:
+    def open(cls, folder: Path, choices: ItemChoices = _UNKNOWN_CHOICES) -> Self:
         """Read what ``save`` wrote.
 
         Raises:
@@ -270,21 +298,21 @@ class QueryTable:
                 arrays = {name: stored[name] for name in stored.files}
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']!r}")
-            rows, categories = document["queries"], document["categories"]
-            co_searches = CoSearches.read(arrays, document.get("co_searches", {}))
-            own = {name: arrays[name] for name in _ARRAYS}
+            queries, categories = document["queries"], document["categories"]
             return cls(
-                tuple(row["text"] for row in rows),
-                tuple(cast(QueryKind, row["kind"]) for row in rows),
-                tuple(cast(Source, row["source"]) for row in rows),
+                texts=tuple(row["text"] for row in queries),
+                kinds=tuple(row["kind"] for row in queries),
+                sources=tuple(row["source"] for row in queries),
                 categories=Categories(categories["name"], tuple(categories["values"])),
-                co_searches=co_searches,
-                category_starts=arrays.get(_STARTS, np.empty(0)),
-                focus=arrays.get(_FOCUS, np.empty(0, np.float32)),
-                **own,
+                choices=choices,
+                co_searches=CoSearches.read(arrays, document["co_searches"]),
+                **{name: arrays[name] for name in _ARRAYS},
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtefactError(f"{folder} has no readable queries: {error}.") from None
+            raise ArtefactError(
+                f"{folder} has no readable queries: {error}.",
+                "Run `serendip train --only suggestions`.",
+            ) from None
 
 
 def _shares(results: IntArray, catalogue: Catalogue, categories: Categories) -> FloatArray:
@@ -294,13 +322,3 @@ def _shares(results: IntArray, catalogue: Catalogue, categories: Categories) -> 
         for item in items:
             shares[row, categories.of_item(catalogue[item])] += 1.0 / len(items)
     return shares
-
-
-def _single_item(candidate: Candidate) -> int:
-    return int(candidate.items[0]) if candidate.kind in _OF_ONE_ITEM else -1
-
-
-def _from_words(key: str) -> Iterator[str]:
-    """Yield the suffixes of a text that begin at a word."""
-    yield key
-    yield from (key[at + 1 :] for at, sign in enumerate(key) if sign == " ")

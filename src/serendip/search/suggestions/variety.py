@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -43,7 +43,7 @@ _OVER_SHARE = 1e3
 """What a query loses beyond the share of its group: it fills a list that would end otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Option:
     """A query that can be selected.
 
@@ -58,8 +58,13 @@ class Option:
     score: float
 
 
-def select_varied(options: Sequence[Option], accepts: Callable[[int], bool]) -> Iterator[int]:
-    """Yield places of the options, the best next one first.
+OptionT = TypeVar("OptionT", bound=Option)
+
+
+def select_varied(
+    options: Sequence[OptionT], accepts: Callable[[OptionT], bool]
+) -> Iterator[OptionT]:
+    """Yield the options, the best next one first.
 
     Args:
         options: to select from.
@@ -75,8 +80,8 @@ def select_varied(options: Sequence[Option], accepts: Callable[[int], bool]) -> 
         over = np.array([_loss(group, numbers[group], position) for group in groups])
         place = int(np.argmax(scores - over[of_group]))
         scores[place] = -math.inf
-        if accepts(place):
-            yield place
+        if accepts(options[place]):
+            yield options[place]
             numbers[options[place].group] += 1
             shares_word = [not words[place].isdisjoint(others) for others in words]
             scores -= SHARED_WORD * np.array(shares_word)
