@@ -9,7 +9,7 @@ from __future__ import annotations
 from serendip.data.text import normalise
 from serendip.engine.matches import MOST_MATCHES
 from serendip.engine.request import Request
-from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
+from serendip.engine.stages.list_filters import RelevanceFilterConfig
 from serendip.engine.stages.sources import BrowseSource, WordSource
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig

@@ -15,8 +15,8 @@ import numpy as np
 from serendip.data import IntArray, ItemList, Query
 from serendip.data.arrays import NO_ITEMS
 from serendip.engine.listing import sort_items
+from serendip.engine.stages.list_filters import RelevanceFilterConfig
 from serendip.engine.stages.pipeline import find_allowed, run
-from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sources import BrowseSource, WordSource
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to

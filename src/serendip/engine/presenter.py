@@ -31,8 +31,8 @@ from serendip.engine.listing import count_facets, sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.exploration import EXPLORED, PROPENSITY
+from serendip.engine.stages.list_filters import P_IRRELEVANT, RelevanceFilter
 from serendip.engine.stages.pipeline import features_of
-from serendip.engine.stages.relevance_filter import P_IRRELEVANT, RelevanceFilter
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig

@@ -18,9 +18,8 @@ from serendip.engine.request import Request
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.filters import REQUEST_FILTERS, NotRejected, NotSeen
-from serendip.engine.stages.min_value import MinValueConfig, MinValueFilter
+from serendip.engine.stages.list_filters import MinValueConfig, MinValueFilter, RelevanceFilter
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import RelevanceFilter
 from serendip.engine.stages.surfaces import SurfaceConfig
 
 BOTH = {"popularity": 30, "retriever": 30}

@@ -1,4 +1,4 @@
-"""Diversity: at most n items of one group in any window of m positions, and one of variants.
+"""Diversity: at most n items of one group in any window of m positions.
 
 Groups are semantic IDs: items that share their first codes are similar in content, including items
 that nobody has chosen yet; or the values of an attribute, so that of the variants of a product one
@@ -23,16 +23,12 @@ from pydantic import Field, PositiveInt, model_validator
 from serendip.config import Config
 from serendip.data.arrays import IntArray
 from serendip.engine.stages.base import (
-    Kept,
-    ListFilter,
     ListRule,
     OpenRows,
-    OrderedCandidates,
     Placement,
     Ranked,
 )
 from serendip.engine.state import EngineState
-from serendip.search.variants import UNTITLED
 
 
 class DiversityConfig(Config):
@@ -73,20 +69,6 @@ def find_groups(config: DiversityConfig, items: IntArray, state: EngineState) ->
             value = (words, 0.0 if math.isnan(number) else number)
             groups[row] = numbered.setdefault(value, len(numbered))
     return groups[:, None]
-
-
-class VariantFilter(ListFilter):
-    """Moves items behind the others of which a variant comes before them; removes none."""
-
-    name, label = "variants", "With variants of one item behind the others"
-
-    def keep(self, ordered: OrderedCandidates) -> Kept:
-        """All candidates: the first of each item and its variants, then the others."""
-        numbers = ordered.state.variants[ordered.items]
-        is_first = numbers == UNTITLED
-        is_first[np.unique(numbers, return_index=True)[1]] = True
-        order = np.concatenate([np.flatnonzero(is_first), np.flatnonzero(~is_first)])
-        return Kept(np.ones(len(order), np.bool_), order=order)
 
 
 class DiversityRule(ListRule):

@@ -13,30 +13,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serendip.data import FloatArray, IntArray, ItemList, Task
+from serendip.data import Catalogue, FloatArray, IntArray, ItemList, Task
 from serendip.data.arrays import locate
-from serendip.engine.stages.batch import Batch, Candidates
-from serendip.engine.stages.item_value import expected_values, values_of
-from serendip.engine.stages.likeness import find_likeness, order_by_likeness
-from serendip.engine.stages.rejection_discount import discount_rejected
+from serendip.engine.stages.batch import Batch, Candidates, round_scores
+from serendip.engine.stages.likeness import discount_rejected, find_likeness, order_by_likeness
 from serendip.engine.stages.sponsored import SPONSORED, bids_of
-from serendip.engine.stages.surfaces import LEARNED, RANKER, SurfaceConfig
+from serendip.engine.stages.surfaces import LEARNED, RANKER, ItemValueConfig, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.ranker.model import Ranker, action_value
 from serendip.search.rank_fusion import RANK_CONSTANT
 from serendip.search.understanding import ALL_WORDS, CORRECTED, ONE_VALUE, TITLED, VALUES
 from serendip.search.variants import UNTITLED
-
-_BITS = 14
-"""Bits of a number that count in an order; the last ten of a float32 depend on the other rows of
-the batch that it is computed with."""
-
-
-def round_scores(values: FloatArray) -> FloatArray:
-    """Values (R,) without differences by rounding: the same alone and in any batch."""
-    mantissa, exponent = np.frexp(values)
-    rounded = np.ldexp(np.round(mantissa * 2.0**_BITS), exponent - _BITS)
-    return np.asarray(rounded, np.float32)
 
 
 def ranks(scores: FloatArray) -> FloatArray:
@@ -244,12 +231,29 @@ def weigh_actions(
     state: EngineState,
     items: IntArray,
 ) -> FloatArray:
-    """(R,) values to a surface of items (R,) with some action probabilities (R, A)."""
-    actions, weights = ranker.config.actions, surface.action_weights
-    if surface.item_value is None:
+    """(R,) values to a surface of items (R,) with some action probabilities (R, A).
+
+    That is the sum over actions of weight x P(action), and x the item's number for those that are
+    worth it.
+    """
+    actions, weights, value = ranker.config.actions, surface.action_weights, surface.item_value
+    if value is None:
         return action_value(probabilities, weights, actions)
-    worth = values_of(surface.item_value, state.catalogue, items)  # (R,)
-    return expected_values(probabilities, weights, actions, surface.item_value, worth)
+    valued = {name: weights[name] for name in value.actions or weights if name in weights}
+    others = {name: weight for name, weight in weights.items() if name not in valued}
+    worth = values_of(value, state.catalogue, items)  # (R,)
+    by_value = action_value(probabilities, valued, actions) * worth
+    return np.asarray(by_value + action_value(probabilities, others, actions), np.float32)
+
+
+def values_of(config: ItemValueConfig, catalogue: Catalogue, items: IntArray) -> FloatArray:
+    """(R,) float32 numbers of items (R,); an item without it has the median of all that have one, 1
+    if none has.
+    """
+    column = catalogue.column(config.attribute)
+    found = column.numbers_of(items)
+    usual = 1.0 if np.isnan(column.median) else column.median
+    return np.where(np.isfinite(found), found, usual).astype(np.float32)
 
 
 def organic_lists(proposals: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:

@@ -29,12 +29,12 @@ from serendip.engine.stages.base import (
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.diversity import DiversityConfig, find_groups
 from serendip.engine.stages.exploration import EXPLORED, PROPENSITY, request_seed
-from serendip.engine.stages.min_value import SENT
+from serendip.engine.stages.likeness import taste_scores
+from serendip.engine.stages.list_filters import SENT
 from serendip.engine.stages.scoring import TITLES, Scores, organic_lists, show_scores
 from serendip.engine.stages.sponsored import BID, ORGANIC, SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig
-from serendip.engine.stages.taste import taste_scores
 from serendip.runtime.spans import span
 
 _COMPARED = 100

@@ -26,7 +26,7 @@ from serendip.data import BoolArray, Catalogue, Dataset, IntArray, Query
 from serendip.data.privacy import VISITOR, is_publishable
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.relevance_filter import read_user
+from serendip.engine.stages.list_filters import read_user
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible_to
 from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.jobs.context import JobContext
