@@ -25,7 +25,6 @@ from serendip.data.arrays import IntArray
 from serendip.engine.stages.base import (
     ListRule,
     OpenRows,
-    Placement,
     Ranked,
 )
 from serendip.engine.state import EngineState
@@ -72,34 +71,21 @@ def find_groups(config: DiversityConfig, items: IntArray, state: EngineState) ->
 
 
 class DiversityRule(ListRule):
-    """Lets a candidate wait while its group is full."""
+    """Lets a candidate wait while its group is full.
+
+    ``positions`` are those at which a better organic row had to wait.
+    """
 
     name, label = "moved by diversity", "Waited for others of their group"
 
     def __init__(self, config: DiversityConfig) -> None:
         self._config = config
 
-    def start(self, ranked: Ranked, rows: OpenRows) -> GroupLimit:
-        """Begin with empty groups."""
-        return GroupLimit(self._config, ranked.codes, rows)
-
-
-class GroupLimit(Placement):
-    """The groups of C rows, and which of them are full, while a slate is built.
-
-    ``positions`` are those at which a better organic row had to wait.
-
-    Args:
-        config: the limit.
-        codes: (C, L) semantic IDs of the rows.
-        rows: its ``fits`` follows the groups.
-    """
-
-    def __init__(self, config: DiversityConfig, codes: IntArray, rows: OpenRows) -> None:
-        super().__init__()
-        self._config, self._fits = config, rows.fits
+    def start(self, ranked: Ranked, rows: OpenRows) -> None:
+        """Begin with empty groups; what ``fits`` follows them."""
+        self._fits = rows.fits
         self._shown: list[int] = []
-        groups = np.unique(codes[:, : config.levels], axis=0, return_inverse=True)[1]
+        groups = np.unique(ranked.codes[:, : self._config.levels], axis=0, return_inverse=True)[1]
         self._groups = groups.reshape(-1)
         self._counts = [0] * (int(self._groups.max(initial=-1)) + 1)
 
