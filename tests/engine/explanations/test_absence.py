@@ -12,8 +12,7 @@ from serendip.data import Event, Item, Query
 from serendip.data.arrays import NO_ITEMS
 from serendip.engine.answer import Absence
 from serendip.engine.engine import Engine
-from serendip.engine.explanations.absence import AbsenceFinder
-from serendip.engine.explanations.absence_texts import STAGES
+from serendip.engine.explanations.absence import STAGES, AbsenceFinder
 from serendip.engine.request import Request
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig

@@ -16,7 +16,6 @@ from serendip.data.items.semantic_ids import common_prefix
 from serendip.data.query import Query
 from serendip.data.text import normalise
 from serendip.engine.answer import Evidence
-from serendip.engine.explanations import reason_texts as texts
 from serendip.engine.explanations.attribute_preferences import find_preferences
 from serendip.engine.explanations.influence import Influence
 from serendip.engine.explanations.reason_choice import (
@@ -31,6 +30,22 @@ from serendip.engine.feature_names import models_of_kind
 from serendip.engine.state import EngineState
 from serendip.models.base import Recommender, ScoreKind
 from serendip.search.understanding import CORRECTED, EXACT
+
+TITLE = "The title is what you typed"
+ITEM_ID = "Its number is what you typed"
+MEANT = "Probably meant by “{text}”"
+WORDS = "Matches “{text}”"
+RELATED = "Related to “{text}”"
+AGAIN = "You chose it before"
+VALUE_OF_PAST = "{value}, like {count} of the last {size} you chose"
+VALUE_OF_ITEM = "{value}, like {title}"
+GROUP = "In the same group as {title}"
+NAMED_GROUP = "In the same group as {title}: {name}"
+COUNTRY = "Popular in {country}"
+POPULAR = "Among the {share} % most popular, with {count:,} interactions"
+POPULAR_OF_VALUE = "In the top {size} by likes and popularity: {value}"
+NEW = "New here"
+NEW_AND_LIKE = "New, and like {title}"
 
 _PER_MODEL = 2
 """Maximum number of votes of one model that become evidence for an item."""
@@ -141,10 +156,10 @@ class Explainer:
             item_id = self.state.catalogue.vocabulary.id(item)
             title = self.state.catalogue.title(item) or item_id
         sentence = ground.sentence
-        if sentence is texts.GROUP:
+        if sentence is GROUP:
             codes = self.state.features.codes[self.items[ground.row]]  # (L,)
             names["name"] = build_group_name(self.state.code_names, codes[: int(ground.weight)])
-            sentence = texts.NAMED_GROUP if names["name"] else texts.GROUP
+            sentence = NAMED_GROUP if names["name"] else GROUP
         text = translate(sentence, self.language, title=title, **names)
         return Evidence(ground.kind, text, round(ground.weight, 4), item_id)
 
@@ -189,7 +204,7 @@ class Explainer:
             yield from votes
             yield from self._code_grounds(rows)
         for row in rows[self._is_new[rows]].tolist():
-            yield Ground(row, "new", _LAST, 0.0, texts.NEW)
+            yield Ground(row, "new", _LAST, 0.0, NEW)
 
     @property
     def _is_new(self) -> BoolArray:
@@ -209,19 +224,19 @@ class Explainer:
         for row, (match, score) in enumerate(zip(matches, scores, strict=True)):
             searched, strength = self.query.shown, min(score / largest, 1.0)
             if self.items[row] == typed:
-                sentence, strength = texts.ITEM_ID, DECISIVE
+                sentence, strength = ITEM_ID, DECISIVE
             elif match >= EXACT:
-                sentence, strength = texts.TITLE, DECISIVE
+                sentence, strength = TITLE, DECISIVE
             elif match >= CORRECTED:
                 sentence, strength, searched = (
-                    texts.MEANT,
+                    MEANT,
                     DECISIVE,
                     self.query.typed or self.query.text,
                 )
             elif score > 0:
                 sentence, searched = self._held(int(self.items[row]))
             else:
-                sentence, strength = texts.RELATED, _SECOND
+                sentence, strength = RELATED, _SECOND
             weight = round(max(match, 0.0) if match == match else 0.0, 3)
             yield Ground(row, "word", strength, weight, sentence, {"text": searched})
 
@@ -232,14 +247,14 @@ class Explainer:
             query.text, self.state.catalogue[item], query.is_literal
         )
         if is_whole or held:
-            return texts.WORDS, query.shown if is_whole else held
-        return texts.RELATED, query.shown  # by a synonym, or as it was chosen after such a search
+            return WORDS, query.shown if is_whole else held
+        return RELATED, query.shown  # by a synonym, or as it was chosen after such a search
 
     def _again_grounds(self) -> Iterator[Ground]:
         """Items that the user chose before and that may come again."""
         for row in np.flatnonzero(locate(self.query.again, self.items)[1]).tolist():
             rests_on = (int(self.items[row]),)
-            yield Ground(row, "again", DECISIVE, 1.0, texts.AGAIN, rests_on=rests_on)
+            yield Ground(row, "again", DECISIVE, 1.0, AGAIN, rests_on=rests_on)
 
     def _voting_models(self, kind: ScoreKind) -> list[Recommender]:
         """Models with scores of a kind that give evidence, in the order of the features."""
@@ -304,7 +319,7 @@ class Explainer:
         for ground in sorted(votes, key=lambda ground: -ground.strength):
             if is_new[ground.row] and ground.row not in told:
                 told.add(ground.row)
-                yield ground._replace(kind="new", sentence=texts.NEW_AND_LIKE)
+                yield ground._replace(kind="new", sentence=NEW_AND_LIKE)
 
     def _preference_grounds(self) -> Iterator[Ground]:
         """The value of an attribute that is most particular to the user or to the source items."""
@@ -324,10 +339,10 @@ class Explainer:
                 strength = of_words[word][row]
             if strength <= 0:
                 continue
-            sentence, names = texts.VALUE_OF_ITEM, dict[str, str | float](value=word)
+            sentence, names = VALUE_OF_ITEM, dict[str, str | float](value=word)
             if not len(self.query.source_items):
                 sentence, names = (
-                    texts.VALUE_OF_PAST,
+                    VALUE_OF_PAST,
                     {**names, "count": len(items), "size": liked.size},
                 )
             yield Ground(row, "attribute", strength, strength, sentence, names, items)
@@ -346,7 +361,7 @@ class Explainer:
         columns = (rows[shared_rows], anchors[nearest[shared_rows]], depths[shared_rows])
         for row, anchor, depth in zip(*(column.tolist() for column in columns), strict=True):
             strength = _SECOND * depth / codes.shape[1]
-            yield Ground(row, "code", strength, float(depth), texts.GROUP, rests_on=(anchor,))
+            yield Ground(row, "code", strength, float(depth), GROUP, rests_on=(anchor,))
 
     def _country_grounds(self) -> Iterator[Ground]:
         """Items that are among the most popular ones of the country of the request."""
@@ -360,7 +375,7 @@ class Explainer:
         sizes = counts.counts_of(number, self.items)
         for row, place in zip(rows.tolist(), places.tolist(), strict=True):
             strength, names = _SECOND * (1.0 - place / most), {"country": self.query.country}
-            yield Ground(row, "country", strength, float(sizes[row]), texts.COUNTRY, names)
+            yield Ground(row, "country", strength, float(sizes[row]), COUNTRY, names)
 
     def _popularity_grounds(self) -> Iterator[Ground]:
         """The most popular items."""
@@ -373,7 +388,7 @@ class Explainer:
             share, count = float(shares[row]), int(counts[row])
             names = {"share": math.ceil(100 * share), "count": count}
             strength = max(_SECOND * (1.0 - share / _POPULAR_SHARE), _LAST)
-            yield Ground(row, "popular", strength, float(count), texts.POPULAR, names)
+            yield Ground(row, "popular", strength, float(count), POPULAR, names)
 
     def _value_grounds(self) -> Iterator[Ground]:
         """The best items of an attribute value that many items have, of the value of most."""
@@ -386,5 +401,5 @@ class Explainer:
                     break
                 if item in values.best(normalise(word), _BEST):
                     names: dict[str, str | float] = {"size": _BEST, "value": word}
-                    yield Ground(row, "popular", _OF_VALUE, 1.0, texts.POPULAR_OF_VALUE, names)
+                    yield Ground(row, "popular", _OF_VALUE, 1.0, POPULAR_OF_VALUE, names)
                     break
