@@ -23,9 +23,6 @@ from serendip.errors import ConfigError
 if TYPE_CHECKING:
     from serendip.engine.request import Request
 
-NAME = "recommend"
-HELP = "Recommend for one user, or with --batch for all users into a Parquet file."
-
 
 def run(
     workspace: WorkspaceOption = Path(),
@@ -67,7 +64,10 @@ def run(
     estimate: EstimateOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Recommend with the published generation. Exit 1 = the LLM did not answer all questions."""
+    """Recommend for one user, or with --batch for all users into a Parquet file.
+
+    Exit 1 = the LLM did not answer all questions.
+    """
     terminal = Terminal(json)
     is_worded = budget is not None or estimate
     if is_worded and not (batch and reasons):
@@ -80,13 +80,11 @@ def run(
         from serendip.jobs.exports.recommendations import ReasonOptions, recommend_all
         from serendip.jobs.llm.job import LlmJob
         from serendip.runtime.atomic_files import require_writable
-        from serendip.runtime.executor_config import EngineChoice
 
         require_writable(target)
-        choice = EngineChoice(engine, address)
         llm_job = LlmJob("reasons", budget or 0.0, estimate) if is_worded else None
         told = ReasonOptions(language, llm_job) if reasons else None
-        with terminal.job("recommendations", workspace, engine=choice) as context:
+        with terminal.job("recommendations", workspace, engine=(engine, address)) as context:
             request = Request(
                 surface, country=country, k=k, device=device, filters=tuple(filters or ())
             )

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from serendip.serve.server_options import ServerOptions
     from serendip.serve.workers.supervisor import WorkerResources
 
-NAME = "serve"
-HELP = "Serve the API and the page, to others once there are keys."
-
 
 def run(
     workspace: WorkspaceOption = Path(),
@@ -58,7 +55,7 @@ def run(
         typer.Option(min=1, help="With --engine ray: processes that answer, or the fewest."),
     ] = 2,
 ) -> None:
-    """Listen, load the published generation and serve until interrupted."""
+    """Serve the API and the page, to others once there are keys."""
     if (engine, address) == ("local", ""):
         serve_workspace(workspace, host, port, Terminal().say, workers)
         return

@@ -231,7 +231,7 @@ class EngineState:
         np.save(folder / _REPEATS_FILE, self.repeats.after, allow_pickle=False)
         save_arrays(folder / _IDS_FOLDER, self.catalogue.vocabulary.arrays())
         save_arrays(folder / _CELLS_FOLDER, self.cells.arrays())
-        save_arrays(folder / _VALUES_FOLDER, self.searcher.values.arrays())
+        save_arrays(folder / _VALUES_FOLDER, searcher.values.arrays())
         save_arrays(folder / _RECEPTION_FOLDER, self.reception.arrays())
         self.catalogue.save(folder / _CATALOGUE_FILE)
         self.fusion.save(folder / _FUSION_FILE)

@@ -46,6 +46,9 @@ _log = logging.getLogger(__name__)
 SETTINGS_FILE = "serendip.toml"
 
 
+REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+"""Files in the folder of reports."""
+
 LIST_FOLDER = "lists"
 """Folder, in that of the relevance models, of models by labels of lists."""
 

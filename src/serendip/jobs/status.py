@@ -10,9 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from serendip.engine.artefacts.generations import in_force_since, open_current, read_previous
-from serendip.engine.artefacts.quality_report import REPORT_JSON
 from serendip.engine.artefacts.training_record import TRAINING_STATUS_FILE, TrainingRecord
-from serendip.engine.workspace import Workspace
+from serendip.engine.workspace import REPORT_JSON, Workspace
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.jobs.storage import StorageStatus, read_storage

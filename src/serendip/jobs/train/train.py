@@ -11,7 +11,6 @@ from pathlib import Path
 
 from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.artefacts.generations import open_in_force, publish
-from serendip.engine.artefacts.quality_report import REPORT_JSON
 from serendip.engine.artefacts.training_record import (
     FAILED,
     PUBLISHED,
@@ -21,6 +20,7 @@ from serendip.engine.artefacts.training_record import (
     TrainingRecord,
 )
 from serendip.engine.engine import Engine
+from serendip.engine.workspace import REPORT_JSON
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import (

@@ -183,7 +183,9 @@ class Pages:
 
     async def report(self, request: Request) -> Response:
         """The report on the quality of the engine."""
-        body = await self._gate.read_file(lambda engine: engine.report.read())
+        body = await self._gate.read_file(
+            lambda engine: engine.report.read_bytes() if engine.report.is_file() else None
+        )
         if body is None:
             hint = "`serendip evaluate` makes it."
             return self._error(ErrorResponse(404, "no_report", "there is no report yet.", hint))
