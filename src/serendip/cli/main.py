@@ -32,8 +32,7 @@ from serendip.cli import (
     train,
 )
 from serendip.errors import SerendipError
-from serendip.runtime.garbage import collect_seldom
-from serendip.runtime.threads import limit_threads
+from serendip.runtime.threads import collect_seldom, limit_threads
 
 app = typer.Typer(
     name="serendip",

@@ -23,7 +23,7 @@ from serendip.jobs.train.staleness import (
     measure_age,
 )
 from serendip.runtime.atomic_files import is_locked
-from serendip.runtime.job_status import JobStatus
+from serendip.runtime.progress import JobStatus
 from serendip.runtime.versions import Version
 
 QUALITY_METRICS = ("nDCG@10", "Recall@10")

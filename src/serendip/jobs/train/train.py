@@ -47,8 +47,7 @@ from serendip.jobs.train.parts.tables import RELEVANCE, REWRITES, SUGGESTIONS
 from serendip.jobs.train.space import continue_space
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
-from serendip.runtime.job_status import written_status
-from serendip.runtime.progress import BothProgress, Progress
+from serendip.runtime.progress import BothProgress, Progress, written_status
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import Version
 
