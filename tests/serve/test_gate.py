@@ -14,10 +14,8 @@ import sqlalchemy
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
-from serendip.cli.serve import _build_server_options
-from serendip.data.store.config import StoreConfig
+from serendip.cli.serve import open_server_options
 from serendip.data.store.database import open_database
-from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import (
@@ -331,17 +329,10 @@ def test_reads_that_wait_for_other_processes_are_computed_at_once():
     assert not any(answer.json()["degraded"] for answer in answers)
 
 
-@pytest.mark.parametrize(
-    ("store", "waits"),
-    [
-        ({}, False),
-        ({"url": "postgresql+psycopg://me@host/shop"}, True),
-    ],
-)
-def test_reads_wait_for_the_server_of_a_database(tmp_path, store, waits):
-    place = StoreConfig(**store).place(tmp_path)
-    options = _build_server_options(ServeConfig(), place, "127.0.0.1", 0)
-    assert options.waits_for_others == waits
+@pytest.mark.parametrize("url", ["", "postgresql+psycopg://me@host/shop"])
+def test_reads_wait_for_the_server_of_a_database(tmp_path, url):
+    (tmp_path / "serendip.toml").write_text(f'[store]\nurl = "{url}"\n')
+    assert open_server_options(tmp_path, "127.0.0.1", 0).waits_for_others == bool(url)
 
 
 def test_files_are_read_while_all_places_of_rankings_are_taken():
