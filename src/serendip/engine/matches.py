@@ -54,14 +54,14 @@ def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort:
     """
     if BrowseSource.name in surface.sources:
         numbers = find_allowed(query, surface, state).numbers() if sort else NO_ITEMS
-        return _first(_unscored(numbers), sort, state)
+        return sort_items(_unscored(numbers), sort, state.catalogue, MOST_MATCHES)
     complete, seen = find_complete(query, surface, state), visible_to(surface, query)
     allowed, typed = find_allowed(query, surface, state), state.match_id(seen.text)
     if sort and typed >= 0 and len(complete):
         return _unscored(np.array([typed], np.int32)).split(np.array([typed in allowed]))[0]
     shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
     if sort:
-        first = _first(shown, sort, state)
+        first = sort_items(shown, sort, state.catalogue, MOST_MATCHES)
         return state.searcher.with_match(first, seen.text, seen.is_literal)
     best = state.searcher.with_match(shown, seen.text, seen.is_literal, MOST_MATCHES)
     return put_first(typed, best) if typed in best.item_nums else best
@@ -89,11 +89,6 @@ def _unscored(numbers: IntArray) -> ItemList:
     return ItemList.of_distinct(numbers, np.zeros(len(numbers), np.float32))
 
 
-def _first(items: ItemList, sort: str, state: EngineState) -> ItemList:
-    """The first of some items in an order."""
-    return sort_items(items, sort, state.catalogue, MOST_MATCHES)
-
-
 def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> Result:
     """The list of a request with an order or filters of its own, before it is put in that order.
 
@@ -109,10 +104,9 @@ def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: 
         return _run_then_filter(query, surface, state)
     with span("matches"):
         matches = find_matches(query, surface, state, sort)
-    if not len(matches) and not sort:
-        return run([query], surface, state)[0]
     if not len(matches):
-        return _keep_matches(run([query], surface, state)[0], matches)
+        result = run([query], surface, state)[0]
+        return _keep_matches(result, matches) if sort else result
     unchecked = RelevanceFilterConfig(enabled=False)
     surface = surface.model_copy(update={"relevance_filter": unchecked})
     result = run([query], surface, state, also=[matches.item_nums], hits=[matches])[0]

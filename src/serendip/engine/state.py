@@ -51,8 +51,7 @@ from serendip.search.values import ValueTable
 from serendip.search.variants import number_late
 
 _ARRAYS = ("codes", "counts", "quality", "variants")
-_CONTENT_FOLDER, _IDS_FOLDER, _CELLS_FOLDER = "content", "ids", "cells"
-_VALUES_FOLDER, _RECEPTION_FOLDER, _CONTEXT_FOLDER = "values", "reception", "context"
+_IDS_FOLDER, _CONTEXT_FOLDER = "ids", "context"
 _REPEATS_FILE, _CATALOGUE_FILE = "repeat_after.npy", "catalogue.arrow"
 _CODEBOOKS_FILE, _FUSION_FILE = "codebooks.safetensors", "fusion.safetensors"
 _STATE_FILE, _QUERIES_FOLDER, _RELEVANCE_FOLDER = "state.json", "queries", "relevance"
@@ -174,7 +173,12 @@ class EngineState:
         none = np.zeros(len(new), np.int32)
         near = self.cells.near(features.content, self.features.content)
         features = replace(features, near=near)
-        variants = [self._number_variant(*pair) for pair in late.items()]
+        variants = [
+            number_late(item, number, None, number)
+            if number >= count
+            else number_late(item, number, self.catalogue[number], int(self.variants[number]))
+            for number, item in late.items()
+        ]
         return replace(
             self,
             catalogue=catalogue,
@@ -191,11 +195,6 @@ class EngineState:
             variants=put_rows(self.variants, numbers, np.array(variants, np.int32)),
             reception=self.reception.with_new(new),
         )
-
-    def _number_variant(self, number: int, item: Item) -> int:
-        if number >= self.num_items:
-            return number_late(item, number, None, number)
-        return number_late(item, number, self.catalogue[number], int(self.variants[number]))
 
     def with_hidden(self, numbers: IntArray) -> EngineState:
         """A copy with items (M,) hidden."""
@@ -225,14 +224,14 @@ class EngineState:
         content = packed_arrays("content", features.content)
         if features.present is not None:
             content[_PRESENT] = features.present
-        save_arrays(folder / _CONTENT_FOLDER, content)
         arrays = (features.codes, self.counts, self.quality, self.variants)
         save_arrays(folder, dict(zip(_ARRAYS, arrays, strict=True)))
         np.save(folder / _REPEATS_FILE, self.repeats.after, allow_pickle=False)
+        save_arrays(folder / "content", content)
         save_arrays(folder / _IDS_FOLDER, self.catalogue.vocabulary.arrays())
-        save_arrays(folder / _CELLS_FOLDER, self.cells.arrays())
-        save_arrays(folder / _VALUES_FOLDER, searcher.values.arrays())
-        save_arrays(folder / _RECEPTION_FOLDER, self.reception.arrays())
+        save_arrays(folder / "cells", self.cells.arrays())
+        save_arrays(folder / "values", searcher.values.arrays())
+        save_arrays(folder / "reception", self.reception.arrays())
         self.catalogue.save(folder / _CATALOGUE_FILE)
         self.fusion.save(folder / _FUSION_FILE)
         self.codebooks.save(folder / _CODEBOOKS_FILE)
@@ -283,8 +282,8 @@ class EngineState:
         rows = {"items": catalogue.available_from, **arrays}
         sizes = {f"rows of {name}": (len(part), len(vocabulary)) for name, part in rows.items()}
         _require_fitting(folder, sizes)
-        content = open_arrays(folder / _CONTENT_FOLDER)
-        values = ValueTable.of_arrays(open_arrays(folder / _VALUES_FOLDER))
+        content = open_arrays(folder / "content")
+        values = ValueTable.of_arrays(open_arrays(folder / "values"))
         config = _search_config(folder, document["search"])
         searcher = Searcher.open(folder / "search", catalogue, arrays["counts"], config)
         searcher = searcher.with_rewrites(RewriteTable.open(folder)).with_values(values)
@@ -300,10 +299,8 @@ class EngineState:
         state = cls(
             catalogue=catalogue,
             features=ItemFeatures(
-                open_packed("content", content),
-                codes,
-                document["codebook_size"],
-                content.get(_PRESENT),
+                *(open_packed("content", content), codes),
+                *(document["codebook_size"], content.get(_PRESENT)),
             ),
             codebooks=codebooks,
             models=models,
@@ -312,7 +309,7 @@ class EngineState:
             counts=arrays["counts"],
             quality=arrays["quality"],
             hidden=np.zeros(len(catalogue), np.bool_),
-            cells=CodeCells.of_arrays(open_arrays(folder / _CELLS_FOLDER), codebooks),
+            cells=CodeCells.of_arrays(open_arrays(folder / "cells"), codebooks),
             mean_quality=document["mean_quality"],
             code_names=document["code_names"],
             variants=arrays["variants"],
@@ -324,7 +321,7 @@ class EngineState:
             context=context,
             repeats=repeats,
             meaning_floor=MeaningFloor(**document["meaning_floor"]),
-            reception=Reception.of_arrays(open_arrays(folder / _RECEPTION_FOLDER)),
+            reception=Reception.of_arrays(open_arrays(folder / "reception")),
         )
         _require_fitting(folder, state._sizes())
         return state
@@ -389,11 +386,9 @@ def _open_relevance(
     """Relevance models by the surface of their labels."""
     if not labels:
         return {}
-    items = open_item_texts(folder / _RELEVANCE_FOLDER / _RELEVANCE_ITEMS)
-    return {
-        name: open_relevance_model(folder / _RELEVANCE_FOLDER / name, items, catalogue)
-        for name in labels
-    }
+    place = folder / _RELEVANCE_FOLDER
+    items = open_item_texts(place / _RELEVANCE_ITEMS)
+    return {name: open_relevance_model(place / name, items, catalogue) for name in labels}
 
 
 def _require_fitting(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> None:

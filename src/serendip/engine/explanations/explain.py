@@ -222,19 +222,16 @@ class Explainer:
         largest = self.best_words or max((score for score in scores if score > 0), default=1.0)
         typed = self.state.match_id(self.query.text)
         for row, (match, score) in enumerate(zip(matches, scores, strict=True)):
-            searched, strength = self.query.shown, min(score / largest, 1.0)
+            searched, strength = self.query.shown, DECISIVE
             if self.items[row] == typed:
-                sentence, strength = ITEM_ID, DECISIVE
+                sentence = ITEM_ID
             elif match >= EXACT:
-                sentence, strength = TITLE, DECISIVE
+                sentence = TITLE
             elif match >= CORRECTED:
-                sentence, strength, searched = (
-                    MEANT,
-                    DECISIVE,
-                    self.query.typed or self.query.text,
-                )
+                sentence, searched = MEANT, self.query.typed or self.query.text
             elif score > 0:
                 sentence, searched = self._held(int(self.items[row]))
+                strength = min(score / largest, 1.0)
             else:
                 sentence, strength = RELATED, _SECOND
             weight = round(max(match, 0.0) if match == match else 0.0, 3)
@@ -242,10 +239,8 @@ class Explainer:
 
     def _held(self, item: int) -> tuple[str, str]:
         """What a hit of the words says of the text, and the words that it has of it."""
-        query, searcher = self.query, self.state.searcher
-        held, is_whole = searcher.find_held(
-            query.text, self.state.catalogue[item], query.is_literal
-        )
+        query, found = self.query, self.state.catalogue[item]
+        held, is_whole = self.state.searcher.find_held(query.text, found, query.is_literal)
         if is_whole or held:
             return WORDS, query.shown if is_whole else held
         return RELATED, query.shown  # by a synonym, or as it was chosen after such a search
@@ -298,11 +293,8 @@ class Explainer:
         if most == 1:  # Of all evidence, a vote that does nothing for the value is a part, too.
             is_ground &= shares > 0
         columns, ranks = np.nonzero(is_ground.T)
-        found = (
-            rows[columns],
-            *(each[ranks, columns] for each in (context[best], strongest, shares)),
-        )
-        for row, item, weight, share in zip(*(each.tolist() for each in found), strict=True):
+        parts = (part[ranks, columns].tolist() for part in (context[best], strongest, shares))
+        for row, item, weight, share in zip(rows[columns].tolist(), *parts, strict=True):
             yield Ground(row, rule.kind, share, weight, sentence, rests_on=(item,))
 
     def _votes(self, model: Recommender, rows: Rows) -> tuple[IntArray, FloatArray] | None:
@@ -314,11 +306,9 @@ class Explainer:
 
     def _new_grounds(self, votes: Sequence[Ground]) -> Iterator[Ground]:
         """What an item that nobody has chosen yet is like: its strongest vote."""
-        is_new = self._is_new
-        told: set[int] = set()
-        for ground in sorted(votes, key=lambda ground: -ground.strength):
-            if is_new[ground.row] and ground.row not in told:
-                told.add(ground.row)
+        is_new, ordered = self._is_new, sorted(votes, key=lambda ground: -ground.strength)
+        for ground in {ground.row: ground for ground in reversed(ordered)}.values():
+            if is_new[ground.row]:
                 yield ground._replace(kind="new", sentence=NEW_AND_LIKE)
 
     def _preference_grounds(self) -> Iterator[Ground]:
@@ -341,10 +331,7 @@ class Explainer:
                 continue
             sentence, names = VALUE_OF_ITEM, dict[str, str | float](value=word)
             if not len(self.query.source_items):
-                sentence, names = (
-                    VALUE_OF_PAST,
-                    {**names, "count": len(items), "size": liked.size},
-                )
+                sentence, names = VALUE_OF_PAST, names | {"count": len(items), "size": liked.size}
             yield Ground(row, "attribute", strength, strength, sentence, names, items)
 
     def _code_grounds(self, rows: Rows) -> Iterator[Ground]:
