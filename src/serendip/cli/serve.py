@@ -55,8 +55,7 @@ def run(
 ) -> None:
     """Serve the API and the page, to others once there are keys."""
     if (engine, address) == ("local", ""):
-        serve_workspace(workspace, host, port, Terminal().say, workers)
-        return
+        return serve_workspace(workspace, host, port, Terminal().say, workers)
     from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
 
     config = EngineChoice(engine, address).apply(ExecutorConfig())

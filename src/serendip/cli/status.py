@@ -81,10 +81,8 @@ def describe_age(age: GenerationAge) -> Iterator[str]:
 
 def _describe_trainings(status: WorkspaceStatus) -> Iterator[str]:
     training, last = status.training, status.last
-    if training is not None:
-        yield f"training     runs{training.text and f': {training.text}'}"
-    else:
-        yield "training     none runs"
+    runs = "none runs" if training is None else f"runs{training.text and f': {training.text}'}"
+    yield f"training     {runs}"
     if last is None:
         return
     yield f"  the last   {last.result} {_moment(last.ended)}: {last.generation or last.message}"

@@ -8,10 +8,12 @@ opened from it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence, Sized
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -29,7 +31,6 @@ from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.strings import map_array, open_arrays, save_arrays
 from serendip.data.vocabulary import MISSING, Vocabulary
-from serendip.engine.derived import Derived
 from serendip.engine.feature_names import feature_names
 from serendip.errors import ArtefactError, ConfigError
 from serendip.models import open_model
@@ -64,6 +65,59 @@ _RELEVANCE_ITEMS = "_items"
 
 TYPED_TEXTS = "search"
 """Surface whose labels, of typed texts, serve all surfaces that answer these."""
+
+
+_MAX_SETS, _MAX_PASSING = 64, 16
+"""Sets that are kept, the least recently used go first; and of those that filters of requests
+leave, of which there may be any number."""
+
+ValueT = TypeVar("ValueT")
+
+
+class Derived:
+    """What requests need of one state besides its own arrays; safe to use from many threads.
+
+    It is computed once, on first use: a request makes no array of the catalogue's length.
+    """
+
+    def __init__(self) -> None:
+        self._sets: OrderedDict[Hashable, ItemSet] = OrderedDict()
+        self._passing: OrderedDict[Hashable, ItemSet] = OrderedDict()
+        self._values: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def item_set(
+        self, key: Hashable, build: Callable[[], BoolArray], is_lasting: bool = True
+    ) -> ItemSet:
+        """A set of items.
+
+        Args:
+            key: names the set among all sets of the state.
+            build: computes its mask (N,), if it is not known yet.
+            is_lasting: whether many requests read it; False = it is what the filters of one leave.
+        """
+        kept, most = (self._sets, _MAX_SETS) if is_lasting else (self._passing, _MAX_PASSING)
+        with self._lock:
+            if key in kept:
+                kept.move_to_end(key)
+                return kept[key]
+        built = ItemSet(build(), is_lasting)
+        with self._lock:
+            found = kept.setdefault(key, built)
+            while len(kept) > most:
+                kept.popitem(last=False)
+        return found
+
+    def value(self, name: str, compute: Callable[[], ValueT]) -> ValueT:
+        """An array or a number of the whole state.
+
+        Args:
+            name: names it among all of the state.
+            compute: gives it, if it is not known yet.
+        """
+        if name not in self._values:
+            self._values[name] = compute()
+        return cast(ValueT, self._values[name])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

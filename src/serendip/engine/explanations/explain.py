@@ -313,25 +313,25 @@ class Explainer:
 
     def _preference_grounds(self) -> Iterator[Ground]:
         """The value of an attribute that is most particular to the user or to the source items."""
-        liked = find_preferences(self.query, self.state)
-        if not liked.values:
+        size, liked = find_preferences(self.query, self.state)
+        if not liked:
             return
         of_words: dict[str, list[float]] = {}
         for row, item in enumerate(self.items.tolist()):
-            shared = [word for word in self.state.catalogue.words(item) if word in liked.values]
+            shared = [word for word in self.state.catalogue.words(item) if word in liked]
             if not shared:
                 continue
-            word = max(shared, key=lambda word: liked.values[word].strength)
-            strength, items = liked.values[word]
+            word = max(shared, key=lambda word: liked[word].strength)
+            strength, items = liked[word]
             if self.influence is not None:
                 if word not in of_words:
-                    of_words[word] = self.influence.strengths_of_set(items, liked.size).tolist()
+                    of_words[word] = self.influence.strengths_of_set(items, size).tolist()
                 strength = of_words[word][row]
             if strength <= 0:
                 continue
             sentence, names = VALUE_OF_ITEM, dict[str, str | float](value=word)
             if not len(self.query.source_items):
-                sentence, names = VALUE_OF_PAST, names | {"count": len(items), "size": liked.size}
+                sentence, names = VALUE_OF_PAST, names | {"count": len(items), "size": size}
             yield Ground(row, "attribute", strength, strength, sentence, names, items)
 
     def _code_grounds(self, rows: Rows) -> Iterator[Ground]:
