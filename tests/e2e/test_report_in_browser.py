@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from worlds import report_world
 
-from serendip.engine.artefacts.quality_report import REPORT_HTML
+from serendip.engine.workspace import REPORT_HTML
 from serendip.evaluate.report.document import render_page
 
 SERVER = Path(__file__).parents[1] / "serve" / "tiny_server.py"

@@ -20,9 +20,8 @@ from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
 from serendip.engine.stages import pipeline
 from serendip.engine.stages.filters import NotDeleted
-from serendip.engine.stages.popular import list_popular
 from serendip.engine.stages.selection import Selector
-from serendip.engine.stages.sources import ModelSource, WordSource
+from serendip.engine.stages.sources import ModelSource, WordSource, list_popular
 from serendip.errors import LateError, StorageError, UnknownItemError
 from serendip.serve.server_options import ServerOptions
 

@@ -9,7 +9,7 @@ from serendip.data import Item, Query
 from serendip.engine.engine import Engine
 from serendip.engine.matches import find_matches, run_matches
 from serendip.engine.request import Request
-from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
+from serendip.engine.stages.list_filters import RelevanceFilterConfig
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.search import searcher
 

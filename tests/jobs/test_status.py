@@ -20,7 +20,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.status import WorkspaceStatus, read_status, running_training
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.atomic_files import exclusive_lock, write_json
-from serendip.runtime.job_status import JobStatus
+from serendip.runtime.progress import JobStatus
 
 
 def status_of(shop: Path) -> WorkspaceStatus:

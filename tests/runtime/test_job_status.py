@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.runtime.job_status import JobStatus, written_status
+from serendip.runtime.progress import JobStatus, written_status
 
 
 @pytest.mark.parametrize("error", [None, ZeroDivisionError, KeyboardInterrupt])

@@ -92,14 +92,7 @@ def test_one_bad_event_keeps_the_whole_batch_out_and_is_named(client):
 
 
 @pytest.mark.parametrize(
-    "attributes",
-    [
-        {"a": True},
-        {"a": None},
-        {"a": {"b": 1}},
-        {"a": [1]},
-        {"": "x"},
-    ],
+    "attributes", [{"a": True}, {"a": None}, {"a": {"b": 1}}, {"a": [1]}, {"": "x"}]
 )
 def test_a_broken_item_is_refused(client, attributes):
     response = client.post("/v1/items", json={"item_id": "new", "attributes": attributes})
@@ -187,15 +180,3 @@ def test_a_surface_without_what_it_is_about_is_refused_with_its_name(client, sur
         assert response.status_code == 422
         assert error_of(response)["message"].startswith(f"{missing} is missing")
         assert f"Add {missing}=" in error_of(response)["hint"]
-
-
-def test_a_blank_search_has_no_items(client):
-    response = client.get("/v1/search", params={"q": " "})
-    assert response.status_code == 200
-    assert response.json()["items"] == []
-
-
-def test_the_surface_search_with_words_answers_as_search_does(client):
-    answer = client.get("/v1/recommend", params={"surface": "search", "q": "horror"}).json()
-    plain = client.get("/v1/search", params={"q": "horror"}).json()
-    assert answer["items"] == plain["items"] != []

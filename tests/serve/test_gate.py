@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
-from serendip.cli.serve import _build_server_options
-from serendip.data.store.config import StoreConfig
+from serendip.cli.serve import open_server_options
 from serendip.data.store.database import open_database
-from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import (
@@ -31,18 +30,15 @@ from serendip.errors import (
     UnknownItemError,
 )
 from serendip.runtime.time_limit import share_of_time
-from serendip.serve.current_request import CurrentRequest, current_request
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.gate import READERS, SPARE, EngineGate
 from serendip.serve.page.routes import REPORT_PATH
 from serendip.serve.server_options import ServerOptions
+from serendip.serve.telemetry.logs import CurrentRequest, current_request
 
 READS = ["/v1/search?q=horror+tale&user_id=u1", "/v1/recommend?surface=home&user_id=u1"]
-READS += [
-    "/v1/items/i1/similar?user_id=u1",
-    "/v1/suggest?q=ho&user_id=u1",
-    "/v1/suggest?user_id=u1",
-]
+READS += ["/v1/items/i1/similar?user_id=u1", "/v1/suggest?q=ho&user_id=u1"]
+READS += ["/v1/suggest?user_id=u1"]
 READS += ["/v1/explain?item_id=i1&surface=home&user_id=u1", "/v1/items/i1", "/v1/users"]
 READS += ["/v1/users/u1/history", "/", "/?user=u1", "/search?q=horror", "/items/i1?user=u1"]
 READS += ["/why?item_id=i1&user=u1", "/health/live", "/health/ready", "/metrics"]
@@ -144,10 +140,10 @@ async def queue_writes(engine: Held, pool: EngineGate, waiting: int) -> list[asy
     return [first, *others]
 
 
-def build_pool(engine: TinyEngine, waiting_writes: int) -> EngineGate:
+def build_pool(engine: TinyEngine, waiting_writes: int = 1, **options: Any) -> EngineGate:
     holder = EngineHolder()
     holder.swap(engine)
-    return EngineGate(holder, waiting_writes=waiting_writes)
+    return EngineGate(holder, ServerOptions(**options), waiting_writes)
 
 
 def test_a_write_beyond_the_queue_is_refused_and_queued_ones_are_done():
@@ -216,9 +212,8 @@ def be_late(engine: TinyEngine) -> str:
 
 
 def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
-    holder, go, failed = EngineHolder(), threading.Event(), threading.Semaphore(0)
-    holder.swap(TinyEngine())
-    pool = EngineGate(holder, ServerOptions(waiting_requests=3))
+    go, failed = threading.Event(), threading.Semaphore(0)
+    pool = build_pool(TinyEngine(), waiting_requests=3)
 
     def fail_quickly(engine: TinyEngine) -> str:
         failed.release()
@@ -244,9 +239,7 @@ def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
 
 
 def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
-    holder, go = EngineHolder(), threading.Event()
-    holder.swap(TinyEngine())
-    pool = EngineGate(holder, ServerOptions(deadline_s=0.05))
+    go, pool = threading.Event(), build_pool(TinyEngine(), deadline_s=0.05)
     try:
         with pytest.raises(LateError):
             asyncio.run(pool.read_or(fail, [lambda engine: go.wait(timeout=5)]))
@@ -255,7 +248,7 @@ def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
 
 
 def test_the_next_fallback_answers_where_one_fails():
-    pool = build_pool(TinyEngine(), waiting_writes=1)
+    pool = build_pool(TinyEngine())
     assert asyncio.run(pool.read_or(fail, (fail, lambda _: "popular"))) == "popular"
     with pytest.raises(LateError, match="late"):
         asyncio.run(pool.read_or(fail, (fail, be_late)))
@@ -265,7 +258,7 @@ def test_an_error_that_a_client_can_mend_is_told_and_no_fallback_tried():
     def refuse(engine: TinyEngine) -> str:
         raise UnknownItemError("item 'x' is not in the catalogue.")
 
-    pool, tried = build_pool(TinyEngine(), waiting_writes=1), list[TinyEngine]()
+    pool, tried = build_pool(TinyEngine()), list[TinyEngine]()
     for call, first in ((refuse, fail), (fail, refuse)):
         with pytest.raises(UnknownItemError):
             asyncio.run(pool.read_or(call, (first, tried.append)))
@@ -273,9 +266,7 @@ def test_an_error_that_a_client_can_mend_is_told_and_no_fallback_tried():
 
 
 def test_after_a_fallback_that_hangs_the_next_one_is_tried():
-    holder, go = EngineHolder(), threading.Event()
-    holder.swap(TinyEngine())
-    pool = EngineGate(holder, ServerOptions(deadline_s=2.0))
+    go, pool = threading.Event(), build_pool(TinyEngine(), deadline_s=2.0)
     try:
         answer = pool.read_or(fail, (lambda _: str(go.wait(30)), lambda _: "popular"))
         assert asyncio.run(answer) == "popular"
@@ -307,9 +298,7 @@ def test_popular_items_answer_all_but_searches_of_a_text(path, status):
 
 
 def test_a_call_knows_how_much_of_its_time_is_over():
-    holder = EngineHolder()
-    holder.swap(TinyEngine())
-    pool = EngineGate(holder, ServerOptions(deadline_s=600))
+    pool = build_pool(TinyEngine(), deadline_s=600)
     assert 0 < asyncio.run(pool.read(lambda _: share_of_time())) < 0.5
 
 
@@ -331,46 +320,46 @@ def test_reads_that_wait_for_other_processes_are_computed_at_once():
     assert not any(answer.json()["degraded"] for answer in answers)
 
 
-@pytest.mark.parametrize(
-    ("store", "waits"),
-    [
-        ({}, False),
-        ({"url": "postgresql+psycopg://me@host/shop"}, True),
-    ],
-)
-def test_reads_wait_for_the_server_of_a_database(tmp_path, store, waits):
-    place = StoreConfig(**store).place(tmp_path)
-    options = _build_server_options(ServeConfig(), place, "127.0.0.1", 0)
-    assert options.waits_for_others == waits
+@pytest.mark.parametrize("url", ["", "postgresql+psycopg://me@host/shop"])
+def test_reads_wait_for_the_server_of_a_database(tmp_path, url):
+    (tmp_path / "serendip.toml").write_text(f'[store]\nurl = "{url}"\n')
+    assert open_server_options(tmp_path, "127.0.0.1", 0).waits_for_others == bool(url)
+
+
+class Stuck(TinyEngine):
+    """Answers the search ``wait`` only when it is told to, and keeps all texts it computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go, self.taken, self.texts = threading.Event(), threading.Semaphore(0), list[str]()
+
+    def recommend(self, request):
+        self.texts.append(request.text)
+        if request.text == "wait":
+            self.taken.release()
+            assert self.go.wait(30)
+        return super().recommend(request)
 
 
 def test_files_are_read_while_all_places_of_rankings_are_taken():
-    taken, go = threading.Semaphore(0), threading.Event()
-
-    class Stuck(TinyEngine):
-        def recommend(self, request):
-            taken.release()
-            assert go.wait(timeout=30)
-            return super().recommend(request)
-
-    client = WireClient(Stuck(), options=ServerOptions(waiting_requests=1, deadline_s=20))
+    engine = Stuck()
+    client = WireClient(engine, options=ServerOptions(waiting_requests=1, deadline_s=20))
 
     async def scene() -> list[int]:
-        stuck = []
-        stuck.append(asyncio.create_task(client.ask_async("GET", "/v1/search?q=film")))
-        await asyncio.to_thread(taken.acquire)
+        stuck = asyncio.create_task(client.ask_async("GET", "/v1/search?q=wait"))
+        await asyncio.to_thread(engine.taken.acquire)
         waiting = asyncio.create_task(client.ask_async("GET", "/v1/search?q=film"))
         asked = [client.ask_async("GET", path) for path in ("/media/items/f1", REPORT_PATH)]
         answers = [(await asyncio.wait_for(one, 10)).status_code for one in asked]
         assert not waiting.done()
-        go.set()
-        await asyncio.gather(*stuck, waiting)
+        engine.go.set()
+        await asyncio.gather(stuck, waiting)
         return answers
 
     try:
         assert asyncio.run(scene()) == [404, 404]
     finally:
-        go.set()
+        engine.go.set()
 
 
 def test_while_it_is_loading_the_answer_says_when_to_try_again():
@@ -403,25 +392,9 @@ def test_messages_with_file_names_are_logged_rarely_and_not_in_the_answer(failur
     assert [str(failure) in record.getMessage() for record in caplog.records] == [True]
 
 
-class Stuck(TinyEngine):
-    """Answers the search ``wait`` only when it is told to, and keeps all texts it computed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.go, self.taken, self.texts = threading.Event(), threading.Semaphore(0), list[str]()
-
-    def recommend(self, request):
-        self.texts.append(request.text)
-        if request.text == "wait":
-            self.taken.release()
-            assert self.go.wait(30)
-        return super().recommend(request)
-
-
 def test_the_pool_computes_nothing_for_a_client_that_hung_up_in_the_queue():
-    engine, holder = Stuck(), EngineHolder()
-    holder.swap(engine)
-    pool = EngineGate(holder)
+    engine = Stuck()
+    pool = build_pool(engine)
 
     async def search(text: str, gone: threading.Event) -> object:
         current_request.set(CurrentRequest(text, gone.is_set))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.serve import rate_limit
-from serendip.serve.rate_limit import RateLimit
+from serendip.serve import access
+from serendip.serve.access import RateLimit
 
 
 class Clock:
@@ -53,7 +53,7 @@ def test_over_any_time_no_more_than_the_burst_and_the_rate(most: int, gaps: list
 
 
 def test_the_number_of_senders_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limit, "_MAX_SENDERS", 1_000)
+    monkeypatch.setattr(access, "_MAX_SENDERS", 1_000)
     clock = Clock()
     limit = RateLimit(1, clock=clock)
     for number in range(5_000):

@@ -24,7 +24,6 @@ from serendip.engine.answer import (
     Suggestions,
 )
 from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
-from serendip.engine.artefacts.quality_report import QualityReport
 from serendip.engine.config.models import ModelsConfig
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.item_pictures import ItemPictures
@@ -53,7 +52,7 @@ TinyStore = list[tuple[str, Item | None]]
 
 
 NO_PICTURES = ItemPictures("", Path(), 0)
-NO_REPORT = QualityReport(Path("/nonexistent"))
+NO_REPORT = Path("/nonexistent")
 
 
 def poster_pictures(folder: Path) -> ItemPictures:
@@ -73,7 +72,7 @@ class TinyEngine:
         generation: str = "gen-1",
         store: TinyStore | None = None,
         pictures: ItemPictures = NO_PICTURES,
-        report: QualityReport = NO_REPORT,
+        report: Path = NO_REPORT,
     ) -> None:
         self.generation = generation
         self.pictures = pictures

@@ -60,7 +60,7 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
             raise NotTrainedError(options.switch.read_text(), "Remove the switch.")
         from tiny_engine import NO_PICTURES, NO_REPORT, TinyEngine, poster_pictures
 
-        from serendip.engine.artefacts.quality_report import QualityReport
+        from serendip.engine.workspace import REPORT_HTML
 
         class SlowEngine(TinyEngine):
             """Takes half a second for the query ``slow``, and counts how often it came."""
@@ -86,7 +86,7 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
                 return super().add_events(events)
 
         shown = poster_pictures(options.pictures) if options.pictures else NO_PICTURES
-        report = QualityReport(options.reports) if options.reports else NO_REPORT
+        report = options.reports / REPORT_HTML if options.reports else NO_REPORT
         return SlowEngine(pictures=shown, report=report)
 
     return PublishedGenerations(open_engine)

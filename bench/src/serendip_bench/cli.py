@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from serendip.cli.terminal import SeedOption, Terminal
+from serendip.cli.terminal import SeedOption, Terminal, build_group
 
 if TYPE_CHECKING:
     from serendip_bench.sequential.models import BenchModel
@@ -73,10 +73,9 @@ def format_share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}".replace("0.", ".", 1)
 
 
-NAME = "bench"
-HELP = "Benchmarks on public data: next items, cold items, one model for all tasks, texts."
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = build_group(
+    "bench", "Benchmarks on public data: next items, cold items, one model for all tasks, texts."
+)
 
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the data, see the docs.")]
 FileOption = Annotated[

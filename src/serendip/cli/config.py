@@ -7,19 +7,9 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-import typer
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, build_group
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
-
-NAME = "config"
-HELP = "Show the settings that count."
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-
-@app.callback()
-def group() -> None:
-    """Show the settings that count."""
+app = build_group("config", "Show the settings that count.")
 
 
 @app.command("show")

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from serendip.jobs.context import JobContext
     from serendip.runtime.versions import Version
 
-NAME = "demo"
-HELP = "Build everything from MovieLens: data, checks, models; serve the page; write the report."
-
 
 def run(
     workspace: Annotated[
@@ -32,8 +29,11 @@ def run(
     port: Annotated[int, typer.Option(help="Port of the page; 0 picks a free one.")] = 8080,
     json: JsonOption = False,
 ) -> None:
-    """Run the same steps as for a user's own data; steps that are up to date are skipped."""
-    from serendip.cli.doctor import show
+    """Build everything from MovieLens: data, checks, models; serve the page; write the report.
+
+    The steps are those for a user's own data; what is up to date is skipped.
+    """
+    from serendip.cli.data import show_checks
     from serendip.cli.serve import serve_workspace
     from serendip.jobs.demo.demo import build_demo, measure_beside, measure_quality, start_beside
     from serendip.runtime.timing import StageClock
@@ -43,7 +43,7 @@ def run(
     clock = StageClock(terminal.print_stage, options.progress)
     with options.progress.step("demo"):
         context, generation = build_demo(
-            workspace, options, clock, lambda checks: show(checks, terminal), terminal.say
+            workspace, options, clock, lambda checks: show_checks(checks, terminal), terminal.say
         )
     terminal.print_semantic_ids(generation.manifest["semantic_ids"])
     show_result = partial(_show_result, terminal, context, generation)
@@ -92,7 +92,7 @@ def _show_result(
         stages: of the evaluation, if another process made it.
         failure: why there is no report; empty = it was not made.
     """
-    from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON
+    from serendip.engine.workspace import REPORT_HTML, REPORT_JSON
 
     reports = context.workspace.reports
     if report is not None:

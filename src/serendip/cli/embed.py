@@ -13,15 +13,13 @@ from serendip.cli.terminal import (
     JsonOption,
     Terminal,
     WorkspaceOption,
+    build_group,
 )
 
 if TYPE_CHECKING:
     from serendip.jobs.exports.embeddings import Kind
 
-NAME = "embed"
-HELP = "Write the vectors of items, users or queries to a Parquet file."
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = build_group("embed", "Write the vectors of items, users or queries to a Parquet file.")
 
 OutOption = Annotated[
     Path | None, typer.Option(help="Parquet file. Default: embeddings/ of the workspace.")
@@ -77,10 +75,8 @@ def _embed(
 ) -> None:
     """Export the vectors of a kind and print a summary."""
     from serendip.jobs.exports.embeddings import embed
-    from serendip.runtime.executor_config import EngineChoice
 
-    choice = EngineChoice(engine, address)
-    with terminal.job("vectors", workspace, engine=choice) as context:
+    with terminal.job("vectors", workspace, engine=(engine, address)) as context:
         summary = embed(workspace, kind, out, context.options, file)
     terminal.say(
         f"{summary['rows']:,} vectors of {summary['dimensions']} numbers in {summary['out']}"

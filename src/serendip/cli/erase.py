@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, build_group, open_workspace
 from serendip.errors import StorageError
 
 if TYPE_CHECKING:
     from serendip.engine.artefacts.erasure import Eraser, ErasureReceipt
 
-NAME = "erase"
-HELP = "Erase users or items for good, with a receipt of every place."
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = build_group("erase", "Erase users or items for good, with a receipt of every place.")
 
 IdsArgument = Annotated[list[str], typer.Argument(help="Ids.")]
 
@@ -40,9 +37,8 @@ def show_receipts(
 ) -> None:
     """Show what has become of users' last erasures; erases nothing."""
     from serendip.engine.artefacts.erasure import Eraser
-    from serendip.engine.workspace import Workspace
 
-    terminal, opened = Terminal(json), Workspace.open(workspace)
+    terminal, opened = Terminal(json), open_workspace(workspace)
     with closing(opened.open_store()) as store:
         eraser = Eraser(opened, store)
         found = [eraser.find_receipt(user_id) for user_id in ids]
@@ -65,9 +61,8 @@ def _erase(
 ) -> None:
     """Erase, remove the bytes, and show the receipts as they are then."""
     from serendip.engine.artefacts.erasure import Eraser
-    from serendip.engine.workspace import Workspace
 
-    terminal, opened = Terminal(json), Workspace.open(workspace)
+    terminal, opened = Terminal(json), open_workspace(workspace)
     with closing(opened.open_store()) as store:
         eraser = Eraser(opened, store)
         erased = erase(eraser)
@@ -80,16 +75,11 @@ def _erase(
 
 
 def _show_all(terminal: Terminal, receipts: Sequence[ErasureReceipt]) -> None:
-    for receipt in receipts:
-        _show(terminal, receipt)
-    terminal.result({"receipts": [receipt.as_dict() for receipt in receipts]})
-
-
-def _show(terminal: Terminal, receipt: ErasureReceipt) -> None:
-    document = receipt.as_dict()
-    name = receipt.digest if receipt.kind == "item" else f"{receipt.digest[:12]}..."
-    terminal.say(
-        f"{receipt.kind} {name}: erased {document['erased_at']}, {receipt.events:,} events"
-    )
-    for place in receipt.places:
-        terminal.say(f"  {place.state:<7}  {place.place:<18} {place.detail}")
+    documents = [receipt.as_dict() for receipt in receipts]
+    for receipt, document in zip(receipts, documents, strict=True):
+        name = receipt.digest if receipt.kind == "item" else f"{receipt.digest[:12]}..."
+        terminal.say(
+            f"{receipt.kind} {name}: erased {document['erased_at']}, {receipt.events:,} events",
+            *(f"  {one.state:<7}  {one.place:<18} {one.detail}" for one in receipt.places),
+        )
+    terminal.result({"receipts": documents})

@@ -17,9 +17,6 @@ from serendip.cli.terminal import (
     WorkspaceOption,
 )
 
-NAME = "evaluate"
-HELP = "Evaluate every surface on held-out events and write report.json and report.html."
-
 
 def run(
     workspace: WorkspaceOption = Path(),
@@ -36,15 +33,13 @@ def run(
     address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Evaluate the engine and its baselines on the events after the last cut."""
-    from serendip.engine.artefacts.quality_report import REPORT_HTML
+    """Evaluate every surface on held-out events and write report.json and report.html."""
+    from serendip.engine.workspace import REPORT_HTML
     from serendip.jobs.evaluate.evaluate import evaluate_workspace
     from serendip.jobs.evaluate.task_transfer import align_workspace
-    from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
-    choice = EngineChoice(engine, address)
-    with terminal.job("evaluation", workspace, seed, device, engine=choice) as context:
+    with terminal.job("evaluation", workspace, seed, device, engine=(engine, address)) as context:
         report = align_workspace(context) if alignment else evaluate_workspace(context, full=full)
     if alignment:
         sentences, page = report["recommendation"]["sentences"], "alignment.html"

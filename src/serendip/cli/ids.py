@@ -14,12 +14,11 @@ from serendip.cli.terminal import (
     SeedOption,
     Terminal,
     WorkspaceOption,
+    build_group,
+    open_workspace,
 )
 
-NAME = "ids"
-HELP = "Inspect semantic IDs."
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = build_group("ids", "Inspect semantic IDs.")
 
 
 @app.command("show")
@@ -29,11 +28,10 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show an item with its codes and groups, or a group with its items and subgroups."""
-    from serendip.engine.workspace import Workspace
     from serendip.jobs.semantic_ids.inspect import describe
 
     terminal = Terminal(json)
-    summary = describe(Workspace.open(workspace), name)
+    summary = describe(open_workspace(workspace), name)
     if "item_id" in summary:
         terminal.say(f"{summary['id']}  {summary['item_id']}  {summary['title']}")
         groups = [{**group, "items": group["members"]} for group in summary["prefixes"]]
@@ -63,8 +61,7 @@ def report(
     with terminal.job("report on the semantic IDs", workspace, seed, device) as context:
         document = measure_codes(context)
     terminal.say(f"{document['version']}: {document['num_items']:,} items")
-    for sentence in describe_quality(document):
-        terminal.say(f"  {sentence}")
+    terminal.say(*(f"  {sentence}" for sentence in describe_quality(document)))
     terminal.print_code_use(document)
     for level, share in enumerate(document["largest"]):
         terminal.say(f"    level {level}: the largest code has {100 * share:.1f} % of the items")
@@ -75,8 +72,9 @@ def report(
 
 def _print_groups(terminal: Terminal, groups: Sequence[Mapping[str, Any]]) -> None:
     """Print prefix, size and name of each group."""
-    for group in groups:
-        terminal.say(f"  {group['prefix']:<12} {group['items']:>7,} items  {group['name']}")
+    terminal.say(
+        *(f"  {one['prefix']:<12} {one['items']:>7,} items  {one['name']}" for one in groups)
+    )
 
 
 def _print_remaining(terminal: Terminal, count: int, noun: str) -> None:

@@ -13,9 +13,19 @@ from serendip.cli.terminal import (
     SeedOption,
     Terminal,
     WorkspaceOption,
+    build_group,
+    open_workspace,
+)
+
+_LISTS_HELP = "File of `judge lists` that was labelled; default: the labels are of typed texts."
+
+app = build_group(
+    "judge",
+    "Label pairs of requests and items, compare labellers, distil a relevance model from labels.",
 )
 
 
+@app.command("agreement")
 def agreement(
     labels: Annotated[list[Path], typer.Option(help="File of labels; name two or more.")],
     json: JsonOption = False,
@@ -39,16 +49,6 @@ def _describe_agreement(row: dict[str, Any]) -> str:
         f"kappa {row['kappa']:.3f} ({low:.3f} to {high:.3f}), the same label for "
         f"{row['agreed']:.1%}; {common}"
     )
-
-
-NAME = "judge"
-HELP = "Label pairs of requests and items, compare labellers, distil a relevance model from labels."
-
-
-_LISTS_HELP = "File of `judge lists` that was labelled; default: the labels are of typed texts."
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-app.command("agreement")(agreement)
 
 
 @app.command("lists")
@@ -99,8 +99,7 @@ def distil(
     if "version" not in result:
         terminal.say(f"refused: {result['gate']['reason']}")
         raise typer.Exit(1)
-    for line in _describe_distillation(result):
-        terminal.say(line)
+    terminal.say(*_describe_distillation(result))
 
 
 @app.command("report")
@@ -118,8 +117,7 @@ def report(
     with terminal.job("report on the relevance filter", workspace) as context:
         document = report_relevance(context, surface or ())
     terminal.result(document)
-    for line in _describe_report(document):
-        terminal.say(line)
+    terminal.say(*_describe_report(document))
 
 
 @app.command("export")
@@ -133,11 +131,10 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Export labels as conversations to fine-tune an LLM on elsewhere."""
-    from serendip.engine.workspace import Workspace
     from serendip.jobs.llm.labels import export_chats
 
     terminal = Terminal(json)
-    count = export_chats(Workspace.open(workspace), labels, out, prompt)
+    count = export_chats(open_workspace(workspace), labels, out, prompt)
     terminal.result({"conversations": count, "out": str(out)})
     terminal.say(f"{count:,} conversations in {out}")
 

@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, build_group, open_workspace
 
 if TYPE_CHECKING:
     from serendip.data.api_key import ApiKey
     from serendip.data.store.tables.api_keys import ApiKeys
 
-NAME = "keys"
-HELP = "Create, list and revoke the keys of the service."
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = build_group("keys", "Create, list and revoke the keys of the service.")
 
 KeyArgument = Annotated[str, typer.Argument(help="Id of the key, from `serendip keys list`.")]
 
@@ -83,9 +80,8 @@ def revoke(key: KeyArgument, workspace: WorkspaceOption = Path(), json: JsonOpti
 @contextmanager
 def _open_keys(workspace: Path) -> Iterator[ApiKeys]:
     from serendip.data.store.tables.api_keys import ApiKeys
-    from serendip.engine.workspace import Workspace
 
-    with closing(ApiKeys.open(Workspace.open(workspace).database)) as keys:
+    with closing(ApiKeys.open(open_workspace(workspace).database)) as keys:
         yield keys
 
 

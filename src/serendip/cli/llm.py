@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +16,8 @@ from serendip.cli.terminal import (
     SeedOption,
     Terminal,
     WorkspaceOption,
+    build_group,
+    open_workspace,
 )
 from serendip.errors import ConfigError
 
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
     from serendip.jobs.llm.improve import StepPlan, StepResult
     from serendip.jobs.llm.job import Writing
 
-NAME = "llm"
-HELP = "Let an LLM write labels, queries, texts, attributes and synonyms; test and revert them."
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = build_group(
+    "llm", "Let an LLM write labels, queries, texts, attributes and synonyms; test and revert them."
+)
 
 
 @app.command("improve")
@@ -47,7 +47,6 @@ def improve(
     """Ask for labels, queries, attributes and texts; use what passes its gate. Exit 1 = nothing."""
     from serendip.jobs.llm.improve import Improvement
     from serendip.jobs.llm.improve import improve as improve_workspace
-    from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
     if json and not (yes or estimate):
@@ -63,13 +62,14 @@ def improve(
         return not estimate and (yes or typer.confirm("Go on?", err=True))
 
     def show(step: StepResult) -> None:
-        terminal.say(f"{step.name}: {step.wrote or 'nothing written'}, cost {step.cost:.4g}")
-        terminal.say(f"  {step.gate.describe()}")
-        for line in step.changes:
-            terminal.say(f"    {line}")
+        terminal.say(
+            f"{step.name}: {step.wrote or 'nothing written'}, cost {step.cost:.4g}",
+            f"  {step.gate.describe()}",
+            *(f"    {line}" for line in step.changes),
+        )
 
     improvement = Improvement(budget, agree, train, show)
-    with terminal.job("improvement by an LLM", workspace, seed, engine=EngineChoice()) as context:
+    with terminal.job("improvement by an LLM", workspace, seed, engine=(None, None)) as context:
         report = improve_workspace(context, improvement)
     terminal.result(asdict(report))
     if not report.steps:
@@ -82,29 +82,11 @@ def improve(
         raise typer.Exit(1)
 
 
-class RunKind(StrEnum):
-    """What an LLM writes."""
+RunKind = Literal["labels", "queries", "texts", "attribute", "synonyms"]
+GateKind = Literal["queries", "texts", "attribute"]
+"""What a gate decides on; the others are reviewed or gated where they are used."""
 
-    LABELS = "labels"
-    QUERIES = "queries"
-    TEXTS = "texts"
-    ATTRIBUTE = "attribute"
-    SYNONYMS = "synonyms"
-
-
-class GateKind(StrEnum):
-    """What a gate decides on; the others are reviewed or gated where they are used."""
-
-    QUERIES = "queries"
-    TEXTS = "texts"
-    ATTRIBUTE = "attribute"
-
-
-_ROWS: Mapping[GateKind, Kind] = {
-    GateKind.QUERIES: "query",
-    GateKind.TEXTS: "text",
-    GateKind.ATTRIBUTE: "value",
-}
+_ROWS: Mapping[GateKind, Kind] = {"queries": "query", "texts": "text", "attribute": "value"}
 _AttributeOption = Annotated[
     str | None, typer.Option("--attribute", help="Of `attribute`: its name, of the catalogue.")
 ]
@@ -151,7 +133,7 @@ def run(
             summary = {"state": "complete", **_write_freely(kind, context, attribute)}
         else:
             writing = _open_writing(kind, context, attribute, (pairs, out), most)
-            name = out.name if kind == RunKind.LABELS and out else kind.value
+            name = out.name if kind == "labels" and out else kind
             job = LlmJob(name, budget or 0.0, estimate, terminal.print_estimate)
             summary = write(context, writing, job)
     terminal.result(summary)
@@ -183,16 +165,16 @@ def _open_writing(
     from serendip.jobs.llm.texts import TextWriting
 
     match kind:
-        case RunKind.LABELS:
+        case "labels":
             pairs, out = files
             if pairs is None or out is None:
                 raise ConfigError("labels need two files.", "Add --pairs and --out.")
             return LabelWriting(context, pairs, out)
-        case RunKind.QUERIES:
+        case "queries":
             return QueryWriting(context, most)
-        case RunKind.SYNONYMS:
+        case "synonyms":
             return SynonymWriting(context, most)
-        case RunKind.ATTRIBUTE:
+        case "attribute":
             return ValueWriting(context, _require_name(attribute))
         case _:
             return TextWriting(context)
@@ -204,11 +186,11 @@ def _write_freely(kind: RunKind, context: JobContext, attribute: str | None) -> 
     from serendip.jobs.synonyms import mine_synonyms
 
     match kind:
-        case RunKind.TEXTS:
+        case "texts":
             return write_query_texts(context)
-        case RunKind.SYNONYMS:
+        case "synonyms":
             return mine_synonyms(context)
-        case RunKind.ATTRIBUTE:
+        case "attribute":
             return ValueWriting(context, _require_name(attribute), "rules").write_by_rules()
         case _:
             raise ConfigError(f"only an LLM writes {kind}.", "Add --budget in place of --free.")
@@ -246,9 +228,9 @@ def gate(
     terminal = Terminal(json)
     with terminal.job("gate", workspace) as context:
         match kind:
-            case GateKind.QUERIES:
+            case "queries":
                 result = gate_queries(context)
-            case GateKind.ATTRIBUTE:
+            case "attribute":
                 result = gate_values(context, _require_name(attribute), floor)
             case _:
                 result = gate_texts(context, judgements)
@@ -266,11 +248,10 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show what was written about items, by whom, and whether it is in use."""
-    from serendip.engine.workspace import Workspace
     from serendip.jobs.llm.gates import describe_generated
 
     terminal = Terminal(json)
-    summary = describe_generated(Workspace.open(workspace), limit)
+    summary = describe_generated(open_workspace(workspace), limit)
     terminal.result(summary)
     for row in summary["counts"]:
         what = " ".join(filter(None, (row["kind"], row["name"])))
@@ -290,14 +271,13 @@ def revert(
     json: JsonOption = False,
 ) -> None:
     """Delete what was written about items; the next training uses none of it."""
-    from serendip.engine.workspace import Workspace
     from serendip.jobs.llm.gates import revert_generated
 
     terminal = Terminal(json)
-    if attribute is not None and kind != GateKind.ATTRIBUTE:
+    if attribute is not None and kind != "attribute":
         raise ConfigError("--attribute is for values.", "Write `revert attribute`.")
     rows = _ROWS[kind] if kind else None
-    removed = revert_generated(Workspace.open(workspace), rows, attribute)
+    removed = revert_generated(open_workspace(workspace), rows, attribute)
     terminal.result({"removed": removed})
     terminal.say(f"{removed:,} rows deleted. Next: serendip train")
 
@@ -305,11 +285,10 @@ def revert(
 @app.command("ledger")
 def ledger(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     """Show requests, outcomes, tokens and price per job and model."""
-    from serendip.engine.workspace import Workspace
     from serendip.llm.ledger import Ledger
 
     terminal = Terminal(json)
-    with closing(Ledger.open(Workspace.open(workspace).database)) as database:
+    with closing(Ledger.open(open_workspace(workspace).database)) as database:
         jobs, failures = database.summary(), database.failures()
     terminal.result({"jobs": jobs, "failures": failures})
     if not jobs:
@@ -317,11 +296,9 @@ def ledger(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> Non
     for row in jobs:
         terminal.say(
             f"{row['job']}: {row['calls']:,} calls of {row['prompt']} to {row['model']}, "
-            f"{row['ok']:,} answered, {row['failed']:,} failed, {row['unfinished']:,} unfinished"
-        )
-        terminal.say(
+            f"{row['ok']:,} answered, {row['failed']:,} failed, {row['unfinished']:,} unfinished",
             f"  {row['tokens_sent']:,} + {row['tokens_answered']:,} tokens, "
-            f"{row['seconds']:.1f} s, price {row['price']:.4g}"
+            f"{row['seconds']:.1f} s, price {row['price']:.4g}",
         )
     for row in failures:
         terminal.say(f"  {row['job']}: {row['calls']:,} x {row['failure']}")

@@ -17,28 +17,22 @@ from serendip import __version__
 from serendip.cli import (
     backup,
     config,
+    data,
     demo,
-    doctor,
     embed,
     erase,
     evaluate,
-    export,
     ids,
-    import_,
-    init,
     judge,
     keys,
     llm,
     recommend,
-    restore,
-    rollback,
     serve,
     status,
     train,
 )
 from serendip.errors import SerendipError
-from serendip.runtime.garbage import collect_seldom
-from serendip.runtime.threads import limit_threads
+from serendip.runtime.threads import collect_seldom, limit_threads
 
 app = typer.Typer(
     name="serendip",
@@ -48,16 +42,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (
-    *(init, import_, doctor, train, status, evaluate, serve, recommend, rollback),
-    *(backup, restore, export, demo),
-):
-    app.command(command.NAME, help=command.HELP)(command.run)
-# Each has ``app``, ``NAME`` and ``HELP``, as have the plugins.
-groups = [config, embed, erase, ids, judge, keys, llm]
+app.command("init")(data.init)
+app.command("import")(data.import_files)
+app.command("doctor")(data.doctor)
+app.command("train")(train.run)
+app.command("status")(status.show_status)
+app.command("evaluate")(evaluate.run)
+app.command("serve")(serve.run)
+app.command("recommend")(recommend.run)
+app.command("rollback")(status.roll_back)
+app.command("backup")(backup.back_up)
+app.command("restore")(backup.restore)
+app.command("export")(data.export)
+app.command("demo")(demo.run)
 plugins = sorted(entry_points(group="serendip.commands"), key=lambda entry: entry.name)
-for group in (*groups, *(plugin.load() for plugin in plugins)):
-    app.add_typer(group.app, name=group.NAME, help=group.HELP)
+for group in (config, embed, erase, ids, judge, keys, llm, *(one.load() for one in plugins)):
+    app.add_typer(group.app)
 
 
 @app.callback(invoke_without_command=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,9 +22,6 @@ from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.engine.request import Request
-
-NAME = "recommend"
-HELP = "Recommend for one user, or with --batch for all users into a Parquet file."
 
 
 def run(
@@ -67,51 +64,37 @@ def run(
     estimate: EstimateOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Recommend with the published generation. Exit 1 = the LLM did not answer all questions."""
+    """Recommend for one user, or with --batch for all users into a Parquet file.
+
+    Exit 1 = the LLM did not answer all questions.
+    """
     terminal = Terminal(json)
     is_worded = budget is not None or estimate
     if is_worded and not (batch and reasons):
         raise ConfigError(
             "--budget or --estimate without --batch --reasons.", "Add both; an LLM words reasons."
         )
-    if batch:
-        target = _require_file(out, bool(sort))
-        from serendip.engine.request import Request
-        from serendip.jobs.exports.recommendations import ReasonOptions, recommend_all
-        from serendip.jobs.llm.job import LlmJob
-        from serendip.runtime.atomic_files import require_writable
-        from serendip.runtime.executor_config import EngineChoice
-
-        require_writable(target)
-        choice = EngineChoice(engine, address)
-        llm_job = LlmJob("reasons", budget or 0.0, estimate) if is_worded else None
-        told = ReasonOptions(language, llm_job) if reasons else None
-        with terminal.job("recommendations", workspace, engine=choice) as context:
-            request = Request(
-                surface, country=country, k=k, device=device, filters=tuple(filters or ())
-            )
-            summary = recommend_all(workspace, request, target, context.options, reasons=told)
-        _print_batch(terminal, summary)
-        return
+    if batch and sort:
+        raise ConfigError("--sort with --batch.", "Leave it out; the file has scores to sort.")
+    if batch and out is None:
+        raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
     from serendip.engine.request import Request
 
-    request = Request(
-        *(surface, user, query, tuple(item or ()), country),
-        k=k,
-        device=device,
-        filters=tuple(filters or ()),
-        sort=sort,
-    )
-    _recommend(terminal, workspace, request)
+    tests, items = tuple(filters or ()), tuple(item or ())
+    request = Request(surface, country=country, k=k, device=device, filters=tests, sort=sort)
+    if not batch or out is None:
+        _recommend(terminal, workspace, replace(request, user_id=user, text=query, item_ids=items))
+        return
+    from serendip.jobs.exports.recommendations import ReasonOptions, recommend_all
+    from serendip.jobs.llm.job import LlmJob
+    from serendip.runtime.atomic_files import require_writable
 
-
-def _require_file(out: Path | None, has_order: bool) -> Path:
-    """The file of a batch, whose lists have no order of their own."""
-    if has_order:
-        raise ConfigError("--sort with --batch.", "Leave it out; the file has scores to sort.")
-    if out is None:
-        raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
-    return out
+    require_writable(out)
+    llm_job = LlmJob("reasons", budget or 0.0, estimate) if is_worded else None
+    told = ReasonOptions(language, llm_job) if reasons else None
+    with terminal.job("recommendations", workspace, engine=(engine, address)) as context:
+        summary = recommend_all(workspace, request, out, context.options, reasons=told)
+    _print_batch(terminal, summary)
 
 
 def _recommend(terminal: Terminal, workspace: Path, request: Request) -> None:

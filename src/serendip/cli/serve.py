@@ -19,18 +19,13 @@ from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.config import ConfigT
-    from serendip.data.store.config import DatabasePlace
     from serendip.data.store.tables.api_keys import ApiKeys
     from serendip.engine.artefacts.training_record import TrainingRecord
-    from serendip.engine.config.serve import ServeConfig
     from serendip.engine.engine import Engine
     from serendip.engine.workspace import Workspace
     from serendip.serve.engine_holder import PublishedGenerations
     from serendip.serve.server_options import ServerOptions
     from serendip.serve.workers.supervisor import WorkerResources
-
-NAME = "serve"
-HELP = "Serve the API and the page, to others once there are keys."
 
 
 def run(
@@ -58,10 +53,9 @@ def run(
         typer.Option(min=1, help="With --engine ray: processes that answer, or the fewest."),
     ] = 2,
 ) -> None:
-    """Listen, load the published generation and serve until interrupted."""
+    """Serve the API and the page, to others once there are keys."""
     if (engine, address) == ("local", ""):
-        serve_workspace(workspace, host, port, Terminal().say, workers)
-        return
+        return serve_workspace(workspace, host, port, Terminal().say, workers)
     from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
 
     config = EngineChoice(engine, address).apply(ExecutorConfig())
@@ -94,7 +88,7 @@ def serve_workspace(
     Raises:
         ConfigError: the folder is not a workspace.
     """
-    options = _open_server_options(workspace, host, port, workers)
+    options = open_server_options(workspace, host, port, workers)
 
     def say_ready(address: str) -> None:
         say(f"Ready: {address}   (Ctrl-C stops)")
@@ -146,8 +140,7 @@ def serve_on_ray(
         ExtraMissing: Ray Serve is not installed.
     """
     from serendip.engine.workspace import Workspace, WorkspaceLocation
-    from serendip.runtime.executor_config import ExecutorConfig
-    from serendip.runtime.executor_factory import secure_ray
+    from serendip.runtime.executor_config import ExecutorConfig, secure_ray
     from serendip.runtime.extras import of_extra
     from serendip.runtime.scratch import scratch_folder
 
@@ -156,7 +149,7 @@ def serve_on_ray(
         from serendip.runtime.ray_cluster import check_machines, connect
         from serendip.serve.ray_app import serve_until_ended
     folder = workspace.resolve()
-    options = _open_server_options(folder, host, port, 1)
+    options = open_server_options(folder, host, port)
     location = WorkspaceLocation.of(Workspace.open(folder))
     config = ExecutorConfig(name="ray", address=address, workers=None if address else replicas)
     if address:
@@ -181,14 +174,18 @@ def serve_on_ray(
 
 def open_parts(host: str, port: int, folder: Path) -> tuple[PublishedGenerations, ServerOptions]:
     """The generations of a workspace, and for whom a replica behind a proxy answers."""
-    return _published_in(folder), _open_server_options(folder, host, port, 1)
+    return _published_in(folder), open_server_options(folder, host, port)
 
 
-def _open_server_options(workspace: Path, host: str, port: int, workers: int) -> ServerOptions:
-    """Read ``[serve]`` and ``[store]``, the only tables that are read here, and set up the logs."""
+def open_server_options(workspace: Path, host: str, port: int, workers: int = 1) -> ServerOptions:
+    """Where a service listens, and for whom, by ``[serve]`` and ``[store]``, the only tables that
+    are read here; sets up the logs.
+    """
     from serendip.config import Overrides, read_toml, validate
     from serendip.data.store.config import StoreConfig
     from serendip.engine.config.serve import ServeConfig
+    from serendip.runtime.budget import parse_duration
+    from serendip.serve.server_options import ServerOptions
     from serendip.serve.telemetry.logs import set_up as set_up_logs
 
     settings = workspace / _SETTINGS_FILE
@@ -204,17 +201,8 @@ def _open_server_options(workspace: Path, host: str, port: int, workers: int) ->
         origin = f"{settings}: [{name}]"
         return validate(config, tables.get(name, {}), origin, overrides.table(name))
 
-    config, store = read("serve", ServeConfig), read("store", StoreConfig)
+    config, database = read("serve", ServeConfig), read("store", StoreConfig).place(workspace)
     set_up_logs(config.log_format)
-    return _build_server_options(config, store.place(workspace), host, port, workers)
-
-
-def _build_server_options(
-    config: ServeConfig, database: DatabasePlace, host: str, port: int, workers: int = 1
-) -> ServerOptions:
-    """Where the service listens, and for whom."""
-    from serendip.runtime.budget import parse_duration
-    from serendip.serve.server_options import ServerOptions
 
     def open_keys() -> ApiKeys:
         from serendip.data.store.tables.api_keys import ApiKeys

@@ -1,4 +1,4 @@
-"""``serendip status``: the published generation, what came since, and trainings."""
+"""``serendip status`` and ``serendip rollback``: what is in force, and what was before."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
     from serendip.jobs.status import GenerationChanges, InForce, StorageStatus, WorkspaceStatus
     from serendip.jobs.train.staleness import GenerationAge
 
-NAME = "status"
-HELP = "Show what is in force, what came since, whether it is stale, and trainings."
 
-
-def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
-    """Show the published generation, what came since its training, and the last training."""
-    from serendip.engine.workspace import Workspace
+def show_status(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+    """Show what is in force, what came since, whether it is stale, and trainings."""
     from serendip.jobs.status import read_status
 
     terminal = Terminal(json)
-    status = read_status(Workspace.open(workspace))
-    for line in describe(status):
-        terminal.say(line)
+    status = read_status(open_workspace(workspace))
+    terminal.say(*describe(status))
     terminal.result(status.as_dict())
 
 
@@ -85,10 +80,8 @@ def describe_age(age: GenerationAge) -> Iterator[str]:
 
 def _describe_trainings(status: WorkspaceStatus) -> Iterator[str]:
     training, last = status.training, status.last
-    if training is not None:
-        yield f"training     runs{training.text and f': {training.text}'}"
-    else:
-        yield "training     none runs"
+    runs = "none runs" if training is None else f"runs{training.text and f': {training.text}'}"
+    yield f"training     {runs}"
     if last is None:
         return
     yield f"  the last   {last.result} {_moment(last.ended)}: {last.generation or last.message}"
@@ -111,3 +104,17 @@ def _describe_storage(storage: StorageStatus) -> Iterator[str]:
 
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def roll_back(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+    """Make the previous generation current again.
+
+    The switch is atomic; a running service follows in seconds.
+    """
+    from serendip.engine.artefacts.generations import rollback
+
+    terminal, opened = Terminal(json), open_workspace(workspace)
+    with opened.exclusive("generations") as require_held:
+        generation = rollback(opened.generations, require_held)
+    terminal.say(f"{generation.name} is current.")
+    terminal.result({"generation": generation.name})

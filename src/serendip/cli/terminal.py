@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from serendip.engine.workspace import Workspace
     from serendip.jobs.context import JobContext
     from serendip.llm.runner import CostEstimate
-    from serendip.runtime.executor_config import EngineChoice
-    from serendip.runtime.progress import TrainOptions
+    from serendip.runtime.progress import Progress, TrainOptions
     from serendip.runtime.timing import StageCost
 
 WorkspaceOption = Annotated[
@@ -48,15 +48,33 @@ AddressOption = Annotated[
 EstimateOption = Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")]
 
 
+def build_group(name: str, text: str) -> typer.Typer:
+    """A command of further commands.
+
+    Args:
+        name: of the group.
+        text: what it is for.
+    """
+    return typer.Typer(name=name, help=text, no_args_is_help=True, rich_markup_mode=None)
+
+
+def open_workspace(folder: Path) -> Workspace:
+    """Open a workspace, whose module is imported no earlier: help needs none of it."""
+    from serendip.engine.workspace import Workspace
+
+    return Workspace.open(folder)
+
+
 @dataclass(frozen=True, slots=True)
 class Terminal:
     """Output of one command."""
 
     as_json: bool = False
 
-    def say(self, text: str = "") -> None:
-        """Print a line for people, on stderr if stdout carries JSON."""
-        typer.echo(text, err=self.as_json)
+    def say(self, *lines: str) -> None:
+        """Print lines for people, on stderr if stdout carries JSON."""
+        for line in lines:
+            typer.echo(line, err=self.as_json)
 
     def print_stage(self, stage: StageCost) -> None:
         """Print seconds, CPU seconds and memory of a finished stage."""
@@ -97,9 +115,7 @@ class Terminal:
 
     def print_report(self, sentences: Iterable[str], page: Path) -> None:
         """Print the sentences of a report and where its page is."""
-        for sentence in sentences:
-            self.say(f"  {sentence}")
-        self.say(f"Report: {page}")
+        self.say(*(f"  {sentence}" for sentence in sentences), f"Report: {page}")
 
     def print_space(self, space: Mapping[str, Any]) -> None:
         """Print whether the vector space was continued, and the agreement with the previous one."""
@@ -117,8 +133,7 @@ class Terminal:
         for name, report in reports.items():
             if report["left_out"] or not report["named"]:
                 self.say(f"  WARNING: {name}: {report['message']}")
-            for example in report["examples"]:
-                self.say(f"    {example}")
+            self.say(*(f"    {example}" for example in report["examples"]))
 
     def print_cut_short(self, budget: Mapping[str, Any]) -> None:
         """Print the trainings that the time budget cut short."""
@@ -135,6 +150,13 @@ class Terminal:
         return TrainOptions(seed=seed, progress=open_progress(), device=device)
 
     @contextmanager
+    def step(self, name: str) -> Iterator[Progress]:
+        """Show what the ``with`` block does, which gets the progress for its parts."""
+        progress = self.options().progress
+        with progress.step(name):
+            yield progress
+
+    @contextmanager
     def job(
         self,
         name: str,
@@ -142,7 +164,7 @@ class Terminal:
         seed: int = 0,
         device: str = "cpu",
         budget: str | None = None,
-        engine: EngineChoice | None = None,
+        engine: tuple[str | None, str | None] | None = None,
     ) -> Iterator[JobContext]:
         """Context of a job that is shown while the ``with`` block runs.
 
@@ -154,12 +176,14 @@ class Terminal:
             seed: root of all randomness.
             device: of the training.
             budget: time of the training, such as ``10m``; None = that of the settings.
-            engine: where it was told to run; None = nowhere, so in this process.
+            engine: what was told of ``--engine`` and ``--address``; None = it runs in this process.
         """
         from serendip.jobs.context import JobContext
+        from serendip.runtime.executor_config import EngineChoice
         from serendip.runtime.timing import StageClock
 
         options = self.options(seed, device)
+        choice = None if engine is None else EngineChoice(*engine)
         clock = StageClock(self.print_stage, options.progress)
         with options.progress.step(name):
-            yield JobContext.open(workspace, options, clock, budget, engine)
+            yield JobContext.open(workspace, options, clock, budget, choice)

@@ -15,10 +15,8 @@ from serendip.cli.terminal import (
     SeedOption,
     Terminal,
     WorkspaceOption,
+    open_workspace,
 )
-
-NAME = "train"
-HELP = "Train on all data of the database and publish a generation."
 
 BudgetOption = Annotated[
     str | None,
@@ -72,33 +70,30 @@ def run(
     address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Train and publish a generation; a running service switches to it by itself.
+    """Train on all data of the database and publish a generation.
 
-    Parts that would be those of the generation in force are linked, not built.
+    A running service switches to it by itself. Parts that would be those of the generation in
+    force are linked, not built.
     """
     from serendip.engine.artefacts.generations import open_in_force
     from serendip.evaluate.decision import DECISIONS, read_table
     from serendip.jobs.train.train import plan_training, train_workspace
-    from serendip.runtime.executor_config import EngineChoice
 
     terminal = Terminal(json)
     reasons = find_reasons(workspace, terminal) if if_stale else ()
     if if_stale and not reasons:
         return
-    choice = EngineChoice(engine, address)
-    with terminal.job("training", workspace, seed, device, budget, engine=choice) as context:
+    with terminal.job(
+        "training", workspace, seed, device, budget, engine=(engine, address)
+    ) as context:
         current = open_in_force(context.workspace.generations)
         before = "" if current is None else current.name
         if explain:
             plans = plan_training(context, rebuild, only)
-            for plan in plans.values():
-                terminal.say(f"  {plan.describe(before)}")
+            terminal.say(*(f"  {plan.describe(before)}" for plan in plans.values()))
             terminal.result({name: plan.reason for name, plan in plans.items()})
             return
-        generation = train_workspace(
-            *(context, if_stale, reasons, force, rebuild),
-            only=only,
-        )
+        generation = train_workspace(context, if_stale, reasons, force, rebuild, only=only)
     manifest = generation.manifest
     if generation.name == before:
         terminal.say(f"{before} has all of this: nothing was built. `--rebuild` builds it again.")
@@ -137,17 +132,17 @@ def find_reasons(workspace: Path, terminal: Terminal) -> tuple[str, ...]:
     import time
 
     from serendip.cli.status import describe_age
-    from serendip.engine.workspace import Workspace
     from serendip.jobs.train.staleness import measure_age
 
-    age = measure_age(Workspace.open(workspace))
-    for line in describe_age(age):
-        terminal.say(line)
+    age = measure_age(open_workspace(workspace))
+    terminal.say(*describe_age(age))
     if age.is_due(time.time()):
         return tuple(age.reasons)
     if age.is_stale:
-        terminal.say("The last training published nothing, and it is too early to try again.")
-        terminal.say("`serendip status` says why; `serendip train` trains now.")
+        terminal.say(
+            "The last training published nothing, and it is too early to try again.",
+            "`serendip status` says why; `serendip train` trains now.",
+        )
     else:
         terminal.say(f"{age.generation} is up to date.")
     terminal.result({"generation": age.generation, "trained": False, "reasons": list(age.reasons)})

@@ -39,8 +39,6 @@ from serendip.engine.artefacts.erasure import (
     remove_remains,
 )
 from serendip.engine.artefacts.generations import current_name, open_current
-from serendip.engine.artefacts.quality_report import QualityReport
-from serendip.engine.browse import build_browse_surface, is_browse
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import fall_back
 from serendip.engine.item_pictures import ItemPictures
@@ -48,7 +46,13 @@ from serendip.engine.listing import list_sort_names, sort_items
 from serendip.engine.live.counts import LiveCounts
 from serendip.engine.live.media_encoding import NICE, encode_posted_media, may_encode
 from serendip.engine.live.state import ItemUpdater, LiveState
-from serendip.engine.matches import append_matches, list_counted, run_matches
+from serendip.engine.matches import (
+    append_matches,
+    build_browse_surface,
+    is_browse,
+    list_counted,
+    run_matches,
+)
 from serendip.engine.presenter import build_answer, build_explanation, build_page
 from serendip.engine.query_builder import QueryBuilder, find_item_number, read_wish
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers
@@ -58,7 +62,7 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, RANKER, SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
-from serendip.engine.workspace import Workspace
+from serendip.engine.workspace import REPORT_HTML, Workspace
 from serendip.errors import (
     ArtefactError,
     DataError,
@@ -88,6 +92,7 @@ class Engine:
 
     Attributes:
         settings: of the workspace.
+        report: file of the page about its quality, once an evaluation has ended.
         generation: name of the generation that answers.
     """
 
@@ -103,7 +108,7 @@ class Engine:
         self.settings = settings = workspace.settings
         content, folder = settings.content, workspace.folder
         self.pictures = ItemPictures.of(folder, settings.page, content.image)
-        self.report = QualityReport(workspace.reports)
+        self.report = workspace.reports / REPORT_HTML
         self.generation = generation.name
         self._manifest = manifest = generation.manifest
         self._store, self._encoder = store, encoder
@@ -277,7 +282,7 @@ class Engine:
         """Answer a request of any surface with one page of items.
 
         A surface that needs a text returns no items for an empty one without filters; with them it
-        is a category page, see ``engine.browse``.
+        is a category page, see ``engine.matches``.
 
         Args:
             request: at most ``request.k`` items are returned.
@@ -299,7 +304,7 @@ class Engine:
 
     def _answer(self, request: Request, is_wish: bool = False) -> Answer:
         """Answer a request as it is meant: whether or not another surface was asked."""
-        surface = _in_order(self._find_surface(request), request)
+        surface = self._find_surface(request)
         offset, state = decode_cursor(request.cursor), self.state
         with span("query"):
             query = self._query_builder.build(state, request)
@@ -334,7 +339,7 @@ class Engine:
             LateError: a search without the content rung.
             UnsupportedError, UnknownItemError, DataError: as ``recommend``.
         """
-        surface = _in_order(self._find_surface(request), request)
+        surface = self._find_surface(request)
         offset, state = decode_cursor(request.cursor), self.state
         query = self._query_builder.build_from_memory(state, request)
         wanted, whole = offset + request.k + 1, request.reads_whole_list
@@ -420,7 +425,7 @@ class Engine:
         """
         meant = read_wish(request, self._surfaces, self.state)
         is_wish, request = meant.surface != request.surface, meant
-        state, surface = self.state, _in_order(self._find_surface(request), request)
+        state, surface = self.state, self._find_surface(request)
         item = find_item_number(item_id, state)
         query = self._query_builder.build(state, request)
         result = _run(query, surface, state, request.sort, is_wish)
@@ -695,15 +700,24 @@ class Engine:
         return self.state.catalogue.vocabulary.ids_of(item_nums)
 
     def _find_surface(self, request: Request) -> SurfaceConfig:
-        """The surface of a request, as it answers a category page if the request is for one.
+        """The surface of a request, as it answers a category page if the request is for one, and
+        without giving a place away in an order of the request's own.
 
         Raises:
             UnsupportedError: the surface is not configured.
+            DataError: the surface sells places, which an order would move.
         """
         surface = find_surface(self._surfaces, request.surface)
-        if not is_browse(request, surface):
+        if is_browse(request, surface):
+            surface = build_browse_surface(surface, find_surface(self._surfaces, "home"))
+        if not request.sort:
             return surface
-        return build_browse_surface(surface, find_surface(self._surfaces, "home"))
+        if surface.sponsored is not None:
+            raise DataError(
+                f"sort = {request.sort!r}: the surface {request.surface!r} sells positions.",
+                "Ask another surface, or without sort.",
+            )
+        return surface.model_copy(update={"exploration": None})
 
     def _suggestion_user(self, state: EngineState, user_id: str) -> SuggestionUser:
         """What suggestions know of a user; nothing of an unknown visitor."""
@@ -753,19 +767,3 @@ def load_shared(folder: Path) -> None:
         name = current_name(workspace.generation_folder)
         if name and any((workspace.generation_folder / name).rglob(INDEX_FILE)):
             load_faiss()
-
-
-def _in_order(surface: SurfaceConfig, request: Request) -> SurfaceConfig:
-    """The surface as it answers a request with an order of its own: no place is given away.
-
-    Raises:
-        DataError: the surface sells places, which an order would move.
-    """
-    if not request.sort:
-        return surface
-    if surface.sponsored is not None:
-        raise DataError(
-            f"sort = {request.sort!r}: the surface {request.surface!r} sells positions.",
-            "Ask another surface, or without sort.",
-        )
-    return surface.model_copy(update={"exploration": None})

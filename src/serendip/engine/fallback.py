@@ -22,8 +22,7 @@ from serendip.data import ItemList, Query
 from serendip.data.query import ITEM_TASKS
 from serendip.engine.matches import find_matches
 from serendip.engine.stages.pipeline import find_allowed, run_sources
-from serendip.engine.stages.popular import list_popular
-from serendip.engine.stages.sources import BrowseSource
+from serendip.engine.stages.sources import BrowseSource, list_popular
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.errors import LateError

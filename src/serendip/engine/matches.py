@@ -4,6 +4,10 @@ Sources propose what is relevant, and of that the best few hundred: under an ord
 cheapest of these would lead, whatever they have to do with the text, and cheaper matches be absent;
 and a facet would count other items than a filter by it shows. So both are of all items that have
 every word of the text. Where no item has, they are of what the text finds without the filters.
+
+The third one is the category page: a request with filters and nothing typed. What a surface
+proposes by a text, or as a feed, is not what somebody means who chooses a category: then every item
+in it may come, in the engine's order or one by a number.
 """
 
 from __future__ import annotations
@@ -14,11 +18,14 @@ import numpy as np
 
 from serendip.data import IntArray, ItemList, Query
 from serendip.data.arrays import NO_ITEMS
+from serendip.data.text import normalise
 from serendip.engine.listing import sort_items
+from serendip.engine.request import Request
+from serendip.engine.stages.list_filters import RelevanceFilterConfig
 from serendip.engine.stages.pipeline import find_allowed, run
-from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sources import BrowseSource, WordSource
+from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.runtime.spans import span
@@ -36,7 +43,7 @@ def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort:
 
     Args:
         query: with a text, or without one.
-        surface: of the request; of a category page see ``browse.py``.
+        surface: of the request; of a category page see ``build_browse_surface``.
         state: to search in.
         sort: see ``sort_items``; empty = by how well they match.
 
@@ -47,14 +54,14 @@ def find_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort:
     """
     if BrowseSource.name in surface.sources:
         numbers = find_allowed(query, surface, state).numbers() if sort else NO_ITEMS
-        return _first(_unscored(numbers), sort, state)
+        return sort_items(_unscored(numbers), sort, state.catalogue, MOST_MATCHES)
     complete, seen = find_complete(query, surface, state), visible_to(surface, query)
     allowed, typed = find_allowed(query, surface, state), state.match_id(seen.text)
     if sort and typed >= 0 and len(complete):
         return _unscored(np.array([typed], np.int32)).split(np.array([typed in allowed]))[0]
     shown = complete.split(are_allowed(complete.item_nums, allowed))[0]
     if sort:
-        first = _first(shown, sort, state)
+        first = sort_items(shown, sort, state.catalogue, MOST_MATCHES)
         return state.searcher.with_match(first, seen.text, seen.is_literal)
     best = state.searcher.with_match(shown, seen.text, seen.is_literal, MOST_MATCHES)
     return put_first(typed, best) if typed in best.item_nums else best
@@ -82,11 +89,6 @@ def _unscored(numbers: IntArray) -> ItemList:
     return ItemList.of_distinct(numbers, np.zeros(len(numbers), np.float32))
 
 
-def _first(items: ItemList, sort: str, state: EngineState) -> ItemList:
-    """The first of some items in an order."""
-    return sort_items(items, sort, state.catalogue, MOST_MATCHES)
-
-
 def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: str) -> Result:
     """The list of a request with an order or filters of its own, before it is put in that order.
 
@@ -102,10 +104,9 @@ def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: 
         return _run_then_filter(query, surface, state)
     with span("matches"):
         matches = find_matches(query, surface, state, sort)
-    if not len(matches) and not sort:
-        return run([query], surface, state)[0]
     if not len(matches):
-        return _keep_matches(run([query], surface, state)[0], matches)
+        result = run([query], surface, state)[0]
+        return _keep_matches(result, matches) if sort else result
     unchecked = RelevanceFilterConfig(enabled=False)
     surface = surface.model_copy(update={"relevance_filter": unchecked})
     result = run([query], surface, state, also=[matches.item_nums], hits=[matches])[0]
@@ -157,3 +158,33 @@ def _keep_matches(result: Result, matches: ItemList) -> Result:
     words = np.nan_to_num(items.fields.get("bm25", np.zeros(len(items)))) > 0
     keep = np.isin(items.item_nums, matches.item_nums) if len(matches) else words
     return replace(result, items=items.split(keep)[0]) if keep.any() else result
+
+
+def is_browse(request: Request, surface: SurfaceConfig) -> bool:
+    """Whether a request is for all items that pass its filters: a search without a text, or a feed
+    in an order of its own.
+    """
+    if not request.filters or request.item_ids or normalise(request.text):
+        return False
+    return surface.needs == "query" or (surface.task == "home" and bool(request.sort))
+
+
+def build_browse_surface(surface: SurfaceConfig, home: SurfaceConfig) -> SurfaceConfig:
+    """The surface as it answers a category page: its own filters and weights, candidates and
+    models of the feed, nothing removed for its relevance and no place given away.
+
+    Args:
+        surface: of the request.
+        home: the feed, whose sources need no text.
+    """
+    own = {name: quota for name, quota in surface.sources.items() if name != WordSource.name}
+    feed = {name: quota for name, quota in home.sources.items() if name != SPONSORED}
+    changes = {
+        "task": "home",
+        "context": tuple(part for part in surface.context if part != "query"),
+        "sources": {**feed, **own, BrowseSource.name: MOST_MATCHES},
+        "popularity_discount": home.popularity_discount,
+        "relevance_filter": RelevanceFilterConfig(enabled=False),
+        "exploration": None,
+    }
+    return surface.model_copy(update=changes)

@@ -31,8 +31,8 @@ from serendip.engine.listing import count_facets, sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.base import FIRST
 from serendip.engine.stages.exploration import EXPLORED, PROPENSITY
+from serendip.engine.stages.list_filters import P_IRRELEVANT, RelevanceFilter
 from serendip.engine.stages.pipeline import features_of
-from serendip.engine.stages.relevance_filter import P_IRRELEVANT, RelevanceFilter
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -184,7 +184,8 @@ def build_explanation(
         features = features_of(query, item, surface, state)  # (F,)
         influence = measure_influence(result, state, number, features[None])
         numbers = dict(zip(state.feature_names, features.tolist(), strict=True))
-        parts = _finite({**numbers, **_p_irrelevant(result.query, item, surface, state)})
+        numbers |= _p_irrelevant(result.query, item, surface, state)
+        parts = {name: round(one, _DECIMALS) for name, one in _drop_infinite(numbers).items()}
     language = choose_language(request.language)
     explainer = Explainer(state, result.query, number, language, influence, _best_words(result))
     return Explanation(
@@ -225,24 +226,15 @@ def _only_logged(items: ItemList) -> ItemList:
 def _parts(items: ItemList) -> list[dict[str, float]]:
     """The numbers of each item by name: the finite ones, rounded to five decimals."""
     names = [name for name in items.fields if name != SPONSORED]
-    if not names:
-        return [{} for _ in range(len(items))]
     table = np.empty((len(items), len(names)))  # (C, F)
     for column, name in enumerate(names):
         table[:, column] = items.fields[name]
     rounded = table.round(_DECIMALS)
     if PROPENSITY in names:  # estimates divide by it: a small one must not become 0
-        rounded[:, names.index(PROPENSITY)] = table[:, names.index(PROPENSITY)]
-    rows = rounded.tolist()
-    if np.isfinite(table).all():
-        return [dict(zip(names, row, strict=True)) for row in rows]
-    isfinite = math.isfinite
-    return [
-        {name: value for name, value in zip(names, row, strict=True) if isfinite(value)}
-        for row in rows
-    ]
+        rounded[:, names.index(PROPENSITY)] = items.fields[PROPENSITY]
+    rows = [dict(zip(names, row, strict=True)) for row in rounded.tolist()]
+    return rows if np.isfinite(table).all() else list(map(_drop_infinite, rows))
 
 
-def _finite(parts: Mapping[str, float]) -> dict[str, float]:
-    """The finite numbers, rounded to five decimals."""
-    return {name: round(value, _DECIMALS) for name, value in parts.items() if math.isfinite(value)}
+def _drop_infinite(parts: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in parts.items() if math.isfinite(value)}

@@ -8,10 +8,12 @@ opened from it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence, Sized
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -29,7 +31,6 @@ from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.strings import map_array, open_arrays, save_arrays
 from serendip.data.vocabulary import MISSING, Vocabulary
-from serendip.engine.derived import Derived
 from serendip.engine.feature_names import feature_names
 from serendip.errors import ArtefactError, ConfigError
 from serendip.models import open_model
@@ -52,8 +53,7 @@ from serendip.search.values import ValueTable
 from serendip.search.variants import number_late
 
 _ARRAYS = ("codes", "counts", "quality", "variants")
-_CONTENT_FOLDER, _IDS_FOLDER, _CELLS_FOLDER = "content", "ids", "cells"
-_VALUES_FOLDER, _RECEPTION_FOLDER, _CONTEXT_FOLDER = "values", "reception", "context"
+_IDS_FOLDER, _CONTEXT_FOLDER = "ids", "context"
 _REPEATS_FILE, _CATALOGUE_FILE = "repeat_after.npy", "catalogue.arrow"
 _CODEBOOKS_FILE, _FUSION_FILE = "codebooks.safetensors", "fusion.safetensors"
 _STATE_FILE, _QUERIES_FOLDER, _RELEVANCE_FOLDER = "state.json", "queries", "relevance"
@@ -66,6 +66,59 @@ _RELEVANCE_ITEMS = "_items"
 
 TYPED_TEXTS = "search"
 """Surface whose labels, of typed texts, serve all surfaces that answer these."""
+
+
+_MAX_SETS, _MAX_PASSING = 64, 16
+"""Sets that are kept, the least recently used go first; and of those that filters of requests
+leave, of which there may be any number."""
+
+ValueT = TypeVar("ValueT")
+
+
+class Derived:
+    """What requests need of one state besides its own arrays; safe to use from many threads.
+
+    It is computed once, on first use: a request makes no array of the catalogue's length.
+    """
+
+    def __init__(self) -> None:
+        self._sets: OrderedDict[Hashable, ItemSet] = OrderedDict()
+        self._passing: OrderedDict[Hashable, ItemSet] = OrderedDict()
+        self._values: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def item_set(
+        self, key: Hashable, build: Callable[[], BoolArray], is_lasting: bool = True
+    ) -> ItemSet:
+        """A set of items.
+
+        Args:
+            key: names the set among all sets of the state.
+            build: computes its mask (N,), if it is not known yet.
+            is_lasting: whether many requests read it; False = it is what the filters of one leave.
+        """
+        kept, most = (self._sets, _MAX_SETS) if is_lasting else (self._passing, _MAX_PASSING)
+        with self._lock:
+            if key in kept:
+                kept.move_to_end(key)
+                return kept[key]
+        built = ItemSet(build(), is_lasting)
+        with self._lock:
+            found = kept.setdefault(key, built)
+            while len(kept) > most:
+                kept.popitem(last=False)
+        return found
+
+    def value(self, name: str, compute: Callable[[], ValueT]) -> ValueT:
+        """An array or a number of the whole state.
+
+        Args:
+            name: names it among all of the state.
+            compute: gives it, if it is not known yet.
+        """
+        if name not in self._values:
+            self._values[name] = compute()
+        return cast(ValueT, self._values[name])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +228,12 @@ class EngineState:
         none = np.zeros(len(new), np.int32)
         near = self.cells.near(features.content, self.features.content)
         features = replace(features, near=near)
-        variants = [self._number_variant(*pair) for pair in late.items()]
+        variants = [
+            number_late(item, number, None, number)
+            if number >= count
+            else number_late(item, number, self.catalogue[number], int(self.variants[number]))
+            for number, item in late.items()
+        ]
         return replace(
             self,
             catalogue=catalogue,
@@ -192,11 +250,6 @@ class EngineState:
             variants=put_rows(self.variants, numbers, np.array(variants, np.int32)),
             reception=self.reception.with_new(new),
         )
-
-    def _number_variant(self, number: int, item: Item) -> int:
-        if number >= self.num_items:
-            return number_late(item, number, None, number)
-        return number_late(item, number, self.catalogue[number], int(self.variants[number]))
 
     def with_hidden(self, numbers: IntArray) -> EngineState:
         """A copy with items (M,) hidden."""
@@ -226,14 +279,14 @@ class EngineState:
         content = packed_arrays("content", features.content)
         if features.present is not None:
             content[_PRESENT] = features.present
-        save_arrays(folder / _CONTENT_FOLDER, content)
         arrays = (features.codes, self.counts, self.quality, self.variants)
         save_arrays(folder, dict(zip(_ARRAYS, arrays, strict=True)))
         np.save(folder / _REPEATS_FILE, self.repeats.after, allow_pickle=False)
+        save_arrays(folder / "content", content)
         save_arrays(folder / _IDS_FOLDER, self.catalogue.vocabulary.arrays())
-        save_arrays(folder / _CELLS_FOLDER, self.cells.arrays())
-        save_arrays(folder / _VALUES_FOLDER, self.searcher.values.arrays())
-        save_arrays(folder / _RECEPTION_FOLDER, self.reception.arrays())
+        save_arrays(folder / "cells", self.cells.arrays())
+        save_arrays(folder / "values", searcher.values.arrays())
+        save_arrays(folder / "reception", self.reception.arrays())
         self.catalogue.save(folder / _CATALOGUE_FILE)
         self.fusion.save(folder / _FUSION_FILE)
         self.codebooks.save(folder / _CODEBOOKS_FILE)
@@ -284,8 +337,8 @@ class EngineState:
         rows = {"items": catalogue.available_from, **arrays}
         sizes = {f"rows of {name}": (len(part), len(vocabulary)) for name, part in rows.items()}
         _require_fitting(folder, sizes)
-        content = open_arrays(folder / _CONTENT_FOLDER)
-        values = ValueTable.of_arrays(open_arrays(folder / _VALUES_FOLDER))
+        content = open_arrays(folder / "content")
+        values = ValueTable.of_arrays(open_arrays(folder / "values"))
         config = _search_config(folder, document["search"])
         searcher = Searcher.open(folder / "search", catalogue, arrays["counts"], config)
         searcher = searcher.with_rewrites(RewriteTable.open(folder)).with_values(values)
@@ -301,10 +354,8 @@ class EngineState:
         state = cls(
             catalogue=catalogue,
             features=ItemFeatures(
-                open_packed("content", content),
-                codes,
-                document["codebook_size"],
-                content.get(_PRESENT),
+                *(open_packed("content", content), codes),
+                *(document["codebook_size"], content.get(_PRESENT)),
             ),
             codebooks=codebooks,
             models=models,
@@ -313,7 +364,7 @@ class EngineState:
             counts=arrays["counts"],
             quality=arrays["quality"],
             hidden=np.zeros(len(catalogue), np.bool_),
-            cells=CodeCells.of_arrays(open_arrays(folder / _CELLS_FOLDER), codebooks),
+            cells=CodeCells.of_arrays(open_arrays(folder / "cells"), codebooks),
             mean_quality=document["mean_quality"],
             code_names=document["code_names"],
             variants=arrays["variants"],
@@ -325,7 +376,7 @@ class EngineState:
             context=context,
             repeats=repeats,
             meaning_floor=MeaningFloor(**document["meaning_floor"]),
-            reception=Reception.of_arrays(open_arrays(folder / _RECEPTION_FOLDER)),
+            reception=Reception.of_arrays(open_arrays(folder / "reception")),
         )
         _require_fitting(folder, state._sizes())
         return state
@@ -390,11 +441,9 @@ def _open_relevance(
     """Relevance models by the surface of their labels."""
     if not labels:
         return {}
-    items = open_item_texts(folder / _RELEVANCE_FOLDER / _RELEVANCE_ITEMS)
-    return {
-        name: open_relevance_model(folder / _RELEVANCE_FOLDER / name, items, catalogue)
-        for name in labels
-    }
+    place = folder / _RELEVANCE_FOLDER
+    items = open_item_texts(place / _RELEVANCE_ITEMS)
+    return {name: open_relevance_model(place / name, items, catalogue) for name in labels}
 
 
 def _require_fitting(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> None:

@@ -24,6 +24,7 @@ import json
 import logging
 import os
 import platform
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -36,7 +37,6 @@ from serendip.data.store.config import DatabasePlace
 from serendip.data.store.store import Store
 from serendip.engine.config.settings import Settings
 from serendip.errors import ConfigError, DataError
-from serendip.runtime.machine import identify_machine
 from serendip.runtime.sync import Place
 from serendip.runtime.versions import require_nothing
 from serendip.search.synonyms import Synonyms, read_synonyms
@@ -45,6 +45,11 @@ _log = logging.getLogger(__name__)
 
 SETTINGS_FILE = "serendip.toml"
 
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+"""Files in the folder of reports."""
 
 LIST_FOLDER = "lists"
 """Folder, in that of the relevance models, of models by labels of lists."""
@@ -226,3 +231,15 @@ def _digest(name: str, table: Any) -> str:
     """Digest of a table without users and passwords, which machines may have of their own."""
     text = json.dumps(mask(name, table), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def identify_machine() -> str:
+    """The same text in all processes of this machine, those of its containers included.
+
+    Linux has an id of each start of its kernel, with which processes also share memory; elsewhere
+    it is the name and the hardware address.
+    """
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return f"{platform.node()} {uuid.getnode():x}"

@@ -14,9 +14,8 @@ from serendip.engine.artefacts.generations import (
     open_current,
     read_previous,
 )
-from serendip.engine.artefacts.quality_report import REPORT_JSON
 from serendip.engine.artefacts.training_record import TRAINING_STATUS_FILE, TrainingRecord
-from serendip.engine.workspace import Workspace
+from serendip.engine.workspace import REPORT_JSON, Workspace
 from serendip.errors import ArtefactError, NotTrainedError, SerendipError, StorageError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.jobs.train.staleness import (
@@ -27,7 +26,7 @@ from serendip.jobs.train.staleness import (
     measure_age,
 )
 from serendip.runtime.atomic_files import is_locked
-from serendip.runtime.job_status import JobStatus
+from serendip.runtime.progress import JobStatus
 from serendip.runtime.sync import SharedFolder
 from serendip.runtime.versions import Version
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serendip.data.query import Query
+from serendip.engine.stages.list_filters import RelevanceFilter
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import RelevanceFilter
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState

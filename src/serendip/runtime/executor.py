@@ -21,8 +21,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from serendip.errors import SerendipError
-from serendip.runtime.garbage import collect_seldom
-from serendip.runtime.threads import limit_threads
+from serendip.runtime.threads import collect_seldom, limit_threads
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -7,14 +7,15 @@ run, the settings of a model are its config.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from serendip.runtime.budget import UNLIMITED, Allowance
 from serendip.runtime.executor import IN_PROCESS, Executor
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
     import rich.progress
 
 T = TypeVar("T")
+Note: TypeAlias = Callable[[], str]
+Steps: TypeAlias = Iterator[Callable[[], None]]
+Shown: TypeAlias = AbstractContextManager[Callable[[], None]]
+"""Work that is shown: what a ``with`` block gets, and calls after each part."""
 
-LINE_EVERY_S = 10.0
+LINE_EVERY_S, _WRITTEN_EVERY_S = 10.0, 1.0
 
 
 def empty_note() -> str:
@@ -39,9 +44,7 @@ class Progress(ABC):
         return SilentProgress, ()
 
     @abstractmethod
-    def show(
-        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
-    ) -> AbstractContextManager[Callable[[], None]]:
+    def show(self, description: str, total: int | None = None, note: Note = empty_note) -> Shown:
         """Show the work in a ``with`` block, which calls what it gets after each part.
 
         Args:
@@ -51,11 +54,7 @@ class Progress(ABC):
         """
 
     def track(
-        self,
-        items: Iterable[T],
-        description: str,
-        total: int,
-        note: Callable[[], str] = empty_note,
+        self, items: Iterable[T], description: str, total: int, note: Note = empty_note
     ) -> Iterator[T]:
         """Yield ``items`` unchanged while showing how many of ``total`` are done; see ``show``."""
         with self.show(description, total, note) as advance:
@@ -71,9 +70,7 @@ class Progress(ABC):
 class SilentProgress(Progress):
     """Shows nothing."""
 
-    def show(
-        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
-    ) -> AbstractContextManager[Callable[[], None]]:
+    def show(self, description: str, total: int | None = None, note: Note = empty_note) -> Shown:
         """See ``Progress.show``."""
         return nullcontext(lambda: None)
 
@@ -99,9 +96,7 @@ class TextProgress(Progress):
         self._due = now() + first_s
 
     @contextmanager
-    def show(
-        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
-    ) -> Iterator[Callable[[], None]]:
+    def show(self, description: str, total: int | None = None, note: Note = empty_note) -> Steps:
         """See ``Progress.show``."""
         began, done = self._now(), 0
 
@@ -111,12 +106,11 @@ class TextProgress(Progress):
             if done != total:
                 self._tell_if_due(f"{description}: {done} of {total}", note, began)
 
-        self._tell_if_due(
-            description if total is None else f"{description}: 0 of {total}", note, began
-        )
+        of_total = "" if total is None else f": 0 of {total}"
+        self._tell_if_due(f"{description}{of_total}", note, began)
         yield advance
 
-    def _tell_if_due(self, text: str, note: Callable[[], str], began: float) -> None:
+    def _tell_if_due(self, text: str, note: Note, began: float) -> None:
         if (now := self._now()) >= self._due:
             self._due = now + self._every_s
             minutes, seconds = divmod(round(now - began), 60)
@@ -131,9 +125,7 @@ class BarProgress(Progress):
         self._bars: rich.progress.Progress | None = None
 
     @contextmanager
-    def show(
-        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
-    ) -> Iterator[Callable[[], None]]:
+    def show(self, description: str, total: int | None = None, note: Note = empty_note) -> Steps:
         """See ``Progress.show``."""
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -168,9 +160,7 @@ class BothProgress(Progress):
     second: Progress
 
     @contextmanager
-    def show(
-        self, description: str, total: int | None = None, note: Callable[[], str] = empty_note
-    ) -> Iterator[Callable[[], None]]:
+    def show(self, description: str, total: int | None = None, note: Note = empty_note) -> Steps:
         """See ``Progress.show``."""
         with (
             self.first.show(description, total, note) as first,
@@ -182,6 +172,54 @@ class BothProgress(Progress):
                 second()
 
             yield advance
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """A job that runs.
+
+    Args:
+        text: the running step; empty = it has said nothing yet.
+        written: Unix seconds.
+        state: always ``running``.
+    """
+
+    text: str = ""
+    written: float = field(default_factory=time.time)
+    state: str = "running"
+
+    @classmethod
+    def read(cls, path: Path) -> JobStatus:
+        """Read what a job that runs said last; a file that is not readable says nothing."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+
+@contextmanager
+def written_status(path: Path) -> Iterator[Progress]:
+    """Write what a job in a ``with`` block does into a file that goes with its end.
+
+    A file that cannot be written is left as it is: progress never stops a job.
+
+    Yields:
+        the progress that is written, once a second.
+    """
+    part = path.with_name(path.name + ".part")
+
+    def tell(text: str) -> None:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(asdict(JobStatus(text))), encoding="utf-8")
+            part.replace(path)
+
+    tell("")
+    try:
+        yield TextProgress(tell, _WRITTEN_EVERY_S)
+    finally:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def open_progress() -> Progress:

@@ -212,7 +212,8 @@ class SharedFolder:
         if not self._number:
             if not self.require_marker():
                 return ""
-            self._number = max(map(_number, self.storage.sizes(_POINTERS)), default=0)
+            numbers = (_number(key, "/") for key in self.storage.sizes(_POINTERS))
+            self._number = max(numbers, default=0)
             self._in_force = self._read_pointer(self._number) if self._number else ""
         while newer := self._read_pointer(self._number + 1):
             self._number, self._in_force = self._number + 1, newer
@@ -276,7 +277,7 @@ class SharedFolder:
             if file == [MANIFEST]:
                 with suppress(ValueError):
                     found[folder] = unseal(self.storage.read(key) or b"")
-        return dict(sorted(found.items(), key=lambda one: _generation_number(one[0])))
+        return dict(sorted(found.items(), key=lambda one: _number(_name(one[0]), "-")))
 
     def store(self, building: Path, name: str) -> str:
         """Write a complete generation into the storage, its manifest last; its folder there.
@@ -438,15 +439,11 @@ def _name(folder: str) -> str:
     return folder.rpartition("-")[0]
 
 
-def _generation_number(folder: str) -> int:
-    digits = _name(folder).rpartition("-")[2]
-    return int(digits) if digits.isdecimal() else 0
-
-
 def _pointer(number: int) -> str:
     return f"{_POINTERS}/{number:010}"
 
 
-def _number(key: str) -> int:
-    digits = key.rpartition("/")[2]
+def _number(text: str, sign: str) -> int:
+    """The number behind the last sign of a text; 0 if there is none."""
+    digits = text.rpartition(sign)[2]
     return int(digits) if digits.isdecimal() else 0

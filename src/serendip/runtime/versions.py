@@ -112,16 +112,10 @@ class Versions:
         building = self.folder / f"{_BUILDING}{name}"
         building.mkdir()
         write(building)
-        checksums = compute_checksums(building)
-        manifest = {
-            **({} if self.format is None else {"format": self.format}),
-            "name": name,
-            "code_version": __version__,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            **facts,
-            "files": checksums,
-        }
-        text = seal(manifest)
+        own: dict[str, Any] = {} if self.format is None else {"format": self.format}
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        own |= {"name": name, "code_version": __version__, "created": created}
+        text = seal({**own, **facts, "files": compute_checksums(building)})
         write_synced(building / MANIFEST, text)
         flush_tree(building)
         building.rename(self.folder / name)
@@ -202,7 +196,7 @@ class Versions:
         """
         manifest, folder = self.read_manifest(name), self.folder / name
         if verify:
-            self._compare(folder, manifest["files"], self._read_checksums(folder))
+            self._compare(folder, manifest["files"])
         return Version(folder, manifest)
 
     def read_manifest(self, name: str) -> dict[str, Any]:
@@ -241,25 +235,15 @@ class Versions:
         flush_folder(self.folder)
         shutil.rmtree(hidden)
 
-    def _read_checksums(self, folder: Path) -> dict[str, str]:
-        """File -> SHA-256 of a version.
-
-        Raises:
-            ArtefactError: the disk cannot read a file.
-        """
+    def _compare(self, folder: Path, expected: Mapping[str, str]) -> None:
+        """Compare the checksums of the files with those of the manifest."""
         try:
-            return compute_checksums(folder)
+            actual = compute_checksums(folder)
         except OSError as error:
             if error.errno != errno.EIO:  # others, such as too many open files, may pass
                 raise
-            raise ArtefactError(
-                f"the disk cannot read a file of {folder}: {error}.", self.repair
-            ) from None
-
-    def _compare(
-        self, folder: Path, expected: Mapping[str, str], actual: Mapping[str, str]
-    ) -> None:
-        """Compare the checksums of the files with those of the manifest."""
+            message = f"the disk cannot read a file of {folder}: {error}."
+            raise ArtefactError(message, self.repair) from None
         for name in sorted(set(expected) | set(actual)):
             if expected.get(name) == actual.get(name):
                 continue

@@ -55,7 +55,6 @@ class _Slot:
 
     engine: Engine
     leases: int = 0
-    retired: bool = False
 
 
 class EngineHolder:
@@ -161,16 +160,19 @@ class EngineHolder:
             old, self._slot, self._since = self._slot, slot, time.time()
             if old is None:
                 return
-            old.retired = True
             old.leases += 1  # our own lease, so that it is closed in one place
         self._release(old)
 
     def _release(self, slot: _Slot) -> None:
         with self._lock:
             slot.leases -= 1
-            finished = slot.retired and slot.leases == 0
+            finished = slot is not self._slot and slot.leases == 0
         if finished:
             slot.engine.close()
+
+
+def _have_none() -> Engine:
+    raise NotTrainedError("there is no earlier generation.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ class PublishedGenerations:
 
     open_engine: Callable[[], Engine]
     current: Callable[[], str] = lambda: ""
-    open_earlier: Callable[[], Engine] | None = None
+    open_earlier: Callable[[], Engine] = _have_none
     last_training: Callable[[], TrainingRecord | None] = lambda: None
 
 
@@ -209,9 +211,12 @@ class Follower:
         try:
             name = self._published.current()
             engine = self._published.open_engine()
-        except ArtefactError as error:
-            engine = self._open_earlier(error)
-            self._refuse(name, error, now)
+        except ArtefactError as damage:
+            try:
+                engine = self._published.open_earlier()
+            except SerendipError:
+                raise damage from None  # it is the more useful message
+            self._refuse(name, damage, now)
         self._holder.swap(engine)
         self._holder.check_storage()
         self._holder.shared.publish(self._holder.status)
@@ -231,7 +236,11 @@ class Follower:
             follow_keys: looks for changes of keys.
         """
         for name, look, pause_s in (
-            ("store-watch", self._follow_items, every_s),
+            (
+                "store-watch",
+                lambda: self._holder.follow(lambda engine: engine.follow_items()),
+                every_s,
+            ),
             ("key-watch", follow_keys, LOOKS * every_s),
             ("generation-watch", lambda: self.check(time.monotonic()), LOOKS * every_s),
         ):
@@ -260,9 +269,6 @@ class Follower:
         for thread in self._threads:
             thread.join(timeout=max(0.0, end - time.monotonic()))
 
-    def _follow_items(self) -> None:
-        self._holder.follow(lambda engine: engine.follow_items())
-
     def _watch(self, name: str, every_s: float, look: Callable[[], None]) -> None:
         """Look until ``close``; a failure is logged once and fails nothing: the engine answers as
         before, and the next look tries again.
@@ -284,21 +290,13 @@ class Follower:
         try:
             name = self._published.current()
             if name in ("", self._holder.generation):
-                self._accept()
+                self._holder.refused_generation = ""
             elif name != self._holder.refused_generation or now >= self._retry_at:
                 self._holder.swap(self._published.open_engine())
-                self._accept()
+                self._holder.refused_generation = ""
                 _log.info("answering from %s now", self._holder.generation)
         except Exception as error:  # noqa: BLE001 - after any failure the old engine keeps answering
             self._refuse(name, error, now)
-
-    def _open_earlier(self, damage: ArtefactError) -> Engine:
-        if self._published.open_earlier is None:
-            raise damage
-        try:
-            return self._published.open_earlier()
-        except SerendipError:
-            raise damage from None  # the damage is the more useful message
 
     def _refuse(self, name: str, error: Exception, now: float) -> None:
         is_repeated = name == self._holder.refused_generation
@@ -314,6 +312,3 @@ class Follower:
             error,
             exc_info=None if isinstance(error, SerendipError) else error,
         )
-
-    def _accept(self) -> None:
-        self._holder.refused_generation = ""

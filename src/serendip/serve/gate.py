@@ -39,11 +39,10 @@ from serendip.errors import (
     StorageError,
 )
 from serendip.runtime.time_limit import time_limit
-from serendip.serve.current_request import current_request
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.limits import MAX_WAITING_WRITES
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.telemetry.logs import FailureLog
+from serendip.serve.telemetry.logs import FailureLog, current_request
 from serendip.serve.waiting_room import WaitingCall, WaitingRoom
 from serendip.serve.workers.shared_state import SharedState
 

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from serendip.serve import limits
-from serendip.serve.current_request import IS_GONE
+from serendip.serve.telemetry.logs import IS_GONE
 
 _SHARE_CLOSED = 16
 """Of this many connections one is closed when too many are open, so that it is done rarely."""

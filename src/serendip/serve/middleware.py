@@ -27,9 +27,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serendip.errors import ClientGoneError, SerendipError
-from serendip.serve.current_request import IS_GONE, CurrentRequest, current_request
 from serendip.serve.limits import MAX_BODY_BYTES
-from serendip.serve.telemetry.logs import FailureLog
+from serendip.serve.telemetry.logs import IS_GONE, CurrentRequest, FailureLog, current_request
 
 JSON_TYPE, HTML_TYPE = "application/json", "text/html; charset=utf-8"
 BODY_LIMIT = "serendip.body_limit"

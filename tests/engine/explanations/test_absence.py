@@ -12,15 +12,13 @@ from serendip.data import Event, Item, Query
 from serendip.data.arrays import NO_ITEMS
 from serendip.engine.answer import Absence
 from serendip.engine.engine import Engine
-from serendip.engine.explanations.absence import AbsenceFinder
-from serendip.engine.explanations.absence_texts import STAGES
+from serendip.engine.explanations.absence import STAGES, AbsenceFinder
 from serendip.engine.request import Request
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.filters import REQUEST_FILTERS, NotRejected, NotSeen
-from serendip.engine.stages.min_value import MinValueConfig, MinValueFilter
+from serendip.engine.stages.list_filters import MinValueConfig, MinValueFilter, RelevanceFilter
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import RelevanceFilter
 from serendip.engine.stages.surfaces import SurfaceConfig
 
 BOTH = {"popularity": 30, "retriever": 30}

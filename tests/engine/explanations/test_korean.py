@@ -12,11 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.engine.explanations import absence_texts, reason_texts
-from serendip.engine.explanations.korean import Noun, ending
-from serendip.engine.explanations.translation import LANGUAGES, choose_language, translate
+from serendip.engine.explanations import absence, explain
+from serendip.engine.explanations.translation import (
+    LANGUAGES,
+    Noun,
+    choose_language,
+    ending,
+    translate,
+)
 
-LOCALES = Path(reason_texts.__file__).parent / "locales"
+LOCALES = Path(explain.__file__).parent / "locales"
 
 
 @pytest.mark.parametrize(
@@ -94,10 +99,12 @@ def test_long_headers_and_titles_cost_no_time() -> None:
 
 
 def test_every_sentence_about_answers_is_translated() -> None:
-    reasons = [value for name, value in vars(reason_texts).items() if name.isupper()]
-    wordings = [value for value in vars(absence_texts).values() if isinstance(value, tuple)]
-    stages = absence_texts.STAGES.values()
-    sentences = [*reasons, *chain.from_iterable((*wordings, *stages))]
+    wordings = {**vars(absence), **absence.STAGES}.values()
+    absences = [one for one in wordings if isinstance(one, tuple)]
+    names = [name for name in vars(explain) if name[:1].isupper() and name.isupper()]
+    reasons = [one for name in names if isinstance(one := getattr(explain, name), str)]
+    reasons.remove(explain.DEFAULT)
+    sentences = [*reasons, *chain.from_iterable(absences)]
     assert len(sentences) > 40
     catalogue = translation("serendip", LOCALES, ["ko"])
     for sentence in sentences:

@@ -14,8 +14,7 @@ from serendip.engine.feature_names import CONTEXT_FEATURES, feature_names
 from serendip.engine.request import Request
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
-from serendip.engine.stages.min_value import MinValueConfig
-from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
+from serendip.engine.stages.list_filters import MinValueConfig, RelevanceFilterConfig
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.sponsored import SPONSORED, SponsoredConfig
 from serendip.engine.stages.surface_stages import SurfaceStages

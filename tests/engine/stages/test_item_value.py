@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +14,32 @@ from serendip.data.items.catalogue import Catalogue, Item
 from serendip.engine.config.settings import Settings
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.item_value import ItemValueConfig, expected_values, values_of
+from serendip.engine.stages.scoring import values_of, weigh_actions
+from serendip.engine.stages.surfaces import ItemValueConfig
 from serendip.errors import ConfigError
+from serendip.models.ranker.config import RankerConfig
+from serendip.models.ranker.model import Ranker
 
-ACTIONS = ("interact", "purchase")
 PROBABILITIES = np.array([[0.5, 0.2], [0.5, 0.1], [0.1, 0.0]], np.float32)
-WEIGHTS = {"interact": 1.0, "purchase": 2.0}
-PRICES = np.array([10.0, 100.0, 1.0], np.float32)
+PRICES = (10.0, 100.0, 1.0)
 
 
-def test_all_weighted_actions_are_worth_the_value_by_default() -> None:
-    config = ItemValueConfig(attribute="price")
-    values = expected_values(PROBABILITIES, WEIGHTS, ACTIONS, config, PRICES)
-    np.testing.assert_allclose(values, [9.0, 70.0, 0.1], rtol=1e-6)
-
-
-def test_only_the_named_actions_are_worth_the_value() -> None:
-    config = ItemValueConfig(attribute="price", actions=("purchase",))
-    values = expected_values(PROBABILITIES, WEIGHTS, ACTIONS, config, PRICES)
-    np.testing.assert_allclose(values, [0.5 + 4.0, 0.5 + 20.0, 0.1], rtol=1e-6)
+@pytest.mark.parametrize(
+    ("actions", "expected"),
+    [((), [9.0, 70.0, 0.1]), (("purchase",), [0.5 + 4.0, 0.5 + 20.0, 0.1])],
+)
+def test_the_named_actions_are_worth_the_value_and_all_by_default(
+    reader: Engine, actions: tuple[str, ...], expected: list[float]
+) -> None:
+    config = ItemValueConfig(attribute="price", actions=actions)
+    surface = reader.settings.all_surfaces()["home"].model_copy(
+        update={"item_value": config, "action_weights": {"interact": 1.0, "purchase": 2.0}}
+    )
+    items = [Item(f"p{price}", "P", "", {"price": price}) for price in PRICES]
+    state = replace(reader.state, catalogue=Catalogue(items))
+    ranker = Ranker(RankerConfig(actions=("interact", "purchase")))
+    values = weigh_actions(PROBABILITIES, ranker, surface, state, np.arange(3, dtype=np.int32))
+    np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
 def test_an_item_without_the_number_has_the_median() -> None:

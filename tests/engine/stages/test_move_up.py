@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.engine.stages.base import FIRST
-from serendip.engine.stages.min_value import MinValueConfig
-from serendip.engine.stages.relevance_filter import count_places, move_up
+from serendip.engine.stages.list_filters import MinValueConfig, count_places, move_up
 
 NONE = np.zeros(20, np.bool_)
 ALL = np.ones(20, np.bool_)

@@ -17,12 +17,12 @@ from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch, Candidates
-from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.rejection_discount import (
+from serendip.engine.stages.likeness import (
     discount_rejected,
     likeness_to_rejected,
     usual_cosine,
 )
+from serendip.engine.stages.pipeline import run
 
 USER = "visitor"
 SURFACES = [

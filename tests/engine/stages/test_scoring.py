@@ -12,9 +12,9 @@ from serendip.data.items.reception import Reception
 from serendip.data.query import TASKS, Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.batch import Batch, Candidates, round_scores
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.scoring import fuse_by_rank, order_complete, ranks, round_scores
+from serendip.engine.stages.scoring import fuse_by_rank, order_complete, ranks
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serendip.data.query import History, Query
 from serendip.engine.stages import selection
-from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
+from serendip.engine.stages.base import ListRule, OpenRows, Ranked
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig, request_seed
 from serendip.engine.stages.selection import Slate
@@ -277,11 +277,9 @@ class EveryTurn(ListRule):
 
     name, label = "every turn", "Never"
 
-    def start(self, ranked: Ranked, rows: OpenRows) -> Placement:
-        return NeverPlaced()
+    def start(self, ranked: Ranked, rows: OpenRows) -> None:
+        pass
 
-
-class NeverPlaced(Placement):
     def next(self, position: int, rows: OpenRows) -> float:
         return position
 

@@ -21,14 +21,14 @@ from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
 from serendip.engine.matches import append_matches
 from serendip.engine.request import Request
-from serendip.engine.stages.min_value import MinValueConfig
-from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import (
+from serendip.engine.stages.list_filters import (
     CHECKED,
     P_IRRELEVANT,
+    MinValueConfig,
     RelevanceFilter,
     RelevanceFilterConfig,
 )
+from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.serve.page.covers import draw_cover
+from serendip.serve.page.cards import draw_cover
 
 codes = st.lists(st.integers(0, 100_000), max_size=4).map(tuple)
 INK = (0x23, 0x27, 0x2B)

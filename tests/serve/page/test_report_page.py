@@ -7,11 +7,11 @@ from pathlib import Path
 from tiny_engine import TinyEngine
 from wire_client import WireClient
 
-from serendip.engine.artefacts.quality_report import REPORT_HTML, QualityReport
+from serendip.engine.workspace import REPORT_HTML
 
 
 def test_the_report_is_linked_everywhere_once_there_is_one(tmp_path: Path) -> None:
-    client = WireClient(TinyEngine(report=QualityReport(tmp_path)))
+    client = WireClient(TinyEngine(report=tmp_path / REPORT_HTML))
     assert "Quality report" not in client.get("/?user=u").text
     missing = client.get("/report")
     assert missing.status_code == 404

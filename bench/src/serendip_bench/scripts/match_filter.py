@@ -33,7 +33,7 @@ import numpy as np
 from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
+from serendip.engine.stages.list_filters import RelevanceFilterConfig
 
 CANDIDATES = 200
 NUM_TURNS = 5

@@ -19,11 +19,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.artefacts.array_check import find_nan, require_no_nan
+import numpy as np
+
+from serendip.data.rows.strings import map_array
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.sync import Place, SharedFolder, local_folder, place_name
 from serendip.runtime.versions import Version, Versions, require_nothing
+
+_BLOCK = 1 << 20
+"""Values of an array that are looked at together."""
 
 KEEP = 3
 """Number of newest generations that are kept."""
@@ -442,3 +447,37 @@ def _outdated(versions: Versions, current: Version) -> list[str]:
     ended = _ended_by(versions, current.name, current.manifest)
     kept = {current.name, _name_before(versions, current.name), *versions.names()[-KEEP:]}
     return [name for name in versions.names() if name not in kept or name in ended]
+
+
+def find_nan(folder: Path) -> str:
+    """File and place of the first value that is no number below a folder; empty = there is none.
+
+    Raises:
+        ArtefactError: an array cannot be read.
+    """
+    for path in sorted(folder.rglob("*.npy")):
+        array = map_array(path)
+        if array.dtype.kind != "f":
+            continue
+        values = array.reshape(-1)
+        for begin in range(0, len(values), _BLOCK):
+            found = np.flatnonzero(np.isnan(values[begin : begin + _BLOCK]))
+            if len(found):
+                place = np.unravel_index(begin + int(found[0]), array.shape)
+                return f"{path.relative_to(folder)} has NaN at {tuple(map(int, place))}"
+    return ""
+
+
+def require_no_nan(folder: Path) -> None:
+    """Check that no array of floats of a generation has a value that is no number.
+
+    Raises:
+        ArtefactError: one has, or cannot be read.
+    """
+    hint = "Run `serendip rollback`, or train again."
+    try:
+        found = find_nan(folder)
+    except ArtefactError as error:
+        raise ArtefactError(error.message, hint) from None
+    if found:
+        raise ArtefactError(f"{folder}/{found}.", hint)

@@ -9,7 +9,29 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from serendip.config import Config
-from serendip.engine.config.durations import Duration
+from serendip.errors import ConfigError
+from serendip.runtime.budget import parse_duration
+
+
+def _require_duration(text: str) -> str:
+    """A validated duration."""
+    try:
+        parse_duration(text)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+def _read_never(text: str | None) -> str | None:
+    """A validated duration; None for ``never``."""
+    return None if text is None or text == "never" else _require_duration(text)
+
+
+Duration = Annotated[str, AfterValidator(_require_duration)]
+"""A duration such as ``10m``."""
+
+OptionalDuration = Annotated[str | None, AfterValidator(_read_never)]
+"""A duration, or ``never``, which is None."""
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _COLLECTOR = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")

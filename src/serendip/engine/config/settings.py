@@ -7,6 +7,8 @@ the tables. A missing table has its default values, an unknown key is an error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
@@ -19,10 +21,8 @@ from serendip.data.events.repeats import RepeatConfig
 from serendip.data.items.features import TokenReader
 from serendip.data.items.quality import QualityConfig
 from serendip.data.store.config import StoreConfig
-from serendip.engine.config.durations import Duration, OptionalDuration
 from serendip.engine.config.models import ModelsConfig
-from serendip.engine.config.serve import ServeConfig
-from serendip.engine.config.storage import StorageConfig
+from serendip.engine.config.serve import Duration, OptionalDuration, ServeConfig
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.listing import AVAILABLE_FROM
 from serendip.engine.stages.sources import OWN_SOURCES
@@ -33,11 +33,35 @@ from serendip.models.context_counts import ContextConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import UnifiedConfig
 from serendip.runtime.executor_config import ExecutorConfig
+from serendip.runtime.sync import Place, SharedFolder, Storage
 from serendip.search.config import SearchConfig
 from serendip.search.suggestions.config import QueriesConfig
 
 _PRIVATE_WORDS = frozenset({"bid", "bids", "margin", "margins", "cost", "costs", "profit"})
 """Words in the names of attributes that are no business of shoppers."""
+
+
+class StorageConfig(Config):
+    """``[storage]``: where generations lie that several machines share."""
+
+    url: str = ""
+    """`s3://bucket/prefix`, `gs://bucket/prefix`, or the whole path of a folder that all machines
+    mount. Credentials come from the environment. The folder `generations` of the workspace then has
+    checksummed copies. Empty = it is the only place."""
+
+    def place(self, folder: Path) -> Place:
+        """Where the generations of a folder lie.
+
+        Raises:
+            ConfigError: the URL cannot be used.
+        """
+        return _open(folder, self.url) if self.url else folder
+
+
+@lru_cache
+def _open(folder: Path, url: str) -> SharedFolder:
+    """One client of a place for a whole process: it keeps connections open."""
+    return SharedFolder(folder, Storage(url))
 
 
 class EvaluationConfig(Config):

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from serendip.data.query import Query
 from serendip.engine.state import EngineState
@@ -37,20 +36,12 @@ class Preference(NamedTuple):
     items: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AttributePreferences:
-    """The values that a request prefers.
-
-    Args:
-        size: number of items that were compared.
-        values: value -> how particular it is; values that are not are left out.
-    """
-
-    size: int
-    values: Mapping[str, Preference]
+Preferences: TypeAlias = tuple[int, Mapping[str, Preference]]
+"""Number of items that were compared, and value -> how particular it is; values that are not are
+left out."""
 
 
-def find_preferences(query: Query, state: EngineState) -> AttributePreferences:
+def find_preferences(query: Query, state: EngineState) -> Preferences:
     """Preferences of a request: of its source items if it has any, else of the user's newest items.
 
     They are kept with the history as long as the catalogue stays the same.
@@ -58,7 +49,7 @@ def find_preferences(query: Query, state: EngineState) -> AttributePreferences:
     if len(query.source_items):
         return _compare(query.source_items.tolist(), state, 1)
     derived = query.history.derived
-    found: tuple[object, AttributePreferences] | None = derived.get(_KEY)
+    found: tuple[object, Preferences] | None = derived.get(_KEY)
     if found is None or found[0] is not state.catalogue:
         newest = query.history.item_nums.tolist()[::-1]
         items = [item for item in dict.fromkeys(newest) if not state.hidden[item]][:NEWEST]
@@ -66,7 +57,7 @@ def find_preferences(query: Query, state: EngineState) -> AttributePreferences:
     return found[1]
 
 
-def _compare(items: list[int], state: EngineState, least: int) -> AttributePreferences:
+def _compare(items: list[int], state: EngineState, least: int) -> Preferences:
     having: dict[str, list[int]] = {}
     for item in items:
         for word in state.catalogue.words(item):
@@ -79,4 +70,4 @@ def _compare(items: list[int], state: EngineState, least: int) -> AttributePrefe
             continue
         strength = share * math.log(share * state.num_items / known)
         values[word] = Preference(min(strength, 1.0), tuple(owners))
-    return AttributePreferences(len(items), values)
+    return len(items), values

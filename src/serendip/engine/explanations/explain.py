@@ -16,7 +16,6 @@ from serendip.data.items.semantic_ids import common_prefix
 from serendip.data.query import Query
 from serendip.data.text import normalise
 from serendip.engine.answer import Evidence
-from serendip.engine.explanations import reason_texts as texts
 from serendip.engine.explanations.attribute_preferences import find_preferences
 from serendip.engine.explanations.influence import Influence
 from serendip.engine.explanations.reason_choice import (
@@ -31,6 +30,22 @@ from serendip.engine.feature_names import models_of_kind
 from serendip.engine.state import EngineState
 from serendip.models.base import Recommender, ScoreKind
 from serendip.search.understanding import CORRECTED, EXACT
+
+TITLE = "The title is what you typed"
+ITEM_ID = "Its number is what you typed"
+MEANT = "Probably meant by “{text}”"
+WORDS = "Matches “{text}”"
+RELATED = "Related to “{text}”"
+AGAIN = "You chose it before"
+VALUE_OF_PAST = "{value}, like {count} of the last {size} you chose"
+VALUE_OF_ITEM = "{value}, like {title}"
+GROUP = "In the same group as {title}"
+NAMED_GROUP = "In the same group as {title}: {name}"
+COUNTRY = "Popular in {country}"
+POPULAR = "Among the {share} % most popular, with {count:,} interactions"
+POPULAR_OF_VALUE = "In the top {size} by likes and popularity: {value}"
+NEW = "New here"
+NEW_AND_LIKE = "New, and like {title}"
 
 _PER_MODEL = 2
 """Maximum number of votes of one model that become evidence for an item."""
@@ -141,10 +156,10 @@ class Explainer:
             item_id = self.state.catalogue.vocabulary.id(item)
             title = self.state.catalogue.title(item) or item_id
         sentence = ground.sentence
-        if sentence is texts.GROUP:
+        if sentence is GROUP:
             codes = self.state.features.codes[self.items[ground.row]]  # (L,)
             names["name"] = build_group_name(self.state.code_names, codes[: int(ground.weight)])
-            sentence = texts.NAMED_GROUP if names["name"] else texts.GROUP
+            sentence = NAMED_GROUP if names["name"] else GROUP
         text = translate(sentence, self.language, title=title, **names)
         return Evidence(ground.kind, text, round(ground.weight, 4), item_id)
 
@@ -189,7 +204,7 @@ class Explainer:
             yield from votes
             yield from self._code_grounds(rows)
         for row in rows[self._is_new[rows]].tolist():
-            yield Ground(row, "new", _LAST, 0.0, texts.NEW)
+            yield Ground(row, "new", _LAST, 0.0, NEW)
 
     @property
     def _is_new(self) -> BoolArray:
@@ -207,39 +222,34 @@ class Explainer:
         largest = self.best_words or max((score for score in scores if score > 0), default=1.0)
         typed = self.state.match_id(self.query.text)
         for row, (match, score) in enumerate(zip(matches, scores, strict=True)):
-            searched, strength = self.query.shown, min(score / largest, 1.0)
+            searched, strength = self.query.shown, DECISIVE
             if self.items[row] == typed:
-                sentence, strength = texts.ITEM_ID, DECISIVE
+                sentence = ITEM_ID
             elif match >= EXACT:
-                sentence, strength = texts.TITLE, DECISIVE
+                sentence = TITLE
             elif match >= CORRECTED:
-                sentence, strength, searched = (
-                    texts.MEANT,
-                    DECISIVE,
-                    self.query.typed or self.query.text,
-                )
+                sentence, searched = MEANT, self.query.typed or self.query.text
             elif score > 0:
                 sentence, searched = self._held(int(self.items[row]))
+                strength = min(score / largest, 1.0)
             else:
-                sentence, strength = texts.RELATED, _SECOND
+                sentence, strength = RELATED, _SECOND
             weight = round(max(match, 0.0) if match == match else 0.0, 3)
             yield Ground(row, "word", strength, weight, sentence, {"text": searched})
 
     def _held(self, item: int) -> tuple[str, str]:
         """What a hit of the words says of the text, and the words that it has of it."""
-        query, searcher = self.query, self.state.searcher
-        held, is_whole = searcher.find_held(
-            query.text, self.state.catalogue[item], query.is_literal
-        )
+        query, found = self.query, self.state.catalogue[item]
+        held, is_whole = self.state.searcher.find_held(query.text, found, query.is_literal)
         if is_whole or held:
-            return texts.WORDS, query.shown if is_whole else held
-        return texts.RELATED, query.shown  # by a synonym, or as it was chosen after such a search
+            return WORDS, query.shown if is_whole else held
+        return RELATED, query.shown  # by a synonym, or as it was chosen after such a search
 
     def _again_grounds(self) -> Iterator[Ground]:
         """Items that the user chose before and that may come again."""
         for row in np.flatnonzero(locate(self.query.again, self.items)[1]).tolist():
             rests_on = (int(self.items[row]),)
-            yield Ground(row, "again", DECISIVE, 1.0, texts.AGAIN, rests_on=rests_on)
+            yield Ground(row, "again", DECISIVE, 1.0, AGAIN, rests_on=rests_on)
 
     def _voting_models(self, kind: ScoreKind) -> list[Recommender]:
         """Models with scores of a kind that give evidence, in the order of the features."""
@@ -283,11 +293,8 @@ class Explainer:
         if most == 1:  # Of all evidence, a vote that does nothing for the value is a part, too.
             is_ground &= shares > 0
         columns, ranks = np.nonzero(is_ground.T)
-        found = (
-            rows[columns],
-            *(each[ranks, columns] for each in (context[best], strongest, shares)),
-        )
-        for row, item, weight, share in zip(*(each.tolist() for each in found), strict=True):
+        parts = (part[ranks, columns].tolist() for part in (context[best], strongest, shares))
+        for row, item, weight, share in zip(rows[columns].tolist(), *parts, strict=True):
             yield Ground(row, rule.kind, share, weight, sentence, rests_on=(item,))
 
     def _votes(self, model: Recommender, rows: Rows) -> tuple[IntArray, FloatArray] | None:
@@ -299,37 +306,32 @@ class Explainer:
 
     def _new_grounds(self, votes: Sequence[Ground]) -> Iterator[Ground]:
         """What an item that nobody has chosen yet is like: its strongest vote."""
-        is_new = self._is_new
-        told: set[int] = set()
-        for ground in sorted(votes, key=lambda ground: -ground.strength):
-            if is_new[ground.row] and ground.row not in told:
-                told.add(ground.row)
-                yield ground._replace(kind="new", sentence=texts.NEW_AND_LIKE)
+        is_new, ordered = self._is_new, sorted(votes, key=lambda ground: -ground.strength)
+        for ground in {ground.row: ground for ground in reversed(ordered)}.values():
+            if is_new[ground.row]:
+                yield ground._replace(kind="new", sentence=NEW_AND_LIKE)
 
     def _preference_grounds(self) -> Iterator[Ground]:
         """The value of an attribute that is most particular to the user or to the source items."""
-        liked = find_preferences(self.query, self.state)
-        if not liked.values:
+        size, liked = find_preferences(self.query, self.state)
+        if not liked:
             return
         of_words: dict[str, list[float]] = {}
         for row, item in enumerate(self.items.tolist()):
-            shared = [word for word in self.state.catalogue.words(item) if word in liked.values]
+            shared = [word for word in self.state.catalogue.words(item) if word in liked]
             if not shared:
                 continue
-            word = max(shared, key=lambda word: liked.values[word].strength)
-            strength, items = liked.values[word]
+            word = max(shared, key=lambda word: liked[word].strength)
+            strength, items = liked[word]
             if self.influence is not None:
                 if word not in of_words:
-                    of_words[word] = self.influence.strengths_of_set(items, liked.size).tolist()
+                    of_words[word] = self.influence.strengths_of_set(items, size).tolist()
                 strength = of_words[word][row]
             if strength <= 0:
                 continue
-            sentence, names = texts.VALUE_OF_ITEM, dict[str, str | float](value=word)
+            sentence, names = VALUE_OF_ITEM, dict[str, str | float](value=word)
             if not len(self.query.source_items):
-                sentence, names = (
-                    texts.VALUE_OF_PAST,
-                    {**names, "count": len(items), "size": liked.size},
-                )
+                sentence, names = VALUE_OF_PAST, names | {"count": len(items), "size": size}
             yield Ground(row, "attribute", strength, strength, sentence, names, items)
 
     def _code_grounds(self, rows: Rows) -> Iterator[Ground]:
@@ -346,7 +348,7 @@ class Explainer:
         columns = (rows[shared_rows], anchors[nearest[shared_rows]], depths[shared_rows])
         for row, anchor, depth in zip(*(column.tolist() for column in columns), strict=True):
             strength = _SECOND * depth / codes.shape[1]
-            yield Ground(row, "code", strength, float(depth), texts.GROUP, rests_on=(anchor,))
+            yield Ground(row, "code", strength, float(depth), GROUP, rests_on=(anchor,))
 
     def _country_grounds(self) -> Iterator[Ground]:
         """Items that are among the most popular ones of the country of the request."""
@@ -360,7 +362,7 @@ class Explainer:
         sizes = counts.counts_of(number, self.items)
         for row, place in zip(rows.tolist(), places.tolist(), strict=True):
             strength, names = _SECOND * (1.0 - place / most), {"country": self.query.country}
-            yield Ground(row, "country", strength, float(sizes[row]), texts.COUNTRY, names)
+            yield Ground(row, "country", strength, float(sizes[row]), COUNTRY, names)
 
     def _popularity_grounds(self) -> Iterator[Ground]:
         """The most popular items."""
@@ -373,7 +375,7 @@ class Explainer:
             share, count = float(shares[row]), int(counts[row])
             names = {"share": math.ceil(100 * share), "count": count}
             strength = max(_SECOND * (1.0 - share / _POPULAR_SHARE), _LAST)
-            yield Ground(row, "popular", strength, float(count), texts.POPULAR, names)
+            yield Ground(row, "popular", strength, float(count), POPULAR, names)
 
     def _value_grounds(self) -> Iterator[Ground]:
         """The best items of an attribute value that many items have, of the value of most."""
@@ -386,5 +388,5 @@ class Explainer:
                     break
                 if item in values.best(normalise(word), _BEST):
                     names: dict[str, str | float] = {"size": _BEST, "value": word}
-                    yield Ground(row, "popular", _OF_VALUE, 1.0, texts.POPULAR_OF_VALUE, names)
+                    yield Ground(row, "popular", _OF_VALUE, 1.0, POPULAR_OF_VALUE, names)
                     break

@@ -21,9 +21,8 @@ from serendip.data import BoolArray, FloatArray, IntArray, ItemList, Query
 from serendip.data.items.semantic_ids import common_prefix
 from serendip.engine.feature_names import relative_name
 from serendip.engine.stages.base import FIRST
-from serendip.engine.stages.scoring import predict_actions, weigh_actions
+from serendip.engine.stages.scoring import orders, predict_actions, weigh_actions
 from serendip.engine.stages.selection import Result
-from serendip.engine.stages.surfaces import RANKER
 from serendip.engine.state import EngineState
 from serendip.models.base import Recommender
 from serendip.models.context import compute_context_weights, compute_growth_without
@@ -113,11 +112,9 @@ def measure_influence(
         features: (C, F) of them.
     """
     query, surface, ranker = result.query, result.surface, state.ranker
-    if ranker is None or surface.scorer != RANKER or not len(items):
+    if query.text or len(query.source_items) or len(query.history) < 2 or not len(items):
         return None
-    if ranker.number_of(surface.task) not in ranker.ordered_tasks:
-        return None
-    if query.text or len(query.source_items) or len(query.history) < 2:
+    if ranker is None or not orders(ranker, surface):
         return None
     newest = dict.fromkeys(query.history.item_nums[::-1].tolist())
     left_out = np.array([*newest][:NEWEST], np.int32)  # (T,)
@@ -138,11 +135,8 @@ def measure_influence(
     values = weigh_actions(chances, ranker, surface, state, asked)
     values = values.reshape(len(left_out) + 1, -1)  # (T + 1, C)
     losses = (values[0] - values[1:]) / np.maximum(np.abs(values[0]), 1e-9)
-    votes = {
-        name: Votes(known.context, known.given[:, : len(items)])
-        for name, known in rows.votes.items()
-    }
-    return Influence(left_out, losses.astype(np.float32), votes)
+    own = {name: Votes(one.context, one.given[:, : len(items)]) for name, one in rows.votes.items()}
+    return Influence(left_out, losses.astype(np.float32), own)
 
 
 def find_influence(result: Result, state: EngineState, page: ItemList) -> Influence | None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,17 +75,6 @@ class OrderedCandidates:
     values: FloatArray
     is_organic: BoolArray
     is_pinned: BoolArray
-
-    def take(self, kept: BoolArray) -> OrderedCandidates:
-        """The candidates where ``kept`` (R,) is True."""
-        return OrderedCandidates(
-            self.query,
-            self.state,
-            self.items[kept],
-            self.values[kept],
-            self.is_organic[kept],
-            self.is_pinned[kept],
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,11 +165,8 @@ class OpenRows:
     @classmethod
     def of(cls, ranked: Ranked) -> OpenRows:
         """All rows, before the first position is filled."""
-        return cls(
-            ranked.is_organic.copy(),
-            np.ones(len(ranked), np.bool_),
-            np.ones(len(ranked), np.bool_),
-        )
+        everything = np.ones(len(ranked), np.bool_)
+        return cls(ranked.is_organic.copy(), everything, everything.copy())
 
     def best(self, count: float) -> list[int]:
         """The best organic rows, at most ``count``; infinity = all."""
@@ -191,14 +178,34 @@ class OpenRows:
         self.organic[rows] = self.unused[rows] = False
 
 
-class Placement(ABC):
-    """A list rule at work on one slate."""
+class ListRule(Stage, ABC):
+    """Fills positions of the slate; the first rule that names a row decides the position.
 
-    def __init__(self) -> None:
-        self.positions: list[int] = []
-        """Positions of the slate that the rule decided, in order."""
-        self.propensities: list[float] = []
-        """Of a rule that draws: the probability of the item at each of these positions."""
+    Each slate has a copy of its own (``begin``).
+
+    Attributes:
+        positions: of the slate that the rule decided, in order.
+        propensities: of a rule that draws: the probability of the item at each of these positions.
+    """
+
+    positions: list[int]
+    propensities: list[float]
+
+    @property
+    def trace_key(self) -> str:
+        """Key of the number of positions that it decided."""
+        return self.name
+
+    def begin(self, ranked: Ranked, rows: OpenRows) -> Self:
+        """The rule for a slate of the candidates of one query."""
+        own = copy(self)
+        own.positions, own.propensities = [], []
+        own.start(ranked, rows)
+        return own
+
+    @abstractmethod
+    def start(self, ranked: Ranked, rows: OpenRows) -> None:
+        """Read what the slate is made of."""
 
     @abstractmethod
     def next(self, position: int, rows: OpenRows) -> float:
@@ -218,18 +225,5 @@ class Placement(ABC):
             rows: at least one organic row is open.
         """
 
-    def add(self, rows: Sequence[int]) -> None:  # noqa: B027 - most rules need not know
+    def add(self, rows: Sequence[int]) -> None:
         """The rows have the next positions, whichever rule decided them."""
-
-
-class ListRule(Stage, ABC):
-    """Fills positions of the slate; the first rule that names a row decides the position."""
-
-    @property
-    def trace_key(self) -> str:
-        """Key of the number of positions that it decided."""
-        return self.name
-
-    @abstractmethod
-    def start(self, ranked: Ranked, rows: OpenRows) -> Placement:
-        """Begin a slate of the candidates of one query."""

@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data import AllowedItems, History, IntArray, ItemList, Query
+from serendip.data import AllowedItems, FloatArray, History, IntArray, ItemList, Query
 from serendip.data.query import RECALLED, RECENT, select_relevant_history
 from serendip.engine.stages.surfaces import SurfaceConfig, without_past
 from serendip.engine.state import EngineState
@@ -167,3 +167,15 @@ def shorten_history(query: Query, state: EngineState) -> Query:
         shortened = select_relevant_history(query.history, codes, query_codes)
         query.history.derived[_SHORTENED] = known = codes, shortened
     return replace(query, history=known[1])
+
+
+_BITS = 14
+"""Bits of a number that count in an order; the last ten of a float32 depend on the other rows of
+the batch that it is computed with."""
+
+
+def round_scores(values: FloatArray) -> FloatArray:
+    """Values (R,) without differences by rounding: the same alone and in any batch."""
+    mantissa, exponent = np.frexp(values)
+    rounded = np.ldexp(np.round(mantissa * 2.0**_BITS), exponent - _BITS)
+    return np.asarray(rounded, np.float32)

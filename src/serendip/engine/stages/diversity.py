@@ -1,4 +1,4 @@
-"""Diversity: at most n items of one group in any window of m positions, and one of variants.
+"""Diversity: at most n items of one group in any window of m positions.
 
 Groups are semantic IDs: items that share their first codes are similar in content, including items
 that nobody has chosen yet; or the values of an attribute, so that of the variants of a product one
@@ -23,16 +23,11 @@ from pydantic import Field, PositiveInt, model_validator
 from serendip.config import Config
 from serendip.data.arrays import IntArray
 from serendip.engine.stages.base import (
-    Kept,
-    ListFilter,
     ListRule,
     OpenRows,
-    OrderedCandidates,
-    Placement,
     Ranked,
 )
 from serendip.engine.state import EngineState
-from serendip.search.variants import UNTITLED
 
 
 class DiversityConfig(Config):
@@ -75,49 +70,22 @@ def find_groups(config: DiversityConfig, items: IntArray, state: EngineState) ->
     return groups[:, None]
 
 
-class VariantFilter(ListFilter):
-    """Moves items behind the others of which a variant comes before them; removes none."""
-
-    name, label = "variants", "With variants of one item behind the others"
-
-    def keep(self, ordered: OrderedCandidates) -> Kept:
-        """All candidates: the first of each item and its variants, then the others."""
-        numbers = ordered.state.variants[ordered.items]
-        is_first = numbers == UNTITLED
-        is_first[np.unique(numbers, return_index=True)[1]] = True
-        order = np.concatenate([np.flatnonzero(is_first), np.flatnonzero(~is_first)])
-        return Kept(np.ones(len(order), np.bool_), order=order)
-
-
 class DiversityRule(ListRule):
-    """Lets a candidate wait while its group is full."""
+    """Lets a candidate wait while its group is full.
+
+    ``positions`` are those at which a better organic row had to wait.
+    """
 
     name, label = "moved by diversity", "Waited for others of their group"
 
     def __init__(self, config: DiversityConfig) -> None:
         self._config = config
 
-    def start(self, ranked: Ranked, rows: OpenRows) -> GroupLimit:
-        """Begin with empty groups."""
-        return GroupLimit(self._config, ranked.codes, rows)
-
-
-class GroupLimit(Placement):
-    """The groups of C rows, and which of them are full, while a slate is built.
-
-    ``positions`` are those at which a better organic row had to wait.
-
-    Args:
-        config: the limit.
-        codes: (C, L) semantic IDs of the rows.
-        rows: its ``fits`` follows the groups.
-    """
-
-    def __init__(self, config: DiversityConfig, codes: IntArray, rows: OpenRows) -> None:
-        super().__init__()
-        self._config, self._fits = config, rows.fits
+    def start(self, ranked: Ranked, rows: OpenRows) -> None:
+        """Begin with empty groups; what ``fits`` follows them."""
+        self._fits = rows.fits
         self._shown: list[int] = []
-        groups = np.unique(codes[:, : config.levels], axis=0, return_inverse=True)[1]
+        groups = np.unique(ranked.codes[:, : self._config.levels], axis=0, return_inverse=True)[1]
         self._groups = groups.reshape(-1)
         self._counts = [0] * (int(self._groups.max(initial=-1)) + 1)
 

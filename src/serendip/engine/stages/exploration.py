@@ -32,7 +32,7 @@ from pydantic import Field, PositiveFloat
 
 from serendip.config import Config
 from serendip.data.query import History, Query
-from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
+from serendip.engine.stages.base import ListRule, OpenRows, Ranked
 
 EXPLORED = "explored"
 """The rule, and its column: 1 for explored items, NaN for the others."""
@@ -71,19 +71,11 @@ class ExplorationRule(ListRule):
     def __init__(self, config: ExplorationConfig) -> None:
         self._config = config
 
-    def start(self, ranked: Ranked, rows: OpenRows) -> Explorer:
+    def start(self, ranked: Ranked, rows: OpenRows) -> None:
         """Find the pool of one request."""
-        return Explorer(self._config, ranked)
-
-
-class Explorer(Placement):
-    """Draws the items to explore in one slate."""
-
-    def __init__(self, config: ExplorationConfig, ranked: Ranked) -> None:
-        super().__init__()
         self._random = np.random.default_rng(ranked.seed)
-        self._block = math.ceil(1 / config.share)
-        self._config, self._is_new, self._taste = config, ranked.is_new, ranked.taste  # (C,) each
+        self._block = math.ceil(1 / self._config.share)
+        self._is_new, self._taste = ranked.is_new, ranked.taste  # (C,) each
         # In an order of their own: that of the values of new items alike differs by rounding.
         self._pool = np.flatnonzero(ranked.is_new)
         self._pool = self._pool[np.argsort(ranked.items[self._pool])]

@@ -9,34 +9,21 @@ here equal scores share a rank.)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data import FloatArray, IntArray, ItemList, Task
+from serendip.data import Catalogue, FloatArray, IntArray, ItemList, Task
 from serendip.data.arrays import locate
-from serendip.engine.stages.batch import Batch, Candidates
-from serendip.engine.stages.item_value import expected_values, values_of
-from serendip.engine.stages.likeness import find_likeness, order_by_likeness
-from serendip.engine.stages.rejection_discount import discount_rejected
+from serendip.engine.stages.batch import Batch, Candidates, round_scores
+from serendip.engine.stages.likeness import discount_rejected, find_likeness, order_by_likeness
 from serendip.engine.stages.sponsored import SPONSORED, bids_of
-from serendip.engine.stages.surfaces import LEARNED, RANKER, SurfaceConfig
+from serendip.engine.stages.surfaces import LEARNED, RANKER, ItemValueConfig, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.ranker.model import Ranker, action_value
 from serendip.search.rank_fusion import RANK_CONSTANT
 from serendip.search.understanding import ALL_WORDS, CORRECTED, ONE_VALUE, TITLED, VALUES
 from serendip.search.variants import UNTITLED
-
-_BITS = 14
-"""Bits of a number that count in an order; the last ten of a float32 depend on the other rows of
-the batch that it is computed with."""
-
-
-def round_scores(values: FloatArray) -> FloatArray:
-    """Values (R,) without differences by rounding: the same alone and in any batch."""
-    mantissa, exponent = np.frexp(values)
-    rounded = np.ldexp(np.round(mantissa * 2.0**_BITS), exponent - _BITS)
-    return np.asarray(rounded, np.float32)
 
 
 def ranks(scores: FloatArray) -> FloatArray:
@@ -98,19 +85,6 @@ def discount_popular(values: FloatArray, counts: IntArray, power: float) -> Floa
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OrganicScores:
-    """Values of R candidate rows to the user.
-
-    Args:
-        values: (R,) float32; the scale is the scorer's own.
-        probabilities: action -> (R,) float32 of the ranker; empty for other scorers.
-    """
-
-    values: FloatArray
-    probabilities: Mapping[str, FloatArray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Scores:
     """Numbers of R candidate rows.
 
@@ -135,9 +109,11 @@ def score_organic(
     candidates: Candidates,
     features: FloatArray,
     proposals: Mapping[str, list[ItemList]],
-) -> OrganicScores:
-    """Values of all rows: by the model that the surface names, on its own scale, else by the
-    ranker, if it may order the task, else by the ranks in the sources.
+) -> tuple[FloatArray, Mapping[str, FloatArray]]:
+    """Values (R,) of all rows, and the ranker's probabilities (R,) by action, if it orders them.
+
+    The values are by the model that the surface names, on its own scale, else by the ranker, if it
+    may order the task, else by the ranks in the sources.
 
     Args:
         batch: B queries; a model that the generation has not is in its ``degraded``.
@@ -148,20 +124,18 @@ def score_organic(
     surface, state = batch.surface, batch.state
     if surface.scorer in state.models:
         scores = batch.scores(surface.scorer)
-        return OrganicScores(scores.of_items(candidates.rows, candidates.items))
+        return scores.of_items(candidates.rows, candidates.items), {}
     if surface.scorer != RANKER:
         batch.degraded.append(surface.scorer)
     ranker = state.ranker
-    if ranker is None or not len(candidates):
-        return OrganicScores(_fuse(batch, candidates, proposals))
-    if ranker.number_of(surface.task) not in ranker.ordered_tasks:
-        return OrganicScores(_fuse(batch, candidates, proposals))
+    if ranker is None or not len(candidates) or not orders(ranker, surface):
+        return _fuse(batch, candidates, proposals), {}
     probabilities = predict_actions(ranker, surface.task, features)  # (R, A)
     values = weigh_actions(probabilities, ranker, surface, state, candidates.items)
     power = surface.popularity_discount
     power = ranker.discounts.get(surface.task, 0.0) if power == LEARNED else power
     values = discount_popular(values, state.counts[candidates.items], power)
-    return OrganicScores(values, dict(zip(ranker.config.actions, probabilities.T, strict=True)))
+    return values, dict(zip(ranker.config.actions, probabilities.T, strict=True))
 
 
 def _fuse(
@@ -207,29 +181,43 @@ def score_candidates(
     proposals: Mapping[str, list[ItemList]],
 ) -> Scores:
     """Numbers of all rows; see ``score_organic``."""
-    organic = score_organic(batch, candidates, features, proposals)
-    values, likeness = organic.values, find_likeness(batch.surface, batch.state)
+    organic, probabilities = score_organic(batch, candidates, features, proposals)
+    values, likeness = organic, find_likeness(batch.surface, batch.state)
     if likeness is not None:
         values = order_by_likeness(batch, candidates, values, likeness)
     values = discount_rejected(batch, candidates, values)
     bids = revenue = np.zeros(len(candidates), np.float32)
     if batch.surface.sponsored is not None:
         bids = bids_of(batch.state.catalogue, batch.surface.sponsored.bid, candidates.items)
-        revenue = bids * _paid_probability(batch, features, organic)
-    pins = order_levels(batch, candidates, bool(organic.probabilities))
-    return Scores(round_scores(values), pins, bids, revenue, organic.probabilities)
+        paid = _paid_probability(batch, features, probabilities)
+        revenue = bids * (organic if paid is None else paid)
+    pins = order_levels(batch, candidates, bool(probabilities))
+    return Scores(round_scores(values), pins, bids, revenue, probabilities)
 
 
-def _paid_probability(batch: Batch, features: FloatArray, organic: OrganicScores) -> FloatArray:
-    """(R,) P(action that is paid for); the organic value if nothing predicts actions."""
+def _paid_probability(
+    batch: Batch, features: FloatArray, known: Mapping[str, FloatArray]
+) -> FloatArray | None:
+    """(R,) P(action that is paid for); None if nothing predicts actions.
+
+    Args:
+        batch: of a surface that sells places.
+        features: (R, F).
+        known: action -> probabilities (R,) that were predicted already; empty = none were.
+    """
     ranker, sponsored = batch.state.ranker, batch.surface.sponsored
     if sponsored is None or ranker is None or not len(features):
-        return organic.values
-    if organic.probabilities:
-        probabilities = np.column_stack(list(organic.probabilities.values()))
-    else:
-        probabilities = predict_actions(ranker, batch.surface.task, features)
-    return action_value(probabilities, {sponsored.action: 1.0}, ranker.config.actions)
+        return None
+    predicted = np.column_stack([*known.values()]) if known else None
+    if predicted is None:
+        predicted = predict_actions(ranker, batch.surface.task, features)
+    return action_value(predicted, {sponsored.action: 1.0}, ranker.config.actions)
+
+
+def orders(ranker: Ranker, surface: SurfaceConfig) -> bool:
+    """Whether the ranker decides the order of a surface, as it has learned its task."""
+    is_learned = ranker.number_of(surface.task) in ranker.ordered_tasks
+    return surface.scorer == RANKER and is_learned
 
 
 def predict_actions(ranker: Ranker, task: Task, features: FloatArray) -> FloatArray:
@@ -244,12 +232,29 @@ def weigh_actions(
     state: EngineState,
     items: IntArray,
 ) -> FloatArray:
-    """(R,) values to a surface of items (R,) with some action probabilities (R, A)."""
-    actions, weights = ranker.config.actions, surface.action_weights
-    if surface.item_value is None:
+    """(R,) values to a surface of items (R,) with some action probabilities (R, A).
+
+    That is the sum over actions of weight x P(action), and x the item's number for those that are
+    worth it.
+    """
+    actions, weights, value = ranker.config.actions, surface.action_weights, surface.item_value
+    if value is None:
         return action_value(probabilities, weights, actions)
-    worth = values_of(surface.item_value, state.catalogue, items)  # (R,)
-    return expected_values(probabilities, weights, actions, surface.item_value, worth)
+    valued = {name: weights[name] for name in value.actions or weights if name in weights}
+    others = {name: weight for name, weight in weights.items() if name not in valued}
+    worth = values_of(value, state.catalogue, items)  # (R,)
+    by_value = action_value(probabilities, valued, actions) * worth
+    return np.asarray(by_value + action_value(probabilities, others, actions), np.float32)
+
+
+def values_of(config: ItemValueConfig, catalogue: Catalogue, items: IntArray) -> FloatArray:
+    """(R,) float32 numbers of items (R,); an item without it has the median of all that have one, 1
+    if none has.
+    """
+    column = catalogue.column(config.attribute)
+    found = column.numbers_of(items)
+    usual = 1.0 if np.isnan(column.median) else column.median
+    return np.where(np.isfinite(found), found, usual).astype(np.float32)
 
 
 def organic_lists(proposals: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:

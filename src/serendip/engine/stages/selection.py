@@ -23,18 +23,17 @@ from serendip.engine.stages.base import (
     ListRule,
     OpenRows,
     OrderedCandidates,
-    Placement,
     Ranked,
 )
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.diversity import DiversityConfig, find_groups
 from serendip.engine.stages.exploration import EXPLORED, PROPENSITY, request_seed
-from serendip.engine.stages.min_value import SENT
+from serendip.engine.stages.likeness import taste_scores
+from serendip.engine.stages.list_filters import SENT
 from serendip.engine.stages.scoring import TITLES, Scores, organic_lists, show_scores
 from serendip.engine.stages.sponsored import BID, ORGANIC, SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig
-from serendip.engine.stages.taste import taste_scores
 from serendip.runtime.spans import span
 
 _COMPARED = 100
@@ -80,30 +79,30 @@ def build_slate(ranked: Ranked, rules: Sequence[ListRule], max_items: int | None
     """
     end = len(ranked) if max_items is None else max_items
     rows = OpenRows.of(ranked)
-    placements = {rule.name: rule.start(ranked, rows) for rule in rules}
+    rules = [rule.begin(ranked, rows) for rule in rules]
     order: list[int] = []
     while (position := len(order)) < end and rows.organic.any():
-        turns = (placement.next(position, rows) for placement in placements.values())
+        turns = (rule.next(position, rows) for rule in rules)
         # Positions before the next turn of a rule have the organic order.
         unruled = max(ranked.pinned, min(turns, default=math.inf)) - position
         if unruled > 0:
             placed = rows.best(min(unruled, end - position))
         else:
-            placed = [_place(position, placements.values(), rows)]
+            placed = [_place(position, rules, rows)]
         order += placed
         rows.take(placed)
-        for placement in placements.values():
-            placement.add(placed)
+        for rule in rules:
+            rule.add(placed)
     return Slate(
         order,
-        {name: placement.positions for name, placement in placements.items()},
-        {name: placement.propensities for name, placement in placements.items()},
+        {rule.name: rule.positions for rule in rules},
+        {rule.name: rule.propensities for rule in rules},
     )
 
 
-def _place(position: int, placements: Iterable[Placement], rows: OpenRows) -> int:
-    for placement in placements:
-        row = placement.place(position, rows)
+def _place(position: int, rules: Iterable[ListRule], rows: OpenRows) -> int:
+    for rule in rules:
+        row = rule.place(position, rows)
         if row >= 0:
             return row
     return rows.best(1)[0]
@@ -161,36 +160,19 @@ class Selector:
             traces: one per query.
             max_items: length at which the lists end; None = all items.
         """
-        filters = self._ready_filters()
-        bounds = self.candidates.bounds(len(self.batch.queries))
-        return [
-            self._result(row, np.arange(bounds[row], bounds[row + 1]), filters, trace, max_items)
-            for row, trace in enumerate(traces)
-        ]
-
-    def _ready_filters(self) -> list[ListFilter]:
-        """Filters that can run; the others are named in ``degraded``."""
-        state, ready = self.batch.state, []
-        for stage in self.stages.list_filters:
-            if not stage.is_on(state):
-                continue
-            if stage.is_ready(state):
-                ready.append(stage)
-            else:
-                self.batch.degraded.append(stage.name)
-        return ready
+        filters = [stage for stage in self.stages.list_filters if stage.is_on(self.batch.state)]
+        for stage in [one for one in filters if not one.is_ready(self.batch.state)]:
+            filters.remove(stage)
+            self.batch.degraded.append(stage.name)
+        return [self._result(row, filters, trace, max_items) for row, trace in enumerate(traces)]
 
     def removing_filter(self, row: int, item: int) -> ListFilter | None:
         """The list filter that removes a candidate of query ``row``; None = it stays."""
-        bounds = self.candidates.bounds(len(self.batch.queries))
-        order = self._order(np.arange(bounds[row], bounds[row + 1]))
-        state = self.batch.state
-        filters = [
-            stage
-            for stage in self.stages.list_filters
-            if stage.is_on(state) and stage.is_ready(state)
-        ]
-        for stage, kept in self._filtered(row, order, filters):
+        order, state = self._order(row), self.batch.state
+        filters = (one for one in self.stages.list_filters if one.is_on(state))
+        for stage, kept in self._filtered(
+            row, order, filter(lambda one: one.is_ready(state), filters)
+        ):
             order = order[kept.rows]
             if item not in self.candidates.items[order]:
                 return stage
@@ -198,22 +180,25 @@ class Selector:
 
     def organic_items(self, row: int) -> IntArray:
         """Candidates of query ``row`` that more than their bid brought here."""
-        bounds = self.candidates.bounds(len(self.batch.queries))
-        part = np.arange(bounds[row], bounds[row + 1])
+        part = self._part(row)
         items: IntArray = self.candidates.items[part[self._is_organic(row, part)]]
         return items
+
+    def _part(self, row: int) -> NDArray[np.intp]:
+        """Candidate rows (C,) of one query."""
+        begin, end = self.candidates.bounds(len(self.batch.queries))[row : row + 2]
+        return np.arange(begin, end)
 
     def _result(
         self,
         row: int,
-        part: NDArray[np.intp],
         filters: Sequence[ListFilter],
         trace: dict[str, int],
         max_items: int | None,
     ) -> Result:
-        """The list of one query from its candidate rows ``part`` (C,)."""
+        """The list of one query."""
         rules = self.stages.list_rules
-        order, numbers, most_sent = self._filter(row, self._order(part), filters, trace)
+        order, numbers, most_sent = self._filter(row, filters, trace)
         ends = [end for end in (max_items, most_sent) if end is not None]
         with span("slate"):
             slate = build_slate(self._ranked(row, order), rules, min(ends, default=None))
@@ -226,21 +211,17 @@ class Selector:
         query, surface = self.batch.queries[row], self.batch.surface
         return Result(query, surface, items, trace, tuple(self.batch.degraded))
 
-    def _order(self, part: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Candidate rows ``part`` (C,) of one query, best first."""
-        scores = self.scores
+    def _order(self, row: int) -> NDArray[np.intp]:
+        """Candidate rows (C,) of one query, best first."""
+        scores, part = self.scores, self._part(row)
         ties = tie_order(self.batch.state.num_items)[self.candidates.items[part]]
         return part[np.lexsort((ties, -scores.organic[part], -scores.pins[part]))]
 
     def _filter(
-        self,
-        row: int,
-        order: NDArray[np.intp],
-        filters: Sequence[ListFilter],
-        trace: dict[str, int],
+        self, row: int, filters: Sequence[ListFilter], trace: dict[str, int]
     ) -> tuple[NDArray[np.intp], dict[str, FloatArray], int | None]:
         """Ordered rows that all filters keep, with the filters' columns and length limit."""
-        numbers: dict[str, FloatArray] = {}
+        order, numbers = self._order(row), dict[str, FloatArray]()
         max_items: int | None = None
         for stage, kept in self._filtered(row, order, filters):
             numbers = {
@@ -253,7 +234,7 @@ class Selector:
         return order, numbers, max_items
 
     def _filtered(
-        self, row: int, order: NDArray[np.intp], filters: Sequence[ListFilter]
+        self, row: int, order: NDArray[np.intp], filters: Iterable[ListFilter]
     ) -> Iterator[tuple[ListFilter, Kept]]:
         """Each filter in order, with what it keeps of those that the filters before it kept."""
         for stage in filters:

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from serendip.data import AllowedItems, IntArray, ItemList, Query
-from serendip.data.arrays import locate
+from serendip.data.arrays import first_rows, locate
 from serendip.data.events.repeats import last_choices, times_chosen
 from serendip.data.item_list import tie_order
 from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
-from serendip.engine.stages.popular import list_popular
+from serendip.engine.stages.likeness import taste_scores
 from serendip.engine.stages.sponsored import SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RETRIEVER
-from serendip.engine.stages.taste import taste_scores
+from serendip.engine.state import EngineState
 from serendip.models.context_counts import ContextCounts
 from serendip.search.searcher import put_first
 
@@ -160,6 +160,20 @@ class BrowseSource(Source):
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first by the number of interactions."""
         return [list_popular(allowed, batch.state, quota) for allowed in batch.allowed]
+
+
+def list_popular(allowed: AllowedItems, state: EngineState, most: int) -> ItemList:
+    """The most chosen items, and of equally often chosen ones the newest.
+
+    Args:
+        allowed: items that may be shown.
+        state: to answer from.
+        most: number of items.
+    """
+    shown = allowed.numbers()
+    counts, times = state.counts[shown], state.catalogue.available_from[shown]
+    rows = first_rows(most, -counts, -times, -shown)
+    return ItemList.of_distinct(shown[rows], counts[rows].astype(np.float32))
 
 
 class SponsoredSource(Source):

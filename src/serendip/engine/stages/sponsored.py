@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeInt, field_validator
 
 from serendip.config import Config
 from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
-from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
+from serendip.engine.stages.base import ListRule, OpenRows, Ranked
 
 SPONSORED = "sponsored"
 """Name of the source that proposes items with a bid: a candidate of this source alone is shown at a
@@ -65,7 +65,7 @@ def bids_of(catalogue: Catalogue, attribute: str, items: IntArray) -> FloatArray
 
 
 class SponsoredRule(ListRule):
-    """Sells positions of the slate to sponsored candidates that are good enough."""
+    """Sells positions of the slate; see the module's docstring for who may buy."""
 
     name, label = SPONSORED, "Places that were bought"
     numbers: ClassVar[Mapping[str, str]] = {
@@ -76,28 +76,19 @@ class SponsoredRule(ListRule):
     def __init__(self, config: SponsoredConfig) -> None:
         self._config = config
 
-    def start(self, ranked: Ranked, rows: OpenRows) -> Auction:
-        """An auction for each position that can be bought."""
-        return Auction(self._config, ranked)
-
-
-class Auction(Placement):
-    """Sells the positions of one slate; see the module's docstring for who may buy."""
-
-    def __init__(self, config: SponsoredConfig, ranked: Ranked) -> None:
-        super().__init__()
-        self._for_sale, self._floor = frozenset(config.positions), config.floor
+    def start(self, ranked: Ranked, rows: OpenRows) -> None:
+        """Begin an auction for each position that can be bought."""
         self._organic, self._revenue = ranked.values, ranked.revenue
 
     def next(self, position: int, rows: OpenRows) -> float:
         """The next position for sale."""
-        return min((sold for sold in self._for_sale if sold >= position), default=math.inf)
+        return min((sold for sold in self._config.positions if sold >= position), default=math.inf)
 
     def place(self, position: int, rows: OpenRows) -> int:
         """The bidding row of the highest expected revenue; -1 if the position stays organic."""
-        if position not in self._for_sale:
+        if position not in self._config.positions:
             return -1
-        minimum = self._floor * self._organic[rows.organic].max()
+        minimum = self._config.floor * self._organic[rows.organic].max()
         is_bidding = rows.unused & rows.fits & (self._revenue > 0) & (self._organic >= minimum)
         if not is_bidding.any():
             return -1

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from serendip.engine.stages.base import ListFilter, ListRule, Stage
-from serendip.engine.stages.diversity import DiversityRule, VariantFilter
+from serendip.engine.stages.diversity import DiversityRule
 from serendip.engine.stages.exploration import ExplorationRule
 from serendip.engine.stages.filters import REQUEST_FILTERS, Filter, filters_of
-from serendip.engine.stages.min_value import MinValueFilter
-from serendip.engine.stages.relevance_filter import RelevanceFilter
+from serendip.engine.stages.list_filters import MinValueFilter, RelevanceFilter, VariantFilter
 from serendip.engine.stages.sources import Source, source_named
 from serendip.engine.stages.sponsored import SponsoredRule
 from serendip.engine.stages.surfaces import SurfaceConfig

@@ -23,9 +23,7 @@ from serendip.data.items.attribute_test import AttributeTest
 from serendip.data.query import ITEM_TASKS, History, Query, Task
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
-from serendip.engine.stages.item_value import ItemValueConfig
-from serendip.engine.stages.min_value import MinValueConfig
-from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
+from serendip.engine.stages.list_filters import MinValueConfig, RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SPONSORED, SponsoredConfig
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import DataError, UnsupportedError
@@ -62,6 +60,18 @@ NOT_A_SURFACE = "suggest"
 """Answers with queries, not with items; events may name it as their surface."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
+
+class ItemValueConfig(Config):
+    """``[surfaces.<name>.item_value]``."""
+
+    attribute: str = Field(min_length=1)
+    """Attribute of the items that holds the value: a price, a margin, minutes. It may be negative;
+    an item without it has the median of those that have it."""
+
+    actions: tuple[str, ...] = ()
+    """Actions that are worth the item's value; the others are worth the same for all items. Empty =
+    all actions of ``action_weights``."""
 
 
 class LikenessConfig(Config):

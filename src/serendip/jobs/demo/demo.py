@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.engine.artefacts.generations import open_current
-from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON
-from serendip.engine.workspace import SETTINGS_FILE
+from serendip.engine.workspace import REPORT_HTML, REPORT_JSON, SETTINGS_FILE
 from serendip.errors import ArtefactError, DataError, ExtraMissing, NotTrainedError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace

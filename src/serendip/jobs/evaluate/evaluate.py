@@ -21,8 +21,7 @@ from serendip import __version__
 from serendip.content.features import encode_items
 from serendip.data import Dataset, IntArray, Vocabulary
 from serendip.data.dataset_folder import save_dataset
-from serendip.engine.artefacts.quality_report import REPORT_HTML, REPORT_JSON
-from serendip.engine.workspace import Workspace, WorkspaceLocation
+from serendip.engine.workspace import REPORT_HTML, REPORT_JSON, Workspace, WorkspaceLocation
 from serendip.errors import DataError
 from serendip.evaluate.new_items import measure_exploration
 from serendip.evaluate.report.document import ReportFigures, build_report, render_page

@@ -37,7 +37,7 @@ from serendip.data.text import normalise
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.base import FIRST
-from serendip.engine.stages.relevance_filter import read_user
+from serendip.engine.stages.list_filters import read_user
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible_to
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import ConfigError, DataError, UnsupportedError

@@ -17,7 +17,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.text import normalise, words
 from serendip.engine.answer import AnswerItem, Evidence
 from serendip.engine.engine import Engine
-from serendip.engine.explanations.reason_texts import WORDS
+from serendip.engine.explanations.explain import WORDS
 from serendip.engine.request import Request
 from serendip.engine.stages.exploration import EXPLORED
 from serendip.evaluate.lists import Measured

@@ -26,7 +26,7 @@ from typing import Any, Self
 import numpy as np
 
 from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
-from serendip.engine.stages.relevance_filter import count_places
+from serendip.engine.stages.list_filters import count_places
 from serendip.engine.stages.surfaces import find_surface
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import DataError, UnknownItemError

@@ -22,7 +22,7 @@ from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.base import OrderedCandidates
-from serendip.engine.stages.relevance_filter import RelevanceFilter
+from serendip.engine.stages.list_filters import RelevanceFilter
 from serendip.engine.stages.surfaces import SurfaceConfig, find_surface, visible_to
 from serendip.evaluate.intervals import estimate
 from serendip.jobs.context import JobContext

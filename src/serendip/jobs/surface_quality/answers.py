@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serendip.data import AllowedItems, IntArray, ItemList, Query
-from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
+from serendip.engine.stages.list_filters import RelevanceFilterConfig
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import BID, SPONSORED, has_bid
 from serendip.engine.stages.surfaces import RANKER, SurfaceConfig

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from serendip.engine.artefacts.erasure import remove_remains
 from serendip.engine.artefacts.generations import open_in_force, publish
-from serendip.engine.artefacts.quality_report import REPORT_JSON
 from serendip.engine.artefacts.training_record import (
     FAILED,
     PUBLISHED,
@@ -21,6 +20,7 @@ from serendip.engine.artefacts.training_record import (
     TrainingRecord,
 )
 from serendip.engine.engine import Engine
+from serendip.engine.workspace import REPORT_JSON
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import (
@@ -46,8 +46,7 @@ from serendip.jobs.train.parts.tables import RELEVANCE, REWRITES, SUGGESTIONS
 from serendip.jobs.train.space import continue_space
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.extras import require_training
-from serendip.runtime.job_status import written_status
-from serendip.runtime.progress import BothProgress, Progress
+from serendip.runtime.progress import BothProgress, Progress, written_status
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import Version
 

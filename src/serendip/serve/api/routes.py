@@ -61,38 +61,32 @@ class Routes:
         self._gate, self._metrics = gate, metrics
         self.router = APIRouter(route_class=StrictRoute, responses=responses.ERRORS)
         self.bodies: set[type] = {responses.ErrorOut}
-        self._add_reads()  # what waits to be computed
+        user, item = "/v1/users/{user_id:path}", "/v1/items/{item_id:path}"
+        reads, of_users = declare(READ), declare(READ_USERS)
+        self._add(
+            ("GET POST", "/v1/search", self.search, Answer, reads),
+            ("GET POST", "/v1/recommend", self.recommend, Answer, reads),
+            ("GET POST", "/v1/suggest", self.suggest, Suggestions, declare(READ, visitors=True)),
+            ("GET POST", "/v1/explain", self.explain, Explanation, reads),
+            ("GET POST", f"{item}/similar", self.similar, Answer, reads),
+            ("GET", "/v1/users", self.users, responses.UsersOut, of_users),
+            ("GET", f"{user}/history", self.history, responses.HistoryOut, of_users),
+            ("GET", user, self.user, User, of_users),
+            ("GET", item, self.item, responses.ItemOut, reads),
+        )
         routes = [one for one in self.router.routes if isinstance(one, APIRoute)]
-        self.reads = [one for one in routes if "GET" in (one.methods or ())]
-        self._add_writes()
-        self._add_operations()
-
-    def _add_reads(self) -> None:
-        user, item = "/v1/users/{user_id:path}", "/v1/items/{item_id:path}"
-        self._add_both("/v1/search", declare(READ), self.search, Answer)
-        self._add_both("/v1/recommend", declare(READ), self.recommend, Answer)
-        self._add_both("/v1/suggest", declare(READ, visitors=True), self.suggest, Suggestions)
-        self._add_both("/v1/explain", declare(READ), self.explain, Explanation)
-        self._add_both(f"{item}/similar", declare(READ), self.similar, Answer)
-        of_users = declare(READ_USERS)
-        self._add("GET", "/v1/users", of_users, self.users, responses.UsersOut)
-        self._add("GET", f"{user}/history", of_users, self.history, responses.HistoryOut)
-        self._add("GET", user, of_users, self.user, User)
-        self._add("GET", item, declare(READ), self.item, responses.ItemOut)
-
-    def _add_writes(self) -> None:
-        user, item = "/v1/users/{user_id:path}", "/v1/items/{item_id:path}"
-        writes, also_visitors = declare(WRITE), declare(WRITE, visitors=True)
-        self._add("POST", "/v1/events", also_visitors, self.add_events, responses.StoredOut)
-        self._add("PUT", user, writes, self.put_user, User)
-        self._add("POST", "/v1/items", writes, self.add_items, responses.StoredItemsOut)
-        self._add("DELETE", item, writes, self.delete_item, responses.DeletedOut)
+        self.reads = [one for one in routes if "GET" in (one.methods or ())]  # these may wait
+        also_visitors, writes = declare(WRITE, visitors=True), declare(WRITE)
         erases = declare(WRITE, READ_USERS)
-        self._add("DELETE", user, erases, self.erase_user, responses.ErasureOut)
-
-    def _add_operations(self) -> None:
-        self._add("GET", "/health/live", declare(), self.live, responses.LiveOut)
-        self._add("GET", "/health/ready", declare(), self.ready, responses.ReadyOut)
+        self._add(
+            ("POST", "/v1/events", self.add_events, responses.StoredOut, also_visitors),
+            ("PUT", user, self.put_user, User, writes),
+            ("POST", "/v1/items", self.add_items, responses.StoredItemsOut, writes),
+            ("DELETE", item, self.delete_item, responses.DeletedOut, writes),
+            ("DELETE", user, self.erase_user, responses.ErasureOut, erases),
+            ("GET", "/health/live", self.live, responses.LiveOut, declare()),
+            ("GET", "/health/ready", self.ready, responses.ReadyOut, declare()),
+        )
         self.router.add_api_route(
             "/metrics",
             self.metrics,
@@ -102,38 +96,26 @@ class Routes:
             openapi_extra=declare(ADMIN),
         )
 
-    def _add_both(
-        self, path: str, access: dict[str, Any], endpoint: Endpoint, answer: type
-    ) -> None:
-        """Add a route whose ``query`` is the parameters of a GET, or the JSON body of a POST."""
-        for method in ("GET", "POST"):
-            self._add(method, path, access, endpoint, answer)
+    def _add(self, *routes: tuple[str, str, Endpoint, type, dict[str, Any]]) -> None:
+        """Add routes: HTTP methods, path, endpoint, type of the answer, and who may call it.
 
-    def _add(
-        self, method: str, path: str, access: dict[str, Any], endpoint: Endpoint, answer: type
-    ) -> None:
-        """Add a route.
-
-        Args:
-            method: HTTP method.
-            path: its pattern.
-            access: who may call it, see ``declare``.
-            endpoint: called for each request.
-            answer: type of the response body.
+        The ``query`` of an endpoint is the parameters of a GET, or the JSON body of a POST.
         """
-        self.bodies.add(answer)
-        self.router.add_api_route(
-            path,
-            _answering(endpoint, answer, Query() if method == "GET" else Body()),
-            methods=[method],
-            response_model=None,
-            response_description="The answer.",
-            responses={200: {"content": responses.declare_body(answer)}},
-            name=endpoint.__name__,
-            description=inspect.getdoc(endpoint),
-            operation_id=f"{method.lower()}_{endpoint.__name__}",
-            openapi_extra=access,
-        )
+        for methods, path, endpoint, answer, access in routes:
+            self.bodies.add(answer)
+            for method in methods.split():
+                self.router.add_api_route(
+                    path,
+                    _answering(endpoint, answer, Query() if method == "GET" else Body()),
+                    methods=[method],
+                    response_model=None,
+                    response_description="The answer.",
+                    responses={200: {"content": responses.declare_body(answer)}},
+                    name=endpoint.__name__,
+                    description=inspect.getdoc(endpoint),
+                    operation_id=f"{method.lower()}_{endpoint.__name__}",
+                    openapi_extra=access,
+                )
 
     async def search(self, query: SearchQuery) -> Answer:
         """Items that match the search text, best first."""

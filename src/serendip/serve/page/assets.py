@@ -15,7 +15,6 @@ from fastapi import Response
 from jinja2 import Environment, FileSystemLoader
 
 from serendip.serve.page import cards
-from serendip.serve.page.covers import draw_cover
 
 UI_FOLDER = Path(__file__).parent
 _TYPES = {
@@ -49,7 +48,7 @@ _SHOWN: tuple[Callable[..., object], ...] = (
     cards.picture_link,
     cards.shown_attributes,
     cards.summarise_attributes,
-    draw_cover,
+    cards.draw_cover,
 )
 """Functions that templates call."""
 

@@ -20,16 +20,11 @@ from serendip.serve.access import ScopedRoute, declare
 from serendip.serve.api.routes import get_item
 from serendip.serve.gate import EngineGate
 from serendip.serve.key_ring import KeyRing
-from serendip.serve.middleware import (
-    HTML_TYPE,
-    ErrorResponse,
-    content_security_policy,
-)
-from serendip.serve.page import views
+from serendip.serve.middleware import HTML_TYPE, ErrorResponse, content_security_policy
+from serendip.serve.page import views, visitors
 from serendip.serve.page.assets import environment, static_file
 from serendip.serve.page.cards import item_link
 from serendip.serve.page.params import PageQuery, form_fields, form_query, page_query
-from serendip.serve.page.visitors import Visitors
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
@@ -59,36 +54,28 @@ class Pages:
 
     def __init__(self, gate: EngineGate, ring: KeyRing) -> None:
         self._gate, self._ring = gate, ring
-        self._visitors = Visitors(ring)
         self._templates = environment()
         self.router = APIRouter(route_class=ScopedRoute, include_in_schema=False)
-        for path, endpoint in (
-            ("/", self.feed),
-            ("/search", self.search),
-            ("/why", self.why),
-            ("/more", self.more),
-            ("/items/{item_id:path}", self.item),
-            ("/sign-in", self.show_sign_in),
+        for path, method, endpoint, access in (
+            ("/", "GET", self.feed, _PAGE),
+            ("/search", "GET", self.search, _PAGE),
+            ("/why", "GET", self.why, _PAGE),
+            ("/more", "GET", self.more, _PAGE),
+            ("/items/{item_id:path}", "GET", self.item, _PAGE),
+            ("/sign-in", "GET", self.show_sign_in, _PAGE),
+            ("/like", "POST", self.like, _PAGE),
+            ("/sign-in", "POST", self.sign_in, _PAGE),
+            ("/sign-out", "POST", self.sign_out, _PAGE),
+            (REPORT_PATH, "GET", self.report, declare(ADMIN)),
+            ("/static/{name:path}", "GET", self.static, declare()),
+            ("/media/items/{item_id:path}", "GET", self.picture, declare()),
         ):
-            self._add(path, "GET", _PAGE, endpoint)
-        for path, endpoint in (
-            ("/like", self.like),
-            ("/sign-in", self.sign_in),
-            ("/sign-out", self.sign_out),
-        ):
-            self._add(path, "POST", _PAGE, endpoint)
-        self._add(REPORT_PATH, "GET", declare(ADMIN), self.report)
-        self._add("/static/{name:path}", "GET", declare(), self.static)
-        self._add("/media/items/{item_id:path}", "GET", declare(), self.picture)
-
-    def _add(self, path: str, method: str, access: dict[str, Any], endpoint: Endpoint) -> None:
-        self.router.add_api_route(
-            path,
-            self._in_html(endpoint),
-            methods=[method],
-            response_model=None,
-            openapi_extra=access,
-        )
+            self.router.add_api_route(
+                *(path, self._in_html(endpoint)),
+                methods=[method],
+                response_model=None,
+                openapi_extra=access,
+            )
 
     async def feed(self, request: Request) -> Response:
         """The feed of a visitor, who gets an id; with a text or filters a search."""
@@ -119,7 +106,7 @@ class Pages:
     async def like(self, request: Request) -> Response:
         """Store a like; it counts from the next request on."""
         query = await form_query(request)
-        visit = self._visitors.visit(request, query)
+        visit = visitors.find_visit(request, query)
         visit.require_own()
         query = query.model_copy(update={"user": visit.own_id})
         with self._gate.holder.lease() as engine:
@@ -132,7 +119,7 @@ class Pages:
             response = Response(body, media_type=HTML_TYPE, headers=headers)
         else:
             response = _redirect(item_link(query.item_id, query.user))
-        self._visitors.remember(request, response, visit)
+        visitors.remember(self._ring, request, response, visit)
         return response
 
     async def show_sign_in(self, request: Request) -> Response:
@@ -145,7 +132,8 @@ class Pages:
         if self._ring.is_open:
             return response
         try:
-            self._visitors.sign_in(request, response, (await form_fields(request)).get("key", ""))
+            key = (await form_fields(request)).get("key", "")
+            visitors.sign_in(self._ring, request, response, key)
         except SerendipError as error:
             return self._sign_in_page(ErrorResponse.of(error))
         return response
@@ -153,15 +141,13 @@ class Pages:
     async def sign_out(self, request: Request) -> Response:
         """Sign out: all browsers that signed in with the same key."""
         response = _redirect("/")
-        await self._visitors.sign_out(request, response)
+        await visitors.sign_out(self._ring, request, response)
         return response
 
     async def static(self, request: Request) -> Response:
         """A file of the page."""
-        found = static_file(request.path_params["name"])
-        return found or self._error(
-            ErrorResponse(404, "unknown_route", "there is no such file here.")
-        )
+        missing = ErrorResponse(404, "unknown_route", "there is no such file here.")
+        return static_file(request.path_params["name"]) or self._error(missing)
 
     async def picture(self, request: Request) -> Response:
         """The picture file of an item."""
@@ -173,9 +159,8 @@ class Pages:
 
         picture = await self._gate.read_file(load)
         if picture is None:
-            return self._error(
-                ErrorResponse(404, "no_picture", f"there is no picture of {item_id[:80]!r} here.")
-            )
+            message = f"there is no picture of {item_id[:80]!r} here."
+            return self._error(ErrorResponse(404, "no_picture", message))
         headers = {"cache-control": _PICTURES_STORED, "etag": f'"{picture.version}"'}
         if request.headers.get("if-none-match") == headers["etag"]:
             return Response(status_code=304, headers=headers)
@@ -183,7 +168,9 @@ class Pages:
 
     async def report(self, request: Request) -> Response:
         """The report on the quality of the engine."""
-        body = await self._gate.read_file(lambda engine: engine.report.read())
+        body = await self._gate.read_file(
+            lambda engine: engine.report.read_bytes() if engine.report.is_file() else None
+        )
         if body is None:
             hint = "`serendip evaluate` makes it."
             return self._error(ErrorResponse(404, "no_report", "there is no report yet.", hint))
@@ -192,7 +179,7 @@ class Pages:
 
     async def _page(self, request: Request, name: str, view: View, query: PageQuery) -> Response:
         template = self._templates.get_template(name)
-        visit = self._visitors.visit(request, query)
+        visit = visitors.find_visit(request, query)
         query = query.model_copy(update={"user": visit.user_id})
 
         def render(engine: Engine) -> Response:
@@ -206,7 +193,7 @@ class Pages:
             return Response(body, media_type=HTML_TYPE, headers=headers)
 
         response = await self._gate.read(render)
-        self._visitors.remember(request, response, visit)
+        visitors.remember(self._ring, request, response, visit)
         return response
 
     def _sign_in_page(self, failure: ErrorResponse | None = None) -> Response:

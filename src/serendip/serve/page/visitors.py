@@ -14,12 +14,7 @@ from fastapi import Request, Response
 
 from serendip.data.api_key import ADMIN, READ_USERS
 from serendip.errors import ForbiddenError, UnauthenticatedError
-from serendip.serve.access import (
-    SESSION_COOKIE,
-    VISITOR_COOKIE,
-    Caller,
-    get_caller,
-)
+from serendip.serve.access import SESSION_COOKIE, VISITOR_COOKIE, Caller, get_caller
 from serendip.serve.key_ring import SESSION_S, KeyRing, is_accepted
 from serendip.serve.page.params import PageQuery, visitor_id
 
@@ -75,63 +70,54 @@ class Visit:
             )
 
 
-class Visitors:
-    """The visitors of the page of one service.
+def find_visit(request: Request, query: PageQuery) -> Visit:
+    """Who sends a request for a page, and whose feed they get; a new visitor gets an id."""
+    caller = get_caller(request)
+    if caller.is_open:
+        user_id = query.user or visitor_id()
+        return Visit(caller, user_id, user_id)
+    own_id = caller.visitor_id or visitor_id()
+    shown = query.user if query.user and caller.sees(query.user) else own_id
+    return Visit(caller, own_id, shown)
 
-    Args:
-        ring: signs cookies, and knows the keys.
-    """
 
-    def __init__(self, ring: KeyRing) -> None:
-        self._ring = ring
-
-    def visit(self, request: Request, query: PageQuery) -> Visit:
-        """Who sends a request for a page, and whose feed they get; a new visitor gets an id."""
-        caller = get_caller(request)
-        if caller.is_open:
-            user_id = query.user or visitor_id()
-            return Visit(caller, user_id, user_id)
-        own_id = caller.visitor_id or visitor_id()
-        shown = query.user if query.user and caller.sees(query.user) else own_id
-        return Visit(caller, own_id, shown)
-
-    def remember(self, request: Request, response: Response, visit: Visit) -> None:
-        """Give a new visitor their cookie."""
-        if visit.caller.is_open or visit.caller.visitor_id:
-            return
-        value = self._ring.sign(VISITOR_COOKIE, visit.own_id)
+def remember(ring: KeyRing, request: Request, response: Response, visit: Visit) -> None:
+    """Give a new visitor their cookie."""
+    if not (visit.caller.is_open or visit.caller.visitor_id):
+        value = ring.sign(VISITOR_COOKIE, visit.own_id)
         _set_cookie(request, response, VISITOR_COOKIE, value, _VISITOR_S)
 
-    def sign_in(self, request: Request, response: Response, text: str) -> None:
-        """Let a browser look at the feeds of others, and at the report, as a key allows.
 
-        Raises:
-            UnauthenticatedError: there is no such key, or it is not accepted any more.
-            ForbiddenError: the key allows neither.
-        """
-        key = self._ring.find(text.strip())
-        if key is None or not is_accepted(key):
-            raise UnauthenticatedError(
-                "this key is not accepted.", "`serendip keys list` shows those that are."
-            )
-        if not key.scopes & {READ_USERS, ADMIN}:
-            raise ForbiddenError(
-                f"key {key.key_id} shows nothing more here.",
-                f"`serendip keys create --scope {READ_USERS}` makes one that shows all users.",
-            )
-        value = self._ring.begin_session(key)
-        _set_cookie(request, response, SESSION_COOKIE, value, SESSION_S)
+def sign_in(ring: KeyRing, request: Request, response: Response, text: str) -> None:
+    """Let a browser look at the feeds of others, and at the report, as a key allows.
 
-    async def sign_out(self, request: Request, response: Response) -> None:
-        """End all sessions of the key that a browser signed in with.
+    Raises:
+        UnauthenticatedError: there is no such key, or it is not accepted any more.
+        ForbiddenError: the key allows neither.
+    """
+    key = ring.find(text.strip())
+    if key is None or not is_accepted(key):
+        raise UnauthenticatedError(
+            "this key is not accepted.", "`serendip keys list` shows those that are."
+        )
+    if not key.scopes & {READ_USERS, ADMIN}:
+        raise ForbiddenError(
+            f"key {key.key_id} shows nothing more here.",
+            f"`serendip keys create --scope {READ_USERS}` makes one that shows all users.",
+        )
+    _set_cookie(request, response, SESSION_COOKIE, ring.begin_session(key), SESSION_S)
 
-        Raises:
-            StorageError: the database cannot be written to.
-        """
-        key = get_caller(request).key
-        if key is not None:
-            await asyncio.to_thread(self._ring.end_sessions, key)
-        _set_cookie(request, response, SESSION_COOKIE, "", 0)
+
+async def sign_out(ring: KeyRing, request: Request, response: Response) -> None:
+    """End all sessions of the key that a browser signed in with.
+
+    Raises:
+        StorageError: the database cannot be written to.
+    """
+    key = get_caller(request).key
+    if key is not None:
+        await asyncio.to_thread(ring.end_sessions, key)
+    _set_cookie(request, response, SESSION_COOKIE, "", 0)
 
 
 def _set_cookie(request: Request, response: Response, name: str, value: str, age_s: int) -> None:

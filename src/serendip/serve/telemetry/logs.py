@@ -13,6 +13,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Literal, TextIO, TypeAlias
 
 from serendip.errors import (
@@ -23,7 +25,26 @@ from serendip.errors import (
     SerendipError,
     StorageError,
 )
-from serendip.serve.current_request import current_request
+
+IS_GONE = "serendip.is_gone"
+"""Key of the ``state`` of an ASGI scope, see ``CurrentRequest``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRequest:
+    """A request that is being answered.
+
+    Args:
+        request_id: as in the header of the answer; empty outside a request.
+        is_gone: whether nobody waits for the answer any more; called by any thread.
+    """
+
+    request_id: str = ""
+    is_gone: Callable[[], bool] = lambda: False
+
+
+_NO_REQUEST = CurrentRequest()
+current_request: ContextVar[CurrentRequest] = ContextVar("serendip_request", default=_NO_REQUEST)
 
 LogFormat: TypeAlias = Literal["text", "json"]
 

@@ -8,7 +8,8 @@ describes the service rather than counts is made at the scrape, from the status 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -85,52 +86,36 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The gauges as of now; none of trainings before the first one."""
         status, last = self._holder.service_status, self._holder.last_training
-        numbers = {k: float(v) for k, v in status.stats.items() if isinstance(v, int | float)}
         yield _gauge("workers", "Processes that answer.", status.workers)
-        yield _gauge(
-            "failed_loads", "Openings of a published generation that failed.", status.failed_loads
-        )
-        yield _gauge(
-            "takes_writes", "1 if writes succeed, by the last check.", not status.storage_problem
-        )
-        yield _labelled(
-            "refused_generation_info",
-            "The published generation that cannot be opened.",
-            "generation",
-            {status.refused_generation: 1.0} if status.refused_generation else {},
-        )
-        yield _labelled(
-            "generation_info",
-            "The current generation.",
-            "generation",
-            {status.generation: 1.0} if status.generation else {},
-        )
-        yield _labelled("engine", "Statistics of the engine.", "name", numbers)
+        loads = "Openings of a published generation that failed."
+        yield _gauge("failed_loads", loads, status.failed_loads)
+        takes = not status.storage_problem
+        yield _gauge("takes_writes", "1 if writes succeed, by the last check.", takes)
+        refused = {status.refused_generation: 1.0} if status.refused_generation else {}
+        text = "The published generation that cannot be opened."
+        yield _gauge("refused_generation_info", text, refused, "generation")
+        current = {status.generation: 1.0} if status.generation else {}
+        yield _gauge("generation_info", "The current generation.", current, "generation")
+        numbers = {k: float(v) for k, v in status.stats.items() if isinstance(v, int | float)}
+        yield _gauge("engine", "Statistics of the engine.", numbers, "name")
         if last is None:
             return
-        yield _labelled(
-            "last_training",
-            "1 for the result of the last training: refused = a gate refused the new generation.",
-            "result",
-            {result: float(result == last.result) for result in RESULTS},
-        )
-        yield _gauge(
-            "last_training_end_seconds",
-            "When the last training ended, in Unix seconds.",
-            last.ended,
-        )
-        yield _gauge(
-            "failed_trainings", "Trainings in a row that published nothing.", last.failures
-        )
+        text = "1 for the result of the last training: refused = a gate refused the new generation."
+        results = {result: float(result == last.result) for result in RESULTS}
+        yield _gauge("last_training", text, results, "result")
+        text = "When the last training ended, in Unix seconds."
+        yield _gauge("last_training_end_seconds", text, last.ended)
+        text = "Trainings in a row that published nothing."
+        yield _gauge("failed_trainings", text, last.failures)
 
 
-def _gauge(name: str, help_text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"serendip_{name}", help_text, value=float(value))
-
-
-def _labelled(name: str, help_text: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:
-    """A gauge with one value per value of its label."""
-    family = GaugeMetricFamily(f"serendip_{name}", help_text, labels=(label,))
+def _gauge(
+    name: str, text: str, values: float | Mapping[Any, float], label: str = ""
+) -> GaugeMetricFamily:
+    """A gauge with one value, or with one for each value of its label."""
+    if not isinstance(values, Mapping):
+        return GaugeMetricFamily(f"serendip_{name}", text, value=float(values))
+    family = GaugeMetricFamily(f"serendip_{name}", text, labels=(label,))
     for key, value in values.items():
         family.add_metric((key,), value)
     return family

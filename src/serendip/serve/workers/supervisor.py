@@ -29,7 +29,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeAlias
@@ -139,10 +139,11 @@ def supervise(
         gc.collect()
         gc.freeze()  # a later collection would write to, and so copy, every shared page
         ready = partial(on_ready, address)
-        Supervisor(work, workers, listener, folder, ready, silence_s).run()
+        _Supervisor(work, workers, listener, folder, ready, silence_s).run()
 
 
-class Supervisor:
+@dataclass(slots=True, eq=False)
+class _Supervisor:
     """Keeps the workers of one service running.
 
     Args:
@@ -154,23 +155,21 @@ class Supervisor:
         silence_s: seconds after which a worker whose event loop stands still is killed.
     """
 
-    def __init__(
-        self,
-        work: Work,
-        wanted: int,
-        listener: socket.socket,
-        folder: Path,
-        on_ready: Callable[[], None],
-        silence_s: float = MAX_SILENCE_S,
-    ) -> None:
-        self._work, self._wanted, self._silence_s = work, wanted, silence_s
-        self._listener, self._folder, self._on_ready = listener, folder, on_ready
-        self._selector = selectors.DefaultSelector()
-        self._workers: list[_Worker] = []
-        self._to_replace: list[_Worker] = []
-        self._failures, self._start_at, self._look_at = 0, 0.0, 0.0
-        self._has_started = self._is_stopping = False
-        self._exit_code = 0
+    work: Work
+    wanted: int
+    listener: socket.socket
+    folder: Path
+    on_ready: Callable[[], None]
+    silence_s: float
+    _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    _workers: list[_Worker] = field(default_factory=list)
+    _to_replace: list[_Worker] = field(default_factory=list)
+    _failures: int = 0
+    _start_at: float = 0.0
+    _look_at: float = 0.0
+    _has_started: bool = False
+    _is_stopping: bool = False
+    _exit_code: int = 0
 
     def run(self) -> None:
         """Start the workers and keep them running until SIGTERM or SIGINT.
@@ -196,7 +195,7 @@ class Supervisor:
                 self._kill_late(time.monotonic())
                 self._balance()
         finally:
-            self._listener.close()
+            self.listener.close()
             for worker in self._workers:
                 os.kill(worker.pid, signal.SIGKILL)
             self._selector.close()
@@ -229,9 +228,9 @@ class Supervisor:
         if worker.is_ready:
             return
         worker.is_ready, self._failures = True, 0
-        if not self._has_started and sum(w.is_ready for w in self._running) == self._wanted:
+        if not self._has_started and sum(w.is_ready for w in self._running) == self.wanted:
             self._has_started = True
-            self._on_ready()
+            self.on_ready()
 
     def _remove(self, worker: _Worker) -> None:
         """Forget a worker that has ended, and decide what follows if nobody told it to end."""
@@ -240,7 +239,7 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
         end = f"signal {-code}" if code < 0 else f"exit code {code}"
         self._workers.remove(worker)
-        remove_status(self._folder, str(worker.pid))
+        remove_status(self.folder, str(worker.pid))
         self._to_replace = [other for other in self._to_replace if other is not worker]
         if self._is_stopping or worker.is_ending:
             return
@@ -248,7 +247,7 @@ class Supervisor:
             _log.error("a worker ended with %s before it was ready", end)
             self._exit_code = code if code > 0 else 1
             self._stop()
-        elif not worker.is_ready and len(self._running) >= self._wanted:
+        elif not worker.is_ready and len(self._running) >= self.wanted:
             _log.error("the next worker could not begin, the earlier ones go on: %s", end)
             self._to_replace = []
         else:
@@ -265,12 +264,12 @@ class Supervisor:
         running = self._running
         if self._is_stopping:
             return
-        if len(running) < self._wanted:
+        if len(running) < self.wanted:
             if time.monotonic() >= self._start_at:
-                for _ in range(self._wanted - len(running)):
+                for _ in range(self.wanted - len(running)):
                     self._start()
         elif self._to_replace and all(worker.is_ready for worker in running):
-            if len(running) > self._wanted:
+            if len(running) > self.wanted:
                 self._to_replace.pop(0).end()
             elif len(running) == len(self._workers):  # the one before has ended
                 self._start()
@@ -289,8 +288,8 @@ class Supervisor:
             if now >= worker.kill_at:
                 _log.warning("worker %d does not end and is killed", worker.pid)
                 worker.kill_at = now + _KILL_AFTER_S
-            elif worker.is_ready and not worker.is_ending and worker.silent_s > self._silence_s:
-                _log.error("worker %d has stood still for %g s", worker.pid, self._silence_s)
+            elif worker.is_ready and not worker.is_ending and worker.silent_s > self.silence_s:
+                _log.error("worker %d has stood still for %g s", worker.pid, self.silence_s)
                 worker.silent_s = 0.0  # not killed again at the next look: its end takes a moment
             else:
                 continue
@@ -304,7 +303,7 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             channel.close()
-            self._become(WorkerResources(self._folder, self._wanted, self._listener, theirs))
+            self._become(WorkerResources(self.folder, self.wanted, self.listener, theirs))
         theirs.close()
         worker = _Worker(pid, channel)
         self._selector.register(channel, selectors.EVENT_READ, worker)
@@ -322,7 +321,7 @@ class Supervisor:
             self._selector.close()
             for worker in self._workers:
                 worker.channel.close()
-            self._work(resources)
+            self.work(resources)
             code = 0
         except SerendipError as error:
             _log.error("the worker cannot go on: %s", error)
@@ -339,6 +338,6 @@ class Supervisor:
     def _stop(self) -> None:
         """Accept no more connections and end all workers."""
         self._is_stopping = True
-        self._listener.close()
+        self.listener.close()
         for worker in self._workers:
             worker.end()

@@ -1,10 +1,11 @@
-"""Relevance filter: irrelevant items leave the list, and the surest behind take their places.
+"""List filters: irrelevant items leave the list, variants wait, and a message has good items only.
 
-A list with one item that has nothing to do with the request costs more than a shorter list. The
-relevance model (``serendip judge distil``) predicts P(irrelevant) of a request and an item. The
-text of a request is the searched text (typed, or corrected), else the title of the item that the
-request is about, else that of the newest item in the user's history; without any of them nothing is
-filtered. A model that knows users also reads what they chose before, and where they are.
+**Relevance filter**. A list with one item that has nothing to do with the request costs more than a
+shorter list. The relevance model (``serendip judge distil``) predicts P(irrelevant) of a request
+and an item. The text of a request is the searched text (typed, or corrected), else the title of the
+item that the request is about, else that of the newest item in the user's history; without any of
+them nothing is filtered. A model that knows users also reads what they chose before, and where they
+are.
 
 What leaves the first positions (ten, or the fewer of a message) is replaced by the items of the
 whole list that are least probably irrelevant, and not by those that happen to be next: what moves
@@ -13,24 +14,69 @@ up must be better than what went.
 A surface without a threshold of its own has the filter wherever labels have proven one for its
 lists, and no filter otherwise: labels of typed texts for the surfaces that answer these, labels of
 its own lists for any other.
+
+**Minimum value**. A page that a person opened shows the best items there are. A message arrives
+uninvited, so it holds only items of at least a minimum value, and is not sent if too few items
+reach it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt, PrivateAttr
+from pydantic import Field, PositiveInt, PrivateAttr, model_validator
 
 from serendip.config import Config
 from serendip.data import BoolArray, FloatArray, IntArray, Query
 from serendip.engine.stages.base import FIRST, Kept, ListFilter, OrderedCandidates
-from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.state import TYPED_TEXTS, EngineState
 from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.user_features import COUNTRY, RequestUser
+from serendip.search.variants import UNTITLED
+
+SENT = "sent"
+"""Trace key: length of the list that is sent."""
+
+
+class MinValueConfig(Config):
+    """``[surfaces.<name>.min_value]``."""
+
+    k: PositiveInt = 5
+    """Maximum length of the list."""
+
+    min_items: PositiveInt = 3
+    """Minimum number of items that reach the threshold; below it nothing is sent."""
+
+    threshold: float = 0.25
+    """Minimum organic value of an item. On surfaces whose task the ranker does not order, a value
+    is a sum over ranks of at most about .02 for each source."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.min_items > self.k:
+            raise ValueError(f"no list of at most k = {self.k} has min_items = {self.min_items}")
+        return self
+
+
+class MinValueFilter(ListFilter):
+    """Removes items below a minimum value, and all items if too few reach it."""
+
+    name, label = "min value", "Good enough to be sent"
+    counts: ClassVar[Mapping[str, str]] = {SENT: "The best of them, to be sent"}
+
+    def __init__(self, config: MinValueConfig) -> None:
+        self._config = config
+
+    def keep(self, ordered: OrderedCandidates) -> Kept:
+        """Candidates of at least the threshold; only organic ones count towards ``min_items``."""
+        is_good: BoolArray = ordered.values >= self._config.threshold
+        if (is_good & ordered.is_organic).sum() < self._config.min_items:
+            is_good = is_good & False
+        return Kept(is_good, max_items=self._config.k)
+
 
 P_IRRELEVANT = "P(irrelevant)"
 """Column of the predicted probability, in [0, 1]; NaN = not predicted."""
@@ -205,3 +251,17 @@ def _query_words(
     if not anchors or not model.is_current(anchors[0]):
         return None
     return state.catalogue[anchors[0]].title, model.title_vector(anchors[0])
+
+
+class VariantFilter(ListFilter):
+    """Moves items behind the others of which a variant comes before them; removes none."""
+
+    name, label = "variants", "With variants of one item behind the others"
+
+    def keep(self, ordered: OrderedCandidates) -> Kept:
+        """All candidates: the first of each item and its variants, then the others."""
+        numbers = ordered.state.variants[ordered.items]
+        is_first = numbers == UNTITLED
+        is_first[np.unique(numbers, return_index=True)[1]] = True
+        order = np.concatenate([np.flatnonzero(is_first), np.flatnonzero(~is_first)])
+        return Kept(np.ones(len(order), np.bool_), order=order)

@@ -1,4 +1,4 @@
-"""``serendip init``: creates a workspace for the user's files."""
+"""``serendip init``, ``import``, ``doctor``, ``export``: files of users, in and out."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
     from serendip.jobs.init.workspace import Guess
 
-NAME = "init"
-HELP = "Create a workspace for your files: guess columns, write serendip.toml, import, check."
 
-
-def run(
+def init(
     items: Annotated[
         Path | None,
         typer.Option(
@@ -47,9 +44,8 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Overwrite serendip.toml.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Guess and print the columns, write serendip.toml, import, run the doctor."""
-    from serendip.cli.doctor import show
-    from serendip.engine.workspace import SETTINGS_FILE, Workspace
+    """Create a workspace for your files: guess columns, write serendip.toml, import, check."""
+    from serendip.engine.workspace import SETTINGS_FILE
     from serendip.jobs.doctor import check_workspace
     from serendip.jobs.import_files import import_files
     from serendip.jobs.init.columns import FileForm
@@ -60,20 +56,19 @@ def run(
     guesses = start_workspace(workspace, items, events, force, map_options or [], users, given)
     for table, guess in guesses.items():
         _show_guess(terminal, table, guess)
-    opened = Workspace.open(workspace)
+    opened = open_workspace(workspace)
     rules = opened.settings.actions
     if rules.dislike_at_most is not None:
         terminal.say(
             f"  values from {rules.like_at_least:g} on are likes, values up to "
             f"{rules.dislike_at_most:g} negative: [actions] in {SETTINGS_FILE}"
         )
-    progress = terminal.options().progress
-    with progress.step("import"):
+    with terminal.step("import") as progress:
         summary = import_files(opened, allow_loss=force)
     users_told = f" and {summary['users']:,} users" if "users" in summary else ""
     terminal.say(f"{summary['items']:,} items, {summary['events']:,} events{users_told} imported.")
     checks = check_workspace(opened, progress)
-    show(checks, terminal)
+    show_checks(checks, terminal)
     terminal.say(f"Written: {workspace / SETTINGS_FILE}. Next: serendip train, then serendip serve")
     listed, logged = guesses.get("items"), guesses.get("events")
     terminal.result(
@@ -106,3 +101,92 @@ def _show_guess(terminal: Terminal, table: str, guess: Guess) -> None:
     if guess.actions is not None:
         for name, note in guess.actions.notes().items():
             terminal.say(f"  {f'action {name}':<21} {note}")
+
+
+def import_files(
+    workspace: WorkspaceOption = Path(),
+    allow_loss: Annotated[
+        bool,
+        typer.Option(
+            "--allow-loss",
+            help="Import files without more than a tenth of the items or events of before.",
+        ),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Import the files of serendip.toml into the database, all or nothing.
+
+    Data posted to the API stay.
+    """
+    from serendip.engine.artefacts.generations import current_name
+    from serendip.jobs.import_files import import_files as import_all
+
+    terminal = Terminal(json)
+    opened = open_workspace(workspace)
+    with terminal.step("import"):
+        summary = import_all(opened, allow_loss)
+    terminal.say(
+        f"{summary['items']:,} items and {summary['events']:,} events are in the database."
+    )
+    if "deleted_items" in summary:
+        terminal.say(
+            f"{summary['deleted_items']:,} items of the import before are not in the files any "
+            "more and were deleted."
+        )
+    if current_name(opened.generations):
+        terminal.say(
+            "A running service finds them from its next start (kill -HUP) or training on, kinds of "
+            "attributes too."
+        )
+    if "users" in summary:
+        terminal.say(f"{summary['users']:,} users of the users file are in it.")
+    if "erased_events" in summary:
+        terminal.say(f"{summary['erased_events']:,} events of erased users were left out.")
+    terminal.result(summary)
+
+
+def doctor(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+    """Check the data: every named check prints PASS, WARN or FAIL with counts and examples.
+
+    Exit 1 = a check failed.
+    """
+    from serendip.jobs.doctor import check_workspace
+
+    terminal = Terminal(json)
+    results = check_workspace(open_workspace(workspace), terminal.options().progress)
+    show_checks(results, terminal)
+    terminal.result({"checks": results})
+    if any(result["status"] == "FAIL" for result in results):
+        raise typer.Exit(1)
+
+
+def show_checks(results: list[dict[str, object]], terminal: Terminal) -> None:
+    """Print one line per check, with examples for those that do not pass."""
+    for result in results:
+        terminal.say(f"  {result['status']:<4}  {result['name']:<28} {result['message']}")
+        examples = result["examples"]
+        if result["status"] != "PASS" and isinstance(examples, list) and examples:
+            shown = ", ".join(str(example) for example in examples[:5])
+            terminal.say(f"        {'':<28} e.g. {shown}")
+
+
+def export(
+    out: Annotated[Path, typer.Argument(help="New folder.")],
+    format_name: Annotated[str, typer.Option("--format", help="parquet or jsonl.")] = "parquet",
+    workspace: WorkspaceOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Write items, users and events in an open format.
+
+    It is one consistent snapshot of everything; others read and write on.
+    """
+    from serendip.jobs.exports.export import export as write_export
+
+    terminal = Terminal(json)
+    with terminal.step("export") as progress:
+        summary = write_export(open_workspace(workspace), out, format_name, progress)
+    terminal.say(
+        f"{summary['items']:,} items, {summary['users']:,} users with attributes and "
+        f"{summary['events']:,} events: {out}"
+    )
+    terminal.result(summary)
