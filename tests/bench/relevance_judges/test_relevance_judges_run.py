@@ -9,7 +9,7 @@ import pytest
 from judged_pairs import write_judgements, write_onet, write_products
 
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.errors import ConfigError, DataError, ExtraMissing
+from serendip.errors import ConfigError, DataError
 from serendip.models.relevance.train import RelevanceModelConfig, TreesConfig
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.relevance_judges.gold import Gold, GoldPairs
@@ -115,43 +115,6 @@ def test_slates_of_onet_are_filtered_by_a_judge_trained_on_slates(
         assert row["calls_avoided"] == 1 - labels / 20_000_000
     assert len(of_onet.counts) == 2 and of_onet.counts[0] != of_onet.counts[1]
     assert len(of_products.counts) == 5
-
-
-class MissingPackageJudge(CosineJudge):
-    """Needs a package that is not installed."""
-
-    name = "absent"
-
-    def prepare(self, gold: Gold, pairs: UnlabelledPairs, options: TrainOptions) -> UnlabelledPairs:
-        raise ExtraMissing("oracle is not installed.", "pip install oracle")
-
-
-def test_a_judge_without_its_package_has_a_reason_and_the_others_continue(products: Path) -> None:
-    bench = JudgeBench(
-        products, products.parent / "b.json", [MissingPackageJudge(), RulesJudge()], encoder=HASHING
-    )
-    absent, rules = run_judge(bench, TrainOptions(0))["rows"]
-    assert absent.keys() == {"model", "seed", "reason"}
-    assert "oracle is not installed" in absent["reason"]
-    assert rules["auroc"] > 0.95
-
-
-class SlowJudge(CosineJudge):
-    """Slow, so it is tested on a sample."""
-
-    name = "slow"
-    can_filter = False
-    max_test, max_train = 80, 7
-
-
-def test_a_slow_judge_is_tested_on_a_sample_and_filters_nothing(tmp_path: Path) -> None:
-    write_onet(tmp_path / "onet")
-    write_products(tmp_path / "products")
-    for data, num_labels in (("onet", 7), ("products", 64)):
-        bench = JudgeBench(tmp_path / data, tmp_path / "a.json", [SlowJudge()], encoder=HASHING)
-        (row,) = run_judge(bench, TrainOptions(0))["rows"]
-        assert (row["pairs"], row["filter"], row["calls_avoided"]) == (80, {}, 0.0)
-        assert abs(row["labels"] - num_labels) < 12
 
 
 def test_a_filter_is_measured_on_half_of_the_slates(products: Path) -> None:

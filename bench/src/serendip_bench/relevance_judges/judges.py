@@ -8,13 +8,11 @@ Shapes: P pairs, F features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import compress
 from typing import ClassVar, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.evaluate.classification import best_threshold
@@ -49,22 +47,18 @@ class UnlabelledPairs:
     """Pairs without their labels.
 
     Args:
-        features: (P, F) cheap features, or those of the judge.
+        features: (P, F).
         queries: (P,) numbers.
         items: (P,) numbers.
-        states: P times the output of a transformer for the pair, (tokens, C); empty unless the
-            judge reads it.
     """
 
     features: FloatArray
     queries: IntArray
     items: IntArray
-    states: Sequence[NDArray[np.float16]] = ()
 
     def where(self, mask: BoolArray) -> UnlabelledPairs:
         """The pairs of a mask (P,)."""
-        columns = self.features[mask], self.queries[mask], self.items[mask]
-        return UnlabelledPairs(*columns, list(compress(self.states, mask)))
+        return UnlabelledPairs(self.features[mask], self.queries[mask], self.items[mask])
 
 
 Predict: TypeAlias = Callable[[UnlabelledPairs], Predictions]
@@ -72,23 +66,10 @@ Predict: TypeAlias = Callable[[UnlabelledPairs], Predictions]
 
 
 class RelevanceJudge(ABC):
-    """A way to predict which pairs are irrelevant.
-
-    ``can_filter``: fast enough for a request. A slow judge is tested on at most ``max_test`` pairs
-    and trained on at most ``max_train`` of the pairs for training only (samples), with at most
-    ``max_seeds`` seeds. ``is_random``: results depend on the seed.
-    """
+    """A way to predict which pairs are irrelevant; ``is_random``: results depend on the seed."""
 
     name: ClassVar[str]
     is_random: ClassVar[bool] = False
-    can_filter: ClassVar[bool] = True
-    max_seeds: ClassVar[int | None] = None
-    max_test: ClassVar[int | None] = None
-    max_train: ClassVar[int | None] = None
-
-    def prepare(self, gold: Gold, pairs: UnlabelledPairs, options: TrainOptions) -> UnlabelledPairs:
-        """The pairs with the judge's own features, computed once for all folds; no labels."""
-        return pairs
 
     @abstractmethod
     def train(

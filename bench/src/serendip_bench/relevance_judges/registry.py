@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from serendip.errors import ConfigError
-from serendip_bench.relevance_judges.cross_encoder import CrossEncoderJudge
 from serendip_bench.relevance_judges.judges import (
     CosineJudge,
     DistilledJudge,
@@ -17,10 +16,9 @@ JUDGES: dict[str, RelevanceJudge] = {
         RulesJudge(),
         CosineJudge(),
         DistilledJudge(),
-        CrossEncoderJudge(),
     )
 }
-"""Name -> judge; those that take minutes are last."""
+"""Name -> judge."""
 
 
 def select_judges(names: str | None) -> list[RelevanceJudge]:

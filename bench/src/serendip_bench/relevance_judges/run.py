@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.data.arrays import BoolArray, FloatArray
-from serendip.errors import ConfigError, DataError, ExtraMissing
+from serendip.data.arrays import FloatArray
+from serendip.errors import ConfigError, DataError
 from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
 from serendip.evaluate.labelled_slates import LabelledSlates, replacement_threshold
 from serendip.models.relevance.features import ItemTexts, QueryTexts
@@ -221,7 +221,7 @@ def run_judge(
             (judge, seed) for judge in bench.judges for seed in range(_seeds(judge, bench.seeds))
         ]
         for judge, seed in options.progress.track(runs, "judges", len(runs)):
-            row = _row_or_reason(judge, inputs, replace(options, seed=seed))
+            row = _row(judge, inputs, replace(options, seed=seed))
             document["rows"].append(row)
             write_json(bench.file, document)
             on_row(row)
@@ -268,24 +268,6 @@ class JudgeInputs:
         examples = None if pairs is None else (pairs, _unlabelled(gold, pairs))
         return cls(gold, _unlabelled(gold, gold.pairs), slates.kinds, slate_pairs, examples)
 
-    def sample_for(self, judge: RelevanceJudge) -> JudgeInputs:
-        """The pairs of a judge: a sample for a slow one."""
-        pairs = self.gold.pairs
-        tested = pairs.is_test if judge.max_test is None else pairs.is_counted
-        mask = _sample(tested, judge.max_test) | _sample(~pairs.is_test, judge.max_train)
-        gold = replace(self.gold, pairs=pairs.where(mask))
-        unlabelled = self.pairs.where(mask)
-        if not judge.can_filter:
-            return JudgeInputs(gold, unlabelled, {}, {})
-        return JudgeInputs(gold, unlabelled, self.slates, self.slate_pairs, self.examples)
-
-
-def _sample(mask: BoolArray, count: int | None) -> BoolArray:
-    """(P,) mask of up to ``count`` of its pairs, drawn by seed 0."""
-    sample = np.zeros_like(mask)
-    sample[np.random.default_rng(0).permutation(np.flatnonzero(mask))[:count]] = True
-    return sample
-
 
 def _unlabelled(gold: Gold, pairs: GoldPairs) -> UnlabelledPairs:
     return UnlabelledPairs(gold.compute_features(pairs), pairs.queries, pairs.items)
@@ -293,26 +275,14 @@ def _unlabelled(gold: Gold, pairs: GoldPairs) -> UnlabelledPairs:
 
 def _seeds(judge: RelevanceJudge, count: int) -> int:
     """Number of seeds that a judge is trained with."""
-    return min(count, judge.max_seeds or count) if judge.is_random else 1
+    return count if judge.is_random else 1
 
 
-def _row_or_reason(
-    judge: RelevanceJudge, inputs: JudgeInputs, options: TrainOptions
-) -> dict[str, Any]:
-    """A row with the reason if packages of the judge are not installed; the others continue."""
-    try:
-        return _row(judge, inputs, options)
-    except ExtraMissing as error:
-        return {"model": judge.name, "seed": options.seed, "reason": str(error)}
-
-
-def _row(judge: RelevanceJudge, all_inputs: JudgeInputs, options: TrainOptions) -> dict[str, Any]:
+def _row(judge: RelevanceJudge, inputs: JudgeInputs, options: TrainOptions) -> dict[str, Any]:
     """Train a judge for each fold on all others, and measure its pooled predictions."""
-    inputs, clock = all_inputs.sample_for(judge), StageClock()
-    gold, pairs = inputs.gold, inputs.gold.pairs
+    clock, gold, pairs = StageClock(), inputs.gold, inputs.gold.pairs
     with clock.stage("judge"):
-        prepared = judge.prepare(gold, inputs.pairs, options)
-        predictions, slates, predict, num_labels = _predict_folds(judge, inputs, prepared, options)
+        predictions, slates, predict, num_labels = _predict_folds(judge, inputs, options)
     is_test = pairs.is_counted
     groups = np.unique(pairs.groups[is_test], return_inverse=True)[1].astype(np.int32)
     is_irrelevant, probabilities, is_filtered = (
@@ -323,7 +293,7 @@ def _row(judge: RelevanceJudge, all_inputs: JudgeInputs, options: TrainOptions) 
     estimates = BinaryPredictions(
         is_irrelevant, predictions.scores[is_test], is_filtered, groups
     ).estimates()
-    milliseconds = _milliseconds(gold, judge, predict, options)
+    milliseconds = _milliseconds(gold, predict)
     filter_labels = 0 if inputs.examples is None else len(inputs.examples[0])
     return {
         "model": judge.name,
@@ -340,7 +310,7 @@ def _row(judge: RelevanceJudge, all_inputs: JudgeInputs, options: TrainOptions) 
         "cpu_s": clock.stages[0].cpu_s,
         "labels": num_labels,
         "filter_labels": filter_labels,
-        "calls_avoided": _calls_avoided(num_labels + filter_labels) if judge.can_filter else 0.0,
+        "calls_avoided": _calls_avoided(num_labels + filter_labels),
         "filter": {
             name: measure_filter(kind, slates[name]) for name, kind in inputs.slates.items()
         },
@@ -353,7 +323,7 @@ def _calls_avoided(labels: int) -> float:
 
 
 def _predict_folds(
-    judge: RelevanceJudge, inputs: JudgeInputs, prepared: UnlabelledPairs, options: TrainOptions
+    judge: RelevanceJudge, inputs: JudgeInputs, options: TrainOptions
 ) -> tuple[Predictions, dict[str, FloatArray], Predict, int]:
     """Predictions for all pairs, probabilities for slates, the last judge, its number of labels."""
     pairs, predict, num_labels = inputs.gold.pairs, None, 0
@@ -364,9 +334,10 @@ def _predict_folds(
     }
     for fold in np.unique(pairs.fold[pairs.is_test]).tolist():
         is_fold = pairs.fold == fold
-        predict = judge.train(inputs.gold, prepared.where(~is_fold), pairs.where(~is_fold), options)
+        learned = inputs.pairs.where(~is_fold), pairs.where(~is_fold)
+        predict = judge.train(inputs.gold, *learned, options)
         num_labels = int((~is_fold).sum())
-        predictions = predict(prepared.where(is_fold))
+        predictions = predict(inputs.pairs.where(is_fold))
         scores[is_fold], probabilities[is_fold], is_filtered[is_fold] = (
             predictions.scores,
             predictions.probabilities,
@@ -390,20 +361,14 @@ def _train_filter(
     return judge.train(inputs.gold, unlabelled, pairs, options)
 
 
-def _milliseconds(
-    gold: Gold, judge: RelevanceJudge, predict: Predict, options: TrainOptions
-) -> float:
-    """CPU milliseconds for 200 candidates of one query, features included; median of nine.
-
-    A judge that is too slow to filter is timed once, on a tenth of the candidates.
-    """
+def _milliseconds(gold: Gold, predict: Predict) -> float:
+    """CPU milliseconds for 200 candidates of one query, features included; median of nine."""
     random, seconds = np.random.default_rng(0), []
-    count, parts = (CANDIDATES, 1) if judge.can_filter else (CANDIDATES // 10, 10)
-    for _ in range(_TIMED_RUNS if judge.can_filter else 1):
-        row = np.full(count, random.integers(len(gold.queries.words)), np.int32)
-        items = random.integers(0, len(gold.items), count).astype(np.int32)
+    for _ in range(_TIMED_RUNS):
+        row = np.full(CANDIDATES, random.integers(len(gold.queries.words)), np.int32)
+        items = random.integers(0, len(gold.items), CANDIDATES).astype(np.int32)
         before = time.process_time()
         features = gold.pair_features.compute(gold.queries, gold.items, row, items)
-        predict(judge.prepare(gold, UnlabelledPairs(features, row, items), options))
-        seconds.append(parts * (time.process_time() - before))
+        predict(UnlabelledPairs(features, row, items))
+        seconds.append(time.process_time() - before)
     return 1000 * float(np.median(seconds))

@@ -1,27 +1,15 @@
-"""Latency of the service over HTTP, compared with a no-op route of the same server.
-
-Usage: python -m serendip_bench.scripts.latency WORKSPACE [--requests 1000] [--clients 1]
-
-Starts the service on a free port in a process of its own, sends requests over persistent
-connections (one request at a time on each), drops the warm-up, and prints one JSON line: the 50th,
-95th and 99th percentile of each route in milliseconds, and the seconds until the service was live
-and ready.
-"""
+"""Requests of each route of a running service, and their milliseconds."""
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
-import platform
 import threading
 import time
 from contextlib import closing
-from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlencode
 
-from serendip_bench.scripts.service import fetch, run_service
+from serendip_bench.scripts.service import fetch
 
 _WARM_UP = 50
 
@@ -77,39 +65,3 @@ def compute_percentiles(times: list[float]) -> dict[str, float]:
     """The 50th, 95th and 99th percentile of sorted milliseconds."""
     last = len(times) - 1
     return {f"p{p}": round(times[round(last * p / 100)], 2) for p in (50, 95, 99)}
-
-
-def run(workspace: Path, requests: int, clients: int) -> dict[str, Any]:
-    """Start the service, measure every route, stop it."""
-    with run_service(workspace) as service:
-        routes = list_requests(service.netloc)
-        latencies = {
-            name: compute_percentiles(measure(service.netloc, paths, requests, clients))
-            for name, paths in routes.items()
-        }
-    return {
-        "benchmark": "latency",
-        "unit": "ms",
-        "requests": requests,
-        "warm_up": _WARM_UP,
-        "clients": clients,
-        "live_s": round(service.live_s, 2),
-        "ready_s": round(service.ready_s, 2),
-        "routes": latencies,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
-
-
-def main() -> None:
-    """Parse, measure, print one JSON line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("workspace", type=Path)
-    parser.add_argument("--requests", type=int, default=1000)
-    parser.add_argument("--clients", type=int, default=1)
-    options = parser.parse_args()
-    print(json.dumps(run(options.workspace, options.requests, options.clients)))
-
-
-if __name__ == "__main__":
-    main()

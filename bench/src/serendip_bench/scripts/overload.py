@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip_bench.scripts.latency import compute_percentiles, list_requests
-from serendip_bench.scripts.workers import run_service
+from serendip_bench.scripts.service import run_service
 
 _WARM_UP_S = 3.0
 _MIX = ("home", "search", "similar")
@@ -268,8 +268,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     with run_service(options.workspace, options.workers) as service:
-        asked = (f"127.0.0.1:{service.port}", service.answering[0])
-        found = asyncio.run(measure(*asked, options.seconds, options.times, options.seed))
+        asked = measure(
+            service.netloc, service.answering[0], options.seconds, options.times, options.seed
+        )
+        found = asyncio.run(asked)
     found |= {"benchmark": "overload", "times": options.times, "workers": options.workers}
     found |= {"python": platform.python_version()}
     print(json.dumps(found))

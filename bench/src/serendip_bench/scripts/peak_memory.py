@@ -1,34 +1,9 @@
-"""Peak memory of a command with all its processes, shared pages counted once (Linux).
-
-python -m serendip_bench.scripts.peak_memory .venv/bin/serendip evaluate -w demo
-
-Sums the proportional set sizes of the process and its descendants twice a second and prints one
-JSON line when the command ends.
-"""
+"""Processes that descend from one, and their memory, shared pages counted once (Linux)."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import time
 from pathlib import Path
-
-_INTERVAL_S = 0.5
-
-
-def main(command: list[str]) -> int:
-    """Run the command and print its peak memory; returns its exit code."""
-    start, peak_kb = time.perf_counter(), 0
-    with subprocess.Popen(command, stdout=sys.stderr) as process:
-        while process.poll() is None:
-            peak_kb = max(peak_kb, sum(map(read_proportional_kb, list_processes(process.pid))))
-            time.sleep(_INTERVAL_S)
-    wall_s = round(time.perf_counter() - start, 1)
-    result = {"benchmark": "peak_memory", "peak_mb": round(peak_kb / 1024), "wall_s": wall_s}
-    print(json.dumps({**result, "exit_code": process.returncode}))
-    return process.returncode
 
 
 def list_processes(process: int) -> list[int]:
@@ -63,7 +38,3 @@ def read_proportional_kb(process: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -251,17 +250,11 @@ def measure_service(workspace: Path, count: int) -> dict[str, float]:
     with run_service(workspace) as service:
         for kind, paths in list_requests(service.netloc).items():
             measure(service.netloc, paths, 20, 1)
-            begin = _cpu_seconds(service.pid)
+            begin = service.cpu_s()
             measure(service.netloc, paths, count, 1)
             # ``measure`` sends a warm-up of 50 requests first.
-            costs[kind] = round((_cpu_seconds(service.pid) - begin) / (count + 50) * 1000, 3)
+            costs[kind] = round((service.cpu_s() - begin) / (count + 50) * 1000, 3)
     return {**costs, "mean": round(float(np.mean([costs[kind] for kind in _KINDS])), 3)}
-
-
-def _cpu_seconds(pid: int) -> float:
-    """CPU seconds of a process and its threads so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

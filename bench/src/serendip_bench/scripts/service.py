@@ -1,71 +1,111 @@
 """The service of a workspace in a process of its own, for benchmarks that ask it over HTTP.
 
-Usage: python -m serendip_bench.scripts.service WORKSPACE [SECONDS]
+Usage: python -m serendip_bench.scripts.service WORKSPACE SECONDS
 
-Prints its address once it listens and once it is ready. With ``SECONDS``, a time in Unix seconds,
-its clock stands still there: events that are posted are in the history of their user at once, but
-popularity and trends stay as they were when the workspace was opened. So an answer depends neither
-on the users who were asked before nor on how fast they were asked.
+Runs a service whose clock stands still at a time in Unix seconds: events that are posted are in the
+history of their user at once, but popularity and trends stay as they were when the workspace was
+opened. So an answer depends neither on the users who were asked before nor on how fast they were
+asked.
 """
 
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
 
+_TICKS = os.sysconf("SC_CLK_TCK")
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A running service: its address and process, and seconds until it was live and ready."""
+    """A running service.
+
+    Args:
+        netloc: its address.
+        pid: of the process that was started.
+        answering: processes that answer.
+        ready_s: seconds until it was ready.
+    """
 
     netloc: str
     pid: int
-    live_s: float
+    answering: tuple[int, ...]
     ready_s: float
+
+    def cpu_s(self) -> float:
+        """CPU seconds of all processes so far."""
+        return sum(map(read_cpu_s, {self.pid, *self.answering}))
+
+    def pss_mb(self) -> float:
+        """Proportional set size of all processes in MB."""
+        return sum(_memory_mb(pid, "Pss:") for pid in {self.pid, *self.answering})
+
+    def worker_mb(self, *kinds: str) -> float:
+        """Mean memory of the processes that answer, in MB."""
+        return mean(_memory_mb(pid, *kinds) for pid in self.answering)
+
+
+def read_cpu_s(pid: int) -> float:
+    """CPU seconds of a process and its threads so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _memory_mb(pid: int, *kinds: str) -> float:
+    """Memory of the given kinds of one process, in MB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    sizes = {line.split()[0]: int(line.split()[1]) for line in lines}  # kB
+    return sum(sizes[kind] for kind in kinds) / 1024
 
 
 @contextmanager
-def run_service(workspace: Path, still_at: float | None = None) -> Iterator[Service]:
-    """Run the service of a workspace as a context.
+def run_service(
+    workspace: Path, workers: int = 1, still_at: float | None = None
+) -> Iterator[Service]:
+    """Run ``serendip serve`` as a context.
 
     Args:
         workspace: its folder.
-        still_at: Unix seconds at which its clock stands still; None = the clock goes on.
+        workers: processes that answer.
+        still_at: Unix seconds at which its clock stands still, with one worker; None = the clock
+            goes on.
 
     Raises:
         SystemExit: the service did not start.
     """
     start = time.perf_counter()
-    command = [sys.executable, "-m", __name__, str(workspace)]
-    command += [] if still_at is None else [str(still_at)]
+    arguments = ["serendip", "serve", "--workspace", str(workspace)]
+    arguments += ["--port", "0", "--workers", str(workers)]
+    if still_at is not None:
+        arguments = [__name__, str(workspace), str(still_at)]
+    command = [sys.executable, "-m", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        address = process.stdout.readline().split()
-        if not address:
-            raise SystemExit("The service did not start; see its error above.")
-        netloc = urlsplit(address[1]).netloc
-        with closing(http.client.HTTPConnection(netloc)) as connection:
-            fetch(connection, "/health/live")
-        live_s = time.perf_counter() - start
-        if not process.stdout.readline():
+        line = next((line for line in process.stdout if line.startswith("Ready:")), "")
+        if not line:
             raise SystemExit("The service did not become ready; see its error above.")
-        yield Service(netloc, process.pid, live_s, time.perf_counter() - start)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        answering = tuple(map(int, children)) if workers > 1 else (process.pid,)
+        netloc, ready_s = urlsplit(line.split()[1]).netloc, time.perf_counter() - start
+        yield Service(netloc, process.pid, answering, ready_s)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=60)
         process.stdout.close()
 
 
@@ -83,7 +123,7 @@ def fetch(connection: http.client.HTTPConnection, path: str) -> bytes:
     return body
 
 
-def _serve(workspace: Path, still_at: float | None) -> None:
+def _serve(workspace: Path, still_at: float) -> None:
     from serendip.runtime.threads import limit_threads
 
     limit_threads(1)
@@ -91,16 +131,16 @@ def _serve(workspace: Path, still_at: float | None) -> None:
     from serendip.serve.server import run
     from serendip.serve.server_options import ServerOptions
 
-    def report(event: str) -> Callable[[str], None]:
-        return lambda address: print(event, address, flush=True)
-
     published = PublishedGenerations(lambda: _open_engine(workspace, still_at))
     run(
-        published, ServerOptions(port=0), on_listening=report("listening"), on_ready=report("ready")
+        published,
+        ServerOptions(port=0),
+        on_listening=lambda address: None,
+        on_ready=lambda address: print("Ready:", address, flush=True),
     )
 
 
-def _open_engine(workspace: Path, still_at: float | None) -> Engine:
+def _open_engine(workspace: Path, still_at: float) -> Engine:
     from serendip.engine.engine import Engine
 
     class StillEngine(Engine):
@@ -112,10 +152,8 @@ def _open_engine(workspace: Path, still_at: float | None) -> Engine:
         def follow_items(self) -> None:
             """Nobody else writes any."""
 
-    if still_at is None:
-        return Engine.open(workspace)
     return StillEngine.open(workspace, lambda: still_at)
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else None)
+    _serve(Path(sys.argv[1]), float(sys.argv[2]))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -57,13 +56,13 @@ def ask_service(
     ):
         for begin in range(0, len(posted), _BATCH):
             post_items(connection, posted[begin : begin + _BATCH])
-        started = _read_cpu_s(service.pid)
+        started = service.cpu_s()
         for row in progress.track(range(len(users)), "users asked", len(users)):
             items = ask_user(connection, users.ids[row], users.posted[row], count)
             best = sorted(items, key=lambda item: -float(item["score"]))  # stable
             shown[row] = _rank_of(users.targets[row], items)
             by_score[row] = _rank_of(users.targets[row], best)
-        spent = _read_cpu_s(service.pid) - started
+        spent = service.cpu_s() - started
         serving = {
             "start_cpu_s": round(started, 1),
             "cpu_s": round(spent, 1),
@@ -117,11 +116,6 @@ def _request(
             "See its messages; beside other work a machine may be too slow for the deadline.",
         )
     return document
-
-
-def _read_cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _read_peak_mb(pid: int) -> float:
