@@ -200,9 +200,10 @@ class LexicalIndex:
             if weights[name] > 0
         )
         late, scores = self.late.scores(weighted_terms, self.statistics)
-        if groups:
+        if groups and len(late):
             having = np.isin(late, self.late.having_all(groups))
             late, scores = late[having], scores[having]
+        if groups:
             unscored = tantivy.Query.const_score_query(self._all_of(groups), 0.0)
             clauses = [(tantivy.Occur.Must, unscored), (tantivy.Occur.Should, query)]
             query = tantivy.Query.boolean_query(clauses)
@@ -272,9 +273,10 @@ class LexicalIndex:
     ) -> ItemList:
         """The k best of what a query finds in the folder, and of some late items."""
         numbers, scores = self._built_hits(query, k, allowed)
-        is_shown = self.may_show(late, allowed)
-        numbers = np.concatenate([numbers, late[is_shown]])
-        scores = np.concatenate([scores, late_scores[is_shown]])
+        if len(late):
+            is_shown = self.may_show(late, allowed)
+            numbers = np.concatenate([numbers, late[is_shown]])
+            scores = np.concatenate([scores, late_scores[is_shown]])
         best = np.argsort(-scores, kind="stable")[:k]
         return ItemList.of_distinct(numbers[best], scores[best])
 
