@@ -12,9 +12,7 @@ BM25: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +29,7 @@ from serendip.data import AllowedItems, BoolArray, Catalogue, FloatArray, IntArr
 from serendip.data.item_list import tie_order
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
-from serendip.runtime.scratch import PREFIX as SCRATCH_PREFIX
+from serendip.runtime.scratch import PREFIX
 from serendip.search.documents import (
     FIELDS,
     GENERATED,
@@ -389,23 +387,12 @@ def _open_index(folder: Path) -> tuple[Any, Any]:
     """Open a folder, which may be read-only, without changing it: (schema, searcher).
 
     Tantivy creates a lock file next to the index, so it is opened through a folder of links; the
-    memory maps stay valid when the links are gone.
+    memory maps stay valid when the links are gone. Where a thread of the library still writes that
+    file, the folder is left to ``runtime.scratch``.
     """
-    links = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
-    try:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as links:
         for file in folder.resolve().iterdir():
-            (links / file.name).symlink_to(file)
-        index = tantivy.Index.open(str(links))
+            Path(links, file.name).symlink_to(file)
+        index = tantivy.Index.open(links)
         index.config_reader(reload_policy="manual")
         return index.schema, index.searcher()
-    finally:
-        _remove(links)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder into which a thread of the library may still be writing its lock file."""
-    for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.01)
