@@ -12,6 +12,7 @@ BM25: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -395,4 +396,6 @@ def _open_index(folder: Path) -> tuple[Any, Any]:
             Path(links, file.name).symlink_to(file)
         index = tantivy.Index.open(links)
         index.config_reader(reload_policy="manual")
-        return index.schema, index.searcher()
+        searcher = index.searcher()
+    shutil.rmtree(links, ignore_errors=True)  # a thread of the library may have written since
+    return index.schema, searcher
