@@ -16,15 +16,20 @@ def titled(*names, popularity=None):
     return TitleIndex.of(items, weights.astype(np.float32))
 
 
-def test_equal_titles_come_by_popularity(titles):
-    assert titles.exact("hamlet").tolist() == [3, 4, 2]
-
-
-def test_case_accents_and_punctuation_do_not_matter(titles):
-    assert titles.exact("THE MATRIX!").tolist() == [0]
-    assert titles.exact("schindlers list").tolist() == [6]
-    assert titles.exact("$").tolist() == [14]
-    assert titles.exact("").tolist() == []
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("hamlet", [3, 4, 2]),  # by popularity
+        ("THE MATRIX!", [0]),
+        ("schindlers list", [6]),
+        ("$", [14]),
+        ("", []),
+        ("amelie", [5]),  # in brackets
+        ("Le Fabuleux destin d'Amélie Poulain", [5]),
+    ],
+)
+def test_case_accents_and_punctuation_of_a_title_do_not_matter(titles, text, items):
+    assert titles.exact(text).tolist() == items
 
 
 def test_a_title_written_just_so_comes_before_a_more_popular_one():
@@ -40,18 +45,26 @@ def test_a_number_at_the_end_of_a_title_is_found_in_either_notation():
     assert index.exact("malcolm 10").tolist() == index.exact("2").tolist() == []
 
 
-def test_names_in_brackets_are_titles_too(titles):
-    assert titles.exact("amelie").tolist() == [5]
-    assert titles.exact("Le Fabuleux destin d'Amélie Poulain").tolist() == [5]
+def test_names_in_brackets_are_titles_too_but_years_are_not():
     assert other_names("Léon (a.k.a. The Professional)") == ["Léon ", "The Professional"]
     assert other_names("(500) Days of Summer") == []
+    assert other_names("Metropolis (2001)") == ["Metropolis "]
+    assert titled("Metropolis (2001)").exact("2001").tolist() == []
 
 
-def test_near_titles_are_found_by_whole_title(titles):
-    assert titles.nearest("the matirx") == ["the matrix"]
-    assert titles.nearest("rocky 3") == []
-    assert titles.nearest("hmalet") == ["hamlet"]
-    assert titles.nearest("ham") == []
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("the matirx", ["the matrix"]),
+        ("rocky 3", []),
+        ("hmalet", ["hamlet"]),
+        ("ham", []),
+        ("the shawshenk redemtion", ["the shawshank redemption"]),  # two slips in a long title
+        ("hoxxe", []),
+    ],
+)
+def test_near_titles_are_found_by_whole_title(titles, key, near):
+    assert titles.nearest(key) == near
 
 
 def test_an_unfinished_title_is_not_taken_for_a_wrong_one():
@@ -60,22 +73,20 @@ def test_an_unfinished_title_is_not_taken_for_a_wrong_one():
     assert titled("Batman Ba", "Catwoman").nearest("batman be") == ["batman ba"]
 
 
-def test_two_slips_are_forgiven_in_long_titles_only(titles):
-    assert titles.nearest("the shawshenk redemtion") == ["the shawshank redemption"]
-    assert titles.nearest("hoxxe") == []
+@pytest.mark.parametrize(
+    ("prefix", "items"), [("ho", [12, 13]), ("the ma", [0, 1]), ("matrix re", [1]), ("atrix", [])]
+)
+def test_completions_begin_with_the_prefix_first_then_hold_it_at_a_later_word(
+    titles, prefix, items
+):
+    assert titles.completions(prefix, 5) == items
 
 
-def test_completions_begin_with_the_prefix_first_then_hold_it_at_a_later_word(titles):
-    assert titles.completions("ho", 5) == [12, 13]
-    assert titles.completions("the ma", 5) == [0, 1]
-    assert titles.completions("matrix re", 5) == [1]
-    assert titles.completions("atrix", 5) == []
-
-
-def test_a_slip_in_an_unfinished_title_is_forgiven(titles):
-    assert titles.near_completions("matirx", 3) == [0, 1]
-    assert titles.near_completions("the shaswh", 3) == [11]
-    assert titles.near_completions("mat", 3) == []
+@pytest.mark.parametrize(
+    ("prefix", "items"), [("matirx", [0, 1]), ("the shaswh", [11]), ("mat", [])]
+)
+def test_a_slip_in_an_unfinished_title_is_forgiven(titles, prefix, items):
+    assert titles.near_completions(prefix, 3) == items
 
 
 def test_a_prefix_of_several_words_begins_at_a_later_word_of_a_title():
@@ -91,8 +102,3 @@ def test_a_title_is_found_without_its_article_after_those_that_have_none():
     assert index.exact("few good men").tolist() == [2]
     assert index.exact("avventura").tolist() == [4]
     assert index.exact("spy").tolist() == []
-
-
-def test_a_year_in_brackets_is_no_name():
-    assert other_names("Metropolis (2001)") == ["Metropolis "]
-    assert titled("Metropolis (2001)").exact("2001").tolist() == []

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +30,7 @@ from serendip.data import AllowedItems, BoolArray, Catalogue, FloatArray, IntArr
 from serendip.data.item_list import tie_order
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
-from serendip.runtime.scratch import PREFIX as SCRATCH_PREFIX
+from serendip.runtime.scratch import PREFIX
 from serendip.search.documents import (
     FIELDS,
     GENERATED,
@@ -200,9 +199,10 @@ class LexicalIndex:
             if weights[name] > 0
         )
         late, scores = self.late.scores(weighted_terms, self.statistics)
-        if groups:
+        if groups and len(late):
             having = np.isin(late, self.late.having_all(groups))
             late, scores = late[having], scores[having]
+        if groups:
             unscored = tantivy.Query.const_score_query(self._all_of(groups), 0.0)
             clauses = [(tantivy.Occur.Must, unscored), (tantivy.Occur.Should, query)]
             query = tantivy.Query.boolean_query(clauses)
@@ -272,9 +272,10 @@ class LexicalIndex:
     ) -> ItemList:
         """The k best of what a query finds in the folder, and of some late items."""
         numbers, scores = self._built_hits(query, k, allowed)
-        is_shown = self.may_show(late, allowed)
-        numbers = np.concatenate([numbers, late[is_shown]])
-        scores = np.concatenate([scores, late_scores[is_shown]])
+        if len(late):
+            is_shown = self.may_show(late, allowed)
+            numbers = np.concatenate([numbers, late[is_shown]])
+            scores = np.concatenate([scores, late_scores[is_shown]])
         best = np.argsort(-scores, kind="stable")[:k]
         return ItemList.of_distinct(numbers[best], scores[best])
 
@@ -387,23 +388,14 @@ def _open_index(folder: Path) -> tuple[Any, Any]:
     """Open a folder, which may be read-only, without changing it: (schema, searcher).
 
     Tantivy creates a lock file next to the index, so it is opened through a folder of links; the
-    memory maps stay valid when the links are gone.
+    memory maps stay valid when the links are gone. Where a thread of the library still writes that
+    file, the folder is left to ``runtime.scratch``.
     """
-    links = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
-    try:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as links:
         for file in folder.resolve().iterdir():
-            (links / file.name).symlink_to(file)
-        index = tantivy.Index.open(str(links))
+            Path(links, file.name).symlink_to(file)
+        index = tantivy.Index.open(links)
         index.config_reader(reload_policy="manual")
-        return index.schema, index.searcher()
-    finally:
-        _remove(links)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder into which a thread of the library may still be writing its lock file."""
-    for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.01)
+        searcher = index.searcher()
+    shutil.rmtree(links, ignore_errors=True)  # a thread of the library may have written since
+    return index.schema, searcher
