@@ -299,3 +299,37 @@ def test_other_words_with_the_stem_of_a_title_are_other_titles(tmp_path: Path) -
     known = Searcher.build(catalogue, chosen, tmp_path / "index")
     assert known.lexical.language == "english"
     assert levels(known, "titanic") == {0: EXACT, 2: TITLED}
+
+
+def test_a_name_of_several_words_is_read_without_its_genitive(searcher: Searcher) -> None:
+    for text in ("tom hanks's films", "alfred hill's movies", "alfred hills movies"):
+        found = levels(searcher, text)
+        assert set(list(found.values())[:2]) == {VALUES}
+        assert found == levels(searcher, text.replace("'s", "").replace("hills", "hill"))
+
+
+@pytest.fixture
+def cinema(tmp_path: Path) -> Searcher:
+    titles = ("A Serbian Film", "A Goofy Movie", "The Family", "Batman", "The Bag Man", "Rize")
+    texts = ("of a family", "", "", "", "", "")
+    rows = enumerate(zip(titles, texts, strict=True))
+    catalogue = Catalogue(Item(f"{n}", title, text) for n, (title, text) in rows)
+    return Searcher.build(catalogue, np.arange(6, dtype=np.float32), tmp_path / "index")
+
+
+@pytest.mark.parametrize(
+    ("text", "first"), [("family film", 2), ("bat man", 3), ("goofy movei", 1), ("the bag man", 4)]
+)
+def test_kinds_are_no_words_of_titles_and_joined_words_are_titles(
+    cinema: Searcher, text: str, first: int
+) -> None:
+    assert cinema.search(text, 1).item_nums.tolist() == [first]
+
+
+def test_words_that_ask_for_all_are_not_corrected(cinema: Searcher) -> None:
+    assert cinema.read("good movie").content.is_whole
+
+
+def test_a_slip_beside_a_word_that_is_nothing_is_not_searched(cinema: Searcher) -> None:
+    assert not len(cinema.search("rizi tupufona", 5))
+    assert cinema.read("rizi").told_key or len(cinema.search("rizi", 5))

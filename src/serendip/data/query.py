@@ -220,6 +220,11 @@ class Query:
         return self.meant or self.text
 
     @property
+    def has_context(self) -> bool:
+        """Whether it tells of items: by a past, or source items."""
+        return bool(len(self.history) or len(self.source_items))
+
+    @property
     def shown(self) -> str:
         """The searched text as people read it."""
         return self.meant or self.typed or self.text

@@ -21,7 +21,7 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query, TimeArray
 from serendip.data.arrays import NO_ITEMS
-from serendip.data.items.quality import catalogue_prior
+from serendip.data.items.quality import catalogue_prior, has_ratings
 from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import ArtefactError
@@ -32,8 +32,9 @@ from serendip.runtime.progress import TrainOptions
 _SECONDS_PER_DAY = 86_400.0
 _ARRAYS_FOLDER = "arrays"
 
-_MOST_PRIOR = 0.005
-"""Score of the best item of a catalogue without events: less than that of an old event."""
+_UNRATED, _RATED = 0.005, 10.0
+"""Events that the best item of a catalogue counts as: less than an old one; where it has ratings,
+as many as the prior of a mean."""
 
 
 class PopularityConfig(Config):
@@ -50,7 +51,7 @@ class Popularity(Recommender):
     """Score = log(1 + weighted number of events), the same for every query.
 
     A catalogue without events is ordered by what it tells of its items (``catalogue_prior``), which
-    adds less than any event.
+    adds less than any event. Its ratings count as a few old events, however many there are.
     """
 
     name = "popularity"
@@ -68,9 +69,11 @@ class Popularity(Recommender):
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         events, counts = dataset.events, dataset.item_counts()  # (N,)
         self._window = Window.of(events.timestamps, events.items, self.window_s, len(counts))
-        self._prior = catalogue_prior(dataset) * np.float32(_MOST_PRIOR)  # (N,)
-        scores = self._compute_scores(counts, self._window.counts)
-        self._order = PriorOrder(scores + self._prior)
+        most = _UNRATED
+        if has_ratings(dataset):
+            most = _RATED * (1.0 if self.config.window_days is None else self.config.prior)
+        self._prior = catalogue_prior(dataset) * np.float32(most)  # (N,)
+        self._order = PriorOrder(self._compute_scores(counts, self._window.counts, self._prior))
 
     def with_interactions(
         self, item_nums: IntArray, timestamps: TimeArray, counts: IntArray
@@ -85,8 +88,9 @@ class Popularity(Recommender):
         model = copy.copy(self)
         model._window, moved = self._window.with_events(timestamps, item_nums)
         touched = np.union1d(item_nums, moved).astype(np.int32)
-        scores = self._compute_scores(counts[touched], model._window.counts[touched])
-        scores += self._prior[touched]
+        scores = self._compute_scores(
+            counts[touched], model._window.counts[touched], self._prior[touched]
+        )
         model._order = self._order.put(touched, scores)
         return model
 
@@ -96,9 +100,9 @@ class Popularity(Recommender):
         days = self.config.window_days
         return np.inf if days is None else days * _SECONDS_PER_DAY
 
-    def _compute_scores(self, counts: IntArray, recent: IntArray) -> FloatArray:
-        """(M,) scores of items with (M,) interactions, (M,) of them in the window."""
-        weighted = recent + self.config.prior * (counts.astype(np.float64) - recent)
+    def _compute_scores(self, counts: IntArray, recent: IntArray, prior: FloatArray) -> FloatArray:
+        """(M,) scores of items with (M,) interactions, (M,) of them in the window, and more."""
+        weighted = prior + recent + self.config.prior * (counts.astype(np.float64) - recent)
         return np.log1p(weighted).astype(np.float32)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:

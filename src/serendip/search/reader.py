@@ -30,6 +30,7 @@ from serendip.search.titles import TitleIndex
 from serendip.search.understanding import (
     FRESH,
     GENERIC,
+    KINDS,
     Content,
     Interpretation,
     asks_for_all,
@@ -139,16 +140,16 @@ class QueryReader:
             title = self._interpret(named)
             if len(title.exact) or len(title.corrected):
                 return title
-        if len(as_typed.exact) or not normal or speller.is_plausible(normal):
-            return as_typed
-        near = self._near_names(normal) if normal.isascii() else []
-        meant = Correction(near[0], TITLE_CONFIDENCE) if near else self._correct(normal)
         said = [
             word
             for word in words(normal)
             if word not in GENERIC and not is_function_word(word, speller.stemmed)
         ]
-        finds_nothing = bool(said) and set(said) <= set(as_typed.unknown)
+        if len(as_typed.exact) or not said or speller.is_plausible(normal):
+            return as_typed
+        near = self._near_names(normal) if normal.isascii() else []
+        meant = Correction(near[0], TITLE_CONFIDENCE) if near else self._correct(normal)
+        finds_nothing = set(said) <= set(as_typed.unknown)
         is_likely = meant.rival_confidence >= config.correct_unknown_from
         if finds_nothing and is_likely and meant.text == normal and " " in normal:
             meant = Correction(meant.rival, meant.rival_confidence, True)
@@ -157,7 +158,9 @@ class QueryReader:
             return replace(as_typed, told_key=meant.rival) if is_suggested else as_typed
         if meant.confidence < config.suggest_from:
             return as_typed
-        risks_little = meant.risks_little or finds_nothing
+        # One word that could be meant, beside one that is nothing, is no more than chance.
+        is_known = all(map(speller.knows, words(meant.text)))
+        risks_little = is_known if finds_nothing else meant.risks_little
         least = config.correct_unknown_from if risks_little else config.correct_from
         if meant.confidence < least:
             return replace(as_typed, told_key=meant.text)
@@ -169,7 +172,10 @@ class QueryReader:
         return Interpretation(as_typed.key, NO_ITEMS, meant.text, np.array(items, np.int32))
 
     def _near_names(self, normal: str) -> list[str]:
-        """Titles, or else a value, of several words near a text."""
+        """The title that a text is without spaces, else titles, or a value, of several words."""
+        joined = normal.replace(" ", "")
+        if joined in self.titles:
+            return [joined]
         near = [key for key in self.titles.nearest(normal) if " " in key]
         if not near and len(normal) >= _FEWEST_OF_NAME and " " in normal:
             near = [name for name in [self.values.nearest(normal)] if " " in name]
@@ -246,6 +252,7 @@ class QueryReader:
         is_newest = is_whole and not FRESH.isdisjoint(others)
         all_words = words(" ".join(typed))
         said = [word for word in all_words if word not in grammar] or all_words
+        said = [word for word in said if word not in KINDS] or said
         needed = [word for word in said if word not in GENERIC] or said
         is_language = any(word in counts or word in english_word_frequencies() for word in needed)
         texts = " ".join(said), " ".join(needed)

@@ -40,7 +40,7 @@ WELL_RECEIVED = frozenset(
 )
 """Words for the best items, in a text that names nothing else."""
 
-_ASKED, _KINDS = FRESH | WELL_RECEIVED, GENERIC - WELL_RECEIVED
+_ASKED, KINDS = FRESH | WELL_RECEIVED, GENERIC - WELL_RECEIVED
 
 _LIKE = re.compile(
     r"(?P<before>.*?)\b(?:like|similar to)\s+(?P<title>.+)|(?P<korean>.+?)(?:[와과]|이?랑)?\s*"
@@ -111,7 +111,7 @@ class Interpretation:
 def without_kind(normal: str, language: str) -> str:
     """What is said to be the title of something, "the film heat"; empty = nothing is."""
     typed = normal.split(" ")
-    at = next((at for at, word in enumerate(typed) if word in _KINDS), len(typed))
+    at = next((at for at, word in enumerate(typed) if word in KINDS), len(typed))
     is_said = all(is_function_word(word, language) for word in typed[:at])
     return " ".join(typed[at + 1 :]) if is_said else ""
 
@@ -137,11 +137,15 @@ def asks_for_all(others: Sequence[str], rest: Sequence[str]) -> bool:
 
 
 def other_forms(word: str, language: str) -> Iterator[str]:
-    """Forms of a word with the same stem, ``comedies`` -> ``comedy``, and without a genitive."""
-    if " " in word or len(word) < _FEWEST_LETTERS or word in _ASKED:
+    """Forms of a word with the same stem, ``comedies`` -> ``comedy``; it, or a name of several
+    words, without a genitive.
+    """
+    if len(word) < _FEWEST_LETTERS or word in _ASKED:
         return
-    if word.endswith("s"):  # ``hitchcocks``, as ``normalise`` joins the genitive
+    if word.endswith("s"):  # ``woody allens``, as ``normalise`` joins the genitive
         yield word[:-1]
+    if " " in word:
+        return
     own = stem(word, language)
     for cut in range(_MOST_CUT + 1):
         begin = word[: len(word) - cut]
@@ -152,5 +156,5 @@ def other_forms(word: str, language: str) -> Iterator[str]:
 
 def without_genitive(typed: Sequence[str], read: Sequence[str]) -> list[str]:
     """The words of a name, ``hitchcock`` for ``hitchcocks``; other words as typed."""
-    is_genitive = len(typed) == 1 and read == (typed[0][:-1],)
-    return list(read) if is_genitive else list(typed)
+    is_genitive = tuple(read) == (" ".join(typed)[:-1],)
+    return read[0].split(" ") if is_genitive else list(typed)

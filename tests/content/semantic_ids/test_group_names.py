@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.content.semantic_ids.group_names import build_group_name, name_prefixes
+from serendip.content.semantic_ids.group_names import build_group_name, name_prefixes, shared_parts
 from serendip.data.items.catalogue import Catalogue, Item
 
 FIELDS = ("title", "year", "genres")
@@ -114,3 +114,10 @@ def test_a_name_that_says_nothing_new_is_passed_over() -> None:
     names = {"0": "Horror, Thriller", "0-0": "Thriller, Horror", "0-0-1": "Vampires"}
     assert build_group_name(names, [0, 0]) == "Horror, Thriller"
     assert build_group_name(names, [0, 0, 1]) == "Horror, Thriller › Vampires"
+
+
+def test_of_a_name_only_what_both_items_have_is_said() -> None:
+    name = "Horror, Thriller › House"
+    assert shared_parts(name, FILMS[0], FILMS[1]) == name
+    assert shared_parts(name, FILMS[0], film(9, "Dark Road", "1981", "Horror")) == "Horror"
+    assert shared_parts(name, FILMS[0], FILMS[2]) == ""

@@ -16,6 +16,7 @@ from serendip.data.items.quality import (
     catalogue_prior,
     item_quality,
 )
+from serendip.jobs.train.fit import compute_like_shares
 from serendip.models.popularity import Popularity, PopularityConfig
 
 DAY = 86_400.0
@@ -187,4 +188,29 @@ def test_a_catalogue_without_events_has_an_order_by_what_it_has() -> None:
     assert [items[row].item_id for row in np.argsort(-prior)] == ["loved", "lucky", "plain", "thin"]
     model = Popularity().train(dataset.with_quality(item_quality(dataset, config)))
     scores = model.score_all([Query("home")])[0]
-    assert np.argmax(scores) == 2 and scores.max() < np.log1p(PopularityConfig().prior)
+    assert np.argmax(scores) == 2 and scores.max() > np.log1p(1), "more than one choice"
+
+
+def test_ratings_of_the_catalogue_go_on_counting_after_the_first_choices() -> None:
+    stars = (2.0, 4.5, 3.0)
+    items = [
+        Item(f"{n}", attributes={"rating": star, "reviews": 900.0}) for n, star in enumerate(stars)
+    ]
+    one = np.zeros(1, np.int32)
+    log = EventLog(one, one, np.ones(1), np.ones(1, np.bool_), np.full(1, np.nan, np.float32))
+    dataset = Dataset(Catalogue(items), Vocabulary(["u"]), log)
+    rated = dataset.with_quality(
+        item_quality(dataset, QualityConfig(rating="rating", reviews="reviews"))
+    )
+    for window in (None, 7.0):
+        scores = (
+            Popularity(PopularityConfig(window_days=window))
+            .train(rated)
+            .score_all([Query("home")])[0]
+        )
+        assert scores[1] > scores[2], "of those that nobody chose the better one"
+        assert (scores[1] > scores[0]) == (window is None), (
+            "one choice is no more, unless it is new"
+        )
+    assert np.argsort(-compute_like_shares(rated)).tolist()[0] == 1
+    assert not catalogue_prior(dataset.with_quality(item_quality(dataset))).any(), "no ratings"

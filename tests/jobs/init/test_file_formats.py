@@ -216,6 +216,18 @@ def test_times_that_cannot_be_told_are_asked_for(
     assert not (tmp_path / "ws").exists()
 
 
+def test_the_cells_that_a_given_format_does_not_read_are_asked_for(tmp_path: Path) -> None:
+    orders(tmp_path, ["2026-01-01", "25.10.2026 23:13", "05/06/2026"])
+    items, events = tmp_path / "items.csv", tmp_path / "events.csv"
+    given = FileForm(time_format="%d.%m.%Y %H:%M")
+    with pytest.raises(DataError, match="is '05/06/2026'") as caught:
+        start_workspace(tmp_path / "ws", items, events, False, given=given)
+    assert "%d.%m.%Y %H:%M | %d/%m/%Y" in caught.value.hint
+    both = FileForm(time_format="%d.%m.%Y %H:%M | %d/%m/%Y")
+    guesses = start_workspace(tmp_path / "ws", items, events, False, given=both)
+    assert guesses["events"].form.time_format == both.time_format
+
+
 @pytest.mark.parametrize(
     "cells", [["0", "1", "2"], ["10.5", "99999999"], ["1985-01-01", "1961-02-03T10:00:00Z"]]
 )

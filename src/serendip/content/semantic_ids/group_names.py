@@ -78,6 +78,16 @@ def build_group_name(names: Mapping[str, str], codes: IntArray | Sequence[int]) 
     return _SEPARATOR.join(path)
 
 
+def shared_parts(name: str, *items: Item) -> str:
+    """The words of a group's full name that each of some items has; empty = none."""
+    owned = [_read_words(item, ("title", *item.attributes)) for item in items]
+    levels = (
+        [word for word in level.split(", ") if all(word in own for own in owned)]
+        for level in name.split(_SEPARATOR)
+    )
+    return _SEPARATOR.join(", ".join(level) for level in levels if level)
+
+
 def _name_level(
     unused: Mapping[int, _Words], codes: IntArray, level: int, levels: int
 ) -> dict[str, str]:

@@ -80,16 +80,25 @@ def item_quality(dataset: Dataset, config: QualityConfig | None = None) -> Float
     return quality
 
 
-def catalogue_prior(dataset: Dataset) -> FloatArray:
-    """(N,) float32 in [0, 1]: how good items are where nobody has chosen any; 0 with events.
+def has_ratings(dataset: Dataset) -> bool:
+    """Whether the catalogue tells how good items are that nobody has chosen."""
+    if dataset.quality is None:
+        return False
+    unknown = dataset.quality[dataset.item_counts() == 0][:, [0, 2]]
+    return bool((unknown != UNKNOWN[[0, 2]]).any())
 
-    The mean of ratings (weight 4), of numbers of reviews (3), of freshness (2) and of completeness
-    (1: the share of title, description and attributes that an item has, as a percentile rank).
+
+def catalogue_prior(dataset: Dataset) -> FloatArray:
+    """(N,) float32 in [0, 1]: how good items are by the catalogue; 0 if events tell more than it.
+
+    They do unless it has ratings. The mean of ratings (weight 4), of numbers of reviews (3), of
+    freshness (2) and of completeness (1: the share of title, description and attributes that an
+    item has, as a percentile rank).
 
     Args:
         dataset: with the quality of its items; without it completeness alone counts.
     """
-    if len(dataset.events):
+    if len(dataset.events) and not has_ratings(dataset):
         return np.zeros(dataset.num_items, np.float32)
     filled = np.array(
         [

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.content.semantic_ids.group_names import build_group_name
+from serendip.content.semantic_ids.group_names import build_group_name, shared_parts
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, locate
 from serendip.data.items.semantic_ids import common_prefix
 from serendip.data.query import Query
@@ -158,7 +158,9 @@ class Explainer:
         sentence = ground.sentence
         if sentence is GROUP:
             codes = self.state.features.codes[self.items[ground.row]]  # (L,)
-            names["name"] = build_group_name(self.state.code_names, codes[: int(ground.weight)])
+            group = build_group_name(self.state.code_names, codes[: int(ground.weight)])
+            pair = [int(self.items[ground.row]), *ground.rests_on]
+            names["name"] = shared_parts(group, *(self.state.catalogue[one] for one in pair))
             sentence = NAMED_GROUP if names["name"] else GROUP
         text = translate(sentence, self.language, title=title, **names)
         return Evidence(ground.kind, text, round(ground.weight, 4), item_id)
@@ -181,7 +183,7 @@ class Explainer:
             yield from self._word_grounds(matches, scores)
         if len(self.query.again):
             yield from self._again_grounds()
-        if self._has_context and (not self.query.text or most > 1):
+        if self.query.has_context and (not self.query.text or most > 1):
             for model in self._strong_models():
                 yield from self._vote_grounds(model, rows, most)
             yield from self._preference_grounds()
@@ -189,12 +191,12 @@ class Explainer:
             # Lists about a text or an item are not in the order of popularity.
             yield from self._country_grounds()
             yield from self._popularity_grounds()
-            if not self._has_context:
+            if not self.query.has_context:
                 yield from self._value_grounds()
 
     def _weak_grounds(self, rows: Rows, most: int) -> Iterator[Ground]:
         """Grounds of the kinds that are seldom strong, for some items."""
-        if self._has_context:
+        if self.query.has_context:
             votes = [
                 ground
                 for model in self._voting_models("similarity")
@@ -212,10 +214,6 @@ class Explainer:
         new, state = self.state.new_items, self.state
         is_usual = new.count > state.num_items / 2
         return np.zeros(len(self.items), np.bool_) if is_usual else new.mask[self.items]
-
-    @property
-    def _has_context(self) -> bool:
-        return bool(len(self.query.history) or len(self.query.source_items))
 
     def _word_grounds(self, matches: Sequence[float], scores: Sequence[float]) -> Iterator[Ground]:
         """How the items fit the text."""
@@ -371,7 +369,9 @@ class Explainer:
         ordered = state.derived.value("counts", lambda: np.sort(state.counts))  # (N,)
         ahead = state.num_items - np.searchsorted(ordered, counts, side="right")
         shares = (ahead + 1) / state.num_items
-        for row in np.flatnonzero((counts > 0) & (shares <= _POPULAR_SHARE)).tolist():
+        for row in np.flatnonzero(
+            (counts >= _FEWEST_CHOICES) & (shares <= _POPULAR_SHARE)
+        ).tolist():
             share, count = float(shares[row]), int(counts[row])
             names = {"share": math.ceil(100 * share), "count": count}
             strength = max(_SECOND * (1.0 - share / _POPULAR_SHARE), _LAST)

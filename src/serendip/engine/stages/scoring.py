@@ -15,6 +15,7 @@ import numpy as np
 
 from serendip.data import Catalogue, FloatArray, IntArray, ItemList, Task
 from serendip.data.arrays import locate
+from serendip.engine.feature_names import models_of_kind
 from serendip.engine.stages.batch import Batch, Candidates, round_scores
 from serendip.engine.stages.likeness import discount_rejected, find_likeness, order_by_likeness
 from serendip.engine.stages.sponsored import SPONSORED, bids_of
@@ -145,7 +146,7 @@ def _fuse(
 
     Ranks below the best ``_RANKED`` items of the retriever count as the next one.
     """
-    lists = {**organic_lists(proposals), **order_complete(batch)}
+    lists = {**_informed_lists(batch, proposals), **order_complete(batch)}
     values = fuse_by_rank(candidates, lists, len(batch.queries))
     if SPONSORED in proposals:
         bounds = candidates.bounds(len(batch.queries))
@@ -255,6 +256,23 @@ def values_of(config: ItemValueConfig, catalogue: Catalogue, items: IntArray) ->
     found = column.numbers_of(items)
     usual = 1.0 if np.isnan(column.median) else column.median
     return np.where(np.isfinite(found), found, usual).astype(np.float32)
+
+
+def _informed_lists(
+    batch: Batch, proposals: Mapping[str, list[ItemList]]
+) -> dict[str, list[ItemList]]:
+    """Organic proposals; for requests without a text and a context those of models that need none:
+    the order of the others is chance.
+    """
+    priors = models_of_kind(batch.state.models, "prior")
+    tells = [bool(query.text) or query.has_context for query in batch.queries]
+    return {
+        name: [
+            one if is_told or name in priors else ItemList()
+            for one, is_told in zip(found, tells, strict=True)
+        ]
+        for name, found in organic_lists(proposals).items()
+    }
 
 
 def organic_lists(proposals: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:

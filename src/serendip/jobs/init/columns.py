@@ -343,8 +343,11 @@ def _guess_time_format(file: SampledFile, column: str, now: float) -> str:
         best = drop_future_formats(_filled(file.cells[column]), best, now)
     if len(best) == 1:
         return best[0]
+    cells = _filled(file.cells[column])
+    first, second = (np.nan_to_num(read_times(cells, pattern)) for pattern in best[:2])
+    differs = first != second
     raise DataError(
-        f"{file.path.name}: {_filled(file.cells[column])[0]!r} in column {column!r} can be "
+        f"{file.path.name}: {cells[int(differs.argmax())]!r} in column {column!r} can be "
         f"{' or '.join(map(repr, best))}.",
         f'Add --time-format "{best[0]}" or another one.',
     )
@@ -359,13 +362,17 @@ def _accept_times(file: SampledFile, column: str) -> str:
     cells = _filled(file.cells[column])
     if not cells:
         return ""
-    if file.time_format and reads_most(cells, file.time_format):
-        return file.time_format
-    if odd := find_odd_time(cells):
+    given, odd, example = file.time_format, "", "%d.%m.%Y %H:%M"
+    if given:
+        is_unread = np.isnan(read_times(cells, given))
+        if is_unread.mean() <= 1.0 - MIN_SHARE:
+            return given
+        odd, example = cells[int(is_unread.argmax())], f"{given} | %d/%m/%Y"
+    if odd := odd or find_odd_time(cells):
         raise DataError(
             f"{file.path.name}: how times are written in column {column!r} cannot be told; "
             f"a cell of it is {odd[:_MAX_SHOWN_LENGTH]!r}.",
-            'Say it, as in --time-format "%d.%m.%Y %H:%M", or correct these cells.',
+            f'Say it, as in --time-format "{example}", or correct these cells.',
         )
     return ""
 

@@ -183,7 +183,7 @@ class Fitter:
         features = dataset.features
         assert features is not None
         models = self._train_models(prepared, name, options, older)
-        quality = compute_like_shares(dataset) if len(dataset.events) else catalogue_prior(dataset)
+        quality = compute_like_shares(dataset)
         counts = dataset.item_counts()
         merits = quality * np.log(np.e + counts)
         values = ValueTable.of(dataset.catalogue.items, merits)
@@ -365,7 +365,8 @@ class Fitter:
 def compute_like_shares(dataset: Dataset, prior_events: float = 10.0) -> FloatArray:
     """(N,) share of likes among the events of an item, shrunk towards the overall share.
 
-    Negative events count as events without a like.
+    Negative events count as events without a like. Where the catalogue tells how good items are,
+    they are shrunk towards that, around the overall share; without events it alone counts.
 
     Args:
         dataset: events, negative ones included.
@@ -374,6 +375,9 @@ def compute_like_shares(dataset: Dataset, prior_events: float = 10.0) -> FloatAr
     items = np.concatenate([dataset.events.items, dataset.negatives.items])
     counts = np.bincount(items, minlength=dataset.num_items)
     liked = np.bincount(dataset.events.items[dataset.events.liked], minlength=dataset.num_items)
-    overall = float(dataset.events.liked.sum() / len(items)) if len(items) else 0.0
-    share = (liked + prior_events * overall) / (counts + prior_events)
+    prior = catalogue_prior(dataset).astype(np.float64)
+    if len(items):
+        overall = float(dataset.events.liked.sum() / len(items))
+        prior = np.clip(overall + prior - prior.mean(), 0.0, 1.0)
+    share = (liked + prior_events * prior) / (counts + prior_events)
     return share.astype(np.float32)
