@@ -111,7 +111,7 @@ def _sizes(data: CheckedData) -> Iterator[CheckResult]:
     items, events, users = len(data.items), len(data.events), len(data.events.user_ids)
     status: Status = "WARN" if items == 1 else "PASS" if items else "FAIL"
     yield CheckResult("catalogue", status, items, items, f"{items:,} items")
-    alone = "no events: only search and similar items will work"
+    alone = "no events: search, similar items, and a home of the best rated work"
     told = f"{events:,} events" if events else alone
     yield CheckResult("events", "PASS" if events else "WARN", events, events, told)
     yield CheckResult("users", "WARN" if users < 2 else "PASS", users, users, f"{users:,} users")
