@@ -159,7 +159,8 @@ class QueryReader:
         if meant.confidence < config.suggest_from:
             return as_typed
         # One word that could be meant, beside one that is nothing, is no more than chance.
-        is_known = all(map(speller.knows, words(meant.text)))
+        unsaid = set(words(normal)).difference(said)
+        is_known = all(map(speller.knows, set(words(meant.text)) - unsaid))
         risks_little = is_known if finds_nothing else meant.risks_little
         least = config.correct_unknown_from if risks_little else config.correct_from
         if meant.confidence < least:

@@ -101,7 +101,9 @@ def test_the_usual_cosine_of_one_item_is_0(reader: Engine) -> None:
     assert -1 <= usual_cosine(reader.state) <= 1
     content = reader.state.features.content[:1]
     single = replace(reader.state.features, content=content)
-    one = replace(reader.state, features=single, catalogue=reader.state.catalogue.rows([0]))
+    one = replace(
+        reader.state, features=single, catalogue=reader.state.catalogue.rows(np.array([0]))
+    )
     assert usual_cosine(one) == 0.0
 
 
