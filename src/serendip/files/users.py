@@ -14,7 +14,7 @@ from serendip.data.items.attributes import Attribute
 from serendip.data.store.validation import user_problem
 from serendip.data.users.user import COUNTRY, User
 from serendip.files.config import UsersConfig, other_columns
-from serendip.files.tables import Cell, open_table, refuse_broken_rows
+from serendip.files.tables import Cell, open_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class UsersRead:
         ]
         named = {**columns, "user_id": self.mapping["user_id"]}
         problems = ((row, user_problem(user, named)) for row, user in enumerate(users))
-        refuse_broken_rows(table, ((row, text) for row, text in problems if text))
+        table.refuse_broken((row, text) for row, text in problems if text)
         return users
 
 
