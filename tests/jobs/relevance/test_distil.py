@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import shutil
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,7 +194,7 @@ def test_an_exact_title_is_never_removed(shop: Path) -> None:
 
 
 def test_items_with_all_words_follow_the_list_that_was_filtered(shop: Path) -> None:
-    with closing(Engine.open(shop)) as engine:
+    with Engine.open(shop) as engine:
         query = engine.queries([Request("search", text="tale")])[0]
         config = RelevanceFilterConfig(threshold=1.0, depth=NUM_ITEMS)
         search = engine.settings.all_surfaces()["search"]
@@ -386,7 +385,7 @@ def test_another_version_makes_another_generation(shop: Path, tmp_path: Path) ->
 
 def test_an_earlier_model_or_none_is_used_again(shop: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(shop / "relevance", tmp_path / "relevance"))
-    with closing(Engine.open(shop)) as engine:
+    with Engine.open(shop) as engine:
         model = engine.state.relevance_models["search"]
     publish_model(folder, model, {})
     assert current_model_name(folder) == "v2"
@@ -451,7 +450,7 @@ def test_pictures_and_the_filter_are_used_together(shop: Path, tmp_path: Path) -
     code, _ = invoke(*distil(folder))
     assert code == 0
     train(folder)
-    with closing(Engine.open(folder)) as engine:
+    with Engine.open(folder) as engine:
         assert engine.state.fusion.modalities == ("text", "image")
         (asked,) = engine.queries([Request("search", text="horror tale")])
         result = engine.run([asked], "search")[0]

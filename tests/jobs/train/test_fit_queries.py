@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -59,7 +58,7 @@ def fitter(tmp_path_factory: pytest.TempPathFactory) -> Fitter:
 @pytest.fixture(scope="module")
 def dataset(fitter: Fitter) -> Dataset:
     folder = fitter.scratch.parent
-    with closing(Workspace.open(folder).open_store()) as store:
+    with Workspace.open(folder).open_store() as store:
         found = take_snapshot(store, fitter.settings.actions)
     items = [placed(item, number) for number, item in enumerate(found.catalogue.items)]
     return replace(found, catalogue=Catalogue(items))
@@ -152,7 +151,7 @@ SIZE = 24
 
 
 def snapshot(workspace: Workspace) -> Dataset:
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         return take_snapshot(store, workspace.settings.actions)
 
 
@@ -294,7 +293,7 @@ def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
     shop: Path, tmp_path: Path
 ) -> None:
     write_query_texts(JobContext.open(shop))
-    with closing(JobContext.open(shop).workspace.open_store()) as store:
+    with JobContext.open(shop).workspace.open_store() as store:
         texts = store.generated.rows("text")
         store.generated.activate(texts, "text")
     catalogue = JobContext.open(shop).dataset.catalogue
@@ -307,7 +306,7 @@ def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
     item = catalogue[catalogue.vocabulary.number(BY_LLM[query])]
     key = "text", item.item_id, "queries", "queries"
     more = Generated(*key, query, "m", "p", text_digest(item))  # type: ignore[arg-type]
-    with closing(JobContext.open(shop).workspace.open_store()) as store:
+    with JobContext.open(shop).workspace.open_store() as store:
         store.generated.put([more])
         store.generated.activate([*texts, more], "text")
     assert learned_by_ranker(shop, tmp_path) == learned - {query}

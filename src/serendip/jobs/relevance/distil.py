@@ -17,7 +17,6 @@ Shapes: Q queries, P pairs, C size of a text vector.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -192,7 +191,7 @@ def distil(
         labels = {pair: labels[pair] for pair in rest}
         _require_queries("labels of queries without gold labels", labels)
         _require_queries("gold labels", gold)
-    with closing(context.workspace.open_store()) as store:
+    with context.workspace.open_store() as store:
         catalogue = Catalogue(store.items())
     reader, options = RelevanceTexts(context), context.options
     items = reader.items(catalogue.items, options.progress)

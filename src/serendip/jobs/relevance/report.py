@@ -10,7 +10,6 @@ the filter gains was measured on labels (``distil.py``).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -51,7 +50,7 @@ def report_relevance(context: JobContext, surfaces: Sequence[str] = ()) -> dict[
     configured = workspace.settings.all_surfaces()
     manifest = open_current(workspace.generations, verify=False).manifest
     decisions, found = read_decisions(manifest), dict[str, Any]()
-    with closing(Engine.open(workspace.folder)) as engine:
+    with Engine.open(workspace.folder) as engine:
         for name in surfaces or configured:
             surface, decision = find_surface(configured, name), decisions.get(name, _UNKNOWN)
             is_on = decision.on and RelevanceFilter(surface.relevance_filter).is_on(engine.state)
