@@ -150,16 +150,19 @@ def lists_of(rows):
     return np.array(rows, dtype=np.int32)
 
 
-def test_coverage_is_the_share_of_distinct_items_within_k():
-    lists = lists_of([[0, 1, 9], [1, 2, 9], [0, 2, 9]])
-    groups = np.arange(3)
-    assert metric("Coverage@2").of_exposure(lists, groups, 10)[0] == 0.3
-    assert metric("Coverage@3").of_exposure(lists, groups, 10)[0] == 0.4
-
-
-def test_coverage_ignores_padding():
-    lists = lists_of([[0, -1], [-1, -1]])
-    assert metric("Coverage@2").of_exposure(lists, np.arange(2), 4)[0] == 0.25
+@pytest.mark.parametrize(
+    ("label", "lists", "size", "value"),
+    [
+        ("Coverage@2", [[0, 1, 9], [1, 2, 9], [0, 2, 9]], 10, 0.3),
+        ("Coverage@3", [[0, 1, 9], [1, 2, 9], [0, 2, 9]], 10, 0.4),
+        ("Coverage@2", [[0, -1], [-1, -1]], 4, 0.25),  # padding is no item
+        ("Gini@2", [[0, 1], [2, 3]], 4, 0.0),  # all items are shown alike
+        ("Gini@1", [[0], [0], [0]], 100, 0.99),  # items that are never shown count
+    ],
+)
+def test_exposure_counts_what_is_shown(label, lists, size, value):
+    found = metric(label).of_exposure(lists_of(lists), np.arange(len(lists)), size)
+    assert found[0] == pytest.approx(value)
 
 
 def test_more_items_than_the_catalogue_has_are_refused():
@@ -171,16 +174,6 @@ def test_more_items_than_the_catalogue_has_are_refused():
 def test_lists_shorter_than_k_are_refused():
     with pytest.raises(DataError, match="cannot be judged at 10"):
         metric("Coverage@10").of_exposure(lists_of([[0, 1]]), np.zeros(1, dtype=int), 5)
-
-
-def test_gini_is_0_when_all_items_are_shown_alike():
-    lists = lists_of([[0, 1], [2, 3]])
-    assert metric("Gini@2").of_exposure(lists, np.arange(2), 4)[0] == pytest.approx(0.0)
-
-
-def test_gini_counts_items_that_are_never_shown():
-    lists = lists_of([[0], [0], [0]])
-    assert metric("Gini@1").of_exposure(lists, np.arange(3), 100)[0] == pytest.approx(0.99)
 
 
 def test_gini_of_nothing_is_not_a_number():
@@ -206,9 +199,6 @@ def test_novelty_is_the_mean_information_of_the_shown_items():
     assert bits[1:].tolist() == [3.0, 2.0, 2.0]
     lists = lists_of([[1, 2], [2, -1], [-1, -1]])
     assert metric("Novelty@2").of_lists(lists, bits).tolist() == [2.5, 2.0, 0.0]
-
-
-def test_novelty_of_items_without_events_is_finite():
     assert np.isfinite(surprise(np.zeros(5, dtype=np.int32))).all()
 
 
@@ -238,43 +228,28 @@ def test_the_jackknife_treats_all_lists_of_a_user_as_one():
         assert often == pytest.approx(once)
 
 
-def ints(rows):
-    return np.array(rows, dtype=np.int32)
-
-
-def floats(rows):
-    return np.array(rows, dtype=np.float32)
-
-
-def test_a_rank_counts_the_better_items_and_half_of_the_equal_ones():
-    scores = floats([[3, 2, 2, 2, 1]])
-    assert ranks_from_scores(scores, ints([0])).tolist() == [1.0]
-    assert ranks_from_scores(scores, ints([2])).tolist() == [3.0]
-    assert ranks_from_scores(scores, ints([4])).tolist() == [5.0]
-
-
-def test_excluded_items_take_no_place():
-    scores = floats([[3, 2, 2, 1]])
-    assert ranks_from_scores(scores, ints([3]), [ints([0, 1, 1])]).tolist() == [2.0]
-
-
-def test_an_excluded_target_is_absent():
-    assert ranks_from_scores(floats([[3, 2]]), ints([0]), [ints([0])]).tolist() == [np.inf]
-
-
-def test_a_target_without_a_score_is_absent():
-    scores = floats([[np.nan, 1], [-np.inf, 1]])
-    assert ranks_from_scores(scores, ints([0, 0])).tolist() == [np.inf, np.inf]
-
-
-def test_items_without_a_score_are_not_ranked_above_the_target():
-    assert ranks_from_scores(floats([[np.nan, 0.5, -np.inf]]), ints([1])).tolist() == [1.0]
+@pytest.mark.parametrize(
+    ("scores", "target", "excluded", "rank"),
+    [
+        ([3, 2, 2, 2, 1], 0, (), 1.0),
+        ([3, 2, 2, 2, 1], 2, (), 3.0),  # half of the equal ones
+        ([3, 2, 2, 2, 1], 4, (), 5.0),
+        ([3, 2, 2, 1], 3, [0, 1, 1], 2.0),  # excluded items take no place
+        ([3, 2], 0, [0], np.inf),
+        ([np.nan, 1], 0, (), np.inf),
+        ([-np.inf, 1], 0, (), np.inf),
+        ([np.nan, 0.5, -np.inf], 1, (), 1.0),
+    ],
+)
+def test_a_rank_counts_the_better_items(scores, target, excluded, rank):
+    row, out = np.array([scores], np.float32), [lists_of(excluded)]
+    assert ranks_from_scores(row, lists_of([target]), out).tolist() == [rank]
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.data())
 def test_ranks_of_all_items_sum_to_that_of_any_order(scores, data):
     """Ties half: whatever the ties, the ranks of n items sum to 1 + 2 + ... + n."""
-    row = floats([scores] * len(scores))
+    row = np.array([scores] * len(scores), np.float32)
     ranks = ranks_from_scores(row, np.arange(len(scores), dtype=np.int32))
     assert ranks.sum() == len(scores) * (len(scores) + 1) / 2
 
@@ -290,11 +265,11 @@ def test_a_constant_scorer_ranks_like_a_random_one():
 
 
 def test_ranks_in_lists_are_1_based_and_infinite_where_absent():
-    lists = ints([[4, 5, -1], [4, 5, 6]])
-    assert ranks_from_lists(lists, ints([5, 7])).tolist() == [2.0, np.inf]
+    lists = lists_of([[4, 5, -1], [4, 5, 6]])
+    assert ranks_from_lists(lists, lists_of([5, 7])).tolist() == [2.0, np.inf]
 
 
 def test_a_list_with_a_repeated_item_is_refused_and_padding_may_repeat():
-    require_distinct("pop", ints([[1, -1, -1]]))
+    require_distinct("pop", lists_of([[1, -1, -1]]))
     with pytest.raises(DataError, match=r"run 'pop': 1 lists.*list 1, item 3"):
-        require_distinct("pop", ints([[1, 2, 3], [3, 2, 3]]))
+        require_distinct("pop", lists_of([[1, 2, 3], [3, 2, 3]]))

@@ -9,7 +9,7 @@ import pytest
 
 from serendip.data.items.catalogue import Item
 from serendip.errors import ConfigError, DataError
-from serendip.files.attributes import AttributeCells
+from serendip.files.cells import AttributeCells
 from serendip.files.config import ItemsConfig
 from serendip.files.items import read_items
 from serendip.jobs.init.attributes import find_decimal, find_level_separator

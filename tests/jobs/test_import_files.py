@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -38,7 +37,7 @@ def write(folder: Path, items: list[str], events: list[str]) -> None:
 
 
 def counts(folder: Path) -> tuple[int, int]:
-    with closing(Workspace.open(folder).open_store()) as store:
+    with Workspace.open(folder).open_store() as store:
         return store.count_items(), store.count_events()
 
 

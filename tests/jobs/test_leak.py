@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,7 +135,7 @@ def judged(folder: Path, poison: bool) -> SplitAnswers:
     cut = sorted(event.timestamp for event in events)[int(CUT * len(events))]
     if poison:
         events = [replace(e, item_id="poison") if e.timestamp >= cut else e for e in events]
-    with closing(workspace.create_store()) as store:
+    with workspace.create_store() as store:
         store.import_all(items, events)
     save_dataset(JobContext.open(folder).dataset, folder / "dataset")
     location = WorkspaceLocation.of(workspace)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -174,13 +173,13 @@ def test_a_storage_that_was_never_used_is_a_warning_and_one_that_is_gone_a_failu
 
 
 def test_a_backup_has_what_this_machine_has_no_copy_of(first: Path, tmp_path: Path) -> None:
-    with closing(Engine.open(first)) as engine:
+    with Engine.open(first) as engine:
         before = answers(engine)
     shutil.rmtree(first / "generations")
     back_up(Workspace.open(first), str(tmp_path / "backup"), SilentProgress())
     summary = restore(str(tmp_path / "backup"), tmp_path / "restored", SilentProgress())
     assert (summary.items, summary.generation) == (60, "gen-2")
-    with closing(Engine.open(tmp_path / "restored")) as engine:
+    with Engine.open(tmp_path / "restored") as engine:
         assert answers(engine) == before
 
 
@@ -191,6 +190,6 @@ def test_a_backup_in_a_bucket_is_a_workspace_again(url: str, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match="is not empty"):
         back_up(Workspace.open(shop), place, silent)
     assert restore(place, tmp_path / "restored", silent).items == 60
-    with closing(Workspace.open(tmp_path / "restored").open_store()) as store:
-        with closing(Workspace.open(shop).open_store()) as other:
+    with Workspace.open(tmp_path / "restored").open_store() as store:
+        with Workspace.open(shop).open_store() as other:
             assert store.history("u3", 99) == other.history("u3", 99)

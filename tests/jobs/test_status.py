@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def test_the_report_of_the_same_settings_and_files_tells_the_quality(stand: Path
 
 
 def test_what_changed_against_the_one_before(stand: Path) -> None:
-    with closing(Workspace.open(stand).open_store()) as store:
+    with Workspace.open(stand).open_store() as store:
         store.put_events([Event("u1", "i1", 1.7e9), Event("new", "i2", 1.7e9 + 1)])
     path = stand / "serendip.toml"
     path.write_text(path.read_text().replace("max_len = 10", "max_len = 9"))
@@ -115,7 +114,7 @@ def test_a_refusal_of_a_gate_and_another_failure_are_recorded(stand: Path) -> No
     assert (record.result, record.failures, list(record.reasons)) == ("refused", 1, ["it is old"])
     assert "not worse than popularity" in record.message
     assert open_current(workspace.generations).name == "gen-1"
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         for item in store.items():
             store.delete_item(item.item_id)
     with pytest.raises(DataError, match="the catalogue is empty"):

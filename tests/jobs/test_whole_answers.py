@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ JOBS: dict[str, Callable[[list[Query], SurfaceConfig, EngineState], object]] = {
 
 @pytest.fixture(scope="module")
 def engine(trained_folder: Path) -> Iterator[Engine]:
-    with closing(Engine.open(trained_folder)) as opened:
+    with Engine.open(trained_folder) as opened:
         yield opened
 
 

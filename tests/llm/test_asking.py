@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,12 +86,12 @@ def test_two_runs_at_once_stay_within_one_budget(tmp_path: Path) -> None:
     with serving(lambda body, _: completion(judged(body))) as server, ThreadPoolExecutor(2) as pool:
 
         def run(pairs: list[Any]) -> Outcome[Any]:
-            own = closing(Ledger.open(tmp_path / "serendip.db"))
+            own = Ledger.open(tmp_path / "serendip.db")
             with own as ledger, client(server.address, timeout_s=20) as llm:
                 return ask_all(TASK, pairs, llm, ledger, options(budget=budget, concurrency=2))
 
         outcomes = list(pool.map(run, (PAIRS[:10], PAIRS[10:])))
-    with closing(Ledger.open(tmp_path / "serendip.db")) as ledger:
+    with Ledger.open(tmp_path / "serendip.db") as ledger:
         assert ledger.spent("j") <= budget
         (row,) = ledger.summary()
     answered = sum(one is not None for outcome in outcomes for one in outcome.answers)

@@ -4,17 +4,19 @@ import pytest
 
 from serendip.errors import ConfigError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
-from serendip.llm.config import LlmConfig, Prices
+from serendip.llm.config import Bill, LlmConfig, Prices
 
 
-def test_an_endpoint_has_the_configured_prices() -> None:
-    config = LlmConfig(provider="endpoint", input_price=1.0, output_price=2.0)
-    assert config.prices() == Prices(1.0, 2.0)
-
-
-def test_an_endpoint_may_be_free() -> None:
-    config = LlmConfig(provider="endpoint", input_price=0.0, output_price=0.0)
-    assert config.prices() == Prices(0.0, 0.0)
+@pytest.mark.parametrize(
+    ("config", "prices"),
+    [
+        (LlmConfig(provider="endpoint", input_price=1.0, output_price=2.0), Prices(1.0, 2.0)),
+        (LlmConfig(provider="endpoint", input_price=0.0, output_price=0.0), Prices(0.0, 0.0)),
+        (LlmConfig(input_price=3.0), Prices(0.0, 0.0)),  # no endpoint
+    ],
+)
+def test_an_endpoint_has_the_configured_prices(config: LlmConfig, prices: Prices) -> None:
+    assert config.prices() == prices
 
 
 @pytest.mark.parametrize("given", [{}, {"input_price": 1.0}, {"output_price": 1.0}])
@@ -24,30 +26,24 @@ def test_an_endpoint_needs_both_prices(given: dict[str, float]) -> None:
         config.prices()
 
 
-def test_without_an_endpoint_nothing_has_a_price() -> None:
-    config = LlmConfig(input_price=3.0)
-    assert config.prices() == Prices(0.0, 0.0)
-
-
 REQUEST = LlmRequest("system", "user", "answer", {}, max_tokens=100)
 PRICES = Prices(sent=10_000.0, answered=20_000.0)
 
 
-def test_a_bill_is_the_price_of_the_counted_tokens() -> None:
-    assert PRICES.bill(LlmAnswer("{}", 10, 5), None, 1.0) == (10, 5, pytest.approx(0.2))
-
-
-def test_counts_above_the_highest_price_are_unknown() -> None:
-    assert PRICES.bill(LlmAnswer("{}", 1000, 5), None, 1.0) == (None, None, None)
-
-
-def test_an_answer_without_counts_has_an_unknown_price() -> None:
-    assert PRICES.bill(LlmAnswer("{}", None, 5), None, 1.0) == (None, None, None)
-    assert PRICES.bill(None, LlmFailure("timeout", "late"), 1.0) == (None, None, None)
-
-
-def test_failures_without_computation_cost_nothing() -> None:
-    assert PRICES.bill(None, LlmFailure("rate", "slow down"), 1.0) == (0, 0, 0.0)
+@pytest.mark.parametrize(
+    ("answer", "failure", "bill"),
+    [
+        (LlmAnswer("{}", 10, 5), None, (10, 5, 0.2)),
+        (LlmAnswer("{}", 1000, 5), None, (None, None, None)),  # above the highest price
+        (LlmAnswer("{}", None, 5), None, (None, None, None)),
+        (None, LlmFailure("timeout", "late"), (None, None, None)),
+        (None, LlmFailure("rate", "slow down"), (0, 0, 0.0)),  # nothing was computed
+    ],
+)
+def test_a_bill_is_the_price_of_the_counted_tokens(
+    answer: LlmAnswer | None, failure: LlmFailure | None, bill: Bill
+) -> None:
+    assert PRICES.bill(answer, failure, 1.0) == pytest.approx(bill)
 
 
 def test_the_highest_price_counts_a_token_for_each_byte() -> None:

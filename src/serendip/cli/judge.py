@@ -102,24 +102,6 @@ def distil(
     terminal.say(*_describe_distillation(result))
 
 
-@app.command("report")
-def report(
-    workspace: WorkspaceOption = Path(),
-    surface: Annotated[
-        list[str] | None, typer.Option(help="A surface; repeatable. Default: all.")
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Measure the cost in clicks of the relevance filter of each surface."""
-    from serendip.jobs.relevance.report import report_relevance
-
-    terminal = Terminal(json)
-    with terminal.job("report on the relevance filter", workspace) as context:
-        document = report_relevance(context, surface or ())
-    terminal.result(document)
-    terminal.say(*_describe_report(document))
-
-
 @app.command("export")
 def export(
     labels: Annotated[Path, typer.Option(help="Labels: query, item_id, label.")],
@@ -172,18 +154,3 @@ def _describe_users(result: dict[str, Any]) -> Iterator[str]:
         f"  the model {does} the user: {gain['name']} {gain['gain']:+.3f} ({gain['low']:+.3f} to "
         f"{gain['high']:+.3f}); AUROC without it {result['auroc_without_users']:.3f}"
     )
-
-
-def _describe_report(document: dict[str, Any]) -> Iterator[str]:
-    for name, surface in document["surfaces"].items():
-        threshold = surface["threshold"]
-        state = "off" if threshold is None else f"on from {threshold:.3f}"
-        yield f"{name}: {state}: {surface['reason']}"
-        log = surface["log"]
-        if log and (cost := log["choices_lost_per_1000"]):
-            low, high = cost["ci95"]
-            yield (
-                f"  cost: at most {cost['value']:.1f} choices of a thousand requests ({low:.1f} to "
-                f"{high:.1f}), {log['chosen_left_out'] or 0:.1%} of the choices, by "
-                f"{log['requests']:,} logged requests"
-            )

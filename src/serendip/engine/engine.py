@@ -9,7 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -82,8 +82,8 @@ BUSY_TIMEOUT_S = 2.0
 """Seconds that a write waits for other writers of the database before it fails."""
 
 
-class Engine:
-    """Answers requests over one workspace; safe to call from many threads.
+class Engine(AbstractContextManager["Engine"]):
+    """Answers requests over one workspace; safe to call from many threads. ``with`` closes it.
 
     ``Engine.open`` builds one. Item and user ids in arguments and answers are external ids, times
     are Unix seconds. Every method that reads or writes the store raises ``StorageError`` if the
@@ -201,6 +201,9 @@ class Engine:
         except BaseException:
             store.close()
             raise
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the store. Call it after the last request has ended."""

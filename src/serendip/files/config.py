@@ -21,8 +21,7 @@ from serendip.data.items.attributes import AttributeKind
 from serendip.data.items.catalogue import Item
 from serendip.data.text import plain_title
 from serendip.errors import DataError
-from serendip.files.attributes import AttributeCells
-from serendip.files.cells import DecimalSign
+from serendip.files.cells import AttributeCells, DecimalSign
 from serendip.files.encodings import check_encoding
 from serendip.files.names import REQUIRED, TableKind, canonical_columns, guess_mapping
 from serendip.files.tables import open_table

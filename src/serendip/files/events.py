@@ -19,7 +19,7 @@ from serendip.data.log.event_table import NUMBERS, TEXTS, list_events, tabulate_
 from serendip.data.store.validation import event_problem
 from serendip.files.cells import number_sql, quote, strip_sql, text_sql, written_number_sql
 from serendip.files.config import EventsConfig
-from serendip.files.tables import Table, open_table, refuse_broken_rows
+from serendip.files.tables import Table, open_table
 from serendip.files.times import PLAUSIBLE_SECONDS
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class EventsRead:
             return tabulate_events([])
         table = open_table(self.path, self.config.encoding)
         events = self._read(table)
-        problems = (*self._find_problems(events), *self._find_cut(events))
-        refuse_broken_rows(table, problems)
+        table.refuse_broken((*self._find_problems(events), *self._find_cut(events)))
         return events.drop_columns(["unread"])
 
     def item_ids(self) -> list[str]:

@@ -32,7 +32,7 @@ from serendip.data.text import plain_title
 from serendip.errors import DataError
 from serendip.files.cells import connect, quote, strip_sql, text_sql
 from serendip.files.config import ItemsConfig, other_columns, require_columns
-from serendip.files.tables import Table, open_table, refuse_broken_rows
+from serendip.files.tables import Table, open_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +67,7 @@ class ItemsRead:
             return tabulate_items([])
         table = open_table(self.path, self.config.encoding)
         items = self._read(table)
-        refuse_broken_rows(table, self._find_problems(items))
+        table.refuse_broken(self._find_problems(items))
         return items.select(ITEM_NAMES)
 
     def sample(self, most: int) -> list[Item]:

@@ -46,6 +46,9 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 NOT_UTF8 = "is not utf-8"
 """Reason of a row that is in another encoding."""
 
+_SHOWN = 5
+"""Broken rows of which an error has place and reason."""
+
 _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 20
 _MAX_BROKEN = 1000
@@ -126,6 +129,39 @@ class Table(ABC):
     def may_be_cut_in(self, column: str) -> bool:
         """Whether the file ends without a line break, in the last column."""
         return False
+
+    def refuse_broken(self, problems: Iterable[tuple[int, str]]) -> None:
+        """Refuse a file that was read to its end if a row is broken: half an import is worse than
+        none.
+
+        Args:
+            problems: (0-based number, reason) of well-formed rows that are invalid, ascending.
+
+        Raises:
+            DataError: a row is broken; names file, count, first places and reasons.
+        """
+        invalid = list(problems)
+        count = len(invalid) + len(self.broken)
+        if not count:
+            return
+        places = self.places([row for row, _ in invalid[:_SHOWN]])
+        named = [(place, reason) for place, (_, reason) in zip(places, invalid, strict=False)]
+        first = sorted([*named, *self.broken], key=lambda pair: int(pair[0].split()[1]))[:_SHOWN]
+        listed = "; ".join(f"{place}: {reason}" for place, reason in first)
+        more = f"; and {count - len(first):,} more" if count > len(first) else ""
+        mend = "Correct or remove these rows."
+        if any(reason == NOT_UTF8 for _, reason in first):
+            mend = (
+                "Correct these rows, or name the encoding of the whole file, as in "
+                '`encoding = "cp1252"`, if it is not UTF-8.'
+            )
+        elif all("is not a time" in reason for _, reason in first):
+            mend = 'Say how times are written, as in `time_format = "%d.%m.%Y %H:%M"`.'
+        raise DataError(
+            f"{self.path.name}: {'1 row is' if count == 1 else f'{count:,} rows are'} broken: "
+            f"{listed}{more}.",
+            f"Nothing was imported. {mend}",
+        )
 
     @abstractmethod
     def places(self, rows: Sequence[int]) -> list[str]:
@@ -395,42 +431,4 @@ def _open_text(path: Path) -> TextIO:
     # Bytes that are not UTF-8 are for DuckDB to refuse.
     return io.TextIOWrapper(
         open_binary(path), encoding="utf-8-sig", errors="surrogateescape", newline=""
-    )
-
-
-_SHOWN = 5
-"""Broken rows of which an error has place and reason."""
-
-
-def refuse_broken_rows(table: Table, problems: Iterable[tuple[int, str]]) -> None:
-    """Refuse a file if a row is broken: half an import is worse than none.
-
-    Args:
-        table: that was read to its end.
-        problems: (0-based number, reason) of well-formed rows that are invalid, ascending.
-
-    Raises:
-        DataError: a row is broken; names file, count, first places and reasons.
-    """
-    invalid = list(problems)
-    count = len(invalid) + len(table.broken)
-    if not count:
-        return
-    places = table.places([row for row, _ in invalid[:_SHOWN]])
-    named = [(place, reason) for place, (_, reason) in zip(places, invalid, strict=False)]
-    first = sorted([*named, *table.broken], key=lambda pair: int(pair[0].split()[1]))[:_SHOWN]
-    listed = "; ".join(f"{place}: {reason}" for place, reason in first)
-    more = f"; and {count - len(first):,} more" if count > len(first) else ""
-    mend = "Correct or remove these rows."
-    if any(reason == NOT_UTF8 for _, reason in first):
-        mend = (
-            "Correct these rows, or name the encoding of the whole file, as in "
-            '`encoding = "cp1252"`, if it is not UTF-8.'
-        )
-    elif all("is not a time" in reason for _, reason in first):
-        mend = 'Say how times are written, as in `time_format = "%d.%m.%Y %H:%M"`.'
-    raise DataError(
-        f"{table.path.name}: {'1 row is' if count == 1 else f'{count:,} rows are'} broken: "
-        f"{listed}{more}.",
-        f"Nothing was imported. {mend}",
     )

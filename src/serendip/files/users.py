@@ -7,69 +7,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from serendip.data.items.attributes import Attribute
 from serendip.data.store.validation import user_problem
 from serendip.data.users.user import COUNTRY, User
 from serendip.files.config import UsersConfig, other_columns
-from serendip.files.tables import Cell, open_table, refuse_broken_rows
+from serendip.files.tables import Cell, open_table
 
 
-@dataclass(frozen=True, slots=True)
-class UsersRead:
-    """An opened users file.
-
-    Args:
-        config: settings of the file.
-        path: the file; None if there is none.
-        mapping: canonical column -> file column.
-        attributes: names of attributes, which are those of their columns.
-    """
-
-    config: UsersConfig
-    path: Path | None = None
-    mapping: Mapping[str, str] = field(default_factory=dict)
-    attributes: Sequence[str] = ()
-
-    def users(self) -> list[User]:
-        """All users, in the order of the file, including repeated ids.
-
-        Raises:
-            DataError: a row is broken; names file, count, first places and reasons.
-        """
-        if self.path is None:
-            return []
-        table = open_table(self.path, self.config.encoding)
-        columns = dict(zip(self.attributes, self.attributes, strict=True))
-        if COUNTRY in self.mapping:
-            columns[COUNTRY] = self.mapping[COUNTRY]
-        rows = list(table.rows([self.mapping["user_id"], *columns.values()]))
-        values = [
-            _read_column([row[place] for row in rows], is_text=name == COUNTRY)
-            for place, name in enumerate(columns, 1)
-        ]
-        users = [
-            _user(row[0], dict(zip(columns, given, strict=True)))
-            for row, *given in zip(rows, *values, strict=True)
-        ]
-        named = {**columns, "user_id": self.mapping["user_id"]}
-        problems = ((row, user_problem(user, named)) for row, user in enumerate(users))
-        refuse_broken_rows(table, ((row, text) for row, text in problems if text))
-        return users
-
-
-def read_users(config: UsersConfig, base_folder: Path) -> UsersRead:
-    """Open a users file and map its columns.
+def read_users(config: UsersConfig, base_folder: Path) -> list[User]:
+    """All users of a file, in its order, including repeated ids; none without a file.
 
     Raises:
-        DataError: the file is missing or unreadable, or a column is not in it.
+        DataError: the file is missing or unreadable, a column is not in it, or a row is broken;
+            names file, count, first places and reasons.
     """
     if not config.path:
-        return UsersRead(config)
-    path, columns, mapping = config.open(base_folder)
-    return UsersRead(config, path, mapping, other_columns(columns, mapping))
+        return []
+    path, names, mapping = config.open(base_folder)
+    columns = {name: name for name in other_columns(names, mapping)}
+    if COUNTRY in mapping:
+        columns[COUNTRY] = mapping[COUNTRY]
+    table = open_table(path, config.encoding)
+    rows = list(table.rows([mapping["user_id"], *columns.values()]))
+    values = [
+        _read_column([row[place] for row in rows], is_text=name == COUNTRY)
+        for place, name in enumerate(columns, 1)
+    ]
+    users = [
+        _user(row[0], dict(zip(columns, given, strict=True)))
+        for row, *given in zip(rows, *values, strict=True)
+    ]
+    named = {**columns, "user_id": mapping["user_id"]}
+    problems = ((row, user_problem(user, named)) for row, user in enumerate(users))
+    table.refuse_broken((row, text) for row, text in problems if text)
+    return users
 
 
 def _user(user_id: Cell, attributes: Mapping[str, Attribute | None]) -> User:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -130,7 +129,7 @@ class JobContext:
             StorageError: there is no database.
         """
         reading = self.options.progress.step("reading items and events")
-        with reading, closing(self.workspace.open_store()) as store:
+        with reading, self.workspace.open_store() as store:
             return read_snapshot(store, self.settings.actions)
 
     def pack_log(self) -> int:
@@ -139,7 +138,7 @@ class JobContext:
         Raises:
             StorageError: there is no database, or another process packs.
         """
-        with closing(self.workspace.open_store()) as store:
+        with self.workspace.open_store() as store:
             return store.pack()
 
     @property
@@ -166,7 +165,7 @@ class JobContext:
         """
         dataset = self.require_items()
         reading = self.options.progress.step("reading the log of queries")
-        with reading, closing(self.workspace.open_store()) as store:
+        with reading, self.workspace.open_store() as store:
             rules, events = self.settings.actions, store.requested(MOST_REQUESTED)
         return Log(
             dataset,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -39,7 +38,7 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
     If the database file or the event log is damaged, the checks end there: rows may be wrong.
     """
     progress = progress or SilentProgress()
-    with closing(workspace.open_store()) as store, progress.step("checks of the data"):
+    with workspace.open_store() as store, progress.step("checks of the data"):
         results = [_check_integrity(store)]
         if results[0].status != "FAIL":
             results += [_check_version(store), _check_generation(workspace)]

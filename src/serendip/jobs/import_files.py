@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,13 +54,13 @@ def import_files(workspace: Workspace, allow_loss: bool = False) -> dict[str, An
     """
     items = read_items(workspace.settings.items, workspace.folder)
     events = read_events(workspace.settings.events, workspace.folder)
-    users = read_users(workspace.settings.users, workspace.folder)
-    with closing(workspace.create_store()) as store:
+    users = workspace.settings.users
+    with workspace.create_store() as store:
         guard = _LossGuard(store, allow_loss)
         counts = store.import_tables(
             lambda: guard.check_items(_read_items(workspace, items, events), items.path),
             lambda: guard.check_events(events.table(), events.path),
-            users.users,
+            lambda: read_users(users, workspace.folder),
         )
         store.set_meta(_IMPORTED_EVENTS, str(guard.num_events))
         store.set_meta(IMPORT_DIGEST, hash_files(workspace))
@@ -69,7 +68,7 @@ def import_files(workspace: Workspace, allow_loss: bool = False) -> dict[str, An
     found = {"deleted_items": counts.deleted_items, "erased_events": counts.erased_events}
     summary |= {name: count for name, count in found.items() if count}
     remove_remains(str(workspace.folder))
-    return summary if users.path is None else {**summary, "users": counts.users}
+    return {**summary, "users": counts.users} if users.path else summary
 
 
 class _LossGuard:
@@ -126,7 +125,7 @@ def read_import_digest(workspace: Workspace) -> str | None:
     """Hash of the last import; None if files or settings have changed since, or never imported."""
     if not Store.exists(workspace.database):
         return None
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         stored = store.meta(IMPORT_DIGEST)
     return stored if stored == hash_files(workspace) else None
 

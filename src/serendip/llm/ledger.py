@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -69,8 +70,8 @@ class Call:
     data: str
 
 
-class Ledger:
-    """Calls of a workspace; safe for concurrent threads and processes.
+class Ledger(AbstractContextManager["Ledger"]):
+    """Calls of a workspace; a ``with`` block closes it; safe for concurrent threads and processes.
 
     Writers come one at a time, so budgets are exact.
     """
@@ -86,6 +87,9 @@ class Ledger:
             StorageError: the database cannot be opened.
         """
         return cls(create_database(place))
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close all connections."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +137,7 @@ class ShopWriter(UnreachableExecutor):
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
         for task in tasks:
-            with closing(Workspace.open(self._shop).open_store()) as store:
+            with Workspace.open(self._shop).open_store() as store:
                 store.put_items([Item("posted", "Posted meanwhile")])
                 store.put_events(
                     [Event(f"later{user}", "posted", 1_700_000_000.0) for user in range(50)]

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,7 +60,7 @@ def test_requests_are_the_same_for_every_model_whatever_is_posted(
     location = WorkspaceLocation.of(context.workspace)
     task = GroupTask(location, str(tmp_path / "dataset"), ("home", "similar"), 0)
     home, similar = evaluate_group(task)
-    with closing(context.workspace.open_store()) as store:
+    with context.workspace.open_store() as store:
         store.put_items([Item("posted", "Posted meanwhile")])
         store.put_events([Event(f"later{user}", "posted", 1.7e9) for user in range(50)])
     other, _ = evaluate_group(replace(task, group=("similar", "search")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ def workspace(tmp_path: Path) -> Workspace:
     folder = tmp_path / "shop"
     folder.mkdir()
     (folder / "serendip.toml").write_text("")
-    with closing(Store.create(folder / "serendip.db")) as store:
+    with Store.create(folder / "serendip.db") as store:
         store.put_items(ITEMS)
         store.put_events(EVENTS[:2])
         store.pack()
@@ -53,8 +52,8 @@ def test_an_import_of_an_open_format_makes_the_same_again(
     assert (summary["items"], summary["users"], summary["events"]) == (3, 2, 4)
     import_files(Workspace.open(tmp_path / "out"))
     with (
-        closing(workspace.open_store()) as before,
-        closing(Workspace.open(tmp_path / "out").open_store()) as after,
+        workspace.open_store() as before,
+        Workspace.open(tmp_path / "out").open_store() as after,
     ):
         assert after.items() == before.items() == ITEMS
         assert after.users.all() == before.users.all() == USERS
@@ -67,7 +66,7 @@ def test_an_import_of_an_open_format_makes_the_same_again(
 @pytest.mark.parametrize("name", FORMATS)
 def test_an_empty_workspace_can_be_exported(tmp_path: Path, name: str) -> None:
     (tmp_path / "serendip.toml").write_text("")
-    with closing(Store.create(tmp_path / "serendip.db")):
+    with Store.create(tmp_path / "serendip.db"):
         pass
     summary = export(Workspace.open(tmp_path), tmp_path / "out", name, SilentProgress())
     assert (summary["items"], summary["events"]) == (0, 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,7 +132,7 @@ def test_users_have_a_profile_whose_numbers_are_named(shop: Path) -> None:
     assert json.loads(told[b"preferences"]) == names
     first = table.slice(table["user_id"].to_pylist().index("u0"), 1).to_pylist()[0]
     assert first["preferences"][:3] == [0, 1, 0]  # u0 reads horror alone
-    with closing(Engine.open(shop)) as engine:
+    with Engine.open(shop) as engine:
         events = engine.history("u0")
     activity = dict(zip(ACTIVITY, first["activity"], strict=True))
     assert activity["events"] == activity["visits"] == len(events)  # an hour apart
@@ -190,7 +189,7 @@ def test_nothing_published_and_no_space_say_what_to_run(shop: Path) -> None:
 
 
 def test_a_generation_without_a_retriever_has_no_space(shop: Path) -> None:
-    with closing(Engine.open(shop)) as engine:
+    with Engine.open(shop) as engine:
         state = engine.state
     other = replace(state, models={**state.models, "retriever": state.models["content"]})
     space, facts = continue_space(None, other)
@@ -231,7 +230,7 @@ def test_a_file_goes_by_itself_if_somebody_is_erased_while_it_is_written(
     shop: Path, kind: Kind
 ) -> None:
     workspace = Workspace.open(shop)
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         store.put_events(
             [
                 Event("leaver", "i1", 1.7e9, "click", query="a query of one person"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def workspace(fresh: Path, move_database: Callable[[Path], Path]) -> Workspace:
 
 @pytest.fixture
 def store(workspace: Workspace) -> Iterator[Store]:
-    with closing(workspace.open_store()) as opened:
+    with workspace.open_store() as opened:
         yield opened
 
 

@@ -6,7 +6,6 @@ import gzip
 import json
 import tomllib
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -150,7 +149,7 @@ def test_a_shop_of_another_country_is_imported_as_it_is(tmp_path: Path) -> None:
         "events": {"time_format": "%d.%m.%Y %H:%M", "decimal": ","},
     }
     workspace = Workspace.open(tmp_path / "ws")
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         assert [item.title for item in store.items()] == ["Größe 0", "Größe 1", "Größe 2"]
         assert store.count_events() == 2
     events = list(read_events(workspace.settings.events, tmp_path / "ws"))
@@ -171,7 +170,7 @@ def test_a_time_zone_in_the_settings_counts_for_times_without_an_offset(tmp_path
     path.write_text(settings.replace('# time_zone = "Europe/Berlin"', 'time_zone = "Asia/Seoul"'))
     done = serendip_here("import", "-w", "ws", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    with closing(Workspace.open(tmp_path / "ws").open_store()) as store:
+    with Workspace.open(tmp_path / "ws").open_store() as store:
         first = store.history("u0", 1)[0].timestamp
     assert first == datetime(2026, 10, 25, 12, tzinfo=ZoneInfo("Asia/Seoul")).timestamp()
 

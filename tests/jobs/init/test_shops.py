@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def init(folder: Path, items: str, events: str | None = None, *more: str) -> dic
 
 
 def stored(folder: Path) -> list[Item]:
-    with closing(Workspace.open(folder / "ws").open_store()) as store:
+    with Workspace.open(folder / "ws").open_store() as store:
         return store.items()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,7 @@ def start(folder: Path, users: str) -> Workspace:
 def test_country_device_and_visit_are_guessed_and_users_have_attributes(tmp_path):
     workspace = start(tmp_path, USERS)
     assert import_files(workspace) == {"items": 8, "events": 2, "users": 2}
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         (event,) = store.history("c1", 9)
         assert event == Event(
             "c1", "s1", 1709287200.0, session_id="v1", country="DE", device="phone"

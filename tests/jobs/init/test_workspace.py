@@ -1,5 +1,4 @@
 import tomllib
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -425,7 +424,7 @@ EVENTS = "user,item,time\n" + "".join(
 
 
 def items_of(folder: Path) -> list[tuple[str, str]]:
-    with closing(Workspace.open(folder).open_store()) as store:
+    with Workspace.open(folder).open_store() as store:
         return sorted((item.item_id, item.title) for item in store.items())
 
 

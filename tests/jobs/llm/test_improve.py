@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable
-from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -143,7 +142,7 @@ def run(folder: Path, right: float, lists: int = 160) -> tuple[ImprovementReport
 
 def count_wrong(folder: Path) -> int:
     """Results of other kinds on the first pages of searches for one kind and use."""
-    with closing(Engine.open(folder)) as engine:
+    with Engine.open(folder) as engine:
         return sum(
             KINDS[int(item.item_id[1:]) % 12] != kind
             for kind in KINDS
@@ -170,7 +169,7 @@ def test_right_labels_are_accepted_and_served(shop: Path) -> None:
     assert steps["filter"].gate.low is not None and steps["filter"].gate.low > 0.05
     assert wrong > 0
     assert count_wrong(shop) < wrong / 4
-    with closing(Engine.open(shop)) as engine:
+    with Engine.open(shop) as engine:
         assert "llm" in engine.state.queries.sources
 
 

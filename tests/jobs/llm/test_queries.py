@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,7 @@ def test_an_llm_writes_within_a_budget_and_what_finds_its_item_is_suggested(shop
     assert "tale" in sent and not sent & {f"u{number}" for number in range(45)}
 
     workspace = Workspace.open(shop)
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         items = store.items()
         store.put_items([Item(one.item_id, "Zyzzyva", one.description) for one in items])
         assert suggested(shop) == 0

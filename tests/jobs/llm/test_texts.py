@@ -6,7 +6,6 @@ import csv
 import json
 import shutil
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -42,19 +41,19 @@ def llm(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
 
 
 def items_of(folder: Path) -> list[Item]:
-    with closing(Workspace.open(folder).open_store()) as store:
+    with Workspace.open(folder).open_store() as store:
         return store.items()
 
 
 def written_of(folder: Path) -> list[Generated]:
-    with closing(Workspace.open(folder).open_store()) as store:
+    with Workspace.open(folder).open_store() as store:
         return store.generated.rows("text")
 
 
 def used_by(folder: Path) -> dict[str, str]:
     """Item -> text that the next training reads."""
     workspace = Workspace.open(folder)
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         items = take_snapshot(store, workspace.settings.actions).catalogue.items
     return {item.item_id: item.generated_text for item in items if item.generated_text}
 
@@ -68,7 +67,7 @@ def put(folder: Path, texts: Sequence[str]) -> None:
         )
         for item, text in zip(items_of(folder), texts, strict=False)
     ]
-    with closing(Workspace.open(folder).open_store()) as store:
+    with Workspace.open(folder).open_store() as store:
         store.generated.put(rows)
 
 
@@ -91,7 +90,7 @@ def log_searches(folder: Path, rows: Sequence[tuple[str, str, str, float]]) -> N
         Event(user, item, when, "click", query=query, surface="search")
         for user, query, item, when in rows
     ]
-    with closing(Workspace.open(folder).open_store()) as store:
+    with Workspace.open(folder).open_store() as store:
         store.put_events(events)
 
 
@@ -173,7 +172,7 @@ def test_a_gate_without_judgements_asks_what_was_never_typed_before(shop: Path) 
 def test_items_that_have_changed_are_judged_and_used_without_their_texts(shop: Path) -> None:
     put(shop, NAMES)
     llm(shop, "gate", "--judgements", judge(shop, NAMES))
-    with closing(Workspace.open(shop).open_store()) as store:
+    with Workspace.open(shop).open_store() as store:
         store.put_items([replace(store.items()[0], title="Another tale")])
     assert "i0" not in used_by(shop)
     assert len(used_by(shop)) == NUM_ITEMS - 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +67,13 @@ def llm(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
 
 
 def values_of(folder: Path) -> list[Generated]:
-    with closing(Workspace.open(folder).open_store()) as store:
+    with Workspace.open(folder).open_store() as store:
         return store.generated.rows("value")
 
 
 def items_used(folder: Path) -> dict[str, Item]:
     workspace = Workspace.open(folder)
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         items = take_snapshot(store, workspace.settings.actions).catalogue.items
     return {item.item_id: item for item in items}
 
@@ -98,7 +97,7 @@ def test_rules_fill_an_attribute_that_people_then_filter_by(shop: Path) -> None:
     assert filled["i99"] == before["i99"]
     assert compute_fingerprint(Workspace.open(shop), 0) != unchanged
     assert invoke("train", "-w", str(shop))[0] == 0
-    with closing(Engine.open(shop)) as engine:
+    with Engine.open(shop) as engine:
         found = engine.recommend(Request("search", filters=("colour=Blue",), k=50)).items
         assert {f"i{number}" for number in range(1, NUM_ITEMS, 4)} == {one.item_id for one in found}
         assert engine.item("i1").generated_attributes == ("colour",)
@@ -161,7 +160,7 @@ def test_a_new_price_keeps_the_value_and_new_texts_do_not(shop: Path) -> None:
     llm(shop, "run", "--free")
     llm(shop, "gate")
     assert invoke("train", "-w", str(shop))[0] == 0
-    with closing(Engine.open(shop)) as engine:
+    with Engine.open(shop) as engine:
         engine.add_items(
             [
                 Item("i1", "Blue shirt number 1", attributes={"price": 7.0}),
@@ -172,7 +171,7 @@ def test_a_new_price_keeps_the_value_and_new_texts_do_not(shop: Path) -> None:
         assert first.attributes == {"price": 7.0, "colour": "Blue"}
         assert first.generated_attributes == ("colour",)
         assert second.attributes == {"price": 7.0}
-    with closing(Engine.open(shop)) as engine:
+    with Engine.open(shop) as engine:
         assert (engine.item("i1"), engine.item("i2")) == (first, second)
         found = engine.recommend(Request("search", filters=("colour=Blue",), k=50)).items
         assert "i1" in {one.item_id for one in found}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ def test_lists_have_a_prompt_of_their_own(shop: Path) -> None:
 
 
 def test_attribute_names_cannot_overwrite_query_or_title(shop: Path) -> None:
-    with closing(Workspace.open(shop).open_store()) as store:
+    with Workspace.open(shop).open_store() as store:
         item = Item("odd", "A tale", "", {"query": "something else", "id": "7", "title": "no"})
         store.put_items([item])
     write_csv(shop / "pairs.csv", ("query", "item_id"), [(HORROR, "odd")])

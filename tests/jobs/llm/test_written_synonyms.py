@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,7 @@ def shop(tmp_path: Path) -> Path:
     events += [Event("s9", "i1", 1e9, "click", query="my secret")]
     events += [Event(f"{VISITOR}{n}", "i1", 1e9, "click", query="chuckle") for n in range(9)]
     events += [Event(f"s{n}", "i1", 1e9, "click", query="jo@example.com") for n in range(3)]
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         store.put_events(events)
     return folder
 
@@ -146,7 +145,7 @@ def searched(tmp_path: Path) -> Path:
         for user, text, surface in others
         for item in (1, 4)
     ]
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         store.put_events([*events, *more])
     return folder
 

@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import shutil
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from commands import invoke
 from illustrated_shop import MEDIA, illustrate
 from small_shop import NUM_ITEMS, SETTINGS, TASTES, WITHOUT_SEARCHES, import_shop, write_files
 
-from serendip.data import Event, History, Item
+from serendip.data import History, Item
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
 from serendip.engine.matches import append_matches
@@ -195,7 +194,7 @@ def test_an_exact_title_is_never_removed(shop: Path) -> None:
 
 
 def test_items_with_all_words_follow_the_list_that_was_filtered(shop: Path) -> None:
-    with closing(Engine.open(shop)) as engine:
+    with Engine.open(shop) as engine:
         query = engine.queries([Request("search", text="tale")])[0]
         config = RelevanceFilterConfig(threshold=1.0, depth=NUM_ITEMS)
         search = engine.settings.all_surfaces()["search"]
@@ -234,51 +233,12 @@ def test_a_misspelt_query_is_filtered_by_its_correction(shop: Path) -> None:
     engine.close()
 
 
-def test_the_report_measures_replacements_and_their_cost(shop: Path) -> None:
-    engine = Engine.open(shop)
-    logged = (("r1", "i6", "impression"), ("r1", "i9", "rate"), ("r2", "i7", "rate"))
-    events = [
-        Event(
-            "u0",
-            item,
-            1.7e9 + place,
-            action,
-            query="horror tale",
-            request_id=request,
-            surface="search",
-            event_id=f"{request}{item}",
-        )
-        for place, (request, item, action) in enumerate(logged)
-    ]
-    engine.add_events(events)
-    engine.close()
-    code, report = invoke("judge", "report", "-w", str(shop))
-    assert code == 0
-    search = report["surfaces"]["search"]
-    log = search["log"]
-    assert (search["on"], search["threshold"]) == (True, 0.5)
-    cost = log["choices_lost_per_1000"]
-    counts = {"requests", "shown", "chosen", "shown_left_out", "chosen_left_out"}
-    assert {*log} == {*counts, "choices_lost_per_1000"}
-    assert {name: log[name] for name in counts} == {
-        "requests": 2,
-        "shown": 2,
-        "chosen": 2,
-        "shown_left_out": 0.0,
-        "chosen_left_out": 0.5,
-    }
-    assert cost["value"] == pytest.approx(500.0)
-    assert cost["ci95"][0] <= 500.0 <= cost["ci95"][1]
-    others = {name: one for name, one in report["surfaces"].items() if name != "search"}
-    assert {*others} == {"home", "similar", "next", "cart", "thank_you", "ads", "digest"}
-    assert others.pop("home")["on"]
-    for one in others.values():
-        assert (one["on"], one["log"]) == (False, None)
-    assert "no labels of its lists" in others["digest"]["reason"]
-    assert others["cart"]["reason"].startswith("its lists cannot be labelled")
-    assert json.loads((shop / "reports" / "relevance.json").read_text()) == report
-    _, home = invoke("judge", "report", "--surface", "home", "-w", str(shop))
-    assert [*home["surfaces"]] == ["home"]
+def test_a_generation_says_of_every_surface_whether_it_is_filtered_and_why(shop: Path) -> None:
+    decisions = read_decisions(open_current(shop / "generations").manifest)
+    assert {name for name, one in decisions.items() if one.on} == {"search", "home"}
+    assert decisions["search"].threshold == 0.5
+    assert "no labels of its lists" in decisions["digest"].reason
+    assert decisions["cart"].reason.startswith("its lists cannot be labelled")
 
 
 def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: Path) -> None:
@@ -386,7 +346,7 @@ def test_another_version_makes_another_generation(shop: Path, tmp_path: Path) ->
 
 def test_an_earlier_model_or_none_is_used_again(shop: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(shop / "relevance", tmp_path / "relevance"))
-    with closing(Engine.open(shop)) as engine:
+    with Engine.open(shop) as engine:
         model = engine.state.relevance_models["search"]
     publish_model(folder, model, {})
     assert current_model_name(folder) == "v2"
@@ -451,7 +411,7 @@ def test_pictures_and_the_filter_are_used_together(shop: Path, tmp_path: Path) -
     code, _ = invoke(*distil(folder))
     assert code == 0
     train(folder)
-    with closing(Engine.open(folder)) as engine:
+    with Engine.open(folder) as engine:
         assert engine.state.fusion.modalities == ("text", "image")
         (asked,) = engine.queries([Request("search", text="horror tale")])
         result = engine.run([asked], "search")[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +36,7 @@ from serendip.runtime.progress import TrainOptions
 
 
 def put_events(shop: Path, count: int) -> None:
-    with closing(Workspace.open(shop).open_store()) as store:
+    with Workspace.open(shop).open_store() as store:
         store.put_events(
             Event(f"late{row % 9}", f"i{row % 60}", 1.7e9 + row, "rate", 5.0)
             for row in range(count)
@@ -152,7 +151,7 @@ def test_it_does_not_where_what_was_learned_means_something_else(shop: Path) -> 
 
 
 def test_it_does_not_after_an_erasure(shop: Path) -> None:
-    with closing(Workspace.open(shop).open_store()) as store:
+    with Workspace.open(shop).open_store() as store:
         assert store.erase_user("u1")
     assert reason_for(shop) == "events were imported again or erased"
 
@@ -250,7 +249,7 @@ def test_a_fit_that_has_seen_what_the_ranker_learns_is_not_used(
 
 
 def put(shop: Path, item: Item) -> None:
-    with closing(Workspace.open(shop).open_store()) as store:
+    with Workspace.open(shop).open_store() as store:
         store.put_items([item])
 
 
@@ -317,7 +316,7 @@ def test_the_first_generation_begins_a_space(stand: Path) -> None:
 
 def test_the_next_training_puts_common_items_near_where_they_were(stand: Path) -> None:
     before = told_vectors(stand / "generations" / "gen-1")
-    with closing(Workspace.open(stand).open_store()) as store:
+    with Workspace.open(stand).open_store() as store:
         store.put_items([NEW])
     generation = train(stand, seed=7)
     told = generation.manifest["space"]
@@ -357,7 +356,7 @@ def test_a_split_of_tasks_has_no_space_and_serves(stand: Path) -> None:
     generation = train(stand)
     assert generation.manifest["space"]["name"] == ""
     assert "separate retrievers" in generation.manifest["space"]["reason"]
-    with closing(Engine.open(stand)) as engine:
+    with Engine.open(stand) as engine:
         for surface in ("home", "search", "similar"):
             items = ["i3"] if surface == "similar" else []
             text = "horror" if surface == "search" else ""

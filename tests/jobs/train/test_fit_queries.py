@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -59,7 +58,7 @@ def fitter(tmp_path_factory: pytest.TempPathFactory) -> Fitter:
 @pytest.fixture(scope="module")
 def dataset(fitter: Fitter) -> Dataset:
     folder = fitter.scratch.parent
-    with closing(Workspace.open(folder).open_store()) as store:
+    with Workspace.open(folder).open_store() as store:
         found = take_snapshot(store, fitter.settings.actions)
     items = [placed(item, number) for number, item in enumerate(found.catalogue.items)]
     return replace(found, catalogue=Catalogue(items))
@@ -152,7 +151,7 @@ SIZE = 24
 
 
 def snapshot(workspace: Workspace) -> Dataset:
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         return take_snapshot(store, workspace.settings.actions)
 
 
@@ -265,14 +264,14 @@ BY_LLM = {f"an evening of {word}": f"i{number}" for number, word in enumerate("a
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Path:
+def written_shop(tmp_path: Path) -> Path:
     folder = import_shop(tmp_path / "shop")
     use_queries(Workspace.open(folder), BY_LLM)
     return folder
 
 
-def learned_by_ranker(shop: Path, scratch: Path) -> set[str]:
-    context = JobContext.open(shop)
+def learned_by_ranker(written_shop: Path, scratch: Path) -> set[str]:
+    context = JobContext.open(written_shop)
     dataset = context.dataset
     examples = Fitter(context, scratch).written_searches(
         dataset.catalogue, dataset.item_counts(), TEXT_ONLY, 100
@@ -282,24 +281,26 @@ def learned_by_ranker(shop: Path, scratch: Path) -> set[str]:
     return {*examples.texts} & BY_LLM.keys()
 
 
-def test_the_ranker_learns_them_and_the_retriever_does_not(shop: Path, tmp_path: Path) -> None:
-    assert learned_by_ranker(shop, tmp_path) == BY_LLM.keys()
-    context = JobContext.open(shop)
+def test_the_ranker_learns_them_and_the_retriever_does_not(
+    written_shop: Path, tmp_path: Path
+) -> None:
+    assert learned_by_ranker(written_shop, tmp_path) == BY_LLM.keys()
+    context = JobContext.open(written_shop)
     prepared = Fitter(context, tmp_path).prepare(context.dataset, TrainOptions(0)).dataset
     assert prepared.queries is not None
     assert not {*prepared.queries.texts} & BY_LLM.keys()
 
 
 def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
-    shop: Path, tmp_path: Path
+    written_shop: Path, tmp_path: Path
 ) -> None:
-    write_query_texts(JobContext.open(shop))
-    with closing(JobContext.open(shop).workspace.open_store()) as store:
+    write_query_texts(JobContext.open(written_shop))
+    with JobContext.open(written_shop).workspace.open_store() as store:
         texts = store.generated.rows("text")
         store.generated.activate(texts, "text")
-    catalogue = JobContext.open(shop).dataset.catalogue
+    catalogue = JobContext.open(written_shop).dataset.catalogue
     read = {*", ".join(item.generated_text for item in catalogue.items).split(", ")} - {""}
-    learned = learned_by_ranker(shop, tmp_path)
+    learned = learned_by_ranker(written_shop, tmp_path)
     assert read and learned and not read & learned
     assert read | learned == BY_LLM.keys()
     # Of texts that have queries of the other half too.
@@ -307,10 +308,10 @@ def test_nothing_is_learned_from_a_query_that_is_in_the_text_of_its_item(
     item = catalogue[catalogue.vocabulary.number(BY_LLM[query])]
     key = "text", item.item_id, "queries", "queries"
     more = Generated(*key, query, "m", "p", text_digest(item))  # type: ignore[arg-type]
-    with closing(JobContext.open(shop).workspace.open_store()) as store:
+    with JobContext.open(written_shop).workspace.open_store() as store:
         store.generated.put([more])
         store.generated.activate([*texts, more], "text")
-    assert learned_by_ranker(shop, tmp_path) == learned - {query}
+    assert learned_by_ranker(written_shop, tmp_path) == learned - {query}
 
 
 def test_phrases_are_whole_words_of_one_text() -> None:

@@ -152,7 +152,7 @@ def check_after_import(shop: Path, count: int, least: float = 0.9) -> list[Decis
 def check_items(shop: Path, least: float = 0.9) -> list[Decision]:
     """Check the items that the database has now."""
     items = JobContext.open(shop).dataset.catalogue.vocabulary
-    with closing(Workspace.open(shop).open_store()) as store:
+    with Workspace.open(shop).open_store() as store:
         deleted = store.items_deleted_by_api()
     return check_kept_items(items, deleted, open_in_force(shop / "generations"), least)
 
@@ -170,7 +170,7 @@ def test_an_items_file_that_was_cut_off_is_not_published(stand: Path) -> None:
 
 
 def test_items_that_were_deleted_one_by_one_stop_no_training(stand: Path) -> None:
-    with closing(Workspace.open(stand).open_store()) as store:
+    with Workspace.open(stand).open_store() as store:
         for number in range(20):
             assert store.delete_item(f"i{number}")
         assert store.erase_item("i20")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -73,7 +73,7 @@ def test_one_changed_setting_of_suggestions_builds_these_and_what_is_made_of_the
         assert second.manifest[fact] == afresh.manifest[fact], fact
     chosen, again = (version.manifest["decisions"] for version in (second, afresh))
     assert chosen.keys() == again.keys() and chosen["models"] == again["models"]
-    with closing(Engine.open(trained)) as engine:
+    with Engine.open(trained) as engine:
         assert engine.recommend(Request("home", user_id="u3")).items
 
 
@@ -86,7 +86,7 @@ def test_a_linked_part_is_that_of_the_generation_that_built_it(trained: Path) ->
 
 
 def test_new_events_build_all(trained: Path) -> None:
-    with closing(Workspace.open(trained).open_store()) as store:
+    with Workspace.open(trained).open_store() as store:
         store.put_events([Event("u1", "i3", 1.7e9, "click")])
     found = reasons(trained)
     assert found["models"] == "the data changed"

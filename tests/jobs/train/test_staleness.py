@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -24,14 +23,14 @@ def age_of(shop: Path, now: float | None = None) -> GenerationAge:
 
 
 def put_events(shop: Path, items: Sequence[str], action: str = "click") -> None:
-    with closing(Workspace.open(shop).open_store()) as store:
+    with Workspace.open(shop).open_store() as store:
         store.put_events(
             Event(f"v{row % 7}", item, 1.7e9 + row, action) for row, item in enumerate(items)
         )
 
 
 def put_items(shop: Path, *items: Item) -> None:
-    with closing(Workspace.open(shop).open_store()) as store:
+    with Workspace.open(shop).open_store() as store:
         store.put_items(items)
 
 
@@ -74,7 +73,7 @@ def test_events_count_from_its_place_in_the_log_and_impressions_do_not(stand: Pa
 
 def test_compaction_changes_nothing(stand: Path) -> None:
     put_events(stand, ["i1"] * 3)
-    with closing(Workspace.open(stand).open_store()) as store:
+    with Workspace.open(stand).open_store() as store:
         assert store.pack() == 3
     put_events(stand, ["i1"] * 2)
     assert age_of(stand).events == 5
@@ -100,7 +99,7 @@ def test_age_counts_once_anything_is_new(stand: Path) -> None:
 
 def test_items_are_counted_by_what_happened_to_them(stand: Path) -> None:
     put_items(stand, NEW, Item("i1", "Another title"), Item("gone", "Soon gone"))
-    with closing(Workspace.open(stand).open_store()) as store:
+    with Workspace.open(stand).open_store() as store:
         for name in ("gone", "i2", "i3"):
             assert store.delete_item(name)
     items = age_of(stand).items
@@ -131,7 +130,7 @@ def test_an_import_and_an_erasure_make_it_stale(stand: Path) -> None:
 def test_after_a_rollback_it_is_the_newest_training_that_counts(stand: Path) -> None:
     put_events(stand, ["i1"] * 100)
     assert age_of(stand).is_stale
-    with closing(Workspace.open(stand).open_store()) as store:
+    with Workspace.open(stand).open_store() as store:
         publish_with(stand, event_seq=store.log.mark().seq)
     rollback(stand / "generations")
     assert open_current(stand / "generations").name == "gen-1"

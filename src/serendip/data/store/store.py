@@ -13,7 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -167,8 +167,8 @@ class ItemCounts:
         return self.new + self.changed + self.deleted
 
 
-class Store:
-    """Items and events in one database.
+class Store(AbstractContextManager["Store"]):
+    """Items and events in one database; a ``with`` block closes it.
 
     Args:
         database: with the tables of ``schema``.
@@ -225,6 +225,9 @@ class Store:
             StorageError: the database or a table is missing, or it cannot be opened.
         """
         return cls(existing_database(place, busy_timeout_s))
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close all connections."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -207,7 +206,7 @@ def _read_cells(path: Path) -> Iterator[str]:
 def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
     """Queries of a file, or else of the event log; at least one."""
     if file is None:
-        with closing(workspace.open_store()) as store:
+        with workspace.open_store() as store:
             texts = store.queries(workspace.settings.actions.ignore)
         source = "the event log"
     else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -96,13 +96,13 @@ def open_export(
         ArtefactError: a file of the generation is missing or altered.
         StorageError: the database cannot be read.
     """
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         record = ExportRecord(workspace, store, out) if has_users else None
         name = open_current(workspace.generations).name
         moment = time.time() if now is None else now
         location = EngineLocation(WorkspaceLocation.of(workspace), name, moment)
         try:
-            with closing(location.open()) as engine:
+            with location.open() as engine:
                 yield EngineExport(engine, location, out, record)
         finally:
             _open_once.cache_clear()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +159,7 @@ def export(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not empty.", "Give each export a folder of its own.")
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         record = ExportRecord(workspace, store, out)
         tables = store.tables()
         try:

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from pathlib import Path
@@ -176,7 +175,7 @@ def draw_lists(
             f"{surface} answers requests that name items, and the log does not have these.",
             "Draw lists of a feed, a message or a search.",
         )
-    with closing(Engine.open(workspace.folder)) as engine:
+    with Engine.open(workspace.folder) as engine:
         least = context.settings.queries.min_users
         values = find_tellable_values(context.dataset, engine.state.catalogue, least)
         told = _find_tellable(context, engine), values, least

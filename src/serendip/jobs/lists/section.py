@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 
 from serendip.data.dataset import Dataset
@@ -42,7 +41,7 @@ def measure_lists(workspace: Workspace, dataset: Dataset, seed: int) -> ListFigu
         engine = Engine.open(workspace.folder)
     except (NotTrainedError, ArtefactError) as error:
         return ListFigures(missing=[f"Nothing: {error}"])
-    with closing(engine):
+    with engine:
         return _Section(engine, dataset, seed).build()
 
 

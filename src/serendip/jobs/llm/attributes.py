@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self, TypeAlias
@@ -265,7 +264,7 @@ class ValueWriting(Writing[AttributeValue]):
             if value
         ]
         unanswered = [item.item_id for item, value in pairs if value is None]
-        with closing(self.context.workspace.open_store()) as store:
+        with self.context.workspace.open_store() as store:
             earlier = store.generated.rows("value", self.attribute)
             store.generated.put(rows, earlier, unanswered)
         compared = sum(map(bool, found[: len(self.items.held_out)]))

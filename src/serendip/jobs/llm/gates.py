@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,7 +104,7 @@ def _close(
     """Activate the rows of a kind and name, or none of them, and write the report."""
     kind, name = part
     workspace = context.workspace
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         store.generated.activate(rows if decision.on else (), kind, name)
         result = WritingVerdict(decision, len(store.generated.active(kind, name)), facts, table)
     key = f"{kind} {name}" if name else kind
@@ -128,7 +127,7 @@ def gate_queries(context: JobContext) -> WritingVerdict:
         DataError: there are no queries for the current items.
         StorageError: the database cannot be written.
     """
-    with closing(context.workspace.open_store()) as store:
+    with context.workspace.open_store() as store:
         rows = store.generated.rows("query")
     written = to_candidates(rows, context.log.dataset.catalogue)
     if not written:
@@ -166,7 +165,7 @@ def gate_texts(
     """
     dataset, settings = read_original(context), context.settings
     items = dataset.catalogue.items
-    with closing(context.workspace.open_store()) as store:
+    with context.workspace.open_store() as store:
         texts = fresh(items, store.generated.rows("text"))
     if not texts:
         raise _nothing_to_test("texts", "texts")
@@ -233,7 +232,7 @@ def gate_values(context: JobContext, attribute: str, floor: float = FLOOR) -> Wr
         raise ConfigError(f"--floor {floor} is no share.", "Use a number up to 1.")
     items = read_original(context).catalogue.items
     by_id = {item.item_id: item for item in items}
-    with closing(context.workspace.open_store()) as store:
+    with context.workspace.open_store() as store:
         values = fresh(items, store.generated.rows("value", attribute))
     if not values:
         raise _nothing_to_test(f"generated values of {attribute!r}", "attribute")
@@ -278,7 +277,7 @@ def revert_generated(
     Returns:
         number of deleted rows.
     """
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         removed = store.generated.remove(kind, name)
     chosen = "".join(f"{part} " for part in (kind, name) if part)
     reports = read_reports(workspace.reports)
@@ -295,7 +294,7 @@ def describe_generated(workspace: Workspace, limit: int) -> dict[str, Any]:
         workspace: of all.
         limit: largest number of listed rows of each kind: first values of items that lack them.
     """
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         items, rows = store.items(), store.generated.rows()
     own, current = {item.item_id: item for item in items}, set(fresh(items, rows))
     rows.sort(

@@ -16,7 +16,7 @@ leaves everything as it was. If the training itself is refused, all steps are ta
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -150,7 +150,7 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
     """
     if not improvement.budget >= 0:
         raise ConfigError(f"the budget is {improvement.budget}.", "Give a budget of 0 or more.")
-    with closing(context.workspace.open_store()) as store:
+    with context.workspace.open_store() as store:
         rows = store.generated.active()
     model, spent = current_model_name(context.workspace.relevance), _read_spent(context)
     chain = _Chain(context, improvement, rows, model, spent)
@@ -171,7 +171,7 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
 
 def _read_spent(context: JobContext) -> float:
     """Spent by all runs."""
-    with closing(Ledger.open(context.workspace.database)) as ledger:
+    with Ledger.open(context.workspace.database) as ledger:
         return ledger.spent(JOB)
 
 
@@ -270,7 +270,7 @@ class _Chain:
 
     def _draw_lists(self) -> int:
         """Write the lists to be labelled, and keep what is shown now; returns their number."""
-        with closing(Engine.open(self.context.workspace.folder)) as engine:
+        with Engine.open(self.context.workspace.folder) as engine:
             lists = draw_typed_lists(self.context, engine, self.written, self.improvement.lists)
             self.before.update(_show_lists(engine, [request.text for request, _ in lists]))
         titles = {item.item_id: item.title for item in self.catalogue.items}
@@ -377,7 +377,7 @@ class _Chain:
             self._take_back()
             gate = Decision("training", False, reason=error.message)
             return "", StepResult("training", "", gate, ["everything is taken back"])
-        with closing(Engine.open(workspace.folder)) as engine:
+        with Engine.open(workspace.folder) as engine:
             after = _show_lists(engine, [text for text in self.before if text])
         filtered = [name for name, one in read_decisions(generation.manifest).items() if one.on]
         changes = [
@@ -399,7 +399,7 @@ class _Chain:
         rows = [
             row for row in self.rows_before if kind in (None, row.kind) and name in (None, row.name)
         ]
-        with closing(self.context.workspace.open_store()) as store:
+        with self.context.workspace.open_store() as store:
             store.generated.activate(rows, kind, name)
 
     def _are_labels_right(self) -> bool:

@@ -104,7 +104,7 @@ def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[s
         closing(open_llm(config)) as llm,
         exclusive_lock(job_folder(workspace, job.name)),
         workspace.exclusive(f"job {job.name}"),
-        closing(Ledger.open(workspace.database)) as ledger,
+        Ledger.open(workspace.database) as ledger,
     ):
         questions = writing.questions()
         cost = estimate_cost(writing.task, questions, llm.model, ledger, options)

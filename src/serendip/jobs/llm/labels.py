@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +85,7 @@ def build_questions(workspace: Workspace, pairs: Sequence[Pair]) -> list[Questio
     Raises:
         UnknownItemError: an item is not in the workspace.
     """
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         items = {item.item_id: item for item in store.items()}
     missing = [item for _, item in pairs if item not in items]
     if missing:

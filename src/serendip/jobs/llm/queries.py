@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -66,7 +65,7 @@ class QueryWriting(Writing[WrittenQueries]):
             )
             for text, number in texts.items()
         ]
-        with closing(self.context.workspace.open_store()) as store:
+        with self.context.workspace.open_store() as store:
             store.generated.put(rows)
         return {"written": len(rows), "queries": list(texts), "dropped": dict(dropped)}
 

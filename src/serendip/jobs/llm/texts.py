@@ -8,7 +8,6 @@ from others of them (``suggestions.parts``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -75,7 +74,7 @@ class TextWriting(Writing[Enrichment]):
             if answer is not None
             for name, text in answer.texts(describe_item(item)).items()
         ]
-        with closing(self.context.workspace.open_store()) as store:
+        with self.context.workspace.open_store() as store:
             store.generated.put(rows)
         return {"thin": len(self.thin), "written": len(rows)}
 
@@ -108,6 +107,6 @@ def write_query_texts(context: JobContext) -> dict[str, Any]:
                 *(text, *origin, text_digest(item)),
             )
         )
-    with closing(context.workspace.open_store()) as store:
+    with context.workspace.open_store() as store:
         store.generated.put(rows, replaced=store.generated.rows("text", "queries"))
     return {"written": len(rows)}

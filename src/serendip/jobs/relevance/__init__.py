@@ -1,7 +1,7 @@
 """The relevance model of a workspace.
 
-``distil.py`` trains it on labels, ``versions.py`` stores its versions, ``report.py`` measures its
-filter.
+``distil.py`` trains it on labels, ``versions.py`` stores its versions,
+``decisions.py`` says which surfaces are filtered.
 """
 
 from __future__ import annotations

@@ -17,11 +17,10 @@ Shapes: Q queries, P pairs, C size of a text vector.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from itertools import compress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +48,7 @@ from serendip.jobs.labels.agreement import MIN_QUERIES, gate_labels
 from serendip.jobs.labels.pair_files import (
     ListRequest,
     Pair,
+    ShownLists,
     has_model_labels,
     read_labels,
     read_lists,
@@ -74,8 +74,7 @@ class LabelledTexts:
     """Labelled pairs by number, with the texts of their queries.
 
     Args:
-        names: Q queries, as labels name them.
-        texts: Q texts that they stand for.
+        texts: Q texts that labels are about.
         vectors: (Q, C) unit vectors of these.
         users: Q users.
         queries: (P,) int32 numbers.
@@ -85,7 +84,6 @@ class LabelledTexts:
         places: (P,) place of the item in its list; NaN = it is from no list.
     """
 
-    names: list[str]
     texts: list[str]
     vectors: FloatArray
     users: list[RequestUser]
@@ -96,39 +94,23 @@ class LabelledTexts:
     places: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class AskedRequests:
-    """The requests of labelled pairs.
+def read_requests(lists: Path | None, pairs: Sequence[Pair]) -> ShownLists:
+    """The requests of pairs, by their file of lists; without one they are typed texts.
 
-    Args:
-        requests: by the words by which labels name them.
-        places: pair -> place in its list.
-        surface: of the lists; empty = the pairs are of typed texts.
+    Raises:
+        DataError: the file is damaged, or pairs are of none of its lists.
     """
-
-    requests: Mapping[str, ListRequest]
-    places: Mapping[Pair, int]
-    surface: str = ""
-
-    @classmethod
-    def read(cls, lists: Path | None, pairs: Sequence[Pair]) -> Self:
-        """Of pairs, by their file of lists; without one they are typed texts.
-
-        Raises:
-            DataError: the file is damaged, or pairs are of none of its lists.
-        """
-        names = dict.fromkeys(query for query, _ in pairs)
-        if lists is None:
-            return cls({name: ListRequest.of_text(name) for name in names}, {})
-        shown = read_lists(lists)
-        unknown = [name for name in names if name not in shown.requests]
-        if unknown:
-            raise DataError(
-                f"{len(unknown)} labelled requests are not in {lists}, such as "
-                f"{unknown[0][:60]!r}.",
-                "Give the file of lists that was labelled.",
-            )
-        return cls(shown.requests, shown.places, shown.surface)
+    names = dict.fromkeys(query for query, _ in pairs)
+    if lists is None:
+        return ShownLists("", {name: ListRequest.of_text(name) for name in names}, {})
+    shown = read_lists(lists)
+    unknown = [name for name in names if name not in shown.requests]
+    if unknown:
+        raise DataError(
+            f"{len(unknown)} labelled requests are not in {lists}, such as {unknown[0][:60]!r}.",
+            "Give the file of lists that was labelled.",
+        )
+    return shown
 
 
 MAX_REPLACED = 0.1
@@ -183,7 +165,7 @@ def distil(
         return {"gate": asdict(gate)}
     labels = read_labels(learned)
     gold = labels if people is None else read_labels(people)
-    asked = AskedRequests.read(lists, [*labels, *gold])
+    asked = read_requests(lists, [*labels, *gold])
     if people is None:
         _require_queries("labels of lists", labels)
     else:
@@ -192,7 +174,7 @@ def distil(
         labels = {pair: labels[pair] for pair in rest}
         _require_queries("labels of queries without gold labels", labels)
         _require_queries("gold labels", gold)
-    with closing(context.workspace.open_store()) as store:
+    with context.workspace.open_store() as store:
         catalogue = Catalogue(store.items())
     reader, options = RelevanceTexts(context), context.options
     items = reader.items(catalogue.items, options.progress)
@@ -211,7 +193,7 @@ def distil(
         "reads": reader.reads,
         "seed": options.seed,
         "pairs": {"learned": len(labels), "gold": len(gold)},
-        "queries": {"learned": len({query for query, _ in labels}), "gold": len(gold_pairs.names)},
+        "queries": {"learned": len({query for query, _ in labels}), "gold": len(gold_pairs.texts)},
         "knows_users": trained.chosen.model.users is not None,
         "user_gain": None if trained.user_gain is None else asdict(trained.user_gain),
         **_evaluate(predicted, gold_pairs),
@@ -282,7 +264,7 @@ class _Training:
     catalogue: Catalogue
     items: ItemTexts
     reader: RelevanceTexts
-    asked: AskedRequests
+    asked: ShownLists
     options: TrainOptions
 
     def number(self, pairs: Mapping[Pair, bool]) -> LabelledTexts:
@@ -305,7 +287,6 @@ class _Training:
         groups = [group_of.setdefault(request.group, len(group_of)) for request in requests]
         places = [self.asked.places.get(pair, np.nan) for pair in pairs]
         return LabelledTexts(
-            names,
             texts,
             self.reader.vectors(texts, self.options.progress),
             users,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -171,7 +170,7 @@ def _find_members(version: GenerationCodes, prefix: Sequence[int]) -> IntArray:
 
 def _read_titles(workspace: Workspace, item_ids: Sequence[str]) -> list[str]:
     """Titles in the store; empty for items that are not in it."""
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         items = [store.item(name) for name in item_ids]
     return [item.title if item else "" for item in items]
 

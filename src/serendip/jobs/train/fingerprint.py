@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import closing
 from dataclasses import astuple
 from functools import cache
 from pathlib import Path
@@ -27,7 +26,7 @@ def compute_fingerprint(workspace: Workspace, seed: int) -> str:
     """
     settings = workspace.settings
     filters = any(one.relevance_filter.enabled for one in settings.all_surfaces().values())
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         active = (*store.generated.active("text"), *store.generated.active("value"))
         generated = [astuple(row) for row in active]
     parts = [

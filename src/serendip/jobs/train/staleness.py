@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -96,7 +95,7 @@ def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge
     settings = compare_settings(
         newest.manifest["settings"], workspace.settings.learned_from(), LEARNED_TABLES
     )
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         items = store.count_item_changes(int(newest.manifest["item_version"]))
         mark = store.log.mark()
         seq = int(newest.manifest["event_seq"])

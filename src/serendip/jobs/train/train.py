@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -161,12 +161,12 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
     workspace, settings = context.workspace, context.settings
     digest = compute_fingerprint(workspace, context.options.seed)
     current = open_in_force(workspace.generations, verify=False)
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         deleted = store.items_deleted_by_api()
 
     state = draft.state.with_synonyms(workspace.accepted_synonyms())
     opened = Engine.of_state(workspace, Version(Path("draft"), draft.facts), state, context.encoder)
-    with context.clock.stage("gates"), closing(opened) as engine:
+    with context.clock.stage("gates"), opened as engine:
         gates = [
             check_integrity(draft.state),
             *check_kept_items(

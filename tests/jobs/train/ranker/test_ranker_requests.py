@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -92,7 +91,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     folder = tmp_path_factory.mktemp("shop")
     import_shop(folder)
     workspace = Workspace.open(folder)
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         store.put_events(EVENTS)
         dataset = take_snapshot(store, workspace.settings.actions)
     fitter = Fitter(JobContext.of(workspace), folder / "scratch")
@@ -503,7 +502,7 @@ def shop_with(folder: Path, action: str, share: float = 1.0) -> Workspace:
 def test_a_shop_with_purchases_trains_three_heads_and_answers_name_them(tmp_path: Path) -> None:
     workspace = shop_with(tmp_path, "purchase")
     train_workspace(JobContext(workspace))
-    with closing(Engine.open(tmp_path)) as engine:
+    with Engine.open(tmp_path) as engine:
         ranker = engine.state.ranker
         assert ranker is not None
         assert ranker.config.actions == ("interact", "like", "purchase")
@@ -536,7 +535,7 @@ def test_an_action_that_cannot_be_learned_is_refused_before_anything_is_trained(
 
 def test_a_shop_without_a_ranker_may_wait_for_its_actions(tmp_path: Path) -> None:
     workspace = shop_with(tmp_path, "purchase", 0.0)
-    with closing(workspace.open_store()) as store:
+    with workspace.open_store() as store:
         dataset = temporal(take_snapshot(store, workspace.settings.actions), 0.3).train
     assert 0 < len(dataset.events) < 200
     require_actions(dataset, workspace.settings.ranker.actions)
