@@ -89,12 +89,7 @@ def _describe(key: ApiKey, now: float) -> str:
     """One line about a key."""
     end = "" if key.expires is None else f", until {_format_time(key.expires)}"
     name = f" {key.name!r}" if key.name else ""
-    state: str = key.state(now)
-    if state == "outdated":
-        state += (
-            " (made by an earlier version and not accepted: `serendip keys create` makes another)"
-        )
-    return f"{key.key_id}{name}: {state}, {' '.join(sorted(key.scopes))}{end}"
+    return f"{key.key_id}{name}: {key.state(now)}, {' '.join(sorted(key.scopes))}{end}"
 
 
 def _to_json(key: ApiKey, now: float) -> dict[str, Any]:

@@ -36,8 +36,7 @@ _ID_BYTES, _SECRET_BYTES = 6, 32
 _MAX_TEXT = 128
 MAX_NAME_CHARS = 100
 
-KeyState = Literal["active", "expired", "revoked", "outdated"]
-"""An outdated key has a hash of an earlier version, which no text matches any more."""
+KeyState = Literal["active", "expired", "revoked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,6 @@ class ApiKey:
         """Whether it is accepted at a time in Unix seconds, and if not, why."""
         if self.revoked is not None:
             return "revoked"
-        if not self.hash.isalnum():  # argon2id: ``$argon2id$v=19$...``
-            return "outdated"
         return "expired" if self.expires is not None and now >= self.expires else "active"
 
     def matches(self, text: str) -> bool:

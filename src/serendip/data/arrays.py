@@ -44,7 +44,7 @@ def take_rows(table: _Table, rows: NDArray[Any]) -> _Table:
 
 
 def take_ranges(
-    starts: NDArray[np.int64], rows: NDArray[np.integer]
+    starts: NDArray[np.integer], rows: NDArray[np.integer]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Select rows (M,) of entries that are stored one row after the other.
 

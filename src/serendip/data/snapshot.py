@@ -166,23 +166,18 @@ def _with_countries(
     countries = Vocabulary(sorted({*names, *of_users.values()}))
     codes = np.append(countries.numbers(names), np.int32(MISSING))[codes]  # the last one of -1
     log_users = Vocabulary(columns.user_ids)
-    users = dataset.users.numbers(columns.user_ids)  # of each user of the log; -1 = none
-    carried = _carry_forward(columns.users, np.where(heard, codes, MISSING))  # of all events
-    found = np.full(len(log_users), MISSING, np.int32)
-    found[columns.users] = carried  # of equal users the last write counts
     given = log_users.numbers(of_users)
-    numbers = countries.numbers(of_users.values())
-    has_attribute = np.zeros(len(log_users), np.bool_)
-    has_attribute[given[given >= 0]] = True
-    found[given[given >= 0]] = numbers[given >= 0]
-    kept = np.full(dataset.num_users, MISSING, np.int32)
-    kept[users[users >= 0]] = found[users >= 0]
-    by_attribute = np.zeros(dataset.num_users, np.bool_)
-    by_attribute[users[users >= 0]] = has_attribute[users >= 0]
-    own, log_user = codes[rows], columns.users[rows]
-    filled = np.where(has_attribute[log_user], found[log_user], carried[rows])
+    of_attribute = np.full(len(log_users), MISSING, np.int32)
+    of_attribute[given[given >= 0]] = countries.numbers(of_users.values())[given >= 0]
+    carried = _carry_forward(columns.users, np.where(heard, codes, MISSING))  # of all events
+    last = np.full(len(log_users), MISSING, np.int32)
+    last[columns.users] = carried  # of equal users the last write counts
+    own, by_attribute = codes[rows], of_attribute[columns.users[rows]]
+    filled = np.where(by_attribute >= 0, by_attribute, carried[rows])
     log = replace(dataset.events, countries=np.where(own >= 0, own, filled))
-    of_dataset = UserCountries(tuple(countries.ids), kept, by_attribute)
+    users = log_users.numbers(dataset.users.ids)  # (U,)
+    found = np.where(of_attribute >= 0, of_attribute, last)[users]
+    of_dataset = UserCountries(tuple(countries.ids), found, of_attribute[users] >= 0)
     return replace(dataset, events=log).with_countries(of_dataset)
 
 

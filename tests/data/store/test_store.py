@@ -8,9 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from postgres_server import StorePlace
 
 from serendip.data import Event, Item
 from serendip.data.limits import MAX_ID_BYTES, MAX_TEXT_CHARS
@@ -92,14 +89,6 @@ def test_orders_of_texts_are_those_of_their_bytes(store):
         store.put_events([Event(user, "i", 1.0)])
     assert [user.user_id for user in store.users.all()] == sorted(users)
     assert [name for name, _ in store.active_users(99)] == sorted(users)
-
-
-def test_everything_is_there_after_opening_again(place):
-    with closing(place.create()) as store:
-        store.put_items([full_item()])
-        store.put_events([full_event()])
-    with closing(place.open()) as store:
-        assert (store.items(), store.history("u", 1)) == ([full_item()], [full_event()])
 
 
 def deleted(store: Store) -> set[str]:
@@ -217,9 +206,6 @@ def test_a_query_without_a_click_is_an_event(store):
     assert store.put_events([Event("u", "", 1.0, "search", query="shoes")]) == 1
 
 
-BATCHES = st.lists(st.lists(st.integers(0, 8), max_size=6), max_size=6)
-
-
 def test_groups_of_events_are_stored_in_one_transaction_and_refused_one_by_one(store):
     def event(user, name="", **changes):
         return Event(user, "1", 5.0, event_id=name, **changes)
@@ -257,24 +243,6 @@ def test_a_group_may_come_after_those_before_it_are_written(store):
 
     assert store.put_event_groups(groups()) == [1, 1]
     assert late == [0]
-
-
-@settings(max_examples=30, deadline=None)
-@given(BATCHES)
-def test_an_event_sent_again_changes_nothing(tmp_path_factory, batches):
-    require_each_event_once(StorePlace(tmp_path_factory.mktemp("s")), batches)
-
-
-def require_each_event_once(place, batches):
-    with closing(place.create()) as store:
-        seen = set()
-        for number, batch in enumerate(batches):
-            events = [Event(f"u{n}", f"i{number}", 1.0, event_id=f"e{n}") for n in batch]
-            assert store.put_events(events) == len(set(batch) - seen)
-            seen |= set(batch)
-        assert store.count_events() == len(seen)
-        for batch in batches:
-            assert store.put_events([Event("x", "y", 9.0, event_id=f"e{n}") for n in batch]) == 0
 
 
 def test_an_import_replaces_what_files_brought_and_nothing_else(store):
@@ -519,13 +487,6 @@ def test_many_threads_lose_nothing(store):
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(work, range(8))) == [20] * 8
     assert (store.count_events(), store.count_items(), store.max_version()) == (160, 160, 160)
-
-
-def test_remembered_values_are_replaced(store):
-    assert store.meta("k") == ""
-    store.set_meta("k", "1")
-    store.set_meta("k", "2")
-    assert store.meta("k") == "2"
 
 
 def test_a_database_that_cannot_be_opened_is_a_storage_error(tmp_path):

@@ -23,7 +23,7 @@ from pydantic import Field, field_validator
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.items.catalogue import Item
 from serendip.data.items.semantic_ids import first_codes
 from serendip.data.query import History
 from serendip.data.rows.late_rows import put_rows
@@ -176,7 +176,9 @@ def learn_repeats(dataset: Dataset, codes: IntArray, config: RepeatConfig) -> Re
     pairs = _count_pairs(dataset.events, dataset.num_items)
     if not len(pairs.gaps) and not config.after:
         return Repeats()
-    known, of_items = _categories(dataset.catalogue, codes, config.category)
+    names = categories_of(dataset.catalogue, codes, config.category)
+    categories, of_items = np.unique(names, return_inverse=True)  # (C,), (N,)
+    known: list[str] = categories.tolist()
     shares, gaps = _summarise(pairs, of_items, len(known))
     learned = np.where(shares[:-1] >= config.min_share, gaps[:-1], np.inf)  # (C,)
     table = dict(zip(known, learned.tolist(), strict=True))
@@ -186,19 +188,6 @@ def learn_repeats(dataset: Dataset, codes: IntArray, config: RepeatConfig) -> Re
         return Repeats()
     after = np.array([table[name] for name in known], np.float32)[of_items]  # (N,)
     return Repeats(config.category, table, usual, after)
-
-
-def _categories(
-    catalogue: Catalogue, codes: IntArray, attribute: str
-) -> tuple[list[str], NDArray[np.intp]]:
-    """Names of the C categories, and (N,) which one each item belongs to."""
-    if attribute:
-        names, of_items = np.unique(
-            categories_of(list(catalogue), codes, attribute), return_inverse=True
-        )
-        return names.tolist(), of_items.reshape(-1)
-    numbers, of_items = np.unique(first_codes(codes), return_inverse=True)
-    return [str(number) for number in numbers.tolist()], of_items.reshape(-1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,6 +236,8 @@ def _summarise(
         of_items: (N,) category of each item.
         count: C.
     """
+    from scipy import ndimage
+
     if not len(pairs.gaps):
         return np.zeros(count + 1, np.float32), np.full(count + 1, np.inf, np.float32)
     groups, gap_groups = of_items[pairs.items], of_items[pairs.gap_items]
@@ -255,14 +246,11 @@ def _summarise(
     overall = float(pairs.repeated.mean()) if len(pairs.repeated) else 0.0
     shares = (repeated + _PRIOR * overall) / (totals + _PRIOR)
     middle = math.log(float(np.median(pairs.gaps)))
-    order = np.argsort(gap_groups, kind="stable")
-    bounds = np.searchsorted(gap_groups[order], np.arange(count + 1))
+    counts = np.bincount(gap_groups, minlength=count)
+    known = np.flatnonzero(counts)
+    weight = counts[known] / (counts[known] + _PRIOR)
     gaps = np.full(count, middle)
-    for group in range(count):
-        own = pairs.gaps[order[bounds[group] : bounds[group + 1]]]
-        if len(own):
-            weight = len(own) / (len(own) + _PRIOR)
-            gaps[group] = weight * math.log(float(np.median(own))) + (1 - weight) * middle
+    gaps[known] += weight * (np.log(ndimage.median(pairs.gaps, gap_groups, known)) - middle)
     return (
         np.append(shares, overall).astype(np.float32),
         np.exp(np.append(gaps, middle)).astype(np.float32),

@@ -9,7 +9,7 @@ Shapes: N items, U cells, L code levels, K codes per level, D vector size, M new
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import FloatArray, IntArray, take_ranges
 from serendip.data.items.semantic_ids import Codebooks
 
 MIN_ITEMS = 20_000
@@ -87,41 +87,31 @@ class CodeCells:
     def _of_nearest_cells(self, vector: FloatArray) -> IntArray:
         """``NUM_COMPARED`` items or more of the cells with centres nearest to a vector (D,)."""
         products = -2.0 * (self.codebooks.centroids[:2] @ vector)  # (2, K)
-        first, second = self._levels
-        distances = self._lengths + products[0].take(first)  # (U,)
-        if self._has_two:
-            distances += products[1].take(second)
+        distances = self._lengths
+        for level, codes in zip(products, self._levels, strict=True):
+            distances = distances + level.take(codes)  # (U,)
         share = NUM_COMPARED / len(self.items)
         count = min(len(self.cells), int(2 * share * len(self.cells)) + _SPARE_CELLS)
         nearest = np.argpartition(distances, count - 1)[:count]
         nearest = nearest[np.argsort(distances[nearest])]
         sizes = self.starts[nearest + 1] - self.starts[nearest]
         needed = int(np.searchsorted(np.cumsum(sizes), NUM_COMPARED)) + 1
-        nearest, sizes = nearest[:needed], sizes[:needed]
-        shifts = self.starts[nearest] - np.append(0, np.cumsum(sizes))[:-1]
-        found: IntArray = self.items[np.repeat(shifts, sizes) + np.arange(sizes.sum())]
+        found: IntArray = self.items[take_ranges(self.starts, nearest[:needed])[1]]
         return found
 
-    @property
-    def _has_two(self) -> bool:
-        return self.codebooks.num_levels > 1
-
     @cached_property
-    def _levels(self) -> tuple[IntArray, IntArray]:
-        """(U,) first and second code of each cell; zeros without a second level."""
-        if not self._has_two:
-            return self.cells, np.zeros_like(self.cells)
-        size = self.codebooks.codebook_size
-        return self.cells // size, self.cells % size
+    def _levels(self) -> Sequence[IntArray]:
+        """(U,) codes of each cell, of one level or two."""
+        if self.codebooks.num_levels == 1:
+            return [self.cells]
+        return np.divmod(self.cells, np.int32(self.codebooks.codebook_size))
 
     @cached_property
     def _lengths(self) -> FloatArray:
         """(U,) squared length of each cell's centre."""
-        first, second = self._levels
-        centroids = self.codebooks.centroids
-        lengths = (centroids[:2] ** 2).sum(2)  # (2, K)
-        if not self._has_two:
-            return np.asarray(lengths[0][first], np.float32)
-        products = centroids[0] @ centroids[1].T  # (K, K)
-        total = lengths[0][first] + lengths[1][second] + 2.0 * products[first, second]
-        return np.asarray(total, np.float32)
+        centroids, levels = self.codebooks.centroids[:2], self._levels
+        squares = (centroids**2).sum(2)  # (2, K)
+        lengths = np.sum([one[codes] for one, codes in zip(squares, levels, strict=True)], axis=0)
+        if len(levels) > 1:
+            lengths = lengths + 2.0 * (centroids[0] @ centroids[1].T)[levels[0], levels[1]]
+        return np.asarray(lengths, np.float32)

@@ -20,7 +20,6 @@ from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.starts import DAY_S
 from serendip.data.rows.late_rows import put_rows
-from serendip.errors import ArtefactError
 
 MOST_IMPRESSIONS = 20
 """Impressions without a choice after which an item is no longer new."""
@@ -122,11 +121,6 @@ class Reception:
         """Rebuild from ``arrays``.
 
         Raises:
-            ArtefactError: one is missing.
+            KeyError: one is missing.
         """
-        try:
-            return cls(stored["impressions"], stored["rejections"])
-        except KeyError as error:
-            raise ArtefactError(
-                f"the reception of items is not readable: {error} is missing.", "Train again."
-            ) from None
+        return cls(stored["impressions"], stored["rejections"])

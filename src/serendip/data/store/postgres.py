@@ -85,10 +85,20 @@ SELECT current_schema(),
 _LAST_NUMBER = "SELECT pg_sequence_last_value(pg_get_serial_sequence(%s, %s)::regclass)"
 _SET_LAST_NUMBER = "SELECT setval(pg_get_serial_sequence(%s, %s), %s::bigint)"
 
-_BUSY_STATES = ("55P03", "40P01", "40001")
-_FULL_STATES = ("53100",)
-_TOO_MANY_STATES = ("53300",)
-_IDLE_STATES = ("25P03",)
+_FULL_STATE = "53100"
+_BUSY_STATES: Mapping[str, tuple[str, str]] = {
+    **dict.fromkeys(
+        ("55P03", "40P01", "40001"),
+        (" is locked by another writer", "Try again when the other command has ended."),
+    ),
+    "53300": (
+        ": its server has no connection left",
+        "Raise max_connections, or use fewer workers.",
+    ),
+    "25P03": (": its server ended a write that was silent for too long", "Send it again."),
+}
+"""State of an error that another writer or reader causes -> what it means, and what to do."""
+
 _LOST_STATES = ("08", "57P")
 _NOT_CONNECTED = ("connection failed", "connection is bad", "connection timeout")
 """How messages of the driver begin before there is a connection, without a state."""
@@ -208,21 +218,9 @@ class PostgresDatabase(Database):
         state = str(getattr(cause, "sqlstate", None) or "")
         reason = (str(cause).splitlines() or [type(cause).__name__])[0].rstrip(".")
         if state in _BUSY_STATES:
-            return BusyError(
-                f"database {self.name} is locked by another writer.",
-                "Nothing was written. Try again when the other command has ended.",
-            )
-        if state in _TOO_MANY_STATES:
-            return BusyError(
-                f"database {self.name}: its server has no connection left.",
-                "Nothing was written. Raise max_connections, or use fewer workers.",
-            )
-        if state in _IDLE_STATES:
-            return BusyError(
-                f"database {self.name}: its server ended a write that was silent for too long.",
-                "Nothing was written. Send it again.",
-            )
-        if state in _FULL_STATES:
+            problem, step = _BUSY_STATES[state]
+            return BusyError(f"database {self.name}{problem}.", f"Nothing was written. {step}")
+        if state == _FULL_STATE:
             hint = "Nothing was written. Free some space on the server."
             return DiskFullError(f"database {self.name}: {reason}.", hint)
         if reason.startswith(_NOT_CONNECTED):

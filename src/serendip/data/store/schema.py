@@ -32,12 +32,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    and_,
     bindparam,
     false,
     literal_column,
     not_,
-    or_,
     select,
 )
 from sqlalchemy.dialects import postgresql
@@ -230,7 +228,7 @@ def upsert_items(dialect: str, origin: str) -> Insert:
     """Insert items, or replace those of the same id.
 
     The API always replaces and restores a deleted item. A file replaces only rows that a file
-    wrote, and only if something differs, so that a new version means a change.
+    wrote.
 
     Args:
         dialect: of the database.
@@ -239,11 +237,8 @@ def upsert_items(dialect: str, origin: str) -> Insert:
     insert = insert_into(dialect, ITEMS, ITEMS.c.keys())
     new = insert.excluded
     changes = {name: new[name] for name in ("version", "deleted", "origin", *_CONTENT)}
-    condition = None
-    if origin != FROM_API:
-        differs = [ITEMS.c[name].is_distinct_from(new[name]) for name in _CONTENT]
-        is_of_file = ITEMS.c.origin == literal_column(f"'{FROM_FILE}'")  # no parameter of a row
-        condition = and_(is_of_file, or_(ITEMS.c.deleted, *differs))
+    is_of_file = ITEMS.c.origin == literal_column(f"'{FROM_FILE}'")  # no parameter of a row
+    condition = None if origin == FROM_API else is_of_file
     return insert.on_conflict_do_update(
         index_elements=[ITEMS.c.item_id], set_=changes, where=condition
     )

@@ -136,22 +136,21 @@ class SqliteDatabase(Database):
 
     def _require_same(self) -> None:
         current = self._file_identity()
-        if current is None and self._identity is None:
-            raise StorageError(
-                f"database {self.name} does not exist.",
+        if current is not None and self._identity in (None, current):
+            return
+        if current is not None:
+            happened = "was replaced while it was open; nothing is written"
+            hint = "Restart to use the new file."
+        elif self._identity is not None:
+            happened = "was deleted while it was open; nothing is written"
+            hint = "Restore it from a backup and restart."
+        else:
+            happened = "does not exist"
+            hint = (
                 "Restore it from a backup, or run `serendip import`, which makes one from your "
-                "files only.",
+                "files only."
             )
-        if current is None:
-            raise StorageError(
-                f"database {self.name} was deleted while it was open; nothing is written.",
-                "Restore it from a backup and restart.",
-            )
-        if self._identity not in (None, current):
-            raise StorageError(
-                f"database {self.name} was replaced while it was open; nothing is written.",
-                "Restart to use the new file.",
-            )
+        raise StorageError(f"database {self.name} {happened}.", hint)
 
     def _file_identity(self) -> tuple[int, int] | None:
         """Device and inode of the path; None if there is no file."""

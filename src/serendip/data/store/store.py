@@ -30,7 +30,7 @@ from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import create_database, existing_database, open_database
 from serendip.data.store.event_log.reader import EventLogReader
-from serendip.data.store.event_log.view import LogPosition, LogView, stream
+from serendip.data.store.event_log.view import FETCHED, LogPosition, LogView
 from serendip.data.store.event_log.writer import REMAINS_KEY, LogWriter, note_remains
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
@@ -410,7 +410,7 @@ class Store(AbstractContextManager["Store"]):
         """Distinct items of files that are not stored as they are, as rows."""
         stored = _ITEMS_IN_ORDER.where(ITEMS.c.origin == FROM_FILE)
         with self.database.read() as connection:
-            known = {row[0]: tuple(row) for row in stream(connection.execute(stored))}
+            known = {row[0]: tuple(row) for row in connection.execute(stored).yield_per(FETCHED)}
         columns = [items[name].to_pylist() for name in ITEM_NAMES]
         changed = (row for row in zip(*columns, strict=True) if known.get(row[0]) != row)
         common = {"deleted": False, "origin": FROM_FILE}
@@ -621,7 +621,7 @@ class Store(AbstractContextManager["Store"]):
         """A consistent snapshot of all items and events."""
 
         def read(view: LogView) -> StoreContent:
-            items = items_of(stream(view.connection.execute(_ITEMS_IN_ORDER)))
+            items = items_of(view.connection.execute(_ITEMS_IN_ORDER).yield_per(FETCHED))
             erasure = view.connection.scalar(select(func.max(ERASED_USERS.c.removals))) or 0
             return StoreContent(items, view.columns(), view.position(), erasure)
 
@@ -631,7 +631,7 @@ class Store(AbstractContextManager["Store"]):
         """A consistent snapshot of everything, for exports."""
 
         def read(view: LogView) -> StoreTables:
-            items = items_of(stream(view.connection.execute(_ITEMS_IN_ORDER)))
+            items = items_of(view.connection.execute(_ITEMS_IN_ORDER).yield_per(FETCHED))
             return StoreTables(items, self.users.read_all(view.connection), view.table())
 
         return self.log.read(read)
@@ -645,7 +645,7 @@ class Store(AbstractContextManager["Store"]):
 
         def read(view: LogView) -> tuple[pa.Table, LogColumns]:
             statement = _ITEMS_IN_ORDER.with_only_columns(*(ITEMS.c[name] for name in _CHECKED))
-            rows = stream(view.connection.execute(statement))
+            rows = view.connection.execute(statement).yield_per(FETCHED)
             return tabulate(rows, _CHECKED), view.columns()
 
         return self.log.read(read)

@@ -236,8 +236,9 @@ class PackedEvents:
         if name == "user_id":
             return np.repeat(np.array(self.user_ids, object), self.sizes).tolist()
         if name in ("seq", "timestamp", "value", SESSION):
-            numbers = self.seqs if name == "seq" else self.records[name]
-            return [None if number != number else number for number in numbers.tolist()]
+            numbers: list[Any] = (self.seqs if name == "seq" else self.records[name]).tolist()
+            is_given = name != "value"
+            return numbers if is_given else [None if one != one else one for one in numbers]
         column = self._column(name)
         values: list[Any] = (column if name in _NUMBERS else column.dictionary_decode()).to_pylist()
         return values

@@ -17,7 +17,6 @@ import numpy as np
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    CursorResult,
     Row,
     bindparam,
     func,
@@ -27,6 +26,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from serendip.data.arrays import locate
 from serendip.data.events.event import Event, EventColumns, session_code
 from serendip.data.log.columns import LogColumns, read_sessions
 from serendip.data.log.event_table import join_events, tabulate_rows, without_empty_columns
@@ -51,7 +51,8 @@ REMOVALS_KEY = "event removals"
 EVENT_IDS = "event_id"
 """Name, among those of a pack, of the hashes of the ids that senders gave."""
 
-_FETCHED = 10_000
+FETCHED = 10_000
+"""Rows of a large result that are fetched at once."""
 
 _EVENT = (*(field.name for field in fields(Event)), "seq")
 _LOG_ROW = ("user_id", "item_id", "timestamp", "action", "value", "country", SESSION, "seq")
@@ -167,7 +168,7 @@ class LogView:
         """
         columns = [PACK_ROWS.c[name] for name in texts]
         statement = _RECORDS.add_columns(*columns).where(PACK_ROWS.c.pack == pack.pack)
-        for rows in self.connection.execute(statement.where(*conditions)).partitions(_FETCHED):
+        for rows in self.connection.execute(statement.where(*conditions)).partitions(FETCHED):
             yield PackedEvents.of_rows(self.names_of(pack), rows, texts)
 
     def position(self) -> LogPosition:
@@ -261,7 +262,7 @@ class LogView:
     def _tail(self, names: Sequence[str], most: int = 2**31 - 1) -> pa.Table:
         statement = select(*_columns(names)).order_by(EVENTS.c.seq).limit(most)
         columns = [column.name for column in statement.selected_columns]
-        return tabulate_rows(columns, stream(self.connection.execute(statement)))
+        return tabulate_rows(columns, self.connection.execute(statement).yield_per(FETCHED))
 
     def pack_table(self, pack: Row[Any]) -> pa.Table:
         """All columns of a pack's events, with their ``seq``, in order of user and time."""
@@ -272,8 +273,8 @@ class LogView:
 
     def has_event(self, event_id: str) -> bool:
         """Whether a pack has an event that was sent with this id."""
-        (wanted,) = hash_ids([event_id])
-        return any(_contains(self.names_of(pack).event_ids, wanted) for pack in self.packs)
+        wanted = hash_ids([event_id])
+        return any(locate(self.names_of(pack).event_ids, wanted)[1].any() for pack in self.packs)
 
     def api_event_ids(self) -> NDArray[np.uint64]:
         """Hashes of the ids that senders gave events of the API, in the tail and in packs."""
@@ -324,17 +325,6 @@ def _newest(
 ) -> list[Event]:
     ordered = _in_order(tail, packed, _EVENT)
     return [Event(*row[:-1]) for row in ordered[-most:]] if most else []
-
-
-def stream(result: CursorResult[Any]) -> Iterator[Any]:
-    """The rows of a large result, fetched by the thousand."""
-    for part in result.partitions(_FETCHED):
-        yield from part
-
-
-def _contains(hashes: NDArray[np.uint64], wanted: np.uint64) -> bool:
-    place = int(np.searchsorted(hashes, wanted))
-    return place < len(hashes) and bool(hashes[place] == wanted)
 
 
 def _is_asked(part: PackedEvents) -> NDArray[np.bool_]:
