@@ -118,7 +118,8 @@ def _drop_near_duplicates(
         if form in forms:
             dropped["same words"] += 1
         elif any(
-            _jaccard(items, other) >= same_share for other in _near_lists(items, lists_by_item)
+            len(items & other) >= same_share * len(items | other)
+            for other in _near_lists(items, lists_by_item)
         ):
             dropped["same results"] += 1
         else:
@@ -146,7 +147,3 @@ def _near_lists(
     """Kept lists that share one of this list's three rarest items, as any near-duplicate does."""
     rarest = sorted(items, key=lambda item: (len(lists_by_item.get(item, ())), item))[:3]
     return {other for item in rarest for other in lists_by_item.get(item, ())}
-
-
-def _jaccard(left: frozenset[int], right: frozenset[int]) -> float:
-    return len(left & right) / len(left | right) if left else 0.0
