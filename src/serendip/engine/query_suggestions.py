@@ -515,7 +515,7 @@ def build_user(
         taste: (N,) see ``SuggestionUser``.
         searches: their own ones, newest first.
     """
-    seen = state.queries.categories.among(state.catalogue[int(item)] for item in history.item_nums)
+    seen = state.queries.categories.among(state.catalogue, history.item_nums)
     searched: dict[str, str] = {}
     for text in searches:
         searched.setdefault(normalise(text), text)

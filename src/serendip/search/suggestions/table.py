@@ -313,8 +313,9 @@ class QueryTable:
 
 def _shares(results: IntArray, catalogue: Catalogue, categories: Categories) -> FloatArray:
     shares = np.zeros((len(results), len(categories)), np.float32)
-    for row, result in enumerate(results):
-        items = result[result >= 0].tolist()
-        for item in items:
-            shares[row, categories.of_item(catalogue[item])] += 1.0 / len(items)
+    is_item = results >= 0
+    rows, items = np.nonzero(is_item)[0], results[is_item]
+    weights = (1.0 / np.maximum(is_item.sum(1), 1)).tolist()
+    for row, numbers in zip(rows.tolist(), categories.of_items(catalogue, items), strict=True):
+        shares[row, numbers] += weights[row]
     return shares
