@@ -30,7 +30,6 @@ from serendip.runtime.progress import TrainOptions
 from serendip.search.rewrites.candidates import FEW
 from serendip.search.rewrites.table import RewriteTable
 from serendip.search.suggestions.candidates import catalogue_candidates
-from serendip.search.suggestions.checks import SuggestionVerifier
 from serendip.search.suggestions.config import QueriesConfig
 from serendip_bench.spelling import SpellingQueries, open_spelling_queries
 from serendip_bench.work_folder import open_work_folder
@@ -124,9 +123,9 @@ def _open_builder(
 ) -> Callable[[Sequence[Search]], tuple[RewriteTable, dict[str, Any]]]:
     """Builds a table for a log; its candidate queries come from the catalogue, not from a log."""
     config, searcher, catalogue = QueriesConfig(), queries.searcher, queries.dataset.catalogue
-    counts, verifier = queries.dataset.item_counts(), SuggestionVerifier(searcher, config)
+    counts = queries.dataset.item_counts()
     candidates = catalogue_candidates(catalogue, counts.astype(np.float32), config)
-    table, _ = build_table(catalogue, candidates, verifier, config, counts, [], options.progress)
+    table, _ = build_table(catalogue, candidates, searcher, config, counts, [], options.progress)
     encoder, cache = open_encoder(TextEncoderConfig()), VectorCache(bench.cache)
     near = find_near_words(searcher.speller.counts, (), encoder, cache, options)
     return lambda log: build_rewrite_table(searcher, table, near, log, config, options)

@@ -6,13 +6,23 @@ Shapes: N films, D dimensions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
-from serendip.data import Codebooks, Dataset, FloatArray, History, IntArray, ItemFeatures
+from serendip.data import (
+    AllowedItems,
+    Codebooks,
+    Dataset,
+    FloatArray,
+    History,
+    IntArray,
+    ItemFeatures,
+    ItemList,
+)
 from serendip.data.events.search_log import Search
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.reception import Reception
@@ -25,7 +35,6 @@ from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.runtime.progress import SilentProgress
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates
-from serendip.search.suggestions.checks import SuggestionVerifier
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import RECENT, SuggestionUser, prior_ranker
 from serendip.search.suggestions.table import QueryTable
@@ -54,6 +63,22 @@ class Variant:
     knows_users: bool = True
 
 
+class KnownSearches(Searcher):
+    """A searcher that keeps what each text finds: generations verify the same queries."""
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, int], ItemList]:
+        return {}
+
+    def search(
+        self, text: str, k: int, allowed: AllowedItems | None = None, literal: bool = False
+    ) -> ItemList:
+        """See ``Searcher.search``."""
+        if (text, k) not in self._found:
+            self._found[text, k] = super().search(text, k)
+        return self._found[text, k]
+
+
 class SuggestReplay:
     """A set of searches, with vectors of the items.
 
@@ -75,7 +100,9 @@ class SuggestReplay:
             self._of_user.setdefault(search.user_id, []).append(search)
         self._answered: dict[str, bool] = {}
         self._counts: dict[tuple[float, int], QueryCounts] = {}
-        self._verifiers: dict[str, SuggestionVerifier] = {}
+        self._known = KnownSearches(
+            **{one.name: getattr(self.searcher, one.name) for one in fields(Searcher)}
+        )
         self._candidates: dict[tuple[float, str], list[Candidate]] = {}
 
     def has_results(self, text: str) -> bool:
@@ -122,19 +149,16 @@ class SuggestReplay:
         Variants share the candidates of the catalogue and what the verifier has found: neither
         depends on the log that a generation reads, nor on how many people searched a query.
         """
-        catalogue, tests = self.dataset.catalogue, _to_key(config, {"min_users", "sources"})
-        if tests not in self._verifiers:
-            self._verifiers[tests] = SuggestionVerifier(self.searcher, config)
+        catalogue, searcher = self.dataset.catalogue, self._known
         origin = moment, _to_key(config, {"min_users"})
         if origin not in self._candidates:
             counts = self.before(moment)[0].item_counts().astype(np.float32)
             self._candidates[origin] = catalogue_candidates(catalogue, counts, config)
-        verifier = self._verifiers[tests]
         candidates, progress = self._candidates[origin], SilentProgress()
 
         def build(dataset: Dataset, searches: Sequence[Search]) -> QueryTable:
             counts = dataset.item_counts()
-            parts = (catalogue, candidates, verifier, config, counts, searches, progress)
+            parts = (catalogue, candidates, searcher, config, counts, searches, progress)
             return build_table(*parts).table
 
         return build

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,19 +98,19 @@ class _RankedQuery(Option):
 
     table: QueryTable
     row: int
+    kind: QueryKind
+    item: int  # that the query leads to; -1 = it leads to no single one
+
+    @classmethod
+    def of(cls, table: QueryTable, row: int, group: Group, score: float) -> Self:
+        """The query of a row."""
+        item = int(table.single[row])
+        return cls(table.texts[row], group, score, table, row, table.kinds[row], item)
 
     @property
     def key(self) -> str:
+        """Normal form of the query."""
         return self.table.keys[self.row]
-
-    @property
-    def kind(self) -> QueryKind:
-        return self.table.kinds[self.row]
-
-    @property
-    def item(self) -> int:
-        """Number of the one item that the query leads to; -1 if there is none."""
-        return int(self.table.single[self.row])
 
 
 class QuerySuggester:
@@ -213,7 +214,7 @@ class QuerySuggester:
         """What people searched with success after a search without, at most (k + 1) / 2 of them."""
         rows = self._table.co_searches.ways_out.get(key, ())[: (k + 1) // 2]
         return [
-            _RankedQuery(self._table.texts[row], "way out", _FIRST - place, self._table, row)
+            _RankedQuery.of(self._table, row, "way out", _FIRST - place)
             for place, row in enumerate(rows)
         ]
 
@@ -329,7 +330,7 @@ class QuerySuggester:
         place_in_kind = np.arange(len(order)) - np.searchsorted(kinds[order], kinds[order])
         best = order[place_in_kind < _MAX_OF_KIND]
         return [
-            _RankedQuery(table.texts[row], _group(table, row, user), score, table, row)
+            _RankedQuery.of(table, row, _group(table, row, user), score)
             for score, row in zip(scores[best].tolist(), rows[best].tolist(), strict=True)
         ]
 
@@ -514,7 +515,7 @@ def build_user(
         taste: (N,) see ``SuggestionUser``.
         searches: their own ones, newest first.
     """
-    seen = state.queries.categories.among(state.catalogue[int(item)] for item in history.item_nums)
+    seen = state.queries.categories.among(state.catalogue, history.item_nums)
     searched: dict[str, str] = {}
     for text in searches:
         searched.setdefault(normalise(text), text)

@@ -25,19 +25,17 @@ MAX_BELOW: Final = 0.1
 _SHORTEST, _SINGLE = 4, 0.75
 
 
-def make_nonsense(known: Sequence[str], seed: int = 0, count: int = NUM_TEXTS) -> list[str]:
+def make_nonsense(known: Sequence[str]) -> list[str]:
     """Texts of one or two words of random letters, each as long as a known word.
 
     Args:
-        known: distinct words of the catalogue.
-        seed: of the draw.
-        count: number of texts; none without a known word of four letters.
+        known: distinct words of the catalogue; without one of four letters there are no texts.
     """
     usable = [word for word in known if len(word) >= _SHORTEST and word.isalpha()]
-    draw, words = random.Random(seed), set(known)
+    draw, words = random.Random(0), set(known)
     alphabets = _alphabets(usable)
     texts: list[str] = []
-    while usable and len(texts) < count:
+    while usable and len(texts) < NUM_TEXTS:
         size = 1 if draw.random() < _SINGLE else 2
         models = [draw.choice(usable) for _ in range(size)]
         drawn = [

@@ -13,38 +13,29 @@ from collections.abc import Sequence
 import numpy as np
 
 from serendip.data.item_list import ItemList, tie_order
-from serendip.errors import DataError
 
 RANK_CONSTANT = 60
+"""A larger one would reduce the weight of the top ranks."""
 
 
 def reciprocal_rank_fusion(
-    lists: Sequence[ItemList],
-    num_items: int,
-    weights: Sequence[float] | None = None,
-    k: int = RANK_CONSTANT,
+    lists: Sequence[ItemList], num_items: int, weights: Sequence[float] | None = None
 ) -> ItemList:
-    """Score each item by the sum of ``weight / (k + rank)`` over its lists; ranks start at 1.
+    """Score each item by the sum of ``weight / (60 + rank)`` over its lists; ranks start at 1.
 
     Args:
         lists: best first.
         num_items: N; all item numbers are below it.
         weights: one per list, >= 0; None = all 1.
-        k: rank constant; a larger one reduces the weight of the top ranks.
-
-    Raises:
-        DataError: the numbers of weights and lists differ.
     """
     weights = [1.0] * len(lists) if weights is None else weights
-    if len(weights) != len(lists):
-        raise DataError(f"{len(weights)} weights for {len(lists)} lists.")
     if not lists:
         return ItemList()
     numbers = np.unique(np.concatenate([ranked.item_nums for ranked in lists]))
     gains = np.zeros((len(lists), len(numbers)))
     for row, (ranked, weight) in enumerate(zip(lists, weights, strict=True)):
         columns = np.searchsorted(numbers, ranked.item_nums)
-        gains[row, columns] = weight / (k + 1.0 + np.arange(len(ranked)))
+        gains[row, columns] = weight / (RANK_CONSTANT + 1.0 + np.arange(len(ranked)))
     # Sorting makes the sum independent of the order of the lists, to the last bit.
     scores = np.sort(gains, axis=0).sum(axis=0).astype(np.float32)
     order = np.lexsort((tie_order(num_items)[numbers], -scores))

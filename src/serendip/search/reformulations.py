@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people, private_keys
+from serendip.data.text import words
 from serendip.search.phrases import most_frequent
+from serendip.search.rewrites.candidates import RewriteKind
+from serendip.search.rewrites.table import Rewrite
 
 WITHIN_S = 1_800.0
 """Seconds within which a next search is a reformulation."""
@@ -21,25 +23,13 @@ _PRIOR_PEOPLE = 2.0
 """Smoothing of the share of a reformulation: pseudo-count of people who gave up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reformulation:
-    """A text that people searched next.
-
-    Args:
-        key: its normal form.
-        text: its most frequent spelling.
-        share: of these people among all who chose nothing before, in (0, 1).
-    """
-
-    key: str
-    text: str
-    share: float
-
-
 def find_reformulations(
     searches: Sequence[Search], min_people: int
-) -> Mapping[str, Sequence[Reformulation]]:
+) -> Mapping[str, Sequence[Rewrite]]:
     """Normal form of a search without success -> its reformulations, those of most people first.
+
+    Each is in its most frequent spelling, and its confidence is the share of these people among all
+    who chose nothing before, in (0, 1).
 
     Args:
         searches: by time.
@@ -66,13 +56,17 @@ def find_reformulations(
         num_gave_up = len(gave_up[key]) + _PRIOR_PEOPLE
         counts = {other: len(users) for other, users in people[key].items() if other not in private}
         ways = [
-            Reformulation(other, most_frequent(spellings[other]), count / num_gave_up)
+            Rewrite(most_frequent(spellings[other]), _kind_of(key, other), count / num_gave_up)
             for other, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
             if count >= min_people
         ]
         if ways:
             found[key] = ways
     return found
+
+
+def _kind_of(key: str, other: str) -> RewriteKind:
+    return "broader" if {*words(other)} < {*words(key)} else "substitute"
 
 
 def _is_reformulation(before: Search, search: Search) -> bool:

@@ -91,7 +91,7 @@ class ValueTable:
             (suffix, row)
             for row, (value, count) in enumerate(counts.items())
             if count >= MIN_VALUE_ITEMS
-            for suffix in suffixes_of(value)
+            for suffix in suffixes_of(normalise(value))
         )
         merits = np.zeros(number + 1, np.float32) if merits is None else merits
         order = np.argsort(-merits, kind="stable").astype(np.int32)
@@ -217,12 +217,9 @@ def values_of(item: Item) -> set[str]:
     return {value for value in values if 0 < len(value) <= MAX_VALUE_CHARACTERS}
 
 
-def suffixes_of(value: str) -> Iterator[str]:
-    """The normalised value from each of its words on."""
-    key = normalise(value)
-    if key:
-        yield key
-        yield from (key[at + 1 :] for at, sign in enumerate(key) if sign == " ")
+def suffixes_of(key: str) -> Iterator[str]:
+    """A normal form from each of its words on."""
+    return (key[at:] for at in range(len(key)) if not at or key[at - 1] == " ")
 
 
 def keys_of(item: Item) -> set[str]:

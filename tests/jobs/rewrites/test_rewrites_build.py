@@ -31,7 +31,6 @@ from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.search.rewrites.table import Rewrite, RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import catalogue_candidates
-from serendip.search.suggestions.checks import SuggestionVerifier
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import QueryTable
 from serendip_bench.rewrites import RewritesBench, run_rewrites
@@ -53,10 +52,8 @@ class Shop:
         popularity, self.config = counts.astype(np.float32), QueriesConfig(unsafe_words=("lamp",))
         self.searcher = Searcher.build(catalogue, popularity, folder)
         candidates = catalogue_candidates(catalogue, popularity, self.config)
-        verifier, progress = SuggestionVerifier(self.searcher, self.config), SilentProgress()
-        self.queries: QueryTable = build_table(
-            catalogue, candidates, verifier, self.config, counts, [], progress
-        ).table
+        parts = (self.searcher, self.config, counts, [], SilentProgress())
+        self.queries: QueryTable = build_table(catalogue, candidates, *parts).table
         pairs = (("rug", "carpet"), ("kettle", "boiler"), ("chair", "sofa"))
         self.near = {one: ((two, 0.9),) for pair in pairs for one, two in (pair, pair[::-1])}
         self.near["sofa"] += (("lamp", 0.9),)

@@ -16,7 +16,7 @@ from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.jobs.rewrites.build import STRENGTH
 from serendip.search.logistic import LogisticModel, RankingRows
-from serendip.search.reformulations import Reformulation, find_reformulations
+from serendip.search.reformulations import find_reformulations
 from serendip.search.rewrites.candidates import FEATURES, changes, checked
 from serendip.search.rewrites.table import REWRITES_FILE, Rewrite, RewriteTable
 from serendip.search.searcher import Searcher
@@ -202,4 +202,4 @@ def test_the_log_tells_what_people_searched_next_who_had_found_nothing() -> None
     searches.sort(key=lambda one: one.timestamp)
     assert find_reformulations(searches, 5) == {}
     found = find_reformulations(searches, 3)
-    assert found == {"sofa bed": [Reformulation("futon", "Futon", 4 / 7)]}
+    assert found == {"sofa bed": [Rewrite("Futon", "substitute", 4 / 7)]}

@@ -7,7 +7,7 @@ from search_world import POPULARITY, films
 from serendip.data import Catalogue, Item
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.checks import Blocklist, SuggestionVerifier, normal_form
+from serendip.search.suggestions.checks import Blocklist, normal_form, verify_candidates
 from serendip.search.suggestions.config import QueriesConfig
 
 
@@ -23,9 +23,8 @@ def candidate(text, items, kind="rule", users=0):
 def verify(searcher, candidates, **settings):
     """The texts that pass, their results, and what was dropped."""
     dropped = Counter()
-    passed, results = SuggestionVerifier(searcher, QueriesConfig(**settings)).verify(
-        candidates, dropped
-    )
+    config = QueriesConfig(**settings)
+    passed, results = verify_candidates(candidates, searcher, config, dropped)
     return [one.text for one in passed], results, dropped
 
 

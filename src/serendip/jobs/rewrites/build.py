@@ -18,9 +18,9 @@ from serendip.jobs.rewrites.scorer_data import build_scorer_rows, generate_texts
 from serendip.jobs.synonyms import find_nearest_words, is_minable
 from serendip.runtime.progress import TrainOptions
 from serendip.search.logistic import LogisticModel
-from serendip.search.reformulations import Reformulation, find_reformulations
-from serendip.search.rewrites.candidates import FEATURES, RewriteKind
-from serendip.search.rewrites.table import Near, Rewrite, RewriteTable
+from serendip.search.reformulations import find_reformulations
+from serendip.search.rewrites.candidates import FEATURES
+from serendip.search.rewrites.table import Near, RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import logged_queries
 from serendip.search.suggestions.checks import Blocklist
@@ -98,7 +98,9 @@ def build_rewrite_table(
     logged = build_scorer_rows(searcher, near, read_logged_texts(searches), progress)
     scorer = LogisticModel.prior(FEATURES, {}).fit(made, STRENGTH).fit(logged, STRENGTH)
     head = {
-        key: tuple(rewrite for rewrite in _from_log(key, ways) if unsafe.allows(rewrite.text))
+        key: tuple(
+            way for way in ways if unsafe.allows(way.text) and not _is_narrower(way.text, key)
+        )
         for key, ways in find_reformulations(searches, config.min_users).items()
         if not searcher.matcher.is_answered(key)
     }
@@ -110,12 +112,5 @@ def build_rewrite_table(
     return RewriteTable(head, scorer if scorer.learned_from else None, near), report
 
 
-def _from_log(key: str, reformulations: Sequence[Reformulation]) -> list[Rewrite]:
-    """What people searched next, but for what is narrower."""
-    typed, rewrites = set(words(key)), []
-    for way in reformulations:
-        other = set(words(way.key))
-        if not typed < other:
-            kind: RewriteKind = "broader" if other < typed else "substitute"
-            rewrites.append(Rewrite(way.text, kind, way.share))
-    return rewrites
+def _is_narrower(text: str, key: str) -> bool:
+    return {*words(key)} < {*words(normalise(text))}

@@ -28,7 +28,7 @@ from serendip.runtime.scratch import scratch_folder
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
 from serendip.search.suggestions.categories import Categories
-from serendip.search.suggestions.checks import SuggestionVerifier
+from serendip.search.suggestions.checks import verify_candidates
 from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import ItemChoices, QueryTable
@@ -77,17 +77,14 @@ def build_suggestions(
     candidates = catalogue_candidates(catalogue, counts.astype(np.float32), config)
     if "llm" in config.sources:
         candidates += written
-    verifier, progress = SuggestionVerifier(searcher, config), context.options.progress
-    starts = find_starts(dataset)
-    return build_table(
-        catalogue, candidates, verifier, config, counts, context.log.searches, progress, starts
-    )
+    parts = (searcher, config, counts, context.log.searches, context.options.progress)
+    return build_table(catalogue, candidates, *parts, find_starts(dataset))
 
 
 def build_table(
     catalogue: Catalogue,
     candidates: Sequence[Candidate],
-    verifier: SuggestionVerifier,
+    searcher: Searcher,
     config: QueriesConfig,
     counts: IntArray,
     searches: Sequence[Search],
@@ -99,7 +96,7 @@ def build_table(
     Args:
         catalogue: N items.
         candidates: of the catalogue and of an LLM.
-        verifier: of candidates, over the catalogue.
+        searcher: over the catalogue, by words alone.
         config: sources, tests and limits.
         counts: (N,) interactions per item.
         searches: of the log, by time.
@@ -110,7 +107,7 @@ def build_table(
     logged = logged_queries(searches, config.min_users, dropped)
     merged = _merge(candidates, logged if "logs" in config.sources else [])
     shown = progress.track(merged, "suggested queries", len(merged))
-    verified, results = verifier.verify(shown, dropped)
+    verified, results = verify_candidates(shown, searcher, config, dropped)
     categories = Categories.of(catalogue, config.category)
     table = QueryTable.of(verified, catalogue, categories, ItemChoices.of(counts), results)
     known = CoSearches.of(searches, table.rows_by_key, config.min_users)

@@ -60,13 +60,7 @@ HELD_OUT_SHARE, LEAST_HELD_OUT, MAX_HELD_OUT = 5, 20, 200
 _MAX_WEIGHT = 20.0
 
 
-def train_query_ranker(
-    table: QueryTable,
-    titles: TitleIndex,
-    log: Log,
-    seed: int,
-    strength: float = PRIOR_STRENGTH,
-) -> LogisticModel:
+def train_query_ranker(table: QueryTable, titles: TitleIndex, log: Log, seed: int) -> LogisticModel:
     """Train the query ranker on a log; the prior without training data, or where it is better.
 
     Args:
@@ -74,7 +68,6 @@ def train_query_ranker(
         titles: completed while the user types.
         log: until the time of training.
         seed: of the negatives.
-        strength: of the prior.
     """
     prior = prior_ranker(table.co_searches.num_people)
     replay, rng = _Replay(table, titles, log), np.random.default_rng(seed)
@@ -90,7 +83,7 @@ def train_query_ranker(
         replay.advance(row)
         user = replay.user(search.user_id, search.timestamp)
         if place == first_held_out:
-            learned = prior.fit(requests, strength)
+            learned = prior.fit(requests, PRIOR_STRENGTH)
         if place >= first_held_out:
             ranks.append(replay.find_ranks(search, user, (learned, prior)))
         weight = 1.0 / math.sqrt(num_of_user[search.user_id])
@@ -100,7 +93,7 @@ def train_query_ranker(
         found, expected = (1.0 / np.array(ranks)).mean(0)  # mean reciprocal ranks
         if found < expected:
             return prior
-    return prior.fit([*requests, *replay.build_chip_rows()], strength)
+    return prior.fit([*requests, *replay.build_chip_rows()], PRIOR_STRENGTH)
 
 
 def _select_searches(searches: Sequence[Search], table: QueryTable) -> list[int]:

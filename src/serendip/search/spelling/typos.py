@@ -108,14 +108,12 @@ def _share(typed: str, start: int, wrong: str, right: str) -> float:
 
 def _difference(typed: str, meant: str) -> tuple[int, str, str]:
     """Index at which two words begin to differ, and the letters that differ in each."""
-    start = 0
-    shorter = min(len(typed), len(meant))
-    while start < shorter and typed[start] == meant[start]:
-        start += 1
-    end = 0
-    while end < shorter - start and typed[-1 - end] == meant[-1 - end]:
-        end += 1
-    return start, typed[start : len(typed) - end], meant[start : len(meant) - end]
+    from rapidfuzz.distance import Postfix, Prefix
+
+    start = Prefix.similarity(typed, meant)
+    wrong, right = typed[start:], meant[start:]
+    same = Postfix.similarity(wrong, right)
+    return start, wrong[: len(wrong) - same], right[: len(right) - same]
 
 
 @cache
@@ -126,15 +124,13 @@ def _near_keys() -> dict[str, str]:
         for row, letters in enumerate(_ROWS)
         for column, letter in enumerate(letters)
     }
+
+    def are_beside(one: str, other: str) -> bool:
+        (column, row), (other_column, other_row) = places[one], places[other]
+        return one != other and abs(column - other_column) <= 1 and abs(row - other_row) <= 1
+
     return {
-        letter: "".join(
-            other
-            for other, (x, y) in places.items()
-            if other != letter
-            and abs(x - places[letter][0]) <= 1
-            and abs(y - places[letter][1]) <= 1
-        )
-        for letter in places
+        letter: "".join(other for other in places if are_beside(letter, other)) for letter in places
     }
 
 

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data import BoolArray, Catalogue, Item, TimeArray
+from serendip.data import BoolArray, Catalogue, IntArray, TimeArray
 
 MOST = 100
 _YES_NO = {"true", "false", "yes", "no"}
@@ -39,24 +39,27 @@ class Categories:
     def __len__(self) -> int:
         return len(self.values)
 
-    def of_item(self, item: Item) -> list[int]:
-        """Numbers of an item's categories."""
-        value = item.attributes.get(self.name, ())
-        texts = value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ()
-        numbers = (self._numbers.get(text.casefold(), -1) for text in texts)
-        return sorted({number for number in numbers if number >= 0})
+    def of_items(self, catalogue: Catalogue, items: IntArray) -> list[list[int]]:
+        """Numbers of the categories of each of some items."""
+        words = catalogue.column(self.name).words_of(items) if self.name else [()] * len(items)
+        return [self._find(some) for some in words]
 
-    def among(self, items: Iterable[Item]) -> BoolArray:
+    def among(self, catalogue: Catalogue, items: IntArray) -> BoolArray:
         """(C,) bool, the categories that occur among some items."""
         mask = np.zeros(len(self), np.bool_)
-        for item in items:
-            mask[self.of_item(item)] = True
+        if self.name:
+            mask[self._find(catalogue.column(self.name).count_words(items))] = True
         return mask
 
     def matrix(self, catalogue: Catalogue) -> BoolArray:
         """(N, C) bool, the categories of each item."""
-        rows = [self.among([item]) for item in catalogue.items]
-        return np.array(rows, np.bool_).reshape(len(catalogue), len(self))
+        masks = [catalogue.column(self.name).having(value) for value in self.values]
+        return np.array(masks, np.bool_).reshape(len(self), len(catalogue)).T
+
+    def _find(self, words: Iterable[str]) -> list[int]:
+        """Numbers of those of some values that are categories, ascending."""
+        numbers = {self._numbers.get(word.casefold(), -1) for word in words}
+        return sorted(numbers - {-1})
 
     def find_starts(self, catalogue: Catalogue, starts: TimeArray) -> TimeArray:
         """(C,) when the first item of each category appeared; infinite = none has.

@@ -29,70 +29,55 @@ _ORDER = ("query", "attribute", "series", "name", "rule", "written", "phrase", "
 """Preference among near-duplicates: the earlier kind is kept."""
 
 
-class SuggestionVerifier:
-    """Tests candidates against one lexical index; caches what each text finds.
-
-    The tests of a candidate alone do not depend on where it came from or who searched it, so one
-    verifier may serve builds of other sources and privacy thresholds.
+def verify_candidates(
+    candidates: Iterable[Candidate],
+    searcher: Searcher,
+    config: QueriesConfig,
+    dropped: Counter[str],
+) -> tuple[list[Candidate], IntArray]:
+    """Keep the candidates that pass all tests, and find their results.
 
     Args:
-        searcher: of the catalogue that the candidates were made from.
+        candidates: in any order.
+        searcher: of the catalogue that they were made from.
         config: thresholds and unsafe words.
+        dropped: test -> number of candidates that failed it; is added to.
+
+    Returns:
+        Q candidates without near-duplicates, and (Q, 10) int32 first results of each, padded with
+        -1.
     """
+    blocklist = Blocklist.of(config.unsafe_words)
+    passed: list[tuple[Candidate, IntArray]] = []
+    for candidate in candidates:
+        if not blocklist.allows(candidate.text):
+            dropped["unsafe"] += 1
+            continue
+        results = searcher.search(candidate.text, TOP).item_nums
+        if _is_answered(candidate, results, searcher, config):
+            passed.append((candidate, results))
+        else:
+            dropped["not answered"] += 1
+    kept = _drop_near_duplicates(passed, config.same_share, dropped)
+    table = np.full((len(kept), TOP), -1, np.int32)
+    for row, (_, results) in enumerate(kept):
+        table[row, : len(results)] = results
+    return [candidate for candidate, _ in kept], table
 
-    def __init__(self, searcher: Searcher, config: QueriesConfig) -> None:
-        self._searcher, self._config = searcher, config
-        self._blocklist = Blocklist.of(config.unsafe_words)
-        self._cache: dict[str, IntArray] = {}
 
-    def verify(
-        self, candidates: Iterable[Candidate], dropped: Counter[str]
-    ) -> tuple[list[Candidate], IntArray]:
-        """Keep the candidates that pass all tests, and find their results.
-
-        Args:
-            candidates: in any order.
-            dropped: test -> number of candidates that failed it; is added to.
-
-        Returns:
-            Q candidates without near-duplicates, and (Q, 10) int32 first results of each, padded
-            with -1.
-        """
-        passed: list[tuple[Candidate, IntArray]] = []
-        for candidate in candidates:
-            if not self._blocklist.allows(candidate.text):
-                dropped["unsafe"] += 1
-            elif self._is_answered(candidate, results := self._results(candidate.text)):
-                passed.append((candidate, results))
-            else:
-                dropped["not answered"] += 1
-        kept = _drop_near_duplicates(passed, self._config.same_share, dropped)
-        table = np.full((len(kept), TOP), -1, np.int32)
-        for row, (_, results) in enumerate(kept):
-            table[row, : len(results)] = results
-        return [candidate for candidate, _ in kept], table
-
-    def _results(self, text: str) -> IntArray:
-        if text not in self._cache:
-            self._cache[text] = self._searcher.search(text, TOP).item_nums
-        return self._cache[text]
-
-    def _is_answered(self, candidate: Candidate, results: IntArray) -> bool:
-        relevant = int(np.isin(results, candidate.items).sum())
-        if candidate.kind in ("like", "written"):
-            return relevant > 0
-        if candidate.users:
-            matches = self._count_full_matches
-            return relevant > 0 or matches(candidate.text, results) >= self._config.min_items
-        most, share = min(TOP, len(candidate.items)), self._config.good_share
-        if candidate.kind in ("name", "rule"):
-            share = max(share, _COMBINED_SHARE)
-        return most > 0 and relevant >= share * most
-
-    def _count_full_matches(self, text: str, results: IntArray) -> int:
-        """Number of results that have all words of a query."""
-        complete = self._searcher.lexical.having_all(normalise(text), 100 * TOP)
-        return int(np.isin(results, complete).sum())
+def _is_answered(
+    candidate: Candidate, results: IntArray, searcher: Searcher, config: QueriesConfig
+) -> bool:
+    relevant = int(np.isin(results, candidate.items).sum())
+    if candidate.kind in ("like", "written"):
+        return relevant > 0
+    if candidate.users:
+        complete = searcher.lexical.having_all(normalise(candidate.text), 100 * TOP)
+        return relevant > 0 or int(np.isin(results, complete).sum()) >= config.min_items
+    most, share = min(TOP, len(candidate.items)), config.good_share
+    if candidate.kind in ("name", "rule"):
+        share = max(share, _COMBINED_SHARE)
+    return most > 0 and relevant >= share * most
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +118,8 @@ def _drop_near_duplicates(
         if form in forms:
             dropped["same words"] += 1
         elif any(
-            _jaccard(items, other) >= same_share for other in _near_lists(items, lists_by_item)
+            len(items & other) >= same_share * len(items | other)
+            for other in _near_lists(items, lists_by_item)
         ):
             dropped["same results"] += 1
         else:
@@ -161,7 +147,3 @@ def _near_lists(
     """Kept lists that share one of this list's three rarest items, as any near-duplicate does."""
     rarest = sorted(items, key=lambda item: (len(lists_by_item.get(item, ())), item))[:3]
     return {other for item in rarest for other in lists_by_item.get(item, ())}
-
-
-def _jaccard(left: frozenset[int], right: frozenset[int]) -> float:
-    return len(left & right) / len(left | right) if left else 0.0

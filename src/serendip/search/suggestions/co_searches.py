@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people
+from serendip.data.text import normalise
 from serendip.search.reformulations import find_reformulations
 
 MOST_WAYS_OUT = 10
@@ -75,10 +76,11 @@ class CoSearches:
             (together.data[is_pair], (left[is_pair], right[is_pair])), together.shape
         )
         ways_out = {
-            key: tuple(rows_by_key[way.key] for way in ways if way.key in rows_by_key)
+            key: tuple(rows_by_key[way] for way in keys if way in rows_by_key)[:MOST_WAYS_OUT]
             for key, ways in find_reformulations(searches, min_people).items()
+            if (keys := [normalise(way.text) for way in ways])
         }
-        ways_out = {key: found[:MOST_WAYS_OUT] for key, found in ways_out.items() if found}
+        ways_out = {key: found for key, found in ways_out.items() if found}
         searchers = np.bincount(places, minlength=len(rows_by_key)).astype(np.int32)
         return cls(pairs, searchers, len(newest), ways_out)
 

@@ -27,6 +27,7 @@ from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind
 from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import Source
+from serendip.search.values import suffixes_of
 
 QUERIES_FILE, ARRAYS_FILE = "queries.json", "queries.npz"
 FORMAT = 1
@@ -244,12 +245,7 @@ class QueryTable:
     @cached_property
     def _word_starts(self) -> list[tuple[str, int]]:
         """Each query from each of its words on, ascending, and its row."""
-        return sorted(
-            (key[at:], row)
-            for row, key in enumerate(self.keys)
-            for at in range(len(key))
-            if at == 0 or key[at - 1] == " "
-        )
+        return sorted((part, row) for row, key in enumerate(self.keys) for part in suffixes_of(key))
 
     def find_young(self, now: float, days: float) -> BoolArray:
         """(C,) categories whose first item appeared in the last days, but not with the catalogue.
@@ -317,8 +313,9 @@ class QueryTable:
 
 def _shares(results: IntArray, catalogue: Catalogue, categories: Categories) -> FloatArray:
     shares = np.zeros((len(results), len(categories)), np.float32)
-    for row, result in enumerate(results):
-        items = result[result >= 0].tolist()
-        for item in items:
-            shares[row, categories.of_item(catalogue[item])] += 1.0 / len(items)
+    is_item = results >= 0
+    rows, items = np.nonzero(is_item)[0], results[is_item]
+    weights = (1.0 / np.maximum(is_item.sum(1), 1)).tolist()
+    for row, numbers in zip(rows.tolist(), categories.of_items(catalogue, items), strict=True):
+        shares[row, numbers] += weights[row]
     return shares
