@@ -20,7 +20,8 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.search_log import Log, read_log
 from serendip.runtime.budget import TimeBudget, parse_duration
-from serendip.runtime.executor_config import EngineChoice, open_executor
+from serendip.runtime.executor_config import EngineChoice
+from serendip.runtime.executor_factory import open_executor
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
