@@ -64,7 +64,8 @@ def two_nodes(folder: Path) -> Iterator[Nodes]:
         folder: an empty one.
     """
     prepare_ray(folder)
-    from serendip.runtime.executor_config import ExecutorConfig, secure_ray
+    from serendip.runtime.executor_config import ExecutorConfig
+    from serendip.runtime.executor_factory import secure_ray
 
     secure_ray("")
     from serendip.runtime.ray_cluster import RayExecutor, end_nodes, start_nodes

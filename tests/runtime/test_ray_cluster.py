@@ -39,7 +39,8 @@ from serendip.models.item2vec import count_pairs
 from serendip.models.sparse import pair_counts
 from serendip.models.sparse import row_tasks as sparse_rows
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
-from serendip.runtime.executor_config import EngineChoice, ExecutorConfig, open_executor, secure_ray
+from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
+from serendip.runtime.executor_factory import open_executor, secure_ray
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_small_world
 

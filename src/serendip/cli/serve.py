@@ -140,7 +140,8 @@ def serve_on_ray(
         ExtraMissing: Ray Serve is not installed.
     """
     from serendip.engine.workspace import Workspace, WorkspaceLocation
-    from serendip.runtime.executor_config import ExecutorConfig, secure_ray
+    from serendip.runtime.executor_config import ExecutorConfig
+    from serendip.runtime.executor_factory import secure_ray
     from serendip.runtime.extras import of_extra
     from serendip.runtime.scratch import scratch_folder
 

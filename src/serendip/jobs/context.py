@@ -25,7 +25,8 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.runtime.budget import TimeBudget, parse_duration
-from serendip.runtime.executor_config import EngineChoice, open_executor
+from serendip.runtime.executor_config import EngineChoice
+from serendip.runtime.executor_factory import open_executor
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 

@@ -17,7 +17,7 @@ from processes import wait_until
 from ray_nodes import free_port, has_ray_serve, prepare_ray
 from test_real_service import ask, publish_copy
 
-from serendip.runtime.executor_config import secure_ray
+from serendip.runtime.executor_factory import secure_ray
 from serendip_bench.scripts.replica_kills import find_replicas
 
 pytestmark = [

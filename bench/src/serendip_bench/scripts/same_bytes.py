@@ -39,7 +39,8 @@ from serendip.models.sparse import pair_counts
 from serendip.models.sparse import row_tasks as sparse_rows
 from serendip.models.transitions import Transitions
 from serendip.runtime.executor import Executor, LocalExecutor
-from serendip.runtime.executor_config import ExecutorConfig, secure_ray
+from serendip.runtime.executor_config import ExecutorConfig
+from serendip.runtime.executor_factory import secure_ray
 from serendip.runtime.progress import TrainOptions
 
 NOW = 2_000_000_000.0

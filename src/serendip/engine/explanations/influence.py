@@ -21,8 +21,9 @@ from serendip.data import BoolArray, FloatArray, IntArray, ItemList, Query
 from serendip.data.items.semantic_ids import common_prefix
 from serendip.engine.feature_names import relative_name
 from serendip.engine.stages.base import FIRST
-from serendip.engine.stages.scoring import orders, predict_actions, weigh_actions
+from serendip.engine.stages.scoring import may_order, predict_actions, weigh_actions
 from serendip.engine.stages.selection import Result
+from serendip.engine.stages.surfaces import RANKER
 from serendip.engine.state import EngineState
 from serendip.models.base import Recommender
 from serendip.models.context import compute_context_weights, compute_growth_without
@@ -114,7 +115,7 @@ def measure_influence(
     query, surface, ranker = result.query, result.surface, state.ranker
     if query.text or len(query.source_items) or len(query.history) < 2 or not len(items):
         return None
-    if ranker is None or not orders(ranker, surface):
+    if ranker is None or surface.scorer != RANKER or not may_order(ranker, surface):
         return None
     newest = dict.fromkeys(query.history.item_nums[::-1].tolist())
     left_out = np.array([*newest][:NEWEST], np.int32)  # (T,)

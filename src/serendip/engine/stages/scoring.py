@@ -129,7 +129,7 @@ def score_organic(
     if surface.scorer != RANKER:
         batch.degraded.append(surface.scorer)
     ranker = state.ranker
-    if ranker is None or not len(candidates) or not orders(ranker, surface):
+    if ranker is None or not len(candidates) or not may_order(ranker, surface):
         return _fuse(batch, candidates, proposals), {}
     probabilities = predict_actions(ranker, surface.task, features)  # (R, A)
     values = weigh_actions(probabilities, ranker, surface, state, candidates.items)
@@ -215,10 +215,9 @@ def _paid_probability(
     return action_value(predicted, {sponsored.action: 1.0}, ranker.config.actions)
 
 
-def orders(ranker: Ranker, surface: SurfaceConfig) -> bool:
-    """Whether the ranker decides the order of a surface, as it has learned its task."""
-    is_learned = ranker.number_of(surface.task) in ranker.ordered_tasks
-    return surface.scorer == RANKER and is_learned
+def may_order(ranker: Ranker, surface: SurfaceConfig) -> bool:
+    """Whether the ranker may order a surface, as it has learned its task."""
+    return ranker.number_of(surface.task) in ranker.ordered_tasks
 
 
 def predict_actions(ranker: Ranker, task: Task, features: FloatArray) -> FloatArray:
