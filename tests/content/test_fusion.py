@@ -124,18 +124,6 @@ def test_a_modality_that_says_nothing_is_left_out() -> None:
     assert fusion.modalities == ("text", "image")
 
 
-def test_without_any_modality_that_differs_there_are_still_rows() -> None:
-    one = ModalityVectors(np.array([[1, 0]], np.float32), np.ones(1, np.bool_))
-    fusion = Fusion.fit({"text": one, "image": one}, FusionConfig())
-    assert fusion.encode({"text": one, "image": one}).shape == (1, 2)
-
-
-def test_an_empty_catalogue_has_no_rows() -> None:
-    none = ModalityVectors(np.empty((0, 3), np.float32), np.empty(0, np.bool_))
-    fusion = Fusion.fit({"text": none, "image": none}, FusionConfig())
-    assert fusion.encode({"text": none, "image": none}).shape == (0, 3)
-
-
 def test_saving_and_opening_changes_nothing(tmp_path: Path) -> None:
     encoded = some()
     fusion = Fusion.fit(encoded, FusionConfig(size=6))

@@ -54,13 +54,6 @@ def test_the_score_is_the_weighted_mean_of_cosines() -> None:
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
-def test_source_items_replace_the_history() -> None:
-    model = ContentSimilarity().train(four_items())
-    history = History.of_items(np.asarray([1], dtype=np.int32))
-    query = Query(history=history, source_items=np.asarray([0], dtype=np.int32))
-    np.testing.assert_allclose(model.score_all([query])[0], cosines()[0], atol=1e-5)
-
-
 def test_votes_are_the_cosines_to_each_item_of_the_context() -> None:
     model = ContentSimilarity().train(four_items())
     history = History.of_items(np.asarray([0, 1, 3], dtype=np.int32))
@@ -76,16 +69,6 @@ def test_a_changed_item_is_like_what_its_new_text_is_like() -> None:
     query = Query(source_items=np.asarray([1], dtype=np.int32))
     now = FOUR[[0, 0, 2, 3]]
     np.testing.assert_allclose(changed.score_all([query])[0], cosines(now)[1], atol=1e-5)
-
-
-def test_of_an_item_changed_twice_at_once_the_last_text_counts() -> None:
-    vectors = np.asarray([[1, 0], [0, 1]], np.float32)
-    new = ItemFeatures(vectors, np.zeros((2, 1), np.int32), 1)
-    changed = ContentSimilarity().train(four_items())
-    changed = changed.with_late(new, np.asarray([3, 3], np.int32))
-    query = Query(source_items=np.asarray([3], dtype=np.int32))
-    now = FOUR[[0, 1, 2, 1]]
-    np.testing.assert_allclose(changed.score_all([query])[0], cosines(now)[3], atol=1e-5)
 
 
 def test_a_dataset_without_content_is_refused() -> None:
@@ -120,12 +103,6 @@ def films(items: list[Item], vectors: FloatArray | None = None) -> Dataset:
 def likeness(model: ContentSimilarity, item: int) -> FloatArray:
     scores: FloatArray = model.score_all([Query(source_items=np.array([item], np.int32))])[0]
     return scores
-
-
-def test_an_item_is_as_like_itself_as_can_be() -> None:
-    model = ContentSimilarity().train(films(FILMS))
-    own = [likeness(model, item)[item] for item in range(len(FILMS))]
-    np.testing.assert_allclose(own, 1.0, rtol=1e-3)
 
 
 def test_words_values_and_vectors_add_up() -> None:

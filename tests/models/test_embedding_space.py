@@ -42,14 +42,6 @@ def on_other_axes(vectors: np.ndarray) -> np.ndarray:
     return other
 
 
-def test_a_space_begins_on_the_axes_of_its_training() -> None:
-    vectors = vectors_of()
-    space = begun(vectors)
-    np.testing.assert_array_equal(space.rotate(vectors), vectors)
-    assert space.name.startswith("retriever-1-")
-    assert len(space.anchor_ids) == len(IDS)
-
-
 def test_another_training_is_turned_back_onto_the_space() -> None:
     vectors = vectors_of()
     space, kept = continued(begun(vectors), on_other_axes(vectors))

@@ -76,14 +76,6 @@ def test_the_score_is_the_cosine_with_the_decayed_mean() -> None:
     np.testing.assert_allclose(model.score_all([Query(history=history)])[0], expected, atol=1e-6)
 
 
-def test_another_seed_gives_other_vectors() -> None:
-    first, second = (
-        Item2Vec(Item2VecConfig(epochs=1)).train(build_small_world(), TrainOptions(seed=seed))
-        for seed in (1, 2)
-    )
-    assert not np.array_equal(first._vectors, second._vectors)
-
-
 @pytest.mark.parametrize("exponent", [-0.5, 0.0, 0.75])
 def test_negatives_are_drawn_by_frequency_to_the_exponent(exponent: float) -> None:
     pairs = to_csr(np.asarray([[0, 1, 3], [1, 0, 0], [3, 0, 0]]))

@@ -42,12 +42,3 @@ def test_a_score_that_is_no_number_comes_last() -> None:
     assert gain([np.nan, np.nan, np.nan], 0, []) == 0.0
     assert gain([np.nan, 1, 2], 0, []) == 0.0
     assert gain([np.nan, 1, 2], 2, []) == 1.0
-
-
-def test_rows_do_not_touch_one_another() -> None:
-    scores = np.array([[3, 2, 1], [1, 2, 3]], np.float32)
-    excluded = np.array([0]), np.array([0])
-    values = compute_target_ndcg(scores, np.array([1, 0]), excluded)
-    np.testing.assert_allclose(values, [1.0, 1 / np.log2(4)])
-    again = compute_target_ndcg(np.array([[3, 2, 1]], np.float32), np.array([2]), NOTHING)
-    np.testing.assert_allclose(again, [0.5])

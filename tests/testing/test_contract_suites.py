@@ -26,7 +26,6 @@ from serendip.testing import (
     RecommenderContract,
     build_queries,
     build_small_world,
-    draw_features,
 )
 
 
@@ -52,17 +51,6 @@ class Unseeded(Popularity):
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         return super()._score_all(queries) + self.noise
-
-
-class Growing(Popularity):
-    total = np.float32(0)
-
-    def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        super()._train(dataset, options)
-        self.total += np.float32(1)
-
-    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        return super()._score_all(queries) + self.total
 
 
 class Shared(Popularity):
@@ -104,7 +92,6 @@ WRONG_MODELS: list[tuple[type[Popularity], str]] = [
     (DoublePrecision, "test_scores_are_finite_float32_rows_of_the_catalogue"),
     (BatchDependent, "test_a_row_does_not_depend_on_the_other_rows"),
     (Unseeded, "test_the_same_seed_gives_the_same_scores"),
-    (Growing, "test_the_same_seed_gives_the_same_scores"),
     (Shared, "test_scores_given_away_may_be_overwritten"),
     (Forgetful, "test_a_saved_model_opens_with_the_same_scores"),
     (Intrusive, "test_training_changes_no_input"),
@@ -213,19 +200,6 @@ def test_a_wrong_metric_fails(kind: type[Recall], test: str) -> None:
 
     with pytest.raises(AssertionError):
         getattr(Suite(), test)()
-
-
-def test_a_small_world_is_as_its_docstring_says() -> None:
-    dataset = build_small_world()
-    assert (dataset.num_items, dataset.num_users, len(dataset.events.items)) == (30, 12, 240)
-    assert set(np.unique(dataset.events.items)).isdisjoint({28, 29})
-    assert [len(query.history.item_nums) > 0 for query in build_queries(dataset)] == [True] * 6 + [
-        False,
-        False,
-    ]
-    features = draw_features(9, 3)
-    assert features.content.shape == (3, 16)
-    np.testing.assert_allclose(np.linalg.norm(features.content, axis=1), 1.0, rtol=1e-6)
 
 
 IMPORT = "import sys; {before}\nimport serendip.testing\nassert 'torch' not in sys.modules"

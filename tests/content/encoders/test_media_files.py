@@ -81,12 +81,6 @@ def test_only_regular_files_inside_are_files(
     assert resolve_workspace_file(workspace, "inside.png").read_bytes() == b"two"
 
 
-def test_at_most_max_bytes_are_read(workspace: Path) -> None:
-    assert read_bounded(workspace / "two.png", 3) == b"two"
-    with pytest.raises(DataError, match="larger than 2 bytes"):
-        read_bounded(workspace / "two.png", 2)
-
-
 def items(*names: str) -> list[Item]:
     return [
         Item(str(number), attributes={"cover": name} if name else {})

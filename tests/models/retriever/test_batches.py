@@ -144,12 +144,6 @@ def test_a_request_counts_as_much_as_the_event_that_it_foretells(log, config, se
         assert np.array_equal(batch.weight[real], strengths[batch.target[real]])
 
 
-def test_without_strengths_all_requests_weigh_the_same() -> None:
-    packed = PackedLog(log_of([0] * 4, list(range(4))), np.ones(4, np.bool_))
-    maker = BatchBuilder(packed, None, RetrieverConfig())
-    assert all((batch.weight == 1).all() for batch in maker.epoch(4, np.random.default_rng(0)))
-
-
 def test_gap_buckets_grow_with_the_gap() -> None:
     seconds = np.array([np.nan, 0.0, 5.0, 30.0, 1e9])
     assert gap_buckets(seconds).tolist() == [0, 1, 2, 3, 9]

@@ -182,22 +182,6 @@ def test_ids_are_lent_by_those_who_are_near_where_behaviour_puts_them() -> None:
         assert vectors[0].argmax() == ids[lender].argmax()
 
 
-def test_an_edited_item_borrows_no_id_of_its_own() -> None:
-    ids = np.asarray([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], np.float32)
-    silent = np.zeros((3, 2), np.float32), np.zeros(3, np.float32), np.zeros((0, 1, 3), np.float32)
-    tower = ItemEncoderArrays(*silent, ids, np.eye(2, dtype=np.float32), 1)
-    edited = ItemFeatures(np.asarray([[0.9, 0.4]], np.float32), np.zeros((1, 0), np.int32), 1)
-    for number, lender in ((0, 1), (1, 0), (2, 0)):
-        vectors, _ = tower.encode(edited, np.asarray([number]))
-        assert vectors[0].argmax() == ids[lender].argmax()
-
-
-def test_modes_without_content_do_not_read_it() -> None:
-    dataset = build_small_world().with_alignment(projection())
-    config = SMALL.model_copy(update={"item_mode": "id"})
-    assert Retriever(config).train(dataset).item_vectors.shape == (30, 8 + 1)
-
-
 @pytest.mark.parametrize("mode", ["id", "content", "codes", "content+codes"])
 def test_every_mode_ranks_items_that_come_later(mode: str) -> None:
     dataset = build_small_world()

@@ -65,19 +65,6 @@ def test_words_that_were_learned_have_weights_of_their_own(
     )
 
 
-def test_they_are_stored_and_without_them_all_queries_have_the_same_weights() -> None:
-    stored = affinity().arrays()
-    opened = ContentScores.of_arrays(stored)
-    queries = [asked("hats"), asked("caps")]
-    assert np.array_equal(opened.of_queries(queries), affinity().of_queries(queries))
-    for name in ("known_words", "known_weights"):
-        del stored[name]
-    without = ContentScores.of_arrays(stored)
-    np.testing.assert_array_equal(
-        without.of_queries([asked("hats")]), affinity().of_queries([asked("caps")])
-    )
-
-
 def test_keys_tell_texts_apart_by_their_words_alone() -> None:
     keys = text_keys(["Café crème", "cafe   creme!", "cafe", "", "!!!"])
     assert keys[0] == keys[1] != keys[2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,22 +67,6 @@ def test_search_is_answered_by_both_parts_and_the_others_by_the_first(
     for one in (home, similar):
         assert one[:8].all()
         assert not one[8:].any()
-
-
-def test_both_parts_are_kept_on_disk_and_with_new_items(
-    trained: Retriever, dataset: Dataset, tmp_path: Path
-) -> None:
-    queries = requests(dataset)
-    trained.save(tmp_path)
-    opened = Retriever.open(tmp_path)
-    kept = trained.score_all(queries)  # but for the rounding of stored rows
-    np.testing.assert_allclose(opened.score_all(queries), kept, atol=0.02 * np.abs(kept).max())
-    new = draw_features(9, 2)
-    first, second = (model.with_late(new).item_vectors[-2:] for model in (opened, trained))
-    np.testing.assert_allclose(first, second, atol=0.02 * np.abs(second).max())
-    for part in (first[:, :8], first[:, 8:12]):
-        np.testing.assert_allclose(part.mean(1), 0.0, atol=1e-5)
-        np.testing.assert_allclose(part.std(1), 1.0, atol=1e-2)
 
 
 def test_the_exported_encoder_of_two_parts_says_what_torch_says() -> None:

@@ -159,14 +159,6 @@ def test_a_new_item_gets_the_vector_of_a_twin_that_nobody_touched(
     np.testing.assert_allclose(vectors[-1], vectors[untouched[0]], rtol=0, atol=1e-5)
 
 
-def test_encoded_queries_times_item_vectors_are_the_scores(
-    trained: Retriever, dataset: Dataset
-) -> None:
-    queries = [Query(), Query(history=dataset.history(1))]
-    product = trained.encode_queries(queries) @ trained.item_vectors.T
-    np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-5)
-
-
 def test_it_learns_which_item_follows_which(dataset: Dataset) -> None:
     chain = np.tile(np.arange(10, dtype=np.int32), 24)
     events = replace(
@@ -347,31 +339,3 @@ def test_an_artefact_without_one_of_its_arrays_is_refused(
     (tmp_path / ARRAYS_FOLDER / f"{missing}.npy").unlink()
     with pytest.raises(ArtefactError, match=missing):
         Retriever.open(tmp_path)
-
-
-def test_strong_actions_are_foretold_first(dataset: Dataset) -> None:
-    # After item 0 half of the users go to 1, half to 2; what is strong decides.
-    users = np.repeat(np.arange(12, dtype=np.int32), 2)
-    items = np.tile(np.asarray([0, 1, 0, 2], np.int32), 6)
-    best = {}
-    for strong in (1, 2):
-        events = replace(
-            dataset.events,
-            users=users,
-            items=items,
-            timestamps=np.arange(24, dtype=np.float64),
-            liked=np.zeros(24, np.bool_),
-            values=np.full(24, np.nan, np.float32),
-            strengths=np.where(items == strong, np.float32(20), np.float32(1)),
-        )
-        config = SMALL.model_copy(
-            update={"epochs": 20, "patience": 20, "learning_rate": 0.01, "item_mode": "id"}
-        )
-        world = replace(dataset, events=events, queries=None, features=None)
-        scores = (
-            Retriever(config)
-            .train(world)
-            .score_all([Query(history=History.of_items(np.asarray([0])))])[0]
-        )
-        best[strong] = int(scores[1:3].argmax()) + 1
-    assert best == {1: 1, 2: 2}
