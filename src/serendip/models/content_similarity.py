@@ -1,9 +1,9 @@
 """Likeness: what two items are and what is said of them, whoever chose them.
 
 The likeness of an item to another is a mean of three cosines: of their content vectors, of the
-words of their texts and of their attribute values (TF-IDF, weighed by ``term_weights``). Content vectors
-are compared without their mean: those of a sentence encoder share a direction, which makes an item
-near it similar to everything (Mu and Viswanath 2018, "All-but-the-Top"). A part that the
+words of their texts and of their attribute values (TF-IDF, weighed by ``term_weights``). Content
+vectors are compared without their mean: those of a sentence encoder share a direction, which makes
+an item near it similar to everything (Mu and Viswanath 2018, "All-but-the-Top"). A part that the
 first item lacks does not count; one that only the second lacks counts 0, so that items about which
 little is known are not like everything. It is at most 1. Two parts have exact matches: a vector
 knows what a text means, and not that two films have one director.

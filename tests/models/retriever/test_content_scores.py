@@ -9,7 +9,7 @@ import torch
 from serendip.data import Dataset, History, ItemFeatures, Query
 from serendip.data.dataset import AlignedProjection
 from serendip.data.rows.aligned_rows import AlignedRows
-from serendip.models.early_stopping import StoppingRule, train_epochs
+from serendip.models.early_stopping import train_epochs
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
@@ -112,7 +112,7 @@ def test_training_sees_what_serving_sees(task: str) -> None:
         )
         assert (query >= 0) == (task == "search")
     affinity = ContentScores(stored, weights(1.0, 3.0))
-    served = affinity.scores(shown)
+    served = affinity.scores_of_all(affinity.of_queries(shown))
     np.testing.assert_allclose(
         served, affinity.of_queries(shown) @ affinity.vectors_of(slice(None)).T, rtol=0, atol=1e-5
     )
@@ -127,7 +127,7 @@ def weights_before_and_after(
     """The weights chosen before and after the last pass, which learns the held-back events."""
     torch.manual_seed(seed)
     training = RetrieverTraining(dataset, config, seed)
-    train_epochs(training, StoppingRule(config.epochs, config.patience), TrainOptions(), "")
+    train_epochs(training, TrainOptions(), "", config.epochs, config.patience)
     before = training.affinity()
     training.learn_held_back()
     after = training.affinity()

@@ -59,7 +59,7 @@ def test_words_that_were_learned_have_weights_of_their_own(
     expected = np.concatenate([context * VECTORS[0, 1], words * VECTORS[1, 0]])
     both = affinity().of_queries([asked("green hats"), query])
     np.testing.assert_allclose(both[1], expected, rtol=1e-5, atol=1e-6)
-    scores = affinity().scores([query])
+    scores = affinity().scores_of_all(affinity().of_queries([query]))
     np.testing.assert_allclose(
         scores[0], expected @ affinity().vectors_of(slice(None)).T, rtol=0, atol=1e-5
     )
