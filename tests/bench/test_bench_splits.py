@@ -102,19 +102,3 @@ def test_everything_that_is_not_cold_is_as_before(tmp_path: Path) -> None:
         assert ids(split, split.train.history(split.train.users.number(user)).item_nums) == [
             item for item in trained if item not in cold
         ]
-
-
-def test_features_follow_the_items_and_codes_are_fitted_to_known_ones(tmp_path: Path) -> None:
-    split = build_cold_split(read_sequences(write_world(tmp_path)), 3)
-    content = np.eye(NUM_ITEMS, dtype=np.float32)
-    train_features, new_features = split.features(
-        content, ResidualKMeansConfig(codebook_size=4), seed=0
-    )
-    assert (
-        np.concatenate([train_features.content, new_features.content]).argmax(1).tolist()
-        == split.numbers.tolist()
-    )
-    assert len(train_features) == split.train.num_items
-    assert train_features.codes.shape[1] == new_features.codes.shape[1] == 3
-    bare, _ = split.features(content, None, seed=0)
-    assert bare.codes.shape == (len(train_features), 0)

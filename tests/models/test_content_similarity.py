@@ -10,7 +10,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.items.features import TEXT, ItemFeatures, TokenReader, Tokens
+from serendip.data.items.features import TEXT, ItemFeatures, TokenReader
 from serendip.data.query import History, Query
 from serendip.errors import DataError
 from serendip.models.content_similarity import ContentSimilarity, ContentSimilarityConfig
@@ -62,15 +62,6 @@ def test_votes_are_the_cosines_to_each_item_of_the_context() -> None:
     np.testing.assert_allclose(votes, cosines()[[0, 1, 3]][:, [2, 0]], atol=1e-5)
 
 
-def test_a_changed_item_is_like_what_its_new_text_is_like() -> None:
-    new = ItemFeatures(np.asarray([[1, 0]], np.float32), np.zeros((1, 1), np.int32), 1)
-    model = ContentSimilarity().train(four_items())
-    changed = model.with_late(new, np.asarray([1], np.int32))
-    query = Query(source_items=np.asarray([1], dtype=np.int32))
-    now = FOUR[[0, 0, 2, 3]]
-    np.testing.assert_allclose(changed.score_all([query])[0], cosines(now)[1], atol=1e-5)
-
-
 def test_a_dataset_without_content_is_refused() -> None:
     world = build_small_world()
     bare = Dataset(world.catalogue, world.users, world.events)
@@ -117,13 +108,6 @@ def test_words_values_and_vectors_add_up() -> None:
     assert both[1] < of_first[1]
 
 
-def test_a_rare_value_counts_beside_a_common_one() -> None:
-    crowd = [Item(f"c{n}", "", attributes={"genre": ("Drama",)}) for n in range(20)]
-    model = ContentSimilarity().train(films([*FILMS, *crowd]))
-    of_first = likeness(model, 0)
-    assert of_first[1] > of_first[5], "the director, and the genre that most have"
-
-
 def test_few_words_say_less_than_the_attributes_and_many_words_say_more() -> None:
     noir = {"genre": ("Noir",)}
     others = [Item(f"o{n}", "", attributes={"director": f"d{n}", **noir}) for n in range(40)]
@@ -143,14 +127,6 @@ def test_an_item_about_which_little_is_known_is_like_nothing() -> None:
     of_first = likeness(model, 0)
     assert of_first[5] <= of_first[4], "what it lacks is not in common"
     assert likeness(model, 5)[4] > of_first[4], "what the source lacks does not count"
-
-
-def test_without_anything_known_all_scores_are_nothing() -> None:
-    world = build_small_world(num_items=30, num_events=0)
-    features = ItemFeatures(np.zeros((30, 2), np.float32), np.zeros((30, 1), np.int32), 1)
-    model = ContentSimilarity().train(world.with_features(features))
-    assert not likeness(model, 3).any()
-    assert model.floor == 0.0
 
 
 def test_the_floor_is_above_almost_all_random_pairs() -> None:
@@ -237,11 +213,3 @@ def test_a_posted_item_is_like_others_at_once_and_they_are_like_it(
     assert propose(changed, 77)[0] == 1_200
     model.save(tmp_path / "content")
     assert ContentSimilarity.open(tmp_path / "content").floor == model.floor
-
-
-def test_the_tokens_of_one_item_do_not_depend_on_those_of_others() -> None:
-    model = ContentSimilarity().train(films(FILMS))
-    together = model._weights.build_rows(READER.read(FILMS)).toarray()
-    alone = [model._weights.build_rows(READER.read([item])).toarray()[0] for item in FILMS]
-    np.testing.assert_allclose(together, alone, rtol=1e-5)
-    assert not model._weights.build_rows(Tokens.none(1)).nnz

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_world import NUM_ITEMS, sequences, write_world
+from bench_world import sequences, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data import Catalogue
@@ -13,8 +13,6 @@ from serendip.data.query import RETRIEVAL_TASKS as TASKS
 from serendip.engine.stages.batch import Candidates
 from serendip.engine.stages.pipeline import collect, run
 from serendip.engine.state import EngineState
-from serendip.models.ranker.config import RankerConfig
-from serendip.models.ranker.model import Ranker
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
@@ -163,26 +161,3 @@ def test_listed_ranks_are_positions_in_the_served_list_then_those_of_the_retriev
         target in served for target, served in zip(requests.items.tolist(), lists, strict=True)
     ]
     assert 0 < sum(is_served) < len(is_served)
-
-
-def test_test_targets_do_not_change_the_training_rows(world: World, tmp_path: Path) -> None:
-    others = sequences()
-    for index, items in enumerate(others.values()):
-        free = [f"i{n}" for n in range(NUM_ITEMS) if f"i{n}" not in items]
-        items[-1] = free[index % len(free)]
-    changed = train_world(tmp_path / "other", others)
-    assert not (changed.split.tests["home"].items == world.split.tests["home"].items).any()
-    rows, same = (
-        build_training_rows(
-            split_requests(variant.split.validation, 0)[0], SURFACES, variant.state, seed=0
-        )
-        for variant in (world, changed)
-    )
-    for name in ("features", "task", "labels", "group"):
-        np.testing.assert_array_equal(getattr(rows, name), getattr(same, name))
-    config = RankerConfig(actions=("interact",), epochs=1)
-    first, second = (
-        Ranker(config).train(variant, FEATURES).predict(rows.features, rows.task)
-        for variant in (rows, same)
-    )
-    np.testing.assert_array_equal(first, second)

@@ -116,28 +116,6 @@ def test_the_document_holds_a_row_per_task_and_model(of_two_seeds: tuple[Any, li
     assert (comparison["seeds"], comparison["baseline_seeds"]) == ([0, 1], [0])
 
 
-def test_an_interrupted_run_resumes_without_repeating_rows(
-    world: Path, tmp_path: Path, of_two_seeds: tuple[Any, list[str]]
-) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(world, tmp_path, most=4)
-    resumed, names = run(world, tmp_path)
-    assert names == ["encode_items"] * 2 + [
-        f"{name} (seed 0)" for name in ("unified-no-user", "bm25", "vectors", "rrf")
-    ]
-    costs = ("cpu_s", "score_cpu_s", "peak_mb")
-    figures = [
-        [
-            {key: value for key, value in row.items() if key not in costs}
-            for row in sorted(document["rows"], key=lambda row: (row["task"], row["model"]))
-            if row["seed"] == 0
-        ]
-        for document in (resumed, of_two_seeds[0])
-    ]
-    assert figures[0] == figures[1]
-    assert run(world, tmp_path)[1] == []
-
-
 def test_the_engine_and_lightgbm_have_rows_for_every_task(world: Path, tmp_path: Path) -> None:
     lines = {"unified": LINES["unified"], "engine": UNIFIED["engine"]}
     bench = UnifiedBench(world, tmp_path / "out.json", lines, 1, encoder=HASHING)

@@ -76,19 +76,6 @@ def test_a_home_request_sees_only_its_user_strictly_before_its_target(log, confi
     assert sorted(predicted) == list(range(len(log)))
 
 
-@given(logs, configs, st.integers(0, 1000))
-def test_only_targets_are_predicted(log, config, seed) -> None:
-    allowed = np.random.default_rng(seed).random(len(log)) < 0.4
-    queries = QueryExamples(
-        [""] * len(log), np.zeros((len(log), 2), np.float32), np.arange(len(log), dtype=np.int32)
-    )
-    maker = BatchBuilder(PackedLog(log, allowed), queries, config)
-    for batch in maker.epoch(4, np.random.default_rng(seed)):
-        logged = batch.task != SEARCH
-        shown = batch.target[logged & (batch.target != NONE)]
-        assert allowed[shown].all()
-
-
 @given(logs, st.integers(0, 1000))
 def test_a_similar_request_leads_to_the_next_event(log, seed) -> None:
     packed = PackedLog(log, np.ones(len(log), np.bool_))

@@ -103,11 +103,6 @@ def test_there_is_one_part_where_search_is_not_learned_beside_others(
     assert RetrieverTraining(dataset, config, 0).module.tower.sizes == (8,)
 
 
-def test_without_queries_there_is_one_part(dataset: Dataset) -> None:
-    bare = replace(dataset, queries=None)
-    assert RetrieverTraining(bare, CONFIG, 0).module.tower.sizes == (8,)
-
-
 @pytest.mark.parametrize("shown", [(HOME, SIMILAR, SEARCH), (HOME, SIMILAR), (SEARCH,)])
 @pytest.mark.parametrize("weighed", [False, True])
 def test_the_loss_is_that_of_whole_vectors(
@@ -208,13 +203,3 @@ def test_ids_start_the_same_whatever_the_signs_of_eigenvectors() -> None:
         # The mean of a part says nothing: items leave the tower without it.
         starts.append(normed_parts(tower.ids.detach(), tower.sizes))
     torch.testing.assert_close(*starts, rtol=0, atol=1e-3)
-
-
-def test_ids_without_content_start_as_they_are() -> None:
-    features = draw_features(0, 40)
-    codes = torch.from_numpy(features.codes).long()
-    config = CONFIG.model_copy(update={"item_mode": "id", "search_size": 0})
-    tower = ItemTower(ItemContent(features.content), codes, features.codebook_size, config)
-    vectors = np.eye(40, 8, dtype=np.float32)
-    tower.start_ids_at(vectors)
-    torch.testing.assert_close(tower.ids.detach()[:8], torch.from_numpy(vectors[:8]) * 8**0.5)

@@ -12,7 +12,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.quality import HeldOutRequests, find_weights, keeps_relevance
 from serendip.runtime.progress import TrainOptions
-from serendip.testing import RecommenderContract, build_queries, build_small_world, draw_features
+from serendip.testing import RecommenderContract, build_small_world, draw_features
 
 SMALL = RetrieverConfig(
     embedding_size=8, search_size=0, epochs=2, max_len=10, batch_size=64, quality_loss=0.1
@@ -86,28 +86,6 @@ def test_requests_lose_nothing_by_what_changes_no_order_and_lose_by_what_does() 
     assert loss > 0.2
     assert not keeps_relevance(asked, worse, 0.1)  # more than the share
     assert not keeps_relevance(asked, worse, 0.9)  # within the share, but the loss is shown
-
-
-def test_a_loss_of_few_requests_counts_by_its_share() -> None:
-    # The target of one of two requests falls from rank 1 to 2: too few requests to show a loss.
-    scores = np.array([[3.0, 1.0, 0.0], [3.0, 2.5, 0.0]], np.float32)
-    asked = HeldOutRequests.of(scores, np.array([0, 0]), np.arange(3))
-    added = np.array([0.0, 1.0, 0.0], np.float32)
-    share = (1 - 1 / np.log2(3)) / 2
-    assert keeps_relevance(asked, added, share + 0.01)
-    assert not keeps_relevance(asked, added, share - 0.01)
-
-
-def test_weight_0_gives_the_plain_scores_exactly(tmp_path: Path) -> None:
-    plain = Retriever(SMALL.model_copy(update={"quality_loss": 0.0}))
-    plain.train(rated_world(), TrainOptions(seed=5))
-    model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
-    queries = build_queries(build_small_world())
-    assert model.quality is not None
-    assert model.quality.weights.any()
-    assert not np.array_equal(model.score_all(queries), plain.score_all(queries))
-    model.quality.weights[:] = 0.0
-    assert np.array_equal(model.score_all(queries), plain.score_all(queries))
 
 
 def test_new_items_have_the_quality_of_the_unknown(tmp_path: Path) -> None:

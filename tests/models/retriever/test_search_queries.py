@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from serendip.data import Dataset, Item, ItemFeatures, Query, QueryExamples
+from serendip.data import Dataset, Item, Query, QueryExamples
 from serendip.data.dataset import UserCountries
 from serendip.data.items.features import TokenReader, Tokens
 from serendip.models.retriever.config import RetrieverConfig
@@ -158,26 +158,6 @@ def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> 
     asked = [Query("search", text="Thing number 3", text_vector=vector)]
     scores = trained.score_all(asked)
     np.testing.assert_allclose(opened.score_all(asked), scores, atol=0.005 * scores.max())
-
-
-def test_there_is_no_table_without_content_that_texts_are_compared_by() -> None:
-    world = build_small_world()
-    tokens = Tokens.of_texts(item.title for item in world.catalogue.items)
-    bare = ItemFeatures(np.zeros((30, 0), np.float32), np.zeros((30, 0), np.int32), 1)
-    dataset = replace(world, features=replace(bare, tokens=tokens), queries=None)
-    model = Retriever(CONFIG).train(dataset, TrainOptions(seed=0))
-    assert model._trained.tower.token_table is None
-
-
-@pytest.mark.parametrize("mode", ["id", "codes"])
-def test_an_item_that_is_not_its_content_is_not_its_words(dataset: Dataset, mode: str) -> None:
-    config = CONFIG.model_copy(update={"item_mode": mode})
-    model = Retriever(config).train(dataset, TrainOptions(seed=0))
-    assert dataset.features is not None
-    known = dataset.features.rows(np.arange(2))
-    other = replace(known, tokens=Tokens.of_texts(["else", "where"]))
-    one, two = (model.with_late(each).item_vectors[-2:] for each in (known, other))
-    assert np.array_equal(one, two)
 
 
 def test_an_item_whose_words_changed_moves(trained: Retriever, dataset: Dataset) -> None:
