@@ -166,21 +166,6 @@ def test_what_is_asked_of_a_task_is_what_serving_is_asked(log, seed) -> None:
     assert (items[asked[SEARCH].query[found]] == asked[SEARCH].target[found]).all()
 
 
-def test_rows_and_requests_without_a_target_are_not_asked() -> None:
-    log = log_of([0] * 4 + [1] * 4 + [2] * 4, list(range(12)))
-    allowed = np.zeros(12, np.bool_)
-    allowed[[1, 3, 10]] = True
-    maker = BatchBuilder(PackedLog(log, allowed), None, RetrieverConfig(max_len=8))
-    rows = cut_rows(maker.log, 8, np.zeros(3, np.int64))
-    asked = maker.asked_batch(rows, HOME)
-    assert asked.items.tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
-    assert asked.target.tolist() == [[1, 3], [10, NONE]]
-    assert asked.prefix.tolist()[0] == [1, 3]
-    assert asked.prefix.tolist()[1][0] == 2
-    nothing = BatchBuilder(PackedLog(log, np.zeros(12, np.bool_)), None, RetrieverConfig(max_len=8))
-    assert nothing.asked_batch(rows, HOME).target.tolist() == [[NONE]]
-
-
 def places_of(packed: PackedLog) -> list[tuple[int, int]]:
     """Every event in packed order, with where its user's events begin."""
     starts = np.repeat(packed.starts, packed.lengths)

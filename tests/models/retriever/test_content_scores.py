@@ -58,16 +58,6 @@ def weights(context: float, words: float) -> np.ndarray:
     return np.tile(np.array([context, words], np.float32), (3, 1))
 
 
-def test_items_put_in_have_their_content_aligned_and_as_it_is() -> None:
-    rows = AlignedRows.of(projection(), draw_unit_vectors(np.random.default_rng(1), 4))
-    affinity = ContentScores(rows, weights(3.0, 2.0))
-    new = draw_unit_vectors(np.random.default_rng(2), 1)
-    row = np.concatenate([projection().encode(new), new], axis=1)
-    for number in (np.array([4]), np.array([2])):
-        found = affinity.put(number, new).vectors_of(number)
-        np.testing.assert_allclose(found, row, rtol=0, atol=1e-6)
-
-
 def test_a_request_is_its_weighed_context_and_words() -> None:
     rows = AlignedRows.of(projection(), draw_unit_vectors(np.random.default_rng(1), 4))
     aligned, plain = np.asarray(rows), np.asarray(rows.content)

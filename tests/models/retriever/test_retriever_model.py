@@ -4,7 +4,6 @@ import copy
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +11,8 @@ import torch
 
 from serendip.config import validate
 from serendip.data import Dataset, History, ItemFeatures, Query
-from serendip.errors import ArtefactError, ConfigError, DataError, UnsupportedError
+from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.models.onnx import open_session, to_onnx
-from serendip.models.retriever.artefact import ARRAYS_FOLDER
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
@@ -309,13 +307,6 @@ def test_items_that_nobody_had_chosen_get_the_bonus_and_no_others_do(dataset: Da
     np.testing.assert_allclose(after - before, np.where(unseen, 0.75, 0.0), atol=1e-5)
 
 
-def test_a_model_of_ids_alone_gives_no_bonus(dataset: Dataset) -> None:
-    config = SMALL.model_copy(update={"item_mode": "id", "new_item_bonus": 0.75})
-    model = Retriever(config).train(dataset)
-    assert not model.item_vectors[:, -1].any()
-    assert not model.with_late(draw_features(1, 4)).item_vectors[:, -1].any()
-
-
 def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> None:
     dataset = build_small_world()
     training = RetrieverTraining(dataset, SMALL, 0)
@@ -329,13 +320,3 @@ def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> 
     # Turned, which leaves their dot products as they are.
     for part, own in ((ids[:, :8], start * 8**0.5), (ids[:, 8:], begun * 4**0.5)):
         np.testing.assert_allclose(part @ part.T, own @ own.T, atol=1e-4)
-
-
-@pytest.mark.parametrize("missing", ["bonus", "codes", "donors", "num_parameters"])
-def test_an_artefact_without_one_of_its_arrays_is_refused(
-    trained: Retriever, tmp_path: Path, missing: str
-) -> None:
-    trained.save(tmp_path)
-    (tmp_path / ARRAYS_FOLDER / f"{missing}.npy").unlink()
-    with pytest.raises(ArtefactError, match=missing):
-        Retriever.open(tmp_path)
