@@ -7,12 +7,10 @@ from pathlib import Path
 
 from bench_products import write_products
 
-from serendip.data.items.catalogue import Item
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.attribute_values import (
     PRECISIONS,
     AttributeBench,
-    ScriptedValues,
     run_attributes,
 )
 
@@ -32,14 +30,3 @@ def test_rules_and_scripted_llms_are_compared_with_what_was_hidden(tmp_path: Pat
     brand = rows["brand", "rules", 0]
     assert (brand["hidden"], brand["written"], brand["found"]) == (20, 0, 0.0)  # not in any text
     assert brand["right"] is None
-
-
-def test_a_scripted_llm_is_right_as_often_as_stated() -> None:
-    own = {str(number): ("a",) for number in range(1000)}
-    items = [Item(item_id) for item_id in own]
-    for precision in (0.6, 0.9):
-        choose = ScriptedValues(own, ("a", "b", "c"), precision, 0)
-        chosen = [choose(item) for item in items]
-        assert abs(chosen.count("a") / 1000 - precision) < 0.04
-        assert {*chosen} == {"a", "b", "c"}
-    assert ScriptedValues(own, ("b", "c"), 0.9, 0)(items[0]) == ""

@@ -36,21 +36,6 @@ def test_the_last_item_is_the_target_and_the_last_but_one_is_input(tmp_path: Pat
     assert not split.cold.any()
 
 
-def test_early_stopping_sees_the_validation_targets_and_nothing_later(tmp_path: Path) -> None:
-    split = build_sequential_split(read_sequences(write_world(tmp_path)))
-    held_out = split.train.validation
-    assert held_out is not None
-    for user, item in zip(held_out.users, held_out.items, strict=True):
-        assert ids(split, [item]) == [sequences()[split.train.users.id(user)][-2]]
-
-
-def test_users_with_fewer_than_three_items_are_training_data_only(tmp_path: Path) -> None:
-    users = {**sequences(), "short": ["i1", "i2"]}
-    split = build_sequential_split(read_sequences(write_world(tmp_path, users)))
-    assert "short" not in {query.user_id for query in split.test.queries}
-    assert len(split.train.history(split.train.users.number("short"))) == 2
-
-
 @pytest.mark.parametrize(
     "make", [build_sequential_split, lambda dataset: build_cold_split(dataset, 3)]
 )
@@ -117,28 +102,3 @@ def test_everything_that_is_not_cold_is_as_before(tmp_path: Path) -> None:
         assert ids(split, split.train.history(split.train.users.number(user)).item_nums) == [
             item for item in trained if item not in cold
         ]
-
-
-def test_seeds_take_other_items_out(tmp_path: Path) -> None:
-    dataset = read_sequences(write_world(tmp_path))
-    drawn = [
-        set(build_cold_split(dataset, seed).numbers[build_cold_split(dataset, seed).cold].tolist())
-        for seed in (0, 0, 1)
-    ]
-    assert drawn[0] == drawn[1] != drawn[2]
-
-
-def test_features_follow_the_items_and_codes_are_fitted_to_known_ones(tmp_path: Path) -> None:
-    split = build_cold_split(read_sequences(write_world(tmp_path)), 3)
-    content = np.eye(NUM_ITEMS, dtype=np.float32)
-    train_features, new_features = split.features(
-        content, ResidualKMeansConfig(codebook_size=4), seed=0
-    )
-    assert (
-        np.concatenate([train_features.content, new_features.content]).argmax(1).tolist()
-        == split.numbers.tolist()
-    )
-    assert len(train_features) == split.train.num_items
-    assert train_features.codes.shape[1] == new_features.codes.shape[1] == 3
-    bare, _ = split.features(content, None, seed=0)
-    assert bare.codes.shape == (len(train_features), 0)

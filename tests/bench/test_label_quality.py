@@ -16,16 +16,6 @@ from serendip_bench.label_quality.world import SearchWorld
 WORLD = SearchWorld()
 
 
-def test_a_world_is_the_same_for_the_same_seed_and_titles_never_have_words_of_needs() -> None:
-    asked = WORLD.held_out_queries(50)
-    assert asked == SearchWorld().held_out_queries(50) != SearchWorld(seed=1).held_out_queries(50)
-    titles = " ".join(WORLD.title(number) for number in range(WORLD.num_items)).split()
-    for text, need in asked:
-        assert WORLD.need_asked(text) == need
-        assert text.split()[0] not in titles
-        assert all(WORLD.need_of(int(item[1:])) == need for item in WORLD.items_of(need))
-
-
 def test_a_labeller_is_right_as_often_as_stated_and_where_a_worse_one_is() -> None:
     task, found = Task.of(Judgement), Counter[float]()
     pairs = [

@@ -23,11 +23,3 @@ def test_a_shop_has_the_requested_size(items: int, tmp_path: Path) -> None:
     assert set(events["customer"].to_pylist()) <= {f"u{number}" for number in range(50)}
     assert (np.diff(events["when"].to_numpy()) >= 0).all()
     assert set(events["action"].to_pylist()) == {"view", "purchase"}
-
-
-def test_the_same_seed_writes_the_same_shop(tmp_path: Path) -> None:
-    for folder, seed in (("a", 0), ("b", 0), ("c", 1)):
-        write_shop(tmp_path / folder, ShopSize(100, 20, 500, seed))
-    tables = {name: pq.read_table(tmp_path / name / "events.parquet") for name in "abc"}
-    assert tables["a"].equals(tables["b"])
-    assert not tables["a"].equals(tables["c"])

@@ -13,15 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from serendip.runtime.progress import Progress, SilentProgress
+from serendip.runtime.progress import SilentProgress
 from serendip_bench.reliability import breakage
 from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.power_cuts import PowerCuts
 from serendip_bench.reliability.publish_kills import PublishKills
-from serendip_bench.reliability.run import HARNESSES, SECONDS, expected_s, run_harnesses
+from serendip_bench.reliability.run import HARNESSES, SECONDS, expected_s
 from serendip_bench.reliability.simulated_disk import SimulatedDisk
 from serendip_bench.reliability.syscalls import read_calls, record
-from serendip_bench.reliability.workload import Contents, list_operations
 from serendip_bench.reliability.writer_kills import WriterKills
 
 
@@ -57,28 +56,6 @@ def test_a_cut_of_the_power_loses_nothing_that_was_acknowledged() -> None:
     harness = PowerCuts(cuts=8, control_cuts=8, rounds=1, operations=10, seed=3)
     found = kept(harness.run(SilentProgress()))
     assert len(found.controls) == 3
-
-
-class Stub:
-    """A harness that finds nothing."""
-
-    def run(self, progress: Progress) -> Findings:
-        return Findings({}, ())
-
-
-def test_the_time_left_is_that_of_the_harnesses_to_come() -> None:
-    left = list[float]()
-    names = ("writer-kills", "overload", "fuzz")
-    document = run_harnesses(
-        dict.fromkeys(names, Stub()),
-        SilentProgress(),
-        lambda name, result: left.append(result["left_s"]),
-    )
-    assert document["is_kept"] and list(document["harnesses"]) == list(names)
-    walls = [document["harnesses"][name]["wall_s"] for name in names]
-    pace = walls[0] / SECONDS["writer-kills"][0]
-    assert left[0] == round(pace * (SECONDS["overload"][0] + SECONDS["fuzz"][0]))
-    assert left[-1] == 0
 
 
 def test_all_harnesses_have_an_expected_time_and_end_within_45_minutes() -> None:
@@ -138,22 +115,6 @@ def test_the_simulated_disk_keeps_what_was_synced_and_no_more(tmp_path: Path) ->
         ("kept.part", b"the next one"),
         ("late", b"not its name"),
     }
-
-
-def test_the_contents_after_operations_are_told_apart() -> None:
-    operations = list_operations(0)
-    first = next(operation for operation in operations if operation.kind == "events")
-    before, after = Contents(), Contents().after(first)
-    assert (
-        before.difference(after) == f"{len(first.events)} events too many, such as {_least(first)}"
-    )
-    assert after.difference(before) == f"{len(first.events)} events lost, such as {_least(first)}"
-    assert after.difference(after) == ""
-    assert Contents(generation="a").difference(Contents()) == "generation '' instead of 'a'"
-
-
-def _least(operation) -> str:
-    return min(event.event_id for event in operation.events)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,11 @@ from serendip.runtime.progress import SilentProgress
 from serendip_bench.served.data import (
     DAY,
     NEWEST,
-    choose_items,
     read_items,
     read_users,
-    sample_users,
     write_files,
 )
-from serendip_bench.served.figures import compare, slice_users, summarise
+from serendip_bench.served.figures import slice_users, summarise
 from serendip_bench.served.run import ServedBench, run_served
 from serendip_bench.served.workspace import run_command
 
@@ -95,34 +93,6 @@ def test_items_that_are_left_out_are_in_neither_file_and_have_no_events(tmp_path
     posted = read_items(data, left_out)
     assert posted[0] == {"item_id": "i1", "title": "Tales 1", "category": "Books > Tales"}
     assert sorted([*exported, *(item["item_id"] for item in posted)]) == sorted(counts)
-
-
-def test_a_share_of_the_items_is_left_out(tmp_path: Path) -> None:
-    data = write_world(tmp_path)
-    some = choose_items(data, 0.2, seed=1)
-    assert len(some) == 6 and some < {f"i{number}" for number in range(30)}
-    assert some == choose_items(data, 0.2, seed=1) != choose_items(data, 0.2, seed=2)
-    assert choose_items(data, 0.0, seed=1) == frozenset()
-
-
-def test_paired_differences_of_a_slice() -> None:
-    first, second = np.array([1.0, np.inf, 5.0]), np.array([1.0, 10.0, np.inf])
-    found = compare(first, second, {"all": np.ones(3, np.bool_), "some": np.array([1, 1, 0], bool)})
-    assert found["all"]["R@10"]["value"] == pytest.approx(0.0)
-    assert found["some"]["R@10"]["value"] == pytest.approx(-0.5)
-    assert found["some"]["R@10"]["low"] >= -1.0
-
-
-def test_a_sample_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
-    users, _ = read_users(write_world(tmp_path))
-    some = sample_users(users, 5, seed=1)
-    assert len(some) == 5
-    assert some.ids == sample_users(users, 5, seed=1).ids != sample_users(users, 5, seed=2).ids
-    rows = [users.ids.index(user) for user in some.ids]
-    assert rows == sorted(rows)
-    assert [users.targets[row] for row in rows] == some.targets
-    assert sample_users(users, 0, seed=1) is users
-    assert sample_users(users, 1_000, seed=1) is users
 
 
 def test_figures_of_a_slice() -> None:

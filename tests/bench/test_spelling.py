@@ -26,13 +26,6 @@ def test_a_typo_is_one_edit_in_one_long_word(kind: str, seed: int) -> None:
     assert OSA.distance(*changed[0]) == 1
 
 
-def test_what_cannot_be_misspelt_is_left_out() -> None:
-    assert misspell("a of 1999", "deletion", 0) is None
-    assert misspell("aaaa", "transposition", 0) is None
-    with pytest.raises(ConfigError, match="'spilling'"):
-        misspell("text", "spilling", 0)
-
-
 def test_figures_are_shares_of_the_same_queries_without_a_typo(tmp_path: Path) -> None:
     products = write_products(tmp_path / "products")
     out = tmp_path / "spelling.json"

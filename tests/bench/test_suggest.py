@@ -9,7 +9,6 @@ from bench_films import write_films
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.vocabulary import Vocabulary
-from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.movielens import (
     Target,
@@ -21,11 +20,9 @@ from serendip_bench.datasets.movielens import (
 from serendip_bench.suggest import (
     UNRESTRICTED,
     SuggestBench,
-    complete,
     measure_reach,
     run_suggest,
 )
-from serendip_bench.suggest_sets import QueryCounts, filter_public
 
 FILMS = Vocabulary([str(number) for number in range(1, 31)])
 DAY = 100_000
@@ -67,25 +64,6 @@ def test_the_film_of_a_tag_is_chosen_at_the_time_of_the_tag(films: Path) -> None
     history = dataset.history(dataset.users.number(search.user_id))
     assert search.chosen[0] in history.item_nums[history.timestamps == search.timestamp]
     assert len(with_choices(rated, []).events) == len(rated.events)
-
-
-def test_tags_of_unknown_films_only_are_refused(films: Path) -> None:
-    with pytest.raises(DataError, match="no tags of films of the catalogue"):
-        read_tags(films, Vocabulary(["x"]))
-
-
-def test_baselines_order_by_popularity_and_cooccurrence(films: Path) -> None:
-    searches = read_tags(films, FILMS)
-    popular = QueryCounts(searches, searches).keys
-    assert popular[0] == "good" and set(popular[1:]) == {"comedy", "horror", "western"}
-    before = [search for search in searches if search.timestamp < 5 * DAY]
-    counts = QueryCounts(before, before)
-    cooccurring = counts.rank_by_cooccurrence(frozenset(), np.array([FILMS.number("5")], np.int32))
-    assert cooccurring[0] == next(search.key for search in before if 4 in search.chosen.tolist())
-    public = filter_public([*searches, *before], 4)
-    assert {search.key for search in public} == {"good", "comedy", "horror", "western"}
-    assert {search.key for search in filter_public(searches, 5)} == {"good"}
-    assert complete(["good", "so good", "ego"], "go", frozenset({"good"}), 5) == ["so good"]
 
 
 def test_reach_counts_items_in_the_first_ten() -> None:

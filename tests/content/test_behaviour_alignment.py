@@ -61,17 +61,3 @@ def test_with_next_to_no_behaviour_content_stays_as_it_is() -> None:
     content, pairs = world()
     np.testing.assert_allclose(align(content, pairs[:50]).encode(content), content, atol=1e-6)
     assert isinstance(align(content, np.empty((0, 2), np.int32)), AlignedProjection)
-
-
-def test_more_pairs_than_allowed_are_sampled() -> None:
-    content, pairs = world()
-    config = AlignmentConfig(rank=4, epochs=1, batch_size=100, most_pairs=200)
-    assert np.isfinite(align(content, pairs, config).up).all()
-
-
-def test_an_item_without_content_gets_none_by_alignment() -> None:
-    content, pairs = world()
-    content[0] = 0
-    aligned = align(content, pairs, CONFIG.model_copy(update={"epochs": 1})).encode(content)
-    assert not aligned[0].any()
-    assert np.isfinite(aligned).all()

@@ -38,26 +38,11 @@ def test_only_missing_texts_are_encoded_and_each_once(tmp_path: Path) -> None:
     assert np.array_equal(first[1], second[0])
 
 
-def test_vectors_survive_the_process(tmp_path: Path) -> None:
-    before = VectorCache(tmp_path).encode(HashingEncoder(), ["alpha", "beta"])
-    encoder = CountingEncoder()
-    after = VectorCache(tmp_path).encode(encoder, ["alpha", "beta"])
-    assert encoder.seen == []
-    assert np.array_equal(before, after)
-
-
 def test_another_version_of_the_encoder_shares_nothing(tmp_path: Path) -> None:
     VectorCache(tmp_path).encode(CountingEncoder(), ["alpha"])
     newer = NewerEncoder()
     VectorCache(tmp_path).encode(newer, ["alpha"])
     assert newer.seen == ["alpha"]
-
-
-def test_there_is_one_file_of_vectors_per_encoder(tmp_path: Path) -> None:
-    cache = VectorCache(tmp_path, batch_size=2)
-    for texts in (["a1", "b2", "c3"], ["d4"]):
-        cache.encode(HashingEncoder(), texts)
-    assert [path.name for path in tmp_path.iterdir()] == ["hashing-1.sqlite"]
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

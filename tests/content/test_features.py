@@ -9,7 +9,7 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import encode_present
 from serendip.content.encoders.media_files import Media
 from serendip.content.encoders.text import HashingEncoder, TextEncoderConfig
-from serendip.content.features import build_features, encode_items, encode_new, find_unchanged
+from serendip.content.features import build_features, encode_new, find_unchanged
 from serendip.content.fusion import FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data import Catalogue, FloatArray, Item
@@ -47,14 +47,6 @@ def test_a_posted_copy_of_an_item_gets_its_codes(tmp_path: Path) -> None:
     assert new.codebook_size == features.codebook_size
 
 
-def test_an_empty_catalogue_has_features_of_no_rows(tmp_path: Path) -> None:
-    features, codebooks, _ = build_features(
-        Catalogue([]), HashingEncoder(), VectorCache(tmp_path), TEXT, ResidualKMeansConfig()
-    )
-    assert features.content.shape == (0, HashingEncoder.size)
-    assert codebooks.codebook_size == 1
-
-
 class FirstBytes:
     """The first 16 bytes of a file as its vector."""
 
@@ -78,16 +70,6 @@ def illustrated(folder: Path) -> tuple[Catalogue, dict[str, Media]]:
             (folder / name).write_bytes(rng.bytes(16))
         items.append(Item(film.item_id, film.title, "", {**film.attributes, "image": name}))
     return Catalogue(items), {"image": Media(FirstBytes(), "image", folder, 1_000, Path.read_bytes)}
-
-
-def test_modalities_are_encoded_with_their_masks(tmp_path: Path) -> None:
-    catalogue, media = illustrated(tmp_path)
-    cache = VectorCache(tmp_path / "cache")
-    encoded = encode_items(catalogue.items, HashingEncoder(), cache, FIELDS, media)
-    assert list(encoded) == ["text", "image"]
-    assert encoded["text"].present.all()
-    assert encoded["image"].present.tolist() == [number % 3 != 0 for number in range(30)]
-    assert encoded["image"].vectors.shape == (30, 16)
 
 
 def test_pictures_are_fused_with_words_and_masked_where_missing(tmp_path: Path) -> None:

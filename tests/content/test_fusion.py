@@ -42,15 +42,6 @@ def test_no_modality_dominates(method: str) -> None:
         assert energy == pytest.approx(1.0, rel=1e-4)
 
 
-def test_pca_keeps_the_angles_between_centred_vectors() -> None:
-    encoded = some(lacking=0.0)
-    fusion = Fusion.fit(encoded, FusionConfig(size=20))
-    centred = encoded["text"].vectors - encoded["text"].vectors.mean(0)
-    block = blocks(fusion, encoded)["text"]
-    ratio = (block @ block.T) / (centred @ centred.T)
-    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=2e-2)
-
-
 def test_whitening_gives_every_component_the_same_variance_and_no_correlation() -> None:
     encoded = some()
     fusion = Fusion.fit(encoded, FusionConfig(method="whiten", size=5))
@@ -122,18 +113,6 @@ def test_a_modality_that_says_nothing_is_left_out() -> None:
     alike = ModalityVectors(np.full((80, 4), 0.5, np.float32), np.ones(80, np.bool_))
     fusion = Fusion.fit({**encoded, "audio": nobody, "other": alike}, FusionConfig())
     assert fusion.modalities == ("text", "image")
-
-
-def test_without_any_modality_that_differs_there_are_still_rows() -> None:
-    one = ModalityVectors(np.array([[1, 0]], np.float32), np.ones(1, np.bool_))
-    fusion = Fusion.fit({"text": one, "image": one}, FusionConfig())
-    assert fusion.encode({"text": one, "image": one}).shape == (1, 2)
-
-
-def test_an_empty_catalogue_has_no_rows() -> None:
-    none = ModalityVectors(np.empty((0, 3), np.float32), np.empty(0, np.bool_))
-    fusion = Fusion.fit({"text": none, "image": none}, FusionConfig())
-    assert fusion.encode({"text": none, "image": none}).shape == (0, 3)
 
 
 def test_saving_and_opening_changes_nothing(tmp_path: Path) -> None:

@@ -19,14 +19,6 @@ def counts(*values: int) -> np.ndarray:
     return np.asarray(values, dtype=np.int32)
 
 
-def test_the_same_seed_writes_the_same_queries() -> None:
-    first = write_examples(FILMS, counts(1, 2, 3, 4), FIELDS, seed=1, count=50)
-    second = write_examples(FILMS, counts(1, 2, 3, 4), FIELDS, seed=1, count=50)
-    other = write_examples(FILMS, counts(1, 2, 3, 4), FIELDS, seed=2, count=50)
-    assert first[0] == second[0] and np.array_equal(first[1], second[1])
-    assert first[0] != other[0]
-
-
 def test_every_kind_of_query_is_written_and_belongs_to_its_item() -> None:
     texts, items = write_examples(FILMS, counts(1, 1, 1, 1), FIELDS, count=400)
     of_matrix = {text for text, item in zip(texts, items, strict=True) if item == 0}
@@ -56,13 +48,6 @@ def test_an_item_without_a_title_is_found_by_its_attributes() -> None:
     bare = Catalogue([Item("a", "", "", {"genres": ("Horror",)})])
     texts, _ = write_examples(bare, counts(0), FIELDS, count=20)
     assert set(texts) == {"horror"}
-
-
-def test_no_texts_at_all_give_no_queries() -> None:
-    texts, items = write_examples(Catalogue([Item("a")]), counts(0), FIELDS)
-    assert texts == [] and len(items) == 0
-    texts, items = write_examples(Catalogue([]), counts(), FIELDS)
-    assert texts == [] and len(items) == 0
 
 
 @given(text=st.text(alphabet="abcdefg ", max_size=30), seed=st.integers(0, 1000))

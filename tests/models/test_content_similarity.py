@@ -10,7 +10,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.items.features import TEXT, ItemFeatures, TokenReader, Tokens
+from serendip.data.items.features import TEXT, ItemFeatures, TokenReader
 from serendip.data.query import History, Query
 from serendip.errors import DataError
 from serendip.models.content_similarity import ContentSimilarity, ContentSimilarityConfig
@@ -54,38 +54,12 @@ def test_the_score_is_the_weighted_mean_of_cosines() -> None:
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
-def test_source_items_replace_the_history() -> None:
-    model = ContentSimilarity().train(four_items())
-    history = History.of_items(np.asarray([1], dtype=np.int32))
-    query = Query(history=history, source_items=np.asarray([0], dtype=np.int32))
-    np.testing.assert_allclose(model.score_all([query])[0], cosines()[0], atol=1e-5)
-
-
 def test_votes_are_the_cosines_to_each_item_of_the_context() -> None:
     model = ContentSimilarity().train(four_items())
     history = History.of_items(np.asarray([0, 1, 3], dtype=np.int32))
     items, votes = model.votes(Query(history=history), np.asarray([2, 0], dtype=np.int32))
     assert items.tolist() == [0, 1, 3]
     np.testing.assert_allclose(votes, cosines()[[0, 1, 3]][:, [2, 0]], atol=1e-5)
-
-
-def test_a_changed_item_is_like_what_its_new_text_is_like() -> None:
-    new = ItemFeatures(np.asarray([[1, 0]], np.float32), np.zeros((1, 1), np.int32), 1)
-    model = ContentSimilarity().train(four_items())
-    changed = model.with_late(new, np.asarray([1], np.int32))
-    query = Query(source_items=np.asarray([1], dtype=np.int32))
-    now = FOUR[[0, 0, 2, 3]]
-    np.testing.assert_allclose(changed.score_all([query])[0], cosines(now)[1], atol=1e-5)
-
-
-def test_of_an_item_changed_twice_at_once_the_last_text_counts() -> None:
-    vectors = np.asarray([[1, 0], [0, 1]], np.float32)
-    new = ItemFeatures(vectors, np.zeros((2, 1), np.int32), 1)
-    changed = ContentSimilarity().train(four_items())
-    changed = changed.with_late(new, np.asarray([3, 3], np.int32))
-    query = Query(source_items=np.asarray([3], dtype=np.int32))
-    now = FOUR[[0, 1, 2, 1]]
-    np.testing.assert_allclose(changed.score_all([query])[0], cosines(now)[3], atol=1e-5)
 
 
 def test_a_dataset_without_content_is_refused() -> None:
@@ -122,12 +96,6 @@ def likeness(model: ContentSimilarity, item: int) -> FloatArray:
     return scores
 
 
-def test_an_item_is_as_like_itself_as_can_be() -> None:
-    model = ContentSimilarity().train(films(FILMS))
-    own = [likeness(model, item)[item] for item in range(len(FILMS))]
-    np.testing.assert_allclose(own, 1.0, rtol=1e-3)
-
-
 def test_words_values_and_vectors_add_up() -> None:
     model = ContentSimilarity().train(films(FILMS))
     of_first = likeness(model, 0)
@@ -138,13 +106,6 @@ def test_words_values_and_vectors_add_up() -> None:
     both = likeness(ContentSimilarity().train(films(FILMS, vectors)), 0)
     assert both[4] > of_first[4]
     assert both[1] < of_first[1]
-
-
-def test_a_rare_value_counts_beside_a_common_one() -> None:
-    crowd = [Item(f"c{n}", "", attributes={"genre": ("Drama",)}) for n in range(20)]
-    model = ContentSimilarity().train(films([*FILMS, *crowd]))
-    of_first = likeness(model, 0)
-    assert of_first[1] > of_first[5], "the director, and the genre that most have"
 
 
 def test_few_words_say_less_than_the_attributes_and_many_words_say_more() -> None:
@@ -166,14 +127,6 @@ def test_an_item_about_which_little_is_known_is_like_nothing() -> None:
     of_first = likeness(model, 0)
     assert of_first[5] <= of_first[4], "what it lacks is not in common"
     assert likeness(model, 5)[4] > of_first[4], "what the source lacks does not count"
-
-
-def test_without_anything_known_all_scores_are_nothing() -> None:
-    world = build_small_world(num_items=30, num_events=0)
-    features = ItemFeatures(np.zeros((30, 2), np.float32), np.zeros((30, 1), np.int32), 1)
-    model = ContentSimilarity().train(world.with_features(features))
-    assert not likeness(model, 3).any()
-    assert model.floor == 0.0
 
 
 def test_the_floor_is_above_almost_all_random_pairs() -> None:
@@ -260,11 +213,3 @@ def test_a_posted_item_is_like_others_at_once_and_they_are_like_it(
     assert propose(changed, 77)[0] == 1_200
     model.save(tmp_path / "content")
     assert ContentSimilarity.open(tmp_path / "content").floor == model.floor
-
-
-def test_the_tokens_of_one_item_do_not_depend_on_those_of_others() -> None:
-    model = ContentSimilarity().train(films(FILMS))
-    together = model._weights.build_rows(READER.read(FILMS)).toarray()
-    alone = [model._weights.build_rows(READER.read([item])).toarray()[0] for item in FILMS]
-    np.testing.assert_allclose(together, alone, rtol=1e-5)
-    assert not model._weights.build_rows(Tokens.none(1)).nnz

@@ -37,17 +37,6 @@ def counts() -> FieldCounts:
     return found
 
 
-def test_counts_and_order_of_each_value():
-    found = counts()
-    every = np.arange(3, dtype=np.int32)
-    assert found.names == NAMES
-    assert found.counts_of(0, every).tolist() == [3, 1, 0]
-    assert found.counts_of(1, every).tolist() == [0, 2, 0]
-    assert found.top_of(0).tolist() == [0, 1]
-    assert found.top_of(1).tolist() == [1]
-    assert found.totals.tolist() == [3, 3, 0]  # an event of an unknown country does not count
-
-
 def test_the_fit_is_shrunk_to_the_category_and_the_category_to_everything():
     share, prior = 4 / 6, PRIOR_EVENTS
     of_category = np.array([(3 + prior * share) / (3 + prior), (1 + prior * share) / (3 + prior)])
@@ -170,22 +159,6 @@ def test_attributes_of_users_are_fields(tmp_path: Path):
     assert list(opened.fields) == ["user a/b", "user gone", "user plan"]
     np.testing.assert_array_equal(opened.fields["user plan"].counts_of(value, items), counted)
     assert opened.value("user gone", Query(user_groups={"gone": "x"})) == -1
-
-
-def test_it_is_kept_on_disk(tmp_path: Path):
-    found = ContextCounts.of(world(), np.zeros((20, 2), np.int32), ALL)
-    found.save(tmp_path / "context")
-    opened = ContextCounts.open(tmp_path / "context")
-    assert (opened.config, opened.parts) == (found.config, found.parts)
-    query, items = Query(country="Korea", time=1.7e9), np.arange(20, dtype=np.int32)
-    for name, counts_before in found.fields.items():
-        value = opened.value(name, query)
-        assert value == found.value(name, query)
-        first, second = (
-            one.fit_of(value, items, np.zeros(20, np.int32))
-            for one in (counts_before, opened.fields[name])
-        )
-        np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from serendip.models.early_stopping import StoppingRule, train_epochs
+from serendip.models.early_stopping import train_epochs
 from serendip.runtime.budget import TimeBudget
 from serendip.runtime.progress import TrainOptions
 
@@ -38,26 +38,30 @@ class Walk:
 
 
 def run(
-    values: list[float] | None, stopping: StoppingRule, options: TrainOptions | None = None
+    values: list[float] | None,
+    epochs: int,
+    patience: int,
+    validate_every: int = 1,
+    options: TrainOptions | None = None,
 ) -> Walk:
     walk = Walk(values)
-    train_epochs(walk, stopping, options or TrainOptions(), "test")
+    train_epochs(walk, options or TrainOptions(), "test", epochs, patience, validate_every)
     return walk
 
 
 def test_the_weights_of_the_best_validation_are_kept() -> None:
-    best = run([0.1, 0.5], StoppingRule(2, 9))
-    longer = run([0.1, 0.5, 0.3, 0.4], StoppingRule(4, 9))
+    best = run([0.1, 0.5], 2, 9)
+    longer = run([0.1, 0.5, 0.3, 0.4], 4, 9)
     assert longer.epochs == [0, 1, 2, 3]
     assert longer.weight() == best.weight()
 
 
 def test_training_stops_when_patience_ends() -> None:
-    assert run([0.5, 0.4, 0.3, 0.9], StoppingRule(4, 2)).epochs == [0, 1, 2]
+    assert run([0.5, 0.4, 0.3, 0.9], 4, 2).epochs == [0, 1, 2]
 
 
 def test_without_a_validation_the_last_weights_stay() -> None:
-    walk = run(None, StoppingRule(3, 1))
+    walk = run(None, 3, 1)
     assert walk.epochs == [0, 1, 2]
     last = Walk()
     for number in range(3):
@@ -67,14 +71,14 @@ def test_without_a_validation_the_last_weights_stay() -> None:
 
 def test_validations_may_be_rarer_and_the_last_pass_has_one() -> None:
     never_seen = 9.0
-    walk = run([never_seen, 0.1, never_seen, 0.2, 0.3], StoppingRule(5, 9, validate_every=2))
-    assert walk.weight() == run([0.0] * 4 + [0.3], StoppingRule(5, 9)).weight()
+    walk = run([never_seen, 0.1, never_seen, 0.2, 0.3], 5, 9, validate_every=2)
+    assert walk.weight() == run([0.0] * 4 + [0.3], 5, 9).weight()
 
 
 def test_a_training_whose_time_is_over_tells_the_steps_that_it_made() -> None:
     times = iter([0.0, 0.0, 1.0, 1.0, 2.0])  # the budget, its share, then a look at a time
     budget = TimeBudget(2, lambda: next(times, 9.0))
-    walk = run(None, StoppingRule(9, 9), TrainOptions(allowance=budget.allow("walk", 1.0)))
+    walk = run(None, 9, 9, options=TrainOptions(allowance=budget.allow("walk", 1.0)))
     (cut,) = budget.cuts
     assert cut.steps == walk.num_steps > 0
     assert cut.done == round(walk.num_steps / 9, 3)

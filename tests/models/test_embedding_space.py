@@ -42,14 +42,6 @@ def on_other_axes(vectors: np.ndarray) -> np.ndarray:
     return other
 
 
-def test_a_space_begins_on_the_axes_of_its_training() -> None:
-    vectors = vectors_of()
-    space = begun(vectors)
-    np.testing.assert_array_equal(space.rotate(vectors), vectors)
-    assert space.name.startswith("retriever-1-")
-    assert len(space.anchor_ids) == len(IDS)
-
-
 def test_another_training_is_turned_back_onto_the_space() -> None:
     vectors = vectors_of()
     space, kept = continued(begun(vectors), on_other_axes(vectors))
@@ -67,14 +59,6 @@ def test_items_are_found_by_id_wherever_they_stand_and_new_ones_are_turned_with_
     space, kept = continued(begun(vectors), on_other_axes(shuffled), others)
     assert kept.items == 30
     np.testing.assert_allclose(space.rotate(on_other_axes(shuffled)), shuffled, atol=1e-5)
-
-
-def test_a_score_is_the_same_on_any_axes() -> None:
-    vectors, queries = vectors_of(), vectors_of(2, 6)
-    space, _ = continued(begun(vectors), on_other_axes(vectors))
-    turned = space.rotate(queries) @ space.rotate(vectors).T
-    np.testing.assert_allclose(turned, queries @ vectors.T, atol=1e-4)
-    np.testing.assert_array_equal(space.rotate(vectors)[:, 4:], vectors[:, 4:])
 
 
 def test_small_moves_do_not_add_up_unnoticed() -> None:
@@ -112,11 +96,6 @@ def test_other_dimensions_and_no_common_items_are_another_version() -> None:
     )
     after, kept = continued(space, vectors_of(), [f"other{item}" for item in IDS])
     assert (after.version, kept.reason) == (2, "no items in common")
-
-
-def test_versions_that_begin_differently_have_different_names() -> None:
-    assert begun(vectors_of(0)).name != begun(vectors_of(1)).name
-    assert begun(vectors_of(0)).name == begun(vectors_of(0)).name
 
 
 def test_anchors_of_a_large_catalogue_are_a_sample_of_all_of_it() -> None:

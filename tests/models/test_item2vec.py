@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from serendip.data import Catalogue, Dataset, EventLog, FloatArray, History, Item, Query, Vocabulary
 from serendip.models.item2vec import Item2Vec, Item2VecConfig, Item2VecTraining, count_pairs
@@ -60,13 +59,6 @@ def test_items_of_one_taste_are_alike_and_those_of_two_are_not() -> None:
     assert within.min() > similar[:5, 5:10].max() + 0.2
 
 
-def test_items_without_neighbours_have_no_vector() -> None:
-    similar = cosines(Item2Vec(Item2VecConfig(embedding_size=8)).train(two_tastes()))
-    np.testing.assert_allclose(np.diag(similar), [1] * 10 + [0, 0], atol=1e-6)
-    assert not similar[10:].any()
-    assert not similar[:, 10:].any()
-
-
 def test_the_score_is_the_cosine_with_the_decayed_mean() -> None:
     model = Item2Vec(Item2VecConfig(embedding_size=8, decay=0.25)).train(build_small_world())
     vectors = model._vectors
@@ -74,22 +66,6 @@ def test_the_score_is_the_cosine_with_the_decayed_mean() -> None:
     history = History.of_items(np.asarray([3, 7], np.int32))
     expected = vectors @ mean / np.linalg.norm(mean)
     np.testing.assert_allclose(model.score_all([Query(history=history)])[0], expected, atol=1e-6)
-
-
-def test_another_seed_gives_other_vectors() -> None:
-    first, second = (
-        Item2Vec(Item2VecConfig(epochs=1)).train(build_small_world(), TrainOptions(seed=seed))
-        for seed in (1, 2)
-    )
-    assert not np.array_equal(first._vectors, second._vectors)
-
-
-@pytest.mark.parametrize("exponent", [-0.5, 0.0, 0.75])
-def test_negatives_are_drawn_by_frequency_to_the_exponent(exponent: float) -> None:
-    pairs = to_csr(np.asarray([[0, 1, 3], [1, 0, 0], [3, 0, 0]]))
-    training = Item2VecTraining(pairs, Item2VecConfig(negative_exponent=exponent), 0)
-    weights = np.asarray([4.0, 1.0, 3.0]) ** exponent
-    np.testing.assert_allclose(training.chances, np.cumsum(weights) / weights.sum())
 
 
 def test_with_full_size_it_factorises_the_shifted_pointwise_mutual_information() -> None:

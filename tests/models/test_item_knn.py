@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data import Catalogue, Dataset, EventLog, FloatArray, History, Item, Query, Vocabulary
+from serendip.data import Catalogue, Dataset, EventLog, FloatArray, Item, Query, Vocabulary
 from serendip.models.item_to_item import ItemKNN, ItemKNNConfig
 from serendip.testing import (
     AddingVotesContract,
@@ -40,23 +40,6 @@ WORLD = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 0), (2, 0)]
 
 def item(*numbers: int) -> Query:
     return Query(source_items=np.asarray(numbers, dtype=np.int32))
-
-
-def test_older_events_weigh_less() -> None:
-    config = ItemKNNConfig(shrinkage=0, decay=0.5)
-    model = ItemKNN(config).train(dataset_of(WORLD))
-    likes_old = History(
-        np.asarray([1, 2], np.int32), np.asarray([0.0, 1.0]), np.asarray([True, False])
-    )
-    scores = model.score_all([Query(history=likes_old)])[0]
-    assert scores[0] == pytest.approx(0.5 * 2 / np.sqrt(6) + 1 / np.sqrt(3))
-
-
-def test_votes_are_the_similarities_to_each_item_of_the_context() -> None:
-    model = ItemKNN(ItemKNNConfig(shrinkage=0)).train(dataset_of(WORLD))
-    items, votes = model.votes(item(1, 2), np.asarray([0, 3], np.int32))
-    assert items.tolist() == [1, 2]
-    np.testing.assert_allclose(votes, [[2 / np.sqrt(6), 0], [1 / np.sqrt(3), 0]], rtol=1e-6)
 
 
 def similarities_of(model: ItemKNN) -> FloatArray:

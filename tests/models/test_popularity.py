@@ -53,11 +53,6 @@ def test_only_the_window_before_the_last_event_counts_fully() -> None:
     np.testing.assert_allclose(model.score_all([Query()])[0], expected, rtol=1e-6)
 
 
-def test_an_item_without_events_comes_last_but_comes() -> None:
-    (answer,) = Popularity().train(log_of([1, 1, 0], [0, 0, 0])).recommend([Query()], k=3)
-    assert answer.item_nums.tolist() == [1, 0, 2]
-
-
 EVENTS = st.lists(st.tuples(st.floats(0, 20), st.integers(0, 2)), min_size=1, max_size=12)
 
 

@@ -27,12 +27,6 @@ def test_what_items_do_not_fill_is_not_turned() -> None:
     np.testing.assert_allclose(fit_procrustes(flat, turned), expected, atol=1e-7)
 
 
-@pytest.mark.parametrize("items", [0, 1])
-def test_with_hardly_an_item_equal_sides_are_not_turned(items: int) -> None:
-    source = normal(0, items, 3)
-    np.testing.assert_allclose(fit_procrustes(source, source), np.eye(3), atol=1e-6)
-
-
 @given(seed=st.integers(0, 1000), rows=st.integers(0, 12), size=st.integers(1, 6))
 def test_the_map_is_orthogonal_and_keeps_all_dot_products(seed: int, rows: int, size: int) -> None:
     found = fit_procrustes(normal(seed, rows, size), normal(seed + 1, rows, size))
@@ -45,13 +39,6 @@ def test_the_map_is_orthogonal_and_keeps_all_dot_products(seed: int, rows: int, 
 def test_any_orthogonal_map_of_enough_items_is_undone(seed: int, size: int) -> None:
     source, turn = normal(seed, 8 * size, size), orthogonal(seed + 1, size)
     np.testing.assert_allclose(fit_procrustes(source, source @ turn), turn, atol=1e-5)
-
-
-def test_no_other_map_is_nearer() -> None:
-    source, target = normal(0, 20, 3), normal(1, 20, 3)
-    best = np.square(source @ fit_procrustes(source, target) - target).sum()
-    others = (np.square(source @ orthogonal(seed, 3) - target).sum() for seed in range(200))
-    assert best < min(others)
 
 
 def test_the_mean_cosine_passes_over_rows_that_say_nothing() -> None:
@@ -71,7 +58,3 @@ def test_turned_vectors_agree_fully_and_unrelated_ones_do_not_though_they_are_fe
     fitted = mean_cosine(source @ fit_procrustes(source, normal(1, 40, 8)), normal(1, 40, 8))
     assert fitted is not None
     assert fitted > 0.2
-
-
-def test_without_items_nothing_is_said_of_agreement() -> None:
-    assert measure_agreement(normal(0, 0, 3), normal(0, 0, 3)) is None

@@ -91,14 +91,6 @@ def number(*numbers: int) -> IntArray:
     return np.asarray(numbers, dtype=np.int32)
 
 
-def test_votes_are_the_steps_from_each_item_of_the_context() -> None:
-    model = Transitions(PLAIN).train(dataset_of([0, 1, 2], [0, 2]))
-    items, votes = model.votes(source(0, 1, 3), number(2, 0))
-    assert items.tolist() == [0, 1, 3]
-    expected = [[SCALED[0, 2], 0], [SCALED[1, 2], SCALED[1, 0]], [0, 0]]
-    np.testing.assert_allclose(votes, expected, rtol=1e-6)
-
-
 def test_a_borrowed_step_is_a_vote_of_the_item_that_it_starts_from() -> None:
     dataset = dataset_of([0, 1, 2], [0, 2])
     vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0.8, 0.6]]

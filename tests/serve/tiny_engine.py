@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from serendip.content.posted_media import FileProblem
+from serendip.content.encoders.media_files import FileProblem
 from serendip.data import ActionRules, Event, Item
 from serendip.data.items.attributes import is_code_name
 from serendip.data.users.user import User

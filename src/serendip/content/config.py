@@ -75,14 +75,10 @@ def open_media(config: ContentConfig, workspace: Path, device: str = "cpu") -> d
         ConfigError: no encoder has such a name.
     """
     media: dict[str, Media] = {}
-    if config.image is not None:
-        encoder = open_image_encoder(config.image, device)
-        media["image"] = Media(
-            encoder, config.image.field, workspace, config.image.max_bytes, config.image.read
-        )
-    if config.audio is not None:
-        encoder = open_audio_encoder(config.audio, device)
-        media["audio"] = Media(
-            encoder, config.audio.field, workspace, config.audio.max_bytes, config.audio.read
-        )
+    for name, table in config.media.items():
+        if isinstance(table, ImageConfig):
+            encoder = open_image_encoder(table, device)
+        else:
+            encoder = open_audio_encoder(table, device)
+        media[name] = Media(encoder, table.field, workspace, table.max_bytes, table.read)
     return media

@@ -9,7 +9,7 @@ Shapes: M items, D vector size of a modality.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,33 +19,19 @@ import numpy as np
 
 from serendip.content.cache import VectorCache
 from serendip.content.config import ContentConfig
-from serendip.content.encoders.base import EncoderIdentity
-from serendip.content.encoders.media_files import find_media_file
+from serendip.content.encoders.audio import AudioConfig
+from serendip.content.encoders.base import EncoderIdentity, find_present
+from serendip.content.encoders.image import ImageConfig
+from serendip.content.encoders.media_files import FileProblem, find_media_files, list_problems
 from serendip.content.fusion import Fusion
 from serendip.data import BoolArray, IntArray, Item
 from serendip.data.items.features import ModalityVectors
-from serendip.errors import DataError
 from serendip.runtime.atomic_files import write_text
 
 MEDIA_ENCODERS = "media_encoders"
 """Fact of a manifest: modality -> identity of the encoder that its files were encoded with."""
 
 _VERSION_FILE = "posted_media.version"
-
-
-@dataclass(frozen=True, slots=True)
-class FileProblem:
-    """A file of an item that cannot be used.
-
-    Args:
-        item_id: external id.
-        field: item attribute with the path.
-        problem: why it cannot be used, one sentence.
-    """
-
-    item_id: str
-    field: str
-    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +59,13 @@ class PostedMedia:
         encoders = {name: EncoderIdentity(**identity) for name, identity in stored.items()}
         return cls(content, folder, VectorCache(cache), encoders)
 
-    def find_problems(self, items: Iterable[Item]) -> list[FileProblem]:
+    def find_problems(self, items: Sequence[Item]) -> list[FileProblem]:
         """Files of items that cannot be used, as far as is seen without opening them."""
-        problems = []
-        for item in items:
-            for name in self.named(item):
-                try:
-                    self._find_file(item, name)
-                except DataError as error:
-                    attribute = self.content.media[name].field
-                    problems.append(FileProblem(item.item_id, attribute, error.message))
-        return problems
+        return [
+            problem
+            for config in self.content.media.values()
+            for problem in list_problems(items, config.field, self._find_files(items, config)[1])
+        ]
 
     def named(self, item: Item) -> list[str]:
         """Modalities of which an item names a file."""
@@ -130,28 +112,16 @@ class PostedMedia:
 
     def _find(self, items: Sequence[Item], name: str) -> ModalityVectors:
         """Vectors (M, D) of the files of a modality that were encoded."""
-        encoder = self.encoders[name]
-        files = dict[int, Path]()
-        for row, item in enumerate(items if name in self.content.media else ()):
-            try:
-                if name in self.named(item):
-                    files[row] = self._find_file(item, name)
-            except DataError:  # ``find_problems`` tells it
-                continue
-        vectors = np.zeros((len(items), encoder.size), np.float32)
-        present = np.zeros(len(items), np.bool_)
-        rows = list(files)
-        vectors[rows], present[rows] = self.cache.find(encoder, list(files.values()))
-        return ModalityVectors(vectors, present)
+        files: list[Path | None] = [None] * len(items)
+        if name in self.content.media:
+            files, _ = self._find_files(items, self.content.media[name])
+        vectors, present = self.cache.find(self.encoders[name], files)
+        return ModalityVectors(vectors, present & find_present(files))
 
-    def _find_file(self, item: Item, name: str) -> Path:
-        """The file that an item names.
-
-        Raises:
-            DataError: it cannot be used.
-        """
-        config = self.content.media[name]
-        return find_media_file(self.folder, item.field_text(config.field).strip(), config.max_bytes)
+    def _find_files(
+        self, items: Sequence[Item], config: ImageConfig | AudioConfig
+    ) -> tuple[list[Path | None], dict[int, str]]:
+        return find_media_files(items, config.field, self.folder, config.max_bytes)
 
 
 NO_POSTED_MEDIA = PostedMedia(ContentConfig(), Path(), VectorCache(Path()))

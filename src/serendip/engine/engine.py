@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serendip.content.encoders.base import TextEncoder
+from serendip.content.encoders.media_files import FileProblem
 from serendip.content.encoders.text import UniversalSentenceEncoder, open_encoder
-from serendip.content.posted_media import FileProblem, PostedMedia
+from serendip.content.posted_media import PostedMedia
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data import Event, IntArray, Item, Query
 from serendip.data.store.store import Store

@@ -1,13 +1,13 @@
-"""Training loop with early stopping by nDCG@10, of torch modules.
+"""Training loop of torch modules with early stopping.
 
-The stopping metric is nDCG@10 of one target item per request, ranked among all items.
+Retrievers and sequence models stop by nDCG@10 of one target item per request, ranked among all
+items, the ranker by its loss.
 
 Shapes: R requests, N items, E excluded (request, item) pairs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -40,50 +40,41 @@ class Training(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class StoppingRule:
-    """Rule of early stopping.
-
-    Args:
-        epochs: maximum number of epochs.
-        patience: consecutive validations without a better value after which training stops.
-        validate_every: epochs from one validation to the next; the last epoch is always validated.
-    """
-
-    epochs: int
-    patience: int
-    validate_every: int = 1
-
-
 def train_epochs(
-    training: Training, stopping: StoppingRule, options: TrainOptions, name: str
+    training: Training,
+    options: TrainOptions,
+    name: str,
+    epochs: int,
+    patience: int,
+    validate_every: int = 1,
 ) -> None:
     """Train until the stopping metric stops improving; the module ends with the best weights.
 
     Args:
         training: changed in place.
-        stopping: maximum number of epochs, patience.
         options: ``progress`` reports the epochs; once the time of ``allowance`` is over, no epoch
-            begins.
+            but the first one begins.
         name: label of the progress report.
+        epochs: maximum number of epochs.
+        patience: consecutive validations without a better value after which training stops.
+        validate_every: epochs from one validation to the next; the last epoch is always validated.
     """
     highest, waited, done = -np.inf, 0, 0
     best: dict[str, Tensor] | None = None
-    epochs = range(stopping.epochs)
-    for epoch in options.progress.track(epochs, name, len(epochs)):
-        if waited >= stopping.patience or options.allowance.is_over:
+    for epoch in options.progress.track(range(epochs), name, epochs):
+        if waited >= patience or (done and options.allowance.is_over):
             continue
         training.epoch(epoch)
         done = epoch + 1
-        is_last = done == stopping.epochs or options.allowance.is_over
-        if done % stopping.validate_every == 0 or is_last:
+        is_last = done == epochs or options.allowance.is_over
+        if done % validate_every == 0 or is_last:
             value = training.validate()
             waited += value is not None
             if value is None or value > highest:
                 highest, waited = value or 0.0, 0
                 best = _copy(training.module, best)
-    if waited < stopping.patience:
-        options.allowance.cut(done / stopping.epochs, steps=training.num_steps)
+    if waited < patience:
+        options.allowance.cut(done / epochs, steps=training.num_steps)
     if best is not None:
         training.module.load_state_dict(best)
 

@@ -11,8 +11,8 @@ from serendip.errors import ConfigError, DataError
 from serendip.models.transitions import Transitions, TransitionsConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import RecommenderContract, build_queries, build_small_world, draw_features
-from serendip_bench.blend.config import BlendConfig, BlendNetwork, BlendPart, build_rank_fusion
-from serendip_bench.blend.features import PER_PART, build_candidates
+from serendip_bench.blend.config import BlendConfig, BlendPart, build_rank_fusion
+from serendip_bench.blend.features import build_candidates
 from serendip_bench.blend.model import Blend
 
 SMALL = BlendConfig(
@@ -62,47 +62,12 @@ def query(history: list[int], exclude: list[int]) -> Query:
     )
 
 
-def test_candidates_are_the_best_of_every_part_without_excluded_ones() -> None:
-    first = np.asarray([[0.0, 3.0, 2.0, 1.0, 0.0]], np.float32)
-    second = np.asarray([[9.0, 8.0, 0.0, 0.0, 7.0]], np.float32)
-    found = build_candidates([query([1], [1])], [first, second], 2)
-    assert found.items[found.is_candidate].tolist() == [0, 2, 3, 4]
-    assert first[0, 1] == 3.0
-
-
-def test_features_say_how_much_how_far_below_the_best_how_probable_and_which_place() -> None:
-    scores = np.log(np.asarray([[1.0, 2.0, 5.0]], np.float32))
-    found = build_candidates([query([0, 0, 0], [])], [scores], 3)
-    own, below, probability, place = found.features[0, :, :PER_PART].T
-    np.testing.assert_allclose(own, np.log([1, 2, 5]), rtol=1e-6)
-    np.testing.assert_allclose(below, np.log([1 / 5, 2 / 5, 1]), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(np.exp(probability), [1 / 8, 2 / 8, 5 / 8], rtol=1e-5)
-    np.testing.assert_allclose(place, -np.log1p([2, 1, 0]), rtol=1e-6)
-    np.testing.assert_allclose(found.features[0, :, -1], np.log(4), rtol=1e-6)
-
-
 def test_with_nothing_to_learn_from_ranks_are_fused() -> None:
     first = np.asarray([[3.0, 2.0, 1.0]], np.float32)
     second = np.asarray([[2.0, 3.0, 1.0]], np.float32)
     found = build_candidates([query([], [])], [first, second], 3)
     values = build_rank_fusion(2)(found.features)[0]
     np.testing.assert_allclose(values, -np.log([2, 2, 9]), rtol=1e-6)
-
-
-def test_a_query_that_excludes_everything_has_no_candidates() -> None:
-    found = build_candidates([query([], [0, 1])], [np.zeros((1, 2), np.float32)], 2)
-    assert not found.is_candidate.any()
-
-
-def test_the_network_is_a_perceptron_of_silu() -> None:
-    layers = [
-        (np.asarray([[1.0, -1.0]], np.float32), np.zeros(2, np.float32)),
-        (np.asarray([[2.0], [1.0]], np.float32), np.asarray([0.5], np.float32)),
-    ]
-    network = BlendNetwork(np.ones(1, np.float32), np.full(1, 2.0, np.float32), layers)
-    x = (3.0 - 1.0) / 2.0
-    expected = 2 * x / (1 + np.exp(-x)) - x / (1 + np.exp(x)) + 0.5
-    np.testing.assert_allclose(network(np.asarray([[3.0]], np.float32)), [expected], rtol=1e-6)
 
 
 def followers(num_users: int = 300, num_items: int = 40) -> Dataset:
@@ -131,18 +96,6 @@ def test_it_learns_which_part_is_right() -> None:
     assert best == [2 * pair + 1 for pair in range(1, 9)]
 
 
-def test_items_that_no_part_proposes_come_last_in_the_order_of_the_last_part() -> None:
-    dataset = followers()
-    model = Blend(SMALL).train(dataset, TrainOptions(seed=1))
-    asked = query([4], [4])
-    scores = model.score_all([asked])[0]
-    found = model.candidates([asked])
-    chosen = np.zeros(len(scores), np.bool_)
-    chosen[found.items[0][found.is_candidate[0]]] = True
-    assert 0 < chosen.sum() < len(scores)
-    assert scores[chosen].min() > scores[~chosen].max()
-
-
 def test_trained_parts_are_used_as_they_are() -> None:
     dataset = followers().without_last_events()
     config = TransitionsConfig(mode="plain")
@@ -158,17 +111,6 @@ def test_trained_parts_without_unseen_targets_are_refused() -> None:
     given = Transitions().train(dataset)
     with pytest.raises(DataError, match="not seen"):
         Blend(SMALL, {"transitions": given}).train(dataset)
-
-
-def test_the_last_events_become_targets() -> None:
-    dataset = followers(num_users=4)
-    past = dataset.without_last_events()
-    assert past.validation is not None
-    assert len(past.events) == len(dataset.events) - 4
-    for user, item in zip(past.validation.users, past.validation.items, strict=True):
-        whole = dataset.history(int(user)).item_nums
-        assert whole[-1] == item
-        np.testing.assert_array_equal(past.history(int(user)).item_nums, whole[:-1])
 
 
 def test_an_unknown_value_of_a_part_is_named() -> None:

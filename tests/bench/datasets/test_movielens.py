@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from bench_films import NUM_FILMS, TAGS, write_films
 from bench_world import InThisProcess, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.movielens import (
     FILM_FIELDS,
@@ -19,7 +17,6 @@ from serendip_bench.datasets.movielens import (
     count_movielens_queries,
     list_movielens_queries,
     read_movielens,
-    read_search_sets,
 )
 from serendip_bench.datasets.registry import MOVIELENS, SEQUENCES, detect_dataset
 from serendip_bench.unified.models import UnifiedModel
@@ -165,17 +162,3 @@ def test_a_row_per_task_and_set(films: Path, tmp_path: Path) -> None:
     assert ("unified", "search", "redial", "bm25") in compared
     assert ("engine", "search", "tags", "bm25") in compared
     assert run_unified(bench, TrainOptions(), executor=InThisProcess(0)) == document
-
-
-def test_without_requests_beside_it_tags_are_asked_alone(films: Path, tmp_path: Path) -> None:
-    alone = tmp_path / "films"
-    alone.mkdir()
-    for path in films.iterdir():
-        (alone / path.name).write_bytes(path.read_bytes())
-    assert list(read_search_sets(alone)) == ["tags"]
-    digest = MOVIELENS.digest(alone)
-    assert digest != MOVIELENS.digest(films)
-    (alone / "tag_queries.jsonl").write_text(json.dumps({"tag": "scary"}) + "\n")
-    with pytest.raises(DataError, match=r"tag_queries.jsonl:1 has no 'items'"):
-        read_search_sets(alone)
-    assert MOVIELENS.digest(alone) != digest

@@ -13,12 +13,10 @@ from serendip_bench.datasets.posters import (
     READINGS,
     build_film_vectors,
     build_genre_table,
-    measure_group_genres,
-    measure_neighbour_genres,
     read_films,
     unpack_posters,
 )
-from serendip_bench.splits import BenchSplit, build_cold_events_split, build_cold_split
+from serendip_bench.splits import BenchSplit, build_cold_events_split
 
 GENRES = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], np.bool_)
 
@@ -72,19 +70,6 @@ def test_every_event_of_a_cold_item_is_asked_for_with_what_came_strictly_before(
         assert set(query.exclude.tolist()) == set(query.history.item_nums.tolist())
 
 
-def test_training_and_warm_requests_are_those_of_the_cold_benchmark() -> None:
-    dataset = shop_of_walks()
-    whole = build_cold_split(dataset, seed=3)
-    split = build_cold_events_split(dataset, np.arange(40, dtype=np.int32), seed=3)
-    assert split.numbers.tolist() == whole.numbers.tolist()
-    assert split.train.events.items.tolist() == whole.train.events.items.tolist()
-    assert min(np.flatnonzero(split.cold)) >= split.train.num_items
-    warm = ~whole.cold[whole.test.items]
-    count = int(warm.sum())
-    assert split.test.items[:count].tolist() == whole.test.items[warm].tolist()
-    assert split.cold[split.test.items[count:]].all()
-
-
 def test_films_get_their_ratings_in_order_of_time_and_their_posters(tmp_path: Path) -> None:
     rows = [
         {"item_id": 7, "title": "Matrix, The (1999)", "overview": "Why?", "genres": ["A", "B"]},
@@ -133,23 +118,3 @@ def test_a_reading_follows_what_it_reads_and_nothing_else(name: str) -> None:
             assert not changed.any()
         elif "shuffled" not in name:
             assert np.flatnonzero(changed).tolist() == [29]
-
-
-def test_shuffled_pictures_are_those_of_other_films() -> None:
-    encoded, training = encoded_films(), np.arange(30, dtype=np.int32)
-    own = build_film_vectors(encoded, READINGS["image+text, pca"], training, seed=0)
-    other = build_film_vectors(encoded, READINGS["shuffled image+text, pca"], training, seed=0)
-    pictured = encoded["image"].present
-    np.testing.assert_allclose(own[~pictured], other[~pictured], atol=1e-5)
-    moved = np.abs(own - other)[pictured].max(axis=1) > 1e-3
-    assert moved.sum() > 15
-
-
-def test_genres_in_a_group_and_of_neighbours_by_hand() -> None:
-    assert measure_group_genres(GENRES, np.array([0, 0, 1, 1])) == pytest.approx((0.5 + 1.0) / 2)
-    assert measure_group_genres(GENRES, np.array([0, 0, 1, 2])) == pytest.approx(0.5)
-    assert measure_group_genres(GENRES, np.zeros(4, np.int32)) == pytest.approx(
-        (0.5 + 1.0) * 2 / 12
-    )
-    vectors = np.array([[1, 0], [0.9, 0.1], [0.8, 0.2], [0, 1]], np.float32)
-    assert measure_neighbour_genres(GENRES, vectors, k=1) == pytest.approx((0.5 + 0.5 + 0 + 1) / 4)

@@ -17,7 +17,6 @@ from serendip_bench.datasets.registry import RETAIL_SHOP, detect_dataset
 from serendip_bench.datasets.retail import (
     RETAIL,
     build_retail_split,
-    count_customers,
     read_retail,
     write_retail_files,
 )
@@ -43,17 +42,6 @@ def test_only_sales_to_customers_are_events(shop: Path) -> None:
     assert {item.title for item in dataset.catalogue.items} == {
         f"THING {item.item_id}" for item in dataset.catalogue.items
     }
-
-
-def test_a_customer_is_where_the_first_invoice_says(shop: Path) -> None:
-    dataset = read_retail(shop)
-    assert dataset.countries is not None
-    assert dataset.countries.names == ("France", "United Kingdom")
-    for user, place in zip(dataset.users.ids, dataset.countries.of_users, strict=True):
-        assert dataset.countries.names[place] == (
-            "France" if int(user) % 4 == 0 else "United Kingdom"
-        )
-    assert list(count_customers(shop)["customers"]) == ["United Kingdom", "France"]
 
 
 def test_sales_to_some_customers_become_the_files_of_a_shop(shop: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 import numpy as np
@@ -132,29 +131,11 @@ def test_filters_are_trained_on_slates_without_test_pairs(
         assert label == (item // family not in {job // family for job in onet.occupations[title]})
 
 
-def test_occupations_without_relatives_have_no_pairs(onet: Onet, pairs: GoldPairs) -> None:
-    without = onet.texts.titles.index("all other workers")
-    assert without not in pairs.items
-
-
 def test_both_ends_of_a_test_pair_are_unseen_in_training(pairs: GoldPairs) -> None:
     train, test = pairs.where(pairs.fold == TRAIN_ONLY), pairs.where(pairs.fold == 0)
     assert len(train) and len(test)
     assert not set(train.items.tolist()) & set(test.items.tolist())
     assert not set(train.queries.tolist()) & set(test.queries.tolist())
-
-
-def test_half_of_the_irrelevant_occupations_are_the_nearest(onet: Onet) -> None:
-    encoder = open_encoder(TextEncoderConfig(name="hashing"))
-    queries, items = onet.texts.encode(encoder.encode)
-    pairs = draw_onet_pairs(onet, queries, items)
-    title = int(pairs.queries[0])
-    irrelevant = pairs.where((pairs.queries == title) & pairs.is_irrelevant)
-    side = np.unique(pairs.items[pairs.fold == irrelevant.fold[0]])
-    others = side[side // 8 != min(onet.occupations[title]) // 8]
-    similarity = queries.vectors[title] @ items.views[1][others].T
-    nearest = others[np.argsort(-similarity, kind="stable")[: (len(irrelevant) + 1) // 2]]
-    assert set(nearest.tolist()) <= set(irrelevant.items.tolist())
 
 
 def test_folds_of_products_hold_whole_queries(tmp_path: Path) -> None:
@@ -167,17 +148,6 @@ def test_folds_of_products_hold_whole_queries(tmp_path: Path) -> None:
     assert all(len(folds) == 1 for folds in folds_of.values())
     assert texts.bodies[0] == "made for rooms 0. a lamp for the house"
     assert texts.passages[1] == ["home, chair", "brand 1"]
-
-
-def test_a_second_file_is_for_testing_only(tmp_path: Path) -> None:
-    write_products(tmp_path)
-    test = tmp_path / "more.csv"
-    write_judgements(test, [("blue lamp", "p0", "E"), ("blue lamp", "p1", "I")])
-    texts, pairs = read_judged_products(tmp_path, test)
-    test_pairs = pairs.where(pairs.is_test)
-    assert [texts.queries[query] for query in test_pairs.queries] == ["blue lamp", "blue lamp"]
-    assert test_pairs.is_irrelevant.tolist() == [False, True]
-    assert len(pairs) == 402
 
 
 @pytest.mark.parametrize(
@@ -207,22 +177,6 @@ def test_a_folder_is_recognised_by_its_files(tmp_path: Path) -> None:
     (tmp_path / "onet" / "tasks.csv.gz").write_bytes(b"no gzip")
     with pytest.raises(DataError, match="cannot be read"):
         read_gold_set(tmp_path / "onet", None)
-
-
-def test_damaged_files_of_onet_are_named_with_their_line(tmp_path: Path) -> None:
-    write_onet(tmp_path)
-    whole = (tmp_path / "tasks.csv.gz").read_bytes()
-    (tmp_path / "tasks.csv.gz").write_bytes(whole[:40] + b"\xff" * 20 + whole[60:])
-    with pytest.raises(DataError, match=r"tasks\.csv\.gz cannot be read"):
-        read_onet(tmp_path)
-    for text, message in (
-        ("onet_soc_code,work\n00,x\n", "no column 'task'"),
-        ("onet_soc_code,task\n00,x\n01\n", r"tasks\.csv\.gz:3 has too few cells"),
-    ):
-        with gzip.open(tmp_path / "tasks.csv.gz", "wt") as file:
-            file.write(text)
-        with pytest.raises(DataError, match=message):
-            read_onet(tmp_path)
 
 
 def test_the_parts_of_the_gold_are_halves_that_depend_on_nothing_else(onet: Onet) -> None:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_world import NUM_ITEMS, InThisProcess, sequences, write_world
+from bench_world import InThisProcess, sequences, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.data.rows.strings import open_arrays
 from serendip.errors import ConfigError
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.sequences import TEXT_FIELDS
@@ -193,25 +192,3 @@ def test_a_model_that_refuses_the_data_is_skipped_with_its_reason(
     (skipped,) = document["skipped"]
     assert (skipped["model"], skipped["seed"]) == ("ease", 0)
     assert "max_items = 2" in skipped["reason"]
-
-
-def test_content_is_aligned_without_the_items_held_out(tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    users = {f"{n}-{user}": items for n in range(2) for user, items in sequences(n).items()}
-    changed = {
-        user: [*items[:-2], *(f"i{number}" for number in rng.choice(NUM_ITEMS, 2, replace=False))]
-        for user, items in users.items()
-    }
-    line = BenchModel("retriever", {**TINY, "slots": 0}, "aligned content and codes", random=True)
-    maps = []
-    for name, shown in (("a", users), ("b", changed)):
-        data = write_world(tmp_path / name, shown)
-        settings = bench(
-            data, tmp_path, file=tmp_path / f"{name}.json", models={"line": line}, seeds=1
-        )
-        run(settings)
-        arrays = open_arrays(settings.work / "line-0" / "model" / "arrays")
-        maps.append((arrays["content.down"], arrays["content.up"]))
-    assert maps[0][1].any()
-    for left, right in zip(*maps, strict=True):
-        np.testing.assert_array_equal(left, right)

@@ -26,7 +26,6 @@ from serendip_bench.unified.search_order import (
     NUM_FOLDS,
     WRITTEN,
     SearchRows,
-    deal_folds,
     label_requests,
 )
 
@@ -50,15 +49,6 @@ def test_a_request_has_all_its_items_by_grade() -> None:
     alone = label_requests(RequestSet(queries, np.arange(4, dtype=np.int32)), "written")
     assert [one.items.tolist() for one in alone] == [[0], [1], [2], [3]]
     assert {one.source for one in alone} == {"written"}
-
-
-def test_rows_of_a_unit_are_in_one_fold_and_folds_are_of_equal_size() -> None:
-    units = np.repeat(np.arange(20), 3)[np.random.default_rng(0).permutation(60)]
-    folds = deal_folds(units, seed=1)
-    assert all(len(set(folds[units == unit])) == 1 for unit in range(20))
-    of_unit = folds[np.unique(units, return_index=True)[1]]
-    assert np.bincount(of_unit).tolist() == [20 // NUM_FOLDS] * NUM_FOLDS
-    np.testing.assert_array_equal(deal_folds(units, seed=1), folds)
 
 
 def rows_of(groups: list[int]) -> RankerRows:

@@ -29,17 +29,3 @@ def test_trees_learn_an_order_for_each_task() -> None:
     values = Trees(training, seed=0)(training.features, training.task).reshape(COUNT, SIZE)
     best = training.labels.reshape(COUNT, SIZE).argmax(1)
     assert (values.argmax(1) == best).mean() > 0.9
-
-
-def test_trees_are_the_same_every_time_and_look_at_one_row_alone() -> None:
-    training = rows()
-    trees = Trees(training, seed=1)
-    values = trees(training.features, training.task)
-    assert trees.num_parameters > 0
-    single_values = [
-        trees(training.features[n : n + 1], training.task[n : n + 1])[0] for n in range(5)
-    ]
-    assert single_values == values[:5].tolist()
-    again = Trees(training, seed=1)(training.features, training.task)
-    assert again.tolist() == values.tolist()
-    assert trees(training.features[:0], training.task[:0]).shape == (0,)

@@ -5,22 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_world import NUM_ITEMS, sequences, write_world
+from bench_world import sequences, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
-from serendip.data import AllowedItems, Catalogue, ItemSet
+from serendip.data import Catalogue
 from serendip.data.query import RETRIEVAL_TASKS as TASKS
 from serendip.engine.stages.batch import Candidates
 from serendip.engine.stages.pipeline import collect, run
 from serendip.engine.state import EngineState
-from serendip.errors import DataError
-from serendip.models.ranker.config import RankerConfig
-from serendip.models.ranker.model import Ranker
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip.search.searcher import Searcher
 from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
 from serendip_bench.ranking_values import rank_all
 from serendip_bench.sequential.models import SEMANTIC_IDS
@@ -115,18 +111,6 @@ def test_training_rows_are_the_target_and_sampled_candidates_as_served(
         np.testing.assert_array_equal(rows.features[in_group], features[candidates.rows == 0])
 
 
-def test_requests_without_their_target_among_the_candidates_are_dropped(world: World) -> None:
-    home = world.split.validation["home"]
-    rows = build_training_rows({"home": home}, FEW, world.state, seed=0)
-    candidates, _ = collect(home.queries, FEW["home"], world.state)
-    hits = {int(row) for row in candidates.rows[candidates.items == home.items[candidates.rows]]}
-    assert 0 < len(hits) < len(home.items)
-    assert {int(group) for group in rows.group} == hits
-    missed = RequestSet(home.queries, np.array([q.exclude[0] for q in home.queries], np.int32))
-    with pytest.raises(DataError, match="None of 40 requests has its target"):
-        build_training_rows({"home": missed}, FEW, world.state, seed=0)
-
-
 def test_ranks_among_candidates_count_ties_half() -> None:
     candidates = Candidates(
         np.array([0, 0, 0, 0, 1, 1], np.int32), np.array([2, 5, 7, 9, 2, 3], np.int32)
@@ -177,38 +161,3 @@ def test_listed_ranks_are_positions_in_the_served_list_then_those_of_the_retriev
         target in served for target, served in zip(requests.items.tolist(), lists, strict=True)
     ]
     assert 0 < sum(is_served) < len(is_served)
-
-
-def test_test_targets_do_not_change_the_training_rows(world: World, tmp_path: Path) -> None:
-    others = sequences()
-    for index, items in enumerate(others.values()):
-        free = [f"i{n}" for n in range(NUM_ITEMS) if f"i{n}" not in items]
-        items[-1] = free[index % len(free)]
-    changed = train_world(tmp_path / "other", others)
-    assert not (changed.split.tests["home"].items == world.split.tests["home"].items).any()
-    rows, same = (
-        build_training_rows(
-            split_requests(variant.split.validation, 0)[0], SURFACES, variant.state, seed=0
-        )
-        for variant in (world, changed)
-    )
-    for name in ("features", "task", "labels", "group"):
-        np.testing.assert_array_equal(getattr(rows, name), getattr(same, name))
-    config = RankerConfig(actions=("interact",), epochs=1)
-    first, second = (
-        Ranker(config).train(variant, FEATURES).predict(rows.features, rows.task)
-        for variant in (rows, same)
-    )
-    np.testing.assert_array_equal(first, second)
-
-
-def test_a_cached_search_equals_a_search_without_the_excluded_items(world: World) -> None:
-    searcher = world.state.searcher
-    for query in world.split.tests["search"].queries[:8]:
-        allowed = np.ones(NUM_ITEMS, np.bool_)
-        allowed[query.exclude] = False
-        results = searcher.search(query.text, 2, AllowedItems(ItemSet(allowed)))
-        all_results = Searcher.search(searcher, query.text, NUM_ITEMS)
-        allowed_items = [item for item in all_results.item_nums.tolist() if allowed[item]]
-        assert results.item_nums.tolist() == allowed_items[:2]
-        assert len(allowed_items) > 2

@@ -13,7 +13,7 @@ from serendip.errors import ConfigError
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
 from serendip_bench.unified.models import UNIFIED, UnifiedModel, select_lines
-from serendip_bench.unified.run import UnifiedBench, measure_transfer, run_unified
+from serendip_bench.unified.run import UnifiedBench, run_unified
 from serendip_bench.unified.tasks import build_unified_split, without_user
 
 HASHING = TextEncoderConfig(name="hashing", fields=TEXT_FIELDS)
@@ -77,18 +77,6 @@ def test_requests_of_a_task_have_the_input_of_its_surface(world: Path) -> None:
     ]
 
 
-def test_queries_of_training_are_of_the_items_own_category(world: Path) -> None:
-    dataset = read_sequences(world)
-    split = build_unified_split(dataset, np.eye(dataset.num_items, dtype=np.float32))
-    queries = split.sequences.train.queries
-    assert queries is not None
-    assert (queries.items < split.sequences.train.num_items).all()
-    for text, vector, item in zip(queries.texts, queries.vectors, queries.items, strict=True):
-        number = int(split.sequences.numbers[item])
-        assert text == dataset.catalogue[number].field_text("category")
-        assert vector.argmax() == number
-
-
 def test_the_document_holds_a_row_per_task_and_model(of_two_seeds: tuple[Any, list[str]]) -> None:
     document, names = of_two_seeds
     assert names[:2] == ["encode_items", "encode_items"]
@@ -126,45 +114,6 @@ def test_the_document_holds_a_row_per_task_and_model(of_two_seeds: tuple[Any, li
     ]
     assert comparison["difference"] == pytest.approx(np.mean(unified_values) - bm25["N@10"])
     assert (comparison["seeds"], comparison["baseline_seeds"]) == ([0, 1], [0])
-
-
-def test_an_interrupted_run_resumes_without_repeating_rows(
-    world: Path, tmp_path: Path, of_two_seeds: tuple[Any, list[str]]
-) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        run(world, tmp_path, most=4)
-    resumed, names = run(world, tmp_path)
-    assert names == ["encode_items"] * 2 + [
-        f"{name} (seed 0)" for name in ("unified-no-user", "bm25", "vectors", "rrf")
-    ]
-    costs = ("cpu_s", "score_cpu_s", "peak_mb")
-    figures = [
-        [
-            {key: value for key, value in row.items() if key not in costs}
-            for row in sorted(document["rows"], key=lambda row: (row["task"], row["model"]))
-            if row["seed"] == 0
-        ]
-        for document in (resumed, of_two_seeds[0])
-    ]
-    assert figures[0] == figures[1]
-    assert run(world, tmp_path)[1] == []
-
-
-def test_transfer_is_measured_on_the_seeds_that_all_models_have() -> None:
-    def row(line: str, model: str, seed: int, task: str, value: float) -> dict[str, Any]:
-        figures = {"N@10": value, "valid_N@10": value, "cpu_s": 1.0, "params": 1}
-        return {"line": line, "model": model, "seed": seed, "task": task, **figures}
-
-    rows = [
-        row(f"specialist-{task}", "specialist", seed, task, 0.5 + seed)
-        for task in ("home", "search")
-        for seed in (0, 1)
-    ]
-    rows += [row("pair-home-search", "pair", 0, task, 1.0) for task in ("home", "search")]
-    transfer = measure_transfer(rows)
-    assert transfer["transfer"] == {"home": {"search": 1.0}, "search": {"home": 1.0}}
-    assert transfer["grouping"]["1"]["relative"] == {"home": 1.0, "search": 1.0}
-    assert measure_transfer([]) == {"transfer": {}, "grouping": {}}
 
 
 def test_the_engine_and_lightgbm_have_rows_for_every_task(world: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pictures import Image, stripes
 
 from serendip.content.encoders.base import Encoder
 from serendip.content.encoders.image import EfficientNetLite0, ImageConfig, open_image_encoder
-from serendip.errors import ConfigError, DataError, ExtraMissing
+from serendip.errors import ConfigError, ExtraMissing
 from serendip.testing import EncoderContract
 
 INSTALLED = all(
@@ -62,11 +62,6 @@ class TestEfficientNetLite0(EncoderContract[Path | None]):
     ) -> None:
         Image.new("RGB", (1, 60_000), "red").save(tmp_path / "thin.png")
         assert np.isfinite(encoder.encode([tmp_path / "thin.png"])).all()
-
-    def test_limits_of_the_config_hold(self, tmp_path: Path) -> None:
-        encoder = open_image_encoder(ImageConfig(max_pixels=100))
-        with pytest.raises(DataError, match="100 are allowed"):
-            encoder.encode([stripes(tmp_path / "a.png")])
 
 
 def test_an_unknown_encoder_is_refused_with_the_known_ones(tmp_path: Path) -> None:

@@ -56,13 +56,6 @@ def test_nothing_is_loaded_before_it_is_asked_for_and_then_once() -> None:
     assert encoder.loads == 1
 
 
-def test_what_is_missing_is_a_zero_vector_in_its_place() -> None:
-    vectors = Lengths().encode(["four", "", "to"])
-    expected = np.array([[4, 120], [0, 0], [2, 120]], np.float32)
-    lengths = np.maximum(np.linalg.norm(expected, axis=1, keepdims=True), 1)
-    np.testing.assert_allclose(vectors, expected / lengths, rtol=1e-6)
-
-
 def test_threads_share_one_network_and_run_it_one_after_the_other() -> None:
     encoder, together = Busy(), Barrier(3)
 

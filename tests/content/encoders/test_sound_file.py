@@ -22,12 +22,6 @@ def test_the_formats_are_read_whatever_the_name(tmp_path: Path, suffix: str) -> 
     assert int(spectrum.argmax()) == 440
 
 
-def test_samples_at_16_khz_come_as_they_are(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
-    soundfile.write(path, sine(300, 0.5), 16_000, subtype="FLOAT")
-    assert np.array_equal(read_sound(path, **LIMITS), sine(300, 0.5))
-
-
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])
 def test_other_rates_are_resampled(tmp_path: Path, rate: int) -> None:
     samples = read_sound(tone(tmp_path / "a.wav", 300, 1.0, rate), **LIMITS)
@@ -75,12 +69,6 @@ def test_sounds_without_usable_samples_are_refused(tmp_path: Path) -> None:
         soundfile.write(path, samples, 16_000, subtype="FLOAT")
         with pytest.raises(DataError, match="without samples"):
             read_sound(path, **LIMITS)
-
-
-def test_values_beyond_full_volume_are_cut(tmp_path: Path) -> None:
-    path = tmp_path / "a.wav"
-    soundfile.write(path, np.array([1e30, -1e30, 0.5], np.float32), 16_000, subtype="FLOAT")
-    assert read_sound(path, **LIMITS).tolist() == [1, -1, 0.5]
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])

@@ -92,24 +92,6 @@ def test_a_whole_name_is_read_along_the_codes() -> None:
     assert build_group_name(names, np.asarray([7])) == ""
 
 
-def test_titles_help_where_there_is_nothing_else() -> None:
-    names = name_prefixes(FILMS, CODES, ("title",))
-    assert names["0"] == "House"
-    assert names["1"] == "Days, Road"
-    assert "1-1" not in names  # "Road" is said already, and nothing else is common to both.
-
-
-def test_groups_without_words_have_no_name() -> None:
-    bare = Catalogue([Item("a"), Item("b")])
-    assert name_prefixes(bare, np.zeros((2, 3), np.int32), FIELDS) == {}
-
-
-def test_a_catalogue_of_one_group_still_has_a_name() -> None:
-    alike = Catalogue([film(0, "", "", "Horror"), film(1, "", "", "Horror")])
-    names = name_prefixes(alike, np.zeros((2, 2), np.int32), FIELDS)
-    assert names == {"0": "Horror"}
-
-
 def test_a_name_that_says_nothing_new_is_passed_over() -> None:
     names = {"0": "Horror, Thriller", "0-0": "Thriller, Horror", "0-0-1": "Vampires"}
     assert build_group_name(names, [0, 0]) == "Horror, Thriller"

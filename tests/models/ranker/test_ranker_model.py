@@ -66,28 +66,6 @@ def test_probabilities_are_near_frequencies(ranker: Ranker) -> None:
         assert abs(probabilities[inside].mean() - unseen.labels[inside, 0].mean()) < 0.06
 
 
-def test_the_task_turns_the_sign_of_a_feature(ranker: Ranker) -> None:
-    ascending = np.zeros((2, 4), np.float32)
-    ascending[:, 0], ascending[:, 1] = (-1.5, 1.5), 1.5
-    product = ranker.predict(ascending, np.zeros(2, np.int64))[:, 0]
-    negative = ranker.predict(ascending, np.ones(2, np.int64))[:, 0]
-    assert product[0] < 0.5 < product[1]
-    assert negative[0] > 0.5 > negative[1]
-
-
-def test_a_row_does_not_depend_on_the_other_rows(ranker: Ranker, rows: RankerRows) -> None:
-    features, task = rows.features[:50], rows.task[:50]
-    together = ranker.predict(features, task)
-    shuffled = np.random.default_rng(0).permutation(50)
-    alone = np.concatenate(
-        [ranker.predict(features[i : i + 1], task[i : i + 1]) for i in range(50)]
-    )
-    np.testing.assert_allclose(alone, together, rtol=0, atol=1e-5)
-    np.testing.assert_allclose(
-        ranker.predict(features[shuffled], task[shuffled]), together[shuffled], rtol=0, atol=1e-5
-    )
-
-
 def test_many_rows_are_predicted_like_a_few(ranker: Ranker) -> None:
     many = made_up_rows(20_000, seed=5)
     together = ranker.predict(many.features, many.task)

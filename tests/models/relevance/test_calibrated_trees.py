@@ -69,11 +69,6 @@ def test_overconfident_scores_become_probabilities() -> None:
     assert calibration.offset == pytest.approx(-1 / 3, abs=0.04)
 
 
-def test_the_same_seed_trains_the_same_trees(trees: CalibratedTrees) -> None:
-    again = train_trees(*world(0), CONFIG, 3).trees
-    assert (again.model, again.calibration) == (trees.model, trees.calibration)
-
-
 def test_held_out_pairs_share_no_group_with_training_pairs() -> None:
     features, is_irrelevant, groups = world(0)
     trained = train_trees(features, is_irrelevant, groups, CONFIG, 3)

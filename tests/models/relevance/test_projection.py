@@ -92,17 +92,6 @@ def test_few_directions_suffice_and_as_many_as_landmarks_are_exact(world: World)
     assert world.auroc(project(1)[:, FOR_QUERY], is_test) < world.auroc(few, is_test) - 0.05
 
 
-def test_features_of_a_pair_do_not_depend_on_other_pairs(world: World) -> None:
-    projection = fit_projection(world, world.rows % 2 == 0)
-    sample = np.arange(0, len(world.rows), 997)
-    rows, numbers = world.rows[sample], world.numbers[sample]
-    together = projection.compute(world.queries, rows, numbers)
-    for place in range(len(sample)):
-        pair = slice(place, place + 1)
-        alone = projection.compute(world.queries, rows[pair], numbers[pair])
-        np.testing.assert_allclose(alone[0], together[place], atol=1e-4)
-
-
 def test_a_query_far_from_all_landmarks_is_not_moved(world: World) -> None:
     config = QueryProjectionConfig(sharpness=60.0)
     is_near = world.cluster[world.rows] < 3
@@ -129,19 +118,3 @@ def test_out_of_fold_features_do_not_depend_on_labels_of_their_group(world: Worl
     assert is_same[groups == 3].all()
     assert is_same.mean() < 0.3
     assert world.auroc(before[:, FOR_QUERY], np.ones(len(groups), np.bool_)) > 0.9
-
-
-def test_the_same_seed_gives_the_same_features(world: World) -> None:
-    first, second = (
-        out_of_fold_features(
-            QueryProjectionConfig(landmarks=20),
-            world.features,
-            world.queries,
-            (world.rows, world.numbers),
-            world.is_irrelevant,
-            (world.rows % 10).astype(np.int32),
-            seed,
-        )
-        for seed in (4, 4)
-    )
-    assert np.array_equal(first, second)

@@ -84,19 +84,6 @@ def test_a_missing_text_has_similarity_zero(queries, items, pair_features) -> No
     assert np.isfinite(features).all()
 
 
-def test_features_of_a_pair_do_not_depend_on_other_pairs(queries, items, pair_features) -> None:
-    rows, numbers = all_pairs(queries, items)
-    together = pair_features.compute(queries, items, rows, numbers)
-    for place in range(len(rows)):
-        alone = pair_features.compute(
-            queries, items, rows[place : place + 1], numbers[place : place + 1]
-        )
-        np.testing.assert_allclose(alone[0], together[place], rtol=0, atol=1e-5)
-    order = np.random.default_rng(0).permutation(len(rows))
-    shuffled = pair_features.compute(queries, items, rows[order], numbers[order])
-    np.testing.assert_allclose(shuffled, together[order], rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("text", "before", "after"),
     [

@@ -140,12 +140,6 @@ def test_where_the_past_decides_the_filter_with_the_user_beats_the_one_without(
     )
 
 
-def test_where_the_country_decides_the_user_is_used_too(world: World) -> None:
-    is_irrelevant = world.country_of[world.numbers] != world.rows % 2
-    _, (with_user, without) = world.train(is_irrelevant)
-    assert with_user > 0.95 > 0.65 > without
-
-
 def test_features_compare_an_item_with_the_past() -> None:
     kinds = [("a", "KR"), ("a", "DE"), ("b", "KR"), ("b", "DE")]
     catalogue = Catalogue(

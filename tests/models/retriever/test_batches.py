@@ -76,19 +76,6 @@ def test_a_home_request_sees_only_its_user_strictly_before_its_target(log, confi
     assert sorted(predicted) == list(range(len(log)))
 
 
-@given(logs, configs, st.integers(0, 1000))
-def test_only_targets_are_predicted(log, config, seed) -> None:
-    allowed = np.random.default_rng(seed).random(len(log)) < 0.4
-    queries = QueryExamples(
-        [""] * len(log), np.zeros((len(log), 2), np.float32), np.arange(len(log), dtype=np.int32)
-    )
-    maker = BatchBuilder(PackedLog(log, allowed), queries, config)
-    for batch in maker.epoch(4, np.random.default_rng(seed)):
-        logged = batch.task != SEARCH
-        shown = batch.target[logged & (batch.target != NONE)]
-        assert allowed[shown].all()
-
-
 @given(logs, st.integers(0, 1000))
 def test_a_similar_request_leads_to_the_next_event(log, seed) -> None:
     packed = PackedLog(log, np.ones(len(log), np.bool_))
@@ -144,12 +131,6 @@ def test_a_request_counts_as_much_as_the_event_that_it_foretells(log, config, se
         assert np.array_equal(batch.weight[real], strengths[batch.target[real]])
 
 
-def test_without_strengths_all_requests_weigh_the_same() -> None:
-    packed = PackedLog(log_of([0] * 4, list(range(4))), np.ones(4, np.bool_))
-    maker = BatchBuilder(packed, None, RetrieverConfig())
-    assert all((batch.weight == 1).all() for batch in maker.epoch(4, np.random.default_rng(0)))
-
-
 def test_gap_buckets_grow_with_the_gap() -> None:
     seconds = np.array([np.nan, 0.0, 5.0, 30.0, 1e9])
     assert gap_buckets(seconds).tolist() == [0, 1, 2, 3, 9]
@@ -183,21 +164,6 @@ def test_what_is_asked_of_a_task_is_what_serving_is_asked(log, seed) -> None:
     assert (asked[SEARCH].source == NONE).all()
     found = asked[SEARCH].target != NONE
     assert (items[asked[SEARCH].query[found]] == asked[SEARCH].target[found]).all()
-
-
-def test_rows_and_requests_without_a_target_are_not_asked() -> None:
-    log = log_of([0] * 4 + [1] * 4 + [2] * 4, list(range(12)))
-    allowed = np.zeros(12, np.bool_)
-    allowed[[1, 3, 10]] = True
-    maker = BatchBuilder(PackedLog(log, allowed), None, RetrieverConfig(max_len=8))
-    rows = cut_rows(maker.log, 8, np.zeros(3, np.int64))
-    asked = maker.asked_batch(rows, HOME)
-    assert asked.items.tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
-    assert asked.target.tolist() == [[1, 3], [10, NONE]]
-    assert asked.prefix.tolist()[0] == [1, 3]
-    assert asked.prefix.tolist()[1][0] == 2
-    nothing = BatchBuilder(PackedLog(log, np.zeros(12, np.bool_)), None, RetrieverConfig(max_len=8))
-    assert nothing.asked_batch(rows, HOME).target.tolist() == [[NONE]]
 
 
 def places_of(packed: PackedLog) -> list[tuple[int, int]]:

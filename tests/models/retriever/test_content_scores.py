@@ -9,7 +9,7 @@ import torch
 from serendip.data import Dataset, History, ItemFeatures, Query
 from serendip.data.dataset import AlignedProjection
 from serendip.data.rows.aligned_rows import AlignedRows
-from serendip.models.early_stopping import StoppingRule, train_epochs
+from serendip.models.early_stopping import train_epochs
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
@@ -58,16 +58,6 @@ def weights(context: float, words: float) -> np.ndarray:
     return np.tile(np.array([context, words], np.float32), (3, 1))
 
 
-def test_items_put_in_have_their_content_aligned_and_as_it_is() -> None:
-    rows = AlignedRows.of(projection(), draw_unit_vectors(np.random.default_rng(1), 4))
-    affinity = ContentScores(rows, weights(3.0, 2.0))
-    new = draw_unit_vectors(np.random.default_rng(2), 1)
-    row = np.concatenate([projection().encode(new), new], axis=1)
-    for number in (np.array([4]), np.array([2])):
-        found = affinity.put(number, new).vectors_of(number)
-        np.testing.assert_allclose(found, row, rtol=0, atol=1e-6)
-
-
 def test_a_request_is_its_weighed_context_and_words() -> None:
     rows = AlignedRows.of(projection(), draw_unit_vectors(np.random.default_rng(1), 4))
     aligned, plain = np.asarray(rows), np.asarray(rows.content)
@@ -112,7 +102,7 @@ def test_training_sees_what_serving_sees(task: str) -> None:
         )
         assert (query >= 0) == (task == "search")
     affinity = ContentScores(stored, weights(1.0, 3.0))
-    served = affinity.scores(shown)
+    served = affinity.scores_of_all(affinity.of_queries(shown))
     np.testing.assert_allclose(
         served, affinity.of_queries(shown) @ affinity.vectors_of(slice(None)).T, rtol=0, atol=1e-5
     )
@@ -127,7 +117,7 @@ def weights_before_and_after(
     """The weights chosen before and after the last pass, which learns the held-back events."""
     torch.manual_seed(seed)
     training = RetrieverTraining(dataset, config, seed)
-    train_epochs(training, StoppingRule(config.epochs, config.patience), TrainOptions(), "")
+    train_epochs(training, TrainOptions(), "", config.epochs, config.patience)
     before = training.affinity()
     training.learn_held_back()
     after = training.affinity()
@@ -180,22 +170,6 @@ def test_ids_are_lent_by_those_who_are_near_where_behaviour_puts_them() -> None:
         tower = ItemEncoderArrays(*silent, ids, catalogue, 1, True, alignment)
         vectors, _ = tower.encode(new, np.asarray([2]))
         assert vectors[0].argmax() == ids[lender].argmax()
-
-
-def test_an_edited_item_borrows_no_id_of_its_own() -> None:
-    ids = np.asarray([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], np.float32)
-    silent = np.zeros((3, 2), np.float32), np.zeros(3, np.float32), np.zeros((0, 1, 3), np.float32)
-    tower = ItemEncoderArrays(*silent, ids, np.eye(2, dtype=np.float32), 1)
-    edited = ItemFeatures(np.asarray([[0.9, 0.4]], np.float32), np.zeros((1, 0), np.int32), 1)
-    for number, lender in ((0, 1), (1, 0), (2, 0)):
-        vectors, _ = tower.encode(edited, np.asarray([number]))
-        assert vectors[0].argmax() == ids[lender].argmax()
-
-
-def test_modes_without_content_do_not_read_it() -> None:
-    dataset = build_small_world().with_alignment(projection())
-    config = SMALL.model_copy(update={"item_mode": "id"})
-    assert Retriever(config).train(dataset).item_vectors.shape == (30, 8 + 1)
 
 
 @pytest.mark.parametrize("mode", ["id", "content", "codes", "content+codes"])

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.requests import HOME, SEARCH
 from serendip.runtime.progress import TrainOptions
-from serendip.testing import build_small_world, draw_features
+from serendip.testing import build_small_world
 
 SMALL = RetrieverConfig(
     embedding_size=8, search_size=4, epochs=6, max_len=10, batch_size=8, blind_share=0.5
@@ -69,16 +68,6 @@ def test_only_home_requests_read_it(trained: Retriever, dataset: Dataset) -> Non
         with_country = replace(query, country="France")
         found = trained.score_all([query, with_country])
         np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-6)
-
-
-def test_it_is_kept_on_disk_and_with_new_items(trained: Retriever, tmp_path: Path) -> None:
-    queries = [Query(country=name) for name in ("", *NAMES)]
-    trained.save(tmp_path)
-    opened = Retriever.open(tmp_path)
-    kept = trained.score_all(queries)  # but for the rounding of stored rows
-    np.testing.assert_allclose(opened.score_all(queries), kept, atol=0.02 * np.abs(kept).max())
-    extended = opened.with_late(draw_features(9, 2))
-    np.testing.assert_array_equal(extended.score_all(queries)[:, :20], opened.score_all(queries))
 
 
 def test_without_countries_nothing_reads_them(trained: Retriever, dataset: Dataset) -> None:

@@ -16,7 +16,6 @@ from serendip.models.retriever.config import (
     group_config,
 )
 from serendip.models.retriever.model import Retriever, RetrieverGroups
-from serendip.models.retriever.train import RetrieverTraining
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import LocalChangeContract, RecommenderContract, build_small_world
 
@@ -79,16 +78,6 @@ def test_a_group_draws_at_least_as_many_requests_as_the_model_of_all_tasks(
     own, whole = drawn(group_config(config, group)), drawn(group_config(config, RETRIEVAL_TASKS))
     assert whole <= own <= 1.4 * whole
     assert group_config(config, group).tasks == group
-
-
-@pytest.mark.parametrize("group", [RETRIEVAL_TASKS, *PARTS])
-def test_a_group_has_vectors_as_long_as_the_model_of_all_tasks(
-    group: tuple[RetrievalTask, ...],
-) -> None:
-    config = group_config(SMALL.model_copy(update={"search_size": 4}), group)
-    training = RetrieverTraining(build_small_world(), config, seed=0)
-    assert sum(training.module.tower.sizes) == 12
-    assert group_config(config, group).embedding_size == config.embedding_size
 
 
 @pytest.mark.parametrize(

@@ -59,22 +59,9 @@ def test_words_that_were_learned_have_weights_of_their_own(
     expected = np.concatenate([context * VECTORS[0, 1], words * VECTORS[1, 0]])
     both = affinity().of_queries([asked("green hats"), query])
     np.testing.assert_allclose(both[1], expected, rtol=1e-5, atol=1e-6)
-    scores = affinity().scores([query])
+    scores = affinity().scores_of_all(affinity().of_queries([query]))
     np.testing.assert_allclose(
         scores[0], expected @ affinity().vectors_of(slice(None)).T, rtol=0, atol=1e-5
-    )
-
-
-def test_they_are_stored_and_without_them_all_queries_have_the_same_weights() -> None:
-    stored = affinity().arrays()
-    opened = ContentScores.of_arrays(stored)
-    queries = [asked("hats"), asked("caps")]
-    assert np.array_equal(opened.of_queries(queries), affinity().of_queries(queries))
-    for name in ("known_words", "known_weights"):
-        del stored[name]
-    without = ContentScores.of_arrays(stored)
-    np.testing.assert_array_equal(
-        without.of_queries([asked("hats")]), affinity().of_queries([asked("caps")])
     )
 
 

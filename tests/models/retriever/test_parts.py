@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -70,22 +69,6 @@ def test_search_is_answered_by_both_parts_and_the_others_by_the_first(
         assert not one[8:].any()
 
 
-def test_both_parts_are_kept_on_disk_and_with_new_items(
-    trained: Retriever, dataset: Dataset, tmp_path: Path
-) -> None:
-    queries = requests(dataset)
-    trained.save(tmp_path)
-    opened = Retriever.open(tmp_path)
-    kept = trained.score_all(queries)  # but for the rounding of stored rows
-    np.testing.assert_allclose(opened.score_all(queries), kept, atol=0.02 * np.abs(kept).max())
-    new = draw_features(9, 2)
-    first, second = (model.with_late(new).item_vectors[-2:] for model in (opened, trained))
-    np.testing.assert_allclose(first, second, atol=0.02 * np.abs(second).max())
-    for part in (first[:, :8], first[:, 8:12]):
-        np.testing.assert_allclose(part.mean(1), 0.0, atol=1e-5)
-        np.testing.assert_allclose(part.std(1), 1.0, atol=1e-2)
-
-
 def test_the_exported_encoder_of_two_parts_says_what_torch_says() -> None:
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
@@ -118,11 +101,6 @@ def test_there_is_one_part_where_search_is_not_learned_beside_others(
 ) -> None:
     config = CONFIG.model_copy(update={"tasks": tasks})
     assert RetrieverTraining(dataset, config, 0).module.tower.sizes == (8,)
-
-
-def test_without_queries_there_is_one_part(dataset: Dataset) -> None:
-    bare = replace(dataset, queries=None)
-    assert RetrieverTraining(bare, CONFIG, 0).module.tower.sizes == (8,)
 
 
 @pytest.mark.parametrize("shown", [(HOME, SIMILAR, SEARCH), (HOME, SIMILAR), (SEARCH,)])
@@ -225,13 +203,3 @@ def test_ids_start_the_same_whatever_the_signs_of_eigenvectors() -> None:
         # The mean of a part says nothing: items leave the tower without it.
         starts.append(normed_parts(tower.ids.detach(), tower.sizes))
     torch.testing.assert_close(*starts, rtol=0, atol=1e-3)
-
-
-def test_ids_without_content_start_as_they_are() -> None:
-    features = draw_features(0, 40)
-    codes = torch.from_numpy(features.codes).long()
-    config = CONFIG.model_copy(update={"item_mode": "id", "search_size": 0})
-    tower = ItemTower(ItemContent(features.content), codes, features.codebook_size, config)
-    vectors = np.eye(40, 8, dtype=np.float32)
-    tower.start_ids_at(vectors)
-    torch.testing.assert_close(tower.ids.detach()[:8], torch.from_numpy(vectors[:8]) * 8**0.5)

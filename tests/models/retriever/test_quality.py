@@ -12,7 +12,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.quality import HeldOutRequests, find_weights, keeps_relevance
 from serendip.runtime.progress import TrainOptions
-from serendip.testing import RecommenderContract, build_queries, build_small_world, draw_features
+from serendip.testing import RecommenderContract, build_small_world, draw_features
 
 SMALL = RetrieverConfig(
     embedding_size=8, search_size=0, epochs=2, max_len=10, batch_size=64, quality_loss=0.1
@@ -77,13 +77,6 @@ def test_weights_raise_quality_and_keep_the_bound() -> None:
     assert found == sorted(set(found))  # a wider bound gives more quality
 
 
-def test_no_loss_allowed_and_nothing_found_mean_no_weight() -> None:
-    assert not find_weights(held(), VALUES, 0.0).any()
-    scores = np.full((3, 40), -np.inf, np.float32)
-    lost = HeldOutRequests.of(scores, np.zeros(3, np.int64), np.arange(40))
-    assert not find_weights(lost, VALUES, 0.1).any()
-
-
 def test_requests_lose_nothing_by_what_changes_no_order_and_lose_by_what_does() -> None:
     asked = held()
     assert keeps_relevance(asked, NOTHING, 0.0)
@@ -93,45 +86,6 @@ def test_requests_lose_nothing_by_what_changes_no_order_and_lose_by_what_does() 
     assert loss > 0.2
     assert not keeps_relevance(asked, worse, 0.1)  # more than the share
     assert not keeps_relevance(asked, worse, 0.9)  # within the share, but the loss is shown
-
-
-def test_a_loss_of_few_requests_counts_by_its_share() -> None:
-    # The target of one of two requests falls from rank 1 to 2: too few requests to show a loss.
-    scores = np.array([[3.0, 1.0, 0.0], [3.0, 2.5, 0.0]], np.float32)
-    asked = HeldOutRequests.of(scores, np.array([0, 0]), np.arange(3))
-    added = np.array([0.0, 1.0, 0.0], np.float32)
-    share = (1 - 1 / np.log2(3)) / 2
-    assert keeps_relevance(asked, added, share + 0.01)
-    assert not keeps_relevance(asked, added, share - 0.01)
-
-
-def test_halves_have_every_request_once() -> None:
-    whole = held(requests=7)
-    assert [len(half.items) for half in whole.halves()] == [3, 4]
-    joined = HeldOutRequests.joined(whole.halves())
-    assert np.array_equal(joined.items, whole.items)
-    assert np.array_equal(joined.scores, whole.scores)
-
-
-def test_weight_0_gives_the_plain_scores_exactly(tmp_path: Path) -> None:
-    plain = Retriever(SMALL.model_copy(update={"quality_loss": 0.0}))
-    plain.train(rated_world(), TrainOptions(seed=5))
-    model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
-    queries = build_queries(build_small_world())
-    assert model.quality is not None
-    assert model.quality.weights.any()
-    assert not np.array_equal(model.score_all(queries), plain.score_all(queries))
-    model.quality.weights[:] = 0.0
-    assert np.array_equal(model.score_all(queries), plain.score_all(queries))
-
-
-def test_one_dot_product_gives_relevance_and_quality() -> None:
-    model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
-    queries = build_queries(build_small_world())
-    product = model.encode_queries(queries) @ model.item_vectors.T
-    np.testing.assert_allclose(product, model.score_all(queries), rtol=0, atol=1e-4)
-    assert model.item_vectors.shape == (30, 8 + 4 + 1)
-    assert list(model.parts.items()) == [("network", 8), ("quality", 4), ("bonus", 1)]
 
 
 def test_new_items_have_the_quality_of_the_unknown(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import copy
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +11,8 @@ import torch
 
 from serendip.config import validate
 from serendip.data import Dataset, History, ItemFeatures, Query
-from serendip.errors import ArtefactError, ConfigError, DataError, UnsupportedError
+from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.models.onnx import open_session, to_onnx
-from serendip.models.retriever.artefact import ARRAYS_FOLDER
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
@@ -157,14 +155,6 @@ def test_a_new_item_gets_the_vector_of_a_twin_that_nobody_touched(
     )
     vectors = trained.with_late(twin).item_vectors
     np.testing.assert_allclose(vectors[-1], vectors[untouched[0]], rtol=0, atol=1e-5)
-
-
-def test_encoded_queries_times_item_vectors_are_the_scores(
-    trained: Retriever, dataset: Dataset
-) -> None:
-    queries = [Query(), Query(history=dataset.history(1))]
-    product = trained.encode_queries(queries) @ trained.item_vectors.T
-    np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-5)
 
 
 def test_it_learns_which_item_follows_which(dataset: Dataset) -> None:
@@ -317,13 +307,6 @@ def test_items_that_nobody_had_chosen_get_the_bonus_and_no_others_do(dataset: Da
     np.testing.assert_allclose(after - before, np.where(unseen, 0.75, 0.0), atol=1e-5)
 
 
-def test_a_model_of_ids_alone_gives_no_bonus(dataset: Dataset) -> None:
-    config = SMALL.model_copy(update={"item_mode": "id", "new_item_bonus": 0.75})
-    model = Retriever(config).train(dataset)
-    assert not model.item_vectors[:, -1].any()
-    assert not model.with_late(draw_features(1, 4)).item_vectors[:, -1].any()
-
-
 def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> None:
     dataset = build_small_world()
     training = RetrieverTraining(dataset, SMALL, 0)
@@ -337,41 +320,3 @@ def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> 
     # Turned, which leaves their dot products as they are.
     for part, own in ((ids[:, :8], start * 8**0.5), (ids[:, 8:], begun * 4**0.5)):
         np.testing.assert_allclose(part @ part.T, own @ own.T, atol=1e-4)
-
-
-@pytest.mark.parametrize("missing", ["bonus", "codes", "donors", "num_parameters"])
-def test_an_artefact_without_one_of_its_arrays_is_refused(
-    trained: Retriever, tmp_path: Path, missing: str
-) -> None:
-    trained.save(tmp_path)
-    (tmp_path / ARRAYS_FOLDER / f"{missing}.npy").unlink()
-    with pytest.raises(ArtefactError, match=missing):
-        Retriever.open(tmp_path)
-
-
-def test_strong_actions_are_foretold_first(dataset: Dataset) -> None:
-    # After item 0 half of the users go to 1, half to 2; what is strong decides.
-    users = np.repeat(np.arange(12, dtype=np.int32), 2)
-    items = np.tile(np.asarray([0, 1, 0, 2], np.int32), 6)
-    best = {}
-    for strong in (1, 2):
-        events = replace(
-            dataset.events,
-            users=users,
-            items=items,
-            timestamps=np.arange(24, dtype=np.float64),
-            liked=np.zeros(24, np.bool_),
-            values=np.full(24, np.nan, np.float32),
-            strengths=np.where(items == strong, np.float32(20), np.float32(1)),
-        )
-        config = SMALL.model_copy(
-            update={"epochs": 20, "patience": 20, "learning_rate": 0.01, "item_mode": "id"}
-        )
-        world = replace(dataset, events=events, queries=None, features=None)
-        scores = (
-            Retriever(config)
-            .train(world)
-            .score_all([Query(history=History.of_items(np.asarray([0])))])[0]
-        )
-        best[strong] = int(scores[1:3].argmax()) + 1
-    assert best == {1: 1, 2: 2}

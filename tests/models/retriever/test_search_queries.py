@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from serendip.data import Dataset, Item, ItemFeatures, Query, QueryExamples
+from serendip.data import Dataset, Item, Query, QueryExamples
 from serendip.data.dataset import UserCountries
 from serendip.data.items.features import TokenReader, Tokens
-from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig
+from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
-from serendip.models.retriever.model import Retriever, RetrieverGroups
+from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.network import ItemContent, ItemTower, sum_tokens
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import (
@@ -69,12 +69,6 @@ def test_a_text_is_the_sum_of_its_words_over_the_root_of_their_number() -> None:
     torch.testing.assert_close(found[1], torch.zeros(2))
     torch.testing.assert_close(found[2], rows[:4].sum(0) / 2)
     torch.testing.assert_close(found[3], rows[4])
-
-
-def test_two_words_in_one_row_count_twice() -> None:
-    tokens = Tokens.of_texts(["a b"])
-    found = sum_tokens(tokens, torch.ones(1, 3), torch.tensor([0]))
-    torch.testing.assert_close(found, torch.full((1, 3), 2**0.5))
 
 
 def test_the_numpy_tower_reads_words_as_torch_does() -> None:
@@ -164,37 +158,6 @@ def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> 
     asked = [Query("search", text="Thing number 3", text_vector=vector)]
     scores = trained.score_all(asked)
     np.testing.assert_allclose(opened.score_all(asked), scores, atol=0.005 * scores.max())
-
-
-def test_there_is_no_table_without_content_that_texts_are_compared_by() -> None:
-    world = build_small_world()
-    tokens = Tokens.of_texts(item.title for item in world.catalogue.items)
-    bare = ItemFeatures(np.zeros((30, 0), np.float32), np.zeros((30, 0), np.int32), 1)
-    dataset = replace(world, features=replace(bare, tokens=tokens), queries=None)
-    model = Retriever(CONFIG).train(dataset, TrainOptions(seed=0))
-    assert model._trained.tower.token_table is None
-
-
-@pytest.mark.parametrize("mode", ["id", "codes"])
-def test_an_item_that_is_not_its_content_is_not_its_words(dataset: Dataset, mode: str) -> None:
-    config = CONFIG.model_copy(update={"item_mode": mode})
-    model = Retriever(config).train(dataset, TrainOptions(seed=0))
-    assert dataset.features is not None
-    known = dataset.features.rows(np.arange(2))
-    other = replace(known, tokens=Tokens.of_texts(["else", "where"]))
-    one, two = (model.with_late(each).item_vectors[-2:] for each in (known, other))
-    assert np.array_equal(one, two)
-
-
-def test_a_split_into_models_reads_words_in_each(dataset: Dataset, tmp_path: Path) -> None:
-    groups = RetrieverGroupsConfig(groups=(("home", "similar"), ("search",)), retriever=CONFIG)
-    model = RetrieverGroups(groups).train(dataset, TrainOptions(seed=0))
-    assert dataset.features is not None
-    model.save(tmp_path)
-    new = dataset.features.rows(np.arange(2))
-    asked = [Query("search", text="thing", text_vector=new.content[0]), Query()]
-    found = [one.with_late(new).score_all(asked) for one in (model, RetrieverGroups.open(tmp_path))]
-    np.testing.assert_allclose(*found, atol=0.005 * np.abs(found[0]).max())
 
 
 def test_an_item_whose_words_changed_moves(trained: Retriever, dataset: Dataset) -> None:

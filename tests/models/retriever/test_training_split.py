@@ -79,7 +79,7 @@ def hidden_ones() -> set[int]:
 
 def test_hidden_queries_are_not_learned_before_the_end(watched: Watched) -> None:
     assert drawn_by(watched.learned) == set(range(20)) - hidden_ones()
-    assert drawn_by(watched.last) == set(range(20))
+    assert drawn_by(watched.validation) == set(range(20))
 
 
 def test_the_last_pass_learns_the_held_back_events_and_no_others(watched: Watched) -> None:

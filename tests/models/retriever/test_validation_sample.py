@@ -10,7 +10,7 @@ from serendip.models.early_stopping import compute_target_ndcg
 from serendip.models.retriever import validation
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.requests import HOME, NONE, SEARCH, SIMILAR
+from serendip.models.retriever.requests import HOME, NONE, SIMILAR
 from serendip.models.retriever.train import RetrieverTraining
 from serendip.models.retriever.validation import ValidationRequests, ValidationSample, shown
 from serendip.testing import build_small_world
@@ -37,17 +37,6 @@ def maker_of(world: Dataset) -> BatchBuilder:
 
 def targets_of(batch: TrainingBatch) -> np.ndarray:
     return batch.target[batch.target != NONE]
-
-
-@pytest.mark.parametrize("task", [HOME, SIMILAR, SEARCH])
-@pytest.mark.usefixtures("few_ranked")
-def test_the_sample_is_always_the_same(world: Dataset, task: int) -> None:
-    first, second = (ValidationSample.of(maker_of(world), task, 200) for _ in range(2))
-    assert np.array_equal(first.ranked, second.ranked)
-    assert len(first.blocks) == len(second.blocks) > 0
-    for one, other in zip(first.blocks, second.blocks, strict=True):
-        assert np.array_equal(one.items, other.items)
-        assert np.array_equal(one.target, other.target)
 
 
 @pytest.mark.usefixtures("few_ranked")
@@ -108,22 +97,6 @@ class Counted(RetrieverTraining):
         rows: list[int] = []
         self.module.tower.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
         return rows
-
-
-@pytest.mark.usefixtures("few_ranked")
-def test_a_validation_encodes_its_items_once_however_many_blocks_there_are(
-    world: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    encoded = {}
-    for rows_at_once in (100, 1):
-        monkeypatch.setattr(validation, "_ROWS_AT_ONCE", rows_at_once)
-        training = Counted(world, CONFIG, seed=0)
-        rows = training.count()
-        value = training.validate()
-        encoded[rows_at_once] = sum(rows)
-        assert training.validate() == value
-        assert sum(rows) == encoded[rows_at_once]  # the network has not changed since
-    assert encoded[100] == encoded[1] <= 200
 
 
 def test_a_step_encodes_what_it_reads_however_large_the_catalogue_is() -> None:

@@ -152,15 +152,6 @@ def mean_rank(model: Retriever, world: Dataset) -> float:
     return float(np.mean(ranks))
 
 
-def test_the_same_start_gives_the_same_numbers(
-    world: Dataset, older: tuple[Retriever, np.ndarray]
-) -> None:
-    model, rows = older
-    start = WarmStart(model.learned(), rows)
-    first, second = (Retriever(SHORT).train(world, start=start).item_vectors for _ in range(2))
-    assert np.array_equal(first, second)
-
-
 def test_other_sizes_train_from_nothing(
     world: Dataset, older: tuple[Retriever, np.ndarray]
 ) -> None:
@@ -225,13 +216,6 @@ def test_a_training_ends_with_its_time_and_says_so(world: Dataset) -> None:
     assert 0 < cut.done < 0.2
     assert cut.steps > 0 and not cut.continues
     assert np.isfinite(model.item_vectors).all()
-
-
-def test_a_training_within_its_time_has_the_numbers_of_one_without(world: Dataset) -> None:
-    budget = TimeBudget(1e9, Ticking())
-    timed = Retriever(SHORT).train(world, TrainOptions(allowance=budget.allow("retriever", 0.5)))
-    assert budget.cuts == []
-    assert np.array_equal(timed.item_vectors, Retriever(SHORT).train(world).item_vectors)
 
 
 def test_a_last_pass_without_time_keeps_what_the_others_learned(world: Dataset) -> None:

@@ -67,12 +67,3 @@ def test_parts_without_a_path_between_them_give_the_same_vectors_every_time(
     pairs = sequences([0, 1], [2, 3], [4, 5])
     first, second = (cooccurrence_vectors(pairs, num_items, size) for _ in range(2))
     np.testing.assert_array_equal(first, second)
-
-
-def test_only_what_the_sequences_hold_is_read() -> None:
-    past = sequences([0, 1, 2], [3, 4])
-    shortened = past.without_last(np.array([0]))
-    vectors = cooccurrence_vectors(shortened, 5, 5)
-    assert not vectors[2].any()
-    assert vectors[0] @ vectors[1] > 0.99
-    assert abs(vectors[1] @ vectors[3]) < 1e-5

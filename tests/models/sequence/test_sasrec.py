@@ -12,7 +12,7 @@ from serendip.models.onnx import open_session
 from serendip.models.sequence.config import INPUT, SASRecConfig
 from serendip.models.sequence.model import SASRec
 from serendip.models.sequence.network import SASRecNetwork
-from serendip.testing import LocalChangeContract, RecommenderContract, draw_features
+from serendip.testing import LocalChangeContract, RecommenderContract
 
 SMALL = SASRecConfig(embedding_size=8, epochs=3, max_len=10, batch_size=32, num_negatives=8)
 
@@ -70,14 +70,6 @@ def test_it_learns_what_follows_what() -> None:
     queries = [Query(history=History.of_items(np.asarray([(h - 1) % 24, h]))) for h in hours]
     right = model.score_all(queries).argmax(1) == (hours + 1) % 24
     assert right.mean() > 0.5
-
-
-def test_new_items_come_last_and_are_passed_over() -> None:
-    model = SASRec(SMALL).train(clock_world()).with_late(draw_features(1, 2))
-    known, newest = (History.of_items(np.asarray(items, np.int32)) for items in ([3], [3, 25]))
-    first, second = model.score_all([Query(history=known), Query(history=newest)])
-    assert np.array_equal(first, second)
-    assert (first[24:] == first[:24].min()).all()
 
 
 def test_heads_must_divide_the_size() -> None:

@@ -10,7 +10,6 @@ from next_item_world import clock_world
 from serendip.data.dataset import HeldOut
 from serendip.models.sequence.config import GRU4RecConfig, TrainedSequences
 from serendip.models.sequence.network import GRU4RecNetwork
-from serendip.models.sequence.packing import Sequences
 from serendip.models.sequence.train import SequenceTraining, past_and_targets, train_sequences
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import build_small_world
@@ -74,20 +73,3 @@ def test_validation_is_the_ndcg_of_a_ranking_without_the_history() -> None:
         rank = sum(scores[rival] > scores[item] for rival in rivals)
         gains.append(1 / np.log2(rank + 2) if rank < 10 else 0.0)
     assert training.validate() == pytest.approx(np.mean(gains))
-
-
-def test_a_network_is_made_for_what_is_learned_from_and_nothing_else() -> None:
-    dataset, shown = build_small_world(num_users=40, num_events=400), []
-
-    def make(past: Sequences) -> GRU4RecNetwork:
-        shown.append(past)
-        return GRU4RecNetwork(30, CONFIG)
-
-    with torch.random.fork_rng():
-        training = SequenceTraining(make, dataset, CONFIG, 0)
-    (past,) = shown
-    held = training.targets.rows
-    assert len(held) > 0
-    whole = np.bincount(dataset.events.users, minlength=dataset.num_users)
-    whole[held] -= 1
-    assert past.lengths.tolist() == whole.tolist()

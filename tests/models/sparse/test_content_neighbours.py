@@ -49,26 +49,12 @@ def test_weights_are_the_written_formula() -> None:
 
 
 @pytest.mark.usefixtures("in_lists")
-def test_where_all_lists_are_probed_nothing_is_approximate() -> None:
-    vectors = draw_groups(10)  # 9 lists
-    np.testing.assert_allclose(find_all(vectors).toarray(), weigh_slowly(vectors), atol=1e-6)
-
-
-@pytest.mark.usefixtures("in_lists")
 def test_lists_hold_nearly_all_of_the_nearest_items() -> None:
     vectors = draw_groups(2_000)
     found, exact = find_all(vectors).toarray() > 0, weigh_slowly(vectors) > 0
     assert (found & exact).sum() > 0.95 * exact.sum()
     assert (found.sum(axis=1) == COUNT).all()
     assert not found.diagonal().any()
-
-
-@pytest.mark.usefixtures("in_lists")
-def test_the_number_of_rows_of_a_search_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = draw_groups(300)
-    whole = find_all(vectors).toarray()
-    monkeypatch.setattr("serendip.models.sparse.content_neighbours._ROWS_PER_SEARCH", 70)
-    np.testing.assert_allclose(find_all(vectors).toarray(), whole, atol=1e-6)
 
 
 @pytest.mark.usefixtures("in_lists")

@@ -74,15 +74,6 @@ def test_packing_again_changes_no_bit(tmp_path: Path) -> None:
     np.testing.assert_array_equal(twice.whole().toarray(), opened.whole().toarray())
 
 
-def test_far_columns_are_bridged() -> None:
-    columns = np.array([65_535, 131_071, 131_072], np.int32)
-    matrix = to_csr((np.ones(3, np.float32), (np.zeros(3, np.int32), columns)), (1, COLUMNS))
-    packed = PackedSparse.of(matrix)
-    assert packed.gaps.tolist() == [65_535, 65_535, 1, 1]
-    assert packed.values.tolist() == [1, 0, 1, 1]
-    assert packed.whole().indices.tolist() == columns.tolist()
-
-
 def test_the_least_values_are_dropped_and_the_largest_cut(tmp_path: Path) -> None:
     matrix = to_csr(np.array([[1e6, 2.0**-24, 2.0**-26], [0, 0, 0]], np.float32))
     PackedSparse.of(matrix).save(tmp_path)

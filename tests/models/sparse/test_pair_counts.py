@@ -37,15 +37,6 @@ def count_slowly(rows: Rows) -> FloatArray:
 logs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, NUM_ITEMS - 1)), max_size=40)
 
 
-def test_a_pair_weighs_by_its_distance_in_each_direction() -> None:
-    counts = counter_of([(0, 1), (1, 4), (0, 2), (0, 3)]).count().toarray()
-    expected = np.zeros((NUM_ITEMS, NUM_ITEMS))
-    expected[1, 2] = expected[2, 3] = 1.0
-    expected[2, 1] = expected[3, 2] = expected[1, 3] = 0.5
-    expected[3, 1] = 0.25
-    np.testing.assert_array_equal(counts, expected)
-
-
 # All weights and their sums are binary fractions, so that equality is exact.
 @given(logs)
 def test_counts_are_those_of_a_loop_over_histories(rows: Rows) -> None:

@@ -8,7 +8,7 @@ skipped, and its item is treated as having none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,18 @@ _MAX_EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class SkippedFile:
-    """Item whose file is not used.
+class FileProblem:
+    """A file of an item that cannot be used.
 
     Args:
-        item_id: external id of the item.
-        reason: why the file is not used, one sentence.
+        item_id: external id.
+        field: item attribute with the path.
+        problem: why it cannot be used, one sentence.
     """
 
     item_id: str
-    reason: str
+    field: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class MediaReport:
 
     field: str
     named: int
-    left_out: tuple[SkippedFile, ...]
+    left_out: tuple[FileProblem, ...]
 
     @property
     def message(self) -> str:
@@ -69,7 +71,7 @@ class MediaReport:
     def examples(self) -> tuple[str, ...]:
         """The first items without a usable file, with the reasons."""
         return tuple(
-            f"item {skipped.item_id!r}: {skipped.reason}"
+            f"item {skipped.item_id!r}: {skipped.problem}"
             for skipped in self.left_out[:_MAX_EXAMPLES]
         )
 
@@ -148,23 +150,45 @@ class Media:
         return self._build_report(items, reasons)
 
     def _find_files(self, items: Sequence[Item]) -> tuple[list[Path | None], dict[int, str]]:
-        """Usable file of each item or None; and row -> reason why a named file is not used."""
-        files: list[Path | None] = []
-        reasons: dict[int, str] = {}
-        for row, item in enumerate(items):
-            name = item.field_text(self.field).strip()
-            try:
-                files.append(find_media_file(self.folder, name, self.max_bytes) if name else None)
-            except DataError as error:
-                files.append(None)
-                reasons[row] = error.message
-        return files, reasons
+        return find_media_files(items, self.field, self.folder, self.max_bytes)
 
     def _build_report(self, items: Sequence[Item], reasons: dict[int, str]) -> MediaReport:
         """Report from row -> reason."""
         named = sum(bool(item.field_text(self.field).strip()) for item in items)
-        left_out = [SkippedFile(items[row].item_id, reasons[row]) for row in sorted(reasons)]
-        return MediaReport(self.field, named, tuple(left_out))
+        return MediaReport(self.field, named, list_problems(items, self.field, reasons))
+
+
+def find_media_files(
+    items: Sequence[Item], field: str, folder: Path, max_bytes: int
+) -> tuple[list[Path | None], dict[int, str]]:
+    """Find the files that an attribute of items names; none is opened.
+
+    Args:
+        items: N items.
+        field: item attribute with the path.
+        folder: the workspace; paths are relative to it.
+        max_bytes: larger files are not used.
+
+    Returns:
+        usable file of each item or None; and row -> reason why a named file is not used.
+    """
+    files: list[Path | None] = []
+    reasons: dict[int, str] = {}
+    for row, item in enumerate(items):
+        name = item.field_text(field).strip()
+        try:
+            files.append(find_media_file(folder, name, max_bytes) if name else None)
+        except DataError as error:
+            files.append(None)
+            reasons[row] = error.message
+    return files, reasons
+
+
+def list_problems(
+    items: Sequence[Item], field: str, reasons: Mapping[int, str]
+) -> tuple[FileProblem, ...]:
+    """Problems of the rows of items for which there is a reason."""
+    return tuple(FileProblem(items[row].item_id, field, reasons[row]) for row in sorted(reasons))
 
 
 _PATH_HINT = "Give the path of a file, relative to the workspace."

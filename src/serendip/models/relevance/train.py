@@ -16,7 +16,12 @@ import numpy as np
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
+from serendip.models.relevance.features import (
+    ItemTexts,
+    PairFeatures,
+    QueryTexts,
+    split_by_query,
+)
 from serendip.models.relevance.model import CalibratedTrees, RelevanceModel, fit_calibration
 from serendip.models.relevance.projection import (
     QueryProjection,
@@ -265,10 +270,9 @@ class LabelledUsers:
     ) -> FloatArray:
         """(P, U) features of pairs, by numbers of queries (P,) and items (P,)."""
         columns = np.zeros((len(rows), len(USER_FEATURES)), np.float32)
-        for row in np.unique(rows).tolist():
-            part = rows == row
+        for row, own in split_by_query(rows):
             vector = pairs.centre_queries(queries, np.array([row]))[0]  # (C,)
-            columns[part] = self.features.compute(self.users[row], vector, numbers[part])
+            columns[own] = self.features.compute(self.users[row], vector, numbers[own])
         return columns
 
 
@@ -306,38 +310,18 @@ def train_relevance_model(
         seed: of folds, landmarks and trees.
         users: of the queries, which the model then knows; None = it does not.
     """
-    queries, items = texts
-    columns, projection = add_projected_features(
-        config.projection, features, queries, examples, seed
+    (queries, items), pairs = texts, (examples.queries, examples.items)
+    # Each by a projection of other groups; that of all groups is for other pairs.
+    projected = out_of_fold_features(
+        config.projection, features, queries, pairs, examples.is_irrelevant, examples.groups, seed
     )
-
+    columns = np.hstack([examples.features, projected])
+    relevant = pairs[0][~examples.is_irrelevant], pairs[1][~examples.is_irrelevant]
+    projection = QueryProjection.fit(config.projection, features, queries, relevant, seed)
     if users is not None:
-        known = users.compute(features, queries, examples.queries, examples.items)
-        columns = np.hstack([columns, known])
+        columns = np.hstack([columns, users.compute(features, queries, *pairs)])
     labels = examples.is_irrelevant, examples.groups
     trained = train_trees(columns, *labels, config.trees, seed, examples.is_typical)
     users_of_items = None if users is None else users.features
     model = RelevanceModel.of(projection, trained.trees, items, users=users_of_items)
     return TrainedRelevanceModel(model, trained.is_held_out, trained.probabilities)
-
-
-def add_projected_features(
-    config: QueryProjectionConfig,
-    features: PairFeatures,
-    queries: QueryTexts,
-    examples: LabelledPairs,
-    seed: int,
-) -> tuple[FloatArray, QueryProjection]:
-    """Append the features of the query projection.
-
-    Returns:
-        (P, F + L) features of the examples, each by a projection of other groups; and the
-        projection that was fitted on all groups, for other pairs.
-    """
-    numbers, is_irrelevant = (examples.queries, examples.items), examples.is_irrelevant
-    projected = out_of_fold_features(
-        config, features, queries, numbers, is_irrelevant, examples.groups, seed
-    )
-    relevant = examples.queries[~is_irrelevant], examples.items[~is_irrelevant]
-    projection = QueryProjection.fit(config, features, queries, relevant, seed)
-    return np.hstack([examples.features, projected]), projection

@@ -119,10 +119,6 @@ class ContentScores:
         """Request side of the dot product: weighted context, then text (B, 2 C)."""
         return np.hstack([self._context(queries), self._texts(queries)])
 
-    def scores(self, queries: Sequence[Query]) -> FloatArray:
-        """Products (B, N) of ``of_queries`` and all ``vectors_of``, without joining the latter."""
-        return self.scores_of_all(self.of_queries(queries))
-
     def scores_of_all(self, queries: FloatArray) -> FloatArray:
         """Products (B, N) of rows (B, 2 C) of ``of_queries`` and all ``vectors_of``."""
         width = self.aligned.shape[1]

@@ -71,19 +71,19 @@ class ItemEncoderArrays:
             projected = projected + token_shares(tokens, len(self.token_table)) @ self.token_table
         return np.asarray(projected, dtype=np.float32)
 
-    def encode(
-        self, features: ItemFeatures | None, item_nums: IntArray
-    ) -> tuple[FloatArray, FloatArray]:
+    def encode(self, features: ItemFeatures, item_nums: IntArray) -> tuple[FloatArray, FloatArray]:
         """Encode items without their own ID: vectors (U, E) and projected content (U, E).
 
         Args:
-            features: features of the items; None = none are known.
+            features: features of the items.
             item_nums: (U,) item numbers, of trained items or beyond; no item is its own donor.
+
+        Raises:
+            DataError: content or codes are not those that the retriever was trained on.
         """
-        if self.weight.shape[1] == 0 or features is None:
-            content = np.zeros((len(item_nums), self.weight.shape[1]), np.float32)
-            no_codes = np.zeros((len(content), 0), np.int32)
-            return self._encode(ItemFeatures(content, no_codes, 1), item_nums)
+        if self.weight.shape[1] == 0:
+            nothing = np.zeros((len(item_nums), 0), np.float32)
+            features = ItemFeatures(nothing, nothing.astype(np.int32), 1)
         levels = features.codes.shape[1] if len(self.tables) else 0
         if features.content.shape[1] != self.weight.shape[1] or levels != len(self.tables):
             raise DataError(
@@ -92,10 +92,6 @@ class ItemEncoderArrays:
                 f"{len(self.tables)} code levels.",
                 "Encode new items as the training items were encoded.",
             )
-        return self._encode(features, item_nums)
-
-    def _encode(self, features: ItemFeatures, item_nums: IntArray) -> tuple[FloatArray, FloatArray]:
-        """``encode`` of features that fit."""
         codes = features.codes  # (U, L)
         projected = self.project(features.content, features.known_tokens)  # (U, E)
         mixed = projected * np.float32(self.reads_content)

@@ -33,7 +33,6 @@ from serendip.data import BoolArray, Dataset, FloatArray, History, IntArray, Ite
 from serendip.data.items.features import Tokens
 from serendip.data.numeric import unit
 from serendip.data.rows.late_rows import put_rows
-from serendip.data.rows.row_array import dot_rows
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender, ScoreKind, WarmStart
 from serendip.models.embedding_space import CONTENT, NETWORK
@@ -175,11 +174,7 @@ class Retriever(Recommender):
         return self._trained.num_parameters
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        trained = self._trained
-        scores = dot_rows(self._encode(queries), trained.item_vectors) + trained.added
-        if trained.affinity is not None:
-            scores += trained.affinity.scores(queries)
-        return scores
+        return self._trained.scores_of_all(self.encode_queries(queries))
 
     def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
         if self._num_items <= EXACT_UP_TO:

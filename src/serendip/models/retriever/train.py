@@ -30,7 +30,7 @@ import torch
 from serendip.data import BoolArray, Dataset, EventLog, FloatArray, ItemFeatures
 from serendip.data.rows.aligned_rows import AlignedRows
 from serendip.data.rows.packed_rows import PackedRows
-from serendip.models.early_stopping import StoppingRule, train_epochs
+from serendip.models.early_stopping import train_epochs
 from serendip.models.onnx import to_onnx
 from serendip.models.retriever.artefact import TrainedRetriever
 from serendip.models.retriever.batches import BatchBuilder, PackedLog
@@ -95,10 +95,10 @@ def train_retriever(
             with options.progress.step("Training the retriever"):
                 training.learn_everything()
             return training.finish(training.earlier_affinity(), training.earlier_quality())
-        stopping = StoppingRule(training.num_epochs, config.patience)
         training.allowance = options.allowance.from_now(_SHARE_BEFORE_LAST)
         timed = replace(options, allowance=training.allowance)
-        train_epochs(training, stopping, timed, "Training the retriever")
+        limits = training.num_epochs, config.patience
+        train_epochs(training, timed, "Training the retriever", *limits)
         affinity = training.affinity()
         quality = training.quality(affinity)
         training.allowance = options.allowance.from_now(1.0)
@@ -170,14 +170,8 @@ class RetrieverTraining:
 
     @cached_property
     def validation(self) -> BatchBuilder:
-        """The validation events, and all queries."""
-        log = PackedLog(self.split.log, self.split.is_validation)
-        return self._builder(log)
-
-    @cached_property
-    def last(self) -> BatchBuilder:
-        """The validation events, and all queries, for the last pass."""
-        return self._builder(self.validation.log)
+        """The validation events, and all queries; the last pass learns them, too."""
+        return self._builder(PackedLog(self.split.log, self.split.is_validation))
 
     @cached_property
     def read(self) -> BatchBuilder:
@@ -210,7 +204,7 @@ class RetrieverTraining:
         Rows without a held-back event are left out: at this rate a pass over them changes little.
         """
         if self.held_back:
-            self._run_epoch(self.last, self.num_epochs)
+            self._run_epoch(self.validation, self.num_epochs)
 
     def learn_everything(self) -> None:
         """Train on all events, continuing from an earlier training."""

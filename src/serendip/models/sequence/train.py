@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from serendip.data import Dataset, FloatArray, IntArray
-from serendip.models.early_stopping import StoppingRule, compute_target_ndcg, train_epochs
+from serendip.models.early_stopping import compute_target_ndcg, train_epochs
 from serendip.models.sequence.config import SequenceConfig, TrainedSequences
 from serendip.models.sequence.network import SequenceNetwork
 from serendip.models.sequence.packing import LongArray, Packed, Sequences, batches, batches_in_order
@@ -82,8 +82,8 @@ def train_sequences(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         training = SequenceTraining(make_network, dataset, config, options.seed, options.allowance)
-        stopping = StoppingRule(config.epochs, config.patience, config.validate_every)
-        train_epochs(training, stopping, options, "Training on sequences")
+        limits = config.epochs, config.patience, config.validate_every
+        train_epochs(training, options, "Training on sequences", *limits)
         return training.finish()
 
 

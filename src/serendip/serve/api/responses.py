@@ -18,7 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 from typing_extensions import TypedDict
 
-from serendip.content.posted_media import FileProblem
+from serendip.content.encoders.media_files import FileProblem
 from serendip.data import Event, Item
 from serendip.engine.answer import ItemFile
 from serendip.engine.artefacts.erasure import ErasurePlace, ErasureReceipt
