@@ -58,11 +58,3 @@ def read_costs(folder: Path) -> tuple[float, float]:
     """CPU and wall seconds stored in the folder of a row."""
     cpu, wall = json.loads((folder / COSTS_FILE).read_text(encoding="utf-8"))
     return float(cpu), float(wall)
-
-
-def _read(path: Path) -> tuple[float, float]:
-    try:
-        cpu, wall = json.loads(path.read_text(encoding="utf-8"))
-        return float(cpu), float(wall)
-    except (OSError, ValueError, TypeError):
-        return 0.0, 0.0

@@ -65,11 +65,6 @@ class GoldTexts:
     passages: list[list[str]]
     letters: int | None = None
 
-    def full_text(self, item: int) -> str:
-        """Title and body of an item."""
-        title, body = self.titles[item], self.bodies[item]
-        return body if body.startswith(title) else f"{title}. {body}"
-
     def encode(self, encode_texts: Encode) -> tuple[QueryTexts, ItemTexts]:
         """Queries and items with the vectors of their texts."""
         items = ItemTexts.of(

@@ -23,8 +23,6 @@ from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.services import copy_workspace
 from serendip_bench.reliability.workload import GENERATIONS
 
-_EVENTS = 200
-
 Harm: TypeAlias = Callable[[list[bytes], random.Random], list[bytes]]
 """Contents of files -> other contents."""
 
