@@ -435,3 +435,15 @@ def test_visitors_see_other_queries_in_another_hour_and_never_an_alphabet(open_e
     ]
     assert lists[::2] == lists[1::2] and len({tuple(texts) for texts in lists}) == 6
     assert all(texts != sorted(texts) and len(texts) == 8 for texts in lists)
+
+
+def test_a_text_is_completed_by_phrases_that_are_about_something(reader: Engine) -> None:
+    words = ("taleful", "talented", "talehunt")
+    candidates = [Candidate(word, "phrase", "rules", np.array([3, 6], np.int32)) for word in words]
+    table = QueryTable.of(candidates, reader.state.catalogue, reader.state.queries.categories)
+    focus = np.array([0.04, 0.06, 0.04], np.float32)
+    table = replace(table, focus=focus, searches=np.array([0, 0, 1], np.int32))
+    state = replace(reader.state, queries=table, query_ranker=by_feature("searches"))
+    suggester = QuerySuggester(state, reader.settings.queries)
+    found = texts(suggester.complete(state, Request(text="tale", k=20), SuggestionUser()))
+    assert [word for word in found if word in words] == ["talehunt", "talented"]

@@ -64,9 +64,9 @@ _FIRST = 1e9
 _UNREADABLE = 1e12
 """What a query in letters that its reader may not know loses: it comes last."""
 
-_LEAST_FOCUS = 0.14
-"""Focus of a phrase, times its words, below which it is about nothing: it completes a text, but is
-not recommended."""
+_LEAST_FOCUS, _LEAST_COMPLETED = 0.14, 0.05
+"""Focus of a phrase, times its words, below which it is about nothing: it is not recommended, and
+does not complete a text."""
 
 _CHANCE = 0.3
 """Scale of what chance adds to the scores of queries that nobody searched, in log odds. So what is
@@ -161,7 +161,11 @@ class QuerySuggester:
             *self._rank(self._table, rows, user, key),
             *self._rank_proposed(state, candidates, user, key),
         ]
-        visible = (query for query in _best_first(queries) if query.item not in user.hidden)
+        visible = (
+            query
+            for query in _best_first(queries)
+            if query.item not in user.hidden and _is_topic(query, _LEAST_COMPLETED)
+        )
         return [_suggestion(state, query) for query in islice(filter(has_results, visible), k)]
 
     def recommend(
@@ -202,7 +206,9 @@ class QuerySuggester:
         ordered = [
             query
             for query in _best_first(queries)
-            if query.key != key and query.item not in user.unwanted and _is_topic(query)
+            if query.key != key
+            and query.item not in user.unwanted
+            and _is_topic(query, _LEAST_FOCUS)
         ]
         is_new = _NewResults()
         varied = select_varied(ordered, lambda query: is_new(query) and has_results(query))
@@ -357,12 +363,12 @@ def _seed(key: str, user: SuggestionUser, now: float) -> int:
     return request_seed(Query("suggest", key + day, user_id=user.user_id, time=now), user.past)
 
 
-def _is_topic(query: _RankedQuery) -> bool:
+def _is_topic(query: _RankedQuery, least: float) -> bool:
     """False for a phrase such as "later", which says nothing of what it leads to."""
     table, row = query.table, query.row
     if query.kind != "phrase" or not len(table.focus) or table.searches[row]:
         return True
-    return bool(table.focus[row] * table.num_words[row] >= _LEAST_FOCUS)
+    return bool(table.focus[row] * table.num_words[row] >= least)
 
 
 class _NewResults:
