@@ -78,7 +78,8 @@ def test_a_posted_item_has_the_vectors_and_codes_that_training_would_have_given(
         model = engine.state.models["content"]
         numbers = engine.state.catalogue.vocabulary.numbers(["i0", "twin"])
         _, likeness = model.votes(Query(source_items=numbers[:1]), numbers)  # type: ignore[attr-defined]
-        np.testing.assert_allclose(likeness[0, 1], likeness[0, 0], atol=1e-5)
+        # Term weights of trained items are rounded to 11 binary digits.
+        np.testing.assert_allclose(likeness[0, 1], likeness[0, 0], rtol=5e-4)
         assert engine.similar("twin", k=3).items[0].item_id == "i0"
         assert engine.files(twin) == dict.fromkeys(("image", "audio"), ItemFile("encoded"))
         assert engine.files(mute) == {"image": ItemFile("encoded")}
