@@ -75,9 +75,8 @@ def test_queries_for_similar_items_are_suggested_once_available(
 ) -> None:
     def own() -> list[str]:
         state = engine.state
-        candidates = engine._suggester._own_candidates(
-            state, engine._suggestion_user(state, "u")[1]
-        )
+        user = engine._suggestion_user(state, "u")
+        candidates = engine._suggester._own_candidates(state, user)
         return [candidate.text for candidate in candidates]
 
     engine.add_items([Item("out", "Velvet otter")])
