@@ -71,7 +71,7 @@ def remover_of(folder: Path) -> RecurringWork:
 
 def searched(engine: Engine) -> tuple[str, ...]:
     """What may be suggested to the person again."""
-    return tuple(engine._suggestion_user(engine.state, PERSON)[1].searched)
+    return tuple(engine._suggestion_user(engine.state, PERSON).searched.values())
 
 
 def states(receipt: Any) -> dict[str, str]:
