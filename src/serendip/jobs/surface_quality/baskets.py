@@ -91,43 +91,38 @@ class BasketRequest:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BasketSample:
-    """Some of the requests of one question.
+def ask_about_baskets(
+    split: Split, targets: Targets, task: Task, limit: int
+) -> tuple[list[BasketRequest], Keys, int]:
+    """Requests of the cart, or of the page after an order.
 
     Args:
-        requests: that were sampled.
-        keys: what identifies each in other runs.
-        possible: number of requests that these were sampled from.
+        split: with a cut.
+        targets: of its test part.
+        task: ``cart``: at the beginning of a basket, with half of it in the cart, what else is in
+            it? ``thank_you``: just after a basket, what is in the user's next one?
+        limit: largest number of requests.
+
+    Returns:
+        a sample of them, what identifies each in other runs, and how many it was drawn from.
     """
-
-    requests: Sequence[BasketRequest]
-    keys: Keys
-    possible: int
-
-
-def build_rest_of_basket(split: Split, targets: Targets, limit: int) -> BasketSample:
-    """At the beginning of a basket, with half of it in the cart: what else is in it?"""
-    baskets = [basket for _, basket in read_baskets(split, targets) if len(basket.items) > 1]
-    rows, keys = _sample(baskets, limit)
-    asked = []
-    for row in rows.tolist():
-        basket = baskets[row]
-        part, rest = split_basket(basket)
-        asked.append(BasketRequest(basket, basket.items[part], basket, rest, basket.begin))
-    return BasketSample(asked, keys, len(baskets))
-
-
-def build_next_basket(split: Split, targets: Targets, limit: int) -> BasketSample:
-    """Just after a basket: what is in the user's next one?"""
-    pairs = [(before, after) for before, after in read_baskets(split, targets) if before]
-    rows, keys = _sample([after for _, after in pairs], limit)
+    pairs = [
+        (before, after)
+        for before, after in read_baskets(split, targets)
+        if (len(after.items) > 1 if task == "cart" else before is not None)
+    ]
+    users = [after.user_id for _, after in pairs]
+    rows, keys = sample_requests(users, lambda row: pairs[row][1].key, limit)
     asked = []
     for row in rows.tolist():
         before, after = pairs[row]
-        time = float(np.nextafter(before.end, np.inf))
-        asked.append(BasketRequest(before, before.items, after, np.arange(len(after.items)), time))
-    return BasketSample(asked, keys, len(pairs))
+        if task == "cart" or before is None:
+            part, rest = split_basket(after)
+            asked.append(BasketRequest(after, after.items[part], after, rest, after.begin))
+        else:
+            every, time = np.arange(len(after.items)), float(np.nextafter(before.end, np.inf))
+            asked.append(BasketRequest(before, before.items, after, every, time))
+    return asked, keys, len(pairs)
 
 
 def split_basket(basket: Basket) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -137,11 +132,6 @@ def split_basket(basket: Basket) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     order = np.random.default_rng(basket.key).permutation(len(basket.items))
     half = len(order) // 2
     return np.sort(order[:half]), np.sort(order[half:])
-
-
-def _sample(baskets: Sequence[Basket], limit: int) -> tuple[NDArray[np.intp], Keys]:
-    users = [basket.user_id for basket in baskets]
-    return sample_requests(users, lambda row: baskets[row].key, limit)
 
 
 def basket_actions(action_names: Sequence[str]) -> tuple[str, ...]:

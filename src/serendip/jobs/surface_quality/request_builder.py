@@ -21,7 +21,7 @@ Shapes: T requests, N items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -33,16 +33,14 @@ from serendip.content.synthetic_queries import write_query
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
-from serendip.data.query import Query
+from serendip.data.query import Query, Task
 from serendip.data.splits import Split, Targets
 from serendip.engine.config.settings import Settings
 from serendip.engine.stages.surfaces import COUNTRY, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.baskets import (
-    BasketSample,
-    build_next_basket,
-    build_rest_of_basket,
+    ask_about_baskets,
 )
 from serendip.jobs.surface_quality.sample import Keys, hash_key, sample_requests
 
@@ -53,8 +51,11 @@ queries."""
 NUM_AFTERWARDS = 10
 """Number of the user's next choices that a message or a sold place is compared with."""
 
-REST_OF_BASKET = "A half of a basket: does the list have the rest of it?"
-NEXT_BASKET = "A whole basket, just ordered: does the list have items of the user's next one?"
+BASKETS: Mapping[Task, str] = {
+    "cart": "A half of a basket: does the list have the rest of it?",
+    "thank_you": "A whole basket, just ordered: does the list have items of the user's next one?",
+}
+"""Task -> what is asked about baskets."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,12 +143,8 @@ class SurfaceRequestBuilder:
         surface = self.settings.all_surfaces()[name]
         if surface.task == "search" and "query" in surface.context:
             requests = self._build_search(name)
-        elif surface.task == "cart":
-            sample = build_rest_of_basket(self.split, self.choices, self.limit)
-            requests = self._from_baskets(name, REST_OF_BASKET, surface, sample)
-        elif surface.task == "thank_you":
-            sample = build_next_basket(self.split, self.choices, self.limit)
-            requests = self._from_baskets(name, NEXT_BASKET, surface, sample)
+        elif surface.task in BASKETS:
+            requests = self._build_baskets(name, surface)
         elif surface.task == "similar":
             requests = self._build_from_item(name, surface)
         elif surface.min_value is not None:
@@ -210,21 +207,18 @@ class SurfaceRequestBuilder:
             len(self.split.targets),
         )
 
-    def _from_baskets(
-        self, name: str, question: str, surface: SurfaceConfig, sample: BasketSample
-    ) -> SurfaceRequests:
+    def _build_baskets(self, name: str, surface: SurfaceConfig) -> SurfaceRequests:
         """Requests of a sample; those that exclude all wanted items are left out."""
-        queries, relevant, kept = [], [], []
-        for row, asked in enumerate(sample.requests):
-            query = self._about(asked.query(self.choices, surface.task), surface)
+        task, queries, relevant, kept = surface.task, [], [], []
+        sample, keys, possible = ask_about_baskets(self.split, self.choices, task, self.limit)
+        for row, asked in enumerate(sample):
+            query = self._about(asked.query(self.choices, task), surface)
             left = asked.items[~np.isin(asked.items, query.exclude)]
             if len(left):
                 queries.append(query)
                 relevant.append(left)
                 kept.append(row)
-        return SurfaceRequests(
-            name, question, queries, relevant, sample.keys[kept], sample.possible
-        )
+        return SurfaceRequests(name, BASKETS[task], queries, relevant, keys[kept], possible)
 
     def _build_search(self, name: str) -> SurfaceRequests:
         logged = [

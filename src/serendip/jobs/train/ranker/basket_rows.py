@@ -30,8 +30,7 @@ from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision
 from serendip.jobs.surface_quality.baskets import (
     BasketRequest,
-    build_next_basket,
-    build_rest_of_basket,
+    ask_about_baskets,
 )
 from serendip.jobs.train.ranker.labels import LabelledQuery, label_actions
 from serendip.jobs.train.ranker.orders import (
@@ -69,10 +68,10 @@ def build_basket_requests(
         rng: draws their order, so that the first ones are a sample of all.
     """
     surfaces, groups = settings.all_surfaces(), []
-    for task, build in (("cart", build_rest_of_basket), ("thank_you", build_next_basket)):
+    for task in BASKET_TASKS:
         surface = surfaces[task]
         if surface.task == task:
-            asked = build(split, split.targets, most).requests
+            asked, _, _ = ask_about_baskets(split, split.targets, task, most)
             order = rng.permutation(len(asked)).tolist()
             built = [_build_request(asked[row], surface.task, split, repeats) for row in order]
             groups.append((task, built))
