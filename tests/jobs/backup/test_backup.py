@@ -260,7 +260,7 @@ def test_an_error_while_writing_leaves_nothing_and_a_folder_of_the_admin_as_it_w
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(name: str) -> None:
-        if name == "serendip.toml":
+        if name == "manifest.json":
             raise OSError(28, "No space left on device")
 
     patch_copies(monkeypatch, fail)
@@ -406,6 +406,22 @@ def test_a_backup_is_verified_without_a_restore(saved: Path) -> None:
     _flip(saved / "serendip.db")
     with pytest.raises(ArtefactError, match=r"serendip\.db' is altered"):
         verify(str(saved), SILENT)
+
+
+def test_what_a_disk_keeps_otherwise_is_no_backup(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copyfile
+
+    def rot(source: Path, target: Path) -> None:
+        copy(source, target)
+        if target.name == "serendip.db":
+            _flip(target)
+
+    monkeypatch.setattr(shutil, "copyfile", rot)
+    with pytest.raises(StorageError, match="reads back otherwise"):
+        save(fresh, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
 
 
 def _mode(path: Path) -> int:

@@ -75,30 +75,31 @@ class BackupFolder:
         After the block they are in place, the manifest last; of one that fails nothing is left.
 
         Args:
-            scratch: folder for what is uploaded later.
+            scratch: folder on this machine for what is copied or uploaded then.
 
         Raises:
             ConfigError: something is in the folder.
             StorageError: it cannot be written to.
         """
-        if self.storage is None:
-            with stage(Path(self.name)) as staged:
-                yield staged
-                put_in_place(staged, Path(self.name), MANIFEST)
-            return
-        if self.names() or not self.storage.create(MANIFEST, os.urandom(8)):
-            raise _not_empty(self.name)
-        try:
-            with scratch_folder(scratch) as folder:
-                staged = folder / "files"
-                staged.mkdir()
+        with scratch_folder(scratch) as folder:
+            staged = folder / "files"
+            staged.mkdir()
+            if self.storage is None:
+                with stage(Path(self.name)) as copy:
+                    yield staged
+                    _copy_files(staged, copy)
+                    put_in_place(copy, Path(self.name), MANIFEST)
+                return
+            if self.names() or not self.storage.create(MANIFEST, os.urandom(8)):
+                raise _not_empty(self.name)
+            try:
                 yield staged
                 for path in sorted(_files(staged), key=lambda path: path == staged / MANIFEST):
                     self.storage.upload(path.relative_to(staged).as_posix(), path)
-        except BaseException:
-            with suppress(StorageError):
-                self.storage.remove(*self.names())
-            raise
+            except BaseException:
+                with suppress(StorageError):
+                    self.storage.remove(*self.names())
+                raise
 
     def is_gone(self) -> bool:
         """Whether it is certain that nothing is there."""
@@ -218,6 +219,16 @@ def put_in_place(staged: Path, target: Path, last: str) -> None:
             flush_folder(target)
         path.rename(target / path.name)
     flush_folder(target)
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    """Copy files into an empty folder, and read them once more."""
+    for path in _files(source):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+        if hash_file(copy) != hash_file(path):
+            raise StorageError(f"{copy.name} of the backup reads back otherwise.", "Try again.")
 
 
 def _require_free(target: Path, *own: Path) -> None:

@@ -1,12 +1,13 @@
 """``serendip backup``: an online copy of a workspace, with a checksum of every file.
 
 The database is copied as of one moment while others read and write; events, items and deletions
-that were acknowledged before are in it. The copy and that of the generation in force are verified
-before they are in their place.
+that were acknowledged before are in it. The copy and the generation in force are verified before
+anything is written, and what was written to a disk is read once more.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -127,7 +128,7 @@ def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, 
             shutil.copyfile(workspace.folder / name, staged / name)
     for name in FOLDERS:
         if name != "generations":
-            _copy_tree(workspace.folder / name, staged / name)
+            _link_tree(workspace.folder / name, staged / name)
     _copy_database(store.database, staged / DATABASE_FILE)
     with closing(Store.open(staged / DATABASE_FILE)) as copy:
         if broken := copy.database.integrity():
@@ -160,7 +161,7 @@ def _stage_generation(workspace: Workspace, target: Path) -> tuple[str, str]:
     """
     try:
         generation = open_current(workspace.generations, verify=False)
-        _copy_tree(generation.folder, target / generation.name)
+        _link_tree(generation.folder, target / generation.name)
         set_current(target, generation.name)
         open_current(target)
     except NotTrainedError:
@@ -171,14 +172,22 @@ def _stage_generation(workspace: Workspace, target: Path) -> tuple[str, str]:
     return generation.name, ""
 
 
-def _copy_tree(source: Path, target: Path) -> None:
-    """Copy the plain files below a folder that are not hidden."""
+def _link_tree(source: Path, target: Path) -> None:
+    """Link or copy the plain files below a folder that are not hidden.
+
+    What is linked is not removed while the backup is made. What is gone by then is of an old
+    version: the current one never is, unless two are published meanwhile.
+    """
     for path in sorted(source.rglob("*")):
         relative = path.relative_to(source)
         is_hidden = any(part.startswith(".") and part != ".managed.json" for part in relative.parts)
-        if not is_hidden and path.is_file() and not path.is_symlink():
-            (target / relative).parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # it was of an old version
+        if is_hidden or path.is_symlink() or not path.is_file():
+            continue
+        (target / relative).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            try:
+                os.link(path, target / relative)
+            except OSError:  # this file system has no hard links
                 shutil.copyfile(path, target / relative)
 
 
