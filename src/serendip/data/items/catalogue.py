@@ -74,7 +74,7 @@ class Catalogue(Sequence[Item]):
 
     def rows(self, numbers: IntArray) -> Catalogue:
         """A catalogue of some items (M,), numbered in their order."""
-        return Catalogue(self[number] for number in numbers.tolist())
+        return Catalogue(self[int(number)] for number in numbers)
 
     def save(self, path: Path) -> None:
         """Write the items as one Arrow IPC file."""
