@@ -12,6 +12,7 @@
       UnsupportedError   a component cannot answer the query             exit 6, HTTP 422
       ExtraMissing       an optional package is not installed            exit 7, HTTP 503
       StorageError       the database cannot be read or written now      exit 8, HTTP 503
+        LostConnectionError  its server fell silent during a write       exit 8, HTTP 503
         BusyError        the database is locked by other writes          exit 8, HTTP 503
         DiskFullError    the disk of the database is full                exit 8, HTTP 507
         ConflictError    another machine published meanwhile             exit 8, HTTP 503
@@ -23,8 +24,9 @@
       LateError          an answer takes too long                        exit 1, HTTP 503
       ClientGoneError    the client hung up before its answer            exit 1, HTTP 499
 
-Every message names the thing and the value; ``hint`` names the next step. Only two places catch
-the base class: ``cli.main`` (exit code) and ``serve`` (status code).
+Every message names the thing and the value; ``hint`` names the next step. ``cli.main`` turns them
+into exit codes and ``serve`` into status codes; what may answer without the part that failed
+catches the base class, too.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ class SerendipError(Exception):
     public_message: ClassVar[str] = ""
     """The message for HTTP clients, for errors whose own message has paths or other details of the
     operator; empty = clients get the own message."""
+    outcome: ClassVar[str] = "Nothing was stored."
+    """What has become of a write, for those clients."""
     retry_after_s: int = 0
     """Seconds after which the same request may succeed; 0 = unknown."""
 
@@ -114,10 +118,18 @@ class ExtraMissing(SerendipError, ImportError):
 
 
 class StorageError(SerendipError):
-    """The workspace database cannot be read or written now; a write has stored nothing."""
+    """The workspace database cannot be read or written now; a write has stored nothing, but see
+    ``LostConnectionError``.
+    """
 
     exit_code, status, kind = 8, 503, "storage"
     public_message = "the database cannot be read or written now."
+
+
+class LostConnectionError(StorageError):
+    """The server of the database fell silent; whether a write under way was stored is not known."""
+
+    outcome = "Whether it was stored is not known: send it again, events with the same event_id."
 
 
 class BusyError(StorageError):

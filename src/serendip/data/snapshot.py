@@ -32,7 +32,7 @@ MOST_REQUESTED = 200_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoreSnapshot:
-    """The database at one moment.
+    """Items and log at one moment; requests, users and generated texts just after it.
 
     Args:
         dataset: items and interactions.

@@ -88,7 +88,7 @@ class Answer:
         surface: name of the requested surface.
         items: one page of the list, in the order to show.
         next: cursor of the next page; empty on the last page.
-        degraded: names of stages that failed or were skipped; empty if all stages ran.
+        degraded: stages and rungs that are missing: they failed, or were skipped; empty if none.
         understood: how the text was interpreted, ``query`` in JSON; None if no text was searched.
         facets: attribute -> its values in the whole list, for those that the request names.
     """

@@ -295,21 +295,21 @@ class Engine(AbstractContextManager["Engine"]):
             UnsupportedError: the surface is not configured.
             UnknownItemError: an item of the request is not in the catalogue, deleted or not
                 available yet.
-            DataError: ``k`` is below 1, or the cursor is not valid.
+            DataError: ``k`` is below 1, or the cursor, a filter or an order is not valid.
         """
         if request.k < 1:
             raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
-        meant = read_wish(request, self._surfaces, self.state)
+        state = self.state
+        meant = read_wish(request, self._surfaces, state)
         if meant.surface == request.surface:
-            return self._answer(meant)
+            return self._answer(meant, state)
         understood = SearchFeedback(request.text, similar_to=meant.item_ids[0])
-        answer = self._answer(meant, is_wish=True)
+        answer = self._answer(meant, state, is_wish=True)
         return replace(answer, surface=request.surface, understood=understood)
 
-    def _answer(self, request: Request, is_wish: bool = False) -> Answer:
+    def _answer(self, request: Request, state: EngineState, is_wish: bool = False) -> Answer:
         """Answer a request as it is meant: whether or not another surface was asked."""
-        surface = self._find_surface(request)
-        offset, state = decode_cursor(request.cursor), self.state
+        surface, offset = self._find_surface(request), decode_cursor(request.cursor)
         with span("query"):
             query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
@@ -427,9 +427,10 @@ class Engine(AbstractContextManager["Engine"]):
             DataError: the request has an order that no item has a number for, or of a surface that
                 sells places.
         """
-        meant = read_wish(request, self._surfaces, self.state)
+        state = self.state
+        meant = read_wish(request, self._surfaces, state)
         is_wish, request = meant.surface != request.surface, meant
-        state, surface = self.state, self._find_surface(request)
+        surface = self._find_surface(request)
         item = find_item_number(item_id, state)
         query = self._query_builder.build(state, request)
         result = _run(query, surface, state, request.sort, is_wish)
@@ -562,13 +563,14 @@ class Engine(AbstractContextManager["Engine"]):
     def erase_user(self, user_id: str) -> ErasureReceipt:
         """Erase a user: requests that begin after this returns know nothing about them.
 
-        Bytes of theirs are removed by a process beside this one. For one who was erased before and
-        has done nothing since, the receipt tells the present state.
+        A fallback of another worker may leave out what they chose, until that worker reads the log
+        again. Bytes of theirs are removed by a process beside this one.
 
         Raises:
             DataError: the id is not valid.
         """
         receipt = self._eraser.erase_user(user_id)
+        self._query_builder.forget(user_id)
         with suppress(StorageError):  # The user is erased; events are counted again later.
             self._num_events = self._store.count_events()
         self._remover.begin()
@@ -644,7 +646,7 @@ class Engine(AbstractContextManager["Engine"]):
     def stats(self) -> dict[str, int | float | str]:
         """Counts for pages and metrics, read from memory.
 
-        ``events`` is the count at the last write or ``catch_up`` of this engine.
+        ``events`` is the count at the last ``catch_up`` or erasure of this engine.
         """
         state = self._live.current
         return {

@@ -122,6 +122,10 @@ class QueryBuilder:
         """How often events had been removed from the log when a past was read last."""
         return self._user_histories.removals
 
+    def forget(self, user_id: str) -> None:
+        """Drop what is cached of a user who was erased."""
+        self._user_histories.forget(user_id)
+
     def read_past(self, state: EngineState, user_id: str) -> UserPast:
         """What is known of a user now; empty for an unknown visitor."""
         if not user_id:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 class Request:
     """All parameters of a request; an empty field means that the parameter is not given.
 
-    A new parameter is a field here, read by ``QueryBuilder.build`` and sent by a model of
-    ``serve.api.requests``; nothing between them names it.
+    A new parameter is a field here, sent by a model of ``serve.api.requests`` and read by
+    ``QueryBuilder`` (what is asked) or by ``Engine`` and ``presenter`` (which part of the answer,
+    in what form); nothing between them names it.
 
     Args:
         surface: name of a surface, built in or configured; suggestions do not read it.

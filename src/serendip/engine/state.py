@@ -184,7 +184,9 @@ class EngineState:
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the ranker's features, which depend on the models and on what the data have."""
-        return feature_names(self.models, self.repeats.is_on, self.context)
+        return self.derived.value(
+            "feature names", lambda: feature_names(self.models, self.repeats.is_on, self.context)
+        )
 
     @property
     def new_items(self) -> ItemSet:

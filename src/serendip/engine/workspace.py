@@ -3,8 +3,7 @@
 ::
 
     serendip.toml       the settings
-    serendip.db         items and the newest events, unless they are on a server
-    log/                all other events; with the database, the only source of truth
+    serendip.db         items, users and events, unless they are on a server: what is true
     cache/              vectors by content hash, also of files of posted items; converted weights
     generations/        published generations; copies of them with `[storage]`
     relevance/          versions of the relevance model, from `serendip judge distil`
@@ -13,8 +12,7 @@
     embeddings/         exported vectors, from `serendip embed`
     synonyms.csv        pairs of words, and which of them people accepted
 
-Everything except the settings, the database, the log and the accepted synonyms can be rebuilt from
-them.
+Everything except the settings, the database and the accepted synonyms can be rebuilt from them.
 """
 
 from __future__ import annotations
@@ -147,7 +145,7 @@ class Workspace:
     def exclusive(self, name: str) -> Iterator[Callable[[], None]]:
         """Be the only process of all machines with this database that does something.
 
-        Yields what raises a ``StorageError`` if the lock was lost, see ``Store.exclusive``. Of a
+        Yields what raises a ``StorageError`` if the lock was lost, see ``Database.exclusive``. Of a
         workspace on one machine the lock of a folder says the same: this one adds nothing.
 
         Args:

@@ -101,7 +101,7 @@ class Versions:
         Args:
             write: writes the files into an empty folder.
             facts: for the manifest, besides name, code version, time and checksums.
-            hand_over: called with the complete folder and the name, when nothing is current yet; an
+            hand_over: called with the complete folder and the name, before the pointer is set; an
                 error leaves everything as it was.
             taken: names of versions that are elsewhere.
         """

@@ -4,15 +4,16 @@
   thread: the interpreter runs one at a time, and several that take turns finish all of them later.
   Only where reads wait for the server of a database several are computed at once. Fallbacks, and
   files that are passed on, have rooms and threads of their own.
-- An answer has one deadline, waiting included. Where it is late or fails, the ways to answer from
-  less are tried in order, in spare threads, each with time of its own.
+- An answer has one deadline, waiting included; what comes beyond it is refused (load shedding).
+  Where it is late or fails, the ways to answer from less are tried in order, in spare threads, each
+  with half as much time again: at the default of 5 seconds the last one ends after 10.
 - SQLite allows one writer at a time, so there is one writer thread with a bounded queue. No read
   waits for a write. If another process locks the database for longer than the busy timeout, the
   waiting write and all writes queued behind it are refused: none waits longer than that.
-- A sync of the disk takes as long as storing a hundred events. So a transaction stores the oldest
-  post of events and then, of those that wait and those that come while it stores, the smallest
-  ones: a single event waits for no queue of large posts. Each client has its order: it is told of a
-  post before it can send what comes after it.
+- Group commit: a sync of the disk takes as long as storing a hundred events. So a transaction
+  stores the oldest post of events and then, of those that wait and those that come while it stores,
+  the smallest ones: a single event waits for no queue of large posts. Each client has its order: it
+  is told of a post before it can send what comes after it.
 - A thread that hangs cannot be ended. A process whose threads hang says so (``is_hung``), and is
   replaced by whoever started it; the threads are daemons, so that it can end.
 """
@@ -124,8 +125,8 @@ class EngineGate:
     ) -> ResultT:
         """``read``, or if that is late or fails, the first of the fallbacks that has an answer.
 
-        Errors that a client can mend are raised as they are. Failures of one type are logged once a
-        minute.
+        All errors of ``serendip.errors`` but those of artefacts, time and storage are raised as
+        they are. Failures of one type are logged once a minute.
 
         Args:
             call: as of ``read``.

@@ -1,6 +1,6 @@
 """ASGI middleware around every request: request id, host, origin, body size, security headers.
 
-Order: request id -> host allow-list -> origin of writes -> admission of reads -> application. An
+Order: request id -> host allow-list -> origin of writes -> length -> load -> application. An
 exception of the application becomes an error response. ``ErrorResponse`` is the error format of the
 API.
 
@@ -63,7 +63,7 @@ class ErrorResponse:
             hint = (
                 "Try again in a moment." if error.retry_after_s else "The service's log has more."
             )
-            message = f"{error.public_message} Nothing was stored."
+            message = f"{error.public_message} {error.outcome}"
             if log is not None:
                 log.write("a request was refused", error)
         headers = dict[str, str]()

@@ -31,6 +31,7 @@ from serendip.errors import (
     ConfigError,
     DiskFullError,
     ExtraMissing,
+    LostConnectionError,
     StorageError,
 )
 
@@ -229,7 +230,7 @@ class PostgresDatabase(Database):
                 f"{reason}. Nothing was written. Check the URL, the password and the server.",
             )
         if isinstance(cause, self._lost) and (not state or state.startswith(_LOST_STATES)):
-            return StorageError(
+            return LostConnectionError(
                 f"database {self.name}: its server does not answer.",
                 f"{reason}. Whether a write under way was stored is not known: send it again; "
                 "events with an event_id are stored once.",

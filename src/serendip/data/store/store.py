@@ -1,8 +1,9 @@
 """The store of items and events: the only source of truth of a workspace.
 
 Everything else can be rebuilt from it. It does not interpret its rows: a snapshot decides which
-events count. Each write is one transaction and durable when it returns; reads never wait for a
-writer. Many threads may share a store, many processes a file.
+events count. Each write takes effect in one transaction, but for packing, which goes on where it
+was, and is durable when it returns; reads never wait for a writer. Many threads may share a store,
+many processes a file.
 
 Items and the newest events of the API are rows, all other events are packed (``event_log``).
 """
@@ -312,10 +313,11 @@ class Store(AbstractContextManager["Store"]):
         return stored
 
     def put_event_groups(self, groups: Iterable[Iterable[Event]]) -> list[int | DataError]:
-        """Append groups of events in one transaction, as ``put_events`` does with each of them.
+        """Append groups of events in one transaction (group commit), each as by ``put_events``.
 
         Args:
-            groups: each is asked for once those before it are written, so that it may come late.
+            groups: drawn one by one inside the transaction: a post that arrives while it is open
+                can still join it.
 
         Returns:
             number of new events of each group; the error where one of its events is invalid: none

@@ -1,8 +1,7 @@
-"""Validation of items and events: the same rules for files, the HTTP API and the store.
+"""Validation of items and events: the rules of the store, which files are checked by, too.
 
-All three call these functions, so that a value accepted once is accepted everywhere (SQLite and
-PostgreSQL differ on NUL bytes, JSON writers on NaN and lone surrogates). Size limits are in
-``limits``.
+The HTTP API is stricter (``serve.api.types``). SQLite and PostgreSQL differ on NUL bytes, JSON
+writers on NaN and lone surrogates. Size limits are in ``limits``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Erasure of users and items, and the receipt that names every place and its state.
 
-Erasing has two halves. The first is one transaction: from its end on no answer of any worker knows
-the user, and nothing that happened before is stored again. The second removes bytes: it writes the
+Erasing has two halves. The first is one transaction: from its end on no answer that is computed
+from the store knows the user (a fallback of another worker may, until that worker reads the log
+again), and nothing that happened before is stored again. The second removes bytes: it writes the
 database again, and removes exported vectors. It takes time in proportion to the database and may be
 interrupted at any moment: a service, or the next erasure, import or training goes on with it. What
-a generation learned ends with the next training (``engine.generations``).
+a generation learned ends with the next training (``engine.artefacts.generations``).
 
 A receipt has no id of a user, so that it can be kept. ``Eraser.find_receipt`` gives, for the id,
 the receipt of the last erasure with the present state; erasing again is another erasure.
@@ -191,7 +192,7 @@ class Eraser:
         moved = [name for name in exports if Path(name).is_absolute()]
         tables = (settings.items, settings.events, settings.users)
         files = [str(table.path) for table in tables if table.path]
-        yield ErasurePlace("answers", "erased", "no worker knows any of it any more")
+        yield ErasurePlace("answers", "erased", "no answer from the store knows any of it any more")
         remains = f"deleted rows are still to be overwritten: {_AGAIN}"
         yield _place("database", store.has_remains() and remains, store.database.scrubbed)
         if moved and not present:

@@ -53,7 +53,7 @@ def publish(
     Args:
         generations: the folder of generations; created if missing.
         write: fills an empty folder with artefacts.
-        facts: further keys of the manifest: data version, counts, gates.
+        facts: further keys of the manifest: positions of the data, counts, decisions.
         require_held: raises an error if a lock that guards this was lost; nothing changes then.
 
     Raises:
@@ -255,7 +255,7 @@ def with_erased(generations: Place, removals: int) -> list[str]:
 
     Args:
         generations: the folder of generations.
-        removals: of the erasure; see ``data.store.erased_users``.
+        removals: of the erasure; see ``data.store.tables.erased_users``.
     """
     return _names_below(generations, REMOVALS, removals)
 

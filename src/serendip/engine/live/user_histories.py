@@ -3,8 +3,9 @@
 A user's events are read from the store at their first request and cached. From then on the log is
 followed: every request first reads whose events any process has appended since the last one, unless
 nothing was committed to the database meanwhile, and the histories of these users are read anew. So
-an event is in the first answer after its write returned. The cache is emptied when events are
-removed from the log (by an import) and when too many were appended at once; above its size limit
+an event is in the first answer after its write returned (read your writes); a fallback knows what
+the last request read. The cache is emptied when events are removed from the log, by an import or an
+erasure, and when too many were appended at once; above its size limit
 the least recently used histories go.
 
 Item numbers are those of one generation: each engine has its own ``UserHistories``.
@@ -126,6 +127,13 @@ class UserHistories:
         """
         history = self._cache.get(user_id)
         return None if history is None else history.past
+
+    def forget(self, user_id: str) -> None:
+        """Drop what is cached of a user."""
+        with self._lock:
+            history = self._cache.pop(user_id, None)
+            self._size -= 0 if history is None else history.size
+            self._known.pop(user_id, None)
 
     @property
     def removals(self) -> int:

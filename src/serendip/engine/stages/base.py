@@ -129,7 +129,7 @@ class Ranked:
         is_new: (C,) bool, items to explore; see ``EngineState.new_items``.
         codes: (C, L) int32, of which the first are the group of each item for its diversity.
         taste: (C,) float32 how well the items fit the query, by scores that do not rest on their
-            past; see ``taste``. NaN = not known.
+            past; see ``likeness.taste_scores``. NaN = not known.
         seed: of the exploration.
         items: (C,) int32 their numbers.
     """

@@ -3,8 +3,9 @@
 Without it, items that nobody has chosen are hardly ever shown and therefore never chosen: a ranker
 that learned from what people chose knows too little of them. The last position of every block goes
 to one of them if it fits: if it is about as much to the taste of the user as what the ranker put
-into the block (``taste``), by scores that rest on no item's past. The ranker's own value of a new
-item would not do, as it is low for want of a past. Where no new item fits, nothing is displaced.
+into the block (``likeness.taste_scores``), by scores that rest on no item's past. The ranker's own
+value of a new item would not do, as it is low for want of a past. Where no new item fits, nothing
+is displaced.
 
 Among those that fit, one is drawn by a softmax of these scores (Boltzmann exploration), so that
 mostly the best are shown and every other one may be. Each draw has its propensity, the probability
@@ -15,9 +16,9 @@ and that it is no longer one once people have chosen or rejected it or seen it o
 A position that a new item has by its value is left to it.
 
 Draws follow from the request alone (user, text, items, country, time of the user's last event),
-never from the clock: the pages of one answer fit together, the same request gives the same answer,
-and after the user's next event other items have their turn. The pool is the candidates of this
-request, so explored items are relevant to it too.
+never from the clock, but hourly for visitors without an id: the pages of one answer fit together,
+the same request gives the same answer, and after the user's next event other items have their turn.
+The pool is the candidates of this request, so explored items are relevant to it too.
 """
 
 from __future__ import annotations

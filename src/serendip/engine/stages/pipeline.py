@@ -1,9 +1,10 @@
 """One run: filters -> sources -> features -> scorers -> selection, for a batch of queries.
 
-A stage that fails is left out and named in ``degraded``, and the others answer. So is a source that
-has not begun when half of the time for the answer is over, if others have proposed items: the rest
-of the time is for features and scorers. Filters, sources, list filters and list rules leave a count
-in the trace.
+Candidate generation, ranking and re-ranking. A source that fails is left out and named in
+``degraded``, as a list filter or a scorer is whose model is missing; any other error fails the run,
+and ``fallback`` answers. So is a source that has not begun when half of the time for the answer is
+over, if others have proposed items: the rest of the time is for features and scorers. Filters,
+sources, list filters and list rules leave a count in the trace.
 """
 
 from __future__ import annotations

@@ -116,12 +116,12 @@ class Result:
         query: as the models saw it: the parts of the request that the surface reads and, of a long
             history, the events relevant to it.
         surface: settings that it was answered by.
-        items: the whole list, in order, with a column per feature and, if the ranker ordered it,
-            per action, ``P(like)``. The stages of the surface add further columns: ``explored`` (1
-            or NaN) and ``propensity``; ``sponsored`` (bool), and ``bid`` and ``organic value`` of
-            the positions that were bought; ``P(irrelevant)``.
+        items: the list up to ``max_items``, in order, with a column per feature and, if the ranker
+            ordered it, per action, ``P(like)``. The stages of the surface add further columns:
+            ``explored`` (1 or NaN) and ``propensity``; ``sponsored`` (bool), and ``bid`` and
+            ``organic value`` of the positions that were bought; ``P(irrelevant)``.
         trace: stage -> number of items after it, or of positions that it decided.
-        degraded: stages that failed.
+        degraded: stages that failed, or whose model is missing.
     """
 
     query: Query

@@ -1,4 +1,6 @@
-"""Sources propose candidates: one for each model, for words, for new and for sponsored items."""
+"""Sources propose candidates: models, words, new and sponsored items, what is popular in the
+country, what may come again, and what a page without a text lists.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,7 @@ class ModelSource(Source):
 
 
 class NewItemSource(Source):
-    """New items that fit the taste of the user best; see ``taste``."""
+    """New items that fit the taste of the user best; see ``likeness.taste_scores``."""
 
     name, label = "new-items", "new items"
 

@@ -132,7 +132,7 @@ class SurfaceConfig(Config):
     """Limit of similar items in any window of the list; none without the table."""
 
     exploration: ExplorationConfig | None = None
-    """Positions for items with few interactions; none without the table."""
+    """Positions for new items (``data.items.reception``); none without the table."""
 
     sponsored: SponsoredConfig | None = None
     """Positions that can be bought; none without the table."""

@@ -7,15 +7,15 @@ keep their numbers, or are those of it (``[semantic_ids] keep``).
 trained by gradients are not trained again from nothing: they continue on all data, which costs a
 fraction of it (``Recommender.learned``). They can do so if content vectors mean the same in both
 fits: the fusion of the modalities is kept unless the newer part has other modalities. A generation
-keeps it in ``older/``: the fit on the older part of the next training continues from it. It has
-never seen what the ranker of that training learns from.
+keeps the fit in ``older/``.
 
-**A warm start** does so if what the generation in force learned still means the same and is still
-allowed: the learned settings and the encoder are equal, and no event was erased or imported again
-since. After the interactions have grown by half a training starts from nothing once more, as
-weights that are tuned on held-back requests are tuned by such a training only. The fit on the older
-part continues from that of the earlier training, and the one on all data from it, as always. So the
-candidates that the ranker learns from never depend on the events that it learns.
+**A warm start**, of ``serendip train --if-stale``, lets the fit on the older part begin from
+``older/`` of the generation in force, if what that learned still means the same and is still
+allowed: the learned settings and the encoder are equal, no event was erased or imported again
+since, and it has not seen what the ranker is to learn from. The fit on all data begins from the one
+on the older part, as in every training. After the interactions have grown by half a training starts
+from nothing once more, as weights that are tuned on held-back requests are tuned by such a training
+only.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ from numpy.typing import NDArray
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
-from serendip.data import Catalogue, Codebooks, IntArray, ItemFeatures, Vocabulary
+from serendip.data import Catalogue, Codebooks, Dataset, IntArray, ItemFeatures, Vocabulary
 from serendip.data.items.features import ModalityVectors
 from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState, open_codes, open_fusion
 from serendip.errors import ArtefactError
 from serendip.jobs.context import JobContext
+from serendip.jobs.train.ranker.labels import INNER_FRACTION, has_ranker
 from serendip.jobs.train.staleness import compare_settings
 from serendip.models.base import WarmStart
 from serendip.runtime.versions import Version
@@ -238,11 +239,19 @@ def choose_start(
     elif is_wanted and current is not None:
         reason = _find_obstacle(context, current)
         previous = None if reason else OlderFit.open(current.folder / OLDER_FOLDER)
+        if previous is not None and previous.until > _begin_of_newer(context.dataset):
+            previous, reason = None, f"{current.name} has seen what the ranker would learn from"
         if previous is not None:
             generation, since = current.name, int(_facts(current)["since"])
         else:
             reason = reason or f"{current.name} has no fit to continue from"
     return previous, {"generation": generation, "reason": reason, "since": since}
+
+
+def _begin_of_newer(dataset: Dataset) -> float:
+    """Time from which on the ranker learns from events; infinite where it does not."""
+    times = dataset.events.timestamps
+    return float(times[int(INNER_FRACTION * len(times))]) if has_ranker(dataset) else np.inf
 
 
 def _find_obstacle(context: JobContext, current: Version) -> str:

@@ -88,11 +88,8 @@ def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOp
     """
     split = temporal(dataset, INNER_FRACTION)
     until = np.inf if split.cut is None else split.cut
-    previous = fitter.previous
-    if previous is not None and previous.until > until:
-        previous = None
     older = replace(fitter, earlier=None)
-    past = older.fit_sources(split.train, name, options, previous)
+    past = older.fit_sources(split.train, name, options, fitter.previous)
     learned = OlderFit.of(past, until)
     inner = fitter.append_new_items(past, split)
     found = fit_ranker(fitter, split, inner, options)

@@ -1,4 +1,8 @@
-"""Fingerprints of trainings: two trainings with the same fingerprint give the same numbers."""
+"""Fingerprint of a workspace: code, settings, imported files, seed and labels.
+
+It tells whether a report is of this workspace; parts have fingerprints of their own
+(``parts.plan``).
+"""
 
 from __future__ import annotations
 

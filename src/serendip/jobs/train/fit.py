@@ -25,7 +25,7 @@ from serendip.data.events.repeats import learn_repeats
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
 from serendip.data.items.features import ItemFeatures, ModalityVectors
-from serendip.data.items.quality import catalogue_prior, item_quality
+from serendip.data.items.quality import PRIOR_EVENTS, catalogue_prior, item_quality
 from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.rows.packed_rows import pack_rows
@@ -362,15 +362,11 @@ class Fitter:
         return fuse_text_vectors(texts, context.vectors.encode(context.encoder, texts), fusion)
 
 
-def compute_like_shares(dataset: Dataset, prior_events: float = 10.0) -> FloatArray:
+def compute_like_shares(dataset: Dataset) -> FloatArray:
     """(N,) share of likes among the events of an item, shrunk towards the overall share.
 
     Negative events count as events without a like. Where the catalogue tells how good items are,
     they are shrunk towards that, around the overall share; without events it alone counts.
-
-    Args:
-        dataset: events, negative ones included.
-        prior_events: pseudo-count of events with the overall share.
     """
     items = np.concatenate([dataset.events.items, dataset.negatives.items])
     counts = np.bincount(items, minlength=dataset.num_items)
@@ -379,5 +375,5 @@ def compute_like_shares(dataset: Dataset, prior_events: float = 10.0) -> FloatAr
     if len(items):
         overall = float(dataset.events.liked.sum() / len(items))
         prior = np.clip(overall + prior - prior.mean(), 0.0, 1.0)
-    share = (liked + prior_events * prior) / (counts + prior_events)
+    share = (liked + PRIOR_EVENTS * prior) / (counts + PRIOR_EVENTS)
     return share.astype(np.float32)

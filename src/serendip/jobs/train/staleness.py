@@ -2,7 +2,8 @@
 
 What came since is counted from the place in the log where the newest generation was trained. The
 newest generation counts even where a rollback has put an earlier one in force: else a timer would
-make the one that people rolled back from once more.
+make the one that people rolled back from once more. One that was never in force, as its training
+was killed before, does not count.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from datetime import datetime
 from typing import Any
 
 from serendip.data.store.store import ItemCounts
-from serendip.engine.artefacts.generations import open_newest
+from serendip.engine.artefacts.generations import open_in_force, open_newest
 from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.engine.config.settings import StalenessConfig
 from serendip.engine.workspace import Workspace
 from serendip.runtime.budget import parse_duration
+from serendip.runtime.sync import SharedFolder
+from serendip.runtime.versions import Version
 
 LEARNED_TABLES = (
     *("actions", "repeats", "content", "semantic_ids", "models", "unified", "ranker"),
@@ -88,7 +91,7 @@ def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge
     moment = time.time() if now is None else now
     config = workspace.settings.train.stale
     wait_until = _next_try(workspace, config)
-    newest = open_newest(workspace.generations)
+    newest = _open_newest(workspace)
     if newest is None:
         return GenerationAge(reasons=("no generation is published",), wait_until=wait_until)
     created = datetime.fromisoformat(newest.manifest["created"]).timestamp()
@@ -106,6 +109,17 @@ def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge
     found = GenerationAge(newest.name, age, events, items, settings)
     reasons = tuple(_reasons(found, newest.manifest["counts"], config))
     return replace(found, reasons=reasons, wait_until=wait_until)
+
+
+def _open_newest(workspace: Workspace) -> Version | None:
+    """The newest generation that is, or was, in force; other machines may know more of theirs."""
+    newest, generations = open_newest(workspace.generations), workspace.generations
+    if newest is None or isinstance(generations, SharedFolder):
+        return newest
+    record, current = TrainingRecord.read(workspace.training), open_in_force(generations, False)
+    was_in_force = record is not None and record.generation == newest.name
+    is_current = current is not None and current.name == newest.name
+    return newest if is_current or was_in_force else current
 
 
 def _next_try(workspace: Workspace, config: StalenessConfig) -> float:

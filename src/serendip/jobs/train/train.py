@@ -102,8 +102,9 @@ def train_workspace(
         with scratch_folder(folder) as scratch:
             current = open_in_force(context.workspace.generations)
             context.pack_log()
-            plans = plan_training(shown, rebuild and not only, only, current)
+            plans = plan_training(shown, rebuild, only, current)
             if current is not None and not any(plan.reason for plan in plans.values()):
+                TrainingRecord(PUBLISHED, current.name, reasons=reasons).write(folder)
                 return current
             inputs = PartInputs(shown, scratch, current, warm)
             draft = run_gates(shown, build_parts(PARTS, plans, inputs))
@@ -140,7 +141,7 @@ def plan_training(
     with context.clock.stage("snapshot"):
         context.require_items()
     current = current or open_in_force(context.workspace.generations)
-    return plan_parts(PARTS, context, current, rebuild, only)
+    return plan_parts(PARTS, context, current, rebuild and not only, only)
 
 
 @contextmanager

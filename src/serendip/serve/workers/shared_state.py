@@ -1,8 +1,9 @@
 """What the workers of one service share: the version of the items, and the status of each worker.
 
 The version is one number in shared memory: the highest item version that a write of any worker has
-acknowledged. A worker whose engine is older reads the store before it answers, so a write is in the
-next answer of every worker, and a request costs one look at the memory.
+acknowledged. A worker whose engine is older reads the store before it answers, so a write of items
+is in the next answer of every worker, and a request costs one look at the memory. Events need no
+number: see ``engine.live.user_histories``.
 
 The status of a worker is a small file that the worker replaces when something changes. Whichever
 worker is asked for the state of the service reads all of them, so that all give the same answer.

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REMOVALS_KEY = "event removals"
-"""Key of the meta table: number of imports and erasures."""
+"""Key of the meta table: number of imports, and of erasures that found anything."""
 
 EVENT_IDS = "event_id"
 """Name, among those of a pack, of the hashes of the ids that senders gave."""
@@ -107,7 +107,7 @@ class LogPosition:
     """A state of the event log: equal positions mean equal logs.
 
     Args:
-        removals: number of imports and erasures that removed events from the log.
+        removals: number of imports, and of erasures that found events or attributes.
         seq: number of the last event, 0 in an empty log; grows with every event appended.
     """
 

@@ -75,8 +75,8 @@ class Erasures:
     def is_late(self, user_id: str, timestamp: float) -> bool:
         """Whether an event that the API receives happened before its user was erased.
 
-        The API never stored one further ahead of the clock than it accepts, files may have: whoever
-        came back is left out for no longer than that.
+        Files may have had events far ahead of the clock; these keep who came back out of the API
+        for no longer than the lead that it accepts.
         """
         erasure = self.find(user_id)
         if erasure is None:

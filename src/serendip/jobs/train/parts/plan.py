@@ -96,7 +96,7 @@ class Draft:
 
 
 def _link_files(source: Path, target: Path) -> None:
-    """Link the files of a generation, but those of what its models make."""
+    """Link all files of a generation but those that are written anew."""
     written = {*TABLES, LISTS_FILE, MANIFEST}
     for path in source.iterdir():
         if path.name in written:
@@ -144,8 +144,8 @@ class Part:
         name: of it.
         needs: names of the parts before it that it is made from.
         reads: what else it is made from: name for people -> plain value.
-        build: puts it into the draft, which has those that it needs, in place of that of the
-            generation in force if the draft is linked to it; None = there is no draft yet.
+        build: adds the part to the draft, in place of a linked one. The draft has the parts that it
+            needs; None for the first part.
     """
 
     name: str
