@@ -127,7 +127,9 @@ class StorageError(SerendipError):
 
 
 class LostConnectionError(StorageError):
-    """The server of the database fell silent; whether a write under way was stored is not known."""
+    """The server of the database fell silent while it committed a write: nobody knows whether it
+    is stored.
+    """
 
     outcome = "Whether it was stored is not known: send it again, events with the same event_id."
 

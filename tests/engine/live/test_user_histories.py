@@ -83,6 +83,16 @@ def test_an_item_posted_later_appears_at_its_time(store: Store) -> None:
     assert item_ids(histories, "u") == "cab"
 
 
+def test_who_was_erased_is_forgotten_without_reading_the_log(store: Store) -> None:
+    store.put_events([click("u", "a", 1), click("v", "b", 1)])
+    histories = UserHistories(store, ActionRules())
+    assert (item_ids(histories, "u"), item_ids(histories, "v")) == ("a", "b")
+    histories.forget("u")
+    assert histories.cached("u") is None and histories.num_events == 1
+    histories.forget("nobody")
+    assert histories.cached("v") is not None
+
+
 @pytest.mark.parametrize("max_events", [0, 30, 60, 10**6])
 def test_answers_do_not_depend_on_the_size_of_the_cache(store: Store, max_events: int) -> None:
     histories = UserHistories(store, ActionRules(), max_events=max_events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -135,6 +136,19 @@ def test_after_a_rollback_it_is_the_newest_training_that_counts(stand: Path) -> 
     rollback(stand / "generations")
     assert open_current(stand / "generations").name == "gen-1"
     assert (age_of(stand).generation, age_of(stand).is_stale) == ("gen-2", False)
+
+
+def test_a_generation_that_never_came_into_force_does_not_count(stand: Path) -> None:
+    put_events(stand, ["i1"] * 100)
+    pointer = stand / "generations" / "CURRENT"
+    before, at = pointer.read_text(), pointer.stat().st_mtime - 5
+    with Workspace.open(stand).open_store() as store:
+        publish_with(stand, event_seq=store.log.mark().seq)
+    pointer.write_text(before)  # as if the training had been killed before it was set
+    os.utime(pointer, (at, at))
+    assert (age_of(stand).generation, age_of(stand).is_stale) == ("gen-1", True)
+    pointer.unlink()
+    assert age_of(stand).reasons == ("no generation is published",)
 
 
 def test_after_a_refusal_the_next_try_waits_twice_as_long_each_time(stand: Path) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.sql import ClauseElement
 
 from serendip.data.store.upsert import driver_form
-from serendip.errors import LockedError, StorageError
+from serendip.errors import LockedError, LostConnectionError, StorageError
 
 _log = logging.getLogger(__name__)
 
@@ -108,13 +108,16 @@ class Database(ABC):
         Raises:
             BusyError: other writers held the database for longer than the timeout, or the server
                 ended this write.
+            LostConnectionError: the server fell silent while it committed: nobody knows.
             StorageError: nothing was written; also if the database was deleted, replaced or moved.
         """
         with self._errors(), self._engine.connect() as connection:
             self._require_same()
             connection.execution_options(**{WRITES: True, MAY_PAUSE: may_pause})
-            with connection.begin():
+            with connection.begin() as transaction:
                 yield connection
+                with self._errors(is_commit=True):
+                    transaction.commit()
             self._require_same()  # replaced meanwhile: the write went into an unlinked file
 
     @contextmanager
@@ -202,11 +205,14 @@ class Database(ABC):
         self._engine.dispose()
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, is_commit: bool = False) -> Iterator[None]:
         try:
             yield
         except (SQLAlchemyError, self._failure) as error:
-            raise self._translate(error) from error
+            told = self._translate(error)
+            if isinstance(told, LostConnectionError) and not is_commit:  # it was rolled back
+                told = StorageError(told.message, told.hint)
+            raise told from error
 
     def keep_open(self) -> None:  # noqa: B027 - a server's database cannot be deleted
         """Stay readable although a file is deleted."""

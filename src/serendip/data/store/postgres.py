@@ -232,8 +232,8 @@ class PostgresDatabase(Database):
         if isinstance(cause, self._lost) and (not state or state.startswith(_LOST_STATES)):
             return LostConnectionError(
                 f"database {self.name}: its server does not answer.",
-                f"{reason}. Whether a write under way was stored is not known: send it again; "
-                "events with an event_id are stored once.",
+                f"{reason}. What was being written may be stored: send it again; events with an "
+                "event_id are stored once.",
             )
         return StorageError(
             f"database {self.name}: {reason}.",

@@ -15,12 +15,16 @@ from datetime import datetime
 from typing import Any
 
 from serendip.data.store.store import ItemCounts
-from serendip.engine.artefacts.generations import open_in_force, open_newest
+from serendip.engine.artefacts.generations import (
+    in_force_since,
+    open_in_force,
+    open_newest,
+)
 from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.engine.config.settings import StalenessConfig
 from serendip.engine.workspace import Workspace
+from serendip.errors import NotTrainedError
 from serendip.runtime.budget import parse_duration
-from serendip.runtime.sync import SharedFolder
 from serendip.runtime.versions import Version
 
 LEARNED_TABLES = (
@@ -94,7 +98,6 @@ def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge
     newest = _open_newest(workspace)
     if newest is None:
         return GenerationAge(reasons=("no generation is published",), wait_until=wait_until)
-    created = datetime.fromisoformat(newest.manifest["created"]).timestamp()
     settings = compare_settings(
         newest.manifest["settings"], workspace.settings.learned_from(), LEARNED_TABLES
     )
@@ -105,21 +108,28 @@ def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge
         is_same_log = mark.removals == int(newest.manifest["event_removals"])
         ignored = workspace.settings.actions.ignore
         events = store.log.count_after(seq, ignored) if is_same_log else None
-    age = max(0.0, moment - created)
+    age = max(0.0, moment - _created(newest))
     found = GenerationAge(newest.name, age, events, items, settings)
     reasons = tuple(_reasons(found, newest.manifest["counts"], config))
     return replace(found, reasons=reasons, wait_until=wait_until)
 
 
 def _open_newest(workspace: Workspace) -> Version | None:
-    """The newest generation that is, or was, in force; other machines may know more of theirs."""
-    newest, generations = open_newest(workspace.generations), workspace.generations
-    if newest is None or isinstance(generations, SharedFolder):
+    """The newest generation, unless it is complete since the pointer was set last: then its
+    training was killed before it came into force.
+    """
+    newest = open_newest(workspace.generations)
+    try:
+        since = in_force_since(workspace.generations)
+    except NotTrainedError:
+        return None
+    if newest is None or _created(newest) <= since:
         return newest
-    record, current = TrainingRecord.read(workspace.training), open_in_force(generations, False)
-    was_in_force = record is not None and record.generation == newest.name
-    is_current = current is not None and current.name == newest.name
-    return newest if is_current or was_in_force else current
+    return open_in_force(workspace.generations, verify=False)
+
+
+def _created(version: Version) -> float:
+    return datetime.fromisoformat(version.manifest["created"]).timestamp()
 
 
 def _next_try(workspace: Workspace, config: StalenessConfig) -> float:

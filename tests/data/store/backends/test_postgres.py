@@ -22,7 +22,7 @@ from serendip.data.store.database import open_database
 from serendip.data.store.migrations import HEAD, VERSION_TABLE
 from serendip.data.store.schema import METADATA
 from serendip.data.store.store import Store
-from serendip.errors import ConfigError, StorageError
+from serendip.errors import ConfigError, LostConnectionError, StorageError
 from serendip.llm.ledger import Ledger
 
 
@@ -106,6 +106,22 @@ def test_processes_that_create_the_tables_at_once_agree(
         thread.join()
     assert problems == []
     assert Store.exists(url)
+
+
+def test_of_a_commit_on_a_lost_connection_nobody_says_that_nothing_was_stored(
+    postgres_server: PostgresServer, url: str
+) -> None:
+    with closing(Store.create(url)) as store:
+        with pytest.raises(LostConnectionError) as lost, store.database.write() as connection:
+            number = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            postgres_server.execute(f"SELECT pg_terminate_backend({number}, 5000)")
+        assert "not known" in lost.value.outcome and "event_id" in lost.value.hint
+        with pytest.raises(StorageError) as failed, store.database.write() as connection:
+            number = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            postgres_server.execute(f"SELECT pg_terminate_backend({number}, 5000)")
+            connection.exec_driver_sql("SELECT 1")
+        assert failed.value.outcome == "Nothing was stored."
+        assert store.put_events([Event("u", "i", 1.0)]) == 1
 
 
 def test_one_process_of_all_machines_does_a_thing_at_a_time(url: str, tmp_path: Path) -> None:
