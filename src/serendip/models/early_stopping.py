@@ -63,7 +63,7 @@ def train_epochs(
     best: dict[str, Tensor] | None = None
     for epoch in options.progress.track(range(epochs), name, epochs):
         if waited >= patience or (done and options.allowance.is_over):
-            continue
+            break
         training.epoch(epoch)
         done = epoch + 1
         is_last = done == epochs or options.allowance.is_over

@@ -72,7 +72,11 @@ def test_deleted_items_and_values_without_items_are_not_suggested(searcher):
 
 
 def test_posted_items_are_suggested(searcher):
-    assert texts(post(searcher, film("n", "Zebra")), "zeb") == ["Zebra"]
+    items = [film("n", "Zebra", ("Nature",)), film("m", "Zoo", ("Nature",))]
+    newer = post(searcher, *items)
+    assert texts(newer, "zeb") == ["Zebra"]
+    assert first(newer, "nat") == ("Nature", "attribute", 2)
+    assert texts(searcher, "nat") == []
 
 
 @settings(max_examples=200, deadline=None)

@@ -8,6 +8,7 @@ Every completion has results.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
@@ -19,14 +20,14 @@ from serendip.search.suggestions.candidates import Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP
 
 MAX_VALUES = 2
+_LAST = "\U0010ffff"
 
 
 def find_completions(searcher: Searcher, prefix: str, k: int = 8) -> list[Candidate]:
     """The k best completions of a text, without repetitions.
 
     Args:
-        searcher: answers them; has the titles of all items, late ones too, and the values that the
-            built ones have.
+        searcher: answers them; has the titles and values of all items, late ones too.
         prefix: the text typed so far; blank gives the most popular titles.
         k: maximum number; below 1 gives none.
 
@@ -52,8 +53,11 @@ def _distinct(candidates: Iterable[Candidate], k: int) -> list[Candidate]:
 
 def _values(searcher: Searcher, key: str) -> Iterator[Candidate]:
     """Values of attributes that have a normal form from one of their words on, and find items."""
-    values = searcher.values
-    ranked = sorted(values.starting(key), key=lambda value: (-values.count(value), value))
+    late = searcher.late_suffixes
+    begin = bisect_left(late, (key, ""))
+    end = bisect_left(late, (key + _LAST, ""), begin)
+    matching = searcher.values.starting(key) | {value for _, value in late[begin:end]}
+    ranked = sorted(matching, key=lambda value: (-searcher.count_value(value), value))
     hits = ((value, searcher.lexical.search(value, TOP).item_nums) for value in ranked if key)
     for value, items in islice((pair for pair in hits if len(pair[1])), MAX_VALUES):
         yield Candidate(value, "attribute", "fields", np.sort(items))
