@@ -152,7 +152,7 @@ def test_new_items_are_compared_with_what_the_user_chose(stand: Path) -> None:
     user = JobContext.open(stand).dataset.users.ids[0]
     (chosen,) = {engine.item(one.item_id).attributes["genre"] for one in engine.chosen(user)}  # type: ignore[union-attr]
     assert not len(ListMeasures(engine, ItemFacts(engine)).measure_new([user]).values)
-    engine.add_items([Item("new", "A tale of tomorrow", attributes={"genre": chosen})])
+    engine.add_items([Item("new", f"The {chosen} tale of number 1", attributes={"genre": chosen})])
     measures = ListMeasures(engine, ItemFacts(engine))
     assert measures.measure_new([user, "nobody"]).values.tolist() == [1.0, 0.0]
     engine.close()
