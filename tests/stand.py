@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from serendip.data.items.catalogue import Item
@@ -25,8 +26,10 @@ def train(shop: Path, seed: int = 0) -> Version:
     return train_workspace(JobContext.open(shop, TrainOptions(seed=seed)))
 
 
-def publish_with(shop: Path, **facts: object) -> Version:
-    """Publish the generation in force once more, with other facts in its manifest."""
+def publish_with(
+    shop: Path, change: Callable[[Path], None] = lambda folder: None, **facts: object
+) -> Version:
+    """Publish the generation in force once more, with other files, or facts in its manifest."""
     generations = Workspace.open(shop).generations
     current = open_current(generations)
     own = ("format", "name", "code_version", "previous", "files", "checksum")
@@ -35,6 +38,7 @@ def publish_with(shop: Path, **facts: object) -> Version:
     def copy(building: Path) -> None:
         shutil.copytree(current.folder, building, dirs_exist_ok=True)
         (building / MANIFEST).unlink()
+        change(building)
 
     return publish(generations, copy, {**kept, **facts})
 
