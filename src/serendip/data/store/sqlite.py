@@ -31,6 +31,7 @@ from serendip.errors import BusyError, DiskFullError, StorageError
 
 _POOL = 16
 _ROOM = 1 << 20
+_AGAIN_S = 0.01
 _CHECKPOINTS, _CHECKPOINT_MS = 4, 500
 """Attempts to empty the write-ahead log, and how long each waits for readers."""
 
@@ -97,7 +98,7 @@ class SqliteDatabase(Database):
 
     def _open(self) -> Any:
         try:
-            opened = self._open_by(f"mode={self._mode}", "journal_mode=WAL", "synchronous=FULL")
+            opened = self._open_for_writing()
             self._is_read_only |= not self._is_writable()
             return opened
         except self._module.OperationalError as error:
@@ -110,6 +111,18 @@ class SqliteDatabase(Database):
         if wal.exists() and wal.stat().st_size:
             return self._open_by("mode=ro&vfs=unix-none", "locking_mode=EXCLUSIVE")
         return self._open_by("mode=ro&immutable=1")
+
+    def _open_for_writing(self) -> Any:
+        """Open it; of two that turn on the write-ahead log at once SQLite lets neither wait."""
+        end = time.monotonic() + self.busy_timeout_s
+        while True:
+            try:
+                return self._open_by(f"mode={self._mode}", "journal_mode=WAL", "synchronous=FULL")
+            except self._module.OperationalError as error:
+                is_locked = getattr(error, "sqlite_errorname", "").startswith(_LOCKED)
+                if not is_locked or time.monotonic() >= end:
+                    raise
+                time.sleep(_AGAIN_S)
 
     def _open_by(self, query: str, *pragmas: str) -> Any:
         connection = self._module.connect(

@@ -234,3 +234,25 @@ def test_writes_one_after_the_other_share_a_connection_and_its_pages(tmp_path):
         for number in range(5):
             store.put_events([Event("u", "i", float(number))])
     assert len(used) == 1
+
+
+def test_threads_that_create_a_file_at_once_wait_for_one_another(tmp_path: Path) -> None:
+    """SQLite refuses the second of two that turn on the write-ahead log, and lets it not wait."""
+    start, problems = threading.Barrier(6), list[Exception]()
+
+    def create(path: Path) -> None:
+        start.wait()
+        try:
+            Store.create(path).close()
+        except StorageError as error:
+            problems.append(error)
+
+    for number in range(40):
+        path = tmp_path / f"{number}.db"
+        threads = [threading.Thread(target=create, args=(path,)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert Store.exists(path)
+    assert problems == []
