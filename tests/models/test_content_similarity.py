@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,10 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.items.features import TEXT, ItemFeatures, TokenReader
+from serendip.data.items.features import ItemFeatures, TokenReader
 from serendip.data.query import History, Query
 from serendip.errors import DataError
 from serendip.models.content_similarity import ContentSimilarity, ContentSimilarityConfig
-from serendip.models.term_weights import TermWeights
 from serendip.testing import (
     LocalChangeContract,
     RecommenderContract,
@@ -106,19 +104,6 @@ def test_words_values_and_vectors_add_up() -> None:
     both = likeness(ContentSimilarity().train(films(FILMS, vectors)), 0)
     assert both[4] > of_first[4]
     assert both[1] < of_first[1]
-
-
-def test_few_words_say_less_than_the_attributes_and_many_words_say_more() -> None:
-    noir = {"genre": ("Noir",)}
-    others = [Item(f"o{n}", "", attributes={"director": f"d{n}", **noir}) for n in range(40)]
-    weights = TermWeights.fit(READER.read([*FILMS, *FILMS, *others]))
-    long = "red blue green old planet night hill song two " * 2
-    items = [FILMS[0], replace(FILMS[0], title=long), Item("bare", "Red planet")]
-    rows = weights.build_rows(READER.read(items)).power(2)
-    is_word = weights.hashes >> 32 == TEXT
-    words, values = rows[:, is_word].sum(axis=1), rows[:, ~is_word].sum(axis=1)
-    np.testing.assert_allclose(words.ravel(), [2 / 7, 9 / 14, 2 / 7], rtol=1e-5)
-    np.testing.assert_allclose(values.ravel(), [0.5, 0.5, 0.0], rtol=1e-5)
 
 
 def test_an_item_about_which_little_is_known_is_like_nothing() -> None:

@@ -3,9 +3,8 @@
 A content vector knows that two texts mean the same, not that two items have the same director. Here
 tokens count by how rare they are (inverse document frequency, Sparck Jones 1972), and kinds of
 tokens count alike: the values of each attribute are a vector of one length, so that a shared genre
-adds to a shared director and is not lost beside it. The words of a long text weigh twice as much as
-the attributes of an item that has as many as others: one rare actor in common is less than what a
-film is about. Few words, as those of a title, say little. What most items have, such as a currency,
+adds to a shared director and is not lost beside it; the attributes of an item that has as many as
+others have length 1, and so have the words of its texts. What most items have, such as a currency,
 tells nothing.
 
 Shapes: N items of the training, M items, V distinct tokens.
@@ -29,12 +28,6 @@ MOST_TERMS = 256
 
 _FEWEST = 2
 """Items that have a token; one that a single item has makes no two items alike."""
-
-_ATTRIBUTES = 0.5
-"""Squared length of the attributes of an item that has as many as others."""
-
-_FEW_WORDS = 5
-"""Words whose squared length is half of that of a long text, which is 1."""
 
 _MOST_WORDS, _MOST_VALUES = 0.2, 0.8
 """Shares of the items above which a word, and an attribute value, tell nothing."""
@@ -73,17 +66,15 @@ class TermWeights:
         return len(self.hashes)
 
     def build_rows(self, tokens: Tokens) -> Sparse:
-        """Term vectors (M, V) of items: squared length up to 1 for words, half for attributes."""
+        """Term vectors (M, V) of items: squared length 1 for words, about 1 for attributes."""
         rows, hashes = _take_counted(tokens)
         blocks, of_token = _number_blocks(rows, hashes)
         columns, is_known = locate(self.hashes, hashes)
         rows, columns, of_token = rows[is_known], columns[is_known], of_token[is_known]
         values = self.weights[columns]
-        lengths = np.sqrt(np.bincount(of_token, values**2, len(blocks)))  # (K,)
-        words = np.bincount(of_token, minlength=len(blocks)).astype(np.float64)
-        of_text = words / (words + _FEW_WORDS)
-        squares = np.where(blocks[:, 1] == TEXT, of_text, _ATTRIBUTES / self.attributes)
-        values *= (np.sqrt(squares) / np.maximum(lengths, 1e-6))[of_token].astype(np.float32)
+        squares = np.bincount(of_token, values**2, len(blocks))
+        squares = squares * np.where(blocks[:, 1] == TEXT, 1.0, self.attributes)
+        values /= np.sqrt(squares[of_token]).astype(np.float32)
         order = np.lexsort((-values, rows))
         place = np.arange(len(order)) - np.searchsorted(rows[order], rows[order])
         kept = np.sort(order[place < MOST_TERMS])
