@@ -69,11 +69,11 @@ def test_a_training_moves_the_tail_and_rollback_returns_to_the_generation_before
 ) -> None:
     with closing(Store.open(stand / "serendip.db")) as store:
         store.put_events([Event("u1", "i1", 1.7e9)])
-        count, seq = store.count_events(), store.log.mark().seq
+        count, seq = store.log.count(), store.log.position().seq
     assert serendip_here("train", "-w", stand).returncode == 0
     with closing(Store.open(stand / "serendip.db")) as store:
         assert store.pack() == 0
-        assert (store.count_events(), store.log.mark().seq) == (count, seq)
+        assert (store.log.count(), store.log.position().seq) == (count, seq)
     assert (stand / "generations" / "CURRENT").read_text() == "gen-2\n"
     back = serendip_here("rollback", "-w", stand, "--json")
     assert json.loads(back.stdout) == {"generation": "gen-1"}
@@ -153,7 +153,7 @@ def test_broken_rows_are_refused_with_their_line_and_change_nothing(
     assert done.returncode == 3, done.stderr
     assert named in done.stderr
     with closing(Store.open(folder / "serendip.db")) as store:
-        assert store.count_events() == before["events"]
+        assert store.log.count() == before["events"]
 
 
 @pytest.mark.parametrize(

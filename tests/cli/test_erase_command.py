@@ -20,7 +20,7 @@ def test_users_are_erased_with_their_bytes_and_a_receipt_without_their_ids(fresh
         assert receipt["is_complete"]
         assert len(receipt["digest"]) == 64
     with closing(Workspace.open(fresh).open_store()) as store:
-        assert store.history("u1", 9) == store.history("u2", 9) == []
+        assert store.log.history("u1", 9) == store.log.history("u2", 9) == []
         assert not store.has_remains()
     code, again = invoke("erase", "receipt", "u1", "never erased", "-w", str(fresh))
     (shown,), first = again["receipts"], document["receipts"][0]
@@ -37,7 +37,7 @@ def test_while_somebody_packs_the_receipt_says_what_is_pending(fresh: Path) -> N
         pending = {place["place"] for place in receipt["places"] if place["state"] == "pending"}
         assert (code, pending) == (0, {"database"})
         with closing(Workspace.open(fresh).open_store()) as store:
-            assert store.history("u1", 9) == []
+            assert store.log.history("u1", 9) == []
     code, document = invoke("erase", "user", "u1", "-w", str(fresh))
     assert document["receipts"][0]["is_complete"]
 

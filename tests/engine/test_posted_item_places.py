@@ -140,7 +140,7 @@ def test_a_state_stays_the_same_where_no_event_says_more(opened: Engine) -> None
 
 def test_a_log_that_is_read_at_once_or_piece_by_piece_tells_the_same(opened: Engine) -> None:
     log, state = opened._store.log, opened.state
-    begin, rules = log.mark(), opened.settings.actions
+    begin, rules = log.position(), opened.settings.actions
     whole, pieces = (LiveCounts(log, rules, begin.seq, clock) for _ in range(2))
     by_piece = state
     for number, name in enumerate(POSTED[:4]):

@@ -38,7 +38,7 @@ def write(folder: Path, items: list[str], events: list[str]) -> None:
 
 def counts(folder: Path) -> tuple[int, int]:
     with Workspace.open(folder).open_store() as store:
-        return store.count_items(), store.count_events()
+        return store.count_items(), store.log.count()
 
 
 def test_a_cut_items_file_is_refused_and_the_items_stay(shop: Path) -> None:

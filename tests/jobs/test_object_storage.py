@@ -192,4 +192,4 @@ def test_a_backup_in_a_bucket_is_a_workspace_again(url: str, tmp_path: Path) -> 
     assert restore(place, tmp_path / "restored", silent).items == 60
     with Workspace.open(tmp_path / "restored").open_store() as store:
         with Workspace.open(shop).open_store() as other:
-            assert store.history("u3", 99) == other.history("u3", 99)
+            assert store.log.history("u3", 99) == other.log.history("u3", 99)

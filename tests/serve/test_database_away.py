@@ -15,7 +15,7 @@ from postgres_server import PostgresServer, copy_to_server
 from processes import wait_until
 from wire_client import WireClient, error_of
 
-from serendip.data.store.circuit_breaker import REST_S
+from serendip.data.store.postgres import REST_S
 from serendip.engine.engine import Engine
 
 OF_A_USER = (

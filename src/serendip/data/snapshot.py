@@ -18,9 +18,9 @@ from serendip.data.events.impression_log import ImpressionLog
 from serendip.data.events.negative_log import NegativeLog
 from serendip.data.events.rejections import taken_back_at
 from serendip.data.events.search_log import IMPRESSION, logged_requests
-from serendip.data.items.catalogue import Catalogue
+from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.log.columns import LogColumns
-from serendip.data.store.store import Store, StoreContent
+from serendip.data.store.store import Store
 from serendip.data.store.tables.generated import Generated
 from serendip.data.store.tables.generated_items import with_generated
 from serendip.data.users.groups import group_users
@@ -60,10 +60,11 @@ def read_snapshot(store: Store, rules: ActionRules) -> StoreSnapshot:
     item_erasure = store.last_item_erasure()
     item_version = store.max_version()  # first: a change is rather applied twice than never
     user_changes, generated = store.users.changes(), _digest_generated(store)
-    content = store.content()
-    position = content.position
-    place = position.seq, position.removals, content.last_erasure, item_erasure
-    dataset = _build(store, content, rules)
+    with store.database.read() as connection:
+        items, events = store.items(connection), store.log.columns(connection)
+        position, last_erasure = store.log.position(connection), store.last_erasure(connection)
+    place = position.seq, position.removals, last_erasure, item_erasure
+    dataset = _build(store, items, events, rules)
     return StoreSnapshot(dataset, item_version, *place, user_changes, generated)
 
 
@@ -88,12 +89,13 @@ def take_snapshot(store: Store, rules: ActionRules) -> Dataset:
         store: to read.
         rules: which events are interactions, likes or negative.
     """
-    return _build(store, store.content(), rules)
+    with store.database.read() as connection:
+        items, events = store.items(connection), store.log.columns(connection)
+    return _build(store, items, events, rules)
 
 
-def _build(store: Store, content: StoreContent, rules: ActionRules) -> Dataset:
-    catalogue = Catalogue(with_generated(content.items, _active(store)))
-    columns = content.events
+def _build(store: Store, items: Sequence[Item], columns: LogColumns, rules: ActionRules) -> Dataset:
+    catalogue = Catalogue(with_generated(items, _active(store)))
     feedback = Feedback.of_actions(columns.actions, columns.action_names, columns.values, rules)
     ignored = ~feedback.interest & (feedback.exclusions < 0)
     item_nums = catalogue.vocabulary.numbers(columns.item_ids)[columns.items]  # (E,)
@@ -118,7 +120,7 @@ def _build(store: Store, content: StoreContent, rules: ActionRules) -> Dataset:
         events = replace(events, devices=devices)
     if columns.sessions is not None:
         events = replace(events, sessions=columns.sessions[rows])
-    requests = logged_requests(store.requested(MOST_REQUESTED), catalogue.vocabulary, rules)
+    requests = logged_requests(store.log.requested(MOST_REQUESTED), catalogue.vocabulary, rules)
     numbers = np.full(len(columns.user_ids), MISSING, np.int32)
     numbers[user_rows] = np.arange(len(user_rows))
     negatives = _negative_log(columns, usable, item_nums, feedback, numbers)

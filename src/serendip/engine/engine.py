@@ -129,7 +129,7 @@ class Engine(AbstractContextManager["Engine"]):
         counts = LiveCounts(store.log, settings.actions, event_seq, clock)
         self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
         self._live.catch_up(with_imports=True)
-        self._num_events = store.count_events()
+        self._num_events = store.log.count()
 
     @classmethod
     def open(
@@ -228,7 +228,7 @@ class Engine(AbstractContextManager["Engine"]):
         Opening also applies what an import changed since the training.
         """
         self._live.catch_up()
-        self._num_events = self._store.count_events()
+        self._num_events = self._store.log.count()
 
     def work_beside(self) -> None:
         """Go on with what a service does in processes beside it; returns at once.
@@ -572,7 +572,7 @@ class Engine(AbstractContextManager["Engine"]):
         receipt = self._eraser.erase_user(user_id)
         self._query_builder.forget(user_id)
         with suppress(StorageError):  # The user is erased; events are counted again later.
-            self._num_events = self._store.count_events()
+            self._num_events = self._store.log.count()
         self._remover.begin()
         return receipt
 
@@ -598,7 +598,7 @@ class Engine(AbstractContextManager["Engine"]):
         Args:
             limit: maximum number of users. Events of all actions are counted.
         """
-        return self._store.active_users(limit)
+        return self._store.log.active_users(limit)
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
         """The events of a user, newest first, without ignored actions such as impressions.
@@ -607,7 +607,7 @@ class Engine(AbstractContextManager["Engine"]):
             user_id: external id; an unknown user has no events.
             limit: maximum number of events.
         """
-        return self._store.history(user_id, limit, self.settings.actions.ignore)[::-1]
+        return self._store.log.history(user_id, limit, self.settings.actions.ignore)[::-1]
 
     def user(self, user_id: str) -> User:
         """A user with their attributes; without any if nothing is stored about them.

@@ -460,7 +460,7 @@ class SuggestionUsers:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        events = self._store.history(user_id, _MAX_EVENTS, self._rules.ignore)
+        events = self._store.log.history(user_id, _MAX_EVENTS, self._rules.ignore)
         searches = [event.query.strip() for event in events[::-1] if event.surface != SUGGESTED]
         taste = _taste(state, user_id, history)
         user = replace(
@@ -492,7 +492,7 @@ class SuggestionUsers:
         if not request.user_id or request.after:
             return ""
         ignored = [action for action in self._rules.ignore if action != IMPRESSION]
-        latest = self._store.history(request.user_id, _MAX_LATEST, ignored, now - WITHIN_S)
+        latest = self._store.log.history(request.user_id, _MAX_LATEST, ignored, now - WITHIN_S)
         since: list[Event] = []  # newest first
         failed = ""
         for event in reversed([event for event in latest if event.surface != SUGGESTED]):

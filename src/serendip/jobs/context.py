@@ -167,7 +167,7 @@ class JobContext:
         dataset = self.require_items()
         reading = self.options.progress.step("reading the log of queries")
         with reading, self.workspace.open_store() as store:
-            rules, events = self.settings.actions, store.requested(MOST_REQUESTED)
+            rules, events = self.settings.actions, store.log.requested(MOST_REQUESTED)
         return Log(
             dataset,
             read_searches(events, dataset.catalogue.vocabulary, rules),

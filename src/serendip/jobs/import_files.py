@@ -64,7 +64,7 @@ def import_files(workspace: Workspace, allow_loss: bool = False) -> dict[str, An
         )
         store.set_meta(_IMPORTED_EVENTS, str(guard.num_events))
         store.set_meta(IMPORT_DIGEST, hash_files(workspace))
-        summary = {"items": store.count_items(), "events": store.count_events()}
+        summary = {"items": store.count_items(), "events": store.log.count()}
     found = {"deleted_items": counts.deleted_items, "erased_events": counts.erased_events}
     summary |= {name: count for name, count in found.items() if count}
     remove_remains(str(workspace.folder))

@@ -29,9 +29,9 @@ def store(store: Store) -> Store:
 def test_they_cost_nothing_where_no_event_has_them(store):
     store.put_events([PLAIN])
     store.pack()
-    (pack,) = store.log.read(lambda view: view.packs)
+    (pack,) = store.log.packs()
     assert not {"country", "device", "propensity"} & {name for name, _ in json.loads(pack.fields)}
-    log = store.content().events
+    log = store.log.columns()
     assert log.countries is None
     assert log.devices is None
 

@@ -26,9 +26,9 @@ def state(store: Store) -> tuple[list[tuple[str, str, float, str]], int]:
     rows = [
         (event.user_id, event.item_id, event.timestamp, event.event_id)
         for user in range(3)
-        for event in store.history(f"u{user}", 99)
+        for event in store.log.history(f"u{user}", 99)
     ]
-    return rows, store.count_events()
+    return rows, store.log.count()
 
 
 @settings(max_examples=4, deadline=None, derandomize=True)

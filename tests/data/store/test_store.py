@@ -51,7 +51,7 @@ def test_what_is_too_long_is_refused_with_its_length_and_limit(store):
         store.put_items([Item("1", "x" * (MAX_TEXT_CHARS + 1))])
     with pytest.raises(DataError, match="session_id has 513 bytes; an id has at most 512"):
         store.put_events([full_event(session_id="x" * (MAX_ID_BYTES + 1))])
-    assert (store.count_items(), store.count_events()) == (0, 0)
+    assert (store.count_items(), store.log.count()) == (0, 0)
 
 
 def test_an_id_that_the_api_could_not_read_is_refused(store):
@@ -63,8 +63,8 @@ def test_an_id_that_the_api_could_not_read_is_refused(store):
 def test_events_come_back_as_they_went_in(store):
     events = [full_event(), Event("u", "2", 6.0)]
     assert store.put_events(events) == 2
-    assert store.history("u", 10) == events
-    assert store.count_events() == store.log.mark().seq == 2
+    assert store.log.history("u", 10) == events
+    assert store.log.count() == store.log.position().seq == 2
 
 
 def test_texts_come_back_whatever_signs_they_have(store):
@@ -77,7 +77,7 @@ def test_texts_come_back_whatever_signs_they_have(store):
     assert store.put_events(events) == len(texts)
     assert store.put_events(events) == 0
     store.put_items([Item(text, text, text, {text: (text, "")}) for text in texts])
-    assert [store.history(f"u{text}", 9) for text in texts] == [[event] for event in events]
+    assert [store.log.history(f"u{text}", 9) for text in texts] == [[event] for event in events]
     assert [item.item_id for item in store.items()] == texts
     assert store.item("{a,b}") == Item("{a,b}", "{a,b}", "{a,b}", {"{a,b}": ("{a,b}", "")})
 
@@ -88,7 +88,7 @@ def test_orders_of_texts_are_those_of_their_bytes(store):
         store.users.put(User(user, {"x": "y"}))
         store.put_events([Event(user, "i", 1.0)])
     assert [user.user_id for user in store.users.all()] == sorted(users)
-    assert [name for name, _ in store.active_users(99)] == sorted(users)
+    assert [name for name, _ in store.log.active_users(99)] == sorted(users)
 
 
 def deleted(store: Store) -> set[str]:
@@ -148,24 +148,29 @@ def test_changes_by_an_import_can_be_left_out(store):
 def test_history_is_oldest_first_and_ties_keep_the_order_of_arrival(store):
     store.put_events([Event("u", name, time) for name, time in [("c", 3), ("a", 1), ("b", 1)]])
     store.put_events([Event("other", "x", 2)])
-    names = [event.item_id for event in store.history("u", 10)]
+    names = [event.item_id for event in store.log.history("u", 10)]
     assert names == ["a", "b", "c"]
-    assert [event.item_id for event in store.history("u", 2)] == ["b", "c"]
-    assert store.history("u", 0) == store.history("u", -1) == store.history("nobody", 5) == []
-    assert len(store.history("u", 10**18)) == 3
-    assert [event.item_id for event in store.history("u", 2, since=3.0)] == ["c"]
-    assert store.history("u", 2, since=3.5) == []
+    assert [event.item_id for event in store.log.history("u", 2)] == ["b", "c"]
+    assert (
+        store.log.history("u", 0)
+        == store.log.history("u", -1)
+        == store.log.history("nobody", 5)
+        == []
+    )
+    assert len(store.log.history("u", 10**18)) == 3
+    assert [event.item_id for event in store.log.history("u", 2, since=3.0)] == ["c"]
+    assert store.log.history("u", 2, since=3.5) == []
 
 
 def test_queries_are_told_once_without_those_of_some_actions_the_most_frequent_first(store):
     store.put_events([Event("w", "x", 4, "impression", query=word) for word in ("hat", "", "hat")])
     store.put_events([Event("w", "x", 6, query="shoe")])
-    assert (store.queries(), store.queries(("impression",))) == (["hat", "shoe"], ["shoe"])
+    assert (store.log.queries(), store.log.queries(("impression",))) == (["hat", "shoe"], ["shoe"])
 
 
 def test_lookups_of_impossible_ids_find_nothing(store):
     for name in ("", "\ud800", "a\0b"):
-        assert store.history(name, 5) == []
+        assert store.log.history(name, 5) == []
         assert store.item(name) is None
         assert not store.delete_item(name)
 
@@ -189,7 +194,7 @@ def test_lookups_of_impossible_ids_find_nothing(store):
 def test_an_event_that_cannot_be_stored_stores_none_of_its_batch(store, event):
     with pytest.raises(DataError, match="cannot be stored"):
         store.put_events([Event("u", "i", 1.0), event])
-    assert store.count_events() == 0
+    assert store.log.count() == 0
 
 
 @pytest.mark.parametrize(
@@ -229,7 +234,7 @@ def test_no_group_is_stored_if_the_transaction_fails(store):
 
     with pytest.raises(StorageError):
         store.put_event_groups(groups())
-    assert store.count_events() == 0
+    assert store.log.count() == 0
     assert store.put_events([Event("a", "1", 5.0)]) == 1
 
 
@@ -238,7 +243,7 @@ def test_a_group_may_come_after_those_before_it_are_written(store):
 
     def groups():
         yield [Event("a", "1", 5.0)]
-        late.append(store.count_events())  # others do not see it before the commit
+        late.append(store.log.count())  # others do not see it before the commit
         yield [Event("b", "1", 5.0)]
 
     assert store.put_event_groups(groups()) == [1, 1]
@@ -254,7 +259,7 @@ def test_an_import_replaces_what_files_brought_and_nothing_else(store):
     assert [item.item_id for item in store.items()] == ["a", "posted", "c"]
     assert store.item("a") == Item("a", "new")
     assert deleted(store) == set()  # a generation in force goes on with it
-    assert [event.item_id for event in store.history("u", 9)] == ["b", "c"]
+    assert [event.item_id for event in store.log.history("u", 9)] == ["b", "c"]
 
 
 def test_an_item_deleted_by_hand_stays_deleted_and_one_posted_stays_as_posted(store):
@@ -279,7 +284,7 @@ def test_importing_the_same_again_changes_no_version(store):
     store.import_all(items, [Event("u", "1", 1.0)])
     version = store.max_version()
     store.import_all(items, [Event("u", "1", 1.0)])
-    assert (store.max_version(), store.count_events()) == (version, 1)
+    assert (store.max_version(), store.log.count()) == (version, 1)
 
 
 def test_repeated_item_ids_are_counted(store):
@@ -297,7 +302,7 @@ def test_an_import_that_fails_leaves_the_former_state(store):
 
     with pytest.raises(DataError, match="a broken row"):
         store.import_all([Item("b")], events())
-    assert (store.items(), store.active_users(5)) == ([Item("a")], [("u", 1)])
+    assert (store.items(), store.log.active_users(5)) == ([Item("a")], [("u", 1)])
 
 
 KILLED = """
@@ -346,9 +351,8 @@ def killed(place, moment, command):
 def packs(store):
     """Numbers of the packs that have rows, and of those that count."""
     sql = "SELECT DISTINCT pack FROM pack_rows", "SELECT pack FROM packs"
-    return store.log.read(
-        lambda view: tuple(set(view.connection.exec_driver_sql(one).scalars()) for one in sql)
-    )
+    with store.database.read() as connection:
+        return tuple(set(connection.exec_driver_sql(one).scalars()) for one in sql)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +363,7 @@ def test_a_process_killed_while_importing_leaves_the_former_state(place, moment)
         store.import_all([Item("a")], [Event("u", "a", 1.0)])
     killed(place, moment, "import")
     with closing(place.open()) as store:
-        assert (store.items(), store.active_users(9)) == ([Item("a")], [("u", 1)])
+        assert (store.items(), store.log.active_users(9)) == ([Item("a")], [("u", 1)])
         assert store.put_events([Event("u", "a", 2.0)]) == 1
         assert store.pack() == 1
         written, counted = packs(store)
@@ -379,12 +383,12 @@ def test_a_process_killed_while_packing_loses_and_doubles_nothing(place, moment)
         store.put_events(events[2:])
     killed(place, moment, "pack")
     with closing(place.open()) as store:
-        assert store.history("u", 9) == events
-        assert store.count_events() == 5
+        assert store.log.history("u", 9) == events
+        assert store.log.count() == 5
         assert store.put_events(events) == 0
         assert store.put_events([Event("u", "a", 9.0)]) == 1
         store.pack()
-        assert store.count_events() == 6
+        assert store.log.count() == 6
         written, counted = packs(store)
         assert written == counted
 
@@ -395,10 +399,10 @@ def test_a_process_killed_while_erasing_erases_nothing(place):
         store.put_events([Event("u", "b", 2.0)])
     killed(place, "INSERT INTO erased_users", "erase")
     with closing(place.open()) as store:
-        assert [event.item_id for event in store.history("u", 9)] == ["a", "b"]
+        assert [event.item_id for event in store.log.history("u", 9)] == ["a", "b"]
         assert store.put_events([Event("u", "c", 3.0)]) == 1
         assert store.erase_user("u")[1] == 3
-        assert (store.history("u", 9), store.count_events()) == ([], 1)
+        assert (store.log.history("u", 9), store.log.count()) == ([], 1)
 
 
 @pytest.mark.parametrize(
@@ -412,7 +416,7 @@ def test_whoever_packs_next_ends_an_erasure_that_was_killed(file_place, moment, 
         store.put_events([Event("u", "hush-hush", 2.0)])
     killed(file_place, moment, "erase")
     with closing(file_place.open()) as store:
-        assert (store.history("u", 9), store.count_events()) == ([], 1)
+        assert (store.log.history("u", 9), store.log.count()) == ([], 1)
         if next_step == "pack":
             store.put_events([Event("v", "b", 2.0)])
             store.pack()
@@ -420,7 +424,7 @@ def test_whoever_packs_next_ends_an_erasure_that_was_killed(file_place, moment, 
             store.import_all([], [Event("u", "hush-hush", 1.0), Event("v", "c", 1.0)])
         store.remove_erased()
         assert not store.has_remains()
-        assert store.count_events() == (1 if next_step == "remove" else 2)
+        assert store.log.count() == (1 if next_step == "remove" else 2)
     for file in file_place.folder.rglob("*"):
         assert not file.is_file() or b"hush-hush" not in file.read_bytes()
 
@@ -438,7 +442,7 @@ def test_others_write_while_the_files_of_an_import_are_read(place, store):
 
         assert store.import_all(items(), events()).events == 1
     assert [item.item_id for item in store.items()] == ["posted", "a"]
-    assert store.active_users(5) == [("u", 1), ("v", 1)]
+    assert store.log.active_users(5) == [("u", 1), ("v", 1)]
 
 
 @contextmanager
@@ -453,9 +457,9 @@ def test_readers_do_not_wait_for_a_writer_and_see_the_former_state(place, store)
     store.put_events([Event("u", "a", 1.0)])
     with writing(place) as writer:
         writer.exec_driver_sql("DELETE FROM events")
-        assert (store.items(), store.active_users(5)) == ([Item("a")], [("u", 1)])
+        assert (store.items(), store.log.active_users(5)) == ([Item("a")], [("u", 1)])
         assert store.log.past("u").item_ids == ("a",)
-    assert store.active_users(5) == []
+    assert store.log.active_users(5) == []
 
 
 def test_a_write_is_refused_when_others_hold_the_database_for_longer_than_it_waits(place):
@@ -470,7 +474,7 @@ def test_a_write_is_refused_when_others_hold_the_database_for_longer_than_it_wai
             ):
                 with pytest.raises(BusyError, match="is locked by another writer"):
                     write()
-        assert (store.count_events(), store.count_items()) == (0, 0)
+        assert (store.log.count(), store.count_items()) == (0, 0)
         assert store.put_events([Event("u", "a", 1.0)]) == 1
 
 
@@ -482,11 +486,11 @@ def test_many_threads_lose_nothing(store):
         for number in range(20):
             store.put_events([Event(f"u{thread}", f"i{number}", float(number))])
             store.put_items([Item(f"{thread}-{number}")])
-        return len(store.history(f"u{thread}", 100))
+        return len(store.log.history(f"u{thread}", 100))
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(work, range(8))) == [20] * 8
-    assert (store.count_events(), store.count_items(), store.max_version()) == (160, 160, 160)
+    assert (store.log.count(), store.count_items(), store.max_version()) == (160, 160, 160)
 
 
 def test_a_database_that_cannot_be_opened_is_a_storage_error(tmp_path):

@@ -181,8 +181,8 @@ def test_files_do_not_bring_an_erased_user_back(fresh: Path) -> None:
     summary = import_files(workspace)
     assert summary["erased_events"] == receipt.events
     with closing(workspace.open_store()) as store:
-        assert store.history("u1", 9) == []
-        assert store.history("u2", 9) != []
+        assert store.log.history("u1", 9) == []
+        assert store.log.history("u2", 9) != []
 
 
 def test_a_killed_removal_and_a_killed_training_are_cleaned_up(fresh: Path) -> None:

@@ -162,7 +162,7 @@ def test_many_erasures_are_counted_within_a_share_of_the_time(engine: Engine) ->
         now[0] += 1.0
         return now[0]
 
-    counts = LiveCounts(store.log, engine.settings.actions, store.log.mark().seq, tick)
+    counts = LiveCounts(store.log, engine.settings.actions, store.log.position().seq, tick)
     before, state = count_of(engine, "i3"), counts.follow(engine.state)
     number = state.catalogue.vocabulary.number("i3")
 

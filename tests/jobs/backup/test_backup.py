@@ -76,7 +76,7 @@ def require_all(folder: Path, acknowledged: list[int]) -> None:
     with closing(Workspace.open(folder).open_store()) as store:
         assert store.database.integrity() == []
         for place, count in enumerate(acknowledged):
-            items = [event.item_id for event in store.history(f"w{place}", 99_999)]
+            items = [event.item_id for event in store.log.history(f"w{place}", 99_999)]
             assert items == [f"n{step + 1}" for step in range(len(items))]
             assert len(items) >= count
 
@@ -335,8 +335,8 @@ def test_who_was_erased_after_a_backup_is_erased_from_the_restored_one(
     assert (obedient.erased_users, obedient.erased_items) == (1, 1)
     for folder, count, item in (("plain", 1, True), ("obedient", 0, False)):
         with closing(Workspace.open(tmp_path / folder).open_store()) as store:
-            assert store.history("u0", 9) == []
-            assert min(1, len(store.history("u1", 9))) == count
+            assert store.log.history("u0", 9) == []
+            assert min(1, len(store.log.history("u1", 9))) == count
             assert (store.item("i3") is not None) == item
             late = [Event("never seen", "i1", 1.0)]
             assert store.put_events(late) == count
@@ -375,7 +375,7 @@ def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_pa
         assert not eraser.renew(receipt).is_complete
     restore(str(tmp_path / "saved"), tmp_path / "restored", SILENT)
     with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
-        assert store.history("u1", 9) == []
+        assert store.log.history("u1", 9) == []
 
 
 def _flip(path: Path) -> None:

@@ -97,7 +97,7 @@ def told(folder: Path) -> list[object]:
     ):
         tables, changes = store.tables(), store.item_changes(0)
         return [
-            *(tables.items, tables.users, tables.events.to_pylist(), store.log.mark()),
+            *(tables.items, tables.users, tables.events.to_pylist(), store.log.position()),
             *(
                 changes.items,
                 changes.deleted,
@@ -105,7 +105,7 @@ def told(folder: Path) -> list[object]:
                 store.erasures(),
                 store.generated.rows(),
             ),
-            *(keys.read(), ledger.summary(), store.active_users(9), store.queries()),
+            *(keys.read(), ledger.summary(), store.log.active_users(9), store.log.queries()),
         ]
 
 
@@ -124,9 +124,9 @@ def on_server(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def test_numbers_go_on_where_they_were(on_server: Path) -> None:
     workspace = Workspace.open(on_server)
     with closing(workspace.open_store()) as store:
-        seq = store.log.mark().seq
+        seq = store.log.position().seq
         assert store.put_events([Event("u", "a", 7.0), Event("u", "a", 3.0, event_id="e1")]) == 1
-        assert store.log.mark().seq == seq + 1
+        assert store.log.position().seq == seq + 1
         assert store.put_events([Event("v", "a", 9.0)]) == 0  # erased, as before
         assert store.pack() == 5
     with closing(Ledger.open(workspace.database)) as ledger:
@@ -157,7 +157,7 @@ def test_a_text_that_the_server_cannot_store_is_refused_and_nothing_is_left(
     with pytest.raises(StorageError, match="PostgreSQL text fields cannot contain NUL"):
         restore(str(tmp_path / "saved"), tmp_path / "new", SILENT, database=url)
     with closing(Store.open(url)) as store:
-        assert (store.items(), store.meta("user changes"), store.count_events()) == ([], "", 0)
+        assert (store.items(), store.meta("user changes"), store.log.count()) == ([], "", 0)
 
 
 def test_a_backup_of_a_server_is_restored_into_a_file_or_onto_a_server(
@@ -181,8 +181,8 @@ def test_a_backup_of_a_server_is_restored_into_a_file_or_onto_a_server(
     assert not (restored / "serendip.db").exists()
     monkeypatch.setenv(VARIABLE, url)
     with closing(Workspace.open(restored).open_store()) as store:
-        assert store.history("u", 9) == []
-        assert len(store.history("w", 9)) == 1
+        assert store.log.history("u", 9) == []
+        assert len(store.log.history("w", 9)) == 1
     with pytest.raises(StorageError, match="is not empty"):
         restore(str(place), on_server.with_name("again"), SILENT, database=url)
     assert not on_server.with_name("again").exists()

@@ -59,8 +59,8 @@ def test_an_import_of_an_open_format_makes_the_same_again(
         assert after.users.all() == before.users.all() == USERS
         assert after.tables().events.to_pylist() == before.tables().events.to_pylist()
         for user in "uvw":
-            assert after.history(user, 9) == before.history(user, 9)
-        assert after.requested(9) == before.requested(9)
+            assert after.log.history(user, 9) == before.log.history(user, 9)
+        assert after.log.requested(9) == before.log.requested(9)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -151,7 +151,7 @@ def test_a_shop_of_another_country_is_imported_as_it_is(tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path / "ws")
     with workspace.open_store() as store:
         assert [item.title for item in store.items()] == ["Größe 0", "Größe 1", "Größe 2"]
-        assert store.count_events() == 2
+        assert store.log.count() == 2
     events = list(read_events(workspace.settings.events, tmp_path / "ws"))
     assert [event.timestamp for event in events] == [
         datetime(2026, 10, 25, 12, tzinfo=UTC).timestamp(),
@@ -171,7 +171,7 @@ def test_a_time_zone_in_the_settings_counts_for_times_without_an_offset(tmp_path
     done = serendip_here("import", "-w", "ws", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with Workspace.open(tmp_path / "ws").open_store() as store:
-        first = store.history("u0", 1)[0].timestamp
+        first = store.log.history("u0", 1)[0].timestamp
     assert first == datetime(2026, 10, 25, 12, tzinfo=ZoneInfo("Asia/Seoul")).timestamp()
 
 

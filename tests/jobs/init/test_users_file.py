@@ -35,7 +35,7 @@ def test_country_device_and_visit_are_guessed_and_users_have_attributes(tmp_path
     workspace = start(tmp_path, USERS)
     assert import_files(workspace) == {"items": 8, "events": 2, "users": 2}
     with workspace.open_store() as store:
-        (event,) = store.history("c1", 9)
+        (event,) = store.log.history("c1", 9)
         assert event == Event(
             "c1", "s1", 1709287200.0, session_id="v1", country="DE", device="phone"
         )

@@ -132,7 +132,7 @@ def test_after_a_rollback_it_is_the_newest_training_that_counts(stand: Path) -> 
     put_events(stand, ["i1"] * 100)
     assert age_of(stand).is_stale
     with Workspace.open(stand).open_store() as store:
-        publish_with(stand, event_seq=store.log.mark().seq)
+        publish_with(stand, event_seq=store.log.position().seq)
     rollback(stand / "generations")
     assert open_current(stand / "generations").name == "gen-1"
     assert (age_of(stand).generation, age_of(stand).is_stale) == ("gen-2", False)
@@ -143,7 +143,7 @@ def test_a_generation_that_never_came_into_force_does_not_count(stand: Path) -> 
     pointer = stand / "generations" / "CURRENT"
     before, at = pointer.read_text(), pointer.stat().st_mtime - 5
     with Workspace.open(stand).open_store() as store:
-        publish_with(stand, event_seq=store.log.mark().seq)
+        publish_with(stand, event_seq=store.log.position().seq)
     pointer.write_text(before)  # as if the training had been killed before it was set
     os.utime(pointer, (at, at))
     assert (age_of(stand).generation, age_of(stand).is_stale) == ("gen-1", True)

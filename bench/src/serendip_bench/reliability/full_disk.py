@@ -162,7 +162,7 @@ def _await_write(client: HttpClient, name: str, begin: float) -> float:
 
 def _count(workspace: Path) -> int:
     with closing(Store.open(workspace / DATABASE)) as store:
-        return len(store.history("full", 10**9))
+        return len(store.log.history("full", 10**9))
 
 
 @contextmanager

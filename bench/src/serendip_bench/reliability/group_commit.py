@@ -54,7 +54,7 @@ class GroupCommit:
                 per_s, failed = self._post_batches(service.netloc, "b", self.batches, progress)
                 times = self._post_singles(service.netloc, progress)
             with closing(Store.open(workspace / DATABASE)) as store:
-                users = [event.user_id for event in store.history("batches", 10**9)]
+                users = [event.user_id for event in store.log.history("batches", 10**9)]
             missing = self.batches * self.batch - len(users)
             with run_forked(workspace, commit_each_event) as service:
                 silent = SilentProgress()

@@ -137,5 +137,5 @@ def _post_until(service: RunningService, ledgers: list[_Ledger], seconds: float)
 
 def _stored_ids(workspace: Path) -> Iterator[str]:
     with closing(Store.open(workspace / DATABASE)) as store:
-        for event in store.history("killed", 10**9):
+        for event in store.log.history("killed", 10**9):
             yield event.event_id

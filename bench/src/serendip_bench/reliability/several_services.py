@@ -241,10 +241,10 @@ class SeveralServices:
                 self._work([one.netloc for one in services], workspace, seen, seconds, progress)
             with closing(Store.open(workspace / DATABASE)) as store:
                 stored = {
-                    name: Counter(event.event_id for event in store.history(name, 10**9))
+                    name: Counter(event.event_id for event in store.log.history(name, 10**9))
                     for name in seen.acknowledged
                 }
-                back = sum(bool(store.history(name, 1)) for name in seen.erased)
+                back = sum(bool(store.log.history(name, 1)) for name in seen.erased)
         lost = sum(
             stored[name][event] != 1
             for name, events in seen.acknowledged.items()

@@ -106,7 +106,7 @@ def _read(place: str) -> dict[str, Any]:
         watch = time.perf_counter() - begin
         begin = time.perf_counter()
         for number in range(_READS):
-            store.history(f"user-{number}", 50)
+            store.log.history(f"user-{number}", 50)
         history = time.perf_counter() - begin
     return {
         "commit_watch_us": round(watch / _READS * 1e6),

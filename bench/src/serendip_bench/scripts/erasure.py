@@ -77,7 +77,7 @@ def prepare(shop: Path, folder: Path, num_tail: int) -> None:
             lambda: [User(user, {"plan": "paid", "city": user[-2:]}) for user in users[::10]],
         )
         _post_tail(store, users, num_tail)
-        mark = store.log.mark()
+        mark = store.log.position()
         facts = {
             "item_version": store.max_version(),
             "event_seq": mark.seq,
@@ -197,7 +197,7 @@ def erase_under_load(folder: Path, count: int) -> dict[str, Any]:
     """Erase users of a running service."""
     workspace = Workspace.open(folder)
     with closing(workspace.open_store()) as store:
-        users = [user for user, _ in store.active_users(2 * count + 2_000)][-2 * count :]
+        users = [user for user, _ in store.log.active_users(2 * count + 2_000)][-2 * count :]
         begun = len(store.erasures().by_digest)
     erased, others = users[::2], users[1::2]
     with run_service(folder) as service:
@@ -219,7 +219,7 @@ def erase_under_load(folder: Path, count: int) -> dict[str, Any]:
         remains_s = _wait_for_end(workspace, ended)
     with closing(workspace.open_store()) as store:
         assert len(store.erasures().by_digest) == begun + count
-        left = [user for user in erased if store.history(user, 1)]
+        left = [user for user in erased if store.log.history(user, 1)]
     clients = {client.kind: client.summarise() for client in (eraser, *readers)}
     failures = sum(
         number
@@ -273,7 +273,7 @@ def main() -> None:
     if not options.workspace.exists():
         prepare(options.shop, options.workspace, options.tail)
     with closing(Workspace.open(options.workspace).open_store()) as store:
-        size = {"items": store.count_items(), "events": store.count_events()}
+        size = {"items": store.count_items(), "events": store.log.count()}
     found = {"benchmark": "erasure", **size, **erase_named(options.workspace)}
     print(json.dumps(found), file=sys.stderr)  # a run that is ended early has said something
     found |= {"under_load": erase_under_load(options.workspace, options.erasures)}

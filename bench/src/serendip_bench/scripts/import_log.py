@@ -49,7 +49,7 @@ _PAST = """
 import sys
 from serendip.data.store.store import Store
 store = Store.open(sys.argv[1])
-for user_id, count in store.active_users(1000):
+for user_id, count in store.log.active_users(1000):
     assert len(store.log.past(user_id)) == count
 """
 

@@ -75,8 +75,15 @@ class Database(ABC):
             return bool(inspect(connection).get_table_names())
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Open a read transaction: all selects in the block see the same snapshot."""
+    def read(self, within: Connection | None = None) -> Iterator[Connection]:
+        """Open a read transaction: all selects in the block see the same snapshot.
+
+        Args:
+            within: an open transaction that is read in instead.
+        """
+        if within is not None:
+            yield within
+            return
         with self._errors(), self._reading.begin() as connection:
             yield connection
 

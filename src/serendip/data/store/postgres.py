@@ -14,6 +14,8 @@ Several workspaces may share a database: each has a schema of its own, which ``s
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -25,7 +27,6 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from serendip.data.store.base import MAY_PAUSE, WRITES, Database
-from serendip.data.store.circuit_breaker import CircuitBreaker
 from serendip.errors import (
     BusyError,
     ConfigError,
@@ -43,6 +44,11 @@ SILENCE_S = 15
 
 _PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES = 10, 5, 3
 """A connection without traffic is probed after, every, and so many times without a reply."""
+
+SILENT_S, REST_S = 1.0, 2.0
+"""An attempt to connect that fails after more seconds than the first has met a silent server, which
+keeps waiting who connects; for the second all others then fail at once, and until a next one ends.
+"""
 
 IDLE_S = 30
 """How long a write may be silent between two statements, unless the server says another time."""
@@ -160,11 +166,7 @@ class PostgresDatabase(Database):
             ) from None
         self._lost: type[Exception] = psycopg.OperationalError
         self._lock_timeout = f"{max(1, round(busy_timeout_s * 1000))}ms"
-        self._breaker = CircuitBreaker(
-            lambda: psycopg.OperationalError(
-                "connection timeout: the server was silent a moment ago"
-            )
-        )
+        self._retry_at, self._retry_lock = 0.0, threading.Lock()
         super().__init__(self._url.database or "postgresql", psycopg.Error, busy_timeout_s)
 
     def _create_engine(self) -> Engine:
@@ -324,9 +326,24 @@ class PostgresDatabase(Database):
         """A connection of the driver as the URL says, which nothing has set up yet."""
         import psycopg
 
+        with self._retry_lock:
+            if self._retry_at:
+                if time.monotonic() < self._retry_at:
+                    raise psycopg.OperationalError(
+                        "connection timeout: the server was silent a moment ago"
+                    )
+                self._retry_at = math.inf
         arguments, options = self._engine.dialect.create_connect_args(self._url)
         connect: Any = psycopg.connect
-        return self._breaker.call(lambda: connect(*arguments, **{**_OPTIONS, **options}))
+        begin, retry_at = time.monotonic(), 0.0
+        try:
+            return connect(*arguments, **{**_OPTIONS, **options})
+        except BaseException:
+            end = time.monotonic()
+            retry_at = end + REST_S if end - begin > SILENT_S else 0.0
+            raise
+        finally:
+            self._retry_at = retry_at
 
 
 def _is_older(oldest: int | None, horizon: int) -> bool:

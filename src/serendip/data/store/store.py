@@ -19,19 +19,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import Connection, bindparam, case, func, not_, or_, select
+from sqlalchemy import Connection, Row, bindparam, case, func, not_, or_, select
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.limits import EARLIEST
 from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.rows.arrow import tabulate
 from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import create_database, existing_database, open_database
-from serendip.data.store.event_log.reader import EventLogReader
-from serendip.data.store.event_log.view import FETCHED, LogPosition, LogView
+from serendip.data.store.event_log.reader import FETCHED, MOST, LogReader
 from serendip.data.store.event_log.writer import REMAINS_KEY, LogWriter, note_remains
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
@@ -76,7 +74,6 @@ _log = logging.getLogger(__name__)
 
 IMPORT_KEY, ITEM_ERASURE_KEY = "import", "item erasure"
 
-_MOST = 2**31 - 1
 _CHUNK = 10_000
 
 
@@ -97,23 +94,6 @@ class ImportCounts:
     users: int
     erased_events: int
     deleted_items: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoreContent:
-    """A consistent snapshot of items and events.
-
-    Args:
-        items: not deleted, in order of first insertion.
-        events: the whole log.
-        position: of the log.
-        last_erasure: number of removals with which the last user was erased; 0 = none was.
-    """
-
-    items: Sequence[Item]
-    events: LogColumns
-    position: LogPosition
-    last_erasure: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +164,7 @@ class Store(AbstractContextManager["Store"]):
     """
 
     def __init__(self, database: Database) -> None:
-        self.database, self.log = database, EventLogReader(database)
+        self.database, self.log = database, LogReader(database)
         self.users = Users(database)
         self._writer = LogWriter(self.log, self.users)
         self.backups = Copies(database, "backup")
@@ -327,7 +307,7 @@ class Store(AbstractContextManager["Store"]):
             StorageError: the database cannot be written to; no group is stored.
         """
         stored: list[int | DataError] = []
-        view: LogView | None = None
+        packs: Sequence[Row[Any]] | None = None
         with ExitStack() as transaction:
             for events in groups:
                 try:
@@ -335,22 +315,24 @@ class Store(AbstractContextManager["Store"]):
                 except DataError as error:
                     stored.append(error)
                     continue
-                if view is None:
+                if packs is None:
                     connection = transaction.enter_context(self.database.write())
-                    view = self.log.view(connection)
-                stored.append(self._append(view, rows))
+                    packs = self.log.packs(connection)
+                stored.append(self._append(connection, packs, rows))
         return stored
 
-    def _append(self, view: LogView, rows: Sequence[dict[str, Any]]) -> int:
+    def _append(
+        self, connection: Connection, packs: Sequence[Row[Any]], rows: Sequence[dict[str, Any]]
+    ) -> int:
         """Append events within a write transaction; how many were new."""
-        erasures = read_erasures(view.connection, {row["user_id"] for row in rows})
+        erasures = read_erasures(connection, {row["user_id"] for row in rows})
+        is_packed = self.log.is_packed([row["event_id"] or "" for row in rows], packs, connection)
         new = [
             row
-            for row in rows
-            if not (row["event_id"] and view.has_event(row["event_id"]))
-            and not erasures.is_late(row["user_id"], row["timestamp"])
+            for row, is_known in zip(rows, is_packed.tolist(), strict=True)
+            if not is_known and not erasures.is_late(row["user_id"], row["timestamp"])
         ]
-        return insert_rows(view.connection, self._insert_events, new) if new else 0
+        return insert_rows(connection, self._insert_events, new) if new else 0
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace everything that earlier imports wrote; see ``import_tables``.
@@ -476,12 +458,12 @@ class Store(AbstractContextManager["Store"]):
             new = adopt_erasures(connection, erasures)
         wanted = Erasures(erasures.secret, {one.digest: one for one in new})
         user_ids = {user.user_id for user in self.users.all()}
-        user_ids.update(user_id for user_id, _ in self.active_users(_MOST))
+        user_ids.update(user_id for user_id, _ in self.log.active_users(MOST))
         found = {user_id: one for user_id in user_ids if (one := wanted.find(user_id))}
         for user_id, erasure in found.items():
             self._writer.erase_user(user_id, erasure.moment, erasure.until)
         done = {one.digest for one in found.values()}
-        removals = self.log.mark().removals
+        removals = self.log.position().removals
         with self.database.write() as connection:
             rest = [replace(one, removals=removals) for one in new if one.digest not in done]
             put_erasures(connection, rest)
@@ -502,6 +484,11 @@ class Store(AbstractContextManager["Store"]):
         """The last erasure of a user; None if they never were erased."""
         with self.database.read() as connection:
             return read_erasures(connection, [user_id]).find(user_id)
+
+    def last_erasure(self, within: Connection | None = None) -> int:
+        """Number of removals with which the last user was erased; 0 = none was."""
+        with self.database.read(within) as connection:
+            return connection.scalar(select(func.max(ERASED_USERS.c.removals))) or 0
 
     def erasures(self) -> Erasures:
         """All erasures of users."""
@@ -527,10 +514,10 @@ class Store(AbstractContextManager["Store"]):
         """Whether the database may still have bytes of erased rows."""
         return bool(self.meta(REMAINS_KEY))
 
-    def items(self) -> list[Item]:
-        """All items that are not deleted, in order of first insertion."""
-        with self.database.read() as connection:
-            return items_of(connection.execute(_ITEMS_IN_ORDER))
+    def items(self, within: Connection | None = None) -> list[Item]:
+        """All items that are not deleted, in order of first insertion; see ``LogReader``."""
+        with self.database.read(within) as connection:
+            return items_of(connection.execute(_ITEMS_IN_ORDER).yield_per(FETCHED))
 
     def item(self, item_id: str) -> Item | None:
         """One item; None if it is unknown or deleted."""
@@ -595,48 +582,11 @@ class Store(AbstractContextManager["Store"]):
                     touched[item_id] = version
         return touched
 
-    def history(
-        self, user_id: str, limit: int, without: Sequence[str] = (), since: float = EARLIEST
-    ) -> list[Event]:
-        """The last ``limit`` events of a user, without the given actions, oldest first.
-
-        Args:
-            user_id: external id.
-            limit: maximum number of events.
-            without: actions that are left out.
-            since: Unix seconds; earlier events are left out.
-        """
-        if id_problem(user_id):
-            return []
-        most = min(max(limit, 0), _MOST)
-        return self.log.read(lambda view: view.history(user_id, most, without, since))
-
-    def requested(self, limit: int) -> list[Event]:
-        """The last ``limit`` events that have a request id or a query, oldest first."""
-        return self.log.read(lambda view: view.requested(min(max(limit, 0), _MOST)))
-
-    def queries(self, without: Sequence[str] = ()) -> list[str]:
-        """Distinct queries of events, without the given actions, most frequent first."""
-        return self.log.read(lambda view: view.queries(without))
-
-    def content(self) -> StoreContent:
-        """A consistent snapshot of all items and events."""
-
-        def read(view: LogView) -> StoreContent:
-            items = items_of(view.connection.execute(_ITEMS_IN_ORDER).yield_per(FETCHED))
-            erasure = view.connection.scalar(select(func.max(ERASED_USERS.c.removals))) or 0
-            return StoreContent(items, view.columns(), view.position(), erasure)
-
-        return self.log.read(read)
-
     def tables(self) -> StoreTables:
         """A consistent snapshot of everything, for exports."""
-
-        def read(view: LogView) -> StoreTables:
-            items = items_of(view.connection.execute(_ITEMS_IN_ORDER).yield_per(FETCHED))
-            return StoreTables(items, self.users.read_all(view.connection), view.table())
-
-        return self.log.read(read)
+        with self.database.read() as connection:
+            items, users = self.items(connection), self.users.all(connection)
+            return StoreTables(items, users, self.log.table(connection))
 
     def columns(self) -> tuple[pa.Table, LogColumns]:
         """A consistent snapshot of all items and events as columns, for checks.
@@ -644,17 +594,10 @@ class Store(AbstractContextManager["Store"]):
         Returns:
             ``item_id``, ``title`` and ``available_from`` of the items, and the whole log.
         """
-
-        def read(view: LogView) -> tuple[pa.Table, LogColumns]:
-            statement = _ITEMS_IN_ORDER.with_only_columns(*(ITEMS.c[name] for name in _CHECKED))
-            rows = view.connection.execute(statement).yield_per(FETCHED)
-            return tabulate(rows, _CHECKED), view.columns()
-
-        return self.log.read(read)
-
-    def active_users(self, most: int) -> list[tuple[str, int]]:
-        """(user_id, number of events) of the most active users, most active first."""
-        return list(self.log.read(lambda view: view.count_users(most)).items())
+        statement = _ITEMS_IN_ORDER.with_only_columns(*(ITEMS.c[name] for name in _CHECKED))
+        with self.database.read() as connection:
+            items = tabulate(connection.execute(statement).yield_per(FETCHED), _CHECKED)
+            return items, self.log.columns(connection)
 
     def meta(self, key: str) -> str:
         """The value stored under a key; empty = there is none."""
@@ -694,10 +637,6 @@ class Store(AbstractContextManager["Store"]):
         """Ids of the items of the last import that are not deleted."""
         with self.database.read() as connection:
             return frozenset(connection.scalars(FROM_FILES))
-
-    def count_events(self) -> int:
-        """Number of events."""
-        return self.log.count()
 
 
 _ITEM_IDS = select(ITEMS.c.item_id)

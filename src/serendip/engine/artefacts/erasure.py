@@ -231,7 +231,7 @@ class Eraser:
 
     def _own_exports_of_erased(self) -> list[Path]:
         """Files of the engine's own exports that were begun before the last erasure of a user."""
-        last = max((one.removals for one in self._store.erasures().by_digest.values()), default=0)
+        last = self._store.last_erasure()
         own = {self._workspace.embeddings / name for name in EXPORTS}
         older = {
             self._workspace.folder / one.place

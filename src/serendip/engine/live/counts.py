@@ -25,7 +25,7 @@ from serendip.data import ActionRules, BoolArray, EventColumns, IntArray, TimeAr
 from serendip.data.events.feedback import Feedback
 from serendip.data.events.search_log import IMPRESSION
 from serendip.data.rows.late_rows import put_rows
-from serendip.data.store.event_log.reader import EventLogReader
+from serendip.data.store.event_log.reader import LogReader
 from serendip.engine.state import EngineState
 from serendip.models.popularity import Popularity
 
@@ -55,7 +55,7 @@ class LiveCounts:
 
     def __init__(
         self,
-        log: EventLogReader,
+        log: LogReader,
         rules: ActionRules,
         seq: int,
         clock: Callable[[], float] = time.time,

@@ -90,7 +90,7 @@ class UserHistories:
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, UserHistory] = OrderedDict()
         self._size = 0
-        self._mark = self._log.mark()
+        self._mark = self._log.position()
         self._commit: int | None = None  # number of the commit up to which the log was read
         self._known: dict[str, User] = {}  # cached users, with their attributes
         self._user_changes = self._users.changes()

@@ -107,7 +107,7 @@ def restore(
             generation = _verify(staged, bool(database))
             erased = (0, 0) if erasures_of is None else _erase_again(staged, erasures_of)
             with closing(Store.open(staged / DATABASE_FILE)) as store:
-                counts = store.count_items(), store.count_events()
+                counts = store.count_items(), store.log.count()
             keys = _settle_keys(staged, erasures_of, revoke_keys)
             with _rows_moved(staged, database):
                 put_in_place(staged, target, SETTINGS_FILE)

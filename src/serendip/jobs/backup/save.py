@@ -134,13 +134,13 @@ def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, 
         if broken := copy.database.integrity():
             raise StorageError(f"the database is damaged: {broken[0]}.", "See `serendip doctor`.")
         learned = open_current(staged / "generations").manifest if generation else {}
-        removals = 0 if copy.has_remains() else copy.log.mark().removals
+        removals = 0 if copy.has_remains() else copy.log.position().removals
         version = copy.max_version()
         facts = {
             "removals": min(removals, int(learned.get(REMOVALS, removals))),
             "item_version": min(version, int(learned.get(ITEM_VERSION, version))),
             "items": copy.count_items(),
-            "events": copy.count_events(),
+            "events": copy.log.count(),
             "generation": generation,
         }
     return facts, damage

@@ -207,7 +207,7 @@ def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
     """Queries of a file, or else of the event log; at least one."""
     if file is None:
         with workspace.open_store() as store:
-            texts = store.queries(workspace.settings.actions.ignore)
+            texts = store.log.queries(workspace.settings.actions.ignore)
         source = "the event log"
     else:
         texts, source = read_queries(file), str(file)

@@ -127,7 +127,7 @@ class ExportRecord:
         is_inside = os.path.commonpath([path, folder]) == folder
         name = os.path.relpath(path, folder) if is_inside else path
         self._store = store
-        self._export = DataCopy(name, store.log.mark().removals, store.max_version())
+        self._export = DataCopy(name, store.log.position().removals, store.max_version())
         store.exports.begin(self._export)
 
     def end(self) -> None:

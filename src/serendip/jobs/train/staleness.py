@@ -103,7 +103,7 @@ def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge
     )
     with workspace.open_store() as store:
         items = store.count_item_changes(int(newest.manifest["item_version"]))
-        mark = store.log.mark()
+        mark = store.log.position()
         seq = int(newest.manifest["event_seq"])
         is_same_log = mark.removals == int(newest.manifest["event_removals"])
         ignored = workspace.settings.actions.ignore

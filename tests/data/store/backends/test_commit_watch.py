@@ -17,7 +17,7 @@ def test_the_number_changes_with_every_write_of_any_process(place: StorePlace) -
         first = database.commit_number()
         assert first is not None
         assert database.commit_number() == first
-        store.log.mark()  # reading changes nothing
+        store.log.position()  # reading changes nothing
         assert database.commit_number() == first
         store.put_events([Event("u", "a", 1.0, "click")])
         second = database.commit_number()
@@ -47,4 +47,4 @@ def test_a_server_that_starts_again_is_watched_again(
         store.put_events([Event("u", "a", 1.0)])  # the pool sees that its connections are gone
         assert store.database.problem() == ""
         assert store.database.commit_number() not in (None, before)
-        assert store.count_events() == 1
+        assert store.log.count() == 1

@@ -104,7 +104,7 @@ def test_nothing_is_acknowledged_into_a_file_that_is_gone_and_reads_go_on(
 
         def count() -> None:
             entered.wait()
-            counts.append(store.count_events())
+            counts.append(store.log.count())
 
         readers = [threading.Thread(target=count) for _ in range(8)]
         for reader in readers:
@@ -138,7 +138,7 @@ def test_it_opens_and_reads_beside_a_lock_that_another_process_holds(path: Path)
     with closing(open_database(path)) as other, other.write() as locked:
         locked.exec_driver_sql("DELETE FROM events")
         with closing(Store.open(path)) as store:
-            assert store.count_events() == 1
+            assert store.log.count() == 1
 
 
 def test_a_damaged_page_is_found_by_the_integrity_check(path: Path) -> None:
@@ -179,17 +179,17 @@ def test_it_starts_on_a_full_disk_and_writes_again_when_there_is_room(make, tmp_
         ballast = fill(folder)
         with closing(Store.open(path)) as store:
             store.database.keep_open()
-            assert (store.count_items(), store.active_users(9)) == (1, [("u", 1)])
+            assert (store.count_items(), store.log.active_users(9)) == (1, [("u", 1)])
             assert "its disk is full" in store.database.problem()
             many = [Event("u", "a", float(number)) for number in range(10_000)]
             with pytest.raises(StorageError, match=r"serendip\.db .*full"):
                 store.put_events(many)
-            assert store.count_events() == 1
+            assert store.log.count() == 1
             ballast.unlink()
             assert store.database.problem() == ""
             with closing(Store.open(path)) as other:  # nobody is locked out any more
                 assert store.put_events([EVENT]) == 1
-                assert (store.count_events(), other.count_events()) == (2, 2)
+                assert (store.log.count(), other.log.count()) == (2, 2)
             assert counted_elsewhere(path) == 2
 
 
@@ -205,20 +205,20 @@ def test_it_starts_on_a_read_only_disk_and_writes_again_when_it_may(
         remount(folder, "ro")
         with closing(Store.open(path)) as store:
             store.database.keep_open()
-            assert (store.count_items(), store.active_users(9)) == (1, [("u", 1)])
+            assert (store.count_items(), store.log.active_users(9)) == (1, [("u", 1)])
             assert "read-only" in store.database.problem()
             with pytest.raises(StorageError, match=r"serendip\.db: .*readonly"):
                 store.put_events([EVENT])
             remount(folder, "rw")
             assert store.database.problem() == ""
             assert store.put_events([EVENT]) == 1
-            assert store.count_events() == 2
+            assert store.log.count() == 2
 
 
 def counted_elsewhere(path: Path) -> int:
     """Number of events that another process reads."""
     code = "import sys; from serendip.data.store.store import Store; s = Store.open(sys.argv[1]); "
-    command = [sys.executable, "-c", f"{code}print(s.count_events())", os.fspath(path)]
+    command = [sys.executable, "-c", f"{code}print(s.log.count())", os.fspath(path)]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)
 
 

@@ -27,7 +27,7 @@ def test_a_full_disk_is_an_error_of_its_own_and_writes_go_on_when_there_is_room(
                 store.put_events(MANY)
             assert (caught.value.status, caught.value.kind) == (507, "storage_full")
             assert str(folder) not in str(caught.value)
-            assert (store.count_items(), store.count_events()) == (1, 0)
+            assert (store.count_items(), store.log.count()) == (1, 0)
             ballast.unlink()
             assert store.put_events(MANY[:10]) == 10
 
@@ -63,7 +63,7 @@ def test_a_write_whose_sync_fails_is_not_acknowledged_and_those_after_it_are_kep
     Store.create(path).close()
     assert run_script(WRITES, path, tmp_path) == "[0, 1, 4, 5]"
     with closing(Store.open(path)) as store:
-        assert {0.0, 1.0, 4.0, 5.0} <= {event.timestamp for event in store.history("u", 9)}
+        assert {0.0, 1.0, 4.0, 5.0} <= {event.timestamp for event in store.log.history("u", 9)}
 
 
 def test_other_errors_of_the_database_are_no_full_disk(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_one_process_of_all_machines_does_a_thing_at_a_time(url: str, tmp_path: 
             ):
                 raise AssertionError
             with other.database.exclusive("generations"):
-                assert other.count_events() == 1
+                assert other.log.count() == 1
         with other.database.exclusive("training"), store.database.exclusive("packs"):
             with pytest.raises(StorageError, match="the lock `packs`"):
                 other.pack()
@@ -214,7 +214,7 @@ def test_a_lock_that_was_lost_after_what_it_guards_is_logged(
             postgres_server.end_locks()
         assert "the lock `it` of database postgres was lost" in caplog.text
         with store.database.exclusive("it"):  # another connection
-            assert store.count_events() == 0
+            assert store.log.count() == 0
 
 
 def test_two_workspaces_in_two_schemas_do_not_wait_for_each_other(
@@ -267,7 +267,7 @@ def test_more_rows_than_one_statement_takes_are_counted(url: str, tmp_path: Path
         assert store.put_events(events[:1_200]) == 1_200
         assert store.put_events(events) == 1_300
         assert len(store.put_items([Item(f"i{n}") for n in range(1_500)]).items) == 1_500
-        assert (store.count_events(), store.count_items()) == (2_500, 1_500)
+        assert (store.log.count(), store.count_items()) == (2_500, 1_500)
 
 
 def test_the_ledger_counts_on_a_server(url: str) -> None:

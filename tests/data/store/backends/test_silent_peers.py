@@ -159,7 +159,7 @@ def test_a_process_that_stops_inside_a_write_loses_its_lock_and_acknowledges_not
         answer, _ = writer.communicate("go on\n", timeout=60)
         assert answer.startswith("busy database postgres: its server ended a write")
         assert "Nothing was written. Send it again." in answer
-        assert [event.item_id for event in store.history("u", 9)] == ["other"]
+        assert [event.item_id for event in store.log.history("u", 9)] == ["other"]
 
 
 @pytest.fixture

@@ -122,25 +122,25 @@ def require_one_log(place: StorePlace, steps: list[tuple[str, object]]) -> None:
         for step, what in steps:
             do(store, step, what)
             plain.take(step, what)
-            assert store.active_users(9) == counted(plain.events)
-            assert store.count_events() == len(plain.events)
+            assert store.log.active_users(9) == counted(plain.events)
+            assert store.log.count() == len(plain.events)
         events = plain.events
-        assert store.count_events() == len(events)
+        assert store.log.count() == len(events)
         for user in USERS:
             own = [event for event in events if event.user_id == user]
-            assert store.history(user, 99) == own
-            assert store.history(user, 2) == own[-2:]
+            assert store.log.history(user, 99) == own
+            assert store.log.history(user, 2) == own[-2:]
             counts = [event for event in own if event.action != "impression"]
-            assert store.history(user, 3, shown) == counts[-3:]
+            assert store.log.history(user, 3, shown) == counts[-3:]
             past = store.log.past(user, shown)
             assert list(past.item_ids) == [event.item_id for event in counts]
             assert past.timestamps.tolist() == [event.timestamp for event in counts]
         asked = [event for event in events if event.request_id or event.query]
-        assert store.requested(99) == asked
-        assert store.requested(2) == asked[-2:]
+        assert store.log.requested(99) == asked
+        assert store.log.requested(2) == asked[-2:]
         queries = Counter(event.query for event in events if event.query)
         ordered = sorted(queries.items(), key=lambda pair: (-pair[1], pair[0]))
-        assert store.queries() == [query for query, _ in ordered]
+        assert store.log.queries() == [query for query, _ in ordered]
         assert rows_of(store) == [
             (
                 *(event.user_id, event.item_id, event.timestamp, event.action, event.value),
@@ -152,7 +152,7 @@ def require_one_log(place: StorePlace, steps: list[tuple[str, object]]) -> None:
 
 def rows_of(store: Store) -> list[tuple[object, ...]]:
     """What snapshots and checks see."""
-    log = store.content().events
+    log = store.log.columns()
     values = [None if np.isnan(value) else value for value in log.values.tolist()]
     texts = log.countries
     countries = [""] * len(log) if texts is None else [texts.names[one] for one in texts.codes]
@@ -172,20 +172,20 @@ def rows_of(store: Store) -> list[tuple[object, ...]]:
 def test_numbers_of_events_grow_through_imports_and_packing(store):
     store.put_events([Event("u", "a", 5.0)])
     store.import_all([], [Event("u", "b", 1.0), Event("v", "b", 1.0)])
-    assert store.log.mark().seq == 3
+    assert store.log.position().seq == 3
     store.put_events([Event("u", "c", 2.0)])
     assert store.pack() == 2
-    assert store.log.mark().seq == 4
+    assert store.log.position().seq == 4
     mark, events = store.log.after(1, 10)
     assert (mark.seq, list(events.item_ids)) == (4, ["b", "b", "c"])
     assert len(store.log.after(1, 2)[1]) == 0
     store.put_events([Event("u", "d", 3.0)])
-    assert store.log.mark().seq == 5
+    assert store.log.position().seq == 5
     assert list(store.log.after(4, 10)[1].item_ids) == ["d"]
 
 
 def test_events_are_counted_anew_whoever_writes(place, store):
-    count = store.count_events
+    count = store.log.count
     assert count() == 0
     store.put_events([Event("u", "a", 1.0, event_id="e"), Event("v", "a", 1.0)])
     assert count() == 2
@@ -196,20 +196,20 @@ def test_events_are_counted_anew_whoever_writes(place, store):
     assert count() == 5
     store.erase_user("v")
     assert count() == 3
-    assert (store.active_users(1), store.active_users(0)) == ([("u", 2)], [])
+    assert (store.log.active_users(1), store.log.active_users(0)) == ([("u", 2)], [])
 
 
 def test_packing_removes_nothing_and_an_erasure_does(store):
     store.put_events([Event("u", "a", 1.0), Event("v", "a", 1.0)])
-    before = store.log.mark()
+    before = store.log.position()
     store.pack()
-    assert store.log.mark() == before
+    assert store.log.position() == before
     assert store.erase_user("nobody")[1] == 0
     with pytest.raises(DataError, match="user id '' cannot be erased: it is empty"):
         store.erase_user("")
-    assert store.log.mark() == before
+    assert store.log.position() == before
     assert store.erase_user("u")[1] == 1
-    assert store.log.mark().removals == before.removals + 1
+    assert store.log.position().removals == before.removals + 1
 
 
 def test_small_packs_of_the_api_are_merged(store):
@@ -218,8 +218,8 @@ def test_small_packs_of_the_api_are_merged(store):
         store.put_events([Event("u", "a", float(number), event_id=f"e{number}")])
         assert store.pack() == 1
     assert store.pack() == 0
-    assert len(store.log.read(lambda view: view.packs)) <= 4
-    assert store.count_events() == 31
+    assert len(store.log.packs()) <= 4
+    assert store.log.count() == 31
     assert store.put_events([Event("u", "a", 1.0, event_id="e17")]) == 0
 
 
@@ -230,9 +230,9 @@ def test_an_erased_user_is_in_no_file(place, store):
     store.pack()
     store.put_events(events)
     assert store.erase_user("forget me")[1] == 3
-    assert store.history("forget me", 9) == []
+    assert store.log.history("forget me", 9) == []
     store.remove_erased()
-    assert len(store.history("u", 9)) == 3
+    assert len(store.log.history("u", 9)) == 3
     for path in place.folder.rglob("*"):
         if path.is_file():
             content = path.read_bytes()
@@ -252,13 +252,13 @@ def test_a_reader_meets_each_event_once_while_others_post_and_pack(place, store)
     with closing(place.open()) as reader, ThreadPoolExecutor(1) as pool:
         writing = pool.submit(write)
         while not writing.done():
-            met.append([event.item_id for event in reader.history("u", 999)])
-            assert reader.count_events() >= len(met[-1])
+            met.append([event.item_id for event in reader.log.history("u", 999)])
+            assert reader.log.count() >= len(met[-1])
         writing.result()
-        met.append([event.item_id for event in reader.history("u", 999)])
+        met.append([event.item_id for event in reader.log.history("u", 999)])
         for imported in ([Event("u", "filed", 1e9)], []):
             store.import_all([], imported)
-            assert len(reader.history("u", 999)) == count + len(imported)
+            assert len(reader.log.history("u", 999)) == count + len(imported)
     assert all(names == [f"i{number}" for number in range(len(names))] for names in met)
     assert len(met[-1]) == count
 
@@ -277,7 +277,7 @@ def test_an_event_posted_while_an_import_is_written_came_first(place, store, mon
 
     monkeypatch.setattr(LogWriter, "prepare", prepare_slowly)
     assert store.import_all([], files).events == 1
-    assert [event.item_id for event in store.history("u", 9)] == ["posted", "other"]
+    assert [event.item_id for event in store.log.history("u", 9)] == ["posted", "other"]
 
 
 def test_one_process_packs_at_a_time(place, store):
@@ -295,7 +295,7 @@ def test_a_long_tail_is_packed_in_pieces(store, monkeypatch):
     store.put_events(events)
     assert store.pack() == 30
     assert store.put_events(events) == 0
-    assert [event.timestamp for event in store.history("u1", 99)] == [
+    assert [event.timestamp for event in store.log.history("u1", 99)] == [
         float(n) for n in range(1, 30, 3)
     ]
 

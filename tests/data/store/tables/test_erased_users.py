@@ -23,7 +23,7 @@ BEFORE, MOMENT, AFTER = 10.0, 20.0, 30.0
 
 
 def items_of(store: Store, user_id: str) -> list[str]:
-    return [event.item_id for event in store.history(user_id, 99)]
+    return [event.item_id for event in store.log.history(user_id, 99)]
 
 
 def test_what_happened_before_is_not_stored_again_and_what_happens_later_is(store: Store) -> None:
@@ -98,7 +98,7 @@ def test_a_second_erasure_counts_whatever_is_stored(store: Store) -> None:
     assert store.put_events([Event("u", "late", MOMENT)]) == 0
     assert store.erase_user("u", MOMENT)[0].moment == AFTER
     store.import_all([], [Event("u", "a", AFTER + 1)])
-    learned = store.log.mark().removals  # by a training or a backup
+    learned = store.log.position().removals  # by a training or a backup
     store.import_all([], [Event("v", "a", AFTER)])
     assert store.put_events([Event("u", "back", AFTER + 1)]) == 1
     erasure, count = store.erase_user("u", AFTER + 2)
@@ -109,9 +109,9 @@ def test_a_second_erasure_counts_whatever_is_stored(store: Store) -> None:
 
 def test_an_unknown_user_is_remembered_and_removes_nothing(store: Store) -> None:
     store.put_events([Event("v", "a", BEFORE)])
-    mark = store.log.mark()
+    mark = store.log.position()
     assert store.erase_user("u", MOMENT)[1] == 0
-    assert store.log.mark() == mark
+    assert store.log.position() == mark
     assert store.put_events([Event("u", "a", BEFORE)]) == 0
     assert store.erasure("v") is None
 
@@ -165,11 +165,11 @@ def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
         both = [Event(name, "a", BEFORE) for name in "uvw"]
         counts = store.import_all([], both)
         assert (items_of(other, "u"), items_of(other, "v")) == ([], ["a"])
-        assert (counts.events, counts.erased_events, other.count_events()) == (2, 1, 2)
+        assert (counts.events, counts.erased_events, other.log.count()) == (2, 1, 2)
         names = ["v", "w"]
         counts = store.import_all([], [*both, Event("w", "b", AFTER), Event("x", "a", BEFORE)])
         assert (items_of(other, "v"), items_of(other, "w")) == ([], ["b"])
-        assert (counts.events, counts.erased_events, other.count_events()) == (2, 3, 2)
+        assert (counts.events, counts.erased_events, other.log.count()) == (2, 3, 2)
     store.remove_erased()
     assert (items_of(store, "w"), items_of(store, "x")) == (["b"], ["a"])
 
@@ -196,10 +196,10 @@ def test_whoever_is_erased_while_a_pack_is_written_is_not_in_it(
         getattr(store, writes)()
     for name, count in (("u", 0), ("v", 2), ("w", 0), ("x", 2)):
         assert len(items_of(store, name)) == count
-    assert store.active_users(9) == [("v", 2), ("x", 2)]
+    assert store.log.active_users(9) == [("v", 2), ("x", 2)]
     monkeypatch.undo()
     store.remove_erased()
-    assert store.count_events() == 4
+    assert store.log.count() == 4
 
 
 @pytest.mark.parametrize("writes", ["pack", "import_all"])
@@ -222,7 +222,7 @@ def test_where_users_are_erased_all_the_time_nothing_is_packed_and_nothing_lost(
         with pytest.raises(BusyError, match="erased"):
             store.pack() if writes == "pack" else store.import_all([], [Event("v", "b", BEFORE)])
     monkeypatch.undo()
-    assert store.active_users(9) == [(name, 1) for name in names[TRIES:]]
+    assert store.log.active_users(9) == [(name, 1) for name in names[TRIES:]]
     assert store.pack() == 2
     assert [items_of(store, name) for name in names[TRIES - 1 :]] == [[], ["a"], ["a"]]
 
@@ -318,7 +318,7 @@ def test_no_byte_of_erased_users_is_left(file_store: Store, tmp_path: Path) -> N
     file_store.remove_erased()
     assert found(tmp_path, erased) == []
     assert found(tmp_path, range(1, 300, 3)) == [*range(1, 300, 3)]
-    assert file_store.count_events() == 6 * 200
+    assert file_store.log.count() == 6 * 200
     assert file_store.database.integrity() == []
 
 

@@ -31,12 +31,11 @@ from serendip.data.log.event_table import (
     without_empty_columns,
 )
 from serendip.data.store.event_log.packs import PackedEvents, encode_names, hash_ids
-from serendip.data.store.event_log.reader import EventLogReader
-from serendip.data.store.event_log.view import (
+from serendip.data.store.event_log.reader import (
     EVENT_IDS,
     REMOVALS_KEY,
     LogPosition,
-    LogView,
+    LogReader,
 )
 from serendip.data.store.schema import (
     EVENTS,
@@ -112,7 +111,7 @@ class LogWriter:
         users: of the database; an erasure removes what they have of the user.
     """
 
-    def __init__(self, log: EventLogReader, users: Users) -> None:
+    def __init__(self, log: LogReader, users: Users) -> None:
         self._log, self._database, self._users = log, log.database, users
         dialect = log.database.dialect
         self._insert_names = insert_into(dialect, PACK_NAMES, PACK_NAMES.c.keys())
@@ -140,14 +139,12 @@ class LogWriter:
         Within ``exclusive``. An event repeats another one if both have the same ``event_id``. Those
         of users who were erased after them are left out, too.
         """
-
-        def read(view: LogView) -> tuple[LogPosition, NDArray[np.uint64], Erasures]:
-            return view.position(), view.api_event_ids(), read_erasures(view.connection)
-
         import pyarrow as pa
 
         self._repack_all()  # ids of events of erased users are free again
-        position, known, erasures = self._log.read(read)
+        with self._database.read() as connection:
+            position, known = self._log.position(connection), self._log.api_event_ids(connection)
+            erasures = read_erasures(connection)
         is_late = erasures.late_rows(events)
         is_new = _is_new(events, known, is_late)
         new = events if is_new.all() else events.filter(pa.array(is_new))
@@ -162,7 +159,7 @@ class LogWriter:
             return True
         if prepared.events is None:
             return False
-        appended = LogView(connection, {}).tail_ids_after(prepared.position.seq)
+        appended = self._log.tail_ids_after(prepared.position.seq, connection)
         _, ids = read_codes(prepared.events, "event_id")
         return bool(appended) and not set(appended).isdisjoint(ids.to_pylist())
 
@@ -171,7 +168,7 @@ class LogWriter:
         connection.execute(PACKS.delete().where(PACKS.c.origin == FROM_FILE))
         count_meta(connection, REMOVALS_KEY)
         if prepared.pack is not None:
-            seq = LogView(connection, {}).position().seq
+            seq = self._log.position(connection).seq
             first = max(seq, self._database.last_number(connection, "events", "seq")) + 1
             last = self._add(connection, prepared.pack, FROM_FILE, first)
             self._database.set_last_number(connection, "events", "seq", last)
@@ -193,19 +190,15 @@ class LogWriter:
 
     def _move_piece(self) -> int | None:
         """Move the oldest events of the tail; how many, None = somebody was erased meanwhile."""
-        before, tail, packs = self._log.read(
-            lambda view: (view.position(), view.tail(_MOST_MOVED), view.packs)
-        )
+        with self._database.read() as connection:
+            before, tail = self._log.position(connection), self._log.tail(connection, _MOST_MOVED)
+            merged = _merged(self._log.packs(connection), len(tail))
         if not len(tail):
             return 0
-        merged = _merged(packs, len(tail))
-        older = [self._read_pack(one) for one in merged]
+        older = [self._log.pack_table(one) for one in merged]
         until = int(np.asarray(tail["seq"]).max())
         table = join_events([*older, tail])
         return len(tail) if self._replace(merged, table, FROM_API, before, until) else None
-
-    def _read_pack(self, pack: Row[Any]) -> pa.Table:
-        return self._log.read(lambda view: view.pack_table(pack))
 
     def erase_user(
         self, user_id: str, moment: float, until: float = -math.inf
@@ -243,7 +236,7 @@ class LogWriter:
             ends = [moment, until, newest or moment, *(row.newest for row in packed)]
             if earlier is not None:
                 moment, ends = max(moment, earlier.moment), [*ends, earlier.until]
-            removals = LogView(connection, {}).position().removals
+            removals = self._log.position(connection).removals
             erasure = record_erasure(connection, user_id, moment, removals, max(ends))
         return erasure, int(removed)
 
@@ -263,11 +256,12 @@ class LogWriter:
 
     def _repack_one(self) -> bool | None:
         """Pack a stale pack again; False = there is none, None = somebody was erased meanwhile."""
-        before, packs = self._log.read(lambda view: (view.position(), view.packs))
-        stale = [one for one in packs if one.stale][:1]
+        with self._database.read() as connection:
+            before = self._log.position(connection)
+            stale = [one for one in self._log.packs(connection) if one.stale][:1]
         if not stale:
             return False
-        table = self._read_pack(stale[0])
+        table = self._log.pack_table(stale[0])
         return True if self._replace(stale, table, stale[0].origin, before) else None
 
     def retry(self, write: Callable[[], T | None]) -> T:
@@ -310,7 +304,7 @@ class LogWriter:
             first = int(seqs.min())
             pack = self._write(table.drop_columns(["seq"]), seqs - first)
         with self._database.write() as connection:
-            is_current = LogView(connection, {}).position().removals == before.removals
+            is_current = self._log.position(connection).removals == before.removals
             if is_current:
                 replaced = PACKS.c.pack.in_([one.pack for one in older])
                 connection.execute(PACKS.delete().where(replaced))

@@ -49,15 +49,11 @@ class Users:
             attributes = connection.scalar(_ONE, {"user": user_id})
         return None if attributes is None else User(user_id, read_attributes(attributes))
 
-    def all(self) -> list[User]:
-        """Every user, in order of their ids."""
-        with self._database.read() as connection:
-            return self.read_all(connection)
-
-    def read_all(self, connection: Connection) -> list[User]:
-        """``all`` within a transaction."""
-        rows = connection.execute(_ALL)
-        return [User(user_id, read_attributes(attributes)) for user_id, attributes in rows]
+    def all(self, within: Connection | None = None) -> list[User]:
+        """Every user, in order of their ids; see ``LogReader``."""
+        with self._database.read(within) as connection:
+            rows = connection.execute(_ALL)
+            return [User(user_id, read_attributes(attributes)) for user_id, attributes in rows]
 
     def put(self, user: User) -> None:
         """Add a user, or replace all attributes of theirs.
