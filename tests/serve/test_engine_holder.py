@@ -192,7 +192,7 @@ def test_a_storage_problem_is_read_from_memory_and_logged_once(caplog):
     seen = []
     for _ in range(4):
         holder.check_storage()
-        seen.append((holder.storage_problem, holder.service_status.is_degraded))
+        seen.append((holder.storage_problem, holder.is_degraded))
     lost = ("database s.db was deleted.", True)
     assert seen == [("", False), lost, lost, ("", False)]
     assert [record.levelname for record in caplog.records] == ["ERROR"]

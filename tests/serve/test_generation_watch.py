@@ -67,7 +67,7 @@ def test_a_new_generation_is_followed_and_opened_once(shelf: Shelf) -> None:
     shelf.current = "gen-2"
     assert shelf.check_at(1, 2, 3) == ["gen-2"]
     assert shelf.holder.generation == "gen-2"
-    assert not shelf.holder.service_status.is_degraded
+    assert not shelf.holder.is_degraded
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def test_a_generation_that_was_refused_is_opened_again(shelf: Shelf, failure: Ex
     shelf.wrong["gen-2"] = failure
     assert shelf.check_at(1) == ["gen-2"]
     assert (shelf.holder.generation, shelf.holder.refused_generation) == ("gen-1", "gen-2")
-    assert shelf.holder.service_status.is_degraded
+    assert shelf.holder.is_degraded
     del shelf.wrong["gen-2"]
     assert shelf.check_at(1.5) == []
     assert shelf.check_at(2) == ["gen-2"]
     assert (shelf.holder.generation, shelf.holder.refused_generation) == ("gen-2", "")
     assert shelf.holder.failed_loads == 1
-    assert not shelf.holder.service_status.is_degraded
+    assert not shelf.holder.is_degraded
 
 
 def test_each_further_attempt_waits_twice_as_long_up_to_a_minute(shelf: Shelf) -> None:
@@ -116,7 +116,7 @@ def test_a_pointer_that_cannot_be_read_is_logged_once_and_the_old_engine_answers
     assert (caplog.text.count("CURRENT says nothing."), shelf.holder.failed_loads) == (1, 1)
     del shelf.wrong["pointer"]
     shelf.check_at(4)
-    assert not shelf.holder.service_status.is_degraded
+    assert not shelf.holder.is_degraded
 
 
 def test_at_the_start_an_earlier_generation_replaces_a_damaged_one(
@@ -132,7 +132,7 @@ def test_at_the_start_an_earlier_generation_replaces_a_damaged_one(
     assert shelf.check_at(2) == ["gen-3"]
     shelf.current = "gen-2"  # a rollback
     assert shelf.check_at(3) == []
-    assert not shelf.holder.service_status.is_degraded
+    assert not shelf.holder.is_degraded
 
 
 def test_at_the_start_nothing_replaces_a_generation_with_a_temporary_failure() -> None:

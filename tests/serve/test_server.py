@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import signal
@@ -22,6 +23,7 @@ from tiny_engine import TinyEngine
 from serendip.data.api_key import issue_key
 from serendip.errors import ConfigError
 from serendip.serve.engine_holder import PublishedGenerations
+from serendip.serve.limits import MAX_UNREAD_S
 from serendip.serve.server import run
 from serendip.serve.server_options import ServerOptions
 
@@ -183,6 +185,20 @@ def test_without_a_key_no_name_is_allowed(tmp_path):
     options = ServerOptions(port=0, allowed_hosts=("shop.example.com",))
     with pytest.raises(ConfigError, match=r"shop\.example\.com"):
         options.listen()
+
+
+def test_an_answer_that_nobody_reads_ends_its_connection():
+    with closing(ServerOptions(port=0).listen()) as listener:
+        milliseconds = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert milliseconds == MAX_UNREAD_S * 1000
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 500)
+        with socket.create_connection(listener.getsockname()):
+            connection, _ = listener.accept()
+            connection.settimeout(30)
+            with connection, pytest.raises(TimeoutError) as ended:
+                while True:
+                    connection.sendall(b"x" * 65536)
+    assert ended.value.errno == errno.ETIMEDOUT
 
 
 def test_a_taken_port_is_named():

@@ -19,6 +19,7 @@ import ctypes
 import sys
 import threading
 from pathlib import Path
+from socket import socket
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -27,9 +28,10 @@ from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.engine_holder import PublishedGenerations
 from serendip.serve.limits import MAX_SILENCE_S
-from serendip.serve.server import run, run_worker
+from serendip.serve.server import run, serve
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.workers.supervisor import WorkerResources, supervise
+from serendip.serve.workers.shared_state import SharedState
+from serendip.serve.workers.supervisor import supervise
 
 
 def parse() -> argparse.Namespace:
@@ -113,10 +115,10 @@ def ready(address: str) -> None:
 
 
 def run_workers(published: PublishedGenerations, options: argparse.Namespace) -> None:
-    def work(resources: WorkerResources) -> None:
+    def work(listener: socket, shared: SharedState) -> None:
         if options.exit_code:
             raise SystemExit(options.exit_code)
-        run_worker(published, resources, server_options_by(options))
+        serve(published, server_options_by(options), listener, shared)
 
     def load() -> None:
         from serendip.serve import app  # noqa: F401 - as the command does

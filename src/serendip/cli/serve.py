@@ -18,6 +18,8 @@ from serendip.cli.terminal import Terminal, WorkspaceOption
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from serendip.config import ConfigT
     from serendip.data.store.tables.api_keys import ApiKeys
     from serendip.engine.artefacts.training_record import TrainingRecord
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from serendip.engine.workspace import Workspace
     from serendip.serve.engine_holder import PublishedGenerations
     from serendip.serve.server_options import ServerOptions
-    from serendip.serve.workers.supervisor import WorkerResources
+    from serendip.serve.workers.shared_state import SharedState
 
 
 def run(
@@ -111,10 +113,10 @@ def serve_workspace(
 
         load_shared(workspace)
 
-    def work(resources: WorkerResources) -> None:
-        from serendip.serve.server import run_worker
+    def work(listener: socket, shared: SharedState) -> None:
+        from serendip.serve.server import serve
 
-        run_worker(published, resources, options)
+        serve(published, options, listener, shared)
 
     supervise(work, workers, options, load, say_ready, say_listening)
 
@@ -143,7 +145,6 @@ def serve_on_ray(
     from serendip.runtime.executor_config import ExecutorConfig
     from serendip.runtime.executor_factory import secure_ray
     from serendip.runtime.extras import of_extra
-    from serendip.runtime.scratch import scratch_folder
 
     secure_ray(address)
     with of_extra("ray-serve", "Ray Serve"):
@@ -161,16 +162,13 @@ def serve_on_ray(
             port = listener.getsockname()[1]
     say(f"Starting {replicas} replicas ...")
     connect(config)
-    with scratch_folder() as scratch:
 
-        def say_ready() -> None:
-            where = ", at the head of the cluster and each machine with a replica"
-            say(f"Ready: http://{host}:{port}{where if address else ''}   (Ctrl-C stops)")
+    def say_ready() -> None:
+        where = ", at the head of the cluster and each machine with a replica" if address else ""
+        say(f"Ready: http://{host}:{port}{where}   (Ctrl-C stops)")
 
-        # Replicas on one machine share a folder, as workers do; on several each asks the database.
-        shared = "" if address else str(scratch)
-        replica = (location, partial(open_parts, host, port), shared, replicas)
-        serve_until_ended(replica, replicas, folder, (host, port), say_ready)
+    replica = (location, partial(open_parts, host, port))
+    serve_until_ended(replica, replicas, folder, (host, port), say_ready)
 
 
 def open_parts(host: str, port: int, folder: Path) -> tuple[PublishedGenerations, ServerOptions]:

@@ -16,14 +16,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from serendip.errors import ArtefactError, NotTrainedError, SerendipError
-from serendip.serve.workers.shared_state import ServiceStatus, SharedState
+from serendip.serve.workers.shared_state import SharedState
 
 if TYPE_CHECKING:
     from serendip.engine.artefacts.training_record import TrainingRecord
@@ -74,7 +74,6 @@ class EngineHolder:
         self.shared = shared or SharedState()
         self._slot: _Slot | None = None
         self._lock = threading.Lock()
-        self._since = 0.0
         self.failed_loads = 0
         self.refused_generation = self.storage_problem = ""
         self.last_training: TrainingRecord | None = None
@@ -91,24 +90,20 @@ class EngineHolder:
         slot = self._slot
         return slot.engine.generation if slot else ""
 
-    @property
-    def status(self) -> ServiceStatus:
-        """The state of this worker, from memory."""
+    def stats(self) -> Mapping[str, int | float | str]:
+        """Statistics of the current engine; none before the first."""
         slot = self._slot
-        return ServiceStatus(
-            generation=slot.engine.generation if slot else "",
-            since=self._since,
-            item_version=slot.engine.item_version if slot else 0,
-            refused_generation=self.refused_generation,
-            storage_problem=self.storage_problem,
-            failed_loads=self.failed_loads,
-            stats=dict(slot.engine.stats()) if slot else {},
-        )
+        return slot.engine.stats() if slot else {}
 
     @property
-    def service_status(self) -> ServiceStatus:
-        """The state of the whole service, the same in all its workers."""
-        return self.shared.status(self.status)
+    def num_missing(self) -> int:
+        """Number of workers of the service that should answer and do not."""
+        return self.shared.workers - self.shared.num_ready
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether a generation was refused, writes fail, or a worker is missing."""
+        return bool(self.refused_generation or self.storage_problem or self.num_missing)
 
     @contextmanager
     def lease(self) -> Iterator[Engine]:
@@ -157,7 +152,7 @@ class EngineHolder:
 
     def _replace(self, slot: _Slot | None) -> None:
         with self._lock:
-            old, self._slot, self._since = self._slot, slot, time.time()
+            old, self._slot = self._slot, slot
             if old is None:
                 return
             old.leases += 1  # our own lease, so that it is closed in one place
@@ -219,7 +214,6 @@ class Follower:
             self._refuse(name, damage, now)
         self._holder.swap(engine)
         self._holder.check_storage()
-        self._holder.shared.publish(self._holder.status)
 
     def watch(
         self,
@@ -258,7 +252,6 @@ class Follower:
         self._follow_pointer(now)
         self._holder.check_storage()
         self._holder.last_training = self._published.last_training()
-        self._holder.shared.publish(self._holder.status)
         self._holder.follow(lambda engine: engine.catch_up())
         self._holder.follow(lambda engine: engine.work_beside())
 

@@ -45,7 +45,6 @@ from serendip.serve.limits import MAX_WAITING_WRITES
 from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.telemetry.logs import FailureLog, current_request
 from serendip.serve.waiting_room import WaitingCall, WaitingRoom
-from serendip.serve.workers.shared_state import SharedState
 
 if TYPE_CHECKING:
     from serendip.data.events.event import Event
@@ -87,16 +86,15 @@ class EngineGate:
         waiting_writes: int = MAX_WAITING_WRITES,
     ) -> None:
         self.holder, self._deadline_s = holder, options.deadline_s
-        hung_s, most = HUNG_DEADLINES * options.deadline_s, options.waiting_requests
-        readers = READERS if options.waits_for_others else 1
-        self._readers = _Readers("reader", readers, hung_s, WaitingRoom(most, holder.shared))
-        self._spare = _Readers("spare", SPARE, hung_s, WaitingRoom(most, SharedState()))
-        self._files = _Readers("file-reader", FILES, math.inf, WaitingRoom(most, SharedState()))
-        self._writes = queue.SimpleQueue[Callable[[], None]]()
-        hung_write_s = HUNG_WRITE_DEADLINES * options.deadline_s
-        self._writer = _Threads("writer", 1, hung_write_s, self._writes.get)
+        readers, most = READERS if options.waits_for_others else 1, options.waiting_requests
+        self._readers = WaitingRoom(most, holder.shared, threads=readers, name="reader")
+        self._spare = WaitingRoom(most, threads=SPARE, name="spare")
+        self._files = WaitingRoom(most, threads=FILES, name="file-reader")
         self._waiting_writes = waiting_writes
         self._write_places = threading.BoundedSemaphore(waiting_writes + 1)
+        self._writes = queue.SimpleQueue[Callable[[], None]]()
+        self._writes_since = math.inf
+        threading.Thread(target=self._write_all, name="writer", daemon=True).start()
         self._posts = list[_EventPost]()
         self._locked_at = self._unreadable_until = -math.inf
         self._failures = FailureLog(_log)
@@ -104,7 +102,7 @@ class EngineGate:
 
     def turn_away(self) -> bool:
         """Whether a read that has not been looked at yet is refused, as too many wait."""
-        return self._readers.room.turn_away()
+        return self._readers.turn_away()
 
     async def read(self, call: Callable[[Engine], ResultT]) -> ResultT:
         """Run a read-only ``call`` with the current engine.
@@ -155,8 +153,8 @@ class EngineGate:
             BusyError: too many writes wait, or another process holds the database.
         """
         self._take_place()
-        context, queued_at = copy_context(), time.monotonic()
-        waiting = WaitingCall(lambda: self._write(call, queued_at, context))
+        context, came = copy_context(), time.monotonic()
+        waiting = WaitingCall(lambda: self._write(call, came, context))
 
         def write() -> None:
             if waiting.result.set_running_or_notify_cancel():
@@ -177,17 +175,29 @@ class EngineGate:
         return await self._wait_for_writer(self._write_posts, post.stored)
 
     def _is_hung(self) -> bool:
-        return any(threads.is_hung for threads in (self._readers, self._spare, self._writer))
-
-    async def _wait_for_writer(self, write: Callable[[], None], result: Future[ResultT]) -> ResultT:
-        result.add_done_callback(lambda _: self._write_places.release())
-        self._writes.put(write)
-        self._writer.start()
-        return await asyncio.wrap_future(result)
+        hung_s, hung_write_s = (
+            HUNG_DEADLINES * self._deadline_s,
+            HUNG_WRITE_DEADLINES * self._deadline_s,
+        )
+        is_write_hung = time.monotonic() - self._writes_since > hung_write_s
+        return is_write_hung or self._readers.is_hung(hung_s) or self._spare.is_hung(hung_s)
 
     def _take_place(self) -> None:
         if not self._write_places.acquire(blocking=False):
             raise BusyError(f"{self._waiting_writes} writes are waiting.", "Try again in a moment.")
+
+    async def _wait_for_writer(self, write: Callable[[], None], result: Future[ResultT]) -> ResultT:
+        result.add_done_callback(lambda _: self._write_places.release())
+        self._writes.put(write)
+        return await asyncio.wrap_future(result)
+
+    def _write_all(self) -> None:
+        while True:
+            write = self._writes.get()
+            self._writes_since = time.monotonic()
+            write()
+            self._writes_since = math.inf
+            del write
 
     def _survive(self, error: Exception) -> None:
         """Log an error that a fallback helps against, and raise any other one."""
@@ -198,14 +208,13 @@ class EngineGate:
         self._failures.write("answering from less", error)
 
     async def _compute_in(
-        self, readers: _Readers, call: Callable[[Engine], ResultT], deadline_s: float
+        self, room: WaitingRoom, call: Callable[[Engine], ResultT], deadline_s: float
     ) -> ResultT:
-        """Compute a call in one of some threads, in the context of the request, by a deadline."""
+        """Compute a call in a thread of a room, in the context of the request, by a deadline."""
         context, came = copy_context(), time.monotonic()
         end, is_gone = came + deadline_s, current_request.get().is_gone
         waiting = WaitingCall(lambda: context.run(self._compute, call, end), is_gone, came)
-        readers.room.join(waiting)
-        readers.start()
+        room.join(waiting)
         try:
             async with asyncio.timeout(deadline_s):
                 result: ResultT = await asyncio.wrap_future(waiting.result)
@@ -216,7 +225,7 @@ class EngineGate:
                 return ended
             raise LateError("the answer takes too long.", "Try again in a moment.") from None
         finally:
-            readers.room.leave(waiting)
+            room.leave(waiting)
 
     def _compute(self, call: Callable[[Engine], ResultT], end: float) -> ResultT:
         with time_limit(time.monotonic(), end), self.holder.lease() as engine:
@@ -256,21 +265,19 @@ class EngineGate:
         if not self._posts:
             return
         first, taken = self._posts[0], list[_EventPost]()
-
-        def store(engine: Engine) -> list[tuple[_EventPost, int | SerendipError]]:
-            results = engine.add_event_groups(self._take_posts(taken))
-            return list(zip(taken, results, strict=True))
-
+        stored: Sequence[int | BaseException]
         try:
-            stored = self._write(store, first.queued_at, first.context)
+            stored = self._write(
+                lambda engine: engine.add_event_groups(self._take_posts(taken)),
+                first.queued_at,
+                first.context,
+            )
         except BaseException as error:  # noqa: BLE001 - who waits for the post raises it
             if not taken:  # it has failed before it asked for one
                 next(self._take_posts(taken), None)
-            for post in taken:
-                post.stored.set_exception(error)
-            return
-        for post, result in stored:
-            if isinstance(result, SerendipError):
+            stored = [error] * len(taken)
+        for post, result in zip(taken, stored, strict=True):
+            if isinstance(result, BaseException):
                 post.stored.set_exception(result)
             else:
                 post.stored.set_result(result)
@@ -303,44 +310,3 @@ class _EventPost:
     context: Context
     queued_at: float = field(default_factory=time.monotonic)
     stored: Future[int] = field(default_factory=Future)
-
-
-class _Threads:
-    """Daemon threads that do what they take, from the first call on."""
-
-    def __init__(
-        self, name: str, number: int, hung_s: float, take: Callable[[], Callable[[], None]]
-    ) -> None:
-        self._name, self._number, self._hung_s, self._take = name, number, hung_s, take
-        self._begun = dict[int, float]()  # of the threads that do something
-        self._has_started = False
-
-    def start(self) -> None:
-        """Start the threads, in the event loop, unless they run."""
-        if self._has_started:
-            return
-        self._has_started = True
-        for number in range(self._number):
-            name = f"{self._name}_{number}"
-            threading.Thread(target=self._work, args=(number,), name=name, daemon=True).start()
-
-    @property
-    def is_hung(self) -> bool:
-        """Whether all threads hang."""
-        late = time.monotonic() - self._hung_s
-        return sum(begun < late for begun in list(self._begun.values())) == self._number
-
-    def _work(self, number: int) -> None:
-        while True:
-            do = self._take()
-            self._begun[number] = time.monotonic()
-            do()
-            del do, self._begun[number]
-
-
-class _Readers(_Threads):
-    """Threads that compute what waits in a room."""
-
-    def __init__(self, name: str, number: int, hung_s: float, room: WaitingRoom) -> None:
-        super().__init__(name, number, hung_s, room.take)
-        self.room = room

@@ -1,31 +1,25 @@
 """HTTP connections with the bounds that uvicorn leaves open.
 
-These are: how large the head of a request may be, how long head and body may take to arrive, how
-long a client may leave an answer unread, and how many connections may be open. The times are looked
-at once a second for all connections together, which costs a request nothing.
+These are: how large the head of a request may be, how long head and body may take to arrive, and
+how many connections may be open. The times are looked at once a second for all connections
+together, which costs a request nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import math
 import resource
 from typing import Any
 
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
-from uvicorn.server import ServerState
 
 from serendip.serve import limits
 from serendip.serve.telemetry.logs import IS_GONE
-
-_SHARE_CLOSED = 16
-"""Of this many connections one is closed when too many are open, so that it is done rarely."""
 
 
 def max_connections() -> int:
@@ -42,41 +36,28 @@ class BoundedProtocol(HttpToolsProtocol):
     Args:
         receive_timeout_s: seconds in which the head of a request must arrive, and a body must begin
             to come at ``MIN_BYTES_PER_S``.
-        most: number of connections that may be open; one more closes those that are nearest to
-            their end without a request that is computed, so that nobody can hold all of them.
-        config: of the server.
-        server_state: of the server.
-        app_state: of the application.
-        _loop: that runs the server.
+        most: number of connections that may be open; one more closes the one that is nearest to its
+            end without a request that is computed, so that nobody can hold all of them.
+        more: as uvicorn gives it.
     """
 
-    def __init__(
-        self,
-        receive_timeout_s: float,
-        most: int,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+    def __init__(self, receive_timeout_s: float, most: int, **more: Any) -> None:
+        super().__init__(**more)
         self._receive_timeout_s, self._most = receive_timeout_s, most
         self._late_at = math.inf  # while a request is computed
-        self._has_begun = self._is_in_head = False  # the request that is being read
-        self._bytes_beside_body = 0  # since it began, or since the last part of its body
-        self._unread, self._unread_since = 0, 0.0
+        self._is_in_head = self._is_in_body = False  # of the request that is being read
+        self._bytes_beside_body = 0  # since the request began, or the last part of its body
         self._unanswered = list[RequestResponseCycle]()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request, and close others if too many are open."""
+        """Begin to wait for a request, and close another one if too many are open."""
         super().connection_made(transport)
         self._late_at = self.loop.time() + limits.KEEP_ALIVE_S
         if len(self.connections) > self._most:
             others = (other for other in self.connections if isinstance(other, BoundedProtocol))
-            idle = [other for other in others if other._late_at < math.inf]
-            number = 1 + self._most // _SHARE_CLOSED
-            for other in heapq.nsmallest(number, idle, key=lambda other: other._late_at):
-                other.transport.abort()
+            first = min(others, key=lambda other: other._late_at)
+            first._late_at = math.inf
+            first.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell all requests that nobody waits; uvicorn tells the one that came last."""
@@ -91,13 +72,13 @@ class BoundedProtocol(HttpToolsProtocol):
         """
         self._bytes_beside_body += len(data)
         super().data_received(data)
-        if self._bytes_beside_body > limits.MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._bytes_beside_body > limits.MAX_HEAD_BYTES:
             self._end(431)
 
     def on_message_begin(self) -> None:
         """The first byte of a request is there."""
         super().on_message_begin()
-        self._has_begun = self._is_in_head = True
+        self._is_in_head = True
         self._late_at = self.loop.time() + self._receive_timeout_s
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -115,8 +96,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         unanswered = [cycle for cycle in self._unanswered if not cycle.response_complete]
         self._unanswered = [*unanswered, self.cycle]
-        self._is_in_head, self._bytes_beside_body = False, 0
-        self._late_at = self.loop.time() + self._receive_timeout_s
+        self._is_in_head, self._is_in_body, self._bytes_beside_body = False, True, 0
 
     def on_body(self, body: bytes) -> None:
         """A part of the body is there; one that comes after the answer earns it no more time."""
@@ -126,18 +106,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._late_at += len(body) / limits.MIN_BYTES_PER_S
 
     def on_message_complete(self) -> None:
-        """The whole request is there."""
+        """The whole request is there; it may have been answered before its body was."""
         super().on_message_complete()
-        self._has_begun, self._bytes_beside_body = False, 0
-        is_answered = self.cycle.response_complete  # before its body was there
-        self._late_at = self.loop.time() + limits.KEEP_ALIVE_S if is_answered else math.inf
+        self._is_in_body, self._bytes_beside_body, self._late_at = False, 0, math.inf
+        self._wait_for_next()
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request, unless some of it is there already."""
-        is_last = not self.pipeline
         super().on_response_complete()
-        if is_last and not self._has_begun:
-            self._late_at = self.loop.time() + limits.KEEP_ALIVE_S
+        self._wait_for_next()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser cannot read, unless that would answer another request."""
@@ -146,30 +123,27 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def end_if_late(self, now: float) -> None:
-        """End the connection if its client sends, or reads, too slowly.
+        """End the connection if its client sends too slowly.
 
         Args:
             now: seconds of the loop's clock.
         """
-        if now > self._late_at and self.flow.read_paused:
-            self._late_at = now + self._receive_timeout_s  # nobody has asked for more of the body
-        elif now > self._late_at:
-            self._end(408 if self._has_begun else None)
-        unread = self.transport.get_write_buffer_size()
-        if unread != self._unread or not unread:
-            self._unread, self._unread_since = unread, now
-        elif now - self._unread_since > limits.MAX_UNREAD_S:
-            self.transport.abort()
+        if now > self._late_at:
+            self._end(408 if self._is_in_head or self._is_in_body else None)
+
+    def _wait_for_next(self) -> None:
+        is_reading = self._is_in_head or self._is_in_body
+        if self.cycle.response_complete and not (is_reading or self.pipeline):
+            self._late_at = self.loop.time() + limits.KEEP_ALIVE_S
 
     @property
     def _can_refuse(self) -> bool:
         """Whether what is written now answers the request that is being read."""
         if self.transport.is_closing() or self.pipeline:  # requests before it are unanswered
             return False
-        if self.cycle is None:
-            return True
-        is_in_body = self._has_begun and not self._is_in_head
-        return not self.cycle.response_started if is_in_body else self.cycle.response_complete
+        if self.cycle is None or self.cycle.response_complete:
+            return not self._is_in_body
+        return self._is_in_body and not self.cycle.response_started
 
     def _end(self, status: int | None) -> None:
         """End the connection, with a status if that answers the request that is being read."""

@@ -24,7 +24,6 @@ from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
 from serendip.serve.limits import DRAIN_S
 from serendip.serve.server import Application
 from serendip.serve.server_options import ServerOptions
-from serendip.serve.workers.shared_state import SharedState
 
 _MOST_REQUESTS = 256
 """Requests that a replica is handed at once; its own gate refuses what it cannot answer."""
@@ -38,8 +37,6 @@ class Replica:
     Args:
         location: of the workspace.
         open_parts: the generations of a workspace folder, and for whom it answers.
-        shared: folder that all replicas share; empty = they are on several machines.
-        replicas: number of them.
 
     Raises:
         SerendipError: this machine cannot open the workspace, or no generation could be opened.
@@ -49,12 +46,9 @@ class Replica:
         self,
         location: WorkspaceLocation,
         open_parts: Callable[[Path], tuple[PublishedGenerations, ServerOptions]],
-        shared: str,
-        replicas: int,
     ) -> None:
         self._application: Application | None = None
-        state = SharedState(Path(shared), replicas, str(os.getpid())) if shared else SharedState()
-        self._holder = EngineHolder(state)
+        self._holder = EngineHolder()
         parts = open_parts(location.open().folder)
         self._application = Application(*parts, self._holder)
 

@@ -3,15 +3,12 @@
 Connections wait in the queue of the listening socket until the engine is loaded, and are answered
 then. After SIGTERM running requests finish.
 
-``run`` serves in one process; ``run_worker`` is the same as one of several processes that a
-``Supervisor`` started.
+``run`` serves in one process; ``serve`` is its part that each worker of a ``Supervisor`` does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import signal
 import socket
 import threading
@@ -27,12 +24,9 @@ from serendip.serve.http_protocol import BoundedProtocol, max_connections
 from serendip.serve.limits import DRAIN_S, KEEP_ALIVE_S
 from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.workers.shared_state import SharedState
-from serendip.serve.workers.supervisor import WorkerResources
 
 _LAST_REQUESTS_S = 0.25
 """Seconds in which connections that were accepted before the end may still send a request."""
-
-_HARD_END_S = DRAIN_S + 5.0
 _TICKS_PER_S = 10
 
 
@@ -82,9 +76,7 @@ class Application:
 class _Server(uvicorn.Server):
     """Ends without a reset connection: it first accepts no more, then answers what was sent."""
 
-    def __init__(
-        self, application: Application, options: ServerOptions, beat: Callable[[], None]
-    ) -> None:
+    def __init__(self, application: Application, options: ServerOptions) -> None:
         proxies = options.believed_proxies
         bounds = options.receive_timeout_s, max_connections()
         super().__init__(
@@ -102,16 +94,17 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=DRAIN_S,
             )
         )
-        self._holder, self._beat = application.holder, beat
+        self._holder = application.holder
 
     async def on_tick(self, counter: int) -> bool:
-        """Beat, and end the connections that wait for their client for too long, once a second.
+        """Once a second say that the loop goes on, and end connections that are too slow.
 
-        All of them, if calls hang, so that this process has to be replaced.
+        The process ends if calls hang, so that it has to be replaced, or without its supervisor.
         """
         if counter % _TICKS_PER_S == 0:
-            self._beat()
-            if self._holder.is_hung():
+            shared = self._holder.shared
+            shared.beat()
+            if self._holder.is_hung() or not shared.has_supervisor:
                 self.should_exit = True
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
@@ -155,44 +148,31 @@ def run(
     with closing(options.listen()) as listener:
         address = options.format_address(listener)
         on_listening(address)
-        application = Application(published, options, EngineHolder())
-        server = _Server(application, options, lambda: None)
-        on_ready(address)
-        _serve(server, application, listener)
+        serve(published, options, listener, on_ready=lambda: on_ready(address))
 
 
-def run_worker(
+def serve(
     published: PublishedGenerations,
-    resources: WorkerResources,
-    options: ServerOptions = LOCAL,
+    options: ServerOptions,
+    listener: socket.socket,
+    shared: SharedState | None = None,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve as one of several workers until SIGTERM, or until the supervisor ends.
+    """Serve a listening socket until a signal, until calls hang, or until the supervisor ends.
 
     Args:
         published: as in ``run``.
-        resources: what the supervisor left.
-        options: as in ``supervise``.
+        options: as in ``run``.
+        listener: the socket.
+        shared: state of the service; None = this is its only worker.
+        on_ready: called once the engine answers.
 
     Raises:
         SerendipError: no generation could be opened.
     """
-
-    def end_with_supervisor() -> None:
-        resources.wait_for_end()
-        os.kill(os.getpid(), signal.SIGTERM)
-        shutil.rmtree(resources.folder, ignore_errors=True)  # the supervisor would have done so
-        threading.Event().wait(_HARD_END_S)
-        os._exit(1)
-
-    threading.Thread(target=end_with_supervisor, name="supervised", daemon=True).start()
-    shared = SharedState(resources.folder, resources.workers, str(os.getpid()))
     application = Application(published, options, EngineHolder(shared))
-    server = _Server(application, options, resources.beat)
-    _serve(server, application, resources.listener)
-
-
-def _serve(server: _Server, application: Application, listener: socket.socket) -> None:
-    """Serve until a signal, or until calls hang."""
+    server = _Server(application, options)
+    on_ready()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):  # the server raises them again at its end
             signal.signal(number, server.handle_exit)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from serendip.errors import ConfigError
 from serendip.runtime.extras import of_extra
+from serendip.serve.limits import MAX_UNREAD_S
 from serendip.serve.middleware import LOOPBACK_NAMES, HostRules
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ class ServerOptions:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it; its connections inherit it
+            unread_ms = round(MAX_UNREAD_S * 1000)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
         try:
             listener.bind((self.host, self.port))
         except (OSError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""Decides which of the requests that wait are computed, and which are refused.
+"""Decides which of the requests that wait are computed, and which are refused; computes them.
 
 A service that computes everything it is asked for answers everybody too late once it is asked for
 more than it can compute. So the room in which requests wait is bounded. A burst may fill it; a
@@ -69,26 +69,37 @@ class WaitingCall:
 
 
 class WaitingRoom:
-    """The requests of one worker that wait for a thread; thread-safe.
+    """The requests of one worker that wait for one of some threads; thread-safe.
+
+    A thread that hangs cannot be ended: the threads are daemons, so that their process can end.
 
     Args:
         length: number of requests that may wait.
-        shared: says when a room of the service that has shrunk refused last.
+        shared: says when a room of the service that has shrunk refused last; None = no other room
+            counts.
         clock: seconds of a monotonic clock.
+        threads: number of threads, which begin with the first request.
+        name: of the threads.
     """
 
     def __init__(
-        self, length: int, shared: SharedState, clock: Callable[[], float] = time.monotonic
+        self,
+        length: int,
+        shared: SharedState | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        threads: int = 0,
+        name: str = "",
     ) -> None:
-        self._length, self._shared, self._clock = length, shared, clock
+        self._length, self._shared, self._clock = length, shared or SharedState(), clock
+        self._threads, self._name = threads, name
+        self._begun: list[float] | None = None  # by thread, when its request was begun
         self._waiting = deque[WaitingCall]()
         self._refuses_since = math.inf  # of a room that has not been half empty since
         self._refused_at = -math.inf
         self._has_shrunk = False
         self._came = self._computed = 0  # since it shrank, or was looked at last
         self._came_at = 0.0
-        self._lock = threading.Lock()
-        self._turn = threading.Condition(self._lock)
+        self._turn = threading.Condition(threading.Lock())
 
     def join(self, call: WaitingCall) -> None:
         """Let a request wait.
@@ -96,22 +107,29 @@ class WaitingRoom:
         Raises:
             OverloadError: the room is full.
         """
-        with self._lock:
+        with self._turn:
             now = self._clock()
             if self._is_full(now):
                 raise overload_error(f"{len(self._waiting)} requests are waiting to be computed.")
             self._came, self._came_at = self._came + 1, now
             self._waiting.append(call)
             self._turn.notify()
+            if self._begun is None:
+                self._begun = [math.inf] * self._threads
+                for number in range(self._threads):
+                    name = f"{self._name}_{number}"
+                    threading.Thread(
+                        target=self._work, args=(number, self._begun), name=name, daemon=True
+                    ).start()
 
     def turn_away(self) -> bool:
         """Refuse a request that has not been read yet, if the room is full; whether it is."""
-        with self._lock:
+        with self._turn:
             return self._is_full(self._clock())
 
     def leave(self, call: WaitingCall) -> None:
         """Let a request go that nobody waits for, if it was not taken up."""
-        with self._lock:
+        with self._turn:
             if call in self._waiting:
                 self._waiting.remove(call)
 
@@ -125,6 +143,18 @@ class WaitingRoom:
             if not call.is_gone():
                 return call
             call.result.set_exception(ClientGoneError("the client has hung up."))
+
+    def is_hung(self, seconds: float) -> bool:
+        """Whether all threads have computed one request for so long."""
+        return bool(self._begun) and max(self._begun or ()) < self._clock() - seconds
+
+    def _work(self, number: int, begun: list[float]) -> None:
+        while True:
+            call = self.take()
+            begun[number] = self._clock()
+            call()
+            begun[number] = math.inf
+            del call
 
     def _take_next(self) -> WaitingCall:
         self._refuse_old()
@@ -167,11 +197,9 @@ class WaitingRoom:
         while self._waiting and (
             len(self._waiting) > self._bound(now) or now - self._waiting[0].came > BURST_S
         ):
-            self._refuse(self._waiting.popleft())
-
-    def _refuse(self, call: WaitingCall) -> None:
-        if call.result.set_running_or_notify_cancel():
-            call.result.set_exception(overload_error("more is asked for than can be computed."))
+            call = self._waiting.popleft()
+            if call.result.set_running_or_notify_cancel():
+                call.result.set_exception(overload_error("more is asked for than can be computed."))
 
 
 def overload_error(message: str) -> OverloadError:

@@ -62,7 +62,11 @@ def test_two_replicas_answer_as_one_service_until_it_is_ended(shop: Path) -> Non
         assert generations() == {"gen-1"}
         item = {"item_id": "posted", "title": "A zebra of its own"}
         assert call(port, "POST", "/v1/items", item)[0] == 200
-        assert {call(port, "GET", "/v1/items/posted")[0] for _ in range(OFTEN)} == {200}
+
+        def statuses() -> set[int]:
+            return {call(port, "GET", "/v1/items/posted")[0] for _ in range(OFTEN)}
+
+        wait_until(lambda: statuses() == {200}, "the item in both replicas")
         published = publish_copy(shop).name
         wait_until(lambda: generations() == {published}, "the published generation")
         process.send_signal(signal.SIGTERM)

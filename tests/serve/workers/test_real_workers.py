@@ -295,8 +295,10 @@ def test_a_published_generation_answers_in_both_workers(shop: Path) -> None:
     with pair(shop) as service, service.workers() as (one, other):
         assert one.read("/health/ready")["generation"] == "gen-1"
         publish_copy(shop)
-        wait_for(service, lambda ready: ready["generation"] == "gen-2")
         for worker in (one, other):
+            wait_until(
+                lambda w=worker: w.read("/health/ready")["generation"] == "gen-2", "the generation"
+            )
             assert worker.read("/v1/recommend?user_id=u1")["generation"] == "gen-2"
         one.post("late", "A zebra after the change")
         assert other.found("zebra")[:1] == ["late"]

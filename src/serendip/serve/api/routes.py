@@ -229,16 +229,15 @@ class Routes:
         holder = self._gate.holder
         if holder.is_hung():
             raise LateError("too many requests hang.", "Restart the service; its log says more.")
-        status = holder.service_status
-        if not status.workers:
+        if not holder.is_ready:
             raise loading_error()
         return responses.ReadyOut(
             "ready",
-            status.generation,
-            status.workers,
-            status.is_degraded,
-            status.refused_generation,
-            status.storage_problem,
+            holder.generation,
+            holder.shared.num_ready,
+            holder.is_degraded,
+            holder.refused_generation,
+            holder.storage_problem,
         )
 
     async def metrics(self) -> Response:

@@ -2,7 +2,7 @@
 
 With several workers their counters are in the files of prometheus-client's multiprocess mode, which
 the environment variable ``PROMETHEUS_MULTIPROC_DIR`` switches on, and are summed at a scrape. What
-describes the service rather than counts is made at the scrape, from the status of all workers.
+describes the service rather than counts is made at the scrape, by the worker that is asked.
 """
 
 from __future__ import annotations
@@ -85,18 +85,18 @@ class _Gauges(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The gauges as of now; none of trainings before the first one."""
-        status, last = self._holder.service_status, self._holder.last_training
-        yield _gauge("workers", "Processes that answer.", status.workers)
+        holder, last = self._holder, self._holder.last_training
+        yield _gauge("workers", "Processes that answer.", holder.shared.num_ready)
         loads = "Openings of a published generation that failed."
-        yield _gauge("failed_loads", loads, status.failed_loads)
-        takes = not status.storage_problem
+        yield _gauge("failed_loads", loads, holder.failed_loads)
+        takes = not holder.storage_problem
         yield _gauge("takes_writes", "1 if writes succeed, by the last check.", takes)
-        refused = {status.refused_generation: 1.0} if status.refused_generation else {}
+        refused = {holder.refused_generation: 1.0} if holder.refused_generation else {}
         text = "The published generation that cannot be opened."
         yield _gauge("refused_generation_info", text, refused, "generation")
-        current = {status.generation: 1.0} if status.generation else {}
+        current = {holder.generation: 1.0} if holder.generation else {}
         yield _gauge("generation_info", "The current generation.", current, "generation")
-        numbers = {k: float(v) for k, v in status.stats.items() if isinstance(v, int | float)}
+        numbers = {k: float(v) for k, v in holder.stats().items() if isinstance(v, int | float)}
         yield _gauge("engine", "Statistics of the engine.", numbers, "name")
         if last is None:
             return

@@ -22,23 +22,20 @@ import gc
 import logging
 import math
 import os
-import selectors
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from serendip.errors import SerendipError
 from serendip.runtime.scratch import scratch_folder
 from serendip.serve.limits import DRAIN_S, MAX_SILENCE_S
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.workers.shared_state import COUNTERS_VARIABLE, remove_status
+from serendip.serve.workers.shared_state import COUNTERS_VARIABLE, SharedState
 
 _log = logging.getLogger(__name__)
 
@@ -46,57 +43,28 @@ _KILL_AFTER_S = DRAIN_S + 5.0
 """Seconds from the request to end to the kill."""
 
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
-_LOOK_S, _PAUSE_S = 1.0, 0.25
-"""Seconds between two looks for workers that are late, and that the supervisor waits at most."""
+_PAUSE_S = 0.1
+"""Seconds between two looks at the workers."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-
-@dataclass(frozen=True, slots=True)
-class WorkerResources:
-    """What one worker gets.
-
-    Args:
-        folder: of the shared state.
-        workers: number of workers of the service.
-        listener: the listening socket, shared with all workers.
-        channel: to the supervisor; the operating system closes it when one of the two ends, however
-            it ends.
-    """
-
-    folder: Path
-    workers: int
-    listener: socket.socket
-    channel: socket.socket
-
-    def beat(self) -> None:
-        """Say that the event loop goes on; waits for nobody."""
-        with suppress(OSError):  # the supervisor has ended, or stands still
-            self.channel.send(b".", socket.MSG_DONTWAIT)
-
-    def wait_for_end(self) -> None:
-        """Return when the supervisor has ended."""
-        with suppress(OSError):
-            self.channel.recv(1)
-
-
-Work: TypeAlias = Callable[[WorkerResources], None]
-"""Serves until the worker is told to end."""
+Work: TypeAlias = Callable[[socket.socket, SharedState], None]
+"""Serves a listening socket until the worker is told to end."""
 
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A worker process."""
+    """A worker process, with its place in the shared state."""
 
     pid: int
-    channel: socket.socket
+    place: int
     is_ready: bool = False
+    last_beat: float = 0.0
     silent_s: float = 0.0
     kill_at: float = math.inf
 
     @property
     def is_ending(self) -> bool:
-        """Whether it was told to end."""
         return self.kill_at < math.inf
 
     def end(self) -> None:
@@ -138,35 +106,24 @@ def supervise(
         load()
         gc.collect()
         gc.freeze()  # a later collection would write to, and so copy, every shared page
-        ready = partial(on_ready, address)
-        _Supervisor(work, workers, listener, folder, ready, silence_s).run()
+        ready, shared = partial(on_ready, address), SharedState(workers)
+        _Supervisor(work, listener, ready, silence_s, shared).run()
 
 
 @dataclass(slots=True, eq=False)
 class _Supervisor:
-    """Keeps the workers of one service running.
-
-    Args:
-        work: what each worker does.
-        wanted: number of workers.
-        listener: the listening socket; closed when the service ends.
-        folder: of the shared state, empty.
-        on_ready: called once, when all workers are ready.
-        silence_s: seconds after which a worker whose event loop stands still is killed.
-    """
+    """Keeps the workers of one service running; see ``supervise``."""
 
     work: Work
-    wanted: int
     listener: socket.socket
-    folder: Path
     on_ready: Callable[[], None]
     silence_s: float
-    _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
+    shared: SharedState
     _workers: list[_Worker] = field(default_factory=list)
     _to_replace: list[_Worker] = field(default_factory=list)
+    _signals: list[int] = field(default_factory=list)
     _failures: int = 0
     _start_at: float = 0.0
-    _look_at: float = 0.0
     _has_started: bool = False
     _is_stopping: bool = False
     _exit_code: int = 0
@@ -177,29 +134,23 @@ class _Supervisor:
         Raises:
             SystemExit: a worker could not begin.
         """
-        signals, theirs = socket.socketpair()  # the numbers of signals come from theirs to ours
-        theirs.setblocking(False)
         for kind in _SIGNALS:
-            signal.signal(kind, lambda *_: None)
-        signal.set_wakeup_fd(theirs.fileno())
-        self._selector.register(signals, selectors.EVENT_READ)
+            signal.signal(kind, lambda number, _: self._signals.append(number))
+        last = time.monotonic()
         try:
-            self._balance()
             while self._workers or not self._is_stopping:
-                for key, _ in self._selector.select(_PAUSE_S):
-                    if key.fileobj is signals:
-                        for number in signals.recv(64):
-                            self._note_signal(number)
-                    else:
-                        self._hear(key.data)
-                self._kill_late(time.monotonic())
                 self._balance()
+                time.sleep(_PAUSE_S)
+                while self._signals:
+                    self._obey(self._signals.pop(0))
+                now = time.monotonic()
+                for worker in list(self._workers):
+                    self._look_at(worker, now, passed_s=min(now - last, 1.0))
+                last = now
         finally:
             self.listener.close()
             for worker in self._workers:
                 os.kill(worker.pid, signal.SIGKILL)
-            self._selector.close()
-            signal.set_wakeup_fd(-1)
         if self._exit_code:
             raise SystemExit(self._exit_code)
 
@@ -208,38 +159,44 @@ class _Supervisor:
         """Workers that were not told to end."""
         return [worker for worker in self._workers if not worker.is_ending]
 
-    def _note_signal(self, number: int) -> None:
+    def _obey(self, number: int) -> None:
         if number != signal.SIGHUP:
             self._stop()
         elif self._has_started and not self._is_stopping:
             _log.warning("replacing the workers one by one")
             self._to_replace = self._running
 
-    def _hear(self, worker: _Worker) -> None:
-        """Note that a worker goes on, or that it has ended."""
-        try:
-            has_ended = not worker.channel.recv(64)
-        except OSError:
-            has_ended = True
-        if has_ended:
-            self._remove(worker)
-            return
-        worker.silent_s = 0.0
-        if worker.is_ready:
-            return
-        worker.is_ready, self._failures = True, 0
-        if not self._has_started and sum(w.is_ready for w in self._running) == self.wanted:
-            self._has_started = True
-            self.on_ready()
+    def _look_at(self, worker: _Worker, now: float, passed_s: float) -> None:
+        """Note that a worker has ended, answers now, does not end, or stands still.
 
-    def _remove(self, worker: _Worker) -> None:
+        Silence is counted in looks: where the whole machine slept, nobody was silent.
+        """
+        pid, status = os.waitpid(worker.pid, os.WNOHANG)
+        if pid:
+            self._remove(worker, os.waitstatus_to_exitcode(status))
+            return
+        beat = self.shared.beats[worker.place]
+        worker.silent_s = worker.silent_s + passed_s if beat == worker.last_beat else 0.0
+        worker.last_beat = beat
+        if beat and not worker.is_ready:
+            worker.is_ready, self._failures = True, 0
+            if not self._has_started and all(one.is_ready for one in self._running):
+                self._has_started = True
+                self.on_ready()
+        if now >= worker.kill_at:
+            _log.warning("worker %d does not end and is killed", worker.pid)
+            worker.kill_at = now + _KILL_AFTER_S
+            os.kill(worker.pid, signal.SIGKILL)
+        elif worker.is_ready and not worker.is_ending and worker.silent_s > self.silence_s:
+            _log.error("worker %d has stood still for %g s", worker.pid, self.silence_s)
+            worker.silent_s = 0.0  # not killed again at the next look: its end takes a moment
+            os.kill(worker.pid, signal.SIGKILL)
+
+    def _remove(self, worker: _Worker, code: int) -> None:
         """Forget a worker that has ended, and decide what follows if nobody told it to end."""
-        self._selector.unregister(worker.channel)
-        worker.channel.close()
-        code = os.waitstatus_to_exitcode(os.waitpid(worker.pid, 0)[1])
         end = f"signal {-code}" if code < 0 else f"exit code {code}"
         self._workers.remove(worker)
-        remove_status(self.folder, str(worker.pid))
+        self.shared.beats[worker.place] = 0.0
         self._to_replace = [other for other in self._to_replace if other is not worker]
         if self._is_stopping or worker.is_ending:
             return
@@ -247,7 +204,7 @@ class _Supervisor:
             _log.error("a worker ended with %s before it was ready", end)
             self._exit_code = code if code > 0 else 1
             self._stop()
-        elif not worker.is_ready and len(self._running) >= self.wanted:
+        elif not worker.is_ready and len(self._running) >= self.shared.workers:
             _log.error("the next worker could not begin, the earlier ones go on: %s", end)
             self._to_replace = []
         else:
@@ -261,67 +218,38 @@ class _Supervisor:
 
     def _balance(self) -> None:
         """Take the next step towards the wanted workers: start missing ones, or replace one."""
-        running = self._running
+        running, wanted = self._running, self.shared.workers
         if self._is_stopping:
             return
-        if len(running) < self.wanted:
+        if len(running) < wanted:
             if time.monotonic() >= self._start_at:
-                for _ in range(self.wanted - len(running)):
+                for _ in range(wanted - len(running)):
                     self._start()
         elif self._to_replace and all(worker.is_ready for worker in running):
-            if len(running) > self.wanted:
+            if len(running) > wanted:
                 self._to_replace.pop(0).end()
             elif len(running) == len(self._workers):  # the one before has ended
                 self._start()
 
-    def _kill_late(self, now: float) -> None:
-        """Kill the workers that do not end, and those whose event loop stands still.
-
-        The latter end as if unasked. Silence is counted in looks: where the whole machine slept,
-        nobody was silent.
-        """
-        if now < self._look_at:
-            return
-        self._look_at = now + _LOOK_S
-        for worker in self._workers:
-            worker.silent_s += _LOOK_S
-            if now >= worker.kill_at:
-                _log.warning("worker %d does not end and is killed", worker.pid)
-                worker.kill_at = now + _KILL_AFTER_S
-            elif worker.is_ready and not worker.is_ending and worker.silent_s > self.silence_s:
-                _log.error("worker %d has stood still for %g s", worker.pid, self.silence_s)
-                worker.silent_s = 0.0  # not killed again at the next look: its end takes a moment
-            else:
-                continue
-            os.kill(worker.pid, signal.SIGKILL)
-
     def _start(self) -> None:
         """Fork a worker."""
-        channel, theirs = socket.socketpair()
+        places = set(range(self.shared.places)) - {worker.place for worker in self._workers}
+        self.shared.place = min(places)
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            channel.close()
-            self._become(WorkerResources(self.folder, self.wanted, self.listener, theirs))
-        theirs.close()
-        worker = _Worker(pid, channel)
-        self._selector.register(channel, selectors.EVENT_READ, worker)
-        self._workers.append(worker)
+            self._become_worker()
+        self._workers.append(_Worker(pid, self.shared.place))
 
-    def _become(self, resources: WorkerResources) -> NoReturn:
+    def _become_worker(self) -> NoReturn:
         """Do the work of a forked process, then end it."""
         code = 1
         try:
-            # Signals, and the ends of the channels, are the supervisor's.
-            signal.set_wakeup_fd(-1)
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()  # Ctrl-C reaches the supervisor, which tells the workers
-            self._selector.close()
-            for worker in self._workers:
-                worker.channel.close()
-            self.work(resources)
+            self.work(self.listener, self.shared)
             code = 0
         except SerendipError as error:
             _log.error("the worker cannot go on: %s", error)
