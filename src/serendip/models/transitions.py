@@ -72,8 +72,8 @@ class Transitions(ItemToItem):
     origin = "what people choose next"
     evidence = VoteEvidence(
         "transition",
-        "Often chosen next after {title} or its like",
-        korean="‘{title}’{title:이나/나} 비슷한 항목 다음에 많이 선택됩니다",
+        "Chosen next after {title} or its like",
+        korean="‘{title}’{title:이나/나} 비슷한 항목 다음에 선택되었습니다",
     )
     config: TransitionsConfig
 

@@ -52,7 +52,7 @@ _LIKE = re.compile(
 _ASKING = frozenset("something anything find show want looking watch read buy 것 거".split())
 """Words of such a request beside function words and generic ones."""
 
-_IN_GENERAL = GENERIC | _ASKED | _ASKING
+_IN_GENERAL = GENERIC | _ASKED | _ASKING | {"time", "ever"}
 
 MOST_COMMON = 0.05
 """Largest share of the items that a value has which alone leads before other words."""

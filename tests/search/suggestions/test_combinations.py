@@ -91,6 +91,20 @@ def test_codes_texts_and_yes_or_no_are_neither_values_nor_heads() -> None:
     assert sorted(makers.texts) == ["Acme", "Bolt", "Cord"]
 
 
+def test_a_small_catalogue_combines_what_two_items_share_by_what_is_called_a_category() -> None:
+    kinds, makers = ("Drill", "Saw", "Rake", "Axe"), ("Acme", "Bolt", "Cord")
+    catalogue = Catalogue(
+        Item(
+            f"i{n}",
+            f"Title {n}",
+            attributes={"maker": makers[n // 4], "category": kinds[n % 4 // 2 + 2 * (n // 8)]},
+        )
+        for n in range(12)
+    )
+    assert main_attribute(catalogue) == "category"  # there are fewer makers
+    assert combine(catalogue)["Acme Drill"] == [0, 1]
+
+
 def test_without_a_main_attribute_nothing_is_combined() -> None:
     catalogue = Catalogue(Item(f"i{n}", f"T{n}") for n in range(9))
     assert combine(catalogue) == {}

@@ -26,11 +26,7 @@ from serendip.data.privacy import count_people, is_private
 from serendip.data.text import normalise
 from serendip.search.phrases import function_words, most_frequent, phrases_of, spell_phrases
 from serendip.search.suggestions.categories import main_attribute
-from serendip.search.suggestions.combinations import (
-    LEAST_ITEMS,
-    combined_values,
-    single_values,
-)
+from serendip.search.suggestions.combinations import combined_values, least_items, single_values
 from serendip.search.suggestions.config import QueriesConfig, Source
 from serendip.search.suggestions.series import find_series
 
@@ -100,7 +96,7 @@ def _of_attributes(catalogue: Catalogue, config: QueriesConfig) -> Iterator[Cand
         for text, items in values.largest(most, config.min_items):
             yield Candidate(text, "attribute", "fields", items)
     for kind, values in combined_values(catalogue, main) if "rules" in config.sources else ():
-        for text, items in values.largest(most, LEAST_ITEMS):
+        for text, items in values.largest(most, least_items(len(catalogue))):
             yield Candidate(text, kind, "rules", items)
 
 

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from serendip.data import BoolArray, Catalogue, IntArray, TimeArray
+from serendip.files.names import is_called
 
 MOST = 100
 _YES_NO = {"true", "false", "yes", "no"}
@@ -78,15 +79,16 @@ class Categories:
 
 
 def main_attribute(catalogue: Catalogue) -> str:
-    """The text attribute with the fewest distinct values, among those that half the items have.
+    """The text attribute that is called a category, else the one with the fewest distinct values,
+    among those that half the items have.
 
     Empty if there is none with two values or more and fewer than one per item. Yes and no are no
     categories.
     """
-    best, fewest = "", len(catalogue)
+    sizes = {}
     for name in catalogue.attribute_names:
         values = catalogue.values(name)
         num_values = len(values.sizes().keys() - _YES_NO)
-        if 1 < num_values < fewest and 2 * values.has_value().sum() >= len(catalogue):
-            best, fewest = name, num_values
-    return best
+        if 1 < num_values < len(catalogue) and 2 * values.has_value().sum() >= len(catalogue):
+            sizes[name] = num_values
+    return min(sizes, key=lambda name: (not is_called(name, "category"), sizes[name]), default="")

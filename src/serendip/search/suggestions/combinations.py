@@ -1,9 +1,9 @@
 """Queries from attributes: single values, and combinations of two or three that items share.
 
-No name of an attribute is known here. The *head* of a combination is a value of the main attribute
-(a genre, a type of product); before it stands what narrows it: a decade, a value of another
-attribute (a brand, a person), or a rarer value of the main attribute: "90s Horror", "Acme Drills",
-"Horror Comedy", "80s Horror Comedy". A combination leads to items that have all of its values.
+The *head* of a combination is a value of the main attribute (a genre, a type of product); before it
+stands what narrows it: a decade, a value of another attribute (a brand, a person), or a rarer value
+of the main attribute: "90s Horror", "Acme Drills", "Horror Comedy", "80s Horror Comedy". A
+combination leads to items that have all of its values.
 
 Shapes: N items, V values, F values that come first, H heads.
 """
@@ -22,8 +22,11 @@ from serendip.data import Catalogue, IntArray
 from serendip.data.items.attributes import AttributeValues
 from serendip.data.text import normalise, words
 
-LEAST_ITEMS = 5
-"""Items that a combination leads to, at least."""
+LEAST_ITEMS, _FEWEST_ITEMS = 5, 2
+"""Items that a combination leads to, at least; the second of a small catalogue."""
+
+_ITEMS_OF_SMALL = 20
+"""Items of a catalogue for each one that its combinations have to lead to."""
 
 _HEADS_OF_VALUE = 3
 """Combinations of one brand or person: with the heads that go along with it the most."""
@@ -100,6 +103,11 @@ class ValueItems:
         return self.rows(order[self.sizes[order] >= least][:most])
 
 
+def least_items(num_items: int) -> int:
+    """Items that a combination leads to in a catalogue of N items, at least."""
+    return min(LEAST_ITEMS, max(_FEWEST_ITEMS, num_items // _ITEMS_OF_SMALL))
+
+
 def find_decade(value: object) -> str:
     """The decade of a year from 1930 to 2029, as people say it: ``90s``, ``2010s``; else empty."""
     if not isinstance(value, float) or not value.is_integer():
@@ -171,7 +179,8 @@ def combined_values(
     if not main:
         return
     first, *others = single_values(catalogue, main)
-    heads = first.largest(_MAX_HEADS, LEAST_ITEMS)
+    least = least_items(len(catalogue))
+    heads = first.largest(_MAX_HEADS, least)
     pairs = _pair(heads)
     yield "rule", pairs
     for name in catalogue.attribute_names:
@@ -180,7 +189,7 @@ def combined_values(
             yield "rule", _combine(decades, heads)
             yield "rule", _combine(decades, pairs)
     for values in others:
-        names = values.largest(len(values.texts), LEAST_ITEMS)
+        names = values.largest(len(values.texts), least)
         yield "name", _combine(names, heads, _HEADS_OF_VALUE)
 
 
@@ -218,11 +227,12 @@ def _count_pairs(
     firsts: ValueItems, heads: ValueItems
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], IntArray, NDArray[np.float64]]:
     """Rows of the pairs that enough items have, their numbers of items, and log lifts."""
+    num_items = firsts.items.shape[1]
     together = (firsts.items @ heads.items.T).tocoo()
-    enough = together.data >= LEAST_ITEMS
+    enough = together.data >= least_items(num_items)
     left, right = (places[enough].astype(np.intp) for places in together.coords)
     counts = together.data[enough]
-    chance = firsts.sizes[left] / firsts.items.shape[1] * heads.sizes[right]
+    chance = firsts.sizes[left] / num_items * heads.sizes[right]
     return left, right, counts, np.log2(counts / chance)
 
 

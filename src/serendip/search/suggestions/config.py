@@ -54,8 +54,8 @@ class QueriesConfig(Config):
     """Words that no suggestion may contain, in addition to the built-in list."""
 
     category: str = ""
-    """Attribute whose values are the categories of results; empty = the one whose values are shared
-    the most."""
+    """Attribute whose values are the categories of results; empty = one that is called a category,
+    else the one whose values are shared the most."""
 
     young_share: float = Field(default=0.2, ge=0.0, le=0.5)
     """Largest share of the chips of a list that lead to young categories, rounded down; these come
