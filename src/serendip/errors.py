@@ -188,6 +188,12 @@ class RateLimitError(SerendipError):
         self.retry_after_s = retry_after_s
 
 
+class TooLargeError(SerendipError):
+    """The body of a request is larger than who sends it may send."""
+
+    status, kind = 413, "too_large"
+
+
 class OverloadError(SerendipError):
     """The service is asked for more than it can compute; nothing was computed."""
 

@@ -13,7 +13,7 @@ from keyed_service import KeyedService, as_cookie, bearer, visitor_of
 from wire_client import WireClient, error_of
 
 from serendip.data.api_key import SCOPES
-from serendip.serve.access import ScopedRoute, require_declarations
+from serendip.serve.access import ScopedRoute
 from serendip.serve.api.strict_route import StrictRoute
 
 EVENT = {"user_id": "u", "item_id": "f1", "action": "click"}
@@ -182,14 +182,6 @@ def test_a_route_without_a_scope_cannot_be_made(route_class: type) -> None:
     router = APIRouter(route_class=route_class)
     with pytest.raises(TypeError, match="/secret declares no scope"):
         router.add_api_route("/secret", lambda: None)
-
-
-def test_a_route_of_another_class_ends_the_start() -> None:
-    router = APIRouter()
-    router.add_api_route("/secret", lambda: None)
-    with pytest.raises(TypeError, match="/secret declares no scope"):
-        require_declarations(router.routes, frozenset())
-    require_declarations(router.routes, frozenset({"/secret"}))
 
 
 def test_a_refusal_names_the_scope_and_the_next_step(service: KeyedService) -> None:

@@ -104,7 +104,7 @@ def test_what_the_parser_refuses_gets_400_and_its_connection_ends(server, name):
 
 @pytest.mark.parametrize("in_one_piece", [True, False])
 @pytest.mark.parametrize("part", ["header", "address", "headers", "unfinished header"])
-def test_a_head_above_the_limit_is_refused(server, part, in_one_piece):
+def test_a_head_above_the_limit_ends_its_connection(server, part, in_one_piece):
     size = MAX_HEAD_BYTES + 1000
     head = {
         "header": b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * size,
@@ -118,11 +118,9 @@ def test_a_head_above_the_limit_is_refused(server, part, in_one_piece):
         try:
             for start in range(0, len(whole), step):
                 connection.sendall(whole[start : start + step])
-        except (BrokenPipeError, ConnectionResetError):  # refused before its end
+        except (BrokenPipeError, ConnectionResetError):  # ended before its end
             pass
-        answer = read_all(connection)
-    if answer or in_one_piece:  # a reset may overtake the answer
-        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert read_all(connection) == b""
     assert server.get("/health/live")[0] == 200
 
 
@@ -144,17 +142,11 @@ def test_what_follows_a_body_has_the_limit_of_a_head(server, trailers):
     sent = 0
     with server.connect() as connection:
         connection.sendall(CHUNKED + b"x: ")
-        connection.settimeout(0.02)
-        answer = b""
-        while not answer and sent < 20 * MAX_HEAD_BYTES:
-            connection.sendall(trailers)
-            sent += len(trailers)
-            try:
-                answer = connection.recv(65536)
-            except TimeoutError:
-                continue
-    assert answer.startswith(b"HTTP/1.1 431 ")
-    assert MAX_HEAD_BYTES < sent < 4 * MAX_HEAD_BYTES
+        with pytest.raises(OSError):
+            while sent < 200 * MAX_HEAD_BYTES:
+                connection.sendall(trailers)
+                sent += len(trailers)
+    assert sent > MAX_HEAD_BYTES
 
 
 def test_headers_after_a_body_are_dropped_and_large_bodies_in_chunks_are_read(server):
@@ -182,21 +174,15 @@ SLOW = {
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_a_client_that_sends_too_slowly_is_told_so_and_its_connection_ends(server, name):
+def test_the_connection_of_a_client_that_sends_too_slowly_ends(server, name):
     start = time.monotonic()
-    with server.connect() as connection:
-        connection.settimeout(0.05)
-        answer = b""
+    with server.connect() as connection, selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
         for part in SLOW[name]:
             connection.sendall(part)
-            try:
-                answer += connection.recv(65536)
-            except TimeoutError:
-                continue
-            break
-        connection.settimeout(30)
-        answer += read_all(connection)
-    assert answer.startswith(b"HTTP/1.1 408 ")
+            if selector.select(0.05):
+                break
+        assert read_all(connection) == b""
     assert TIMEOUT_S <= time.monotonic() - start < TIMEOUT_S + 10
 
 
@@ -212,19 +198,16 @@ def test_300_slow_clients_are_gone_in_time_and_others_are_answered(server):
     finally:
         for connection in slow:
             connection.close()
-    assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers)
+    assert answers == [b""] * 300
 
 
-@pytest.mark.parametrize(
-    "broken", [b"nonsense\r\n\r\n", BROKEN["a broken chunk"], b"\r\n" * 150_000]
-)
-def test_what_is_broken_is_never_the_answer_to_a_request_before_it(server, broken):
+def test_a_client_that_hangs_up_behind_a_request_leaves_no_traceback(server):
     good = b"GET /v1/search?q=slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with server.connect() as connection:
-        connection.sendall(good + broken)
-        answer = read_all(connection)
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 200 ")
-    assert server.get("/health/live")[0] == 200
+    for broken in (b"nonsense\r\n\r\n", BROKEN["a broken chunk"], b"\r\n" * 150_000):
+        with server.connect() as connection:
+            connection.sendall(good + broken)
+            read_all(connection)
+        assert server.get("/v1/search?q=slow")[0] in (200, 429)
     assert "Traceback" not in server.log.read_text()
 
 

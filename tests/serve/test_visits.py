@@ -48,4 +48,4 @@ def test_behind_a_proxy_others_may_reach_a_service() -> None:
 
 
 def test_a_name_to_listen_on_is_a_name_to_answer_to() -> None:
-    assert "shop.lan" in ServerOptions(host="Shop.lan").hosts.names
+    assert ServerOptions(host="Shop.lan").allows("shop.lan:8080")

@@ -11,17 +11,17 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import Request
 from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
 
 from serendip.data import Event
 from serendip.data.api_key import ADMIN, READ_USERS, SCOPES, WRITE, ApiKey
-from serendip.errors import ForbiddenError, RateLimitError, SerendipError, UnauthenticatedError
+from serendip.errors import ForbiddenError, RateLimitError, UnauthenticatedError
 from serendip.serve import limits
 from serendip.serve.key_ring import KeyRing, is_accepted
 from serendip.serve.middleware import BODY_LIMIT
@@ -123,26 +123,23 @@ class Caller:
         """
         if not self.is_visitor:
             return
-        actions = {event.action for event in events} - _VISITOR_ACTIONS
-        problem = ""
+        problem, most = "", limits.MAX_VISITOR_EVENTS
         if any(event.event_id or event.value is not None for event in events):
             problem = "events of visitors have no event_id and no value."
         elif any(abs(event.timestamp - now) > _MOST_SECONDS_OFF for event in events):
             problem = "events of visitors happen when they are sent."
         elif any(event.user_id != self.visitor_id for event in events):
             problem = "a visitor of the page acts for nobody else."
-        elif actions or len(events) > limits.MAX_VISITOR_EVENTS:
+        elif {event.action for event in events} - _VISITOR_ACTIONS or len(events) > most:
             allowed = ", ".join(sorted(_VISITOR_ACTIONS))
-            problem = (
-                f"a visitor of the page sends at most {limits.MAX_VISITOR_EVENTS} events at once, "
-                f"of {allowed}."
-            )
+            problem = f"a visitor of the page sends at most {most} events at once, of {allowed}."
         if problem:
             raise ForbiddenError(problem, _WITH_KEY)
 
 
-def name_sender(host: str) -> str:
-    """Who sends from an address, as errors name them; of IPv6 a network is one sender's."""
+def read_address(request: Request) -> str:
+    """Where a request comes from, as errors name it; of IPv6 a network is one sender's."""
+    host = request.client.host if request.client else ""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -230,10 +227,19 @@ class Access:
         scopes = needed.get(KEY_SCHEME, ())
         state["caller"] = caller = self._identify(request, is_page=not scopes)
         missing = [scope for scope in scopes if scope not in caller.scopes]
-        if missing and not (VISITOR_SCHEME in needed and caller.visitor_id):
-            raise _refusal(caller, scopes, missing[0])
         if scopes and not missing:
             state[BODY_LIMIT] = limits.MAX_BODY_BYTES
+        elif missing and not (VISITOR_SCHEME in needed and caller.visitor_id):
+            command = f"`serendip keys create {' '.join(f'--scope {scope}' for scope in scopes)}`"
+            if caller.key is not None:
+                raise ForbiddenError(
+                    f"key {caller.key.key_id} does not have the scope {missing[0]!r}.",
+                    f"{command} makes one that does.",
+                )
+            raise UnauthenticatedError(
+                f"this needs a key with the scope {' and '.join(map(repr, scopes))}.",
+                f"Send it as `Authorization: Bearer KEY`; {command} makes one.",
+            )
 
     def admit_events(self, request: Request, events: Sequence[Event]) -> list[Event]:
         """The events of a request that count: of a visitor an action with an item once an hour.
@@ -288,24 +294,6 @@ class Access:
         return Caller(scopes, key, visitor_id)
 
 
-def read_address(request: Request) -> str:
-    """Where a request comes from, as errors name it."""
-    return name_sender(request.client.host if request.client else "")
-
-
-def _refusal(caller: Caller, scopes: Sequence[str], missing: str) -> SerendipError:
-    command = f"`serendip keys create {' '.join(f'--scope {scope}' for scope in scopes)}`"
-    if caller.key is not None:
-        return ForbiddenError(
-            f"key {caller.key.key_id} does not have the scope {missing!r}.",
-            f"{command} makes one that does.",
-        )
-    return UnauthenticatedError(
-        f"this needs a key with the scope {' and '.join(map(repr, scopes))}.",
-        f"Send it as `Authorization: Bearer KEY`; {command} makes one.",
-    )
-
-
 def get_caller(request: Request) -> Caller:
     """Who sends a request that was admitted."""
     caller = request.scope["state"]["caller"]
@@ -314,37 +302,26 @@ def get_caller(request: Request) -> Caller:
 
 
 class ScopedRoute(APIRoute):
-    """A route that admits only whom it declares; without a declaration it cannot be made."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Build the handler; FastAPI calls this once per route."""
-        handle, security = self.build_handler(), (self.openapi_extra or {}).get("security")
-        if security is None:
-            raise TypeError(f"route {self.path} declares no scope: see serve/access.py")
-        needed = {name: scopes for scheme in security for name, scopes in scheme.items()}
-
-        async def handle_admitted(request: Request) -> Response:
-            request.app.state.access.admit(request, needed)
-            return await handle(request)
-
-        return handle_admitted
-
-    def build_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Build the handler of requests that are admitted."""
-        return super().get_route_handler()
-
-
-def require_declarations(routes: Iterable[BaseRoute], public: frozenset[str]) -> None:
-    """Check that every route declares its scope.
+    """A route that admits only whom it declares.
 
     Args:
-        routes: of an application.
-        public: paths of routes of the framework, which everybody may call.
+        path: of the route.
+        endpoint: that answers.
+        more: as FastAPI takes it.
 
     Raises:
-        TypeError: one does not.
+        TypeError: it declares nobody.
     """
-    for route in routes:
-        path = getattr(route, "path", None)
-        if path is not None and path not in public and not isinstance(route, ScopedRoute):
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
+        super().__init__(path, endpoint, **more)
+        security = (self.openapi_extra or {}).get("security")
+        if security is None:
             raise TypeError(f"route {path} declares no scope: see serve/access.py")
+        self._needed = {name: scopes for scheme in security for name, scopes in scheme.items()}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of who may call it."""
+        if scope["method"] in (self.methods or ()):
+            scope["app"].state.access.admit(Request(scope), self._needed)
+        await super().handle(scope, receive, send)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.types import Scope
 
 from serendip import __version__
 from serendip.errors import SerendipError
-from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute, require_declarations
+from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute
 from serendip.serve.api.responses import build_schemas
 from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import EngineHolder
@@ -27,15 +26,13 @@ from serendip.serve.middleware import (
 )
 from serendip.serve.page.routes import Pages
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.telemetry.logs import FailureLog, log_answer
+from serendip.serve.telemetry.logs import FailureLog
 from serendip.serve.telemetry.metrics import ServiceMetrics
-from serendip.serve.waiting_room import overload_error
 
 if TYPE_CHECKING:
     from serendip.serve.telemetry.traces import Traces
 
 _OPENAPI = "/openapi.json"
-_OVERLOAD = ErrorResponse.of(overload_error("more is asked for than can be computed."))
 
 
 class _Application(FastAPI):
@@ -77,40 +74,20 @@ def build_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        exception_handlers={
+            SerendipError: _engine_error,
+            HTTPException: _http_error,
+            Exception: _unexpected_error,
+        },
     )
     app.router.route_class = ScopedRoute
-    app.state.access = access or Access()
+    app.state.access, app.state.gate = access or Access(), gate
     app.state.failures = FailureLog(logging.getLogger(__name__))
     api = Routes(gate, metrics)
     app.state.bodies = api.bodies
     for router in (api.router, Pages(gate, app.state.access.ring).router):
         app.router.routes.extend(router.routes)  # to include a router would build each route again
-    require_declarations(app.routes, frozenset({_OPENAPI}))
-    app.add_exception_handler(SerendipError, _engine_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected_error)
-
-    def observe(scope: Scope, status: int, seconds: float) -> None:
-        route = metrics.observe(scope, status, seconds)
-        if options.logs_answers:
-            log_answer(scope["method"], route, status, seconds)
-        if traces is not None:
-            traces.observe(route, status, holder.generation)
-
-    def turn_away(scope: Scope) -> ErrorResponse | None:
-        """Refuse a read here, where a refusal takes the least of the time of others."""
-        if scope["method"] != "GET":
-            return None
-        route = next((one for one in api.reads if one.path_regex.match(scope["path"])), None)
-        if route is None or not gate.turn_away():
-            return None
-        scope["route"] = route
-        return _OVERLOAD
-
-    guard = GuardMiddleware(app, lambda: holder.generation, observe, options.hosts, turn_away)
-    if traces is not None:
-        guard.trace = traces.trace
-    return guard
+    return GuardMiddleware(app, lambda: holder.generation, options, metrics, traces)
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:

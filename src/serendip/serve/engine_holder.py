@@ -60,14 +60,17 @@ class _Slot:
 class EngineHolder:
     """Holds the current engine and the state of this worker; thread-safe.
 
-    ``failed_loads`` counts failed attempts to open a generation; ``refused_generation`` names the
-    published generation that cannot be opened; ``storage_problem`` says why a write would fail.
-    The last two are empty if all is well. ``last_training`` says how the last training of the
-    workspace ended. ``Follower`` sets them, so reading them costs nothing. ``is_hung`` says
-    whether threads hang, so that this process has to be replaced; the gate sets it.
+    ``Follower`` sets the state, so that reading it costs nothing.
 
     Args:
         shared: state of the service; None = this is its only worker.
+
+    Attributes:
+        failed_loads: number of failed attempts to open a generation.
+        refused_generation: the published generation that cannot be opened; empty = none.
+        storage_problem: why a write would fail; empty = no known problem.
+        last_training: how the last training of the workspace ended.
+        is_hung: whether threads hang, so that this process has to be replaced; the gate sets it.
     """
 
     def __init__(self, shared: SharedState | None = None) -> None:
@@ -96,14 +99,10 @@ class EngineHolder:
         return slot.engine.stats() if slot else {}
 
     @property
-    def num_missing(self) -> int:
-        """Number of workers of the service that should answer and do not."""
-        return self.shared.workers - self.shared.num_ready
-
-    @property
     def is_degraded(self) -> bool:
         """Whether a generation was refused, writes fail, or a worker is missing."""
-        return bool(self.refused_generation or self.storage_problem or self.num_missing)
+        is_missing = self.shared.num_ready < self.shared.workers
+        return bool(self.refused_generation or self.storage_problem or is_missing)
 
     @contextmanager
     def lease(self) -> Iterator[Engine]:
@@ -122,13 +121,18 @@ class EngineHolder:
         finally:
             self._release(slot)
 
-    def swap(self, engine: Engine) -> None:
-        """Make ``engine`` the current one; the old one closes with its last lease."""
-        self._replace(_Slot(engine))
+    def swap(self, engine: Engine | None) -> None:
+        """Make ``engine`` the current one, or none; the old one closes with its last lease."""
+        with self._lock:
+            old, self._slot = self._slot, _Slot(engine) if engine else None
+            if old is None:
+                return
+            old.leases += 1  # our own lease, so that it is closed in one place
+        self._release(old)
 
     def close(self) -> None:
         """Remove the engine; it closes with its last lease."""
-        self._replace(None)
+        self.swap(None)
 
     def check_storage(self) -> None:
         """Update ``storage_problem`` from the engine and log changes."""
@@ -149,14 +153,6 @@ class EngineHolder:
             read(engine)
             # What one worker shows, no worker hides again.
             self.shared.acknowledge(engine.item_version)
-
-    def _replace(self, slot: _Slot | None) -> None:
-        with self._lock:
-            old, self._slot = self._slot, slot
-            if old is None:
-                return
-            old.leases += 1  # our own lease, so that it is closed in one place
-        self._release(old)
 
     def _release(self, slot: _Slot) -> None:
         with self._lock:
@@ -229,19 +225,18 @@ class Follower:
             every_s: seconds between two looks for items.
             follow_keys: looks for changes of keys.
         """
+
+        def follow_items() -> None:
+            self._holder.follow(lambda engine: engine.follow_items())
+
         for name, look, pause_s in (
-            (
-                "store-watch",
-                lambda: self._holder.follow(lambda engine: engine.follow_items()),
-                every_s,
-            ),
+            ("store-watch", follow_items, every_s),
             ("key-watch", follow_keys, LOOKS * every_s),
             ("generation-watch", lambda: self.check(time.monotonic()), LOOKS * every_s),
         ):
             work = partial(self._watch, name, pause_s, look)
-            thread = threading.Thread(target=work, name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._threads.append(threading.Thread(target=work, name=name, daemon=True))
+            self._threads[-1].start()
 
     def check(self, now: float) -> None:
         """Check once for a new generation, foreign writes, storage problems and trainings.

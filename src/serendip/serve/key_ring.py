@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from pathlib import Path
 
 from serendip.data.api_key import ApiKey, read_key_id
@@ -20,6 +21,7 @@ from serendip.data.store.tables.api_keys import ApiKeys, KeySnapshot
 _log = logging.getLogger(__name__)
 
 SESSION_S = 12 * 3600
+_SESSION = "session"
 _SECRET_BYTES = 32
 
 
@@ -122,21 +124,17 @@ class KeyRing:
                 part = path.with_name(f"{path.name}.{os.getpid()}")
                 part.touch(0o600)
                 part.write_bytes(os.urandom(_SECRET_BYTES))
-                os.link(part, path)
+                with suppress(FileExistsError):
+                    os.link(part, path)
                 part.unlink()
-        except FileExistsError:
-            part.unlink()
+            return path.read_bytes()
         except OSError:  # a disk that nobody writes to: sessions of this process end with it
             _log.warning("%s cannot be made; who signs in does so again after a restart", path.name)
             return os.urandom(_SECRET_BYTES)
-        return path.read_bytes()
 
     def _signature(self, purpose: str, value: str) -> str:
         message = f"{purpose}\0{value}".encode()
         return urlsafe_b64encode(hmac.digest(self._secret, message, "sha256")).decode().rstrip("=")
-
-
-_SESSION = "session"
 
 
 def is_accepted(key: ApiKey) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from typing import TYPE_CHECKING
 from serendip.errors import ConfigError
 from serendip.runtime.extras import of_extra
 from serendip.serve.limits import MAX_UNREAD_S
-from serendip.serve.middleware import LOOPBACK_NAMES, HostRules
 
 if TYPE_CHECKING:
     from serendip.data.store.tables.api_keys import ApiKeys
@@ -25,7 +25,8 @@ _BACKLOG = 512
 _MAPPED_BITS = 96
 """Of ``::ffff:0:0/96``, the IPv6 addresses that stand for those of IPv4."""
 
-_LOOPBACK = frozenset(name.strip("[]") for name in LOOPBACK_NAMES)
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,19 @@ class ServerOptions:
         """Whether others than this machine may reach it, directly or through a proxy."""
         return self.host not in _LOOPBACK or bool(self.allowed_hosts or self.trusted_proxies)
 
-    @property
-    def hosts(self) -> HostRules:
-        """The ``Host`` headers that it answers to."""
-        names = LOOPBACK_NAMES | frozenset(self.allowed_hosts) | {self.host.lower()}
-        return HostRules(names, addresses=self.host not in _LOOPBACK)
+    def allows(self, host: str) -> bool:
+        """Whether a ``Host`` header may be answered.
+
+        A service that others reach answers to every IP address, too: a browser sends an address
+        only to that address, so that no name of another site can lead it here.
+        """
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return False
+        name = match[1].lower().strip("[]")
+        if name in _LOOPBACK or name in self.allowed_hosts or name == self.host.lower():
+            return True
+        return self.host not in _LOOPBACK and _is_address(name)
 
     @property
     def believed_proxies(self) -> tuple[str, ...]:
@@ -167,6 +176,14 @@ class ServerOptions:
             keys = source.read().keys.values()
         now = time.time()
         return any(key.state(now) == "active" for key in keys)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 LOCAL = ServerOptions()

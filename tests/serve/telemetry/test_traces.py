@@ -171,7 +171,7 @@ def trace(traces: Traces, parts: int = 0) -> None:
     """A request with parts, that says which trace it belongs to."""
     state = {"request_id": "r"}
     scope = {"method": "GET", "headers": [(b"traceparent", CALLER.encode())], "state": state}
-    with traces.trace(scope):
+    with traces.trace(scope, "r"):
         for number in range(parts):
             with span(f"source {number}"):
                 pass

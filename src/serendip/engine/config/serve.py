@@ -81,7 +81,7 @@ class ServeConfig(Config):
 
     receive_timeout: Duration = "10s"
     """Time in which the first line and the headers of a request must arrive, and its body must
-    begin to come. Slower clients get 408."""
+    begin to come. Slower connections end."""
 
     deadline: Duration = "5s"
     """Time that computing an answer may take, waiting included. Then items are answered from less:

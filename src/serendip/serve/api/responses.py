@@ -264,12 +264,10 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         403: "The host, the origin, or the scope of the key does not allow it.",
         404: "The item or route is unknown.",
         405: "The route has other methods.",
-        408: "The request did not arrive in time.",
         413: "The body is too large.",
         422: "A parameter or the body is wrong.",
         429: "Too many requests, of the key, of the address or of all; Retry-After says when to "
         "try again.",
-        431: "The address and the headers are too large.",
         500: "The service failed; the log has the cause under the request id.",
         503: "The service is loading or cannot store now; Retry-After says when to try again.",
         507: "The disk is full; nothing was stored.",

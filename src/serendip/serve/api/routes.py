@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse
-from fastapi.routing import APIRoute
 
 from serendip.data import Item
 from serendip.data.api_key import ADMIN, READ, READ_USERS, WRITE
@@ -74,8 +73,6 @@ class Routes:
             ("GET", user, self.user, User, of_users),
             ("GET", item, self.item, responses.ItemOut, reads),
         )
-        routes = [one for one in self.router.routes if isinstance(one, APIRoute)]
-        self.reads = [one for one in routes if "GET" in (one.methods or ())]  # these may wait
         also_visitors, writes = declare(WRITE, visitors=True), declare(WRITE)
         erases = declare(WRITE, READ_USERS)
         self._add(

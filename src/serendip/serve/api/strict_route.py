@@ -12,14 +12,17 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import from_json
+from starlette.types import Receive, Scope, Send
 
 from serendip.errors import DataError
 from serendip.serve.access import ScopedRoute
 from serendip.serve.api.types import extract_data_error
 from serendip.serve.limits import MAX_JSON_NODES
-from serendip.serve.middleware import JSON_TYPE
+from serendip.serve.middleware import JSON_TYPE, ErrorResponse
+from serendip.serve.waiting_room import overload_error
 
 _SMALL_BYTES = 16 * 1024
+_OVERLOAD = ErrorResponse.of(overload_error("more is asked for than can be computed."))
 
 
 class StrictRoute(ScopedRoute):
@@ -29,9 +32,17 @@ class StrictRoute(ScopedRoute):
     the first one is raised in place of FastAPI's list of validation errors.
     """
 
-    def build_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Build the handler of requests that are admitted."""
-        handle = super().build_handler()
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse a read where a refusal takes the least of the time of others."""
+        is_read = scope["method"] == "GET" and self.path.startswith("/v1/")
+        if is_read and scope["app"].state.gate.turn_away():
+            await _OVERLOAD.respond(scope)(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Build the handler; FastAPI calls this once per route."""
+        handle = super().get_route_handler()
         has_body = self.body_field is not None
 
         async def handle_strictly(request: Request) -> Response:

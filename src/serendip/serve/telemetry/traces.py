@@ -29,7 +29,6 @@ from starlette.types import Scope
 
 from serendip import __version__
 from serendip.runtime.spans import set_tracer
-from serendip.serve.middleware import get_request_id
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _TIMEOUT_S = 2.0
@@ -58,10 +57,10 @@ class Traces:
         set_tracer(partial(start, record_exception=False, set_status_on_exception=False))
 
     @contextmanager
-    def trace(self, scope: Scope) -> Iterator[None]:
+    def trace(self, scope: Scope, request_id: str) -> Iterator[None]:
         """Trace the request of an ASGI scope in the block."""
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
-        named = {"http.request.method": method, "serendip.request_id": get_request_id(scope)}
+        named = {"http.request.method": method, "serendip.request_id": request_id}
         with self._tracer.start_as_current_span(
             method, self._find_caller(scope), SpanKind.SERVER, named, record_exception=False
         ):

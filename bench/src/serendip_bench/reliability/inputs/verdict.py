@@ -62,8 +62,8 @@ class Tally:
             self.malformed.append(f"{name}: {reply.status} {problem}")
 
 
-_OF_CONNECTIONS = (400, 408, 431)
-"""Of what is no HTTP request, comes too slowly or has too large a head: no route has seen it."""
+_OF_CONNECTIONS = (400,)
+"""Of what is no HTTP request: no route has seen it."""
 
 
 def is_promised(reply: Reply) -> bool:
