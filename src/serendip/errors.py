@@ -31,6 +31,9 @@ catches the base class, too.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -103,6 +106,22 @@ class ArtefactError(SerendipError):
 
     exit_code, status, kind = 5, 503, "artefact"
     public_message = "a stored artefact is missing, altered or old."
+
+
+@contextmanager
+def require_readable(place: Path, what: str, hint: str = "Run `serendip train`.") -> Iterator[None]:
+    """Read a stored artefact; whatever is wrong with it is told by its place.
+
+    Raises:
+        ArtefactError: reading failed.
+    """
+    try:
+        yield
+    except (ArtefactError, MemoryError):
+        raise
+    except Exception as error:  # libraries that read files share no base class of exceptions
+        message = f"{place} has no readable {what}: {str(error).rstrip('.')}."
+        raise ArtefactError(message, hint) from error
 
 
 class UnsupportedError(SerendipError):

@@ -28,7 +28,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.items.features import ModalityVectors
 from serendip.data.numeric import unit
 from serendip.data.rows.row_array import dot_items
-from serendip.errors import ArtefactError, DataError
+from serendip.errors import DataError, require_readable
 
 TEXT = "text"
 
@@ -187,10 +187,9 @@ class Fusion:
         Raises:
             ArtefactError: the file has no readable fusion.
         """
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        try:
+        with require_readable(path, "fusion"):
             arrays = load_file(path)
             names = sorted({key.rsplit(".", 1)[0] for key in arrays}, key=_read_position)
             return cls(
@@ -199,10 +198,6 @@ class Fusion:
                     for name in names
                 }
             )
-        except (OSError, SafetensorError, KeyError, ValueError, IndexError) as error:
-            raise ArtefactError(
-                f"{path} has no readable fusion: {error}.", "Run `serendip train`."
-            ) from None
 
 
 TEXT_ONLY = Fusion()

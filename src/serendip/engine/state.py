@@ -32,7 +32,7 @@ from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.strings import map_array, open_arrays, save_arrays
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.engine.feature_names import feature_names
-from serendip.errors import ArtefactError, ConfigError
+from serendip.errors import ArtefactError, require_readable
 from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
@@ -341,7 +341,8 @@ class EngineState:
         _require_fitting(folder, sizes)
         content = open_arrays(folder / "content")
         values = ValueTable.of_arrays(open_arrays(folder / "values"))
-        config = _search_config(folder, document["search"])
+        with require_readable(folder, "state", "Train again with this version."):
+            config = validate(SearchConfig, document["search"], str(folder / _STATE_FILE))
         searcher = Searcher.open(folder / "search", catalogue, arrays["counts"], config)
         searcher = searcher.with_rewrites(RewriteTable.open(folder)).with_values(values)
         models = {
@@ -423,18 +424,6 @@ def open_counts(folder: Path) -> tuple[Vocabulary, IntArray]:
 def _read_document(folder: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
     return document
-
-
-def _search_config(folder: Path, document: dict[str, Any]) -> SearchConfig:
-    """Search settings that a state was saved with.
-
-    Raises:
-        ArtefactError: another version of the code saved them.
-    """
-    try:
-        return validate(SearchConfig, document, str(folder / _STATE_FILE))
-    except ConfigError as error:
-        raise ArtefactError(error.message, "Train again with this version.") from None
 
 
 def _open_relevance(

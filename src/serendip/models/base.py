@@ -31,10 +31,10 @@ from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, ItemList,
 from serendip.data.item_list import top_k
 from serendip.errors import (
     ArtefactError,
-    ConfigError,
     DataError,
     NotTrainedError,
     UnsupportedError,
+    require_readable,
 )
 from serendip.models.query_scores import DenseScores, QueryScores
 from serendip.runtime.progress import TrainOptions
@@ -316,24 +316,17 @@ class Recommender(ABC):
         Raises:
             ArtefactError: the folder has no readable model of this class.
         """
-        try:
+        with require_readable(folder, "model", "Train it again with this version."):
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ArtefactError(
-                f"{folder} has no readable model: {error}.", "Train it again with this version."
-            ) from None
-        if document["model"] != cls.name:
-            raise ArtefactError(
-                f"{folder} has a model of class {document['model']!r}, not {cls.name!r}.",
-                f'Open it with open_model("{document["model"]}", folder).',
-            )
-        try:
+            if document["model"] != cls.name:
+                raise ArtefactError(
+                    f"{folder} has a model of class {document['model']!r}, not {cls.name!r}.",
+                    f'Open it with open_model("{document["model"]}", folder).',
+                )
             config = validate(cls.config_class, document["config"], str(folder / CONFIG_FILE))
-        except ConfigError as error:  # a setting of another version
-            raise ArtefactError(error.message, "Train it again with this version.") from None
-        model = cls(config)
-        model._open(folder)
-        model._num_items = int(document["num_items"])
+            model = cls(config)
+            model._open(folder)
+            model._num_items = int(document["num_items"])
         return model
 
     def _require_trained(self) -> None:

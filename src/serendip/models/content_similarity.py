@@ -36,7 +36,7 @@ from serendip.data.rows.late_rows import late_numbers, put_rows
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.row_array import dot_items, dot_rows
 from serendip.data.rows.strings import open_arrays, save_arrays
-from serendip.errors import ArtefactError, DataError
+from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import Context, compute_context_weights, compute_contexts
 from serendip.models.linalg import (
@@ -298,15 +298,10 @@ class ContentSimilarity(Recommender):
         self._neighbours.base.save(folder / _NEIGHBOURS)
 
     def _open(self, folder: Path) -> None:
-        try:
-            arrays = open_arrays(folder / _ARRAYS)
-            self._content = open_packed("content", arrays)
-            self._weights = TermWeights.of_arrays(arrays)
-            self._mean, self._norms = arrays["mean"], arrays["norms"]
-            self.floor = self.least_vote = float(arrays["floor"])
-            self._terms = LateSparse.of(PackedSparse.open(folder / _TERMS))
-            self._neighbours = LateSparse.of(PackedSparse.open(folder / _NEIGHBOURS))
-        except KeyError as error:
-            raise ArtefactError(
-                f"{folder} has no array {error} of likeness.", "Train the model again."
-            ) from None
+        arrays = open_arrays(folder / _ARRAYS)
+        self._content = open_packed("content", arrays)
+        self._weights = TermWeights.of_arrays(arrays)
+        self._mean, self._norms = arrays["mean"], arrays["norms"]
+        self.floor = self.least_vote = float(arrays["floor"])
+        self._terms = LateSparse.of(PackedSparse.open(folder / _TERMS))
+        self._neighbours = LateSparse.of(PackedSparse.open(folder / _NEIGHBOURS))

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data import FloatArray, Vocabulary
-from serendip.errors import ArtefactError
+from serendip.errors import require_readable
 from serendip.models.linalg import fit_procrustes, mean_cosine, measure_agreement
 
 MIN_AGREEMENT = 0.6
@@ -177,7 +177,7 @@ class VectorSpace:
         Raises:
             ArtefactError: the folder has no readable space.
         """
-        try:
+        with require_readable(folder, "space of vectors"):
             document = json.loads((folder / _SPACE_FILE).read_text(encoding="utf-8"))
             with np.load(folder / _ARRAYS_FILE, allow_pickle=False) as stored:
                 return cls(
@@ -188,10 +188,6 @@ class VectorSpace:
                     tuple(document["anchors"]),
                     stored["anchors"],
                 )
-        except (OSError, ValueError, KeyError) as error:
-            raise ArtefactError(
-                f"{folder} has no readable space of vectors: {error}.", "Run `serendip train`."
-            ) from None
 
 
 def _describe(parts: Mapping[str, int]) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from serendip.errors import ArtefactError
+from serendip.errors import ArtefactError, require_readable
 from serendip.runtime.threads import num_threads
 
 if TYPE_CHECKING:
@@ -104,7 +104,5 @@ def read_model(path: Path) -> bytes:
     Raises:
         ArtefactError: the file cannot be read.
     """
-    try:
+    with require_readable(path, "ONNX model", "Train the model again."):
         return path.read_bytes()
-    except OSError as error:
-        raise ArtefactError(f"{path} cannot be read: {error}.", "Train the model again.") from None

@@ -24,7 +24,6 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.items.quality import catalogue_prior, has_ratings
 from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.strings import open_arrays, save_arrays
-from serendip.errors import ArtefactError
 from serendip.models.base import Recommender
 from serendip.models.query_scores import PriorOrder, PriorScores, QueryScores
 from serendip.runtime.progress import TrainOptions
@@ -127,13 +126,8 @@ class Popularity(Recommender):
 
     def _open(self, folder: Path) -> None:
         stored = open_arrays(folder / _ARRAYS_FOLDER)
-        try:
-            self._order, self._prior = PriorOrder(stored["scores"]), stored["prior"]
-            self._window = Window.of_arrays(stored, self.window_s)
-        except KeyError as error:
-            raise ArtefactError(
-                f"{folder} has no readable popularity: {error} is missing.", "Train it again."
-            ) from None
+        self._order, self._prior = PriorOrder(stored["scores"]), stored["prior"]
+        self._window = Window.of_arrays(stored, self.window_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

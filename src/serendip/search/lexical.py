@@ -29,7 +29,7 @@ from serendip.config import Config, validate
 from serendip.data import AllowedItems, BoolArray, Catalogue, FloatArray, IntArray, Item, ItemList
 from serendip.data.item_list import tie_order
 from serendip.data.text import normalise
-from serendip.errors import ArtefactError
+from serendip.errors import ArtefactError, require_readable
 from serendip.runtime.scratch import PREFIX
 from serendip.search.documents import (
     FIELDS,
@@ -136,18 +136,11 @@ class LexicalIndex:
         Raises:
             ArtefactError: the folder has no readable index, or one of another format.
         """
-        try:
+        with require_readable(folder, "word index"):
             meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
+            if meta.get("format") != FORMAT:
+                raise ValueError(f"format {meta.get('format')!r}")
             schema, searcher = _open_index(folder)
-        except (OSError, ValueError) as error:
-            raise ArtefactError(
-                f"{folder} has no readable word index: {error}.", "Run `serendip train` again."
-            ) from None
-        if meta.get("format") != FORMAT:
-            raise ArtefactError(
-                f"{folder}: word index of format {meta.get('format')!r}, not {FORMAT}.",
-                "Run `serendip train`.",
-            )
         config = validate(LexicalConfig, meta["config"], str(folder / META_FILE))
         statistics = Statistics(searcher.num_docs, meta["lengths"], searcher.doc_freq)
         return cls(config, meta["language"], statistics, schema, searcher)

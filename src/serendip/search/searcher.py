@@ -24,7 +24,7 @@ from serendip.data import AllowedItems, Catalogue, FloatArray, IntArray, Item, I
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.rows.strings import StringIndex, Strings, open_arrays, save_arrays
 from serendip.data.text import normalise, query_grams, words
-from serendip.errors import ArtefactError, DataError
+from serendip.errors import ArtefactError, DataError, require_readable
 from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.config import SearchConfig
 from serendip.search.documents import FIELDS, GENERATED, document_of, needed_terms
@@ -282,13 +282,9 @@ class Searcher:
             raise DataError(f"{len(popularity)} popularities for {count} items.")
         lexical = LexicalIndex.open(folder)
         titles, words = open_arrays(folder / TITLES_FOLDER), open_arrays(folder / WORDS_FOLDER)
-        try:
+        with require_readable(folder, "vocabulary"):
             table, rows = TitleTable.of_arrays(titles), titles["item_rows"]
             speller = _open_speller(folder, words, table, lexical.language)
-        except KeyError as error:
-            raise ArtefactError(
-                f"{folder} has no readable vocabulary: {error} is missing.", "Run `serendip train`."
-            ) from None
         if len(rows) != count or lexical.statistics.num_documents != count:
             raise ArtefactError(f"{folder} indexes {len(rows)} items, the catalogue has {count}.")
         index = TitleIndex(popularity, catalogue.titles, rows, table)

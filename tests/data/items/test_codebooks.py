@@ -53,7 +53,7 @@ def test_codebooks_survive_a_file(tmp_path):
     BOOKS.save(path)
     np.testing.assert_array_equal(Codebooks.open(path).centroids, BOOKS.centroids)
     path.write_bytes(b"x")
-    with pytest.raises(ArtefactError, match="not contain readable codebooks"):
+    with pytest.raises(ArtefactError, match="no readable codebooks"):
         Codebooks.open(path)
 
 

@@ -128,5 +128,5 @@ def test_an_older_format_is_refused_with_the_command_to_run(
 
 
 def test_an_empty_folder_has_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match=r"item texts in \S+ cannot be read"):
+    with pytest.raises(ArtefactError, match=r"no readable item texts"):
         RelevanceModel.open(tmp_path, NO_ATTRIBUTES)

@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.errors import ArtefactError, DataError
+from serendip.errors import DataError, require_readable
 
 ASSIGN_BLOCK = 1024
 """Vectors per matrix product: their distances to 1,000 centroids fit the CPU cache."""
@@ -79,13 +79,10 @@ class Codebooks:
         Raises:
             ArtefactError: the file does not contain readable codebooks.
         """
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        try:
+        with require_readable(path, "codebooks"):
             return cls(load_file(path)["centroids"])
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise ArtefactError(f"{path} does not contain readable codebooks: {error}.") from None
 
 
 def first_codes(codes: IntArray) -> IntArray:

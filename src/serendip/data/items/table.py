@@ -26,7 +26,7 @@ from serendip.data.items.attributes import (
 from serendip.data.limits import MAX_ENCODED_FIELD_CHARS
 from serendip.data.rows.arrow import to_arrow
 from serendip.data.rows.strings import Strings
-from serendip.errors import ArtefactError
+from serendip.errors import require_readable
 
 _CACHED_WORDS = 16_384
 """Items whose words are kept: those that requests show."""
@@ -212,7 +212,7 @@ class ItemTable:
         """
         import pyarrow as pa
 
-        try:
+        with require_readable(path, "items"):
             with pa.memory_map(str(path)) as stream:
                 batch = pa.ipc.open_file(stream).get_batch(0)
             columns = {name: batch.column(name) for name in batch.schema.names}
@@ -225,10 +225,6 @@ class ItemTable:
                 layout_codes,
                 {name: _values(columns, name) for name in names},
             )
-        except (OSError, ValueError, KeyError) as error:
-            raise ArtefactError(
-                f"{path} has no readable items: {error}.", "Run `serendip train` again."
-            ) from None
 
     def _attributes_of(self, row: int) -> dict[str, Attribute]:
         attributes: dict[str, Attribute] = {}

@@ -43,7 +43,7 @@ from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.rows.packed_rows import open_packed, pack_rows, packed_arrays
 from serendip.data.rows.row_array import dot_items
 from serendip.data.rows.strings import map_array, open_arrays, save_arrays
-from serendip.errors import ArtefactError
+from serendip.errors import require_readable
 
 INDEX_FILE, _VECTORS_FILE, _PACKED_FOLDER = "vectors.ivf", "vectors.npy", "packed"
 _TRAINING_VECTORS_PER_LIST = 256
@@ -267,17 +267,13 @@ class ApproximateIndex:
         Raises:
             ArtefactError: the folder has no readable index.
         """
-        try:
+        with require_readable(folder, "approximate index", "Build it again."):
             text = (folder / "config.json").read_text(encoding="utf-8")
             config = ApproximateIndexConfig.model_validate_json(text)
             if not (folder / INDEX_FILE).exists():
                 return cls(config, map_array(folder / _VECTORS_FILE), None, 0)
             vectors = open_packed("vectors", open_arrays(folder / _PACKED_FOLDER))
             lists = load_faiss().read_index(str(folder / INDEX_FILE))
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise ArtefactError(
-                f"{folder} has no readable approximate index: {error}.", "Build it again."
-            ) from None
         return cls(config, vectors, lists, int(lists.nprobe))
 
 

@@ -22,7 +22,13 @@ from numpy.typing import NDArray
 from serendip.config import validate
 from serendip.data.arrays import FloatArray
 from serendip.data.query import NEAREST_TASK, TASKS, Task
-from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
+from serendip.errors import (
+    ArtefactError,
+    ConfigError,
+    DataError,
+    NotTrainedError,
+    require_readable,
+)
 from serendip.models.onnx import open_session, read_model
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.runtime.progress import TrainOptions
@@ -182,16 +188,11 @@ class Ranker:
         Raises:
             ArtefactError: the folder has no readable ranker, or its features are different.
         """
-        try:
+        with require_readable(folder, "ranker", "Train it again with this version."):
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             stored, ordered = tuple(document["feature_names"]), tuple(document["ordered_tasks"])
             config = validate(RankerConfig, document["config"], str(folder / CONFIG_FILE))
             learned = dict(document["discounts"])
-        except (OSError, ValueError, KeyError, ConfigError) as error:
-            raise ArtefactError(
-                f"{folder} has no readable ranker: {str(error).rstrip('.')}.",
-                "Train it again with this version.",
-            ) from None
         if feature_names is not None and tuple(feature_names) != stored:
             differing = sorted(set(feature_names) ^ set(stored)) or ["their order"]
             raise ArtefactError(

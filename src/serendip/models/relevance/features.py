@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.numeric import unit
 from serendip.data.text import NEGATIONS, normalise, tokens
-from serendip.errors import ArtefactError
+from serendip.errors import require_readable
 from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, RelevanceFeedback
 from serendip.models.relevance.reference import KINDS, ReferenceItems
 from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSets
@@ -297,10 +297,9 @@ def open_item_texts(folder: Path) -> ItemTexts:
     Raises:
         ArtefactError: a file is missing, damaged or of another format.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    try:
+    with require_readable(folder, "item texts"):
         parts = load_file(folder / _ARRAYS_FILE)
         words = json.loads((folder / _WORDS_FILE).read_text(encoding="utf-8"))
         if words.get("format") != FORMAT:
@@ -308,9 +307,6 @@ def open_item_texts(folder: Path) -> ItemTexts:
         views = parts["views"]
         overlaps = (_from_arrays(words[name], parts, name, views.shape[1]) for name in _TERMS)
         return ItemTexts(views, *overlaps)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        message = f"the item texts in {folder} cannot be read: {error}."
-        raise ArtefactError(message, "Run `serendip train`.") from None
 
 
 def _to_arrays(overlap: TermOverlap) -> dict[str, NDArray[Any]]:

@@ -27,7 +27,7 @@ from serendip.config import validate
 from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
 from serendip.data.numeric import NewtonSteps, fit_logistic, logistic
 from serendip.data.rows.late_rows import put_rows
-from serendip.errors import ArtefactError
+from serendip.errors import ArtefactError, require_readable
 from serendip.models.onnx import open_session, read_model
 from serendip.models.relevance.features import (
     PAIR_FEATURES,
@@ -265,10 +265,9 @@ def open_model(folder: Path, items: ItemTexts, catalogue: Catalogue) -> Relevanc
     Raises:
         ArtefactError: the folder has no relevance model, or one with other features.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    try:
+    with require_readable(folder, "relevance model", _DISTIL_AGAIN):
         document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
         if document.get("format") != FORMAT:
             raise ValueError(f"format {document.get('format')!r}")
@@ -277,10 +276,6 @@ def open_model(folder: Path, items: ItemTexts, catalogue: Catalogue) -> Relevanc
         parts = load_file(folder / _ARRAYS)
         config = validate(QueryProjectionConfig, document["projection"], str(folder / _DOCUMENT))
         projection = _projection(config, parts, items)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ArtefactError(
-            f"the relevance model in {folder} cannot be read: {error}.", _DISTIL_AGAIN
-        ) from None
     knows_users = features == (*FEATURES, *USER_FEATURES)
     if features != FEATURES and not knows_users:
         known = {*FEATURES, *USER_FEATURES}

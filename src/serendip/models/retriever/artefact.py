@@ -18,7 +18,6 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.rows.packed_rows import open_packed, packed_arrays
 from serendip.data.rows.row_array import dot_items, dot_rows
 from serendip.data.rows.strings import open_arrays, save_arrays
-from serendip.errors import ArtefactError
 from serendip.models.onnx import read_model
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
@@ -124,29 +123,20 @@ def open_trained(folder: Path, config: RetrieverConfig) -> tuple[TrainedRetrieve
     Raises:
         ArtefactError: a file is missing or unreadable.
     """
-    context = read_model(folder / CONTEXT_FILE)
-    try:
-        stored = open_arrays(folder / ARRAYS_FOLDER)
-        vectors, projected = open_packed("item_vectors", stored), stored["projected"]
-        affinity = ContentScores.of_arrays(stored)
-        quality = QualityVector(stored[_QUALITY], stored[_WEIGHTS]) if _QUALITY in stored else None
-        tower = _tower(stored, vectors.shape[1], affinity, config)
-        bonus, codes = stored["bonus"], stored["codes"]
-        num_parameters = int(stored["num_parameters"][0])
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"{folder} does not hold a readable retriever: {error}.") from None
+    stored = open_arrays(folder / ARRAYS_FOLDER)
+    vectors, affinity = open_packed("item_vectors", stored), ContentScores.of_arrays(stored)
     trained = TrainedRetriever(
-        context,
+        read_model(folder / CONTEXT_FILE),
         vectors,
-        projected,
-        tower,
-        bonus,
+        stored["projected"],
+        _tower(stored, vectors.shape[1], affinity, config),
+        stored["bonus"],
         affinity,
-        num_parameters,
-        quality,
+        int(stored["num_parameters"][0]),
+        QualityVector(stored[_QUALITY], stored[_WEIGHTS]) if _QUALITY in stored else None,
         tuple(stored["countries"].tolist()) if "countries" in stored else (),
     )
-    return trained, codes
+    return trained, stored["codes"]
 
 
 def _tower(

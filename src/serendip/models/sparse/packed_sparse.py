@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.rows.strings import open_arrays, save_arrays
-from serendip.errors import ArtefactError
+from serendip.errors import require_readable
 from serendip.models.linalg import GrowingVector, Sparse, to_csr
 
 _FARTHEST = 65_535
@@ -136,13 +136,9 @@ class PackedSparse:
             ArtefactError: the folder is missing or damaged.
         """
         parts = open_arrays(folder)
-        try:
+        with require_readable(folder, "matrix", "Train the model again."):
             columns = int(parts["columns"])
             return cls(parts["gaps"], parts["values"], parts["starts"], columns)
-        except (KeyError, ValueError) as error:
-            raise ArtefactError(
-                f"{folder} has no readable matrix: {error}.", "Train the model again."
-            ) from None
 
 
 def blocks_of(num_rows: int) -> Iterator[slice]:

@@ -21,7 +21,7 @@ from typing import TypeAlias
 import numpy as np
 
 from serendip.data.text import title_key
-from serendip.errors import ArtefactError
+from serendip.errors import require_readable
 from serendip.search.logistic import LogisticModel
 from serendip.search.rewrites.candidates import FEATURES, CatalogueMatcher, RewriteKind, checked
 from serendip.search.synonyms import Synonyms
@@ -119,7 +119,9 @@ class RewriteTable:
             ArtefactError: the file is unreadable or of another format.
         """
         path = folder / REWRITES_FILE
-        try:
+        if not path.exists():
+            return cls()
+        with require_readable(path, "rewrites"):
             document = json.loads(path.read_text(encoding="utf-8"))
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']!r}")
@@ -132,9 +134,3 @@ class RewriteTable:
             }
             learned = document["student"]
             return cls(head, LogisticModel.of_dict(FEATURES, learned) if learned else None, near)
-        except FileNotFoundError:
-            return cls()
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtefactError(
-                f"{path} is not readable: {error}.", "Run `serendip train`."
-            ) from None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from serendip.data import History
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
-from serendip.errors import ArtefactError
+from serendip.errors import require_readable
 from serendip.search.logistic import LogisticModel
 from serendip.search.suggestions.candidates import KINDS
 from serendip.search.suggestions.table import QueryTable
@@ -213,10 +213,6 @@ def open_ranker(folder: Path) -> LogisticModel:
     Raises:
         ArtefactError: the file is missing or has unknown features.
     """
-    try:
+    with require_readable(folder / RANKER_FILE, "ranker of queries"):
         document = json.loads((folder / RANKER_FILE).read_text(encoding="utf-8"))
         return LogisticModel.of_dict(FEATURES, document)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtefactError(
-            f"{folder / RANKER_FILE} is not readable: {error}.", "Run `serendip train`."
-        ) from None

@@ -22,7 +22,7 @@ from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, Time
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.starts import DAY_S
 from serendip.data.text import normalise
-from serendip.errors import ArtefactError
+from serendip.errors import require_readable
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind
 from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.co_searches import CoSearches
@@ -288,7 +288,8 @@ class QueryTable:
         Raises:
             ArtefactError: the folder has no readable table.
         """
-        try:
+        hint = "Run `serendip train --only suggestions`."
+        with require_readable(folder, "queries", hint):
             document = json.loads((folder / QUERIES_FILE).read_text(encoding="utf-8"))
             with np.load(folder / ARRAYS_FILE, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
@@ -304,11 +305,6 @@ class QueryTable:
                 co_searches=CoSearches.read(arrays, document["co_searches"]),
                 **{name: arrays[name] for name in _ARRAYS},
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtefactError(
-                f"{folder} has no readable queries: {error}.",
-                "Run `serendip train --only suggestions`.",
-            ) from None
 
 
 def _shares(results: IntArray, catalogue: Catalogue, categories: Categories) -> FloatArray:
