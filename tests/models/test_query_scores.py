@@ -168,16 +168,6 @@ def test_one_search_serves_the_best_and_every_list(model: Recommender) -> None:
         assert short.item_nums.tolist() == long.item_nums[:5].tolist()
 
 
-def test_hints_are_compared_with_what_was_found(model: Recommender) -> None:
-    asked, everything = queries(), [AllowedItems.all(NUM_ITEMS).without(items(3))] * len(queries())
-    scores = model.score_all(asked)
-    hints = [np.arange(0, NUM_ITEMS, 2, dtype=np.int32)] * len(asked)
-    for row, found in zip(scores, model.query_scores(asked).top(9, everything, hints), strict=True):
-        best = np.sort(np.where(everything[0].mask(), row, -np.inf))[::-1][:9]
-        np.testing.assert_allclose(found.scores, best[: len(found)], rtol=1e-5, atol=1e-6)
-        assert len(found) == (9 if row.any() else 0)
-
-
 def test_the_best_item_is_found_although_it_is_left_out(model: Recommender) -> None:
     asked = queries()
     scores = model.query_scores(asked)

@@ -25,16 +25,12 @@ from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.rows.late_rows import put_rows
 from serendip.models.index.vector_index import VectorIndex
 
-_MOST_PASSED_OVER = 32
-"""Excluded items that a search passes over; with more of them the index gets the filter."""
-
-
 _MOST_COMPARED = 2_000
-"""Excluded items that are compared one by one to find the best of all items; with more of them the
-index is searched for it, so that a long past costs no more."""
+"""Items of a small set that are all scored where too few of those near are in it."""
 
-_NEAREST = 32
-"""Excluded items of a filtered search that are scored, too, in case that one is the best of all."""
+_MOST_EXCLUDED = 256
+"""Excluded items of a search that are scored, too, to know the best of all items; with more of
+them the index is searched for it, so that a long past costs no more."""
 
 _MOST_LATE = 2_000
 """Late scores of a prior above which it is sorted again."""
@@ -65,9 +61,7 @@ class QueryScores(ABC):
         """
 
     @abstractmethod
-    def top(
-        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
-    ) -> list[ItemList]:
+    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
         """The k best allowed items per query, best first, ties in the order of ``tie_order``.
 
         Items without evidence are left out, and so is everything if all items have one score: the
@@ -76,8 +70,6 @@ class QueryScores(ABC):
         Args:
             k: maximum number of items per query.
             allowed: per query the items that may be proposed.
-            hints: per query items that may be among the best, such as those that have its words: an
-                approximate search compares them, too. Empty = none.
         """
 
 
@@ -103,9 +95,7 @@ class DenseScores(QueryScores):
         highest: FloatArray = self._scores.max(1)
         return highest
 
-    def top(
-        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
-    ) -> list[ItemList]:
+    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
         """The largest allowed entries of each row."""
         return [self._top(row, k, one) for row, one in zip(self._scores, allowed, strict=True)]
 
@@ -142,9 +132,7 @@ class SparseScores(QueryScores):
         """The largest score of each query; 0 if there is none."""
         return np.array([scores.max(initial=0.0) for _, scores in self._rows], np.float32)
 
-    def top(
-        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
-    ) -> list[ItemList]:
+    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
         """The allowed items with the largest scores."""
         lists = []
         for (items, scores), one in zip(self._rows, allowed, strict=True):
@@ -247,9 +235,7 @@ class PriorScores(QueryScores):
         """The highest score, B times."""
         return np.full(self._count, self._order.best, np.float32)
 
-    def top(
-        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
-    ) -> list[ItemList]:
+    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
         """The first allowed items of the order."""
         if not self._order.tells_apart:
             return [ItemList() for _ in allowed]
@@ -260,7 +246,7 @@ class PriorScores(QueryScores):
 class VectorScores(QueryScores):
     """Scores that are dot products: an index finds items, which are then scored exactly.
 
-    One search per query serves ``best`` and every call of ``top`` whose items it holds. Many
+    One search per query serves ``top`` and, with the items that it leaves out, ``best``. Many
     queries of a small catalogue are multiplied with all items at once, which costs less than to
     collect the vectors of each query's items; searches find the same items.
 
@@ -280,96 +266,44 @@ class VectorScores(QueryScores):
         num_items: int,
         score_all: Callable[[], FloatArray],
     ) -> None:
-        self._index, self._score_some, self._num_items = index, score, num_items
+        self._index, self._score, self._num_items = index, score, num_items
         self._reduced = index.reduce(queries)  # (B, D)
-        self._products: FloatArray | None = None  # see ``VectorIndex.products``
-        self._scores: FloatArray | None = None  # (B, N)
-        if len(queries) >= _MANY_QUERIES and num_items <= _FEW_ITEMS:
-            self._products, self._scores = index.products(self._reduced), score_all()
         self._is_known: BoolArray = np.asarray(queries.any(axis=1), np.bool_)  # (B,)
-        self._found: list[ItemList | None] = [None] * len(queries)
+        self._found: dict[int, tuple[ItemList, IntArray]] = {}  # and what these lists leave out
+        if len(queries) >= _MANY_QUERIES and num_items <= _FEW_ITEMS:
+            scores = score_all()  # (B, N)
+            self._score = lambda row, items: scores[row, items]
 
     def of_items(self, rows: IntArray, items: IntArray) -> FloatArray:
         """Exact scores."""
-        if self._scores is not None:
-            return self._scores[rows, items]
         result = np.zeros(len(rows), np.float32)
-        for row, part in _parts(rows, len(self._found)):
+        for row, part in _parts(rows, len(self._is_known)):
             if self._is_known[row]:
                 result[part] = self._score(row, items[part])
         return result
 
     def best(self) -> FloatArray:
         """The exact score of the best item found; 0 for a query without a vector."""
-        best = np.zeros(len(self._found), np.float32)
+        best = np.zeros(len(self._is_known), np.float32)
         for row in np.flatnonzero(self._is_known).tolist():
-            found = self._found[row] or self._search(row, 1, None)
-            best[row] = found.scores[0]
+            found, excluded = self._found.get(row) or (self._find(row, 1, None), NO_ITEMS)
+            best[row] = np.append(self._score(row, excluded), found.scores[:1]).max()
         return best
 
-    def top(
-        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
-    ) -> list[ItemList]:
+    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
         """The best allowed items that the index finds: k, if k are allowed."""
-        lists = [self._top(row, k, one) for row, one in enumerate(allowed)]
-        for row, hint in enumerate(hints):
-            if self._is_known[row] and k > 0:
-                lists[row] = self._add(row, lists[row], hint[allowed[row].admits(hint)], k)
+        lists = [self._find(row, min(k, one.count), one) for row, one in enumerate(allowed)]
+        for row, (found, one) in enumerate(zip(lists, allowed, strict=True)):
+            is_of_most = 2 * one.shared.count >= self._num_items
+            if len(found) and is_of_most and len(one.excluded) <= _MOST_EXCLUDED:
+                self._found[row] = found, one.excluded
         return lists
 
-    def _add(self, row: int, found: ItemList, items: IntArray, k: int) -> ItemList:
-        """The k best of a list and some more items."""
-        missed = items[~locate(np.sort(found.item_nums), items)[1]]
-        if not len(missed):
-            return found
-        scores = np.concatenate([found.scores, self._score(row, missed)])
-        both = np.concatenate([found.item_nums, missed])
-        return _best_of(both, scores, k, self._num_items)
-
-    def _top(self, row: int, k: int, allowed: AllowedItems) -> ItemList:
-        wanted = min(k, allowed.count)
-        if wanted < 1 or not self._is_known[row]:
+    def _find(self, row: int, k: int, allowed: AllowedItems | None) -> ItemList:
+        if k < 1 or not self._is_known[row]:
             return ItemList()
-        found = self._found[row] or ItemList()
-        kept = np.flatnonzero(allowed.admits(found.item_nums))
-        if len(kept) < wanted and 2 * allowed.shared.count >= self._num_items:
-            found = self._search(row, wanted, allowed)
-            kept = np.flatnonzero(allowed.admits(found.item_nums))
-        if len(kept) < wanted:
-            found = self._rank(row, self._propose(row, wanted, allowed))
-            kept = np.arange(len(found))
-        return found.take(kept[:wanted])
-
-    def _search(self, row: int, k: int, allowed: AllowedItems | None) -> ItemList:
-        """The k best allowed items and the best of the excluded ones, kept for later calls."""
-        reduced, excluded = self._reduced[row], NO_ITEMS if allowed is None else allowed.excluded
-        if len(excluded) <= _MOST_PASSED_OVER:
-            depth = k + len(excluded)
-            pool = self._propose(row, depth, None)
-        else:
-            depth = k + _NEAREST
-            pool = self._propose(row, k, allowed)
-            if len(excluded) <= _MOST_COMPARED:
-                nearest = self._index.nearest(reduced, excluded, _NEAREST)
-                pool = np.concatenate([pool, nearest])
-            else:
-                pool = distinct(np.concatenate([pool, self._propose(row, 1, None)]))
-        found = self._rank(row, pool)
-        self._found[row] = found = found.take(slice(depth))
-        return found
-
-    def _propose(self, row: int, k: int, allowed: AllowedItems | None) -> IntArray:
-        """Items of the index among which the k best allowed ones are expected, in any order."""
-        products = None if self._products is None else self._products[row]
-        return self._index.search(self._reduced[row], k, allowed, products)
-
-    def _score(self, row: int, items: IntArray) -> FloatArray:
-        """Exact scores (C,) of items."""
-        return self._score_some(row, items) if self._scores is None else self._scores[row, items]
-
-    def _rank(self, row: int, items: IntArray) -> ItemList:
-        """Items in the order of their exact scores."""
-        return _best_of(items, self._score(row, items), len(items), self._num_items)
+        items = self._index.search(self._reduced[row], k, allowed)
+        return _best_of(items, self._score(row, items), k, self._num_items)
 
 
 class NeighbourScores(QueryScores):
@@ -402,9 +336,7 @@ class NeighbourScores(QueryScores):
         scores = [self._of_near(row) for row in range(len(self._near))]
         return np.array([part.max() if len(part) else 0.0 for part in scores], np.float32)
 
-    def top(
-        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
-    ) -> list[ItemList]:
+    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
         """The best allowed of the items that may be best, or of a small set all that are allowed.
 
         Items with a score of 0 or less are left out.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from serendip.data import AllowedItems, IntArray, ItemList, Query
+from serendip.data import AllowedItems, FloatArray, IntArray, ItemList, Query
 from serendip.data.arrays import first_rows, locate
 from serendip.data.events.repeats import last_choices, times_chosen
 from serendip.data.item_list import tie_order
@@ -52,8 +52,30 @@ class ModelSource(Source):
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """The best allowed items with evidence that are not too far from the text."""
-        hints = [hits.item_nums for hits in batch.hits or ()]
-        return batch.keep_close(batch.scores(self.name).top(quota, batch.allowed, hints))
+        lists = batch.scores(self.name).top(quota, batch.allowed)
+        if not batch.state.models[self.name].zero_means_unknown:
+            for row, hits in enumerate(batch.hits or ()):
+                lists[row] = self._add_hits(batch, row, lists[row], hits.item_nums, quota)
+        return batch.keep_close(lists)
+
+    def _add_hits(
+        self, batch: Batch, row: int, found: ItemList, hits: IntArray, quota: int
+    ) -> ItemList:
+        """The best of a list, where there is one, and of hits of the words that it misses."""
+        missed = hits[batch.allowed[row].admits(hits)]
+        missed = missed[~np.isin(missed, found.item_nums)]
+        if not len(found) or not len(missed):
+            return found
+        rows = np.full(len(missed), row, np.int32)
+        items = np.concatenate([found.item_nums, missed])
+        scores = np.concatenate([found.scores, batch.scores(self.name).of_items(rows, missed)])
+        return _take_best(batch, items, scores, quota)
+
+
+def _take_best(batch: Batch, items: IntArray, scores: FloatArray, quota: int) -> ItemList:
+    """The ``quota`` items (C,) with the highest scores (C,), best first."""
+    best = np.lexsort((tie_order(batch.state.num_items)[items], -scores))[:quota]
+    return ItemList.of_distinct(items[best], scores[best])
 
 
 class NewItemSource(Source):
@@ -70,14 +92,10 @@ class NewItemSource(Source):
             found = [items.item_nums for items in batch.scores(model).top(_COMPARED, allowed)]
         else:
             found = [one.numbers() for one in allowed]
-        return [self._find_best(batch, row, items, quota) for row, items in enumerate(found)]
-
-    @staticmethod
-    def _find_best(batch: Batch, row: int, items: IntArray, quota: int) -> ItemList:
-        scores = taste_scores(batch, row, items)
-        ties = tie_order(batch.state.num_items)[items]
-        best = np.lexsort((ties, -scores))[:quota]
-        return ItemList.of_distinct(items[best], scores[best])
+        return [
+            _take_best(batch, items, taste_scores(batch, row, items), quota)
+            for row, items in enumerate(found)
+        ]
 
 
 class CountrySource(Source):

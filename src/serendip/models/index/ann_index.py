@@ -1,11 +1,11 @@
 """Approximate nearest neighbour index: maximum inner product with filters, as an inverted file.
 
-Up to ``exact_up_to`` allowed items are scored exactly. Above that an inverted file (IVF) is
-searched: vectors lie in lists around centroids, and only the lists nearest to the query are probed.
+Few allowed items are scored one by one. Of more an inverted file (IVF) is searched: vectors lie in
+lists around centroids, and only the lists nearest to the query are probed.
 The lists hold four bits per dimension, which processors compare 32 items at a time (fast scan), so
 that probing half of the lists or more, as vectors without clusters need, is still cheap; the best
 of what they propose is compared by vectors of 8 bits per dimension. The number of probes is chosen
-when the index is built, so that sample queries reach the configured recall. A filter allows a share
+when the index is built, so that sample queries reach ``RECALL``. A filter allows a share
 of every list, so proportionally more lists are probed; if fewer than k items are found, all lists
 are. So there are always k results if k items are allowed.
 
@@ -35,17 +35,18 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.rows.packed_rows import open_packed, pack_rows, packed_arrays
 from serendip.data.rows.row_array import dot_items
-from serendip.data.rows.strings import map_array, open_arrays, save_arrays
+from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import require_readable
 
-INDEX_FILE, _VECTORS_FILE, _PACKED_FOLDER = "vectors.ivf", "vectors.npy", "packed"
+INDEX_FILE, _PACKED_FOLDER = "vectors.ivf", "packed"
+RECALL = 0.995
+"""Share of the best 100 items of sample queries that the probed lists have, at least."""
+
 _TRAINING_VECTORS_PER_LIST = 256
 """Vectors per list from which the centroids are computed."""
 
@@ -64,25 +65,15 @@ lists decides."""
 
 _FEW = 2_000
 """Most items of a set of a request's own filters whose vectors are kept with it."""
+_FEW_ALLOWED = 4_000
+"""So many items, or fewer, are scored one by one ..."""
 _MOST_GATHERED, _SELECTIVE = 20_000, 8
-"""A set of at most so many items, less than one in 8, is scored exactly, too: that is cheaper than
-to look for them in the lists."""
+"""... and a set of at most so many, less than one in 8: that is cheaper than to look for them in
+the lists."""
 
-_NUM_SAMPLE_QUERIES = 200
-"""Queries on which recall is measured to choose the number of probes."""
-
-
-class ApproximateIndexConfig(Config):
-    """Recall of the index, and the number of items up to which search is exact."""
-
-    exact_up_to: int = Field(default=50_000, ge=0)
-    """Largest number of allowed items that are scored exactly."""
-
-    recall: float = Field(default=0.99, gt=0, le=1)
-    """Target recall@k on the sample queries given to ``build``."""
-
-    k: int = Field(default=100, ge=1)
-    """Number of results for which recall is measured."""
+_NUM_SAMPLE_QUERIES, _COMPARED = 200, 100
+"""Queries on which recall is measured to choose the number of probes, and the best items of each
+that count."""
 
 
 def take_best(items: IntArray, scores: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
@@ -99,57 +90,39 @@ def take_best(items: IntArray, scores: FloatArray, k: int) -> tuple[IntArray, Fl
 class ApproximateIndex:
     """Index for maximum inner product search; thread-safe, one thread per search."""
 
-    def __init__(
-        self, config: ApproximateIndexConfig, vectors: FloatArray, lists: Any, num_probes: int
-    ) -> None:
-        self.config, self.vectors = config, vectors
-        self.num_probes = num_probes
-        self._lists = lists
+    def __init__(self, vectors: FloatArray, lists: Any) -> None:
+        self.vectors, self._lists = vectors, lists
         self._vectors_of_sets: WeakKeyDictionary[ItemSet, tuple[IntArray, FloatArray]] = (
             WeakKeyDictionary()
         )
 
     @classmethod
-    def build(
-        cls,
-        vectors: FloatArray,
-        queries: FloatArray,
-        config: ApproximateIndexConfig | None = None,
-        seed: int = 0,
-    ) -> Self:
+    def build(cls, vectors: FloatArray, queries: FloatArray, seed: int = 0) -> Self:
         """Build the inverted file and choose the number of probes.
 
         Args:
             vectors: (N, D) float32.
             queries: (B, D) float32, one or more, representative; recall is measured on a sample
                 of them.
-            config: see there.
             seed: of the centroids and the sample.
         """
-        config = config or ApproximateIndexConfig()
         vectors = np.ascontiguousarray(vectors, np.float32)
-        if len(vectors) <= config.exact_up_to:
-            return cls(config, vectors, None, 0)
-        lists = _build_lists(vectors, seed)
-        index = cls(config, vectors, lists, 1)
+        index = cls(vectors, _build_lists(vectors, seed))
         rows = np.random.default_rng(seed).permutation(len(queries))[:_NUM_SAMPLE_QUERIES]
-        num_probes = index._choose_probes(np.ascontiguousarray(queries[rows], np.float32))
-        return cls(config, pack_rows(vectors), lists, num_probes)
+        index._choose_probes(np.ascontiguousarray(queries[rows], np.float32))
+        index.vectors = pack_rows(vectors)
+        return index
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     @property
-    def is_exact(self) -> bool:
-        """True if every search compares all allowed items."""
-        return self._lists is None
+    def num_probes(self) -> int:
+        """Number of lists that a search without a filter probes."""
+        return int(self._lists.nprobe)
 
     def search(
-        self,
-        query: FloatArray,
-        k: int,
-        allowed: AllowedItems | None = None,
-        products: FloatArray | None = None,
+        self, query: FloatArray, k: int, allowed: AllowedItems | None = None
     ) -> tuple[IntArray, FloatArray]:
         """The k items (C,) with the largest dot products, ascending, and their products (C,).
 
@@ -159,40 +132,28 @@ class ApproximateIndex:
             query: (D,) float32.
             k: 1 or more.
             allowed: allowed items, of N or more; those beyond N are not found. None = all.
-            products: (N,) the dot products, if they are known and the index is exact.
         """
         query = np.ascontiguousarray(query, np.float32)
-        few = max(self.config.exact_up_to, min(_MOST_GATHERED, len(self) // _SELECTIVE))
-        if self._lists is None or (allowed is not None and allowed.count <= few):
-            return take_best(*self._score_all(query, k, allowed, products), k)
-        share = 1.0 if allowed is None else min(1.0, max(allowed.count, 1) / len(self))
+        count = len(self) if allowed is None else allowed.count
+        if count <= max(_FEW_ALLOWED, min(_MOST_GATHERED, len(self) // _SELECTIVE)):
+            return self._compare_all(query, k, allowed or AllowedItems.all(len(self)))
         # 1 / share times as many lists contain the same number of allowed items.
+        share = min(1.0, count / len(self))
         items = self._probe(query, k, math.ceil(self.num_probes / share), allowed)
-        if len(items) < min(k, len(self) if allowed is None else allowed.count):
+        if len(items) < min(k, count):
             items = self._probe(query, k, self._lists.nlist, allowed)
         return take_best(items, dot_items(self.vectors, items, query), k)
 
-    def _score_all(
-        self, query: FloatArray, k: int, allowed: AllowedItems | None, products: FloatArray | None
+    def _compare_all(
+        self, query: FloatArray, k: int, allowed: AllowedItems
     ) -> tuple[IntArray, FloatArray]:
-        """Score all allowed items for a query (D,), or look them up in its products (N,)."""
-        if allowed is None:
-            scores = self._multiply(self.vectors, query) if products is None else products
-            best = _find_first(scores, k)
-            return best.astype(np.int32), scores[best]
+        """``search`` among all allowed items; each row is rounded alike."""
         numbers, vectors = self._allowed_vectors(allowed.shared)  # (M,), (M, D)
-        scores = self._multiply(vectors, query) if products is None else products[numbers]
+        scores: FloatArray = np.einsum("nd,d->n", vectors, query)
         positions, is_there = locate(numbers, allowed.excluded)
         scores[positions[is_there]] = -np.inf
         best = _find_first(scores, min(k, len(numbers) - int(np.count_nonzero(is_there))))
         return numbers[best], scores[best]
-
-    def _multiply(self, rows: FloatArray, query: FloatArray) -> FloatArray:
-        """Products (M,) of rows (M, D) and a query (D,); with lists each row is rounded alike."""
-        products: FloatArray = (
-            rows @ query if self._lists is None else np.einsum("nd,d->n", rows, query)
-        )
-        return products
 
     def _allowed_vectors(self, items: ItemSet) -> tuple[IntArray, FloatArray]:
         """Numbers (M,) and vectors (M, D) of a set; those of few items are kept with the set."""
@@ -202,7 +163,7 @@ class ApproximateIndex:
             is_whole = len(numbers) == len(self)
             rows = np.asarray(self.vectors) if is_whole else self.vectors[numbers]
             found = numbers, rows
-            most = max(self.config.exact_up_to, _MOST_GATHERED) if items.is_lasting else _FEW
+            most = _MOST_GATHERED if items.is_lasting else _FEW
             if is_whole or len(numbers) <= most:
                 self._vectors_of_sets[items] = found
         return found
@@ -231,34 +192,27 @@ class ApproximateIndex:
         is_close = (items >= 0) & (closeness >= bar)
         return np.asarray(items[is_close], np.int32)
 
-    def _choose_probes(self, queries: FloatArray) -> int:
-        """Smallest power of 2 of probes at which queries (B, D) reach the recall, or all lists."""
-        k = min(self.config.k, len(self))
+    def _choose_probes(self, queries: FloatArray) -> None:
+        """Probe the smallest power of 2 of lists at which queries (B, D) reach the recall."""
+        k = min(_COMPARED, len(self))
         exact = [set(_find_first(self.vectors @ query, k).tolist()) for query in queries]
-        probes = 1
-        while probes < self._lists.nlist:
-            tried = [(query, self._probe(query, k, probes, None)) for query in queries]
+        self._lists.nprobe = 1
+        while self._lists.nprobe < self._lists.nlist:
+            tried = [(query, self._probe(query, k, self._lists.nprobe, None)) for query in queries]
             found = [
                 take_best(items, dot_items(self.vectors, items, query), k)[0]
                 for query, items in tried
             ]
             hits = [len(top & set(items.tolist())) for top, items in zip(exact, found, strict=True)]
-            if np.mean(hits) >= self.config.recall * k:
-                return probes
-            probes *= 2
-        return int(self._lists.nlist)
+            if np.mean(hits) >= RECALL * k:
+                return
+            self._lists.nprobe = min(2 * self._lists.nprobe, self._lists.nlist)
 
     def save(self, folder: Path) -> None:
-        """Write the vectors, and the lists if there are any, into ``folder``, which is created."""
+        """Write the vectors and the lists into ``folder``, which is created."""
         folder.mkdir(parents=True, exist_ok=True)
-        text = self.config.model_dump_json()
-        (folder / "config.json").write_text(text, encoding="utf-8")
-        if self._lists is None:
-            np.save(folder / _VECTORS_FILE, self.vectors, allow_pickle=False)
-        else:
-            save_arrays(folder / _PACKED_FOLDER, packed_arrays("vectors", self.vectors))
-            self._lists.nprobe = self.num_probes
-            load_faiss().write_index(self._lists, str(folder / INDEX_FILE))
+        save_arrays(folder / _PACKED_FOLDER, packed_arrays("vectors", self.vectors))
+        load_faiss().write_index(self._lists, str(folder / INDEX_FILE))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -268,13 +222,8 @@ class ApproximateIndex:
             ArtefactError: the folder has no readable index.
         """
         with require_readable(folder, "approximate index", "Build it again."):
-            text = (folder / "config.json").read_text(encoding="utf-8")
-            config = ApproximateIndexConfig.model_validate_json(text)
-            if not (folder / INDEX_FILE).exists():
-                return cls(config, map_array(folder / _VECTORS_FILE), None, 0)
             vectors = open_packed("vectors", open_arrays(folder / _PACKED_FOLDER))
-            lists = load_faiss().read_index(str(folder / INDEX_FILE))
-        return cls(config, vectors, lists, int(lists.nprobe))
+            return cls(vectors, load_faiss().read_index(str(folder / INDEX_FILE)))
 
 
 def _build_lists(vectors: FloatArray, seed: int) -> Any:

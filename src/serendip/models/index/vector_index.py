@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from serendip.data import AllowedItems, FloatArray, IntArray, Query
 from serendip.data.arrays import NO_ITEMS, distinct
 from serendip.data.rows.late_rows import merge_numbers
-from serendip.data.rows.row_array import dot_items
 from serendip.data.rows.strings import map_array
-from serendip.models.index.ann_index import ApproximateIndex, ApproximateIndexConfig
+from serendip.models.index.ann_index import INDEX_FILE, ApproximateIndex
 from serendip.models.linalg import main_directions
 
 EXACT_UP_TO = 2_000
@@ -35,7 +34,6 @@ EXACT_UP_TO = 2_000
 NUM_DIRECTIONS = 128
 """D: main directions in which vectors are searched."""
 
-_CONFIG = ApproximateIndexConfig(exact_up_to=4_000, recall=0.995)
 _POOL_FACTOR, _POOL_EXTRA = 2, 100
 """Items that a search for k proposes: 2 k + 100."""
 
@@ -88,7 +86,7 @@ class VectorIndex:
         for begin in range(0, num_items, _ROWS_PER_BLOCK):
             block = np.arange(begin, min(begin + _ROWS_PER_BLOCK, num_items), dtype=np.int32)
             reduced[block] = vectors_of(block) @ item_map
-        base = ApproximateIndex.build(reduced, queries @ query_map, _CONFIG)
+        base = ApproximateIndex.build(reduced, queries @ query_map)
         return cls(item_map, query_map, base, NO_ITEMS, reduced[:0])
 
     def with_late(self, item_nums: IntArray, vectors: FloatArray) -> VectorIndex:
@@ -101,56 +99,26 @@ class VectorIndex:
         """Query vectors (B, V) in the searched space (B, D)."""
         return queries @ self.query_map
 
-    def products(self, reduced: FloatArray) -> FloatArray | None:
-        """Dot products (B, n + L) of queries (B, D) with the items of the index and late vectors.
-
-        None if a search does not compare all of these.
-        """
-        if not self.base.is_exact:
-            return None
-        return np.hstack([reduced @ self.base.vectors.T, reduced @ self.late_vectors.T])
-
-    def search(
-        self,
-        reduced: FloatArray,
-        k: int,
-        allowed: AllowedItems | None,
-        products: FloatArray | None = None,
-    ) -> IntArray:
+    def search(self, reduced: FloatArray, k: int, allowed: AllowedItems | None) -> IntArray:
         """Items among which the k best allowed ones are expected, in any order.
 
         Args:
             reduced: (D,) query in the searched space.
             k: 1 or more.
             allowed: None = all items.
-            products: (n + L,) the query's row of ``products``, if it is known.
         """
         pool = _POOL_FACTOR * k + _POOL_EXTRA
         if allowed is not None and allowed.count <= pool:
             numbers = allowed.shared.numbers
             return numbers[allowed.admits(numbers)]
-        count = len(self.base)
-        known = None if products is None else products[:count]
-        found, _ = self.base.search(reduced, pool, allowed, known)
-        late = self.late_items
-        if not len(late):
-            return found
-        scores = self.late_vectors @ reduced if products is None else products[count:]  # (L,)
-        if allowed is not None:
+        found, _ = self.base.search(reduced, pool, allowed)
+        late, vectors = self.late_items, self.late_vectors
+        if allowed is not None and len(late):
             usable = allowed.admits(late)
-            late, scores = late[usable], scores[usable]
+            late, vectors = late[usable], vectors[usable]
         if len(late) > pool:
-            late = late[np.argpartition(-scores, pool - 1)[:pool]]
-        return distinct(np.concatenate([found, late]))
-
-    def nearest(self, reduced: FloatArray, item_nums: IntArray, k: int) -> IntArray:
-        """Those of some items (M,) with the k largest products in the searched space."""
-        count = len(self.base)
-        known = item_nums[item_nums < count]
-        if len(known) > k:
-            scores = dot_items(self.base.vectors, known, reduced)
-            known = known[np.argpartition(-scores, k - 1)[:k]]
-        return np.concatenate([known, item_nums[item_nums >= count][:k]])
+            late = late[np.argpartition(-(vectors @ reduced), pool - 1)[:pool]]
+        return distinct(np.concatenate([found, late])) if len(late) else found
 
     def save(self, folder: Path) -> None:
         """Write the index into ``folder``, which is created."""
@@ -224,7 +192,7 @@ class ServedIndex:
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Read what ``save`` wrote; an index that is not there is built on first use."""
-        return cls(VectorIndex.open(folder) if folder.is_dir() else None)
+        return cls(VectorIndex.open(folder) if (folder / INDEX_FILE).exists() else None)
 
 
 def _draw_contexts(model: VectorModel) -> list[IntArray]:
