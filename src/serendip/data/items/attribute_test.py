@@ -80,7 +80,7 @@ class AttributeTest:
         if self.is_range:
             number = _number(self.values[0])
             low, high = (number, math.inf) if self.sign == ">=" else (-math.inf, number)
-            return column.between(low, high)
+            return column.within(low, high)
         numbers = [number for value in self.values if not math.isnan(number := _number(value))]
         passing = column.any_of(self.values, numbers)
         for value in self.values:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import islice
-from typing import Any, Literal, Self, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,16 +141,22 @@ class AttributeValues:
         codes = sum(" " not in text and any(map(str.isdigit, text)) for text in texts)
         return len(texts) >= _LEAST_CODES and codes > len(texts) / 2
 
-    def equal(self, value: str | float) -> BoolArray:
-        """(N,) True where the attribute equals this text or number."""
-        if isinstance(value, str):
-            return _is_one_of(self.codes, self._text_codes.get(value.casefold(), ()))
-        equal: BoolArray = self.numbers == value
-        return equal
-
     def having(self, word: str) -> BoolArray:
-        """(N,) True where the list contains this value; a text counts as a list of one."""
-        return self.any_of([word], ())
+        """(N,) True where the list contains this value; a text counts as a list of one.
+
+        Kept for the words that were asked for last; do not write to it.
+        """
+        return self._masks(word)
+
+    @cached_property
+    def _masks(self) -> Callable[[str], BoolArray]:
+        @lru_cache(_CACHED_MASKS)
+        def compute(word: str) -> BoolArray:
+            mask = self.any_of([word], ())
+            mask.setflags(write=False)
+            return mask
+
+        return compute
 
     def any_of(self, words: Sequence[str], numbers: Sequence[float]) -> BoolArray:
         """(N,) True where the attribute has one of the words or equals one of the numbers."""
@@ -225,57 +231,31 @@ def _is_one_of(codes: IntArray, wanted: Sequence[int]) -> BoolArray:
     return mask
 
 
-Masks: TypeAlias = Callable[..., BoolArray]
-"""Name of a test of ``AttributeValues`` and its arguments -> (N,) mask, cached."""
-
-
-def keep_masks(values: AttributeValues) -> Masks:
-    """Cache the masks of one attribute's values."""
-
-    @lru_cache(_CACHED_MASKS)
-    def compute(test: str, *arguments: str | float) -> BoolArray:
-        mask: BoolArray = getattr(values, test)(*arguments)
-        mask.setflags(write=False)
-        return mask
-
-    return compute
-
-
 @dataclass(frozen=True, eq=False)
 class AttributeColumn:
     """One attribute of all N items of a catalogue.
 
     Args:
         base: values of the items of the generation.
-        masks: of ``base``, shared by the columns of later catalogues.
         late: (L,) late items, ascending.
         values: of these.
     """
 
     base: AttributeValues
-    masks: Masks
     late: IntArray
     values: AttributeValues
 
-    def equal(self, value: str | float) -> BoolArray:
-        """(N,) True where the attribute equals this text or number; do not write to it."""
-        return self._mask(self.masks("equal", value), "equal", value)
-
     def having(self, word: str) -> BoolArray:
-        """(N,) True where the list contains this value; a text counts as a list of one."""
-        return self._mask(self.masks("having", word), "having", word)
+        """(N,) as ``AttributeValues.having``; do not write to it."""
+        return self._put(self.base.having(word), self.values.having(word))
 
     def within(self, least: float, most: float) -> BoolArray:
         """(N,) True where the attribute is a number in this range, both ends included."""
-        return self._mask(self.masks("within", least, most), "within", least, most)
+        return self._put(self.base.within(least, most), self.values.within(least, most))
 
     def any_of(self, words: Sequence[str], numbers: Sequence[float]) -> BoolArray:
-        """(N,) as ``AttributeValues.any_of``; computed anew: few such tests come again."""
-        return self._mask(self.base.any_of(words, numbers), "any_of", words, numbers)
-
-    def between(self, least: float, most: float) -> BoolArray:
-        """(N,) as ``within``, computed anew."""
-        return self._mask(self.base.within(least, most), "within", least, most)
+        """(N,) as ``AttributeValues.any_of``."""
+        return self._put(self.base.any_of(words, numbers), self.values.any_of(words, numbers))
 
     @cached_property
     def has_numbers(self) -> bool:
@@ -299,7 +279,7 @@ class AttributeColumn:
 
     def having_of(self, word: str, items: IntArray) -> BoolArray:
         """(C,) ``having`` of some items, at a cost that does not depend on N after the first."""
-        mask = put_rows(self.masks("having", word), self.late, self.values.having(word))
+        mask = put_rows(self.base.having(word), self.late, self.values.having(word))
         having: BoolArray = mask[items]
         return having
 
@@ -323,7 +303,5 @@ class AttributeColumn:
         """Median of the numbers of the items of the generation."""
         return self.base.median
 
-    def _mask(self, base: BoolArray, test: str, *values: Any) -> BoolArray:
-        if not len(self.late):
-            return base
-        return np.asarray(put_rows(base, self.late, getattr(self.values, test)(*values)))
+    def _put(self, base: BoolArray, late: BoolArray) -> BoolArray:
+        return np.asarray(put_rows(base, self.late, late)) if len(self.late) else base

@@ -20,7 +20,6 @@ from serendip.data.items.attributes import (
     AttributeKind,
     AttributeValues,
     is_code_name,
-    keep_masks,
 )
 from serendip.data.items.table import Item, ItemTable
 from serendip.data.rows.late_rows import put_rows
@@ -159,7 +158,7 @@ class Catalogue(Sequence[Item]):
             the items, the last time until ``now`` at which an item became available (-inf = none)
             and the next one (inf = none).
         """
-        order, times = self._times_of_table
+        order, times = self._table.timed
         later = order[np.searchsorted(times, now, side="right") :]
         candidates = np.union1d(later, [*self._late]).astype(np.int32)
         starts = self.available_from[candidates]
@@ -172,27 +171,14 @@ class Catalogue(Sequence[Item]):
     def has_times(self) -> bool:
         """Whether any item has a time from which it may be shown."""
         late = (item.available_from is not None for item in self._late.values())
-        return len(self._times_of_table[0]) > 0 or any(late)
-
-    @property
-    def _times_of_table(self) -> tuple[IntArray, TimeArray]:
-        """Items of the table that have a time, earliest first, and their times."""
-        derived = self._table.derived
-        if "times" not in derived:
-            times = self._table.available_from
-            timed = np.flatnonzero(np.isfinite(times))
-            order = timed[np.argsort(times[timed], kind="stable")]
-            derived["times"] = order.astype(np.int32), times[order]
-        found: tuple[IntArray, TimeArray] = derived["times"]
-        return found
+        return len(self._table.timed[0]) > 0 or any(late)
 
     def column(self, name: str) -> AttributeColumn:
         """One attribute of all items, built on first use."""
         if name not in self._columns:
             base, late = self._table.attribute(name), sorted(self._late)
-            masks = self._table.derived.setdefault(("masks", name), keep_masks(base))
             values = AttributeValues.of(self._late[number].attributes.get(name) for number in late)
-            self._columns[name] = AttributeColumn(base, masks, np.array(late, np.int32), values)
+            self._columns[name] = AttributeColumn(base, np.array(late, np.int32), values)
         return self._columns[name]
 
     def values(self, name: str) -> AttributeValues:

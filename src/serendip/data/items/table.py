@@ -92,9 +92,6 @@ class ItemTable:
         layouts: distinct layouts, as JSON.
         layout_codes: (N,) int32 row of each item's layout.
         attributes: name -> values of all items.
-
-    Attributes:
-        derived: cache of what was computed from the columns.
     """
 
     def __init__(
@@ -108,7 +105,6 @@ class ItemTable:
         self._texts, self.available_from = texts, available_from
         self._layout_texts, self._layout_codes = layouts, layout_codes
         self._attributes = attributes
-        self.derived: dict[Any, Any] = {}
 
     @classmethod
     def of(cls, items: Iterable[Item]) -> Self:
@@ -169,6 +165,13 @@ class ItemTable:
         """Values of one attribute."""
         found = self._attributes.get(name)
         return AttributeValues.none(len(self)) if found is None else found
+
+    @cached_property
+    def timed(self) -> tuple[IntArray, TimeArray]:
+        """Items that have a time from which they may be shown, earliest first, and their times."""
+        timed = np.flatnonzero(np.isfinite(self.available_from))
+        order = timed[np.argsort(self.available_from[timed], kind="stable")]
+        return order.astype(np.int32), self.available_from[order]
 
     def words(self, number: int) -> tuple[str, ...]:
         """Distinct texts of an item's attributes, lists included; those read last are kept."""
