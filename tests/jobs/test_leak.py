@@ -17,10 +17,11 @@ from serendip.data.splits import Split, temporal
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace, WorkspaceLocation
+from serendip.evaluate.surface_quality import SurfaceRuns
 from serendip.files.events import read_events
 from serendip.files.items import read_items
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.split import SplitAnswers, SplitTask, evaluate_split
+from serendip.jobs.evaluate.split import SplitTask, evaluate_split
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.runtime.progress import TrainOptions
@@ -126,8 +127,12 @@ def test_the_poison_would_be_seen_by_a_trainer_that_reads_everything(tmp_path: P
     assert int(state.counts.argmax()) == state.catalogue.vocabulary.number("poison")
 
 
-def judged(folder: Path, poison: bool) -> SplitAnswers:
-    """Judge one cut of a stored shop; with poison, its future holds one item only."""
+def judged(folder: Path, poison: bool) -> tuple[SurfaceRuns, list[str]]:
+    """Judge one cut of a stored shop; with poison, its future holds one item only.
+
+    Returns:
+        the lists, and the ids of the items.
+    """
     write_files(folder)
     workspace = Workspace.open(folder)
     items = [*read_items(workspace.settings.items, folder), Item("poison", "The poison tale")]
@@ -137,21 +142,21 @@ def judged(folder: Path, poison: bool) -> SplitAnswers:
         events = [replace(e, item_id="poison") if e.timestamp >= cut else e for e in events]
     with workspace.create_store() as store:
         store.import_all(items, events)
-    save_dataset(JobContext.open(folder).dataset, folder / "dataset")
+    dataset = JobContext.open(folder).dataset
+    save_dataset(dataset, folder / "dataset")
     location = WorkspaceLocation.of(workspace)
-    return evaluate_split(SplitTask(location, str(folder / "dataset"), CUT, 1.0, 0))
+    split = evaluate_split(SplitTask(location, str(folder / "dataset"), CUT, 1.0, 0))
+    return split.runs, list(dataset.catalogue.vocabulary.ids)
 
 
 def test_what_a_report_judges_was_fitted_without_a_row_after_the_cut(tmp_path: Path) -> None:
-    honest, other = (judged(tmp_path / str(p), p) for p in (False, True))
-    names = [np.array(split.item_ids) for split in (honest, other)]
-    assert dict(zip(names[0], honest.counts.tolist(), strict=True)) == dict(
-        zip(names[1], other.counts.tolist(), strict=True)
-    )
+    pair = [judged(tmp_path / str(poison), poison) for poison in (False, True)]
+    counts = [dict(zip(names, runs.counts.tolist(), strict=True)) for runs, names in pair]
+    assert counts[0] == counts[1]
     answers = []
-    for split, own in zip((honest, other), names, strict=True):
+    for split, own in pair:
         rows: dict[str, int] = {}
-        for row, user in enumerate(split.users):
+        for row, user in enumerate(split.users.tolist()):
             rows.setdefault(user, row)  # at its first target a user's whole history is the past
         answers.append(
             {

@@ -35,7 +35,7 @@ def run(
     """
     from serendip.cli.data import show_checks
     from serendip.cli.serve import serve_workspace
-    from serendip.jobs.demo.demo import build_demo, measure_beside, measure_quality, start_beside
+    from serendip.jobs.demo.demo import build_demo, measure_quality, start_beside
     from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
@@ -48,15 +48,13 @@ def run(
     terminal.print_semantic_ids(generation.manifest["semantic_ids"])
     show_result = partial(_show_result, terminal, context, generation)
     if not serve:
-        with options.progress.step("measuring the quality"):
-            report = measure_quality(context, terminal.say)
-        show_result(report)
+        show_result(measure_quality(context, terminal.say))
         return
     quality = start_beside(context)
 
     def measure() -> None:  # in a thread of the service, which a failure does not end
         try:
-            report = measure_beside(context, quality)
+            report = measure_quality(context, terminal.say, quality)
         except SerendipError as error:
             terminal.say(f"WARNING: {error}")
             show_result(None, failure=error.message)

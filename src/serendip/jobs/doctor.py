@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from serendip.content.config import open_media
-from serendip.content.encoders.media_files import Media
 from serendip.data.checks import CheckResult, Status, run_checks
-from serendip.data.items.catalogue import Item
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.generations import check_earlier, open_current
@@ -164,22 +162,19 @@ def _find_problem(storage: Storage) -> str:
         storage.remove(key)
 
 
-def _check_media(workspace: Workspace, store: Store, progress: Progress) -> list[CheckResult]:
-    """Check the pictures and sounds of the columns in the settings."""
+def _check_media(workspace: Workspace, store: Store, progress: Progress) -> Iterator[CheckResult]:
+    """Count unusable pictures and sounds of the columns in the settings: a warning, unlike a
+    missing package, which a training needs.
+    """
     media = open_media(workspace.settings.content, workspace.folder)
     items = store.items() if media else []
-    return [_check_files(name, source, items, progress) for name, source in media.items()]
-
-
-def _check_files(
-    name: str, source: Media, items: Sequence[Item], progress: Progress
-) -> CheckResult:
-    """Count unusable files: a warning, unlike a missing package, which a training needs."""
-    try:
-        report = source.check(items, progress)
-    except ExtraMissing as error:
-        return CheckResult(f"{name} files", "FAIL", 0, len(items), str(error))
-    count = len(report.left_out)
-    status: Status = "WARN" if count or not report.named else "PASS"
-    named = report.named
-    return CheckResult(f"{name} files", status, count, named, report.message, report.examples)
+    for modality, source in media.items():
+        name = f"{modality} files"
+        try:
+            report = source.check(items, progress)
+        except ExtraMissing as error:
+            yield CheckResult(name, "FAIL", 0, len(items), str(error))
+            continue
+        count, named = len(report.left_out), report.named
+        status: Status = "WARN" if count or not named else "PASS"
+        yield CheckResult(name, status, count, named, report.message, report.examples)

@@ -114,7 +114,7 @@ def request(text: str, time: float, surface: str = "search") -> LoggedRequest:
 
 def held_out(*requests: LoggedRequest) -> dict[str, dict[int, float]]:
     found = read_held_out_queries(replace(dataset_of([]), requests=requests), 5.0)
-    return {text: dict(gains) for text, gains in zip(found.texts, found.gains, strict=True)}
+    return {text: dict(gains) for text, gains in found.items()}
 
 
 def test_what_was_typed_before_the_cut_tests_nothing() -> None:

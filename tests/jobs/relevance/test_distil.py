@@ -31,6 +31,7 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
+from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.labels.draw_lists import MOST_PAST
@@ -40,21 +41,12 @@ from serendip.jobs.labels.pair_files import (
     read_lists,
     write_lists,
 )
-from serendip.jobs.relevance.decisions import (
-    GOAL,
-    PROVEN,
-    decide_filters,
-    read_decisions,
-)
-from serendip.jobs.relevance.versions import (
-    current_model_name,
-    open_current_version,
-    publish_model,
-    restore_version,
-)
+from serendip.jobs.relevance.decisions import GOAL, NAME, PROVEN, decide_filters
+from serendip.jobs.relevance.versions import model_versions, publish_model, restore_version
 from serendip.jobs.surface_quality.answers import without_relevance_filter
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.train import train_workspace
+from serendip.runtime.versions import Version
 
 FILTER_TABLE = "\n[surfaces.search.relevance_filter]\nthreshold = 0.5\ndepth = 40\n"
 LLM_COLUMNS = ("query", "item_id", "label", "model")
@@ -130,8 +122,20 @@ def train(folder: Path) -> None:
     train_workspace(JobContext.open(folder))
 
 
+def read_version(folder: Path) -> Version:
+    version = model_versions(folder).current()
+    assert version is not None
+    return version
+
+
+def read_filters(generation: Version) -> dict[str, Decision]:
+    """Surface -> decision of a generation."""
+    found = read_table(generation.manifest[DECISIONS])
+    return {one.name.removeprefix(NAME): one for one in found if one.name.startswith(NAME)}
+
+
 def test_a_distilled_model_generalises_to_unseen_queries(shop: Path) -> None:
-    manifest = open_current_version(Workspace.open(shop).relevance).manifest
+    manifest = read_version(Workspace.open(shop).relevance).manifest
     assert manifest["queries"] == {"learned": 60, "gold": 60}
     assert manifest["auroc"] > 0.95
     assert (manifest["gate"]["on"], manifest["gate"]["reason"]) == (True, "by people")
@@ -234,21 +238,21 @@ def test_a_misspelt_query_is_filtered_by_its_correction(shop: Path) -> None:
 
 
 def test_a_generation_says_of_every_surface_whether_it_is_filtered_and_why(shop: Path) -> None:
-    decisions = read_decisions(open_current(shop / "generations").manifest)
+    decisions = read_filters(open_current(shop / "generations"))
     assert {name for name, one in decisions.items() if one.on} == {"search", "home"}
-    assert decisions["search"].threshold == 0.5
+    assert decisions["search"].reason == "on from 0.500: the settings name the threshold"
     assert "no labels of its lists" in decisions["digest"].reason
-    assert decisions["cart"].reason.startswith("its lists cannot be labelled")
+    assert decisions["cart"].reason.startswith("off: its lists cannot be labelled")
 
 
 def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: Path) -> None:
     shop = import_shop(tmp_path / "shop", more=WITHOUT_SEARCHES)
     context = JobContext.open(shop)
-    nothing, version = decide_filters(context)
+    nothing, _, version = decide_filters(context)
     assert version == {}
-    assert nothing["search"].reason == "there is no relevance model (`serendip judge distil`)"
+    assert nothing["search"].reason == "off: there is no relevance model (`serendip judge distil`)"
     assert nothing["home"].reason == (
-        "there are no labels of its lists (`serendip judge lists --surface home`)"
+        "off: there are no labels of its lists (`serendip judge lists --surface home`)"
     )
     write_labels(shop / "labels.csv", range(100, 160))
     write_labels(shop / "gold.csv", range(200, 260))
@@ -256,11 +260,12 @@ def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: 
     threshold = result["filter"]["safe_threshold"]
     assert 0 < threshold < 1
     train(shop)
-    manifest = open_current(shop / "generations").manifest
-    decisions = read_decisions(manifest)
-    assert manifest["relevance_models"] == {"search": "v1"}
-    assert (decisions["search"].on, decisions["search"].threshold) == (True, threshold)
-    assert decisions["search"].reason == f"{PROVEN} for {GOAL}"
+    generation = open_current(shop / "generations")
+    decisions = read_filters(generation)
+    assert generation.manifest["relevance_models"] == {"search": "v1"}
+    assert decisions["search"].on
+    assert decisions["search"].reason == f"on from {threshold:.3f}: {PROVEN} for {GOAL}"
+    assert EngineState.open(generation.folder).relevance_thresholds == {"search": threshold}
     assert [name for name, one in decisions.items() if one.on] == ["search"]
     _, told = invoke("status", "-w", str(shop))
     shown = {one["name"]: one["reason"] for one in told["in_force"]["decisions"]}
@@ -282,13 +287,13 @@ def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: 
     settings = shop / "serendip.toml"
     original = settings.read_text()
     settings.write_text(f"{original}\n[surfaces.search.relevance_filter]\nenabled = false\n")
-    chosen, version = decide_filters(JobContext.open(shop))
-    assert (chosen["search"].reason, version) == ("the settings switch it off", {})
+    chosen, _, version = decide_filters(JobContext.open(shop))
+    assert (chosen["search"].reason, version) == ("off: the settings switch it off", {})
     # Other fields: the model cannot be used, and nobody asked for it by name.
     settings.write_text(original.replace('fields = ["title", "genre"]', 'fields = ["title"]'))
-    other, version = decide_filters(JobContext.open(shop))
+    other, _, version = decide_filters(JobContext.open(shop))
     assert version == {}
-    assert other["search"].reason.startswith("v1 was trained on title, description, genre by")
+    assert other["search"].reason.startswith("off: v1 was trained on title, description, genre by")
 
 
 def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the_model(
@@ -301,15 +306,15 @@ def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the
     assert model is not None
     effect = {"ci95": {"lost": [0.1, 0.3], "wrong": [0.2, 0.4], "fall": [0.1, 0.4]}}
     proof = {"safe_threshold": 0.5, "safe": effect}
-    facts = open_current_version(copy / "relevance").manifest
+    facts = read_version(copy / "relevance").manifest
     publish_model(copy / "relevance", replace(model, threshold=0.5), {**facts, "filter": proof})
     own = '[surfaces.home.relevance_filter]\nlabels = "search"\nthreshold = 0.5\n'
     settings.write_text(settings.read_text().replace(FILTER_TABLE, f"\n{own}"))
     train(copy)
     generation = open_current(copy / "generations")
-    decisions = read_decisions(generation.manifest)
+    decisions = read_filters(generation)
     assert [name for name, one in decisions.items() if one.on] == ["home"]
-    assert decisions["search"].reason.startswith("it may hide 30% of the relevant items")
+    assert decisions["search"].reason.startswith("off: it may hide 30% of the relevant items")
     engine = Engine.open(copy)
     surfaces = engine.settings.all_surfaces()
     queries = engine.queries([Request("search", text="horror tale")])
@@ -326,7 +331,7 @@ def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the
 
 def test_a_generation_keeps_the_thresholds_that_were_decided(shop: Path, tmp_path: Path) -> None:
     generation = open_current(shop / "generations")
-    decided = read_decisions(generation.manifest)["home"].threshold
+    decided = EngineState.open(generation.folder).relevance_thresholds["home"]
     copy = shutil.copytree(generation.folder, tmp_path / "generation")
     home = Workspace.open(shop).settings.all_surfaces()["home"].relevance_filter
     document = json.loads((copy / "state.json").read_text())
@@ -349,10 +354,10 @@ def test_an_earlier_model_or_none_is_used_again(shop: Path, tmp_path: Path) -> N
     with Engine.open(shop) as engine:
         model = engine.state.relevance_models["search"]
     publish_model(folder, model, {})
-    assert current_model_name(folder) == "v2"
+    assert model_versions(folder).current_name() == "v2"
     for name in ("v1", ""):
         restore_version(folder, name)
-        assert current_model_name(folder) == name
+        assert model_versions(folder).current_name() == name
     assert publish_model(folder, model, {}).name == "v3"
 
 
@@ -381,9 +386,9 @@ def test_a_filter_needs_a_relevance_model_and_a_threshold(tmp_path: Path) -> Non
     write_labels(tmp_path / "gold.csv", range(200, 215), wrong=15)
     _, result = invoke(*distil(tmp_path, "labels.csv"))
     assert result["filter"]["safe_threshold"] is None
-    decisions, version = decide_filters(JobContext.open(tmp_path))
+    decisions, _, version = decide_filters(JobContext.open(tmp_path))
     assert version == {}
-    assert decisions["search"].reason == f"no threshold is proven for {GOAL}"
+    assert decisions["search"].reason == f"off: no threshold is proven for {GOAL}"
 
 
 def test_a_model_of_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:
@@ -393,7 +398,7 @@ def test_a_model_of_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:
     (tmp_path / "shop" / "serendip.toml").write_text(shorter)
     context = JobContext.open(tmp_path / "shop")
     with pytest.raises(
-        DataError, match="trained on title, description, genre by hashing 1; the workspace has"
+        DataError, match="trained on title, description, genre by hashing 1, not title,"
     ):
         train_workspace(context)
     assert [stage["name"] for stage in context.clock.as_dicts()] == ["snapshot"]  # then it ended
@@ -425,13 +430,13 @@ def test_a_damaged_model_stops_no_training_that_does_not_name_it(
     shop: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(shop, tmp_path / "shop")
-    with (open_current_version(copy / "relevance").folder / "relevance.json").open("a") as stream:
+    with (read_version(copy / "relevance").folder / "relevance.json").open("a") as stream:
         stream.write(" ")
     named = (copy / "serendip.toml").read_text()
     with pytest.raises(ArtefactError, match="relevance"):
         decide_filters(JobContext.open(copy))
     (copy / "serendip.toml").write_text(named.partition("[surfaces.search.relevance_filter]")[0])
-    decisions, version = decide_filters(JobContext.open(copy))
+    decisions, _, version = decide_filters(JobContext.open(copy))
     assert [*version] == ["home"]
     assert decisions["search"].reason.endswith("(`serendip judge distil`)")
     assert [name for name, one in decisions.items() if one.on] == ["home"]  # its own labels
@@ -439,14 +444,14 @@ def test_a_damaged_model_stops_no_training_that_does_not_name_it(
 
 def test_labels_of_lists_filter_their_surface_by_what_its_user_chose(shop: Path) -> None:
     context = JobContext.open(shop)
-    decisions, versions = decide_filters(context)
+    decisions, proven, versions = decide_filters(context)
     assert {name: one.name for name, one in versions.items()} == {"home": "v1", "search": "v1"}
     assert decisions["home"].on
-    assert decisions["home"].reason == f"{PROVEN} for {GOAL}"
+    assert decisions["home"].reason == f"on from {proven['home']:.3f}: {PROVEN} for {GOAL}"
     assert decisions["digest"].reason == (
-        "there are no labels of its lists (`serendip judge lists --surface digest`)"
+        "off: there are no labels of its lists (`serendip judge lists --surface digest`)"
     )
-    manifest = open_current_version(Workspace.open(shop).list_relevance("home")).manifest
+    manifest = read_version(Workspace.open(shop).list_relevance("home")).manifest
     assert manifest["auroc"] > 0.95 > 0.7 > manifest["auroc_without_users"]
     engine = Engine.open(shop)
     (query,) = engine.queries([Request("home")])
@@ -456,8 +461,7 @@ def test_labels_of_lists_filter_their_surface_by_what_its_user_chose(shop: Path)
         found = engine.run([asked], "home")[0].items
         tastes = [int(item[1:]) % 3 for item in engine.item_ids(found.item_nums[:10])]
         assert tastes.count(taste) >= 9
-        threshold = decisions["home"].threshold
-        assert threshold is not None and not (found.fields[P_IRRELEVANT] >= threshold).any()
+        assert not (found.fields[P_IRRELEVANT] >= proven["home"]).any()
     assert CHECKED not in engine.run([asked], "digest")[0].trace
     visitor = engine.run([query], "home")[0]
     assert visitor.trace[CHECKED] == 0 and len(visitor.items)

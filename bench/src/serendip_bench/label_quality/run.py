@@ -259,7 +259,7 @@ class Trial:
     def _learn(self, labels: Path) -> Ranker:
         """A ranker of search alone that learned from a file of labels."""
         judged = read_judged_files([labels], self.state.catalogue.vocabulary)
-        vectors = self.fitter.encode_texts(judged.texts, self.state.fusion)
+        vectors = self.fitter.encode_texts(list(judged), self.state.fusion)
         labelled, settings = label_judged(judged, vectors), self.context.settings
         random = np.random.default_rng(self.options.seed)
         rows = label_candidates(labelled, "search", self.state, settings, 0).sample(

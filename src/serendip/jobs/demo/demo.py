@@ -119,26 +119,41 @@ def read_report(context: JobContext) -> dict[str, Any] | None:
     return report if report.get("fingerprint") == fingerprint else None
 
 
-def measure_quality(context: JobContext, say: Callable[[str], None]) -> dict[str, Any]:
+def measure_quality(
+    context: JobContext,
+    say: Callable[[str], None],
+    process: BackgroundProcess[tuple[str, int]] | None = None,
+) -> dict[str, Any] | None:
     """The report with the current fingerprint; evaluates if there is none.
 
+    Args:
+        context: of the workspace.
+        say: is told if nothing is to be done.
+        process: that evaluates, see ``start_beside``; None = this one.
+
+    Returns:
+        None if the process was stopped before its end.
+
     Raises:
+        SerendipError: the evaluation failed, or its process was killed.
         DataError: the published engine is worse than popularity.
     """
     report = read_report(context)
-    if report is None:
-        report = evaluate_workspace(context)
-    else:
+    if report is not None:
         say("  the report is up to date")
-    return _require_quality(context, report)
-
-
-def _require_quality(context: JobContext, report: dict[str, Any]) -> dict[str, Any]:
-    """Check the report by the gate that a training with a report must pass.
-
-    Raises:
-        DataError: the gate failed.
-    """
+    else:
+        with context.options.progress.step("measuring the quality"):
+            if process is None:
+                report, code = evaluate_workspace(context), 0
+            else:
+                code, report = process.run(), read_report(context)
+    if report is None:
+        if process is not None and process.is_stopped:
+            return None
+        raise SerendipError(
+            f"the quality could not be measured: the process ended with exit code {code}.",
+            "Run `serendip evaluate` to try again; the page is served meanwhile.",
+        )
     reports = context.workspace.reports
     for gate in check_report(reports / REPORT_JSON, report["fingerprint"]):
         if not gate.on:
@@ -154,37 +169,6 @@ def start_beside(context: JobContext) -> BackgroundProcess[tuple[str, int]]:
     """The process, not yet started, that measures the quality beside a service."""
     folder = os.fspath(context.workspace.folder)
     return BackgroundProcess(_evaluate_alone, (folder, context.options.seed))
-
-
-def measure_beside(
-    context: JobContext, process: BackgroundProcess[tuple[str, int]]
-) -> dict[str, Any] | None:
-    """The report with the current fingerprint; evaluates in a process if there is none.
-
-    Args:
-        context: of the workspace.
-        process: see ``start_beside``.
-
-    Returns:
-        None if the process was stopped before its end.
-
-    Raises:
-        SerendipError: the evaluation failed, or its process was killed.
-        DataError: the published engine is worse than popularity.
-    """
-    report, code = read_report(context), 0
-    if report is None:
-        with context.options.progress.step("measuring the quality"):
-            code = process.run()
-        report = read_report(context)
-    if report is not None:
-        return _require_quality(context, report)
-    if process.is_stopped:
-        return None
-    raise SerendipError(
-        f"the quality could not be measured: the process ended with exit code {code}.",
-        "Run `serendip evaluate` to try again; the page is served meanwhile.",
-    )
 
 
 def _evaluate_alone(task: tuple[str, int]) -> None:

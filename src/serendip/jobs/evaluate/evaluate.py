@@ -19,7 +19,7 @@ import numpy as np
 
 from serendip import __version__
 from serendip.content.features import encode_items
-from serendip.data import Dataset, IntArray, Vocabulary
+from serendip.data import Dataset
 from serendip.data.dataset_folder import save_dataset
 from serendip.engine.workspace import REPORT_HTML, REPORT_JSON, Workspace, WorkspaceLocation
 from serendip.errors import DataError
@@ -36,7 +36,7 @@ from serendip.runtime.atomic_files import write_json, write_text
 from serendip.runtime.executor import IN_PROCESS
 from serendip.runtime.extras import require_training
 from serendip.runtime.scratch import scratch_folder
-from serendip.runtime.timing import StageClock, StageCost
+from serendip.runtime.timing import StageCost
 
 MIN_EVENTS = 100
 """With fewer interactions a split leaves too little for training or testing."""
@@ -49,14 +49,6 @@ MAX_TARGETS = 10_000
 """Largest number of targets of the default evaluation. Intervals of the two thousand users or so
 that they belong to are narrow; every further target costs as much as a request."""
 
-BASELINES = ("popularity", "popularity-recent", "item-knn", "transitions")
-
-TEMPORAL = (
-    "Everything (vocabulary, popularity, codes, word index, models, ranker) was fitted on the "
-    "events before a cut in time and tested on the events after it. The history of a target is "
-    "every event of its user strictly before it; at most 100 targets per user; mean per user; "
-    "users pooled over the cuts. All items are ranked, except those that the user chose before."
-)
 DATASET = "dataset"
 """Folder, among the intermediate files, of the data at the moment of the command."""
 
@@ -90,16 +82,36 @@ def evaluate_workspace(context: JobContext, full: bool = False) -> dict[str, Any
     with scratch_folder(workspace.reports) as scratch:
         save_dataset(dataset, scratch / DATASET)
         made, left_out = plan_splits(workspace, scratch / DATASET, options.seed, full)
-        answers = _evaluate_splits(context, made, clock)
+        answers = _evaluate_splits(context, made)
     with clock.stage(LISTS):
         lists = measure_lists(workspace, dataset, options.seed)
     with clock.stage(REPORT):
-        newest = _newest(answers)
-        temporal = _describe_temporal(answers, dataset.catalogue.vocabulary, options.seed)
+        newest, pooled = answers[0], _pool_splits([split.runs for split in reversed(answers)])
+        cuts = [{k: v for k, v in split.facts.items() if k != "stages"} for split in answers]
+        temporal = {
+            **asdict(measure_surface(pooled, options.seed)),
+            "cuts": cuts[::-1],
+            "seconds": newest.facts["seconds"],
+        }
+        counts = {
+            "items": dataset.num_items,
+            "users": dataset.num_users,
+            "interactions": len(dataset.events),
+            "likes": int(dataset.events.liked.sum()),
+        }
+        splits = {
+            "made": [split.name for split in answers],
+            "left_out": [task.name for task in left_out],
+            "sampled": {
+                split.name: {name: split.facts[name] for name in ("users", "all_users")}
+                for split in answers
+                if split.facts["targets"] < split.facts["all_targets"]
+            },
+        }
         figures = ReportFigures(
             protocols={"temporal": temporal},
-            data={"counts": _counts(dataset), "checks": check_workspace(workspace)},
-            splits=_describe_splits(answers, left_out),
+            data={"counts": counts, "checks": check_workspace(workspace)},
+            splits=splits,
             semantic_ids=newest.codes,
             surfaces=newest.surfaces,
             lists=lists,
@@ -160,16 +172,9 @@ def plan_splits(
     return (tasks, []) if full else (tasks[:1], tasks[1:])
 
 
-def _evaluate_splits(
-    context: JobContext, tasks: Sequence[SplitTask], clock: StageClock
-) -> list[SplitAnswers]:
-    """Evaluate the splits, those of many events side by side, and add their stages to the clock.
-
-    Args:
-        context: workspace, and the executor of the tasks.
-        tasks: one for each split.
-        clock: to which the stages are added.
-    """
+def _evaluate_splits(context: JobContext, tasks: Sequence[SplitTask]) -> list[SplitAnswers]:
+    """Evaluate the splits, those of many events side by side, and add their stages to the clock."""
+    clock = context.clock
     executor = context.options.executor
     if executor.is_local and len(context.dataset.events) < MIN_EVENTS_BESIDE:
         executor = IN_PROCESS
@@ -192,88 +197,25 @@ def encode_dataset(context: JobContext) -> None:
     encode_items(items, context.encoder, context.vectors, fields, context.media, context.options)
 
 
-def _counts(dataset: Dataset) -> dict[str, int]:
-    return {
-        "items": dataset.num_items,
-        "users": dataset.num_users,
-        "interactions": len(dataset.events),
-        "likes": int(dataset.events.liked.sum()),
-    }
-
-
-def _newest(answers: Sequence[SplitAnswers]) -> SplitAnswers:
-    """The split with the most training data."""
-    return max(answers, key=lambda split: float(split.facts["fraction"]))
-
-
-def _describe_splits(
-    answers: Sequence[SplitAnswers], left_out: Sequence[SplitTask]
-) -> dict[str, Any]:
-    """What was evaluated and what was not, for the report."""
-    return {
-        "made": [split.name for split in answers],
-        "left_out": [task.name for task in left_out],
-        "sampled": {
-            split.name: {name: split.facts[name] for name in ("users", "all_users")}
-            for split in answers
-            if split.facts["targets"] < split.facts["all_targets"]
-        },
-    }
-
-
-def _pool_splits(answers: Sequence[SplitAnswers], vocabulary: Vocabulary) -> SurfaceRuns:
-    """Pool splits in the item numbers of the whole catalogue; those of each split differ.
-
-    What is new and popular is that of the newest split.
-    """
-    splits = sorted(answers, key=lambda split: float(split.facts["fraction"]))
-    maps = [vocabulary.numbers(split.item_ids) for split in splits]
-    targets = np.concatenate(
-        [numbers[split.targets] for numbers, split in zip(maps, splits, strict=True)]
-    )
-    relevant = [target.reshape(1) for target in targets]
-    begin, slices = 0, defaultdict[str, list[int]](list)
-    for split in splits:
-        for name, rows in split.slices.items():
-            slices[name] += (rows + begin).tolist()
-        begin += len(split.targets)
-    counts = np.zeros(len(vocabulary), np.int32)
-    counts[maps[-1]] = splits[-1].counts
-    return SurfaceRuns(
-        surface="Temporal split",
-        question=TEMPORAL,
+def _pool_splits(splits: Sequence[SurfaceRuns]) -> SurfaceRuns:
+    """Pool the lists of splits; what is new and popular is that of the last one."""
+    relevant = [items for runs in splits for items in runs.relevant]
+    begin, rows_of = 0, defaultdict[str, list[int]](list)
+    for runs in splits:
+        for name, part in runs.slices.items():
+            rows_of[name] += (part.rows + begin).tolist()
+        begin += len(runs)
+    newest = splits[-1]
+    return replace(
+        newest,
         relevant=relevant,
-        users=np.concatenate([np.asarray(split.users, np.str_) for split in splits]),
+        users=np.concatenate([runs.users for runs in splits]),
         slices={
             name: Slice(np.array(rows, np.intp), [relevant[row] for row in rows])
-            for name, rows in slices.items()
+            for name, rows in rows_of.items()
         },
         lists={
-            name: np.concatenate(
-                [_renumber(s.lists[name], m) for m, s in zip(maps, splits, strict=True)]
-            )
-            for name in splits[0].lists
+            name: np.concatenate([runs.lists[name] for runs in splits]) for name in newest.lists
         },
-        counts=counts,
-        is_new=counts == 0,
-        histories=(),
-        baselines=[name for name in BASELINES if name in splits[0].lists],
-        possible=sum(int(split.facts["all_targets"]) for split in splits),
+        possible=sum(runs.possible for runs in splits),
     )
-
-
-def _describe_temporal(
-    answers: Sequence[SplitAnswers], vocabulary: Vocabulary, seed: int
-) -> dict[str, Any]:
-    """Figures of all systems for the next items, with cuts and costs of training."""
-    cuts = [{k: v for k, v in split.facts.items() if k != "stages"} for split in answers]
-    return {
-        **asdict(measure_surface(_pool_splits(answers, vocabulary), seed)),
-        "cuts": sorted(cuts, key=lambda facts: float(facts["fraction"])),
-        "seconds": _newest(answers).facts["seconds"],
-    }
-
-
-def _renumber(lists: IntArray, numbers: IntArray) -> IntArray:
-    """Map item numbers by ``numbers``; padding stays -1."""
-    return np.where(lists >= 0, numbers[lists], -1).astype(np.int32)

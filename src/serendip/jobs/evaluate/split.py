@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data import Dataset, IntArray, Query
@@ -26,7 +25,7 @@ from serendip.engine.workspace import WorkspaceLocation
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.evaluate.new_items import NewItemFigures, measure_new_items
-from serendip.evaluate.surface_quality import SurfaceFigures
+from serendip.evaluate.surface_quality import Slice, SurfaceFigures, SurfaceRuns
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.faithfulness import (
     PastItems,
@@ -42,6 +41,15 @@ from serendip.jobs.train.fit import Fitter
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
+
+BASELINES = ("popularity", "popularity-recent", "item-knn", "transitions")
+
+TEMPORAL = (
+    "Everything (vocabulary, popularity, codes, word index, models, ranker) was fitted on the "
+    "events before a cut in time and tested on the events after it. The history of a target is "
+    "every event of its user strictly before it; at most 100 targets per user; mean per user; "
+    "users pooled over the cuts. All items are ranked, except those that the user chose before."
+)
 
 MAX_REQUESTS = 300
 """Largest number of requests of a surface other than home."""
@@ -78,16 +86,11 @@ class SplitTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitAnswers:
-    """Ranked lists of every system for the targets of one split, in the split's item numbers.
+    """What is known of one split.
 
     Args:
         name: of the split.
-        lists: system -> (T, 10) int32 item numbers, padded with -1.
-        targets: (T,) int32 item numbers.
-        users: (T,) external user ids.
-        slices: name -> rows of its targets.
-        counts: (N,) int32 interactions of each item before the cut.
-        item_ids: (N,) external ids.
+        runs: ranked lists of every system for its targets, in the item numbers of the dataset.
         codes: quality of the semantic IDs.
         facts: cut, sizes and costs of the stages.
         surfaces: figures of every surface; empty = not measured.
@@ -97,12 +100,7 @@ class SplitAnswers:
     """
 
     name: str
-    lists: Mapping[str, IntArray]
-    targets: IntArray
-    users: Sequence[str]
-    slices: Mapping[str, NDArray[np.intp]]
-    counts: IntArray
-    item_ids: Sequence[str]
+    runs: SurfaceRuns
     codes: Mapping[str, Any]
     facts: Mapping[str, Any]
     surfaces: Sequence[SurfaceFigures] = ()
@@ -141,24 +139,25 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
                     rows = rank(queries, home, state)[1]
                 countries = dataset.countries_by_user()
                 surfaces = measure_surfaces(builder, state, countries, rows)
-    slices = find_slices(
-        split,
-        split.targets.queries(),
-        [item.reshape(1) for item in split.targets.items],
-        dataset.countries_by_user(),
-    )
-    counts = np.zeros(state.num_items, np.int32)
-    counts[: len(past.state.counts)] = past.state.counts
+    targets = split.targets
+    facts = {
+        "fraction": task.fraction,
+        "cut": split.cut,
+        "train_events": len(split.train.events),
+        "targets": len(targets),
+        "users": len(set(targets.users)),
+        "all_targets": len(whole.targets),
+        "all_users": len(set(whole.targets.users)),
+        "train_items": split.train.num_items,
+        "new_items": len(split.new_items),
+        "stages": clock.as_dicts(),
+        "seconds": seconds,
+    }
     return SplitAnswers(
         split.name,
-        lists,
-        split.targets.items,
-        list(split.targets.users),
-        {name: part.rows for name, part in slices.items()},
-        counts,
-        list(split.catalogue.vocabulary.ids),
+        _collect_runs(dataset, whole, split, lists),
         asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
-        _collect_facts(task, split, whole.targets, clock, seconds),
+        facts,
         surfaces,
         new_items,
         faithfulness,
@@ -166,27 +165,35 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
     )
 
 
-def _collect_facts(
-    task: SplitTask,
-    split: Split,
-    all_targets: Targets,
-    clock: StageClock,
-    seconds: Mapping[str, float],
-) -> dict[str, Any]:
-    """Cut, sizes and costs of a split, for the report."""
-    return {
-        "fraction": task.fraction,
-        "cut": split.cut,
-        "train_events": len(split.train.events),
-        "targets": len(split.targets),
-        "users": len(set(split.targets.users)),
-        "all_targets": len(all_targets),
-        "all_users": len(set(all_targets.users)),
-        "train_items": split.train.num_items,
-        "new_items": len(split.new_items),
-        "stages": clock.as_dicts(),
-        "seconds": seconds,
-    }
+def _collect_runs(
+    dataset: Dataset, whole: Split, split: Split, lists: Mapping[str, IntArray]
+) -> SurfaceRuns:
+    """Lists for the targets of a split, in the item numbers of the dataset."""
+    targets, numbers = (
+        split.targets,
+        dataset.catalogue.vocabulary.numbers(split.catalogue.vocabulary.ids),
+    )
+    items = [item.reshape(1) for item in targets.items]
+    countries = dataset.countries_by_user()
+    slices = find_slices(split, targets.queries(), items, countries)
+    counts = np.zeros(dataset.num_items, np.int32)
+    counts[numbers[: split.train.num_items]] = split.train.item_counts()
+    return SurfaceRuns(
+        surface="Temporal split",
+        question=TEMPORAL,
+        relevant=[numbers[item] for item in items],
+        users=np.asarray(targets.users, np.str_),
+        slices={
+            name: Slice(part.rows, [numbers[items] for items in part.relevant])
+            for name, part in slices.items()
+        },
+        lists={name: np.where(rows >= 0, numbers[rows], -1) for name, rows in lists.items()},
+        counts=counts,
+        is_new=counts == 0,
+        histories=(),
+        baselines=[name for name in BASELINES if name in lists],
+        possible=len(whole.targets),
+    )
 
 
 def with_early_rejections(state: EngineState, dataset: Dataset, split: Split) -> EngineState:

@@ -7,7 +7,6 @@ model is trained in a separate process.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder,
 from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
-from serendip.runtime.atomic_files import write_text
+from serendip.runtime.atomic_files import write_json, write_text
 from serendip.runtime.extras import require_training
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.scratch import scratch_folder
@@ -180,8 +179,7 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
             "stages": clock.as_dicts(),
         }
     )
-    text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)
-    write_text(workspace.reports / REPORT_JSON, text)
+    write_json(workspace.reports / REPORT_JSON, report)
     write_text(workspace.reports / REPORT_HTML, render_alignment_page(report))
     return report
 

@@ -46,6 +46,7 @@ from serendip.jobs.llm.judged_queries import (
     cut_time,
     read_gains,
     read_held_out_queries,
+    with_gain,
 )
 from serendip.jobs.llm.texts import read_original
 from serendip.jobs.suggestions.build import compute_queries, to_candidates
@@ -174,8 +175,9 @@ def gate_texts(
         queries = read_held_out_queries(dataset, cut)
     else:
         earlier = collect_earlier_queries(dataset, cut)
-        queries = JudgedQueries.of(read_gains(judgements, dataset.catalogue.vocabulary, earlier))
-    queries = queries.without(Phrases(text.value for text in texts if text.source == "queries"))
+        queries = with_gain(read_gains(judgements, dataset.catalogue.vocabulary, earlier))
+    phrases = Phrases(text.value for text in texts if text.source == "queries")
+    queries = {text: by_item for text, by_item in queries.items() if text not in phrases}
     facts: dict[str, Any] = {
         "texts": len(texts),
         "items": len({text.item_id for text in texts}),
@@ -200,13 +202,13 @@ def _search_values(
     fields, progress = context.settings.content.fields, context.options.progress
     texts = [item.encoder_text(fields) for item in items]
     vectors, asked = (  # (N, C), (Q, C)
-        context.vectors.encode(context.encoder, some, progress) for some in (texts, queries.texts)
+        context.vectors.encode(context.encoder, some, progress) for some in (texts, list(queries))
     )
     with scratch_folder() as folder:  # open files can be read after deletion
         config = context.settings.search.lexical
         index = LexicalIndex.build(Catalogue(items), folder / "words", config)
     values = []
-    for text, vector, gains in zip(queries.texts, asked, queries.gains, strict=True):
+    for (text, gains), vector in zip(queries.items(), asked, strict=True):
         near = top_k(np.asarray(vectors @ vector, np.float32), _DEPTH)
         found: ItemList = reciprocal_rank_fusion((index.search(text, _DEPTH), near), len(items))
         listed = found.item_nums.tolist()

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +29,7 @@ from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.state import TYPED_TEXTS
 from serendip.errors import ConfigError, DataError, GateError
-from serendip.evaluate.decision import Decision
+from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.evaluate.labelled_slates import LabelErrors
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import check_labels, gate_labels
@@ -48,9 +48,9 @@ from serendip.jobs.llm.judged_queries import cut_time, read_held_out_queries
 from serendip.jobs.llm.labels import LabelWriting
 from serendip.jobs.llm.queries import QueryWriting
 from serendip.jobs.llm.texts import TextWriting, read_original, write_query_texts
-from serendip.jobs.relevance.decisions import read_decisions, reason_against_proof
+from serendip.jobs.relevance.decisions import filtered_surfaces, reason_against_proof
 from serendip.jobs.relevance.distil import distil
-from serendip.jobs.relevance.versions import current_model_name, restore_version
+from serendip.jobs.relevance.versions import model_versions, restore_version
 from serendip.jobs.train.train import train_workspace
 from serendip.llm.ledger import Ledger
 
@@ -152,21 +152,24 @@ def improve(context: JobContext, improvement: Improvement) -> ImprovementReport:
         raise ConfigError(f"the budget is {improvement.budget}.", "Give a budget of 0 or more.")
     with context.workspace.open_store() as store:
         rows = store.generated.active()
-    model, spent = current_model_name(context.workspace.relevance), _read_spent(context)
+    model, spent = model_versions(context.workspace.relevance).current_name(), _read_spent(context)
     chain = _Chain(context, improvement, rows, model, spent)
     plan = list(chain.plan())
     if not improvement.agrees(plan):
         return ImprovementReport(plan)
     steps: list[StepResult] = []
+    counted = spent
     for step in chain.run():
-        steps.append(step)
-        improvement.on_step(step)
+        now = _read_spent(context)
+        steps.append(replace(step, cost=now - counted))
+        improvement.on_step(steps[-1])
+        counted = now
     generation = ""
     if improvement.is_trained and any(step.gate.on for step in steps[1:]):
         generation, served = chain.train()
         steps.append(served)
         improvement.on_step(served)
-    return ImprovementReport(plan, steps, _read_spent(context) - spent, generation)
+    return ImprovementReport(plan, steps, counted - spent, generation)
 
 
 def _read_spent(context: JobContext) -> float:
@@ -235,20 +238,15 @@ class _Chain:
 
     def run(self) -> Iterator[StepResult]:
         """All steps; the first one alone if it fails."""
-        controls = self._with_cost(self._ask_controls)
+        controls = self._ask_controls()
         yield controls
         if not controls.gate.on:
             return
-        yield self._with_cost(self._write_queries)
-        yield self._with_cost(self._filter)
+        yield self._write_queries()
+        yield self._filter()
         for name in self._attributes():
-            yield self._with_cost(partial(self._choose_values, name))
-        yield self._with_cost(self._write_texts)
-
-    def _with_cost(self, step: Callable[[], StepResult]) -> StepResult:
-        before = _read_spent(self.context)
-        done = step()
-        return replace(done, cost=_read_spent(self.context) - before)
+            yield self._choose_values(name)
+        yield self._write_texts()
 
     @property
     def _controls(self) -> LabelWriting:
@@ -285,8 +283,6 @@ class _Chain:
         if not self.written:
             return StepResult("queries", wrote, Decision("queries", False, reason="there are none"))
         result = gate_queries(self.context)
-        if not result.decision.on:
-            self._restore("query")
         assert result.table is not None
         table = result.table
         rows = [row for row, source in enumerate(table.sources) if source == "llm"]
@@ -296,15 +292,14 @@ class _Chain:
             for row in rows[:_EXAMPLES]
         ]
         changes = [f"{len(rows):,} more suggested queries, such as", *examples] if rows else []
-        return StepResult("queries", wrote, result.decision, changes)
+        return self._close(StepResult("queries", wrote, result.decision, changes), "query")
 
     def _filter(self) -> StepResult:
         """Labels of what search shows, a model of them, and its threshold."""
         self._draw_lists()
         done = self._write(self._lists)
         out, wrote = Path(done["out"]), f"{done['written']:,} labels, {done['bad']:,} bad"
-        labels = read_labels(out)
-        gate = check_labels(self.context, self.catalogue, labels)
+        gate = check_labels(self.context, self.catalogue, read_labels(out))
         if not gate.on:
             return StepResult("filter", wrote, gate)
         name, lists = "fall of the irrelevant share", self._lists.pairs
@@ -341,12 +336,10 @@ class _Chain:
     def _choose_values(self, name: str) -> StepResult:
         written = self._write(ValueWriting(self.context, name))
         result = gate_values(self.context, name)
-        if not result.decision.on:
-            self._restore("value", name)
         changes = [f"{result.active:,} items can be found and filtered by {name}"]
-        changes = changes if result.decision.on else []
         wrote = f"{written['written']:,} values"
-        return StepResult(f"attribute {name}", wrote, result.decision, changes)
+        step = StepResult(f"attribute {name}", wrote, result.decision, changes)
+        return self._close(step, "value", name)
 
     def _write_texts(self) -> StepResult:
         """Texts of thin items and written queries, kept if search is better with them."""
@@ -358,15 +351,15 @@ class _Chain:
         cut = cut_time(dataset, min(self.context.settings.evaluation.cuts))
         is_logged = len(read_held_out_queries(dataset, cut)) >= MIN_QUERIES
         judged = None if is_logged else self._lists.out
-        if not count or not (is_logged or self._are_labels_right()):
+        may_test = judged is None or (
+            judged.is_file() and check_labels(self.context, self.catalogue, read_labels(judged)).on
+        )
+        if not count or not may_test:
             reason = "there are no texts, or neither logged nor labelled queries to test them by"
             return StepResult("texts", wrote, Decision("texts", False, reason=reason))
         result = gate_texts(self.context, judged, is_pooled=not is_logged)
-        if not result.decision.on:
-            self._restore("text")
-        items = result.facts["items"]
-        changes = [f"{items:,} items are found by more words"] if result.decision.on else []
-        return StepResult("texts", wrote, result.decision, changes)
+        changes = [f"{result.facts['items']:,} items are found by more words"]
+        return self._close(StepResult("texts", wrote, result.decision, changes), "text")
 
     def train(self) -> tuple[str, StepResult]:
         """Train what was kept, and compare the lists; a training that is refused takes it back."""
@@ -379,7 +372,7 @@ class _Chain:
             return "", StepResult("training", "", gate, ["everything is taken back"])
         with Engine.open(workspace.folder) as engine:
             after = _show_lists(engine, [text for text in self.before if text])
-        filtered = [name for name, one in read_decisions(generation.manifest).items() if one.on]
+        filtered = filtered_surfaces(read_table(generation.manifest[DECISIONS]))
         changes = [
             f"filtered surfaces: {', '.join(filtered) or 'none'}",
             *_compare_lists(self.before, after, self.catalogue),
@@ -387,10 +380,17 @@ class _Chain:
         gate = Decision("training", True, reason="it passed its gates")
         return generation.name, StepResult("training", generation.name, gate, changes)
 
+    def _close(self, step: StepResult, kind: Kind, name: str | None = None) -> StepResult:
+        """The step; if its gate refused, what was in use before is in use again."""
+        if step.gate.on:
+            return step
+        self._restore(kind, name)
+        return replace(step, changes=())
+
     def _take_back(self) -> None:
         """Withdraw all that was written in this run from the next training."""
         folder = self.context.workspace.relevance
-        if current_model_name(folder) != self.model_before:
+        if model_versions(folder).current_name() != self.model_before:
             restore_version(folder, self.model_before)
         self._restore()
 
@@ -401,11 +401,6 @@ class _Chain:
         ]
         with self.context.workspace.open_store() as store:
             store.generated.activate(rows, kind, name)
-
-    def _are_labels_right(self) -> bool:
-        """Whether the labels of lists are more than coin flips."""
-        out = self._lists.out
-        return out.is_file() and check_labels(self.context, self.catalogue, read_labels(out)).on
 
 
 def _judge_filter(name: str, found: Mapping[str, Any]) -> tuple[Decision, list[str]]:

@@ -7,9 +7,9 @@ leaves out queries that they contain.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from serendip.data.dataset import Dataset
 from serendip.data.events.search_log import SUGGESTED, LoggedRequest
@@ -25,38 +25,13 @@ _GAINS: Mapping[str, float] = {**GAINS, "good": 1.0, "bad": 0.0}
 _COLUMNS = ("query", "item_id", "label")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class JudgedQueries:
-    """Queries with graded items.
+JudgedQueries: TypeAlias = Mapping[str, Mapping[int, float]]
+"""Query -> item number -> gain; at least one gain of a query is above 0."""
 
-    Args:
-        texts: Q distinct queries.
-        gains: of each query, item number -> gain; at least one is above 0.
-    """
 
-    texts: Sequence[str]
-    gains: Sequence[Mapping[int, float]]
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    @classmethod
-    def of(cls, gains: Mapping[str, Mapping[int, float]]) -> JudgedQueries:
-        """Build from query -> item number -> gain; queries without a gain above 0 are left out."""
-        usable = {
-            text: by_item for text, by_item in gains.items() if max(by_item.values(), default=0) > 0
-        }
-        return cls(list(usable), list(usable.values()))
-
-    def without(self, phrases: Container[str]) -> JudgedQueries:
-        """The queries that are not among some phrases."""
-        return self.rows([n for n, text in enumerate(self.texts) if text not in phrases])
-
-    def rows(self, numbers: Sequence[int]) -> JudgedQueries:
-        """Some of the queries."""
-        return JudgedQueries(
-            [self.texts[number] for number in numbers], [self.gains[number] for number in numbers]
-        )
+def with_gain(gains: JudgedQueries) -> JudgedQueries:
+    """The queries that have a gain above 0."""
+    return {text: by_item for text, by_item in gains.items() if max(by_item.values(), default=0)}
 
 
 def cut_time(dataset: Dataset, fraction: float) -> float:
@@ -73,7 +48,7 @@ def read_held_out_queries(dataset: Dataset, cut: float) -> JudgedQueries:
         text = normalise(search.text)
         if search.timestamp >= cut and text not in earlier:
             gains.setdefault(text, {}).update(dict.fromkeys(search.chosen.tolist(), 1.0))
-    return JudgedQueries.of(gains)
+    return with_gain(gains)
 
 
 def collect_earlier_queries(dataset: Dataset, cut: float) -> set[str]:

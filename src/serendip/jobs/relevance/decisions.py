@@ -10,71 +10,46 @@ the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import TYPED_TEXTS
-from serendip.errors import ArtefactError, NotTrainedError
+from serendip.errors import ArtefactError, DataError, NotTrainedError
+from serendip.evaluate.decision import Decision
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.versions import (
-    RelevanceTexts,
-    current_model_name,
-    model_folder,
-    open_current_version,
-)
+from serendip.jobs.relevance.versions import RelevanceTexts, model_folder, model_versions
 from serendip.runtime.versions import Version
 
-FILTERS_KEY, MODELS_KEY = "relevance_filters", "relevance_models"
+MODELS_KEY = "relevance_models"
 
 MOST_LOST, MOST_WRONG = 0.05, 0.2
 """Share of the relevant items that a filter may hide, or else share of what it hides that may be
 relevant: upper ends of their 95 % intervals. Where half of a list is irrelevant, a filter that is
 right four times in five helps, although it hides more than one relevant item in twenty."""
 
-NAMED, PROVEN = "the settings name the threshold", "labels prove the threshold"
+NAME = "relevance filter: "
+PROVEN = "labels prove the threshold"
 GOAL = "fewer irrelevant items and hardly a relevant one less"
 """What a threshold is chosen for."""
-
-
-@dataclass(frozen=True, slots=True)
-class FilterDecision:
-    """Whether a surface is filtered.
-
-    Args:
-        on: whether it is.
-        threshold: smallest P(irrelevant) that is removed; None = nothing is.
-        reason: why it is, or is not.
-    """
-
-    on: bool
-    threshold: float | None
-    reason: str
-
-    @classmethod
-    def off(cls, reason: str) -> Self:
-        """No filter, and why."""
-        return cls(False, None, reason)
-
-    def describe(self) -> str:
-        """A few words for people."""
-        state = "off" if self.threshold is None else f"on from {self.threshold:.3f}"
-        return f"{state}: {self.reason}"
 
 
 _Usable: TypeAlias = tuple[Version | None, str]
 """A relevance model, if there is one, and why no surface can use it by itself; "" = it can."""
 
 
-def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], dict[str, Version]]:
+def decide_filters(
+    context: JobContext,
+) -> tuple[dict[str, Decision], dict[str, float], dict[str, Version]]:
     """Decide for all surfaces.
 
     Returns:
-        the decisions, and the relevance models that they need by the surface of their labels.
+        surface -> its decision; surface -> the threshold that labels prove; and the relevance
+        models that surfaces need, by the surface of their labels.
 
     Raises:
         ArtefactError: a surface names a threshold, and its relevance model is damaged.
+        DataError: a model that surfaces need was trained on other fields, or with another encoder.
         NotTrainedError: a surface names a threshold, and there is no relevance model.
     """
     surfaces = context.settings.all_surfaces()
@@ -83,22 +58,39 @@ def decide_filters(context: JobContext) -> tuple[dict[str, FilterDecision], dict
         own = config.relevance_filter.labels
         labels[own] = labels.get(own, False) or _names_threshold(config)
     models = {name: _open_model(context, name, must_open) for name, must_open in labels.items()}
-    decisions, needed = {}, {}
+    decisions, proven, needed = {}, {}, {}
     for surface, config in surfaces.items():
         own = config.relevance_filter.labels
-        decisions[surface] = decision = _decide(config, models[own])
-        if not decision.on:
+        threshold, reason = _decide(config, models[own])
+        state = "off" if threshold is None else f"on from {threshold:.3f}"
+        is_on = threshold is not None
+        decisions[surface] = Decision(f"{NAME}{surface}", is_on, reason=f"{state}: {reason}")
+        if threshold is None:
             continue
+        if not _names_threshold(config):
+            proven[surface] = threshold
         used = own if models[own][0] is not None else TYPED_TEXTS
-        version, _ = models[used]
+        version, unusable = models[used]
         if version is None:
             raise NotTrainedError(
                 f"surfaces.{surface}.relevance_filter has a threshold, and "
                 f"{context.workspace.relevance} has no relevance model.",
                 "Run `serendip judge distil` first.",
             )
+        if unusable:
+            raise DataError(
+                f"surfaces.{surface}.relevance_filter has a threshold, and {unusable}.",
+                "Run `serendip judge distil` again.",
+            )
         needed[used] = version
-    return decisions, needed
+    return decisions, proven, needed
+
+
+def filtered_surfaces(decisions: Iterable[Decision]) -> list[str]:
+    """The surfaces that decisions of a generation filter."""
+    return [
+        one.name.removeprefix(NAME) for one in decisions if one.on and one.name.startswith(NAME)
+    ]
 
 
 def _names_threshold(config: SurfaceConfig) -> bool:
@@ -109,7 +101,7 @@ def _names_threshold(config: SurfaceConfig) -> bool:
 def _open_model(context: JobContext, labels: str, must_open: bool) -> _Usable:
     folder = model_folder(context.workspace, labels)
     try:
-        version = open_current_version(folder) if current_model_name(folder) else None
+        version = model_versions(folder).current()
     except ArtefactError as error:
         if must_open:
             raise
@@ -126,19 +118,20 @@ def _open_model(context: JobContext, labels: str, must_open: bool) -> _Usable:
     return None, f"there are no labels of its lists (`serendip judge lists --surface {labels}`)"
 
 
-def _decide(config: SurfaceConfig, model: _Usable) -> FilterDecision:
+def _decide(config: SurfaceConfig, model: _Usable) -> tuple[float | None, str]:
+    """The smallest P(irrelevant) that is removed, None = nothing is; and why."""
     chosen = config.relevance_filter
     if not chosen.enabled:
-        return FilterDecision.off("the settings switch it off")
+        return None, "the settings switch it off"
     if _names_threshold(config):
-        return FilterDecision(True, chosen.threshold, NAMED)
+        return chosen.threshold, "the settings name the threshold"
     version, unusable = model
     if version is None or unusable:
-        return FilterDecision.off(unusable)
+        return None, unusable
     proof = version.manifest["filter"]
     if against := reason_against_proof(proof):
-        return FilterDecision.off(against)
-    return FilterDecision(True, proof["safe_threshold"], f"{PROVEN} for {GOAL}")
+        return None, against
+    return proof["safe_threshold"], f"{PROVEN} for {GOAL}"
 
 
 def reason_against_proof(proof: Mapping[str, Any]) -> str:
@@ -153,15 +146,3 @@ def reason_against_proof(proof: Mapping[str, Any]) -> str:
             f"{wrong:.0%} of what it hides may be relevant, more than {MOST_WRONG:.0%}"
         )
     return "" if fall > 0 else "it is not proven to lower the irrelevant share"
-
-
-def read_decisions(manifest: Mapping[str, Any]) -> dict[str, FilterDecision]:
-    """The decisions of a generation; empty if its version did not write any."""
-    return {
-        surface: FilterDecision(**facts) for surface, facts in manifest.get(FILTERS_KEY, {}).items()
-    }
-
-
-def decisions_as_dict(decisions: Mapping[str, FilterDecision]) -> dict[str, Any]:
-    """For the manifest."""
-    return {surface: asdict(decision) for surface, decision in decisions.items()}

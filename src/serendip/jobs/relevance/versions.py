@@ -13,7 +13,7 @@ the items of that training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ import numpy as np
 from serendip.data import Catalogue, FloatArray, Item
 from serendip.engine.state import TYPED_TEXTS
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import RelevanceModel, open_model, save_model
@@ -73,9 +72,6 @@ class RelevanceTexts:
         return list(dict.fromkeys(filter(str.strip, map(item.field_text, self._fields))))
 
 
-_DISTIL_FIRST = "Run `serendip judge distil` first."
-
-
 def publish_model(folder: Path, model: RelevanceModel, facts: Mapping[str, Any]) -> Version:
     """Write a version and make it current.
 
@@ -100,24 +96,6 @@ def restore_version(folder: Path, name: str) -> None:
             (folder / versions.pointer).unlink(missing_ok=True)
 
 
-def open_current_version(folder: Path) -> Version:
-    """The current version, its files checked against its manifest.
-
-    Raises:
-        NotTrainedError: there is no version.
-        ArtefactError: its manifest is not readable, or a file is missing or altered.
-    """
-    version = model_versions(folder).current()
-    if version is None:
-        raise NotTrainedError(f"{folder} has no relevance model.", _DISTIL_FIRST)
-    return version
-
-
-def current_model_name(folder: Path) -> str:
-    """Name of the current version; "" if there is none."""
-    return model_versions(folder).current_name()
-
-
 def model_folder(workspace: Workspace, labels: str) -> Path:
     """Folder of the versions that have learned from the labels of a surface."""
     return workspace.relevance if labels == TYPED_TEXTS else workspace.list_relevance(labels)
@@ -131,24 +109,8 @@ def current_model_names(workspace: Workspace) -> dict[str, str]:
     """
     surfaces = workspace.settings.all_surfaces().values()
     labels = sorted({TYPED_TEXTS, *(surface.relevance_filter.labels for surface in surfaces)})
-    names = {one: current_model_name(model_folder(workspace, one)) for one in labels}
+    names = {one: model_versions(model_folder(workspace, one)).current_name() for one in labels}
     return {one: name for one, name in names.items() if name}
-
-
-def require_same_fields(context: JobContext, versions: Iterable[Version]) -> None:
-    """Check that models were trained on what a training would give them.
-
-    Raises:
-        DataError: one was trained on other fields, or with another encoder.
-    """
-    for version in versions:
-        reads = RelevanceTexts(context).reads
-        if version.manifest["reads"] != reads:
-            raise DataError(
-                f"{version.folder} was trained on {version.manifest['reads']}; the workspace has "
-                f"{reads}.",
-                "Run `serendip judge distil` again.",
-            )
 
 
 def load_relevance_models(
@@ -167,4 +129,4 @@ def load_relevance_models(
 
 def model_versions(folder: Path) -> Versions:
     """All versions of a relevance model."""
-    return Versions(folder, _DISTIL_FIRST)
+    return Versions(folder, "Run `serendip judge distil` first.")

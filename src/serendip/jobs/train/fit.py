@@ -348,7 +348,7 @@ class Fitter:
         names = self.settings.ranker.searches.labels
         paths = [self.context.workspace.folder / name for name in names]
         judged, by_llm = read_judged_files(paths, vocabulary), read_queries_by_llm(paths)
-        return label_judged(judged, self.encode_texts(judged.texts, fusion), by_llm)
+        return label_judged(judged, self.encode_texts(list(judged), fusion), by_llm)
 
     def decided_in_force(self, name: str) -> bool | None:
         """A decision of the generation in force; None without a readable one."""

@@ -27,7 +27,7 @@ from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.llm.judged_queries import JudgedQueries
+from serendip.jobs.llm.judged_queries import JudgedQueries, with_gain
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
@@ -303,7 +303,7 @@ def judged_tales(fitter: Fitter, state: EngineState, is_noise: bool) -> JudgedQu
     """Sixty queries that find every item; relevant are the most popular ten, or any ten."""
     rng, popular = np.random.default_rng(0), np.argsort(-state.counts, kind="stable")[:10]
     drawn = (rng.permutation(state.num_items)[:10] if is_noise else popular for _ in WORDS)
-    return JudgedQueries.of(
+    return with_gain(
         {
             f"tale {word}": dict.fromkeys(items.tolist(), 1.0)
             for word, items in zip(WORDS, drawn, strict=True)
@@ -319,8 +319,8 @@ def test_the_ranker_orders_search_where_labels_of_people_are_right_and_not_where
     fitter, split, past = fitted
     state = fitter.append_new_items(past, split)
     judged = judged_tales(fitter, state, is_noise)
-    vectors = vectors_of(fitter, judged.texts)
-    labelled = [("search", label_judged(judged, vectors, {*judged.texts} if by_llm else set()))]
+    vectors = vectors_of(fitter, list(judged))
+    labelled = [("search", label_judged(judged, vectors, {*judged} if by_llm else set()))]
     ranker, order = order_of(state, split, NO_EXAMPLES, labelled, quick(fitter.settings))
     assert order.on is (not is_noise and not by_llm)
     assert (TASKS.index("search") in ranker.ordered_tasks) is order.on
@@ -335,8 +335,8 @@ def test_the_ranker_orders_search_where_labels_of_people_are_right_and_not_where
 def test_candidates_are_fused_for_searches_that_may_decide_only(fitted: Fitted) -> None:
     fitter, split, past = fitted
     state, settings = fitter.append_new_items(past, split), fitter.settings
-    judged = judged_tales(fitter, state, is_noise=False).rows([0])
-    (people,) = label_judged(judged, vectors_of(fitter, judged.texts))
+    judged = dict([*judged_tales(fitter, state, is_noise=False).items()][:1])
+    (people,) = label_judged(judged, vectors_of(fitter, list(judged)))
     surface = settings.all_surfaces()["search"]
     by_model = surface.model_copy(update={"scorer": "retriever"})
     found = label_candidates([people], "search", state, settings, 0)
@@ -370,7 +370,7 @@ def test_of_many_searches_an_even_share_is_compared(
     fitter, split, past = fitted
     state = fitter.append_new_items(past, split)
     judged = judged_tales(fitter, state, is_noise=False)
-    labelled = label_judged(judged, vectors_of(fitter, judged.texts))
+    labelled = label_judged(judged, vectors_of(fitter, list(judged)))
     monkeypatch.setattr(ranker_rows, "MOST_COMPARED", 12)
     making = RowMaking(
         quick(fitter.settings), TrainOptions(), 60, {"labelled": 60}, np.random.default_rng(0)
@@ -397,7 +397,7 @@ def test_three_sources_of_searches_are_learned_from(fitted: Fitted, tmp_path: Pa
     judged = read_judged_files([labels], split.catalogue.vocabulary)
     labelled = [
         *label_logged_requests(split, settings, Repeats(), encode),
-        ("search", label_judged(judged, encode(judged.texts))),
+        ("search", label_judged(judged, encode(list(judged)))),
     ]
     _, order = order_of(state, split, written, labelled, settings)
     # Of the second query nothing is labelled as relevant.

@@ -17,7 +17,7 @@ from serendip.engine.config.settings import Settings
 from serendip.errors import DataError
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision
-from serendip.jobs.llm.judged_queries import JudgedQueries
+from serendip.jobs.llm.judged_queries import with_gain
 from serendip.jobs.train.ranker.labels import LabelledQuery
 from serendip.jobs.train.ranker.orders import OTHERS, RankerSample, even_share
 from serendip.jobs.train.ranker.requests import (
@@ -277,13 +277,13 @@ def test_searches_with_a_positive_row_count_for_their_source() -> None:
 
 
 def test_labelled_queries_have_relevant_items_by_grade_and_irrelevant_ones() -> None:
-    judged = JudgedQueries.of({"kettle": {3: 0.1, 5: 0.0, 1: 1.0}, "nothing": {2: 0.0}})
+    judged = with_gain({"kettle": {3: 0.1, 5: 0.0, 1: 1.0}, "nothing": {2: 0.0}})
     (one,) = label_judged(judged, np.ones((1, 4), np.float32))
     assert (one.query.text, one.source) == ("kettle", "labelled")
     assert one.items.tolist() == [1, 3]
     np.testing.assert_allclose(one.weights, [1.0, 0.1])
     assert one.irrelevant.tolist() == [5]
-    assert label_judged(JudgedQueries.of({}), np.ones((0, 4), np.float32)) == []
+    assert label_judged({}, np.ones((0, 4), np.float32)) == []
 
 
 def test_of_two_labels_of_a_pair_that_of_the_later_file_counts(tmp_path: Path) -> None:
@@ -293,13 +293,13 @@ def test_of_two_labels_of_a_pair_that_of_the_later_file_counts(tmp_path: Path) -
     )
     second.write_text("query,item_id,label\nlamp,b,bad\nlamp,a,good\nshoe,a,bad\n")
     judged = read_judged_files([first, second], Vocabulary(["a", "b", "c"]))
-    assert dict(zip(judged.texts, judged.gains, strict=True)) == {
+    assert judged == {
         "lamp": {0: 1.0, 1: 0.0},
         "rug": {2: 1.0},
     }  # nothing is relevant to "shoe"
     sample = read_judged_files([first, second], Vocabulary(["a", "b", "c"]), most=1)
     assert len(sample) == 1
-    assert sample.texts[0] in judged.texts
+    assert sample.keys() <= judged.keys()
     assert len(read_judged_files([], Vocabulary(["a"]))) == 0
     with pytest.raises(DataError, match=r"no-such\.csv"):
         read_judged_files([tmp_path / "no-such.csv"], Vocabulary(["a"]))

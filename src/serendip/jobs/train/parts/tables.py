@@ -11,20 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from serendip.engine.state import EngineState
-from serendip.evaluate.decision import Decision
+from serendip.evaluate.decision import write_decisions
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.decisions import (
-    FILTERS_KEY,
-    MODELS_KEY,
-    NAMED,
-    decide_filters,
-    decisions_as_dict,
-)
-from serendip.jobs.relevance.versions import (
-    RelevanceTexts,
-    load_relevance_models,
-    require_same_fields,
-)
+from serendip.jobs.relevance.decisions import MODELS_KEY, decide_filters
+from serendip.jobs.relevance.versions import RelevanceTexts, load_relevance_models
 from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.suggestions.build import (
     build_suggestions,
@@ -89,23 +79,13 @@ def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
     """Add the distilled relevance models that surfaces filter by."""
     assert draft is not None
     context, models = inputs.context, dict[str, RelevanceModel]()
-    filters, versions = decide_filters(context)
+    filters, proven, versions = decide_filters(context)
     if versions:
         with context.clock.stage("relevance model"):
             models = load_relevance_models(context, versions, draft.state.catalogue)
-    thresholds = {
-        surface: found.threshold
-        for surface, found in filters.items()
-        if found.threshold is not None and found.reason != NAMED  # by the settings
-    }
-    state = replace(draft.state, relevance_models=models, relevance_thresholds=thresholds)
-    names = {labels: version.name for labels, version in versions.items()}
-    facts = {MODELS_KEY: names, FILTERS_KEY: decisions_as_dict(filters)}
-    decisions = [
-        Decision(f"relevance filter: {surface}", found.on, reason=found.describe())
-        for surface, found in filters.items()
-    ]
-    return draft.with_state(state, **facts).with_decisions(RELEVANCE.name, decisions)
+    state = replace(draft.state, relevance_models=models, relevance_thresholds=proven)
+    names = {MODELS_KEY: {labels: version.name for labels, version in versions.items()}}
+    return draft.with_state(state, **names).with_decisions(RELEVANCE.name, [*filters.values()])
 
 
 def read_relevance(context: JobContext) -> Mapping[str, Any]:
@@ -116,10 +96,9 @@ def read_relevance(context: JobContext) -> Mapping[str, Any]:
         DataError: a model was trained on other fields, or with another encoder.
         NotTrainedError: a surface names a threshold, and there is no model.
     """
-    filters, versions = decide_filters(context)
-    require_same_fields(context, versions.values())
+    filters, _, versions = decide_filters(context)
     return {
-        "filters": decisions_as_dict(filters),
+        "filters": write_decisions([*filters.values()]),
         "relevance models": {
             labels: [version.name, version.manifest.get(CHECKSUM)]
             for labels, version in versions.items()

@@ -38,7 +38,7 @@ from serendip.data.splits import Split, Targets
 from serendip.engine.config.settings import Settings
 from serendip.files.tables import open_table
 from serendip.jobs.labels.pair_files import has_model_labels
-from serendip.jobs.llm.judged_queries import JudgedQueries, read_gains
+from serendip.jobs.llm.judged_queries import JudgedQueries, read_gains, with_gain
 from serendip.jobs.train.ranker.examination import fit_examination, position_weights
 from serendip.jobs.train.ranker.labels import (
     Batches,
@@ -210,7 +210,7 @@ def label_judged(
         by_llm: texts of queries with labels by an LLM.
     """
     labelled = []
-    for text, gains, vector in zip(judged.texts, judged.gains, vectors, strict=True):
+    for (text, gains), vector in zip(judged.items(), vectors, strict=True):
         items = np.array(sorted(gains), np.int32)  # (P + I,)
         gain = np.array([gains[item] for item in items.tolist()], np.float32)
         relevant = gain > 0
@@ -249,9 +249,9 @@ def read_judged_files(
     for path in paths:
         for text, by_item in read_gains(path, vocabulary, excluded=set()).items():
             gains.setdefault(text, {}).update(by_item)
-    judged = JudgedQueries.of(gains)
+    judged = list(with_gain(gains).items())
     order = np.random.default_rng(0).permutation(len(judged))
-    return judged.rows(np.sort(order[:most]).tolist())
+    return dict(judged[row] for row in np.sort(order[:most]).tolist())
 
 
 def read_queries_by_llm(paths: Sequence[Path]) -> set[str]:
