@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from serendip.errors import DiskFullError
 from serendip.serve import gate
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.gate import EngineGate
+from serendip.serve.waiting_room import WaitingRoom
 
 
 def build_rows(name: str, count: int = 1, **more: Any) -> list[dict[str, Any]]:
@@ -129,43 +129,55 @@ def test_no_post_of_a_transaction_that_fails_is_acknowledged():
     assert engine.sizes == [2, 3]
 
 
-def join_posts(writer: EngineGate, sizes: Sequence[int]) -> list[gate._EventPost]:
-    posts = [gate._EventPost([Event("u", "i", 1.0)] * size, copy_context()) for size in sizes]
-    writer._posts += posts
-    return posts
+class Writer(EngineGate):
+    """A gate whose writer does nothing of its own accord."""
 
+    def __init__(self) -> None:
+        super().__init__(EngineHolder())
+        self._writer = WaitingRoom(64, sheds=False)
 
-def take_sizes(writer: EngineGate) -> list[int]:
-    return [len(events) for events in writer._take_posts([])]
+    def join(self, sizes: Sequence[int]) -> list[gate._EventPost]:
+        events = [Event("u", "i", 1.0)]
+        posts = [gate._EventPost(lambda: None, events=events * size) for size in sizes]
+        for post in posts:
+            self._writer.join(post)
+        return posts
+
+    def begin(self) -> Iterator[Sequence[Event]]:
+        """The events of the next transaction, each when it is asked for."""
+        return self._take_posts([self._writer.take()])  # type: ignore[list-item]
+
+    def take_sizes(self) -> list[int]:
+        return [len(events) for events in self.begin()]
 
 
 @pytest.fixture
-def writer(monkeypatch: pytest.MonkeyPatch) -> EngineGate:
+def writer(monkeypatch: pytest.MonkeyPatch) -> Writer:
     """A gate of which a transaction has ten events."""
     monkeypatch.setattr(gate, "MAX_EVENTS_AT_ONCE", 10)
-    return EngineGate(EngineHolder())
+    return Writer()
 
 
 def test_the_oldest_post_is_in_the_next_transaction_however_large_it_is(writer):
-    join_posts(writer, [50, 9, 1, 7, 2])
-    assert take_sizes(writer) == [50]
-    join_posts(writer, [1, 1])
-    assert take_sizes(writer) == [9, 1]
-    assert take_sizes(writer) == [7, 1, 1]
-    assert take_sizes(writer) == [2]
-    assert take_sizes(writer) == []
+    writer.join([50, 9, 1, 7, 2])
+    assert writer.take_sizes() == [50]
+    writer.join([1, 1])
+    assert writer.take_sizes() == [9, 1]
+    assert writer.take_sizes() == [7, 1, 1]
+    assert writer.take_sizes() == [2]
 
 
 def test_what_comes_while_a_transaction_stores_is_stored_in_it_if_there_is_room(writer):
-    join_posts(writer, [4])
-    taken = writer._take_posts([])
+    writer.join([4])
+    taken = writer.begin()
     assert len(next(taken)) == 4
-    join_posts(writer, [7, 3])
+    writer.join([7, 3])
     assert [len(events) for events in taken] == [3]
-    assert take_sizes(writer) == [7]
+    assert writer.take_sizes() == [7]
 
 
 def test_a_post_whose_client_has_gone_is_not_stored(writer):
-    gone, *_ = join_posts(writer, [5, 1])
-    gone.stored.cancel()
-    assert take_sizes(writer) == [1]
+    gone, _, later = writer.join([5, 1, 2])
+    gone.result.cancel()
+    later.result.cancel()
+    assert writer.take_sizes() == [1]

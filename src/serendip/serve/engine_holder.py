@@ -23,6 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from serendip.errors import ArtefactError, NotTrainedError, SerendipError
+from serendip.serve.telemetry.logs import FailureLog
 from serendip.serve.workers.shared_state import SharedState
 
 if TYPE_CHECKING:
@@ -258,19 +259,13 @@ class Follower:
             thread.join(timeout=max(0.0, end - time.monotonic()))
 
     def _watch(self, name: str, every_s: float, look: Callable[[], None]) -> None:
-        """Look until ``close``; a failure is logged once and fails nothing: the engine answers as
-        before, and the next look tries again.
-        """
-        has_failed = False
+        """Look until ``close``; after a failure the engine answers as before."""
+        failures = FailureLog(_log)
         while not self._stopped.wait(every_s):
             try:
                 look()
-            except Exception:  # noqa: BLE001 - any failure: what is stored is read later
-                if not has_failed:
-                    _log.exception("the %s could not read what is stored yet", name)
-                has_failed = True
-            else:
-                has_failed = False
+            except Exception as error:  # noqa: BLE001 - any failure: what is stored is read later
+                failures.write(f"the {name} could not read what is stored yet", error)
 
     def _follow_pointer(self, now: float) -> None:
         """Open the published generation if it is another one than the current."""

@@ -23,19 +23,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from serendip.errors import (
     ArtefactError,
     BusyError,
     LateError,
+    OverloadError,
     SerendipError,
     StorageError,
 )
@@ -90,12 +88,7 @@ class EngineGate:
         self._readers = WaitingRoom(most, holder.shared, threads=readers, name="reader")
         self._spare = WaitingRoom(most, threads=SPARE, name="spare")
         self._files = WaitingRoom(most, threads=FILES, name="file-reader")
-        self._waiting_writes = waiting_writes
-        self._write_places = threading.BoundedSemaphore(waiting_writes + 1)
-        self._writes = queue.SimpleQueue[Callable[[], None]]()
-        self._writes_since = math.inf
-        threading.Thread(target=self._write_all, name="writer", daemon=True).start()
-        self._posts = list[_EventPost]()
+        self._writer = WaitingRoom(waiting_writes, threads=1, name="writer", sheds=False)
         self._locked_at = self._unreadable_until = -math.inf
         self._failures = FailureLog(_log)
         holder.is_hung = self._is_hung
@@ -152,15 +145,10 @@ class EngineGate:
         Raises:
             BusyError: too many writes wait, or another process holds the database.
         """
-        self._take_place()
         context, came = copy_context(), time.monotonic()
         waiting = WaitingCall(lambda: self._write(call, came, context))
-
-        def write() -> None:
-            if waiting.result.set_running_or_notify_cancel():
-                waiting()
-
-        return await self._wait_for_writer(write, waiting.result)
+        result: ResultT = await self._wait_for_writer(waiting)
+        return result
 
     async def write_events(self, events: Sequence[Event]) -> int:
         """Store events in one transaction with others that wait; the number of new ones.
@@ -169,35 +157,22 @@ class EngineGate:
             BusyError: as ``write``.
             SerendipError: as ``add_events`` of the engine.
         """
-        self._take_place()
-        post = _EventPost(events, copy_context())
-        self._posts.append(post)
-        return await self._wait_for_writer(self._write_posts, post.stored)
+        post = _EventPost(lambda: self._store(post), events=events)
+        stored: int = await self._wait_for_writer(post)
+        return stored
 
     def _is_hung(self) -> bool:
-        hung_s, hung_write_s = (
-            HUNG_DEADLINES * self._deadline_s,
-            HUNG_WRITE_DEADLINES * self._deadline_s,
-        )
-        is_write_hung = time.monotonic() - self._writes_since > hung_write_s
-        return is_write_hung or self._readers.is_hung(hung_s) or self._spare.is_hung(hung_s)
+        rooms = {self._readers: HUNG_DEADLINES, self._spare: HUNG_DEADLINES}
+        rooms[self._writer] = HUNG_WRITE_DEADLINES
+        return any(room.is_hung(share * self._deadline_s) for room, share in rooms.items())
 
-    def _take_place(self) -> None:
-        if not self._write_places.acquire(blocking=False):
-            raise BusyError(f"{self._waiting_writes} writes are waiting.", "Try again in a moment.")
-
-    async def _wait_for_writer(self, write: Callable[[], None], result: Future[ResultT]) -> ResultT:
-        result.add_done_callback(lambda _: self._write_places.release())
-        self._writes.put(write)
-        return await asyncio.wrap_future(result)
-
-    def _write_all(self) -> None:
-        while True:
-            write = self._writes.get()
-            self._writes_since = time.monotonic()
-            write()
-            self._writes_since = math.inf
-            del write
+    async def _wait_for_writer(self, call: WaitingCall) -> Any:
+        try:
+            self._writer.join(call)
+        except OverloadError:
+            waiting = f"{self._writer.length} writes are waiting."
+            raise BusyError(waiting, "Try again in a moment.") from None
+        return await asyncio.wrap_future(call.result)
 
     def _survive(self, error: Exception) -> None:
         """Log an error that a fallback helps against, and raise any other one."""
@@ -260,53 +235,50 @@ class EngineGate:
             self._locked_at = time.monotonic()
             raise
 
-    def _write_posts(self) -> None:
-        """Store the posts of one transaction; none may be left, as others stored them already."""
-        if not self._posts:
-            return
-        first, taken = self._posts[0], list[_EventPost]()
-        stored: Sequence[int | BaseException]
+    def _store(self, first: _EventPost) -> int:
+        """Store a post in one transaction with others that wait; the number of its new events."""
+        posts, results = [first], list[int | BaseException]()
         try:
-            stored = self._write(
-                lambda engine: engine.add_event_groups(self._take_posts(taken)),
-                first.queued_at,
+            results += self._write(
+                lambda engine: engine.add_event_groups(self._take_posts(posts)),
+                first.came,
                 first.context,
             )
-        except BaseException as error:  # noqa: BLE001 - who waits for the post raises it
-            if not taken:  # it has failed before it asked for one
-                next(self._take_posts(taken), None)
-            stored = [error] * len(taken)
-        for post, result in zip(taken, stored, strict=True):
+        except BaseException as error:  # noqa: BLE001 - who waits for a post raises it
+            results = [error] * len(posts)
+        for post, result in zip(posts[1:], results[1:], strict=True):
             if isinstance(result, BaseException):
-                post.stored.set_exception(result)
+                post.result.set_exception(result)
             else:
-                post.stored.set_result(result)
+                post.result.set_result(result)
+        if isinstance(results[0], BaseException):
+            raise results[0]
+        return results[0]
 
-    def _take_posts(self, taken: list[_EventPost]) -> Iterator[Sequence[Event]]:
+    def _take_posts(self, posts: list[_EventPost]) -> Iterator[Sequence[Event]]:
         """The events of the posts of one transaction, each when it is asked for.
 
-        Only the writer thread takes posts; others add some at the end meanwhile.
-
         Args:
-            taken: gets the posts, without cancelled ones.
+            posts: has the first one, and gets the others.
         """
-        post, left = self._posts.pop(0) if self._posts else None, MAX_EVENTS_AT_ONCE
-        while post is not None:
-            if post.stored.set_running_or_notify_cancel():
-                taken.append(post)
-                yield post.events
-                left -= len(post.events)
-            fitting = (post for post in list(self._posts) if len(post.events) <= left)
-            post = min(fitting, key=lambda post: len(post.events), default=None)
-            if post is not None:
-                self._posts.remove(post)
+        left = MAX_EVENTS_AT_ONCE
+
+        def choose(waiting: Iterable[WaitingCall]) -> WaitingCall | None:
+            posts = (call for call in waiting if isinstance(call, _EventPost))
+            fitting = (post for post in posts if len(post.events) <= left)
+            return min(fitting, key=lambda post: len(post.events), default=None)
+
+        post: WaitingCall | None = posts[0]
+        while isinstance(post, _EventPost):
+            yield post.events
+            left -= len(post.events)
+            if isinstance(post := self._writer.withdraw(choose), _EventPost):
+                posts.append(post)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _EventPost:
+@dataclass(slots=True, eq=False)
+class _EventPost(WaitingCall):
     """Events that were posted together: stored all or none."""
 
-    events: Sequence[Event]
-    context: Context
-    queued_at: float = field(default_factory=time.monotonic)
-    stored: Future[int] = field(default_factory=Future)
+    events: Sequence[Event] = ()
+    context: Context = field(default_factory=copy_context)

@@ -52,6 +52,11 @@ class KeyRing:
         """Whether requests need no key: there has never been one, and only this machine asks."""
         return not (self._keys.keys or self._is_reachable)
 
+    @property
+    def has_accepted_key(self) -> bool:
+        """Whether any key counts now."""
+        return any(map(is_accepted, self._keys.keys.values()))
+
     def find(self, text: str) -> ApiKey | None:
         """The key with this text, accepted or not; None if there is none."""
         key = self._keys.keys.get(read_key_id(text))

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import ConfigError, LateError, NotTrainedError
 from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
 from serendip.serve.limits import DRAIN_S
-from serendip.serve.server import Application
+from serendip.serve.server import open_application
 from serendip.serve.server_options import ServerOptions
 
 _MOST_REQUESTS = 256
@@ -47,15 +48,13 @@ class Replica:
         location: WorkspaceLocation,
         open_parts: Callable[[Path], tuple[PublishedGenerations, ServerOptions]],
     ) -> None:
-        self._application: Application | None = None
-        self._holder = EngineHolder()
+        self._open, self._holder = ExitStack(), EngineHolder()
         parts = open_parts(location.open().folder)
-        self._application = Application(*parts, self._holder)
+        self._app = self._open.enter_context(open_application(*parts, self._holder))
 
     def __serve_build_asgi_app__(self) -> Any:
         """The application, which Ray Serve asks for."""
-        assert self._application is not None
-        return self._application.app
+        return self._app
 
     def check_health(self) -> None:
         """Whether it should go on, as a worker does: also while writes fail.
@@ -70,8 +69,7 @@ class Replica:
             raise LateError("too many requests hang.")
 
     def __del__(self) -> None:
-        if self._application is not None:  # else it could not be opened
-            self._application.close()
+        self._open.close()
 
 
 def serve_until_ended(

@@ -13,11 +13,12 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
 from serendip.serve.http_protocol import BoundedProtocol, max_connections
@@ -30,58 +31,44 @@ _LAST_REQUESTS_S = 0.25
 _TICKS_PER_S = 10
 
 
-class Application:
-    """What one process answers with: the engine, what follows the store, the keys, the traces.
+@contextmanager
+def open_application(
+    published: PublishedGenerations, options: ServerOptions, holder: EngineHolder
+) -> Iterator[ASGIApp]:
+    """What one process answers with, and what follows the store and the keys beside it.
 
     Args:
         published: generations to serve, opened now; later ones replace earlier ones.
         options: for whom it answers.
         holder: of the engine, empty.
 
-    Attributes:
-        app: the ASGI application.
-        holder: of the engine.
-
     Raises:
         SerendipError: no generation could be opened, or the keys cannot be read.
     """
+    from serendip.serve.access import Access
+    from serendip.serve.app import build_app
 
-    def __init__(
-        self, published: PublishedGenerations, options: ServerOptions, holder: EngineHolder
-    ) -> None:
-        from serendip.serve.access import Access
-        from serendip.serve.app import build_app
-
-        self.holder = holder
-        with ExitStack() as undo:
-            follower = Follower(holder, published)
-            undo.callback(holder.close)
-            follower.begin(time.monotonic())
-            ring = options.open_ring()
-            undo.callback(ring.close)
-            undo.callback(follower.close)
-            traces = options.open_traces()
-            if traces is not None:
-                undo.callback(traces.close)
-            access = Access(ring, options.visitor_events_per_minute)
-            self.app = build_app(holder, access, options, traces)
-            follower.watch(follow_keys=ring.load)
-            self._undo = undo.pop_all()
-
-    def close(self) -> None:
-        """End what runs beside the answers, and close the engine with its last request."""
-        self._undo.close()
+    with closing(holder), ExitStack() as stack:
+        follower = Follower(holder, published)
+        follower.begin(time.monotonic())
+        ring = stack.enter_context(closing(options.open_ring()))
+        stack.enter_context(closing(follower))
+        if traces := options.open_traces():
+            stack.enter_context(closing(traces))
+        access = Access(ring, options.visitor_events_per_minute)
+        follower.watch(follow_keys=ring.load)
+        yield build_app(holder, access, options, traces)
 
 
 class _Server(uvicorn.Server):
     """Ends without a reset connection: it first accepts no more, then answers what was sent."""
 
-    def __init__(self, application: Application, options: ServerOptions) -> None:
+    def __init__(self, app: ASGIApp, options: ServerOptions, holder: EngineHolder) -> None:
         proxies = options.believed_proxies
         bounds = options.receive_timeout_s, max_connections()
         super().__init__(
             uvicorn.Config(
-                application.app,
+                app,
                 http=partial(BoundedProtocol, *bounds),  # type: ignore[arg-type]
                 ws="none",
                 proxy_headers=bool(proxies),
@@ -94,7 +81,7 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=DRAIN_S,
             )
         )
-        self._holder = application.holder
+        self._holder = holder
 
     async def on_tick(self, counter: int) -> bool:
         """Once a second say that the loop goes on, and end connections that are too slow.
@@ -170,13 +157,11 @@ def serve(
     Raises:
         SerendipError: no generation could be opened.
     """
-    application = Application(published, options, EngineHolder(shared))
-    server = _Server(application, options)
-    on_ready()
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):  # the server raises them again at its end
-            signal.signal(number, server.handle_exit)
-    try:
+    holder = EngineHolder(shared)
+    with open_application(published, options, holder) as app:
+        server = _Server(app, options, holder)
+        on_ready()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):  # raised again at the server's end
+                signal.signal(number, server.handle_exit)
         server.run(sockets=[listener])
-    finally:
-        application.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -33,21 +32,17 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.IGNORECASE)
 class ServerOptions:
     """Where a service listens, and for whom; by default for this machine alone.
 
+    What is not named here is as in ``ServeConfig``, with times in seconds.
+
     Args:
         host: name or address to listen on.
         port: 0 = any free one.
-        allowed_hosts: names that it answers to besides those of this machine.
-        trusted_proxies: addresses and networks that say where a request comes from.
         open_keys: opens the keys of the workspace; None = there are none.
-        visitor_events_per_minute: of an address without a key; None = no limit.
-        waiting_requests: number of requests that may wait to be computed, of each worker.
-        receive_timeout_s: seconds in which the head of a request must arrive, and a body must
-            begin to come at ``MIN_BYTES_PER_S``.
-        deadline_s: seconds that computing an answer may take, waiting included.
+        waiting_requests: of each worker.
         waits_for_others: whether reads wait for the server of a database, so that several are
             computed at once.
-        logs_answers: whether each answer is logged.
-        collector: address that traces are sent to; empty = none are kept.
+        logs_answers: ``access_log``.
+        collector: ``traces``.
         secret_file: see ``KeyRing``.
     """
 
@@ -101,13 +96,15 @@ class ServerOptions:
             ConfigError: it is one.
             StorageError: the keys cannot be read.
         """
-        if not self.is_reachable or self._has_key():
+        if not self.is_reachable:
             return
+        with closing(self.open_ring()) as ring:
+            if ring.has_accepted_key:
+                return
         reason = f"host {self.host!r}"
         if self.host in _LOOPBACK:
             name = "allowed_hosts" if self.allowed_hosts else "trusted_proxies"
-            values = self.allowed_hosts or self.trusted_proxies
-            reason = f"{name} of [serve]: {', '.join(values)}"
+            reason = f"{name} of [serve]: {', '.join(self.allowed_hosts or self.trusted_proxies)}"
         raise ConfigError(
             f"others may reach this service ({reason}), and it has no key.",
             "Create one with `serendip keys create`, or serve this machine alone.",
@@ -168,14 +165,6 @@ class ServerOptions:
         with of_extra("otel", "OpenTelemetry for `traces` of [serve]"):
             from serendip.serve.telemetry.traces import Traces
         return Traces(self.collector, bool(self.trusted_proxies))
-
-    def _has_key(self) -> bool:
-        if self.open_keys is None:
-            return False
-        with closing(self.open_keys()) as source:
-            keys = source.read().keys.values()
-        now = time.time()
-        return any(key.state(now) == "active" for key in keys)
 
 
 def _is_address(name: str) -> bool:

@@ -22,7 +22,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,13 +51,13 @@ class WaitingCall:
     Args:
         compute: what is to be done, in a thread.
         is_gone: whether nobody waits for it any more.
-        came: seconds of the room's clock.
+        came: seconds of a monotonic clock.
         result: becomes what was computed, or the error.
     """
 
     compute: Callable[[], Any]
     is_gone: Callable[[], bool] = lambda: False
-    came: float = 0.0
+    came: float = field(default_factory=time.monotonic)
     result: Future[Any] = field(default_factory=Future)
 
     def __call__(self) -> None:
@@ -80,6 +80,7 @@ class WaitingRoom:
         clock: seconds of a monotonic clock.
         threads: number of threads, which begin with the first request.
         name: of the threads.
+        sheds: whether those that wait may be refused; if not, the oldest is always the next.
     """
 
     def __init__(
@@ -89,8 +90,10 @@ class WaitingRoom:
         clock: Callable[[], float] = time.monotonic,
         threads: int = 0,
         name: str = "",
+        sheds: bool = True,
     ) -> None:
-        self._length, self._shared, self._clock = length, shared or SharedState(), clock
+        self.length, self._sheds = length, sheds
+        self._shared, self._clock = shared or SharedState(), clock
         self._threads, self._name = threads, name
         self._begun: list[float] | None = None  # by thread, when its request was begun
         self._waiting = deque[WaitingCall]()
@@ -133,6 +136,19 @@ class WaitingRoom:
             if call in self._waiting:
                 self._waiting.remove(call)
 
+    def withdraw(
+        self, choose: Callable[[Iterable[WaitingCall]], WaitingCall | None]
+    ) -> WaitingCall | None:
+        """Take one of those that wait, which is then computed beside another one; None = none."""
+        while True:
+            with self._turn:
+                call = choose(self._waiting)
+                if call is None:
+                    return None
+                self._waiting.remove(call)
+            if call.result.set_running_or_notify_cancel():
+                return call
+
     def take(self) -> WaitingCall:
         """Wait for a request that is to be computed, in a thread."""
         while True:
@@ -171,7 +187,7 @@ class WaitingRoom:
     def _bound(self, now: float) -> int:
         """Number of requests that may wait now."""
         is_small = self._has_shrunk or now - self._shared.overloaded_at < QUIET_S
-        return 1 if is_small else self._length
+        return 1 if is_small else self.length
 
     def _is_full(self, now: float) -> bool:
         """Whether a request that comes now is refused; if so, the room may shrink."""
@@ -182,6 +198,8 @@ class WaitingRoom:
             self._came = self._computed = 0
         if len(self._waiting) < self._bound(now):
             return False
+        if not self._sheds:
+            return True
         self._came, self._came_at, self._refused_at = self._came + 1, now, now
         self._refuses_since = min(self._refuses_since, now)
         if self._has_shrunk:
@@ -194,8 +212,10 @@ class WaitingRoom:
     def _refuse_old(self) -> None:
         """Refuse what has waited for too long, and more than may wait."""
         now = self._clock()
-        while self._waiting and (
-            len(self._waiting) > self._bound(now) or now - self._waiting[0].came > BURST_S
+        while (
+            self._sheds
+            and self._waiting
+            and (len(self._waiting) > self._bound(now) or now - self._waiting[0].came > BURST_S)
         ):
             call = self._waiting.popleft()
             if call.result.set_running_or_notify_cancel():

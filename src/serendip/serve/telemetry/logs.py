@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal, TextIO, TypeAlias
 
 from serendip.errors import (
@@ -55,6 +56,7 @@ FIELDS = "fields"
 """Attribute of a record with further values, such as a status: a flat mapping."""
 
 _RARELY_S = 60.0
+_handler = logging.StreamHandler()
 _IMPERSONAL = (ArtefactError, ConfigError, ExtraMissing, NotTrainedError, StorageError)
 _IMPERSONAL_OF_PYTHON = (OSError, ImportError, MemoryError)
 
@@ -69,16 +71,13 @@ def set_up(form: LogFormat, stream: TextIO | None = None) -> logging.Handler:
     Returns:
         the handler of the root logger.
     """
-    root = logging.getLogger()
-    for earlier in [one for one in root.handlers if isinstance(one, _Handler)]:
-        root.removeHandler(earlier)
-    handler = _Handler(stream or sys.stderr)
-    handler.setFormatter(_Lines(form))
-    root.addHandler(handler)
+    _handler.stream = stream or sys.stderr
+    _handler.setFormatter(_Lines(form))
+    logging.getLogger().addHandler(_handler)
     logging.getLogger("serendip").setLevel(logging.INFO)
     # Its warnings are about what clients send: anybody could fill the log.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    return handler
+    return _handler
 
 
 def log_answer(method: str, route: str, status: int, seconds: float) -> None:
@@ -116,10 +115,6 @@ class FailureLog:
             self._logger.error("%s%s", message, before, exc_info=error)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
-    """The one that ``set_up`` adds."""
-
-
 class _Lines(logging.Formatter):
     """A line of text per message, with lines of places in the code, or a JSON object."""
 
@@ -128,8 +123,7 @@ class _Lines(logging.Formatter):
         self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        moment = f"{seconds}.{int(record.msecs):03d}Z"
+        moment = f"{datetime.fromtimestamp(record.created, UTC):%FT%T}.{int(record.msecs):03d}Z"
         request_id = current_request.get().request_id
         places = list(describe_error(record.exc_info[1] if record.exc_info else None))
         if self._form == "text":
