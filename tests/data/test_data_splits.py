@@ -10,7 +10,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.events.event import EXCLUSIONS
 from serendip.data.events.impression_log import ImpressionLog
 from serendip.data.events.negative_log import NegativeLog
-from serendip.data.splits import MAX_TARGETS_PER_USER, leave_last_out, temporal
+from serendip.data.splits import MAX_TARGETS_PER_USER, temporal
 from serendip.errors import DataError
 
 
@@ -195,46 +195,6 @@ def test_train_numbers_are_the_beginning_of_the_split_numbers(rows, fraction):
     assert sorted(whole) == list("abcdef")
 
 
-def test_the_last_event_is_left_out_and_the_last_but_one_is_input():
-    rows = [
-        ("u", "a", 1),
-        ("u", "b", 2),
-        ("v", "e", 3),
-        ("u", "c", 4),
-        ("v", "a", 5),
-        ("u", "d", 6),
-    ]
-    split = leave_last_out(dataset_of(rows))
-    assert train_rows(split) == [("u", "a", 1), ("u", "b", 2), ("v", "e", 3), ("v", "a", 5)]
-    assert target_rows(split) == [("u", "d", 6)]
-    assert ids(split.catalogue, split.targets.history(0).item_nums) == ["a", "b", "c"]
-    assert target_rows(split, split.validation) == [("u", "c", 4)]
-    assert ids(split.catalogue, split.validation.history(0).item_nums) == ["a", "b"]
-    assert [item.item_id for item in split.new_items] == ["c", "d", "f"]
-    assert split.cut is None
-
-
-@pytest.mark.parametrize("rows", [[], [("u", "a", 1), ("u", "b", 2)]])
-def test_users_with_two_events_are_not_asked(rows):
-    split = leave_last_out(dataset_of(rows))
-    assert (len(split.targets), len(split.train.events)) == (0, len(rows))
-    assert split.targets.queries() == []
-
-
-@given(LOGS)
-def test_leaving_out_keeps_every_event_in_one_place(rows):
-    data = dataset_of(rows)
-    split = leave_last_out(data)
-    users = {user for user, _, _ in rows}
-    asked = {user for user in users if sum(row[0] == user for row in rows) >= 3}
-    assert len(split.train.events) == len(rows) - 2 * len(asked)
-    assert set(split.targets.users) <= asked
-    for row, user in enumerate(split.targets.users):
-        whole = data.history(data.users.number(user))
-        known = ids(split.catalogue, split.targets.history(row).item_nums)
-        assert known == ids(data.catalogue, whole.item_nums[:-1])
-
-
 def test_features_that_may_know_the_future_are_left_behind():
     from serendip.data.items.features import ItemFeatures
 
@@ -290,12 +250,6 @@ def test_the_past_knows_no_rejection_of_the_future():
     assert split.train.catalogue.vocabulary.ids_of(past.items) == ["a", "b"]
     assert (past.timestamps.tolist(), past.until.tolist()) == ([3.0, 4.0], [np.inf, 4.5])
     assert split.train.users.ids_of(past.users) == ["u", "u"]
-
-
-def test_leaving_the_last_one_out_leaves_out_what_its_user_rejected_after():
-    hidden = [("u", "a", 3, np.inf), ("v", "a", 5, np.inf), ("u", "b", 6.5, np.inf)]
-    past = leave_last_out(with_negatives(ROWS, hidden)).train.negatives
-    assert past.timestamps.tolist() == [3.0, 5.0]
 
 
 def test_the_past_knows_the_impressions_before_the_cut_of_items_that_it_knows():

@@ -11,15 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.dataset import Dataset, HeldOut
+from serendip.data.dataset import Dataset, EventLog, HeldOut
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.features import ItemFeatures, Tokens
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.query import History, Query
-from serendip.data.splits import Targets, leave_last_out
+from serendip.data.vocabulary import Vocabulary
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.qrels import Relevance
 
@@ -110,17 +111,70 @@ class BenchSplit:
 
 
 def build_sequential_split(dataset: Dataset) -> BenchSplit:
-    """Train on all but the last two items of each user."""
-    split = leave_last_out(dataset)
-    assert split.validation is not None
-    validation = _to_requests(split.validation)
+    """Train on all but the last two items of each user with three or more, as in the literature.
+
+    One user's training events may be later than another's target, so it favours models that follow
+    trends. Last items that a user had before are no targets.
+    """
+    log, (last, second) = dataset.events, last_events(dataset.events)
+    in_train = np.ones(len(log), np.bool_)
+    in_train[np.append(second, last)] = False
+    events = log.rows(in_train)
+    is_known = np.zeros(dataset.num_items, np.bool_)
+    is_known[events.items] = True
+    order = np.concatenate([np.flatnonzero(is_known), np.flatnonzero(~is_known)])  # (N,)
+    number = np.empty(dataset.num_items, np.int32)  # (N,) old -> new
+    number[order] = np.arange(dataset.num_items, dtype=np.int32)
+    users, dense = np.unique(events.users, return_inverse=True)
+    train = Dataset(
+        dataset.catalogue.rows(np.flatnonzero(is_known).astype(np.int32)),
+        Vocabulary(dataset.users.ids_of(users)),
+        replace(events, users=dense.astype(np.int32), items=number[events.items]),
+        action_names=dataset.action_names,
+    )
+    validation = _ask_for(dataset, second, 2, number)
     return BenchSplit(
-        _with_validation(split.train, validation),
-        dataset.catalogue.vocabulary.numbers(item.item_id for item in split.catalogue.items),
+        _with_validation(train, validation),
+        order.astype(np.int32),
         validation,
-        _to_requests(split.targets),
+        _ask_for(dataset, last, 1, number),
         np.zeros(dataset.num_items, np.bool_),
     )
+
+
+def last_events(log: EventLog) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of the last event, and of the last but one, of each user with three or more."""
+    order = np.argsort(log.users, kind="stable")
+    _, counts = np.unique(log.users, return_counts=True)
+    ends = np.cumsum(counts)[counts >= 3]
+    return order[ends - 1], order[ends - 2]
+
+
+def without_last_events(dataset: Dataset) -> Dataset:
+    """Hold out the last event of each user with three or more, as validation targets."""
+    log, (last, _) = dataset.events, last_events(dataset.events)
+    kept = np.ones(len(log), np.bool_)
+    kept[last] = False
+    held_out = HeldOut(log.users[last], log.items[last])
+    return replace(dataset, events=log.rows(kept), validation=held_out)
+
+
+def _ask_for(
+    dataset: Dataset, rows: NDArray[np.intp], left_out: int, number: IntArray
+) -> RequestSet:
+    """Requests for events, each the first of its user's last ``left_out`` ones, if it is new."""
+    log, queries, items = dataset.events, [], []
+    for row in rows.tolist():
+        user, item = int(log.users[row]), int(number[log.items[row]])
+        whole = dataset.history(user)
+        history = whole.first(len(whole) - left_out)
+        history = replace(history, item_nums=number[history.item_nums])
+        if item not in history.items:
+            time, name = float(log.timestamps[row]), dataset.users.id(user)
+            exclude = history.items
+            queries.append(Query(user_id=name, history=history, time=time, exclude=exclude))
+            items.append(item)
+    return RequestSet(queries, np.array(items, np.int32))
 
 
 def build_cold_split(dataset: Dataset, seed: int) -> BenchSplit:
@@ -206,11 +260,7 @@ def _hold_out(dataset: Dataset, drawn: IntArray) -> BenchSplit:
 
 def _with_validation(train: Dataset, validation: RequestSet) -> Dataset:
     users = train.users.numbers(query.user_id for query in validation.queries)
-    return train.with_validation(HeldOut(users, validation.items))
-
-
-def _to_requests(targets: Targets) -> RequestSet:
-    return RequestSet(targets.queries(), targets.items)
+    return replace(train, validation=HeldOut(users, validation.items))
 
 
 def renumber(requests: RequestSet, number: IntArray) -> RequestSet:

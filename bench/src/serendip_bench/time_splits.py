@@ -58,8 +58,6 @@ class TimedSplit:
             temporal(dataset, TRAIN_END, VALIDATION_END),
             temporal(dataset, VALIDATION_END),
         )
-        assert split.cut is not None
-        assert newest.cut is not None
         ids = [item.item_id for item in split.catalogue.items]
         numbers = dataset.catalogue.vocabulary.numbers(ids)
         number = np.argsort(numbers).astype(np.int32)

@@ -77,13 +77,6 @@ class EventLog:
         """Select events by mask (E,)."""
         return take_rows(self, mask)
 
-    def last_of_users(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows of the last event, and of the last but one, of each user with three or more."""
-        order = np.argsort(self.users, kind="stable")
-        _, counts = np.unique(self.users, return_counts=True)
-        ends = np.cumsum(counts)[counts >= 3]
-        return order[ends - 1], order[ends - 2]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryExamples:
@@ -261,18 +254,6 @@ class Dataset:
                 "Give one per user, -1 for an unknown one.",
             )
         return replace(self, countries=countries)
-
-    def without_last_events(self) -> Dataset:
-        """Hold out the last event of each user with three or more, as validation targets."""
-        last, _ = self.events.last_of_users()
-        kept = np.ones(len(self.events), np.bool_)
-        kept[last] = False
-        held_out = HeldOut(self.events.users[last], self.events.items[last])
-        return replace(self, events=self.events.rows(kept), validation=held_out)
-
-    def with_validation(self, validation: HeldOut) -> Dataset:
-        """A copy with targets for early stopping."""
-        return replace(self, validation=validation)
 
     def history(self, user: int) -> History:
         """All events of a user by number, oldest first; empty for an unknown user."""

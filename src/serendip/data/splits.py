@@ -1,13 +1,11 @@
-"""Train/test splits of a dataset: a temporal split and leave-last-out.
+"""Train/test split of a dataset in time.
 
-``temporal``: events before a cut are training data, events from it on are targets. No trainer sees
-an event, an item or a user that did not exist before the cut.
-``leave_last_out``: the last event of each user is the target, as in the literature. One user's
-training events may be later than another's target, so it favours models that follow trends.
+Events before a cut are training data, events from it on are targets. No trainer sees an event, an
+item or a user that did not exist before the cut.
 
-Both renumber: train items come first in catalogue order, then ``new_items``; ``Split.catalogue``
-is the numbering of targets and histories, and its beginning is the numbering of ``train``.
-Features and query examples of the dataset are dropped: they may contain the future.
+Items are renumbered: train items come first in catalogue order, then ``new_items``;
+``Split.catalogue`` is the numbering of targets and histories, and its beginning is the numbering of
+``train``. Features and query examples of the dataset are dropped: they may contain the future.
 
 ``Targets`` are the events to predict, with what was known of their users at request time. Those of
 a split are first choices; ``next_choices`` adds items that came again.
@@ -26,8 +24,6 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.events.event import NO_SESSION
-from serendip.data.events.impression_log import ImpressionLog
-from serendip.data.events.negative_log import NegativeLog
 from serendip.data.events.rejections import Rejections
 from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
@@ -267,14 +263,13 @@ class Split:
     """Training data and test targets.
 
     Args:
-        name: ``temporal@0.8`` or ``leave_last_out``.
+        name: such as ``temporal@0.8``.
         train: the training data.
         targets: the test targets.
         new_items: items unknown to the training data, in catalogue order.
         catalogue: the items of ``train``, then ``new_items``.
-        cut: Unix seconds; train is strictly before it, targets are not. None = no single cut.
-        validation: targets for tuning, which are inputs of ``targets``; None = none.
-        requests: logged requests from the cut on; none without a cut.
+        cut: Unix seconds; train is strictly before it, targets are not.
+        requests: logged requests from the cut on.
     """
 
     name: str
@@ -282,8 +277,7 @@ class Split:
     targets: Targets
     new_items: Sequence[Item]
     catalogue: Catalogue
-    cut: float | None = None
-    validation: Targets | None = None
+    cut: float
     requests: Sequence[LoggedRequest] = ()
 
 
@@ -319,32 +313,17 @@ def temporal(dataset: Dataset, fraction: float, next_fraction: float = 1.0) -> S
     available_from = np.asarray(dataset.catalogue.available_from)  # (N,)
     known = np.isfinite(available_from) & (available_from < cut)
     known[dataset.events.items[in_train]] = True
-    negatives, impressions = dataset.negatives.before(cut), dataset.impressions.before(cut)
-    last = float(times[begin - 1])
-    parts = _Parts.of(dataset, in_train, known, last, negatives, impressions)
-    targets = parts.targets(np.arange(begin, max(begin, end)), strictly_before=True)
-    return parts.split(f"temporal@{fraction:g}", targets, cut=cut)
-
-
-def leave_last_out(dataset: Dataset) -> Split:
-    """Leave-last-out split: the target is the last event of every user with three events or more.
-
-    Train has all but the last two events of these users and all events of the others. The last but
-    one is the validation target, and input for the last one. Items without an event in train are
-    new.
-    """
-    last, second = dataset.events.last_of_users()
-    in_train = np.ones(len(dataset.events), dtype=np.bool_)
-    in_train[np.append(second, last)] = False
-    known = np.zeros(dataset.num_items, dtype=np.bool_)
-    known[dataset.events.items[in_train]] = True
-    request_times = np.full(dataset.num_users + 1, np.inf)  # last: users without interactions
-    request_times[dataset.events.users[second]] = dataset.events.timestamps[second]
-    negatives = dataset.negatives.before(request_times[dataset.negatives.users])
-    parts = _Parts.of(dataset, in_train, known, None, negatives, dataset.impressions)
-    targets = parts.targets(last, strictly_before=False)
-    validation = parts.targets(second, strictly_before=False)
-    return parts.split("leave_last_out", targets, validation=validation)
+    old = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
+    numbers = np.empty(dataset.num_items, dtype=np.int32)
+    numbers[old] = np.arange(dataset.num_items, dtype=np.int32)
+    catalogue = dataset.catalogue.rows(old.astype(np.int32))
+    train = _train_part(dataset, in_train, np.where(known, numbers, -1), cut)
+    requests = [
+        request.renumbered(numbers) for request in dataset.requests if request.timestamp >= cut
+    ]
+    targets = _find_targets(dataset, numbers, np.arange(begin, max(begin, end)))
+    new_items = catalogue.items[train.num_items :]
+    return Split(f"temporal@{fraction:g}", train, targets, new_items, catalogue, cut, requests)
 
 
 def next_choices(dataset: Dataset, split: Split, repeats: Repeats) -> Targets:
@@ -355,13 +334,13 @@ def next_choices(dataset: Dataset, split: Split, repeats: Repeats) -> Targets:
 
     Args:
         dataset: that was split.
-        split: with a cut.
+        split: of the dataset.
         repeats: learned from its training part, with all items of its catalogue.
 
     Returns:
         the split's own targets if nothing came again.
     """
-    if not repeats.is_on or split.cut is None:
+    if not repeats.is_on:
         return split.targets
     numbers = split.catalogue.vocabulary.numbers(dataset.catalogue.vocabulary.ids)
     begin = int(np.searchsorted(dataset.events.timestamps, split.cut, side="left"))
@@ -369,108 +348,59 @@ def next_choices(dataset: Dataset, split: Split, repeats: Repeats) -> Targets:
     due[:begin] = False
     if not due.any():
         return split.targets
-    parts = _Parts(dataset, split.train, split.catalogue, numbers)
-    return parts.targets(np.arange(begin, len(dataset.events)), strictly_before=True, also=due)
+    return _find_targets(dataset, numbers, np.arange(begin, len(dataset.events)), due)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Parts:
-    """A dataset, its training part and the new item numbers."""
-
-    dataset: Dataset
-    train: Dataset
-    catalogue: Catalogue
-    numbers: IntArray
-
-    @classmethod
-    def of(
-        cls,
-        dataset: Dataset,
-        in_train: BoolArray,
-        known: BoolArray,
-        cut: float | None,
-        negatives: NegativeLog,
-        impressions: ImpressionLog,
-    ) -> _Parts:
-        old = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
-        numbers = np.empty(dataset.num_items, dtype=np.int32)
-        numbers[old] = np.arange(dataset.num_items, dtype=np.int32)
-        catalogue = dataset.catalogue.rows(old.astype(np.int32))
-        events = dataset.events.rows(in_train)
-        user_numbers, dense = np.unique(events.users, return_inverse=True)
-        new_users = np.full(dataset.num_users, -1, np.int32)
-        new_users[user_numbers] = np.arange(len(user_numbers), dtype=np.int32)
-        train_events = replace(events, users=dense.astype(np.int32), items=numbers[events.items])
-        countries = dataset.countries
-        if countries is not None:
-            countries = countries.of_part(user_numbers, train_events)
-        train = Dataset(
-            dataset.catalogue.rows(np.flatnonzero(known).astype(np.int32)),
-            Vocabulary(dataset.users.ids_of(user_numbers)),
-            train_events,
-            cut=cut,
-            requests=_past_requests(dataset, np.where(known, numbers, -1), cut),
-            negatives=negatives.renumbered(new_users, np.where(known, numbers, -1)),
-            impressions=impressions.renumbered(np.where(known, numbers, -1)),
-            action_names=dataset.action_names,
-            countries=countries,
-            device_names=dataset.device_names,
-            user_groups={
-                name: own.of_part(user_numbers) for name, own in dataset.user_groups.items()
-            },
-        )
-        return cls(dataset, train, catalogue, numbers)
-
-    def targets(self, rows: Rows, strictly_before: bool, also: BoolArray | None = None) -> Targets:
-        """Turn events, given by row of the log, into targets: first choices, and ``also`` (E,)."""
-        log = self.dataset.events
-        places = _history_indices(log.users)
-        rows = rows[np.lexsort((rows, log.users[rows]))]
-        rejections = self.dataset.negatives.of_users(self.numbers)
-        wanted = _is_first_choice(log) if also is None else _is_first_choice(log) | also
-        usable = wanted[rows] & ~self._are_rejected(rows, rejections)
-        target_rows = _first_of_users(rows[usable], log.users)
-        known = (_history_indices_of_moments(log) if strictly_before else places)[target_rows]
-        people = np.unique(log.users[target_rows])
-        facts = self.dataset, self.numbers, rejections, people
-        return Targets(*facts, target_rows, places[target_rows], known)
-
-    def split(
-        self,
-        name: str,
-        targets: Targets,
-        cut: float | None = None,
-        validation: Targets | None = None,
-    ) -> Split:
-        new_items = self.catalogue.items[self.train.num_items :]
-        requests = [
-            request.renumbered(self.numbers)
-            for request in self.dataset.requests
-            if cut is not None and request.timestamp >= cut
-        ]
-        return Split(
-            name, self.train, targets, new_items, self.catalogue, cut, validation, requests
-        )
-
-    def _are_rejected(self, rows: Rows, rejections: Mapping[int, Rejections]) -> BoolArray:
-        """Which of some events (R,) are of an item that their user had rejected before."""
-        log, rejected = self.dataset.events, np.zeros(len(rows), np.bool_)
-        of_rejecting = np.isin(log.users[rows], list(rejections)) if rejections else rejected
-        for place in np.flatnonzero(of_rejecting).tolist():
-            row = rows[place]
-            then = rejections[int(log.users[row])].at(float(log.timestamps[row]))
-            rejected[place] = int(self.numbers[log.items[row]]) in then.item_nums
-        return rejected
+def _train_part(dataset: Dataset, in_train: BoolArray, numbers: IntArray, cut: float) -> Dataset:
+    """What is known before a cut: these events (E,), and items with a number (N,), not -1."""
+    events, last = dataset.events.rows(in_train), float(dataset.events.timestamps[in_train][-1])
+    user_numbers, dense = np.unique(events.users, return_inverse=True)
+    new_users = np.full(dataset.num_users, -1, np.int32)
+    new_users[user_numbers] = np.arange(len(user_numbers), dtype=np.int32)
+    train_events = replace(events, users=dense.astype(np.int32), items=numbers[events.items])
+    past = (request for request in dataset.requests if request.ended <= last)
+    requests = (request.renumbered(numbers) for request in past)
+    countries = dataset.countries
+    return Dataset(
+        dataset.catalogue.rows(np.flatnonzero(numbers >= 0).astype(np.int32)),
+        Vocabulary(dataset.users.ids_of(user_numbers)),
+        train_events,
+        cut=last,
+        requests=[request for request in requests if request.says_something],
+        negatives=dataset.negatives.before(cut).renumbered(new_users, numbers),
+        impressions=dataset.impressions.before(cut).renumbered(numbers),
+        action_names=dataset.action_names,
+        countries=countries and countries.of_part(user_numbers, train_events),
+        device_names=dataset.device_names,
+        user_groups={name: own.of_part(user_numbers) for name, own in dataset.user_groups.items()},
+    )
 
 
-def _past_requests(dataset: Dataset, numbers: IntArray, cut: float | None) -> list[LoggedRequest]:
-    """Requests that ended by the cut and have items with a number.
+def _find_targets(
+    dataset: Dataset, numbers: IntArray, rows: Rows, also: BoolArray | None = None
+) -> Targets:
+    """Turn events, given by row of the log, into targets: first choices, and ``also`` (E,)."""
+    log = dataset.events
+    rows = rows[np.lexsort((rows, log.users[rows]))]
+    rejections = dataset.negatives.of_users(numbers)
+    wanted = _is_first_choice(log) if also is None else _is_first_choice(log) | also
+    usable = wanted[rows] & ~_are_rejected(log, rows, numbers, rejections)
+    rows = _first_of_users(rows[usable], log.users)
+    places, known = _history_indices(log.users)[rows], _history_indices_of_moments(log)[rows]
+    return Targets(dataset, numbers, rejections, np.unique(log.users[rows]), rows, places, known)
 
-    Empty without a cut: then there is no time before which everything is training data.
-    """
-    past = (request for request in dataset.requests if cut is not None and request.ended <= cut)
-    renumbered = (request.renumbered(numbers) for request in past)
-    return [request for request in renumbered if request.says_something]
+
+def _are_rejected(
+    log: EventLog, rows: Rows, numbers: IntArray, rejections: Mapping[int, Rejections]
+) -> BoolArray:
+    """Which of some events (R,) are of an item that their user had rejected before."""
+    rejected = np.zeros(len(rows), np.bool_)
+    of_rejecting = np.isin(log.users[rows], list(rejections)) if rejections else rejected
+    for place in np.flatnonzero(of_rejecting).tolist():
+        row = rows[place]
+        then = rejections[int(log.users[row])].at(float(log.timestamps[row]))
+        rejected[place] = int(numbers[log.items[row]]) in then.item_nums
+    return rejected
 
 
 def _moment(times: TimeArray, fraction: float) -> int:

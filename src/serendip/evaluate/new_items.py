@@ -110,7 +110,7 @@ def measure_new_items(
     ids = split.catalogue.vocabulary.ids_of(candidates)
     in_dataset = dataset.catalogue.vocabulary.numbers(ids)
     starts = find_starts(dataset)[in_dataset]
-    appeared = np.isfinite(starts) & (starts >= (split.cut or -np.inf))
+    appeared = np.isfinite(starts) & (starts >= split.cut)
     logs = (dataset.events, dataset.impressions)
     end = max((float(log.timestamps[-1]) for log in logs if len(log)), default=-np.inf)
     is_whole = starts + FIRST_DAYS * DAY_S <= end

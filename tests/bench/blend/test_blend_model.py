@@ -14,6 +14,7 @@ from serendip.testing import RecommenderContract, build_queries, build_small_wor
 from serendip_bench.blend.config import BlendConfig, BlendPart, build_rank_fusion
 from serendip_bench.blend.features import build_candidates
 from serendip_bench.blend.model import Blend
+from serendip_bench.splits import without_last_events
 
 SMALL = BlendConfig(
     parts={
@@ -97,7 +98,7 @@ def test_it_learns_which_part_is_right() -> None:
 
 
 def test_trained_parts_are_used_as_they_are() -> None:
-    dataset = followers().without_last_events()
+    dataset = without_last_events(followers())
     config = TransitionsConfig(mode="plain")
     given = Transitions(config).train(dataset)
     one = Blend(SMALL, {"transitions": given}).train(dataset, TrainOptions(seed=1))

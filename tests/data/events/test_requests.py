@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serendip.data import ActionRules, Event, Item, Vocabulary
 from serendip.data.events.search_log import LoggedRequest, logged_requests
 from serendip.data.snapshot import take_snapshot
-from serendip.data.splits import leave_last_out, temporal
+from serendip.data.splits import temporal
 from serendip.data.store.store import Store
 
 ITEMS = Vocabulary("abcdef")
@@ -130,13 +130,6 @@ def test_a_split_in_time_never_shows_the_past_what_was_chosen_later() -> None:
     assert [one.chosen.tolist() for one in split.requests] == [numbers(["f"]).tolist()]
     assert len(split.targets.past_before("u", 4.0).history) == 4
     assert len(split.targets.past_before("nobody", 4.0).history) == 0
-
-
-def test_without_a_cut_there_are_no_past_requests() -> None:
-    rows = [("u", item, time) for time, item in enumerate("abcdef")]
-    data = replace(dataset_of(rows), requests=[request([0, 1], [1])])
-    split = leave_last_out(data)
-    assert (list(split.train.requests), list(split.requests)) == ([], [])
 
 
 def test_what_is_rejected_was_shown_and_not_chosen() -> None:

@@ -34,7 +34,7 @@ def test_training_leaves_torchs_random_state_alone() -> None:
 
 def test_given_targets_are_not_learned_from_and_nothing_is_held_back() -> None:
     held = HeldOut(np.asarray([3, 5], np.int32), np.asarray([7, 99], np.int32))
-    dataset = build_small_world().with_validation(held)
+    dataset = replace(build_small_world(), validation=held)
     past, targets = past_and_targets(dataset, 5, np.random.default_rng(0))
     assert past.lengths.sum() == len(dataset.events)
     assert (targets.rows.tolist(), targets.items.tolist()) == ([3, 5], [7, 99])

@@ -31,6 +31,7 @@ from serendip_bench.blend.config import (
     BlendNetwork,
 )
 from serendip_bench.blend.features import BlendCandidates, build_candidates
+from serendip_bench.splits import without_last_events
 
 PARTS_FOLDER, NETWORK_FILE = "parts", "network.npz"
 
@@ -78,7 +79,7 @@ class Blend(Recommender):
             )
         # The network learns from parts trained without each user's last event, then the parts are
         # trained on everything.
-        past = dataset.without_last_events()
+        past = without_last_events(dataset)
         self._parts = self._fit_parts(past, options)
         self._network = train_network(self.candidates, past, self.config, options)
         self._parts = self._fit_parts(dataset, options)

@@ -34,12 +34,10 @@ class NegativeLog:
     def __len__(self) -> int:
         return len(self.users)
 
-    def before(self, times: TimeArray | float) -> NegativeLog:
-        """Events strictly before a time (one, or (K,)); later revocations are undone."""
-        ends = np.broadcast_to(times, len(self))
-        part = take_rows(self, self.timestamps < ends)
-        ends = ends[self.timestamps < ends]
-        return replace(part, until=np.where(part.until < ends, part.until, np.inf))
+    def before(self, time: float) -> NegativeLog:
+        """Events strictly before a time; later revocations are undone."""
+        part = take_rows(self, self.timestamps < time)
+        return replace(part, until=np.where(part.until < time, part.until, np.inf))
 
     def renumbered(self, users: IntArray, items: IntArray) -> NegativeLog:
         """Map to new user and item numbers, given by old number; -1 = dropped."""

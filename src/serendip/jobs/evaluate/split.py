@@ -199,7 +199,6 @@ def _collect_runs(
 def with_early_rejections(state: EngineState, dataset: Dataset, split: Split) -> EngineState:
     """The state with what was rejected before the cut: such items are appended, and not new."""
     negatives, ids = dataset.negatives, dataset.catalogue.vocabulary
-    assert split.cut is not None
     if not len(negatives):
         return state
     negatives = negatives.before(split.cut)

@@ -97,7 +97,7 @@ def ask_about_baskets(
     """Requests of the cart, or of the page after an order.
 
     Args:
-        split: with a cut.
+        split: in time.
         targets: of its test part.
         task: ``cart``: at the beginning of a basket, with half of it in the cart, what else is in
             it? ``thank_you``: just after a basket, what is in the user's next one?
@@ -150,10 +150,9 @@ def read_baskets(split: Split, targets: Targets) -> Iterator[tuple[Basket | None
     goes through is not tested.
 
     Args:
-        split: with a cut.
+        split: in time.
         targets: of its test part.
     """
-    assert split.cut is not None
     wanted = basket_actions(split.train.action_names)
     for user_id in order_users(targets.user_ids, MOST_USERS):
         before: Basket | None = None

@@ -87,10 +87,9 @@ def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOp
     Previous codes may depend on the newer part, so they are not used here.
     """
     split = temporal(dataset, INNER_FRACTION)
-    until = np.inf if split.cut is None else split.cut
     older = replace(fitter, earlier=None)
     past = older.fit_sources(split.train, name, options, fitter.previous)
-    learned = OlderFit.of(past, until)
+    learned = OlderFit.of(past, split.cut)
     inner = fitter.append_new_items(past, split)
     found = fit_ranker(fitter, split, inner, options)
     if found is not None:
