@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from bench_world import write_world
 from judged_pairs import write_products
 
 DATA = Path(os.environ.get("SERENDIP_DATA", "../shared/data"))
-COSTS = ("train_cpu_s", "train_wall_s", "score_cpu_s", "score_wall_s", "peak_mb")
 COMMAND = (sys.executable, "-m", "serendip", "bench")
 
 
@@ -27,39 +24,6 @@ def run_bench(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def rows(path: Path) -> list[dict[str, Any]]:
     return list(json.loads(path.read_text())["rows"]) if path.exists() else []
-
-
-def figures(path: Path) -> dict[str, Any]:
-    return {
-        row["model"]: {name: value for name, value in row.items() if name not in COSTS}
-        for row in rows(path)
-    }
-
-
-def test_a_killed_run_goes_on_and_gives_what_an_uninterrupted_one_does(tmp_path: Path) -> None:
-    world = write_world(tmp_path / "circles")
-    models = "popularity,item-knn,transitions"
-    killed, whole = tmp_path / "killed.json", tmp_path / "whole.json"
-    line = [*COMMAND, "sequential", "--data", world, "--models", models, "--json"]
-    process = subprocess.Popen(
-        [*map(str, line), str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while not rows(killed):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    first = rows(killed)  # one, or more where the kill came late
-
-    for path in (killed, whole):
-        arguments = ("--data", world, "--models", models, "--json", path)
-        done = run_bench("sequential", *arguments)
-        assert done.returncode == 0, done.stderr
-        for name in ("R@5", "N@5", "R@10", "N@10", "CPU s", "wall s", "MB", "popularity"):
-            assert name in done.stdout
-    assert rows(killed)[: len(first)] == first
-    assert figures(killed) == figures(whole)
-    assert set(figures(whole)) == set(models.split(","))
 
 
 @pytest.mark.parametrize(

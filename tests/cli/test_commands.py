@@ -194,13 +194,6 @@ def test_an_import_says_how_many_items_its_files_have_no_more(tmp_path: Path) ->
     )
 
 
-def test_nothing_trained_says_what_to_run(tmp_path: Path) -> None:
-    folder = shop_files(tmp_path)
-    done = serendip_here("recommend", "-w", folder)
-    assert done.returncode == 4
-    assert "serendip train" in done.stderr
-
-
 def test_a_huge_k_gives_what_there_is(shop: Path) -> None:
     done = serendip_here("recommend", "-w", shop, "-k", str(10**18), "--json")
     assert done.returncode == 0, done.stderr
@@ -251,20 +244,6 @@ def test_a_folder_that_is_no_workspace_is_not_served(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "serendip.toml does not exist" in done.stderr
     assert "Listening" not in done.stdout + done.stderr
-
-
-def test_columns_with_names_of_their_own_are_mapped_on_the_command_line(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("x;y\n1;One\n2;Two\n")
-    (tmp_path / "b.csv").write_text("p;q;r\n1;1;2024-01-01\n2;2;2024-01-02\n")
-    files = ("--items", "a.csv", "--events", "b.csv")
-    doubt = serendip_here("init", *files, cwd=tmp_path)
-    assert doubt.returncode == 3
-    assert "  p: 1\n" in doubt.stderr
-    assert "--map events.item_id=COLUMN" in doubt.stderr
-    assert not (tmp_path / "serendip.toml").exists()
-    said = ("--map", "item_id=x", "--map", "events.item_id=q", "--map", "user_id=p")
-    done = serendip_here("init", *files, *said, "--map", "timestamp=r", "--json", cwd=tmp_path)
-    assert json.loads(done.stdout)["events"] == 2, done.stderr
 
 
 def test_a_missing_file_given_to_init_is_no_matter_of_settings(tmp_path: Path) -> None:

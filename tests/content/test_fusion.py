@@ -49,19 +49,6 @@ def test_whitening_gives_every_component_the_same_variance_and_no_correlation() 
     np.testing.assert_allclose(np.cov(block.T, bias=True), np.eye(5) / 5, atol=1e-4)
 
 
-def test_rows_are_unit_and_a_missing_modality_is_zeros_and_masked() -> None:
-    encoded = some()
-    fusion = Fusion.fit(encoded, FusionConfig(size=6))
-    fused, present = fusion.encode(encoded), fusion.present(encoded)
-    np.testing.assert_allclose(np.linalg.norm(fused, axis=1), 1, rtol=1e-5)
-    _, pictures = fusion.columns
-    missing = ~encoded["image"].present
-    assert missing.any()
-    assert not fused[missing, pictures].any()
-    assert fused[~missing, pictures].any(axis=1).all()
-    assert np.array_equal(present, np.stack([np.ones(80, np.bool_), ~missing], axis=1))
-
-
 def test_what_stands_in_a_missing_row_changes_nothing() -> None:
     encoded = some()
     noisy = encoded["image"].vectors.copy()

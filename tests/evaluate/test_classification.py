@@ -23,20 +23,6 @@ def build_predictions(
     return BinaryPredictions(is_irrelevant, values, values >= threshold, numbers.astype(np.int32))
 
 
-def test_small_examples_by_hand() -> None:
-    metrics = build_predictions("irir", [4, 3, 2, 1], threshold=3).values()
-    assert metrics["auroc"] == 0.75
-    assert metrics["pr_auc"] == pytest.approx((1 + 2 / 3) / 2)
-    assert (metrics["precision"], metrics["recall"], metrics["kappa"]) == (0.5, 0.5, 0.0)
-
-
-def test_equal_scores_are_not_informative() -> None:
-    metrics = build_predictions("irirr", [1, 1, 1, 1, 1], threshold=2).values()
-    assert metrics["auroc"] == 0.5
-    assert metrics["pr_auc"] == pytest.approx(0.4)
-    assert (metrics["precision"], metrics["recall"], metrics["kappa"]) == (0, 0, 0)
-
-
 def test_labels_of_one_kind_have_no_curve() -> None:
     assert build_predictions("rrr", [1, 2, 3], threshold=2).values()["auroc"] == 0
 
@@ -81,13 +67,6 @@ def test_intervals_contain_the_value_and_resample_groups() -> None:
         narrow = ungrouped[name]
         assert narrow.low is not None and narrow.high is not None
         assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
-
-
-def test_intervals_are_the_same_every_time() -> None:
-    predictions = build_predictions(
-        "iririirr", [8, 7, 6, 5, 4, 3, 2, 1], threshold=4, groups=[0, 0, 1, 1, 2, 2, 3, 3]
-    )
-    assert predictions.estimates() == predictions.estimates()
 
 
 def test_exact_probabilities_have_the_calibration_error_of_the_floor() -> None:

@@ -157,13 +157,6 @@ def test_the_estimate_is_that_by_hand(most: float, rate: float, clipped: int) ->
     assert 0.0 <= found.rate.low < rate < found.rate.high <= 1.0
 
 
-def test_a_log_without_propensities_has_nothing_explored() -> None:
-    plain = [event("u", "a", "impression", "r"), event("u", "a", "click", "r")]
-    for events in ([], plain):
-        found = measure_exploration(requests(events))
-        assert (found.impressions, found.choices, found.rate.value, found.rate.n) == (0, 0, None, 0)
-
-
 def test_without_any_choice_the_interval_still_has_a_width() -> None:
     shown = [event(f"u{n}", "a", "impression", "r", 0.2) for n in range(12)]
     found = measure_exploration(requests(shown))

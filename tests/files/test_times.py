@@ -82,11 +82,6 @@ def test_a_pattern_reads_whole_times(pattern: str, good: str, bad: list[str]) ->
     assert seconds_of(bad, pattern) == [None] * len(bad)
 
 
-def test_numbers_beside_patterns_are_no_dates() -> None:
-    assert seconds_of(["1700000000", "20260131"], "%d.%m.%Y") == [1.7e9, None]
-    assert seconds_of(["1700000000"], "%Y%m%d") == [None]
-
-
 @pytest.mark.parametrize(
     "pattern",
     ["%H:%M", "%d.%m.%Y %Q", "dd.mm.yyyy", "%d.%m.%Y %I:%M", "%d.%m.%Y %H:%M %p", "%d.%d.%m.%Y"],

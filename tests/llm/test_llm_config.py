@@ -49,8 +49,3 @@ def test_a_bill_is_the_price_of_the_counted_tokens(
 def test_the_highest_price_counts_a_token_for_each_byte() -> None:
     longest = len("system") + len("user") + len("{}") + 64
     assert PRICES.most(REQUEST) == pytest.approx((longest * 10_000 + 100 * 20_000) / 1e6)
-
-
-def test_the_expected_price_counts_four_bytes_a_token_and_half_of_the_answer() -> None:
-    expected = (len("system") + len("user") + len("{}")) // 4 + 64
-    assert PRICES.expected(REQUEST) == pytest.approx((expected * 10_000 + 50 * 20_000) / 1e6)

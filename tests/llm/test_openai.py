@@ -130,13 +130,6 @@ def test_one_client_answers_many_threads_and_keeps_its_connections() -> None:
     assert len(set(server.callers)) <= 8
 
 
-def test_a_server_that_is_not_there_is_a_failed_connection() -> None:
-    with serving(lambda body, number: Reply()) as server:
-        address = server.address
-    with client(address) as llm, pytest.raises(LlmFailure, match=r"^connection"):
-        llm.answer(REQUEST)
-
-
 @pytest.mark.parametrize(
     ("header", "seconds"), [("7", 7.0), ("0.25", 0.25), ("-3", 0.0), ("soon", None), (None, None)]
 )

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from search_world import POPULARITY, films
 
 from serendip.data import Catalogue
@@ -66,15 +65,6 @@ def test_without_generated_words_the_index_is_as_if_there_were_no_such_field(
         *("title", "body", "grams")
     }
     assert found(plain, "danish") == []
-
-
-def test_other_fields_score_as_they_did(tmp_path: Path) -> None:
-    with_text = LexicalIndex.build(described(), tmp_path / "a", LexicalConfig(generated=0.0))
-    without = LexicalIndex.build(films(), tmp_path / "b")
-    for text in ("matrix", "hamlet drama", "커피", "이어폰"):
-        one, other = with_text.search(text, 10), without.search(text, 10)
-        np.testing.assert_array_equal(one.item_nums, other.item_nums)
-        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
 
 
 def test_an_item_posted_again_loses_the_words_until_they_are_trained_again(tmp_path: Path) -> None:

@@ -54,30 +54,6 @@ def test_equal_scores_follow_the_fixed_order(tmp_path):
     assert found(index, "same", 7) == expected[:7].tolist()
 
 
-def test_opening_and_searching_leaves_the_folder_as_it_was(tmp_path):
-    def state():
-        return {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-
-    LexicalIndex.build(films(), tmp_path)
-    before = state()
-    assert not [name for name in before if name.endswith(".lock")]
-    assert found(LexicalIndex.open(tmp_path), "matrix") == [0, 1]
-    assert state() == before
-
-
-def test_a_posted_item_scores_as_if_it_had_been_built_in(tmp_path):
-    kinds = ["lamps", *["chairs"] * 6] * 9
-    old = [film(f"i{n}", f"the word{n} thing{n % 5} {kinds[n]}") for n in range(60)]
-    new = film("n", "the thing1 word3 lamps", ("Comedy",))
-    posted = LexicalIndex.build(Catalogue(old), tmp_path / "old")
-    posted = posted.with_late({60: posted.analyse(new)})
-    built = LexicalIndex.build(Catalogue([*old, new]), tmp_path / "all")
-    for text in ("thing1", "word3 thing1", "comedy", "lamps", "lamp"):
-        hits = [one.search(text, 61) for one in (posted, built)]
-        scores = [float(one.scores[one.item_nums == 60][0]) for one in hits]
-        assert scores[0] == pytest.approx(scores[1], rel=0.02)
-
-
 def test_only_allowed_items_are_answered_even_when_the_best_are_not(tmp_path):
     catalogue = Catalogue(film(f"i{n}", "Same" if n else "Same but longer") for n in range(50))
     index = LexicalIndex.build(catalogue, tmp_path)

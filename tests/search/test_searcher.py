@@ -1,6 +1,3 @@
-import random
-import string
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -48,24 +45,6 @@ def test_slips_are_forgiven(searcher, text, number):
     assert found(searcher, text)[0] == number
 
 
-def test_random_slips_in_the_longest_word_still_find_the_title_first(searcher):
-    draw = random.Random(5)
-    titles = [
-        title for title in TITLES if title.isascii() and len(max(title.split(" "), key=len)) >= 5
-    ]
-    assert len(titles) > 5
-    for title in titles:
-        word = max(title.split(), key=len)
-        at = draw.randrange(1, len(word) - 1)
-        letter = draw.choice(string.ascii_lowercase)
-        for slip in (
-            word[:at] + word[at + 1 :],
-            word[:at] + letter + word[at:],
-            word[:at] + word[at + 1] + word[at] + word[at + 2 :],
-        ):
-            assert TITLES[found(searcher, title.replace(word, slip))[0]] == title
-
-
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -76,11 +55,6 @@ def test_random_slips_in_the_longest_word_still_find_the_title_first(searcher):
 )
 def test_what_was_meant_is_told_as_it_is_written(searcher, text, told):
     assert searcher.correct_text(text) == told
-
-
-def test_titles_that_go_on_from_the_text_are_found(searcher):
-    assert found(searcher, "matrix rel")[0] == 1
-    assert 11 in found(searcher, "shawsh")
 
 
 def test_groups_are_ordered_and_fields_tell_why(searcher):
@@ -102,25 +76,6 @@ def test_a_deleted_item_is_never_answered_until_it_is_posted_again(searcher):
         assert found(back, text)[0] == 0
 
 
-def test_only_allowed_items_are_answered(searcher):
-    allowed = np.ones(16, dtype=np.bool_)
-    allowed[[0, 3]] = False
-    for text in ("The Matrix", "the matirx", "matrix", "hamlet"):
-        assert not {0, 3} & set(found(searcher, text, 50, allowed))
-    newer = post(searcher, film("n", "Hamlet"))
-    assert 16 not in found(newer, "hamlet", 50, allowed)
-
-
-def test_an_opened_searcher_answers_as_the_built_one(tmp_path):
-    built = Searcher.build(films(), POPULARITY, tmp_path)
-    opened = Searcher.open(tmp_path, films(), POPULARITY)
-    for text in ("matrix", "hamlte", "drama"):
-        one, two = (s.search(text, 16) for s in (built, opened))
-        assert one.item_nums.tolist() == two.item_nums.tolist()
-        assert one.scores.tolist() == two.scores.tolist()
-        assert one.fields["bm25"].tolist() == two.fields["bm25"].tolist()
-
-
 def test_another_catalogue_than_the_indexed_one_is_refused(tmp_path):
     Searcher.build(films(), POPULARITY, tmp_path)
     fewer = Catalogue(films().items[:3])
@@ -140,11 +95,6 @@ def test_it_works_without_items(tmp_path):
     assert found(newer, "matrix") == [0]
 
 
-@pytest.mark.parametrize("k", [0, -1, 10**18])
-def test_any_k_is_answered(searcher, k):
-    assert len(searcher.search("matrix", k)) == (2 if k > 0 else 0)
-
-
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(st.characters(codec=None), max_size=60))
 def test_no_text_breaks_the_search(searcher, text):
@@ -160,10 +110,6 @@ def test_any_posted_title_is_found_by_the_same_text(searcher, title):
     newer = post(searcher, film("n", title))
     if title_key(title):  # an accent alone has none
         assert 16 in found(newer, title, 20)
-
-
-def test_a_very_long_text_is_answered(searcher):
-    assert 0 in found(searcher, "matrix " + "lorem ipsum " * 2_000)
 
 
 def test_what_has_a_text_of_several_words_in_its_title_leads(tmp_path):
@@ -194,3 +140,12 @@ def test_the_words_of_a_text_that_an_item_has(searcher):
     assert searcher.find_held("matrix tax form", item) == ("matrix", False)
     assert searcher.find_held("tax form", item) == ("", False)
     assert searcher.find_held("커피", films()[7]) == ("커피", True)
+
+
+def test_only_allowed_items_are_answered(searcher):
+    allowed = np.ones(16, dtype=np.bool_)
+    allowed[[0, 3]] = False
+    for text in ("The Matrix", "the matirx", "matrix", "hamlet"):
+        assert not {0, 3} & set(found(searcher, text, 50, allowed))
+    newer = post(searcher, film("n", "Hamlet"))
+    assert 16 not in found(newer, "hamlet", 50, allowed)

@@ -73,32 +73,8 @@ def test_an_unfinished_title_is_not_taken_for_a_wrong_one():
     assert titled("Batman Ba", "Catwoman").nearest("batman be") == ["batman ba"]
 
 
-@pytest.mark.parametrize(
-    ("prefix", "items"), [("ho", [12, 13]), ("the ma", [0, 1]), ("matrix re", [1]), ("atrix", [])]
-)
-def test_completions_begin_with_the_prefix_first_then_hold_it_at_a_later_word(
-    titles, prefix, items
-):
-    assert titles.completions(prefix, 5) == items
-
-
-@pytest.mark.parametrize(
-    ("prefix", "items"), [("matirx", [0, 1]), ("the shaswh", [11]), ("mat", [])]
-)
-def test_a_slip_in_an_unfinished_title_is_forgiven(titles, prefix, items):
-    assert titles.near_completions(prefix, 3) == items
-
-
 def test_a_prefix_of_several_words_begins_at_a_later_word_of_a_title():
     index = titled("Of the old man", "An old man", "Old")
     assert index.completions("the old ma", 5) == [0]
     assert index.completions("old ma", 5) == [1, 0]
     assert index.completions("the young m", 5) == []
-
-
-def test_a_title_is_found_without_its_article_after_those_that_have_none():
-    index = titled("The Ring", "Ring", "A Few Good Men", "I Spy", "L'Avventura", popularity=[9] * 5)
-    assert index.exact("ring").tolist() == [1, 0]
-    assert index.exact("few good men").tolist() == [2]
-    assert index.exact("avventura").tolist() == [4]
-    assert index.exact("spy").tolist() == []

@@ -1,41 +1,22 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bench_products import JUDGED, NUM_PRODUCTS, write_products
-from bench_world import InThisProcess
 
-from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.jobs.llm.judged_queries import GAINS
-from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.esci import (
-    ESCI,
     PRODUCT_FIELDS,
     build_esci_split,
     list_esci_queries,
     read_judgements,
     read_products,
 )
-from serendip_bench.datasets.registry import PRODUCTS, detect_dataset
-from serendip_bench.unified.models import select_lines
-from serendip_bench.unified.run import UnifiedBench, run_unified
 
 pytestmark = pytest.mark.usefixtures("few_written_queries")
-
-HASHING = TextEncoderConfig(name="hashing")
-TINY = {
-    "embedding_size": 8,
-    "epochs": 2,
-    "num_negatives": 8,
-    "slots": 2,
-    "tasks": ("search",),
-    "validation_share": 0.25,
-}
 
 
 @pytest.fixture(scope="module")
@@ -68,32 +49,6 @@ def test_labels_and_judged_queries_are_not_training_data(products: Path) -> None
         assert len(query.history) == len(query.exclude) == 0
     assert "pictures" not in train.catalogue[0].text(PRODUCT_FIELDS)
     assert set(train.catalogue[0].attributes) == {"brand", "bullet_points", "category"}
-
-
-def test_products_have_rows_of_every_search(products: Path, tmp_path: Path) -> None:
-    assert detect_dataset(products) is PRODUCTS
-    lines = {**ESCI, "unified": replace(ESCI["unified"], config=TINY)}
-    bench = UnifiedBench(products, tmp_path / "out.json", lines, 1, encoder=HASHING)
-    document = run_unified(bench, TrainOptions(), executor=InThisProcess())
-    rows = {row["model"]: row for row in document["rows"]}
-    ordered = {"ranker-written", "ranker-labelled", "search-order"}
-    assert set(rows) == {"unified", "bm25", "vectors", "rrf", "engine", *ordered}
-    for row in rows.values():
-        assert (row["task"], row["users"]) == ("search", 2)
-        assert 0 < row["judged@10"] <= 0.6
-    # Both red kettles stand first: gain 1 each; what else has a gain weighs little.
-    assert rows["bm25"]["N@10"] > 0.5
-    models = {summary["model"]: summary for summary in document["summary"]["models"]}
-    assert models["engine"]["judged@10"] == rows["engine"]["judged@10"]
-    pairs = {
-        (comparison["system"], comparison["baseline"])
-        for comparison in document["summary"]["comparisons"]
-    }
-    words = ("bm25", "vectors", "rrf")
-    assert pairs >= {("unified", "engine"), *product(("unified", "engine", *ordered), words)}
-    assert {(name, "engine") for name in ordered} <= pairs
-    assert document["transfer"] == document["grouping"] == {}
-    assert list(select_lines("engine", ESCI)) == ["unified", "engine"]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_films import NUM_FILMS, TAGS, write_films
-from bench_world import InThisProcess, write_world
+from bench_films import TAGS, write_films
+from bench_world import write_world
 
-from serendip.content.encoders.text import TextEncoderConfig
-from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.movielens import (
     FILM_FIELDS,
     build_movielens_split,
@@ -19,21 +17,9 @@ from serendip_bench.datasets.movielens import (
     read_movielens,
 )
 from serendip_bench.datasets.registry import MOVIELENS, SEQUENCES, detect_dataset
-from serendip_bench.unified.models import UnifiedModel
-from serendip_bench.unified.run import UnifiedBench, run_unified
 from serendip_bench.unified.tasks import UnifiedSplit
 
 pytestmark = pytest.mark.usefixtures("few_written_queries")
-
-HASHING = TextEncoderConfig(name="hashing")
-TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}
-ALL = ("home", "search", "similar")
-LINES = {
-    "unified": UnifiedModel("unified", ALL, config=TINY),
-    "unified-no-user": UnifiedModel("unified-no-user", ALL, of="unified", hides_user=True),
-    "engine": UnifiedModel("engine", ALL, "engine", of="unified", beside=("lightgbm",)),
-    "bm25": UnifiedModel("bm25", ("search",), "bm25"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -127,38 +113,3 @@ def test_tags_of_users_do_not_occur_in_training(films: Path, split: UnifiedSplit
     for query in split.tests["search-tags"].queries:
         assert query.text_vector is not None
         assert query.text_vector.argmax() == places[query.text]
-
-
-def test_a_row_per_task_and_set(films: Path, tmp_path: Path) -> None:
-    bench = UnifiedBench(films, tmp_path / "out.json", LINES, 1, encoder=HASHING)
-    document = run_unified(bench, TrainOptions(), executor=InThisProcess())
-    rows = document["rows"]
-    found = sorted(
-        ((row["task"], row.get("set"), row["model"]) for row in rows),
-        key=lambda key: list(dict.fromkeys(row["model"] for row in rows)).index(key[2]),
-    )
-    both = [("search", "tags"), ("search", "redial")]
-    assert found == [
-        (*key, model)
-        for model, keys in (
-            ("unified", [("home", None), *both, ("similar", None)]),
-            ("unified-no-user", [("home", None), *both, ("similar", None)]),
-            ("engine", [("home", None), *both, ("similar", None)]),
-            ("lightgbm", [("home", None), *both, ("similar", None)]),
-            ("bm25", both),
-        )
-        for key in keys
-    ]
-    assert document["protocol"]["items"] == NUM_FILMS
-    assert document["protocol"]["searches"]["redial"]["matched"] == 3
-    assert document["encoder"]["fields"] == list(FILM_FIELDS)
-    users = {(row["task"], row.get("set")): row["users"] for row in rows}
-    assert users["search", "tags"] == 3
-    assert users["search", "redial"] == 1
-    compared = {
-        (one["system"], one["task"], one.get("set"), one["baseline"])
-        for one in document["summary"]["comparisons"]
-    }
-    assert ("unified", "search", "redial", "bm25") in compared
-    assert ("engine", "search", "tags", "bm25") in compared
-    assert run_unified(bench, TrainOptions(), executor=InThisProcess(0)) == document

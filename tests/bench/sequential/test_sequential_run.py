@@ -90,21 +90,6 @@ def test_a_run_that_ended_early_goes_on_with_the_same_figures(world: Path, tmp_p
     assert resumed["encode_cpu_s"] is not None
 
 
-def test_another_configuration_makes_its_rows_again_and_keeps_others(
-    world: Path, tmp_path: Path
-) -> None:
-    run(bench(world, tmp_path))
-    other = BenchModel("item2vec", {**TINY, "epochs": 1}, random=True)
-    document, names = run(bench(world, tmp_path, models={"item2vec": other}, seeds=1))
-    assert names == ["item2vec (seed 0)"]
-    assert [(row["model"], row["seed"]) for row in document["rows"]] == [
-        ("popularity", 0),
-        ("content", 0),
-        ("item2vec", 0),
-    ]
-    assert set(document["summary"]["models"]) == set(MODELS)
-
-
 def test_rows_of_other_data_are_refused(world: Path, tmp_path: Path) -> None:
     settings = bench(world, tmp_path, models={"popularity": MODELS["popularity"]})
     run(settings)
@@ -151,18 +136,6 @@ def test_cold_rows_show_both_kinds_of_users(world: Path, tmp_path: Path) -> None
     }
 
 
-def test_names_choose_lines_in_the_order_of_the_table() -> None:
-    assert list(select_models(SEQUENTIAL, "transitions, popularity")) == [
-        "popularity",
-        "transitions",
-    ]
-    assert {"popularity", "item-knn", "transitions+content"} <= set(select_models(SEQUENTIAL, None))
-    with pytest.raises(ConfigError, match="no model is called 'nothing'"):
-        select_models(SEQUENTIAL, "popularity,nothing")
-    with pytest.raises(ConfigError, match="names no model"):
-        select_models(SEQUENTIAL, " , ")
-
-
 def test_a_row_made_from_others_waits_for_them_and_follows_their_configuration(
     world: Path, tmp_path: Path
 ) -> None:
@@ -192,3 +165,15 @@ def test_a_model_that_refuses_the_data_is_skipped_with_its_reason(
     (skipped,) = document["skipped"]
     assert (skipped["model"], skipped["seed"]) == ("ease", 0)
     assert "max_items = 2" in skipped["reason"]
+
+
+def test_names_choose_lines_in_the_order_of_the_table() -> None:
+    assert list(select_models(SEQUENTIAL, "transitions, popularity")) == [
+        "popularity",
+        "transitions",
+    ]
+    assert {"popularity", "item-knn", "transitions+content"} <= set(select_models(SEQUENTIAL, None))
+    with pytest.raises(ConfigError, match="no model is called 'nothing'"):
+        select_models(SEQUENTIAL, "popularity,nothing")
+    with pytest.raises(ConfigError, match="names no model"):
+        select_models(SEQUENTIAL, " , ")

@@ -10,7 +10,6 @@ from serendip.content.encoders.text import (
     HashingEncoder,
     TextEncoderConfig,
     UniversalSentenceEncoder,
-    encoder_names,
     open_encoder,
 )
 from serendip.data.limits import MAX_ENCODED_CHARS
@@ -59,7 +58,3 @@ class TestUniversalSentenceEncoder(TextEncoderContract):
 def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="hashing"):
         open_encoder(TextEncoderConfig(name="bert"))
-
-
-def test_the_default_encoder_is_known() -> None:
-    assert TextEncoderConfig().name in encoder_names()

@@ -48,13 +48,6 @@ def workspace(tmp_path: Path) -> Path:
     return folder
 
 
-def test_paths_are_relative_to_the_workspace(workspace: Path) -> None:
-    expected = (workspace / "covers" / "one.png").resolve()
-    assert resolve_workspace_file(workspace, "covers/one.png") == expected
-    assert resolve_workspace_file(workspace, "covers/../covers/one.png") == expected
-    assert resolve_workspace_file(workspace, str(workspace / "covers" / "one.png")) == expected
-
-
 @pytest.mark.parametrize(
     ("names", "problem"),
     [

@@ -5,8 +5,6 @@ import numpy as np
 from serendip.content.semantic_ids.group_names import build_group_name, name_prefixes, shared_parts
 from serendip.data.items.catalogue import Catalogue, Item
 
-FIELDS = ("title", "year", "genres")
-
 
 def film(number: int, title: str, year: str, *genres: str) -> Item:
     return Item(str(number), title, "", {"year": year, "genres": genres})
@@ -31,16 +29,6 @@ def test_a_group_bears_the_attributes_that_set_it_apart() -> None:
     assert names["1"] == "Comedy, Drama"
     assert names["1-0"] == "Days"
     assert names["1-1"] == "Road"
-
-
-def test_years_speak_as_decades() -> None:
-    names = name_prefixes(FILMS, CODES, ("year",))
-    assert names["0"] == "1980s"
-
-
-def test_two_levels_are_named_unless_more_are_asked_for() -> None:
-    assert set(name_prefixes(FILMS, CODES, FIELDS)) == {"0", "0-0", "1", "1-0", "1-1"}
-    assert "0-0-0" in name_prefixes(FILMS, CODES, FIELDS, levels=3)
 
 
 def test_a_deeper_name_says_what_sets_the_group_apart_within_its_parent() -> None:
@@ -92,14 +80,22 @@ def test_a_whole_name_is_read_along_the_codes() -> None:
     assert build_group_name(names, np.asarray([7])) == ""
 
 
-def test_a_name_that_says_nothing_new_is_passed_over() -> None:
-    names = {"0": "Horror, Thriller", "0-0": "Thriller, Horror", "0-0-1": "Vampires"}
-    assert build_group_name(names, [0, 0]) == "Horror, Thriller"
-    assert build_group_name(names, [0, 0, 1]) == "Horror, Thriller › Vampires"
-
-
 def test_of_a_name_only_what_both_items_have_is_said() -> None:
     name = "Horror, Thriller › House"
     assert shared_parts(name, FILMS[0], FILMS[1]) == name
     assert shared_parts(name, FILMS[0], film(9, "Dark Road", "1981", "Horror")) == "Horror"
     assert shared_parts(name, FILMS[0], FILMS[2]) == ""
+
+
+def test_two_levels_are_named_unless_more_are_asked_for() -> None:
+    assert set(name_prefixes(FILMS, CODES, FIELDS)) == {"0", "0-0", "1", "1-0", "1-1"}
+    assert "0-0-0" in name_prefixes(FILMS, CODES, FIELDS, levels=3)
+
+
+FIELDS = ("title", "year", "genres")
+
+
+def test_a_name_that_says_nothing_new_is_passed_over() -> None:
+    names = {"0": "Horror, Thriller", "0-0": "Thriller, Horror", "0-0-1": "Vampires"}
+    assert build_group_name(names, [0, 0]) == "Horror, Thriller"
+    assert build_group_name(names, [0, 0, 1]) == "Horror, Thriller › Vampires"

@@ -62,21 +62,6 @@ def test_a_refit_that_starts_at_earlier_codebooks_keeps_most_codes() -> None:
     assert np.array_equal(fresh.centroids, started.centroids)
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
-def test_tiny_catalogues_work(count: int) -> None:
-    codebooks, codes = fit_codebooks(vectors(count))
-    assert codes.shape == (count, 3)
-    assert np.isfinite(codebooks.centroids).all()
-
-
-def test_the_same_seed_gives_the_same_codebooks() -> None:
-    first, _ = fit_codebooks(vectors(200), options=TrainOptions(seed=4))
-    second, _ = fit_codebooks(vectors(200), options=TrainOptions(seed=4))
-    other, _ = fit_codebooks(vectors(200), options=TrainOptions(seed=5))
-    assert np.array_equal(first.centroids, second.centroids)
-    assert not np.array_equal(first.centroids, other.centroids)
-
-
 def test_vectors_that_are_not_finite_are_refused() -> None:
     with pytest.raises(DataError, match="not finite"):
         fit_codebooks(np.full((3, 2), np.nan, dtype=np.float32))

@@ -173,11 +173,6 @@ def test_a_lone_surrogate_in_a_name_can_be_written():
     assert "a?" in render_page(report).encode("utf-8").decode()
 
 
-def test_days_are_written_for_people():
-    days = ["\N{EN DASH}", "1970-01-01", "2026-01-02 03:04"]
-    assert [day(None), day(0.0), day("2026-01-02T03:04:05")] == days
-
-
 def test_every_system_has_every_metric_with_n_and_an_interval():
     section = report_world()["protocols"]["temporal"]
     assert list(section["systems"]) == list(NAMES)
@@ -188,11 +183,6 @@ def test_every_system_has_every_metric_with_n_and_an_interval():
         for estimate in found.values():
             assert estimate["n"] == section["n_users"]
             assert estimate["low"] <= estimate["value"] <= estimate["high"]
-
-
-def test_slices_partition_the_requests():
-    parts = report_world()["protocols"]["temporal"]["slices"]
-    assert parts["warm items"]["n_requests"] + parts["cold items"]["n_requests"] == 400
 
 
 def test_an_empty_slice_has_no_users_and_null_values():
@@ -226,11 +216,6 @@ def test_the_report_is_strict_json_that_reads_back_equal(tmp_path):
     write_json(tmp_path / "report.json", report)
     text = (tmp_path / "report.json").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=pytest.fail) == report
-
-
-def test_values_that_json_does_not_know_become_plain_or_null():
-    given = {"a": np.float32(0.5), "b": np.nan, "c": np.array([1, 2]), 4: (np.inf, np.bool_(True))}
-    assert json_safe(given) == {"a": 0.5, "b": None, "c": [1, 2], "4": [None, True]}
 
 
 def test_the_same_runs_and_seed_give_the_same_report():
@@ -290,11 +275,6 @@ def test_a_sample_is_named():
     )
 
 
-def test_what_was_not_measured_has_no_sentence():
-    assert len(verdict(splits={}, surfaces=(), lists=None)) == 3
-    assert verdict(protocols={}, surfaces=(), lists=None) == []
-
-
 def share(value, low, high):
     return {"Recall@10": {"value": value, "low": low, "high": high, "n": 60}}
 
@@ -317,6 +297,28 @@ def test_systems_far_above_where_it_is_hard_are_named_best_first():
     )
 
 
+def test_a_surface_says_how_many_of_its_baselines_it_beats():
+    report = report_world()
+    verdicts = ("better", "worse", "better", "too small to tell")
+    report["surfaces"]["cart"]["comparisons"] = [
+        {"metric": "nDCG@10", "baseline": f"b{n}", "verdict": v} for n, v in enumerate(verdicts)
+    ]
+    assert (
+        ": cart 0.545 (0.460 to 0.631), better than 2 of 4, worse than 1 of 4; search "
+        in (describe_report(report)[3])
+    )
+
+
+def test_values_that_json_does_not_know_become_plain_or_null():
+    given = {"a": np.float32(0.5), "b": np.nan, "c": np.array([1, 2]), 4: (np.inf, np.bool_(True))}
+    assert json_safe(given) == {"a": 0.5, "b": None, "c": [1, 2], "4": [None, True]}
+
+
+def test_days_are_written_for_people():
+    days = ["\N{EN DASH}", "1970-01-01", "2026-01-02 03:04"]
+    assert [day(None), day(0.0), day("2026-01-02T03:04:05")] == days
+
+
 def test_numbers_are_written_for_people():
     assert [number(v) for v in (0.18234, 0.00123, 0.0, 12_345, 9066.5, None)] == [
         "0.182",
@@ -332,21 +334,15 @@ def test_numbers_are_written_for_people():
     assert interval({"low": 0.1, "high": 0.2}) == "0.100 to 0.200"
 
 
-def test_a_surface_says_how_many_of_its_baselines_it_beats():
-    report = report_world()
-    verdicts = ("better", "worse", "better", "too small to tell")
-    report["surfaces"]["cart"]["comparisons"] = [
-        {"metric": "nDCG@10", "baseline": f"b{n}", "verdict": v} for n, v in enumerate(verdicts)
-    ]
-    assert (
-        ": cart 0.545 (0.460 to 0.631), better than 2 of 4, worse than 1 of 4; search "
-        in (describe_report(report)[3])
-    )
-
-
 GOOD = {"value": 0.4, "low": 0.3, "high": 0.5, "n": 200}
+
+
 POOR = {"value": 0.1, "low": 0.05, "high": 0.2, "n": 200}
+
+
 MISSING = {"value": None, "low": None, "high": None, "n": 0}
+
+
 SYSTEMS = {"engine": {"nDCG@10": GOOD}, "kNN": {"nDCG@10": POOR}, "<none>": {"nDCG@10": MISSING}}
 
 
@@ -371,3 +367,8 @@ def test_bars_and_whiskers_are_shares_of_the_largest_upper_end() -> None:
     texts = [text.text for text in svg.findall("text")]
     assert texts[-2:] == ["<none>", "no users"]
     assert "0.400  (0.300 to 0.500)" in texts
+
+
+def test_what_was_not_measured_has_no_sentence():
+    assert len(verdict(splits={}, surfaces=(), lists=None)) == 3
+    assert verdict(protocols={}, surfaces=(), lists=None) == []

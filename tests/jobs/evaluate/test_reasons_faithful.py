@@ -69,20 +69,6 @@ def test_the_reasons_pass_and_random_evidence_does_not(engine: Engine) -> None:
     assert not passes(measure(engine, by_chance))
 
 
-def test_as_many_reasons_are_tested_as_lists_have(engine: Engine) -> None:
-    figures = measure(engine)
-    assert 0 < figures.lists <= MAX_LISTS
-    assert 0 < figures.all.reasons <= figures.lists * len(PLACES)
-    assert sum(one.reasons for one in figures.by_kind.values()) == figures.all.reasons
-    assert figures == measure(engine)
-
-
-def test_reasons_without_evidence_of_the_history_are_not_tested(engine: Engine) -> None:
-    figures = measure(engine, lambda state, result: [None] * 10)
-    assert figures.all.reasons == 0
-    assert figures.told == {}
-
-
 def test_any_moment_of_a_user_may_be_asked_not_only_the_first_one(engine: Engine) -> None:
     """Before the first ones there are two events: without one of them the other is the rest."""
     queries = engine.queries([Request("home", f"u{number}") for number in range(40)])
@@ -200,20 +186,6 @@ def updater_of(engine: Engine) -> ItemUpdater:
     return ItemUpdater(open_encoder(content), content, engine.settings.token_reader)
 
 
-def test_a_source_item_is_posted_again_without_a_value(coloured: Engine) -> None:
-    state = coloured.state
-    first, second = (state.catalogue.vocabulary.number(name) for name in ("c0", "c1"))
-    requests = [Request("similar", item_ids=(name,)) for name in ("c0", "c1", "c0")]
-    asked = [Asked(query, state) for query in coloured.queries(requests)]
-    taken = [["red"], ["town 1"], ["town 0"]]
-    without = SourceValue(updater_of(coloured)).take_away(asked, taken)
-    assert without[0].state is without[1].state is not without[2].state
-    assert without[0].state.catalogue[first].attributes == {"places": ("town 0", "anywhere")}
-    assert without[1].state.catalogue[second].attributes["places"] == ("anywhere",)
-    assert without[2].state.catalogue[first].attributes["genre"] == "red"
-    assert state.catalogue[first].attributes["genre"] == "red"
-
-
 def test_a_value_that_is_named_costs_more_places_than_another_one(coloured: Engine) -> None:
     requests = [Request("similar", f"u{n}", item_ids=(f"c{n}",)) for n in range(20)]
     values, surface = SourceValue(updater_of(coloured)), coloured.settings.all_surfaces()["similar"]
@@ -224,3 +196,17 @@ def test_a_value_that_is_named_costs_more_places_than_another_one(coloured: Engi
 
     assert passes(measure_with(values))
     assert not passes(measure_with(Inverted(values)))
+
+
+def test_as_many_reasons_are_tested_as_lists_have(engine: Engine) -> None:
+    figures = measure(engine)
+    assert 0 < figures.lists <= MAX_LISTS
+    assert 0 < figures.all.reasons <= figures.lists * len(PLACES)
+    assert sum(one.reasons for one in figures.by_kind.values()) == figures.all.reasons
+    assert figures == measure(engine)
+
+
+def test_reasons_without_evidence_of_the_history_are_not_tested(engine: Engine) -> None:
+    figures = measure(engine, lambda state, result: [None] * 10)
+    assert figures.all.reasons == 0
+    assert figures.told == {}

@@ -111,17 +111,6 @@ def test_items_posted_since_are_there_and_deleted_ones_are_not(shop: Path) -> No
     assert np.isfinite(vectors).all()
 
 
-def test_batches_of_any_size_write_the_same_users(
-    shop: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    users, vectors = written(shop, "users")
-    monkeypatch.setattr(embeddings, "BATCH", 7)
-    again, rows = written(shop, "users")
-    assert again == users
-    np.testing.assert_allclose(rows, vectors, atol=1e-5)
-    assert pq.ParquetFile(shop / "users.pq").num_row_groups == 7
-
-
 def test_users_have_a_profile_whose_numbers_are_named(shop: Path) -> None:
     written(shop, "users")
     table = pq.read_table(shop / "users.pq")
@@ -177,17 +166,6 @@ def test_a_file_that_holds_no_queries_is_refused_by_name(
         read_queries(tmp_path / name)
 
 
-def test_nothing_published_and_no_space_say_what_to_run(shop: Path) -> None:
-    folder = shop / "generations" / "gen-1"
-    shutil.rmtree(folder / "space")
-    accept_changes(folder)
-    with pytest.raises(ArtefactError, match=r"no readable space.*serendip train"):
-        embed(shop, "items", None, TrainOptions())
-    (shop / "generations" / "CURRENT").unlink()
-    with pytest.raises(NotTrainedError, match="serendip train"):
-        embed(shop, "items", None, TrainOptions())
-
-
 def test_a_generation_without_a_retriever_has_no_space(shop: Path) -> None:
     with Engine.open(shop) as engine:
         state = engine.state
@@ -218,11 +196,6 @@ def test_a_failure_half_way_leaves_the_file_that_was_there(
         embed(shop, "items", out, TrainOptions(progress=Stops()))
     assert out.read_text() == "earlier"
     assert not list(shop.glob("*.part"))
-
-
-def test_a_place_that_cannot_be_written_is_refused(shop: Path) -> None:
-    with pytest.raises(ConfigError, match="it is a folder"):
-        embed(shop, "items", shop, TrainOptions())
 
 
 @pytest.mark.parametrize("kind", ["users", "queries"])
@@ -268,3 +241,19 @@ def test_rows_of_many_tasks_are_those_of_one(
     monkeypatch.setattr(embeddings, "ROWS_PER_TASK", 14)
     assert embed(shop, kind, out, TrainOptions(), file, 1.7e9) == expected
     assert pq.read_table(out).equals(vectors)
+
+
+def test_nothing_published_and_no_space_say_what_to_run(shop: Path) -> None:
+    folder = shop / "generations" / "gen-1"
+    shutil.rmtree(folder / "space")
+    accept_changes(folder)
+    with pytest.raises(ArtefactError, match=r"no readable space.*serendip train"):
+        embed(shop, "items", None, TrainOptions())
+    (shop / "generations" / "CURRENT").unlink()
+    with pytest.raises(NotTrainedError, match="serendip train"):
+        embed(shop, "items", None, TrainOptions())
+
+
+def test_a_place_that_cannot_be_written_is_refused(shop: Path) -> None:
+    with pytest.raises(ConfigError, match="it is a folder"):
+        embed(shop, "items", shop, TrainOptions())

@@ -24,7 +24,7 @@ from serendip.llm.tasks import WrittenSynonyms
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.search.lexical import LexicalIndex
 from serendip.search.suggestions.checks import Blocklist
-from serendip.search.synonyms import Synonym, Synonyms, read_synonyms, write_synonyms
+from serendip.search.synonyms import Synonym, read_synonyms, write_synonyms
 
 
 def run(shop: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -86,20 +86,6 @@ def test_an_llm_proposes_within_a_budget_what_finds_something_and_nothing_is_acc
     sent = {word for body in server.bodies for word in re.findall(r"\w+", json.dumps(body))}
     people = {f"s{n}" for n in range(10)} | {f"u{n}" for n in range(NUM_USERS)}
     assert "tale" in sent and not sent & (people | {"secret", "chuckle", "jo"})
-
-
-def test_what_an_llm_proposed_is_searched_only_once_it_is_accepted(shop: Path) -> None:
-    with serving(proposing) as server:
-        configure(shop, server.address)
-        run(shop, "--most", "1", "--budget", "1")
-    workspace = Workspace.open(shop)
-    abbreviations = Synonyms.of(()).also
-    assert workspace.accepted_synonyms().also == abbreviations
-    rows = read_synonyms(workspace.synonyms)
-    pair = Synonym("funny story", "western tale", "accepted", 1.0, "people")
-    write_synonyms(workspace.synonyms, [*(row for row in rows if row.key != pair.key), pair])
-    accepted = {"funny story": ("western tale",)}
-    assert workspace.accepted_synonyms().also == {**abbreviations, **accepted}
 
 
 def test_queries_come_before_words_and_neither_are_grammar_or_too_long() -> None:

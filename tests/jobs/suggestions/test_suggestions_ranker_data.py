@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from serendip.data import Catalogue, Dataset, EventLog, IntArray, Item, Vocabulary
+from serendip.data import Catalogue, Dataset, EventLog, Item, Vocabulary
 from serendip.data.events.search_log import Search, SuggestedQuery
 from serendip.jobs.context import Log
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
@@ -22,7 +20,6 @@ NUM_ITEMS, NUM_USERS = 40, 30
 ITEMS = Catalogue(
     Item(f"i{n}", f"Thing {n}", attributes={"group": f"g{n % 4}"}) for n in range(NUM_ITEMS)
 )
-NOTHING: IntArray = np.empty(0, np.int32)
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +118,6 @@ def test_searching_again_what_one_searched_before_is_not_learned_from(searcher: 
     again = [*once, *(search(0, 600.0 + n, "rule 1") for n in range(5))]
     one, other = (trained(searcher, Log(dataset(), found)) for found in (once, again))
     assert other.learned_from == one.learned_from == 2
-
-
-def test_the_same_log_gives_the_same_weights(searcher: Searcher, tmp_path: Path) -> None:
-    searches = [search(n, 500.0 + n, f"phrase {n % 20}") for n in range(10)]
-    one, other = (trained(searcher, Log(dataset(), searches)) for _ in range(2))
-    assert np.array_equal(one.weights, other.weights)
 
 
 @pytest.mark.parametrize("is_kept", [True, False])

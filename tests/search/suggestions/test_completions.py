@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_world import POPULARITY, film, films, post
+from search_world import POPULARITY, films
 
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import find_completions
@@ -58,25 +58,12 @@ def test_equal_titles_are_suggested_once_with_the_most_popular_item(searcher):
     ]
 
 
-@pytest.mark.parametrize(("k", "count"), [(0, 0), (-1, 0), (1, 1), (2, 2)])
-def test_at_most_k_are_given(searcher, k, count):
-    assert len(find_completions(searcher, "the", k)) == count
-
-
 def test_deleted_items_and_values_without_items_are_not_suggested(searcher):
     gone = searcher.without_items([0, 1, 12])
     assert texts(gone, "ho") == ["The Horse Whisperer"]
     assert texts(gone, "sci") == []
     assert texts(gone, "matirx") == []
     assert "The Matrix" not in texts(gone, "", 20)
-
-
-def test_posted_items_are_suggested(searcher):
-    items = [film("n", "Zebra", ("Nature",)), film("m", "Zoo", ("Nature",))]
-    newer = post(searcher, *items)
-    assert texts(newer, "zeb") == ["Zebra"]
-    assert first(newer, "nat") == ("Nature", "attribute", 2)
-    assert texts(searcher, "nat") == []
 
 
 @settings(max_examples=200, deadline=None)
@@ -95,3 +82,8 @@ def test_what_is_suggested_while_typing_finds_something(searcher, prefix):
     for one in found:
         best = searcher.search(one.text, 1).item_nums[0]
         assert one.kind == "attribute" or one.items[0] == best
+
+
+@pytest.mark.parametrize(("k", "count"), [(0, 0), (-1, 0), (1, 1), (2, 2)])
+def test_at_most_k_are_given(searcher, k, count):
+    assert len(find_completions(searcher, "the", k)) == count

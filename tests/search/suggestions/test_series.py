@@ -31,7 +31,3 @@ def test_of_a_series_within_another_the_shorter_one_is_kept() -> None:
     assert list(found(*titles)) == ["Star Road"]
     titles = ("Quest: High Seas", "Quest: High Seas 2", "Quest: High Seas 3")
     assert list(found(*titles)) == ["Quest: High Seas"], "one word is too little of a name"
-
-
-def test_two_titles_are_no_series() -> None:
-    assert found("Rim World", "Rim World 2", "") == {}

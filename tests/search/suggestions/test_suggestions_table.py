@@ -95,12 +95,6 @@ def test_features_tell_who_asks_and_what_was_typed(table):
     assert column(other, "last") != pytest.approx(column(features, "last"))
 
 
-def test_features_of_a_query_do_not_depend_on_the_others(table):
-    together = query_features(table, ROWS, who(0, 2), "w")
-    for row in ROWS:
-        assert np.allclose(query_features(table, ROWS[[row]], who(0, 2), "w")[0], together[row])
-
-
 def weight(ranker, name):
     return ranker.weights[FEATURES.index(name)]
 
