@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.store.tables.generated_items import lacks, list_values
+from serendip.data.store.tables.generated import lacks, list_values
 from serendip.data.text import normalise
 from serendip.evaluate.intervals import estimates
 from serendip.jobs.llm.attributes import (

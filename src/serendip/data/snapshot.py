@@ -21,8 +21,7 @@ from serendip.data.events.search_log import IMPRESSION, logged_requests
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.log.columns import LogColumns
 from serendip.data.store.store import Store
-from serendip.data.store.tables.generated import Generated
-from serendip.data.store.tables.generated_items import with_generated
+from serendip.data.store.tables.generated import Generated, with_generated
 from serendip.data.users.groups import group_users
 from serendip.data.vocabulary import MISSING, Vocabulary
 

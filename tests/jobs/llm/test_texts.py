@@ -20,8 +20,7 @@ from small_shop import NUM_ITEMS, import_shop
 
 from serendip.data import Event, Item
 from serendip.data.snapshot import take_snapshot
-from serendip.data.store.tables.generated import Generated
-from serendip.data.store.tables.generated_items import text_digest
+from serendip.data.store.tables.generated import Generated, text_digest
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError

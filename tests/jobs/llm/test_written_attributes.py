@@ -13,8 +13,7 @@ from fault_server import Body, Reply, completion, configure, data_of, serving
 
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
-from serendip.data.store.tables.generated import Generated
-from serendip.data.store.tables.generated_items import list_values
+from serendip.data.store.tables.generated import Generated, list_values
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace

@@ -20,8 +20,7 @@ from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import temporal
-from serendip.data.store.tables.generated import Generated
-from serendip.data.store.tables.generated_items import text_digest
+from serendip.data.store.tables.generated import Generated, text_digest
 from serendip.engine.config.models import ModelsConfig
 from serendip.engine.engine import Engine
 from serendip.engine.live.state import ItemUpdater

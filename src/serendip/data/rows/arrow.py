@@ -1,6 +1,7 @@
-"""Rows as Arrow tables, and arrays: Arrow's own conversion of numpy arrays would import pandas.
+"""Rows as Arrow tables, and numbers as Arrow arrays.
 
-The serving process does without pandas, whose import takes longer than opening a generation.
+``pyarrow.array`` and ``pyarrow.table`` import pandas where it is installed, which takes longer than
+opening a generation: what a service does makes arrays of buffers.
 """
 
 from __future__ import annotations
@@ -47,22 +48,3 @@ def to_arrow(values: NDArray[Any]) -> pa.Array:
     kinds = {"int32": pa.int32(), "int64": pa.int64(), "float64": pa.float64()}
     kind = kinds[whole.dtype.name]
     return pa.Array.from_buffers(kind, len(whole), [None, pa.py_buffer(whole)])
-
-
-def texts_to_arrow(texts: Sequence[str]) -> pa.StringArray:
-    """Texts as an Arrow array, of 2 GB at most together."""
-    import pyarrow as pa
-
-    encoded = [text.encode() for text in texts]
-    ends = np.append(0, np.cumsum([len(text) for text in encoded], dtype=np.int32))
-    buffers = pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(encoded))
-    return pa.StringArray.from_buffers(len(encoded), *buffers)
-
-
-def to_arrow_or_null(values: NDArray[np.float64]) -> pa.Array:
-    """Numbers (N,) as an Arrow array in which NaN is null."""
-    import pyarrow as pa
-
-    whole = np.ascontiguousarray(values, np.float64)
-    present = pa.py_buffer(np.packbits(~np.isnan(whole), bitorder="little"))
-    return pa.Array.from_buffers(pa.float64(), len(whole), [present, pa.py_buffer(whole)])

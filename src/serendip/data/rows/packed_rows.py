@@ -75,19 +75,6 @@ class PackedRows(RowArray):
             return self.values[key] * self.scales[key][:, None]
         return super().__getitem__(key)
 
-    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name."""
-        return {f"{name}.values": self.values, f"{name}.scales": self.scales}
-
-    @classmethod
-    def of_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild from ``arrays``.
-
-        Raises:
-            KeyError: an array is missing.
-        """
-        return cls(stored[f"{name}.values"], stored[f"{name}.scales"])
-
 
 def pack_rows(rows: FloatArray) -> FloatArray:
     """Pack rows (N, D) unless they are packed, or grew from packed ones."""
@@ -103,7 +90,8 @@ def round_rows(rows: FloatArray) -> FloatArray:
 
 def packed_arrays(name: str, rows: FloatArray) -> dict[str, NDArray[Any]]:
     """Arrays to store rows (N, D) of any kind, packed."""
-    return PackedRows.of(rows).arrays(name)
+    packed = PackedRows.of(rows)
+    return {f"{name}.values": packed.values, f"{name}.scales": packed.scales}
 
 
 def open_packed(name: str, stored: Mapping[str, NDArray[Any]]) -> FloatArray:
@@ -112,7 +100,7 @@ def open_packed(name: str, stored: Mapping[str, NDArray[Any]]) -> FloatArray:
     Raises:
         KeyError: an array is missing.
     """
-    return cast("FloatArray", PackedRows.of_arrays(name, stored))
+    return cast("FloatArray", PackedRows(stored[f"{name}.values"], stored[f"{name}.scales"]))
 
 
 def _pack(rows: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:

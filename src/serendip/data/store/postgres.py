@@ -254,12 +254,9 @@ class PostgresDatabase(Database):
 
     def weaknesses(self) -> list[str]:
         """Settings of the server with which a crash of it loses what was acknowledged."""
-        dangers = {
-            "fsync": "a crash of the machine can damage the database",
-            "full_page_writes": "a crash of the machine can damage the database",
-        }
-        found = [name for name in dangers if self._show(name) == "off"]
-        return [f"the server has {name} = off: {dangers[name]}" for name in found]
+        found = [name for name in ("fsync", "full_page_writes") if self._show(name) == "off"]
+        danger = "a crash of the machine can damage the database"
+        return [f"the server has {name} = off: {danger}" for name in found]
 
     def version(self) -> str:
         """Name and version."""
@@ -279,7 +276,7 @@ class PostgresDatabase(Database):
             statement = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
             horizon = connection.execute(statement).fetchone()[0]
             end = time.monotonic() + READERS_S
-            while _is_older(connection.execute(_OLDEST_READER).fetchone()[0], horizon):
+            while (oldest := connection.execute(_OLDEST_READER).fetchone()[0]) and oldest < horizon:
                 if time.monotonic() > end:
                     return False
                 time.sleep(0.1)
@@ -344,8 +341,3 @@ class PostgresDatabase(Database):
             raise
         finally:
             self._retry_at = retry_at
-
-
-def _is_older(oldest: int | None, horizon: int) -> bool:
-    """Whether a reader may see the state before a moment."""
-    return oldest is not None and oldest < horizon

@@ -62,7 +62,7 @@ from serendip.data.store.tables.erased_users import (
 from serendip.data.store.tables.generated import GeneratedTable
 from serendip.data.store.tables.users import Users
 from serendip.data.store.upsert import insert_rows
-from serendip.data.store.validation import id_problem, require_events, require_items
+from serendip.data.store.validation import event_problem, id_problem, item_problem, require_valid
 from serendip.data.users.user import User
 from serendip.errors import DataError
 
@@ -224,7 +224,7 @@ class Store(AbstractContextManager["Store"]):
             DataError: an item is invalid; none is stored.
             StorageError: the database cannot be written to.
         """
-        unique = {item.item_id: item for item in require_items(items)}
+        unique = {item.item_id: item for item in require_valid(items, item_problem, "an item")}
         rows = [item_row(item, "api") for item in unique.values()]
         with self.database.write() as connection:
             version = _max_version(connection)
@@ -311,7 +311,8 @@ class Store(AbstractContextManager["Store"]):
         with ExitStack() as transaction:
             for events in groups:
                 try:
-                    rows = [event_row(event) for event in require_events(events)]
+                    valid = require_valid(events, event_problem, "an event")
+                    rows = list(map(event_row, valid))
                 except DataError as error:
                     stored.append(error)
                     continue
@@ -342,8 +343,8 @@ class Store(AbstractContextManager["Store"]):
             StorageError: the database or the log cannot be written to; nothing changes.
         """
         return self.import_tables(
-            lambda: tabulate_items(require_items(items)),
-            lambda: tabulate_events(require_events(events)),
+            lambda: tabulate_items(require_valid(items, item_problem, "an item")),
+            lambda: tabulate_events(require_valid(events, event_problem, "an event")),
         )
 
     def import_tables(
@@ -372,23 +373,17 @@ class Store(AbstractContextManager["Store"]):
         note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
         users, events = read_users(), read_events()
 
-        def write() -> ImportCounts | None:
-            prepared = self._writer.prepare(events)
-            with self.database.write(may_pause=True) as connection:
-                if self._writer.is_outdated(connection, prepared):
-                    return None
-                left_out = self._replace_imported_items(connection, ids, changed)
-                self._writer.publish(connection, prepared)
-                erasures = read_erasures(connection)
-                left = [user for user in users if erasures.find(user.user_id) is None]
-                set_meta(connection, IMPORT_KEY, note)
-                num_users = self.users.replace_imported(connection, left)
-            stored = prepared.num_events, num_users, prepared.num_erased
-            return ImportCounts(len(items), *stored, left_out)
+        def bring(connection: Connection) -> tuple[int, int]:
+            left_out = self._replace_imported_items(connection, ids, changed)
+            erasures = read_erasures(connection)
+            left = [user for user in users if erasures.find(user.user_id) is None]
+            set_meta(connection, IMPORT_KEY, note)
+            return self.users.replace_imported(connection, left), left_out
 
         with self._writer.exclusive(self.database.busy_timeout_s):
             ids, changed = set(items["item_id"].to_pylist()), self._changed_items(items)
-            return self._writer.retry(write)
+            (num_users, left_out), stored, erased = self._writer.replace_imported(events, bring)
+        return ImportCounts(len(items), stored, num_users, erased, left_out)
 
     def _changed_items(self, items: pa.Table) -> list[dict[str, Any]]:
         """Distinct items of files that are not stored as they are, as rows."""

@@ -7,8 +7,9 @@ writers on NaN and lone surrogates. Size limits are in ``limits``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
+from typing import TypeVar
 
 from serendip.data.events.event import Event
 from serendip.data.items.attributes import Attribute
@@ -27,6 +28,8 @@ from serendip.data.limits import (
 )
 from serendip.data.users.user import COUNTRY, User
 from serendip.errors import DataError
+
+T = TypeVar("T")
 
 _SAME_NAMES: Mapping[str, str] = {}
 _ID_NAMES = ("action", "request_id", "surface", "session_id", "event_id", "country", "device")
@@ -112,28 +115,21 @@ def user_problem(user: User, columns: Mapping[str, str] = _SAME_NAMES) -> str:
     return _attribute_problem(user.attributes, columns)
 
 
-def require_items(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items unchanged.
+def require_valid(values: Iterable[T], find_problem: Callable[[T], str], name: str) -> Iterator[T]:
+    """Yield values unchanged.
+
+    Args:
+        values: items, say.
+        find_problem: such as ``item_problem``.
+        name: of one of them, such as ``an item``.
 
     Raises:
-        DataError: an item is invalid.
+        DataError: one is invalid.
     """
-    for item in items:
-        if problem := item_problem(item):
-            raise DataError(f"an item cannot be stored: {problem}.")
-        yield item
-
-
-def require_events(events: Iterable[Event]) -> Iterator[Event]:
-    """Yield events unchanged.
-
-    Raises:
-        DataError: an event is invalid.
-    """
-    for event in events:
-        if problem := event_problem(event):
-            raise DataError(f"an event cannot be stored: {problem}.")
-        yield event
+    for value in values:
+        if problem := find_problem(value):
+            raise DataError(f"{name} cannot be stored: {problem}.")
+        yield value
 
 
 def _wrong(name: str, value: str, columns: Mapping[str, str], problem: str) -> str:

@@ -23,7 +23,7 @@ from serendip.content.posted_media import NO_POSTED_MEDIA, PostedMedia
 from serendip.data.items.catalogue import Item
 from serendip.data.items.features import TokenReader
 from serendip.data.store.store import ItemChanges, Store
-from serendip.data.store.tables.generated_items import keep_generated
+from serendip.data.store.tables.generated import keep_generated
 from serendip.engine.live.counts import LiveCounts
 from serendip.engine.state import EngineState
 from serendip.errors import StorageError

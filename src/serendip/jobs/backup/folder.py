@@ -85,10 +85,9 @@ class BackupFolder:
             staged = folder / "files"
             staged.mkdir()
             if self.storage is None:
-                with stage(Path(self.name)) as copy:
+                with fill(Path(self.name), MANIFEST) as copy:
                     yield staged
                     _copy_files(staged, copy)
-                    put_in_place(copy, Path(self.name), MANIFEST)
                 return
             if self.names() or not self.storage.create(MANIFEST, os.urandom(8)):
                 raise _not_empty(self.name)
@@ -182,11 +181,18 @@ class BackupFolder:
 
 
 @contextmanager
-def stage(target: Path) -> Iterator[Path]:
-    """An empty folder inside one that is missing or empty, of which nothing is left afterwards.
+def fill(target: Path, last: str) -> Iterator[Path]:
+    """A folder whose files are moved into one that is missing or empty after the block.
+
+    One file comes once all others are there for good. Of a block that fails nothing is left. The
+    owner of the files alone may read them.
+
+    Args:
+        target: where the files come.
+        last: name of the file that comes last.
 
     Raises:
-        ConfigError: something is in the target, such as what another process stages there.
+        ConfigError: something is in the target, such as what another process moves there.
     """
     if target.is_dir():
         remove_abandoned(target)
@@ -199,26 +205,19 @@ def stage(target: Path) -> Iterator[Path]:
             staged = scratch / "files"
             staged.mkdir()
             yield staged
+            _require_free(target, scratch)
+            for path in _files(staged):
+                path.chmod(0o600)
+            flush_tree(staged)
+            for path in sorted(staged.iterdir(), key=lambda path: path.name == last):
+                if path.name == last:
+                    flush_folder(target)
+                path.rename(target / path.name)
+            flush_folder(target)
     finally:
         if is_new:
             with suppress(OSError):  # it is filled
                 target.rmdir()
-
-
-def put_in_place(staged: Path, target: Path, last: str) -> None:
-    """Move everything up into the target, one file once all others are there for good.
-
-    On a disk the owner of the files alone may read them.
-    """
-    _require_free(target, staged.parent)
-    for path in _files(staged):
-        path.chmod(0o600)
-    flush_tree(staged)
-    for path in sorted(staged.iterdir(), key=lambda path: path.name == last):
-        if path.name == last:
-            flush_folder(target)
-        path.rename(target / path.name)
-    flush_folder(target)
 
 
 def _copy_files(source: Path, target: Path) -> None:

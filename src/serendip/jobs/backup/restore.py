@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import Connection
+
+from serendip.data.store.base import Database
 from serendip.data.store.config import DATABASE_FILE, StoreConfig
 from serendip.data.store.database import open_database
 from serendip.data.store.store import Store
@@ -22,7 +24,7 @@ from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ConfigError, StorageError
-from serendip.jobs.backup.folder import BackupFolder, put_in_place, stage
+from serendip.jobs.backup.folder import BackupFolder, fill
 from serendip.jobs.backup.table_copy import copy_rows, open_target
 from serendip.runtime.progress import Progress
 from serendip.runtime.versions import MANIFEST
@@ -100,7 +102,9 @@ def restore(
     manifest = backup.read_manifest()
     without = None if with_generation else _GENERATIONS
     try:
-        with stage(target) as staged:
+        with ExitStack() as stack:
+            rows = stack.enter_context(open_target(_check_url(database))) if database else None
+            staged = stack.enter_context(fill(target, SETTINGS_FILE))
             if damage := backup.find_damage(manifest, progress, staged, without):
                 hint = _OTHERWISE if damage.startswith(f"'{_GENERATIONS}/") else _AGAIN
                 raise ArtefactError(f"{backup.name}: {damage}.", hint)
@@ -109,25 +113,18 @@ def restore(
             with closing(Store.open(staged / DATABASE_FILE)) as store:
                 counts = store.count_items(), store.log.count()
             keys = _settle_keys(staged, erasures_of, revoke_keys)
-            with _rows_moved(staged, database):
-                put_in_place(staged, target, SETTINGS_FILE)
+            if rows is not None:  # they are committed once the files are in place
+                _move_rows(staged / DATABASE_FILE, *rows)
     except OSError as error:
         raise StorageError(f"{folder} cannot be restored: {error}.", _AGAIN) from None
     return RestoreSummary(str(folder), manifest["created"], *counts, generation, *erased, keys)
 
 
-@contextmanager
-def _rows_moved(staged: Path, url: str) -> Iterator[None]:
-    """Move the rows from the file to a server, if there is one; they appear after the block."""
-    if not url:
-        yield
-        return
-    path = staged / DATABASE_FILE
-    with open_target(_check_url(url)) as (target, writing):
-        with closing(open_database(path)) as database, database.read() as reading:
-            copy_rows(database, reading, target, writing)
-        path.unlink()
-        yield
+def _move_rows(path: Path, target: Database, writing: Connection) -> None:
+    """Move all rows of a file to a server."""
+    with closing(open_database(path)) as database, database.read() as reading:
+        copy_rows(database, reading, target, writing)
+    path.unlink()
 
 
 def _check_url(text: str) -> str:

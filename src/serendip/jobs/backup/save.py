@@ -7,7 +7,6 @@ anything is written, and what was written to a disk is read once more.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from serendip import __version__
-from serendip.data.store.base import Database
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
 from serendip.data.store.tables.copies import DataCopy
@@ -31,6 +29,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS, FORMAT, BackupFolder
 from serendip.jobs.backup.table_copy import copy_rows, open_target
+from serendip.runtime.atomic_files import link_or_copy
 from serendip.runtime.progress import Progress
 from serendip.runtime.versions import MANIFEST, hash_file, seal
 
@@ -129,8 +128,11 @@ def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, 
     for name in FOLDERS:
         if name != "generations":
             _link_tree(workspace.folder / name, staged / name)
-    _copy_database(store.database, staged / DATABASE_FILE)
-    with closing(Store.open(staged / DATABASE_FILE)) as copy:
+    path, database = staged / DATABASE_FILE, store.database
+    if not database.copy_file(path):  # it is on a server
+        with open_target(path) as (target, writing), database.read() as reading:
+            copy_rows(database, reading, target, writing)
+    with closing(Store.open(path)) as copy:
         if broken := copy.database.integrity():
             raise StorageError(f"the database is damaged: {broken[0]}.", "See `serendip doctor`.")
         learned = open_current(staged / "generations").manifest if generation else {}
@@ -144,13 +146,6 @@ def _stage(workspace: Workspace, store: Store, staged: Path) -> tuple[dict[str, 
             "generation": generation,
         }
     return facts, damage
-
-
-def _copy_database(database: Database, path: Path) -> None:
-    """Copy the database as of this moment to a SQLite file."""
-    if not database.copy_file(path):
-        with open_target(path) as (target, writing), database.read() as reading:
-            copy_rows(database, reading, target, writing)
 
 
 def _stage_generation(workspace: Workspace, target: Path) -> tuple[str, str]:
@@ -185,10 +180,7 @@ def _link_tree(source: Path, target: Path) -> None:
             continue
         (target / relative).parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            try:
-                os.link(path, target / relative)
-            except OSError:  # this file system has no hard links
-                shutil.copyfile(path, target / relative)
+            link_or_copy(path, target / relative)
 
 
 def _write_manifest(staged: Path, facts: Mapping[str, Any], progress: Progress) -> list[int]:

@@ -22,8 +22,7 @@ import numpy as np
 
 from serendip.data.items.attributes import Attribute
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.store.tables.generated import Generated
-from serendip.data.store.tables.generated_items import lacks, list_values, text_digest
+from serendip.data.store.tables.generated import Generated, lacks, list_values, text_digest
 from serendip.data.text import tokens
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.context import JobContext

@@ -30,8 +30,14 @@ import numpy as np
 
 from serendip.data import Catalogue, Item, ItemList
 from serendip.data.item_list import top_k
-from serendip.data.store.tables.generated import Generated, Kind
-from serendip.data.store.tables.generated_items import fresh, lacks, list_values, with_generated
+from serendip.data.store.tables.generated import (
+    Generated,
+    Kind,
+    fresh,
+    lacks,
+    list_values,
+    with_generated,
+)
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError

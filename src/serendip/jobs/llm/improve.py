@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from serendip.data.items.catalogue import Catalogue
-from serendip.data.store.tables.generated import Generated, Kind
-from serendip.data.store.tables.generated_items import lacks, list_values
+from serendip.data.store.tables.generated import Generated, Kind, lacks, list_values
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.state import TYPED_TEXTS

@@ -15,8 +15,7 @@ import numpy as np
 
 from serendip.data import Catalogue, IntArray
 from serendip.data.privacy import is_publishable
-from serendip.data.store.tables.generated import Generated
-from serendip.data.store.tables.generated_items import without_generated
+from serendip.data.store.tables.generated import Generated, without_generated
 from serendip.data.text import normalise
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import Question, Writing, describe_item

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from serendip.data import Catalogue, Dataset, Item
-from serendip.data.store.tables.generated import Generated
-from serendip.data.store.tables.generated_items import text_digest, without_generated
+from serendip.data.store.tables.generated import Generated, text_digest, without_generated
 from serendip.data.text import tokens
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext

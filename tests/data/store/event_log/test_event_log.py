@@ -266,16 +266,16 @@ def test_a_reader_meets_each_event_once_while_others_post_and_pack(place, store)
 def test_an_event_posted_while_an_import_is_written_came_first(place, store, monkeypatch):
     posts = [Event("u", "posted", 1.0, event_id="e")]
     files = [Event("u", "imported", 2.0, event_id="e"), Event("u", "other", 3.0, event_id="f")]
-    prepare = LogWriter.prepare
+    write = LogWriter._write
 
-    def prepare_slowly(self, events):
-        prepared = prepare(self, events)
+    def write_slowly(self, *arguments):
+        written = write(self, *arguments)
         if posts:
             with closing(place.open()) as other:
                 other.put_events([posts.pop()])
-        return prepared
+        return written
 
-    monkeypatch.setattr(LogWriter, "prepare", prepare_slowly)
+    monkeypatch.setattr(LogWriter, "_write", write_slowly)
     assert store.import_all([], files).events == 1
     assert [event.item_id for event in store.log.history("u", 9)] == ["posted", "other"]
 

@@ -149,18 +149,18 @@ def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
     place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of somebody who has nothing stored yet, too: the first import is the usual case."""
-    from serendip.data.store.event_log.writer import Import, LogWriter
+    from serendip.data.store.event_log.writer import LogWriter
 
     with closing(place.open()) as other:
-        prepare = LogWriter.prepare
+        write = LogWriter._write
 
-        def prepare_slowly(self: LogWriter, events: Any) -> Import:
-            prepared = prepare(self, events)
+        def write_slowly(self: LogWriter, *arguments: Any) -> Any:
+            written = write(self, *arguments)
             for name in names:
                 other.erase_user(name, MOMENT)
-            return prepared
+            return written
 
-        monkeypatch.setattr(LogWriter, "prepare", prepare_slowly)
+        monkeypatch.setattr(LogWriter, "_write", write_slowly)
         names = ["u"]
         both = [Event(name, "a", BEFORE) for name in "uvw"]
         counts = store.import_all([], both)

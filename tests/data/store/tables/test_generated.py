@@ -9,8 +9,8 @@ import pytest
 from serendip.data import ActionRules, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.store import Store
-from serendip.data.store.tables.generated import Generated
-from serendip.data.store.tables.generated_items import (
+from serendip.data.store.tables.generated import (
+    Generated,
     fresh,
     keep_generated,
     lacks,

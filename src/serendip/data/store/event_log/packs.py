@@ -26,7 +26,7 @@ from serendip.data.log.event_table import (
     read_numbers,
     stable_order,
 )
-from serendip.data.rows.arrow import texts_to_arrow, to_arrow, to_arrow_or_null
+from serendip.data.rows.arrow import to_arrow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,7 +71,7 @@ class PackedEvents:
         sizes: (U,) int64 number of events of each user, at least one.
         records: (E,) structured: ``arrival``, ``timestamp``, and codes and numbers of the columns
             that an event of the pack fills.
-        texts: column of ``TEXTS`` -> E texts, of those that were read.
+        texts: column of ``TEXTS`` -> E texts, of those that were read; without one that is empty.
         names: column of ``CODED`` -> the texts that its codes are indices into.
         first_seq: added to the arrivals, gives the sequence numbers.
     """
@@ -135,9 +135,11 @@ class PackedEvents:
         sizes = np.array([row[1] for row in rows], np.int64)
         content = b"".join(row[2] for row in rows)
         records = np.frombuffer(content, shared.kind)
+        blobs = {name: [row[3 + place] for row in rows] for place, name in enumerate(texts)}
         joined = {
-            name: _join_texts([row[3 + place] for row in rows], sizes.tolist())
-            for place, name in enumerate(texts)
+            name: _join_texts(of_users, sizes.tolist())
+            for name, of_users in blobs.items()
+            if any(of_users)
         }
         user_ids = [row[0] for row in rows]
         return cls(user_ids, sizes, records, joined, shared.names, shared.first_seq)
@@ -183,9 +185,12 @@ class PackedEvents:
     def user_rows(self, pack: int) -> Iterator[dict[str, Any]]:
         """Rows of the table ``pack_rows``, each when asked for."""
         ends = np.cumsum(self.sizes).tolist()
-        columns = {name: _TextColumn.of(self.texts.get(name)) for name in TEXTS}
+        texts = [
+            _split_texts(self.texts[name], ends) if name in self.texts else repeat(None)
+            for name in TEXTS
+        ]
         begin = 0
-        for user_id, end in zip(self.user_ids, ends, strict=True):
+        for user_id, end, *own in zip(self.user_ids, ends, *texts):  # noqa: B905 - repeat has no end
             records = self.records[begin:end]
             yield {
                 "pack": pack,
@@ -194,7 +199,7 @@ class PackedEvents:
                 "last": int(records["arrival"].max()),
                 "newest": float(records["timestamp"][-1]),
                 "records": records.tobytes(),
-                **{name: column.slice(begin, end) for name, column in columns.items()},
+                **dict(zip(TEXTS, own, strict=True)),
             }
             begin = end
 
@@ -220,7 +225,7 @@ class PackedEvents:
         import pyarrow as pa
 
         if name == "user_id":
-            names = texts_to_arrow(self.user_ids)
+            names = pa.array(self.user_ids, "string")
             return pa.DictionaryArray.from_arrays(to_arrow(self.users), names)
         if name in CODED:
             codes = to_arrow(self.records[name].astype(np.int32))
@@ -228,56 +233,37 @@ class PackedEvents:
         if name in TEXTS:
             return self.texts[name].cast("string").dictionary_encode()
         if name in _NUMBERS:
-            numbers = to_arrow_or_null(self.records[name])
+            numbers = pa.array(np.ascontiguousarray(self.records[name]), from_pandas=True)
             return numbers.cast("int32") if name == "position" else numbers
         return to_arrow(self.seqs if name == "seq" else self.records[name])
 
     def _values(self, name: str) -> list[Any]:
         if name == "user_id":
             return np.repeat(np.array(self.user_ids, object), self.sizes).tolist()
-        if name in ("seq", "timestamp", "value", SESSION):
+        if name in ("seq", "timestamp", SESSION):
             numbers: list[Any] = (self.seqs if name == "seq" else self.records[name]).tolist()
-            is_given = name != "value"
-            return numbers if is_given else [None if one != one else one for one in numbers]
-        column = self._column(name)
-        values: list[Any] = (column if name in _NUMBERS else column.dictionary_decode()).to_pylist()
-        return values
+            return numbers
+        if name in _NUMBERS:
+            kind = int if name == "position" else float
+            return [None if one != one else kind(one) for one in self.records[name].tolist()]
+        texts: list[Any] = self._column(name).dictionary_decode().to_pylist()
+        return texts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _TextColumn:
-    """A column of texts, to cut into the BLOBs of users.
-
-    Args:
-        lengths: (E,) uint32 bytes of each text.
-        offsets: (E + 1,) int64 where each begins.
-        content: all bytes.
-    """
-
-    lengths: NDArray[np.uint32]
-    offsets: NDArray[np.int64]
-    content: memoryview
-
-    @classmethod
-    def of(cls, texts: pa.LargeStringArray | None) -> Self:
-        """Read the buffers of a column; None = no event has a text."""
-        if texts is None:
-            return cls(np.zeros(0, np.uint32), np.zeros(1, np.int64), memoryview(b""))
-        _, offsets, content = texts.buffers()
-        ends = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-        view = memoryview(b"" if content is None else content)
-        return cls(np.diff(ends).astype(np.uint32), ends, view)
-
-    def slice(self, begin: int, end: int) -> bytes | None:
-        """The lengths of some texts, then their bytes; None if all are empty."""
-        if not len(self.lengths) or not self.lengths[begin:end].any():
-            return None
-        content = self.content[self.offsets[begin] : self.offsets[end]]
-        return self.lengths[begin:end].tobytes() + bytes(content)
+def _split_texts(texts: pa.LargeStringArray, ends: Iterable[int]) -> Iterator[bytes | None]:
+    """Yield the lengths of texts, then their bytes, up to each end; None if all are empty."""
+    _, buffer, content = texts.buffers()
+    offsets = np.frombuffer(buffer, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    lengths, begin = np.diff(offsets).astype(np.uint32), 0
+    view = memoryview(b"" if content is None else content)
+    for end in ends:
+        part = bytes(view[offsets[begin] : offsets[end]])
+        yield lengths[begin:end].tobytes() + part if part else None
+        begin = end
 
 
 def _join_texts(blobs: Sequence[bytes | None], sizes: Sequence[int]) -> pa.LargeStringArray:
-    """Join what ``_TextColumn.slice`` made of the texts of some users."""
+    """Join what ``_split_texts`` made of the texts of some users."""
     import pyarrow as pa
 
     pairs = list(zip(blobs, sizes, strict=True))
@@ -292,9 +278,8 @@ def _join_texts(blobs: Sequence[bytes | None], sizes: Sequence[int]) -> pa.Large
 
 def encode_names(names: pa.StringArray) -> bytes:
     """Texts as bytes: their lengths, then their content."""
-    column = _TextColumn.of(names.cast("large_string"))
-    begin, end = column.offsets[[0, -1]].tolist()
-    return column.lengths.tobytes() + bytes(column.content[begin:end])
+    (content,) = _split_texts(names.cast("large_string"), [len(names)])
+    return bytes(4 * len(names)) if content is None else content
 
 
 def decode_names(content: bytes, count: int) -> pa.StringArray:

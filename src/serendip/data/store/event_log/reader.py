@@ -17,6 +17,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     bindparam,
     func,
     literal_column,
@@ -67,7 +68,7 @@ _NUMBERS = (*_LOG_ROW, "device")
 def _columns(names: Sequence[str]) -> list[ColumnElement[Any]]:
     """Columns of the tail; a session has no number there yet."""
     given: Mapping[str, ColumnElement[Any]] = {
-        "event_id": func.coalesce(EVENTS.c.event_id, "").label("event_id"),
+        "event_id": func.coalesce(EVENTS.c.event_id, literal_column("''")).label("event_id"),
         SESSION: EVENTS.c.session_id,
     }
     return [given[name] if name in given else EVENTS.c[name] for name in names]
@@ -87,21 +88,20 @@ _POSITION = select(
     select(META.c.value).where(META.c.key == literal_column(f"'{REMOVALS_KEY}'")).scalar_subquery(),
 )
 
-_PAST = (select(*_columns(_LOG_ROW)).where(EVENTS.c.user_id == bindparam("user")), _OF_USER)
-"""What the tail and the packs have of a user."""
+_IS_OF_USER = EVENTS.c.user_id == bindparam("user")
+_PAST = select(*_columns(_LOG_ROW)).where(_IS_OF_USER), _OF_USER
+_HISTORY = (
+    select(*_columns(_EVENT)).where(_IS_OF_USER),
+    _OF_USER.add_columns(*(PACK_ROWS.c[name] for name in TEXTS)),
+)
+"""What the tail and the packs have of a user, with the columns of ``past`` and ``history``."""
 
-_NEWEST = (
+_REQUESTED = (
     select(*_columns(_EVENT))
+    .where(or_(EVENTS.c.request_id != "", EVENTS.c.query != ""))
     .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
     .limit(bindparam("most"))
 )
-_REQUESTED = _NEWEST.where(or_(EVENTS.c.request_id != "", EVENTS.c.query != ""))
-_HISTORY = _NEWEST.where(
-    EVENTS.c.user_id == bindparam("user"),
-    EVENTS.c.timestamp >= bindparam("since"),
-    EVENTS.c.action.not_in(bindparam("without", expanding=True)),
-)
-_TEXTS_OF_USER = _OF_USER.add_columns(*(PACK_ROWS.c[name] for name in TEXTS))
 
 _USERS_OF_TAIL = select(EVENTS.c.user_id, func.count().label("events")).group_by(EVENTS.c.user_id)
 _USERS_OF_PACKS = select(PACK_ROWS.c.user_id, PACK_ROWS.c.events).where(_VISIBLE)
@@ -237,21 +237,7 @@ class LogReader:
 
     def past(self, user_id: str, without: Sequence[str] = ()) -> EventColumns:
         """A user's events, without the given actions."""
-        if id_problem(user_id):
-            return EventColumns.of_rows(())
-        while True:
-            with self.database.read_by_driver() as fetch:
-                tail, packed = (fetch(one, {"user": user_id}) for one in _PAST)
-            shared = [self._names.get(row[0]) for row in packed]
-            if None not in shared:
-                break
-            self._load_names()
-        parts = [
-            PackedEvents.of_rows(names, [row[1:]], ())
-            for names, row in zip(shared, packed, strict=True)
-            if names is not None
-        ]
-        return _in_columns(tail, parts, without)
+        return _in_columns(*self._of_user(user_id, *_PAST), without)
 
     def history(
         self, user_id: str, limit: int, without: Sequence[str] = (), since: float = EARLIEST
@@ -264,19 +250,33 @@ class LogReader:
             without: actions that are left out.
             since: Unix seconds; earlier events are left out.
         """
+        most, parts = max(limit, 0), []
+        tail, packed = self._of_user(user_id, *_HISTORY, TEXTS)
+        for part in packed:
+            is_wanted = part.is_counted(without) & (part.records["timestamp"] >= since)
+            is_wanted[np.flatnonzero(is_wanted)[:-most]] = False
+            parts.append(part.select(is_wanted))
+        wanted = (row for row in tail if row[2] >= since and row[3] not in without)
+        return _newest(wanted, parts, most)
+
+    def _of_user(
+        self, user_id: str, of_tail: Select[Any], of_packs: Select[Any], texts: Sequence[str] = ()
+    ) -> tuple[list[Any], list[PackedEvents]]:
+        """What the tail and the packs have of a user, the latter with some texts."""
         if id_problem(user_id):
-            return []
-        most, parts = min(max(limit, 0), MOST), []
-        values = {"user": user_id, "since": since, "without": list(without), "most": most}
-        with self.database.read() as connection:
-            for pack, *row in connection.execute(_TEXTS_OF_USER, {"user": user_id}).all():
-                if pack not in self._names:
-                    self._load_names(connection)
-                part = PackedEvents.of_rows(self._names[pack], [row], TEXTS)
-                is_wanted = part.is_counted(without) & (part.records["timestamp"] >= since)
-                is_wanted[np.flatnonzero(is_wanted)[:-most]] = False
-                parts.append(part.select(is_wanted))
-            return _newest(connection.execute(_HISTORY, values), parts, most)
+            return [], []
+        while True:
+            with self.database.read_by_driver() as fetch:
+                tail, packed = (fetch(one, {"user": user_id}) for one in (of_tail, of_packs))
+            shared = [self._names.get(row[0]) for row in packed]
+            if None not in shared:
+                break
+            self._load_names()
+        return tail, [
+            PackedEvents.of_rows(names, [row[1:]], texts)
+            for names, row in zip(shared, packed, strict=True)
+            if names is not None
+        ]
 
     def requested(self, limit: int) -> list[Event]:
         """The last ``limit`` events that have a request id or a query, oldest first."""
@@ -295,54 +295,54 @@ class LogReader:
 
     def queries(self, without: Sequence[str] = ()) -> list[str]:
         """Distinct queries of events, without the given actions, most frequent first."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        is_wanted = EVENTS.c.query != "", EVENTS.c.action.not_in(without)
-        asked = select(EVENTS.c.query, func.count()).where(*is_wanted).group_by(EVENTS.c.query)
+        has_any = PACK_ROWS.c.query.is_not(None)
         with self.database.read() as connection:
-            counts = Counter({query: count for query, count in connection.execute(asked)})
-            for pack in self.packs(connection):
-                has_any = PACK_ROWS.c.query.is_not(None)
-                for part in self._parts(connection, pack, ["query"], has_any):
-                    texts = part.texts["query"].filter(pa.array(part.is_counted(without).tolist()))
-                    for one in pc.value_counts(texts).to_pylist():
-                        counts[one["values"]] += one["counts"]
-        counts.pop("", None)
-        ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0].encode()))
-        return [query for query, _ in ordered]
+            events = self._joined(connection, ("action", "query", "seq"), ["query"], has_any)
+        if "query" not in events.column_names:
+            return []
+        pairs = zip(events["query"].to_pylist(), events["action"].to_pylist(), strict=True)
+        counts = Counter(query for query, action in pairs if query and action not in without)
+        return sorted(counts, key=lambda query: (-counts[query], query.encode()))
 
     def columns(self, within: Connection | None = None) -> LogColumns:
         """The whole log as numbers."""
         with self.database.read(within) as connection:
-            parts = [
-                part.table(_NUMBERS)
-                for pack in self.packs(connection)
-                for part in self._parts(connection, pack)
-            ]
-            tail = without_empty_columns(_read_tail(connection, _NUMBERS))
-        if "session_id" in tail.column_names:
-            sessions = to_arrow(read_sessions(tail))
-            tail = tail.drop_columns(["session_id"]).append_column(SESSION, sessions)
-        return LogColumns.of_table(join_events([*parts, tail]))
+            return LogColumns.of_table(self._joined(connection, _NUMBERS))
 
     def table(self, within: Connection | None = None) -> pa.Table:
         """All events with all columns that any of them fills, in order of arrival."""
         with self.database.read(within) as connection:
-            packed = [self.pack_table(pack, connection) for pack in self.packs(connection)]
-            joined = join_events([*packed, self.tail(connection)])
+            joined = self._joined(connection, _EVENT, TEXTS)
         return without_empty_columns(joined.sort_by("seq").drop_columns(["seq"]))
 
-    def tail(self, within: Connection | None = None, most: int = MOST) -> pa.Table:
-        """The first events of the tail in order of arrival, with their ``seq``."""
-        with self.database.read(within) as connection:
-            return _read_tail(connection, _EVENT, most)
+    def _joined(
+        self, connection: Connection, names: Sequence[str], texts: Sequence[str] = (), *which: Any
+    ) -> pa.Table:
+        """Columns of packs and tail; see ``_parts``."""
+        parts = [
+            part.table(names)
+            for pack in self.packs(connection)
+            for part in self._parts(connection, pack, texts, *which)
+        ]
+        tail = without_empty_columns(self.tail(connection, names))
+        if "session_id" in tail.column_names and SESSION in names:
+            sessions = to_arrow(read_sessions(tail))
+            tail = tail.drop_columns(["session_id"]).append_column(SESSION, sessions)
+        return join_events([*parts, tail])
 
-    def pack_table(self, pack: Row[Any], within: Connection | None = None) -> pa.Table:
+    def tail(
+        self, connection: Connection, names: Sequence[str] = _EVENT, most: int = MOST
+    ) -> pa.Table:
+        """The first events of the tail in order of arrival, with ``seq``."""
+        statement = select(*_columns(names)).order_by(EVENTS.c.seq).limit(most)
+        columns = [column.name for column in statement.selected_columns]
+        return tabulate_rows(columns, connection.execute(statement).yield_per(FETCHED))
+
+    def pack_table(self, pack: Row[Any]) -> pa.Table:
         """All columns of a pack's events, with their ``seq``, in order of user and time."""
         import pyarrow as pa
 
-        with self.database.read(within) as connection:
+        with self.database.read() as connection:
             tables = [part.table(_EVENT) for part in self._parts(connection, pack, TEXTS)]
         return join_events(tables) if tables else pa.table({})
 
@@ -376,12 +376,6 @@ class LogReader:
         ordered = users.order_by(total.desc(), both.c.user_id).limit(max(most, 0))
         with self.database.read() as connection:
             return [(user, int(count)) for user, count in connection.execute(ordered)]
-
-
-def _read_tail(connection: Connection, names: Sequence[str], most: int = MOST) -> pa.Table:
-    statement = select(*_columns(names)).order_by(EVENTS.c.seq).limit(most)
-    columns = [column.name for column in statement.selected_columns]
-    return tabulate_rows(columns, connection.execute(statement).yield_per(FETCHED))
 
 
 def _in_columns(
@@ -418,5 +412,7 @@ def _is_asked(part: PackedEvents) -> NDArray[np.bool_]:
     """(E,) True for events with a request id or a query."""
     import pyarrow.compute as pc
 
-    sizes = [np.asarray(pc.binary_length(part.texts[name])) for name in ("query", "request_id")]
-    return np.logical_or(sizes[0] > 0, sizes[1] > 0)
+    texts = (part.texts.get(name) for name in ("query", "request_id"))
+    lengths = [np.asarray(pc.binary_length(column)) for column in texts if column is not None]
+    asked: NDArray[np.bool_] = np.any(lengths, axis=0)
+    return asked

@@ -15,7 +15,6 @@ import math
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,7 +47,6 @@ from serendip.data.store.schema import (
     set_meta,
 )
 from serendip.data.store.tables.erased_users import (
-    Erasures,
     UserErasure,
     read_erasures,
     record_erasure,
@@ -81,28 +79,6 @@ _AT_ONCE = 5_000
 """Rows of a pack in one transaction, so that other writers never wait for long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
-    """The events of an import, written as a pack that nobody sees yet.
-
-    Args:
-        events: all that the files have, in order; None = none of them has an ``event_id``.
-        pack: its row of the table ``packs``, its first event being number 0; None = no event is
-            new.
-        position: of the log when the events were compared with it.
-        num_events: number of events in the pack.
-        num_erased: number of events that are left out, as their users were erased after them.
-        erasures: that these are.
-    """
-
-    events: pa.Table | None
-    pack: dict[str, Any] | None
-    position: LogPosition
-    num_events: int
-    num_erased: int
-    erasures: Erasures
-
-
 class LogWriter:
     """Writes the packs of one database.
 
@@ -133,45 +109,47 @@ class LogWriter:
             yield
             self._remove_invisible()
 
-    def prepare(self, events: pa.Table) -> Import:
-        """Write the events of files as a pack, without those that the API or a file repeats.
+    def replace_imported(
+        self, events: pa.Table, bring: Callable[[Connection], T]
+    ) -> tuple[T, int, int]:
+        """Replace the events of earlier imports; within ``exclusive``.
 
-        Within ``exclusive``. An event repeats another one if both have the same ``event_id``. Those
-        of users who were erased after them are left out, too.
+        Left out is what repeats an event of the API or of the files, as both have the same
+        ``event_id``, and what happened before its user was erased.
+
+        Args:
+            events: of the files, in order.
+            bring: writes what else is imported, in the same transaction.
+
+        Returns:
+            the result of ``bring``, and the numbers of events that are stored, and that are left
+            out as their users were erased.
         """
         import pyarrow as pa
 
-        self._repack_all()  # ids of events of erased users are free again
-        with self._database.read() as connection:
-            position, known = self._log.position(connection), self._log.api_event_ids(connection)
-            erasures = read_erasures(connection)
-        is_late = erasures.late_rows(events)
-        is_new = _is_new(events, known, is_late)
-        new = events if is_new.all() else events.filter(pa.array(is_new))
-        pack = self._write(new, np.arange(len(new))) if len(new) else None
-        has_ids = "event_id" in without_empty_columns(events).column_names
-        kept = events if has_ids else None
-        return Import(kept, pack, position, len(new), int(is_late.sum()), erasures)
+        def write() -> tuple[T, int, int] | None:
+            self._repack_all()  # ids of events of erased users are free again
+            with self._database.read() as connection:
+                seq, known = self._log.position(connection).seq, self._log.api_event_ids(connection)
+                erasures = read_erasures(connection)
+            is_late = erasures.late_rows(events)
+            is_new = _is_new(events, known, is_late)
+            new = events if is_new.all() else events.filter(pa.array(is_new))
+            pack = self._write(new, np.arange(len(new))) if len(new) else None
+            with self._database.write(may_pause=True) as connection:
+                posted = self._log.tail_ids_after(seq, connection)
+                if read_erasures(connection) != erasures or _has_any(events, posted):
+                    return None
+                connection.execute(PACKS.delete().where(PACKS.c.origin == FROM_FILE))
+                count_meta(connection, REMOVALS_KEY)
+                if pack is not None:
+                    last = self._database.last_number(connection, "events", "seq")
+                    first = max(self._log.position(connection).seq, last) + 1
+                    last = self._add(connection, pack, FROM_FILE, first)
+                    self._database.set_last_number(connection, "events", "seq", last)
+                return bring(connection), len(new), int(is_late.sum())
 
-    def is_outdated(self, connection: Connection, prepared: Import) -> bool:
-        """Whether an event of an import was posted, or somebody erased, since it was prepared."""
-        if read_erasures(connection) != prepared.erasures:
-            return True
-        if prepared.events is None:
-            return False
-        appended = self._log.tail_ids_after(prepared.position.seq, connection)
-        _, ids = read_codes(prepared.events, "event_id")
-        return bool(appended) and not set(appended).isdisjoint(ids.to_pylist())
-
-    def publish(self, connection: Connection, prepared: Import) -> None:
-        """Replace the events of earlier imports, within a write transaction."""
-        connection.execute(PACKS.delete().where(PACKS.c.origin == FROM_FILE))
-        count_meta(connection, REMOVALS_KEY)
-        if prepared.pack is not None:
-            seq = self._log.position(connection).seq
-            first = max(seq, self._database.last_number(connection, "events", "seq")) + 1
-            last = self._add(connection, prepared.pack, FROM_FILE, first)
-            self._database.set_last_number(connection, "events", "seq", last)
+        return self._retry(write)
 
     def pack(self) -> int:
         """Move the events of the tail into a pack; readers meet each event once.
@@ -183,7 +161,7 @@ class LogWriter:
             self._repack_all()
             moved = 0
             while True:
-                piece = self.retry(self._move_piece)
+                piece = self._retry(self._move_piece)
                 moved += piece
                 if piece < _MOST_MOVED:
                     return moved
@@ -191,7 +169,8 @@ class LogWriter:
     def _move_piece(self) -> int | None:
         """Move the oldest events of the tail; how many, None = somebody was erased meanwhile."""
         with self._database.read() as connection:
-            before, tail = self._log.position(connection), self._log.tail(connection, _MOST_MOVED)
+            before = self._log.position(connection)
+            tail = self._log.tail(connection, most=_MOST_MOVED)
             merged = _merged(self._log.packs(connection), len(tail))
         if not len(tail):
             return 0
@@ -250,7 +229,7 @@ class LogWriter:
 
     def _repack_all(self) -> int:
         packed = 0
-        while self.retry(self._repack_one):
+        while self._retry(self._repack_one):
             packed += 1
         return packed
 
@@ -264,7 +243,7 @@ class LogWriter:
         table = self._log.pack_table(stale[0])
         return True if self._replace(stale, table, stale[0].origin, before) else None
 
-    def retry(self, write: Callable[[], T | None]) -> T:
+    def _retry(self, write: Callable[[], T | None]) -> T:
         """What a writer of packs returns, which is None where somebody interfered.
 
         Raises:
@@ -315,7 +294,7 @@ class LogWriter:
         return is_current
 
     def _write(self, table: pa.Table, arrivals: NDArray[np.integer[Any]]) -> dict[str, Any]:
-        """Write the rows of a pack, which nobody sees yet; see ``Import.pack``."""
+        """Write the rows of a pack, which nobody sees yet; its row of the table ``packs``."""
         packed = PackedEvents.of_table(without_empty_columns(table), arrivals)
         number = secrets.randbits(62)
         names = [(name, len(texts), encode_names(texts)) for name, texts in packed.names.items()]
@@ -374,6 +353,13 @@ def _merged(packs: Sequence[Row[Any]], events: int) -> list[Row[Any]]:
             merged.append(one)
             events += one.events
     return merged
+
+
+def _has_any(events: pa.Table, event_ids: Sequence[str]) -> bool:
+    """Whether an event has one of some ids."""
+    if not event_ids or "event_id" not in events.column_names:
+        return False
+    return not set(event_ids).isdisjoint(read_codes(events, "event_id")[1].to_pylist())
 
 
 def _is_new(events: pa.Table, known: NDArray[np.uint64], is_late: BoolArray) -> BoolArray:

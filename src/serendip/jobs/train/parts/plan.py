@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from serendip.jobs.train.continuation import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.fingerprint import hash_code
 from serendip.jobs.train.space import SPACE_FOLDER
 from serendip.models.embedding_space import VectorSpace
+from serendip.runtime.atomic_files import link_or_copy
 from serendip.runtime.versions import MANIFEST, OWN_FACTS, Version
 
 
@@ -102,16 +102,9 @@ def _link_files(source: Path, target: Path) -> None:
         if path.name in written:
             continue
         if path.is_dir():
-            shutil.copytree(path, target / path.name, copy_function=_link)
+            shutil.copytree(path, target / path.name, copy_function=link_or_copy)
         else:
-            _link(str(path), str(target / path.name))
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # this file system has no hard links
-        shutil.copyfile(source, target)
+            link_or_copy(path, target / path.name)
 
 
 PARTS_KEY = "parts"
