@@ -31,7 +31,7 @@ from serendip.serve.limits import MAX_SILENCE_S
 from serendip.serve.server import run, serve
 from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.workers.shared_state import SharedState
-from serendip.serve.workers.supervisor import supervise
+from serendip.serve.workers.supervisor import Supervisor
 
 
 def parse() -> argparse.Namespace:
@@ -124,10 +124,8 @@ def run_workers(published: PublishedGenerations, options: argparse.Namespace) ->
         from serendip.serve import app  # noqa: F401 - as the command does
 
     try:
-        supervise(
-            *(work, options.workers, server_options_by(options), load, ready, listening),
-            silence_s=options.silence,
-        )
+        shared, at = SharedState(options.workers), server_options_by(options)
+        Supervisor(work, shared, at, load, ready, listening, options.silence).run()
     except SerendipError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

@@ -105,7 +105,8 @@ def serve_workspace(
 
         run(published, options, say_ready, say_listening)
         return
-    from serendip.serve.workers.supervisor import supervise
+    from serendip.serve.workers.shared_state import SharedState
+    from serendip.serve.workers.supervisor import Supervisor
 
     def load() -> None:
         from serendip.engine.engine import load_shared
@@ -118,7 +119,7 @@ def serve_workspace(
 
         serve(published, options, listener, shared)
 
-    supervise(work, workers, options, load, say_ready, say_listening)
+    Supervisor(work, SharedState(workers), options, load, say_ready, say_listening).run()
 
 
 def serve_on_ray(

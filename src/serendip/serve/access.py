@@ -1,9 +1,9 @@
 """Who may call a route: every route declares its scopes, and is guarded by what it declares.
 
-The declaration is the ``security`` of the route in ``/openapi.json``. A route without one ends the
-start of the service. While a workspace has no keys, everybody on this machine may do everything.
-With keys, a request shows one as ``Authorization: Bearer KEY``; browsers that visit the page are
-known by signed cookies and have no rights beyond their own visit.
+The declaration is the ``security`` of the route in ``/openapi.json``; no route can be made without.
+While a workspace has no keys, everybody on this machine may do everything. With keys, a request
+shows one as ``Authorization: Bearer KEY``; browsers that visit the page are known by signed cookies
+and have no rights beyond their own visit.
 """
 
 from __future__ import annotations
@@ -99,11 +99,7 @@ class Caller:
         return READ_USERS in self.scopes or user_id in ("", self.visitor_id)
 
     def require_sight(self, user_id: str) -> None:
-        """Refuse a visitor of the page who asks for what is personal to somebody else.
-
-        Raises:
-            ForbiddenError: that is what they ask for.
-        """
+        """Refuse a visitor of the page who asks for what is personal to somebody else."""
         if self.is_visitor and not self.sees(user_id):
             raise ForbiddenError("a visitor of the page asks for nobody else.", _WITH_KEY)
 
@@ -116,10 +112,6 @@ class Caller:
         Args:
             events: of the visitor.
             now: Unix seconds; events without a time have this one.
-
-        Raises:
-            ForbiddenError: an event is of somebody else, of another action or time, has an id or a
-                value, or is one too many.
         """
         if not self.is_visitor:
             return
@@ -302,16 +294,7 @@ def get_caller(request: Request) -> Caller:
 
 
 class ScopedRoute(APIRoute):
-    """A route that admits only whom it declares.
-
-    Args:
-        path: of the route.
-        endpoint: that answers.
-        more: as FastAPI takes it.
-
-    Raises:
-        TypeError: it declares nobody.
-    """
+    """A route that admits only whom it declares; without a declaration it cannot be made."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
         super().__init__(path, endpoint, **more)

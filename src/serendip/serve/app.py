@@ -22,7 +22,6 @@ from serendip.serve.gate import EngineGate
 from serendip.serve.middleware import (
     ErrorResponse,
     GuardMiddleware,
-    internal_error,
 )
 from serendip.serve.page.routes import Pages
 from serendip.serve.server_options import LOCAL, ServerOptions
@@ -111,7 +110,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _unexpected_error(request: Request, error: Exception) -> Response:
     """Respond in the API's format; the framework re-raises the error, the middleware logs it."""
-    return internal_error().respond(request.scope)
+    message, hint = (
+        "the service failed on this request.",
+        "The log has the cause under this request_id.",
+    )
+    return ErrorResponse(500, "internal", message, hint).respond(request.scope)
 
 
 def _allowed_methods(request: Request) -> str:

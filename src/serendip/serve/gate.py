@@ -127,17 +127,15 @@ class EngineGate:
         Raises:
             SerendipError: as ``read``; or that of the last fallback.
         """
-        try:
-            return await self.read(call)
-        except Exception as error:  # noqa: BLE001 - whatever fails, a fallback does without it
-            self._survive(error)
-        deadline_s = RUNG_DEADLINES * self._deadline_s
-        for rung in fallbacks[:-1]:
+        half = RUNG_DEADLINES * self._deadline_s
+        rungs = [(self._readers, call, self._deadline_s)]
+        rungs += [(self._spare, fallback, half) for fallback in fallbacks]
+        for rung in rungs[:-1]:
             try:
-                return await self._compute_in(self._spare, rung, deadline_s)
+                return await self._compute_in(*rung)
             except Exception as error:  # noqa: BLE001 - the next one may have an answer
                 self._survive(error)
-        return await self._compute_in(self._spare, fallbacks[-1], deadline_s)
+        return await self._compute_in(*rungs[-1])
 
     async def write(self, call: Callable[[Engine], ResultT]) -> ResultT:
         """Run ``call`` with the current engine in the writer thread, after all earlier writes.

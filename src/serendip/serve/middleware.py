@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -112,26 +112,18 @@ def content_security_policy(image_hosts: Iterable[str] = ()) -> str:
 
 
 _SECURITY_HEADERS = {
-    b"content-security-policy": content_security_policy().encode(),
-    b"x-content-type-options": b"nosniff",
-    b"x-frame-options": b"DENY",
-    b"referrer-policy": b"same-origin",
-    b"cross-origin-opener-policy": b"same-origin",
-    b"cross-origin-resource-policy": b"same-origin",
+    "content-security-policy": content_security_policy(),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
 }
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class GuardMiddleware:
-    """Guards an ASGI application, and counts, logs and traces its answers.
-
-    Args:
-        app: the application.
-        generation: returns the name of the current generation, for the header; empty = none yet.
-        options: the hosts that it answers to, and whether answers are logged.
-        metrics: count the answers.
-        traces: of the requests; None = none are kept.
-    """
+    """Guards an ASGI application, and counts, logs and traces its answers."""
 
     def __init__(
         self,
@@ -173,11 +165,8 @@ class GuardMiddleware:
             answer = refusal.respond(scope)
         try:
             await answer(scope, exchange.receive, exchange.send)
-        except Exception:  # noqa: BLE001 - last resort: the client gets a response, the log the cause
+        except Exception:  # noqa: BLE001 - the framework has answered: see ``app``
             _log.exception("the request failed")
-            if not exchange.has_started:
-                answer = internal_error().respond(scope)
-                await answer(scope, exchange.receive, exchange.send)
 
 
 def _find_refusal(scope: Scope, options: ServerOptions) -> ErrorResponse | None:
@@ -206,12 +195,7 @@ def _find_refusal(scope: Scope, options: ServerOptions) -> ErrorResponse | None:
 
 
 class _Exchange:
-    """``receive`` and ``send`` of one request, with a bound on its body and headers of its answer.
-
-    Attributes:
-        status: of the answer.
-        has_started: whether the answer has.
-    """
+    """``receive`` and ``send`` of one request: bound its body, and give its answer headers."""
 
     def __init__(
         self, scope: Scope, receive: Receive, send: Send, generation: Callable[[], str]
@@ -240,13 +224,12 @@ class _Exchange:
         """Send a part of the answer, with the headers that all have."""
         if message["type"] == "http.response.start":
             self.has_started, self.status = True, message["status"]
-            headers = _SECURITY_HEADERS | {b"x-request-id": get_request_id(self._scope).encode()}
+            headers = MutableHeaders(raw=message["headers"])
+            added = _SECURITY_HEADERS | {"x-request-id": get_request_id(self._scope)}
             if generation := self._generation():
-                headers[b"x-generation"] = generation.encode("ascii", "replace")
-            own = list(message.get("headers", ()))
-            for name, _ in own:
-                headers.pop(name.lower(), None)
-            message["headers"] = [*own, *headers.items()]
+                added["x-generation"] = generation.encode("ascii", "replace").decode()
+            for name, value in added.items():
+                headers.setdefault(name, value)
         await self._send(message)
 
 
@@ -262,13 +245,3 @@ def _too_large_error(limit: int) -> TooLargeError:
     if limit < MAX_BODY_BYTES:
         hint = "Send it in smaller batches, or with a key."
     return TooLargeError(f"the body is larger than {limit // 1024:,} KiB.", hint)
-
-
-def internal_error() -> ErrorResponse:
-    """The response after an unexpected exception."""
-    return ErrorResponse(
-        500,
-        "internal",
-        "the service failed on this request.",
-        "The log has the cause under this request_id.",
-    )

@@ -37,11 +37,6 @@ def open_application(
 ) -> Iterator[ASGIApp]:
     """What one process answers with, and what follows the store and the keys beside it.
 
-    Args:
-        published: generations to serve, opened now; later ones replace earlier ones.
-        options: for whom it answers.
-        holder: of the engine, empty.
-
     Raises:
         SerendipError: no generation could be opened, or the keys cannot be read.
     """
@@ -153,9 +148,6 @@ def serve(
         listener: the socket.
         shared: state of the service; None = this is its only worker.
         on_ready: called once the engine answers.
-
-    Raises:
-        SerendipError: no generation could be opened.
     """
     holder = EngineHolder(shared)
     with open_application(published, options, holder) as app:

@@ -153,7 +153,15 @@ class WaitingRoom:
         """Wait for a request that is to be computed, in a thread."""
         while True:
             with self._turn:
-                call = self._take_next()
+                self._refuse_old()
+                while not self._waiting:
+                    self._turn.wait()
+                    self._refuse_old()
+                is_refusing = self._clock() - self._refused_at < QUIET_S
+                call = self._waiting.pop() if is_refusing else self._waiting.popleft()
+                if len(self._waiting) < self._bound(self._clock()) / 2:
+                    self._refuses_since = math.inf
+                self._computed += 1
             if not call.result.set_running_or_notify_cancel():
                 continue
             if not call.is_gone():
@@ -172,21 +180,9 @@ class WaitingRoom:
             begun[number] = math.inf
             del call
 
-    def _take_next(self) -> WaitingCall:
-        self._refuse_old()
-        while not self._waiting:
-            self._turn.wait()
-            self._refuse_old()
-        is_refusing = self._clock() - self._refused_at < QUIET_S
-        call = self._waiting.pop() if is_refusing else self._waiting.popleft()
-        if len(self._waiting) < self._bound(self._clock()) / 2:
-            self._refuses_since = math.inf
-        self._computed += 1
-        return call
-
     def _bound(self, now: float) -> int:
         """Number of requests that may wait now."""
-        is_small = self._has_shrunk or now - self._shared.overloaded_at < QUIET_S
+        is_small = self._has_shrunk or now - self._shared.overloaded_at[0] < QUIET_S
         return 1 if is_small else self.length
 
     def _is_full(self, now: float) -> bool:
@@ -203,7 +199,7 @@ class WaitingRoom:
         self._came, self._came_at, self._refused_at = self._came + 1, now, now
         self._refuses_since = min(self._refuses_since, now)
         if self._has_shrunk:
-            self._shared.overloaded_at = now
+            self._shared.overloaded_at[0] = now
         elif now - self._refuses_since > PATIENCE_S:
             self._has_shrunk, self._came, self._computed = True, 0, 0
             self._refuse_old()

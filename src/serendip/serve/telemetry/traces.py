@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from serendip import __version__
@@ -59,19 +60,15 @@ class Traces:
     @contextmanager
     def trace(self, scope: Scope, request_id: str) -> Iterator[None]:
         """Trace the request of an ASGI scope in the block."""
+        caller, told = Context(), Headers(scope=scope).get("traceparent")
+        if self._is_behind_proxy and told:
+            caller = self._propagator.extract({"traceparent": told}, caller)
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
         named = {"http.request.method": method, "serendip.request_id": request_id}
         with self._tracer.start_as_current_span(
-            method, self._find_caller(scope), SpanKind.SERVER, named, record_exception=False
+            method, caller, SpanKind.SERVER, named, record_exception=False
         ):
             yield
-
-    def _find_caller(self, scope: Scope) -> Context:
-        """The trace that a request says it belongs to, if that is believed."""
-        told = [value for name, value in scope["headers"] if name == b"traceparent"]
-        if not (self._is_behind_proxy and told):
-            return Context()
-        return self._propagator.extract({"traceparent": told[0].decode("latin-1")}, Context())
 
     def observe(self, route: str, status: int, generation: str) -> None:
         """Say how the request that is traced was answered.
@@ -82,15 +79,10 @@ class Traces:
             generation: that answers now; empty = none yet.
         """
         span = get_current_span()
-        name: str = getattr(span, "name", "")
-        span.update_name(f"{name} {route}")
-        span.set_attributes(
-            {
-                "http.route": route,
-                "http.response.status_code": status,
-                "serendip.generation": generation,
-            }
-        )
+        span.update_name(f"{getattr(span, 'name', '')} {route}")
+        span.set_attribute("http.route", route)
+        span.set_attribute("http.response.status_code", status)
+        span.set_attribute("serendip.generation", generation)
         if status >= 500:
             span.set_status(StatusCode.ERROR)
 

@@ -24,6 +24,8 @@ class SharedState:
         place: of this worker.
         beats: by place, seconds of the monotonic clock when the event loop last went round; 0 =
             nobody answers there.
+        overloaded_at: one number, when a worker of the service was overloaded last, see
+            ``waiting_room``.
     """
 
     def __init__(self, workers: int = 1) -> None:
@@ -31,7 +33,7 @@ class SharedState:
         self.places = workers + 1  # a worker that is replaced ends after the next one has begun
         memory = memoryview(mmap.mmap(-1, 8 * (2 * self.places + 1)))
         self._versions = memory[: 8 * self.places].cast("q")
-        self._overloaded_at = memory[-8:].cast("d")
+        self.overloaded_at = memory[-8:].cast("d")
         self.beats = memory[8 * self.places : -8].cast("d")
         self._lock, self._supervisor = threading.Lock(), os.getpid()
 
@@ -49,15 +51,6 @@ class SharedState:
         """Tell all workers that a write with this item version is acknowledged."""
         with self._lock:
             self._versions[self.place] = max(version, self._versions[self.place])
-
-    @property
-    def overloaded_at(self) -> float:
-        """When a worker of the service was overloaded last, see ``waiting_room``."""
-        return self._overloaded_at[0]
-
-    @overloaded_at.setter
-    def overloaded_at(self, now: float) -> None:
-        self._overloaded_at[0] = now
 
     @property
     def num_ready(self) -> int:

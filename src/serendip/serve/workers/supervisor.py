@@ -27,8 +27,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NoReturn, TypeAlias
 
 from serendip.errors import SerendipError
@@ -74,51 +74,29 @@ class _Worker:
             os.kill(self.pid, signal.SIGTERM)
 
 
-def supervise(
-    work: Work,
-    workers: int,
-    options: ServerOptions = LOCAL,
-    load: Callable[[], None] = lambda: None,
-    on_ready: Callable[[str], None] = lambda address: None,
-    on_listening: Callable[[str], None] = lambda address: None,
-    silence_s: float = MAX_SILENCE_S,
-) -> None:
-    """Serve with several workers until SIGTERM or SIGINT; return once the last one has ended.
+@dataclass(slots=True, eq=False)
+class Supervisor:
+    """Serves with several workers.
 
     Args:
         work: what each worker does.
-        workers: number of workers.
+        shared: with the number of workers.
         options: where they listen, and for whom.
         load: loads what all workers share; starts no thread.
         on_ready: called with the address once all workers are ready.
         on_listening: called with the address once connections wait.
         silence_s: seconds after which a worker whose event loop stands still is replaced.
-
-    Raises:
-        ConfigError: others may reach it and there is no key, or the port is taken.
-        SystemExit: a worker could not begin, for a reason that is in the log.
     """
-    listener = options.listen()
-    address = options.format_address(listener)
-    on_listening(address)
-    with scratch_folder() as folder:
-        os.environ[COUNTERS_VARIABLE] = os.fspath(folder)  # read when prometheus-client is imported
-        load()
-        gc.collect()
-        gc.freeze()  # a later collection would write to, and so copy, every shared page
-        ready, shared = partial(on_ready, address), SharedState(workers)
-        _Supervisor(work, listener, ready, silence_s, shared).run()
-
-
-@dataclass(slots=True, eq=False)
-class _Supervisor:
-    """Keeps the workers of one service running; see ``supervise``."""
 
     work: Work
-    listener: socket.socket
-    on_ready: Callable[[], None]
-    silence_s: float
     shared: SharedState
+    options: ServerOptions = LOCAL
+    load: Callable[[], None] = lambda: None
+    on_ready: Callable[[str], None] = lambda address: None
+    on_listening: Callable[[str], None] = lambda address: None
+    silence_s: float = MAX_SILENCE_S
+    _listener: socket.socket = field(init=False)
+    _address: str = ""
     _workers: list[_Worker] = field(default_factory=list)
     _to_replace: list[_Worker] = field(default_factory=list)
     _signals: list[int] = field(default_factory=list)
@@ -129,30 +107,41 @@ class _Supervisor:
     _exit_code: int = 0
 
     def run(self) -> None:
-        """Start the workers and keep them running until SIGTERM or SIGINT.
+        """Serve until SIGTERM or SIGINT; return once the last worker has ended.
 
         Raises:
-            SystemExit: a worker could not begin.
+            ConfigError: others may reach it and there is no key, or the port is taken.
+            SystemExit: a worker could not begin, for a reason that is in the log.
         """
-        for kind in _SIGNALS:
-            signal.signal(kind, lambda number, _: self._signals.append(number))
-        last = time.monotonic()
-        try:
-            while self._workers or not self._is_stopping:
-                self._balance()
-                time.sleep(_PAUSE_S)
-                while self._signals:
-                    self._obey(self._signals.pop(0))
-                now = time.monotonic()
-                for worker in list(self._workers):
-                    self._look_at(worker, now, passed_s=min(now - last, 1.0))
-                last = now
-        finally:
-            self.listener.close()
-            for worker in self._workers:
-                os.kill(worker.pid, signal.SIGKILL)
+        with scratch_folder() as folder, closing(self.options.listen()) as self._listener:
+            self._address = self.options.format_address(self._listener)
+            self.on_listening(self._address)
+            os.environ[COUNTERS_VARIABLE] = os.fspath(folder)  # read as prometheus-client is
+            self.load()
+            gc.collect()
+            gc.freeze()  # a later collection would write to, and so copy, every shared page
+            for kind in _SIGNALS:
+                signal.signal(kind, lambda number, _: self._signals.append(number))
+            try:
+                self._keep_running()
+            finally:
+                for worker in self._workers:
+                    os.kill(worker.pid, signal.SIGKILL)
         if self._exit_code:
             raise SystemExit(self._exit_code)
+
+    def _keep_running(self) -> None:
+        """Start the workers and keep them running until a signal."""
+        last = time.monotonic()
+        while self._workers or not self._is_stopping:
+            self._balance()
+            time.sleep(_PAUSE_S)
+            while self._signals:
+                self._obey(self._signals.pop(0))
+            now = time.monotonic()
+            for worker in list(self._workers):
+                self._look_at(worker, now, passed_s=min(now - last, 1.0))
+            last = now
 
     @property
     def _running(self) -> list[_Worker]:
@@ -182,7 +171,7 @@ class _Supervisor:
             worker.is_ready, self._failures = True, 0
             if not self._has_started and all(one.is_ready for one in self._running):
                 self._has_started = True
-                self.on_ready()
+                self.on_ready(self._address)
         if now >= worker.kill_at:
             _log.warning("worker %d does not end and is killed", worker.pid)
             worker.kill_at = now + _KILL_AFTER_S
@@ -249,7 +238,7 @@ class _Supervisor:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()  # Ctrl-C reaches the supervisor, which tells the workers
-            self.work(self.listener, self.shared)
+            self.work(self._listener, self.shared)
             code = 0
         except SerendipError as error:
             _log.error("the worker cannot go on: %s", error)
@@ -266,6 +255,6 @@ class _Supervisor:
     def _stop(self) -> None:
         """Accept no more connections and end all workers."""
         self._is_stopping = True
-        self.listener.close()
+        self._listener.close()
         for worker in self._workers:
             worker.end()

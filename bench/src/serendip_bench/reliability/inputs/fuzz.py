@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from serendip.errors import ExtraMissing
 from serendip.runtime.progress import Progress, SilentProgress
+from serendip.serve.limits import MAX_HEAD_BYTES
 from serendip_bench.reliability.breakage import parse_anything
 from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.inputs.cases import list_cases
@@ -108,7 +109,11 @@ def _ask_by_hand(netloc: str, most: int | None, tally: Tally, progress: Progress
         for case in progress.track(cases, "made by hand", len(cases)):
             tally.ask(str(case), _sender(client, case), case.is_page)
     for text in BROKEN_HTTP:
-        tally.add(repr(text[:60]), _send_raw(netloc, text))
+        if len(text) <= MAX_HEAD_BYTES:
+            tally.add(repr(text[:60]), _send_raw(netloc, text))
+        else:
+            with suppress(ConnectionError):  # its connection ends without an answer
+                _send_raw(netloc, text)
 
 
 def _ask_mutations(
