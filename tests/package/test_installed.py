@@ -26,7 +26,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from serendip import __version__
-from serendip.models.index.ann_index import ApproximateIndex, ApproximateIndexConfig
+from serendip.models.index.ann_index import ApproximateIndex
 from serendip.runtime.extras import TRAINING_PACKAGES
 
 ROOT = Path(__file__).parents[2]
@@ -273,19 +273,18 @@ import numpy as np
 from serendip.models.index.ann_index import ApproximateIndex
 index = ApproximateIndex.open(Path(sys.argv[1]))
 query = np.load(sys.argv[2])
-print(index.is_exact, index.search(query, 3)[0].tolist())
+print(index.search(query, 3)[0].tolist())
 """
 
 
 def test_the_wheel_searches_an_index_of_a_large_catalogue(installed: Path, tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(1_000, 8)).astype(np.float32)
-    config = ApproximateIndexConfig(exact_up_to=0)
-    index = ApproximateIndex.build(vectors, vectors[:50], config)
+    index = ApproximateIndex.build(vectors, vectors[:50])
     index.save(tmp_path)
     np.save(tmp_path / "query.npy", vectors[0])
     paths = (tmp_path, tmp_path / "query.npy")
     found = _run(installed / "python", "-c", SEARCH_AN_INDEX, *paths)
-    assert found == f"False {index.search(vectors[0], 3)[0].tolist()}\n"
+    assert found == f"{index.search(vectors[0], 3)[0].tolist()}\n"
 
 
 def test_the_wheel_listens_for_others_once_there_is_a_key(installed: Path, stand: Path) -> None:

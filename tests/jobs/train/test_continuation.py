@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_shop import WITHOUT_SEARCHES
 from stand import NEW, publish_with, train
 
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
@@ -123,6 +124,8 @@ def test_a_training_continues_and_the_next_one_continues_from_it(shop: Path) -> 
     assert nothing["warm_start"]["generation"] == nothing["warm_start"]["reason"] == ""
     assert nothing["warm_start"]["since"] == nothing["counts"]["events"]
     put_events(shop, 60)
+    with (shop / "serendip.toml").open("a") as settings:
+        settings.write(WITHOUT_SEARCHES)
     first = train_workspace(JobContext.open(shop), warm=True)
     facts = first.manifest["warm_start"]
     assert (facts["generation"], facts["reason"]) == ("gen-1", "")

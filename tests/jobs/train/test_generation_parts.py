@@ -10,7 +10,8 @@ import pytest
 from commands import invoke
 from generation_files import read_facts, read_generation
 from postgres_server import PostgresServer, move_to_server
-from small_shop import WITHOUT_SEARCHES, import_shop
+from small_shop import import_shop
+from stand import NUM_USERS
 
 from serendip.data.events.event import Event
 from serendip.engine.artefacts.generations import current_name, open_current
@@ -42,27 +43,22 @@ def reasons(shop: Path, only: str = "") -> dict[str, str]:
     return {name: plan.reason for name, plan in plans.items()}
 
 
-@pytest.fixture
-def trained(fresh: Path) -> Path:
-    train(fresh)
-    return fresh
-
-
 def test_one_changed_setting_of_suggestions_builds_these_and_what_is_made_of_them(
-    trained: Path, tmp_path: Path
+    fresh: Path,
 ) -> None:
-    assert set(reasons(trained).values()) == {""}
-    assert train(trained).name == "gen-1"  # nothing is published
-    add_settings(trained, '\n[queries]\nsources = ["fields"]\n')
-    first = open_current(Workspace.open(trained).generations)
-    found = reasons(trained)
+    train(fresh)
+    assert set(reasons(fresh).values()) == {""}
+    assert train(fresh).name == "gen-1"  # nothing is published
+    add_settings(fresh, '\n[queries]\nsources = ["fields"]\n')
+    first = open_current(Workspace.open(fresh).generations)
+    found = reasons(fresh)
     assert found.pop("models") == found.pop("relevance") == ""
     assert found == {"suggestions": "[queries] changed", "rewrites": "suggestions is built"}
-    second = train(trained)
+    second = train(fresh)
     parts = second.manifest["parts"]
     assert [name for name, part in parts.items() if "linked" in part] == ["models", "relevance"]
     assert (second.folder / "codes.npy").samefile(first.folder / "codes.npy")
-    afresh = train(trained, rebuild=True)
+    afresh = train(fresh, rebuild=True)
     linked, built = read_generation(second.folder), read_generation(afresh.folder)
     assert list(linked) == list(built)
     # Only what compares with the generation before knows that this is the third one.
@@ -73,39 +69,39 @@ def test_one_changed_setting_of_suggestions_builds_these_and_what_is_made_of_the
         assert second.manifest[fact] == afresh.manifest[fact], fact
     chosen, again = (version.manifest["decisions"] for version in (second, afresh))
     assert chosen.keys() == again.keys() and chosen["models"] == again["models"]
-    with Engine.open(trained) as engine:
+    with Engine.open(fresh) as engine:
         assert engine.recommend(Request("home", user_id="u3")).items
 
 
-def test_a_linked_part_is_that_of_the_generation_that_built_it(trained: Path) -> None:
+def test_a_linked_part_is_that_of_the_generation_that_built_it(stand: Path) -> None:
     for limit in (1, 2):
-        add_settings(trained, "" if limit > 1 else "\n[queries]\nyoung_days = 7\n")
-        generation = train(trained, only="suggestions")
+        add_settings(stand, "" if limit > 1 else "\n[queries]\nyoung_days = 7\n")
+        generation = train(stand, only="suggestions")
         assert generation.manifest["parts"]["models"]["linked"] == "gen-1"
     assert generation.name == "gen-3"
 
 
-def test_new_events_build_all(trained: Path) -> None:
-    with Workspace.open(trained).open_store() as store:
+def test_new_events_build_all(stand: Path) -> None:
+    with Workspace.open(stand).open_store() as store:
         store.put_events([Event("u1", "i3", 1.7e9, "click")])
-    found = reasons(trained)
+    found = reasons(stand)
     assert found["models"] == "the data changed"
     assert all(found.values())
 
 
-def test_a_part_is_built_alone_only_if_nothing_else_has_changed(trained: Path) -> None:
-    assert reasons(trained, "rewrites")["rewrites"] == "it was asked for"
-    add_settings(trained, "\n[context]\nuse = 'off'\n")
+def test_a_part_is_built_alone_only_if_nothing_else_has_changed(stand: Path) -> None:
+    assert reasons(stand, "rewrites")["rewrites"] == "it was asked for"
+    add_settings(stand, "\n[context]\nuse = 'off'\n")
     with pytest.raises(ConfigError, match=r"alone: models would be built too, as \[context\]"):
-        train(trained, only="suggestions")
+        train(stand, only="suggestions")
     with pytest.raises(ConfigError, match="there is no part 'words'"):
-        train(trained, only="words")
+        train(stand, only="words")
 
 
-def test_the_command_says_what_it_would_build_and_what_it_has_linked(trained: Path) -> None:
-    code, found = invoke("train", "--workspace", str(trained), "--explain")
+def test_the_command_says_what_it_would_build_and_what_it_has_linked(stand: Path) -> None:
+    code, found = invoke("train", "--workspace", str(stand), "--explain")
     assert code == 0 and set(found.values()) == {""}
-    code, found = invoke("train", "--workspace", str(trained))
+    code, found = invoke("train", "--workspace", str(stand))
     assert (code, found["generation"], found["trained"]) == (0, "gen-1", False)
 
 
@@ -143,7 +139,7 @@ class FailoverProgress(SilentProgress):
 @pytest.fixture
 def on_server(postgres_server: PostgresServer, tmp_path: Path) -> Path:
     """A shop whose database is on a server; nothing is trained."""
-    folder = import_shop(tmp_path / "shop", num_users=20, more=WITHOUT_SEARCHES)
+    folder = import_shop(tmp_path / "shop", num_users=NUM_USERS)
     return move_to_server(folder, postgres_server.empty_url())
 
 
