@@ -1,7 +1,5 @@
 """The commands, as a test calls them."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

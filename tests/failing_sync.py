@@ -1,7 +1,5 @@
 """Runs a script whose database cannot be synced while a file exists, as on a disk that fails."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

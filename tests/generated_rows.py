@@ -1,7 +1,5 @@
 """Rows of what an LLM wrote, as if their gate had passed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import closing
 

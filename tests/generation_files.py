@@ -1,7 +1,5 @@
 """What a training has published, to be compared with what another one has."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The small world with pictures and sounds: two thirds of the items have one of six pictures."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Small gold: occupations in four families as O*NET writes them, and judged products."""
 
-from __future__ import annotations
-
 import csv
 import gzip
 import json

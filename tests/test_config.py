@@ -1,7 +1,5 @@
 """Settings as a file: what is no TOML is an error of the settings, never a traceback."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

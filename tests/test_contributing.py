@@ -1,7 +1,5 @@
 """What CONTRIBUTING links to works as it is written: the code of the pages, run as it stands."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

@@ -1,7 +1,5 @@
 """Every package that the code imports is declared, and what only training needs is an extra."""
 
-from __future__ import annotations
-
 import ast
 import re
 import sys

@@ -1,7 +1,5 @@
 """What the documents name exists: commands, options, settings, files and sections."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import sys

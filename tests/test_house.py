@@ -1,7 +1,5 @@
 """The house: folders, layers, names, reachability, safety."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections import defaultdict

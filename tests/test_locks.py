@@ -1,7 +1,5 @@
 """The lock files fit pyproject.toml, name every package with hashes, and licences are known."""
 
-from __future__ import annotations
-
 import re
 import sys
 import tomllib

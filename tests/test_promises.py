@@ -1,7 +1,5 @@
 """Every test and harness that the page of the promises names exists, and no promise is missing."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The package does not grow: whoever adds, takes away elsewhere."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

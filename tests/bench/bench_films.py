@@ -1,7 +1,5 @@
 """A folder of films small enough for tests, in the files of MovieLens, with requests beside it."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Products with judged queries, small enough for tests, in the files of the shopping queries."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

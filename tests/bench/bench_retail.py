@@ -1,7 +1,5 @@
 """A shop's invoices, small enough for tests, in the file of Online Retail."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A benchmark folder small enough for tests: walks in circles over 30 items in three groups."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

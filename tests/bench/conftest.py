@@ -1,7 +1,5 @@
 """What benchmarks of small worlds share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

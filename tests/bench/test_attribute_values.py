@@ -1,7 +1,5 @@
 """Hidden attributes: how right the chosen values are, and whether the gate knows."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Tasks start after those that they need, and none starts after an error."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

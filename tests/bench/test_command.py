@@ -1,7 +1,5 @@
 """``serendip bench`` as processes: the table, wrong input, a kill in the middle; real data."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

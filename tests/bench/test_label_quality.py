@@ -1,7 +1,5 @@
 """What an LLM of known quality writes: good answers help search, and the gates refuse bad ones."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Synthetic shops have the size that was requested, and their events name their items."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

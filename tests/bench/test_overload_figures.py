@@ -1,7 +1,5 @@
 """What is counted of an overload."""
 
-from __future__ import annotations
-
 from serendip_bench.scripts.overload import Answers
 
 

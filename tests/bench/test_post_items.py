@@ -1,7 +1,5 @@
 """The benchmark of posts, and many posts in a row."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Ranks among all items, and the first items of each ranking."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from serendip_bench.ranking_values import BATCH, rank_all

@@ -1,7 +1,5 @@
 """Every harness keeps its promise at a small count, and notices its negative controls."""
 
-from __future__ import annotations
-
 import os
 import random
 import shutil

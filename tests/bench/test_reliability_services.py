@@ -1,7 +1,5 @@
 """Harnesses of a running service, at a small count, with their negative controls."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the product is given, what it is asked, and what counts."""
 
-from __future__ import annotations
-
 import csv
 import json
 from math import log2

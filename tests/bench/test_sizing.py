@@ -1,7 +1,5 @@
 """Lines through what was measured."""
 
-from __future__ import annotations
-
 import pytest
 
 from serendip_bench.sizing import (

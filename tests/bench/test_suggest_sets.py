@@ -1,7 +1,5 @@
 """Sets of searches with held-out users, and the baselines' counts against plain loops."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

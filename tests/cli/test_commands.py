@@ -1,7 +1,5 @@
 """The real commands, as processes, on real files."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """``serendip config``: what counts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The demo on a small world: the page comes first, the report while it is served."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """``serendip erase``: receipts of users and items, before and after what was pending is done."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 

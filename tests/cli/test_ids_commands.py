@@ -1,7 +1,5 @@
 """The semantic IDs of generations over the commands: shown and reported."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """``serendip keys``: a key is shown once, listed without its secret and revoked."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

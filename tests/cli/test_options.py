@@ -1,7 +1,5 @@
 """Options that all commands share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``serendip recommend`` with filters and an order, and what it refuses."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

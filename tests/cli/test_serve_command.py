@@ -1,7 +1,5 @@
 """What `serendip serve` tells Ray Serve."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``serendip status`` and ``serendip train --if-stale``."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 

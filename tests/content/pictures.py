@@ -1,7 +1,5 @@
 """Pictures for tests, drawn and never stored."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from pathlib import Path

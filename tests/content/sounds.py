@@ -1,7 +1,5 @@
 """Sounds for tests, made of sines and never stored."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

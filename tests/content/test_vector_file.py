@@ -1,7 +1,5 @@
 """The vector file: what was stored is read, whatever was killed or written beside it."""
 
-from __future__ import annotations
-
 import hashlib
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Networks that a config may name in tests: ``torch:tiny_networks:mel_mean``."""
 
-from __future__ import annotations
-
 import torch
 
 

@@ -1,7 +1,5 @@
 """A bucket of a real server of the S3 protocol, for tests."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import urllib.request

@@ -1,7 +1,5 @@
 """A dataset that was written is the dataset that is opened."""
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The first rows of an order are those of the whole order, whatever is equal at its end."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

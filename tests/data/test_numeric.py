@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 
 from serendip.data.numeric import NewtonSteps, fit_logistic, logistic, unit

@@ -1,7 +1,5 @@
 """A real Chromium, and pages that may have no errors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

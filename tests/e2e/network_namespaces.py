@@ -1,7 +1,5 @@
 """Two machines on one, joined by a cable: network namespaces with an end of a veth pair each."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Iterator

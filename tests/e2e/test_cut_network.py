@@ -1,7 +1,5 @@
 """A database on another machine behind a cable that is pulled: here another network namespace."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

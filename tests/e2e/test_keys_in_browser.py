@@ -1,7 +1,5 @@
 """The page of a service with keys in a real Chromium: own clicks, nobody else, signing in."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing

@@ -1,7 +1,5 @@
 """The page in a real Chromium: by keyboard, by touch width, with hostile titles, without errors."""
 
-from __future__ import annotations
-
 import http.client
 import json
 from collections.abc import Callable, Iterator

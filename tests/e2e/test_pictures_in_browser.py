@@ -1,7 +1,5 @@
 """Own pictures on cards in a real Chromium: shown, replaced by the drawn cover, or refused."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Callable, Iterator

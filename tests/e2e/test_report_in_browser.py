@@ -1,7 +1,5 @@
 """The report on the quality of the engine in a real Chromium, reached from the page."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Callable

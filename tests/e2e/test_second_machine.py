@@ -1,7 +1,5 @@
 """A service with keys that another machine reaches: here another network namespace."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A service of a tiny world as a process, and what its pages must keep to at any width."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator

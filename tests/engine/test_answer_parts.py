@@ -1,7 +1,5 @@
 """The numbers of an item in an answer."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Items whose time has not come: nowhere before it, everywhere from then on, without a restart."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

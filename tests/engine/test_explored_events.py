@@ -1,7 +1,5 @@
 """From an explored item of an answer, by its events, to the estimate of the evaluation."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Answers from less: which rung answers, what it never shows, and what it says of itself."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Iterator

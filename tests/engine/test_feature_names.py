@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from serendip.engine.feature_names import (
     context_feature_names,
     context_parts,

@@ -1,7 +1,5 @@
 """Engines over one workspace number its items alike, however often each reads the store."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count

@@ -1,7 +1,5 @@
 """Pictures of items: files inside the workspace, addresses of allowed hosts, and nothing else."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

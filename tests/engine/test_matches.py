@@ -1,7 +1,5 @@
 """A search in an order of its own: all items with its words, with their scores, bounded."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

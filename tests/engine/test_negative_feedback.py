@@ -1,7 +1,5 @@
 """What a user rejects is no reason and not shown to them again, from the next request on."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,7 +1,5 @@
 """New items are shown to those whose taste they are, until people chose, rejected or saw them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A consumable item comes again after its learned time, a film never; both in served answers."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator
 from contextlib import closing

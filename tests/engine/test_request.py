@@ -1,7 +1,5 @@
 """A request is one value on its whole way: a new parameter is named where it enters and is read."""
 
-from __future__ import annotations
-
 import inspect
 import subprocess
 import sys

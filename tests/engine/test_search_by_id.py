@@ -1,7 +1,5 @@
 """An id that is typed as a search finds its item: codes of parts, numbers of articles."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a search shows first, what it leaves out, and what its facets count."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from wire_client import WireClient

@@ -1,7 +1,5 @@
 """Every registered model can be served: settings -> train -> answers, reasons and new items."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """A session has the events that carry its id, wherever they are stored; else those of late."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """An engine over a workspace that takes no writes: it opens, answers and refuses."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 

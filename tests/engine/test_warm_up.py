@@ -1,7 +1,5 @@
 """A service says that it is ready once its first search loads nothing more."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Classification metrics: exact small examples, and counting pairs as the oracle."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Figures of the deletion test: medians and shares, over all reasons and by kind."""
 
-from __future__ import annotations
-
 from serendip.evaluate.faithfulness import Deletion, KindFigures, summarise_deletions
 
 

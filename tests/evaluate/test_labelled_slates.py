@@ -1,7 +1,5 @@
 """What a threshold does to lists, and which one is chosen."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

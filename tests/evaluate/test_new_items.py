@@ -1,7 +1,5 @@
 """Which items of a split are new, and what the log and the lists say of them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

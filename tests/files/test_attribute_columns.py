@@ -1,7 +1,5 @@
 """Category paths and numbers written for people."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Times of files, each cell by its own spelling."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

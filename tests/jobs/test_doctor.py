@@ -1,7 +1,5 @@
 """The doctor on a database whose file is damaged."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`import`: what is cut, lost or too large is refused, and what is in force stays."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Jobs that are killed leave no folder that the next run does not remove."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

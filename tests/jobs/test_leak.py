@@ -1,7 +1,5 @@
 """Nobody who trains reads a row after the cut: change the future, and nothing learned changes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

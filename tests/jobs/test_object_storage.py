@@ -1,7 +1,5 @@
 """Machines that share a bucket: what one publishes the others serve; backups go there, too."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The state of a workspace: what is in force, what changed, whether a training runs."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from pathlib import Path

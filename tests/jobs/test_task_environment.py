@@ -1,7 +1,5 @@
 """Tasks in another environment than their command's are refused, but for users and passwords."""
 
-from __future__ import annotations
-
 import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Jobs end with an error where a stage of an answer fails; a service answers without it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A real server that speaks chat completions, and fails as it is told to."""
 
-from __future__ import annotations
-
 import json
 import re
 import socket

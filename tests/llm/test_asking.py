@@ -1,7 +1,5 @@
 """Runs: within their budget, through failures, and never paying twice."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

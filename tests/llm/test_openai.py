@@ -1,7 +1,5 @@
 """The client against a real server that answers well, badly, late or not at all."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Prompts quote what strangers wrote; answers are checked."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """What an LLM writes is checked, whatever a server sends and whatever an item's text orders."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator

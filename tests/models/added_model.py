@@ -1,7 +1,5 @@
 """The model of the guide's page as another package would add it: a real installed folder."""
 
-from __future__ import annotations
-
 import importlib
 import re
 import sys

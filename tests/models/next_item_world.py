@@ -1,7 +1,5 @@
 """A world in which what comes next is certain: users walk round a clock of items."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from serendip.data import Catalogue, Dataset, EventLog, Item, Vocabulary

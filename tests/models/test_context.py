@@ -1,7 +1,5 @@
 """Weights of the items of a query's context."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from serendip.data.query import History, Query

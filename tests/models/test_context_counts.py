@@ -1,7 +1,5 @@
 """Counts by context: exact small examples, and what is off where the data lack it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Products along a few directions are nearly those of the whole vectors."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from serendip.models.linalg import main_directions

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 
 from serendip.data import Catalogue, Dataset, EventLog, FloatArray, History, Item, Query, Vocabulary

@@ -1,7 +1,5 @@
 """Networks leave training as ONNX graphs that give the same numbers for inputs of any length."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

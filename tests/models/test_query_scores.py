@@ -1,7 +1,5 @@
 """Above the exact size an index proposes; its answers are nearly those of all scores."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from dataclasses import replace

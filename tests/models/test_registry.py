@@ -1,7 +1,5 @@
 """Models declare themselves; the registry finds those of this package and of others."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

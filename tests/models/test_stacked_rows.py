@@ -1,7 +1,5 @@
 """Rows of sparse blocks, one block after the other."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """What an action is worth (``[actions] strengths``) decides what counting models learn."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A ranker whose values are known: the scores of the models that give votes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The source distribution and the wheel are complete; the wheel alone serves, without torch."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -1,7 +1,5 @@
 """A process beside this one: it gives way, it stops, and it ends with its parent."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """What a job is doing, in a file for other processes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

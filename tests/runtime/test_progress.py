@@ -1,7 +1,5 @@
 """Progress that people see, with a clock that the tests move."""
 
-from __future__ import annotations
-
 import pickle
 
 import pytest

@@ -1,7 +1,5 @@
 """Folders of intermediate files go with their process, at the latest with the next job."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Machines that share a storage: a bucket of a real server, and a mounted folder."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """What was chosen after a search is found by it, beside what has its words."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

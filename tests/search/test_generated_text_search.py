@@ -1,7 +1,5 @@
 """Words that a machine wrote: found, by a weight of their own, and nothing is corrected to them."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Levels of a search: what matches more of a text comes first; what a text names and asks for."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

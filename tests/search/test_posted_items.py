@@ -1,7 +1,5 @@
 """Search over posted, changed and deleted items finds what an index built of them finds."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 

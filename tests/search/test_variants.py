@@ -1,7 +1,5 @@
 """Which items are variants of one another, and which have no title."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The suites find faults: each wrong model, encoder or metric fails the test that is named here."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Relevant and irrelevant gold pairs, and their split: test pairs share nothing with training."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

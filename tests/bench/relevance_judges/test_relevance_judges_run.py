@@ -1,7 +1,5 @@
 """The benchmark end to end on synthetic gold labels: rows, their order and their metrics."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What written queries are worth to the retriever: the same training without them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

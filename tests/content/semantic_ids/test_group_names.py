@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 
 from serendip.content.semantic_ids.group_names import build_group_name, name_prefixes, shared_parts

@@ -1,7 +1,5 @@
 """Which events are interest, likes or negative, and what stands of what a user said."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

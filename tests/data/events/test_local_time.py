@@ -1,7 +1,5 @@
 """Local hours against the standard library, one moment at a time."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 

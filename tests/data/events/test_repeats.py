@@ -1,7 +1,5 @@
 """When an item that a user chose may come again is learned from the log, or set."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

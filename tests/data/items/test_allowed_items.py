@@ -1,7 +1,5 @@
 """Allowed items are the masks that they stand for."""
 
-from __future__ import annotations
-
 import gc
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Tests of attributes as requests write them: what is read, what passes, what is refused."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """One attribute of all items: exact small columns, and an oracle that looks at every item."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Which attributes hold ids or codes, by which nobody chooses."""
 
-from __future__ import annotations
-
 import pytest
 
 from serendip.data.items.attributes import AttributeValues, is_code_name

@@ -1,7 +1,5 @@
 """Cells of semantic IDs: most of the nearest items are among those of the nearest cells."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

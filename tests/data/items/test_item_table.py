@@ -1,7 +1,5 @@
 """The catalogue in columns: the items that were put in, also from a file and after posting."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How often items were shown and rejected, and which of them are new."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

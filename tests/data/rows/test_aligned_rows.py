@@ -1,7 +1,5 @@
 """Aligned rows are the projected content, although only its lengths are stored."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Rows with late ones behave as a copied array would, in every copy."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

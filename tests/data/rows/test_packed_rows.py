@@ -1,7 +1,5 @@
 """Packed rows are the rows they were made of, to within half a step, and read like an array."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Columns of strings and their look-up: exact, whatever the strings and their hashes are."""
 
-from __future__ import annotations
-
 import zlib
 from bisect import bisect_left
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Groups of users by their attributes: which attributes make groups, and who is in which."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from serendip.data.users.groups import MOST_ATTRIBUTES, MOST_GROUPS, group_users, groups_of

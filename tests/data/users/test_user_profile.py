@@ -1,7 +1,5 @@
 """Activity and preferences of users: small exact examples."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

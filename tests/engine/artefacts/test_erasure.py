@@ -1,7 +1,5 @@
 """Erasure takes effect in every worker at once, and leaves no byte after the next training."""
 
-from __future__ import annotations
-
 import io
 import shutil
 import threading

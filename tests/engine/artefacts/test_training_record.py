@@ -1,7 +1,5 @@
 """The record of the last training: failures in a row, and when the next one may begin."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Settings of file and environment: which one counts, what an error names, what is masked."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

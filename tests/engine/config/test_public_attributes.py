@@ -1,7 +1,5 @@
 """Which attributes of items are for people to see."""
 
-from __future__ import annotations
-
 import pytest
 
 from serendip.engine.config.settings import Settings

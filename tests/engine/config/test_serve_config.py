@@ -1,7 +1,5 @@
 """``[serve]``: hosts and networks that can be no mistake."""
 
-from __future__ import annotations
-
 import pytest
 
 from serendip.config import validate

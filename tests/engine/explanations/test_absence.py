@@ -1,7 +1,5 @@
 """An item that is absent is told the stage that removed it, or its score against the last shown."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

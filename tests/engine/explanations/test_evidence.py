@@ -1,7 +1,5 @@
 """The strongest evidence is told first, and what nobody chose yet is proposed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

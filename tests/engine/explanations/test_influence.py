@@ -1,7 +1,5 @@
 """What an item's value loses without one item of the history, against asking without that item."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

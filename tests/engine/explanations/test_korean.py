@@ -1,7 +1,5 @@
 """Particles follow the ending of the word before them, and languages are chosen by weight."""
 
-from __future__ import annotations
-
 import re
 import time
 from gettext import translation

@@ -1,7 +1,5 @@
 """Labels for people: whatever an answer names has one, declared where it is made."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The strongest ground is told; a kind counts less the more often the list has told it."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from hypothesis import given

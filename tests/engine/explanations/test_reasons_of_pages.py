@@ -1,7 +1,5 @@
 """Reasons of a list are the same, however it is divided into pages."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Counts follow the log: at once in this engine, in another one, and after a restart."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A posted item gets its picture and sound without a training, as a training would have given."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager

@@ -1,7 +1,5 @@
 """How often a live state looks for items that others wrote."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import pytest

@@ -1,7 +1,5 @@
 """Expected value: weight x P(action) x a number of the item, such as its price."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path

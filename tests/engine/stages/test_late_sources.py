@@ -1,7 +1,5 @@
 """Sources for which there is no time left: left out and named, but never all of them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import closing

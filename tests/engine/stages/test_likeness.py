@@ -1,7 +1,5 @@
 """Similar items are like the item, whoever asks; what is chosen next orders those that are."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the relevance filter takes out of the first positions is replaced by the surest items."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """What is alike to a rejected item has less value to the user who rejected it, on every surface."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,7 +1,5 @@
 """A request makes no array of the catalogue's length, on any surface, with or without filters."""
 
-from __future__ import annotations
-
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace

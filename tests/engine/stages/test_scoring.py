@@ -1,7 +1,5 @@
 """What candidates are worth where no ranker may order them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

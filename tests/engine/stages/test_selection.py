@@ -1,7 +1,5 @@
 """How a list is put together: exact small lists, then what must hold for any candidates."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Every surface over a real generation: built-in ones as before, new ones without code."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path

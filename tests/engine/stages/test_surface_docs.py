@@ -1,7 +1,5 @@
 """docs/guide/surfaces.md cannot drift: it names every key, and shows the defaults."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from pathlib import Path

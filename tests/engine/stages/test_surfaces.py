@@ -1,7 +1,5 @@
 """``[surfaces.<name>]``: what a table inherits, what it may say, and what is refused."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Diversity by an attribute: of the variants of a product one is shown."""
 
-from __future__ import annotations
-
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Hits of the words are compared with what the index of a model found."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

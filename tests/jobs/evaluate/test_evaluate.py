@@ -1,7 +1,5 @@
 """What the default evaluation makes, what it leaves to the full one, and how it says so."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

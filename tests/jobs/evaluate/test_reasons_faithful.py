@@ -1,7 +1,5 @@
 """Without what its reason names an item falls; weak or random evidence does not pass the test."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 

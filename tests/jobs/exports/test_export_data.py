@@ -1,7 +1,5 @@
 """Exports: open formats are imported as they were."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Vectors of items, users and queries in files: what they mean, and what is refused."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

@@ -1,7 +1,5 @@
 """Answers for all users in one file: digests, bought places, what is refused."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Files with ids of users: receipts name those that were begun before an erasure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

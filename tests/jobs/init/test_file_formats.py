@@ -1,7 +1,5 @@
 """Encodings, times and amounts as spreadsheets of many countries write them."""
 
-from __future__ import annotations
-
 import gzip
 import json
 import tomllib

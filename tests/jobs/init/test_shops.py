@@ -1,7 +1,5 @@
 """`init` on files of shops as they are exported: other names, signs, separators and file types."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

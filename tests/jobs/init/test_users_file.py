@@ -1,7 +1,5 @@
 """A users file from `init` to the store."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

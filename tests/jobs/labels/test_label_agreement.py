@@ -1,7 +1,5 @@
 """Agreement of labels of the same pairs, the gate that requires it, and files of labels."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Files of lists: requests in words, and what the relevance model reads of their users."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

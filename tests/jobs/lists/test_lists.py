@@ -1,7 +1,5 @@
 """What people see: what is asked, what is right, and what a training may not make worse."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

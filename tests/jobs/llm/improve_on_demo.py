@@ -3,8 +3,6 @@
 It trains the demo three times, so it is no part of ``make test``: `.ci/run` names it.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import re

@@ -1,7 +1,5 @@
 """The whole chain of an LLM on a small shop: right labels are served, coin flips change nothing."""
 
-from __future__ import annotations
-
 import csv
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Queries that an LLM wrote: within a budget, verified, gated, suggested, taken back."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Written texts over the commands: written, gated, used by the next training, taken back."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Missing attributes over the commands: chosen, gated, filtered by, taken back."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

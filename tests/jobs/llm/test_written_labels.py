@@ -1,7 +1,5 @@
 """Labels by an LLM, through the commands: estimate, run, resume, ledger, and the gate."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import json

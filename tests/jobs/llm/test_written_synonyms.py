@@ -1,7 +1,5 @@
 """Synonyms: proposed by an LLM or from log and vectors, checked, reviewed in a file, searched."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """From labels to a served relevance filter: through the commands, on a small shop."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

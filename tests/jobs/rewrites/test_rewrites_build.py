@@ -1,7 +1,5 @@
 """The table of rewrites: learned, written and verified offline; what has results never changes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,7 +1,5 @@
 """Suggestions by rules, and what they are learned from."""
 
-from __future__ import annotations
-
 import json
 from contextlib import closing
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the ranker of suggested queries takes from a log."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

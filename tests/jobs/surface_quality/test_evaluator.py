@@ -1,7 +1,5 @@
 """Every configured surface of a trained engine is measured, or the report says why not."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

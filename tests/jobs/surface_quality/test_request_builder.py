@@ -1,7 +1,5 @@
 """The requests of every surface, and what is relevant to them, in a log that fits on a page."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

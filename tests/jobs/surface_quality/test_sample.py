@@ -1,7 +1,5 @@
 """The sample is stable: it depends on what the requests are, not on their order or number."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

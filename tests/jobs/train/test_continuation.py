@@ -1,7 +1,5 @@
 """A training continues from the generation in force where that is sound, else from nothing."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import replace

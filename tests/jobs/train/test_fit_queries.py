@@ -1,7 +1,5 @@
 """Training reads words and attributes of items, and what is posted later is read the same way."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A generation that is worse on one slice is not published, unless by force."""
 
-from __future__ import annotations
-
 import csv
 import json
 import logging

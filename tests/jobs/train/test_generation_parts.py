@@ -1,7 +1,5 @@
 """What has not changed is linked from the generation in force, and the rest is built."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A workspace whose items have pictures and sounds: trained, published, served."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

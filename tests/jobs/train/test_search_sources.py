@@ -1,7 +1,5 @@
 """What a workspace has of written and labelled queries reaches the ranker's searches."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """When a generation is stale: each rule, and what never makes it so."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Calibrated trees: the ONNX graph equals lightgbm, and probabilities are calibrated."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Queries are moved towards the relevant items of similar queries, and no further."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Query-item features: exact small examples, and the same for one pair and for many."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

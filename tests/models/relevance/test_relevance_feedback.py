@@ -1,7 +1,5 @@
 """Top results of a query score other items, by vectors and by words."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

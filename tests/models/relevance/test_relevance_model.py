@@ -1,7 +1,5 @@
 """The served relevance model: predictions are per pair, and survive saving and opening."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Term overlap of many items at once equals counting item by item."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

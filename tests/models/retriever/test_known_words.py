@@ -1,7 +1,5 @@
 """Searches with words that were learned: weights of their own, chosen by such searches."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

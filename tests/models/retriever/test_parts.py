@@ -1,7 +1,5 @@
 """A part of the vectors that answers every task, and one that helps to answer search."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

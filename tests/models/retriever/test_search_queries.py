@@ -1,7 +1,5 @@
 """The table of words and attributes that items and queries share."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

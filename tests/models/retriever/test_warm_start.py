@@ -1,7 +1,5 @@
 """A training that continues from one on fewer events and items."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Sparse rows with late ones equal a dense matrix that was copied."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Packed sparse rows are a CSR matrix, of rounded values once they were stored."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

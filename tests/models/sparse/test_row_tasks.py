@@ -1,7 +1,5 @@
 """Rows of sparse matrices: the same bits in one process and in tasks, however the tasks end."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

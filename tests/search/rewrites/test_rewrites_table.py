@@ -1,7 +1,5 @@
 """Other ways to ask: what is looked at, what is offered, and that nothing else changes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

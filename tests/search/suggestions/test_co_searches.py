@@ -1,7 +1,5 @@
 """Pairs of queries that the same people searched, and ways out of searches without success."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Combinations of attributes, by what the attributes hold and not by their names."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

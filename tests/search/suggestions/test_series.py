@@ -1,7 +1,5 @@
 """Series: what the titles of several items begin with."""
 
-from __future__ import annotations
-
 from serendip.search.phrases import ENGLISH
 from serendip.search.suggestions.series import find_series
 

@@ -1,7 +1,5 @@
 """A varied list: shares of the kinds, words that repeat, the same order for any length."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import islice
 

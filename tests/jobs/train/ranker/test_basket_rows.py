@@ -1,7 +1,5 @@
 """What the ranker learns of baskets, and when."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

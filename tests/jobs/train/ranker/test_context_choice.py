@@ -1,7 +1,5 @@
 """The parts of the context that a ranker reads are chosen on the newest requests."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A made world where the country of a request decides: the engine finds it."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Choices weigh by how likely their position was looked at, as the log itself tells."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

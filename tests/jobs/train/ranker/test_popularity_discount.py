@@ -1,7 +1,5 @@
 """What the newest requests say of the popularity that an order can do without."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The rule that says whether the ranker orders search, on made rows."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
