@@ -13,6 +13,7 @@ from wire_client import WireClient, error_of
 
 from serendip.data import AllowedItems, Event, Item
 from serendip.engine.answer import Answer
+from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
@@ -214,7 +215,7 @@ def test_a_stage_that_hangs_is_answered_without_when_the_time_is_over(engine, mo
         raise RuntimeError("too late")  # so that no thread of this test goes on in the next one
 
     break_at(monkeypatch, place, hang)
-    client = WireClient(engine, options=ServerOptions(deadline_s=0.15))
+    client = WireClient(engine, options=ServerOptions(config=ServeConfig(deadline="0.15s")))
     try:
         bodies = [client.get(path).json() for path in ASKED]
         assert [body["degraded"][0] for body in bodies] == ["personal"] * 3
@@ -269,7 +270,9 @@ ends is tested with events, in ``test_gate.py``."""
 def ask_in_time(engine: Engine, path: str, deadlines: float) -> dict[str, Any]:
     """The body of an answer that came when a number of deadlines were over, and little later."""
     begin = time.monotonic()
-    answer = WireClient(engine, options=ServerOptions(deadline_s=DEADLINE_S)).get(path)
+    answer = WireClient(
+        engine, options=ServerOptions(config=ServeConfig(deadline=f"{DEADLINE_S}s"))
+    ).get(path)
     seconds = time.monotonic() - begin
     assert deadlines * DEADLINE_S <= seconds < deadlines * DEADLINE_S + MARGIN_S
     body: dict[str, Any] = answer.json()
@@ -316,7 +319,7 @@ def test_where_the_word_search_hangs_a_search_is_told_soon_after_the_deadline(en
 def test_what_has_no_rungs_gets_503_and_when_to_come_again(engine, monkeypatch):
     go = threading.Event()
     monkeypatch.setattr(Engine, "explain", lambda *_: go.wait(60))
-    client = WireClient(engine, options=ServerOptions(deadline_s=0.05))
+    client = WireClient(engine, options=ServerOptions(config=ServeConfig(deadline="0.05s")))
     try:
         answer = client.get("/v1/explain?item_id=i1")
     finally:
@@ -333,5 +336,5 @@ def test_what_a_client_can_mend_is_told_and_not_answered_from_less(engine):
 
 
 def test_an_answer_in_time_is_whole(engine):
-    client = WireClient(engine, options=ServerOptions(deadline_s=60.0))
+    client = WireClient(engine, options=ServerOptions(config=ServeConfig(deadline="60s")))
     assert [client.get(path).json()["degraded"] for path in ASKED] == [[], [], []]

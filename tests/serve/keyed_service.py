@@ -13,6 +13,7 @@ from wire_client import WireClient
 from serendip.data.api_key import IssuedKey, issue_key
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
+from serendip.engine.config.serve import ServeConfig
 from serendip.serve.access import Access
 from serendip.serve.key_ring import KeyRing
 from serendip.serve.server_options import ServerOptions
@@ -40,7 +41,9 @@ class KeyedService(WireClient):
         self.keys = open_keys(folder)
         self.ring = KeyRing(self.keys)
         super().__init__(
-            engine, Access(self.ring, events_per_minute), ServerOptions(logs_answers=logs_answers)
+            engine,
+            Access(self.ring, events_per_minute),
+            ServerOptions(config=ServeConfig(access_log=logs_answers)),
         )
         self.any_key = self.issue(["read"])
 

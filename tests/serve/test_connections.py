@@ -28,7 +28,7 @@ class Server:
 
     def __init__(self, folder: Path, files: int = 1_024, options: Sequence[str] = ()) -> None:
         self.log = folder / "log"
-        command = [sys.executable, str(SCRIPT), "0", "--receive-timeout", str(TIMEOUT_S)]
+        command = [sys.executable, str(SCRIPT), "0", "--receive-timeout", f"{TIMEOUT_S}s"]
         command = ["prlimit", f"--nofile={files}", *command, *options]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -17,6 +17,7 @@ from wire_client import WireClient, error_of
 
 from serendip.cli.serve import open_server_options
 from serendip.data.store.database import open_database
+from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import (
@@ -143,7 +144,7 @@ async def queue_writes(engine: Held, pool: EngineGate, waiting: int) -> list[asy
 def build_pool(engine: TinyEngine, waiting_writes: int = 1, **options: Any) -> EngineGate:
     holder = EngineHolder()
     holder.swap(engine)
-    return EngineGate(holder, ServerOptions(**options), waiting_writes)
+    return EngineGate(holder, ServerOptions(config=ServeConfig(**options)), waiting_writes)
 
 
 def test_a_write_beyond_the_queue_is_refused_and_queued_ones_are_done():
@@ -239,7 +240,7 @@ def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
 
 
 def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
-    go, pool = threading.Event(), build_pool(TinyEngine(), deadline_s=0.05)
+    go, pool = threading.Event(), build_pool(TinyEngine(), deadline="0.05s")
     try:
         with pytest.raises(LateError):
             asyncio.run(pool.read_or(fail, [lambda engine: go.wait(timeout=5)]))
@@ -266,7 +267,7 @@ def test_an_error_that_a_client_can_mend_is_told_and_no_fallback_tried():
 
 
 def test_after_a_fallback_that_hangs_the_next_one_is_tried():
-    go, pool = threading.Event(), build_pool(TinyEngine(), deadline_s=2.0)
+    go, pool = threading.Event(), build_pool(TinyEngine(), deadline="2s")
     try:
         answer = pool.read_or(fail, (lambda _: str(go.wait(30)), lambda _: "popular"))
         assert asyncio.run(answer) == "popular"
@@ -298,7 +299,7 @@ def test_popular_items_answer_all_but_searches_of_a_text(path, status):
 
 
 def test_a_call_knows_how_much_of_its_time_is_over():
-    pool = build_pool(TinyEngine(), deadline_s=600)
+    pool = build_pool(TinyEngine(), deadline="600s")
     assert 0 < asyncio.run(pool.read(lambda _: share_of_time())) < 0.5
 
 
@@ -343,7 +344,9 @@ class Stuck(TinyEngine):
 
 def test_files_are_read_while_all_places_of_rankings_are_taken():
     engine = Stuck()
-    client = WireClient(engine, options=ServerOptions(waiting_requests=1, deadline_s=20))
+    client = WireClient(
+        engine, options=ServerOptions(config=ServeConfig(waiting_requests=1, deadline="20s"))
+    )
 
     async def scene() -> list[int]:
         stuck = asyncio.create_task(client.ask_async("GET", "/v1/search?q=wait"))
@@ -420,7 +423,7 @@ def test_the_pool_computes_nothing_for_a_client_that_hung_up_in_the_queue():
 
 def test_more_requests_than_may_wait_get_429_as_json_and_as_a_page_and_health_is_answered():
     engine = Stuck()
-    client = WireClient(engine, options=ServerOptions(waiting_requests=1))
+    client = WireClient(engine, options=ServerOptions(config=ServeConfig(waiting_requests=1)))
 
     async def scene():
         def ask(path):

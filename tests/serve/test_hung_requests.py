@@ -19,6 +19,7 @@ from processes import children, wait_until
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
+from serendip.engine.config.serve import ServeConfig
 from serendip.serve.server_options import ServerOptions
 
 SCRIPT = Path(__file__).with_name("tiny_server.py")
@@ -50,7 +51,7 @@ def test_a_read_that_hangs_is_answered_from_less_and_then_turns_readiness_red(ga
                 gate()
             return super().recommend(request)
 
-    client = WireClient(Hanging(), options=ServerOptions(deadline_s=0.2))
+    client = WireClient(Hanging(), options=ServerOptions(config=ServeConfig(deadline="0.2s")))
     assert client.get("/v1/search?q=hang").json()["degraded"]
     assert client.get("/v1/search?q=film").json()["degraded"]
     wait_until(lambda: client.get("/health/ready").status_code != 200, "a worker that is stuck")
@@ -65,7 +66,7 @@ def test_a_read_that_hangs_is_answered_from_less_and_then_turns_readiness_red(ga
 @contextmanager
 def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A service over the tiny engine, once it is ready."""
-    command = [sys.executable, str(SCRIPT), "0", "--deadline", "0.2", *options]
+    command = [sys.executable, str(SCRIPT), "0", "--deadline", "0.2s", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
@@ -99,7 +100,7 @@ def test_a_write_that_hangs_turns_readiness_red_and_reads_go_on(gate: Gate) -> N
             gate()
             return super().add_events(events)
 
-    client = WireClient(Hanging(), options=ServerOptions(deadline_s=0.02))
+    client = WireClient(Hanging(), options=ServerOptions(config=ServeConfig(deadline="0.02s")))
     post = threading.Thread(
         target=client.post,
         args=("/v1/events",),
@@ -116,7 +117,7 @@ def test_a_write_that_hangs_turns_readiness_red_and_reads_go_on(gate: Gate) -> N
 
 
 def test_a_worker_whose_write_hangs_is_replaced_and_the_next_one_writes() -> None:
-    with running("--workers", "2", "--deadline", "0.02") as (process, port):
+    with running("--workers", "2", "--deadline", "0.02s") as (process, port):
         before = set(children(process.pid))
         post_and_leave(port, "hang")
         wait_until(

@@ -8,6 +8,7 @@ import pytest
 from starlette.requests import Request
 
 from serendip.data.events.event import Event
+from serendip.engine.config.serve import ServeConfig
 from serendip.errors import ConfigError, ForbiddenError
 from serendip.serve.access import Caller, read_address
 from serendip.serve.server_options import ServerOptions
@@ -41,7 +42,7 @@ def test_a_sender_is_an_address_or_a_network(host: str, sender: str) -> None:
 
 def test_behind_a_proxy_others_may_reach_a_service() -> None:
     assert not ServerOptions().is_reachable
-    behind = ServerOptions(trusted_proxies=("127.0.0.1",))
+    behind = ServerOptions(config=ServeConfig(trusted_proxies=("127.0.0.1",)))
     assert behind.is_reachable
     with pytest.raises(ConfigError, match=r"trusted_proxies of \[serve\]: 127"):
         behind.listen()

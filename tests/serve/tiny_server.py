@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 from serendip.data.store.tables.api_keys import ApiKeys
+from serendip.engine.config.serve import ServeConfig
 from serendip.errors import NotTrainedError, SerendipError
 from serendip.serve.engine_holder import PublishedGenerations
 from serendip.serve.limits import MAX_SILENCE_S
@@ -46,9 +47,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--allowed-host", action="append", default=[])
     parser.add_argument("--trusted-proxy", action="append", default=[])
-    parser.add_argument("--receive-timeout", type=float, default=LOCAL.receive_timeout_s)
-    parser.add_argument("--deadline", type=float, default=LOCAL.deadline_s)
-    parser.add_argument("--waiting", type=int, default=LOCAL.waiting_requests)
+    parser.add_argument("--receive-timeout", default=LOCAL.config.receive_timeout)
+    parser.add_argument("--deadline", default=LOCAL.config.deadline)
+    parser.add_argument("--waiting", type=int, default=LOCAL.config.waiting_requests)
     parser.add_argument("--silence", type=float, default=MAX_SILENCE_S)
     return parser.parse_args()
 
@@ -96,14 +97,15 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
 
 def server_options_by(options: argparse.Namespace) -> ServerOptions:
     """Where it listens, and for whom."""
-    hosts, proxies = tuple(options.allowed_host), tuple(options.trusted_proxy)
-    open_keys = (lambda: ApiKeys.open(options.keys)) if options.keys else None
-    return ServerOptions(
-        *(options.host, 0, hosts, proxies, open_keys),
-        waiting_requests=options.waiting,
-        receive_timeout_s=options.receive_timeout,
-        deadline_s=options.deadline,
+    config = ServeConfig(
+        allowed_hosts=tuple(options.allowed_host),
+        trusted_proxies=tuple(options.trusted_proxy),
+        waiting_requests=options.waiting * options.workers,
+        receive_timeout=options.receive_timeout,
+        deadline=options.deadline,
     )
+    open_keys = (lambda: ApiKeys.open(options.keys)) if options.keys else None
+    return ServerOptions(options.host, 0, config, open_keys, workers=options.workers)
 
 
 def listening(address: str) -> None:

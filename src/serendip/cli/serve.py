@@ -184,7 +184,6 @@ def open_server_options(workspace: Path, host: str, port: int, workers: int = 1)
     from serendip.config import Overrides, read_toml, validate
     from serendip.data.store.config import StoreConfig
     from serendip.engine.config.serve import ServeConfig
-    from serendip.runtime.budget import parse_duration
     from serendip.serve.server_options import ServerOptions
     from serendip.serve.telemetry.logs import set_up as set_up_logs
 
@@ -209,17 +208,9 @@ def open_server_options(workspace: Path, host: str, port: int, workers: int = 1)
 
         return ApiKeys.open(database)
 
-    return ServerOptions(
-        *(host, port, config.allowed_hosts, config.trusted_proxies, open_keys),
-        secret_file=database.with_name(_SECRET_FILE) if isinstance(database, Path) else None,
-        visitor_events_per_minute=config.visitor_events_per_minute,
-        waiting_requests=max(1, config.waiting_requests // workers),
-        receive_timeout_s=parse_duration(config.receive_timeout),
-        deadline_s=parse_duration(config.deadline),
-        waits_for_others=not isinstance(database, Path),
-        logs_answers=config.access_log,
-        collector=config.traces,
-    )
+    secret_file = database.with_name(_SECRET_FILE) if isinstance(database, Path) else None
+    waits = secret_file is None
+    return ServerOptions(host, port, config, open_keys, secret_file, waits, workers)
 
 
 def _published_in(workspace: Path) -> PublishedGenerations:

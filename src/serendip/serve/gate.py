@@ -37,6 +37,7 @@ from serendip.errors import (
     SerendipError,
     StorageError,
 )
+from serendip.runtime.budget import parse_duration
 from serendip.runtime.time_limit import time_limit
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.limits import MAX_WAITING_WRITES
@@ -83,8 +84,9 @@ class EngineGate:
         options: ServerOptions = LOCAL,
         waiting_writes: int = MAX_WAITING_WRITES,
     ) -> None:
-        self.holder, self._deadline_s = holder, options.deadline_s
-        readers, most = READERS if options.waits_for_others else 1, options.waiting_requests
+        self.holder, self._deadline_s = holder, parse_duration(options.config.deadline)
+        readers = READERS if options.waits_for_others else 1
+        most = max(1, options.config.waiting_requests // options.workers)
         self._readers = WaitingRoom(most, holder.shared, threads=readers, name="reader")
         self._spare = WaitingRoom(most, threads=SPARE, name="spare")
         self._files = WaitingRoom(most, threads=FILES, name="file-reader")

@@ -154,7 +154,7 @@ class GuardMiddleware:
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:
         route = self._metrics.observe(scope, status, seconds)
-        if self._options.logs_answers:
+        if self._options.config.access_log:
             log_answer(scope["method"], route, status, seconds)
         if self._traces is not None:
             self._traces.observe(route, status, self._generation())

@@ -20,6 +20,7 @@ from functools import partial
 import uvicorn
 from starlette.types import ASGIApp
 
+from serendip.runtime.budget import parse_duration
 from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
 from serendip.serve.http_protocol import BoundedProtocol, max_connections
 from serendip.serve.limits import DRAIN_S, KEEP_ALIVE_S
@@ -50,7 +51,7 @@ def open_application(
         stack.enter_context(closing(follower))
         if traces := options.open_traces():
             stack.enter_context(closing(traces))
-        access = Access(ring, options.visitor_events_per_minute)
+        access = Access(ring, options.config.visitor_events_per_minute)
         follower.watch(follow_keys=ring.load)
         yield build_app(holder, access, options, traces)
 
@@ -60,7 +61,7 @@ class _Server(uvicorn.Server):
 
     def __init__(self, app: ASGIApp, options: ServerOptions, holder: EngineHolder) -> None:
         proxies = options.believed_proxies
-        bounds = options.receive_timeout_s, max_connections()
+        bounds = parse_duration(options.config.receive_timeout), max_connections()
         super().__init__(
             uvicorn.Config(
                 app,

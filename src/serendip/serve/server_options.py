@@ -7,10 +7,11 @@ import re
 import socket
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serendip.engine.config.serve import ServeConfig
 from serendip.errors import ConfigError
 from serendip.runtime.extras import of_extra
 from serendip.serve.limits import MAX_UNREAD_S
@@ -32,38 +33,33 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.IGNORECASE)
 class ServerOptions:
     """Where a service listens, and for whom; by default for this machine alone.
 
-    What is not named here is as in ``ServeConfig``, with times in seconds.
-
     Args:
         host: name or address to listen on.
         port: 0 = any free one.
+        config: ``[serve]`` of the settings.
         open_keys: opens the keys of the workspace; None = there are none.
-        waiting_requests: of each worker.
+        secret_file: see ``KeyRing``.
         waits_for_others: whether reads wait for the server of a database, so that several are
             computed at once.
-        logs_answers: ``access_log``.
-        collector: ``traces``.
-        secret_file: see ``KeyRing``.
+        workers: number of processes that answer.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
-    allowed_hosts: tuple[str, ...] = ()
-    trusted_proxies: tuple[str, ...] = ()
+    config: ServeConfig = field(default_factory=ServeConfig)
     open_keys: Callable[[], ApiKeys] | None = None
-    visitor_events_per_minute: int | None = None
-    waiting_requests: int = 64
-    receive_timeout_s: float = 10.0
-    deadline_s: float = 5.0
-    waits_for_others: bool = False
-    logs_answers: bool = False
-    collector: str = ""
     secret_file: Path | None = None
+    waits_for_others: bool = False
+    workers: int = 1
+
+    @property
+    def _named(self) -> tuple[str, ...]:
+        return self.config.allowed_hosts or self.config.trusted_proxies
 
     @property
     def is_reachable(self) -> bool:
         """Whether others than this machine may reach it, directly or through a proxy."""
-        return self.host not in _LOOPBACK or bool(self.allowed_hosts or self.trusted_proxies)
+        return self.host not in _LOOPBACK or bool(self._named)
 
     def allows(self, host: str) -> bool:
         """Whether a ``Host`` header may be answered.
@@ -75,7 +71,7 @@ class ServerOptions:
         if match is None:
             return False
         name = match[1].lower().strip("[]")
-        if name in _LOOPBACK or name in self.allowed_hosts or name == self.host.lower():
+        if name in _LOOPBACK or name in self.config.allowed_hosts or name == self.host.lower():
             return True
         return self.host not in _LOOPBACK and _is_address(name)
 
@@ -84,10 +80,10 @@ class ServerOptions:
         """``trusted_proxies``, those of IPv4 also as a socket for both versions shows them."""
         mapped = (
             f"::ffff:{network.network_address}/{_MAPPED_BITS + network.prefixlen}"
-            for network in map(ipaddress.ip_network, self.trusted_proxies)
+            for network in map(ipaddress.ip_network, self.config.trusted_proxies)
             if network.version == 4
         )
-        return (*self.trusted_proxies, *mapped)
+        return (*self.config.trusted_proxies, *mapped)
 
     def check_keys(self) -> None:
         """Refuse a service that others may reach and that has no key.
@@ -103,8 +99,8 @@ class ServerOptions:
                 return
         reason = f"host {self.host!r}"
         if self.host in _LOOPBACK:
-            name = "allowed_hosts" if self.allowed_hosts else "trusted_proxies"
-            reason = f"{name} of [serve]: {', '.join(self.allowed_hosts or self.trusted_proxies)}"
+            name = "allowed_hosts" if self.config.allowed_hosts else "trusted_proxies"
+            reason = f"{name} of [serve]: {', '.join(self._named)}"
         raise ConfigError(
             f"others may reach this service ({reason}), and it has no key.",
             "Create one with `serendip keys create`, or serve this machine alone.",
@@ -160,11 +156,11 @@ class ServerOptions:
         Raises:
             ExtraMissing: OpenTelemetry is not installed.
         """
-        if not self.collector:
+        if not self.config.traces:
             return None
         with of_extra("otel", "OpenTelemetry for `traces` of [serve]"):
             from serendip.serve.telemetry.traces import Traces
-        return Traces(self.collector, bool(self.trusted_proxies))
+        return Traces(self.config.traces, bool(self.config.trusted_proxies))
 
 
 def _is_address(name: str) -> bool:

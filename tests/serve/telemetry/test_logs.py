@@ -12,6 +12,7 @@ from keyed_service import KeyedService, as_cookie, bearer
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
+from serendip.engine.config.serve import ServeConfig
 from serendip.errors import StorageError
 from serendip.serve.server_options import ServerOptions
 from serendip.serve.telemetry.logs import FailureLog, set_up
@@ -117,7 +118,7 @@ def test_nothing_that_a_client_sent_is_in_the_log_or_in_the_metrics(tmp_path, lo
 
 
 def test_an_answer_is_a_line_with_its_route_status_and_time_and_the_id_in_its_header(log):
-    client = WireClient(options=ServerOptions(logs_answers=True))
+    client = WireClient(options=ServerOptions(config=ServeConfig(access_log=True)))
     answer = client.get(f"/v1/items/f1/similar?user_id={USER}")
     (line,) = (json.loads(line) for line in log.getvalue().splitlines())
     assert line.pop("time").endswith("Z")

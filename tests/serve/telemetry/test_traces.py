@@ -184,7 +184,9 @@ def test_a_trace_is_continued_behind_trusted_proxies_alone(
     collector: Collector, is_proxy: bool
 ) -> None:
     proxies = ("10.0.0.0/8",) if is_proxy else ()
-    traces = ServerOptions(collector=collector.address, trusted_proxies=proxies).open_traces()
+    traces = ServerOptions(
+        config=ServeConfig(traces=collector.address, trusted_proxies=proxies)
+    ).open_traces()
     assert traces is not None
     trace(traces)
     (whole,) = collector.spans()

@@ -33,6 +33,7 @@ limit_threads(1)
 from serendip.data.api_key import READ, issue_key
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
+from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.serve.access import VISITOR_COOKIE, Access
@@ -130,7 +131,9 @@ def main() -> None:
         key = {"authorization": f"Bearer {issued[-1].text}"}
         visitor = {"cookie": f"{VISITOR_COOKIE}={ring.sign(VISITOR_COOKIE, 'visitor-1')}"}
         is_open, is_keyed = build_app(holder), build_app(holder, Access(ring))
-        is_logged = build_app(holder, Access(ring), ServerOptions(logs_answers=True))
+        is_logged = build_app(
+            holder, Access(ring), ServerOptions(config=ServeConfig(access_log=True))
+        )
         ways = {
             "item": (is_open, path, {}),
             "item with a key": (is_keyed, path, key),
