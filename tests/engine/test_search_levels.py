@@ -66,6 +66,20 @@ def test_nonsense_is_answered_by_nothing_and_said_so(reader: Engine) -> None:
     assert known is not None and not known.nothing
 
 
+def test_a_sentence_is_answered_by_what_it_asks_for(reader: Engine) -> None:
+    sentence = reader.search("Hi, can you recommend a horror tale for tonight?", k=5)
+    assert [item.item_id for item in sentence.items] == ids(reader, "horror tale")[:5]
+    told = sentence.understood
+    assert told is not None and (told.searched, told.is_corrected) == ("horror tale", True)
+    assert "horror tale" in sentence.items[0].reason
+
+
+def test_the_best_of_all_items_are_not_told_to_match_a_text(reader: Engine) -> None:
+    best = reader.search("do you know anything good?", k=3)
+    assert [item.item_id for item in best.items] == ids(reader, "best")[:3]
+    assert all("best" not in item.reason for item in best.items)
+
+
 def test_the_only_item_with_the_word_comes_first(stock: Engine) -> None:
     assert ids(stock, "fence")[0] == "w5"
 

@@ -170,9 +170,10 @@ class Query:
 
     Args:
         surface: the task that models know; the engine maps the requested surface to it.
-        text: as typed, folded (``data.text.fold``); empty without a text.
+        text: as typed, folded (``data.text.fold``), of a sentence what it asks for; empty without a
+            text.
         typed: the text before it was folded, to be shown.
-        meant: the corrected text that is searched instead of a misspelt one; empty = no correction.
+        meant: what is searched instead of a misspelt text or a sentence; empty = the text as typed.
         is_literal: whether to search the text as typed, without corrections.
         text_vector: (D,) unit vector of ``searched`` in the space of the items; None without a
             text.

@@ -54,7 +54,7 @@ class SearchFeedback:
     """How a typed text was interpreted.
 
     Args:
-        searched: the searched text: as typed, or corrected.
+        searched: the searched text: as typed, corrected, or what a sentence asks for.
         is_corrected: whether ``searched`` differs from the typed text; pages must say so and offer
             a search for the text as typed.
         did_you_mean: a suggested correction that was not searched; empty = none.

@@ -73,7 +73,8 @@ class QueryBuilder:
         if query.text.strip():
             titled = None
             if not query.is_literal:
-                query = replace(query, meant=state.searcher.correct_text(query.text))
+                asked = "" if fold(request.text).startswith(query.text) else query.text
+                query = replace(query, meant=state.searcher.correct_text(query.text) or asked)
                 titled = state.title_vector(query.text)
             vector, encoded = self._cached_vectors(
                 state.searcher.find_meaning(query.meant or query.text)
@@ -140,11 +141,14 @@ class QueryBuilder:
 
 def _read_text(state: EngineState, request: Request) -> tuple[bool, str]:
     """Whether the text of a request is an id, and the text as it is read: folded, without signs
-    at its end, or the id.
+    at its end, of a sentence what it asks for; or the id.
     """
     is_id = state.match_id(request.text) >= 0
-    folded = fold(request.text)
-    return is_id, request.text if is_id else folded.rstrip(_FINAL_SIGNS) or folded
+    if is_id:
+        return is_id, request.text
+    text = request.text if request.literal else state.searcher.reader.find_asked(request.text)
+    folded = fold(text)
+    return is_id, folded.rstrip(_FINAL_SIGNS) or folded
 
 
 def find_item_number(item_id: str, state: EngineState) -> int:

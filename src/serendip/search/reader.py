@@ -23,6 +23,7 @@ from serendip.search.config import SearchConfig
 from serendip.search.documents import MAX_QUERY_TERMS
 from serendip.search.lexical import LexicalIndex
 from serendip.search.phrases import is_function_word
+from serendip.search.sentences import find_wished, is_spoken, without_speech
 from serendip.search.spelling.speller import ENGLISH, Correction, Speller
 from serendip.search.spelling.word_statistics import english_word_frequencies
 from serendip.search.synonyms import Synonyms
@@ -103,12 +104,29 @@ class QueryReader:
     def find_liked(self, text: str) -> int:
         """Number of the item that a text asks for others like, "movies like Heat"; -1 = of none."""
         title, titles = find_wish(text, self.grammar), self.titles
+        if not title and self._is_sentence(text):
+            title = find_wished(text, lambda name: bool(titles.bearers(name)))
         if not title or len(titles.exact(fold(text).strip())):
             return MISSING
         liked = titles.exact(title).tolist()
         if not liked and len(key := title_key(title)) >= _FEWEST_SIGNS:
             liked = titles.completions(key, 1) or self.read(title).corrected.tolist()
         return int(liked[0]) if liked else MISSING
+
+    def find_asked(self, text: str) -> str:
+        """What a sentence asks for, "hi, do you know a funny movie?"; another text as it is."""
+        if not self._is_sentence(text):
+            return text
+        return without_speech(text, lambda name: self._is_value(name) or name in self.titles)
+
+    def _is_sentence(self, text: str) -> bool:
+        """Whether a text is said to somebody, and does not begin a title or stand within one."""
+        normal = normalise(text)
+        said = words(normal)
+        if not is_spoken(said) or self.titles.completions(normal, 1):
+            return False
+        items = self.lexical.having_all(normal, _MOST_CODED).tolist()
+        return not any(set(words(self.titles.key(item))).issuperset(said) for item in items)
 
     def named_items(self, reading: Interpretation) -> IntArray:
         """Items whose title a text is, corrected or not, best first; none if it rather is a word.

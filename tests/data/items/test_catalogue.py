@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from serendip.data import ActionRules, Catalogue, Item
@@ -29,6 +30,16 @@ def test_new_items_of_a_catalogue_come_last_and_known_ones_keep_their_number():
     assert (changed.is_late(0), catalogue.is_late(0), catalogue[0].title) == (True, False, "Heat")
     with pytest.raises(DataError, match="'4' appears twice"):
         catalogue.with_late([Item("4"), Item("4")])
+
+
+def test_items_of_a_title_alone_are_bare_where_most_have_a_text() -> None:
+    told = [Item(f"t{number}", "A", "of iron") for number in range(3)]
+    bare, written = Item("b", "B"), Item("w", "C", generated_text="of brass")
+    catalogue, numbers = Catalogue([*told, bare, written]), np.arange(5, dtype=np.int32)
+    assert catalogue.are_bare(numbers).tolist() == [False, False, False, True, False]
+    changed = catalogue.with_late([Item("b", "B", "of zinc")])
+    assert not changed.are_bare(numbers).any()
+    assert not Catalogue([bare, told[0]]).are_bare(numbers[:2]).any()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Self, overload
 
 import numpy as np
 
-from serendip.data.arrays import IntArray, TimeArray
+from serendip.data.arrays import BoolArray, IntArray, TimeArray, locate
 from serendip.data.items.attributes import (
     Attribute,
     AttributeColumn,
@@ -150,6 +150,13 @@ class Catalogue(Sequence[Item]):
     def is_late(self, number: int) -> bool:
         """Whether an item was posted or changed after the table was made."""
         return number in self._late
+
+    def are_bare(self, numbers: IntArray) -> BoolArray:
+        """Whether items (M,) have a title and no text, where most items have one."""
+        is_bare = locate(self._table.bare, numbers)[1]
+        for place in np.flatnonzero(is_bare).tolist():
+            is_bare[place] = int(numbers[place]) not in self._late
+        return is_bare
 
     def availability(self, now: float) -> tuple[IntArray, float, float]:
         """Items (M,) that become available after a time, and the times of the changes around it.

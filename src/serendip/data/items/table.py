@@ -17,7 +17,7 @@ from typing import Any, Literal, Self, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import IntArray, TimeArray
+from serendip.data.arrays import NO_ITEMS, IntArray, TimeArray
 from serendip.data.items.attributes import (
     Attribute,
     AttributeKind,
@@ -165,6 +165,13 @@ class ItemTable:
         """Values of one attribute."""
         found = self._attributes.get(name)
         return AttributeValues.none(len(self)) if found is None else found
+
+    @cached_property
+    def bare(self) -> IntArray:
+        """Rows, ascending, of items of a title alone, without a text; none if most are so."""
+        sizes = [np.diff(self._texts[name].starts) for name in ("description", "generated_text")]
+        rows = np.flatnonzero(sizes[0] + sizes[1] == 0)
+        return rows.astype(np.int32) if 2 * len(rows) < len(self) else NO_ITEMS
 
     @cached_property
     def timed(self) -> tuple[IntArray, TimeArray]:

@@ -178,16 +178,16 @@ class Explainer:
             scores: as for ``evidence``.
             most: largest number of votes of one model for an item.
         """
-        rows = np.arange(len(self.items))
-        if self.query.text:
+        rows, text = np.arange(len(self.items)), self._asked
+        if text:
             yield from self._word_grounds(matches, scores)
         if len(self.query.again):
             yield from self._again_grounds()
-        if self.query.has_context and (not self.query.text or most > 1):
+        if self.query.has_context and (not text or most > 1):
             for model in self._strong_models():
                 yield from self._vote_grounds(model, rows, most)
             yield from self._preference_grounds()
-        if not self.query.text and not len(self.query.source_items):
+        if not text and not len(self.query.source_items):
             # Lists about a text or an item are not in the order of popularity.
             yield from self._country_grounds()
             yield from self._popularity_grounds()
@@ -207,6 +207,12 @@ class Explainer:
             yield from self._code_grounds(rows)
         for row in rows[self._is_new[rows]].tolist():
             yield Ground(row, "new", _LAST, 0.0, NEW)
+
+    @property
+    def _asked(self) -> str:
+        """The text that items are told to fit; empty of one that asks for the best of all items."""
+        content = self.state.searcher.read(self.query.text, self.query.is_literal).content
+        return "" if content.is_whole and not content.values else self.query.text
 
     @property
     def _is_new(self) -> BoolArray:

@@ -83,7 +83,8 @@ class Batch:
 
         All of a surface that needs no text, of a query without a vector, and of a text in words of
         which no item has any: what is nearest is the answer then. None of a text of which no word
-        is known, in whatever script, unless an item is nearer than nonsense comes to any.
+        is known, in whatever script, unless an item is nearer than nonsense comes to any. An item
+        of a title alone, where most have a text, is near many texts and means none of them.
 
         Args:
             lists: proposals of a source per query.
@@ -95,14 +96,17 @@ class Batch:
 
     def _keep_close(self, query: Query, items: ItemList, hits: ItemList) -> ItemList:
         state, vector, numbers = self.state, query.text_vector, items.item_nums
-        is_language = state.searcher.read(query.text, query.is_literal).content.is_language
-        if vector is None or not len(items) or (is_language and not len(hits)):
+        if vector is None or not len(items):
             return items
+        tells = ~state.catalogue.are_bare(numbers)
+        is_language = state.searcher.read(query.text, query.is_literal).content.is_language
+        if is_language and not len(hits):
+            return items.split(tells)[0]
         floor = state.meaning_floor
         cosines = state.fusion.compare_text(state.features.content, numbers, vector)
         is_meant = is_language or float(cosines.max()) >= floor.of_nonsense
         is_close = (cosines >= floor.beside_words) & is_meant
-        return items.split(is_close | np.isin(numbers, hits.item_nums))[0]
+        return items.split((is_close & tells) | np.isin(numbers, hits.item_nums))[0]
 
     def scores(self, model: str) -> QueryScores:
         """Scores of a model for the queries."""
