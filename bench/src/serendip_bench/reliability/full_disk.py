@@ -50,7 +50,6 @@ class _Course:
     wrong: list[str] = field(default_factory=list)
     reads: int = 0
     failed_reads: list[str] = field(default_factory=list)
-    deletes_refused: int = 0
     seconds_to_recover: float = _PATIENCE_S
     lost: int = 0
 
@@ -107,7 +106,6 @@ class FullDisk:
                 Bar("acknowledged events that are lost", told.lost, 0),
                 Bar("writes answered with something else than 507", len(told.wrong), 0),
                 Bar("reads that failed while full", len(told.failed_reads), 0),
-                Bar("deletions refused while full", told.deletes_refused, 0),
                 Bar("seconds until writes go on", round(told.seconds_to_recover, 1), 5.0),
             ),
             (Control("a full disk is taken for a broken one", broken.faults),),
@@ -127,7 +125,6 @@ class FullDisk:
                     course.reads += 1
                     if (reply := client.ask("GET", path)).status != 200:
                         course.failed_reads.append(f"{path}: {reply.status}")
-            course.deletes_refused += client.ask("DELETE", _ITEM).status != 200
             ballast.unlink()
             begin = time.perf_counter()
             course.seconds_to_recover = _await_write(client, f"{name}-after", begin)
