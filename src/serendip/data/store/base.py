@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.sql import ClauseElement
 
@@ -60,6 +60,9 @@ class Database(ABC):
     """First statement of a read transaction of the driver."""
     _read_commits: ClassVar[str]
     """Selects what changes with every commit."""
+    _last_number: ClassVar[str]
+    _set_last_number: ClassVar[tuple[str, ...]]
+    """Statements with the parameters ``table``, ``column`` and ``number``."""
 
     def __init__(self, name: str, failure: type[Exception], busy_timeout_s: float) -> None:
         self.name, self.busy_timeout_s, self._failure = name, busy_timeout_s, failure
@@ -246,13 +249,16 @@ class Database(ABC):
         """A server checks its own files (``pg_amcheck``, data checksums)."""
         return []
 
-    @abstractmethod
     def last_number(self, connection: Connection, table: str, column: str) -> int:
         """The largest number that a column that counts by itself has ever given out; 0 = none."""
+        names = {"table": table, "column": column}
+        return int(connection.execute(text(self._last_number), names).scalar() or 0)
 
-    @abstractmethod
     def set_last_number(self, connection: Connection, table: str, column: str, number: int) -> None:
         """Let a column that counts by itself give out only larger numbers from now on."""
+        for statement in self._set_last_number:
+            values = {"table": table, "column": column, "number": number}
+            connection.execute(text(statement), values)
 
     @abstractmethod
     def weaknesses(self) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from serendip.data.items.catalogue import Attribute, Item
+from serendip.data.log.event_table import is_first
 from serendip.data.rows.arrow import tabulate
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ def last_of_each(table: pa.Table) -> tuple[pa.Table, list[str]]:
     codes = np.asarray(ids.indices)
     last = np.empty(len(ids.dictionary), np.int64)
     last[codes] = np.arange(len(codes))  # of equal codes the last write counts
-    first = np.zeros(len(codes), np.bool_)
-    first[np.unique(codes, return_index=True)[1]] = True
-    repeated = ids.filter(~first).to_pylist()
+    repeated = ids.filter(~is_first(codes)).to_pylist()
     return table.take(last), repeated
 
 

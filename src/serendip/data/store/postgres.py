@@ -89,9 +89,6 @@ SELECT current_schema(),
                   CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
                   ELSE current_setting('synchronous_commit') END, false)
 """
-_LAST_NUMBER = "SELECT pg_sequence_last_value(pg_get_serial_sequence(%s, %s)::regclass)"
-_SET_LAST_NUMBER = "SELECT setval(pg_get_serial_sequence(%s, %s), %s::bigint)"
-
 _FULL_STATE = "53100"
 _BUSY_STATES: Mapping[str, tuple[str, str]] = {
     **dict.fromkeys(
@@ -149,6 +146,10 @@ class PostgresDatabase(Database):
     _read_commits = "SELECT pg_current_snapshot()::text"
     """Two equal snapshots see the same rows. Other databases of the server change them, too: then
     the reader reads once for nothing."""
+    _last_number = (
+        "SELECT pg_sequence_last_value(pg_get_serial_sequence(:table, :column)::regclass)"
+    )
+    _set_last_number = ("SELECT setval(pg_get_serial_sequence(:table, :column), :number)",)
 
     def __init__(self, url: str, busy_timeout_s: float) -> None:
         if find_spec("psycopg") is None:
@@ -207,14 +208,6 @@ class PostgresDatabase(Database):
             return
         connection.close()
         raise StorageError(f"database {self.name} {problem}.")
-
-    def last_number(self, connection: Connection, table: str, column: str) -> int:
-        """The largest number that a sequence has ever given out."""
-        return int(connection.exec_driver_sql(_LAST_NUMBER, (table, column)).scalar() or 0)
-
-    def set_last_number(self, connection: Connection, table: str, column: str, number: int) -> None:
-        """Let a sequence give out only larger numbers from now on."""
-        connection.exec_driver_sql(_SET_LAST_NUMBER, (table, column, number))
 
     def _translate(self, error: Exception) -> StorageError:
         cause = getattr(error, "orig", None) or error

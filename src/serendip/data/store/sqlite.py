@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -52,12 +51,18 @@ class SqliteDatabase(Database):
     scrubbed = "rows, free pages and the write-ahead log"
     _begin_read = "BEGIN"
     _read_commits = "PRAGMA data_version"
+    _last_number = "SELECT seq FROM sqlite_sequence WHERE name = :table"
+    _set_last_number = (
+        "DELETE FROM sqlite_sequence WHERE name = :table",
+        "INSERT INTO sqlite_sequence (name, seq) VALUES (:table, :number)",
+    )
 
     def __init__(self, path: Path, create: bool, busy_timeout_s: float) -> None:
         self._path, self._module = Path(os.path.abspath(path)), sqlite_module()
-        self._mode = "rwc" if create else "rw"
-        self._identity: tuple[int, int] | None = None
-        self._identity_lock = threading.Lock()
+        if create:  # -wal and -shm get the rights of the file
+            with suppress(OSError):  # SQLite tells why
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._creates, self._identity = create, self._file_identity()
         self._is_read_only = False
         super().__init__(path.name, self._module.Error, busy_timeout_s)
 
@@ -80,16 +85,11 @@ class SqliteDatabase(Database):
         return engine
 
     def _connect(self) -> Any:
-        if self._mode == "rw" or self._identity is not None:
+        if self._identity is not None or not self._creates:
             self._require_same()
-        before = self._file_identity()
-        if before is None:  # -wal and -shm get the rights of the file
-            with suppress(OSError):
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = self._open()
+        self._identity = self._identity or self._file_identity()
         try:
-            with self._identity_lock:
-                self._identity = self._identity or before or self._file_identity()
             self._require_same()
         except StorageError:
             connection.close()
@@ -117,7 +117,7 @@ class SqliteDatabase(Database):
         end = time.monotonic() + self.busy_timeout_s
         while True:
             try:
-                return self._open_by(f"mode={self._mode}", "journal_mode=WAL", "synchronous=FULL")
+                return self._open_by("mode=rw", "journal_mode=WAL", "synchronous=FULL")
             except self._module.OperationalError as error:
                 is_locked = getattr(error, "sqlite_errorname", "").startswith(_LOCKED)
                 if not is_locked or time.monotonic() >= end:
@@ -176,17 +176,6 @@ class SqliteDatabase(Database):
     def commit_number(self) -> int | None:
         """A number that is the same as long as nothing is committed; None = not known."""
         return None if self._is_read_only else super().commit_number()
-
-    def last_number(self, connection: Connection, table: str, column: str) -> int:
-        """The largest number that a column with AUTOINCREMENT has ever given out."""
-        statement = "SELECT seq FROM sqlite_sequence WHERE name = ?"
-        return int(connection.exec_driver_sql(statement, (table,)).scalar() or 0)
-
-    def set_last_number(self, connection: Connection, table: str, column: str, number: int) -> None:
-        """Let a column with AUTOINCREMENT give out only larger numbers from now on."""
-        connection.exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
-        statement = "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)"
-        connection.exec_driver_sql(statement, (table, number))
 
     def _translate(self, error: Exception) -> StorageError:
         name = str(getattr(getattr(error, "orig", error), "sqlite_errorname", ""))

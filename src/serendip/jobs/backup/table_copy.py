@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from serendip.data.store.base import Database
 from serendip.data.store.config import DatabasePlace
@@ -49,7 +49,7 @@ def copy_rows(source: Database, reading: Connection, target: Database, writing: 
                 "Nothing was copied. Name an empty database.",
             )
     for table in chosen:
-        if _copy_table(reading, writing, table) != _summarise(writing, table):
+        if _summarise(reading, table, writing) != _summarise(writing, table):
             raise StorageError(
                 f"table {table.name} of database {target.name} reads back otherwise.",
                 "Nothing was copied. Check the disk of the database.",
@@ -66,19 +66,8 @@ def open_target(place: DatabasePlace) -> Iterator[tuple[Database, Connection]]:
         yield target, writing
 
 
-def _copy_table(reading: Connection, writing: Connection, table: Table) -> str:
-    names = [column.name for column in table.columns]
-
-    def write(rows: Sequence[Any]) -> None:
-        writing.execute(table.insert(), [dict(zip(names, row, strict=True)) for row in rows])
-
-    return _summarise(reading, table, write)
-
-
-def _summarise(
-    connection: Connection, table: Table, take: Callable[[Sequence[Any]], None] = lambda rows: None
-) -> str:
-    """Read all rows in the order of their keys, by the thousand; their SHA-256."""
+def _summarise(connection: Connection, table: Table, target: Connection | None = None) -> str:
+    """Read all rows in the order of their keys, and write them into a target; their SHA-256."""
     digest = hashlib.sha256()
     statement = table.select().order_by(*table.primary_key.columns)
     with connection.execute(statement, execution_options={"stream_results": True}) as result:
@@ -86,5 +75,6 @@ def _summarise(
             for row in rows:
                 text = json.dumps(list(row), ensure_ascii=False, allow_nan=False, default=bytes.hex)
                 digest.update(text.encode() + b"\n")
-            take(rows)
+            if target is not None:
+                target.execute(table.insert(), [dict(row._mapping) for row in rows])
     return digest.hexdigest()

@@ -300,8 +300,10 @@ class LogReader:
             events = self._joined(connection, ("action", "query", "seq"), ["query"], has_any)
         if "query" not in events.column_names:
             return []
-        pairs = zip(events["query"].to_pylist(), events["action"].to_pylist(), strict=True)
-        counts = Counter(query for query, action in pairs if query and action not in without)
+        counts: Counter[str] = Counter()
+        for one in events.group_by(["query", "action"]).aggregate([([], "count_all")]).to_pylist():
+            if one["query"] and one["action"] not in without:
+                counts[one["query"]] += one["count_all"]
         return sorted(counts, key=lambda query: (-counts[query], query.encode()))
 
     def columns(self, within: Connection | None = None) -> LogColumns:

@@ -98,10 +98,13 @@ class ApiKeys:
         Raises:
             DataError: there is no such key.
         """
-        is_wanted = KEY_TABLE.c.key_id == key_id, KEY_TABLE.c.revoked.is_(None)
+        is_named, is_accepted = KEY_TABLE.c.key_id == key_id, KEY_TABLE.c.revoked.is_(None)
         with self._database.write() as connection:
-            connection.execute(KEY_TABLE.update().where(*is_wanted).values(revoked=now))
-            return self._get(connection, key_id)
+            connection.execute(KEY_TABLE.update().where(is_named, is_accepted).values(revoked=now))
+            row = connection.execute(KEY_TABLE.select().where(is_named)).one_or_none()
+        if row is None:
+            raise DataError(f"there is no key {key_id[:40]!r}.", "See `serendip keys list`.")
+        return _to_key(row)
 
     def renew_secret(self) -> None:
         """Draw the secret of the workspace anew: cookies that were signed with it are void."""
@@ -110,14 +113,6 @@ class ApiKeys:
 
     def _draw_secret(self, connection: Connection) -> None:
         set_meta(connection, _SECRET_KEY, secrets.token_hex(_SECRET_BYTES))
-
-    def _get(self, connection: Connection, key_id: str) -> ApiKey:
-        row = connection.execute(
-            KEY_TABLE.select().where(KEY_TABLE.c.key_id == key_id)
-        ).one_or_none()
-        if row is None:
-            raise DataError(f"there is no key {key_id[:40]!r}.", "See `serendip keys list`.")
-        return _to_key(row)
 
 
 def _to_row(key: ApiKey) -> dict[str, Any]:
