@@ -148,7 +148,7 @@ def open_replica(location: WorkspaceLocation) -> object:
     pytest.importorskip("ray.serve", reason="the extra ray-serve is not installed")
     from serendip.serve.ray_app import Replica
 
-    return Replica(location, pytest.fail, "", 2)
+    return Replica(location, pytest.fail)
 
 
 TASKS: dict[str, Run] = {
