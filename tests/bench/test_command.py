@@ -1,23 +1,21 @@
-"""``serendip bench`` as processes: the table, wrong input, a kill in the middle; real data."""
+"""``serendip bench``: the table, wrong input; real data."""
 
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench_world import write_world
+from commands import serendip_here
 from judged_pairs import write_products
 
 DATA = Path(os.environ.get("SERENDIP_DATA", "../shared/data"))
-COMMAND = (sys.executable, "-m", "serendip", "bench")
 
 
 def run_bench(*arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
+    return serendip_here("bench", *arguments)
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -30,8 +30,8 @@ def facts(engine: Engine) -> list[tuple[str, str, bool]]:
 
 
 @pytest.fixture
-def engines(shop: Path) -> Iterator[tuple[Engine, Engine]]:
-    with closing(Engine.open(shop)) as one, closing(Engine.open(shop)) as other:
+def engines(stand: Path) -> Iterator[tuple[Engine, Engine]]:
+    with closing(Engine.open(stand)) as one, closing(Engine.open(stand)) as other:
         yield one, other
 
 
@@ -40,7 +40,7 @@ def engines(shop: Path) -> Iterator[tuple[Engine, Engine]]:
 )
 @given(data=st.data())
 def test_numbers_agree_with_every_order_of_writes_and_readings(
-    engines: tuple[Engine, Engine], shop: Path, data: st.DataObject
+    engines: tuple[Engine, Engine], stand: Path, data: st.DataObject
 ) -> None:
     prefix = f"{len(engines[0].state.catalogue)}-{engines[0].item_version}"
     texts = count()
@@ -54,7 +54,7 @@ def test_numbers_agree_with_every_order_of_writes_and_readings(
             engine.catch_up()
     for engine in engines:
         engine.catch_up()
-    with closing(Engine.open(shop)) as opened:
+    with closing(Engine.open(stand)) as opened:
         everything = [facts(engine) for engine in (*engines, opened)]
         # An engine may know a deleted item by the words that it had before its last change.
         shown = [[(i, "" if hidden else title) for i, title, hidden in f] for f in everything]

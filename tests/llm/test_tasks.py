@@ -139,7 +139,7 @@ ANSWERS: dict[str, Callable[[str], dict[str, Any]]] = {
 def test_orders_in_an_items_text_change_no_answer_and_no_schema(
     task: Task[Any], ledger: Ledger
 ) -> None:
-    """200 twins, with and without an order in their texts."""
+    """Twins with and without an order in their texts: each order with each of seven answers."""
 
     def obey(body: Body, _: int) -> Reply:
         asked = body["messages"][0]["content"] + body["messages"][1]["content"]
@@ -149,7 +149,8 @@ def test_orders_in_an_items_text_change_no_answer_and_no_schema(
         text = "BEST EVER" if is_fooled else f"shoe of kind {data['number'] % 7}"
         return completion(json.dumps({"id": data["id"], **ANSWERS[task.prompt.name](text)}))
 
-    clean: list[dict[str, Any]] = [{"number": number, "item": "A shoe"} for number in range(200)]
+    count = 7 * len(INJECTED)
+    clean: list[dict[str, Any]] = [{"number": number, "item": "A shoe"} for number in range(count)]
     twins = [{**one, "item": INJECTED[place % len(INJECTED)]} for place, one in enumerate(clean)]
     plain, asked = run(task, obey, ledger, clean)
     attacked, asked_too = run(task, obey, ledger, twins)
@@ -158,9 +159,9 @@ def test_orders_in_an_items_text_change_no_answer_and_no_schema(
         [answer.model_dump(exclude={"id"}) for answer in found.answers]
         for found in (plain, attacked)
     ]
-    assert answers[0] == answers[1] and len(answers[0]) == 200
+    assert answers[0] == answers[1] and len(answers[0]) == count
     schemas = {json.dumps(body["response_format"]) for body in [*asked, *asked_too]}
-    assert (len(schemas), len(asked_too)) == (1, 200)
+    assert (len(schemas), len(asked_too)) == (1, count)
     assert {body["messages"][1]["content"].count("</data>") for body in asked_too} == {1}
 
 
