@@ -41,10 +41,8 @@ def test_parts_of_a_history_know_which_events_were_pulled_in():
     assert found.known(10) is found
 
 
-def test_a_query_is_read_only_and_copies_carry_the_vector():
+def test_a_query_is_read_only_and_has_no_vector():
     query = Query("search", text="heat")
-    vector = np.ones(3, np.float32)
-    assert query.with_text_vector(vector).text_vector is vector
     assert query.text_vector is None
     assert np.isnan(query.time)
     assert not query.exclude.flags.writeable

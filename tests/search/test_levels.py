@@ -1,5 +1,6 @@
 """Levels of a search: what matches more of a text comes first; what a text names and asks for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
     catalogue = Catalogue(map(item, range(len(ROWS))))
     folder = Path(tmp_path_factory.mktemp("levels")) / "index"
     searcher = Searcher.build(catalogue, np.zeros(len(ROWS), np.float32), folder)
-    return searcher.with_values(ValueTable.of(catalogue, MERITS))
+    return replace(searcher, values=ValueTable.of(catalogue, MERITS))
 
 
 def levels(searcher: Searcher, text: str) -> dict[int, float]:
@@ -95,7 +96,8 @@ def test_an_exact_title_comes_before_everything(searcher: Searcher) -> None:
 def test_of_a_title_words_in_other_fields_are_no_hits(searcher: Searcher, tmp_path: Path) -> None:
     catalogue = Catalogue(map(item, range(len(ROWS))))
     chosen = np.array([0, 0, 0, 0, 5, 0, 5, 2], np.float32)
-    known = Searcher.build(catalogue, chosen, tmp_path / "index").with_values(searcher.values)
+    known = Searcher.build(catalogue, chosen, tmp_path / "index")
+    known = replace(known, values=searcher.values)
     assert levels(known, "river king") == {4: EXACT}
     unchosen = post(searcher, Item("n0", "River bed"))
     assert set(levels(unchosen, "river king").values()) == {EXACT, SOME_WORDS}
@@ -120,7 +122,7 @@ def test_a_title_without_its_article_is_kept_where_more_chose_it_than_have_the_v
     for chosen, exact in ((2, [6]), (3, [6, 8])):
         counts = np.array([0] * len(ROWS) + [chosen], np.float32)
         known = Searcher.build(Catalogue(posted), counts, tmp_path / str(chosen))
-        assert known.with_values(searcher.values).read("hill").exact.tolist() == exact
+        assert replace(known, values=searcher.values).read("hill").exact.tolist() == exact
 
 
 def test_a_number_is_the_beginning_of_a_title_before_it_is_a_year(searcher: Searcher) -> None:
@@ -224,7 +226,7 @@ def test_generic_words_say_nothing_beside_nonsense(searcher: Searcher) -> None:
 )
 def test_values_are_named_by_a_synonym(searcher: Searcher, term: str, also: str, text: str) -> None:
     synonyms = Synonyms.of([Synonym(term, also, "accepted", 1.0, "author")])
-    found = levels(searcher.with_synonyms(synonyms), text)
+    found = levels(replace(searcher, synonyms=synonyms), text)
     assert [number for number, level in found.items() if level == VALUES] == [2, 0]
     assert VALUES not in levels(searcher, text).values()
 

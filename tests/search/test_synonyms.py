@@ -1,4 +1,5 @@
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_what_was_typed_comes_before_what_was_not(tmp_path):
     titles = ["red couch", "red sofa", "blue couch", "green lamp"]
     catalogue = Catalogue(film(str(n), title) for n, title in enumerate(titles))
     plain = Searcher.build(catalogue, np.ones(4, np.float32), tmp_path / "s")
-    wide = plain.with_synonyms(Synonyms.of(ROWS))
+    wide = replace(plain, synonyms=Synonyms.of(ROWS))
     assert plain.search("sofa", 4).item_nums.tolist() == [1]
     found = wide.search("sofa", 4)
     assert found.item_nums.tolist()[0] == 1

@@ -106,7 +106,7 @@ def build_state(num_items: int, scratch: Path, seed: int = 0) -> EngineState:
         codebooks=codebooks,
         models=_models(features, counts, rng),
         ranker=None,
-        searcher=searcher.with_values(ValueTable.of(catalogue)),
+        searcher=replace(searcher, values=ValueTable.of(catalogue)),
         counts=counts,
         quality=rng.random(num_items, np.float32),
         hidden=np.zeros(num_items, np.bool_),

@@ -58,7 +58,7 @@ def with_vectors(split: UnifiedSplit, words: FloatArray) -> UnifiedSplit:
 
 def _add_vectors(requests: RequestSet, words: FloatArray, row_of: Mapping[str, int]) -> RequestSet:
     queries = [
-        query.with_text_vector(words[row_of[query.text]]) if query.text else query
+        replace(query, text_vector=words[row_of[query.text]]) if query.text else query
         for query in requests.queries
     ]
     return replace(requests, queries=queries)

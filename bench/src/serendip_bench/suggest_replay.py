@@ -94,7 +94,7 @@ class SuggestReplay:
         # Titles are ordered by popularity, which is unknown before the first search.
         unknown = np.zeros(dataset.num_items, np.float32)
         self.searcher = Searcher.build(dataset.catalogue, unknown, folder)
-        self._served = self.searcher.with_values(ValueTable.of(dataset.catalogue.items))
+        self._served = replace(self.searcher, values=ValueTable.of(dataset.catalogue.items))
         self._of_user: dict[str, list[Search]] = {}
         for search in data.searches:
             self._of_user.setdefault(search.user_id, []).append(search)

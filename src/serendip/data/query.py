@@ -248,10 +248,6 @@ class Query:
             again=inside[2],
         )
 
-    def with_text_vector(self, vector: FloatArray) -> Query:
-        """A copy with the encoded text."""
-        return replace(self, text_vector=vector)
-
 
 RECENT, RECALLED = 40, 10
 """Number of newest events to keep, and of older ones to retrieve at most."""

@@ -19,11 +19,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 MAX_CHARACTERS = 10_000
 MAX_TOKEN = 64
+_LAST = "\U0010ffff"
 NEGATIONS = frozenset(("without", "not", "no", "non", "sin", "sans", "ohne", "senza", "sem"))
 """Negations: the words after them are not wanted."""
 
@@ -146,6 +149,12 @@ def code_key(text: str) -> str:
 def title_key(text: str) -> str:
     """Normal form of a title; a title of symbols only (``$``, an emoji) keeps its symbols."""
     return normalise(text) or fold(text)
+
+
+def rows_starting(ordered: Sequence[Any], prefix: str, text: Callable[[Any], str] = str) -> slice:
+    """Rows of an ascending column whose text begins with a prefix."""
+    begin = bisect_left(ordered, prefix, key=text)
+    return slice(begin, bisect_left(ordered, f"{prefix}{_LAST}", begin, key=text))
 
 
 def tokens(text: str) -> list[str]:

@@ -262,17 +262,9 @@ class EngineState:
             self, searcher=searcher, hidden=put_rows(self.hidden, numbers, np.ones_like(numbers))
         )
 
-    def with_ranker(self, ranker: Ranker | None) -> EngineState:
-        """A copy with a ranker, or without one."""
-        return replace(self, ranker=ranker)
-
     def with_synonyms(self, synonyms: Synonyms) -> EngineState:
         """A copy whose search also finds synonyms of the words of a query."""
-        return replace(self, searcher=self.searcher.with_synonyms(synonyms))
-
-    def with_rewrites(self, rewrites: RewriteTable) -> EngineState:
-        """A copy whose search offers rewrites of a query."""
-        return replace(self, searcher=self.searcher.with_rewrites(rewrites))
+        return replace(self, searcher=replace(self.searcher, synonyms=synonyms))
 
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""
@@ -344,7 +336,7 @@ class EngineState:
         with require_readable(folder, "state", "Train again with this version."):
             config = validate(SearchConfig, document["search"], str(folder / _STATE_FILE))
         searcher = Searcher.open(folder / "search", catalogue, arrays["counts"], config)
-        searcher = searcher.with_rewrites(RewriteTable.open(folder)).with_values(values)
+        searcher = replace(searcher, rewrites=RewriteTable.open(folder), values=values)
         models = {
             name: open_model(kind, folder / "models" / name)
             for name, kind in document["models"].items()

@@ -41,10 +41,10 @@ from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import Context, compute_context_weights, compute_contexts
 from serendip.models.linalg import (
     Sparse,
-    add_rows,
     keep_top_entries,
     multiply_top,
     stack_rows,
+    sum_entries,
     to_csr,
 )
 from serendip.models.query_scores import NeighbourScores, QueryScores
@@ -256,7 +256,7 @@ class ContentSimilarity(Recommender):
         if not len(items):
             return NO_ITEMS
         rows = self._neighbours.take(items)  # (T, N0)
-        near, sums = add_rows(rows, np.arange(len(items), dtype=np.int32), weights)
+        near, sums = sum_entries(rows.indices, rows.data * np.repeat(weights, np.diff(rows.indptr)))
         if len(near) > _MOST_NEAR:
             near = near[np.argpartition(-sums, _MOST_NEAR)[:_MOST_NEAR]]
         return distinct(np.concatenate([near, late_numbers(self._content)[-_MOST_LATE:]]))

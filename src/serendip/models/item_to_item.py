@@ -41,12 +41,11 @@ from serendip.models.context import (
 )
 from serendip.models.linalg import (
     Sparse,
-    add_rows,
     keep_top_entries,
     keep_top_per_row,
-    select_columns,
     split_rows,
     stack_rows,
+    sum_rows,
     to_csr,
 )
 from serendip.models.query_scores import QueryScores, SparseScores
@@ -82,14 +81,13 @@ class ItemToItem(Recommender):
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         weights = build_context_matrix(queries, self._num_items, self.decay)
-        scores: FloatArray = self._similarities.sum_rows(weights).toarray()  # (B, N)
+        scores: FloatArray = sum_rows(weights, self._similarities).toarray()  # (B, N)
         return scores
 
     def _query_scores(self, queries: Sequence[Query]) -> QueryScores:
         contexts = compute_contexts(queries, self._num_items, self.decay)
-        return SparseScores(
-            [add_rows(self._similarities, *context) for context in contexts], self._num_items
-        )
+        sums = [self._similarities.add_rows(*context) for context in contexts]
+        return SparseScores(sums, self._num_items)
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and their contributions (T, C) to the scores of C items.
@@ -97,7 +95,7 @@ class ItemToItem(Recommender):
         The contributions to an item's score add up to it.
         """
         items, weights = compute_context_weights(query, self.num_items, self.decay)
-        return items, select_columns(self._similarities, items, weights, item_nums)
+        return items, self._similarities.select_columns(items, weights, item_nums)
 
     def _save(self, folder: Path) -> None:
         self._similarities.save(folder / _MATRIX_FOLDER)

@@ -18,13 +18,13 @@ Shapes: M items, N items of the catalogue, D vector size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray, locate
+from serendip.data.arrays import FloatArray, IntArray
 
 Sparse: TypeAlias = Any
 """A two-dimensional ``scipy.sparse.csr_array`` with float32 values."""
@@ -38,57 +38,29 @@ def to_csr(matrix: Any, shape: tuple[int, int] | None = None) -> Sparse:
     return result
 
 
-def build_identity(size: int) -> Sparse:
-    """The identity (N, N)."""
-    diagonal = np.arange(size, dtype=np.int32)
-    starts = np.arange(size + 1, dtype=np.int32)
-    return to_csr((np.ones(size, np.float32), diagonal, starts), (size, size))
-
-
-class GrowingVector:
-    """An array (n,) that is filled block by block, never copied as a whole.
-
-    Args:
-        dtype: of the values.
-    """
-
-    def __init__(self, dtype: Any) -> None:
-        self._values, self._size = np.empty(0, dtype), 0  # with room for more
-
-    def __len__(self) -> int:
-        return self._size
-
-    def append(self, values: NDArray[Any]) -> None:
-        """Add values (m,) at the end."""
-        end = self._size + len(values)
-        if end > len(self._values):
-            # In place: the system moves the pages of large arrays instead of copying them.
-            room = max(end, len(self._values) + len(self._values) // 8)
-            self._values.resize(room, refcheck=False)
-        self._values[self._size : end] = values
-        self._size = end
-
-    def whole(self) -> NDArray[Any]:
-        """All values (n,); nothing can be added any more."""
-        self._values.resize(self._size, refcheck=False)
-        return self._values
-
-
 def stack_rows(blocks: Iterable[Sparse], columns: int) -> Sparse:
     """Stack blocks of ``columns`` columns vertically; without blocks, (0, columns).
 
     Blocks are copied as they come: of a generator, only one is in memory beside the result.
     """
-    values, entries = GrowingVector(np.float32), GrowingVector(np.int32)
-    starts = [np.zeros(1, np.int64)]
+    lengths = [np.zeros(1, np.int64)]
+    values, entries = bytearray(), bytearray()  # the system moves their pages as they grow
     for block in blocks:
-        starts.append(block.indptr[1:].astype(np.int64) + len(values))
-        values.append(block.data)
-        entries.append(block.indices)
-    bounds = np.concatenate(starts)
-    # One 64-bit array would make scipy convert the others.
-    bounds = bounds.astype(np.int32) if len(values) <= np.iinfo(np.int32).max else bounds
-    return to_csr((values.whole(), entries.whole(), bounds), (len(bounds) - 1, columns))
+        lengths.append(np.diff(block.indptr))
+        values.extend(np.ascontiguousarray(block.data, np.float32).data)
+        entries.extend(np.ascontiguousarray(block.indices, np.int32).data)
+    data = np.frombuffer(values, np.float32), np.frombuffer(entries, np.int32)
+    bounds = sum_lengths(lengths)
+    return to_csr((*data, bounds), (len(bounds) - 1, columns))
+
+
+def sum_lengths(lengths: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Offsets of rows by their lengths, after a 0; of 32 bits if they fit.
+
+    One 64-bit array would make scipy convert the others.
+    """
+    bounds = np.cumsum(np.concatenate(lengths))
+    return bounds.astype(np.int32) if bounds[-1] <= np.iinfo(np.int32).max else bounds
 
 
 def split_rows(sizes: NDArray[Any], limit: int) -> list[slice]:
@@ -114,47 +86,14 @@ def scale_rows(matrix: Sparse, factors: FloatArray) -> Sparse:
     )
 
 
-def sum_rows(weights: Sparse, rows: FloatArray) -> FloatArray:
-    """``weights @ rows`` (B, D) of weights (B, N) and rows (N, D); reads only the rows it needs."""
+def sum_rows(weights: Sparse, rows: Any) -> Any:
+    """``weights @ rows`` (B, D) of weights (B, N) and an array or ``PackedSparse`` (N, D) of rows;
+    reads only the rows it needs, and is sparse where they are.
+    """
     items, columns = np.unique(weights.indices, return_inverse=True)
     shape = (weights.shape[0], len(items))
     needed = to_csr((weights.data, columns.astype(np.int32), weights.indptr), shape)
-    sums: FloatArray = np.asarray(needed @ rows[items], np.float32)
-    return sums
-
-
-def take_rows(
-    matrix: Sparse, numbers: IntArray, weights: FloatArray
-) -> tuple[NDArray[np.intp], IntArray, FloatArray]:
-    """Entries (E,) of the rows with these numbers (M,), each row multiplied by its weight.
-
-    Args:
-        matrix: CSR, or anything that gives ``entries`` like ``PackedSparse``.
-        numbers: (M,).
-        weights: (M,).
-
-    Returns:
-        position of the row in ``numbers``, column and value of each entry, row by row.
-    """
-    if hasattr(matrix, "entries"):
-        lengths, columns, values = matrix.entries(numbers)
-        rows = np.repeat(np.arange(len(numbers)), lengths)  # (E,)
-        return rows, columns, values * weights[rows]
-    starts = matrix.indptr[numbers]  # (M,)
-    lengths = matrix.indptr[numbers + 1] - starts  # (M,)
-    rows = np.repeat(np.arange(len(numbers)), lengths)  # (E,)
-    shift = starts - (np.cumsum(lengths) - lengths)  # (M,)
-    entries = np.arange(len(rows)) + shift[rows]  # (E,)
-    return rows, matrix.indices[entries], matrix.data[entries] * weights[rows]
-
-
-def add_rows(matrix: Sparse, numbers: IntArray, weights: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Weighted sum of the rows with these numbers (M,): its columns, ascending, and values.
-
-    Costs as much as the rows have entries, however many columns the matrix has.
-    """
-    _, columns, values = take_rows(matrix, numbers, weights)
-    return sum_entries(columns, values)
+    return needed @ rows[items]
 
 
 def sum_entries(columns: IntArray, values: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -167,18 +106,6 @@ def sum_entries(columns: IntArray, values: FloatArray) -> tuple[IntArray, FloatA
     begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
     sums = np.add.reduceat(values[keys & 0xFFFFFFFF], begins)
     return ordered[begins], np.asarray(sums, np.float32)
-
-
-def select_columns(
-    matrix: Sparse, numbers: IntArray, weights: FloatArray, columns: IntArray
-) -> FloatArray:
-    """Weighted rows (M,) of a matrix, restricted to columns (C,): a dense (M, C) array."""
-    order = np.argsort(columns, kind="stable")
-    rows, entries, values = take_rows(matrix, numbers, weights)
-    positions, is_asked = locate(columns[order], entries)
-    dense = np.zeros((len(numbers), len(columns)), np.float32)
-    dense[rows[is_asked], order[positions[is_asked]]] = values[is_asked]
-    return dense
 
 
 def keep_top_per_row(values: FloatArray, count: int) -> Sparse:

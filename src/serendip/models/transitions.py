@@ -26,7 +26,7 @@ from serendip.config import Config
 from serendip.data.dataset import Dataset
 from serendip.models.base import VoteEvidence
 from serendip.models.item_to_item import ItemToItem
-from serendip.models.linalg import Sparse, build_identity, multiply_top, to_csr
+from serendip.models.linalg import Sparse, multiply_top, to_csr
 from serendip.models.sparse.content_neighbours import find_content_neighbours
 from serendip.models.sparse.packed_sparse import PackedSparse, blocks_of
 from serendip.models.sparse.pair_counts import PairCounter
@@ -81,12 +81,14 @@ class Transitions(ItemToItem):
         steps = self._count_steps(dataset, options)
         if dataset.features is None or self.config.mode == "plain":
             return steps
+        from scipy.sparse import eye_array
+
         content = dataset.features.content  # (N, E)
         everything = np.arange(dataset.num_items, dtype=np.int32)
         count, weight = self.config.num_neighbours, self.config.spread_weight
         lent = weight * find_content_neighbours(content, everything, content, count)  # (N, N)
-        reach = _reach(steps, lent)
-        sources = to_csr(build_identity(len(everything)) + lent)  # (N, N)
+        itself = to_csr(eye_array(dataset.num_items))
+        sources, reach = (to_csr(itself + more) for more in (lent, _lending(steps, lent)))  # (N, N)
         most = self.config.max_targets
         blocks = (
             multiply_top(multiply_top(to_csr(sources[rows]), steps, most), reach, most)
@@ -106,8 +108,8 @@ class Transitions(ItemToItem):
         return counter.count_top(rows, columns, config.max_steps, options)
 
 
-def _reach(steps: Sparse, lent: Sparse) -> Sparse:
-    """(N, N): row n has item n, and the items without incoming steps that n lends its own to.
+def _lending(steps: Sparse, lent: Sparse) -> Sparse:
+    """(N, N): row n has the items without incoming steps that n lends its own to.
 
     Args:
         steps: (N, N).
@@ -117,4 +119,4 @@ def _reach(steps: Sparse, lent: Sparse) -> Sparse:
     pairs = lent.tocoo()
     borrows = ~reached[pairs.row]
     cells = pairs.data[borrows], (pairs.col[borrows], pairs.row[borrows])
-    return to_csr(build_identity(steps.shape[0]) + to_csr(cells, steps.shape))
+    return to_csr(cells, steps.shape)

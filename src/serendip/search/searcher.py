@@ -302,18 +302,6 @@ class Searcher:
         """Counts matches of queries in the catalogue."""
         return CatalogueMatcher(self.lexical, self.speller.counts, self.speller.pairs, self.titles)
 
-    def with_synonyms(self, synonyms: Synonyms) -> Self:
-        """A copy that expands queries by synonyms."""
-        return replace(self, synonyms=synonyms)
-
-    def with_values(self, values: ValueTable) -> Self:
-        """A copy that finds items by values of attributes."""
-        return replace(self, values=values)
-
-    def with_rewrites(self, rewrites: RewriteTable) -> Self:
-        """A copy with query rewrites."""
-        return replace(self, rewrites=rewrites)
-
     def with_late(self, items: Mapping[int, Item]) -> Self:
         """A copy with late items by number; restores deleted ones.
 

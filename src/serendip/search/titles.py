@@ -26,12 +26,11 @@ from pyroaring import BitMap
 
 from serendip.data import FloatArray, IntArray, Item
 from serendip.data.rows.strings import Strings
-from serendip.data.text import fold, strip_article, title_key
+from serendip.data.text import fold, rows_starting, strip_article, title_key
 from serendip.search.spelling.typos import EditIndex, contains
 from serendip.search.synonyms import with_other_numeral
 
 MAX_COMPARED = 5_000
-_LAST = "\U0010ffff"
 _COLUMNS = ("starts", "items", "popularity", "word_starts", "word_rows")
 _TIMES_LARGER = 8
 """A table of late titles is merged with a newer one unless it is so many times larger."""
@@ -113,15 +112,16 @@ class TitleTable:
 
     def starting(self, prefix: str) -> IntArray:
         """Rows of titles that begin with ``prefix``."""
-        begin, end = _range(self.keys, prefix)
-        return np.arange(begin, end, dtype=np.int32)
+        found = rows_starting(self.keys, prefix)
+        return np.arange(found.start, found.stop, dtype=np.int32)
 
     def with_word_starting(self, prefix: str) -> IntArray:
         """Rows of titles in which ``prefix`` begins at a later word."""
         *whole, last = prefix.split(" ")
         if not whole:
-            begin, end = _range(self.words, last)
-            return np.unique(self.word_rows[self.word_starts[begin] : self.word_starts[end]])
+            found = rows_starting(self.words, last)
+            begin, end = self.word_starts[[found.start, found.stop]]
+            return np.unique(self.word_rows[begin:end])
         rows = sorted((self._with_word(word) for word in whole), key=len)
         having = reduce(np.intersect1d, rows)
         inside = f" {prefix}"
@@ -176,11 +176,6 @@ def _postings(keys: Sequence[str]) -> tuple[list[str], IntArray, IntArray]:
     starts = np.cumsum([0, *(len(rows[word]) for word in ordered)]).astype(np.int32)
     flat = [row for word in ordered for row in rows[word]]
     return ordered, starts, np.asarray(flat, dtype=np.int32)
-
-
-def _range(ordered: Sequence[str], prefix: str) -> tuple[int, int]:
-    begin = bisect_left(ordered, prefix)
-    return begin, bisect_left(ordered, prefix + _LAST, begin)
 
 
 MIN_LENGTH_ONE_EDIT = 4

@@ -9,7 +9,6 @@ Shapes: N items, V values, K normal forms, E pairs of a normal form and an item.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
 from serendip.data.items.catalogue import Item
 from serendip.data.rows.strings import StringIndex, Strings
-from serendip.data.text import normalise, title_key, words
+from serendip.data.text import normalise, rows_starting, title_key, words
 from serendip.search.documents import decades_of
 
 MAX_VALUE_CHARACTERS = 40
@@ -31,8 +30,6 @@ MIN_VALUE_ITEMS = 2
 
 MOST_WORDS = 6
 """Words of the longest value that is looked for in a text."""
-
-_LAST = "\U0010ffff"
 
 MAX_COMPARED = 5_000
 _FEWEST_LETTERS, _LONG, _MOST_EDITS = 5, 8, 2
@@ -142,9 +139,7 @@ class ValueTable:
             key: the normal form.
             most: number of words of values that are looked at; None = all.
         """
-        begin = bisect_left(self.suffixes, key)
-        end = bisect_left(self.suffixes, key + _LAST, begin)
-        rows = self.rows[begin:end][:most]
+        rows = self.rows[rows_starting(self.suffixes, key)][:most]
         return set(self.index.strings.take(np.unique(rows).tolist()))
 
     def nearest(self, key: str) -> str:

@@ -117,14 +117,14 @@ def test_popularity_in_the_country_of_the_request_is_evidence(reader: Engine) ->
 def test_a_visitor_is_told_what_is_among_the_best_of_a_value_that_many_have(reader: Engine) -> None:
     horror = [Item(f"x{n}", attributes={"genre": "horror"}) for n in range(120)]
     table = ValueTable.of(horror, -np.arange(120, dtype=np.float32))
-    state = replace(reader.state, models={}, searcher=reader.state.searcher.with_values(table))
+    state = replace(reader.state, models={}, searcher=replace(reader.state.searcher, values=table))
     items, nothing = np.array([0, 30], np.int32), [np.nan, np.nan]
     told = Explainer(state, Query(), items).evidence(nothing, nothing)
     sentence = "In the top 10 by likes and popularity: horror"
     assert [sentence in [one.text for one in grounds] for grounds in told] == [True, False]
     known = Explainer(state, Query(history=History.of_items(items)), items)
     assert sentence not in [one.text for one in known.evidence(nothing, nothing)[0]]
-    few = replace(state, searcher=state.searcher.with_values(ValueTable.of(horror[:99])))
+    few = replace(state, searcher=replace(state.searcher, values=ValueTable.of(horror[:99])))
     told = Explainer(few, Query(), items).evidence(nothing, nothing)
     assert sentence not in [one.text for one in told[0]]
 

@@ -91,7 +91,7 @@ def test_an_influence_needs_a_history_and_a_ranker(reader: Engine) -> None:
     ):
         asked = replace(result, query=other)
         assert measure_influence(asked, reader.state, items, features) is None
-    unordered = reader.state.with_ranker(None)
+    unordered = replace(reader.state, ranker=None)
     assert measure_influence(result, unordered, items, features) is None
     by_model = result_of(reader, query, scorer="retriever")
     assert measure_influence(by_model, reader.state, items, features) is None

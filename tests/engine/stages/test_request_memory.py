@@ -106,7 +106,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
         mean_quality=0.5,
         models=models,
         ranker=None,
-        searcher=searcher.with_values(ValueTable.of(titled)),
+        searcher=replace(searcher, values=ValueTable.of(titled)),
         counts=counts,
         quality=np.full(NUM_ITEMS, 0.5, np.float32),
         hidden=hidden,
@@ -126,7 +126,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     )
     config = RankerConfig(epochs=1)
     ordered = (TASKS.index("home"), TASKS.index("similar"))
-    return state.with_ranker(Ranker(config).train(rows, names, ordered_tasks=ordered))
+    return replace(state, ranker=Ranker(config).train(rows, names, ordered_tasks=ordered))
 
 
 def peak_bytes(call: Callable[[], object]) -> int:

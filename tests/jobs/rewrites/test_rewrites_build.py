@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_the_head_is_what_people_searched_next(
 
 def test_the_student_answers_for_texts_that_nobody_has_seen(shop: Shop) -> None:
     table, _ = shop.build([])
-    wide = shop.searcher.with_rewrites(table)
+    wide = replace(shop.searcher, rewrites=table)
     found = wide.find_rewrites("red kettle zeppelin")
     assert found[0].text == "red kettle" and found[0].kind == "broader"
     assert 0.5 <= found[0].confidence <= 1
@@ -160,7 +161,7 @@ def test_training_publishes_rewrites_and_answers_offer_them(asked: Engine) -> No
 
 def test_the_engine_answers_the_head_bit_by_bit_as_without(asked: Engine) -> None:
     state, surface = asked.state, asked.settings.all_surfaces()["search"]
-    plain = state.with_rewrites(RewriteTable())
+    plain = replace(state, searcher=replace(state.searcher, rewrites=RewriteTable()))
     texts = [*{*state.queries.texts, *state.searcher.rewrites.head}]
     queries = asked.queries(Request("search", text=text) for text in texts)
     told = [run(queries, surface, one) for one in (state, plain)]

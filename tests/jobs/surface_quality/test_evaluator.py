@@ -89,7 +89,7 @@ def test_every_surface_has_figures_or_a_reason(measured) -> None:
 def test_rank_fusion_is_a_baseline_of_a_search_that_the_ranker_orders(measured) -> None:
     context, builder, state = measured
     surface, requests = context.settings.all_surfaces()["search"], builder.build("search")
-    fused = answer_all(requests, surface, state.with_ranker(None))
+    fused = answer_all(requests, surface, replace(state, ranker=None))
     assert FUSED not in fused.lists
     random = np.random.default_rng(0)
     size, names = 60, state.feature_names
@@ -101,7 +101,7 @@ def test_rank_fusion_is_a_baseline_of_a_search_that_the_ranker_orders(measured) 
         group=np.arange(size) // 10,
     )
     ranker = Ranker(RankerConfig(epochs=1)).train(rows, names)
-    ordered = answer_all(requests, surface, state.with_ranker(ranker))
+    ordered = answer_all(requests, surface, replace(state, ranker=ranker))
     assert list(ordered.lists)[:3] == [ENGINE, FUSED, WORDS]
     np.testing.assert_array_equal(ordered.lists[FUSED], fused.lists[ENGINE])
     assert (ordered.lists[FUSED] != ordered.lists[ENGINE]).any()

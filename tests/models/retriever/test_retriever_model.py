@@ -227,8 +227,8 @@ def test_similar_without_words_reads_the_words_of_its_source(
 ) -> None:
     assert dataset.features is not None
     bare = Query(surface="similar", source_items=np.array([3], np.int32))
-    said = bare.with_text_vector(dataset.features.content[3])
-    other = bare.with_text_vector(-dataset.features.content[3])
+    said = replace(bare, text_vector=dataset.features.content[3])
+    other = replace(bare, text_vector=-dataset.features.content[3])
     plain, same, different = trained.score_all([bare, said, other])
     np.testing.assert_allclose(plain, same, rtol=0, atol=1e-4)
     assert np.abs(plain - different).max() > 1e-2

@@ -1,6 +1,7 @@
 """Other ways to ask: what is looked at, what is offered, and that nothing else changes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_texts_that_few_items_answer_are_offered_others_and_all_else_stays_bit_b
     searcher: Searcher,
 ) -> None:
     near = {"lamp": (("table", 0.9),)}
-    wide = searcher.with_rewrites(RewriteTable({}, SURE, near))
+    wide = replace(searcher, rewrites=RewriteTable({}, SURE, near))
     assert "leather sofa" in texts(wide.find_rewrites("pink leather sofa"))
     assert texts(wide.find_rewrites("oak lamp")) == ["lamp", "oak", "oak table"]
     for text in ("pink leather sofa", "red leather", "Model 7", "oak lamp", "qqq"):
@@ -111,7 +112,7 @@ def test_texts_that_few_items_answer_are_offered_others_and_all_else_stays_bit_b
 
 def test_below_the_floor_nothing_is_offered(searcher: Searcher) -> None:
     unsure = LogisticModel.prior(FEATURES, {"intercept": -0.1})
-    assert searcher.with_rewrites(RewriteTable({}, unsure)).find_rewrites("pink sofa") == ()
+    assert replace(searcher, rewrites=RewriteTable({}, unsure)).find_rewrites("pink sofa") == ()
 
 
 def test_what_people_searched_next_is_offered_where_it_still_finds_something(
@@ -125,7 +126,7 @@ def test_what_people_searched_next_is_offered_where_it_still_finds_something(
         ),
         "leather": (Rewrite("oak", "broader", 1.0),),
     }
-    wide = searcher.with_rewrites(RewriteTable(head, SURE))
+    wide = replace(searcher, rewrites=RewriteTable(head, SURE))
     assert texts(wide.find_rewrites("Pink sofa!")) == ["Red Lamp", "Sofa"]
     assert wide.find_rewrites("leather") == (), "enough items have it"
     gone = wide.without_items([n for n in range(20) if n % 5 == 3])
@@ -139,7 +140,7 @@ def test_accepted_synonyms_stand_for_their_terms_and_proposed_ones_do_not(
         Synonym("couch", "sofa", "accepted", 1.0, "people"),
         Synonym("couch", "lamp", "proposed", 1.0, "llm:m"),
     ]
-    wide = searcher.with_synonyms(Synonyms.of(rows)).with_rewrites(RewriteTable({}, SURE))
+    wide = replace(searcher, synonyms=Synonyms.of(rows), rewrites=RewriteTable({}, SURE))
     assert texts(wide.find_rewrites("red couch")) == ["red", "red sofa"]
 
 

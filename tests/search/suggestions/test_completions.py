@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from serendip.search.values import ValueTable
 def searcher(tmp_path_factory):
     folder = tmp_path_factory.mktemp("suggest") / "index"
     searcher = Searcher.build(films(), POPULARITY, folder)
-    return searcher.with_values(ValueTable.of(films().items))
+    return replace(searcher, values=ValueTable.of(films().items))
 
 
 def texts(searcher, prefix, k=5):

@@ -193,7 +193,7 @@ class Trial:
         held_out = asked[-NUM_HELD_OUT:]
         labels = self.context.workspace.folder / f"labels-{precision}.csv"
         self._ask(self._select_pairs(asked[:NUM_LABELLED]), precision, labels)
-        ranked, verdict = self.state.with_ranker(self._learn(labels)), self.gate(precision)
+        ranked, verdict = replace(self.state, ranker=self._learn(labels)), self.gate(precision)
         return self._measure(held_out, ranked), self._measure(held_out, self.state), verdict
 
     def gate(self, precision: float) -> GateVerdict:

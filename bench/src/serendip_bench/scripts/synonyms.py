@@ -46,7 +46,7 @@ def run(data: Path) -> dict[str, object]:
         cache = VectorCache(Path(folder))
         rows = propose_from_vectors(plain.searcher.speller.counts, encoder, cache, TrainOptions(0))
     accepted = Synonyms.of(replace(row, state="accepted") for row in rows)
-    expanded = replace(plain, searcher=plain.searcher.with_synonyms(accepted))
+    expanded = replace(plain, searcher=replace(plain.searcher, synonyms=accepted))
     with_synonyms, without = (
         np.array([queries.measure_ndcg(query, text) for query, text in enumerate(queries.texts)])
         for queries in (expanded, plain)

@@ -215,7 +215,7 @@ class SearchLearner:
             asked = requests.where(own)
             rankers = {WRITTEN: _interact(by_written), LABELLED: _interact(by_labelled)}
             found = rank_targets(surface, asked, self.state, rankers, self.clock)
-            served = self.state.with_ranker(by_labelled if orders[-1].on else None)
+            served = replace(self.state, ranker=by_labelled if orders[-1].on else None)
             with self.clock.stage(CHOSEN):
                 ranks[CHOSEN][own] = rank_listed_targets(surface, asked, served)
             for name, values in found.items():

@@ -7,6 +7,7 @@ model at request time, too, which learns here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from serendip.content.cache import VectorCache
@@ -40,7 +41,7 @@ def build_rewrites(
 ) -> tuple[RewriteTable, dict[str, Any]]:
     """Build the table of a word index with verified suggestions; its report for the manifest."""
     config, log, options = context.settings.queries, context.log, context.options
-    searcher = searcher.with_synonyms(context.workspace.accepted_synonyms())
+    searcher = replace(searcher, synonyms=context.workspace.accepted_synonyms())
     logged = logged_queries(log.searches, config.min_users)
     texts = (normalise(query.text) for query in logged)
     encoder, cache = context.encoder, context.word_vectors

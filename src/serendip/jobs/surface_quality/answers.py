@@ -11,7 +11,7 @@ Shapes: T requests, k length of a list.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -137,7 +137,7 @@ def _fuse(
     is_ranked = state.ranker is not None and SEARCH in state.ranker.ordered_tasks
     if not is_ranked or surface.scorer != RANKER:
         return {}
-    return {FUSED: answer_engine(requests.queries, surface, state.with_ranker(None))}
+    return {FUSED: answer_engine(requests.queries, surface, replace(state, ranker=None))}
 
 
 def _without_sale(surface: SurfaceConfig) -> SurfaceConfig:

@@ -277,7 +277,7 @@ class SurfaceRequestBuilder:
         meant = [self.correct(query.text) for query in queries]
         read = [replace(query, meant=text) for query, text in zip(queries, meant, strict=True)]
         vectors = self.encode([query.searched for query in read])
-        return [query.with_text_vector(row) for query, row in zip(read, vectors, strict=True)]
+        return [replace(query, text_vector=row) for query, row in zip(read, vectors, strict=True)]
 
     def _sample(self, targets: Targets, limit: int) -> tuple[Targets, Keys]:
         ids = self.split.catalogue.vocabulary

@@ -93,7 +93,7 @@ def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOp
     inner = fitter.append_new_items(past, split)
     found = fit_ranker(fitter, split, inner, options)
     if found is not None:
-        inner = replace(inner, context=found.context).with_ranker(found.ranker)
+        inner = replace(inner, context=found.context, ranker=found.ranker)
     record = None if fitter.on_older is None else fitter.on_older(inner, split, dataset)
     return EngineFit(inner, learned, record, found)
 
@@ -137,4 +137,4 @@ def _with_ranker(state: EngineState, found: RankerFit) -> EngineState:
         never = Repeats.never(state.num_items) if knows_repeats else Repeats()
         state = replace(state, repeats=never)
     context = state.context.with_parts(context_parts(learned), state.num_items)
-    return replace(state, context=context).with_ranker(found.ranker)
+    return replace(state, context=context, ranker=found.ranker)

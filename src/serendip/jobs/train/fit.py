@@ -193,7 +193,7 @@ class Fitter:
             codebooks=prepared.codebooks,
             models=models,
             ranker=None,
-            searcher=searcher.with_values(values),
+            searcher=replace(searcher, values=values),
             counts=counts,
             quality=quality,
             hidden=np.zeros(dataset.num_items, np.bool_),

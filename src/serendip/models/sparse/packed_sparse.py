@@ -20,10 +20,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import FloatArray, IntArray, locate
 from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import require_readable
-from serendip.models.linalg import GrowingVector, Sparse, to_csr
+from serendip.models.linalg import Sparse, sum_entries, sum_lengths, to_csr
 
 _FARTHEST = 65_535
 _LARGEST = float(np.finfo(np.float16).max)
@@ -59,17 +59,14 @@ class PackedSparse:
     @classmethod
     def stack(cls, blocks: Iterable[Sparse], columns: int) -> Self:
         """Pack CSR blocks of ``columns`` ascending columns, one below the other, as they come."""
-        gaps, values = GrowingVector(np.uint16), GrowingVector(np.float32)
-        lengths = [np.zeros(1, np.int64)]
+        gaps, values, lengths = bytearray(), bytearray(), [np.zeros(1, np.int64)]
         for block in blocks:
             gaps_of_block, values_of_block, row_lengths = _pack(block)
-            gaps.append(gaps_of_block)
-            values.append(values_of_block)
+            gaps.extend(gaps_of_block.data)
+            values.extend(values_of_block.data)
             lengths.append(row_lengths)
-        starts = np.cumsum(np.concatenate(lengths))
-        fits = starts[-1] <= np.iinfo(np.int32).max
-        starts = starts.astype(np.int32 if fits else np.int64)
-        return cls(gaps.whole(), values.whole(), starts, columns)
+        parts = np.frombuffer(gaps, np.uint16), np.frombuffer(values, np.float32)
+        return cls(*parts, sum_lengths(lengths), columns)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -107,16 +104,29 @@ class PackedSparse:
         sums = np.bincount(rows, values * vector[columns], len(numbers))
         return np.asarray(sums, np.float32)
 
+    def add_rows(self, numbers: IntArray, weights: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Sum of the rows of the numbers (M,) by weight (M,): columns, ascending, and values.
+
+        Costs as much as the rows have entries, however many columns the matrix has.
+        """
+        lengths, columns, values = self.entries(numbers)
+        return sum_entries(columns, values * np.repeat(weights, lengths))
+
+    def select_columns(
+        self, numbers: IntArray, weights: FloatArray, columns: IntArray
+    ) -> FloatArray:
+        """Rows of the numbers (M,), each times its weight (M,), and columns (C,): dense (M, C)."""
+        order = np.argsort(columns, kind="stable")
+        lengths, entries, values = self.entries(numbers)
+        rows = np.repeat(np.arange(len(numbers)), lengths)  # (E,)
+        positions, is_asked = locate(columns[order], entries)
+        dense = np.zeros((len(numbers), len(columns)), np.float32)
+        dense[rows[is_asked], order[positions[is_asked]]] = (values * weights[rows])[is_asked]
+        return dense
+
     def whole(self) -> Sparse:
         """All rows (N, C) as a CSR matrix."""
         return self[np.arange(self.shape[0])]
-
-    def sum_rows(self, weights: Sparse) -> Sparse:
-        """``weights @ rows`` (B, C) of weights (B, N); reads only the rows it needs."""
-        numbers, columns = np.unique(weights.indices, return_inverse=True)
-        shape = (weights.shape[0], len(numbers))
-        needed = to_csr((weights.data, columns.astype(np.int32), weights.indptr), shape)
-        return to_csr(needed @ self[numbers])
 
     def save(self, folder: Path) -> None:
         """Write the arrays into ``folder``, which is created; values are rounded."""

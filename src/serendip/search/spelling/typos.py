@@ -27,6 +27,7 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.data.rows.strings import Strings
+from serendip.data.text import rows_starting
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _VOWELS = frozenset("aeiouy")
@@ -135,7 +136,6 @@ def _near_keys() -> dict[str, str]:
 
 
 MAX_COMPARED = 20_000
-_LAST = "\U0010ffff"
 _ORDERS = ("lengths", "forward", "backward")
 
 
@@ -229,9 +229,7 @@ class EditIndex:
         def text(row: int) -> str:
             return strings[row][::step]
 
-        begin = bisect_left(rows, prefix, key=text)
-        end = bisect_left(rows, prefix + _LAST, begin, key=text)
-        yield from strings.take(order[begin:end].tolist())
+        yield from strings.take(order[rows_starting(rows, prefix, text)].tolist())
 
 
 def contains(ordered: Sequence[str], string: str) -> bool:

@@ -8,19 +8,18 @@ Every completion has results.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
+from operator import itemgetter
 
 import numpy as np
 
-from serendip.data.text import query_grams, title_key
+from serendip.data.text import query_grams, rows_starting, title_key
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP
 
 MAX_VALUES = 2
-_LAST = "\U0010ffff"
 
 
 def find_completions(searcher: Searcher, prefix: str, k: int = 8) -> list[Candidate]:
@@ -54,9 +53,8 @@ def _distinct(candidates: Iterable[Candidate], k: int) -> list[Candidate]:
 def _values(searcher: Searcher, key: str) -> Iterator[Candidate]:
     """Values of attributes that have a normal form from one of their words on, and find items."""
     late = searcher.late_suffixes
-    begin = bisect_left(late, (key, ""))
-    end = bisect_left(late, (key + _LAST, ""), begin)
-    matching = searcher.values.starting(key) | {value for _, value in late[begin:end]}
+    found = late[rows_starting(late, key, itemgetter(0))]
+    matching = searcher.values.starting(key) | {value for _, value in found}
     ranked = sorted(matching, key=lambda value: (-searcher.count_value(value), value))
     hits = ((value, searcher.lexical.search(value, TOP).item_nums) for value in ranked if key)
     for value, items in islice((pair for pair in hits if len(pair[1])), MAX_VALUES):

@@ -8,10 +8,10 @@ so that all are scored alike.
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.starts import DAY_S
-from serendip.data.text import normalise
+from serendip.data.text import normalise, rows_starting
 from serendip.errors import require_readable
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind
 from serendip.search.suggestions.categories import Categories
@@ -35,7 +35,6 @@ _ARRAYS = (
     *("users", "searches", "single", "starts", "items", "results", "shares"),
     *("category_starts", "focus"),
 )
-_LAST = "\U0010ffff"
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
 _FOCUS_PRIOR = 30.0
 """Categories of usual items that are added to those of a query's items."""
@@ -238,9 +237,8 @@ class QueryTable:
 
     def completions(self, key: str) -> NDArray[np.intp]:
         """(R,) rows of queries that contain ``key`` as a prefix from one of their words on."""
-        begin = bisect_left(self._word_starts, (key, -1))
-        end = bisect_left(self._word_starts, (key + _LAST, -1), begin)
-        return np.unique([row for _, row in self._word_starts[begin:end]]).astype(np.intp)
+        found = self._word_starts[rows_starting(self._word_starts, key, itemgetter(0))]
+        return np.unique([row for _, row in found]).astype(np.intp)
 
     @cached_property
     def _word_starts(self) -> list[tuple[str, int]]:

@@ -62,13 +62,15 @@ def build_table_of_rewrites(inputs: PartInputs, draft: Draft | None) -> Draft:
     """Build rewrites of queries."""
     assert draft is not None
     with inputs.context.clock.stage("rewrites"):
-        rewrites, facts = build_rewrites(_plain(draft.state), draft.state.queries, inputs.context)
-    return draft.with_state(draft.state.with_rewrites(rewrites), rewrites=facts)
+        plain = _plain(draft.state)
+        rewrites, facts = build_rewrites(plain, draft.state.queries, inputs.context)
+    state = replace(draft.state, searcher=replace(draft.state.searcher, rewrites=rewrites))
+    return draft.with_state(state, rewrites=facts)
 
 
 def _plain(state: EngineState) -> Searcher:
     """Word search by words alone."""
-    return state.searcher.with_rewrites(RewriteTable()).with_values(ValueTable.of(()))
+    return replace(state.searcher, rewrites=RewriteTable(), values=ValueTable.of(()))
 
 
 SUGGESTIONS = Part("suggestions", ("models",), read_suggestions, build_table_of_suggestions)
