@@ -36,6 +36,8 @@ def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
         ("I loved Lake House (2006), do you have others?", "lake house"),
         ("looking for a gift", "gift"),
         ("what should I watch tonight?", ANYTHING),
+        ("I'm looking for a watch and an evening dress", "watch evening dress"),
+        ("I love love stories", "love stories"),
         ("do you know any good movies", ANYTHING),
         # not said to anybody: queries, titles, their beginnings and words of them
         ("a gift for my mother", "a gift for my mother"),

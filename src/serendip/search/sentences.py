@@ -34,24 +34,31 @@ _SPEECH = (
     | _PERSONS
     | frozenset(
         "able absolutely actually add ah alright am anyone anything anyway arent ask available "
-        "awesome bad been bit bored bye check cool couldnt couple day definitely different "
-        "doesnt doing either else enjoy enjoyed enjoying especially evening ever example fan "
-        "favorite favorites favourite favourites feel feeling find fine fond found genre genres "
-        "give given glad go going gonna good got great guess ha haha happen hate hated hear "
-        "heard help helping hmm honestly hope hoping id idea ideas interested interesting isnt "
-        "kind kinda kinds know known lately let lets like liked likes liking list lol look "
-        "looking looks lot lots love loved lovely loves maybe mean mention mentioned mind mood "
-        "morning my myself name names need needed needs neither never nice night oh ok option "
-        "options others perhaps possible prefer preferably pretty probably put quite rather "
-        "read reading really recently remember right saw say search searching see seeing seem "
-        "seems seen share shopping show similar something sorry sort sorts sound sounds start "
-        "stuff style suggested sure take talk tell thats theres thing things think thinking "
-        "though thought time today told tonight tried try trying type types usually want wanted "
-        "wanting wants wasnt watch watched watching week weekend well whats wish wonder "
-        "wondering wont wouldnt yea yep yes yet youd youll".split()
+        "awesome bad been bit bored bye check cool couldnt definitely different doesnt doing "
+        "either else enjoy enjoyed enjoying especially ever example fan favorite favorites "
+        "favourite favourites find fine fond found give given glad go going gonna good got "
+        "great guess ha haha happen hate hated hear heard help helping hmm honestly hope hoping "
+        "id idea ideas interested interesting isnt kind kinda kinds know known lately let lets "
+        "like liked likes liking lol looking looks lot lots loved lovely loves maybe mean "
+        "mention mentioned mind mood my myself need needed needs neither never nice oh ok "
+        "option options others perhaps possible prefer preferably pretty probably put quite "
+        "rather really recently remember right saw say searching see seeing seem seems seen "
+        "similar something sorry sort sorts sounds stuff suggested sure take talk tell thats "
+        "theres thing things think thinking though thought today told tonight tried try trying "
+        "type types usually want wanted wanting wants wasnt watched watching well whats wish "
+        "wonder wondering wont wouldnt yea yep yes yet youd youll".split()
     )
 )
 """Words that say nothing of an item in a sentence."""
+
+_VERBS_TOO = frozenset(
+    "couple day evening feel feeling genre genres list look love morning name names night play "
+    "read reading search share shopping show sound start style time watch week weekend".split()
+)
+"""Words that say nothing of an item behind a person, a verb or another such word: "I want to watch
+something", but "I want a watch"."""
+
+_BEFORE_VERBS = frozenset({"to"}) | _VERBS | (_SPEECH - (ENGLISH - _PERSONS))
 
 _LONGEST, _FEWEST_OF_TITLE = 10, 4
 """Words of the longest name that is looked for in a sentence, and of a name of such words alone."""
@@ -67,7 +74,7 @@ _WISH = re.compile(
 
 def is_spoken(said: Sequence[str]) -> bool:
     """Whether words are said to somebody: by a word that is, or a person beside a verb."""
-    beside = _VERBS | (_SPEECH - ENGLISH - _PERSONS)
+    beside = _VERBS | _VERBS_TOO | (_SPEECH - ENGLISH - _PERSONS)
     return not _SPOKEN.isdisjoint(said) or any(
         (first, second) in _BEGINNINGS
         or (first in _PERSONS and second in beside)
@@ -83,11 +90,13 @@ def without_speech(text: str, is_name: Callable[[str], bool]) -> str:
         text: as typed.
         is_name: whether words are a title, or a value of an attribute; its words all stay.
     """
-    said, kept = words(normalise(_YEAR.sub(" ", fold(text)))), list[str]()
+    said, kept, before = words(normalise(_YEAR.sub(" ", fold(text)))), list[str](), ""
     while said:
         name = _first_name(said, is_name) or said[:1]
-        kept += name if len(name) > 1 else [word for word in name if word not in _SPEECH]
-        said = said[len(name) :]
+        is_verb = name[0] in _VERBS_TOO and before in _BEFORE_VERBS
+        is_speech = len(name) == 1 and (is_verb or name[0] in _SPEECH)
+        kept += () if is_speech else name
+        said, before = said[len(name) :], name[-1]
     return ANYTHING if GENERIC.issuperset(kept) else " ".join(kept)
 
 
