@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
     )
     folder = Path(tmp_path_factory.mktemp("sentences")) / "index"
     searcher = Searcher.build(catalogue, np.zeros(len(TITLES), np.float32), folder)
-    return searcher.with_values(ValueTable.of(catalogue, np.ones(len(TITLES), np.float32)))
+    return replace(searcher, values=ValueTable.of(catalogue, np.ones(len(TITLES), np.float32)))
 
 
 @pytest.mark.parametrize(
