@@ -24,7 +24,7 @@ from serendip.serve.workers.shared_state import COUNTERS_VARIABLE
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class ServiceMetrics:
+class ServiceMetrics(Collector):
     """Counters, gauges and latencies of one service.
 
     Attributes:
@@ -37,7 +37,7 @@ class ServiceMetrics:
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(self, holder: EngineHolder) -> None:
-        self._registry = CollectorRegistry()
+        self._holder, self._registry = holder, CollectorRegistry()
         self._seconds = Histogram(
             "serendip_request_seconds",
             "Time to answer, by route.",
@@ -56,7 +56,7 @@ class ServiceMetrics:
         if COUNTERS_VARIABLE in os.environ:
             self._scraped = CollectorRegistry()
             MultiProcessCollector(self._scraped)  # type: ignore[no-untyped-call]
-        self._scraped.register(_Gauges(holder))
+        self._scraped.register(self)
 
     def observe(self, scope: Scope, status: int, seconds: float) -> str:
         """Record status and latency of a response, and return the pattern of its route."""
@@ -72,19 +72,8 @@ class ServiceMetrics:
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self._registry)
 
-
-class _Gauges(Collector):
-    """The state of the service, and how the last training of the workspace ended."""
-
-    def __init__(self, holder: EngineHolder) -> None:
-        self._holder = holder
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Nothing, so that registration reads no state."""
-        yield from ()
-
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The gauges as of now; none of trainings before the first one."""
+        """The state of the service as of now, and how the last training of the workspace ended."""
         holder, last = self._holder, self._holder.last_training
         yield _gauge("workers", "Processes that answer.", holder.shared.num_ready)
         loads = "Openings of a published generation that failed."
