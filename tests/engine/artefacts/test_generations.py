@@ -37,16 +37,6 @@ def names(generations: Path) -> list[str]:
     return sorted(path.name for path in generations.glob("gen-*"))
 
 
-def test_publishing_makes_a_generation_current_with_checksums_and_facts(tmp_path: Path) -> None:
-    generation = publish(tmp_path, write("a"), {"counts": {"items": 3}})
-    assert generation.name == "gen-1" == current_name(tmp_path)
-    manifest = json.loads((tmp_path / "gen-1" / "manifest.json").read_text())
-    assert list(manifest["files"]) == ["sub/data.txt"]
-    assert (manifest["format"], manifest["previous"]) == (3, "")
-    assert manifest["counts"] == {"items": 3}
-    assert open_current(tmp_path).manifest == manifest
-
-
 def test_rollback_returns_to_the_one_that_was_current_before_not_to_the_next_number(
     tmp_path: Path,
 ) -> None:
@@ -169,14 +159,6 @@ def test_rollback_and_the_next_publication_repair_an_unreadable_pointer(tmp_path
     ):
         break_pointer(tmp_path)
         assert repair(tmp_path).name == name == open_current(tmp_path).name
-
-
-def test_without_a_pointer_nothing_is_published(tmp_path: Path) -> None:
-    publish(tmp_path, write("a"), {})
-    (tmp_path / "CURRENT").unlink()
-    assert current_name(tmp_path) == ""
-    with pytest.raises(NotTrainedError, match="serendip train"):
-        open_current(tmp_path)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from serendip.engine.config.effective_settings import (
     EffectiveSetting,
     read_effective_settings,
 )
-from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 
 FILE = """
@@ -53,14 +52,6 @@ def test_a_variable_counts_more_than_the_file_and_leaves_what_is_beside_it(folde
     assert (found["models.item_knn.decay"].value, found["train.budget"].value) == (0.3, "1h")
     assert found["train.budget"].source == "SERENDIP_TRAIN__BUDGET"
     assert found["surfaces.home.sources.popularity"].origin == "file"
-
-
-def test_every_command_reads_the_variables(folder, monkeypatch):
-    monkeypatch.setenv("SERENDIP_SERVE__ALLOWED_HOSTS", '["a.b"]')
-    monkeypatch.setenv("SERENDIP_EVALUATION__CUTS", "[0.5]")
-    settings = Workspace.open(folder).settings
-    assert settings.serve.allowed_hosts == ("a.b",)
-    assert settings.evaluation.cuts == (0.5,)
 
 
 def test_what_has_no_two_underlines_is_no_setting():

@@ -153,15 +153,6 @@ def test_every_stage_that_removes_has_sentences() -> None:
     assert told <= set(STAGES)
 
 
-def test_an_absence_is_told_in_the_language_of_the_request(reader: Engine) -> None:
-    seen = reader.history("u0", 1)[0].item_id
-    korean = reader.explain(Request("home", "u0", language="ko-KR"), seen).absence
-    english = reader.explain(Request("home", "u0"), seen).absence
-    assert english.text == "You have chosen or rejected it already"
-    assert korean.text == "이미 선택했거나 거절한 항목입니다"
-    assert korean.stage == english.stage
-
-
 def test_a_request_without_items_is_told_all_the_same(reader: Engine) -> None:
     surface = SurfaceConfig(task="home", sources={"again": 5}, filters=())
     absence = find(reader, surface, 3, query=Query("home", source_items=NO_ITEMS))
