@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from commands import serendip_here
-from small_shop import SETTINGS, write_files
+from small_shop import SETTINGS, WITHOUT_SEARCHES, write_files
 
 from serendip.runtime.scratch import PREFIX
 
@@ -24,7 +24,7 @@ def write_small_demo(folder: Path, num_users: int) -> Path:
     (folder / "items.csv").rename(folder / "films.csv")
     (folder / "events.csv").rename(folder / "ratings.csv")
     settings = SETTINGS.replace("items.csv", "films.csv").replace("events.csv", "ratings.csv")
-    (folder / "serendip.toml").write_text(settings)
+    (folder / "serendip.toml").write_text(settings + WITHOUT_SEARCHES)
     return folder
 
 
