@@ -20,7 +20,7 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
+from serendip.jobs.surface_quality.record import RECORD_FILE, read_record
 from serendip.jobs.train.train import train_workspace
 
 DAY = 86_400
@@ -106,10 +106,10 @@ def test_what_came_again_is_a_slice_of_the_report_and_of_the_record_for_the_gate
     assert list(again["systems"]) == list(home["systems"]) and len(home["systems"]) > 3
     assert again["systems"]["engine"]["Recall@10"]["value"] == 1.0
     (generation,) = (grocery / "generations").glob("gen-*")
-    record = QualityRecord.open(generation / RECORD_FILE)
+    record = read_record(generation / RECORD_FILE)
     assert record is not None
-    column = record.surfaces["home"].slices.tolist().index("repeats")
-    values = record.surfaces["home"].values[:, column]
+    column = record["home"].slices.tolist().index("repeats")
+    values = record["home"].values[:, column]
     assert (values[~np.isnan(values)] > 0).any()
 
 

@@ -133,15 +133,6 @@ class JobContext:
         with reading, self.workspace.open_store() as store:
             return read_snapshot(store, self.settings.actions)
 
-    def pack_log(self) -> int:
-        """Pack the events of the API; returns their number.
-
-        Raises:
-            StorageError: there is no database, or another process packs.
-        """
-        with self.workspace.open_store() as store:
-            return store.pack()
-
     @property
     def dataset(self) -> Dataset:
         """Items and interactions of the snapshot."""

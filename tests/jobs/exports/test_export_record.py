@@ -12,7 +12,7 @@ from postgres_server import on_both_databases
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.erasure import Eraser, ErasurePlace
 from serendip.engine.workspace import Workspace
-from serendip.jobs.exports.export import ExportRecord, export
+from serendip.jobs.exports.export import begin_export, export
 from serendip.runtime.atomic_files import open_parquet
 from serendip.runtime.progress import SilentProgress
 
@@ -32,14 +32,14 @@ def store(workspace: Workspace) -> Iterator[Store]:
 
 def write(workspace: Workspace, store: Store, out: Path, erased: str = "") -> None:
     """Write two users, one of whom may be erased before the last of them."""
-    record = ExportRecord(workspace, store, out)
+    end = begin_export(workspace, store, out)
     out.parent.mkdir(exist_ok=True)
     with open_parquet(out, SCHEMA) as file:
         file.write_table(pa.table({"user_id": ["u1"]}, SCHEMA))
         if erased:
             Eraser(workspace, store).erase_user(erased)
         file.write_table(pa.table({"user_id": ["u2"]}, SCHEMA))
-    record.end()
+    end()
 
 
 def place(workspace: Workspace, store: Store, name: str, user: str = "u1") -> ErasurePlace:
@@ -67,7 +67,7 @@ def test_what_is_being_written_is_pending_and_left_to_its_writer(
 ) -> None:
     out = workspace.embeddings / "users.parquet"
     workspace.embeddings.mkdir()
-    ExportRecord(workspace, store, out)
+    begin_export(workspace, store, out)
     with open_parquet(out, SCHEMA) as file:
         file.write_table(pa.table({"user_id": ["u1"]}, SCHEMA))
         eraser = Eraser(workspace, store)
@@ -103,7 +103,7 @@ def test_a_second_file_at_a_path_makes_the_first_no_younger(
     out = workspace.folder / "digest.parquet"
     write(workspace, store, out)
     Eraser(workspace, store).erase_user("u1")
-    ExportRecord(workspace, store, out)  # begun, and killed
+    begin_export(workspace, store, out)  # begun, and killed
     assert place(workspace, store, "exports").state == "pending"
 
 

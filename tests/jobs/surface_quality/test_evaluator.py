@@ -10,7 +10,6 @@ from small_shop import import_shop
 from serendip.data.query import TASKS
 from serendip.data.splits import temporal
 from serendip.engine.state import EngineState
-from serendip.errors import ArtefactError
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.answers import (
     ENGINE,
@@ -27,6 +26,8 @@ from serendip.jobs.surface_quality.record import (
     RecordedSurface,
     compare_records,
     describe_worst,
+    read_record,
+    save_record,
 )
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
@@ -158,7 +159,7 @@ def record(values: np.ndarray, cold: np.ndarray | None = None, first: int = 0) -
     surface = RecordedSurface(
         keys, keys * 7, np.array(["all", "cold items"]), np.column_stack([values, cold])
     )
-    return QualityRecord({"home": surface})
+    return {"home": surface}
 
 
 def noise(seed: int, scale: float) -> np.ndarray:
@@ -205,9 +206,9 @@ def test_intervals_hold_for_all_comparisons_together() -> None:
     """The same loss is worse alone, and not among a hundred slices."""
     before, after = record(np.full(USERS, 0.2)), record(0.2 - 0.02 + noise(3, 0.06))
     alone = compare_records(after, before, margin=0.0)[0]
-    many = {f"shelf{number}": after.surfaces["home"] for number in range(100)}
-    earlier = dict.fromkeys(many, before.surfaces["home"])
-    among = compare_records(QualityRecord(many), QualityRecord(earlier), margin=0.0)[0]
+    many = {f"shelf{number}": after["home"] for number in range(100)}
+    earlier = dict.fromkeys(many, before["home"])
+    among = compare_records(many, earlier, margin=0.0)[0]
     assert alone.gain == among.gain < 0
     assert not alone.on and among.on
     assert among.low < alone.low
@@ -225,13 +226,13 @@ def test_only_common_requests_are_compared_and_few_users_not_at_all() -> None:
 
 def test_a_user_with_many_requests_counts_once() -> None:
     before = record(np.full(USERS + 40, 0.2))
-    surface = before.surfaces["home"]
+    surface = before["home"]
     users = surface.users.copy()
     users[:41] = users[0]  # 41 requests of one user
     values = np.full((USERS + 40, 2), np.nan)
     values[:, 0] = 0.2
     values[:41, 0] = 0.0
-    after = QualityRecord({"home": replace(surface, users=users, values=values)})
+    after = {"home": replace(surface, users=users, values=values)}
     (change,) = compare_records(after, before, margin=0.05)
     assert change.n == USERS
     assert change.gain == pytest.approx(-0.2 / USERS)
@@ -239,14 +240,11 @@ def test_a_user_with_many_requests_counts_once() -> None:
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     written = record(np.linspace(0, 1, 5), np.array([np.nan, 1, 0, np.nan, 0.5]))
-    written.save(tmp_path / "quality.npz")
-    read = QualityRecord.open(tmp_path / "quality.npz")
+    save_record(written, tmp_path / "quality.npz")
+    read = read_record(tmp_path / "quality.npz")
     assert read is not None
     for part in ("keys", "users", "slices", "values"):
-        np.testing.assert_array_equal(
-            getattr(read.surfaces["home"], part), getattr(written.surfaces["home"], part)
-        )
-    assert QualityRecord.open(tmp_path / "nothing.npz") is None
+        np.testing.assert_array_equal(getattr(read["home"], part), getattr(written["home"], part))
+    assert read_record(tmp_path / "nothing.npz") is None
     (tmp_path / "quality.npz").write_bytes(b"PK not a file")
-    with pytest.raises(ArtefactError, match="no readable record"):
-        QualityRecord.open(tmp_path / "quality.npz")
+    assert read_record(tmp_path / "quality.npz") is None

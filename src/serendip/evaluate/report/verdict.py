@@ -6,7 +6,7 @@ difference shown and too small to tell are those of ``comparison``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serendip.evaluate import comparison
@@ -62,21 +62,17 @@ def _describe_quality(section: Mapping[str, Any], splits: Mapping[str, Any]) -> 
 
 
 def _describe_order(section: Mapping[str, Any]) -> str:
-    verdicts = _join_verdicts(section["comparisons"])
-    return f"By the order of the ten ({ORDER}) it is {verdicts}." if verdicts else ""
-
-
-def _join_verdicts(comparisons: Sequence[Mapping[str, Any]]) -> str:
     """The baselines of each verdict in nDCG@10, in words."""
     groups: dict[str, list[str]] = {}
-    for row in comparisons:
+    for row in section["comparisons"]:
         if row["metric"] == ORDER:
             groups.setdefault(row["verdict"], []).append(row["baseline"])
-    return ", ".join(
+    verdicts = [
         form.format(_join_names(groups[verdict]))
         for verdict, form in _FORMS.items()
         if verdict in groups
-    )
+    ]
+    return f"By the order of the ten ({ORDER}) it is {', '.join(verdicts)}." if verdicts else ""
 
 
 def _describe_hard_slices(section: Mapping[str, Any]) -> str:
@@ -116,14 +112,12 @@ def _describe_surface(name: str, section: Mapping[str, Any]) -> str:
 
 
 def _describe_wrong_lists(lists: Mapping[str, Any] | None) -> str:
-    wrong = "; ".join(_find_wrong(lists)) if lists is not None else ""
-    return f"What nobody should see, and people see: {wrong}." if wrong else ""
-
-
-def _find_wrong(lists: Mapping[str, Any]) -> Iterator[str]:
-    for row in lists["figures"]:
-        if row["goal"] == "none" and row["value"]["value"]:
-            yield f"{row['group']}: {row['name']} ({percent(row['value']['value'])})"
+    wrong = [
+        f"{row['group']}: {row['name']} ({percent(row['value']['value'])})"
+        for row in (lists or {"figures": ()})["figures"]
+        if row["goal"] == "none" and row["value"]["value"]
+    ]
+    return f"What nobody should see, and people see: {'; '.join(wrong)}." if wrong else ""
 
 
 def _join_names(names: Sequence[str]) -> str:

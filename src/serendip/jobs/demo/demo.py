@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.generations import open_in_force
 from serendip.engine.workspace import REPORT_HTML, REPORT_JSON, SETTINGS_FILE
-from serendip.errors import ArtefactError, DataError, ExtraMissing, NotTrainedError, SerendipError
+from serendip.errors import DataError, ExtraMissing, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
@@ -99,14 +99,12 @@ def write_demo_files(folder: Path) -> None:
 def _train(context: JobContext, say: Callable[[str], None]) -> Version:
     """The generation with the current fingerprint; trains if there is none."""
     workspace = context.workspace
-    try:
-        current = open_current(workspace.generations, verify=False)
-        if current.manifest["fingerprint"] == compute_fingerprint(workspace, context.options.seed):
-            say(f"  {current.name} is up to date")
-            return current
-    except (ArtefactError, NotTrainedError):
-        pass
-    return train_workspace(context)
+    current = open_in_force(workspace.generations, verify=False)
+    fingerprint = compute_fingerprint(workspace, context.options.seed)
+    if current is None or current.manifest["fingerprint"] != fingerprint:
+        return train_workspace(context)
+    say(f"  {current.name} is up to date")
+    return current
 
 
 def read_report(context: JobContext) -> dict[str, Any] | None:

@@ -162,7 +162,12 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
         with clock.stage(ENCODE):
             # Before all trainings, so that every process reads the vectors from the cache.
             encode_dataset(context)
-        tasks = _tasks(location, scratch / DATASET, seed_numbers)
+        # Seed by seed; the group of all tasks first, as it trains longest.
+        groups = [group for size in (3, 2, 1) for group in combinations(RETRIEVAL_TASKS, size)]
+        folder = os.fspath(scratch / DATASET)
+        tasks = [
+            GroupTask(location, folder, group, seed) for seed in seed_numbers for group in groups
+        ]
         with clock.stage("train and ask models"):
             found = options.executor.map(evaluate_group, tasks)
             answers = options.progress.track(found, "models", len(tasks))
@@ -182,13 +187,6 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     write_json(workspace.reports / REPORT_JSON, report)
     write_text(workspace.reports / REPORT_HTML, render_alignment_page(report))
     return report
-
-
-def _tasks(location: WorkspaceLocation, dataset: Path, seeds: Sequence[int]) -> list[GroupTask]:
-    """All groups, seed by seed; the group of all tasks first, as it trains longest."""
-    groups = [group for size in (3, 2, 1) for group in combinations(RETRIEVAL_TASKS, size)]
-    folder = os.fspath(dataset)
-    return [GroupTask(location, folder, group, seed) for seed in seeds for group in groups]
 
 
 def _count_requests(ranks: Sequence[TaskRanks]) -> dict[str, dict[str, int]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from serendip.engine.artefacts.generations import open_current, open_named
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace, WorkspaceLocation
-from serendip.jobs.exports.export import ExportRecord
+from serendip.jobs.exports.export import begin_export
 from serendip.runtime.atomic_files import open_parquet
 from serendip.runtime.executor import Result, Task
 from serendip.runtime.progress import TrainOptions
@@ -59,13 +59,13 @@ class EngineExport:
         engine: that answers here.
         location: what tasks open it from.
         out: the file.
-        record: of ids of users in it; None = it has none.
+        end: called when it is written.
     """
 
     engine: Engine
     location: EngineLocation
     out: Path
-    record: ExportRecord | None
+    end: Callable[[], None]
 
     def write(self, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
         """Write tables as they come, a row group for each, atomically; the number of rows."""
@@ -74,9 +74,12 @@ class EngineExport:
             for table in tables:
                 file.write_table(table)
                 count += table.num_rows
-        if self.record is not None:
-            self.record.end()
+        self.end()
         return count
+
+
+def _note_nothing() -> None:
+    """The end of a file without ids of users."""
 
 
 @contextmanager
@@ -97,13 +100,13 @@ def open_export(
         StorageError: the database cannot be read.
     """
     with workspace.open_store() as store:
-        record = ExportRecord(workspace, store, out) if has_users else None
+        end = begin_export(workspace, store, out) if has_users else _note_nothing
         name = open_current(workspace.generations).name
         moment = time.time() if now is None else now
         location = EngineLocation(WorkspaceLocation.of(workspace), name, moment)
         try:
             with location.open() as engine:
-                yield EngineExport(engine, location, out, record)
+                yield EngineExport(engine, location, out, end)
         finally:
             _open_once.cache_clear()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,26 +114,23 @@ def _as_list(value: Attribute) -> list[str]:
     return list(value) if isinstance(value, tuple) else [str(value)]
 
 
-class ExportRecord:
-    """The record of one export; made before anything of the export is read.
+def begin_export(workspace: Workspace, store: Store, out: Path) -> Callable[[], None]:
+    """Record an export, before anything of it is read.
 
     Args:
         workspace: that is exported from.
         store: of its database.
         out: the file or folder.
+
+    Returns:
+        what notes that nothing is left there from before it was begun.
     """
-
-    def __init__(self, workspace: Workspace, store: Store, out: Path) -> None:
-        path, folder = os.path.abspath(out), os.path.abspath(workspace.folder)
-        is_inside = os.path.commonpath([path, folder]) == folder
-        name = os.path.relpath(path, folder) if is_inside else path
-        self._store = store
-        self._export = DataCopy(name, store.log.position().removals, store.max_version())
-        store.exports.begin(self._export)
-
-    def end(self) -> None:
-        """Note that nothing is left there from before it was begun."""
-        self._store.exports.end(self._export)
+    path, folder = os.path.abspath(out), os.path.abspath(workspace.folder)
+    is_inside = os.path.commonpath([path, folder]) == folder
+    name = os.path.relpath(path, folder) if is_inside else path
+    copy = DataCopy(name, store.log.position().removals, store.max_version())
+    store.exports.begin(copy)
+    return partial(store.exports.end, copy)
 
 
 def export(
@@ -160,7 +158,7 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} is not empty.", "Give each export a folder of its own.")
     with workspace.open_store() as store:
-        record = ExportRecord(workspace, store, out)
+        end = begin_export(workspace, store, out)
         tables = store.tables()
         try:
             out.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -169,6 +167,6 @@ def export(
             flush_tree(out)
         except OSError as error:
             raise StorageError(f"{out} cannot be written: {error}.") from None
-        record.end()
+        end()
     counts = {"items": len(tables.items), "users": len(tables.users), "events": len(tables.events)}
     return {"out": os.fspath(out), "format": format_name, **counts}

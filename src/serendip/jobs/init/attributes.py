@@ -216,12 +216,9 @@ def _has_levels(cell: str, sign: str) -> bool:
 
 def find_unit(cells: Iterable[str]) -> str:
     """The currency that all cells name; empty = they do not name the same one."""
-    found = {named[0] if named else "" for named in map(_search_currency, cells)}
+    matches = (_CURRENCY.search(cell.translate(NARROW)) for cell in cells)
+    found = {named[0] if named else "" for named in matches}
     return found.pop() if len(found) == 1 else ""
-
-
-def _search_currency(cell: str) -> re.Match[str] | None:
-    return _CURRENCY.search(cell.translate(NARROW))
 
 
 def _describe_unread(cells: Sequence[str], sign: DecimalSign) -> str:

@@ -263,7 +263,9 @@ def guess_columns(
         _fill(
             event_columns, "item_id", lambda: _find_item_column(events, event_columns, items, key)
         )
-    _fill(event_columns, "timestamp", lambda: _find_time_column(events, event_columns))
+    _fill(
+        event_columns, "timestamp", lambda: _take_single(_find_time_columns(events, event_columns))
+    )
     if "timestamp" in event_columns:
         _fill(event_columns, "user_id", lambda: _find_user_column(events, event_columns))
     _require(events, event_columns)
@@ -442,10 +444,6 @@ def _find_item_column(
     ids = items.values(id_column)
     columns = events.unmapped_columns(mapping)
     return _take_single([one for one in columns if _share(events.cells[one], ids) > MIN_ID_SHARE])
-
-
-def _find_time_column(events: SampledFile, mapping: Mapping[str, str]) -> str | None:
-    return _take_single(_find_time_columns(events, mapping))
 
 
 def _find_time_columns(events: SampledFile, mapping: Mapping[str, str]) -> list[str]:

@@ -238,7 +238,12 @@ def start_workspace(
             of ``map_options`` or ``given`` is invalid.
         DataError: a file is missing, or a required column cannot be determined.
     """
-    form = _check_form(given or FileForm())
+    form = given or FileForm()
+    try:
+        check_encoding(form.encoding)
+        check_time_format(form.time_format)
+    except ValueError as error:
+        raise ConfigError(f"{error}.", "Correct --encoding or --time-format.") from None
     target = folder / SETTINGS_FILE
     if target.exists() and not force:
         raise ConfigError(f"{target} exists.", "Edit it, or add --force to overwrite it.")
@@ -260,15 +265,6 @@ def start_workspace(
         guesses["items"] = replace(guesses["items"], roles=roles)
     write_text(target, render_settings(folder, guesses, sample))
     return guesses
-
-
-def _check_form(given: FileForm) -> FileForm:
-    try:
-        check_encoding(given.encoding)
-        check_time_format(given.time_format)
-    except ValueError as error:
-        raise ConfigError(f"{error}.", "Correct --encoding or --time-format.") from None
-    return given
 
 
 def _read_currencies(folder: Path, guess: Guess) -> frozenset[str]:

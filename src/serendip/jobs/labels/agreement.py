@@ -156,8 +156,13 @@ def _refusal(seen: Sequence[Path], gold: Mapping[Pair, bool], pairs: Sequence[Pa
             return f"{path} has {len(shared)} of the queries, such as {min(shared)!r}"
     if len(pairs) < MIN_LABELLED_SHARE * len(gold):
         return f"{len(pairs)} of {len(gold)} gold pairs have labels"
+    return find_shortage({pair: gold[pair] for pair in pairs})
+
+
+def find_shortage(labels: Mapping[Pair, bool]) -> str:
+    """Which kind of labels too few queries have; "" = none."""
     for kind, is_irrelevant in (("relevant", False), ("irrelevant", True)):
-        count = len({pair[0] for pair in pairs if gold[pair] == is_irrelevant})
+        count = len({query for (query, _), label in labels.items() if label == is_irrelevant})
         if count < MIN_QUERIES:
             return f"{count} queries have {kind} items; {MIN_QUERIES} are needed"
     return ""
@@ -205,16 +210,9 @@ def check_labels(
     rows = np.random.default_rng(0).permutation(np.flatnonzero(numbers >= 0))[:MOST_PAIRS]
     pairs = [known[row] for row in np.sort(rows).tolist()]
     is_irrelevant = np.array([labels[pair] for pair in pairs], np.bool_)
-    queries = [
-        len({q for (q, _), bad in zip(pairs, is_irrelevant, strict=True) if bad == kind})
-        for kind in (False, True)
-    ]
-    if min(queries) < MIN_QUERIES:
-        reason = (
-            f"{queries[0]} queries have relevant items and {queries[1]} irrelevant ones; "
-            f"{MIN_QUERIES} are needed to tell labels from chance"
-        )
-        return Decision(name, False, n=max(queries), reason=reason)
+    if shortage := find_shortage({pair: labels[pair] for pair in pairs}):
+        n = len({query for query, _ in pairs})
+        return Decision(name, False, n=n, reason=f"{shortage} to tell labels from chance")
     groups = number_queries(pairs)
     scores = -_compute_likeness(context, catalogue, pairs)
     predictions = BinaryPredictions(is_irrelevant, scores, scores > 0, groups)

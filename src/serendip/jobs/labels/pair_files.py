@@ -96,7 +96,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
     write_text(path, text.getvalue())
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+def read_rows(path: Path, columns: Sequence[str], hint: str = "") -> list[tuple[str, ...]]:
     """The columns of a file of pairs.
 
     Raises:
@@ -105,7 +105,9 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
     table = open_table(path)
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise DataError(f"{path} has no column {missing[0]!r}.", f"It has {list(table.columns)}.")
+        raise DataError(
+            f"{path} has no column {missing[0]!r}.", hint or f"It has {list(table.columns)}."
+        )
     rows = [tuple(str(cell) for cell in row) for row in table.rows(columns)]
     if table.broken:
         place, reason = table.broken[0]
@@ -117,6 +119,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
 
 COLUMNS = ("query", "item_id", "surface", "text", "past", "attributes")
 MAX_TITLE_LENGTH = 50
+_WRITE_LISTS = "Write the file with `serendip judge lists`."
 """Characters of a title in the words of a request; longer titles are cut."""
 
 
@@ -223,18 +226,11 @@ def read_lists(path: Path) -> ShownLists:
     Raises:
         DataError: the file is missing or damaged, or has lists of several surfaces.
     """
-    table = open_table(path)
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise DataError(
-            f"{path} has no column {missing[0]!r}.", "Write it with `serendip judge lists`."
-        )
     requests: dict[str, ListRequest] = {}
     places: dict[Pair, int] = {}
     lengths: dict[str, int] = {}
     surfaces: set[str] = set()
-    for row in table.rows(COLUMNS):
-        query, item, surface, text, past, attributes = map(str, row)
+    for query, item, surface, text, past, attributes in read_rows(path, COLUMNS, _WRITE_LISTS):
         surfaces.add(surface)
         if query not in requests:
             requests[query] = _read_request(path, query, text, past, attributes)
@@ -259,5 +255,5 @@ def _read_request(path: Path, query: str, text: str, past: str, attributes: str)
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(
             f"{path}: the past or the attributes of {query[:60]!r} cannot be read: {error}.",
-            "Write the file with `serendip judge lists`.",
+            _WRITE_LISTS,
         ) from None

@@ -65,20 +65,17 @@ def measure_generation(engine: Engine, dataset: Dataset, limit: int) -> list[Mea
 def record_lists(measured: Sequence[Measured]) -> QualityRecord:
     """What is compared of the measures: of each that of which more is better."""
     sizes = [len(one.values) for one in measured]
-    values = np.full((sum(sizes), len(measured)), np.nan)  # (T, S)
+    values, names = np.full((sum(sizes), len(measured)), np.nan), list[str]()  # (T, S)
     for column, one in enumerate(measured):
         begin = sum(sizes[:column])
-        good = one.values if one.goal == "more" else 1.0 - one.values
+        is_good = one.goal == "more"
+        good = one.values if is_good else 1.0 - one.values
         values[begin : begin + sizes[column], column] = good
+        names.append(f"{'' if is_good else '1 - share of: '}{one.group}, {one.name}")
     keys = np.array([hash_key(one.name, key) for one in measured for key in one.requests], "u8")
-    names = np.array([_name_compared(one) for one in measured], np.str_)
-    return QualityRecord({LISTS: RecordedSurface(keys, keys, names, values)} if measured else {})
-
-
-def _name_compared(measured: Measured) -> str:
-    """Name of what is compared of a measure."""
-    name = f"{measured.group}, {measured.name}"
-    return name if measured.goal == "more" else f"1 - share of: {name}"
+    return (
+        {LISTS: RecordedSurface(keys, keys, np.array(names, np.str_), values)} if measured else {}
+    )
 
 
 def check_rejected(measured: Sequence[Measured]) -> list[Decision]:

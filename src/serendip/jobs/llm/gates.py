@@ -245,20 +245,15 @@ def gate_values(context: JobContext, attribute: str, floor: float = FLOOR) -> Wr
     if not values:
         raise _nothing_to_test(f"generated values of {attribute!r}", "attribute")
     missing = [value for value in values if lacks(by_id[value.item_id], attribute)]
-    right = _compare_with_own(values, by_id)
-    facts = {"values": len(missing), "floor": floor}
-    decision = judge_values(attribute, right, floor)
-    return _close(context, ("value", attribute), missing, decision, facts)
-
-
-def _compare_with_own(values: Sequence[Generated], by_id: Mapping[str, Item]) -> list[bool]:
-    """Whether each value of an item that has one of its own is right; case does not count."""
-    return [
+    right = [  # case does not count
         normalise(value.value)
         in {normalise(own) for own in list_values(by_id[value.item_id], value.name)}
         for value in values
         if not lacks(by_id[value.item_id], value.name)
     ]
+    facts = {"values": len(missing), "floor": floor}
+    decision = judge_values(attribute, right, floor)
+    return _close(context, ("value", attribute), missing, decision, facts)
 
 
 def judge_values(attribute: str, right: Sequence[bool], floor: float = FLOOR) -> Decision:

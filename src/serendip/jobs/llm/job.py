@@ -11,11 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Generic
 
 from serendip.data.items.catalogue import Item
-from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.llm.config import LlmConfig
@@ -100,9 +98,11 @@ def write(context: JobContext, writing: Writing[AnswerT], job: LlmJob) -> dict[s
         config.max_tokens,
         progress=context.options.progress,
     )
+    # Without a lock two concurrent runs would pay for the same answers.
+    lock = workspace.cache / "llm" / hashlib.sha256(job.name.encode()).hexdigest()[:16]
     with (
         closing(open_llm(config)) as llm,
-        exclusive_lock(job_folder(workspace, job.name)),
+        exclusive_lock(lock),
         workspace.exclusive(f"job {job.name}"),
         Ledger.open(workspace.database) as ledger,
     ):
@@ -135,11 +135,6 @@ def open_llm(config: LlmConfig) -> EndpointLlm:
             "Set [llm] provider = 'endpoint', base_url and model in serendip.toml.",
         )
     return EndpointLlm(config)
-
-
-def job_folder(workspace: Workspace, name: str) -> Path:
-    """Folder of a job's lock; without it two concurrent runs would pay for the same answers."""
-    return workspace.cache / "llm" / hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def describe_item(item: Item) -> Question:

@@ -44,7 +44,7 @@ from serendip.evaluate.labelled_slates import (
 )
 from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.agreement import MIN_QUERIES, gate_labels
+from serendip.jobs.labels.agreement import find_shortage, gate_labels
 from serendip.jobs.labels.pair_files import (
     ListRequest,
     Pair,
@@ -215,13 +215,8 @@ def _require_queries(source: str, labels: Mapping[Pair, bool]) -> None:
     Raises:
         DataError: too few have.
     """
-    for kind, is_irrelevant in (("relevant", False), ("irrelevant", True)):
-        count = len({query for (query, _), label in labels.items() if label == is_irrelevant})
-        if count < MIN_QUERIES:
-            raise DataError(
-                f"{source}: {count} queries have {kind} items, {MIN_QUERIES} are needed.",
-                "Label pairs of more queries.",
-            )
+    if shortage := find_shortage(labels):
+        raise DataError(f"{source}: {shortage}.", "Label pairs of more queries.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,11 +272,12 @@ class _Training:
         names = list(dict.fromkeys(query for query, _ in pairs))
         row_of = {name: row for row, name in enumerate(names)}
         requests = [self.asked.requests[name] for name in names]
-        users = list(map(self._find_user, requests))
-        texts = [
-            request.text or self._newest_title(user)
-            for request, user in zip(requests, users, strict=True)
-        ]
+        users, texts = list[RequestUser](), list[str]()
+        for request in requests:
+            past = self.catalogue.vocabulary.numbers(list(request.past))
+            users.append(RequestUser(past[past >= 0], request.attributes))
+            newest = users[-1].items[-1:].tolist()
+            texts.append(request.text or "".join(map(self.catalogue.title, newest)))
         rows = np.array([row_of[query] for query, _ in pairs], np.int32)
         group_of: dict[str, int] = {}
         groups = [group_of.setdefault(request.group, len(group_of)) for request in requests]
@@ -307,13 +303,6 @@ class _Training:
                 "Import the items first.",
             )
         return numbers
-
-    def _find_user(self, request: ListRequest) -> RequestUser:
-        past = self.catalogue.vocabulary.numbers(list(request.past))
-        return RequestUser(past[past >= 0], request.attributes)
-
-    def _newest_title(self, user: RequestUser) -> str:
-        return self.catalogue.title(int(user.items[-1])) if len(user.items) else ""
 
     def fit(self, labels: Mapping[Pair, bool]) -> _Trained:
         """Train with the users of the requests if these help to predict held-out pairs."""

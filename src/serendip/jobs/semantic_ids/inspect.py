@@ -42,11 +42,6 @@ class GenerationCodes:
     codebook_size: int
     names: Mapping[str, str]
 
-    @property
-    def name(self) -> str:
-        """Name of the generation."""
-        return self.generation.name
-
     @classmethod
     def open(cls, generations: Place) -> Self:
         """Read those of the generation in force.
@@ -86,7 +81,7 @@ def describe(workspace: Workspace, name: str) -> dict[str, Any]:
     while prefix and not len(_find_members(version, prefix)):
         prefix = prefix[:-1]
     raise UnknownItemError(
-        f"{name!r} is neither an item nor a code prefix in use in {version.name}.",
+        f"{name!r} is neither an item nor a code prefix in use in {version.generation.name}.",
         f"{code_name(prefix)} is in use: `serendip ids show {code_name(prefix)}-` lists its groups."
         if prefix
         else "Give an item id or a prefix such as 12 or 12-7.",
@@ -118,7 +113,7 @@ def _describe_item(workspace: Workspace, version: GenerationCodes, row: int) -> 
     codes = version.codes[row]
     prefixes = [codes[:depth].tolist() for depth in range(1, len(codes) + 1)]
     return {
-        "version": version.name,
+        "version": version.generation.name,
         "item_id": version.items.ids[row],
         "title": _read_titles(workspace, [version.items.ids[row]])[0],
         "codes": codes.tolist(),
@@ -142,7 +137,7 @@ def _describe_group(
     titles = _read_titles(workspace, [version.items.ids[row] for row in listed])
     lower_levels = codes[rows, len(prefix) :]
     return {
-        "version": version.name,
+        "version": version.generation.name,
         "prefix": code_name(prefix),
         "name": build_group_name(version.names, prefix),
         "members": len(rows),
@@ -191,7 +186,7 @@ def measure_codes(context: JobContext) -> dict[str, Any]:
     *levels, whole = manifest["semantic_ids"]["kept"] or [None]
     kept = {"before": manifest["previous"], "kept": levels, "kept_all_levels": whole}
     return {
-        "version": version.name,
+        "version": version.generation.name,
         **asdict(measure_code_quality(codes, version.codebook_size)),
         "neighbour_agreement": neighbour_agreement(content, codes, seed=context.options.seed),
         "pair_agreement": pair_agreement(pairs, codes),

@@ -111,7 +111,9 @@ def answer_all(
         message = measure_messages(lists, requests.afterwards)
     if not sells(surface, state):
         return SurfaceAnswers(lists, message)
-    unsold = answer_engine(requests.queries, _without_sale(surface), state)
+    sources = {name: quota for name, quota in surface.sources.items() if name != SPONSORED}
+    plain = surface.model_copy(update={"sponsored": None, "sources": sources})
+    unsold = answer_engine(requests.queries, plain, state)
     sale = _find_sale(requests, surface, results, unsold)
     return SurfaceAnswers({**lists, UNSOLD: unsold}, message, sale)
 
@@ -138,11 +140,6 @@ def _fuse(
     if not is_ranked or surface.scorer != RANKER:
         return {}
     return {FUSED: answer_engine(requests.queries, surface, replace(state, ranker=None))}
-
-
-def _without_sale(surface: SurfaceConfig) -> SurfaceConfig:
-    sources = {name: quota for name, quota in surface.sources.items() if name != SPONSORED}
-    return surface.model_copy(update={"sponsored": None, "sources": sources})
 
 
 def _find_sale(

@@ -22,9 +22,10 @@ Shapes: T requests, S slices, U users.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Self
+from typing import TypeAlias
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,6 @@ from numpy.typing import NDArray
 from serendip.data.dataset import Dataset
 from serendip.data.splits import Split, next_choices
 from serendip.engine.state import EngineState
-from serendip.errors import ArtefactError
 from serendip.evaluate.comparison import MIN_USERS
 from serendip.evaluate.decision import Decision, choose
 from serendip.evaluate.intervals import per_user
@@ -70,52 +70,33 @@ class RecordedSurface:
     values: Values
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class QualityRecord:
-    """Answers of all surfaces.
+QualityRecord: TypeAlias = Mapping[str, RecordedSurface]
+"""Surface -> answers; surfaces that nothing could be asked are left out."""
 
-    Args:
-        surfaces: name -> answers; surfaces that nothing could be asked are left out.
-    """
+_PARTS = [part.name for part in fields(RecordedSurface)]
 
-    surfaces: Mapping[str, RecordedSurface]
 
-    def save(self, path: Path) -> None:
-        """Write into a file."""
-        arrays = {
-            f"{name}/{part}": getattr(surface, part)
-            for name, surface in self.surfaces.items()
-            for part in ("keys", "users", "slices", "values")
-        }
-        np.savez(path, allow_pickle=False, **arrays)
+def save_record(record: QualityRecord, path: Path) -> None:
+    """Write a record into a file."""
+    arrays = {
+        f"{name}/{part}": getattr(surface, part)
+        for name, surface in record.items()
+        for part in _PARTS
+    }
+    np.savez(path, allow_pickle=False, **arrays)
 
-    @classmethod
-    def open(cls, path: Path) -> Self | None:
-        """Read what ``save`` wrote; None without the file.
 
-        Raises:
-            ArtefactError: the file cannot be read.
-        """
-        if not path.is_file():
-            return None
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                names = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
-                return cls(
-                    {
-                        name: RecordedSurface(
-                            arrays[f"{name}/keys"],
-                            arrays[f"{name}/users"],
-                            arrays[f"{name}/slices"],
-                            arrays[f"{name}/values"],
-                        )
-                        for name in names
-                    }
-                )
-        except (OSError, ValueError, KeyError) as error:
-            raise ArtefactError(
-                f"{path} has no readable record: {error}.", "Run `serendip train` again."
-            ) from None
+def read_record(path: Path) -> QualityRecord | None:
+    """Read what ``save_record`` wrote; None without the file, or if it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
+            return {
+                name: RecordedSurface(*(arrays[f"{name}/{part}"] for part in _PARTS))
+                for name in names
+            }
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return None
 
 
 def record_quality(
@@ -143,7 +124,7 @@ def record_quality(
             if len(requests):
                 lists = answer_engine(requests.queries, surface, state)
                 recorded[name] = _record(requests, lists, split, countries)
-    return QualityRecord(recorded)
+    return recorded
 
 
 def _record(
@@ -178,9 +159,9 @@ def compare_records(after: QualityRecord, before: QualityRecord, margin: float) 
     """
     pairs = [
         (slice_name if name == LISTS else f"{name}, {slice_name}: {METRIC}", users)
-        for name in after.surfaces
-        if name in before.surfaces
-        for slice_name, users in _pair(after.surfaces[name], before.surfaces[name]).items()
+        for name in after
+        if name in before
+        for slice_name, users in _pair(after[name], before[name]).items()
         if len(users) >= MIN_USERS
     ]
     return [_judge(name, users, margin, len(pairs)) for name, users in pairs]

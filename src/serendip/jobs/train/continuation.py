@@ -242,7 +242,7 @@ def choose_start(
         if previous is not None and previous.until > _begin_of_newer(context.dataset):
             previous, reason = None, f"{current.name} has seen what the ranker would learn from"
         if previous is not None:
-            generation, since = current.name, int(_facts(current)["since"])
+            generation, since = current.name, int(current.manifest["warm_start"]["since"])
         else:
             reason = reason or f"{current.name} has no fit to continue from"
     return previous, {"generation": generation, "reason": reason, "since": since}
@@ -265,14 +265,9 @@ def _find_obstacle(context: JobContext, current: Version) -> str:
         return f"the encoder was {manifest['encoder']}"
     if manifest["event_removals"] != context.snapshot.event_removals:
         return "events were imported again or erased"
-    since, now = int(_facts(current)["since"]), len(context.dataset.events)
+    since, now = int(manifest["warm_start"]["since"]), len(context.dataset.events)
     if now > MOST_GROWTH * since:
         return (
             f"the interactions have grown from {since:,} to {now:,} since a training from nothing"
         )
     return ""
-
-
-def _facts(current: Version) -> Mapping[str, Any]:
-    facts: Mapping[str, Any] = current.manifest["warm_start"]
-    return facts

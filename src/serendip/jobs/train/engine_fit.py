@@ -15,7 +15,7 @@ import numpy as np
 
 from serendip.data.dataset import Dataset
 from serendip.data.events.repeats import Repeats
-from serendip.data.splits import Split, temporal
+from serendip.data.splits import temporal
 from serendip.engine.feature_names import REPEAT_FEATURES, context_parts
 from serendip.engine.state import EngineState
 from serendip.evaluate.decision import Decision
@@ -91,24 +91,6 @@ def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOp
     past = older.fit_sources(split.train, name, options, fitter.previous)
     learned = OlderFit.of(past, split.cut)
     inner = fitter.append_new_items(past, split)
-    found = fit_ranker(fitter, split, inner, options)
-    if found is not None:
-        inner = replace(inner, context=found.context, ranker=found.ranker)
-    record = None if fitter.on_older is None else fitter.on_older(inner, split, dataset)
-    return EngineFit(inner, learned, record, found)
-
-
-def fit_ranker(
-    fitter: Fitter, split: Split, inner: EngineState, options: TrainOptions
-) -> RankerFit | None:
-    """Train the ranker on the newer part; None if there is nothing to learn from.
-
-    Args:
-        fitter: settings and clock.
-        split: older and newer part.
-        inner: fitted on the older part, with the items of the newer one.
-        options: seed and progress.
-    """
     fusion, counts = inner.fusion, np.zeros(len(split.catalogue), np.int32)
     counts[: split.train.num_items] = split.train.item_counts()
     with fitter.clock.stage("train ranker"):
@@ -118,11 +100,15 @@ def fit_ranker(
             lambda texts: fitter.encode_texts(texts, fusion),
         )
         labelled = fitter.labelled_searches(split.catalogue.vocabulary, fusion)
-        return train_ranker_on_requests(
+        found = train_ranker_on_requests(
             *(inner, split, written, [*logged, ("search", labelled)], fitter.settings),
             fitter.with_time(options, "ranker"),
             fitter.decided_in_force(SEARCH_ORDER),
         )
+    if found is not None:
+        inner = replace(inner, context=found.context, ranker=found.ranker)
+    record = None if fitter.on_older is None else fitter.on_older(inner, split, dataset)
+    return EngineFit(inner, learned, record, found)
 
 
 def _with_ranker(state: EngineState, found: RankerFit) -> EngineState:

@@ -284,7 +284,9 @@ class Fitter:
         self, prepared: PreparedData, fit: str, options: TrainOptions, older: OlderFit | None
     ) -> dict[str, Recommender]:
         """Train the configured models: name -> model, in their order."""
-        dataset = self.as_models_see(prepared.dataset)
+        dataset = prepared.dataset
+        if "country" not in self.settings.context.named:  # the models then see no countries
+            dataset = dataset.with_countries(None)
         items, trained = dataset.catalogue.vocabulary, dict[str, Recommender]()
         models = self.settings.models.build(self.settings.unified)
         for name, model in models.items():
@@ -295,11 +297,6 @@ class Fitter:
                 timed = self.with_time(options, f"{name} ({fit})")
                 trained[name] = model.train(dataset, timed, start)
         return trained
-
-    def as_models_see(self, dataset: Dataset) -> Dataset:
-        """The dataset with countries only if the settings name the country."""
-        named = "country" in self.settings.context.named
-        return dataset if named else dataset.with_countries(None)
 
     def write_queries(
         self, catalogue: Catalogue, counts: IntArray, fusion: Fusion, seed: int, count: int

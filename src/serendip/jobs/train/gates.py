@@ -29,6 +29,7 @@ from serendip.jobs.surface_quality.record import (
     QualityRecord,
     compare_records,
     describe_worst,
+    read_record,
 )
 from serendip.runtime.budget import CutShort, TimeBudget
 from serendip.runtime.versions import Version
@@ -191,7 +192,7 @@ def check_regression(
     Returns:
         one result, or none without a generation in force or a record of either.
     """
-    before = None if current is None else open_record(current, file)
+    before = None if current is None else read_record(current.folder / file)
     if record is None or current is None or before is None:
         return []
     changes = compare_records(record, before, margin)
@@ -201,14 +202,6 @@ def check_regression(
     asked = "surface or slice" if file == RECORD_FILE else "measure of lists"
     name = f"no {asked} more than {100 * margin:g} % worse than {current.name}"
     return [Decision.gate(name, passed, detail)]
-
-
-def open_record(generation: Version, file: str = RECORD_FILE) -> QualityRecord | None:
-    """A record of a generation; None without one, or if it is damaged."""
-    try:
-        return QualityRecord.open(generation.folder / file)
-    except ArtefactError:
-        return None
 
 
 ASKED = 5

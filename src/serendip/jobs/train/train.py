@@ -101,7 +101,8 @@ def train_workspace(
         require_training()
         with scratch_folder(folder) as scratch:
             current = open_in_force(context.workspace.generations)
-            context.pack_log()
+            with context.workspace.open_store() as store:
+                store.pack()
             plans = plan_training(shown, rebuild, only, current)
             if current is not None and not any(plan.reason for plan in plans.values()):
                 TrainingRecord(PUBLISHED, current.name, reasons=reasons).write(folder)

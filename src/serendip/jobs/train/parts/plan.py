@@ -21,7 +21,12 @@ from serendip.errors import ConfigError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import LISTS_FILE
-from serendip.jobs.surface_quality.record import RECORD_FILE, QualityRecord
+from serendip.jobs.surface_quality.record import (
+    RECORD_FILE,
+    QualityRecord,
+    read_record,
+    save_record,
+)
 from serendip.jobs.train.continuation import OLDER_FOLDER, OlderFit
 from serendip.jobs.train.fingerprint import hash_code
 from serendip.jobs.train.space import SPACE_FOLDER
@@ -56,7 +61,7 @@ class Draft:
         """A draft of the same files and facts as a generation."""
         folder, own = generation.folder, (*OWN_FACTS, "previous")
         facts = {key: value for key, value in generation.manifest.items() if key not in own}
-        record = QualityRecord.open(folder / RECORD_FILE)
+        record = read_record(folder / RECORD_FILE)
         return cls(EngineState.open(folder), facts, record=record, linked=folder)
 
     def with_state(self, state: EngineState, **facts: Any) -> Draft:
@@ -85,14 +90,14 @@ class Draft:
             if self.older is not None:
                 self.older.save(folder / OLDER_FOLDER)
             if self.record is not None:
-                self.record.save(folder / RECORD_FILE)
+                save_record(self.record, folder / RECORD_FILE)
             if space is not None:
                 space.save(folder / SPACE_FOLDER)
         else:
             _link_files(self.linked, folder)
             self.state.save_tables(folder)
         if self.lists is not None:
-            self.lists.save(folder / LISTS_FILE)
+            save_record(self.lists, folder / LISTS_FILE)
 
 
 def _link_files(source: Path, target: Path) -> None:

@@ -42,7 +42,6 @@ from serendip.jobs.train.ranker.requests import (
 from serendip.jobs.train.ranker.rows import RowMaking, SearchCandidates, can_compare
 from serendip.jobs.train.ranker.search_order_choice import choose_search_order
 from serendip.models.context_counts import ContextCounts
-from serendip.models.ranker.config import SearchSource
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
 
@@ -103,25 +102,18 @@ def train_ranker_on_requests(
     apart, count = np.random.default_rng([options.seed, _BASKETS]), count_similar(split, most)
     of_baskets = build_basket_requests(split, state.repeats, settings, count, apart)
     total = sum(len(of_surface) for _, of_surface in (*requests, *of_baskets))
-    deciding = _count_comparable(requests, settings)
-    making = RowMaking(settings, options, total, deciding, rng)
-    state, of_context, batches = _choose_context(state, mix_batches(requests), making)
-    making.add([*batches, *mix_batches(of_baskets)], state)
-    fit = _train(making, state, in_force)
-    return None if fit is None else replace(fit, decisions=[*of_context, *fit.decisions])
-
-
-def _count_comparable(
-    requests: LabelledRequests, settings: Settings
-) -> Counter[SearchSource | None]:
-    """Searches of each source that the ranker and rank fusion can be compared on."""
-    surfaces = settings.all_surfaces()
-    return Counter(
+    # Searches of each source that the ranker and rank fusion can be compared on.
+    deciding = Counter(
         request.source
         for surface, of_surface in requests
         for request in of_surface
         if can_compare(request, surfaces[surface])
     )
+    making = RowMaking(settings, options, total, deciding, rng)
+    state, of_context, batches = _choose_context(state, mix_batches(requests), making)
+    making.add([*batches, *mix_batches(of_baskets)], state)
+    fit = _train(making, state, in_force)
+    return None if fit is None else replace(fit, decisions=[*of_context, *fit.decisions])
 
 
 def _train(making: RowMaking, state: EngineState, in_force: bool | None) -> RankerFit | None:
