@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -18,6 +17,7 @@ from serendip.engine.artefacts.training_record import TRAINING_STATUS_FILE, Trai
 from serendip.engine.workspace import REPORT_JSON, Workspace
 from serendip.errors import ArtefactError, NotTrainedError, SerendipError, StorageError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
+from serendip.jobs.train.fingerprint import read_report
 from serendip.jobs.train.staleness import (
     LEARNED_TABLES,
     GenerationAge,
@@ -191,10 +191,8 @@ def _decisions(manifest: Mapping[str, Any]) -> list[Decision]:
 def _read_quality(workspace: Workspace, fingerprint: str) -> dict[str, float]:
     """Metrics of the engine in the report; empty if the report is of other settings or files."""
     try:
-        report = json.loads((workspace.reports / REPORT_JSON).read_text(encoding="utf-8"))
-        if report["fingerprint"] != fingerprint:
-            return {}
-        metrics = report["protocols"]["temporal"]["systems"]["engine"]
+        report = read_report(workspace.reports / REPORT_JSON, fingerprint)
+        metrics = (report or {})["protocols"]["temporal"]["systems"]["engine"]
         return {name: float(metrics[name]["value"]) for name in QUALITY_METRICS}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

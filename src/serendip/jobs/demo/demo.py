@@ -6,7 +6,6 @@ published before its quality is measured, so that the page need not wait for the
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files, read_import_digest
-from serendip.jobs.train.fingerprint import compute_fingerprint
+from serendip.jobs.train.fingerprint import compute_fingerprint, read_report
 from serendip.jobs.train.gates import check_report
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.background import BackgroundProcess
@@ -107,16 +106,6 @@ def _train(context: JobContext, say: Callable[[str], None]) -> Version:
     return current
 
 
-def read_report(context: JobContext) -> dict[str, Any] | None:
-    """The report with the current fingerprint; None if it is still to be made."""
-    path = context.workspace.reports / REPORT_JSON
-    if not path.exists():
-        return None
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    fingerprint = compute_fingerprint(context.workspace, context.options.seed)
-    return report if report.get("fingerprint") == fingerprint else None
-
-
 def measure_quality(
     context: JobContext,
     say: Callable[[str], None],
@@ -136,7 +125,9 @@ def measure_quality(
         SerendipError: the evaluation failed, or its process was killed.
         DataError: the published engine is worse than popularity.
     """
-    report = read_report(context)
+    path = context.workspace.reports / REPORT_JSON
+    fingerprint = compute_fingerprint(context.workspace, context.options.seed)
+    report = read_report(path, fingerprint)
     if report is not None:
         say("  the report is up to date")
     else:
@@ -144,7 +135,7 @@ def measure_quality(
             if process is None:
                 report, code = evaluate_workspace(context), 0
             else:
-                code, report = process.run(), read_report(context)
+                code, report = process.run(), read_report(path, fingerprint)
     if report is None:
         if process is not None and process.is_stopped:
             return None
@@ -152,13 +143,12 @@ def measure_quality(
             f"the quality could not be measured: the process ended with exit code {code}.",
             "Run `serendip evaluate` to try again; the page is served meanwhile.",
         )
-    reports = context.workspace.reports
-    for gate in check_report(reports / REPORT_JSON, report["fingerprint"]):
+    for gate in check_report(path, fingerprint):
         if not gate.on:
             raise DataError(
                 f"the published generation fails the gate {gate.name!r}: {gate.reason}.",
-                f"Read {reports / REPORT_HTML}; `serendip rollback` returns to the generation "
-                "before.",
+                f"Read {path.with_name(REPORT_HTML)}; `serendip rollback` returns to the "
+                "generation before.",
             )
     return report
 

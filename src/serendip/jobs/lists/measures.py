@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -52,7 +53,7 @@ _SUGGESTED, _NEWEST = 10, 50
 """
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ListMeasures:
     """Asks an engine and measures its lists.
 
@@ -63,7 +64,6 @@ class ListMeasures:
 
     engine: Engine
     facts: ItemFacts
-    _floors: list[float] = field(default_factory=list, init=False)
 
     def ask(self, surface: str, k: int, user_id: str = "", **fields: object) -> list[str]:
         """Ids of the first items of an answer."""
@@ -256,16 +256,15 @@ class ListMeasures:
         vocabulary = self.engine.state.catalogue.vocabulary
         content = self.engine.state.features.content
         pair = content[vocabulary.numbers([told.item_id, item.item_id])]
-        return float(pair[0] @ pair[1]) < self._floor()
+        return float(pair[0] @ pair[1]) < self._floor
 
+    @cached_property
     def _floor(self) -> float:
         """The cosine that nine of ten random pairs of items are below."""
-        if not self._floors:
-            content = self.engine.state.features.content
-            rows = np.random.default_rng(0).integers(0, len(content), (2, _RANDOM_PAIRS))
-            cosines = np.einsum("pd,pd->p", content[rows[0]], content[rows[1]])
-            self._floors.append(float(np.percentile(cosines, _FLOOR)))
-        return self._floors[0]
+        content = self.engine.state.features.content
+        rows = np.random.default_rng(0).integers(0, len(content), (2, _RANDOM_PAIRS))
+        cosines = np.einsum("pd,pd->p", content[rows[0]], content[rows[1]])
+        return float(np.percentile(cosines, _FLOOR))
 
 
 def find_rejected(dataset: Dataset) -> frozenset[str]:

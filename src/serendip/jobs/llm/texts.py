@@ -97,15 +97,13 @@ def write_query_texts(context: JobContext) -> dict[str, Any]:
             "Run `serendip llm run queries` and `serendip llm gate queries` first.",
         )
     origin = WRITTEN_MODEL, hash_written_queries(context.workspace)[:12]
-    rows = []
-    for number in sorted(by_item):
-        item, text = catalogue[number], ", ".join(by_item[number])
-        rows.append(
-            Generated(
-                *("text", item.item_id, "queries", "queries"),
-                *(text, *origin, text_digest(item)),
-            )
+    rows = [
+        Generated(
+            *("text", catalogue[number].item_id, "queries", "queries"),
+            *(", ".join(texts), *origin, text_digest(catalogue[number])),
         )
+        for number, texts in sorted(by_item.items())
+    ]
     with context.workspace.open_store() as store:
         store.generated.put(rows, replaced=store.generated.rows("text", "queries"))
     return {"written": len(rows)}

@@ -100,7 +100,9 @@ def build_rewrite_table(
     scorer = LogisticModel.prior(FEATURES, {}).fit(made, STRENGTH).fit(logged, STRENGTH)
     head = {
         key: tuple(
-            way for way in ways if unsafe.allows(way.text) and not _is_narrower(way.text, key)
+            way
+            for way in ways
+            if unsafe.allows(way.text) and not {*words(key)} < {*words(normalise(way.text))}
         )
         for key, ways in find_reformulations(searches, config.min_users).items()
         if not searcher.matcher.is_answered(key)
@@ -111,7 +113,3 @@ def build_rewrite_table(
         "learned_from": {"made": len(made), "logged": len(logged)},
     }
     return RewriteTable(head, scorer if scorer.learned_from else None, near), report
-
-
-def _is_narrower(text: str, key: str) -> bool:
-    return {*words(key)} < {*words(normalise(text))}

@@ -11,6 +11,7 @@ import json
 from dataclasses import astuple
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import serendip
 from serendip import __version__
@@ -39,6 +40,12 @@ def compute_fingerprint(workspace: Workspace, seed: int) -> str:
         *(hash_written_queries(workspace), hash_labels(workspace)),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def read_report(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The evaluation report in a file, if it is of a fingerprint."""
+    report = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return report if report.get("fingerprint") == fingerprint else None
 
 
 @cache

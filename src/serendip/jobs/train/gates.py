@@ -5,7 +5,6 @@ Among them are canary requests: it must answer what the first visitors of a shop
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
@@ -31,6 +30,7 @@ from serendip.jobs.surface_quality.record import (
     describe_worst,
     read_record,
 )
+from serendip.jobs.train.fingerprint import read_report
 from serendip.runtime.budget import CutShort, TimeBudget
 from serendip.runtime.versions import Version
 
@@ -160,10 +160,8 @@ def check_report(report: Path, fingerprint: str) -> list[Decision]:
     Returns:
         one result, or none without such a report.
     """
-    if not report.is_file():
-        return []
-    document = json.loads(report.read_text(encoding="utf-8"))
-    if document.get("fingerprint") != fingerprint:
+    document = read_report(report, fingerprint)
+    if document is None:
         return []
     for row in document["protocols"]["temporal"]["comparisons"]:
         if (row["metric"], row["baseline"]) == (METRIC, BASELINE):

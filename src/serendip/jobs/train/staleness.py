@@ -94,7 +94,8 @@ def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge
     """
     moment = time.time() if now is None else now
     config = workspace.settings.train.stale
-    wait_until = _next_try(workspace, config)
+    record = TrainingRecord.read(workspace.training)
+    wait_until = 0.0 if record is None else record.next_try(parse_duration(config.retry))
     newest = _open_newest(workspace)
     if newest is None:
         return GenerationAge(reasons=("no generation is published",), wait_until=wait_until)
@@ -130,11 +131,6 @@ def _open_newest(workspace: Workspace) -> Version | None:
 
 def _created(version: Version) -> float:
     return datetime.fromisoformat(version.manifest["created"]).timestamp()
-
-
-def _next_try(workspace: Workspace, config: StalenessConfig) -> float:
-    record = TrainingRecord.read(workspace.training)
-    return 0.0 if record is None else record.next_try(parse_duration(config.retry))
 
 
 def compare_settings(
