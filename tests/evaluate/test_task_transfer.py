@@ -51,6 +51,15 @@ def test_figures_are_means_over_users_of_the_test() -> None:
         assert one["relative_low"] <= 0.2 <= one["relative_high"]
 
 
+def test_comparisons_are_of_means_over_seeds() -> None:
+    answers = world({}, seeds=1) + [
+        answered(ranks.group, ranks.task, 0.5, 0.5 if ranks.group == TASKS else 0.25, seed=1)
+        for ranks in world({}, seeds=1)
+    ]
+    for one in alignment_figures(answers)["comparisons"]:  # .25 and .5 against .25 and .25
+        assert one["difference"] == pytest.approx(0.125)
+
+
 def test_a_user_with_many_requests_weighs_as_much_as_one_with_few() -> None:
     users = np.asarray([0, 0, 0, 1, 0])
     is_test = np.asarray([True, True, True, True, False])
