@@ -23,10 +23,10 @@ from serendip.content.encoders.base import (
     InputT,
     clip_text,
 )
-from serendip.content.encoders.weights import hash_file
 from serendip.content.vector_file import VectorFile
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import DataError
+from serendip.runtime.atomic_files import hash_file
 from serendip.runtime.progress import Progress, SilentProgress
 
 _READ_AT_ONCE = 8_192

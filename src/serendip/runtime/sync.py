@@ -33,9 +33,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from serendip.errors import ArtefactError, ConfigError, ConflictError, StorageError
-from serendip.runtime.atomic_files import exclusive_lock, flush_folder, flush_tree, write_synced
+from serendip.runtime.atomic_files import (
+    exclusive_lock,
+    flush_folder,
+    flush_tree,
+    hash_file,
+    write_synced,
+)
 from serendip.runtime.extras import of_extra
-from serendip.runtime.versions import MANIFEST, hash_file, unseal
+from serendip.runtime.versions import MANIFEST, unseal
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore

@@ -29,7 +29,7 @@ from typing import Any
 
 from serendip import __version__
 from serendip.errors import ArtefactError
-from serendip.runtime.atomic_files import flush_folder, flush_tree, write_synced
+from serendip.runtime.atomic_files import flush_folder, flush_tree, hash_file, write_synced
 
 MANIFEST = "manifest.json"
 CHECKSUM = "checksum"
@@ -306,9 +306,3 @@ def compute_checksums(folder: Path) -> dict[str, str]:
 def list_files(folder: Path) -> list[Path]:
     """All files below the folder of a version except its manifest, in order."""
     return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from serendip.config import Config, read_toml, validate
 from serendip.errors import ArtefactError, ExtraMissing
+from serendip.runtime.atomic_files import hash_file
 
 LOCK_FILE = Path(__file__).with_name("models.lock")
-_CHUNK_BYTES = 1 << 20
 
 
 class LockedWeights(Config):
@@ -107,15 +107,6 @@ def _find_installed(entry: LockedWeights) -> Path:
 def _hash_cached(path: Path, size: int, modified_ns: int) -> str:
     """Hash a file; size and modification time are only part of the cache key."""
     return hash_file(path)
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def read_tensors(pth: Path) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serendip.errors import ArtefactError, ConfigError, StorageError
-from serendip.runtime.atomic_files import flush_folder, flush_tree
+from serendip.runtime.atomic_files import flush_folder, flush_tree, hash_file
 from serendip.runtime.progress import Progress
 from serendip.runtime.scratch import remove_abandoned, scratch_folder
 from serendip.runtime.sync import Storage
-from serendip.runtime.versions import MANIFEST, hash_file, unseal
+from serendip.runtime.versions import MANIFEST, unseal
 
 FORMAT = 2
 FILES = ("serendip.toml", "serendip.db", "synonyms.csv")

@@ -29,9 +29,9 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS, FORMAT, BackupFolder
 from serendip.jobs.backup.table_copy import copy_rows, open_target
-from serendip.runtime.atomic_files import link_or_copy
+from serendip.runtime.atomic_files import hash_file, link_or_copy
 from serendip.runtime.progress import Progress
-from serendip.runtime.versions import MANIFEST, hash_file, seal
+from serendip.runtime.versions import MANIFEST, seal
 
 
 @dataclass(frozen=True, slots=True)
