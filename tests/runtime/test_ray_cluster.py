@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from commands import invoke
-from executor_contract import ExecutorContract, square
+from executor_contract import ExecutorContract
 from generation_files import read_facts, read_generation
 from processes import descendants, is_running, wait_until
 from ray_nodes import Nodes, free_port, has_ray_serve, two_nodes
@@ -64,6 +64,13 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
         os.environ.update(before)
 
 
+def meet(folder: str) -> int:
+    """Wait until another process does so, too."""
+    Path(folder, str(os.getpid())).touch()
+    wait_until(lambda: len([*Path(folder).iterdir()]) > 1, "another process")
+    return os.getpid()
+
+
 def die_first(path: str) -> str:
     """Die in the first attempt."""
     try:
@@ -97,11 +104,11 @@ class TestRayExecutor(ExecutorContract):
         monkeypatch.setattr("serendip.runtime.ray_cluster._ATTEMPTS", 2)
         return nodes.executor
 
-    def test_tasks_run_on_both_nodes(self, executor: Executor) -> None:
+    def test_tasks_run_on_both_nodes(self, executor: Executor, tmp_path: Path) -> None:
         assert executor.workers == 2
         assert not executor.is_local  # An address was given; without one all is on this machine.
         assert type(executor)(ExecutorConfig(name="ray")).is_local
-        assert len({process for _, process in executor.map(square, [*range(8)])}) >= 2
+        assert len({*executor.map(meet, [str(tmp_path)] * 2)}) == 2
 
     def test_a_task_whose_process_is_killed_runs_again(
         self, executor: Executor, tmp_path: Path
