@@ -112,8 +112,8 @@ def test_words_find_items_that_their_vectors_do_not() -> None:
     world = world.with_features(features).with_queries(queries)
     asked = [Query("search", text=text, text_vector=vector[0]) for text in texts]
     config = CONFIG.model_copy(
-        update={"epochs": 40, "learning_rate": 0.005, "token_buckets": 512, "item_mode": "content"}
-    )
+        update={"epochs": 100, "learning_rate": 0.02, "token_buckets": 512, "item_mode": "content"}
+    )  # .97 of the words or more with each of ten seeds and two kernels; with 40 and .005 .73
     hits = {}
     for buckets in (0, 512):
         model = Retriever(config.model_copy(update={"token_buckets": buckets}))
