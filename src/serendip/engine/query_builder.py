@@ -73,7 +73,8 @@ class QueryBuilder:
         if query.text.strip():
             titled = None
             if not query.is_literal:
-                asked = "" if fold(request.text).startswith(query.text) else query.text
+                is_typed = fold(request.text).rstrip(_FINAL_SIGNS) in (query.text, "")
+                asked = "" if is_typed else query.text
                 query = replace(query, meant=state.searcher.correct_text(query.text) or asked)
                 titled = state.title_vector(query.text)
             vector, encoded = self._cached_vectors(

@@ -104,29 +104,39 @@ class QueryReader:
     def find_liked(self, text: str) -> int:
         """Number of the item that a text asks for others like, "movies like Heat"; -1 = of none."""
         title, titles = find_wish(text, self.grammar), self.titles
-        if not title and self._is_sentence(text):
-            title = find_wished(text, lambda name: bool(titles.bearers(name)))
-        if not title or len(titles.exact(fold(text).strip())):
+        if len(titles.exact(fold(text).strip())):
             return MISSING
-        liked = titles.exact(title).tolist()
-        if not liked and len(key := title_key(title)) >= _FEWEST_SIGNS:
-            liked = titles.completions(key, 1) or self.read(title).corrected.tolist()
+        liked = self._find_titled(title)
+        if not liked and (title or self._is_sentence(text)):
+            liked = titles.bearers(find_wished(text, titles.__contains__))
         return int(liked[0]) if liked else MISSING
+
+    def _find_titled(self, title: str) -> list[int]:
+        """Items with a title, that begin with it, or with its correction."""
+        found: list[int] = self.titles.exact(title).tolist() if title else []
+        if not found and len(key := title_key(title)) >= _FEWEST_SIGNS:
+            found = self.titles.completions(key, 1) or self.read(title).corrected.tolist()
+        return found
 
     def find_asked(self, text: str) -> str:
         """What a sentence asks for, "hi, do you know a funny movie?"; another text as it is."""
         if not self._is_sentence(text):
             return text
-        return without_speech(text, lambda name: self._is_value(name) or name in self.titles)
+        asked = without_speech(text, lambda name: self._is_value(name) or name in self.titles)
+        return asked or text
 
     def _is_sentence(self, text: str) -> bool:
-        """Whether a text is said to somebody, and does not begin a title or stand within one."""
-        normal = normalise(text)
-        said = words(normal)
-        if not is_spoken(said) or self.titles.completions(normal, 1):
+        """Whether a text is said to somebody, and is not a title, misspelt perhaps, nor begins one
+        or stands within one.
+        """
+        if not is_spoken(text):
+            return False
+        normal, titles = normalise(text), self.titles
+        if titles.completions(normal, 1) or any(" " in key for key in titles.nearest(normal)):
             return False
         items = self.lexical.having_all(normal, _MOST_CODED).tolist()
-        return not any(set(words(self.titles.key(item))).issuperset(said) for item in items)
+        said = words(normal)
+        return not any(set(words(titles.key(item))).issuperset(said) for item in items)
 
     def named_items(self, reading: Interpretation) -> IntArray:
         """Items whose title a text is, corrected or not, best first; none if it rather is a word.

@@ -41,7 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(**more)
         self._receive_timeout_s, self._most = receive_timeout_s, most
         self._late_at = math.inf  # while a request is computed
-        self._bytes_beside_body = 0  # since the request began, or the last part of its body
+        self._is_in_head, self._bytes_beside_body = False, 0  # since it began, or its last part
         self._unanswered = list[RequestResponseCycle]()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -68,17 +68,25 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request is there."""
         super().on_message_begin()
+        self._is_in_head = True
         self._late_at = self.loop.time() + self._receive_timeout_s
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header is there; those after a body are dropped."""
+        if self._is_in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head of a request is there, in one piece perhaps with its body."""
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > limits.MAX_HEAD_BYTES:
             self._end()
+            raise ValueError("the parser ends")  # nobody computes an answer
         self.scope["state"][IS_GONE] = self.transport.is_closing
         super().on_headers_complete()
         unanswered = [cycle for cycle in self._unanswered if not cycle.response_complete]
         self._unanswered = [*unanswered, self.cycle]
+        self._is_in_head = False
         self._bytes_beside_body = 0
 
     def on_body(self, body: bytes) -> None:

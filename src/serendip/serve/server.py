@@ -9,6 +9,7 @@ then. After SIGTERM running requests finish.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import threading
@@ -29,6 +30,7 @@ from serendip.serve.workers.shared_state import SharedState
 
 _LAST_REQUESTS_S = 0.25
 """Seconds in which connections that were accepted before the end may still send a request."""
+_HARD_END_S = DRAIN_S + 5.0
 _TICKS_PER_S = 10
 
 
@@ -110,6 +112,14 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def _end_without_supervisor(shared: SharedState) -> None:
+    """End a worker some seconds after its supervisor, if its event loop has not done so."""
+    while shared.has_supervisor:
+        time.sleep(1.0)
+    time.sleep(_HARD_END_S)
+    os._exit(1)
+
+
 def run(
     published: PublishedGenerations,
     options: ServerOptions = LOCAL,
@@ -150,6 +160,8 @@ def serve(
         shared: state of the service; None = this is its only worker.
         on_ready: called once the engine answers.
     """
+    if shared is not None:
+        threading.Thread(target=_end_without_supervisor, args=(shared,), daemon=True).start()
     holder = EngineHolder(shared)
     with open_application(published, options, holder) as app:
         server = _Server(app, options, holder)

@@ -145,6 +145,15 @@ def test_changes_by_an_import_can_be_left_out(store):
     assert changes.version == store.max_version()
 
 
+def test_a_history_is_found_behind_many_events_that_are_left_out(store):
+    chosen = [Event("u", name, time) for name, time in zip("abc", (1.0, 2.0, 3.0), strict=True)]
+    seen = [Event("u", f"i{number}", 4.0 + number, "impression") for number in range(200)]
+    store.put_events([*chosen, *seen])
+    assert store.log.history("u", 2, ["impression"]) == chosen[1:]
+    assert store.log.history("u", 9, ["impression"], since=3.0) == chosen[2:]
+    assert store.log.history("u", 2) == seen[-2:]
+
+
 def test_history_is_oldest_first_and_ties_keep_the_order_of_arrival(store):
     store.put_events([Event("u", name, time) for name, time in [("c", 3), ("a", 1), ("b", 1)]])
     store.put_events([Event("other", "x", 2)])

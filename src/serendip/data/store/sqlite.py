@@ -60,8 +60,9 @@ class SqliteDatabase(Database):
     def __init__(self, path: Path, create: bool, busy_timeout_s: float) -> None:
         self._path, self._module = Path(os.path.abspath(path)), sqlite_module()
         if create:  # -wal and -shm get the rights of the file
+            # Of a file that is there, closing would drop the locks of this process on it.
             with suppress(OSError):  # SQLite tells why
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         self._creates, self._identity = create, self._file_identity()
         self._is_read_only = False
         super().__init__(path.name, self._module.Error, busy_timeout_s)

@@ -118,8 +118,9 @@ def read_rows(path: Path, columns: Sequence[str], hint: str = "") -> list[tuple[
 
 
 COLUMNS = ("query", "item_id", "surface", "text", "past", "attributes")
-MAX_TITLE_LENGTH = 50
 _WRITE_LISTS = "Write the file with `serendip judge lists`."
+
+MAX_TITLE_LENGTH = 50
 """Characters of a title in the words of a request; longer titles are cut."""
 
 

@@ -79,8 +79,8 @@ class Categories:
 
 
 def main_attribute(catalogue: Catalogue) -> str:
-    """The text attribute that is called a category, else the one with the fewest distinct values,
-    among those that half the items have.
+    """The text attribute that is called a category and whose values items share, else the one with
+    the fewest distinct values, among those that half the items have.
 
     Empty if there is none with two values or more and fewer than one per item. Yes and no are no
     categories.
@@ -91,4 +91,9 @@ def main_attribute(catalogue: Catalogue) -> str:
         num_values = len(values.sizes().keys() - _YES_NO)
         if 1 < num_values < len(catalogue) and 2 * values.has_value().sum() >= len(catalogue):
             sizes[name] = num_values
-    return min(sizes, key=lambda name: (not is_called(name, "category"), sizes[name]), default="")
+
+    def rank(name: str) -> tuple[bool, int]:
+        is_category = is_called(name, "category") and 2 * sizes[name] <= len(catalogue)
+        return not is_category, sizes[name]
+
+    return min(sizes, key=rank, default="")

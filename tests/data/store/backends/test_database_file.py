@@ -134,6 +134,22 @@ def test_a_file_that_comes_back_is_written_to_again(path: Path) -> None:
         assert store.database.problem() == ""
 
 
+def test_a_second_opening_keeps_the_locks_of_the_first(path: Path) -> None:
+    """Closing any descriptor of a file drops the locks of its process on it."""
+
+    def find_locks() -> list[str]:
+        held = Path("/proc/locks").read_text().splitlines()
+        return [
+            one for one in held if f":{path.stat().st_ino} " in one and f" {os.getpid()} " in one
+        ]
+
+    with closing(open_database(path)) as first, first.read() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM events")
+        before = find_locks()
+        with closing(open_database(path, create=True)):
+            assert before and set(before) <= set(find_locks())
+
+
 def test_it_opens_and_reads_beside_a_lock_that_another_process_holds(path: Path) -> None:
     with closing(open_database(path)) as other, other.write() as locked:
         locked.exec_driver_sql("DELETE FROM events")

@@ -57,6 +57,9 @@ EVENT_IDS = "event_id"
 
 MOST = 2**31 - 1
 
+_MORE = 50
+"""Rows of a history that are fetched beyond twice as many as are wanted."""
+
 FETCHED = 10_000
 """Rows of a large result that are fetched at once."""
 
@@ -91,7 +94,11 @@ _POSITION = select(
 _IS_OF_USER = EVENTS.c.user_id == bindparam("user")
 _PAST = select(*_columns(_LOG_ROW)).where(_IS_OF_USER), _OF_USER
 _HISTORY = (
-    select(*_columns(_EVENT)).where(_IS_OF_USER),
+    select(*_columns(_EVENT))
+    .where(_IS_OF_USER, EVENTS.c.timestamp >= bindparam("since"))
+    .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
+    .limit(bindparam("rows"))
+    .offset(_ZERO),
     _OF_USER.add_columns(*(PACK_ROWS.c[name] for name in TEXTS)),
 )
 """What the tail and the packs have of a user, with the columns of ``past`` and ``history``."""
@@ -237,7 +244,7 @@ class LogReader:
 
     def past(self, user_id: str, without: Sequence[str] = ()) -> EventColumns:
         """A user's events, without the given actions."""
-        return _in_columns(*self._of_user(user_id, *_PAST), without)
+        return _in_columns(*self._of_user({"user": user_id}, *_PAST), without)
 
     def history(
         self, user_id: str, limit: int, without: Sequence[str] = (), since: float = EARLIEST
@@ -251,23 +258,31 @@ class LogReader:
             since: Unix seconds; earlier events are left out.
         """
         most, parts = max(limit, 0), []
-        tail, packed = self._of_user(user_id, *_HISTORY, TEXTS)
+        for rows in (2 * most + _MORE, MOST):  # seldom are more of them left out
+            values = {"user": user_id, "since": since, "rows": min(rows, MOST)}
+            tail, packed = self._of_user(values, *_HISTORY, TEXTS)
+            wanted = [row for row in tail if row[3] not in without]
+            if len(wanted) >= most or len(tail) < rows:
+                break
         for part in packed:
             is_wanted = part.is_counted(without) & (part.records["timestamp"] >= since)
             is_wanted[np.flatnonzero(is_wanted)[:-most]] = False
             parts.append(part.select(is_wanted))
-        wanted = (row for row in tail if row[2] >= since and row[3] not in without)
         return _newest(wanted, parts, most)
 
     def _of_user(
-        self, user_id: str, of_tail: Select[Any], of_packs: Select[Any], texts: Sequence[str] = ()
+        self,
+        values: Mapping[str, Any],
+        of_tail: Select[Any],
+        of_packs: Select[Any],
+        texts: Sequence[str] = (),
     ) -> tuple[list[Any], list[PackedEvents]]:
         """What the tail and the packs have of a user, the latter with some texts."""
-        if id_problem(user_id):
+        if id_problem(values["user"]):
             return [], []
         while True:
             with self.database.read_by_driver() as fetch:
-                tail, packed = (fetch(one, {"user": user_id}) for one in (of_tail, of_packs))
+                tail, packed = (fetch(one, values) for one in (of_tail, of_packs))
             shared = [self._names.get(row[0]) for row in packed]
             if None not in shared:
                 break
