@@ -7,16 +7,20 @@ import selectors
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from processes import wait_until
 
+from serendip.serve.http_protocol import BoundedProtocol
 from serendip.serve.limits import FILES_BESIDE, MAX_BODY_BYTES, MAX_HEAD_BYTES
 
 SCRIPT = Path(__file__).with_name("tiny_server.py")
@@ -160,6 +164,29 @@ def test_headers_after_a_body_are_dropped_and_large_bodies_in_chunks_are_read(se
     assert first.startswith(b"422 ")
     assert b"the body is not JSON" in first  # that is, it holds only blanks
     assert second.startswith(b"200 ")
+
+
+def test_no_header_behind_a_body_reaches_the_application():
+    async def tell_headers(scope, receive, send):
+        while (await receive()).get("more_body"):
+            pass
+        names = b" ".join(name for name, _ in scope["headers"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": names})
+
+    protocol = partial(BoundedProtocol, 10.0, 100)
+    config = uvicorn.Config(tell_headers, http=protocol, lifespan="off", log_level="error")
+    server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        with socket.create_connection(listener.getsockname(), timeout=30) as connection:
+            head = CHUNKED.removesuffix(b"0\r\n").replace(b"Host", b"Connection: close\r\nHost")
+            connection.sendall(head + b"0\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n")
+            assert b"\r\nconnection host transfer-encoding\r\n" in read_all(connection)
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 SLOW = {
