@@ -36,6 +36,8 @@ def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
         ("I'm in the mood for a comedy with Al Pace", "comedy al pace"),
         ("I loved Lake House (2006), do you have others?", "lake house"),
         ("looking for a gift", "gift"),
+        ("can you suggest a comedy for the weekend", "comedy"),
+        ("I'm looking for a weekend bag", "weekend bag"),
         ("what should I watch tonight?", ANYTHING),
         ("I'm looking for a watch and an evening dress", "watch evening dress"),
         ("I love love stories", "love stories"),

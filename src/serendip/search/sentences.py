@@ -43,6 +43,7 @@ _PHRASES = re.compile(
     r"|\bsuch as\b|\bas well\b|\bright now\b|\bof course\b|\bthe names? of\b|\bin stock\b"
     r"|\b(?:help|show|find|give|tell|get) (?:me|us)\b|\ba (?:lot|bit|few)\b"
     r"|\b(?:nice|good|great) (?:day|night|evening|time|weekend)\b"
+    r"|\bfor (?:the|this) weekend\b"
 )
 """Phrases of a conversation whose words say something elsewhere: "well pumps", "a fan"."""
 
@@ -65,7 +66,7 @@ _SPEECH = ENGLISH | frozenset(
 )
 """Words that say nothing of an item in a sentence."""
 
-_VERBS_TOO = frozenset(
+_AMBIGUOUS = frozenset(
     "day evening feel feeling look love mean mind morning night play read reading saw search "
     "share shopping show start talk time watch week weekend".split()
 )
@@ -126,17 +127,16 @@ def without_speech(text: str, is_name: IsName) -> str:
     match = _ASKED_FOR.search(fold(text))
     if match and is_name(title := normalise(match[1])) and " " in title:
         return title
-    said, kept, before = _read(text), list[str](), ""
-    count, names = len(said), False
+    said, kept, before, names = _read(text), list[str](), "", False
     while said:
         name = _first_name(said, is_name)
         size = max(len(name), 1)
-        word, is_first = said[0], len(said) == count
+        word = said[0]
         if name:
             kept += [part.text for part in name]
             names = True
         elif not _is_speech(word.text, before) or (
-            word.is_capital and not is_first and is_name(word.text)
+            word.is_capital and before and is_name(word.text)  # a first word begins large
         ):
             kept.append(word.text)
             names |= word.text in GENERIC and is_name(word.text)
@@ -167,7 +167,7 @@ def _read(text: str) -> list[_Word]:
 
 
 def _is_speech(word: str, before: str) -> bool:
-    return word in _SPEECH or (word in _VERBS_TOO and before in _BEFORE_VERBS)
+    return word in _SPEECH or (word in _AMBIGUOUS and before in _BEFORE_VERBS)
 
 
 def _first_name(said: Sequence[_Word], is_name: IsName) -> Sequence[_Word]:
