@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +14,6 @@ from serendip.errors import SerendipError
 
 if TYPE_CHECKING:
     from serendip.jobs.context import JobContext
-    from serendip.runtime.versions import Version
 
 
 def run(
@@ -35,7 +33,9 @@ def run(
     """
     from serendip.cli.data import show_checks
     from serendip.cli.serve import serve_workspace
-    from serendip.jobs.demo.demo import build_demo, measure_quality, start_beside
+    from serendip.engine.workspace import REPORT_JSON
+    from serendip.jobs.demo.demo import build_demo, read_quality
+    from serendip.runtime.background import BackgroundProcess
     from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
@@ -46,62 +46,42 @@ def run(
             workspace, options, clock, lambda checks: show_checks(checks, terminal), terminal.say
         )
     terminal.print_semantic_ids(generation.manifest["semantic_ids"])
-    show_result = partial(_show_result, terminal, context, generation)
-    if not serve:
-        show_result(measure_quality(context, terminal.say))
-        return
-    quality = start_beside(context)
-
-    def measure() -> None:  # in a thread of the service, which a failure does not end
+    if serve:
+        quality = BackgroundProcess(_measure_beside, str(workspace))
+        thread = threading.Thread(target=quality.run, name="quality")
         try:
-            report = measure_quality(context, terminal.say, quality)
-        except SerendipError as error:
-            terminal.say(f"WARNING: {error}")
-            show_result(None, failure=error.message)
-        else:
-            show_result(report, report["stages"] if report else ())
-
-    thread = threading.Thread(target=measure, name="quality")
-    try:
-        serve_workspace(workspace, "127.0.0.1", port, terminal.say, on_ready=thread.start)
-    finally:
-        quality.stop()
-        if thread.ident is not None:
-            thread.join()
-    if thread.ident is None:  # interrupted before the page was ready
-        show_result(None)
-
-
-def _show_result(
-    terminal: Terminal,
-    context: JobContext,
-    generation: Version,
-    report: Mapping[str, Any] | None,
-    stages: Sequence[Mapping[str, Any]] = (),
-    failure: str = "",
-) -> None:
-    """Print the verdict and the result of the command.
-
-    Args:
-        terminal: where it is printed.
-        context: of the workspace.
-        generation: the published one.
-        report: None = there is none.
-        stages: of the evaluation, if another process made it.
-        failure: why there is no report; empty = it was not made.
-    """
-    from serendip.engine.workspace import REPORT_HTML, REPORT_JSON
-
-    reports = context.workspace.reports
-    if report is not None:
-        terminal.print_report(report["verdict"], reports / REPORT_HTML)
+            serve_workspace(workspace, "127.0.0.1", port, terminal.say, on_ready=thread.start)
+        finally:
+            quality.stop()
+            if thread.ident is not None:  # the page was ready
+                thread.join()
+    else:
+        _measure(terminal, context)
+    report = read_quality(context)
     terminal.result(
         {
             "generation": generation.name,
-            "report": str(reports / REPORT_JSON) if report else None,
+            "report": str(context.workspace.reports / REPORT_JSON) if report else None,
             "verdict": report["verdict"] if report else [],
-            "failure": failure,
             "semantic_ids": generation.manifest["semantic_ids"],
-            "stages": [*context.clock.as_dicts(), *stages],
+            "stages": clock.as_dicts(),
         }
     )
+
+
+def _measure(terminal: Terminal, context: JobContext) -> None:
+    from serendip.engine.workspace import REPORT_HTML
+    from serendip.jobs.demo.demo import measure_quality
+
+    report = measure_quality(context, terminal.say)
+    terminal.print_report(report["verdict"], context.workspace.reports / REPORT_HTML)
+
+
+def _measure_beside(folder: str) -> None:
+    """Body of a process beside the service, which goes on if this fails."""
+    from serendip.jobs.context import JobContext
+
+    try:
+        _measure(Terminal(as_json=True), JobContext.open(Path(folder)))
+    except SerendipError as error:
+        sys.exit(f"WARNING: the quality could not be measured: {error}")

@@ -9,20 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 from serendip.content.config import open_media
-from serendip.data.checks import CheckResult, Status, run_checks
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
 from serendip.engine.artefacts.generations import check_earlier, open_current
 from serendip.engine.workspace import Workspace
-from serendip.errors import (
-    ArtefactError,
-    ExtraMissing,
-    NotTrainedError,
-    SerendipError,
-    StorageError,
-)
+from serendip.errors import ExtraMissing, NotTrainedError, SerendipError
+from serendip.jobs.checks import CheckResult, Status, run_checks
 from serendip.runtime.progress import Progress, SilentProgress
-from serendip.runtime.scratch import find_scratch, remove_abandoned
 from serendip.runtime.sync import SharedFolder, Storage
 
 _MIB = 1 << 20
@@ -40,8 +33,7 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
         results = [_check_integrity(store)]
         if results[0].status != "FAIL":
             results += [_check_version(store), _check_generation(workspace)]
-            results += [_check_earlier(workspace), _check_scratch(workspace)]
-            results += [_check_disk(workspace)]
+            results += [_check_earlier(workspace), _check_disk(workspace)]
             results += _check_storage(workspace)
             results += run_checks(store)
             results += _check_media(workspace, store, progress)
@@ -50,16 +42,14 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
 
 def _check_integrity(store: Store) -> CheckResult:
     """Check the pages of the database file."""
+    name = "database integrity"
     if damage := store.database.integrity():
-        count = len(damage)
         message = f"places in the database file are damaged: {_RESTORE}"
-        examples = tuple(damage[:10])
-        return CheckResult("database integrity", "FAIL", count, count, message, examples)
+        return CheckResult(name, "FAIL", message, len(damage), len(damage), tuple(damage[:10]))
     if store.database.is_remote:
         message = "the server checks its own files: `pg_amcheck`, data checksums"
-    else:
-        message = "the database file is intact"
-    return CheckResult("database integrity", "PASS", 0, 1, message)
+        return CheckResult(name, "PASS", message)
+    return CheckResult(name, "PASS", "the database file is intact")
 
 
 def _check_version(store: Store) -> CheckResult:
@@ -68,8 +58,8 @@ def _check_version(store: Store) -> CheckResult:
     name = version.split()[0]
     if weaknesses := store.database.weaknesses():
         count = len(weaknesses)
-        return CheckResult(name, "WARN", count, count, "; ".join(weaknesses))
-    return CheckResult(name, "PASS", 0, 1, version)
+        return CheckResult(name, "WARN", "; ".join(weaknesses), count, count)
+    return CheckResult(name, "PASS", version)
 
 
 def _check_generation(workspace: Workspace) -> CheckResult:
@@ -78,11 +68,11 @@ def _check_generation(workspace: Workspace) -> CheckResult:
     try:
         found = open_current(workspace.generations)
     except NotTrainedError:
-        return CheckResult(name, "PASS", 0, 0, "none is published yet")
-    except (ArtefactError, StorageError) as error:
-        return CheckResult(name, "FAIL", 1, 1, str(error))
+        return CheckResult(name, "PASS", "none is published yet", total=0)
+    except SerendipError as error:
+        return CheckResult(name, "FAIL", str(error), 1)
     count = len(found.manifest["files"])
-    return CheckResult(name, "PASS", 0, count, f"the files of {found.name} are intact")
+    return CheckResult(name, "PASS", f"the files of {found.name} are intact", total=count)
 
 
 def _check_earlier(workspace: Workspace) -> CheckResult:
@@ -90,26 +80,14 @@ def _check_earlier(workspace: Workspace) -> CheckResult:
     name = "earlier generations"
     try:
         found = check_earlier(workspace.generations)
-    except (ArtefactError, StorageError) as error:
-        return CheckResult(name, "WARN", 0, 0, f"they are not known: {error.message}")
-    if damage := tuple(told for told in found.values() if told):
-        sound = [generation for generation, told in found.items() if not told]
-        leads = f"leads to {sound[0]}" if sound else "leads nowhere"
-        message = f"`serendip rollback` {leads}: others are damaged, and go with later trainings"
-        return CheckResult(name, "WARN", len(damage), len(found), message, damage)
-    message = f"`serendip rollback` leads to {next(iter(found), 'none: there is no earlier one')}"
-    return CheckResult(name, "PASS", 0, len(found), message)
-
-
-def _check_scratch(workspace: Workspace) -> CheckResult:
-    """Remove what killed jobs left, which may have copies of events."""
-    places = (workspace.training, workspace.reports)
-    before = sum(len(find_scratch(place)) for place in places)
-    for place in places:
-        remove_abandoned(place)
-    removed = before - sum(len(find_scratch(place)) for place in places)
-    message = f"{removed} folders that killed jobs left were removed"
-    return CheckResult("scratch", "PASS", 0, before, message)
+    except SerendipError as error:
+        return CheckResult(name, "WARN", f"they are not known: {error.message}", total=0)
+    sound = [generation for generation, damage in found.items() if not damage]
+    message = f"`serendip rollback` leads to {sound[0]}" if sound else "there is none to go back to"
+    if damage := tuple(filter(None, found.values())):
+        message += "; others are damaged, and go with later trainings"
+        return CheckResult(name, "WARN", message, len(damage), len(found), damage)
+    return CheckResult(name, "PASS", message, total=len(found))
 
 
 def _check_disk(workspace: Workspace) -> CheckResult:
@@ -120,30 +98,32 @@ def _check_disk(workspace: Workspace) -> CheckResult:
     message = f"{free // _MIB:,} MiB are free"
     if free < needed:
         message += f"; a training and new events may need {needed // _MIB:,}"
-        return CheckResult("disk", "WARN", 1, 1, message)
-    return CheckResult("disk", "PASS", 0, 1, message)
+        return CheckResult("disk", "WARN", message, 1)
+    return CheckResult("disk", "PASS", message)
 
 
-def _check_storage(workspace: Workspace) -> list[CheckResult]:
+def _check_storage(workspace: Workspace) -> Iterator[CheckResult]:
     """Check that the storage is the one that it was, and keeps the first of two who write."""
-    name, place = "storage", workspace.generations
+    place = workspace.generations
     if not isinstance(place, SharedFolder):
-        return []
+        return
     url = place.storage.url
     try:
-        if not place.require_marker():
-            message = (
-                f"{url} was never used: the next training writes to it. If it is a folder of "
-                "another machine, check that it is mounted"
-            )
-            return [CheckResult(name, "WARN", 1, 1, message)]
-        problem = _find_problem(place.storage)
+        is_known = place.require_marker()
+        problem = _find_problem(place.storage) if is_known else ""
     except SerendipError as error:
         problem = str(error)
     if problem:
-        return [CheckResult(name, "FAIL", 1, 1, problem)]
-    message = f"{url} can be written to and refuses whoever comes second"
-    return [CheckResult(name, "PASS", 0, 1, message)]
+        yield CheckResult("storage", "FAIL", problem, 1)
+    elif is_known:
+        message = f"{url} can be written to and refuses whoever comes second"
+        yield CheckResult("storage", "PASS", message)
+    else:
+        message = (
+            f"{url} was never used: the next training writes to it. If it is a folder of another "
+            "machine, check that it is mounted"
+        )
+        yield CheckResult("storage", "WARN", message, 1)
 
 
 def _find_problem(storage: Storage) -> str:
@@ -173,8 +153,8 @@ def _check_media(workspace: Workspace, store: Store, progress: Progress) -> Iter
         try:
             report = source.check(items, progress)
         except ExtraMissing as error:
-            yield CheckResult(name, "FAIL", 0, len(items), str(error))
+            yield CheckResult(name, "FAIL", str(error), total=len(items))
             continue
         count, named = len(report.left_out), report.named
         status: Status = "WARN" if count or not named else "PASS"
-        yield CheckResult(name, status, count, named, report.message, report.examples)
+        yield CheckResult(name, status, report.message, count, named, report.examples)

@@ -23,7 +23,6 @@ from sqlalchemy import Connection, Row, bindparam, case, func, not_, or_, select
 
 from serendip.data.events.event import Event
 from serendip.data.items.catalogue import Item
-from serendip.data.log.columns import LogColumns
 from serendip.data.log.event_table import tabulate_events
 from serendip.data.rows.arrow import tabulate
 from serendip.data.store.base import PATIENT_S, Database
@@ -583,16 +582,17 @@ class Store(AbstractContextManager["Store"]):
             items, users = self.items(connection), self.users.all(connection)
             return StoreTables(items, users, self.log.table(connection))
 
-    def columns(self) -> tuple[pa.Table, LogColumns]:
+    def columns(self) -> tuple[pa.Table, pa.Table]:
         """A consistent snapshot of all items and events as columns, for checks.
 
         Returns:
-            ``item_id``, ``title`` and ``available_from`` of the items, and the whole log.
+            ``item_id``, ``title`` and ``available_from`` of the items; and the whole log, in no
+            order.
         """
         statement = _ITEMS_IN_ORDER.with_only_columns(*(ITEMS.c[name] for name in _CHECKED))
         with self.database.read() as connection:
             items = tabulate(connection.execute(statement).yield_per(FETCHED), _CHECKED)
-            return items, self.log.columns(connection)
+            return items, self.log.rows(connection)
 
     def meta(self, key: str) -> str:
         """The value stored under a key; empty = there is none."""

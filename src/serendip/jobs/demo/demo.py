@@ -16,7 +16,7 @@ from typing import Any
 
 from serendip.engine.artefacts.generations import open_in_force
 from serendip.engine.workspace import REPORT_HTML, REPORT_JSON, SETTINGS_FILE
-from serendip.errors import DataError, ExtraMissing, SerendipError
+from serendip.errors import DataError, ExtraMissing
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
@@ -24,7 +24,6 @@ from serendip.jobs.import_files import import_files, read_import_digest
 from serendip.jobs.train.fingerprint import compute_fingerprint, read_report
 from serendip.jobs.train.gates import check_report
 from serendip.jobs.train.train import train_workspace
-from serendip.runtime.background import BackgroundProcess
 from serendip.runtime.executor_config import EngineChoice
 from serendip.runtime.extras import require_training
 from serendip.runtime.progress import TrainOptions
@@ -99,51 +98,26 @@ def _train(context: JobContext, say: Callable[[str], None]) -> Version:
     """The generation with the current fingerprint; trains if there is none."""
     workspace = context.workspace
     current = open_in_force(workspace.generations, verify=False)
-    fingerprint = compute_fingerprint(workspace, context.options.seed)
-    if current is None or current.manifest["fingerprint"] != fingerprint:
+    if current is None or current.manifest["fingerprint"] != _fingerprint(context):
         return train_workspace(context)
     say(f"  {current.name} is up to date")
     return current
 
 
-def measure_quality(
-    context: JobContext,
-    say: Callable[[str], None],
-    process: BackgroundProcess[tuple[str, int]] | None = None,
-) -> dict[str, Any] | None:
+def measure_quality(context: JobContext, say: Callable[[str], None]) -> dict[str, Any]:
     """The report with the current fingerprint; evaluates if there is none.
 
-    Args:
-        context: of the workspace.
-        say: is told if nothing is to be done.
-        process: that evaluates, see ``start_beside``; None = this one.
-
-    Returns:
-        None if the process was stopped before its end.
-
     Raises:
-        SerendipError: the evaluation failed, or its process was killed.
         DataError: the published engine is worse than popularity.
     """
-    path = context.workspace.reports / REPORT_JSON
-    fingerprint = compute_fingerprint(context.workspace, context.options.seed)
-    report = read_report(path, fingerprint)
+    report = read_quality(context)
     if report is not None:
         say("  the report is up to date")
     else:
         with context.options.progress.step("measuring the quality"):
-            if process is None:
-                report, code = evaluate_workspace(context), 0
-            else:
-                code, report = process.run(), read_report(path, fingerprint)
-    if report is None:
-        if process is not None and process.is_stopped:
-            return None
-        raise SerendipError(
-            f"the quality could not be measured: the process ended with exit code {code}.",
-            "Run `serendip evaluate` to try again; the page is served meanwhile.",
-        )
-    for gate in check_report(path, fingerprint):
+            report = evaluate_workspace(context)
+    path = context.workspace.reports / REPORT_JSON
+    for gate in check_report(path, _fingerprint(context)):
         if not gate.on:
             raise DataError(
                 f"the published generation fails the gate {gate.name!r}: {gate.reason}.",
@@ -153,16 +127,10 @@ def measure_quality(
     return report
 
 
-def start_beside(context: JobContext) -> BackgroundProcess[tuple[str, int]]:
-    """The process, not yet started, that measures the quality beside a service."""
-    folder = os.fspath(context.workspace.folder)
-    return BackgroundProcess(_evaluate_alone, (folder, context.options.seed))
+def read_quality(context: JobContext) -> dict[str, Any] | None:
+    """The report with the current fingerprint; None = there is none."""
+    return read_report(context.workspace.reports / REPORT_JSON, _fingerprint(context))
 
 
-def _evaluate_alone(task: tuple[str, int]) -> None:
-    """Evaluate a folder by a seed in this process alone: one core is left to the service."""
-    folder, seed = task
-    try:
-        evaluate_workspace(JobContext.open(Path(folder), TrainOptions(seed=seed)))
-    except SerendipError as error:
-        sys.exit(f"error: {error}")
+def _fingerprint(context: JobContext) -> str:
+    return compute_fingerprint(context.workspace, context.options.seed)

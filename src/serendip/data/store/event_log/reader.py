@@ -323,8 +323,12 @@ class LogReader:
 
     def columns(self, within: Connection | None = None) -> LogColumns:
         """The whole log as numbers."""
+        return LogColumns.of_table(self.rows(within))
+
+    def rows(self, within: Connection | None = None) -> pa.Table:
+        """The columns of the whole log that ``columns`` has, in no order."""
         with self.database.read(within) as connection:
-            return LogColumns.of_table(self._joined(connection, _NUMBERS))
+            return self._joined(connection, _NUMBERS)
 
     def table(self, within: Connection | None = None) -> pa.Table:
         """All events with all columns that any of them fills, in order of arrival."""

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from serendip.data import Event, Item
-from serendip.data.checks import run_checks
 from serendip.data.store.store import Store
+from serendip.jobs.checks import run_checks
 
 NOW = 1_700_000_000.0
 FILMS = [Item(name, f"film {name}") for name in "abc"]
@@ -56,6 +56,7 @@ BAD = [
     ("missing titles", [*FILMS, Item("d", " ")], [], "WARN", 1),
     ("duplicate titles", [*FILMS, Item("d", "film a")], [], "WARN", 2),
     ("items never seen", FILMS, [event()], "WARN", 2),
+    ("duplicate events", FILMS, [shown("a"), shown("a")], "WARN", 1),
     ("duplicate events", FILMS, [event(), event(), event(), event(value=1.0)], "WARN", 2),
     ("events on unknown items", FILMS, [event(), event(item="z")], "WARN", 1),
     ("events on unknown items", FILMS, [event(item="y"), event(item="z")], "FAIL", 2),
@@ -93,13 +94,10 @@ def test_examples_name_the_user_item_and_time():
     assert result.examples == ("user u, item a, time 5",)
 
 
-def test_hidden_items_are_told_with_the_last_day():
+def test_hidden_items_are_told_with_the_day():
     items = [*FILMS, hidden("d", 86_400.0), hidden("e", 9 * 86_400.0)]
     stored = checked(items, sound_events())["hidden items"]
-    assert stored.examples == ("d", "e")
-    assert stored.message.startswith(
-        "2 of 5 items are hidden until their available_from, the last one until 2023-11-23;"
-    )
+    assert stored.examples == ("e until 2023-11-23", "d until 2023-11-15")
 
 
 def test_the_store_remembers_the_duplicates_of_its_files(tmp_path):
