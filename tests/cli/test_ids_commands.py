@@ -13,7 +13,7 @@ from serendip.cli.main import app
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import NotTrainedError, UnknownItemError
-from serendip.jobs.semantic_ids.inspect import describe_quality
+from serendip.jobs.semantic_ids import describe_quality
 
 KEEP = "\n[semantic_ids]\nkeep = true\n"
 
@@ -44,11 +44,11 @@ def changed(stand: Path) -> Path:
 
 def test_a_group_has_its_members_and_a_name(stand: Path) -> None:
     item = ids(stand, "show", "i0")
-    first, *_, last = item["prefixes"]
+    first, *_, last = item["groups"]
     assert item["id"] == last["prefix"] and first["prefix"] == str(item["codes"][0])
     assert "horror" in first["name"].casefold()
     group = ids(stand, "show", last["prefix"] + "-")
-    assert group["members"] == last["members"]
+    assert group["members"] == last["items"]
     assert (group["num_groups"], group["groups"]) == (0, [])
     assert "i0" in {one["item_id"] for one in group["items"]}
     assert group["items"][0]["title"].startswith("The horror tale")

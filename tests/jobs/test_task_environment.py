@@ -17,9 +17,9 @@ from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.split import SplitTask, evaluate_split
 from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
-from serendip.jobs.exports.embeddings import EmbedTask, encode_rows
-from serendip.jobs.exports.engine_tasks import EngineLocation
-from serendip.jobs.exports.recommendations import AnswerTask, answer_users
+from serendip.jobs.exports.embeddings import encode_rows
+from serendip.jobs.exports.engine_tasks import EngineLocation, EngineTask
+from serendip.jobs.exports.recommendations import answer_users
 from serendip.runtime.executor import LocalExecutor
 
 DATABASE, STORAGE, LLM = (
@@ -156,9 +156,9 @@ TASKS: dict[str, Run] = {
     "evaluate --alignment": lambda location: evaluate_group(
         GroupTask(location, "dataset", ("home",), 0)
     ),
-    "embed": lambda location: encode_rows(EmbedTask(_engine(location), "users")),
+    "embed": lambda location: encode_rows(EngineTask(_engine(location), "users")),
     "recommend --batch": lambda location: answer_users(
-        AnswerTask(_engine(location), Request(), None)
+        EngineTask(_engine(location), (Request(), None))
     ),
     "serve, at its start": WorkspaceLocation.open,
     "serve, a replica": open_replica,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,69 +13,32 @@ from serendip.cli.terminal import (
     JsonOption,
     Terminal,
     WorkspaceOption,
-    build_group,
 )
-
-if TYPE_CHECKING:
-    from serendip.jobs.exports.embeddings import Kind
-
-app = build_group("embed", "Write the vectors of items, users or queries to a Parquet file.")
-
-OutOption = Annotated[
-    Path | None, typer.Option(help="Parquet file. Default: embeddings/ of the workspace.")
-]
+from serendip.errors import ConfigError
 
 
-@app.command("items")
-def items(
-    workspace: WorkspaceOption = Path(), out: OutOption = None, json: JsonOption = False
-) -> None:
-    """Export one vector per item of the catalogue."""
-    _embed(workspace, "items", out, Terminal(json))
-
-
-@app.command("users")
-def users(
-    workspace: WorkspaceOption = Path(),
-    out: OutOption = None,
-    engine: EngineOption = None,
-    address: AddressOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Export one vector per user with events."""
-    _embed(workspace, "users", out, Terminal(json), engine=engine, address=address)
-
-
-@app.command("queries")
-def queries(
+def run(
+    kind: Annotated[
+        Literal["items", "users", "queries"], typer.Argument(help="What has a vector each.")
+    ],
     workspace: WorkspaceOption = Path(),
     file: Annotated[
         Path | None,
-        typer.Option(
-            help=".txt with one query per line, or a table with `query`. Default: the event log."
-        ),
+        typer.Option(help="Text with one query per line. Default: those of the event log."),
     ] = None,
-    out: OutOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet file. Default: embeddings/ of the workspace.")
+    ] = None,
     engine: EngineOption = None,
     address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Export one vector per query."""
-    _embed(workspace, "queries", out, Terminal(json), file, engine, address)
-
-
-def _embed(
-    workspace: Path,
-    kind: Kind,
-    out: Path | None,
-    terminal: Terminal,
-    file: Path | None = None,
-    engine: str | None = None,
-    address: str | None = None,
-) -> None:
-    """Export the vectors of a kind and print a summary."""
+    """Write the vectors of all items, of the users with events, or of queries to a Parquet file."""
     from serendip.jobs.exports.embeddings import embed
 
+    if file is not None and kind != "queries":
+        raise ConfigError(f"--file with {kind}.", "Leave it out; it is for queries.")
+    terminal = Terminal(json)
     with terminal.job("vectors", workspace, engine=(engine, address)) as context:
         summary = embed(workspace, kind, out, context.options, file)
     terminal.say(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,19 +28,17 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show an item with its codes and groups, or a group with its items and subgroups."""
-    from serendip.jobs.semantic_ids.inspect import describe
+    from serendip.jobs.semantic_ids import describe
 
     terminal = Terminal(json)
     summary = describe(open_workspace(workspace), name)
     if "item_id" in summary:
         terminal.say(f"{summary['id']}  {summary['item_id']}  {summary['title']}")
-        groups = [{**group, "items": group["members"]} for group in summary["prefixes"]]
-        _print_groups(terminal, groups)
+        _print_groups(terminal, summary)
         terminal.say(f"  in {summary['version']}")
     else:
         terminal.say(f"{summary['prefix']}  {summary['members']:,} items  {summary['name']}")
-        _print_groups(terminal, summary["groups"])
-        _print_remaining(terminal, summary["num_groups"] - len(summary["groups"]), "groups")
+        _print_groups(terminal, summary)
         for member in summary["items"]:
             terminal.say(f"  {member['id']:<12} {member['item_id']:<16} {member['title']}")
         _print_remaining(terminal, summary["members"] - len(summary["items"]), "items")
@@ -55,7 +53,7 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """Measure the quality of the current IDs, and how many items kept theirs."""
-    from serendip.jobs.semantic_ids.inspect import describe_quality, measure_codes
+    from serendip.jobs.semantic_ids import describe_quality, measure_codes
 
     terminal = Terminal(json)
     with terminal.job("report on the semantic IDs", workspace, seed, device) as context:
@@ -65,16 +63,17 @@ def report(
     terminal.print_code_use(document)
     for level, share in enumerate(document["largest"]):
         terminal.say(f"    level {level}: the largest code has {100 * share:.1f} % of the items")
-    _print_groups(terminal, document["groups"])
-    _print_remaining(terminal, document["used"][0] - len(document["groups"]), "groups")
+    _print_groups(terminal, document)
     terminal.result(document)
 
 
-def _print_groups(terminal: Terminal, groups: Sequence[Mapping[str, Any]]) -> None:
+def _print_groups(terminal: Terminal, summary: Mapping[str, Any]) -> None:
     """Print prefix, size and name of each group."""
+    groups = summary["groups"]
     terminal.say(
         *(f"  {one['prefix']:<12} {one['items']:>7,} items  {one['name']}" for one in groups)
     )
+    _print_remaining(terminal, summary.get("num_groups", len(groups)) - len(groups), "groups")
 
 
 def _print_remaining(terminal: Terminal, count: int, noun: str) -> None:

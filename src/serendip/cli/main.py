@@ -54,9 +54,10 @@ app.command("rollback")(status.roll_back)
 app.command("backup")(backup.back_up)
 app.command("restore")(backup.restore)
 app.command("export")(data.export)
+app.command("embed")(embed.run)
 app.command("demo")(demo.run)
 plugins = sorted(entry_points(group="serendip.commands"), key=lambda entry: entry.name)
-for group in (config, embed, erase, ids, judge, keys, llm, *(one.load() for one in plugins)):
+for group in (config, erase, ids, judge, keys, llm, *(one.load() for one in plugins)):
     app.add_typer(group.app)
 
 

@@ -21,7 +21,7 @@ from serendip.engine.stages.batch import Batch
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.exports import embeddings
-from serendip.jobs.exports.embeddings import Kind, embed, read_queries
+from serendip.jobs.exports.embeddings import Kind, embed
 from serendip.jobs.train.space import continue_space, require_retriever
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.versions import compute_checksums, seal
@@ -137,31 +137,13 @@ def test_without_a_file_the_queries_of_the_log_are_told_the_most_frequent_first(
     assert written(shop, "queries")[0] == ["tale 9", "horror"]
 
 
-def test_queries_of_a_file_are_told_once_and_in_its_order(tmp_path: Path) -> None:
+def test_queries_of_a_file_are_told_once_and_in_its_order(shop: Path, tmp_path: Path) -> None:
     (tmp_path / "q.txt").write_text("\ufeffred shoes\n\n  blue, hat  \nred shoes\n")
-    (tmp_path / "q.csv").write_text('n,Search_Query\n1,red shoes\n2,"blue, hat"\n3,\n')
-    (tmp_path / "q.jsonl").write_text('{"query": "red shoes"}\n{"query": "blue, hat"}\n')
-    for name in ("q.txt", "q.csv", "q.jsonl"):
-        assert read_queries(tmp_path / name) == ["red shoes", "blue, hat"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "told"),
-    [
-        ("none.txt", None, r"none.txt does not exist.*one query per line"),
-        ("q.csv", b"id,words\n1,red\n", r"no column `query`, only id, words.*query"),
-        ("q.txt", b"\xff\xfe\xfa", "q.txt is not UTF-8"),
-        ("q.jsonl", b'{"query": "a"}\nnonsense\n', "q.jsonl, line 2"),
-        ("q.xlsx", b"?", "unknown file format"),
-    ],
-)
-def test_a_file_that_holds_no_queries_is_refused_by_name(
-    tmp_path: Path, name: str, content: bytes | None, told: str
-) -> None:
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=told):
-        read_queries(tmp_path / name)
+    assert written(shop, "queries", tmp_path / "q.txt")[0] == ["red shoes", "blue, hat"]
+    (tmp_path / "q.txt").write_bytes(b"\xff\xfe\xfa")
+    for name in ("none.txt", "q.txt"):
+        with pytest.raises(DataError, match=f"{name} cannot be read.*one query per line"):
+            embed(shop, "queries", None, TrainOptions(), tmp_path / name)
 
 
 def test_a_generation_without_a_retriever_has_no_space(shop: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -25,15 +25,7 @@ from serendip.engine.request import Request
 from serendip.engine.stages.batch import shorten_history
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.files.names import guess_mapping
-from serendip.files.tables import open_table
-from serendip.jobs.exports.engine_tasks import (
-    EngineLocation,
-    active_users,
-    map_tasks,
-    open_export,
-    split,
-)
+from serendip.jobs.exports.engine_tasks import EngineExport, EngineTask, open_export
 from serendip.jobs.train.space import open_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.atomic_files import require_writable
@@ -59,27 +51,10 @@ _DOT_PRODUCT = (
     "Vectors of other generations with the same `space` can be combined with these."
 )
 
+_ONE_PER_LINE = "Give --file a UTF-8 text with one query per line."
 
 Block: TypeAlias = tuple[FloatArray, ...]
 """Vectors of some rows in the retriever's space, and an array per column of the profile."""
-
-
-@dataclass(frozen=True, slots=True)
-class EmbedTask:
-    """Items, users or queries to encode.
-
-    Args:
-        location: of the engine that encodes.
-        kind: of the rows.
-        ids: of the rows.
-    """
-
-    location: EngineLocation
-    kind: Kind
-    ids: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"the vectors of {len(self.ids):,} {self.kind}"
 
 
 def embed(
@@ -102,7 +77,7 @@ def embed(
         out: Parquet file, written atomically; None = ``<kind>.parquet`` in the workspace's
             ``embeddings``.
         options: progress of the rows, and the executor that encodes users and queries.
-        file: of queries, see ``read_queries``; None = the queries of the event log.
+        file: UTF-8 text with one query per line; None = the queries of the event log.
         now: Unix seconds, the time of all requests; None = the present.
 
     Returns:
@@ -122,35 +97,35 @@ def embed(
     target = out or workspace.embeddings / f"{kind}.parquet"
     with open_export(workspace, target, now, has_users=kind != "items") as export:
         engine = export.engine
-        ids = _read_texts(workspace, file) if kind == "queries" else _list_ids(engine, kind)
+        ids = _read_texts(workspace, file) if kind == "queries" else _list_ids(export, kind)
         require_retriever(engine.state)
         space = open_space(workspace.generation_folder / engine.generation)
         require_writable(target)
         facts = _describe_space(engine.generation, space)
-        tasks = [EmbedTask(export.location, kind, part) for part in split(ids, ROWS_PER_TASK)]
         if kind == "items":  # they are only read
             options = replace(options, executor=IN_PROCESS)
-        found = map_tasks(encode_rows, tasks, f"{ID_COLUMN[kind]} vectors", options)
+        name = f"{ID_COLUMN[kind]} vectors"
+        found = export.map(encode_rows, kind, ids, ROWS_PER_TASK, name, options)
         profile = _profile_columns(engine) if kind == "users" else {}
         schema = _schema(ID_COLUMN[kind], profile, facts)
         rows = export.write(schema, _tables(schema, ids, found, space))
     return {"kind": kind, "rows": rows, **facts, "out": str(target)}
 
 
-def encode_rows(task: EmbedTask) -> list[Block]:
-    """The blocks of a task, of ``BATCH`` rows each; also in a process of an executor."""
-    engine = task.location.open()
+def encode_rows(task: EngineTask) -> list[Block]:
+    """The blocks of a task about a kind, of ``BATCH`` rows each; also in another process."""
+    engine, kind = task.location.open(), task.about
     state = engine.state
     retriever = require_retriever(state)
     table = PreferenceTable.of(state.catalogue)
     blocks: list[Block] = []
     for begin in range(0, len(task.ids), BATCH):
         ids = task.ids[begin : begin + BATCH]
-        if task.kind == "items":
+        if kind == "items":
             blocks.append((retriever.vectors_of(state.catalogue.vocabulary.numbers(ids)),))
             continue
         requests = [
-            Request("home", name) if task.kind == "users" else Request("search", text=name)
+            Request("home", name) if kind == "users" else Request("search", text=name)
             for name in ids
         ]
         queries = list(engine.queries(requests))
@@ -159,68 +134,31 @@ def encode_rows(task: EmbedTask) -> list[Block]:
             profile.append(np.stack([table.shares(query.history) for query in queries]))
         # Long histories are condensed to the relevant part, as they are in serving.
         vectors = retriever.encode_queries([shorten_history(query, state) for query in queries])
-        blocks.append((vectors, *(profile if task.kind == "users" else ())))
+        blocks.append((vectors, *(profile if kind == "users" else ())))
     return blocks
 
 
-def read_queries(path: Path) -> list[str]:
-    """Read the distinct queries of a file, in its order; blank ones are skipped.
-
-    Args:
-        path: text with one query per line (``.txt``), or a table (CSV, JSONL, Parquet) with a
-            column ``query`` or one of its aliases.
-
-    Raises:
-        DataError: the file is missing or unreadable, or has no such column.
-    """
-    if not path.is_file():
-        raise DataError(
-            f"{path} does not exist.",
-            "Give --file a .txt with one query per line, or a table with a column `query`.",
-        )
-    texts = _read_lines(path) if path.suffix.lower() == ".txt" else _read_cells(path)
-    return [text for text in dict.fromkeys(text.strip() for text in texts) if text]
-
-
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not UTF-8: {error}.", "Save it as UTF-8.") from None
-
-
-def _read_cells(path: Path) -> Iterator[str]:
-    table = open_table(path)
-    column = guess_mapping(table.columns, "events").get("query")
-    if column is None:
-        raise DataError(
-            f"{path.name} has no column `query`, only {', '.join(table.columns)}.",
-            "Rename the column of queries, or give a .txt with one query per line.",
-        )
-    for (cell,) in table.rows([column]):
-        yield cell if isinstance(cell, str) else " ".join(cell)
-    for location, reason in table.broken:
-        raise DataError(f"{path.name}, {location}: {reason}.", "Correct the row.")
-
-
 def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
-    """Queries of a file, or else of the event log; at least one."""
+    """Distinct queries of a file, in its order, or else of the event log; at least one."""
     if file is None:
         with workspace.open_store() as store:
             texts = store.log.queries(workspace.settings.actions.ignore)
-        source = "the event log"
     else:
-        texts, source = read_queries(file), str(file)
+        try:
+            texts = file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{file} cannot be read: {error}.", _ONE_PER_LINE) from None
+    texts = [text for text in dict.fromkeys(map(str.strip, texts)) if text]
     if not texts:
-        raise DataError(f"{source} has no queries.", "Give --file a .txt with one query per line.")
+        raise DataError(f"{file or 'the event log'} has no queries.", _ONE_PER_LINE)
     return texts
 
 
-def _list_ids(engine: Engine, kind: Kind) -> Sequence[str]:
+def _list_ids(export: EngineExport, kind: Kind) -> Sequence[str]:
     """Ids of all users with events, or of all items that are not deleted."""
     if kind == "users":
-        return active_users(engine)
-    state = engine.state
+        return export.active_users()
+    state = export.engine.state
     numbers = np.flatnonzero(~state.hidden).astype(np.int32)
     return state.catalogue.vocabulary.ids_of(numbers)
 

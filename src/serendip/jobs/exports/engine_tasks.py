@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from serendip.engine.artefacts.generations import open_current, open_named
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.jobs.exports.export import begin_export
 from serendip.runtime.atomic_files import open_parquet
-from serendip.runtime.executor import Result, Task
+from serendip.runtime.executor import Result
 from serendip.runtime.progress import TrainOptions
 
 if TYPE_CHECKING:
@@ -51,6 +51,24 @@ def _open_once(location: EngineLocation) -> Engine:
     return Engine.of_version(workspace, generation, lambda: location.now)
 
 
+@dataclass(frozen=True, slots=True)
+class EngineTask:
+    """Rows of a file to compute.
+
+    Args:
+        location: of the engine.
+        about: what is computed of each, as the function of the tasks takes it.
+        ids: of the rows.
+    """
+
+    location: EngineLocation
+    about: Any
+    ids: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{len(self.ids):,} rows of the file"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EngineExport:
     """A file that an engine fills.
@@ -59,13 +77,43 @@ class EngineExport:
         engine: that answers here.
         location: what tasks open it from.
         out: the file.
-        end: called when it is written.
+        end: called when it is written; None = it has no ids of users.
     """
 
     engine: Engine
     location: EngineLocation
     out: Path
-    end: Callable[[], None]
+    end: Callable[[], None] | None
+
+    def active_users(self) -> list[str]:
+        """Ids of all users with events, the most active first."""
+        return [user for user, _ in self.engine.users(2**31 - 1)]
+
+    def map(
+        self,
+        work: Callable[[EngineTask], Result],
+        about: object,
+        ids: Sequence[str],
+        size: int,
+        name: str,
+        options: TrainOptions,
+    ) -> Iterable[Result]:
+        """Results of tasks, in their order; of a single one in this process, which has the engine.
+
+        Args:
+            work: a module-level function of one task.
+            about: see ``EngineTask``.
+            ids: of all rows.
+            size: rows of a task.
+            name: of the work, for people.
+            options: progress of the tasks, and their executor.
+        """
+        tasks = [
+            EngineTask(self.location, about, tuple(ids[begin : begin + size]))
+            for begin in range(0, len(ids), size)
+        ]
+        parts = map(work, tasks) if len(tasks) == 1 else options.executor.map(work, tasks)
+        return options.progress.track(parts, name, len(tasks))
 
     def write(self, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
         """Write tables as they come, a row group for each, atomically; the number of rows."""
@@ -74,12 +122,9 @@ class EngineExport:
             for table in tables:
                 file.write_table(table)
                 count += table.num_rows
-        self.end()
+        if self.end is not None:
+            self.end()
         return count
-
-
-def _note_nothing() -> None:
-    """The end of a file without ids of users."""
 
 
 @contextmanager
@@ -100,7 +145,7 @@ def open_export(
         StorageError: the database cannot be read.
     """
     with workspace.open_store() as store:
-        end = begin_export(workspace, store, out) if has_users else _note_nothing
+        end = begin_export(workspace, store, out) if has_users else None
         name = open_current(workspace.generations).name
         moment = time.time() if now is None else now
         location = EngineLocation(WorkspaceLocation.of(workspace), name, moment)
@@ -109,28 +154,3 @@ def open_export(
                 yield EngineExport(engine, location, out, end)
         finally:
             _open_once.cache_clear()
-
-
-def active_users(engine: Engine) -> list[str]:
-    """Ids of all users with events, the most active first."""
-    return [user for user, _ in engine.users(2**31 - 1)]
-
-
-def map_tasks(
-    work: Callable[[Task], Result], tasks: Sequence[Task], name: str, options: TrainOptions
-) -> Iterable[Result]:
-    """Results of tasks, in their order; of a single one in this process, which has the engine.
-
-    Args:
-        work: a module-level function of one task.
-        tasks: the work.
-        name: of the work, for people.
-        options: progress of the tasks, and their executor.
-    """
-    parts = map(work, tasks) if len(tasks) == 1 else options.executor.map(work, tasks)
-    return options.progress.track(parts, name, len(tasks))
-
-
-def split(ids: Sequence[str], size: int) -> list[tuple[str, ...]]:
-    """The ids in parts of a size."""
-    return [tuple(ids[begin : begin + size]) for begin in range(0, len(ids), size)]

@@ -28,13 +28,7 @@ from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.context import JobContext
-from serendip.jobs.exports.engine_tasks import (
-    EngineLocation,
-    active_users,
-    map_tasks,
-    open_export,
-    split,
-)
+from serendip.jobs.exports.engine_tasks import EngineTask, open_export
 from serendip.jobs.exports.reason_wording import ReasonWriting, ShownReason
 from serendip.jobs.llm.job import LlmJob, write
 from serendip.jobs.whole_answers import require_whole
@@ -75,26 +69,6 @@ class ReasonOptions:
 
     language: str = ""
     job: LlmJob | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerTask:
-    """Users to answer.
-
-    Args:
-        location: of the engine that answers.
-        request: of every user, but for the user.
-        language: of the reasons, as in ``Request.language``; None = none are told.
-        users: their ids.
-    """
-
-    location: EngineLocation
-    request: Request
-    language: str | None
-    users: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return f"the answers for {len(self.users):,} users"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +124,18 @@ def recommend_all(
     require_writable(out)
     opened = Workspace.open(workspace)
     with open_export(opened, out, now, has_users=True) as export:
-        users, catalogue = active_users(export.engine), export.engine.state.catalogue
+        users, catalogue = export.active_users(), export.engine.state.catalogue
         surface = find_surface(opened.settings.all_surfaces(), request.surface)
-        _require_user_only(surface, request.surface)
+        if surface.needs:
+            raise UnsupportedError(
+                f"--batch does not support the surface {request.surface!r}, which needs "
+                f"{_NEEDED[surface.needs]}.",
+                "Use a surface that needs only a user, such as --surface home.",
+            )
         parse_tests(request.filters, catalogue)
         language = None if reasons is None else reasons.language
-        tasks = [
-            AnswerTask(export.location, request, language, part)
-            for part in split(users, USERS_PER_TASK)
-        ]
-        name = f"{request.surface} for all users"
-        parts: Iterable[AnswerRows] = map_tasks(answer_users, tasks, name, options)
+        name, about = f"{request.surface} for all users", (request, language)
+        parts = export.map(answer_users, about, users, USERS_PER_TASK, name, options)
         wordings, facts = dict[ShownReason, str](), dict[str, Any]()
         job = None if reasons is None else reasons.job
         if job is not None:
@@ -183,24 +158,27 @@ def recommend_all(
     }
 
 
-def answer_users(task: AnswerTask) -> AnswerRows:
+def answer_users(task: EngineTask) -> AnswerRows:
     """Rows of the users of a task, in their order; also in a process of an executor.
+
+    The task is about a request, and the language of the reasons; None = none are told.
 
     Raises:
         UnsupportedError: a stage failed in the answer to a user.
     """
     engine = task.location.open()
+    request, language = task.about
     rows = AnswerRows({name: [] for name in _TYPES if name != REASON})
-    for begin in range(0, len(task.users), BATCH):
-        part = task.users[begin : begin + BATCH]
-        queries = engine.queries(replace(task.request, user_id=user) for user in part)
-        results = engine.run(queries, task.request.surface)
+    for begin in range(0, len(task.ids), BATCH):
+        part = task.ids[begin : begin + BATCH]
+        queries = engine.queries(replace(request, user_id=user) for user in part)
+        results = engine.run(queries, request.surface)
         require_whole(results)
         for user, result in zip(part, results, strict=True):
-            best = result.items.take(np.arange(min(task.request.k, len(result.items))))
+            best = result.items.take(np.arange(min(request.k, len(result.items))))
             _add(rows, user, best, engine.item_ids(best.item_nums))
-            if task.language is not None:
-                rows.reasons.extend(_tell_reasons(result, best, engine, task.language))
+            if language is not None:
+                rows.reasons.extend(_tell_reasons(result, best, engine, language))
     return rows
 
 
@@ -226,15 +204,6 @@ def _tell_reasons(
     told = explainer.reasons(*(best.fields[name].tolist() for name in _WORD_SCORES))
     titles = map(state.catalogue.title, items.tolist())
     return [ShownReason(title, reason) for title, reason in zip(titles, told, strict=True)]
-
-
-def _require_user_only(config: SurfaceConfig, surface: str) -> None:
-    if config.needs:
-        raise UnsupportedError(
-            f"--batch does not support the surface {surface!r}, which needs "
-            f"{_NEEDED[config.needs]}.",
-            "Use a surface that needs only a user, such as --surface home.",
-        )
 
 
 def _schema(surface: SurfaceConfig, has_reasons: bool) -> pa.Schema:
