@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 from starlette.types import ASGIApp
@@ -14,9 +14,6 @@ from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.server_options import LOCAL, ServerOptions
 
-if TYPE_CHECKING:
-    from serendip.serve.telemetry.traces import Traces
-
 
 class WireClient:
     """One service over a tiny engine."""
@@ -26,12 +23,11 @@ class WireClient:
         engine: TinyEngine | None = None,
         access: Access | None = None,
         options: ServerOptions = LOCAL,
-        traces: Traces | None = None,
     ) -> None:
         self.engine = engine or TinyEngine()
         self.holder = EngineHolder()
         self.holder.swap(self.engine)
-        self.app: ASGIApp = build_app(self.holder, access, options, traces)
+        self.app: ASGIApp = build_app(self.holder, access, options)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         return asyncio.run(self.ask_async(method, path, **options))

@@ -73,7 +73,6 @@ from serendip.errors import (
 )
 from serendip.models.index.ann_index import INDEX_FILE, load_faiss
 from serendip.runtime.background import RecurringWork
-from serendip.runtime.spans import span
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
 
@@ -310,8 +309,7 @@ class Engine(AbstractContextManager["Engine"]):
     def _answer(self, request: Request, state: EngineState, is_wish: bool = False) -> Answer:
         """Answer a request as it is meant: whether or not another surface was asked."""
         surface, offset = self._find_surface(request), decode_cursor(request.cursor)
-        with span("query"):
-            query = self._query_builder.build(state, request)
+        query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return Answer(uuid.uuid4().hex, self.generation, request.surface, ())
         end = offset + request.k
@@ -322,11 +320,10 @@ class Engine(AbstractContextManager["Engine"]):
         result = _run(query, surface, state, request.sort, is_wish, most)
         if end >= len(result.items) and query.text and not request.sort and not query.filters:
             result = append_matches(result, query, surface, state)
-        with span("answer"):
-            counted = None
-            if request.facets:
-                counted = list_counted(query, surface, state, result.items)
-            return build_answer(result, state, self.generation, request, offset, counted)
+        counted = None
+        if request.facets:
+            counted = list_counted(query, surface, state, result.items)
+        return build_answer(result, state, self.generation, request, offset, counted)
 
     def fall_back(self, request: Request, with_content: bool = True) -> Answer:
         """Answer when ``recommend`` fails or takes too long, from less than it needs.
@@ -477,8 +474,7 @@ class Engine(AbstractContextManager["Engine"]):
                 if refused[-1] is None:
                     yield events
 
-        with span("store"):
-            stored = self._store.put_event_groups(accepted())
+        stored = self._store.put_event_groups(accepted())
         counts = iter(stored)
         return [next(counts) if error is None else error for error in refused]
 

@@ -28,7 +28,6 @@ from serendip.engine.stages.sources import BrowseSource, WordSource
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
-from serendip.runtime.spans import span
 from serendip.search.lexical import are_allowed
 from serendip.search.searcher import put_first
 
@@ -102,8 +101,7 @@ def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: 
     """
     if not sort and not len(find_complete(query, surface, state)):
         return _run_then_filter(query, surface, state)
-    with span("matches"):
-        matches = find_matches(query, surface, state, sort)
+    matches = find_matches(query, surface, state, sort)
     if not len(matches):
         result = run([query], surface, state)[0]
         return _keep_matches(result, matches) if sort else result

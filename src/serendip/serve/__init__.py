@@ -2,5 +2,5 @@
 
 ``server.py`` starts a service, ``app.py`` is its application, ``engine_holder.py`` has the current
 engine. ``api`` and ``page`` have the routes, ``workers`` the processes of a service, ``telemetry``
-its messages, metrics and traces.
+its messages and metrics.
 """

@@ -6,7 +6,7 @@ All errors have the same format, whether the framework or the engine raised them
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -28,9 +28,6 @@ from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.telemetry.logs import FailureLog
 from serendip.serve.telemetry.metrics import ServiceMetrics
 
-if TYPE_CHECKING:
-    from serendip.serve.telemetry.traces import Traces
-
 _OPENAPI = "/openapi.json"
 
 
@@ -51,7 +48,6 @@ def build_app(
     holder: EngineHolder,
     access: Access | None = None,
     options: ServerOptions = LOCAL,
-    traces: Traces | None = None,
 ) -> GuardMiddleware:
     """Build the service for an engine holder, with its middleware.
 
@@ -59,7 +55,6 @@ def build_app(
         holder: of the engine.
         access: who may call which route; None = there are no keys.
         options: for whom it answers, within which limits, and what is logged.
-        traces: of the requests; None = none are kept.
 
     Raises:
         TypeError: a route declares no scope.
@@ -86,7 +81,7 @@ def build_app(
     app.state.bodies = api.bodies
     for router in (api.router, Pages(gate, app.state.access.ring).router):
         app.router.routes.extend(router.routes)  # to include a router would build each route again
-    return GuardMiddleware(app, lambda: holder.generation, options, metrics, traces)
+    return GuardMiddleware(app, lambda: holder.generation, options, metrics)
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:

@@ -13,7 +13,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,6 @@ from serendip.serve.telemetry.logs import (
 
 if TYPE_CHECKING:
     from serendip.serve.telemetry.metrics import ServiceMetrics
-    from serendip.serve.telemetry.traces import Traces
 
 JSON_TYPE, HTML_TYPE = "application/json", "text/html; charset=utf-8"
 BODY_LIMIT = "serendip.body_limit"
@@ -123,7 +121,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class GuardMiddleware:
-    """Guards an ASGI application, and counts, logs and traces its answers."""
+    """Guards an ASGI application, and counts and logs its answers."""
 
     def __init__(
         self,
@@ -131,10 +129,9 @@ class GuardMiddleware:
         generation: Callable[[], str],
         options: ServerOptions,
         metrics: ServiceMetrics,
-        traces: Traces | None,
     ) -> None:
         self.app, self._generation, self._options = app, generation, options
-        self._metrics, self._traces = metrics, traces
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request: refuse it or pass it to the application."""
@@ -146,18 +143,15 @@ class GuardMiddleware:
         current_request.set(CurrentRequest(request_id, state.get(IS_GONE, lambda: False)))
         exchange = _Exchange(scope, receive, send, self._generation)
         started = time.perf_counter()
-        with self._traces.trace(scope, request_id) if self._traces else nullcontext():
-            try:
-                await self._handle(scope, exchange)
-            finally:
-                self._observe(scope, exchange.status, time.perf_counter() - started)
+        try:
+            await self._handle(scope, exchange)
+        finally:
+            self._observe(scope, exchange.status, time.perf_counter() - started)
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:
         route = self._metrics.observe(scope, status, seconds)
         if self._options.config.access_log:
             log_answer(scope["method"], route, status, seconds)
-        if self._traces is not None:
-            self._traces.observe(route, status, self._generation())
 
     async def _handle(self, scope: Scope, exchange: _Exchange) -> None:
         answer: ASGIApp = self.app

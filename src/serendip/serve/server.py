@@ -51,11 +51,9 @@ def open_application(
         follower.begin(time.monotonic())
         ring = stack.enter_context(closing(options.open_ring()))
         stack.enter_context(closing(follower))
-        if traces := options.open_traces():
-            stack.enter_context(closing(traces))
         access = Access(ring, options.config.visitor_events_per_minute)
         follower.watch(follow_keys=ring.load)
-        yield build_app(holder, access, options, traces)
+        yield build_app(holder, access, options)
 
 
 class _Server(uvicorn.Server):

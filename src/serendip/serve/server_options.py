@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING
 
 from serendip.engine.config.serve import ServeConfig
 from serendip.errors import ConfigError
-from serendip.runtime.extras import of_extra
 from serendip.serve.limits import MAX_UNREAD_S
 
 if TYPE_CHECKING:
     from serendip.data.store.tables.api_keys import ApiKeys
     from serendip.serve.key_ring import KeyRing
-    from serendip.serve.telemetry.traces import Traces
 
 _BACKLOG = 512
 _MAPPED_BITS = 96
@@ -149,18 +147,6 @@ class ServerOptions:
         ring = KeyRing(source, self.is_reachable, self.secret_file)
         ring.load()
         return ring
-
-    def open_traces(self) -> Traces | None:
-        """Begin to send traces; None = nobody asks for them.
-
-        Raises:
-            ExtraMissing: OpenTelemetry is not installed.
-        """
-        if not self.config.traces:
-            return None
-        with of_extra("otel", "OpenTelemetry for `traces` of [serve]"):
-            from serendip.serve.telemetry.traces import Traces
-        return Traces(self.config.traces, bool(self.config.trusted_proxies))
 
 
 def _is_address(name: str) -> bool:

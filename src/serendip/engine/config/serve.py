@@ -34,7 +34,6 @@ OptionalDuration = Annotated[str | None, AfterValidator(_read_never)]
 """A duration, or ``never``, which is None."""
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_COLLECTOR = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 
 
 def _check_host(name: str) -> str:
@@ -51,12 +50,6 @@ def _check_network(text: str) -> str:
     return text
 
 
-def _check_collector(address: str) -> str:
-    if address and not _COLLECTOR.fullmatch(address):
-        raise ValueError("give http://host:port, without a name and a password")
-    return address
-
-
 class ServeConfig(Config):
     """``[serve]``: who may reach the service, and how much may wait."""
 
@@ -67,8 +60,8 @@ class ServeConfig(Config):
 
     trusted_proxies: tuple[Annotated[str, AfterValidator(_check_network)], ...] = ()
     """Addresses and networks of proxies, such as `10.0.0.0/8`, that say where a request comes from
-    in `X-Forwarded-For` and `X-Forwarded-Proto`. With any, requests may say in `traceparent` which
-    trace they belong to. None is believed by default."""
+    in `X-Forwarded-For` and `X-Forwarded-Proto`. None is
+    believed by default."""
 
     visitor_events_per_minute: int | None = Field(default=300, ge=1)
     """Events per minute of visitors of the page at one address: so many at once, and so many on
@@ -90,11 +83,6 @@ class ServeConfig(Config):
 
     log_format: Literal["text", "json"] = "text"
     """Form of the messages on standard error: lines for people, or one JSON object per line."""
-
-    traces: Annotated[str, AfterValidator(_check_collector)] = ""
-    """Address of a collector that takes OTLP over HTTP, such as `http://127.0.0.1:4318`: it gets a
-    trace of each request, without addresses, ids of people or what was asked. Needs the extra
-    `otel`. Empty = none are kept."""
 
     access_log: bool = False
     """Whether each answer is logged, with its route, status and time; never with addresses, ids or

@@ -28,7 +28,6 @@ from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
-from serendip.runtime.spans import span
 from serendip.runtime.time_limit import share_of_time
 
 CATALOGUE, CANDIDATES = "catalogue", "candidates"
@@ -81,8 +80,7 @@ def score(
         hits: further hits of the word search per query, with its fields; empty = none for any.
     """
     stages = SurfaceStages.of(surface)
-    with span("filters"):
-        batch, traces = _filter(queries, stages, surface, state)
+    batch, traces = _filter(queries, stages, surface, state)
     proposals = _retrieve(batch, stages.sources, traces)
     batch.add_hits(hits)
     candidates = _merge(proposals, len(queries), also)
@@ -90,10 +88,8 @@ def score(
         candidates = keep_alike(batch, candidates, also)
     for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
         trace[CANDIDATES] = end - begin
-    with span("features"):
-        features = feature_matrix(batch, candidates)
-    with span("scoring"):
-        scores = score_candidates(batch, candidates, features, proposals)
+    features = feature_matrix(batch, candidates)
+    scores = score_candidates(batch, candidates, features, proposals)
     return Selector(stages, batch, candidates, features, scores, proposals), traces
 
 
@@ -210,9 +206,8 @@ def _retrieve(
             batch.degraded.append(source.name)
             continue
         try:
-            with span(f"source {source.name}"):
-                quota = batch.surface.sources[source.name]
-                proposals[source.name] = source.retrieve(batch, quota)
+            quota = batch.surface.sources[source.name]
+            proposals[source.name] = source.retrieve(batch, quota)
         except (SerendipError, RuntimeError, KeyError, OSError):
             batch.degraded.append(source.name)
             continue

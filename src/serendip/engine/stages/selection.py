@@ -34,7 +34,6 @@ from serendip.engine.stages.scoring import TITLES, Scores, organic_lists, show_s
 from serendip.engine.stages.sponsored import BID, ORGANIC, SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig
-from serendip.runtime.spans import span
 
 _COMPARED = 100
 """First rows whose taste is known; blocks that end behind them are not explored."""
@@ -200,8 +199,7 @@ class Selector:
         rules = self.stages.list_rules
         order, numbers, most_sent = self._filter(row, filters, trace)
         ends = [end for end in (max_items, most_sent) if end is not None]
-        with span("slate"):
-            slate = build_slate(self._ranked(row, order), rules, min(ends, default=None))
+        slate = build_slate(self._ranked(row, order), rules, min(ends, default=None))
         if most_sent is not None:
             trace[SENT] = len(slate)
         for rule in rules:
@@ -238,8 +236,7 @@ class Selector:
     ) -> Iterator[tuple[ListFilter, Kept]]:
         """Each filter in order, with what it keeps of those that the filters before it kept."""
         for stage in filters:
-            with span(f"filter {stage.name}"):
-                kept = stage.keep(self._ordered(row, order))
+            kept = stage.keep(self._ordered(row, order))
             yield stage, kept
             order = order[kept.rows]
 

@@ -1,1 +1,1 @@
-"""What a service tells of itself: messages, metrics and traces."""
+"""What a service tells of itself: messages and metrics."""
