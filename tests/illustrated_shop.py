@@ -20,9 +20,6 @@ field = "cover"
 [content.audio]
 encoder = "torch:tiny_networks:mel_mean"
 field = "sample"
-
-[content.fusion]
-size = 16
 """
 
 

@@ -8,7 +8,6 @@ from serendip.content.encoders.base import encode_present
 from serendip.content.encoders.media_files import Media
 from serendip.content.encoders.text import HashingEncoder, TextEncoderConfig
 from serendip.content.features import build_features, encode_new, find_unchanged
-from serendip.content.fusion import FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data import Catalogue, FloatArray, Item
 from serendip.data.items.features import ModalityVectors
@@ -79,17 +78,17 @@ def test_pictures_are_fused_with_words_and_masked_where_missing(tmp_path: Path) 
         TEXT,
         ResidualKMeansConfig(),
         media=media,
-        fusion=FusionConfig(size=8),
     )
     assert features.present is not None
     assert features.present.tolist() == [[True, number % 3 != 0] for number in range(30)]
-    assert features.content.shape == (30, 16)
+    _, pictures = fusion.columns
+    assert features.content.shape == (30, pictures.stop)
     assert np.array_equal(features.codes, codebooks.assign(features.content))
     posted = encode_new(catalogue.items[3:5], HashingEncoder(), codebooks, FIELDS, fusion)
     np.testing.assert_allclose(posted.content[0], round_rows(features.content)[3], atol=1e-5)
     assert posted.present is not None
     assert posted.present.tolist() == [[True, False], [True, False]]
-    assert not posted.content[:, 8:].any()
+    assert not posted.content[:, pictures].any()
 
 
 def test_items_read_alike_where_words_and_files_are_the_same() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.content.fusion import TEXT_ONLY, Fusion, FusionConfig
+from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import FloatArray
 from serendip.data.items.features import ModalityVectors
 from serendip.errors import ArtefactError, DataError
@@ -31,20 +31,12 @@ def blocks(fusion: Fusion, encoded: dict[str, ModalityVectors]) -> dict[str, Flo
     return {name: block.encode(encoded[name]) for name, block in fusion.blocks.items()}
 
 
-@pytest.mark.parametrize("method", ["pca", "whiten"])
-def test_no_modality_dominates(method: str) -> None:
+def test_no_modality_dominates() -> None:
     encoded = some()
-    fusion = Fusion.fit(encoded, FusionConfig.model_validate({"method": method, "size": 6}))
+    fusion = Fusion.fit(encoded, 6)
     for name, block in blocks(fusion, encoded).items():
         energy = (block[encoded[name].present] ** 2).sum(1).mean()
         assert energy == pytest.approx(1.0, rel=1e-4)
-
-
-def test_whitening_gives_every_component_the_same_variance_and_no_correlation() -> None:
-    encoded = some()
-    fusion = Fusion.fit(encoded, FusionConfig(method="whiten", size=5))
-    block = blocks(fusion, encoded)["image"][encoded["image"].present]
-    np.testing.assert_allclose(np.cov(block.T, bias=True), np.eye(5) / 5, atol=1e-4)
 
 
 def test_what_stands_in_a_missing_row_changes_nothing() -> None:
@@ -52,13 +44,13 @@ def test_what_stands_in_a_missing_row_changes_nothing() -> None:
     noisy = encoded["image"].vectors.copy()
     noisy[~encoded["image"].present] = 7.0
     other = {**encoded, "image": ModalityVectors(noisy, encoded["image"].present)}
-    one, two = (Fusion.fit(each, FusionConfig(size=6)) for each in (encoded, other))
+    one, two = (Fusion.fit(each, 6) for each in (encoded, other))
     assert np.array_equal(one.encode(encoded), two.encode(other))
 
 
 def test_words_alone_find_items_by_their_text_block() -> None:
     encoded = some()
-    fusion = Fusion.fit(encoded, FusionConfig(size=6))
+    fusion = Fusion.fit(encoded, 6)
     words = fusion.encode({"text": encoded["text"]})
     text, pictures = fusion.columns
     assert not words[:, pictures].any()
@@ -71,7 +63,7 @@ def test_words_alone_find_items_by_their_text_block() -> None:
 
 def test_with_text_only_vectors_stay_as_they_are() -> None:
     encoded = {"text": some()["text"]}
-    fusion = Fusion.fit(encoded, FusionConfig())
+    fusion = Fusion.fit(encoded)
     assert fusion.blocks == {}
     assert fusion.encode(encoded) is encoded["text"].vectors
     assert fusion.extract_text_part(encoded["text"].vectors) is encoded["text"].vectors
@@ -82,7 +74,7 @@ def test_with_text_only_vectors_stay_as_they_are() -> None:
 
 def test_queries_are_not_centred() -> None:
     """A query is no item: without the mean of items it would be like what items are unlike."""
-    fusion = Fusion.fit(some(), FusionConfig(size=12))
+    fusion = Fusion.fit(some(), 12)
     queries = ModalityVectors(unit_rows(np.random.default_rng(1), 5, 12), np.ones(5, np.bool_))
     found = fusion.encode({"text": queries}, are_queries=True)
     block = fusion.blocks["text"]
@@ -96,13 +88,13 @@ def test_a_modality_that_says_nothing_is_left_out() -> None:
     encoded = some()
     nobody = ModalityVectors(np.zeros((80, 4), np.float32), np.zeros(80, np.bool_))
     alike = ModalityVectors(np.full((80, 4), 0.5, np.float32), np.ones(80, np.bool_))
-    fusion = Fusion.fit({**encoded, "audio": nobody, "other": alike}, FusionConfig())
+    fusion = Fusion.fit({**encoded, "audio": nobody, "other": alike})
     assert fusion.modalities == ("text", "image")
 
 
 def test_saving_and_opening_changes_nothing(tmp_path: Path) -> None:
     encoded = some()
-    fusion = Fusion.fit(encoded, FusionConfig(size=6))
+    fusion = Fusion.fit(encoded, 6)
     fusion.save(tmp_path / "fusion.safetensors")
     opened = Fusion.open(tmp_path / "fusion.safetensors")
     assert opened.modalities == fusion.modalities
@@ -111,14 +103,14 @@ def test_saving_and_opening_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_torn_file_is_an_artefact_error(tmp_path: Path) -> None:
     path = tmp_path / "fusion.safetensors"
-    Fusion.fit(some(), FusionConfig(size=6)).save(path)
+    Fusion.fit(some(), 6).save(path)
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ArtefactError, match="no readable fusion"):
         Fusion.open(path)
 
 
 def test_vectors_of_another_encoder_are_refused() -> None:
-    fusion = Fusion.fit(some(), FusionConfig())
+    fusion = Fusion.fit(some())
     with pytest.raises(DataError, match=r"\(2, 5\) do not fit a fusion of vectors of size 12"):
         fusion.encode({"text": ModalityVectors(np.ones((2, 5), np.float32), np.ones(2, np.bool_))})
 
@@ -134,10 +126,9 @@ def test_any_catalogue_gives_finite_rows_that_are_unit_or_masked(
     count: int, lacking: float, size: int, seed: int
 ) -> None:
     encoded = some(count, lacking, seed)
-    for method in ("pca", "whiten"):
-        fusion = Fusion.fit(encoded, FusionConfig.model_validate({"method": method, "size": size}))
-        fused = fusion.encode(encoded)
-        assert np.isfinite(fused).all()
-        lengths = np.linalg.norm(fused, axis=1)
-        assert ((np.abs(lengths - 1) < 1e-4) | (lengths == 0)).all()
-        assert fusion.present(encoded).shape == (count, len(fusion.modalities))
+    fusion = Fusion.fit(encoded, size)
+    fused = fusion.encode(encoded)
+    assert np.isfinite(fused).all()
+    lengths = np.linalg.norm(fused, axis=1)
+    assert ((np.abs(lengths - 1) < 1e-4) | (lengths == 0)).all()
+    assert fusion.present(encoded).shape == (count, len(fusion.modalities))

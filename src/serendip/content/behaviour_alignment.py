@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.content.config import AlignmentConfig
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.runtime.progress import TrainOptions
+
+RANK = 128
+"""R, rank of the projection, at most D."""
 
 MIN_PAIRS = 100
 """With fewer pairs nothing is learned, and the projection is the identity."""
@@ -23,8 +25,8 @@ MIN_PAIRS = 100
 def align(
     content: FloatArray,
     pairs: IntArray,
-    config: AlignmentConfig | None = None,
     options: TrainOptions | None = None,
+    most_pairs: int = 300_000,
 ) -> AlignedProjection:
     """Fit the projection of content from pairs of items chosen together.
 
@@ -32,15 +34,14 @@ def align(
         content: (N, D) float32 unit vectors; zeros = no content.
         pairs: (P, 2) int32 item numbers, see ``data.dataset.cooccurring_pairs``; with fewer than
             ``MIN_PAIRS`` the projection is the identity.
-        config: hyperparameters.
         options: seed and progress.
+        most_pairs: of more pairs as many are drawn, which bounds the time of the training.
     """
-    config, options = config or AlignmentConfig(), options or TrainOptions()
-    size, rank = content.shape[1], min(config.rank, content.shape[1])
+    size, rank = content.shape[1], min(RANK, content.shape[1])
     if len(pairs) < MIN_PAIRS:
         return AlignedProjection(
             np.zeros((size, rank), np.float32), np.zeros((rank, size), np.float32)
         )
     from serendip.content.behaviour_alignment_train import train
 
-    return train(content, pairs, config, options)
+    return train(content, pairs, rank, options or TrainOptions(), most_pairs)

@@ -13,7 +13,6 @@ batch.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,32 +26,40 @@ from serendip.runtime.optimiser import AdamW
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import limit_threads
 
-if TYPE_CHECKING:
-    from serendip.content.config import AlignmentConfig
+EPOCHS, BATCH = 4, 512
+"""Passes over the pairs, and pairs per step; the other pairs of a batch are the negatives."""
+
+LEARNING_RATE = 3e-3
+"""Initial learning rate of AdamW; falls linearly to a tenth."""
+
+DROPOUT = 0.4
+"""Dropout rate of content, against memorising single items."""
+
+TEMPERATURE = 0.1
+"""Initial temperature of the softmax; it is learned."""
 
 _WEIGHT_DECAY = 0.01
 _MASKED_LOGIT = -1e9
 
 
 def train(
-    content: FloatArray, pairs: IntArray, config: AlignmentConfig, options: TrainOptions
+    content: FloatArray, pairs: IntArray, rank: int, options: TrainOptions, most_pairs: int
 ) -> AlignedProjection:
     """Fit the projection, see ``behaviour_alignment.align``; all randomness is from the seed."""
     limit_threads()
     random = np.random.default_rng(options.seed)
-    if len(pairs) > config.most_pairs:
-        pairs = pairs[random.choice(len(pairs), config.most_pairs, replace=False)]
-    aligner = _Aligner(content, pairs, config, options.seed)
-    optimiser = AdamW(aligner.groups(), config.learning_rate)
-    size = min(config.batch_size, len(pairs))
-    steps = config.epochs * (len(pairs) // size)
+    if len(pairs) > most_pairs:
+        pairs = pairs[random.choice(len(pairs), most_pairs, replace=False)]
+    aligner = _Aligner(content, pairs, rank, options.seed)
+    optimiser = AdamW(aligner.groups(), LEARNING_RATE)
+    size = min(BATCH, len(pairs))
+    steps = EPOCHS * (len(pairs) // size)
     step = 0
-    epochs = range(config.epochs)
-    for _ in options.progress.track(epochs, "Aligning content", config.epochs):
+    for _ in options.progress.track(range(EPOCHS), "Aligning content", EPOCHS):
         order = random.permutation(len(pairs))
         for begin in range(0, len(order) - size + 1, size):
             for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * (1 - 0.9 * step / steps)
+                group["lr"] = LEARNING_RATE * (1 - 0.9 * step / steps)
             # Pairs are unordered: each one is used in a random direction.
             batch = random.permuted(pairs[order[begin : begin + size]], axis=1)
             loss = aligner.loss(torch.from_numpy(aligner.rows(batch)))
@@ -66,19 +73,15 @@ def train(
 class _Aligner:
     """Trainable projection and its loss: x -> unit(x + x ``down`` ``up``)."""
 
-    def __init__(
-        self, content: FloatArray, pairs: IntArray, config: AlignmentConfig, seed: int
-    ) -> None:
-        self.dropout = config.dropout
+    def __init__(self, content: FloatArray, pairs: IntArray, rank: int, seed: int) -> None:
         # Only items of pairs are read: U of them, numbered in their order.
         self.items = np.unique(pairs)  # (U,)
         self.content = torch.from_numpy(np.asarray(content[self.items], np.float32))  # (U, D)
         size = content.shape[1]
-        rank = min(config.rank, size)
         self.random = torch.Generator().manual_seed(seed)
         self.down = torch.randn(size, rank, generator=self.random) / math.sqrt(size)  # (D, R)
         self.up = torch.zeros(rank, size)  # (R, D); zeros: the map starts at the identity
-        self.scale = torch.tensor(-math.log(config.temperature))  # log of 1 / temperature
+        self.scale = torch.tensor(-math.log(TEMPERATURE))  # log of 1 / temperature
         for parameter in (self.down, self.up, self.scale):
             parameter.requires_grad_()
         shares = np.bincount(self.rows(pairs).ravel()) / pairs.size  # (U,)
@@ -109,8 +112,8 @@ class _Aligner:
     def _encode(self, items: Tensor) -> Tensor:
         """Aligned unit vectors (B, D) of rows (B,), with dropout of content."""
         content = self.content[items]  # (B, D)
-        keep = torch.rand(content.shape, generator=self.random) >= self.dropout
-        visible = content * keep / (1 - self.dropout)
+        keep = torch.rand(content.shape, generator=self.random) >= DROPOUT
+        visible = content * keep / (1 - DROPOUT)
         return functional.normalize(content + (visible @ self.down) @ self.up, dim=1)
 
     def projection(self) -> AlignedProjection:

@@ -1,42 +1,13 @@
-"""``[content]``: encoders, fusion and alignment of item content; creation of media encoders."""
+"""``[content]``: encoders of item content; creation of media encoders."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
-
-from serendip.config import Config
 from serendip.content.encoders.audio import AudioConfig, open_audio_encoder
 from serendip.content.encoders.image import ImageConfig, open_image_encoder
 from serendip.content.encoders.media_files import Media
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.content.fusion import FusionConfig
-
-
-class AlignmentConfig(Config):
-    """Hyperparameters of behaviour alignment."""
-
-    rank: int = Field(default=128, ge=1)
-    """R, rank of the projection, at most D."""
-
-    epochs: int = Field(default=4, ge=1)
-    """Passes over the pairs."""
-
-    most_pairs: int = Field(default=300_000, ge=1)
-    """Maximum number of pairs; more are sampled down to it, which bounds training time."""
-
-    batch_size: int = Field(default=512, ge=2)
-    """Pairs per step; the other pairs of a batch are the negatives."""
-
-    learning_rate: float = Field(default=3e-3, gt=0)
-    """Initial learning rate of AdamW; falls linearly to a tenth."""
-
-    dropout: float = Field(default=0.4, ge=0, lt=1)
-    """Dropout rate of content, against memorising single items."""
-
-    temperature: float = Field(default=0.1, gt=0)
-    """Initial temperature of the softmax; it is learned."""
 
 
 class ContentConfig(TextEncoderConfig):
@@ -47,9 +18,6 @@ class ContentConfig(TextEncoderConfig):
 
     audio: AudioConfig | None = None
     """Audio files of the items; without this table none are read."""
-
-    fusion: FusionConfig = FusionConfig()
-    """Fusion of the modalities into one vector."""
 
     @property
     def media(self) -> dict[str, ImageConfig | AudioConfig]:

@@ -13,7 +13,7 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import TextEncoder, find_present
 from serendip.content.encoders.media_files import Media, MediaReport
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.content.fusion import TEXT, Fusion, FusionConfig
+from serendip.content.fusion import TEXT, Fusion
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
 from serendip.content.text_vectors import encode_ahead
 from serendip.data import Catalogue, Codebooks, FloatArray, IntArray, Item, ItemFeatures
@@ -61,7 +61,6 @@ def build_features(
     semantic_ids: ResidualKMeansConfig,
     options: TrainOptions | None = None,
     media: Mapping[str, Media] | None = None,
-    fusion: FusionConfig | None = None,
     start: Codebooks | None = None,
     earlier: Fusion | None = None,
 ) -> tuple[ItemFeatures, Codebooks, Fusion]:
@@ -75,7 +74,7 @@ def build_features(
     """
     options = options or TrainOptions()
     encoded = encode_items(catalogue.items, encoder, cache, text.fields, media, options)
-    fitted = Fusion.fit(encoded, fusion or FusionConfig())
+    fitted = Fusion.fit(encoded)
     if earlier is not None and earlier.sizes == fitted.sizes:
         fitted = earlier
     content = fitted.encode(encoded)  # (N, sum of blocks)

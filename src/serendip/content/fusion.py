@@ -1,9 +1,9 @@
 """Multimodal fusion: one vector per item from several modalities with equal energy.
 
-Each modality is centred and projected (PCA, or PCA with whitening) as fitted on the items that have
-it, then scaled so that its block has the same mean squared norm as every other. The blocks are
-concatenated and the row is normalised. A missing modality is a block of zeros, which is the mean
-after centring, and False in the mask.
+Each modality is centred and projected (PCA) as fitted on the items that have it, then scaled so
+that its block has the same mean squared norm as every other. The blocks are concatenated and the
+row is normalised. A missing modality is a block of zeros, which is the mean after centring, and
+False in the mask.
 
 With text as the only modality the vectors are the text vectors, unchanged: centred ones cost the
 ranker a tenth of nDCG@10 on home (what compares items centres them: ``models.content_similarity``).
@@ -18,12 +18,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
-from pydantic import Field
 
-from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.items.features import ModalityVectors
 from serendip.data.numeric import unit
@@ -34,19 +32,11 @@ TEXT = "text"
 
 _ROWS_AT_ONCE = 1 << 16
 
+COMPONENTS = 128
+"""Largest number of components of a modality."""
+
 _NOISE = 1e-5
 """Components with a smaller standard deviation are rounding errors of unit vectors."""
-
-
-class FusionConfig(Config):
-    """Fusion of modalities into one vector; not used if text is the only modality."""
-
-    method: Literal["pca", "whiten"] = "pca"
-    """``whiten`` gives all components of a modality the same variance, so that fine differences
-    weigh more."""
-
-    size: int = Field(default=128, ge=1)
-    """Maximum number of components per modality."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,14 +95,14 @@ class Fusion:
         return tuple(slice(begin, end) for begin, end in pairwise(ends))
 
     @classmethod
-    def fit(cls, encoded: Mapping[str, ModalityVectors], config: FusionConfig) -> Self:
+    def fit(cls, encoded: Mapping[str, ModalityVectors], size: int = COMPONENTS) -> Self:
         """Fit every modality on the rows that have it.
 
         A modality that no item has, or that is the same for all items, is left out.
         """
         if set(encoded) == {TEXT}:
             return cls()
-        blocks = {name: _fit_block(vectors, config) for name, vectors in encoded.items()}
+        blocks = {name: _fit_block(vectors, size) for name, vectors in encoded.items()}
         return cls({name: block for name, block in blocks.items() if block.weight.shape[1]})
 
     def encode(
@@ -209,7 +199,7 @@ def _read_position(name: str) -> int:
     return int(name.split(".", 1)[0])
 
 
-def _fit_block(encoded: ModalityVectors, config: FusionConfig) -> Block:
+def _fit_block(encoded: ModalityVectors, components: int) -> Block:
     """Fit the map of one modality by PCA; without columns if its vectors are all equal."""
     vectors = encoded.vectors[encoded.present].astype(np.float64)  # (present, D)
     size = encoded.vectors.shape[1]
@@ -218,13 +208,11 @@ def _fit_block(encoded: ModalityVectors, config: FusionConfig) -> Block:
     mean = vectors.mean(axis=0)  # (D,)
     centred = vectors - mean
     variances, axes = np.linalg.eigh(centred.T @ centred / len(vectors))  # (D,), (D, D), ascending
-    variances, axes = variances[::-1][: config.size], axes[:, ::-1][:, : config.size]
+    variances, axes = variances[::-1][:components], axes[:, ::-1][:, :components]
     is_signal = variances > _NOISE**2
     variances, axes = variances[is_signal], axes[:, is_signal]  # (P,), (D, P)
     # The sign of an eigenvector is arbitrary: make its largest entry positive on every machine.
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
-    if config.method == "whiten":
-        axes, variances = axes / np.sqrt(variances), np.ones_like(variances)
     # Mean squared norm 1 per block.
     weight = axes / np.sqrt(variances.sum()) if len(variances) else axes
     return Block(mean.astype(np.float32), weight.astype(np.float32))

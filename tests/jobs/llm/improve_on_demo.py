@@ -27,9 +27,6 @@ DEMO = Path(__file__).resolve().parents[3] / "demo"
 PICTURES = """
 [content.image]
 field = "cover"
-
-[content.fusion]
-size = 64
 """
 GENRES = "action adventure animation children comedy crime documentary drama fantasy horror".split()
 GENRES += "musical mystery romance thriller war western".split()

@@ -45,7 +45,7 @@ search_size = 8
 epochs = 2
 max_len = 10
 """
-PICTURES = MEDIA.partition("[content.audio]")[0] + "[content.fusion]\nsize = 16\n"
+PICTURES = MEDIA.partition("[content.audio]")[0]
 
 
 def write_shop(folder: Path, pictures: bool) -> None:

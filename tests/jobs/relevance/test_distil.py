@@ -406,7 +406,7 @@ def test_pictures_and_the_filter_are_used_together(shop: Path, tmp_path: Path) -
     folder = tmp_path / "shop"
     write_files(folder)
     illustrate(folder)
-    pictures = MEDIA.partition("[content.audio]")[0] + "[content.fusion]\nsize = 16\n"
+    pictures = MEDIA.partition("[content.audio]")[0]
     (folder / "serendip.toml").write_text(SETTINGS + WITHOUT_SEARCHES + pictures + FILTER_TABLE)
     import_files(Workspace.open(folder))
     for name in ("gold.csv", "labels.csv"):

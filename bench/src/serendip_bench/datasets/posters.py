@@ -12,11 +12,10 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
 
-from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
+from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion
 from serendip.data import BoolArray, Catalogue, Dataset, FloatArray, IntArray, Item
 from serendip.data.items.features import ModalityVectors
 from serendip_bench.datasets.movielens import read_rated_films
@@ -36,24 +35,21 @@ class FilmReading:
 
     Args:
         reads: modalities that are not masked.
-        method: of fusion; None = plain text vectors.
+        is_fused: False = plain text vectors.
         shuffled: permute images among the films that have one, so that they carry no information.
     """
 
     reads: tuple[str, ...]
-    method: Literal["pca", "whiten"] | None = None
+    is_fused: bool = True
     shuffled: bool = False
 
 
 READINGS: Mapping[str, FilmReading] = {
-    "text": FilmReading((TEXT,)),
-    "text, pca": FilmReading((TEXT,), "pca"),
-    "text, whiten": FilmReading((TEXT,), "whiten"),
-    "image, pca": FilmReading((IMAGE,), "pca"),
-    "image, whiten": FilmReading((IMAGE,), "whiten"),
-    "image+text, pca": FilmReading((TEXT, IMAGE), "pca"),
-    "image+text, whiten": FilmReading((TEXT, IMAGE), "whiten"),
-    "shuffled image+text, pca": FilmReading((TEXT, IMAGE), "pca", shuffled=True),
+    "text": FilmReading((TEXT,), is_fused=False),
+    "text, pca": FilmReading((TEXT,)),
+    "image, pca": FilmReading((IMAGE,)),
+    "image+text, pca": FilmReading((TEXT, IMAGE)),
+    "shuffled image+text, pca": FilmReading((TEXT, IMAGE), shuffled=True),
 }
 
 
@@ -104,7 +100,7 @@ def build_film_vectors(
         train_nums: numbers of the films that the fusion is fitted on.
         seed: of the permutation.
     """
-    if reading.method is None:
+    if not reading.is_fused:
         return TEXT_ONLY.encode(encoded)
     masked = {
         name: ModalityVectors(encoding.vectors, encoding.present & (name in reading.reads))
@@ -116,7 +112,7 @@ def build_film_vectors(
         name: ModalityVectors(encoding.vectors[train_nums], encoding.present[train_nums])
         for name, encoding in masked.items()
     }
-    return Fusion.fit(training, FusionConfig(method=reading.method)).encode(masked)
+    return Fusion.fit(training).encode(masked)
 
 
 def _permute(images: ModalityVectors, seed: int) -> ModalityVectors:

@@ -55,9 +55,6 @@ from serendip_bench.splits import BenchSplit, build_cold_events_split
 ITEM_MODES: tuple[ItemMode, ...] = ("codes", "content+codes")
 MODELS = ("content-knn", *ITEM_MODES)
 BASELINE = "text"
-CONTENT_KNN_ONLY = ("text, whiten", "image, whiten")
-"""Readings that are evaluated with ``content-knn`` only."""
-
 SMALL: dict[str, Any] = {
     "epochs": 10,
     "slots": 0,
@@ -98,8 +95,6 @@ def run(data: Path, cache: Path, models: Sequence[str], seeds: int) -> dict[str,
             train_features, new_features = split.features(vectors, ResidualKMeansConfig(), seed)
             codes[name].append(measure_codes(split, dataset, encoded, train_features, new_features))
             for model in models:
-                if model in ITEM_MODES and name in CONTENT_KNN_ONLY:
-                    continue
                 evaluation = evaluate_model(
                     _build_model(model), split, train_features, new_features, seed
                 )

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from serendip.content.config import AlignmentConfig
+from serendip.content.behaviour_alignment import RANK
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimates, per_user
@@ -311,7 +311,7 @@ def _describe_config(bench: Bench, line: BenchModel) -> dict[str, Any]:
     if line.reads != "events":
         config["encoder"] = describe_encoder(bench.encoder)
     if line.reads.startswith("aligned"):
-        config["alignment"] = {**AlignmentConfig().model_dump(mode="json"), "steps": 1}
+        config["alignment"] = {"rank": RANK, "steps": 1}
     if line.reads.endswith("codes"):
         config["semantic_ids"] = SEMANTIC_IDS.model_dump(mode="json")
     return config

@@ -51,7 +51,7 @@ class ResidualKMeansConfig(Config):
     keep: bool = False
     """Keep the codebooks of the generation in force if it has the same settings: items keep their
     codes for as long as their content is the same. False = codebooks are fitted by each training,
-    and codes take the numbers of the earlier ones with which they share most items."""
+    starting from the earlier ones if there are as many codes."""
 
 
 def choose_codebook_size(config: ResidualKMeansConfig, num_items: int) -> int:

@@ -1,7 +1,7 @@
 """What a training continues from: semantic IDs of the generation in force, and fits.
 
-**Semantic IDs.** New codebooks are matched to those of the published generation, so that groups
-keep their numbers, or are those of it (``[semantic_ids] keep``).
+**Semantic IDs.** New codebooks start from those of the published generation, so that groups keep
+their numbers, or are those of it (``[semantic_ids] keep``).
 
 **The fit on the older part of the data** makes the training rows of the ranker. Models that are
 trained by gradients are not trained again from nothing: they continue on all data, which costs a
@@ -21,7 +21,7 @@ only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 from zipfile import BadZipFile
@@ -30,7 +30,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
-from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
 from serendip.data import Catalogue, Codebooks, Dataset, IntArray, ItemFeatures, Vocabulary
 from serendip.data.items.features import ModalityVectors
 from serendip.data.rows.strings import open_arrays, save_arrays
@@ -78,16 +77,6 @@ class PreviousCodes:
         if settings.semantic_ids.keep and current.manifest["encoder"] != encoder:
             return None
         return cls(*open_codes(current.folder), open_fusion(current.folder))
-
-    def match(
-        self, features: ItemFeatures, codebooks: Codebooks, catalogue: Catalogue
-    ) -> tuple[ItemFeatures, Codebooks]:
-        """Renumber features and codebooks to agree with these codes as far as possible."""
-        new, old = self._shared_rows(catalogue)
-        codebooks, numbers = match_codebooks(
-            codebooks, features.codes[new], self.codebooks, self.codes[old]
-        )
-        return replace(features, codes=renumber(features.codes, numbers)), codebooks
 
     def assign(
         self, encoded: Mapping[str, ModalityVectors]

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from serendip.content.behaviour_alignment import align
-from serendip.content.config import AlignmentConfig
 from serendip.content.features import (
     build_features,
     build_text_features,
@@ -62,7 +61,7 @@ ALIGNED_FRACTION = 0.9
 """Largest share of the events, oldest first, that content is aligned on. The retriever tunes the
 weight of aligned content on the newest events, so the alignment must not have seen them."""
 
-ALIGNMENT = AlignmentConfig(most_pairs=50_000)
+ALIGNED_PAIRS = 50_000
 """More pairs improve a linear map little and make every training longer."""
 
 _SHARE_OF_TIME = 0.5
@@ -245,12 +244,9 @@ class Fitter:
             self.settings.semantic_ids,
             options,
             self.context.media,
-            content.fusion,
             None if before is None else before.codebooks,
             None if older is None else older.fusion,
         )
-        if self.earlier is not None:
-            features, codebooks = self.earlier.match(features, codebooks, catalogue)
         return features.read_by(reader, catalogue.items), codebooks, fusion
 
     def _align_content(self, dataset: Dataset, options: TrainOptions) -> AlignedProjection:
@@ -261,7 +257,7 @@ class Fitter:
             fraction = min(ALIGNED_FRACTION, 1 - self.settings.models.retriever.validation_share)
             log = events.rows(np.arange(len(events)) < fraction * len(events))
             pairs = cooccurring_pairs(log)
-            return align(dataset.features.content, pairs, ALIGNMENT, options)
+            return align(dataset.features.content, pairs, options, ALIGNED_PAIRS)
 
     def append_new_items(self, state: EngineState, split: Split) -> EngineState:
         """Append items that first appear in the newer part, as posted items are appended."""
