@@ -7,8 +7,8 @@ process.
 from __future__ import annotations
 
 import atexit
-import codecs
 import gzip
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cache
@@ -17,9 +17,6 @@ from typing import Any
 
 from serendip.errors import DataError, StorageError
 from serendip.runtime.scratch import scratch_folder
-
-_CHUNK = 1 << 20
-"""Bytes that are decoded at once."""
 
 _ANOTHER = "Name another `encoding` in serendip.toml, or save the file as UTF-8."
 
@@ -70,7 +67,7 @@ def _copy(path: Path, encoding: str, state: tuple[int, int, int]) -> Path:
         folder.mkdir()
         target = folder / name
         with target.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(decode_file(path, encoding))
+            file.writelines(_decode(path, encoding))
     except OSError as error:
         raise StorageError(
             f"{path.name} cannot be copied as UTF-8: {error}.", "Make room, or set TMPDIR."
@@ -85,29 +82,23 @@ def _folder() -> Path:
     return stack.enter_context(scratch_folder())
 
 
-def decode_file(path: Path, encoding: str) -> Iterator[str]:
-    """Yield the text of a file in parts, without a byte order mark.
+def _decode(path: Path, encoding: str) -> Iterator[str]:
+    """Yield the lines of a file.
 
     Raises:
         DataError: a line is not in this encoding.
     """
-    decoder, line = codecs.getincrementaldecoder(encoding)(), 1
-    with open_binary(path) as file:
-        is_last = False
-        while not is_last:
-            chunk = file.read(_CHUNK)
-            is_last = not chunk
-            try:
-                text = decoder.decode(chunk, is_last)
-            except UnicodeDecodeError as error:
+    line = 1
+    with io.TextIOWrapper(open_binary(path), encoding, newline="\n") as file:
+        try:
+            for text in file:
+                yield text
+                line += 1
+        except UnicodeError as error:
+            if isinstance(error, UnicodeDecodeError):  # of some lines that are read at once
                 before = error.object[: error.start].decode(encoding, "ignore")
-                raise DataError(
-                    f"{path.name}: line {line + before.count(chr(10))} is not {encoding}: "
-                    f"{error.reason}.",
-                    _ANOTHER,
-                ) from None
-            except UnicodeError as error:  # UTF-16 or UTF-32 that does not say its byte order
-                reason = f"{path.name} is not {encoding}: {error}."
-                raise DataError(reason, _ANOTHER) from None
-            line += text.count("\n")
-            yield text
+                line += before.count("\n")
+            reason = (
+                f"{path.name}: line {line} is not {encoding}: {getattr(error, 'reason', error)}."
+            )
+            raise DataError(reason, _ANOTHER) from None

@@ -20,7 +20,6 @@ from serendip.data.store.validation import event_problem
 from serendip.files.cells import number_sql, quote, strip_sql, text_sql, written_number_sql
 from serendip.files.config import EventsConfig
 from serendip.files.tables import Table, open_table
-from serendip.files.times import PLAUSIBLE_SECONDS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +63,7 @@ class EventsRead:
             return tabulate_events([])
         table = open_table(self.path, self.config.encoding)
         events = self._read(table)
-        table.refuse_broken((*self._find_problems(events), *self._find_cut(events)))
+        table.refuse_broken(self._find_problems(events))
         return events.drop_columns(["unread"])
 
     def item_ids(self) -> list[str]:
@@ -175,20 +174,6 @@ class EventsRead:
         for row, reason, event in zip(rows.tolist(), unread, read, strict=True):
             if problem := reason or event_problem(event, self.mapping):
                 yield row, problem
-
-    def _find_cut(self, events: pa.Table) -> Iterator[tuple[int, str]]:
-        """Yield the last row if the file ends in its time, which is shorter than all others."""
-        assert self.path is not None
-        # A table of its own: reading one column anew would forget the broken rows of the other.
-        table, column = open_table(self.path, self.config.encoding), self.mapping["timestamp"]
-        if len(events) < 2 or not table.may_be_cut_in(column):
-            return
-        batches = table.read({"size": f"length(trim({text_sql(table.cell(column))}))"})
-        sizes = np.concatenate([batch["size"].to_numpy() for batch in batches])
-        seconds = np.asarray(events["timestamp"].to_numpy(), np.float64)
-        is_shorter = len(sizes) == len(seconds) and sizes[-1] < sizes[:-1].min()
-        if is_shorter and seconds[:-1].min() >= PLAUSIBLE_SECONDS and np.isfinite(seconds[-1]):
-            yield len(sizes) - 1, "timestamp is cut off: the file ends in it"
 
 
 def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:

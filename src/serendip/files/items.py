@@ -66,7 +66,7 @@ class ItemsRead:
         if self.path is None:
             return tabulate_items([])
         table = open_table(self.path, self.config.encoding)
-        items = self._read(table)
+        items = self.read(table)
         table.refuse_broken(self._find_problems(items))
         return items.select(ITEM_NAMES)
 
@@ -74,7 +74,7 @@ class ItemsRead:
         """The valid items among the first rows, which also decide the types of the columns."""
         if self.path is None:
             return []
-        items = self._read(open_table(self.path, self.config.encoding), most)
+        items = self.read(open_table(self.path, self.config.encoding), most)
         broken = {row for row, _ in self._find_problems(items)}
         return [item for row, item in enumerate(list_items(items)) if row not in broken]
 
@@ -82,8 +82,13 @@ class ItemsRead:
         """Yield the items of ``table``; for small files."""
         yield from list_items(self.table())
 
-    def _read(self, table: Table, most: int | None = None) -> pa.Table:
-        """The columns of ``ITEM_NAMES``, ``doubtful`` and the text of ``available_from``."""
+    def read(self, table: Table, most: int | None = None) -> pa.Table:
+        """The columns of ``ITEM_NAMES``, ``doubtful`` and the text of ``available_from``.
+
+        Args:
+            table: the opened file.
+            most: number of rows to read; None = all.
+        """
         import pyarrow as pa
 
         batches = table.read(self._expressions(table), most=most)

@@ -11,13 +11,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, TextIO
 
 from serendip.data.limits import MAX_ROW_CHARS
 from serendip.errors import DataError
@@ -28,6 +27,7 @@ from serendip.files.cells import (
     quote,
     run,
     strip_sql,
+    text_sql,
     unreadable,
 )
 from serendip.files.encodings import as_utf8, open_binary
@@ -35,9 +35,6 @@ from serendip.files.encodings import as_utf8, open_binary
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
-
-Cell: TypeAlias = str | tuple[str, ...]
-Row: TypeAlias = tuple[Cell, ...]
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".inter", ".item", ".user")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
@@ -111,24 +108,11 @@ class Table(ABC):
             raise unreadable(self.path, error) from None
         self._note_broken(connection)
 
-    def rows(self, columns: Sequence[str]) -> Iterator[Row]:
-        """Yield the cells of some columns of every well-formed row; for small files."""
-        cells = [self.cell(column) for column in columns]
-        texts = {f"t{place}": f"coalesce({cell.text}, '')" for place, cell in enumerate(cells)}
-        lists = {f"l{place}": cell.items for place, cell in enumerate(cells) if cell.items}
-        for batch in self.read(texts | lists):
-            found = batch.to_pydict()
-            yield from zip(
-                *(
-                    _join_cells(found[f"t{place}"], found.get(f"l{place}"))
-                    for place in range(len(cells))
-                ),
-                strict=True,
-            )
-
-    def may_be_cut_in(self, column: str) -> bool:
-        """Whether the file ends without a line break, in the last column."""
-        return False
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """Yield the texts of some columns of every well-formed row; for small files."""
+        texts = {f"t{place}": text_sql(self.cell(name)) for place, name in enumerate(columns)}
+        for batch in self.read(texts):
+            yield from zip(*batch.to_pydict().values(), strict=True)
 
     def refuse_broken(self, problems: Iterable[tuple[int, str]]) -> None:
         """Refuse a file that was read to its end if a row is broken: half an import is worse than
@@ -218,14 +202,6 @@ class CsvTable(Table):
         records = islice(self._records(), 1, None)
         lines = [line for line, cells in records if len(cells) == len(self._header)] if rows else []
         return [f"line {lines[row]}" for row in rows]
-
-    def may_be_cut_in(self, column: str) -> bool:
-        """Whether the file ends without a line break, in the last column."""
-        if column != self._header[-1] or self.path.suffix.lower() == ".gz":
-            return False
-        with self.path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read() not in (b"\n", b"\r")
 
     def _note_broken(self, connection: DuckDBPyConnection) -> None:
         self.broken = [(f"line {line}", text) for line, text in _rejects(connection, self.path)]
@@ -396,17 +372,6 @@ def _rejects(connection: DuckDBPyConnection, path: Path) -> list[tuple[int, str]
             NOT_UTF8 if kind.startswith("INVALID") else str(message).rstrip("."),
         )
         for begin, message, kind in errors
-    ]
-
-
-def _join_cells(
-    texts: Sequence[str], lists: Sequence[list[str | None] | None] | None
-) -> list[Cell]:
-    if lists is None:
-        return list(texts)
-    return [
-        text if items is None else tuple(filter(None, items))
-        for text, items in zip(texts, lists, strict=True)
     ]
 
 

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +12,12 @@ from commands import serendip_here
 
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.files.config import EventsConfig
 from serendip.files.events import read_events
 from serendip.jobs.init.columns import FileForm, find_time_formats, read_times
 from serendip.jobs.init.encodings import guess_encoding
 from serendip.jobs.init.workspace import start_workspace
 
+NOW = datetime(2027, 1, 1, tzinfo=UTC).timestamp()
 TEXTS = {
     "cp1252": "Nr;Name\n1;Größe der schönen Bücher – 5 €\n2;Straße nach Süden\n",
     "cp949": "번호;이름\n1;따뜻한 겨울 양말입니다\n2;여름 바다와 별\n",
@@ -71,7 +70,7 @@ def test_two_digits_of_a_year_to_come_are_a_day(tmp_path: Path) -> None:
         (["1/2/2026", "1/3/2026"], ["%d/%m/%Y", "%m/%d/%Y"]),
         (["20260102", "20261231"], ["%Y%m%d"]),
         (["2026. 1. 2. 13:05"], ["%Y. %m. %d. %H:%M"]),
-        (["24.05.08", "24.05.31"], ["%d.%m.%y", "%y.%m.%d"]),
+        (["24.05.08", "24.05.31"], ["%y.%m.%d"]),  # 2031 is to come
         (["98.05.08", "99.05.31"], ["%y.%m.%d"]),
         (["31.12.96", "30.12.97"], ["%d.%m.%y"]),
         (["24/05/13 10:00"], ["%d/%m/%y %H:%M", "%y/%m/%d %H:%M"]),
@@ -89,7 +88,7 @@ def test_two_digits_of_a_year_to_come_are_a_day(tmp_path: Path) -> None:
     ],
 )
 def test_times_have_the_formats_that_fit_them(cells: Sequence[str], formats: list[str]) -> None:
-    assert find_time_formats(cells) == formats
+    assert find_time_formats(cells, NOW) == formats
 
 
 @pytest.mark.parametrize(
@@ -108,21 +107,6 @@ def test_cells_of_two_spellings_are_read_each_by_its_own(odd: str, formats: list
         iso, number, read = read_times(cells[:3], time_format)
         assert iso == number == 1_761_429_639.0
         assert abs(read - number) < 365 * 86_400
-
-
-def test_a_column_may_have_several_patterns(tmp_path: Path) -> None:
-    rows = ["u,i,25.10.2025 23:13", "u,i,2025/10/26", "u,i,2025-10-27 22:00:39"] * 30
-    (tmp_path / "e.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]))
-    start_workspace(tmp_path, None, tmp_path / "e.csv", force=False)
-    with (tmp_path / "serendip.toml").open("rb") as file:
-        events = tomllib.load(file)["events"]
-    assert events["time_format"] == "%d.%m.%Y %H:%M | %Y/%m/%d"
-    read = read_events(EventsConfig.model_validate(events), tmp_path)
-    assert sorted({event.timestamp for event in read}) == [
-        1_761_433_980.0,
-        1_761_436_800.0,
-        1_761_602_439.0,
-    ]
 
 
 def test_one_odd_cell_in_a_hundred_does_not_hide_a_format() -> None:
@@ -194,9 +178,6 @@ def test_an_open_order_of_day_and_month_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "shown"),
     [
-        (["261231", "270101"], "261231"),  # year first or day first, and no seconds of 1970
-        (["31121965", "01021970"], "31121965"),
-        (["2612311707", "2612311809"], "2612311707"),  # no seconds of 2052
         (["203012312460", "203112312460"], "203012312460"),
         (["2026-01-01", "31,12,2026"], "31,12,2026"),
         (["yesterday", "today"], "yesterday"),
@@ -268,14 +249,6 @@ def test_a_broken_line_of_utf8_is_no_other_encoding(tmp_path: Path) -> None:
     assert "line 22: is not utf-8" in " ".join(done.stderr.split())
 
 
-def test_a_file_that_is_utf8_in_part_is_asked_for(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_bytes("id\nGröße\n".encode() + "Straße\n".encode("cp1252"))
-    with pytest.raises(DataError, match=r"50% of its lines .* are UTF-8") as caught:
-        guess_encoding(path)
-    assert "--encoding" in caught.value.hint
-
-
 def test_a_short_file_has_the_encoding_of_its_items_and_a_guess_is_shown(tmp_path: Path) -> None:
     text = "번호;이름\n" + "".join(f"p{n};따뜻한 겨울 양말입니다\n" for n in range(3))
     (tmp_path / "items.csv").write_bytes(text.encode("cp949"))
@@ -289,6 +262,3 @@ def test_a_short_file_has_the_encoding_of_its_items_and_a_guess_is_shown(tmp_pat
     assert guesses["items"].example == "따뜻한 겨울 양말입니다"
     done = serendip_here("init", "-w", "w2", "--items", "items.csv", cwd=tmp_path)
     assert "cp949 (a guess: 따뜻한 겨울 양말입니다)" in done.stdout + done.stderr
-    more = "".join(f"q{n};따뜻한 겨울 양말입니다\n" for n in range(9))
-    items.write_bytes((text + more).encode("cp949"))
-    assert start_workspace(tmp_path / "w3", items, None, False)["items"].example == ""

@@ -97,12 +97,12 @@ def read_judgements(folder: Path, products: Vocabulary) -> RequestSet:
     for line, (text, product, label) in enumerate(rows, start=2):
         if label not in GAINS:
             raise DataError(f"{table.path}:{line}: label {label!r}.", f"Known: {', '.join(GAINS)}.")
-        number = int(products.numbers([str(product)])[0])
+        number = int(products.numbers([product])[0])
         if number == MISSING:
             continue
-        queries.append(Query("search", text=str(text)))
+        queries.append(Query("search", text=text))
         items.append(number)
-        requests.append(query_nums.setdefault(str(text), len(query_nums)))
+        requests.append(query_nums.setdefault(text, len(query_nums)))
         gains.append(GAINS[str(label)])
     relevance = Relevance(np.array(requests, np.intp), np.array(requests, np.intp), np.array(gains))
     totals = np.bincount(relevance.requests, relevance.gains)

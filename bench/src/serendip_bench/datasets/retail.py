@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ import numpy as np
 from serendip.data import BoolArray, Catalogue, Dataset, EventLog, FloatArray, Item, Vocabulary
 from serendip.data.dataset import UserCountries
 from serendip.errors import DataError
-from serendip.files.tables import Row, open_table
+from serendip.files.tables import open_table
 from serendip_bench.splits import BenchSplit, RequestSet
 from serendip_bench.time_splits import TimedSplit
 from serendip_bench.unified.models import UnifiedModel
@@ -148,20 +148,20 @@ def count_customers(folder: Path) -> dict[str, Any]:
     return {"customers": dict(Counter(_list_countries(countries)).most_common())}
 
 
-def _iter_sales(rows: Iterable[Row]) -> Iterable[tuple[str, str, str, str, str]]:
+def _iter_sales(rows: Iterable[Sequence[str]]) -> Iterable[tuple[str, str, str, str, str]]:
     """(time, invoice, product, customer, country) of every line that is a sale."""
     for row in rows:
-        invoice, product, _, quantity, time, price, customer, country = map(str, row)
+        invoice, product, _, quantity, time, price, customer, country = row
         is_sale = customer and not invoice.startswith("C") and product[:5].isdigit()
         if is_sale and len(product) >= 5 and float(quantity) > 0 and float(price) > 0:
             yield time, invoice, product, customer, country
 
 
-def _to_items(rows: Iterable[Row], products: Mapping[str, None]) -> list[Item]:
+def _to_items(rows: Iterable[Sequence[str]], products: Mapping[str, None]) -> list[Item]:
     """Products with their most frequent name; ties go to the first."""
     names: dict[str, Counter[str]] = defaultdict(Counter)
     for _, product, name, *_ in rows:
-        names[str(product)][str(name).strip()] += 1
+        names[product][name.strip()] += 1
     return [Item(product, names[product].most_common(1)[0][0]) for product in products]
 
 

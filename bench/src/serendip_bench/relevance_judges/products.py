@@ -130,8 +130,8 @@ def _judgements(path: Path, number: Mapping[str, int]) -> list[tuple[str, int, s
     for query, item, label in table.rows(_COLUMNS):
         if label not in GAINS:
             raise DataError(f"{path} has the label {label!r}.", f"Known: {', '.join(GAINS)}.")
-        if str(item) in number:
-            judgements.append((str(query), number[str(item)], str(label)))
+        if item in number:
+            judgements.append((query, number[item], label))
     if not judgements:
         raise DataError(f"{path} judges no product of {PRODUCTS_FILE}.")
     return judgements

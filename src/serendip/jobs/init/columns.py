@@ -22,18 +22,16 @@ from serendip.errors import DataError
 from serendip.files.cells import evaluate, number_sql, strip_sql
 from serendip.files.names import REQUIRED, TableKind, guess_mapping, is_called, names
 from serendip.files.tables import Table, open_table
-from serendip.files.times import PATTERN_SEPARATOR, PLAUSIBLE_SECONDS, TimeFormat
+from serendip.files.times import PLAUSIBLE_SECONDS, TimeFormat
 from serendip.jobs.init.attributes import SAMPLE_ROWS, classify_column, find_decimal
 
 MIN_SHARE = 0.95
 """Minimum share of the filled cells that have the format."""
-_MOST_SPELLINGS = 3
-"""Patterns of one column at most, beside numbers and ISO 8601."""
+_FIRST = 20
+"""Cells of which a pattern must read one before all are looked at."""
 _DAY = 86_400.0
 _EARLIEST, _LATEST = 631_152_000.0, 4_102_444_800.0
 """Unix seconds of 1990 and 2100: numbers outside are counts, prices or codes."""
-_EARLIEST_MOMENT = "2000000000"
-"""Year first since 2020; as Unix seconds such numbers are of 2033 and later."""
 
 
 @cache
@@ -43,80 +41,44 @@ def _patterns() -> tuple[str, ...]:
     return (*known["dates"], *clocks, *known["moments"])
 
 
-def find_time_formats(cells: Sequence[str], given: str = "") -> list[str]:
-    """Formats in which nearly all cells are times of 1990 to 2100.
-
-    Cells that are spelt alike are looked at apart, for a column may have several spellings.
+def find_time_formats(cells: Sequence[str], end: float = _LATEST) -> list[str]:
+    """Formats in which nearly all cells are times from 1990 on.
 
     Args:
         cells: filled ones.
-        given: the format to try, beside numbers and ISO 8601; empty = all known ones.
+        end: Unix seconds, after which nothing is; later times count if all formats have some.
 
     Returns:
         patterns of ``TimeFormat``; only "" if they are numbers or ISO 8601; two or more where the
         order of day and month is open.
     """
-    if not cells:
-        return []
-    if given:
-        return [pattern for pattern in (given, "") if _fits(pattern, cells)][:1]
-    if _fits("", cells):
-        return [] if _are_moments(cells) else [""]
-    alike: dict[str, list[str]] = {}
-    for cell in cells:
-        alike.setdefault(re.sub(r"[^\W\d]+", "a", re.sub(r"\d+", "0", cell)), []).append(cell)
-    least = (1.0 - MIN_SHARE) / 2 * len(cells)
-    large = [group for group in alike.values() if len(group) >= least and not _fits("", group)]
-    found = dict.fromkeys(filter(None, map(_find_patterns, large)))
-    if not 0 < len(found) <= _MOST_SPELLINGS:
-        return []
-    mixed = map(PATTERN_SEPARATOR.join, map(dict.fromkeys, product(*found)))
-    return [time_format for time_format in mixed if _fits(time_format, cells)]
-
-
-def _find_patterns(alike: Sequence[str]) -> tuple[str, ...]:
-    """The patterns that nearly all of some cells have."""
-    signs = set(alike[0])
+    signs = set("".join(cells))
     likely = [pattern for pattern in _patterns() if set(re.sub("%.", "", pattern)) <= signs]
-    return tuple(pattern for pattern in likely if _fits(pattern, alike))
+    likely = [one for one in likely if np.isfinite(read_times(cells[:_FIRST], one)).any()]
+    for latest in (end, _LATEST):
+        if _fits("", cells, latest):
+            return [""]
+        if found := [pattern for pattern in likely if _fits(pattern, cells, latest)]:
+            return found
+    return []
 
 
-def drop_future_formats(cells: Sequence[str], formats: Sequence[str], now: float) -> list[str]:
-    """The formats in which no cell is after the present; all of them if none is such.
+def find_unread(cells: Sequence[str], pattern: str = "") -> str:
+    """A cell that is no time, if those are too many; empty = they are not.
 
-    Args:
-        cells: filled ones, times of what has happened.
-        formats: patterns of ``TimeFormat``.
-        now: Unix seconds.
-    """
-    end = now + _DAY  # a clock elsewhere may be ahead
-    past = [pattern for pattern in formats if not (read_times(cells, pattern) > end).any()]
-    return past or list(formats)
-
-
-def find_odd_time(cells: Sequence[str]) -> str:
-    """A cell that is no time, of a column for which ``find_time_formats`` finds none.
-
-    ISO 8601 of any year is a time. A number is one if it says a mere order, as 0, 1, 2 do, and does
-    not look like a date.
+    Without a pattern, ISO 8601 of any year is a time, and a number that says a mere order, as 0, 1,
+    2 do.
 
     Args:
         cells: filled ones.
-
-    Returns:
-        the first such cell if they are too many; empty = they are not.
+        pattern: of ``TimeFormat``.
     """
-    if _reads_any(cells, "number_dates"):
-        return cells[0]
-    seconds = read_times(cells)
-    is_number = np.array([number is not None for number in evaluate(cells, number_sql)])
-    is_odd = np.isnan(seconds) | (is_number & (np.abs(seconds) >= PLAUSIBLE_SECONDS))
+    seconds = read_times(cells, pattern)
+    is_odd = np.isnan(seconds)
+    if not pattern:
+        is_number = np.array([number is not None for number in evaluate(cells, number_sql)])
+        is_odd |= is_number & (np.abs(seconds) >= PLAUSIBLE_SECONDS)
     return cells[int(is_odd.argmax())] if is_odd.mean() > 1.0 - MIN_SHARE else ""
-
-
-def reads_most(cells: Sequence[str], pattern: str) -> bool:
-    """True if nearly all cells are read by a pattern, whatever their year."""
-    return bool(np.isfinite(read_times(cells, pattern)).mean() >= MIN_SHARE)
 
 
 def read_times(cells: Sequence[str], pattern: str = "") -> TimeArray:
@@ -124,20 +86,10 @@ def read_times(cells: Sequence[str], pattern: str = "") -> TimeArray:
     return np.array(evaluate(cells, TimeFormat(pattern).seconds_sql), np.float64)
 
 
-def _are_moments(cells: Sequence[str]) -> bool:
-    """True for digits of dates and hours that would be Unix seconds of a far year."""
-    return min(cells) >= _EARLIEST_MOMENT and _reads_any(cells, "number_moments")
-
-
-def _reads_any(cells: Sequence[str], table: str) -> bool:
-    """True if cells of digits alone are nearly all read by a pattern of a table."""
-    is_number = all(map(str.isdecimal, cells))
-    return is_number and any(reads_most(cells, pattern) for pattern in names("times")[table])
-
-
-def _fits(pattern: str, cells: Sequence[str]) -> bool:
+def _fits(pattern: str, cells: Sequence[str], latest: float) -> bool:
     seconds = read_times(cells, pattern)
-    return bool(((seconds >= _EARLIEST) & (seconds <= _LATEST)).mean() >= MIN_SHARE)
+    is_time = (seconds >= _EARLIEST) & (seconds <= latest)
+    return len(cells) > 0 and bool(is_time.mean() >= MIN_SHARE)
 
 
 MIN_ID_SHARE = 0.5
@@ -213,9 +165,12 @@ class SampledFile:
             for name, column in zip(names, self.columns, strict=True)
         }
 
-    def time_formats(self, column: str) -> list[str]:
+    def time_formats(self, column: str, end: float = _LATEST) -> list[str]:
         """Formats that the times of a column may have, see ``find_time_formats``."""
-        return find_time_formats(_filled(self.cells[column]), self.time_format)
+        cells = _filled(self.cells[column])
+        if self.time_format:
+            return [self.time_format] if cells and not find_unread(cells, self.time_format) else []
+        return find_time_formats(cells, end)
 
     def count_times(self, column: str, formats: Sequence[str]) -> dict[str, int]:
         """Format -> number of cells of the whole file that are times in it."""
@@ -334,18 +289,22 @@ def _guess_time_format(file: SampledFile, column: str, now: float) -> str:
     Raises:
         DataError: it leaves the order open, too, or no format is known; the hint is the option.
     """
-    formats = file.time_formats(column)
-    if not formats:
-        return _accept_times(file, column)
-    if len(formats) == 1:
-        return formats[0]
+    cells = _filled(file.cells[column])
+    # What has happened is not in the future, but a clock elsewhere may be ahead.
+    formats = file.time_formats(column, now + _DAY if file.kind == "events" else _LATEST)
+    if not formats and cells and (odd := find_unread(cells, file.time_format)):
+        example = f"{file.time_format or '%d.%m.%Y %H:%M'} | %d/%m/%Y"
+        raise DataError(
+            f"{file.path.name}: how times are written in column {column!r} cannot be told; "
+            f"a cell of it is {odd[:_MAX_SHOWN_LENGTH]!r}.",
+            f'Say it, as in --time-format "{example}", or correct these cells.',
+        )
+    if len(formats) < 2:
+        return "".join(formats)
     counts = file.count_times(column, formats)
     best = [pattern for pattern in formats if counts[pattern] == max(counts.values())]
-    if file.kind == "events":  # what has happened is not in the future
-        best = drop_future_formats(_filled(file.cells[column]), best, now)
     if len(best) == 1:
         return best[0]
-    cells = _filled(file.cells[column])
     first, second = (np.nan_to_num(read_times(cells, pattern)) for pattern in best[:2])
     differs = first != second
     raise DataError(
@@ -353,30 +312,6 @@ def _guess_time_format(file: SampledFile, column: str, now: float) -> str:
         f"{' or '.join(map(repr, best))}.",
         f'Add --time-format "{best[0]}" or another one.',
     )
-
-
-def _accept_times(file: SampledFile, column: str) -> str:
-    """The format of times that are none of 1990 to 2100; empty = numbers or ISO 8601.
-
-    Raises:
-        DataError: they are no times; the hint is the option that says how they are written.
-    """
-    cells = _filled(file.cells[column])
-    if not cells:
-        return ""
-    given, odd, example = file.time_format, "", "%d.%m.%Y %H:%M"
-    if given:
-        is_unread = np.isnan(read_times(cells, given))
-        if is_unread.mean() <= 1.0 - MIN_SHARE:
-            return given
-        odd, example = cells[int(is_unread.argmax())], f"{given} | %d/%m/%Y"
-    if odd := odd or find_odd_time(cells):
-        raise DataError(
-            f"{file.path.name}: how times are written in column {column!r} cannot be told; "
-            f"a cell of it is {odd[:_MAX_SHOWN_LENGTH]!r}.",
-            f'Say it, as in --time-format "{example}", or correct these cells.',
-        )
-    return ""
 
 
 def _add_texts(items: SampledFile, mapping: dict[str, str]) -> None:

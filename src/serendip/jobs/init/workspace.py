@@ -48,7 +48,7 @@ from serendip.jobs.init.columns import (
     guess_form,
     guess_user_columns,
 )
-from serendip.jobs.init.encodings import guess_encoding, is_sure
+from serendip.jobs.init.encodings import guess_encoding
 from serendip.runtime.atomic_files import write_text
 
 _MAX_FILES_CHECKED = 20
@@ -70,7 +70,7 @@ class Guess:
         roles: how the other columns of items are read; None = of another file.
         actions: what the actions of events are taken for; None = of another file, or no column.
         form: how the file is written, where that is not the usual way.
-        example: a text of the file in an encoding that few letters tell; empty = it is certain.
+        example: a text of the file that shows its guessed encoding; empty = UTF-8, or it was given.
     """
 
     path: str
@@ -321,8 +321,8 @@ def _guess_files(
 
 
 def _find_example(file: SampledFile) -> str:
-    """A text of a file whose encoding few letters tell; empty = it is certain."""
-    if not file.encoding or is_sure(file.path):
+    """A text of a file that shows its guessed encoding; empty = UTF-8, or all is ASCII."""
+    if not file.encoding:
         return ""
     cells = [cell for column in file.cells.values() for cell in column]
     texts = [text for text in (*cells, *file.columns) if not text.isascii()]

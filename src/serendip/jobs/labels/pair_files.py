@@ -108,7 +108,7 @@ def read_rows(path: Path, columns: Sequence[str], hint: str = "") -> list[tuple[
         raise DataError(
             f"{path} has no column {missing[0]!r}.", hint or f"It has {list(table.columns)}."
         )
-    rows = [tuple(str(cell) for cell in row) for row in table.rows(columns)]
+    rows = list(table.rows(columns))
     if table.broken:
         place, reason = table.broken[0]
         raise DataError(f"{path}, {place}: {reason}.", "Mend the row.")

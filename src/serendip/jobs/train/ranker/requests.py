@@ -261,7 +261,7 @@ def read_queries_by_llm(paths: Sequence[Path]) -> set[str]:
         DataError: a file is missing or broken.
     """
     by_llm = [path for path in paths if has_model_labels(path)]
-    return {str(query) for path in by_llm for (query,) in open_table(path).rows(("query",))}
+    return {query for path in by_llm for (query,) in open_table(path).rows(("query",))}
 
 
 def write_searches(
