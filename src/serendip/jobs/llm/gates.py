@@ -139,7 +139,7 @@ def gate_queries(context: JobContext) -> WritingVerdict:
     written = to_candidates(rows, context.log.dataset.catalogue)
     if not written:
         raise _nothing_to_test("queries", "queries")
-    table = compute_queries(context, written).table
+    table = compute_queries(context, written)[0]
     found = np.zeros(len(written))
     found[: table.sources.count("llm")] = 1.0
     name = "written queries that find their item"
