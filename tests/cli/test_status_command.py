@@ -29,12 +29,9 @@ def test_a_stale_generation_is_continued_once_and_told(shop: Path) -> None:
     code, document = invoke("status", "-w", str(shop))
     assert (code, document["stale"], document["training"]) == (0, False, None)
     assert document["in_force"]["warm_start"] == "gen-1"
-    before, now = document["changes"]["counts"]["events"]
-    assert now == before + 60
     assert document["last"]["reasons"][0].startswith("60 new events")
     lines = serendip_here("status", "-w", shop).stdout
     assert "continued from gen-1" in lines
-    assert "against    gen-1: +5 users, +60 events" in lines
     assert "stale        no" in lines
 
 

@@ -461,17 +461,9 @@ def test_numbers_are_those_of_python(tmp_path, name, text, number):
     assert getattr(event, name) == number
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("0", "propensity 0.0 is not a probability above 0"),
-        ("1.01", "propensity 1.01 is not a probability above 0"),
-        ("nan", "propensity 'nan' is not a finite number"),
-        ("half", "propensity 'half' is not a finite number"),
-    ],
-)
-def test_a_wrong_propensity_is_refused_with_its_line(tmp_path, text, problem):
-    with pytest.raises(DataError, match=re.escape(f"line 3: {problem}")):
+@pytest.mark.parametrize("text", ["0", "1.01", "nan", "half"])
+def test_a_wrong_propensity_is_refused_with_its_line(tmp_path, text):
+    with pytest.raises(DataError, match=f"line 3: propensity '{text}' is not a probability"):
         read_csv(tmp_path, "propensity", [("u", "i", "1", "0.5"), ("u", "i", "1", text)])
 
 

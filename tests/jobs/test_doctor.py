@@ -1,10 +1,8 @@
 """The doctor on a database whose file is damaged."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from stand import publish_with
 from stored_files import damage_index
 
 from serendip.data.store.sqlite import may_corrupt_log
@@ -37,32 +35,6 @@ def test_a_damaged_generation_fails_its_check_and_a_sound_one_passes(shop: Path)
     checks = {check["name"]: check for check in check_workspace(workspace)}
     assert checks["generation"]["status"] == "FAIL"
     assert "counts.npy is altered" in checks["generation"]["message"]
-
-
-def test_a_damaged_generation_that_a_rollback_would_lead_to_is_a_warning(stand: Path) -> None:
-    workspace = Workspace.open(stand)
-
-    def check() -> dict[str, Any]:
-        checks = {check["name"]: check for check in check_workspace(workspace)}
-        assert checks["generation"]["status"] == "PASS"
-        return checks["earlier generations"]
-
-    first = check()
-    assert (first["status"], first["total"]) == ("PASS", 0)
-    publish_with(stand)
-    publish_with(stand)
-    second = check()
-    assert (second["status"], second["total"]) == ("PASS", 2)
-    assert second["message"] == "`serendip rollback` leads to gen-2"
-    path = stand / "generations" / "gen-2" / "quality.npy"
-    content = path.read_bytes()
-    path.unlink()
-    path.write_bytes(content[:-1])
-    third = check()
-    assert (third["status"], third["count"], third["total"]) == ("WARN", 1, 2)
-    assert "leads to gen-1" in third["message"] and "quality.npy is altered" in third["examples"][0]
-    (stand / "generations" / "gen-1" / "counts.npy").unlink()
-    assert "none to go back to" in check()["message"]
 
 
 def test_a_pointer_that_cannot_be_read_is_a_failure(shop: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from stand import train, write_worse_report
 
-from serendip.data.events.event import Event
 from serendip.engine.artefacts.generations import open_current, rollback
 from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.engine.workspace import Workspace
@@ -26,7 +25,7 @@ def status_of(shop: Path) -> WorkspaceStatus:
 
 def test_before_the_first_training_nothing_is_in_force(fresh: Path) -> None:
     status = status_of(fresh)
-    assert (status.in_force, status.changes, status.training, status.last) == (None,) * 4
+    assert (status.in_force, status.training, status.last) == (None,) * 3
     assert status.age.is_stale
     assert json.loads(json.dumps(status.as_dict()))["stale"] is True
 
@@ -40,7 +39,6 @@ def test_the_published_one_is_told_with_its_data_gates_and_the_record(stand: Pat
     assert names == [gate["name"] for gate in manifest[DECISIONS]["gates"]]
     assert status.in_force.quality == {}
     assert status.in_force.since >= status.in_force.created
-    assert status.changes is None
     assert status.last is not None
     assert (status.last.result, status.last.generation) == ("published", "gen-1")
 
@@ -60,19 +58,8 @@ def test_the_report_of_the_same_settings_and_files_tells_the_quality(stand: Path
     assert status_of(stand).in_force.quality == {}
 
 
-def test_what_changed_against_the_one_before(stand: Path) -> None:
-    with Workspace.open(stand).open_store() as store:
-        store.put_events([Event("u1", "i1", 1.7e9), Event("new", "i2", 1.7e9 + 1)])
-    path = stand / "serendip.toml"
-    path.write_text(path.read_text().replace("max_len = 10", "max_len = 9"))
+def test_after_a_rollback_the_newest_tells_what_came_since(stand: Path) -> None:
     train(stand)
-    changes = status_of(stand).changes
-    assert changes is not None
-    before, now = changes.counts["events"]
-    assert (changes.previous, now - before) == ("gen-1", 2)
-    assert [(one.key, one.before, one.now) for one in changes.settings] == [
-        ("models.retriever.max_len", 10, 9)
-    ]
     rollback(stand / "generations")
     assert status_of(stand).in_force.name == "gen-1"
     assert status_of(stand).age.generation == "gen-2"

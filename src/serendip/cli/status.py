@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
-    from serendip.jobs.status import GenerationChanges, InForce, StorageStatus, WorkspaceStatus
+    from serendip.jobs.status import InForce, StorageStatus, WorkspaceStatus
     from serendip.jobs.train.staleness import GenerationAge
 
 
@@ -30,8 +30,6 @@ def describe(status: WorkspaceStatus) -> Iterator[str]:
         yield from _describe_generation(status.in_force)
     else:
         yield f"in force     {status.damage or 'nothing: run `serendip train`'}"
-    if status.changes is not None:
-        yield from _describe_changes(status.changes)
     yield from describe_age(status.age)
     yield from _describe_trainings(status)
     if status.storage is not None:
@@ -47,19 +45,6 @@ def _describe_generation(generation: InForce) -> Iterator[str]:
         yield f"  quality    {name} of home {value:.4f} in the report"
     for decision in generation.decisions:
         yield f"  {'gate' if decision.must else 'decided':<10} {decision.describe()}"
-
-
-def _describe_changes(changes: GenerationChanges) -> Iterator[str]:
-    counts = [
-        f"{now - before:+,} {name}"
-        for name, (before, now) in changes.counts.items()
-        if now != before
-    ]
-    yield f"  against    {changes.previous}: {', '.join(counts) or 'the same data'}"
-    for change in changes.settings:
-        yield f"             {change.key} was {change.before!r}, is {change.now!r}"
-    for decision in changes.decisions:
-        yield f"             was: {decision.describe()}"
 
 
 def describe_age(age: GenerationAge) -> Iterator[str]:

@@ -112,7 +112,7 @@ class History:
         """The ``count`` most recent events, still oldest first."""
         return self._part(max(0, len(self) - count), len(self))
 
-    def rows(self, rows: NDArray[np.integer], recalled: int) -> History:
+    def rows(self, rows: NDArray[np.integer] | slice, recalled: int) -> History:
         """Select events by ascending row; the first ``recalled`` of them were retrieved."""
         sessions = None if self.sessions is None else self.sessions[rows]
         return History(
@@ -127,12 +127,7 @@ class History:
         return self.rows(np.flatnonzero(keep), int(keep[: self.recalled].sum()))
 
     def _part(self, begin: int, end: int) -> History:
-        part = slice(begin, end)
-        recalled = max(0, min(self.recalled, end) - begin)
-        sessions = None if self.sessions is None else self.sessions[part]
-        return History(
-            self.item_nums[part], self.timestamps[part], self.liked[part], recalled, sessions
-        )
+        return self.rows(slice(begin, end), max(0, min(self.recalled, end) - begin))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -88,9 +88,7 @@ def take_snapshot(store: Store, rules: ActionRules) -> Dataset:
         store: to read.
         rules: which events are interactions, likes or negative.
     """
-    with store.database.read() as connection:
-        items, events = store.items(connection), store.log.columns(connection)
-    return _build(store, items, events, rules)
+    return read_snapshot(store, rules).dataset
 
 
 def _build(store: Store, items: Sequence[Item], columns: LogColumns, rules: ActionRules) -> Dataset:

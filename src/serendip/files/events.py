@@ -25,18 +25,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _KINDS = {
-    "timestamp": "a time",
-    "value": "a finite number",
-    "position": "a whole number",
-    "propensity": "a finite number",
+    "timestamp": ("a time", f"timestamp BETWEEN {EARLIEST!r} AND {LATEST!r}"),
+    "value": ("a finite number", "value IS NOT NULL"),
+    "position": (
+        f"a whole number from 0 to {MAX_POSITION}",
+        f"position BETWEEN 0 AND {MAX_POSITION} AND position = floor(position)",
+    ),
+    "propensity": ("a probability above 0", "propensity > 0 AND propensity <= 1"),
 }
-"""Columns of numbers -> what their cells are."""
-
-_RANGES = (
-    ("timestamp", EARLIEST, LATEST),
-    ("position", 0, MAX_POSITION),
-    ("propensity", np.nextafter(0.0, 1.0), 1.0),
-)
+"""Columns of numbers -> what their cells are, and SQL of whether one is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +106,11 @@ class EventsRead:
             else:
                 spelt[text] = f"trim({text_sql(cells[name])})"
             numbers[name] = self._number_sql(name, text, number)
-            begin, end = quote(f"{name} '"), quote(f"' is not {_KINDS[name]}{self._form(name)}")
+            kind, is_valid = _KINDS[name]
+            begin, end = quote(f"{name} '"), quote(f"' is not {kind}{self._form(name)}")
             empty = "'timestamp is empty'" if name == "timestamp" else "NULL"
             reason = f"CASE WHEN {text} = '' THEN {empty} ELSE {begin} || {text}[:40] || {end} END"
-            reasons.append(f"CASE WHEN {name} IS NULL THEN {reason} END")
+            reasons.append(f"CASE WHEN NOT coalesce({is_valid}, false) THEN {reason} END")
         same = {name: name for name in (*texts, *numbers)}
         return [
             {**texts, **spelt},
@@ -126,11 +124,7 @@ class EventsRead:
             return self.config.times.seconds_sql(text, number)
         if name == "value" and self.config.decimal and not number:
             return written_number_sql(text, self.config.decimal)
-        number = number or number_sql(text)
-        if name == "position":
-            is_place = f"{number} BETWEEN -{MAX_POSITION} AND {MAX_POSITION}"
-            return f"CASE WHEN {is_place} AND {number} = floor({number}) THEN {number} END"
-        return number
+        return number or number_sql(text)
 
     def _form(self, name: str) -> str:
         """How the numbers of a column are written, for a message."""
@@ -205,9 +199,4 @@ def _find_doubtful(events: pa.Table) -> BoolArray:
         if name in ("user_id", "item_id", "action"):
             odd |= np.asarray(pc.equal(texts, ""))
         doubtful |= odd[np.asarray(column.indices)]
-    for name, low, high in _RANGES:
-        if name in events.column_names:
-            column = events[name]
-            is_odd = pc.or_(pc.less(column, low), pc.greater(column, high))
-            doubtful |= np.asarray(pc.fill_null(is_odd, False).to_numpy(), np.bool_)
     return doubtful

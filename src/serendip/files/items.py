@@ -191,15 +191,15 @@ class ItemsRead:
         texts += [f"v{number}" for number, kind in enumerate(kinds) if kind == "text"]
         lists = [f"v{number}" for number, kind in enumerate(kinds) if kind == "list"]
         texts += [f"array_to_string({name}, ' ')" for name in lists]
-        size = " + ".join(f"coalesce(length({text}), 0)" for text in texts)
+        whole = f"concat({', '.join(texts)})"
         is_odd_name = any(id_problem(name) for name in self.attributes)
         return [
             "item_id = ''",
             f"strlen(item_id) > {MAX_ID_BYTES}",
             f"ends_with(item_id, {quote(RESERVED_ENDING)})",
-            f"{size} > {MAX_TEXT_CHARS}",
+            f"length({whole}) > {MAX_TEXT_CHARS}",
+            f"contains({whole}, chr(0))",
             "(since <> '' AND available_from IS NULL)",
-            *(f"coalesce(contains({text}, chr(0)), false)" for text in texts),
             *(f"coalesce(len({name}), 0) > {MAX_ATTRIBUTE_VALUES}" for name in lists),
             *(["true"] if is_odd_name or len(kinds) >= MAX_ATTRIBUTES else []),
         ]

@@ -73,7 +73,6 @@ _TABLES = (
     "CREATE TEMP TABLE events AS SELECT user_id, item_id, action, timestamp, {value} AS value "
     "FROM logged",
     "CREATE TEMP TABLE users AS SELECT user_id, count(*) AS n FROM events GROUP BY ALL",
-    "CREATE TEMP VIEW ids AS SELECT item_id AS id FROM items UNION ALL SELECT user_id FROM users",
     # A list is shown at once, in the order of its positions: impressions share their second.
     "CREATE TEMP VIEW choices AS FROM events WHERE action <> 'impression'",
     "CREATE TEMP TABLE busy AS SELECT DISTINCT user_id FROM (SELECT user_id, floor(timestamp) "
@@ -129,20 +128,6 @@ CHECKS = (
         "SELECT user_id, sum(n) FROM (SELECT user_id, count(*) AS n FROM choices SEMI JOIN busy "
         "USING (user_id) GROUP BY user_id, floor(timestamp) HAVING n > 1) GROUP BY ALL",
         "choices",
-    ),
-    Check(
-        "users with one event",
-        0.5,
-        "users have only one event",
-        "SELECT user_id, 1 FROM users WHERE n = 1",
-        "users",
-    ),
-    Check(  # of two ids that look the same, one may have control or invisible characters
-        "unprintable ids",
-        0,
-        "ids contain invisible characters",
-        r"SELECT id, 1 FROM ids WHERE regexp_matches(replace(id, ' ', ''), '[\pC\pZ]')",
-        "ids",
     ),
     Check(  # the column may be a date of the work, such as a release
         "hidden items",

@@ -11,7 +11,7 @@ from typing import Any
 from serendip.content.config import open_media
 from serendip.data.store.config import DATABASE_FILE
 from serendip.data.store.store import Store
-from serendip.engine.artefacts.generations import check_earlier, open_current
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import ExtraMissing, NotTrainedError, SerendipError
 from serendip.jobs.checks import CheckResult, Status, run_checks
@@ -33,9 +33,7 @@ def check_workspace(workspace: Workspace, progress: Progress | None = None) -> l
         results = [_check_integrity(store)]
         if results[0].status != "FAIL":
             results += [_check_version(store), _check_generation(workspace)]
-            results += [_check_earlier(workspace), _check_disk(workspace)]
-            results += _check_storage(workspace)
-            results += run_checks(store)
+            results += [_check_disk(workspace), *_check_storage(workspace), *run_checks(store)]
             results += _check_media(workspace, store, progress)
     return [asdict(result) for result in results]
 
@@ -73,21 +71,6 @@ def _check_generation(workspace: Workspace) -> CheckResult:
         return CheckResult(name, "FAIL", str(error), 1)
     count = len(found.manifest["files"])
     return CheckResult(name, "PASS", f"the files of {found.name} are intact", total=count)
-
-
-def _check_earlier(workspace: Workspace) -> CheckResult:
-    """Check the generations that a rollback would lead to."""
-    name = "earlier generations"
-    try:
-        found = check_earlier(workspace.generations)
-    except SerendipError as error:
-        return CheckResult(name, "WARN", f"they are not known: {error.message}", total=0)
-    sound = [generation for generation, damage in found.items() if not damage]
-    message = f"`serendip rollback` leads to {sound[0]}" if sound else "there is none to go back to"
-    if damage := tuple(filter(None, found.values())):
-        message += "; others are damaged, and go with later trainings"
-        return CheckResult(name, "WARN", message, len(damage), len(found), damage)
-    return CheckResult(name, "PASS", message, total=len(found))
 
 
 def _check_disk(workspace: Workspace) -> CheckResult:

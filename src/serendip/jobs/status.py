@@ -11,20 +11,13 @@ from serendip.engine.artefacts.generations import (
     current_name,
     in_force_since,
     open_current,
-    read_previous,
 )
 from serendip.engine.artefacts.training_record import TRAINING_STATUS_FILE, TrainingRecord
 from serendip.engine.workspace import REPORT_JSON, Workspace
-from serendip.errors import ArtefactError, NotTrainedError, SerendipError, StorageError
+from serendip.errors import NotTrainedError, SerendipError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.jobs.train.fingerprint import read_report
-from serendip.jobs.train.staleness import (
-    LEARNED_TABLES,
-    GenerationAge,
-    SettingChange,
-    compare_settings,
-    measure_age,
-)
+from serendip.jobs.train.staleness import GenerationAge, measure_age
 from serendip.runtime.atomic_files import is_locked
 from serendip.runtime.progress import JobStatus
 from serendip.runtime.sync import SharedFolder
@@ -57,23 +50,6 @@ class InForce:
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationChanges:
-    """What differs between the published generation and the one before it.
-
-    Args:
-        previous: name of that one.
-        counts: what -> number then and number now.
-        settings: learned settings that differ.
-        decisions: those that said something else then.
-    """
-
-    previous: str
-    counts: Mapping[str, tuple[int, int]]
-    settings: Sequence[SettingChange]
-    decisions: Sequence[Decision]
-
-
-@dataclass(frozen=True, slots=True)
 class StorageStatus:
     """The storage of a workspace as this machine sees it.
 
@@ -99,7 +75,6 @@ class WorkspaceStatus:
     Args:
         in_force: the published generation; None = there is none, or it is unreadable.
         damage: why it is unreadable; empty = it is not.
-        changes: against the generation before; None = there is none.
         age: what came since the newest training.
         training: the running training; None = none runs.
         last: how the last one ended; None = not known.
@@ -108,7 +83,6 @@ class WorkspaceStatus:
 
     in_force: InForce | None
     damage: str
-    changes: GenerationChanges | None
     age: GenerationAge
     training: JobStatus | None
     last: TrainingRecord | None
@@ -130,12 +104,11 @@ def read_status(workspace: Workspace) -> WorkspaceStatus:
         current = open_current(workspace.generations, verify=False)
     except NotTrainedError:
         pass
-    except (ArtefactError, StorageError) as error:
+    except SerendipError as error:
         damage = error.message
     return WorkspaceStatus(
         None if current is None else _describe(workspace, current),
         damage,
-        None if current is None else _compare(workspace, current),
         measure_age(workspace),
         running_training(workspace),
         TrainingRecord.read(workspace.training),
@@ -180,12 +153,8 @@ def _describe(workspace: Workspace, current: Version) -> InForce:
         counts=manifest["counts"],
         warm_start=manifest.get("warm_start", {}).get("generation", ""),
         quality=_read_quality(workspace, manifest["fingerprint"]),
-        decisions=_decisions(manifest),
+        decisions=list(read_table(manifest.get(DECISIONS, {}))),
     )
-
-
-def _decisions(manifest: Mapping[str, Any]) -> list[Decision]:
-    return list(read_table(manifest.get(DECISIONS, {})))
 
 
 def _read_quality(workspace: Workspace, fingerprint: str) -> dict[str, float]:
@@ -196,17 +165,3 @@ def _read_quality(workspace: Workspace, fingerprint: str) -> dict[str, float]:
         return {name: float(metrics[name]["value"]) for name in QUALITY_METRICS}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def _compare(workspace: Workspace, current: Version) -> GenerationChanges | None:
-    before, now = read_previous(workspace.generations, current.name), current.manifest
-    if before is None:
-        return None
-    names = [name for name in now["counts"] if name in before["counts"]]
-    now_said = {decision.name: decision.describe() for decision in _decisions(now)}
-    return GenerationChanges(
-        str(before["name"]),
-        {name: (before["counts"][name], now["counts"][name]) for name in names},
-        compare_settings(before["settings"], now["settings"], LEARNED_TABLES),
-        [old for old in _decisions(before) if now_said.get(old.name) not in (None, old.describe())],
-    )

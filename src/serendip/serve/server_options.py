@@ -71,11 +71,7 @@ class ServerOptions:
         name = match[1].lower().strip("[]")
         if name in _LOOPBACK or name in self.config.allowed_hosts or name == self.host.lower():
             return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return self.host not in _LOOPBACK
+        return self.host not in _LOOPBACK and _is_address(name)
 
     @property
     def believed_proxies(self) -> tuple[str, ...]:
@@ -151,6 +147,14 @@ class ServerOptions:
         ring = KeyRing(source, self.is_reachable, self.secret_file)
         ring.load()
         return ring
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 LOCAL = ServerOptions()

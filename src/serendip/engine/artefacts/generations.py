@@ -212,15 +212,6 @@ def open_newest(generations: Place) -> Version | None:
     return next(_readable(versions, reversed(versions.names())), None)
 
 
-def read_previous(generations: Place, name: str) -> Mapping[str, Any] | None:
-    """Manifest of the newest readable generation before a named one; None without one."""
-    versions = _versions(generations)
-    for earlier in _before(versions, name):
-        with suppress(ArtefactError):
-            return versions.read_manifest(earlier)
-    return None
-
-
 def in_force_since(generations: Place) -> float:
     """Unix seconds at which the published generation was made current, by a training or a rollback.
 
@@ -273,27 +264,6 @@ def with_erased_item(generations: Place, version: int) -> list[str]:
 def current_name(generations: Place) -> str:
     """Name of the published generation, which is here then; empty = none is published."""
     return _follow(generations).current_name()
-
-
-def check_earlier(generations: Place) -> dict[str, str]:
-    """Verify the generations that rollbacks lead to: name -> what is damaged; empty = nothing.
-
-    Raises:
-        ArtefactError: the pointer cannot be read.
-    """
-    versions = _versions(generations)
-    name, found = versions.current_name(), {}
-    for earlier in _before(versions, name) if name else ():
-        try:
-            require_no_nan(versions.open(earlier).folder)
-            found[earlier] = ""
-        except (ArtefactError, FileNotFoundError) as error:
-            if earlier not in versions.names():  # a training removed it meanwhile
-                continue
-            if not isinstance(error, ArtefactError):
-                raise
-            found[earlier] = error.message
-    return found
 
 
 def set_current(folder: Path, name: str) -> None:

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Literal, Self, TypeAlias
 
 from serendip.data.events.event import ActionRules, Exclusion
+from serendip.data.items.attributes import is_code_name
 from serendip.data.items.catalogue import Item
 from serendip.files.cells import NARROW, DecimalSign, evaluate, written_number_sql
 from serendip.files.config import ItemsConfig
@@ -112,16 +113,10 @@ def _holds_codes(name: str, cells: Sequence[str]) -> bool:
     codes = [cell for cell in cells if _CODE.fullmatch(cell.strip())]
     if len(codes) <= MAJORITY * len(cells):
         return False
-    if _last_word(name) in names("attributes")["code"]:
+    if is_code_name(name):
         return True
     long = sum(len(cell.strip()) >= _MIN_CODE_LENGTH for cell in codes) > MAJORITY * len(cells)
     return long and len(set(cells)) >= MIN_DISTINCT_SHARE * len(cells) and len(cells) > 1
-
-
-def _last_word(name: str) -> str:
-    """``productId``, ``product_id`` and ``Product ID`` all end in ``id``."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", name)
-    return words[-1].casefold() if words else ""
 
 
 SAMPLE_ROWS = 5_000

@@ -182,7 +182,6 @@ def measure_surfaces(
     builder: SurfaceRequestBuilder,
     state: EngineState,
     countries: Mapping[str, str],
-    asked: SurfaceRequests,
     home: Mapping[str, IntArray],
 ) -> list[SurfaceFigures]:
     """Figures of every configured surface; a note instead where there is nothing to ask.
@@ -191,8 +190,8 @@ def measure_surfaces(
         builder: makes the requests.
         state: answers them; its item numbers are those of the split.
         countries: user -> country; users without one are left out.
-        asked: the requests of the surface ``home``, of which a sample is measured.
-        home: system -> its lists (T, 10) for all of them.
+        home: system -> its lists (T, 10) on the surface ``home``, for all requests of
+            ``SurfaceRequestBuilder.build_next_items``.
     """
     figures = []
     for name, surface in builder.settings.all_surfaces().items():
@@ -204,15 +203,14 @@ def measure_surfaces(
             figures.append(SurfaceFigures(name, "The feed with places for sale.", note=note))
             continue
         if name == HOME:
-            requests, answers = _sample_home(asked, home)
+            requests, answers = _sample_home(builder.build_next_items(HOME), home)
         else:
             requests = builder.build(name)
             if not len(requests):
                 figures.append(SurfaceFigures(name, requests.question, note=NOTHING))
                 continue
             answers = answer_all(requests, surface, state)
-        runs = collect_runs(builder, state, countries, requests, answers)
-        figures.append(measure_surface(runs))
+        figures.append(measure_answers(builder, state, countries, requests, answers))
     return figures
 
 
@@ -225,16 +223,16 @@ def _sample_home(
     return requests.rows(rows.tolist()), SurfaceAnswers(sampled)
 
 
-def collect_runs(
+def measure_answers(
     builder: SurfaceRequestBuilder,
     state: EngineState,
     countries: Mapping[str, str],
     requests: SurfaceRequests,
     answers: SurfaceAnswers,
-) -> SurfaceRuns:
-    """What is measured of the answers to the requests of a surface; see ``measure_surfaces``."""
+) -> SurfaceFigures:
+    """Figures of the answers to the requests of a surface; see ``measure_surfaces``."""
     surface = builder.settings.all_surfaces()[requests.surface]
-    return SurfaceRuns(
+    runs = SurfaceRuns(
         surface=requests.surface,
         question=requests.question,
         relevant=requests.relevant,
@@ -250,3 +248,4 @@ def collect_runs(
         sale=answers.sale,
         note="" if surface.likeness is None else BY_LIKENESS,
     )
+    return measure_surface(runs)

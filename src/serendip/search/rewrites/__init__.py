@@ -1,0 +1,1 @@
+"""Query rewrites: ``candidates.py`` proposes them, ``table.py`` is what a generation serves."""
