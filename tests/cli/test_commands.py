@@ -79,7 +79,7 @@ def test_a_training_moves_the_tail_and_rollback_returns_to_the_generation_before
 
 
 def test_a_report_has_every_part_and_a_page(shop: Path) -> None:
-    toml(shop, "[ranker]", "[evaluation]\ncuts = [0.7]\n" + WITHOUT_SEARCHES + "\n[ranker]")
+    toml(shop, "[ranker]", WITHOUT_SEARCHES + "\n[ranker]")
     done = serendip_here("evaluate", "--full", "-w", shop, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads((shop / "reports" / "report.json").read_text())

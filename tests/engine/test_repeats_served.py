@@ -97,11 +97,10 @@ def test_what_came_again_is_a_slice_of_the_report_and_of_the_record_for_the_gate
     grocery: Path,
 ) -> None:
     report = evaluate_workspace(JobContext.open(grocery))
-    (cut,) = report["protocols"]["temporal"]["cuts"]
     home = report["surfaces"]["home"]
     again, first = home["slices"]["repeats"], home["slices"]["first choices"]
     # Every coffee of the test part was due; the protocol of first choices has films alone.
-    assert first["n_requests"] == cut["targets"]
+    assert first["n_requests"] == report["split"]["targets"]
     assert again["n_requests"] == home["n_requests"] - first["n_requests"] == NUM_USERS
     assert list(again["systems"]) == list(home["systems"]) and len(home["systems"]) > 3
     assert again["systems"]["engine"]["Recall@10"]["value"] == 1.0

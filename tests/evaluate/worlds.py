@@ -67,7 +67,6 @@ def temporal_runs(names=NAMES, **changes):
 def temporal_world(runs=None, seed=0, **changes):
     """The section of report.json of all next items."""
     values = {
-        "cuts": [{"fraction": 0.7, "cut": 1.0e9, "train_events": 700, "targets": 400, "users": 90}],
         "seconds": {NAMES[0]: 12.5, NAMES[1]: 0.4, NAMES[2]: 0.0},
     }
     measured = measure_surface(temporal_runs() if runs is None else runs, seed)
@@ -113,7 +112,7 @@ def report_world(temporal=None, **changes):
                 {"name": "bursts", "status": "WARN", "count": 61, "message": "61 events"},
             ],
         },
-        "splits": {"made": ["temporal@0.7"], "left_out": ["leave_last_out"], "sampled": {}},
+        "split": {"cut": 1.0e9, "train_events": 712, "users": 2_000, "all_users": 50_000},
         "semantic_ids": {
             "num_items": 300,
             "collision_rate": 0.034,

@@ -8,18 +8,17 @@ import pytest
 from small_shop import write_files
 
 from serendip.data import Catalogue, Dataset, EventLog, History, Item, Query, Vocabulary
-from serendip.data.dataset_folder import save_dataset
 from serendip.data.events.event import EXCLUSIONS
 from serendip.data.events.negative_log import NegativeLog
 from serendip.data.splits import Split, temporal
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
-from serendip.engine.workspace import Workspace, WorkspaceLocation
-from serendip.evaluate.surface_quality import SurfaceRuns
+from serendip.engine.workspace import Workspace
 from serendip.files.events import read_events
 from serendip.files.items import read_items
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.split import SplitTask, evaluate_split
+from serendip.jobs.evaluate.split import fit_past
+from serendip.jobs.surface_quality.answers import rank
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.runtime.progress import TrainOptions
@@ -125,11 +124,11 @@ def test_the_poison_would_be_seen_by_a_trainer_that_reads_everything(tmp_path: P
     assert int(state.counts.argmax()) == state.catalogue.vocabulary.number("poison")
 
 
-def judged(folder: Path, poison: bool) -> tuple[SurfaceRuns, list[str]]:
+def judged(folder: Path, poison: bool) -> tuple[dict[str, int], dict[tuple[str, str], list[str]]]:
     """Judge one cut of a stored shop; with poison, its future holds one item only.
 
     Returns:
-        the lists, and the ids of the items.
+        item -> its count, and (user, system) -> the first answer.
     """
     write_files(folder)
     workspace = Workspace.open(folder)
@@ -140,28 +139,23 @@ def judged(folder: Path, poison: bool) -> tuple[SurfaceRuns, list[str]]:
         events = [replace(e, item_id="poison") if e.timestamp >= cut else e for e in events]
     with workspace.create_store() as store:
         store.import_all(items, events)
-    dataset = JobContext.open(folder).dataset
-    save_dataset(dataset, folder / "dataset")
-    location = WorkspaceLocation.of(workspace)
-    split = evaluate_split(SplitTask(location, str(folder / "dataset"), CUT, 1.0, 0))
-    return split.runs, list(dataset.catalogue.vocabulary.ids)
+    context = JobContext.open(folder)
+    split = temporal(context.dataset, CUT)
+    state, _ = fit_past(context, context.dataset, split, folder)
+    targets, names = split.targets, state.catalogue.vocabulary.ids
+    _, answers = rank(targets.queries(), workspace.settings.all_surfaces()["home"], state)
+    # At its first target a user's whole history is the past.
+    rows = {user: row for row, user in reversed([*enumerate(targets.users)])}
+    first = {
+        (user, system): [names[item] for item in lists[row].tolist() if item >= 0]
+        for system, lists in answers.items()
+        for user, row in rows.items()
+    }
+    counts = dict(zip(names, state.counts.tolist(), strict=True))
+    return {name: count for name, count in counts.items() if count}, first
 
 
 def test_what_a_report_judges_was_fitted_without_a_row_after_the_cut(tmp_path: Path) -> None:
-    pair = [judged(tmp_path / str(poison), poison) for poison in (False, True)]
-    counts = [dict(zip(names, runs.counts.tolist(), strict=True)) for runs, names in pair]
-    assert counts[0] == counts[1]
-    answers = []
-    for split, own in pair:
-        rows: dict[str, int] = {}
-        for row, user in enumerate(split.users.tolist()):
-            rows.setdefault(user, row)  # at its first target a user's whole history is the past
-        answers.append(
-            {
-                (user, system): [own[item] for item in lists[row] if item >= 0]
-                for system, lists in split.lists.items()
-                for user, row in rows.items()
-            }
-        )
-    assert len(answers[0]) > 20
-    assert answers[0] == answers[1]
+    honest, other = (judged(tmp_path / str(poison), poison) for poison in (False, True))
+    assert len(honest[1]) > 20
+    assert honest == other

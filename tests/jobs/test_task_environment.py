@@ -15,7 +15,6 @@ from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace, WorkspaceLocation
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.split import SplitTask, evaluate_split
 from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
 from serendip.jobs.exports.embeddings import encode_rows
 from serendip.jobs.exports.engine_tasks import EngineLocation, EngineTask
@@ -152,7 +151,6 @@ def open_replica(location: WorkspaceLocation) -> object:
 
 
 TASKS: dict[str, Run] = {
-    "evaluate": lambda location: evaluate_split(SplitTask(location, "dataset", 0.9, 1.0, 0)),
     "evaluate --alignment": lambda location: evaluate_group(
         GroupTask(location, "dataset", ("home",), 0)
     ),

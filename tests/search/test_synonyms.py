@@ -15,7 +15,7 @@ from serendip.search.synonyms import (
     Synonym,
     Synonyms,
     abbreviations,
-    change_synonyms,
+    add_synonyms,
     read_synonyms,
     write_synonyms,
 )
@@ -99,20 +99,13 @@ def test_a_synonym_counts_as_the_words_that_it_stands_for(tmp_path):
     assert set(posted.find_complete("wwii").item_nums.tolist()) == {0, 1, 5}
 
 
-def test_the_table_is_changed_by_one_at_a_time(tmp_path):
+def test_pairs_are_added_by_one_at_a_time(tmp_path):
     path = tmp_path / "synonyms.csv"
     write_synonyms(path, ROWS[:1])
-
-    def change(rows):
-        with pytest.raises(StorageError, match="another process is writing"):
-            change_synonyms(path, lambda rows: [])
-        return [*rows, ROWS[2]]
-
-    before, after = change_synonyms(path, change)
-    assert (before, after) == (ROWS[:1], [ROWS[0], ROWS[2]])
+    with exclusive_lock(tmp_path), pytest.raises(StorageError, match="another process is writing"):
+        add_synonyms(path, ROWS)
+    assert add_synonyms(path, [ROWS[0], ROWS[2]]) == (1, [ROWS[0], ROWS[2]])
     assert len(read_synonyms(path)) == 2
-    with exclusive_lock(tmp_path), pytest.raises(StorageError):
-        change_synonyms(path, change)
 
 
 def test_what_was_typed_comes_before_what_was_not(tmp_path):

@@ -175,7 +175,7 @@ def test_no_header_behind_a_body_reaches_the_application():
         await send({"type": "http.response.body", "body": names})
 
     protocol = partial(BoundedProtocol, 10.0, 100)
-    config = uvicorn.Config(tell_headers, http=protocol, lifespan="off", log_level="error")
+    config = uvicorn.Config(tell_headers, http=protocol, lifespan="off", log_config=None)
     server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

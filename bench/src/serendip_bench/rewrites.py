@@ -23,12 +23,11 @@ from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.events.search_log import Search
 from serendip.evaluate.classification import calibration_error
 from serendip.evaluate.intervals import estimate
-from serendip.jobs.rewrites.build import build_rewrite_table, find_near_words
+from serendip.jobs.rewrites import build_rewrite_table, find_near_words
 from serendip.jobs.suggestions.build import build_table
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
-from serendip.search.rewrites.candidates import FEW
-from serendip.search.rewrites.table import RewriteTable
+from serendip.search.rewrites import FEW, RewriteTable
 from serendip.search.suggestions.candidates import catalogue_candidates
 from serendip.search.suggestions.config import QueriesConfig
 from serendip_bench.spelling import SpellingQueries, open_spelling_queries

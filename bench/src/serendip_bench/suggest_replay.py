@@ -159,7 +159,7 @@ class SuggestReplay:
         def build(dataset: Dataset, searches: Sequence[Search]) -> QueryTable:
             counts = dataset.item_counts()
             parts = (catalogue, candidates, searcher, config, counts, searches, progress)
-            return build_table(*parts).table
+            return build_table(*parts)[0]
 
         return build
 

@@ -22,9 +22,7 @@ def run(
     workspace: WorkspaceOption = Path(),
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
-    full: Annotated[
-        bool, typer.Option("--full", help="All cuts of [evaluation], and all users.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="All users, instead of a sample.")] = False,
     alignment: Annotated[
         bool,
         typer.Option("--alignment", help="Compare one retriever for all tasks with specialists."),

@@ -18,7 +18,7 @@ from pydantic import Field, WithJsonSchema
 
 from serendip.engine.listing import Facet
 from serendip.errors import DataError
-from serendip.search.rewrites.table import Rewrite
+from serendip.search.rewrites import Rewrite
 
 Number: TypeAlias = Annotated[
     float, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "null"}]}, mode="serialization")

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -320,9 +321,7 @@ class Engine(AbstractContextManager["Engine"]):
         result = _run(query, surface, state, request.sort, is_wish, most)
         if end >= len(result.items) and query.text and not request.sort and not query.filters:
             result = append_matches(result, query, surface, state)
-        counted = None
-        if request.facets:
-            counted = list_counted(query, surface, state, result.items)
+        counted = list_counted(query, surface, state, result.items) if request.facets else None
         return build_answer(result, state, self.generation, request, offset, counted)
 
     def fall_back(self, request: Request, with_content: bool = True) -> Answer:
@@ -426,14 +425,10 @@ class Engine(AbstractContextManager["Engine"]):
         """
         state = self.state
         meant = read_wish(request, self._surfaces, state)
-        is_wish, request = meant.surface != request.surface, meant
-        surface = self._find_surface(request)
-        item = find_item_number(item_id, state)
-        query = self._query_builder.build(state, request)
-        result = _run(query, surface, state, request.sort, is_wish)
-        return build_explanation(
-            result, query, item, result.surface, state, self.generation, request
-        )
+        surface, item = self._find_surface(meant), find_item_number(item_id, state)
+        query = self._query_builder.build(state, meant)
+        result = _run(query, surface, state, meant.sort, meant.surface != request.surface)
+        return build_explanation(result, query, item, state, self.generation, meant)
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.
@@ -523,29 +518,25 @@ class Engine(AbstractContextManager["Engine"]):
         The files of items that were posted since the training are encoded by a process beside the
         service (``engine.live.media_encoding``).
         """
-        state = self._live.current
+        state, media = self._live.current, self._media
         number = state.catalogue.vocabulary.number(item.item_id)
-        present = {"text"}
+        is_posted, present = number < 0 or state.catalogue.is_late(number), set[str]()
         if number >= 0 and state.features.present is not None:
-            mask = state.features.present[number].tolist()
-            present = {name for name, has in zip(state.fusion.modalities, mask, strict=True) if has}
-        is_posted = number < 0 or state.catalogue.is_late(number)
+            present = set(compress(state.fusion.modalities, state.features.present[number]))
+        unusable = {one.field: one.problem for one in media.find_problems([item])}
         files = {}
-        unusable = {one.field: one.problem for one in self._media.find_problems([item])}
-        for name in self._media.named(item):
+        for name in media.named(item):
             problem = unusable.get(self.settings.content.media[name].field)
+            if name not in state.fusion.modalities:
+                problem = f"the generation was trained without {name}."
             if name in present:
                 files[name] = ItemFile("encoded")
-            elif name not in state.fusion.modalities:
-                files[name] = ItemFile("left out", f"the generation was trained without {name}.")
-            elif problem is not None:
-                files[name] = ItemFile("left out", problem)
-            elif is_posted and self._media.version < self.item_version:
+            elif problem is None and is_posted and media.version < self.item_version:
                 files[name] = ItemFile("waiting")
-            elif is_posted:
-                files[name] = ItemFile("left out", "it is broken: `serendip doctor` says why.")
             else:
-                files[name] = ItemFile("left out", "it could not be used when this was trained.")
+                unread = "it is broken: `serendip doctor` says why."
+                unread = unread if is_posted else "it could not be used when this was trained."
+                files[name] = ItemFile("left out", problem or unread)
         return files
 
     def delete_item(self, item_id: str) -> bool:

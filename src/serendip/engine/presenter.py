@@ -26,7 +26,7 @@ from serendip.engine.answer import (
 from serendip.engine.explanations.absence import AbsenceFinder
 from serendip.engine.explanations.explain import Explainer
 from serendip.engine.explanations.influence import find_influence, measure_influence
-from serendip.engine.explanations.translation import Language, choose_language
+from serendip.engine.explanations.translation import choose_language
 from serendip.engine.listing import count_facets, sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.base import FIRST
@@ -35,7 +35,6 @@ from serendip.engine.stages.list_filters import P_IRRELEVANT, RelevanceFilter
 from serendip.engine.stages.pipeline import features_of
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sponsored import SPONSORED
-from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 
 _WORD_SOURCE = "from words"
@@ -56,22 +55,19 @@ _WORD_SCORES = ("title match", "bm25")
 
 def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None:
     """How the text of a request was interpreted; None if its surface does not search words."""
-    query, trace = result.query, result.trace
+    query, trace, searcher = result.query, result.trace, state.searcher
     if not query.text.strip() or _WORD_SOURCE not in trace:
         return None
     if state.match_id(query.text) >= 0:
         return SearchFeedback(query.shown)
-    searcher = state.searcher
-    interpretation = searcher.read(query.text, query.is_literal)
+    read = searcher.read(query.text, query.is_literal)
     # A filter may remove all items that have the words.
-    known = set(words(interpretation.content.text)).difference(interpretation.unknown)
-    is_lexical = bool(known) or trace[_WORD_SOURCE] > 0
-    suggested_key = interpretation.told_key
+    is_lexical = bool({*words(read.content.text)} - {*read.unknown}) or trace[_WORD_SOURCE] > 0
     return SearchFeedback(
         query.shown,
         bool(query.meant),
-        searcher.display_form(suggested_key) if suggested_key else "",
-        interpretation.unknown,
+        searcher.display_form(read.told_key) if read.told_key else "",
+        read.unknown,
         by_meaning=not is_lexical and len(result.items) > 0,
         nothing=not is_lexical and not len(result.items),
         rewrites=searcher.find_rewrites(query.text, query.is_literal),
@@ -98,9 +94,13 @@ def build_answer(
     """
     result = replace(result, items=sort_items(result.items, request.sort, state.catalogue))
     reasons: Sequence[str] = ()
-    if request.reasons:
-        language = choose_language(request.language)
-        reasons = _tell_reasons(result, state, language, offset + request.k)[offset:]
+    if request.reasons:  # which kind is told next depends on those before the page
+        told = result.items.take(slice(0, offset + request.k))
+        influence, language = find_influence(result, state, told), choose_language(request.language)
+        best = _best_words(result)
+        explainer = Explainer(state, result.query, told.item_nums, language, influence, best)
+        scores = (told.fields[name].tolist() for name in _WORD_SCORES)
+        reasons = [reason.text for reason in explainer.reasons(*scores)][offset:]
     answer = build_page(result.items, state, generation, request, offset, reasons, counted)
     return replace(answer, degraded=result.degraded, understood=search_feedback(result, state))
 
@@ -146,20 +146,10 @@ def build_page(
     )
 
 
-def _tell_reasons(result: Result, state: EngineState, language: Language, end: int) -> list[str]:
-    """Reasons of the first ``end`` items: which kind is told next depends on those before."""
-    told = result.items.take(slice(0, end))
-    word_scores = (told.fields[name].tolist() for name in _WORD_SCORES)
-    influence, best = find_influence(result, state, told), _best_words(result)
-    explainer = Explainer(state, result.query, told.item_nums, language, influence, best)
-    return [reason.text for reason in explainer.reasons(*word_scores)]
-
-
 def build_explanation(
     result: Result,
     query: Query,
     item: int,
-    surface: SurfaceConfig,
     state: EngineState,
     generation: str,
     request: Request,
@@ -170,22 +160,25 @@ def build_explanation(
         result: of the request.
         query: the whole request, including the parts that the surface does not read.
         item: number of the item to explain.
-        surface: settings of the requested surface.
         state: that the result was computed from.
         generation: name of the generation.
         request: as the caller sent it.
     """
     result = replace(result, items=sort_items(result.items, request.sort, state.catalogue))
     positions, number = np.flatnonzero(result.items.item_nums == item), np.array([item], np.int32)
+    surface = result.surface
     if len(positions):
         listed = result.items.take(positions[:1])
         influence, parts = find_influence(result, state, listed), _parts(listed)[0]
     else:
         features = features_of(query, item, surface, state)  # (F,)
         influence = measure_influence(result, state, number, features[None])
-        numbers = dict(zip(state.feature_names, features.tolist(), strict=True))
-        numbers |= _p_irrelevant(result.query, item, surface, state)
-        parts = {name: round(one, _DECIMALS) for name, one in _drop_infinite(numbers).items()}
+        columns = dict(zip(state.feature_names, features[:, None], strict=True))
+        relevance = RelevanceFilter(surface.relevance_filter)
+        chances = relevance.predict(state, result.query, number) if relevance.is_on(state) else None
+        if chances is not None:
+            columns[P_IRRELEVANT] = chances
+        parts = _parts(ItemList.of_distinct(number, features[:1], columns))[0]
     language = choose_language(request.language)
     explainer = Explainer(state, result.query, number, language, influence, _best_words(result))
     return Explanation(
@@ -204,17 +197,6 @@ def _best_words(result: Result) -> float:
     """The largest BM25 of the first items of a list; if none has a word, any word is as good."""
     scores = result.items.take(slice(0, FIRST)).fields.get("bm25", np.zeros(0))
     return float(np.nan_to_num(scores).max(initial=0.0)) or _ANY_WORD
-
-
-def _p_irrelevant(
-    query: Query, item: int, surface: SurfaceConfig, state: EngineState
-) -> dict[str, float]:
-    """P(irrelevant) of an item that is not in the list, if the surface filters by it."""
-    stage = RelevanceFilter(surface.relevance_filter)
-    if not stage.is_on(state):
-        return {}
-    probabilities = stage.predict(state, query, np.array([item], np.int32))  # (1,)
-    return {} if probabilities is None else {P_IRRELEVANT: float(probabilities[0])}
 
 
 def _only_logged(items: ItemList) -> ItemList:

@@ -44,7 +44,7 @@ from serendip.search.config import SearchConfig
 from serendip.search.item_ids import match_item_id
 from serendip.search.logistic import LogisticModel
 from serendip.search.nonsense import MeaningFloor
-from serendip.search.rewrites.table import REWRITES_FILE, RewriteTable
+from serendip.search.rewrites import REWRITES_FILE, RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.ranker import open_ranker, prior_ranker, save_ranker
 from serendip.search.suggestions.table import ItemChoices, QueryTable

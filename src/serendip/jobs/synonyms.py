@@ -24,7 +24,7 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.runtime.progress import TrainOptions
 from serendip.search.lexical import word_counts
-from serendip.search.synonyms import MOST_WORDS, Synonym, change_synonyms
+from serendip.search.synonyms import MOST_WORDS, Synonym, add_synonyms
 
 MIN_LETTERS, MIN_ITEMS = 3, 3
 """Minimum letters and items of a catalogue word; synonyms of others are not useful."""
@@ -58,9 +58,9 @@ def add_proposals(workspace: Workspace, pairs: Sequence[Synonym]) -> dict[str, A
         DataError: a line of the file is wrong.
         StorageError: another process is changing the file.
     """
-    before, after = change_synonyms(workspace.synonyms, lambda rows: _append_new(rows, pairs))
-    states = dict(Counter(row.state for row in after))
-    return {"written": len(after) - len(before), "states": states, "out": str(workspace.synonyms)}
+    written, rows = add_synonyms(workspace.synonyms, pairs)
+    states = dict(Counter(row.state for row in rows))
+    return {"written": written, "states": states, "out": str(workspace.synonyms)}
 
 
 def propose_from_log(requests: Sequence[LoggedRequest]) -> list[Synonym]:
@@ -145,13 +145,6 @@ def find_nearest_words(
             if near := _select_nearest(vocabulary, row):
                 neighbours[word] = near
     return neighbours
-
-
-def _append_new(rows: Sequence[Synonym], pairs: Sequence[Synonym]) -> list[Synonym]:
-    """The rows and the pairs that are not among them, each once."""
-    keys = {row.key for row in rows}
-    new = {pair.key: pair for pair in reversed(pairs) if pair.key not in keys}
-    return [*rows, *new.values()]
 
 
 def _select_nearest(

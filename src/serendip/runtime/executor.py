@@ -33,12 +33,10 @@ class Executor(ABC):
     Attributes:
         name: of the engine, for records of what ran where.
         workers: number of processes; with one, work that could run beside this process runs in it.
-        is_local: whether all of them are on this machine.
     """
 
     name: str
     workers: int
-    is_local: bool
 
     @abstractmethod
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
@@ -71,7 +69,6 @@ class LocalExecutor(Executor):
     """
 
     name = "local"
-    is_local = True
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or (2 if may_start_process() and count_cores() > 1 else 1)

@@ -168,14 +168,12 @@ class RayExecutor(Executor):
 
     Attributes:
         workers: tasks at once; the cores of the cluster if the config has no number.
-        is_local: whether the cluster is one of this machine alone.
     """
 
     name = "ray"
 
     def __init__(self, config: ExecutorConfig) -> None:
         connect(config)
-        self.is_local = not config.address
         cores = int(ray.cluster_resources().get("CPU", 1))
         self.workers = config.workers or max(1, cores)
         self._options: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}

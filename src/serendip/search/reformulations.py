@@ -13,8 +13,7 @@ from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people, private_keys
 from serendip.data.text import words
 from serendip.search.phrases import most_frequent
-from serendip.search.rewrites.candidates import RewriteKind
-from serendip.search.rewrites.table import Rewrite
+from serendip.search.rewrites import Rewrite, RewriteKind
 
 WITHIN_S = 1_800.0
 """Seconds within which a next search is a reformulation."""

@@ -10,7 +10,6 @@ deleting items gives a new one that shares everything built.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from serendip.data import AllowedItems, Catalogue, FloatArray, IntArray, Item, ItemList
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.rows.strings import StringIndex, Strings, open_arrays, save_arrays
-from serendip.data.text import normalise, query_grams, words
+from serendip.data.text import query_grams, words
 from serendip.errors import ArtefactError, DataError, require_readable
 from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.config import SearchConfig
@@ -32,8 +31,7 @@ from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, wo
 from serendip.search.phrases import ENGLISH, function_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.reader import QueryReader
-from serendip.search.rewrites.candidates import CatalogueMatcher
-from serendip.search.rewrites.table import Rewrite, RewriteTable
+from serendip.search.rewrites import CatalogueMatcher, Rewrite, RewriteTable
 from serendip.search.spelling.speller import Speller
 from serendip.search.spelling.typos import HANGUL, EditIndex, is_hangul, spell_out
 from serendip.search.spelling.word_statistics import (
@@ -57,7 +55,7 @@ from serendip.search.understanding import (
     Interpretation,
     find_wish,
 )
-from serendip.search.values import MIN_VALUE_ITEMS, ValueTable, keys_of, suffixes_of, values_of
+from serendip.search.values import ValueTable, keys_of
 
 RATIO_WEIGHT = 0.8
 """Largest ``title_match`` of a title that is neither an exact nor a corrected match."""
@@ -76,12 +74,6 @@ def put_first(item: int, hits: ItemList) -> ItemList:
         np.append(np.float32(hits.scores.max(initial=0.0) + 1), others.scores),
         {name: np.append(np.float32(first[name]), others.fields[name]) for name in first},
     )
-
-
-def empty_result() -> ItemList:
-    """An empty result with its fields."""
-    none = np.empty(0, dtype=np.float32)
-    return ItemList(fields={"bm25": none, "title_match": none, "match": none})
 
 
 def _open_speller(
@@ -182,9 +174,6 @@ class Searcher:
         grammar: function words of the catalogue's languages.
         values: of the attributes of the built items.
         late_values: normal forms by which late items are found.
-        late_counts: number of new items with each value.
-        late_suffixes: ascending (suffix, value) of values that new items made frequent enough to
-            be suggested.
         searches: after which the built items were chosen.
     """
 
@@ -198,8 +187,6 @@ class Searcher:
     grammar: frozenset[str] = ENGLISH
     values: ValueTable = field(default_factory=lambda: ValueTable.of(()))
     late_values: Mapping[int, frozenset[str]] = field(default_factory=dict)
-    late_counts: Counter[str] = field(default_factory=Counter)
-    late_suffixes: tuple[tuple[str, str], ...] = ()
     searches: ChosenSearches = field(default_factory=ChosenSearches)
 
     @cached_property
@@ -312,24 +299,14 @@ class Searcher:
         documents = {number: self.lexical.analyse(item) for number, item in items.items()}
         values = {number: frozenset(keys_of(item)) for number, item in items.items()}
         known = self.speller.posted.union(*(document.known for document in documents.values()))
-        new = [item for number, item in items.items() if number >= self.num_items]
-        counts = Counter(value for item in new for value in values_of(item))
-        late = replace(self, late_counts=self.late_counts + counts)
-        grown = [v for v in counts if self.count_value(v) < MIN_VALUE_ITEMS <= late.count_value(v)]
-        suffixes = [(end, value) for value in grown for end in suffixes_of(normalise(value))]
         return replace(
-            late,
+            self,
             lexical=self.lexical.with_late(documents),
             titles=self.titles.with_late({number: item.title for number, item in items.items()}),
             speller=replace(self.speller, posted=known),
             num_items=max([self.num_items, *(number + 1 for number in items)]),
             late_values={**self.late_values, **values},
-            late_suffixes=tuple(sorted((*self.late_suffixes, *suffixes))),
         )
-
-    def count_value(self, value: str) -> int:
-        """Number of items with a value of an attribute."""
-        return self.values.count(value) + self.late_counts[value]
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
         """A copy that never returns these items."""
@@ -418,7 +395,7 @@ class Searcher:
         """
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
-            return empty_result()
+            return self._explained(NO_ITEMS, np.empty(0, np.float32), reading, ())
         content, depth = reading.content, self.config.depth
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
         also = [] if literal else self.synonyms.expand(content.needed)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -30,8 +30,6 @@ State = Literal["proposed", "accepted", "rejected"]
 COLUMNS = ("term", "also", "state", "confidence", "source")
 MOST_WORDS = 3
 """Maximum number of words of a term."""
-
-_SHORTER = "Give fewer words: a longer term would never be searched."
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +126,7 @@ def abbreviations() -> tuple[tuple[str, str], ...]:
         forms, others = ([normalise(one) for one in side.split("=")] for side in (short, full))
         if not line.startswith("#"):
             pairs += product(forms, others) if full else permutations(forms, 2)
-    return tuple((term, also) for term, also in pairs if not _length_problem(term))
+    return tuple((term, also) for term, also in pairs if len(words(term)) <= MOST_WORDS)
 
 
 def _numerals() -> dict[str, str]:
@@ -183,27 +181,23 @@ def write_synonyms(path: Path, rows: Sequence[Synonym]) -> None:
     write_text(path, text.getvalue())
 
 
-def change_synonyms(
-    path: Path, change: Callable[[list[Synonym]], list[Synonym]]
-) -> tuple[list[Synonym], list[Synonym]]:
-    """Read, change and replace the file under an exclusive lock.
-
-    Args:
-        path: of the file.
-        change: maps the old rows to the new ones.
+def add_synonyms(path: Path, pairs: Sequence[Synonym]) -> tuple[int, list[Synonym]]:
+    """Add pairs to the file; its existing ones are not changed.
 
     Returns:
-        the rows before and after.
+        the number of new pairs, and all.
 
     Raises:
         DataError: a line is malformed.
         StorageError: another process is changing the file.
     """
     with exclusive_lock(path.parent):
-        before = read_synonyms(path)
-        after = change(before)
-        write_synonyms(path, after)
-    return before, after
+        rows = read_synonyms(path)
+        keys = {row.key for row in rows}
+        new = {pair.key: pair for pair in reversed(pairs) if pair.key not in keys}
+        rows += new.values()
+        write_synonyms(path, rows)
+    return len(new), rows
 
 
 def _row(row: Mapping[str, str | None], place: str) -> Synonym:
@@ -218,13 +212,9 @@ def _row(row: Mapping[str, str | None], place: str) -> Synonym:
             f"{place}: {', '.join(str(value) for value in row.values())} is not a synonym row.",
             f"Give two terms, a state of {get_args(State)}, a confidence in [0, 1], a source.",
         )
-    if problem := _length_problem(term):
-        raise DataError(f"{place}: {problem}", _SHORTER)
+    if (count := len(words(term))) > MOST_WORDS:
+        raise DataError(
+            f"{place}: the term {term!r} has {count} words, more than {MOST_WORDS}.",
+            "Give fewer words: a longer term would never be searched.",
+        )
     return Synonym(term, also, state, confidence, source)  # type: ignore[arg-type]
-
-
-def _length_problem(term: str) -> str:
-    """Error message for a normalised term with too many words; empty for others."""
-    if (count := len(words(term))) <= MOST_WORDS:
-        return ""
-    return f"the term {term!r} has {count} words, more than {MOST_WORDS}."

@@ -6,7 +6,7 @@ the store that it led to, whichever engine or worker it went through; an engine 
 older reads the store before its next answer.
 
 If a published generation cannot be opened, the old one keeps answering, and the published one is
-opened again with exponential backoff: the failure may be temporary (out of memory, a locked
+opened again every ``RETRY_S`` seconds: the failure may be temporary (out of memory, a locked
 database), or its files may be mended. At the start there is no old one: the newest intact
 generation before a damaged one is opened instead.
 """
@@ -40,7 +40,7 @@ engine asks the server at fewer of them, twice a second."""
 LOOKS = 5
 """Looks for items to each look for all else."""
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+RETRY_S = 5.0
 UNREADABLE = "unreadable"
 """Name for a published generation whose name cannot be read."""
 
@@ -52,8 +52,6 @@ def loading_error() -> NotTrainedError:
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """An engine with the number of its leases."""
-
     engine: Engine
     leases: int = 0
 
@@ -189,7 +187,7 @@ class Follower:
 
     def __init__(self, holder: EngineHolder, published: PublishedGenerations) -> None:
         self._holder, self._published = holder, published
-        self._wait_s, self._retry_at = 0.0, 0.0  # of a generation that was refused
+        self._retry_at = 0.0  # of a generation that was refused
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -282,12 +280,9 @@ class Follower:
             self._refuse(name, error, now)
 
     def _refuse(self, name: str, error: Exception, now: float) -> None:
-        is_repeated = name == self._holder.refused_generation
-        if is_repeated and name == UNREADABLE:
+        if name == self._holder.refused_generation == UNREADABLE:
             return  # read twice a second, logged once
-        self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S) if is_repeated else FIRST_WAIT_S
-        self._retry_at = now + self._wait_s
-        self._holder.refused_generation = name
+        self._retry_at, self._holder.refused_generation = now + RETRY_S, name
         self._holder.failed_loads += 1
         _log.error(
             "generation %r could not be loaded; an earlier one keeps answering: %s",

@@ -195,9 +195,6 @@ class EngineGate:
                 result: ResultT = await asyncio.wrap_future(waiting.result)
                 return result
         except TimeoutError:
-            if waiting.result.done() and not waiting.result.cancelled():
-                ended: ResultT = waiting.result.result()  # just now, or the call raised this
-                return ended
             raise LateError("the answer takes too long.", "Try again in a moment.") from None
         finally:
             room.leave(waiting)

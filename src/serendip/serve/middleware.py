@@ -141,26 +141,18 @@ class GuardMiddleware:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id = secrets.token_hex(8)
         current_request.set(CurrentRequest(request_id, state.get(IS_GONE, lambda: False)))
-        exchange = _Exchange(scope, receive, send, self._generation)
-        started = time.perf_counter()
-        try:
-            await self._handle(scope, exchange)
-        finally:
-            self._observe(scope, exchange.status, time.perf_counter() - started)
-
-    def _observe(self, scope: Scope, status: int, seconds: float) -> None:
-        route = self._metrics.observe(scope, status, seconds)
-        if self._options.config.access_log:
-            log_answer(scope["method"], route, status, seconds)
-
-    async def _handle(self, scope: Scope, exchange: _Exchange) -> None:
-        answer: ASGIApp = self.app
-        if refusal := _find_refusal(scope, self._options):
-            answer = refusal.respond(scope)
+        exchange, started = _Exchange(scope, receive, send, self._generation), time.perf_counter()
+        refusal = _find_refusal(scope, self._options)
+        answer: ASGIApp = refusal.respond(scope) if refusal else self.app
         try:
             await answer(scope, exchange.receive, exchange.send)
         except Exception:  # noqa: BLE001 - the framework has answered: see ``app``
             _log.exception("the request failed")
+        finally:
+            seconds = time.perf_counter() - started
+            route = self._metrics.observe(scope, exchange.status, seconds)
+            if self._options.config.access_log:
+                log_answer(scope["method"], route, exchange.status, seconds)
 
 
 def _find_refusal(scope: Scope, options: ServerOptions) -> ErrorResponse | None:

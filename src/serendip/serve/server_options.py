@@ -71,7 +71,11 @@ class ServerOptions:
         name = match[1].lower().strip("[]")
         if name in _LOOPBACK or name in self.config.allowed_hosts or name == self.host.lower():
             return True
-        return self.host not in _LOOPBACK and _is_address(name)
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return self.host not in _LOOPBACK
 
     @property
     def believed_proxies(self) -> tuple[str, ...]:
@@ -147,14 +151,6 @@ class ServerOptions:
         ring = KeyRing(source, self.is_reachable, self.secret_file)
         ring.load()
         return ring
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 LOCAL = ServerOptions()

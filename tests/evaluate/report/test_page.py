@@ -64,7 +64,8 @@ def test_every_number_of_systems_slices_and_comparisons_is_on_the_page(page):
         ("400", "36", "0.081", "0.060 to 0.110", "100.00"),  # explored items
         ("transition", "attribute", "23.00", "15.50", "4.500", "50.0"),  # what reasons cost
         ("context: country", "0.200", "+0.024", "the interval is above 0", "too few"),  # chosen
-        ("61 events", "WARN", "1 min 04 s", "1,480 MB", "perplexity 51.2 of 64"),
+        ("712 events are before the cut (2001-09-09)", "1 min 04 s", "1,480 MB"),
+        ("61 events", "WARN", "perplexity 51.2 of 64"),
         report_world()["verdict"],
     ],
 )
@@ -85,7 +86,7 @@ def test_what_people_see_is_on_the_page_and_what_is_wrong_in_the_verdict(page):
 def test_new_items_are_on_the_page(page):
     text = " ".join(Parts(page).words)
     figures = report_world()["new_items"]
-    assert "4 items appeared after the newest cut; 3 more came too late" in text
+    assert "4 items appeared after the cut; 3 more came too late" in text
     for start in (figures["logged"], *figures["systems"].values()):
         for found in filter(None, start.values()):
             for end in ("value", "low", "high", "n"):
@@ -94,7 +95,7 @@ def test_new_items_are_on_the_page(page):
 
 UNTESTED = summarise_deletions([], [["code"]], left_out=3)
 NOTHING = {
-    **{key: {} for key in ("data", "splits", "semantic_ids", "protocols")},
+    **{key: {} for key in ("data", "split", "semantic_ids", "protocols")},
     **dict.fromkeys(("exploration", "new_items", "lists")),
     **{"reasons": {}, "decisions": (), "stages": (), "surfaces": ()},
 }
@@ -106,7 +107,7 @@ UNMEASURED = {"name": "train", "wall_s": None, "cpu_s": None, "peak_mb": None}
     [
         (
             {"new_items": new_items_world(items=0)},
-            "None appeared after the newest cut and 5 days before the end",
+            "None appeared after the cut and 5 days before the end",
         ),
         ({"reasons": {"similar": UNTESTED}}, "beside it: 3 reasons."),
         ({"reasons": {"similar": UNTESTED}}, "No reason names what could be taken away."),
@@ -122,7 +123,7 @@ def test_a_report_says_what_is_not_there(changes, words):
 def test_what_was_not_measured_is_left_out():
     without = report_world(new_items=new_items_world(logged=None))
     assert "<th>the log</th>" not in render_page(without)
-    bare = temporal_world(temporal_runs(slices={}, baselines=()), cuts=(), seconds={})
+    bare = temporal_world(temporal_runs(slices={}, baselines=()), seconds={})
     assert "against the others" not in render_page(report_world(bare))
 
 
@@ -254,7 +255,9 @@ def verdict(**changes):
 def test_five_sentences_say_quality_order_slices_surfaces_and_what_is_wrong():
     quality, order, hard, surfaces, wrong = verdict()
     assert quality.startswith("On the temporal split the engine has the next item in its first ten")
-    assert quality.endswith(" users); `serendip evaluate --full` adds 1 other split.")
+    assert quality.endswith(
+        "; a random 2,000 of 50,000 users were judged, `serendip evaluate --full` judges all."
+    )
     assert order == "By the order of the ten (nDCG@10) it is better than item-kNN and popularity."
     assert "for cold items (" in hard
     assert hard.endswith("; no request for cold users.")
@@ -264,14 +267,6 @@ def test_five_sentences_say_quality_order_slices_surfaces_and_what_is_wrong():
     assert surfaces.endswith("; ads not measured.")
     assert wrong == (
         "What nobody should see, and people see: new items: rejected items shown as new (2.0 %)."
-    )
-
-
-def test_a_sample_is_named():
-    sampled = {"temporal@0.9": {"users": 2_000, "all_users": 50_000}}
-    first = verdict(splits={"made": [], "left_out": [], "sampled": sampled})[0]
-    assert first.endswith(
-        "; a random 2,000 of 50,000 users were judged, `serendip evaluate --full` judges all."
     )
 
 
@@ -370,5 +365,5 @@ def test_bars_and_whiskers_are_shares_of_the_largest_upper_end() -> None:
 
 
 def test_what_was_not_measured_has_no_sentence():
-    assert len(verdict(splits={}, surfaces=(), lists=None)) == 3
+    assert len(verdict(split={}, surfaces=(), lists=None)) == 3
     assert verdict(protocols={}, surfaces=(), lists=None) == []

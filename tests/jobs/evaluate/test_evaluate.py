@@ -1,23 +1,18 @@
-"""What the default evaluation makes, what it leaves to the full one, and how it says so."""
+"""What an evaluation measures, and of how many users."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_shop import WITHOUT_SEARCHES, import_shop
 
-from serendip.data import Event, Item
 from serendip.data.splits import temporal
-from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, SerendipError
+from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate import evaluate
-from serendip.jobs.evaluate.evaluate import evaluate_workspace, plan_splits
-from serendip.jobs.evaluate.split import SplitTask, sample_users
-from serendip.runtime.executor import LocalExecutor, Result, Task
-from serendip.runtime.progress import TrainOptions
+from serendip.jobs.evaluate.evaluate import evaluate_workspace
+from serendip.jobs.evaluate.split import sample_users
 
 
 @pytest.fixture(scope="module")
@@ -25,26 +20,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return import_shop(tmp_path_factory.mktemp("shop"))
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shop whose ranker learns from no written searches."""
-    return import_shop(tmp_path_factory.mktemp("plain"), more=WITHOUT_SEARCHES)
-
-
-def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
+def test_a_report_has_all_parts_of_one_cut_in_time(shop: Path) -> None:
     context = JobContext.open(shop)
     report = evaluate_workspace(context)
     assert list(report["protocols"]) == ["temporal"]
-    cuts = report["protocols"]["temporal"]["cuts"]
-    assert [cut["fraction"] for cut in cuts] == [0.9]
-    assert report["splits"] == {
-        "made": ["temporal@0.9"],
-        "left_out": ["temporal@0.8", "temporal@0.7"],
-        "sampled": {},
-    }
-    assert "`serendip evaluate --full` adds 2 other splits." in report["verdict"][0]
+    targets = report["split"]["targets"]
+    assert targets == report["split"]["all_targets"]
     assert report["exploration"]["impressions"] == 0
-    assert report["new_items"]["requests"] == cuts[0]["targets"]
+    assert report["new_items"]["requests"] == targets
     assert report["semantic_ids"]["num_items"] == 60
     assert {one["on"] for one in report["decisions"]} == {False}
     assert list(report["reasons"]) == ["home", "search", "similar"]
@@ -55,28 +38,14 @@ def test_one_temporal_cut_is_made_and_the_rest_is_named(shop: Path) -> None:
     assert report["reasons"]["similar"]["left_out"] > 0
     assert list(report["surfaces"]) == list(context.settings.all_surfaces())
     assert report["search"]["n_requests"] > 0
-    assert report["surfaces"]["home"]["n_requests"] == cuts[0]["targets"]
+    assert report["surfaces"]["home"]["n_requests"] == targets
     home, whole = report["surfaces"]["home"], report["protocols"]["temporal"]
     assert list(report["new_items"]["systems"]) == list(whole["systems"])
     for system, found in whole["systems"].items():
         for metric in ("nDCG@10", "Recall@10"):
             assert home["systems"][system][metric]["value"] == found[metric]["value"]
-    page = (shop / "reports" / "report.html").read_text()
     assert json.loads((shop / "reports" / "report.json").read_text()) == report
-    assert "adds 2 other splits" in page
-
-
-def test_the_full_evaluation_makes_every_split_for_all_users(shop: Path) -> None:
-    context = JobContext.open(shop)
-    made, left_out = plan_splits(context.workspace, shop / "dataset", 0, full=True)
-    assert [task.name for task in made] == ["temporal@0.9", "temporal@0.8", "temporal@0.7"]
-    assert [task.surfaces for task in made] == [True, False, False]
-    assert [(task.fraction, task.until) for task in made] == [(0.9, 1), (0.8, 0.9), (0.7, 0.8)]
-    assert {task.max_targets for task in made} == {None}
-    assert left_out == []
-    default, others = plan_splits(context.workspace, shop / "dataset", 0, full=False)
-    assert [default[0].name, *(task.name for task in others)] == [task.name for task in made]
-    assert default[0].max_targets == evaluate.MAX_TARGETS
+    assert "On the temporal split" in (shop / "reports" / "report.html").read_text()
 
 
 def test_a_sample_has_whole_users_up_to_the_limit_and_its_size_is_reported(shop: Path) -> None:
@@ -102,63 +71,16 @@ def test_too_few_interactions_are_refused(tmp_path: Path) -> None:
         evaluate_workspace(JobContext.open(folder))
 
 
-class UnreachableExecutor(LocalExecutor):
-    """Notes the tasks of other machines, and fails."""
-
-    is_local = False
-
-    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        self.tasks = [*tasks]
-        raise SerendipError("no machine answers.")
-
-
-def test_tasks_of_a_relative_workspace_find_all_files_from_any_folder(
-    plain: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(plain.parent)
-    executor = UnreachableExecutor(2)
-    context = JobContext.open(Path(plain.name), TrainOptions(executor=executor))
-    with pytest.raises(SerendipError, match="no machine answers"):
-        evaluate_workspace(context)
-    (task,) = executor.tasks
-    assert isinstance(task, SplitTask)
-    assert Path(task.dataset).parent.parent == plain / "reports"
-    assert Path(task.workspace.folder) == plain
-
-
-class ShopWriter(UnreachableExecutor):
-    """Runs tasks in this process, after an item and events were posted to a shop."""
-
-    def __init__(self, shop: Path) -> None:
-        super().__init__(2)
-        self._shop = shop
-
-    def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        for task in tasks:
-            with Workspace.open(self._shop).open_store() as store:
-                store.put_items([Item("posted", "Posted meanwhile")])
-                store.put_events(
-                    [Event(f"later{user}", "posted", 1_700_000_000.0) for user in range(50)]
-                )
-            yield work(task)
-
-
-def test_what_is_posted_meanwhile_is_in_no_split_of_a_sample(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sample_of_users_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "MAX_TARGETS", 10)
-    folder = import_shop(tmp_path, more=WITHOUT_SEARCHES)
-    split = temporal(JobContext.open(folder).dataset, 0.9)
-    options = TrainOptions(executor=ShopWriter(folder))
-    report = evaluate_workspace(JobContext.open(folder, options))
-    assert len(JobContext.open(folder).dataset.catalogue) == 61
-    cut = report["protocols"]["temporal"]["cuts"][0]
-    assert cut["cut"] == split.cut
-    assert cut["train_events"] == len(split.train.events)
-    assert (cut["train_items"], cut["new_items"]) == (split.train.num_items, len(split.new_items))
-    assert report["semantic_ids"]["num_items"] == 60
-    sample = report["splits"]["sampled"]["temporal@0.9"]  # which is named
-    assert cut["targets"] <= 10 < cut["all_targets"] == len(split.targets)
-    assert 1 <= sample["users"] < sample["all_users"] == cut["all_users"]
-    users = f"a random {sample['users']} of {sample['all_users']} users were judged"
+    context = JobContext.open(import_shop(tmp_path, more=WITHOUT_SEARCHES))
+    whole = temporal(context.dataset, 0.9)
+    report = evaluate_workspace(context)
+    split = report["split"]
+    assert (split["fraction"], split["cut"]) == (0.9, whole.cut)
+    assert split["train_events"] == len(whole.train.events)
+    assert (split["train_items"], split["new_items"]) == (whole.train.num_items, 0)
+    assert split["targets"] <= 10 < split["all_targets"] == len(whole.targets)
+    assert 1 <= split["users"] < split["all_users"]
+    users = f"a random {split['users']} of {split['all_users']} users were judged"
     assert f"{users}, `serendip evaluate --full` judges all." in report["verdict"][0]

@@ -36,7 +36,7 @@ def suggested(folder: Path) -> int:
     """Number of suggestions of a training that an LLM wrote."""
     context = JobContext.open(folder)
     written = read_written_queries(context.workspace, context.dataset.catalogue)
-    return int(compute_queries(context, written).report["by_source"].get("llm", 0))
+    return int(compute_queries(context, written)[1]["by_source"].get("llm", 0))
 
 
 def by_title(body: Body, number: int) -> Reply:

@@ -10,6 +10,7 @@ from small_shop import import_shop
 from serendip.data.query import TASKS
 from serendip.data.splits import temporal
 from serendip.engine.state import EngineState
+from serendip.evaluate.surface_quality import measure_surface
 from serendip.jobs.context import JobContext
 from serendip.jobs.surface_quality.answers import (
     ENGINE,
@@ -17,7 +18,7 @@ from serendip.jobs.surface_quality.answers import (
     UNSOLD,
     WORDS,
     answer_all,
-    measure_answers,
+    collect_runs,
     measure_surfaces,
     rank,
 )
@@ -65,8 +66,9 @@ def measured(
 def test_every_surface_has_figures_or_a_reason(measured) -> None:
     context, builder, state = measured
     home = context.settings.all_surfaces()["home"]
-    _, lists = rank(builder.split.targets.queries(), home, state)
-    found = measure_surfaces(builder, state, {"u1": "KR"}, lists)
+    asked = builder.build_next_items("home")
+    _, lists = rank(asked.queries, home, state)
+    found = measure_surfaces(builder, state, {"u1": "KR"}, asked, lists)
     figures = {one.surface: one for one in found}
     assert set(figures) == set(context.settings.all_surfaces())
     assert "No item has a bid" in figures["ads"].note
@@ -127,7 +129,7 @@ def test_places_are_sold_where_items_bid_and_compared_with_no_sale(measured) -> 
     )
     answers = answer_all(builder.build("ads"), ads, replace(state, catalogue=bidding))
     assert answers.sale is not None
-    figures = measure_answers(builder, state, {}, builder.build("ads"), answers)
+    figures = measure_surface(collect_runs(builder, state, {}, builder.build("ads"), answers))
     assert figures.auction is not None
     assert figures.auction.bid.value == 2.0
     assert figures.auction.sold.value > 0.9

@@ -10,7 +10,7 @@ from tiny_engine import TinyEngine
 from wire_client import WireClient
 
 from serendip.engine.answer import AnswerItem, SearchFeedback
-from serendip.search.rewrites.table import Rewrite
+from serendip.search.rewrites import Rewrite
 from serendip.serve.api import responses
 
 TYPES: dict[str, Any] = {

@@ -15,7 +15,7 @@ from serendip.data import Item
 from serendip.engine.answer import Answer, SearchFeedback, Suggestions
 from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
-from serendip.search.rewrites.table import Rewrite
+from serendip.search.rewrites import Rewrite
 
 VOID = {"meta", "link", "input", "img", "br"}
 

@@ -15,7 +15,7 @@ from wire_client import WireClient
 from serendip.engine.answer import Answer, SearchFeedback
 from serendip.engine.listing import Facet
 from serendip.engine.request import Request
-from serendip.search.rewrites.table import Rewrite
+from serendip.search.rewrites import Rewrite
 from serendip.serve.page.params import PageQuery
 
 ASKED = {"q": "drama", "user": "u", "literal": "1", "filter": ["genres=Drama", "year>=1950"]}

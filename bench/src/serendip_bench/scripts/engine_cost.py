@@ -115,7 +115,7 @@ class CountedExecutor(Executor):
 
     def __init__(self, executor: Executor, most_tasks: int | None = None) -> None:
         self._executor, self.name, self.workers = executor, executor.name, executor.workers
-        self.is_local, self._most_tasks = executor.is_local, most_tasks
+        self._most_tasks = most_tasks
         self.tasks = self.sent = self.returned = self.files = 0
         self.shared: Path | None = None
 

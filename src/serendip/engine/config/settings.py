@@ -64,15 +64,6 @@ def _open(folder: Path, url: str) -> SharedFolder:
     return SharedFolder(folder, Storage(url))
 
 
-class EvaluationConfig(Config):
-    """``[evaluation]``: the splits of the report."""
-
-    cuts: tuple[float, ...] = Field(default=(0.7, 0.8, 0.9), min_length=1)
-    """Fractions in (0, 1) of the time-ordered events. Each is one temporal split: trained on the
-    events before the cut, tested on those up to the next cut. `serendip evaluate` makes the last
-    one, with `--full` all."""
-
-
 class StalenessConfig(Config):
     """``[train.stale]``: when a generation is stale. One rule is enough.
 
@@ -191,9 +182,6 @@ class Settings(Config):
 
     llm: LlmConfig = LlmConfig()
     """The LLM that offline commands call."""
-
-    evaluation: EvaluationConfig = EvaluationConfig()
-    """The splits of the report."""
 
     gate: GateConfig = GateConfig()
     """What a new generation must pass to be published."""

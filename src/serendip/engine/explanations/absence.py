@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from serendip.data import BoolArray, FloatArray, Query
+from serendip.data import BoolArray, Query
 from serendip.engine.answer import Absence, AbsenceKind
 from serendip.engine.explanations.translation import choose_language, translate
 from serendip.engine.request import Request
@@ -20,7 +20,7 @@ from serendip.engine.stages.diversity import DiversityRule
 from serendip.engine.stages.exploration import EXPLORED
 from serendip.engine.stages.likeness import LIKENESS, MODEL, find_likeness, floor_of
 from serendip.engine.stages.pipeline import restrict, score
-from serendip.engine.stages.selection import Result, Selector
+from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sources import BrowseSource, WordSource
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surface_stages import SurfaceStages
@@ -64,6 +64,10 @@ STAGES: Mapping[str, Wording] = {
         "A place that its score would have had went to a new item",
         "A smaller share in [surfaces.{surface}.exploration]",
     ),
+    LIKENESS: (
+        "It is no more like the items of the request than any other item",
+        "Attributes or words in common, or the surface next, of what is chosen next",
+    ),
     SPONSORED: (
         "Its place was sold, or only its bid brought it here and it bought no place",
         "A higher bid",
@@ -73,11 +77,6 @@ STAGES: Mapping[str, Wording] = {
 ATTRIBUTE: Wording = (
     "The filter “{stage}” of this surface leaves it out",
     "Another value of the attribute, or [surfaces.{surface}] filters without it",
-)
-
-UNLIKE: Wording = (
-    "It is no more like the items of the request than any other item",
-    "Attributes or words in common, or the surface next, of what is chosen next",
 )
 
 UNTIED: Wording = (
@@ -136,30 +135,22 @@ class AbsenceFinder:
         if len(places):
             place = int(places[0])
             return self._explain_place(place) if place >= self.request.k else None
-        return self._explain_filter(item) or self._explain_removal(item)
-
-    def _explain_filter(self, item: int) -> Absence | None:
-        """The filter that an item fails; None if it may be shown."""
         stages, seen = SurfaceStages.of(self.surface), visible_to(self.surface, self.query)
         for stage, left in restrict(self.query, seen, stages, self.state):
             if item not in left:
-                return self._absence("filter", stage.name, STAGES.get(stage.name, ATTRIBUTE))
-        return None
-
-    def _explain_removal(self, item: int) -> Absence:
-        """Why an item that may be shown is not in the list."""
+                return self._absence("filter", stage.name)
         if self.request.sort and self._is_of_matches:
-            return self._absence("order", "", UNMATCHED, count=len(self.result.items))
+            return self._absence("order", wording=UNMATCHED, count=len(self.result.items))
         selector, _ = score([self.query], self.surface, self.state)
         if item not in selector.candidates.items:
             return self._explain_unproposed(item)
-        own = _score_of(item, selector)
-        stage = selector.removing_filter(0, item)
-        if stage is not None:
-            return self._absence("list filter", stage.name, STAGES[stage.name], own)
+        own = float(selector.scores.organic[selector.candidates.items == item][0])
+        removing = selector.removing_filter(0, item)
+        if removing is not None:
+            return self._absence("list filter", removing.name, own)
         if item not in selector.organic_items(0):
-            return self._absence("rule", SPONSORED, STAGES[SPONSORED], own)
-        return self._absence("length", "", LENGTH, own, count=len(self.result.items))
+            return self._absence("rule", SPONSORED, own)
+        return self._absence("length", "", own, LENGTH, count=len(self.result.items))
 
     @property
     def _is_of_matches(self) -> bool:
@@ -172,91 +163,64 @@ class AbsenceFinder:
         """Where an item that no source proposed would stand."""
         also = [np.array([item], np.int32)]
         selector, _ = score([self.query], self.surface, self.state, also)
-        own, sources = _score_of(item, selector), self._scoring_sources(item, selector)
-        if self._is_unlike(item, selector):
-            return self._absence("candidates", LIKENESS, UNLIKE)
+        (row,) = np.flatnonzero(selector.candidates.items == item).tolist()
+        own = float(selector.scores.organic[row])
+        features = dict(zip(self.state.feature_names, selector.features[row].tolist(), strict=True))
+        is_by_likeness = find_likeness(self.surface, self.state) is not None
+        if is_by_likeness and features[MODEL] <= floor_of(self.state):
+            return self._absence("candidates", LIKENESS)
+        sources = [name for name in self.surface.sources if features.get(name, 0.0) > 0]
         if not own or not sources:  # ranks are fused, or nothing ties it to the request
-            return self._absence("candidates", "", UNTIED)
-        place = int((self._scores > own).sum()) + 1
-        names = ", ".join(sources)
-        return self._absence("candidates", "", UNPROPOSED, own, place=place, sources=names)
-
-    def _is_unlike(self, item: int, selector: Selector) -> bool:
-        """Whether the surface is of items that are like others, and the item is not."""
-        if find_likeness(self.surface, self.state) is None:
-            return False
-        (row,) = np.flatnonzero(selector.candidates.items == item).tolist()
-        likeness = selector.features[row, self.state.feature_names.index(MODEL)]
-        return bool(likeness <= floor_of(self.state))
-
-    def _scoring_sources(self, item: int, selector: Selector) -> list[str]:
-        """Sources of the surface whose model gives the item a score above 0."""
-        (row,) = np.flatnonzero(selector.candidates.items == item).tolist()
-        names = self.state.feature_names
-        return [
-            source
-            for source in self.surface.sources
-            if source in names and selector.features[row, names.index(source)] > 0
-        ]
+            return self._absence("candidates", wording=UNTIED)
+        place, names = self._count_better(own) + 1, ", ".join(sources)
+        return self._absence("candidates", "", own, UNPROPOSED, place=place, sources=names)
 
     def _explain_place(self, place: int) -> Absence:
         """Why an item that is further down the list is not shown."""
-        own = float(self.result.items.scores[place])
-        if self.request.sort:
-            return self._absence("order", "", ORDER, own, place=place + 1, sort=self.request.sort)
-        drawn = [name for name in (EXPLORED, SPONSORED) if self._has(name)[: self.request.k].any()]
-        given = sum(int(self._has(name)[: self.request.k].sum()) for name in drawn)
-        better = int((self._scores > own).sum())
+        own, sort = float(self.result.items.scores[place]), self.request.sort
+        if sort:
+            return self._absence("order", "", own, ORDER, place=place + 1, sort=sort)
+        shown = {rule: self._is_by(rule)[: self.request.k] for rule in (EXPLORED, SPONSORED)}
+        given, better = sum(int(by.sum()) for by in shown.values()), self._count_better(own)
         if better + given < self.request.k and DiversityRule.name in self.result.trace:
-            return self._absence("rule", DiversityRule.name, STAGES[DiversityRule.name], own)
-        if better < self.request.k and drawn:
-            return self._absence("rule", drawn[0], STAGES[drawn[0]], own)
-        return self._absence("score", "", SCORE, own, place=place + 1)
+            return self._absence("rule", DiversityRule.name, own)
+        if better < self.request.k and given:
+            return self._absence("rule", next(rule for rule in shown if shown[rule].any()), own)
+        return self._absence("score", "", own, SCORE, place=place + 1)
+
+    def _count_better(self, own: float) -> int:
+        """Number of items that are in the list for a score above one."""
+        scores = self.result.items.scores
+        return int((self._is_by_score & (scores > own)).sum())
 
     @property
-    def _scores(self) -> FloatArray:
-        """Scores of the items that are in the list for their score."""
-        drawn = self._has(EXPLORED) | self._has(SPONSORED)
-        scores: FloatArray = self.result.items.scores[~drawn]
-        return scores
+    def _is_by_score(self) -> BoolArray:
+        """(P,) whether items are in the list for their score."""
+        is_by_score: BoolArray = ~(self._is_by(EXPLORED) | self._is_by(SPONSORED))
+        return is_by_score
 
-    def _has(self, column: str) -> BoolArray:
+    def _is_by(self, rule: str) -> BoolArray:
         """(P,) whether a rule decided the places of the list."""
-        values = self.result.items.fields.get(column)
-        if values is None:
-            return np.zeros(len(self.result.items), np.bool_)
+        values = self.result.items.fields.get(rule, np.zeros(len(self.result.items)))
         return np.nan_to_num(values.astype(np.float32)) > 0
-
-    def _last_score(self) -> float | None:
-        """The lowest score of the items that are shown for their score."""
-        shown = self.result.items.scores[: self.request.k]
-        drawn = (self._has(EXPLORED) | self._has(SPONSORED))[: self.request.k]
-        return float(shown[~drawn].min()) if (~drawn).any() else None
 
     def _absence(
         self,
         kind: AbsenceKind,
-        stage: str,
-        wording: Wording,
+        stage: str = "",
         own: float | None = None,
+        wording: Wording | None = None,
         **names: str | float,
     ) -> Absence:
-        """Word what was found."""
-        language, last = choose_language(self.request.language), self._last_score()
-        known = {
-            "stage": stage,
-            "surface": self.request.surface,
-            "score": _number(own),
-            "last": _number(last),
-            **names,
-        }
-        text, change = (translate(sentence, language, **known) for sentence in wording)
+        """Word what was found, by default as of the stage."""
+        language, k = choose_language(self.request.language), self.request.k
+        shown = self.result.items.scores[:k][self._is_by_score[:k]]
+        last = float(shown.min()) if len(shown) else None
+        known = {"stage": stage, "surface": self.request.surface, **names}
+        known |= {"score": _number(own), "last": _number(last)}
+        sentences = wording or STAGES.get(stage, ATTRIBUTE)
+        text, change = (translate(sentence, language, **known) for sentence in sentences)
         return Absence(kind, stage, text, change, own, last)
-
-
-def _score_of(item: int, selector: Selector) -> float:
-    """The score of a candidate."""
-    return float(selector.scores.organic[selector.candidates.items == item][0])
 
 
 def _number(value: float | None) -> str:

@@ -123,17 +123,21 @@ class Explainer:
 
     def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[Reason]:
         """The reason for each item, with what it names."""
-        chosen = self.chosen(matches, scores)
-        return [Reason() if ground is None else self._name(ground) for ground in chosen]
+        return [self._name(ground) for ground in self.chosen(matches, scores)]
 
-    def _name(self, ground: Ground) -> Reason:
+    def _name(self, ground: Ground | None) -> Reason:
         """A ground in words, with the names that are in it."""
+        if ground is None:
+            return Reason()
         told = self._tell(ground)
-        title = self.state.catalogue.title(ground.rests_on[-1]) if ground.rests_on else ""
-        named = (title or told.item_id, *map(str, ground.names.values()))
-        return Reason(
-            told.text, tuple(name for name in dict.fromkeys(named) if name in told.text and name)
-        )
+        named = (self._title(told.item_id), *map(str, ground.names.values()))
+        names = (name for name in dict.fromkeys(named) if name and name in told.text)
+        return Reason(told.text, tuple(names))
+
+    def _title(self, item_id: str) -> str:
+        """The title of an item, or its id; empty for none."""
+        catalogue = self.state.catalogue
+        return item_id and (catalogue.title(catalogue.vocabulary.number(item_id)) or item_id)
 
     def chosen(self, matches: Sequence[float], scores: Sequence[float]) -> list[Ground | None]:
         """The ground that is told for each item: the strongest, its kind varied over the list.
@@ -150,19 +154,17 @@ class Explainer:
 
     def _tell(self, ground: Ground) -> Evidence:
         """A ground in words."""
-        item_id, title, names = "", "", dict(ground.names)
-        if ground.rests_on:
-            item = ground.rests_on[-1]
-            item_id = self.state.catalogue.vocabulary.id(item)
-            title = self.state.catalogue.title(item) or item_id
-        sentence = ground.sentence
+        state, sentence, names = self.state, ground.sentence, dict(ground.names)
+        item_id = state.catalogue.vocabulary.id(ground.rests_on[-1]) if ground.rests_on else ""
         if sentence is GROUP:
-            codes = self.state.features.codes[self.items[ground.row]]  # (L,)
-            group = build_group_name(self.state.code_names, codes[: int(ground.weight)])
-            pair = [int(self.items[ground.row]), *ground.rests_on]
-            names["name"] = shared_parts(group, *(self.state.catalogue[one] for one in pair))
+            item = int(self.items[ground.row])
+            group = build_group_name(
+                state.code_names, state.features.codes[item][: int(ground.weight)]
+            )
+            pair = (state.catalogue[one] for one in (item, *ground.rests_on))
+            names["name"] = shared_parts(group, *pair)
             sentence = NAMED_GROUP if names["name"] else GROUP
-        text = translate(sentence, self.language, title=title, **names)
+        text = translate(sentence, self.language, title=self._title(item_id), **names)
         return Evidence(ground.kind, text, round(ground.weight, 4), item_id)
 
     def _strong_grounds(
@@ -273,15 +275,14 @@ class Explainer:
         Where that is not known, its strength is its share of all votes of the model for the item.
         """
         rule, counts = model.evidence, self.state.counts
-        if rule is not None and not rule.covers_new_items:
-            rows = rows[counts[self.items[rows]] >= _FEWEST_CHOICES]
+        assert rule is not None
+        fewest = 0 if rule.covers_new_items else _FEWEST_CHOICES
+        rows = rows[counts[self.items[rows]] >= fewest]
         given = self._votes(model, rows) if len(rows) else None
-        if rule is None or given is None or not len(given[0]):
+        if given is None or not len(given[0]):
             return
         context, votes = given  # (T,), (T, C)
-        is_told = ~self.state.hidden[context]  # (T,)
-        if not rule.covers_new_items:
-            is_told &= counts[context] >= _FEWEST_CHOICES
+        is_told = ~self.state.hidden[context] & (counts[context] >= fewest)  # (T,)
         shown = np.where(is_told[:, None], votes, 0.0)
         if self.influence is None:
             strengths = shown / np.maximum(np.maximum(shown, 0.0).sum(0), _TINY)  # (T, C)
@@ -290,8 +291,7 @@ class Explainer:
             strengths = np.where(shown > model.least_vote, effects, 0.0)
         order = np.lexsort((-shown, -strengths), axis=0)  # of equally strong votes the larger
         best = order[:most]  # (most, C)
-        strongest = shown[best, np.arange(len(rows))]  # (most, C)
-        shares = strengths[best, np.arange(len(rows))]  # (most, C)
+        strongest, shares = (np.take_along_axis(one, best, 0) for one in (shown, strengths))
         sentence = rule.korean if self.language == "ko" and rule.korean else rule.sentence
         is_ground = strongest > model.least_vote  # (most, C)
         if most == 1:  # Of all evidence, a vote that does nothing for the value is a part, too.
@@ -320,7 +320,8 @@ class Explainer:
         size, liked = find_preferences(self.query, self.state)
         if not liked:
             return
-        of_words: dict[str, list[float]] = {}
+        sentence = VALUE_OF_ITEM if len(self.query.source_items) else VALUE_OF_PAST
+        of_words: dict[str, FloatArray] = {}
         for row, item in enumerate(self.items.tolist()):
             shared = [word for word in self.state.catalogue.words(item) if word in liked]
             if not shared:
@@ -329,14 +330,11 @@ class Explainer:
             strength, items = liked[word]
             if self.influence is not None:
                 if word not in of_words:
-                    of_words[word] = self.influence.strengths_of_set(items, size).tolist()
-                strength = of_words[word][row]
-            if strength <= 0:
-                continue
-            sentence, names = VALUE_OF_ITEM, dict[str, str | float](value=word)
-            if not len(self.query.source_items):
-                sentence, names = VALUE_OF_PAST, names | {"count": len(items), "size": size}
-            yield Ground(row, "attribute", strength, strength, sentence, names, items)
+                    of_words[word] = self.influence.strengths_of_set(items, size)
+                strength = float(of_words[word][row])
+            if strength > 0:
+                names: dict[str, str | float] = {"value": word, "count": len(items), "size": size}
+                yield Ground(row, "attribute", strength, strength, sentence, names, items)
 
     def _code_grounds(self, rows: Rows) -> Iterator[Ground]:
         """The recent item that shares the longest prefix of the semantic ID, where one does."""
@@ -346,27 +344,24 @@ class Explainer:
         if not len(anchors):
             return
         shared = common_prefix(codes[self.items[rows]][:, None], codes[anchors][None])  # (C, A)
-        nearest = shared.argmax(1)
-        depths = shared[np.arange(len(nearest)), nearest]
-        shared_rows = np.flatnonzero(depths)
-        columns = (rows[shared_rows], anchors[nearest[shared_rows]], depths[shared_rows])
-        for row, anchor, depth in zip(*(column.tolist() for column in columns), strict=True):
-            strength = _SECOND * depth / codes.shape[1]
-            yield Ground(row, "code", strength, float(depth), GROUP, rests_on=(anchor,))
+        nearest = anchors[shared.argmax(1)]
+        for row, anchor, depth in zip(rows, nearest, shared.max(1), strict=True):
+            if depth:
+                strength, rests_on = _SECOND * float(depth) / codes.shape[1], (int(anchor),)
+                yield Ground(int(row), "code", strength, float(depth), GROUP, rests_on=rests_on)
 
     def _country_grounds(self) -> Iterator[Ground]:
         """Items that are among the most popular ones of the country of the request."""
-        counts = self.state.context.fields.get("country")
-        number = -1 if counts is None else counts.number(self.query.country)
+        counts, country = self.state.context.fields.get("country"), self.query.country
+        number = -1 if counts is None else counts.number(country)
         if counts is None or number < 0:
             return
         top = counts.top_of(number)  # (K,)
         most = max(int(_POPULAR_SHARE * len(top)), 1)
-        rows, places = np.nonzero(self.items[:, None] == top[None, :most])
         sizes = counts.counts_of(number, self.items)
-        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
-            strength, names = _SECOND * (1.0 - place / most), {"country": self.query.country}
-            yield Ground(row, "country", strength, float(sizes[row]), COUNTRY, names)
+        for row, place in np.argwhere(self.items[:, None] == top[None, :most]).tolist():
+            strength, size = _SECOND * (1.0 - place / most), float(sizes[row])
+            yield Ground(row, "country", strength, size, COUNTRY, {"country": country})
 
     def _popularity_grounds(self) -> Iterator[Ground]:
         """The most popular items."""
@@ -375,13 +370,11 @@ class Explainer:
         ordered = state.derived.value("counts", lambda: np.sort(state.counts))  # (N,)
         ahead = state.num_items - np.searchsorted(ordered, counts, side="right")
         shares = (ahead + 1) / state.num_items
-        for row in np.flatnonzero(
-            (counts >= _FEWEST_CHOICES) & (shares <= _POPULAR_SHARE)
-        ).tolist():
-            share, count = float(shares[row]), int(counts[row])
-            names = {"share": math.ceil(100 * share), "count": count}
-            strength = max(_SECOND * (1.0 - share / _POPULAR_SHARE), _LAST)
-            yield Ground(row, "popular", strength, float(count), POPULAR, names)
+        for row, (share, count) in enumerate(zip(shares.tolist(), counts.tolist(), strict=True)):
+            if count >= _FEWEST_CHOICES and share <= _POPULAR_SHARE:
+                names = {"share": math.ceil(100 * share), "count": count}
+                strength = max(_SECOND * (1.0 - share / _POPULAR_SHARE), _LAST)
+                yield Ground(row, "popular", strength, float(count), POPULAR, names)
 
     def _value_grounds(self) -> Iterator[Ground]:
         """The best items of an attribute value that many items have, of the value of most."""

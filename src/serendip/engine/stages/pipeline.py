@@ -80,8 +80,7 @@ def score(
         hits: further hits of the word search per query, with its fields; empty = none for any.
     """
     stages = SurfaceStages.of(surface)
-    batch, traces = _filter(queries, stages, surface, state)
-    proposals = _retrieve(batch, stages.sources, traces)
+    batch, traces, proposals = _propose(queries, stages, surface, state)
     batch.add_hits(hits)
     candidates = _merge(proposals, len(queries), also)
     if find_likeness(surface, state) is not None:
@@ -106,9 +105,8 @@ def run_sources(
     Returns:
         a list per query.
     """
-    stages, num_queries = SurfaceStages.of(surface), len(queries)
-    batch, traces = _filter(queries, stages, surface, state)
-    proposals = _retrieve(batch, stages.sources, traces)
+    num_queries = len(queries)
+    _, _, proposals = _propose(queries, SurfaceStages.of(surface), surface, state)
     candidates = _merge(proposals, num_queries)
     values = fuse_by_rank(candidates, organic_lists(proposals), num_queries)  # (R,)
     order = np.lexsort((tie_order(state.num_items)[candidates.items], -values, candidates.rows))
@@ -141,9 +139,8 @@ def gather(
     also: Sequence[IntArray] = (),
 ) -> tuple[Batch, Candidates]:
     """Candidates of all sources, without features; ``degraded`` names failures."""
-    stages = SurfaceStages.of(surface)
-    batch, traces = _filter(queries, stages, surface, state)
-    return batch, _merge(_retrieve(batch, stages.sources, traces), len(queries), also)
+    batch, _, proposals = _propose(queries, SurfaceStages.of(surface), surface, state)
+    return batch, _merge(proposals, len(queries), also)
 
 
 def features_of(query: Query, item: int, surface: SurfaceConfig, state: EngineState) -> FloatArray:
@@ -159,9 +156,10 @@ def _all_items(state: EngineState) -> ItemSet:
     return state.derived.item_set(CATALOGUE, lambda: np.ones(state.num_items, np.bool_))
 
 
-def _filter(
+def _propose(
     queries: Sequence[Query], stages: SurfaceStages, surface: SurfaceConfig, state: EngineState
-) -> tuple[Batch, list[dict[str, int]]]:
+) -> tuple[Batch, list[dict[str, int]], dict[str, list[ItemList]]]:
+    """The batch after its filters and sources, its traces, and source -> a list per query."""
     visible = [visible_to(surface, query) for query in queries]
     allowed, traces = [], []
     for whole, seen in zip(queries, visible, strict=True):
@@ -170,7 +168,8 @@ def _filter(
             trace[stage.trace_key] = left.count
         allowed.append(left)
         traces.append(trace)
-    return Batch.of(visible, surface, state, allowed), traces
+    batch = Batch.of(visible, surface, state, allowed)
+    return batch, traces, _retrieve(batch, stages.sources, traces)
 
 
 def restrict(

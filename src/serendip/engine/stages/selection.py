@@ -159,23 +159,22 @@ class Selector:
             traces: one per query.
             max_items: length at which the lists end; None = all items.
         """
-        filters = [stage for stage in self.stages.list_filters if stage.is_on(self.batch.state)]
-        for stage in [one for one in filters if not one.is_ready(self.batch.state)]:
-            filters.remove(stage)
-            self.batch.degraded.append(stage.name)
-        return [self._result(row, filters, trace, max_items) for row, trace in enumerate(traces)]
+        state = self.batch.state
+        self.batch.degraded += [
+            stage.name
+            for stage in self.stages.list_filters
+            if stage.is_on(state) and not stage.is_ready(state)
+        ]
+        return [self._result(row, trace, max_items) for row, trace in enumerate(traces)]
 
     def removing_filter(self, row: int, item: int) -> ListFilter | None:
         """The list filter that removes a candidate of query ``row``; None = it stays."""
-        order, state = self._order(row), self.batch.state
-        filters = (one for one in self.stages.list_filters if one.is_on(state))
-        for stage, kept in self._filtered(
-            row, order, filter(lambda one: one.is_ready(state), filters)
-        ):
-            order = order[kept.rows]
-            if item not in self.candidates.items[order]:
-                return stage
-        return None
+        removing = (
+            stage
+            for stage, order, kept in self._filtered(row)
+            if item not in self.candidates.items[order[kept.rows]]
+        )
+        return next(removing, None)
 
     def organic_items(self, row: int) -> IntArray:
         """Candidates of query ``row`` that more than their bid brought here."""
@@ -188,24 +187,24 @@ class Selector:
         begin, end = self.candidates.bounds(len(self.batch.queries))[row : row + 2]
         return np.arange(begin, end)
 
-    def _result(
-        self,
-        row: int,
-        filters: Sequence[ListFilter],
-        trace: dict[str, int],
-        max_items: int | None,
-    ) -> Result:
+    def _result(self, row: int, trace: dict[str, int], max_items: int | None) -> Result:
         """The list of one query."""
-        rules = self.stages.list_rules
-        order, numbers, most_sent = self._filter(row, filters, trace)
+        rules, most_sent = self.stages.list_rules, None
+        order, numbers = self._order(row), dict[str, FloatArray]()
+        for stage, before, kept in self._filtered(row):
+            columns = {**numbers, **kept.numbers}
+            numbers = {name: values[kept.rows] for name, values in columns.items()}
+            order = before[kept.rows]
+            most_sent = kept.max_items if most_sent is None else most_sent
+            trace |= {**kept.counts, stage.trace_key: len(order)}
         ends = [end for end in (max_items, most_sent) if end is not None]
         slate = build_slate(self._ranked(row, order), rules, min(ends, default=None))
         if most_sent is not None:
             trace[SENT] = len(slate)
         for rule in rules:
             trace[rule.trace_key] = len(slate.positions[rule.name])
-        columns = {name: values[slate.rows] for name, values in numbers.items()}
-        items = self._list_items(order[slate.rows], slate, columns)
+        numbers = {name: values[slate.rows] for name, values in numbers.items()}
+        items = self._list_items(order[slate.rows], slate, numbers)
         query, surface = self.batch.queries[row], self.batch.surface
         return Result(query, surface, items, trace, tuple(self.batch.degraded))
 
@@ -215,30 +214,14 @@ class Selector:
         ties = tie_order(self.batch.state.num_items)[self.candidates.items[part]]
         return part[np.lexsort((ties, -scores.organic[part], -scores.pins[part]))]
 
-    def _filter(
-        self, row: int, filters: Sequence[ListFilter], trace: dict[str, int]
-    ) -> tuple[NDArray[np.intp], dict[str, FloatArray], int | None]:
-        """Ordered rows that all filters keep, with the filters' columns and length limit."""
-        order, numbers = self._order(row), dict[str, FloatArray]()
-        max_items: int | None = None
-        for stage, kept in self._filtered(row, order, filters):
-            numbers = {
-                name: values[kept.rows] for name, values in {**numbers, **kept.numbers}.items()
-            }
-            order = order[kept.rows]
-            max_items = kept.max_items if max_items is None else max_items
-            trace.update(kept.counts)
-            trace[stage.trace_key] = len(order)
-        return order, numbers, max_items
-
-    def _filtered(
-        self, row: int, order: NDArray[np.intp], filters: Iterable[ListFilter]
-    ) -> Iterator[tuple[ListFilter, Kept]]:
-        """Each filter in order, with what it keeps of those that the filters before it kept."""
-        for stage in filters:
-            kept = stage.keep(self._ordered(row, order))
-            yield stage, kept
-            order = order[kept.rows]
+    def _filtered(self, row: int) -> Iterator[tuple[ListFilter, NDArray[np.intp], Kept]]:
+        """Each filter in order, the candidate rows that those before it kept, and what it keeps."""
+        order, state = self._order(row), self.batch.state
+        for stage in self.stages.list_filters:
+            if stage.is_on(state) and stage.is_ready(state):
+                kept = stage.keep(self._ordered(row, order))
+                yield stage, order, kept
+                order = order[kept.rows]
 
     def _ordered(self, row: int, order: NDArray[np.intp]) -> OrderedCandidates:
         return OrderedCandidates(

@@ -5,9 +5,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
     {"format": 1, "created": ISO time, "code_version", "seed", "resamples",
      "data": {"counts": {name: number},
               "checks": [{"name", "status": "PASS" | "WARN" | "FAIL", "count", "message"}]},
-     "protocols": {"temporal": a surface, with
-        "cuts": [{"fraction", "cut", "train_events", "targets", "users"}],
-        "seconds": {system: CPU-seconds}},
+     "protocols": {"temporal": a surface, with "seconds": {system: CPU-seconds}},
      "surfaces": {surface:
         {"surface", "question", "note", "n_users", "n_requests", "possible", "catalogue_size",
          "subject", "systems": {name: {metric: Estimate}},
@@ -34,14 +32,14 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without use
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
-     "splits": {"made": [name], "left_out": [name],
-                "sampled": {name: {"users": number, "all_users": number}}},
+     "split": {"fraction", "cut", "train_events", "targets", "users", "all_targets", "all_users",
+               "train_items", "new_items"},
      "verdict": [sentence]}
 
 ``lists`` is what people see of the published generation: its measures, of lists that were asked for
 as pages ask, and some of the lists by title; ``missing`` says what was not measured.
 
-``new_items`` has the items that appeared after the newest cut, and the item is the unit of its
+``new_items`` has the items that appeared after the cut, and the item is the unit of its
 intervals: ``choices`` and ``chosen`` are those of the log in the first ``days`` of an item. A
 ``Start`` = {"shown": Estimate, "kept": null | Estimate, "impressions": Estimate, "choices":
 Estimate, "places": null | Estimate, "recall": null | Estimate} is what the log (``logged``) or the
@@ -53,10 +51,10 @@ replayed lists of home say; see ``new_items.py``.
 A surface that nothing could be asked has a ``note`` that says why, and no systems. ``possible`` is
 the number of requests that ``n_requests`` were sampled from.
 
-``left_out`` are the splits that only the full evaluation makes, ``sampled`` those that were
-evaluated for a random part of their users.
+``split`` is the cut in time: the share of the events before it (``fraction``), its Unix seconds,
+and the ``users`` who were evaluated, a random part of ``all_users`` if there were many targets.
 
-``protocols`` has the requests of all evaluated users for their next item, pooled over the splits.
+``protocols`` has the requests of all evaluated users for their next item.
 """
 
 from __future__ import annotations
@@ -88,9 +86,9 @@ class ReportFigures:
     """What a report tells; by default, nothing was measured.
 
     Args:
-        protocols: figures of all next items, with cuts and costs.
+        protocols: figures of all next items, with costs.
         data: counts and checks of the data.
-        splits: what was evaluated and what was not.
+        split: the cut in time, and what was evaluated of it.
         semantic_ids: quality of the codes.
         surfaces: figures of every configured surface.
         lists: what people see of the published generation.
@@ -103,7 +101,7 @@ class ReportFigures:
 
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
-    splits: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, Any] = field(default_factory=dict)
     semantic_ids: Mapping[str, Any] = field(default_factory=dict)
     surfaces: Sequence[SurfaceFigures] = ()
     lists: ListFigures | None = None

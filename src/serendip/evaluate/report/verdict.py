@@ -31,7 +31,7 @@ def describe_report(report: Mapping[str, Any]) -> list[str]:
     temporal = report["protocols"].get("temporal")
     lines = []
     if temporal is not None:
-        lines.append(_describe_quality(temporal, report["splits"]))
+        lines.append(_describe_quality(temporal, report["split"]))
         lines.append(_describe_order(temporal))
         lines.append(_describe_hard_slices(temporal))
     if report["surfaces"]:
@@ -41,19 +41,16 @@ def describe_report(report: Mapping[str, Any]) -> list[str]:
     return [line for line in lines if line]
 
 
-def _describe_quality(section: Mapping[str, Any], splits: Mapping[str, Any]) -> str:
+def _describe_quality(section: Mapping[str, Any], split: Mapping[str, Any]) -> str:
     """Recall of the subject with its interval, and what was not judged."""
     subject = section["subject"]
     recall = section["systems"][subject].get(FOUND)
     if recall is None or recall["value"] is None:
         return "On the temporal split nothing could be judged: there is no item to find."
     rest = ""
-    if sampled := list(splits.get("sampled", {}).values()):
-        users = f"{number(sampled[0]['users'])} of {number(sampled[0]['all_users'])}"
+    if split and split["users"] < split["all_users"]:
+        users = f"{number(split['users'])} of {number(split['all_users'])}"
         rest = f"; a random {users} users were judged, `serendip evaluate --full` judges all"
-    elif others := splits.get("left_out"):
-        plural = "s" if len(others) > 1 else ""
-        rest = f"; `serendip evaluate --full` adds {len(others)} other split{plural}"
     return (
         f"On the temporal split the {subject} has the next item in its first ten for "
         f"{percent(recall['value'])} of requests (95 % CI {interval(recall, hundredths)}, "

@@ -1,5 +1,5 @@
 """``serendip evaluate``.
 
-``evaluate.py`` compares the engine with its baselines, ``split.py`` does so for one split;
+``evaluate.py`` writes the report, ``split.py`` fits and measures the engine and its baselines;
 ``task_transfer.py`` compares one retriever for all tasks with several.
 """

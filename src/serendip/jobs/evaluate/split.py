@@ -1,4 +1,4 @@
-"""Evaluation of one split, in a separate process: tasks and answers are plain values and arrays.
+"""Evaluation of one split in time.
 
 Everything is fitted on the training part, and every system ranks all items for each target of the
 test part. The systems are the engine's home surface as it would be served, and each of its
@@ -8,24 +8,23 @@ recommenders alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from serendip.content.semantic_ids.kmeans import measure_code_quality
-from serendip.data import Dataset, IntArray, Query
-from serendip.data.dataset_folder import open_dataset
-from serendip.data.splits import Split, Targets, next_choices, temporal
+from serendip.data import Dataset, Query
+from serendip.data.events.repeats import Repeats
+from serendip.data.splits import Split, Targets, next_choices
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
-from serendip.engine.workspace import WorkspaceLocation
 from serendip.evaluate.decision import Decision
 from serendip.evaluate.faithfulness import FaithfulnessFigures
-from serendip.evaluate.new_items import NewItemFigures, measure_new_items
-from serendip.evaluate.surface_quality import Slice, SurfaceFigures, SurfaceRuns
+from serendip.evaluate.new_items import measure_new_items
+from serendip.evaluate.report.document import ReportFigures
+from serendip.evaluate.surface_quality import measure_surface
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.faithfulness import (
     PastItems,
@@ -33,12 +32,17 @@ from serendip.jobs.evaluate.faithfulness import (
     TypedWords,
     measure_faithfulness,
 )
-from serendip.jobs.surface_quality.answers import ENGINE, HOME, measure_surfaces, rank
-from serendip.jobs.surface_quality.kinds import find_slices
+from serendip.jobs.surface_quality.answers import (
+    ENGINE,
+    HOME,
+    SurfaceAnswers,
+    collect_runs,
+    measure_surfaces,
+    rank,
+)
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
-from serendip.runtime.progress import TrainOptions
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.timing import StageClock
 
@@ -47,153 +51,87 @@ BASELINES = ("popularity", "popularity-recent", "item-knn", "transitions")
 TEMPORAL = (
     "Everything (vocabulary, popularity, codes, word index, models, ranker) was fitted on the "
     "events before a cut in time and tested on the events after it. The history of a target is "
-    "every event of its user strictly before it; at most 100 targets per user; mean per user; "
-    "users pooled over the cuts. All items are ranked, except those that the user chose before."
+    "every event of its user strictly before it; at most 100 targets per user; mean per user. "
+    "All items are ranked, except those that the user chose before."
 )
 
 MAX_REQUESTS = 300
 """Largest number of requests of a surface other than home."""
 
 
-@dataclass(frozen=True, slots=True)
-class SplitTask:
-    """A split to evaluate.
+def measure_split(
+    context: JobContext, dataset: Dataset, whole: Split, max_targets: int | None
+) -> ReportFigures:
+    """Fit on the training part of a split, and measure what that answers to the test part.
 
     Args:
-        workspace: whose settings are evaluated.
-        dataset: folder of its data at the moment of the command (``save_dataset``), which are the
-            same for all splits, whatever is written meanwhile.
-        fraction: share of the events, by time, before the cut.
-        until: share of the events before the end of the targets.
-        seed: root of all randomness.
+        context: settings, seed and clock.
+        dataset: that was split.
+        whole: the split, with the targets of all users.
         max_targets: users are sampled if there are more targets; None = all users.
-        surfaces: whether all surfaces are measured, or home alone.
     """
-
-    workspace: WorkspaceLocation
-    dataset: str
-    fraction: float
-    until: float
-    seed: int
-    max_targets: int | None = None
-    surfaces: bool = False
-
-    @property
-    def name(self) -> str:
-        """Name of the split, as in the report."""
-        return f"temporal@{self.fraction:g}"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SplitAnswers:
-    """What is known of one split.
-
-    Args:
-        name: of the split.
-        runs: ranked lists of every system for its targets, in the item numbers of the dataset.
-        codes: quality of the semantic IDs.
-        facts: cut, sizes and costs of the stages.
-        surfaces: figures of every surface; empty = not measured.
-        new_items: coverage and velocity of items that appeared after the cut; None = not measured.
-        faithfulness: surface -> of its reasons; empty = not measured.
-        decisions: what the training chose to use.
-    """
-
-    name: str
-    runs: SurfaceRuns
-    codes: Mapping[str, Any]
-    facts: Mapping[str, Any]
-    surfaces: Sequence[SurfaceFigures] = ()
-    new_items: NewItemFigures | None = None
-    faithfulness: Mapping[str, FaithfulnessFigures] = field(default_factory=dict)
-    decisions: Sequence[Decision] = ()
-
-
-def evaluate_split(task: SplitTask) -> SplitAnswers:
-    """Fit on the training part of a split and rank the targets of its test part."""
-    clock = StageClock()
-    context = JobContext.of(task.workspace.open(), TrainOptions(seed=task.seed))
-    dataset = open_dataset(Path(task.dataset))
-    whole = temporal(dataset, task.fraction, task.until)
-    split, settings = sample_users(whole, task.max_targets, task.seed), context.settings
-    with scratch_folder() as scratch:
-        fitter = Fitter(context, scratch)
-        with clock.stage(f"fit {split.name}"):
-            past = fit_engine(fitter, split.train, "past", context.options)
-            fitted = fitter.append_new_items(past.state, split)
-            state = with_early_rejections(fitted, dataset, split)
-            seconds = sum_train_seconds(fitter.clock)
-        with clock.stage(f"answer {split.name}"):
-            home = settings.all_surfaces()[HOME]
-            _, lists = rank(split.targets.queries(), home, state)
-        surfaces, new_items, faithfulness = [], None, {}
-        if task.surfaces:
-            new_items = measure_new_items(dataset, split, lists, task.seed)
-            choices = find_choices(dataset, whole, split, state, task)
-            builder = SurfaceRequestBuilder.of(split, choices, context, state, MAX_REQUESTS)
-            with clock.stage(f"reasons {split.name}"):
-                faithfulness = measure_reasons(builder, context, state, task.seed)
-            with clock.stage(f"surfaces {split.name}"):
-                queries, rows = builder.build_next_items(HOME).queries, dict(lists)
-                if state.repeats.is_on:  # what is served differs from lists of first choices
-                    rows = rank(queries, home, state)[1]
-                countries = dataset.countries_by_user()
-                surfaces = measure_surfaces(builder, state, countries, rows)
-    targets = split.targets
-    facts = {
-        "fraction": task.fraction,
-        "cut": split.cut,
-        "train_events": len(split.train.events),
-        "targets": len(targets),
-        "users": len(set(targets.users)),
-        "all_targets": len(whole.targets),
-        "all_users": len(set(whole.targets.users)),
-        "train_items": split.train.num_items,
-        "new_items": len(split.new_items),
-        "stages": clock.as_dicts(),
-        "seconds": seconds,
-    }
-    return SplitAnswers(
-        split.name,
-        _collect_runs(dataset, whole, split, lists),
-        asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
-        facts,
-        surfaces,
-        new_items,
-        faithfulness,
-        past.decisions,
-    )
-
-
-def _collect_runs(
-    dataset: Dataset, whole: Split, split: Split, lists: Mapping[str, IntArray]
-) -> SurfaceRuns:
-    """Lists for the targets of a split, in the item numbers of the dataset."""
-    targets, numbers = (
-        split.targets,
-        dataset.catalogue.vocabulary.numbers(split.catalogue.vocabulary.ids),
-    )
-    items = [item.reshape(1) for item in targets.items]
-    countries = dataset.countries_by_user()
-    slices = find_slices(split, targets.queries(), items, countries)
-    counts = np.zeros(dataset.num_items, np.int32)
-    counts[numbers[: split.train.num_items]] = split.train.item_counts()
-    return SurfaceRuns(
-        surface="Temporal split",
-        question=TEMPORAL,
-        relevant=[numbers[item] for item in items],
-        users=np.asarray(targets.users, np.str_),
-        slices={
-            name: Slice(part.rows, [numbers[items] for items in part.relevant])
-            for name, part in slices.items()
+    clock, seed, settings = context.clock, context.options.seed, context.settings
+    split = sample_users(whole, max_targets, seed)
+    # What the fit costs is of the report alone: one stage of the job.
+    own = replace(context, clock=StageClock(progress=clock.progress))
+    with scratch_folder(context.workspace.reports) as scratch:
+        with clock.stage("fit"):
+            state, decisions = fit_past(own, dataset, split, scratch)
+        home, countries = settings.all_surfaces()[HOME], dataset.countries_by_user()
+        choices = find_choices(dataset, whole, split, state, max_targets, seed)
+        builder = SurfaceRequestBuilder.of(split, choices, own, state, MAX_REQUESTS)
+        with clock.stage("answer"):
+            first = replace(builder, choices=split.targets, repeats=Repeats())
+            asked = first.build_next_items(HOME)
+            lists = rank(asked.queries, home, state)[1]
+            new_items = measure_new_items(dataset, split, lists, seed)
+            runs = collect_runs(first, state, countries, asked, SurfaceAnswers(lists))
+            baselines = [name for name in BASELINES if name in lists]
+            runs = replace(
+                runs,
+                surface="Temporal split",
+                question=TEMPORAL,
+                baselines=baselines,
+                possible=len(whole.targets),
+            )
+            temporal = asdict(measure_surface(runs, seed))
+        with clock.stage("reasons"):
+            faithfulness = measure_reasons(builder, own, state, seed)
+        with clock.stage("surfaces"):
+            if state.repeats.is_on:  # what is served differs from lists of first choices
+                asked = builder.build_next_items(HOME)
+                lists = rank(asked.queries, home, state)[1]
+            surfaces = measure_surfaces(builder, state, countries, asked, lists)
+    return ReportFigures(
+        protocols={"temporal": {**temporal, "seconds": sum_train_seconds(own.clock)}},
+        split={
+            "cut": split.cut,
+            "train_events": len(split.train.events),
+            "targets": len(split.targets),
+            "users": len(set(split.targets.users)),
+            "all_targets": len(whole.targets),
+            "all_users": len(set(whole.targets.users)),
+            "train_items": split.train.num_items,
+            "new_items": len(split.new_items),
         },
-        lists={name: np.where(rows >= 0, numbers[rows], -1) for name, rows in lists.items()},
-        counts=counts,
-        is_new=counts == 0,
-        histories=(),
-        baselines=[name for name in BASELINES if name in lists],
-        possible=len(whole.targets),
+        semantic_ids=asdict(
+            measure_code_quality(state.features.codes, state.features.codebook_size)
+        ),
+        surfaces=surfaces,
+        new_items=new_items,
+        reasons=faithfulness,
+        decisions=decisions,
     )
+
+
+def fit_past(
+    context: JobContext, dataset: Dataset, split: Split, scratch: Path
+) -> tuple[EngineState, Sequence[Decision]]:
+    """An engine of the training part that knows the items of the test part, and its decisions."""
+    fitter = Fitter(context, scratch)
+    past = fit_engine(fitter, split.train, "past", context.options)
+    fitted = fitter.append_new_items(past.state, split)
+    return with_early_rejections(fitted, dataset, split), past.decisions
 
 
 def with_early_rejections(state: EngineState, dataset: Dataset, split: Split) -> EngineState:
@@ -231,7 +169,12 @@ def measure_reasons(
 
 
 def find_choices(
-    dataset: Dataset, whole: Split, split: Split, state: EngineState, task: SplitTask
+    dataset: Dataset,
+    whole: Split,
+    split: Split,
+    state: EngineState,
+    max_targets: int | None,
+    seed: int,
 ) -> Targets:
     """The targets of a split and, where items come again, those that did, for a sample of users.
 
@@ -240,12 +183,13 @@ def find_choices(
         whole: the split with the targets of all users.
         split: the split with those of the users that are judged.
         state: fitted on the training part.
-        task: limits the targets.
+        max_targets: as of ``measure_split``.
+        seed: of the sample of users.
     """
     choices = next_choices(dataset, whole, state.repeats)
     if choices is whole.targets:
         return split.targets
-    return sample_users(replace(whole, targets=choices), task.max_targets, task.seed).targets
+    return sample_users(replace(whole, targets=choices), max_targets, seed).targets
 
 
 def sample_users(split: Split, max_targets: int | None, seed: int) -> Split:

@@ -29,12 +29,7 @@ from serendip.evaluate.report.document import json_safe, render_alignment_page
 from serendip.evaluate.runs import ranks_from_scores
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.evaluate import (
-    DATASET,
-    ENCODE,
-    encode_dataset,
-    read_evaluation_dataset,
-)
+from serendip.jobs.evaluate.evaluate import read_evaluation_dataset
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
 from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever.config import Group, group_config
@@ -158,15 +153,16 @@ def align_workspace(context: JobContext, seeds: int = SEEDS) -> dict[str, Any]:
     location = WorkspaceLocation.of(workspace)
     seed_numbers = [options.seed + index for index in range(seeds)]
     with scratch_folder(workspace.reports) as scratch:
-        save_dataset(dataset, scratch / DATASET)
-        with clock.stage(ENCODE):
-            # Before all trainings, so that every process reads the vectors from the cache.
-            encode_dataset(context)
+        folder = scratch / "dataset"
+        save_dataset(dataset, folder)
+        # Before all trainings, so that every process reads the vectors from the cache.
+        Fitter(context, scratch).encode_items(dataset, options)
         # Seed by seed; the group of all tasks first, as it trains longest.
         groups = [group for size in (3, 2, 1) for group in combinations(RETRIEVAL_TASKS, size)]
-        folder = os.fspath(scratch / DATASET)
         tasks = [
-            GroupTask(location, folder, group, seed) for seed in seed_numbers for group in groups
+            GroupTask(location, os.fspath(folder), group, seed)
+            for seed in seed_numbers
+            for group in groups
         ]
         with clock.stage("train and ask models"):
             found = options.executor.map(evaluate_group, tasks)

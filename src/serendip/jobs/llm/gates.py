@@ -139,7 +139,7 @@ def gate_queries(context: JobContext) -> WritingVerdict:
     written = to_candidates(rows, context.log.dataset.catalogue)
     if not written:
         raise _nothing_to_test("queries", "queries")
-    table = compute_queries(context, written).table
+    table = compute_queries(context, written)[0]
     found = np.zeros(len(written))
     found[: table.sources.count("llm")] = 1.0
     name = "written queries that find their item"
@@ -170,13 +170,13 @@ def gate_texts(
         DataError: there are no texts for the current items, or the file of judgements is broken.
         StorageError: the database cannot be written.
     """
-    dataset, settings = read_original(context), context.settings
+    dataset = read_original(context)
     items = dataset.catalogue.items
     with context.workspace.open_store() as store:
         texts = fresh(items, store.generated.rows("text"))
     if not texts:
         raise _nothing_to_test("texts", "texts")
-    cut = cut_time(dataset, min(settings.evaluation.cuts))
+    cut = cut_time(dataset)
     if judgements is None:
         queries = read_held_out_queries(dataset, cut)
     else:

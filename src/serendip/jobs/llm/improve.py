@@ -347,7 +347,7 @@ class _Chain:
             count += write_query_texts(self.context)["written"]
         wrote = f"{count:,} texts"
         dataset = self.context.dataset
-        cut = cut_time(dataset, min(self.context.settings.evaluation.cuts))
+        cut = cut_time(dataset)
         is_logged = len(read_held_out_queries(dataset, cut)) >= MIN_QUERIES
         judged = None if is_logged else self._lists.out
         may_test = judged is None or (

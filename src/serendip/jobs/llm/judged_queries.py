@@ -1,8 +1,8 @@
 """Held-out queries that generated texts are tested by.
 
-The log is cut at the first cut of the evaluation report: queries that never occur before it test
-the texts. Of texts that consist of written queries no cut says what they were made from: the gate
-leaves out queries that they contain.
+The log is cut in time (``CUT``): queries that never occur before that test the texts. Of texts that
+consist of written queries no cut says what they were made from: the gate leaves out queries that
+they contain.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ def with_gain(gains: JudgedQueries) -> JudgedQueries:
     return {text: by_item for text, by_item in gains.items() if max(by_item.values(), default=0)}
 
 
-def cut_time(dataset: Dataset, fraction: float) -> float:
-    """Unix seconds before which a share of the events happened."""
+CUT = 0.7
+"""Share of the events before the cut."""
+
+
+def cut_time(dataset: Dataset) -> float:
+    """Unix seconds of the cut."""
     times = dataset.events.timestamps
-    return float(times[int(fraction * len(times))]) if len(times) else 0.0
+    return float(times[int(CUT * len(times))]) if len(times) else 0.0
 
 
 def read_held_out_queries(dataset: Dataset, cut: float) -> JudgedQueries:

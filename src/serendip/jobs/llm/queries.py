@@ -44,7 +44,7 @@ class QueryWriting(Writing[WrittenQueries]):
     def items(self) -> list[int]:
         """Item numbers, by descending need of queries."""
         counts = self.context.log.dataset.item_counts()
-        order = _order_items(compute_queries(self.context).table, counts)
+        order = _order_items(compute_queries(self.context)[0], counts)
         return [int(item) for item in order[: self.most]]
 
     def questions(self) -> list[Question]:

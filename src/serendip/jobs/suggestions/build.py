@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -36,16 +36,8 @@ from serendip.search.suggestions.table import ItemChoices, QueryTable
 UNKNOWN_STARTS: TimeArray = np.empty(0)
 
 
-class SuggestionBuild(NamedTuple):
-    """A table of suggested queries and its report.
-
-    Args:
-        table: verified queries.
-        report: number of candidates and queries by source, of dropped candidates by test.
-    """
-
-    table: QueryTable
-    report: Mapping[str, Any]
+SuggestionBuild: TypeAlias = tuple[QueryTable, dict[str, Any]]
+"""Verified queries; numbers of candidates and queries by source, of dropped ones by test."""
 
 
 def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> SuggestionBuild:
@@ -133,7 +125,7 @@ def build_table(
             "largest_share_of_chips": config.young_share,
         },
     }
-    return SuggestionBuild(table, report)
+    return table, report
 
 
 def _merge(candidates: Sequence[Candidate], logged: Sequence[Candidate]) -> list[Candidate]:

@@ -93,7 +93,8 @@ def train_query_ranker(table: QueryTable, titles: TitleIndex, log: Log, seed: in
         found, expected = (1.0 / np.array(ranks)).mean(0)  # mean reciprocal ranks
         if found < expected:
             return prior
-    return prior.fit([*requests, *replay.build_chip_rows()], PRIOR_STRENGTH)
+    chips = _Replay(table, titles, log).build_chip_rows()
+    return prior.fit([*requests, *chips], PRIOR_STRENGTH)
 
 
 def _select_searches(searches: Sequence[Search], table: QueryTable) -> list[int]:
@@ -133,18 +134,13 @@ class _Replay:
         for search in log.searches:
             if search.user_id in people:
                 self._counted[search.user_id].add(search.key)
-        self._restart()
-
-    def _restart(self) -> None:
         self._row = 0  # of the log, that was not counted yet
         self._keys: defaultdict[str, dict[str, str]] = defaultdict(dict)  # of each user
         self._users_of: defaultdict[int, set[str]] = defaultdict(set)
         self._users, self._searches = np.zeros((2, len(self._table)), np.int32)  # (Q,)
 
     def advance(self, row: int) -> None:
-        """Go to a row of the log; queries outside the table count as past searches only."""
-        if row < self._row:
-            self._restart()
+        """Go on to a row of the log; queries outside the table count as past searches only."""
         for search in self._log.searches[self._row : row]:
             self._keys[search.user_id][search.key] = search.text
             query = self._table.rows_by_key.get(search.key)

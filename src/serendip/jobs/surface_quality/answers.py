@@ -182,6 +182,7 @@ def measure_surfaces(
     builder: SurfaceRequestBuilder,
     state: EngineState,
     countries: Mapping[str, str],
+    asked: SurfaceRequests,
     home: Mapping[str, IntArray],
 ) -> list[SurfaceFigures]:
     """Figures of every configured surface; a note instead where there is nothing to ask.
@@ -190,8 +191,8 @@ def measure_surfaces(
         builder: makes the requests.
         state: answers them; its item numbers are those of the split.
         countries: user -> country; users without one are left out.
-        home: system -> its lists (T, 10) on the surface ``home``, for all requests of
-            ``SurfaceRequestBuilder.build_next_items``.
+        asked: the requests of the surface ``home``, of which a sample is measured.
+        home: system -> its lists (T, 10) for all of them.
     """
     figures = []
     for name, surface in builder.settings.all_surfaces().items():
@@ -203,14 +204,15 @@ def measure_surfaces(
             figures.append(SurfaceFigures(name, "The feed with places for sale.", note=note))
             continue
         if name == HOME:
-            requests, answers = _sample_home(builder.build_next_items(HOME), home)
+            requests, answers = _sample_home(asked, home)
         else:
             requests = builder.build(name)
             if not len(requests):
                 figures.append(SurfaceFigures(name, requests.question, note=NOTHING))
                 continue
             answers = answer_all(requests, surface, state)
-        figures.append(measure_answers(builder, state, countries, requests, answers))
+        runs = collect_runs(builder, state, countries, requests, answers)
+        figures.append(measure_surface(runs))
     return figures
 
 
@@ -223,16 +225,16 @@ def _sample_home(
     return requests.rows(rows.tolist()), SurfaceAnswers(sampled)
 
 
-def measure_answers(
+def collect_runs(
     builder: SurfaceRequestBuilder,
     state: EngineState,
     countries: Mapping[str, str],
     requests: SurfaceRequests,
     answers: SurfaceAnswers,
-) -> SurfaceFigures:
-    """Figures of the answers to the requests of a surface; see ``measure_surfaces``."""
+) -> SurfaceRuns:
+    """What is measured of the answers to the requests of a surface; see ``measure_surfaces``."""
     surface = builder.settings.all_surfaces()[requests.surface]
-    runs = SurfaceRuns(
+    return SurfaceRuns(
         surface=requests.surface,
         question=requests.question,
         relevant=requests.relevant,
@@ -248,4 +250,3 @@ def measure_answers(
         sale=answers.sale,
         note="" if surface.likeness is None else BY_LIKENESS,
     )
-    return measure_surface(runs)

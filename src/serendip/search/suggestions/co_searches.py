@@ -116,8 +116,7 @@ class CoSearches:
 
     def facts(self) -> dict[str, Any]:
         """What else belongs in a file, as JSON."""
-        ways_out = {key: [int(row) for row in rows] for key, rows in self.ways_out.items()}
-        return {"people": self.num_people, "ways_out": ways_out}
+        return {"people": self.num_people, "ways_out": self.ways_out}
 
     @classmethod
     def read(cls, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Self:

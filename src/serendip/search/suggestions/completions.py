@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from operator import itemgetter
 
 import numpy as np
 
-from serendip.data.text import query_grams, rows_starting, title_key
+from serendip.data.text import query_grams, title_key
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP
@@ -26,7 +25,7 @@ def find_completions(searcher: Searcher, prefix: str, k: int = 8) -> list[Candid
     """The k best completions of a text, without repetitions.
 
     Args:
-        searcher: answers them; has the titles and values of all items, late ones too.
+        searcher: answers them; has the titles of all items, late ones too.
         prefix: the text typed so far; blank gives the most popular titles.
         k: maximum number; below 1 gives none.
 
@@ -52,10 +51,8 @@ def _distinct(candidates: Iterable[Candidate], k: int) -> list[Candidate]:
 
 def _values(searcher: Searcher, key: str) -> Iterator[Candidate]:
     """Values of attributes that have a normal form from one of their words on, and find items."""
-    late = searcher.late_suffixes
-    found = late[rows_starting(late, key, itemgetter(0))]
-    matching = searcher.values.starting(key) | {value for _, value in found}
-    ranked = sorted(matching, key=lambda value: (-searcher.count_value(value), value))
+    values = searcher.values
+    ranked = sorted(values.starting(key), key=lambda value: (-values.count(value), value))
     hits = ((value, searcher.lexical.search(value, TOP).item_nums) for value in ranked if key)
     for value, items in islice((pair for pair in hits if len(pair[1])), MAX_VALUES):
         yield Candidate(value, "attribute", "fields", np.sort(items))

@@ -113,17 +113,14 @@ class QueryTable:
             choices: of the items.
             results: (Q, 10) first results of each; None = its own items stand in for these.
         """
-        if results is None:
-            results = np.full((len(candidates), 10), -1, np.int32)
-            for row, candidate in enumerate(candidates):
-                results[row, : min(10, len(candidate.items))] = candidate.items[:10]
-        results = results.copy()
+        found = np.full((len(candidates), 10), -1, np.int32) if results is None else results.copy()
         for row, candidate in enumerate(candidates):
-            if candidate.kind == "like":  # leads to what is similar, not to what has its words
-                results[row] = [candidate.items[0], *[-1] * (results.shape[1] - 1)]
+            if results is None or candidate.kind == "like":  # leads to what is similar to its item
+                found[row] = -1
+                found[row, : min(10, len(candidate.items))] = candidate.items[:10]
         lists = [
             np.union1d(candidate.items, row[row >= 0]).astype(np.int32)
-            for candidate, row in zip(candidates, results, strict=True)
+            for candidate, row in zip(candidates, found, strict=True)
         ]
         single = [one.items[0] if one.kind in _OF_ONE_ITEM else -1 for one in candidates]
         return cls(
@@ -135,9 +132,9 @@ class QueryTable:
             np.array(single, np.int32),
             np.cumsum([0, *map(len, lists)]).astype(np.int32),
             np.concatenate([NO_ITEMS, *lists]).astype(np.int32),
-            results,
+            found,
             categories,
-            _shares(results, catalogue, categories),
+            _shares(found, catalogue, categories),
             choices,
         )
 

@@ -57,8 +57,11 @@ FIELDS = "fields"
 
 _RARELY_S = 60.0
 _handler = logging.StreamHandler()
-_IMPERSONAL = (ArtefactError, ConfigError, ExtraMissing, NotTrainedError, StorageError)
-_IMPERSONAL_OF_PYTHON = (OSError, ImportError, MemoryError)
+_IMPERSONAL = (
+    *(ArtefactError, ConfigError, ExtraMissing, NotTrainedError, StorageError),
+    *(OSError, ImportError, MemoryError),
+)
+"""Errors about files or settings, whose own words are written."""
 
 
 def set_up(form: LogFormat, stream: TextIO | None = None) -> logging.Handler:
@@ -149,8 +152,7 @@ def describe_error(error: BaseException | None) -> Iterator[str]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         name = type(error).__qualname__
-        is_impersonal = isinstance(error, _IMPERSONAL) or isinstance(error, _IMPERSONAL_OF_PYTHON)
-        yield f"{name}: {error}" if is_impersonal else name
+        yield f"{name}: {error}" if isinstance(error, _IMPERSONAL) else name
         for frame in traceback.extract_tb(error.__traceback__):
             yield f"at {frame.filename}:{frame.lineno} {frame.name}"
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

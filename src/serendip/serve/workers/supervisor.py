@@ -9,8 +9,8 @@ thread that calls it, so the supervisor has one thread and loads nothing that st
 
 - A worker says once a second that its event loop goes on, from when it answers. One that does not
   say so for too long is killed.
-- A worker that ends unasked is started again, at once or, after repeated failures, with a growing
-  delay. Why it could not begin is in its log and its exit code.
+- A worker that ends unasked is started again, at once or, if it could not begin, a moment later.
+  Why it could not is in its log and its exit code.
 - SIGHUP replaces the workers one by one: the next one loads, then the old one ends. SIGTERM and
   SIGINT end the service. A worker that ends answers what it accepted before.
 - If the supervisor ends in any way, its workers end too: nothing keeps the port.
@@ -42,7 +42,9 @@ _log = logging.getLogger(__name__)
 _KILL_AFTER_S = DRAIN_S + 5.0
 """Seconds from the request to end to the kill."""
 
-_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 30.0
+_DELAY_S = 2.0
+"""Seconds after which another worker is started in place of one that could not begin."""
+
 _PAUSE_S = 0.1
 """Seconds between two looks at the workers."""
 
@@ -54,8 +56,6 @@ Work: TypeAlias = Callable[[socket.socket, SharedState], None]
 
 @dataclass(slots=True, eq=False)
 class _Worker:
-    """A worker process, with its place in the shared state."""
-
     pid: int
     place: int
     is_ready: bool = False
@@ -100,7 +100,6 @@ class Supervisor:
     _workers: list[_Worker] = field(default_factory=list)
     _to_replace: list[_Worker] = field(default_factory=list)
     _signals: list[int] = field(default_factory=list)
-    _failures: int = 0
     _start_at: float = 0.0
     _has_started: bool = False
     _is_stopping: bool = False
@@ -168,7 +167,7 @@ class Supervisor:
         worker.silent_s = worker.silent_s + passed_s if beat == worker.last_beat else 0.0
         worker.last_beat = beat
         if beat and not worker.is_ready:
-            worker.is_ready, self._failures = True, 0
+            worker.is_ready = True
             if not self._has_started and all(one.is_ready for one in self._running):
                 self._has_started = True
                 self.on_ready(self._address)
@@ -197,13 +196,8 @@ class Supervisor:
             _log.error("the next worker could not begin, the earlier ones go on: %s", end)
             self._to_replace = []
         else:
-            delay_s = 0.0
-            if not worker.is_ready:
-                delay_s = min(_FIRST_DELAY_S * 2**self._failures, _LONGEST_DELAY_S)
-                self._failures += 1
-            self._start_at = time.monotonic() + delay_s
-            wait = f" in {delay_s:g} s" if delay_s else ""
-            _log.error("worker %d ended with %s; another one starts%s", worker.pid, end, wait)
+            self._start_at = 0.0 if worker.is_ready else time.monotonic() + _DELAY_S
+            _log.error("worker %d ended with %s; another one starts", worker.pid, end)
 
     def _balance(self) -> None:
         """Take the next step towards the wanted workers: start missing ones, or replace one."""

@@ -15,7 +15,7 @@ from serendip.evaluate.decision import write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.decisions import MODELS_KEY, decide_filters
 from serendip.jobs.relevance.versions import RelevanceTexts, load_relevance_models
-from serendip.jobs.rewrites.build import build_rewrites
+from serendip.jobs.rewrites import build_rewrites
 from serendip.jobs.suggestions.build import (
     build_suggestions,
     hash_written_queries,
@@ -26,7 +26,7 @@ from serendip.jobs.train.parts.plan import Draft, Part, PartInputs
 from serendip.models.relevance.model import RelevanceModel
 from serendip.runtime.atomic_files import hash_files
 from serendip.runtime.versions import CHECKSUM
-from serendip.search.rewrites.table import RewriteTable
+from serendip.search.rewrites import RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.values import ValueTable
 
@@ -37,10 +37,10 @@ def build_table_of_suggestions(inputs: PartInputs, draft: Draft | None) -> Draft
     context, log, searcher = inputs.context, inputs.context.log, _plain(draft.state)
     with context.clock.stage("suggested queries"):
         written = read_written_queries(context.workspace, log.dataset.catalogue)
-        built = build_suggestions(context, searcher, written)
-        ranker = train_query_ranker(built.table, searcher.titles, log, context.options.seed)
-    facts = {**built.report, "ranker_learned_from": ranker.learned_from}
-    state = replace(draft.state, queries=built.table, query_ranker=ranker)
+        table, report = build_suggestions(context, searcher, written)
+        ranker = train_query_ranker(table, searcher.titles, log, context.options.seed)
+    facts = {**report, "ranker_learned_from": ranker.learned_from}
+    state = replace(draft.state, queries=table, query_ranker=ranker)
     return draft.with_state(state, queries=facts)
 
 

@@ -24,10 +24,10 @@ from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.rewrites.build import build_rewrite_table, find_near_words
+from serendip.jobs.rewrites import build_rewrite_table, find_near_words
 from serendip.jobs.suggestions.build import build_table
 from serendip.runtime.progress import SilentProgress, TrainOptions
-from serendip.search.rewrites.table import Rewrite, RewriteTable
+from serendip.search.rewrites import Rewrite, RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import catalogue_candidates
 from serendip.search.suggestions.config import QueriesConfig
@@ -52,7 +52,7 @@ class Shop:
         self.searcher = Searcher.build(catalogue, popularity, folder)
         candidates = catalogue_candidates(catalogue, popularity, self.config)
         parts = (self.searcher, self.config, counts, [], SilentProgress())
-        self.queries: QueryTable = build_table(catalogue, candidates, *parts).table
+        self.queries: QueryTable = build_table(catalogue, candidates, *parts)[0]
         pairs = (("rug", "carpet"), ("kettle", "boiler"), ("chair", "sofa"))
         self.near = {one: ((two, 0.9),) for pair in pairs for one, two in (pair, pair[::-1])}
         self.near["sofa"] += (("lamp", 0.9),)

@@ -1,26 +1,38 @@
-"""Candidate rewrites of a query with few results: drop terms (relaxation) or substitute one.
+"""Query rewrites to offer for queries with few results: what people searched next, and a model.
 
-A candidate must have more matches than the query: more items with all of its words. A relaxed
-query must also have an item among its first ten that the query itself finds there, so that both are
-about the same kind of item, and it may neither begin nor end with a function word. The scorer's
-inputs (``FEATURES``) are computed from the lexical index alone, the same offline and in a request.
+A candidate drops terms (``broader``) or replaces one (``substitute``). It must have more matches
+than the query: more items with all of its words. A relaxed query must also have an item among its
+first ten that the query itself finds there, so that both are about the same kind of item, and it
+may neither begin nor end with a function word. Rewrites are offered; no query is replaced by one.
+
+The model is a logistic regression for P(rewrite helps). Its inputs (``FEATURES``) are computed from
+the lexical index alone, the same offline and in a request. It is trained on synthetic examples
+first: verified queries made too narrow, whose relevant items are known. The log then updates the
+weights as far as its evidence goes: queries with few results, and what people chose after them. A
+rewrite is a positive example if its first ten results contain a relevant item, and no fewer of them
+than those of the query itself. The predicted probability is its confidence.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import combinations, pairwise
 from math import log, log1p
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from serendip.data.arrays import FloatArray
-from serendip.data.text import NEGATIONS, normalise, words
+from serendip.data.text import NEGATIONS, normalise, title_key, words
+from serendip.errors import require_readable
 from serendip.search.lexical import LexicalIndex
+from serendip.search.logistic import LogisticModel
 from serendip.search.phrases import ENGLISH
 from serendip.search.spelling.word_statistics import WordPairs
+from serendip.search.synonyms import Synonyms
 from serendip.search.titles import TitleIndex
 
 RewriteKind: TypeAlias = Literal["broader", "substitute"]
@@ -135,17 +147,13 @@ def checked(
 ) -> tuple[list[RewriteCandidate], FloatArray]:
     """The candidates with more matches than the text, and their features (R, F)."""
     now, first = matcher.matches(normal), matcher.first(normal)
-    kept: list[RewriteCandidate] = []
-    rows: list[list[float]] = []
+    rows: dict[RewriteCandidate, list[float]] = {}
     for change in changes(normal, also):
-        matches = matcher.matches(change.text)
-        if matches <= now:
-            continue
-        overlap = len(first & matcher.first(change.text)) / TOP
-        if change.kind == "substitute" or (overlap > 0 and _is_whole(change.text)):
-            kept.append(change)
-            rows.append([*_features(normal, change, matcher, matches, overlap), now / FEW])
-    return kept, np.array(rows, np.float32).reshape(len(rows), len(FEATURES))
+        if (matches := matcher.matches(change.text)) > now:
+            overlap = len(first & matcher.first(change.text)) / TOP
+            if change.kind == "substitute" or (overlap > 0 and _is_whole(change.text)):
+                rows[change] = _features(normal, change, matcher, (now, matches, overlap))
+    return [*rows], np.array([*rows.values()], np.float32).reshape(-1, len(FEATURES))
 
 
 def _parts(normal: str) -> list[str]:
@@ -190,12 +198,14 @@ def _substitute_terms(normal: str, also: Also) -> Iterator[RewriteCandidate]:
 
 
 def _features(
-    normal: str, change: RewriteCandidate, matcher: CatalogueMatcher, matches: int, overlap: float
+    normal: str,
+    change: RewriteCandidate,
+    matcher: CatalogueMatcher,
+    found: tuple[int, int, float],
 ) -> list[float]:
-    """Compute ``FEATURES`` without the last one."""
-    left = words(change.text)
-    whole = sum(matcher.rarity(word) for word in words(normal))
-    gone = sum(matcher.rarity(word) for word in change.gone)
+    """``FEATURES``; ``found``: matches of the text and of the rewrite, and their overlap."""
+    left, (now, matches, overlap) = words(change.text), found
+    whole, gone = (sum(map(matcher.rarity, some)) for some in (words(normal), change.gone))
     return [
         1.0 - gone / max(whole, 1e-9),
         log1p(matches) / log1p(_MOST_COUNTED),
@@ -208,4 +218,115 @@ def _features(
         float(change.at_end),
         1.0 / len(left),
         sum(matcher.pairs.count(*pair) > 0 for pair in pairwise(left)) / len(left),
+        now / FEW,
     ]
+
+
+Near: TypeAlias = Mapping[str, tuple[tuple[str, float], ...]]
+"""Word -> nearest words, each with its cosine."""
+
+REWRITES_FILE = "rewrites.json"
+FORMAT = 1
+MOST = 3
+"""Maximum number of rewrites per query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A query to offer instead.
+
+    Args:
+        text: as shown and searched.
+        kind: ``broader`` or ``substitute``.
+        confidence: in [0, 1].
+    """
+
+    text: str
+    kind: RewriteKind
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RewriteTable:
+    """Rewrites prepared offline.
+
+    Args:
+        head: normal form of a query that people left without a choice -> what they searched next.
+        scorer: of all candidates; None = there was no training data.
+        near: word -> nearest words, with their cosines.
+    """
+
+    head: Mapping[str, tuple[Rewrite, ...]] = field(default_factory=dict)
+    scorer: LogisticModel | None = None
+    near: Near = field(default_factory=dict)
+
+    def find(
+        self, key: str, matcher: CatalogueMatcher, synonyms: Synonyms, offer_from: float
+    ) -> tuple[Rewrite, ...]:
+        """The rewrites of a query with few matches, the surest first; each has results now.
+
+        Args:
+            key: normal form of the query.
+            matcher: of the current catalogue.
+            synonyms: accepted ones, used as substitutes.
+            offer_from: minimum confidence.
+        """
+        if not key or matcher.is_answered(key):
+            return ()
+        rewrites = [*self.head.get(key, ()), *self.score(key, matcher, synonyms)]
+        distinct: dict[str, Rewrite] = {}
+        for rewrite in sorted(rewrites, key=lambda rewrite: (-rewrite.confidence, rewrite.text)):
+            if rewrite.confidence >= offer_from:
+                distinct.setdefault(title_key(rewrite.text), rewrite)
+        return tuple(one for one in distinct.values() if matcher.matches(one.text))[:MOST]
+
+    def score(self, key: str, matcher: CatalogueMatcher, synonyms: Synonyms) -> list[Rewrite]:
+        """All candidates of a query with more matches."""
+        if self.scorer is None:
+            return []
+
+        def also(term: str) -> list[tuple[str, float]]:
+            accepted = synonyms.also.get(term, ())
+            return [*self.near.get(term, ()), *((synonym, 1.0) for synonym in accepted)]
+
+        candidates, features = checked(key, matcher, also)
+        confidences = 1.0 / (1.0 + np.exp(-np.clip(self.scorer.log_odds(features), -30.0, 30.0)))
+        return [
+            Rewrite(candidate.text, candidate.kind, confidence)
+            for candidate, confidence in zip(candidates, confidences.tolist(), strict=True)
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write one file into a folder."""
+        document = {
+            "format": FORMAT,
+            "head": {key: [[*asdict(one).values()] for one in self.head[key]] for key in self.head},
+            "student": self.scorer.as_dict() if self.scorer else None,
+            "near": self.near,
+        }
+        text = json.dumps(document, ensure_ascii=False)
+        (folder / REWRITES_FILE).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def open(cls, folder: Path) -> RewriteTable:
+        """Read what ``save`` wrote; an empty table without the file.
+
+        Raises:
+            ArtefactError: the file is unreadable or of another format.
+        """
+        path = folder / REWRITES_FILE
+        if not path.exists():
+            return cls()
+        with require_readable(path, "rewrites"):
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document["format"] != FORMAT:
+                raise ValueError(f"format {document['format']!r}")
+            head = {
+                key: tuple(Rewrite(*row) for row in rows) for key, rows in document["head"].items()
+            }
+            near = {
+                word: tuple((other, cosine) for other, cosine in rows)
+                for word, rows in document["near"].items()
+            }
+            learned = document["student"]
+            return cls(head, LogisticModel.of_dict(FEATURES, learned) if learned else None, near)

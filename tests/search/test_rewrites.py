@@ -13,11 +13,17 @@ from serendip.data.events.search_log import Search
 from serendip.data.privacy import VISITOR
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
-from serendip.jobs.rewrites.build import STRENGTH
+from serendip.jobs.rewrites import STRENGTH
 from serendip.search.logistic import LogisticModel, RankingRows
 from serendip.search.reformulations import find_reformulations
-from serendip.search.rewrites.candidates import FEATURES, changes, checked
-from serendip.search.rewrites.table import REWRITES_FILE, Rewrite, RewriteTable
+from serendip.search.rewrites import (
+    FEATURES,
+    REWRITES_FILE,
+    Rewrite,
+    RewriteTable,
+    changes,
+    checked,
+)
 from serendip.search.searcher import Searcher
 from serendip.search.synonyms import Synonym, Synonyms
 
