@@ -208,15 +208,41 @@ class AudioConfig(Config):
 class AudioEncoder(LazyEncoder[Path | None, Any]):
     """Audio encoder: the mean over the patches of a file of what a torch module says of them.
 
+    ``musicnn`` gives features of a music tagger, 40 times as fast as real time on one core: made
+    for music and instruments, it distinguishes speech and noises less well. Any other module for
+    log-mel patches, such as a VGGish, is named ``torch:<module>:<callable>``; the named code runs
+    with all rights, as any plugin does. The version is a hash of the weights, and the length that
+    is encoded.
+
     Args:
         name: of the encoder.
         limits: limits of files.
         device: torch device.
+
+    Raises, at first use:
+        ExtraMissing: soundfile or the package with the weights is not installed.
+        ArtefactError: the installed weights are not those of ``models.lock``.
+        ConfigError: there is no such module, or it does not map patches to vectors.
     """
 
     def __init__(self, name: str, limits: AudioConfig, device: str = "cpu") -> None:
         super().__init__(name)
         self._limits, self._device = limits, device
+
+    def _load(self) -> LoadedNetwork[Any]:
+        torch = import_extra("torch", HINT)
+        torch.set_num_threads(num_threads())
+        module = _build_module(self.name).eval().to(self._device)
+        probe = torch.zeros(1, PATCH_FRAMES, NUM_MELS, device=self._device)  # (1, 187, 96)
+        with torch.inference_mode():
+            shape = tuple(module(probe).shape)
+        if len(shape) != 2 or shape[0] != 1:
+            raise ConfigError(
+                f"{self.name} maps a patch of shape {tuple(probe.shape)} to {shape}.",
+                "It must map (P, 187, 96) to (P, D).",
+            )
+        version = f"{hash_module(module)}-{self._limits.max_seconds:g}s"
+        return LoadedNetwork(module, version, shape[1])
 
     def _run(self, inputs: list[Path | None], network: Any) -> FloatArray:
         import torch
@@ -230,64 +256,16 @@ class AudioEncoder(LazyEncoder[Path | None, Any]):
         return np.stack(rows)
 
 
-class MusicNNEncoder(AudioEncoder):
-    """Audio encoder: features of a music tagger, 40 times as fast as real time on one core.
-
-    Made for music and instruments; it distinguishes speech and noises less well.
-
-    Raises, at the first file:
-        ExtraMissing: soundfile or the package with the weights is not installed.
-        ArtefactError: the installed weights are not those of ``models.lock``.
-    """
-
-    size = 200
-
-    @property
-    def version(self) -> str:
-        """Version of the weights, and the length that is encoded."""
-        return f"0.1.0-{self._limits.max_seconds:g}s"
-
-    def _load(self) -> LoadedNetwork[Any]:
-        torch = import_extra("torch", HINT)
-
-        from serendip.content.encoders.musicnn import MusicNN
-
-        values = np.fromfile(verify_weights(MUSICNN), "<f4")
-        torch.set_num_threads(num_threads())
-        return LoadedNetwork(MusicNN(values).to(self._device), self.version, self.size)
-
-
-class TorchAudioEncoder(AudioEncoder):
-    """Audio encoder with any torch module for log-mel patches, such as a VGGish.
-
-    The named code runs with all rights, as any plugin does. The version is a hash of the module's
-    weights, and the length that is encoded. The name is ``torch:<module>:<callable>``.
-
-    Raises, at first use:
-        ConfigError: there is no such module, or it does not map patches to vectors.
-    """
-
-    def _load(self) -> LoadedNetwork[Any]:
-        torch = import_extra("torch", HINT)
-        module = _build_module(self.name).eval().to(self._device)
-        probe = torch.zeros(1, PATCH_FRAMES, NUM_MELS, device=self._device)  # (1, 187, 96)
-        with torch.inference_mode():
-            shape = tuple(module(probe).shape)
-        if len(shape) != 2 or shape[0] != 1:
-            raise ConfigError(
-                f"{self.name} maps a patch of shape {tuple(probe.shape)} to {shape}.",
-                "It must map (P, 187, 96) to (P, D).",
-            )
-        version = f"{hash_module(module)}-{self._limits.max_seconds:g}s"
-        return LoadedNetwork(module, version, shape[1])
-
-
 def _build_module(name: str) -> Any:
-    """Call the callable that ``torch:<module>:<callable>`` names.
+    """The network of an encoder: that of musicnn, or what the named callable returns.
 
     Raises:
         ConfigError: it cannot be imported.
     """
+    if name == MUSICNN:
+        from serendip.content.encoders.musicnn import MusicNN
+
+        return MusicNN(np.fromfile(verify_weights(MUSICNN), "<f4"))
     _, module, attribute = name.split(":")
     try:
         return getattr(importlib.import_module(module), attribute)()
@@ -304,11 +282,10 @@ def open_audio_encoder(config: AudioConfig, device: str = "cpu") -> MediaEncoder
     Raises:
         ConfigError: no encoder has this name.
     """
-    if config.encoder == MUSICNN:
-        return MusicNNEncoder(config.encoder, config, device)
     parts = config.encoder.split(":")
-    if parts[0] == _FAMILY and len(parts) == 3 and all(parts):
-        return TorchAudioEncoder(config.encoder, config, device)
+    is_named = parts[0] == _FAMILY and len(parts) == 3 and all(parts)
+    if config.encoder == MUSICNN or is_named:
+        return AudioEncoder(config.encoder, config, device)
     raise ConfigError(
         f"no audio encoder is called {config.encoder!r}.",
         f"Known: {MUSICNN}, {_FAMILY}:<module>:<callable>.",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ class ImageNetwork:
             return int(self.module(black[None].to(device)).shape[1])
 
 
-def load_efficientnet_lite0() -> ImageNetwork:
+def load_efficientnet_lite0(_name: str = "") -> ImageNetwork:
     """Load EfficientNet-lite0 without its classifier, with global average pooling.
 
     Raises:
@@ -210,13 +210,18 @@ def _network_error(package: str, name: str, error: Exception) -> ConfigError:
 
 
 BATCH = 16
-_FAMILIES = {"torchvision": load_torchvision_network, "timm": load_timm_network}
+_LITE = "efficientnet-lite0"
+_FAMILIES: Mapping[str, Callable[[str], ImageNetwork]] = {
+    _LITE: load_efficientnet_lite0,
+    "torchvision": load_torchvision_network,
+    "timm": load_timm_network,
+}
 
 
 class ImageConfig(Config):
     """``[content.image]``: image encoder, item field and limits of files."""
 
-    encoder: str = "efficientnet-lite0"
+    encoder: str = _LITE
     """``efficientnet-lite0``, or ``torchvision:<name>`` or ``timm:<name>`` if that package is
     installed."""
 
@@ -242,15 +247,35 @@ class ImageConfig(Config):
 class ImageEncoder(LazyEncoder[Path | None, ImageNetwork]):
     """Image encoder: decodes files and encodes them in batches.
 
+    ``efficientnet-lite0`` gives features of a small ImageNet classifier, about 20 images per
+    CPU-second; a name such as ``timm:resnet50.a1_in1k`` those of a network of torchvision or timm,
+    with its weights and preprocessing. These packages are optional, and download their weights
+    themselves. The version is a hash of the weights.
+
+    Paper: Tan and Le 2019, "EfficientNet" (arXiv:1905.11946); the lite variant has no
+    squeeze-and-excitation.
+
     Args:
         name: of the encoder.
         limits: limits of files.
         device: torch device.
+
+    Raises, at first use:
+        ExtraMissing: a package is not installed.
+        ArtefactError: the installed weights are not those of ``models.lock``.
+        ConfigError: there is no such network, or its weights cannot be downloaded.
     """
 
-    def __init__(self, name: str, limits: ImageConfig, device: str) -> None:
+    def __init__(self, name: str, limits: ImageConfig, device: str = "cpu") -> None:
         super().__init__(name)
         self._limits, self._device = limits, device
+
+    def _load(self) -> LoadedNetwork[ImageNetwork]:
+        family, _, model = self.name.partition(":")
+        network = _FAMILIES[family](model)
+        version = hash_module(network.module)
+        network.module.to(self._device)
+        return LoadedNetwork(network, version, network.output_size(self._device))
 
     def _run(self, inputs: list[Path | None], network: ImageNetwork) -> FloatArray:
         import torch
@@ -265,53 +290,6 @@ class ImageEncoder(LazyEncoder[Path | None, ImageNetwork]):
         return np.concatenate(parts)
 
 
-class EfficientNetLite0(ImageEncoder):
-    """Image encoder: features of a small ImageNet classifier, about 20 images per CPU-second.
-
-    Paper: Tan and Le 2019, "EfficientNet" (arXiv:1905.11946); the lite variant has no
-    squeeze-and-excitation.
-
-    Args:
-        limits: limits of files.
-        device: torch device.
-
-    Raises, at the first file:
-        ExtraMissing: a package of the extra ``image`` is not installed.
-        ArtefactError: the installed weights are not those of ``models.lock``.
-    """
-
-    name = "efficientnet-lite0"
-    version = "0.1.0"
-    size = 1280
-
-    def __init__(self, limits: ImageConfig, device: str = "cpu") -> None:
-        super().__init__(self.name, limits, device)
-
-    def _load(self) -> LoadedNetwork[ImageNetwork]:
-        network = load_efficientnet_lite0()
-        network.module.to(self._device)
-        return LoadedNetwork(network, self.version, self.size)
-
-
-class NamedImageEncoder(ImageEncoder):
-    """Image encoder with any network of torchvision or timm, its weights and preprocessing.
-
-    These packages are optional, and download their weights themselves. The version is a hash of
-    the weights. The name has package and network, such as ``timm:resnet50.a1_in1k``.
-
-    Raises, at first use:
-        ExtraMissing: the package is not installed.
-        ConfigError: it has no such network, or cannot download its weights.
-    """
-
-    def _load(self) -> LoadedNetwork[ImageNetwork]:
-        family, _, model = self.name.partition(":")
-        network = _FAMILIES[family](model)
-        version = hash_module(network.module)
-        network.module.to(self._device)
-        return LoadedNetwork(network, version, network.output_size(self._device))
-
-
 def open_image_encoder(config: ImageConfig, device: str = "cpu") -> MediaEncoder:
     """Create the encoder that a config names; weights are loaded at the first image.
 
@@ -322,10 +300,8 @@ def open_image_encoder(config: ImageConfig, device: str = "cpu") -> MediaEncoder
     Raises:
         ConfigError: no encoder has this name.
     """
-    if config.encoder == EfficientNetLite0.name:
-        return EfficientNetLite0(config, device)
     family, _, model = config.encoder.partition(":")
-    if family in _FAMILIES and model:
-        return NamedImageEncoder(config.encoder, config, device)
-    known = ", ".join([EfficientNetLite0.name, *(f"{name}:<name>" for name in _FAMILIES)])
+    if family in _FAMILIES and bool(model) == (family != _LITE):
+        return ImageEncoder(config.encoder, config, device)
+    known = ", ".join(name if name == _LITE else f"{name}:<name>" for name in _FAMILIES)
     raise ConfigError(f"no image encoder is called {config.encoder!r}.", f"Known: {known}.")
