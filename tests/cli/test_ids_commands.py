@@ -13,7 +13,6 @@ from serendip.cli.main import app
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import NotTrainedError, UnknownItemError
-from serendip.jobs.semantic_ids import describe_quality
 
 KEEP = "\n[semantic_ids]\nkeep = true\n"
 
@@ -111,17 +110,3 @@ def test_people_read_lines(stand: Path) -> None:
         done = CliRunner().invoke(app, ["ids", *arguments, "-w", str(stand)])
         assert done.exit_code == 0, done.output
         assert words in done.stdout
-
-
-def test_sentences_say_what_the_codes_are_worth() -> None:
-    report = {"collision_rate": 1 / 3, "neighbour_agreement": 0.8}
-    report |= {"pair_agreement": {"together": 0.5, "by_chance": 0.25}}
-    report |= {"kept": {"before": "gen-1", "kept": [1.0, 0.75], "kept_all_levels": 0.7}}
-    assert describe_quality(report) == [
-        "33.3 % of the items share their full code with another.",
-        "80.0 % share their first code with the nearest item by content.",
-        "50.0 % of the items chosen together share it (25.0 % by chance).",
-        "70.0 % of the items keep all codes that they had in gen-1.",
-    ]
-    bare = dict.fromkeys(("neighbour_agreement", "pair_agreement", "kept"))
-    assert len(describe_quality({**report, **bare})) == 1

@@ -20,8 +20,6 @@ from serendip.content.encoders.text import HashingEncoder
 from serendip.data import Catalogue, Event, Item
 from serendip.data.events.search_log import Search
 from serendip.engine.engine import Engine
-from serendip.engine.request import Request
-from serendip.engine.stages.pipeline import run
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.rewrites import build_rewrite_table, find_near_words
@@ -114,14 +112,6 @@ def test_nothing_unsafe_is_offered(built: tuple[RewriteTable, dict[str, Any]]) -
     assert not [one for found in table.head.values() for one in found if "lamp" in one.text]
 
 
-def test_the_same_seed_makes_the_same_table(
-    shop: Shop, built: tuple[RewriteTable, dict[str, Any]]
-) -> None:
-    one, two = built[0], shop.build(searches())[0]
-    assert one.head == two.head and one.scorer is not None and two.scorer is not None
-    assert one.scorer.weights.tolist() == two.scorer.weights.tolist()
-
-
 def test_words_of_queries_have_near_ones_of_the_catalogue(tmp_path: Path) -> None:
     counts = {"leather": 9, "leathers": 5, "rare": 1}
     encoder, cache = HashingEncoder(), VectorCache(tmp_path)
@@ -157,19 +147,6 @@ def test_training_publishes_rewrites_and_answers_offer_them(asked: Engine) -> No
     assert [(one.text, one.kind) for one in found.rewrites] == [("horror tale", "substitute")]
     many = asked.search("horror").understood
     assert many is not None and not many.rewrites
-
-
-def test_the_engine_answers_the_head_bit_by_bit_as_without(asked: Engine) -> None:
-    state, surface = asked.state, asked.settings.all_surfaces()["search"]
-    plain = replace(state, searcher=replace(state.searcher, rewrites=RewriteTable()))
-    texts = [*{*state.queries.texts, *state.searcher.rewrites.head}]
-    queries = asked.queries(Request("search", text=text) for text in texts)
-    told = [run(queries, surface, one) for one in (state, plain)]
-    for text, *both in zip(texts, *told, strict=True):
-        one, other = (result.items for result in both)
-        assert one.item_nums.tolist() == other.item_nums.tolist(), text
-        assert one.scores.tolist() == other.scores.tolist(), text
-    assert any(len(result.items.item_nums) for result in told[0])
 
 
 def test_figures_are_of_queries_that_the_student_has_not_seen(tmp_path: Path) -> None:

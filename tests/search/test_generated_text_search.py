@@ -1,13 +1,12 @@
 """Words that a machine wrote: found, by a weight of their own, and nothing is corrected to them."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from search_world import POPULARITY, films
 
 from serendip.data import Catalogue
-from serendip.search.lexical import META_FILE, LexicalConfig, LexicalIndex
+from serendip.search.lexical import LexicalConfig, LexicalIndex
 from serendip.search.searcher import Searcher
 
 GENERATED = {2: "tragedy, Danish prince", 9: "무선헤드폰, headphones", 1: "tragedy tragedy"}
@@ -52,17 +51,6 @@ def test_generated_words_are_known_and_nothing_is_corrected_to_them(tmp_path: Pa
     assert opened.correct_text("headphones") == ""
     assert opened.correct_text("headphonez") == ""
     assert opened.correct_text("reloadet") == "reloaded"
-
-
-def test_without_generated_words_the_index_is_as_if_there_were_no_such_field(
-    tmp_path: Path,
-) -> None:
-    plain = searcher(films(), tmp_path / "1")
-    folder = tmp_path / "1" / "words"
-    assert set(json.loads((folder / META_FILE).read_text())["lengths"]) == {
-        *("title", "body", "grams")
-    }
-    assert found(plain, "danish") == []
 
 
 def test_an_item_posted_again_loses_the_words_until_they_are_trained_again(tmp_path: Path) -> None:

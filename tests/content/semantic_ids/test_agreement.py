@@ -11,15 +11,8 @@ def test_neighbours_agree_where_their_first_code_does() -> None:
     assert neighbour_agreement(CONTENT, codes) == 0.5
     codes[3, 0] = 1
     assert neighbour_agreement(CONTENT, codes) == 1.0
-
-
-def test_copies_of_one_vector_are_neighbours_of_each_other() -> None:
-    same = np.ones((3, 2), np.float32)
-    assert neighbour_agreement(same, np.zeros((3, 1), np.int32)) == 1.0
-
-
-def test_an_item_alone_has_no_neighbour() -> None:
-    assert neighbour_agreement(CONTENT[-2:], np.zeros((2, 1), np.int32)) is None
+    assert neighbour_agreement(np.ones((3, 2), np.float32), np.zeros((3, 1), np.int32)) == 1.0
+    assert neighbour_agreement(CONTENT[-2:], np.zeros((2, 1), np.int32)) is None, "an item alone"
 
 
 def test_pairs_are_compared_with_chance() -> None:

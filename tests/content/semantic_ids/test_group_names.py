@@ -76,6 +76,8 @@ def test_a_whole_name_is_read_along_the_codes() -> None:
     assert build_group_name(names, np.asarray([3, 1, 4])) == "Horror › Vampire"
     assert build_group_name(names, np.asarray([3, 1])) == "Horror"
     assert build_group_name(names, np.asarray([7])) == ""
+    names = {"0": "Horror, Thriller", "0-0": "Thriller, Horror", "0-0-1": "Vampires"}
+    assert build_group_name(names, [0, 0, 1]) == "Horror, Thriller › Vampires"
 
 
 def test_of_a_name_only_what_both_items_have_is_said() -> None:
@@ -91,9 +93,3 @@ def test_two_levels_are_named_unless_more_are_asked_for() -> None:
 
 
 FIELDS = ("title", "year", "genres")
-
-
-def test_a_name_that_says_nothing_new_is_passed_over() -> None:
-    names = {"0": "Horror, Thriller", "0-0": "Thriller, Horror", "0-0-1": "Vampires"}
-    assert build_group_name(names, [0, 0]) == "Horror, Thriller"
-    assert build_group_name(names, [0, 0, 1]) == "Horror, Thriller › Vampires"

@@ -118,12 +118,6 @@ def test_the_country_of_a_batch_is_that_of_all_its_requests(shop: Path) -> None:
     assert {int(row["item_id"][1:]) % 3 for row in rows} == {2}
 
 
-def test_the_filters_of_a_batch_are_tested_before_anything_is_retrieved(shop: Path) -> None:
-    summary, rows = rows_of(shop, "home", 5, filters=("genre=western",))
-    assert {int(row["item_id"][1:]) % 3 for row in rows} == {2}  # every third is a western
-    assert summary["users_by_items"] == {"5": USERS}
-
-
 def test_a_filter_of_a_batch_by_what_no_item_has_is_refused(shop: Path) -> None:
     with pytest.raises(DataError, match="no item has the attribute 'colour'"):
         rows_of(shop, "home", filters=("colour=red",))

@@ -26,7 +26,6 @@ from serendip.jobs.lists.queries import (
 )
 from serendip.jobs.lists.section import measure_lists
 from serendip.jobs.surface_quality.record import compare_records, describe_worst
-from serendip.jobs.surface_quality.sample import take_turns
 from serendip.jobs.train.gates import require_passed
 
 
@@ -74,10 +73,6 @@ def test_gibberish_has_the_letters_of_titles_and_is_no_word_of_them() -> None:
     assert set("".join(words)) <= set("abcdef")
     assert not {"abcdef", "bcdefa", "cdefab"} & set(words)
     assert write_gibberish([], 20, 0) == []
-
-
-def test_groups_take_turns() -> None:
-    assert list(take_turns([["a", "b"], ["c"], []])) == ["a", "c", "b"]
 
 
 def test_similar_items_and_searches_are_measured_by_what_they_show(engine: Engine) -> None:

@@ -15,11 +15,9 @@ from serendip.data import Catalogue, Event, Item
 from serendip.data.events.search_log import SUGGESTED
 from serendip.data.privacy import VISITOR
 from serendip.engine.workspace import Workspace
-from serendip.errors import StorageError
 from serendip.jobs.import_files import import_files
 from serendip.jobs.llm.synonyms import select_synonyms, select_terms
 from serendip.llm.tasks import WrittenSynonyms
-from serendip.runtime.atomic_files import exclusive_lock
 from serendip.search.lexical import LexicalIndex
 from serendip.search.suggestions.checks import Blocklist
 from serendip.search.synonyms import Synonym, read_synonyms, write_synonyms
@@ -150,12 +148,3 @@ def test_pairs_are_proposed_once_reviewed_in_the_file_and_kept(searched: Path) -
     assert again["written"] == 0
     assert again["states"]["accepted"] == again["states"]["rejected"] == 1
     assert {row.key: row.state for row in read_synonyms(path)}.items() >= states.items()
-
-
-def test_a_build_does_not_overwrite_what_another_process_writes(searched: Path) -> None:
-    run(searched, "--free")[1]
-    before = (searched / "synonyms.csv").read_text()
-    with exclusive_lock(searched):
-        with pytest.raises(StorageError, match="another process is writing"):
-            run(searched, "--free")
-    assert (searched / "synonyms.csv").read_text() == before

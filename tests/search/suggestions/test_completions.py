@@ -77,15 +77,6 @@ def test_every_suggestion_finds_something_and_none_comes_twice(searcher, prefix)
         assert len(searcher.search(one.text, 1)) == 1
 
 
-@pytest.mark.parametrize("prefix", ["s", "t", "m", "h", "ma", "the", "dr", "mat", "커"])
-def test_what_is_suggested_while_typing_finds_something(searcher, prefix):
-    found = find_completions(searcher, prefix, 6)
-    assert found
-    for one in found:
-        best = searcher.search(one.text, 1).item_nums[0]
-        assert one.kind == "attribute" or one.items[0] == best
-
-
 @pytest.mark.parametrize(("k", "count"), [(0, 0), (-1, 0), (1, 1), (2, 2)])
 def test_at_most_k_are_given(searcher, k, count):
     assert len(find_completions(searcher, "the", k)) == count
