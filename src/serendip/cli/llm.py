@@ -103,7 +103,7 @@ def run(
         typer.Option(
             "--free",
             help="Without an LLM: texts of written queries, an attribute by rules, synonyms from "
-            "the log and word vectors.",
+            "the log.",
         ),
     ] = False,
     attribute: _AttributeOption = None,

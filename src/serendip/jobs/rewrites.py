@@ -19,7 +19,7 @@ from serendip.content.encoders.base import TextEncoder
 from serendip.data.events.search_log import Search
 from serendip.data.text import normalise, words
 from serendip.jobs.context import JobContext
-from serendip.jobs.synonyms import find_nearest_words, is_minable
+from serendip.jobs.synonyms import is_minable
 from serendip.runtime.progress import Progress, TrainOptions
 from serendip.search.logistic import LogisticModel, RankingRows
 from serendip.search.reformulations import find_reformulations
@@ -33,9 +33,21 @@ from serendip.search.suggestions.table import QueryTable
 MAX_NEAR_WORDS = 5_000
 """Largest number of catalogue words that are compared; the most frequent ones."""
 
+MAX_NEAR, MIN_COSINE = 2, 0.8
+"""Largest number of neighbours of a word, and their least cosine."""
+
+_AT_ONCE = 1_024
+
 STRENGTH = 1.0
 """Strength of the prior of a weight, in queries of evidence. Its mean is 0 for the synthetic
 examples, and the weights learned from these for the log."""
+
+
+NUM_GENERATED, MAX_LOGGED = 1_000, 2_000
+"""Number of suggestions sampled for generated texts; largest number of logged texts, the newest."""
+
+KINDS = ("attribute", "rule", "phrase", "query")
+"""Kinds of suggestions that texts are generated from: those about several items."""
 
 
 def build_rewrites(
@@ -70,7 +82,19 @@ def find_near_words(
     minable = [word for word, count in counts.items() if is_minable(word, count)]
     frequent = sorted(minable, key=lambda word: (-counts[word], word))[:MAX_NEAR_WORDS]
     others = {word for text in queries for word in words(text) if word not in counts}
-    return find_nearest_words([*frequent, *sorted(others)], frequent, encoder, cache, options)
+    asked = [*frequent, *sorted(others)] if frequent else []
+    vectors = cache.encode(encoder, asked, options.progress, "words")
+    near: dict[str, tuple[tuple[str, float], ...]] = {}
+    for begin in range(0, len(asked), _AT_ONCE):
+        block = vectors[begin : begin + _AT_ONCE] @ vectors[: len(frequent)].T  # (B, V)
+        for row, cosines in enumerate(block, begin):
+            if row < len(frequent):
+                cosines[row] = -1.0  # a word is not its own neighbour
+            best = np.argsort(-cosines, kind="stable")[:MAX_NEAR].tolist()
+            pairs = [(frequent[other], min(float(cosines[other]), 1.0)) for other in best]
+            if found := tuple(pair for pair in pairs if pair[1] >= MIN_COSINE):
+                near[asked[row]] = found
+    return near
 
 
 def build_rewrite_table(
@@ -115,13 +139,6 @@ def build_rewrite_table(
         "learned_from": {"made": len(made), "logged": len(logged)},
     }
     return RewriteTable(head, scorer if scorer.learned_from else None, near), report
-
-
-NUM_GENERATED, MAX_LOGGED = 1_000, 2_000
-"""Number of suggestions sampled for generated texts; largest number of logged texts, the newest."""
-
-KINDS = ("attribute", "rule", "phrase", "query")
-"""Kinds of suggestions that texts are generated from: those about several items."""
 
 
 def build_scorer_rows(
