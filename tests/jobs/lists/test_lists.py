@@ -22,7 +22,6 @@ from serendip.jobs.lists.queries import (
     read_queries,
     write_gibberish,
     write_queries,
-    write_variants,
 )
 from serendip.jobs.lists.section import measure_lists
 from serendip.jobs.surface_quality.record import compare_records, describe_worst
@@ -54,16 +53,6 @@ def test_what_people_typed_is_asked_where_it_names_a_value(engine: Engine) -> No
     facts, typed = ItemFacts(engine), ["a good Western", "horror comedy", "tale number 7"]
     (query,) = read_queries(facts, typed, 10, 0)
     assert (query.text, int(query.right.sum())) == ("a good Western", 20)
-
-
-def test_other_spellings_differ_from_the_text() -> None:
-    assert write_variants("red sea") == {
-        "capitals": "RED SEA",
-        "accents": "r\u00e9d sea",
-        "full width": "\uff52\uff45\uff44 \uff53\uff45\uff41",
-        "spaces": " red  sea ",
-    }
-    assert list(write_variants("\ubc14\ub2e4")) == ["spaces"]
 
 
 def test_gibberish_has_the_letters_of_titles_and_is_no_word_of_them() -> None:

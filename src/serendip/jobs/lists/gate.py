@@ -14,7 +14,7 @@ from serendip.evaluate.decision import Decision
 from serendip.evaluate.lists import Measured
 from serendip.jobs.lists.item_facts import ItemFacts, choose
 from serendip.jobs.lists.measures import REJECTED, K, ListMeasures, find_rejected
-from serendip.jobs.lists.queries import CAPITALS, write_queries
+from serendip.jobs.lists.queries import write_queries
 from serendip.jobs.surface_quality.record import LISTS, QualityRecord, RecordedSurface
 from serendip.jobs.surface_quality.sample import hash_key, take_turns
 
@@ -48,7 +48,6 @@ def measure_generation(engine: Engine, dataset: Dataset, limit: int) -> list[Mea
         queries = list(islice(written, limit))
         texts = [query.text for query in queries]
         found.append(measures.measure_truth("all kinds", queries))
-        found += measures.measure_changes(texts, [CAPITALS])
         found.append(measures.measure_gibberish(list(dataset.catalogue.titles), limit, _SEED))
         reasons.append([Request("search", text=text, k=K) for text in texts])
     users = choose(dataset.users.ids, limit, _SEED)

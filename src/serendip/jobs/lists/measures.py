@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,7 +24,7 @@ from serendip.engine.stages.exploration import EXPLORED
 from serendip.evaluate.lists import Measured
 from serendip.evaluate.runs import Values
 from serendip.jobs.lists.item_facts import ItemFacts
-from serendip.jobs.lists.queries import NamedQuery, write_gibberish, write_variants
+from serendip.jobs.lists.queries import NamedQuery, write_gibberish
 from serendip.search.phrases import ENGLISH
 from serendip.search.understanding import GENERIC
 
@@ -33,7 +33,6 @@ K, FIRST = 10, 5
 
 LIKENESS = "attributes in common"
 TRUTH = "have what the query names"
-UNCHANGED = "first five unchanged by"
 NOTHING = "random letters answered by nothing"
 REJECTED = "rejected items shown as new"
 """Names of measures that the gate reads, too."""
@@ -67,8 +66,12 @@ class ListMeasures:
 
     def ask(self, surface: str, k: int, user_id: str = "", **fields: object) -> list[str]:
         """Ids of the first items of an answer."""
-        request = Request(surface, user_id, k=k, reasons=False, parts=False, **fields)  # type: ignore[arg-type]
-        return [item.item_id for item in self.engine.recommend(request).items]
+        return self.list_ids(Request(surface, user_id, k=k, **fields))  # type: ignore[arg-type]
+
+    def list_ids(self, request: Request) -> list[str]:
+        """Ids of the items of an answer."""
+        plain = replace(request, reasons=False, parts=False)
+        return [item.item_id for item in self.engine.recommend(plain).items]
 
     def measure_similar(self, pages: Sequence[str], users: Sequence[str]) -> list[Measured]:
         """Likeness of the items that are shown beside an item.
@@ -110,26 +113,6 @@ class ListMeasures:
         ]
         texts = [query.text for query in queries]
         return Measured("truth of search", f"{TRUTH}: {kind}", texts, np.array(shares))
-
-    def measure_changes(self, texts: Sequence[str], only: Sequence[str] = ()) -> list[Measured]:
-        """Whether another spelling of the same text finds the same first five.
-
-        Args:
-            texts: to search.
-            only: names of the changes; empty = all.
-        """
-        same: dict[str, dict[str, float]] = {}
-        for text in texts:
-            shown = self.ask("search", FIRST, text=text)
-            for name, variant in write_variants(text, only).items():
-                is_same = self.ask("search", FIRST, text=variant) == shown
-                same.setdefault(name, {})[text] = float(is_same)
-        return [
-            Measured(
-                "searches", f"{UNCHANGED} {name}", list(of_text), np.array([*of_text.values()])
-            )
-            for name, of_text in same.items()
-        ]
 
     def measure_gibberish(self, titles: Sequence[str], limit: int, seed: int) -> Measured:
         """Whether random words, made of the letters of titles, find nothing."""

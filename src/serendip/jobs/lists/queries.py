@@ -23,9 +23,6 @@ LEAST_ITEMS = 5
 _EXAMINED = 200
 """Items of a value that are searched for another value that they share."""
 
-CAPITALS = "capitals"
-"""Name of a change of spelling."""
-
 _LONGEST = 5
 """Words of a value that is looked for in a logged query."""
 
@@ -99,20 +96,6 @@ def _find_values(text: str, by_name: dict[str, Value]) -> list[Value]:
             found.append(by_name[" ".join(words[begin:end])])
         begin = end or begin + 1
     return found
-
-
-def write_variants(text: str, only: Sequence[str] = ()) -> dict[str, str]:
-    """What changes -> the text written otherwise, with the same meaning; all changes or some."""
-    wide = "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text)
-    accented = text.replace("e", "\N{LATIN SMALL LETTER E WITH ACUTE}", 1)
-    variants = {
-        CAPITALS: text.upper(),
-        "accents": accented,
-        "full width": wide,
-        "spaces": f" {text.replace(' ', '  ')} ",
-    }
-    wanted = only or list(variants)
-    return {name: variants[name] for name in wanted if variants[name] != text}
 
 
 def write_gibberish(titles: Sequence[str], limit: int, seed: int) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from serendip.data.dataset import Dataset
 from serendip.engine.engine import Engine
@@ -13,14 +12,14 @@ from serendip.errors import ArtefactError, NotTrainedError
 from serendip.evaluate.lists import ListFigure, ListFigures, Measured, ShownList
 from serendip.jobs.lists.item_facts import ItemFacts, choose
 from serendip.jobs.lists.measures import K, ListMeasures, find_rejected
-from serendip.jobs.lists.queries import NamedQuery, read_queries, write_queries
+from serendip.jobs.lists.queries import read_queries, write_queries
 from serendip.jobs.surface_quality.sample import take_turns
 
 ASKED = 60
 """Requests of a measure."""
 
 VARIED = 30
-"""Texts that are also written otherwise, and lists whose reasons are looked at."""
+"""Lists of a surface whose reasons are looked at."""
 
 TYPED = "typed by people"
 SUGGESTED_TO = 24
@@ -45,23 +44,19 @@ def measure_lists(workspace: Workspace, dataset: Dataset, seed: int) -> ListFigu
         return _Section(engine, dataset, seed).build()
 
 
-@dataclass(eq=False)
 class _Section:
     """Builds the section of one engine."""
 
-    engine: Engine
-    dataset: Dataset
-    seed: int
-    measured: list[Measured] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    lists: dict[str, list[ShownList]] = field(default_factory=dict)
-    reasons: dict[str, list[Request]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.facts = ItemFacts(self.engine)
-        self.measures = ListMeasures(self.engine, self.facts)
-        self.users = choose(self.dataset.users.ids, ASKED, self.seed)
-        self.pages = self.facts.choose_items(ASKED, self.seed)
+    def __init__(self, engine: Engine, dataset: Dataset, seed: int) -> None:
+        self.engine, self.dataset, self.seed = engine, dataset, seed
+        self.facts = ItemFacts(engine)
+        self.measures = ListMeasures(engine, self.facts)
+        self.users = choose(dataset.users.ids, ASKED, seed)
+        self.pages = self.facts.choose_items(ASKED, seed)
+        self.measured: list[Measured] = []
+        self.missing: list[str] = []
+        self.lists: dict[str, list[ShownList]] = {}
+        self.reasons: dict[str, list[Request]] = {}
 
     def build(self) -> ListFigures:
         if not self.facts.kinds:
@@ -81,12 +76,10 @@ class _Section:
         self.measured += [
             self.measures.measure_reasons(name, requests) for name, requests in self.reasons.items()
         ]
+        figures = [ListFigure.of(one, self.seed) for one in self.measured if len(one.values)]
+        suggested_kinds = dict(kinds.most_common())
         return ListFigures(
-            generation=self.engine.generation,
-            figures=[ListFigure.of(one, self.seed) for one in self.measured if len(one.values)],
-            lists=self.lists,
-            suggested=dict(kinds.most_common()),
-            missing=self.missing,
+            self.engine.generation, figures, self.lists, suggested_kinds, self.missing
         )
 
     def _add_similar(self) -> None:
@@ -96,39 +89,27 @@ class _Section:
             known = [self.users[row % len(self.users)] for row in range(len(pages))]
             self.measured += measures.measure_similar(pages, known)
         requests = [Request("similar", item_ids=(page,), k=K) for page in pages[:VARIED]]
-        self.reasons["of similar items"] = requests
-        self.lists["similar"] = [
-            self._show(self.facts.title(page), measures.ask("similar", K, item_ids=(page,)))
-            for page in pages[:SHOWN_LISTS]
-        ]
+        asked = [self.facts.title(page) for page in pages[:SHOWN_LISTS]]
+        self._add_lists("similar", "of similar items", requests, asked)
 
     def _add_searches(self) -> None:
-        measures, queries = self.measures, self._find_queries()
-        self.measured += [measures.measure_truth(kind, found) for kind, found in queries.items()]
-        # What people typed may tell who they are: it is measured and never shown.
-        written = [found for kind, found in queries.items() if kind != TYPED]
-        texts = [query.text for query in take_turns(written)][:VARIED]
-        texts += map(self.facts.title, self.pages[: VARIED - len(texts)])
-        self.measured += measures.measure_changes(texts)
-        titles = list(self.dataset.catalogue.titles)
-        self.measured.append(measures.measure_gibberish(titles, ASKED // 2, self.seed))
-        self.reasons["of searches"] = [Request("search", text=text, k=K) for text in texts]
-        self.lists["search"] = [
-            self._show(text, measures.ask("search", K, text=text)) for text in texts[:SHOWN_QUERIES]
-        ]
-
-    def _find_queries(self) -> dict[str, Sequence[NamedQuery]]:
-        """Kind -> queries that name values: made from fields, and typed by people."""
-        queries: dict[str, Sequence[NamedQuery]] = dict(write_queries(self.facts, ASKED, self.seed))
+        measures = self.measures
+        written = write_queries(self.facts, ASKED, self.seed)
         logged = [one.text for one in self.dataset.requests if one.text.strip()]
         typed = read_queries(self.facts, logged, ASKED, self.seed)
-        if typed:
-            queries[TYPED] = typed
-        else:
+        if not typed:
             self.missing.append(
                 f"Truth of what people typed: none of {len(logged):,} searches names a value."
             )
-        return queries
+        named = written | ({TYPED: typed} if typed else {})
+        self.measured += [measures.measure_truth(kind, found) for kind, found in named.items()]
+        titles = list(self.dataset.catalogue.titles)
+        self.measured.append(measures.measure_gibberish(titles, ASKED // 2, self.seed))
+        # What people typed may tell who they are: it is measured and never shown.
+        texts = [query.text for query in take_turns(list(written.values()))][:VARIED]
+        texts += map(self.facts.title, self.pages[: VARIED - len(texts)])
+        requests = [Request("search", text=text, k=K) for text in texts]
+        self._add_lists("search", "of searches", requests, texts[:SHOWN_QUERIES])
 
     def _add_home(self) -> None:
         users, measures = self.users, self.measures
@@ -138,11 +119,19 @@ class _Section:
                 measures.measure_rejected(users, rejected),
                 measures.measure_new(users),
             ]
-        asked = users[:VARIED] or [""]
-        self.reasons["of home"] = [Request("home", user, k=K) for user in asked]
-        self.lists["home"] = [
-            self._show(self._describe_user(user), measures.ask("home", K, user))
-            for user in asked[:SHOWN_LISTS]
+        requests = [Request("home", user, k=K) for user in users[:VARIED] or [""]]
+        asked = [self._describe_user(request.user_id) for request in requests[:SHOWN_LISTS]]
+        self._add_lists("home", "of home", requests, asked)
+
+    def _add_lists(
+        self, surface: str, name: str, requests: list[Request], asked: Sequence[str]
+    ) -> None:
+        """Show the lists of the first requests, and look at the reasons of all."""
+        self.reasons[name] = requests
+        lists = map(self.measures.list_ids, requests[: len(asked)])
+        self.lists[surface] = [
+            ShownList(told, [self.facts.title(item) for item in ids])
+            for told, ids in zip(asked, lists, strict=True)
         ]
 
     def _describe_user(self, user_id: str) -> str:
@@ -152,6 +141,3 @@ class _Section:
             return "Somebody who has chosen nothing"
         titles = [self.facts.title(one.item_id) for one in chosen[:_PAST]]
         return f"After {', '.join(titles)}; {len(chosen):,} in all"
-
-    def _show(self, asked: str, shown: Sequence[str]) -> ShownList:
-        return ShownList(asked, [self.facts.title(item) for item in shown])
