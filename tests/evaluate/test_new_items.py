@@ -5,8 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from data_world import dataset_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from serendip.data import ActionRules, Event, Vocabulary
 from serendip.data.dataset import Dataset
@@ -96,23 +94,6 @@ def test_without_new_items_nothing_is_measured() -> None:
     lists = {"engine": np.full((len(split.targets), 2), -1, np.int32)}
     found = measure_new_items(data, split, lists)
     assert (found.items, found.too_late, found.chosen.value) == (0, 0, None)
-
-
-@settings(max_examples=30)
-@given(st.lists(st.tuples(st.sampled_from("cd"), st.integers(10, 30)), max_size=20))
-def test_items_are_independent_of_one_another(shown: list[tuple[str, int]]) -> None:
-    """Means over items are those of each item alone."""
-    found = judge(world(*((item, float(day)) for item, day in shown), ("a", 40.0)), [])
-    assert found.logged is not None
-    counts = [
-        sum(item == name and 0 <= day - begin < 7 for item, day in shown)
-        for name, begin in (
-            (name, min([first, *(day for item, day in shown if item == name)]))
-            for name, first in (("c", 10), ("d", 13))
-        )
-    ]
-    assert found.logged.impressions.value == pytest.approx(np.mean(counts))
-    assert found.logged.shown.value == pytest.approx(np.mean([count > 0 for count in counts]))
 
 
 ITEMS = Vocabulary("abcd")

@@ -5,7 +5,7 @@ from math import log2
 
 import numpy as np
 import pytest
-from surface_world import items, lists, slice_of, surface
+from surface_world import items, lists, surface
 
 from serendip.errors import DataError
 from serendip.evaluate.special_surfaces import Sale, measure_auction, measure_messages
@@ -45,13 +45,6 @@ def test_a_slice_of_items_counts_only_those_items_as_relevant():
     assert engine["nDCG@10"].value == pytest.approx((1 / log2(4) + 1 / log2(3)) / 2)
     assert engine["MRR@10"].value == pytest.approx((1 / 3 + 1 / 2) / 2)
     assert cold.systems["popularity"]["Recall@10"].value == 0
-
-
-def test_an_empty_slice_has_no_value():
-    nobody = {"new users": slice_of(np.zeros(3, np.bool_), [])}
-    new = measure_surface(surface(slices=nobody)).slices["new users"]
-    assert (new.n_users, new.n_requests) == (0, 0)
-    assert new.systems["engine"]["nDCG@10"].value is None
 
 
 def test_places_of_new_items_leave_out_empty_lists():
@@ -112,12 +105,6 @@ def test_messages_are_counted_where_they_are_sent():
     assert engine.items == 2.5
     assert everybody.sent.value == 1.0
     assert everybody.precision.value == pytest.approx((0 + 1 / 2 + 0) / 3)
-
-
-def test_a_system_that_sends_nothing_has_no_precision():
-    nothing = measure_messages({"engine": lists([], [])}, [items(0), items(1)])
-    engine = nothing["engine"]
-    assert (engine.sent.value, engine.precision.value, engine.items) == (0.0, None, None)
 
 
 def sale(sold, chosen):

@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serendip.evaluate.report.document import render_alignment_page, setting_of
-from serendip.evaluate.task_transfer import TaskModels, TaskRanks, alignment_figures, recommendation
+from serendip.evaluate.report.document import render_alignment_page
+from serendip.evaluate.task_transfer import TaskModels, TaskRanks, alignment_figures
 
 TASKS = ("home", "search", "similar")
 NUM_USERS = 60
@@ -60,15 +60,6 @@ def test_comparisons_are_of_means_over_seeds() -> None:
         assert one["difference"] == pytest.approx(0.125)
 
 
-def test_a_user_with_many_requests_weighs_as_much_as_one_with_few() -> None:
-    users = np.asarray([0, 0, 0, 1, 0])
-    is_test = np.asarray([True, True, True, True, False])
-    ranks = np.asarray([1.0, 1.0, np.inf, np.inf, np.inf])
-    one = TaskRanks("home", ("home",), 0, ranks, users, is_test, 1.0, 1)
-    assert one.row()["R@10"] == pytest.approx((2 / 3 + 0) / 2)
-    assert one.row()["valid_N@10"] == 0.0
-
-
 def test_the_fewest_models_are_advised_with_which_no_task_loses() -> None:
     pair = ("home", "similar")
     found = alignment_figures(world({TASKS: 0.4, ("home", "search"): 0.3, pair: 0.6}))
@@ -81,14 +72,6 @@ def test_the_fewest_models_are_advised_with_which_no_task_loses() -> None:
         "search": pytest.approx(-0.4),
         "similar": pytest.approx(0.2),
     }
-
-
-def test_a_loss_below_the_limit_is_no_harm() -> None:
-    split = {"groups": [list(TASKS)], "cpu_s": 1.0, "valid_relative": {"home": -0.0099}}
-    alone = {"groups": [["home"]], "cpu_s": 2.0, "valid_relative": {"home": 0.0}}
-    assert recommendation({"1": split, "3": alone}, [])["groups"] == [list(TASKS)]
-    worse = {**split, "valid_relative": {"home": -0.0101}}
-    assert recommendation({"1": worse, "3": alone}, [])["groups"] == [["home"]]
 
 
 def test_the_page_shows_the_advice_and_how_to_follow_it() -> None:
@@ -152,16 +135,3 @@ def test_the_best_split_of_each_size_is_found() -> None:
     assert (found["1"]["params"], found["3"]["params"]) == (100, 300)
     assert found["1"]["relative"]["search"] == pytest.approx(-0.5)
     assert found["3"]["valid_gain"] == 0
-
-
-def test_seeds_are_averaged() -> None:
-    again = rows("a", {"home": 0.30})
-    found = TaskModels([*ALONE, *again]).groupings()
-    assert found["3"]["relative"]["home"] == 0
-    assert found["3"]["cpu_s"] == 30
-
-
-def test_the_setting_is_toml() -> None:
-    assert setting_of([["home", "similar"], ["search"]]) == (
-        '[unified]\ngroups = [["home", "similar"], ["search"]]'
-    )

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from serendip.models.early_stopping import train_epochs
-from serendip.runtime.budget import TimeBudget
+from serendip.runtime.budget import open_budget
 from serendip.runtime.progress import TrainOptions
 
 
@@ -75,8 +75,8 @@ def test_validations_may_be_rarer_and_the_last_pass_has_one() -> None:
 
 def test_a_training_whose_time_is_over_tells_the_steps_that_it_made() -> None:
     times = iter([0.0, 0.0, 1.0, 1.0, 2.0])  # the budget, its share, then a look at a time
-    budget = TimeBudget(2, lambda: next(times, 9.0))
-    walk = run(None, 9, 9, options=TrainOptions(allowance=budget.allow("walk", 1.0)))
+    budget = open_budget(2, lambda: next(times, 9.0))
+    walk = run(None, 9, 9, options=TrainOptions(allowance=budget.from_now(1.0, "walk")))
     (cut,) = budget.cuts
     assert cut.steps == walk.num_steps > 0
     assert cut.done == round(walk.num_steps / 9, 3)

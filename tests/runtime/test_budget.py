@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.errors import ConfigError
-from serendip.runtime.budget import UNLIMITED, TimeBudget, parse_duration
+from serendip.runtime.budget import UNLIMITED, open_budget, parse_duration
 
 
 class Clock:
@@ -33,8 +33,8 @@ def test_other_texts_are_refused_by_name(text: str) -> None:
 
 def test_each_training_may_take_a_share_of_what_is_left() -> None:
     clock = Clock()
-    budget = TimeBudget(100, clock)
-    first = budget.allow("first", 0.5)
+    budget = open_budget(100, clock)
+    first = budget.from_now(0.5, "first")
     assert first.seconds == 50
     clock.now += 25
     assert first.spent() == 0.5 and not first.is_over
@@ -42,18 +42,18 @@ def test_each_training_may_take_a_share_of_what_is_left() -> None:
     assert (part.name, part.seconds, part.spent()) == ("first part", 5, 0.0)
     clock.now += 25
     assert first.is_over and first.spent() == 1.0
-    assert budget.allow("second", 0.5).seconds == 25
+    assert budget.from_now(0.5, "second").seconds == 25
     clock.now += 1_000
-    assert budget.allow("third", 0.5).is_over
+    assert budget.from_now(0.5, "third").is_over
 
 
 def test_what_was_cut_short_is_noted_once() -> None:
-    budget = TimeBudget(10, Clock())
-    allowance = budget.allow("retriever", 0.5)
+    budget = open_budget(10, Clock())
+    allowance = budget.from_now(0.5, "retriever")
     allowance.from_now(0.8).cut(0.25, steps=7)
     allowance.cut(0.75)
-    budget.allow("ranker", 0.5).cut(1.0)
-    budget.allow("later", 0.2).cut(0.0, continues=True)
+    budget.from_now(0.5, "ranker").cut(1.0)
+    budget.from_now(0.2, "later").cut(0.0, continues=True)
     assert budget.as_dict() == {
         "seconds": 10,
         "cut_short": [
@@ -66,8 +66,8 @@ def test_what_was_cut_short_is_noted_once() -> None:
 @given(st.floats(0, 1e12))
 def test_without_a_budget_no_time_passes(later: float) -> None:
     clock = Clock()
-    budget = TimeBudget(None, clock)
-    allowance = budget.allow("any", 0.5)
+    budget = open_budget(None, clock)
+    allowance = budget.from_now(0.5, "any")
     clock.now += later
     for one in (allowance, UNLIMITED, allowance.from_now(0.1), allowance.from_now(0.5, "part")):
         assert one.spent() == 0.0 and not one.is_over and math.isinf(one.seconds)
@@ -82,6 +82,6 @@ def test_schedules_follow_the_time_where_it_ends_before_the_steps(
     spent: float, done: float, pace: float
 ) -> None:
     clock = Clock()
-    allowance = TimeBudget(100, clock).allow("any", 1.0)
+    allowance = open_budget(100, clock).from_now(1.0, "any")
     clock.now += 100 * spent
     assert allowance.pace(done) == pace

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ import pytest
 from commands import invoke
 from executor_contract import ExecutorContract
 from generation_files import read_facts, read_generation
-from processes import descendants, is_running, wait_until
+from processes import is_running, wait_until
 from ray_nodes import Nodes, free_port, has_ray_serve, two_nodes
 from small_shop import WITHOUT_SEARCHES, import_shop, write_files
 
@@ -205,16 +205,6 @@ def test_a_command_runs_on_the_cluster_of_its_address(
     assert found[0].equals(found[1])
 
 
-def kill_one_task() -> int | None:
-    """Kill a process of this cluster that runs a task, by force; returns its id."""
-    for pid in descendants(os.getpid()):
-        with suppress(OSError):
-            if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::_run"):
-                os.kill(pid, signal.SIGKILL)
-                return pid
-    return None
-
-
 def note_node(folder: str) -> None:
     import ray
 
@@ -349,20 +339,6 @@ def test_a_port_that_another_program_has_is_refused_and_nothing_is_left(nodes: N
         with pytest.raises(ConfigError, match=rf"cannot serve shop on 127\.0\.0\.1:{port}"):
             serve_until_ended((), 1, Path("shop"), ("127.0.0.1", port), pytest.fail)
     assert not serve.status().proxies
-
-
-@pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")
-def test_nodes_answer_the_health_check_of_kubernetes_without_a_token(nodes: Nodes) -> None:
-    import grpc
-    import ray
-
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    assert alive
-    for node in alive:
-        address = f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
-        with grpc.insecure_channel(address) as channel:
-            check = channel.unary_unary("/grpc.health.v1.Health/Check")
-            assert check(b"", timeout=60) == b"\x08\x01"  # it serves
 
 
 def test_a_cluster_that_asks_for_no_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,4 @@
 import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from executor_contract import ExecutorContract
@@ -38,48 +34,6 @@ def test_every_task_has_a_process_of_its_own() -> None:
     found = list(LocalExecutor(2).map(square, [3, 1, 2]))
     assert {result for result, _ in found} == {9, 1, 4}
     assert len({os.getpid(), *(process for _, process in found)}) == 4
-
-
-_PARENT = """
-import os, time
-from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
-
-def work(name):
-    with open(name, "w") as stream:
-        stream.write(str(os.getpid()))
-    time.sleep(600)
-
-if __name__ == "__main__":
-    list(LocalExecutor(2).map(work, [os.environ["NOTE"]]))
-"""
-
-
-def is_running(pid: str) -> bool:
-    """Whether there is such a process that has not ended."""
-    try:
-        return Path("/proc", pid, "stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-def test_nothing_goes_on_where_the_parent_is_killed(tmp_path: Path) -> None:
-    script, pid_file = tmp_path / "parent.py", tmp_path / "pid"
-    script.write_text(_PARENT)
-    parent = subprocess.Popen(
-        [sys.executable, str(script)],
-        env={**os.environ, "NOTE": str(pid_file)},
-        stderr=subprocess.DEVNULL,
-    )
-    while not (pid_file.exists() and pid_file.read_text()):
-        assert parent.poll() is None
-        time.sleep(0.01)
-    parent.kill()
-    parent.wait()
-    deadline = time.monotonic() + 20
-    while is_running(pid_file.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_stage_is_measured_and_told() -> None:

@@ -139,10 +139,6 @@ class MortalStorage(Storage):
         self._count()
         super().upload(key, path)
 
-    def copy(self, source: str, key: str) -> bool:
-        self._count()
-        return super().copy(source, key)
-
     def remove(self, *keys: str) -> None:
         self._count()
         super().remove(*keys)

@@ -136,17 +136,6 @@ def test_a_pointer_that_names_no_version_is_refused(versions: Versions, said: by
     assert text_of(versions) == "b"
 
 
-def test_a_file_that_came_by_accident_is_named_with_what_to_do(versions: Versions) -> None:
-    version = versions.publish(write("a"), {})
-    path = version.folder / "sub" / ".DS_Store"
-    path.write_text("?")
-    told = rf"sub/\.DS_Store is unknown.*Delete {path} if it was put there by accident"
-    with pytest.raises(ArtefactError, match=told):
-        versions.current()
-    path.unlink()
-    assert versions.current() == version
-
-
 def test_another_format_is_refused(tmp_path: Path) -> None:
     Versions(tmp_path, "Train.", format=1).publish(write("a"), {})
     with pytest.raises(ArtefactError, match="has format 1, this code reads 2"):

@@ -24,7 +24,7 @@ from serendip.data.snapshot import MOST_REQUESTED, StoreSnapshot, read_snapshot
 from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.runtime.budget import TimeBudget, parse_duration
+from serendip.runtime.budget import Allowance, open_budget, parse_duration
 from serendip.runtime.executor_config import EngineChoice
 from serendip.runtime.executor_factory import open_executor
 from serendip.runtime.progress import TrainOptions
@@ -67,7 +67,7 @@ class JobContext:
     workspace: Workspace
     options: TrainOptions = field(default_factory=TrainOptions)
     clock: StageClock = field(default_factory=StageClock)
-    budget: TimeBudget = field(default_factory=TimeBudget)
+    budget: Allowance = field(default_factory=open_budget)
 
     @classmethod
     def open(
@@ -114,7 +114,7 @@ class JobContext:
             workspace,
             replace(options or TrainOptions(), shared=shared),
             clock or StageClock(),
-            TimeBudget(parse_duration(text) if text else None),
+            open_budget(parse_duration(text) if text else None),
         )
 
     @property

@@ -61,10 +61,10 @@ class CutShort:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Allowance:
-    """Time that one training may take.
+    """Time that a job, or one training of it, may take.
 
     Args:
-        name: of the training.
+        name: of the training; empty = of a whole job.
         seconds: its time; infinite = unlimited.
         start: on ``clock``.
         clock: seconds since any moment.
@@ -79,8 +79,6 @@ class Allowance:
 
     def spent(self) -> float:
         """Share of the time that has passed, at most 1; 0 if it is unlimited."""
-        if math.isinf(self.seconds):
-            return 0.0
         if self.seconds <= 0:
             return 1.0
         return min(1.0, (self.clock() - self.start) / self.seconds)
@@ -104,13 +102,11 @@ class Allowance:
 
         Args:
             share: in (0, 1].
-            part: name of the part of the training that may take it, if only a part may.
+            part: name of the training, or of the part of it, that may take it.
         """
-        if math.isinf(self.seconds):
-            return self
         now = self.clock()
         left = max(0.0, self.seconds - (now - self.start))
-        name = f"{self.name} {part}".rstrip()
+        name = f"{self.name} {part}".strip()
         return Allowance(name, share * left, now, self.clock, self.cuts)
 
     def cut(self, done: float, continues: bool = False, steps: int = 0) -> None:
@@ -125,30 +121,15 @@ class Allowance:
             seconds = round(self.seconds, 1)
             self.cuts.append(CutShort(self.name, round(done, 3), seconds, continues, steps))
 
+    def as_dict(self) -> dict[str, Any]:
+        """Seconds (None = unlimited) and the trainings that were cut short, for JSON."""
+        seconds = None if math.isinf(self.seconds) else self.seconds
+        return {"seconds": seconds, "cut_short": [asdict(cut) for cut in self.cuts]}
+
 
 UNLIMITED = Allowance()
 
 
-class TimeBudget:
-    """Time of a whole job, from now on.
-
-    Args:
-        seconds: None = unlimited.
-        clock: seconds since any moment.
-    """
-
-    def __init__(self, seconds: float | None = None, clock: Clock = time.monotonic) -> None:
-        self.seconds = math.inf if seconds is None else seconds
-        self._clock, self._start = clock, clock()
-        self.cuts: list[CutShort] = []
-
-    def allow(self, name: str, share: float) -> Allowance:
-        """Allow a training, which starts now, a share of the time that is left."""
-        now = self._clock()
-        left = max(0.0, self.seconds - (now - self._start))
-        return Allowance(name, share * left, now, self._clock, self.cuts)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Budget in seconds (None = unlimited) and the trainings that it cut short, for JSON."""
-        seconds = None if math.isinf(self.seconds) else self.seconds
-        return {"seconds": seconds, "cut_short": [asdict(cut) for cut in self.cuts]}
+def open_budget(seconds: float | None = None, clock: Clock = time.monotonic) -> Allowance:
+    """Time of a whole job, from now on; None = unlimited."""
+    return Allowance("", math.inf if seconds is None else seconds, clock(), clock)

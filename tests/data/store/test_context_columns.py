@@ -167,14 +167,6 @@ def test_a_training_part_knows_what_a_snapshot_of_its_time_knows(tmp_path):
         assert again.countries_by_user() == then.countries_by_user()
 
 
-def test_a_snapshot_without_any_country_has_none(store):
-    store.put_events([PLAIN])
-    dataset = take_snapshot(store, ActionRules())
-    assert dataset.countries is None
-    assert dataset.events.countries is None
-    assert dataset.events.devices is None
-
-
 def test_an_import_replaces_users_of_files_and_leaves_those_of_the_api(store):
     store.import_tables(*empty_tables(), lambda: [User("f", {"plan": "a"}), User("p")])
     store.users.put(User("p", {"plan": "posted"}))

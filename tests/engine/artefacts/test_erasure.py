@@ -170,19 +170,6 @@ def test_no_byte_is_left_after_the_erasure_and_the_next_training(haunted: Path) 
             rollback(workspace.generations)
 
 
-def test_files_do_not_bring_an_erased_user_back(fresh: Path) -> None:
-    workspace = Workspace.open(fresh)
-    with closing(workspace.open_store()) as store:
-        receipt = Eraser(workspace, store).erase_user("u1")
-        assert receipt.events > 0
-        assert "events.csv" in repr(receipt)
-    summary = import_files(workspace)
-    assert summary["erased_events"] == receipt.events
-    with closing(workspace.open_store()) as store:
-        assert store.log.history("u1", 9) == []
-        assert store.log.history("u2", 9) != []
-
-
 def test_a_killed_removal_and_a_killed_training_are_cleaned_up(fresh: Path) -> None:
     workspace = Workspace.open(fresh)
     with scratch_folder(workspace.training) as running:

@@ -11,7 +11,6 @@ from small_shop import import_shop
 from serendip.data import Event, Item
 from serendip.data.dataset_folder import save_dataset
 from serendip.engine.workspace import Workspace, WorkspaceLocation
-from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.task_transfer import align_workspace
 from serendip.runtime.progress import TrainOptions
@@ -40,12 +39,6 @@ def test_every_set_of_tasks_is_trained_and_one_split_is_advised(shop: Workspace)
     assert named == ["home", "search", "similar"]
     assert json.loads((shop.reports / "alignment.json").read_text()) == report
     assert "One model or several" in (shop.reports / "alignment.html").read_text()
-
-
-def test_too_few_interactions_are_refused(tmp_path: Path) -> None:
-    import_shop(tmp_path, num_users=3)
-    with pytest.raises(DataError, match="too few"):
-        align_workspace(JobContext.open(tmp_path), InThisProcess())
 
 
 def test_requests_are_the_same_for_every_model_whatever_is_posted(

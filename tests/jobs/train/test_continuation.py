@@ -1,6 +1,5 @@
 """A training continues from the generation in force where that is sound, else from nothing."""
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +12,19 @@ from stand import NEW, publish_with, train
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
 from serendip.data import Codebooks, Event, Vocabulary
 from serendip.data.items.catalogue import Item
-from serendip.data.splits import Split, temporal
 from serendip.engine.artefacts.generations import open_current, open_in_force, rollback
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, UnsupportedError
-from serendip.evaluate.runs import ranks_from_scores
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports.embeddings import embed
-from serendip.jobs.import_files import import_files
 from serendip.jobs.train.continuation import OlderFit, choose_start
 from serendip.jobs.train.engine_fit import fit_older_part
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.space import open_space, require_retriever
 from serendip.jobs.train.train import train_workspace
-from serendip.models.base import Recommender
 from serendip.models.embedding_space import MIN_AGREEMENT
 from serendip.models.linalg import mean_cosine
 from serendip.runtime.progress import TrainOptions
@@ -85,19 +80,6 @@ def test_what_is_saved_is_opened(tmp_path: Path, modalities: int) -> None:
 def pictures_and_texts() -> Fusion:
     block = Block(np.zeros(4, np.float32), np.ones((4, 2), np.float32))
     return Fusion({"text": block, "image": block})
-
-
-def test_items_are_found_by_their_ids() -> None:
-    start = older_of(TEXT_ONLY).start("retriever", Vocabulary(["ß", "new", "a"]), Fusion())
-    assert start is not None
-    assert start.rows.tolist() == [1, -1, 0]
-    assert "tower.ids" in start.arrays
-
-
-@pytest.mark.parametrize("name", ["item-knn", "added-since"])
-def test_models_that_cannot_continue_have_nothing_to_start_from(name: str) -> None:
-    start = older_of(TEXT_ONLY).start(name, Vocabulary(["a"]), TEXT_ONLY)
-    assert start is not None and not start.arrays
 
 
 def test_content_of_another_fusion_is_learned_from_nothing() -> None:
@@ -168,68 +150,6 @@ def test_it_does_not_after_the_events_have_grown_by_half(shop: Path) -> None:
 def test_it_does_not_without_a_generation_or_a_fit_of_it(fresh: Path, stand: Path) -> None:
     assert reason_for(fresh) == "there is no generation"
     assert reason_for(stand) == "gen-1 has no fit to continue from"
-
-
-def mean_gain(model: Recommender, split: Split) -> float:
-    """nDCG of the targets that the model knows, over the whole ranking."""
-    rows = np.flatnonzero(split.targets.items < split.train.num_items)
-    targets = split.targets.rows(rows)
-    queries = targets.queries()
-    excluded = [query.exclude for query in queries]
-    ranks = ranks_from_scores(model.score_all(queries), targets.items, excluded)
-    return float((1 / np.log2(ranks + 1)).mean())
-
-
-SETTINGS = """
-[items]
-path = "items.csv"
-[events]
-path = "events.csv"
-[content]
-name = "hashing"
-[models.retriever]
-embedding_size = 16
-search_size = 8
-epochs = 2
-continued_epochs = 2
-batch_size = 64
-max_len = 10
-learning_rate = 0.01
-"""
-
-
-def import_chain(folder: Path, num_items: int = 40, num_users: int = 80) -> Path:
-    """A workspace where one item follows another, nine times of ten, and titles tell nothing."""
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    order = rng.permutation(num_items).tolist()
-    following = dict(zip(order, [*order[1:], order[0]], strict=True))
-    titles = [f"i{number},word{rng.integers(1_000_000)}" for number in range(num_items)]
-    rows = []
-    for user in range(num_users):
-        item, begin = int(rng.integers(num_items)), 1.6e9 + int(rng.integers(1_000_000))
-        for step in range(15):
-            rows.append((begin + 43_200 * step, f"u{user},i{item}"))
-            random = int(rng.integers(num_items))
-            item = following[item] if rng.random() < 0.9 else random
-    events = [f"{pair},{time:.0f}" for time, pair in sorted(rows)]
-    (folder / "items.csv").write_text("\n".join(["item_id,title", *titles]))
-    (folder / "events.csv").write_text("\n".join(["user_id,item_id,timestamp", *events]))
-    (folder / "serendip.toml").write_text(SETTINGS)
-    import_files(Workspace.open(folder))
-    return folder
-
-
-def test_for_the_same_number_of_passes_it_is_better_than_from_nothing(tmp_path: Path) -> None:
-    context = JobContext.open(import_chain(tmp_path / "shop"))
-    dataset, options, fitter = context.dataset, TrainOptions(), Fitter(context, tmp_path)
-    earlier, now = temporal(dataset, 0.6), temporal(dataset, 0.8)
-    OlderFit.of(fitter.fit_sources(earlier.train, "earlier", options)).save(tmp_path / "older")
-    previous = OlderFit.open(tmp_path / "older")
-    warm = fitter.fit_sources(now.train, "warm", options, previous)
-    nothing = fitter.fit_sources(now.train, "nothing", options)
-    gains = [mean_gain(state.models["retriever"], now) for state in (warm, nothing)]
-    assert gains[0] > gains[1] > 0.5
 
 
 def test_a_fit_that_has_seen_what_the_ranker_learns_is_not_used(shop: Path) -> None:
@@ -310,14 +230,6 @@ def told_vectors(generation: Path) -> dict[str, np.ndarray]:
     state = EngineState.open(generation)
     turned = open_space(generation).rotate(require_retriever(state).item_vectors)
     return dict(zip(state.catalogue.vocabulary.ids, turned, strict=True))
-
-
-def test_the_first_generation_begins_a_space(stand: Path) -> None:
-    told = json.loads((stand / "generations" / "gen-1" / "manifest.json").read_text())["space"]
-    assert told["name"] == open_space(stand / "generations" / "gen-1").name
-    assert told["version"] == 1
-    assert (told["kept"], told["aligned_to"], told["agreement"]) == (False, "", {})
-    assert told["reason"] == "there was no space before"
 
 
 def test_the_next_training_puts_common_items_near_where_they_were(stand: Path) -> None:

@@ -13,7 +13,7 @@ from small_shop import SETTINGS, import_shop, write_files
 from serendip.content.behaviour_alignment import align
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.fusion import TEXT_ONLY
-from serendip.data import Catalogue, Dataset, FloatArray, History, Item, Query
+from serendip.data import Catalogue, Dataset, FloatArray, Item, Query
 from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
@@ -170,16 +170,6 @@ def moved(state: EngineState, dataset: Dataset) -> FloatArray:
     return align(content, pairs, options=TrainOptions(0)).encode(content)
 
 
-@pytest.fixture(scope="module")
-def coded(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace whose codes are those of aligned vectors, as well."""
-    folder = tmp_path_factory.mktemp("coded")
-    write_files(folder)
-    (folder / "serendip.toml").write_text(f'{SETTINGS}\n[semantic_ids]\nvectors = "aligned"\n')
-    import_files(Workspace.open(folder))
-    return Workspace.open(folder)
-
-
 def fitter_of(workspace: Workspace, scratch: Path) -> Fitter:
     return Fitter(JobContext.of(workspace), scratch)
 
@@ -225,24 +215,6 @@ def test_a_posted_item_is_aligned_like_its_twin_and_one_without_words_stays_noth
     assert not found[61].any()
     engine.add_items([Item("i1", first.title, attributes=first.attributes)])
     np.testing.assert_allclose(aligned(engine.state)[1], found[60], atol=1e-6)
-
-
-def test_every_kind_of_request_scores_what_was_posted(engine: Engine) -> None:
-    engine.add_items([Item("new", "The horror tale of glass", attributes={"genre": "horror"})])
-    retriever, content = retriever_of(engine.state), engine.state.features.content
-    words, horror = np.asarray(content[60]), np.asarray([0, 3], np.int32)
-    queries = [
-        Query(),
-        Query(text_vector=words),
-        Query(text_vector=np.zeros_like(words)),
-        Query(source_items=np.asarray([60], np.int32)),
-        Query(history=History.of_items(horror), text_vector=words),
-    ]
-    scores = retriever.score_all(queries)
-    assert scores.shape == (5, 61)
-    assert np.isfinite(scores).all()
-    product = retriever.encode_queries(queries) @ retriever.item_vectors.T
-    np.testing.assert_allclose(product, scores, rtol=0, atol=1e-4)
 
 
 def test_a_generation_without_aligned_content_opens(shop: Path) -> None:

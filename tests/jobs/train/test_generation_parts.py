@@ -13,7 +13,7 @@ from stand import NUM_USERS
 
 from serendip.data.events.event import Event
 from serendip.engine.artefacts.generations import current_name, open_current
-from serendip.engine.artefacts.training_record import FAILED, PUBLISHED, TrainingRecord
+from serendip.engine.artefacts.training_record import FAILED, TrainingRecord
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
@@ -23,7 +23,7 @@ from serendip.jobs.train.train import plan_training, train_workspace
 from serendip.models.sparse import row_tasks
 from serendip.runtime.executor import LocalExecutor
 from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
-from serendip.runtime.timing import StageClock, StageCost
+from serendip.runtime.timing import StageClock
 from serendip.runtime.versions import Version
 
 
@@ -155,18 +155,3 @@ def test_a_lock_lost_while_a_training_runs_stops_it_before_it_publishes(
     record = TrainingRecord.read(on_server / "training")
     assert record is not None
     assert (record.result, record.message) == (FAILED, str(told.value))
-
-
-def test_a_lock_lost_after_the_publication_is_only_logged(
-    on_server: Path, postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail_over(stage: StageCost) -> None:
-        if stage.name == "publish":
-            postgres_server.end_locks()
-
-    generation = train_workspace(JobContext.open(on_server, clock=StageClock(on_end=fail_over)))
-    assert generation.name == current_name(on_server / "generations") == "gen-1"
-    assert "the lock `training` of database postgres was lost" in caplog.text
-    record = TrainingRecord.read(on_server / "training")
-    assert record is not None
-    assert record.result == PUBLISHED

@@ -11,9 +11,7 @@ from small_shop import import_shop
 
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import FloatArray
-from serendip.engine.artefacts.generations import publish
 from serendip.errors import DataError
-from serendip.evaluate.decision import DECISIONS, Decision, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
@@ -98,13 +96,3 @@ def test_labels_of_the_settings_are_searches_and_count_for_the_fingerprint(
     (shop / "labels.csv").write_text("query,item_id,label,source,name\nquiet,i5,good,people,ann\n")
     (one,) = fitter.labelled_searches(vocabulary, TEXT_ONLY)
     assert one.can_decide
-
-
-def test_a_decision_in_force_is_that_of_the_manifest(shop: Path, tmp_path: Path) -> None:
-    context = JobContext.open(shop)
-    fitter, generations = Fitter(context, tmp_path), context.workspace.generations
-    assert fitter.decided_in_force("search order") is None
-    table = {"models": write_decisions([Decision("search order", True)])}
-    publish(generations, lambda folder: None, {DECISIONS: table})
-    assert fitter.decided_in_force("search order") is True
-    assert fitter.decided_in_force("another") is None

@@ -14,7 +14,7 @@ from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsCon
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.models.retriever.train import RetrieverTraining
 from serendip.models.retriever.warm_start import RetrieverStart
-from serendip.runtime.budget import TimeBudget
+from serendip.runtime.budget import open_budget
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import build_queries, build_small_world
 
@@ -206,8 +206,8 @@ class Ticking:
 
 def test_a_training_ends_with_its_time_and_says_so(world: Dataset) -> None:
     long = CONFIG.model_copy(update={"epochs": 100, "patience": 100})
-    budget = TimeBudget(200, Ticking())
-    options = TrainOptions(allowance=budget.allow("retriever", 0.5))
+    budget = open_budget(200, Ticking())
+    options = TrainOptions(allowance=budget.from_now(0.5, "retriever"))
     model = Retriever(long).train(world, options)
     (cut,) = budget.cuts
     assert cut.name == "retriever"
@@ -220,8 +220,8 @@ def test_a_last_pass_without_time_keeps_what_the_others_learned(world: Dataset) 
     training = RetrieverTraining(world, SHORT, 0)
     training.epoch(0)
     training.held_back, steps = True, training.num_steps
-    budget = TimeBudget(1e-9, Ticking())
-    training.allowance = budget.allow("retriever", 0.5)
+    budget = open_budget(1e-9, Ticking())
+    training.allowance = budget.from_now(0.5, "retriever")
     training.learn_held_back()
     (cut,) = budget.cuts
     assert (cut.continues, cut.steps) == (True, steps) and steps > 0
@@ -231,8 +231,8 @@ def test_without_any_time_the_start_is_what_is_left(
     world: Dataset, older: tuple[Retriever, np.ndarray]
 ) -> None:
     model, rows = older
-    budget = TimeBudget(1e-9, Ticking())
-    options = TrainOptions(allowance=budget.allow("retriever", 0.5))
+    budget = open_budget(1e-9, Ticking())
+    options = TrainOptions(allowance=budget.from_now(0.5, "retriever"))
     start = WarmStart(model.learned(), rows)
     found = Retriever(CONFIG).train(world, options, start)
     parameters = found.learned()
@@ -240,5 +240,5 @@ def test_without_any_time_the_start_is_what_is_left(
     assert np.array_equal(parameters[name], model.learned()[name])
     (cut,) = budget.cuts
     assert (cut.done, cut.continues) == (0.0, True)
-    Retriever(CONFIG).train(world, TrainOptions(allowance=budget.allow("another", 0.5)))
+    Retriever(CONFIG).train(world, TrainOptions(allowance=budget.from_now(0.5, "another")))
     assert (budget.cuts[1].done, budget.cuts[1].continues) == (0.0, False)

@@ -26,7 +26,7 @@ from serendip.data.store.store import Store
 from serendip.data.store.tables.copies import DataCopy
 from serendip.data.store.tables.erased_users import UserErasure
 from serendip.data.store.validation import id_problem
-from serendip.engine.artefacts.generations import with_erased, with_erased_item
+from serendip.engine.artefacts.generations import ITEM_VERSION, REMOVALS, with_erased
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, LockedError, SerendipError
 from serendip.runtime.atomic_files import is_being_written, is_locked
@@ -183,8 +183,8 @@ class Eraser:
             place = copy.removals if receipt.kind == "user" else copy.item_version
             return place < receipt.since
 
-        find_learned = with_erased if receipt.kind == "user" else with_erased_item
-        generations = find_learned(self._workspace.generations, receipt.since)
+        fact = REMOVALS if receipt.kind == "user" else ITEM_VERSION
+        generations = with_erased(self._workspace.generations, receipt.since, fact)
         store, settings = self._store, self._workspace.settings
         exports = [one.place for one in store.exports.all() if is_older(one)]
         backups = [one.place for one in store.backups.all() if is_older(one)]

@@ -241,26 +241,6 @@ def open_earlier(generations: Place) -> Version:
     return _first_sound(versions, _before(versions, name), name)
 
 
-def with_erased(generations: Place, removals: int) -> list[str]:
-    """Names of the generations that may have learned from an erased user, oldest first.
-
-    Args:
-        generations: the folder of generations.
-        removals: of the erasure; see ``data.store.tables.erased_users``.
-    """
-    return _names_below(generations, REMOVALS, removals)
-
-
-def with_erased_item(generations: Place, version: int) -> list[str]:
-    """Names of the generations that may have an erased item, oldest first.
-
-    Args:
-        generations: the folder of generations.
-        version: of the items at which it was erased.
-    """
-    return _names_below(generations, ITEM_VERSION, version)
-
-
 def current_name(generations: Place) -> str:
     """Name of the published generation, which is here then; empty = none is published."""
     return _follow(generations).current_name()
@@ -374,14 +354,22 @@ def _ended_by(versions: Versions, current: str, manifest: Mapping[str, Any]) -> 
     return {name for name in others if _is_ended(_facts(versions, name), manifest)}
 
 
-def _names_below(generations: Place, key: str, limit: int) -> list[str]:
-    """Names of generations with a smaller fact, here and in a storage that can be reached."""
+def with_erased(generations: Place, limit: int, fact: str = REMOVALS) -> list[str]:
+    """Names of the generations that may have learned from an erased user or item, oldest first.
+
+    Those of a storage are among them, if it can be reached.
+
+    Args:
+        generations: the folder of generations.
+        limit: removals of the log, or version of the items, at which it was erased.
+        fact: of the manifest that is below it then, ``REMOVALS`` or ``ITEM_VERSION``.
+    """
     versions = _versions(generations)
     found = [(name, _facts(versions, name)) for name in versions.names()]
     if isinstance(generations, SharedFolder):
         with suppress(StorageError):
             found += [(str(one["name"]), one) for one in generations.manifests().values()]
-    below = {name for name, manifest in found if int(manifest.get(key, 0)) < limit}
+    below = {name for name, manifest in found if int(manifest.get(fact, 0)) < limit}
     return sorted(below, key=versions.number)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data import Dataset, Query
 from serendip.data.events.repeats import Repeats
-from serendip.data.splits import Split, Targets, next_choices
+from serendip.data.splits import Split, next_choices
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.evaluate.decision import Decision
@@ -78,7 +78,9 @@ def measure_split(
         with clock.stage("fit"):
             state, decisions = fit_past(own, dataset, split, scratch)
         home, countries = settings.all_surfaces()[HOME], dataset.countries_by_user()
-        choices = find_choices(dataset, whole, split, state, max_targets, seed)
+        choices = next_choices(dataset, whole, state.repeats)
+        asked_users = np.isin(choices.users, split.targets.users)
+        choices = choices.rows(np.flatnonzero(asked_users))
         builder = SurfaceRequestBuilder.of(split, choices, own, state, MAX_REQUESTS)
         with clock.stage("answer"):
             first = replace(builder, choices=split.targets, repeats=Repeats())
@@ -166,30 +168,6 @@ def measure_reasons(
         name: measure_faithfulness(queries, surfaces[name], state, seed, evidence=evidence)
         for name, queries in moments.items()
     }
-
-
-def find_choices(
-    dataset: Dataset,
-    whole: Split,
-    split: Split,
-    state: EngineState,
-    max_targets: int | None,
-    seed: int,
-) -> Targets:
-    """The targets of a split and, where items come again, those that did, for a sample of users.
-
-    Args:
-        dataset: that was split.
-        whole: the split with the targets of all users.
-        split: the split with those of the users that are judged.
-        state: fitted on the training part.
-        max_targets: as of ``measure_split``.
-        seed: of the sample of users.
-    """
-    choices = next_choices(dataset, whole, state.repeats)
-    if choices is whole.targets:
-        return split.targets
-    return sample_users(replace(whole, targets=choices), max_targets, seed).targets
 
 
 def sample_users(split: Split, max_targets: int | None, seed: int) -> Split:

@@ -25,7 +25,6 @@ from serendip.evaluate.special_surfaces import Sale, SystemMessages, measure_mes
 from serendip.evaluate.surface_quality import K, SurfaceFigures, SurfaceRuns, measure_surface
 from serendip.jobs.surface_quality.kinds import find_slices
 from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder, SurfaceRequests
-from serendip.jobs.surface_quality.sample import hash_key, sample_requests
 from serendip.jobs.train.ranker.requests import SEARCH
 from serendip.jobs.whole_answers import answer_whole
 
@@ -174,9 +173,6 @@ HOME = "home"
 NOTHING = "No event after the cut makes such a request."
 BY_LIKENESS = "The list is ordered by likeness: it need not have what is chosen next."
 
-MAX_HOME_REQUESTS = 2_000
-"""Largest number of requests of home, that are measured here; the protocol asks all."""
-
 
 def measure_surfaces(
     builder: SurfaceRequestBuilder,
@@ -191,8 +187,8 @@ def measure_surfaces(
         builder: makes the requests.
         state: answers them; its item numbers are those of the split.
         countries: user -> country; users without one are left out.
-        asked: the requests of the surface ``home``, of which a sample is measured.
-        home: system -> its lists (T, 10) for all of them.
+        asked: the requests of the surface ``home``.
+        home: system -> its lists (T, 10) for them.
     """
     figures = []
     for name, surface in builder.settings.all_surfaces().items():
@@ -204,7 +200,7 @@ def measure_surfaces(
             figures.append(SurfaceFigures(name, "The feed with places for sale.", note=note))
             continue
         if name == HOME:
-            requests, answers = _sample_home(asked, home)
+            requests, answers = asked, SurfaceAnswers(home)
         else:
             requests = builder.build(name)
             if not len(requests):
@@ -214,15 +210,6 @@ def measure_surfaces(
         runs = collect_runs(builder, state, countries, requests, answers)
         figures.append(measure_surface(runs))
     return figures
-
-
-def _sample_home(
-    requests: SurfaceRequests, lists: Mapping[str, IntArray]
-) -> tuple[SurfaceRequests, SurfaceAnswers]:
-    users = requests.users.tolist()
-    rows, _ = sample_requests(users, lambda row: hash_key(users[row], row), MAX_HOME_REQUESTS)
-    sampled = {name: table[rows] for name, table in lists.items()}
-    return requests.rows(rows.tolist()), SurfaceAnswers(sampled)
 
 
 def collect_runs(

@@ -24,7 +24,6 @@ from serendip.jobs.train.continuation import OlderFit
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker.labels import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker.requests import NUM_SEARCH, label_logged_requests
-from serendip.jobs.train.ranker.search_order_choice import SEARCH_ORDER
 from serendip.jobs.train.ranker.train import RankerFit, train_ranker_on_requests
 from serendip.runtime.progress import TrainOptions
 
@@ -69,10 +68,7 @@ def fit_engine(
     older = None
     if has_ranker(dataset):
         older = fit_older_part(fitter, dataset, f"{name}-older", options)
-    searcher = fitter.build_words(dataset, name)
-    begin = None if older is None else older.older
-    prepared = fitter.prepare(dataset, options, begin)
-    state = fitter.fit_models(prepared, searcher, name, options, begin)
+    state = fitter.fit_sources(dataset, name, options, None if older is None else older.older)
     if older is not None and older.ranker is not None:
         state = _with_ranker(state, older.ranker)
     else:  # nothing could choose
@@ -103,7 +99,6 @@ def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOp
         found = train_ranker_on_requests(
             *(inner, split, written, [*logged, ("search", labelled)], fitter.settings),
             fitter.with_time(options, "ranker"),
-            fitter.decided_in_force(SEARCH_ORDER),
         )
     if found is not None:
         inner = replace(inner, context=found.context, ranker=found.ranker)

@@ -31,10 +31,8 @@ from serendip.data.rows.packed_rows import pack_rows
 from serendip.data.splits import Split
 from serendip.data.text import fold
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.artefacts.generations import open_in_force
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
-from serendip.evaluate.decision import DECISIONS, read_table
 from serendip.jobs.context import JobContext
 from serendip.jobs.suggestions.build import read_written_queries
 from serendip.jobs.suggestions.parts import select_unread
@@ -130,7 +128,7 @@ class Fitter:
 
     def with_time(self, options: TrainOptions, name: str) -> TrainOptions:
         """Options of a training that begins now."""
-        return replace(options, allowance=self.context.budget.allow(name, _SHARE_OF_TIME))
+        return replace(options, allowance=self.context.budget.from_now(_SHARE_OF_TIME, name))
 
     def prepare(
         self, dataset: Dataset, options: TrainOptions, older: OlderFit | None = None
@@ -155,33 +153,12 @@ class Fitter:
 
         ``name`` is a folder below ``scratch`` for the word index.
         """
+        searcher = self._build_words(dataset, name)
         prepared = self.prepare(dataset, options, older)
-        return self.fit_models(prepared, self.build_words(dataset, name), name, options, older)
-
-    def build_words(self, dataset: Dataset, name: str) -> Searcher:
-        """Build the word index in a folder ``name`` below ``scratch``."""
-        with self.clock.stage("word index"):
-            popularity = dataset.item_counts().astype(np.float32)
-            folder = self.scratch / name / "search"
-            searches = ChosenSearches.of(
-                dataset.catalogue, dataset.requests, self.settings.queries.min_users
-            )
-            config = self.settings.search
-            return Searcher.build(dataset.catalogue, popularity, folder, config, searches)
-
-    def fit_models(
-        self,
-        prepared: PreparedData,
-        searcher: Searcher,
-        name: str,
-        options: TrainOptions,
-        older: OlderFit | None = None,
-    ) -> EngineState:
-        """Fit the models on prepared data, and build a state without a ranker."""
+        models = self._train_models(prepared, name, options, older)
         dataset, fusion = prepared.dataset, prepared.fusion
         features = dataset.features
         assert features is not None
-        models = self._train_models(prepared, name, options, older)
         quality = compute_like_shares(dataset)
         counts = dataset.item_counts()
         merits = quality * np.log(np.e + counts)
@@ -208,6 +185,16 @@ class Fitter:
             repeats=learn_repeats(dataset, features.codes, self.settings.repeats),
             reception=Reception.of(dataset),
         )
+
+    def _build_words(self, dataset: Dataset, name: str) -> Searcher:
+        with self.clock.stage("word index"):
+            popularity = dataset.item_counts().astype(np.float32)
+            folder = self.scratch / name / "search"
+            searches = ChosenSearches.of(
+                dataset.catalogue, dataset.requests, self.settings.queries.min_users
+            )
+            config = self.settings.search
+            return Searcher.build(dataset.catalogue, popularity, folder, config, searches)
 
     def _find_meaning_floor(
         self, searcher: Searcher, features: ItemFeatures, fusion: Fusion
@@ -342,12 +329,6 @@ class Fitter:
         paths = [self.context.workspace.folder / name for name in names]
         judged, by_llm = read_judged_files(paths, vocabulary), read_queries_by_llm(paths)
         return label_judged(judged, self.encode_texts(list(judged), fusion), by_llm)
-
-    def decided_in_force(self, name: str) -> bool | None:
-        """A decision of the generation in force; None without a readable one."""
-        current = open_in_force(self.context.workspace.generations, verify=False)
-        table = {} if current is None else current.manifest.get(DECISIONS, {})
-        return next((one.on for one in read_table(table) if one.name == name), None)
 
     def encode_texts(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
         """(B, C) content vectors of typed texts, folded as those of a request."""

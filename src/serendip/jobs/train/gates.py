@@ -31,7 +31,7 @@ from serendip.jobs.surface_quality.record import (
     read_record,
 )
 from serendip.jobs.train.fingerprint import read_report
-from serendip.runtime.budget import CutShort, TimeBudget
+from serendip.runtime.budget import Allowance, CutShort
 from serendip.runtime.versions import Version
 
 METRIC, BASELINE = "nDCG@10", "popularity"
@@ -112,7 +112,7 @@ def check_kept_items(
     return [Decision.gate(f"has the items of {current.name}", passed, detail)]
 
 
-def check_budget(budget: TimeBudget, models: Collection[str]) -> list[Decision]:
+def check_budget(budget: Allowance, models: Collection[str]) -> list[Decision]:
     """Check that the time of a training was enough for every model to learn something.
 
     A model that proposes and scores by its first, random numbers makes answers worse than those of

@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import sqlalchemy
 from stored_files import damage_index, fill, mounted, remount
 
 from serendip.data import Event, Item
@@ -236,20 +235,6 @@ def counted_elsewhere(path: Path) -> int:
     code = "import sys; from serendip.data.store.store import Store; s = Store.open(sys.argv[1]); "
     command = [sys.executable, "-c", f"{code}print(s.log.count())", os.fspath(path)]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)
-
-
-def test_writes_one_after_the_other_share_a_connection_and_its_pages(tmp_path):
-    with closing(Store.create(tmp_path / "s.db")) as store:
-        store.database.keep_open()
-        used = set()
-
-        def is_used(connection, *_) -> None:
-            used.add(id(connection))
-
-        sqlalchemy.event.listen(store.database._engine, "checkout", is_used)
-        for number in range(5):
-            store.put_events([Event("u", "i", float(number))])
-    assert len(used) == 1
 
 
 def test_threads_that_create_a_file_at_once_wait_for_one_another(tmp_path: Path) -> None:

@@ -56,15 +56,6 @@ def test_the_head_that_services_know_is_the_last_revision() -> None:
     assert ScriptDirectory(str(folder)).get_current_head() == HEAD
 
 
-def test_every_text_compares_by_its_bytes(postgres_server: PostgresServer, url: str) -> None:
-    others = postgres_server.execute(
-        "SELECT table_name, column_name FROM information_schema.columns "
-        f"WHERE table_schema = '{url.rpartition('%3D')[2]}' AND table_name <> '{VERSION_TABLE}' "
-        "AND data_type IN ('text', 'character varying') AND collation_name IS DISTINCT FROM 'C'"
-    )
-    assert others == []
-
-
 def test_a_database_without_tables_is_not_opened_and_a_newer_one_is_refused(
     postgres_server: PostgresServer, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from serendip.jobs.train.ranker.labels import LabelledQuery
 from serendip.jobs.train.ranker.orders import RankerSample
 from serendip.models.context_counts import ContextPart
 from serendip.models.ranker.config import RankerConfig, RankerRows
-from serendip.runtime.budget import TimeBudget
+from serendip.runtime.budget import open_budget
 from serendip.runtime.progress import TrainOptions
 
 NAMES = ("transitions", "country fit", "log country popularity", "device fit", "log age")
@@ -121,7 +121,7 @@ def test_of_two_parts_that_say_the_same_one_is_kept() -> None:
 
 def test_nothing_is_tested_without_time_or_with_few_requests_or_users() -> None:
     one = sample("country fit")
-    gone = TrainOptions(allowance=TimeBudget(1e-9).allow("ranker", 1.0))
+    gone = TrainOptions(allowance=open_budget(1e-9).from_now(1.0, "ranker"))
     (country, *_) = choose_parts(one, PARTS, SETTINGS, gone)
     assert (country.on, country.gain) == (False, None) and "no time" in country.reason
     untimed = np.where(ORDER < 800, np.nan, ORDER)

@@ -21,14 +21,13 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.surface_quality.answers import ENGINE, rank
-from serendip.jobs.train import engine_fit
 from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import context_choice, orders
 from serendip.jobs.train.ranker.requests import build_requests
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
 from serendip.models.context_counts import ContextConfig, ContextCounts
-from serendip.runtime.budget import TimeBudget
+from serendip.runtime.budget import open_budget
 from serendip.runtime.progress import TrainOptions
 
 COUNTRIES = tuple(f"country {number}" for number in range(8))
@@ -163,18 +162,6 @@ def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enou
     assert home_ndcg(fitted, state) >= 2 * home_ndcg(fitted, plain)
 
 
-def test_without_a_ranker_nothing_is_chosen_and_nothing_is_read(fitted, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine_fit, "has_ranker", lambda dataset: False)
-    context, split, _ = fitted
-    for on, is_read in (((), False), (("country",), True)):
-        settings = with_features(context.settings, "auto", *on)
-        fitter = fitter_with(context, settings, tmp_path / str(is_read))
-        fitter.scratch.mkdir()
-        state = fit_engine(fitter, split.train, "past", context.options).state
-        assert state.ranker is None
-        assert bool(state.context.present) is is_read
-
-
 def test_items_of_the_country_are_proposed_only_if_the_settings_name_it(fitted):
     context, _, state = fitted
     home = context.settings.all_surfaces()["home"]
@@ -201,7 +188,7 @@ def train_on_random_countries(fitted, use: str, folder: Path, seconds: float | N
     settings = with_features(context.settings, use)
     counted = ContextCounts.of(split.train, plain_state.features.codes, settings.context)
     state = replace(plain_state, context=counted)
-    options = replace(context.options, allowance=TimeBudget(seconds).allow("ranker", 1.0))
+    options = replace(context.options, allowance=open_budget(seconds).from_now(1.0, "ranker"))
     found = train_ranker_on_requests(state, split, NO_EXAMPLES, (), settings, options)
     assert found is not None
     found.ranker.save(folder)
@@ -215,23 +202,6 @@ def test_random_countries_are_left_out_and_change_nothing(fitted, few_are_enough
     assert {"context: country", "context: device"} <= tested.keys()
     assert not any(one.on for one in tested.values())
     assert same == files
-
-
-def test_without_time_nothing_is_tested_and_nothing_is_read(fitted, few_are_enough, tmp_path):
-    found, _ = train_on_random_countries(fitted, "auto", tmp_path / "auto", seconds=1e-9)
-    of_context = [one for one in found.decisions if one.name.startswith("context")]
-    assert of_context and not found.context.present
-    assert all((one.on, one.gain) == (False, None) and "time" in one.reason for one in of_context)
-
-
-def test_answers_differ_by_country_and_are_of_it(fitted):
-    context, _, state = fitted
-    home = context.settings.all_surfaces()["home"]
-    queries = [Query("home", country=country, time=1.8e9) for country in COUNTRIES]
-    lists = rank(queries, home, state)[1][ENGINE]
-    ids = [state.catalogue.vocabulary.ids_of(row) for row in lists]
-    for number, row in enumerate(ids):
-        assert sum(int(item_id[1:]) % len(COUNTRIES) == number for item_id in row[:8]) >= 7
 
 
 def test_rows_of_training_and_requests_have_the_same_values(fitted, monkeypatch):

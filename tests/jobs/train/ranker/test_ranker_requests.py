@@ -26,7 +26,6 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.llm.judged_queries import JudgedQueries, with_gain
-from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import requests as ranker_requests
 from serendip.jobs.train.ranker import rows as ranker_rows
@@ -38,7 +37,6 @@ from serendip.jobs.train.ranker.requests import (
     read_judged_files,
 )
 from serendip.jobs.train.ranker.rows import (
-    MOST_COMPARED,
     RowMaking,
     label_candidates,
 )
@@ -138,30 +136,6 @@ def test_only_what_was_shown_was_refused(fitted: Fitted) -> None:
     np.testing.assert_allclose(popularity, np.log1p(state.counts[shown]), rtol=1e-6)
 
 
-def test_rows_of_a_batch_are_those_of_one_request_at_a_time(
-    fitted: Fitted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fitter, split, past = fitted
-    for module in ("content_similarity", "retriever.model"):  # items are found by an index
-        monkeypatch.setattr(f"serendip.models.{module}.EXACT_UP_TO", 10)
-    state = fitter.append_new_items(past, split)
-    requests = build_requests(split, NO_EXAMPLES, state.repeats, HUNDRED, np.random.default_rng(1))
-    for surface, labelled in requests:
-        chosen = labelled[:40]
-        together = build_rows(chosen, surface, state, fitter.settings, 0, np.random.default_rng(2))
-        rng = np.random.default_rng(2)
-        alone = [
-            build_rows([one], surface, state, fitter.settings, group, rng)
-            for group, one in enumerate(chosen)
-        ]
-        for name in ("task", "labels", "weights", "group"):
-            joined = np.concatenate([getattr(part, name) for part in alone])
-            np.testing.assert_array_equal(getattr(together, name), joined)
-        features = np.concatenate([part.features for part in alone])
-        np.testing.assert_allclose(together.features, features, rtol=1e-4, atol=1e-5)
-        assert len(features) > 100
-
-
 @pytest.mark.parametrize(
     ("most", "fewest_similar", "wanted"), [(30, 1, (30, 10)), (30, 20, (30, 20)), (10**6, 1, None)]
 )
@@ -250,11 +224,6 @@ def test_logged_words_are_learned_up_to_the_cut(fitted: Fitted) -> None:
     assert split.train.catalogue.vocabulary.id(int(items[place])) == "i2"
     assert "comedy" not in texts[place:]
     assert len(texts) == len(prepared.dataset.queries.vectors) == place + 1
-
-
-def test_a_ranker_learns_from_logged_requests(fitted: Fitted) -> None:
-    fitter, split, _ = fitted
-    assert fit_engine(fitter, split.train, "whole", TrainOptions()).state.ranker is not None
 
 
 def quick(settings: Settings) -> Settings:
@@ -351,17 +320,6 @@ def test_candidates_are_fused_for_searches_that_may_decide_only(fitted: Fitted) 
         np.testing.assert_array_equal(unfused.rows.features, found.rows.features)
 
 
-def test_each_source_has_its_own_share_of_the_compared_searches() -> None:
-    query = Query("search", text="tale")
-    logged = LabelledQuery(query, NO_ITEMS, [], source="logged")
-    labelled = replace(logged, source="labelled")
-    counts = {"logged": 60, "labelled": 3 * MOST_COMPARED}
-    making = RowMaking(Settings(), TrainOptions(), 3_060, counts, np.random.default_rng(0))
-    assert sum(making._compares(logged) for _ in range(60)) == 60
-    assert sum(making._compares(labelled) for _ in range(3 * MOST_COMPARED)) == MOST_COMPARED
-    assert not making._compares(replace(labelled, by_llm=True))
-
-
 def test_of_many_searches_an_even_share_is_compared(
     fitted: Fitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -445,24 +403,6 @@ def test_every_request_with_a_history_knows_what_may_come_again(fitted: Fitted) 
         for query in queries:
             past = np.unique(query.history.item_nums)
             assert query.again.tolist() == past[past >= 0].tolist()
-
-
-def test_every_configured_action_is_a_column_of_labels(fitted: Fitted) -> None:
-    fitter, split, state = fitted
-    actions = ("click", "interact", "rate", "like")
-    ranker = fitter.settings.ranker.model_copy(update={"actions": actions})
-    settings = fitter.settings.model_copy(update={"ranker": ranker})
-    asked = dict(label(split, settings))
-    rows = build_rows(asked["home"], "home", state, settings, 0, np.random.default_rng(0))
-    chosen = np.isin(np.sort(asked["home"][0].shown), asked["home"][0].items)
-    np.testing.assert_array_equal(
-        rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
-    )
-    moments = dict(
-        build_requests(split, NO_EXAMPLES, state.repeats, HUNDRED, np.random.default_rng(0))
-    )["home"]
-    assert {"rate", "interact"} in [done for one in moments for done in one.actions]
-    assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]
 
 
 SETTINGS = """

@@ -19,7 +19,6 @@ from serendip.jobs.llm.judged_queries import with_gain
 from serendip.jobs.train.ranker.labels import LabelledQuery
 from serendip.jobs.train.ranker.orders import OTHERS, RankerSample, even_share
 from serendip.jobs.train.ranker.requests import (
-    count_searches,
     label_judged,
     read_judged_files,
     read_queries_by_llm,
@@ -28,7 +27,7 @@ from serendip.jobs.train.ranker.requests import (
 from serendip.jobs.train.ranker.rows import SearchCandidates
 from serendip.jobs.train.ranker.search_order_choice import choose_search_order, deal_folds
 from serendip.models.ranker.config import RankerRows, SearchSource
-from serendip.runtime.budget import Allowance, TimeBudget
+from serendip.runtime.budget import Allowance, open_budget
 from serendip.runtime.progress import TrainOptions
 
 NAMES = ("told", "random")
@@ -39,10 +38,8 @@ class World(NamedTuple):
     sample: RankerSample
     compared: SearchCandidates
 
-    def choose(
-        self, settings: Settings, options: TrainOptions | None = None, in_force: bool | None = None
-    ) -> Decision:
-        return choose_search_order(*self, settings, options or TrainOptions(), in_force)
+    def choose(self, settings: Settings, options: TrainOptions | None = None) -> Decision:
+        return choose_search_order(*self, settings, options or TrainOptions())
 
 
 def quick(settings: Settings) -> Settings:
@@ -168,30 +165,18 @@ def test_logged_searches_decide_where_there_are_enough_and_else_labels(
     assert f"{source} searches" in found.reason.split(";")[0]
 
 
-def test_labels_by_an_llm_decide_nothing():
-    by_llm = search(1, "labelled")
-    assert by_llm.can_decide
-    assert not replace(by_llm, by_llm=True).can_decide
-    assert search(1).can_decide
-    assert not search(1, "written").can_decide
-
-
 def timed(ticks: float, step: float = 1.0) -> tuple[TrainOptions, count]:
     """Options with a number of ticks; the clock moves by ``step`` whenever it is read."""
     clock = count()
-    budget = TimeBudget(ticks, clock=lambda: step * next(clock))
-    return TrainOptions(allowance=budget.allow("ranker", 1.0)), clock
+    budget = open_budget(ticks, clock=lambda: step * next(clock))
+    return TrainOptions(allowance=budget.from_now(1.0, "ranker")), clock
 
 
-@pytest.mark.parametrize("is_ranker", [True, False])
-def test_without_time_the_generation_in_force_decides(settings: Settings, is_ranker: bool):
+def test_without_time_nothing_is_compared(settings: Settings):
     for allowance in (Allowance("ranker", 0.0), timed(1e-9)[0].allowance):
-        options, asked = TrainOptions(allowance=allowance), world(ask(60), 3.0, 0.0)
-        kept = asked.choose(settings, options, is_ranker)
-        assert (kept.on, kept.gain) == (is_ranker, None)
-        assert "no time" in kept.reason and "in force" in kept.reason
-        alone = asked.choose(settings, options)
-        assert (alone.on, alone.gain) == (False, None)
+        found = world(ask(60), 3.0, 0.0).choose(settings, TrainOptions(allowance=allowance))
+        assert (found.on, found.gain) == (False, None)
+        assert "no time" in found.reason
 
 
 def never_ready(settings: Settings) -> Settings:
@@ -261,19 +246,6 @@ def test_written_queries_have_their_weight_and_are_none_at_0() -> None:
         assert [one.weight for one in found] == [weight] * expected
 
 
-def test_searches_with_a_positive_row_count_for_their_source() -> None:
-    search, home = TASKS.index("search"), TASKS.index("home")
-    rows = RankerRows(
-        features=np.zeros((6, 1), np.float32),
-        task=np.array([home, search, search, search, search, search]),
-        labels=np.array([[1], [1], [0], [0], [1], [1]], np.float32),
-        weights=np.ones(6, np.float32),
-        group=np.array([0, 1, 1, 2, 3, 3]),
-    )
-    found = count_searches(rows, [None, "logged", "logged", "written"])
-    assert found == {"logged": 1, "labelled": 0, "written": 1}
-
-
 def test_labelled_queries_have_relevant_items_by_grade_and_irrelevant_ones() -> None:
     judged = with_gain({"kettle": {3: 0.1, 5: 0.0, 1: 1.0}, "nothing": {2: 0.0}})
     (one,) = label_judged(judged, np.ones((1, 4), np.float32))
@@ -309,15 +281,3 @@ def test_all_queries_of_a_file_that_names_a_model_are_of_an_llm(tmp_path: Path) 
     people.write_text("query,item_id,label,model\nlamp,a,good,\nsofa,a,good,\n")
     assert read_queries_by_llm([by_llm, people]) == {"lamp", "rug"}
     assert read_queries_by_llm([people]) == set()
-
-
-def test_weights_of_candidates_are_that_of_the_request_times_that_of_a_chosen_item() -> None:
-    one = LabelledQuery(
-        Query("search"),
-        np.array([4, 7], np.int32),
-        [],
-        weights=np.array([0.1, 1.0], np.float32),
-        weight=0.5,
-    )
-    np.testing.assert_allclose(one.weights_of(np.array([2, 4, 7], np.int32)), [0.5, 0.05, 0.5])
-    assert one.weights_of(NO_ITEMS).shape == (0,)

@@ -21,8 +21,7 @@ value and rejections are left out. The rankers of the folds learn from the searc
 folds and from at most ``OTHERS`` requests of other kinds, so that the whole choice costs at most
 one and a half times the ranker's own training without its rows, mostly far less, and nothing
 without searches of people. Each fold has an equal share of the time. If that ends a training,
-nothing is compared, and search is ordered as in the generation in force: the load of a machine
-decides nothing.
+nothing is compared, and sources stay fused.
 
 Shapes: R rows (request, candidate), Q requests, H compared searches.
 """
@@ -78,7 +77,6 @@ def choose_search_order(
     compared: SearchCandidates | None,
     settings: Settings,
     options: TrainOptions,
-    in_force: bool | None = None,
 ) -> Decision:
     """Compare the ranker with rank fusion on held-out searches; see the rule above.
 
@@ -87,8 +85,6 @@ def choose_search_order(
         compared: all candidates of some searches of people, numbered as in the sample.
         settings: surfaces and the ranker's config.
         options: seed and time.
-        in_force: whether the ranker orders search in the generation in force, which is kept if
-            there is no time for the comparison; None = there is none.
     """
     learned = count_searches(sample.rows, [request.source for request in sample.requests])
     counts = ", ".join(f"{learned[name]:,} {name}" for name in SEARCH_SOURCES)
@@ -96,7 +92,7 @@ def choose_search_order(
     if found is None:
         decision = Decision(SEARCH_ORDER, False, reason="no search of people can be compared on")
     else:
-        decision = _compare(sample, found, settings, options, in_force)
+        decision = _compare(sample, found, settings, options)
     return replace(decision, reason=f"{decision.reason}; learned from {counts} searches")
 
 
@@ -105,7 +101,6 @@ def _compare(
     found: SearchCandidates,
     settings: Settings,
     options: TrainOptions,
-    in_force: bool | None,
 ) -> Decision:
     sources = np.array([request.source or "" for request in sample.requests])
     source_of, folds = sources[found.rows.group], deal_folds(sample.requests)  # (R,), (Q,)
@@ -122,10 +117,7 @@ def _compare(
     trials = RankerTrials.of(settings, options, SEARCH_ORDER, SHARE_OF_TIME)
     values = _held_out_values(sample, found, trials, folds)
     if values is None:
-        reason = "there was no time for the comparison"
-        if in_force is not None:
-            reason += ", and the generation in force decides"
-        return Decision(SEARCH_ORDER, bool(in_force), reason=reason)
+        return Decision(SEARCH_ORDER, False, reason="there was no time for the comparison")
     compared = []
     for source in enough:
         own = source_of == source

@@ -71,7 +71,6 @@ def train_ranker_on_requests(
     labelled: LabelledRequests,
     settings: Settings,
     options: TrainOptions,
-    in_force: bool | None = None,
 ) -> RankerFit | None:
     """Train the ranker on requests of the newer part of a split.
 
@@ -85,7 +84,6 @@ def train_ranker_on_requests(
         labelled: logged requests of the newer part, and queries with labels.
         settings: surfaces and the ranker's config.
         options: seed and progress.
-        in_force: whether the ranker orders search in the generation in force; None = there is none.
 
     Returns:
         the ranker and the context that it reads; None if no candidate was a positive.
@@ -112,11 +110,11 @@ def train_ranker_on_requests(
     making = RowMaking(settings, options, total, deciding, rng)
     state, of_context, batches = _choose_context(state, mix_batches(requests), making)
     making.add([*batches, *mix_batches(of_baskets)], state)
-    fit = _train(making, state, in_force)
+    fit = _train(making, state)
     return None if fit is None else replace(fit, decisions=[*of_context, *fit.decisions])
 
 
-def _train(making: RowMaking, state: EngineState, in_force: bool | None) -> RankerFit | None:
+def _train(making: RowMaking, state: EngineState) -> RankerFit | None:
     """Choose what the ranker orders, and train it on the rows of that; None without rows."""
     settings, options, rows = making.settings, making.options, making.rows()
     if rows is None:
@@ -126,7 +124,7 @@ def _train(making: RowMaking, state: EngineState, in_force: bool | None) -> Rank
     others = [made for made in making.made if made.query.surface not in BASKET_TASKS]
     rest = replace(sample, rows=without_tasks(sample.rows, BASKET_TASKS), requests=others)
     compared = SearchCandidates.joined(making.compared)
-    by_ranker = choose_search_order(rest, compared, settings, options, in_force)
+    by_ranker = choose_search_order(rest, compared, settings, options)
     baskets = choose_baskets(sample, settings, options)
     as_similar = [task for task in BASKET_TASKS if task not in baskets or not baskets[task].on]
     ordered = {number for number, task in enumerate(TASKS) if task not in as_similar} - {SEARCH}
