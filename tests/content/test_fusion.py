@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +6,7 @@ from hypothesis import strategies as st
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import FloatArray
 from serendip.data.items.features import ModalityVectors
-from serendip.errors import ArtefactError, DataError
+from serendip.errors import DataError
 
 
 def unit_rows(rng: np.random.Generator, count: int, size: int, offset: float = 0.0) -> FloatArray:
@@ -90,18 +88,6 @@ def test_a_modality_that_says_nothing_is_left_out() -> None:
     alike = ModalityVectors(np.full((80, 4), 0.5, np.float32), np.ones(80, np.bool_))
     fusion = Fusion.fit({**encoded, "audio": nobody, "other": alike})
     assert fusion.modalities == ("text", "image")
-
-
-def test_saving_and_opening_changes_nothing(tmp_path: Path) -> None:
-    encoded = some()
-    fusion = Fusion.fit(encoded, 6)
-    fusion.save(tmp_path / "fusion.safetensors")
-    opened = Fusion.open(tmp_path / "fusion.safetensors")
-    assert opened.modalities == fusion.modalities
-    assert np.array_equal(opened.encode(encoded), fusion.encode(encoded))
-    (tmp_path / "fusion.safetensors").write_bytes(b"torn")
-    with pytest.raises(ArtefactError, match="no readable fusion"):
-        Fusion.open(tmp_path / "fusion.safetensors")
 
 
 def test_vectors_of_another_encoder_are_refused() -> None:

@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.errors import ArtefactError
 from serendip.models.embedding_space import (
     MAX_ANCHORS,
     MIN_AGREEMENT,
@@ -113,8 +112,3 @@ def test_a_space_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert (back.name, back.version, back.parts) == (space.name, 1, PARTS)
     assert list(back.parts) == list(PARTS)
     np.testing.assert_array_equal(back.rotate(vectors), space.rotate(vectors))
-
-
-def test_a_folder_without_a_space_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match=r"no readable space of vectors.*serendip train"):
-        VectorSpace.open(tmp_path / "space")

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data import Catalogue, Dataset, EventLog, Item, ItemFeatures, Query, Vocabulary
+from serendip.data.artefact import VALUE_FILE
 from serendip.errors import ArtefactError
 from serendip.models.popularity import Popularity, PopularityConfig
 from serendip.testing import LocalChangeContract, RecommenderContract
@@ -86,8 +87,8 @@ def test_events_of_new_items_count_too() -> None:
 
 def test_a_setting_of_another_version_asks_for_a_training(tmp_path: Path) -> None:
     Popularity().train(log_of([0, 1], [0, 1])).save(tmp_path)
-    document = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    document["config"]["like_weight"] = 2.0
-    (tmp_path / "config.json").write_text(json.dumps(document), encoding="utf-8")
+    document = json.loads((tmp_path / VALUE_FILE).read_text(encoding="utf-8"))
+    document["values"]["config"]["values"]["like_weight"] = 2.0
+    (tmp_path / VALUE_FILE).write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(ArtefactError, match="like_weight`"):
         Popularity.open(tmp_path)

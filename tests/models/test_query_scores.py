@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -73,12 +72,6 @@ class MeanVector(Recommender):
         model._vectors = put_rows(self._vectors, item_nums, features.content)
         model._index = self._index.with_late(model, item_nums)
         return model
-
-    def _save(self, folder: Path) -> None:
-        raise NotImplementedError
-
-    def _open(self, folder: Path) -> None:
-        raise NotImplementedError
 
 
 def clustered(count: int, seed: int) -> FloatArray:

@@ -167,8 +167,8 @@ def test_values_of_posted_and_changed_items_count_at_once(searcher: Searcher) ->
     assert 8 not in levels(searcher, "tom hanks")
 
 
-def test_a_table_of_values_is_the_same_when_it_is_read(searcher: Searcher) -> None:
-    table = ValueTable.of_arrays(searcher.values.arrays())
+def test_items_are_found_by_several_values(searcher: Searcher) -> None:
+    table = searcher.values
     assert table.having(("tom hanks", "comedy")).tolist() == [2, 0]
     assert table.size("hanks") == 3
     assert not len(table.having(("tom hanks", "horror")))

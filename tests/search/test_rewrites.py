@@ -1,6 +1,5 @@
 """Other ways to ask: what is looked at, what is offered, and that nothing else changes."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +15,7 @@ from serendip.errors import ArtefactError
 from serendip.jobs.rewrites import STRENGTH
 from serendip.search.logistic import LogisticModel, RankingRows
 from serendip.search.reformulations import find_reformulations
-from serendip.search.rewrites import (
-    FEATURES,
-    REWRITES_FILE,
-    Rewrite,
-    RewriteTable,
-    changes,
-    checked,
-)
+from serendip.search.rewrites import FEATURES, Rewrite, RewriteTable, changes, checked
 from serendip.search.searcher import Searcher
 from serendip.search.synonyms import Synonym, Synonyms
 
@@ -171,18 +163,15 @@ def test_the_student_learns_what_was_made_and_the_log_moves_it() -> None:
     assert lean(made) > 2 and lean(made) > moved[0] > moved[1] > moved[2] and moved[2] < -2
 
 
-def test_the_table_comes_back_from_its_file_and_a_broken_one_is_refused(tmp_path: Path) -> None:
-    assert RewriteTable.open(tmp_path).scorer is None
+def test_the_table_comes_back_and_one_of_other_features_is_refused(tmp_path: Path) -> None:
     head = {"a b": (Rewrite("A", "broader", 0.75),), "c": ()}
     table = RewriteTable(head, SURE, {"a": (("b", 0.5),)})
     table.save(tmp_path)
     again = RewriteTable.open(tmp_path)
     assert again.head == head and again.near == table.near and again.scorer is not None
     assert again.scorer.weights.tolist() == SURE.weights.tolist()
-    document = json.loads((tmp_path / REWRITES_FILE).read_text())
-    document["student"]["weights"]["more"] = 1.0
-    (tmp_path / REWRITES_FILE).write_text(json.dumps(document))
-    with pytest.raises(ArtefactError, match=r"rewrites\.json.*unknown features"):
+    replace(table, scorer=LogisticModel.prior((*FEATURES, "more"), {})).save(tmp_path)
+    with pytest.raises(ArtefactError, match="other features: more"):
         RewriteTable.open(tmp_path)
 
 

@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 from search_world import POPULARITY, TITLES, film, films, post
 
 from serendip.data import AllowedItems, Catalogue, Item, ItemSet
+from serendip.data.artefact import VALUE_FILE
 from serendip.data.text import title_key
 from serendip.errors import ArtefactError, DataError
-from serendip.search.searcher import Searcher
+from serendip.search.searcher import TABLES_FOLDER, Searcher
 from serendip.search.understanding import TITLED
 
 
@@ -83,8 +84,8 @@ def test_another_catalogue_than_the_indexed_one_is_refused(tmp_path):
         Searcher.open(tmp_path, fewer, POPULARITY[:3])
     with pytest.raises(DataError, match="3 popularities for 16 items"):
         Searcher.open(tmp_path, films(), POPULARITY[:3])
-    (tmp_path / "words" / "counts.npy").unlink()
-    with pytest.raises(ArtefactError, match="vocabulary"):
+    (tmp_path / TABLES_FOLDER / VALUE_FILE).unlink()
+    with pytest.raises(ArtefactError, match="no readable SearchTables"):
         Searcher.open(tmp_path, films(), POPULARITY)
 
 

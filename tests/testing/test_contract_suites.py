@@ -2,9 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from serendip.content.encoders.base import Encoder
 from serendip.content.encoders.text import HashingEncoder
 from serendip.data import Dataset, FloatArray, Query
+from serendip.errors import ArtefactError
 from serendip.evaluate.metrics import Graded, RankingMetric, Recall
 from serendip.evaluate.runs import Values
 from serendip.models.popularity import Popularity
@@ -51,17 +52,18 @@ class Unseeded(Popularity):
 
 
 class Forgetful(Popularity):
-    def _open(self, folder: Path) -> None:
-        super()._open(folder)
+    def _restore(self, learned: Mapping[str, Any]) -> None:
+        super()._restore(learned)
         self._order = PriorOrder(np.zeros_like(self._order.scores))
 
 
 class Careless(Popularity):
-    def _open(self, folder: Path) -> None:
+    @classmethod
+    def open(cls, folder: Path) -> Self:
         try:
-            super()._open(folder)
-        except Exception:  # noqa: BLE001 - what careless code does
-            self._order = PriorOrder(np.zeros(30, np.float32))
+            return super().open(folder)
+        except ArtefactError:  # what careless code does
+            return cls()
 
 
 class Unnamed(Popularity):

@@ -17,16 +17,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.items.features import ModalityVectors
 from serendip.data.numeric import unit
 from serendip.data.rows.row_array import dot_items
-from serendip.errors import DataError, require_readable
+from serendip.errors import DataError
 
 TEXT = "text"
 
@@ -40,7 +40,7 @@ _NOISE = 1e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
+class Block(Artefact):
     """Affine map of one modality into its block of the fused space.
 
     Args:
@@ -69,7 +69,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fusion:
+class Fusion(Artefact):
     """Fitted fusion: the map of each modality into the fused space.
 
     Args:
@@ -160,43 +160,9 @@ class Fusion:
         columns = [encoded[name].present if name in encoded else absent for name in self.modalities]
         return np.stack(columns, axis=1)
 
-    def save(self, path: Path) -> None:
-        """Write the arrays as safetensors."""
-        from safetensors.numpy import save_file
-
-        arrays = {}
-        for position, (name, block) in enumerate(self.blocks.items()):
-            arrays[f"{position}.{name}.mean"] = np.ascontiguousarray(block.mean)
-            arrays[f"{position}.{name}.weight"] = np.ascontiguousarray(block.weight)
-        save_file(arrays, path)
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Read a fusion that ``save`` wrote.
-
-        Raises:
-            ArtefactError: the file has no readable fusion.
-        """
-        from safetensors.numpy import load_file
-
-        with require_readable(path, "fusion"):
-            arrays = load_file(path)
-            names = sorted({key.rsplit(".", 1)[0] for key in arrays}, key=_read_position)
-            return cls(
-                {
-                    name.split(".", 1)[1]: Block(arrays[f"{name}.mean"], arrays[f"{name}.weight"])
-                    for name in names
-                }
-            )
-
 
 TEXT_ONLY = Fusion()
 """Fusion that leaves text vectors as they are."""
-
-
-def _read_position(name: str) -> int:
-    """Position of a block, from the prefix of its stored name."""
-    return int(name.split(".", 1)[0])
 
 
 def _fit_block(encoded: ModalityVectors, components: int) -> Block:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray, take_rows
+from serendip.data.artefact import Artefact
 from serendip.data.events.impression_log import ImpressionLog
 from serendip.data.events.negative_log import NegativeLog
 from serendip.data.items.catalogue import Catalogue
@@ -291,7 +292,7 @@ def cooccurring_pairs(events: EventLog) -> IntArray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AlignedProjection:
+class AlignedProjection(Artefact):
     """Low-rank residual projection of content towards behaviour: x + (x down) up, at unit length.
 
     Linear, so an item without events moves like its neighbours; a zero vector stays zero.

@@ -49,7 +49,7 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
         **{_IMPRESSIONS: dataset.impressions, _COUNTRIES: countries},
     }
     tables |= {f"{_GROUPS}-{name}": one for name, one in enumerate(dataset.user_groups.values())}
-    save_arrays(folder / _USERS, dataset.users.arrays())
+    dataset.users.save(folder / _USERS)
     for name, table in tables.items():
         if table is not None:
             save_arrays(folder / name, columns_of(table))
@@ -79,7 +79,7 @@ def open_dataset(folder: Path) -> Dataset:
     }
     return Dataset(
         open_catalogue(folder),
-        Vocabulary.of_arrays(open_arrays(folder / _USERS)),
+        Vocabulary.open(folder / _USERS),
         EventLog(**open_arrays(folder / _EVENTS)),
         cut=facts["cut"],
         requests=[_of_json(request) for request in requests],

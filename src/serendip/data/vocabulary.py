@@ -7,17 +7,16 @@ from itertools import chain
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.rows.strings import StringIndex, Strings
 from serendip.errors import DataError
 
 MISSING = -1
-_NAME = "ids"
 
 
-class Vocabulary:
+class Vocabulary(Artefact):
     """External string ids <-> int32 numbers 0..len-1, in the order given.
 
     The ids of a saved vocabulary are memory-mapped; those of late items are in a dict beside them.
@@ -39,17 +38,16 @@ class Vocabulary:
         self._late: tuple[str, ...] = ()
         self._late_numbers: dict[str, int] = {}
 
+    def stored(self) -> dict[str, Any]:
+        """An index of the ids, which is read when they are needed, without a copy."""
+        return {"index": StringIndex.of(Strings.of(self))}
+
     @classmethod
-    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self:
-        """Read the arrays of ``arrays`` when they are needed, without a copy."""
-        vocabulary = cls(())
-        index = StringIndex.of_arrays(_NAME, stored)
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        vocabulary, index = cls(()), values["index"]
         vocabulary._base, vocabulary._find = index.strings, index.find
         return vocabulary
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name."""
-        return StringIndex.of(Strings.of(self)).arrays(_NAME)
 
     def __len__(self) -> int:
         return len(self._base) + len(self._late)

@@ -72,7 +72,7 @@ from serendip.errors import (
     StorageError,
     UnsupportedError,
 )
-from serendip.models.index.ann_index import INDEX_FILE, load_faiss
+from serendip.models.index.ann_index import LISTS_FILES, load_faiss
 from serendip.runtime.background import RecurringWork
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
@@ -758,5 +758,5 @@ def load_shared(folder: Path) -> None:
     with suppress(ArtefactError):  # The worker that opens the generation says what is wrong.
         # Of the copies here: a client of an object store must not be forked.
         name = current_name(workspace.generation_folder)
-        if name and any((workspace.generation_folder / name).rglob(INDEX_FILE)):
+        if name and any((workspace.generation_folder / name).rglob(LISTS_FILES)):
             load_faiss()

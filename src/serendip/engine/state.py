@@ -7,19 +7,18 @@ opened from it.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence, Sized
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from serendip.config import validate
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.events.repeats import Repeats
 from serendip.data.items.allowed_items import ItemSet
 from serendip.data.items.catalogue import Catalogue, Item
@@ -28,40 +27,34 @@ from serendip.data.items.features import ItemFeatures
 from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
 from serendip.data.rows.late_rows import put_rows
-from serendip.data.rows.packed_rows import open_packed, packed_arrays
-from serendip.data.rows.strings import map_array, open_arrays, save_arrays
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.engine.feature_names import feature_names
-from serendip.errors import ArtefactError, require_readable
+from serendip.errors import ArtefactError
 from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.model import Ranker
-from serendip.models.relevance.features import open_item_texts, save_item_texts
-from serendip.models.relevance.model import RelevanceModel, save_model
-from serendip.models.relevance.model import open_model as open_relevance_model
+from serendip.models.relevance.features import ItemTexts
+from serendip.models.relevance.model import LearnedRelevance, RelevanceModel
 from serendip.search.config import SearchConfig
 from serendip.search.item_ids import match_item_id
 from serendip.search.logistic import LogisticModel
 from serendip.search.nonsense import MeaningFloor
-from serendip.search.rewrites import REWRITES_FILE, RewriteTable
+from serendip.search.rewrites import RewriteTable
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.ranker import open_ranker, prior_ranker, save_ranker
+from serendip.search.suggestions.ranker import FEATURES, prior_ranker
 from serendip.search.suggestions.table import ItemChoices, QueryTable
 from serendip.search.synonyms import Synonyms
 from serendip.search.values import ValueTable
 from serendip.search.variants import number_late
 
-_ARRAYS = ("codes", "counts", "quality", "variants")
-_IDS_FOLDER, _CONTEXT_FOLDER = "ids", "context"
-_REPEATS_FILE, _CATALOGUE_FILE = "repeat_after.npy", "catalogue.arrow"
-_CODEBOOKS_FILE, _FUSION_FILE = "codebooks.safetensors", "fusion.safetensors"
-_STATE_FILE, _QUERIES_FOLDER, _RELEVANCE_FOLDER = "state.json", "queries", "relevance"
-TABLES = (_STATE_FILE, _QUERIES_FOLDER, REWRITES_FILE, _RELEVANCE_FOLDER)
+_CATALOGUE_FILE, _IDS, _NUMBERS = "catalogue.arrow", "ids", "numbers"
+_FACTS, _QUERIES, _QUERY_RANKER = "facts", "queries", "query-ranker"
+_REWRITES, _RELEVANCE = "rewrites", "relevance"
+TABLES = (_FACTS, _QUERIES, _QUERY_RANKER, _REWRITES, _RELEVANCE)
 """What ``EngineState.save_tables`` writes."""
 
-_PRESENT = "present"
-_RELEVANCE_ITEMS = "_items"
+_ITEM_TEXTS = "_items"
 """Folder, beside those of the relevance models, of the texts of items, which all of them read."""
 
 TYPED_TEXTS = "search"
@@ -269,52 +262,41 @@ class EngineState:
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""
         self.save_tables(folder)
-        features, searcher = self.features, self.searcher
-        content = packed_arrays("content", features.content)
-        if features.present is not None:
-            content[_PRESENT] = features.present
-        arrays = (features.codes, self.counts, self.quality, self.variants)
-        save_arrays(folder, dict(zip(_ARRAYS, arrays, strict=True)))
-        np.save(folder / _REPEATS_FILE, self.repeats.after, allow_pickle=False)
-        save_arrays(folder / "content", content)
-        save_arrays(folder / _IDS_FOLDER, self.catalogue.vocabulary.arrays())
-        save_arrays(folder / "cells", self.cells.arrays())
-        save_arrays(folder / "values", searcher.values.arrays())
-        save_arrays(folder / "reception", self.reception.arrays())
+        for name in _PARTS:
+            part: Artefact = getattr(self, name)
+            part.save(folder / name)
+        self.catalogue.vocabulary.save(folder / _IDS)
         self.catalogue.save(folder / _CATALOGUE_FILE)
-        self.fusion.save(folder / _FUSION_FILE)
-        self.codebooks.save(folder / _CODEBOOKS_FILE)
+        ItemNumbers(self.counts, self.quality, self.variants).save(folder / _NUMBERS)
         for name, model in self.models.items():
             model.save(folder / "models" / name)
         if self.ranker is not None:
             self.ranker.save(folder / "ranker")
-        self.context.save(folder / _CONTEXT_FOLDER)
+        searcher = self.searcher
+        searcher.values.save(folder / "values")
         Searcher.build(
             self.catalogue, self.counts, folder / "search", searcher.config, searcher.searches
         )
 
     def save_tables(self, folder: Path) -> None:
-        """Write what is made of the models, ``TABLES``, and the facts of the state."""
-        for name, relevance in self.relevance_models.items():
-            save_model(relevance, folder / _RELEVANCE_FOLDER / name)
+        """Write what is made of the models, ``TABLES``."""
         for relevance in [*self.relevance_models.values()][:1]:
-            save_item_texts(relevance.items, folder / _RELEVANCE_FOLDER / _RELEVANCE_ITEMS)
-        self.queries.save(folder / _QUERIES_FOLDER)
-        save_ranker(self.query_ranker, folder / _QUERIES_FOLDER)
-        self.searcher.rewrites.save(folder)
-        document = {
-            "models": {name: model.name for name, model in self.models.items()},
-            "codebook_size": self.features.codebook_size,
-            "ranker": self.ranker is not None,
-            "relevance_models": list(self.relevance_models),
-            "relevance_thresholds": dict(self.relevance_thresholds),
-            "code_names": dict(self.code_names),
-            "search": self.searcher.config.model_dump(mode="json"),
-            "mean_quality": self.mean_quality,
-            "meaning_floor": asdict(self.meaning_floor),
-            "repeats": self.repeats.facts(),
-        }
-        (folder / _STATE_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
+            relevance.items.save(folder / _RELEVANCE / _ITEM_TEXTS)
+        for name, relevance in self.relevance_models.items():
+            relevance.learned.save(folder / _RELEVANCE / name)
+        self.queries.save(folder / _QUERIES)
+        self.query_ranker.save(folder / _QUERY_RANKER)
+        self.searcher.rewrites.save(folder / _REWRITES)
+        StateFacts(
+            models={name: model.name for name, model in self.models.items()},
+            has_ranker=self.ranker is not None,
+            relevance_models=tuple(self.relevance_models),
+            relevance_thresholds=self.relevance_thresholds,
+            code_names=self.code_names,
+            search=self.searcher.config,
+            mean_quality=self.mean_quality,
+            meaning_floor=self.meaning_floor,
+        ).save(folder / _FACTS)
 
     @classmethod
     def open(cls, folder: Path) -> EngineState:
@@ -324,55 +306,39 @@ class EngineState:
             ArtefactError: another version of the code saved the state, or its parts are of
                 different numbers of items or sizes of vectors.
         """
-        document = _read_document(folder)
-        arrays = {name: map_array(folder / f"{name}.npy") for name in _ARRAYS}
-        codebooks, vocabulary, codes = open_codes(folder)
+        facts, numbers = StateFacts.open(folder / _FACTS), ItemNumbers.open(folder / _NUMBERS)
+        vocabulary = Vocabulary.open(folder / _IDS)
         catalogue = Catalogue.open(folder / _CATALOGUE_FILE, vocabulary)
-        rows = {"items": catalogue.available_from, **arrays}
+        parts: dict[str, Any] = {name: kind.open(folder / name) for name, kind in _PARTS.items()}
+        rows = {"items": catalogue.available_from, "codes": parts["features"].codes}
+        rows |= numbers.stored()
         sizes = {f"rows of {name}": (len(part), len(vocabulary)) for name, part in rows.items()}
         _require_fitting(folder, sizes)
-        content = open_arrays(folder / "content")
-        values = ValueTable.of_arrays(open_arrays(folder / "values"))
-        with require_readable(folder, "state", "Train again with this version."):
-            config = validate(SearchConfig, document["search"], str(folder / _STATE_FILE))
-        searcher = Searcher.open(folder / "search", catalogue, arrays["counts"], config)
-        searcher = replace(searcher, rewrites=RewriteTable.open(folder), values=values)
-        models = {
-            name: open_model(kind, folder / "models" / name)
-            for name, kind in document["models"].items()
-        }
-        repeats = Repeats.of_facts(document["repeats"], map_array(folder / _REPEATS_FILE))
-        ranker, context = None, ContextCounts.open(folder / _CONTEXT_FOLDER)
-        if document["ranker"]:
-            names = feature_names(models, repeats.is_on, context)
-            ranker = Ranker.open(folder / "ranker", names)
+        searcher = Searcher.open(folder / "search", catalogue, numbers.counts, facts.search)
+        rewrites, values = RewriteTable.open(folder / _REWRITES), ValueTable.open(folder / "values")
         state = cls(
             catalogue=catalogue,
-            features=ItemFeatures(
-                *(open_packed("content", content), codes),
-                *(document["codebook_size"], content.get(_PRESENT)),
-            ),
-            codebooks=codebooks,
-            models=models,
-            ranker=ranker,
-            searcher=searcher,
-            counts=arrays["counts"],
-            quality=arrays["quality"],
+            models={
+                name: open_model(kind, folder / "models" / name)
+                for name, kind in facts.models.items()
+            },
+            ranker=Ranker.open(folder / "ranker") if facts.has_ranker else None,
+            searcher=replace(searcher, rewrites=rewrites, values=values),
             hidden=np.zeros(len(catalogue), np.bool_),
-            cells=CodeCells.of_arrays(open_arrays(folder / "cells"), codebooks),
-            mean_quality=document["mean_quality"],
-            code_names=document["code_names"],
-            variants=arrays["variants"],
-            fusion=open_fusion(folder),
-            relevance_models=_open_relevance(folder, document["relevance_models"], catalogue),
-            relevance_thresholds=document["relevance_thresholds"],
-            queries=QueryTable.open(folder / _QUERIES_FOLDER, ItemChoices.of(arrays["counts"])),
-            query_ranker=open_ranker(folder / _QUERIES_FOLDER),
-            context=context,
-            repeats=repeats,
-            meaning_floor=MeaningFloor(**document["meaning_floor"]),
-            reception=Reception.of_arrays(open_arrays(folder / "reception")),
+            mean_quality=facts.mean_quality,
+            code_names=facts.code_names,
+            relevance_models=_open_relevance(folder, facts.relevance_models, catalogue),
+            relevance_thresholds=facts.relevance_thresholds,
+            queries=replace(
+                QueryTable.open(folder / _QUERIES), choices=ItemChoices.of(numbers.counts)
+            ),
+            query_ranker=LogisticModel.open(folder / _QUERY_RANKER).require_names(FEATURES),
+            meaning_floor=facts.meaning_floor,
+            **numbers.stored(),
+            **parts,
         )
+        if state.ranker is not None:
+            state.ranker.require_features(state.feature_names)
         _require_fitting(folder, state._sizes())
         return state
 
@@ -381,7 +347,7 @@ class EngineState:
         features, (levels, _, size) = self.features, self.codebooks.centroids.shape
         parts: dict[str, Sized] = {"content": features.content, "cells": self.cells.items}
         parts |= {} if features.present is None else {"present": features.present}
-        parts |= self.reception.arrays()
+        parts |= self.reception.stored()
         parts |= {"repeats": self.repeats.after} if self.repeats.is_on else {}
         rows = {f"rows of {name}": len(part) for name, part in parts.items()}
         rows |= {f"items of the model {name}": one.num_items for name, one in self.models.items()}
@@ -391,31 +357,67 @@ class EngineState:
         }
 
 
+_PARTS: Mapping[str, type[Artefact]] = {
+    "features": ItemFeatures,
+    "codebooks": Codebooks,
+    "cells": CodeCells,
+    "fusion": Fusion,
+    "context": ContextCounts,
+    "repeats": Repeats,
+    "reception": Reception,
+}
+"""Parts of a state that are saved as they are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemNumbers(Artefact):
+    """Arrays of a state with a row per item; see ``EngineState``."""
+
+    counts: IntArray
+    quality: FloatArray
+    variants: IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StateFacts(Artefact):
+    """What else a state has; see ``EngineState``.
+
+    Args:
+        models: name -> name of its class in the registry.
+        has_ranker: whether there is one.
+        relevance_models: surfaces of their labels.
+        search: settings.
+    """
+
+    models: Mapping[str, str]
+    has_ranker: bool
+    relevance_models: tuple[str, ...]
+    relevance_thresholds: Mapping[str, float]
+    code_names: Mapping[str, str]
+    search: SearchConfig
+    mean_quality: float
+    meaning_floor: MeaningFloor
+
+
 def open_fusion(folder: Path) -> Fusion:
     """Open only the fusion of a saved state."""
-    return Fusion.open(folder / _FUSION_FILE)
+    return Fusion.open(folder / "fusion")
 
 
-def open_code_names(folder: Path) -> dict[str, str]:
+def open_code_names(folder: Path) -> Mapping[str, str]:
     """Open only the names of code prefixes of a saved state."""
-    return dict(_read_document(folder)["code_names"])
+    return StateFacts.open(folder / _FACTS).code_names
 
 
 def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:
     """Open only the codebooks, the item ids and the codes (N, L) of a saved state."""
-    vocabulary = Vocabulary.of_arrays(open_arrays(folder / _IDS_FOLDER))
-    return Codebooks.open(folder / _CODEBOOKS_FILE), vocabulary, map_array(folder / "codes.npy")
+    vocabulary, features = Vocabulary.open(folder / _IDS), ItemFeatures.open(folder / "features")
+    return Codebooks.open(folder / "codebooks"), vocabulary, features.codes
 
 
 def open_counts(folder: Path) -> tuple[Vocabulary, IntArray]:
     """Open only the item ids and the interactions per item (N,) of a saved state."""
-    vocabulary = Vocabulary.of_arrays(open_arrays(folder / _IDS_FOLDER))
-    return vocabulary, map_array(folder / "counts.npy")
-
-
-def _read_document(folder: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((folder / _STATE_FILE).read_text(encoding="utf-8"))
-    return document
+    return Vocabulary.open(folder / _IDS), ItemNumbers.open(folder / _NUMBERS).counts
 
 
 def _open_relevance(
@@ -424,9 +426,9 @@ def _open_relevance(
     """Relevance models by the surface of their labels."""
     if not labels:
         return {}
-    place = folder / _RELEVANCE_FOLDER
-    items = open_item_texts(place / _RELEVANCE_ITEMS)
-    return {name: open_relevance_model(place / name, items, catalogue) for name in labels}
+    place = folder / _RELEVANCE
+    items = ItemTexts.open(place / _ITEM_TEXTS)
+    return {name: LearnedRelevance.open(place / name).apply(items, catalogue) for name in labels}
 
 
 def _require_fitting(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> None:

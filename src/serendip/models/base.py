@@ -16,30 +16,25 @@ Shapes: B queries, N items, T distinct items of a query's context, C candidates,
 from __future__ import annotations
 
 import copy
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.config import Config, validate
+from serendip.config import Config
 from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, ItemList, Query
+from serendip.data.artefact import Artefact
 from serendip.data.item_list import top_k
 from serendip.errors import (
-    ArtefactError,
     DataError,
     NotTrainedError,
     UnsupportedError,
-    require_readable,
 )
 from serendip.models.query_scores import DenseScores, QueryScores
 from serendip.runtime.progress import TrainOptions
-
-CONFIG_FILE = "config.json"
 
 ScoreKind = Literal["count", "similarity", "prior"]
 """Kind of a model's scores: ``count`` = sums of evidence, >= 0, 0 = none; ``similarity`` = any
@@ -101,7 +96,7 @@ class WarmStart:
         return WarmStart(arrays, self.rows)
 
 
-class Recommender(ABC):
+class Recommender(Artefact, ABC):
     """Base class of models that score items for a batch of queries.
 
     Scores are finite, on any scale; higher is better.
@@ -125,6 +120,11 @@ class Recommender(ABC):
 
     evidence: ClassVar[VoteEvidence | None] = None
     """Wording of ``votes`` in explanations; None = the model does not explain."""
+
+    state: ClassVar[tuple[str, ...]] = ()
+    """Attributes that training sets, which are saved: arrays, texts, numbers and artefacts."""
+
+    repair = "Train it again with this version."
 
     least_vote: float = 0.0
     """Only votes above this are told."""
@@ -291,8 +291,8 @@ class Recommender(ABC):
         votes[:, is_scored] = scored_votes
         return context, votes
 
-    def save(self, folder: Path) -> None:
-        """Write config and arrays into ``folder``, which is created; no pickle.
+    def stored(self) -> dict[str, Any]:
+        """Config and what training has set.
 
         Raises:
             UnsupportedError: the model has late items.
@@ -303,30 +303,14 @@ class Recommender(ABC):
                 f"model {self.name!r} has items that came after its training.",
                 "Save the model that with_late was called on.",
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        values = {"model": self.name, "num_items": self._num_items}
-        document = {**values, "config": self.config.model_dump(mode="json")}
-        (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
-        self._save(folder)
+        return {"config": self.config, "num_items": self._num_items, "learned": self._stored()}
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Load a model that ``save`` wrote.
-
-        Raises:
-            ArtefactError: the folder has no readable model of this class.
-        """
-        with require_readable(folder, "model", "Train it again with this version."):
-            document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            if document["model"] != cls.name:
-                raise ArtefactError(
-                    f"{folder} has a model of class {document['model']!r}, not {cls.name!r}.",
-                    f'Open it with open_model("{document["model"]}", folder).',
-                )
-            config = validate(cls.config_class, document["config"], str(folder / CONFIG_FILE))
-            model = cls(config)
-            model._open(folder)
-            model._num_items = int(document["num_items"])
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        model = cls(values["config"])
+        model._restore(values["learned"])
+        model._num_items = values["num_items"]
         return model
 
     def _require_trained(self) -> None:
@@ -353,10 +337,11 @@ class Recommender(ABC):
         """Hook of ``with_late``: a copy that scores late items by content; None = not possible."""
         return None
 
-    @abstractmethod
-    def _save(self, folder: Path) -> None:
-        """Hook of ``save``: write the learned arrays into an existing folder."""
+    def _stored(self) -> dict[str, Any]:
+        """Hook of ``save``: what training has set, by name."""
+        return {name: getattr(self, name) for name in self.state}
 
-    @abstractmethod
-    def _open(self, folder: Path) -> None:
-        """Hook of ``open``: read what ``_save`` wrote."""
+    def _restore(self, learned: Mapping[str, Any]) -> None:
+        """Hook of ``open``: set what ``_stored`` returned."""
+        for name, value in learned.items():
+            setattr(self, name, value)

@@ -22,9 +22,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field
@@ -33,9 +32,8 @@ from serendip.config import Config
 from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query
 from serendip.data.arrays import NO_ITEMS, distinct
 from serendip.data.rows.late_rows import late_numbers, put_rows
-from serendip.data.rows.packed_rows import open_packed, packed_arrays
+from serendip.data.rows.packed_rows import PackedRows
 from serendip.data.rows.row_array import dot_items, dot_rows
-from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import Context, compute_context_weights, compute_contexts
@@ -50,11 +48,8 @@ from serendip.models.linalg import (
 from serendip.models.query_scores import NeighbourScores, QueryScores
 from serendip.models.sparse.content_neighbours import EXACT_COSINES, find_content_neighbours
 from serendip.models.sparse.late_sparse import LateSparse
-from serendip.models.sparse.packed_sparse import PackedSparse
 from serendip.models.term_weights import TermWeights
 from serendip.runtime.progress import TrainOptions
-
-_ARRAYS, _TERMS, _NEIGHBOURS = "arrays", "terms", "neighbours"
 
 EXACT_UP_TO = 1_000
 """Largest number of items of a model that are all scored for every request."""
@@ -108,6 +103,7 @@ class ContentSimilarity(Recommender):
         covers_new_items=True,
         korean="‘{title}’{title:과/와} 비슷합니다",
     )
+    state = ("floor", "_mean", "_norms", "_content", "_weights", "_terms", "_neighbours")
     config: ContentSimilarityConfig
     floor: float
     zero_means_unknown = False
@@ -290,18 +286,9 @@ class ContentSimilarity(Recommender):
         rows = (self._compare(*one) for one in zip(numbers.tolist(), near, strict=True))
         return stack_rows(rows, count)
 
-    def _save(self, folder: Path) -> None:
-        arrays = {"floor": np.array(self.floor), "mean": self._mean, "norms": self._norms}
-        arrays |= {**self._weights.arrays(), **packed_arrays("content", self._content)}
-        save_arrays(folder / _ARRAYS, arrays)
-        self._terms.base.save(folder / _TERMS)
-        self._neighbours.base.save(folder / _NEIGHBOURS)
+    def _stored(self) -> dict[str, Any]:
+        return {**super()._stored(), "_content": PackedRows.of(self._content)}
 
-    def _open(self, folder: Path) -> None:
-        arrays = open_arrays(folder / _ARRAYS)
-        self._content = open_packed("content", arrays)
-        self._weights = TermWeights.of_arrays(arrays)
-        self._mean, self._norms = arrays["mean"], arrays["norms"]
-        self.floor = self.least_vote = float(arrays["floor"])
-        self._terms = LateSparse.of(PackedSparse.open(folder / _TERMS))
-        self._neighbours = LateSparse.of(PackedSparse.open(folder / _NEIGHBOURS))
+    def _restore(self, learned: Mapping[str, Any]) -> None:
+        super()._restore(learned)
+        self.least_vote = self.floor

@@ -13,23 +13,21 @@ Shapes: V values, N items, E events, G categories, C candidates, P pairs of valu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from serendip.config import Config, Use, validate
+from serendip.config import Config, Use
 from serendip.data import Catalogue, Dataset, FloatArray, IntArray, Query
 from serendip.data.arrays import locate
+from serendip.data.artefact import Artefact
 from serendip.data.events.local_time import is_zone, local_hours, zone_of
 from serendip.data.item_list import tie_order
 from serendip.data.items.semantic_ids import first_codes
-from serendip.data.rows.strings import open_arrays, save_arrays
 
 ContextField = Literal["country", "device", "hour", "weekday"]
 FIELDS: tuple[ContextField, ...] = get_args(ContextField)
@@ -55,8 +53,6 @@ MOST_PROPOSED = 1_000
 
 MIN_SHARE = 0.01
 """A field is used if at least two values have this share of the events."""
-
-_FILE, _ARRAYS = "context.json", "arrays"
 
 
 class ContextConfig(Config):
@@ -113,7 +109,7 @@ class ContextConfig(Config):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FieldCounts:
+class FieldCounts(Artefact):
     """Interactions by value of one field, and by item.
 
     Args:
@@ -248,7 +244,7 @@ def part_of_field(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ContextCounts:
+class ContextCounts(Artefact):
     """What the ranker knows of contexts.
 
     Args:
@@ -316,38 +312,6 @@ class ContextCounts:
         zone = zone_of(query.country, self.config.timezones, self.config.timezone)
         hours, weekdays = local_hours(np.array([query.time]), zone)
         return counts.number(str(int(hours[0] if name == "hour" else weekdays[0])))
-
-    def save(self, folder: Path) -> None:
-        """Write everything into a folder, which is created."""
-        folder.mkdir()
-        document: dict[str, Any] = {
-            "config": self.config.model_dump(mode="json"),
-            "fields": {name: counts.names for name, counts in self.fields.items()},
-            "parts": sorted(self.parts),
-        }
-        (folder / _FILE).write_text(json.dumps(document), encoding="utf-8")
-        for number, (name, counts) in enumerate(self.fields.items()):
-            arrays = {key: getattr(counts, key) for key in _ARRAY_NAMES}
-            save_arrays(folder / _folder_name(number, name), arrays)
-
-    @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Map what ``save`` wrote."""
-        document = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        config = validate(ContextConfig, document["config"], str(folder / _FILE))
-        fields = {
-            name: FieldCounts(tuple(names), **open_arrays(folder / _folder_name(number, name)))
-            for number, (name, names) in enumerate(document["fields"].items())
-        }
-        return cls(config, fields, frozenset(document["parts"]))
-
-
-_ARRAY_NAMES = ("starts", "items", "counts", "totals", "categories", "category_totals", "top")
-
-
-def _folder_name(number: int, name: str) -> str:
-    """Folder of a field; attributes of users may have any name, so theirs has their number."""
-    return f"{number if name.startswith(OF_USER) else name}-{_ARRAYS}"
 
 
 _Values = tuple[IntArray, Sequence[str]]

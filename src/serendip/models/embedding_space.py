@@ -14,17 +14,15 @@ Shapes: N items, M anchors or items, E size of the vectors, D of their network p
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data import FloatArray, Vocabulary
-from serendip.errors import require_readable
+from serendip.data.artefact import Artefact
 from serendip.models.linalg import fit_procrustes, mean_cosine, measure_agreement
 
 MIN_AGREEMENT = 0.6
@@ -35,7 +33,6 @@ MAX_ANCHORS = 4_000
 """Bounds the size on disk; enough to fit a rotation of a few hundred dimensions."""
 
 NETWORK, CONTENT = "network", "content"
-_SPACE_FILE, _ARRAYS_FILE = "space.json", "space.npz"
 
 VectorsOf = Callable[[NDArray[np.integer]], FloatArray]
 """Item numbers (M,) -> their vectors (M, E)."""
@@ -58,7 +55,7 @@ class SpaceContinuity:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class VectorSpace:
+class VectorSpace(Artefact):
     """Axes shared by the vectors of several trainings.
 
     Args:
@@ -156,38 +153,6 @@ class VectorSpace:
         """
         size = self.parts[NETWORK]
         return np.concatenate([vectors[:, :size] @ self.rotation, vectors[:, size:]], axis=1)
-
-    def save(self, folder: Path) -> None:
-        """Write the space into ``folder``, which is created; no pickle."""
-        folder.mkdir(parents=True, exist_ok=True)
-        document = {
-            "model": self.model,
-            "version": self.version,
-            "parts": dict(self.parts),
-            "anchors": self.anchor_ids,
-        }
-        text = json.dumps(document, ensure_ascii=False)
-        (folder / _SPACE_FILE).write_text(text, encoding="utf-8")
-        np.savez(folder / _ARRAYS_FILE, rotation=self.rotation, anchors=self.anchors)
-
-    @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Read a space that ``save`` wrote.
-
-        Raises:
-            ArtefactError: the folder has no readable space.
-        """
-        with require_readable(folder, "space of vectors"):
-            document = json.loads((folder / _SPACE_FILE).read_text(encoding="utf-8"))
-            with np.load(folder / _ARRAYS_FILE, allow_pickle=False) as stored:
-                return cls(
-                    document["model"],
-                    document["version"],
-                    document["parts"],
-                    stored["rotation"],
-                    tuple(document["anchors"]),
-                    stored["anchors"],
-                )
 
 
 def _describe(parts: Mapping[str, int]) -> str:

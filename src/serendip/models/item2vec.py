@@ -26,7 +26,6 @@ step, S distinct negatives, B queries, T distinct items of a context, C candidat
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from pydantic import Field
@@ -35,14 +34,12 @@ from serendip.config import Config
 from serendip.data import Dataset, FloatArray, IntArray, Query
 from serendip.data.numeric import unit
 from serendip.data.rows.row_array import dot_rows
-from serendip.data.rows.strings import map_array
 from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import build_context_matrix, compute_context_weights
 from serendip.models.linalg import Sparse, sum_rows, to_csr
 from serendip.models.sparse.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
-_VECTORS_FILE = "vectors.npy"
 _TINY = 1e-12
 
 
@@ -88,6 +85,7 @@ class Item2Vec(Recommender):
         "Found in the same histories as {title}",
         korean="‘{title}’{title:과/와} 같은 이력에 있습니다",
     )
+    state = ("_vectors",)
     least_vote = 0.3
     config: Item2VecConfig
 
@@ -109,12 +107,6 @@ class Item2Vec(Recommender):
         weighted = weights[:, None] * self._vectors[items]  # (T, D)
         length = np.maximum(np.linalg.norm(weighted.sum(axis=0)), _TINY)
         return items, (weighted / length) @ self._vectors[item_nums].T
-
-    def _save(self, folder: Path) -> None:
-        np.save(folder / _VECTORS_FILE, self._vectors, allow_pickle=False)
-
-    def _open(self, folder: Path) -> None:
-        self._vectors = map_array(folder / _VECTORS_FILE)
 
 
 _PAIRS_PER_STEP = 16_384

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from pydantic import Field
@@ -70,6 +69,7 @@ class ItemToItem(Recommender):
     """Score of j = sum over items i of the context of weight(i) * similarity(i, j)."""
 
     score_kind = "count"
+    state = ("_similarities",)
     _similarities: PackedSparse
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
@@ -96,12 +96,6 @@ class ItemToItem(Recommender):
         """
         items, weights = compute_context_weights(query, self.num_items, self.decay)
         return items, self._similarities.select_columns(items, weights, item_nums)
-
-    def _save(self, folder: Path) -> None:
-        self._similarities.save(folder / _MATRIX_FOLDER)
-
-    def _open(self, folder: Path) -> None:
-        self._similarities = PackedSparse.open(folder / _MATRIX_FOLDER)
 
 
 def build_user_item_matrix(dataset: Dataset) -> Sparse:

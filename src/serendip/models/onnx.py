@@ -12,10 +12,9 @@ import io
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from serendip.errors import ArtefactError, require_readable
+from serendip.errors import ArtefactError
 from serendip.runtime.threads import num_threads
 
 if TYPE_CHECKING:
@@ -96,13 +95,3 @@ def open_session(model: bytes) -> Any:
         raise ArtefactError(
             f"an ONNX model cannot be opened: {error}.", "Train the model again."
         ) from None
-
-
-def read_model(path: Path) -> bytes:
-    """Read a stored ONNX model as bytes.
-
-    Raises:
-        ArtefactError: the file cannot be read.
-    """
-    with require_readable(path, "ONNX model", "Train the model again."):
-        return path.read_bytes()

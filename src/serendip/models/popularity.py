@@ -9,27 +9,24 @@ Shapes: N items, E events, M items whose scores change.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import Config
 from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query, TimeArray
 from serendip.data.arrays import NO_ITEMS
+from serendip.data.artefact import Artefact
 from serendip.data.items.quality import catalogue_prior, has_ratings
 from serendip.data.rows.late_rows import put_rows
-from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.models.base import Recommender
 from serendip.models.query_scores import PriorOrder, PriorScores, QueryScores
 from serendip.runtime.progress import TrainOptions
 
 _SECONDS_PER_DAY = 86_400.0
-_ARRAYS_FOLDER = "arrays"
 
 _UNRATED, _RATED = 0.005, 10.0
 """Events that the best item of a catalogue counts as: less than an old one; where it has ratings,
@@ -57,6 +54,7 @@ class Popularity(Recommender):
     config_class = PopularityConfig
     label = "Popularity"
     score_kind = "prior"
+    state = ("_order", "_prior", "_window")
     config: PopularityConfig
     zero_means_unknown = False
 
@@ -118,20 +116,9 @@ class Popularity(Recommender):
         model._window = replace(self._window, counts=put_rows(self._window.counts, new, none))
         return model
 
-    def _save(self, folder: Path) -> None:
-        save_arrays(
-            folder / _ARRAYS_FOLDER,
-            {"scores": self._order.scores, "prior": self._prior, **self._window.arrays()},
-        )
-
-    def _open(self, folder: Path) -> None:
-        stored = open_arrays(folder / _ARRAYS_FOLDER)
-        self._order, self._prior = PriorOrder(stored["scores"]), stored["prior"]
-        self._window = Window.of_arrays(stored, self.window_s)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Window:
+class Window(Artefact):
     """Events of the last days of a log.
 
     Without a limit all events are in the window, and none is kept, as none ever leaves it.
@@ -165,17 +152,6 @@ class Window:
         if np.isinf(length):
             return cls(length, end, counts, np.empty(0), NO_ITEMS)
         return cls(length, end, counts, times[recent], items[recent])
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name: those of a training."""
-        end = np.array([self.end])
-        return {"counts": self.counts, "times": self.times, "items": self.items, "end": end}
-
-    @classmethod
-    def of_arrays(cls, stored: Mapping[str, NDArray[Any]], length: float) -> Self:
-        """Rebuild from ``arrays``."""
-        end = float(stored["end"][0])
-        return cls(length, end, stored["counts"], stored["times"], stored["items"])
 
     def with_events(self, times: TimeArray, items: IntArray) -> tuple[Self, IntArray]:
         """A copy after later events (G,), and the items of the events that left or entered it."""

@@ -14,12 +14,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, distinct, locate
+from serendip.data.artefact import Artefact
 from serendip.data.item_list import ItemList, tie_order, top_k
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.rows.late_rows import put_rows
@@ -142,7 +144,7 @@ class SparseScores(QueryScores):
         return lists
 
 
-class PriorOrder:
+class PriorOrder(Artefact):
     """The same scores for every query, sorted once; late ones are compared one by one.
 
     Args:
@@ -157,6 +159,10 @@ class PriorOrder:
         self.scores = scores
         self._order, self._late = order, late
         self._of_sets: WeakKeyDictionary[ItemSet, IntArray] = WeakKeyDictionary()
+
+    def stored(self) -> dict[str, Any]:
+        """The scores."""
+        return {"scores": self.scores}
 
     def put(self, item_nums: IntArray, scores: FloatArray) -> PriorOrder:
         """A copy with other scores of items (M,), see ``LateRows.put``."""

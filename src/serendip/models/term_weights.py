@@ -12,14 +12,14 @@ Shapes: N items of the training, M items, V distinct tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, locate
+from serendip.data.artefact import Artefact
 from serendip.data.items.features import TEXT, WORD_OF_VALUE, Tokens
 from serendip.models.linalg import Sparse, to_csr
 
@@ -34,7 +34,7 @@ _MOST_WORDS, _MOST_VALUES = 0.2, 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TermWeights:
+class TermWeights(Artefact):
     """Inverse document frequencies of tokens.
 
     Args:
@@ -82,16 +82,6 @@ class TermWeights:
         matrix = to_csr(cells, (len(tokens), max(self.count, 1)))
         matrix.sort_indices()
         return matrix
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays to store."""
-        attributes = np.array(self.attributes)
-        return {"hashes": self.hashes, "weights": self.weights, "attributes": attributes}
-
-    @classmethod
-    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild from ``arrays``."""
-        return cls(arrays["hashes"], arrays["weights"], float(arrays["attributes"]))
 
 
 def _take_counted(tokens: Tokens) -> tuple[IntArray, NDArray[np.int64]]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from serendip.data.artefact import Artefact
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.privacy import VISITOR, is_private
@@ -30,7 +30,7 @@ _MOST_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ChosenSearches:
+class ChosenSearches(Artefact):
     """The searches after which items were chosen; an item that is posted again keeps them.
 
     Args:
@@ -64,16 +64,15 @@ class ChosenSearches:
         items = [self.add_to(number, catalogue[number]) for number in self.texts]
         return catalogue.with_late(items) if items else catalogue
 
-    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Arrays to store."""
+    def stored(self) -> dict[str, Any]:
+        """Items, and their searches as strings."""
         numbers = np.array([*self.texts], np.int32)
-        return {name: numbers, **Strings.of(self.texts.values()).arrays(f"{name} texts")}
+        return {"items": numbers, "texts": Strings.of(self.texts.values())}
 
     @classmethod
-    def of_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> ChosenSearches:
-        """Rebuild from ``arrays``."""
-        texts = Strings.of_arrays(f"{name} texts", stored)
-        return cls(dict(zip(stored[name].tolist(), texts, strict=True)))
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        return cls(dict(zip(values["items"].tolist(), values["texts"], strict=True)))
 
 
 def _without_slips(catalogue: Catalogue, texts: dict[int, list[str]]) -> dict[int, list[str]]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
+from serendip.data.artefact import Artefact
 from serendip.data.numeric import NewtonSteps, fit_logistic
+from serendip.errors import ArtefactError
 
 _STEPS = NewtonSteps(count=25, furthest=2.0, largest=30.0)
 _SMALLEST_SPREAD, _FREE = 1e-3, 1e-3
@@ -33,7 +35,7 @@ class RankingRows:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LogisticModel:
+class LogisticModel(Artefact):
     """Log odds that an offered query is taken, linear in its features.
 
     Args:
@@ -84,20 +86,13 @@ class LogisticModel:
         odds: FloatArray = (features @ self.weights[:-1] + self.weights[-1]).astype(np.float32)
         return odds
 
-    def as_dict(self) -> dict[str, Any]:
-        """For a JSON document."""
-        weights = dict(zip((*self.names, _INTERCEPT), self.weights.tolist(), strict=True))
-        return {"weights": weights, "learned_from": self.learned_from}
-
-    @classmethod
-    def of_dict(cls, names: tuple[str, ...], document: Mapping[str, Any]) -> Self:
-        """Read what ``as_dict`` returned; features added later get weight 0.
+    def require_names(self, names: tuple[str, ...]) -> Self:
+        """Check that it was learned from these features; returns it.
 
         Raises:
-            ValueError: it has features that are not among ``names``.
+            ArtefactError: it was learned from others.
         """
-        unknown = document["weights"].keys() - {*names, _INTERCEPT}
-        if unknown:
-            raise ValueError(f"it has unknown features: {', '.join(sorted(unknown))}")
-        model = cls.prior(names, document["weights"])
-        return cls(names, model.weights, int(document.get("learned_from", 0)))
+        if self.names != names:
+            other = ", ".join(sorted(set(self.names) ^ set(names))) or "their order"
+            raise ArtefactError(f"an order was learned from other features: {other}.", self.repair)
+        return self

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from serendip.data.arrays import FloatArray
+from serendip.data.artefact import Artefact
 
 NUM_TEXTS: Final = 400
 MAX_ANSWERED: Final = 0.01
@@ -53,7 +54,7 @@ def _alphabets(words: Sequence[str]) -> dict[bool, list[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class MeaningFloor:
+class MeaningFloor(Artefact):
     """Cosines of an item with a text from which on it is found by its meaning alone.
 
     Args:

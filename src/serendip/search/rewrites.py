@@ -15,19 +15,17 @@ than those of the query itself. The predicted probability is its confidence.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import astuple, dataclass, field
 from itertools import combinations, pairwise
 from math import log, log1p
-from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 
 from serendip.data.arrays import FloatArray
+from serendip.data.artefact import Artefact
 from serendip.data.text import NEGATIONS, normalise, title_key, words
-from serendip.errors import require_readable
 from serendip.search.lexical import LexicalIndex
 from serendip.search.logistic import LogisticModel
 from serendip.search.phrases import ENGLISH
@@ -225,8 +223,6 @@ def _features(
 Near: TypeAlias = Mapping[str, tuple[tuple[str, float], ...]]
 """Word -> nearest words, each with its cosine."""
 
-REWRITES_FILE = "rewrites.json"
-FORMAT = 1
 MOST = 3
 """Maximum number of rewrites per query."""
 
@@ -247,7 +243,7 @@ class Rewrite:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RewriteTable:
+class RewriteTable(Artefact):
     """Rewrites prepared offline.
 
     Args:
@@ -296,37 +292,14 @@ class RewriteTable:
             for candidate, confidence in zip(candidates, confidences.tolist(), strict=True)
         ]
 
-    def save(self, folder: Path) -> None:
-        """Write one file into a folder."""
-        document = {
-            "format": FORMAT,
-            "head": {key: [[*asdict(one).values()] for one in self.head[key]] for key in self.head},
-            "student": self.scorer.as_dict() if self.scorer else None,
-            "near": self.near,
-        }
-        text = json.dumps(document, ensure_ascii=False)
-        (folder / REWRITES_FILE).write_text(text, encoding="utf-8")
+    def stored(self) -> dict[str, Any]:
+        """Rewrites as rows of their fields."""
+        rows = {key: [astuple(one) for one in self.head[key]] for key in self.head}
+        return {"head": rows, "scorer": self.scorer, "near": self.near}
 
     @classmethod
-    def open(cls, folder: Path) -> RewriteTable:
-        """Read what ``save`` wrote; an empty table without the file.
-
-        Raises:
-            ArtefactError: the file is unreadable or of another format.
-        """
-        path = folder / REWRITES_FILE
-        if not path.exists():
-            return cls()
-        with require_readable(path, "rewrites"):
-            document = json.loads(path.read_text(encoding="utf-8"))
-            if document["format"] != FORMAT:
-                raise ValueError(f"format {document['format']!r}")
-            head = {
-                key: tuple(Rewrite(*row) for row in rows) for key, rows in document["head"].items()
-            }
-            near = {
-                word: tuple((other, cosine) for other, cosine in rows)
-                for word, rows in document["near"].items()
-            }
-            learned = document["student"]
-            return cls(head, LogisticModel.of_dict(FEATURES, learned) if learned else None, near)
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        head = {key: tuple(Rewrite(*row) for row in rows) for key, rows in values["head"].items()}
+        scorer: LogisticModel | None = values["scorer"]
+        return cls(head, scorer and scorer.require_names(FEATURES), values["near"])

@@ -10,20 +10,20 @@ deleting items gives a new one that shares everything built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data import AllowedItems, Catalogue, FloatArray, IntArray, Item, ItemList
 from serendip.data.arrays import NO_ITEMS
-from serendip.data.rows.strings import StringIndex, Strings, open_arrays, save_arrays
+from serendip.data.artefact import Artefact
+from serendip.data.rows.strings import StringIndex, Strings
 from serendip.data.text import query_grams, words
-from serendip.errors import ArtefactError, DataError, require_readable
+from serendip.errors import ArtefactError, DataError
 from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.config import SearchConfig
 from serendip.search.documents import FIELDS, GENERATED, document_of, needed_terms
@@ -33,7 +33,7 @@ from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.reader import QueryReader
 from serendip.search.rewrites import CatalogueMatcher, Rewrite, RewriteTable
 from serendip.search.spelling.speller import Speller
-from serendip.search.spelling.typos import HANGUL, EditIndex, is_hangul, spell_out
+from serendip.search.spelling.typos import EditIndex, is_hangul, spell_out
 from serendip.search.spelling.word_statistics import (
     WordCounts,
     WordPairs,
@@ -76,17 +76,31 @@ def put_first(item: int, hits: ItemList) -> ItemList:
     )
 
 
-def _open_speller(
-    folder: Path, stored: Mapping[str, NDArray[Any]], titles: Container[str], language: str
-) -> Speller:
-    """The speller of the words and word pairs in a folder."""
-    counts = WordCounts(StringIndex.of_arrays(_WORDS, stored), stored["counts"])
-    edits = EditIndex.of_arrays(counts.index.strings, stored)
-    hangul = EditIndex.of_arrays(Strings.of_arrays(HANGUL, stored), stored, HANGUL)
-    pairs = WordPairs.open(folder / PAIRS_FILE, counts.index)
-    known = StringIndex.of_arrays(_KNOWN, stored)
-    frequencies = english_word_frequencies()
-    return Speller(counts, edits, hangul, pairs, frequencies, titles, language, known)
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchTables(Artefact):
+    """What a search reads of the built items besides the lexical index.
+
+    Args:
+        counts: words and the number of items that have them.
+        edits: of these words.
+        hangul: of the Korean ones, spelt out in letters.
+        pairs: counts of words that follow each other.
+        known: strings of items and of the language, which are not misspelt.
+        grammar: function words of the catalogue's languages.
+        searches: after which the items were chosen.
+        titles: of the items.
+        title_rows: (N,) int32 row of each item's title; -1 = it has none.
+    """
+
+    counts: WordCounts
+    edits: EditIndex
+    hangul: EditIndex
+    pairs: WordPairs
+    known: StringIndex
+    grammar: frozenset[str]
+    searches: ChosenSearches
+    titles: TitleTable
+    title_rows: IntArray
 
 
 def _grammar_of(catalogue: Catalogue) -> frozenset[str]:
@@ -139,8 +153,7 @@ def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
     return np.asarray([weight * ratio(key, title) for title in titles], dtype=np.float32)
 
 
-WORDS_FOLDER, TITLES_FOLDER, PAIRS_FILE = "words", "titles", "pairs.npy"
-_WORDS, _KNOWN, _GRAMMAR, _SEARCHES = "words", "known", "grammar", "searches"
+TABLES_FOLDER = "tables"
 _TEXTS, _FEWEST_LETTERS = ("title", "description"), 20_000
 MIN_COMPLETED = 3
 READINGS = 4_096
@@ -232,22 +245,20 @@ class Searcher:
         lexical = LexicalIndex.build(catalogue, folder, config.lexical)
         counts = WordCounts.of(word_counts(catalogue, config.lexical.fields))
         documents = (document_of(item, config.lexical.fields) for item in catalogue)
-        WordPairs.of(documents, counts).save(folder / PAIRS_FILE)
+        pairs = WordPairs.of(documents, counts)
         known = known_strings(catalogue, counts, lexical.language)
-        spelt = sorted(map(spell_out, filter(is_hangul, counts)))
-        words = {
-            **counts.index.arrays(_WORDS),
-            **EditIndex.of(counts).arrays(),
-            **Strings.of(spelt).arrays(HANGUL),
-            **EditIndex.of(spelt).arrays(HANGUL),
-            **StringIndex.of(Strings.of(sorted(known))).arrays(_KNOWN),
-            **Strings.of(sorted(_grammar_of(catalogue))).arrays(_GRAMMAR),
-            **searches.arrays(_SEARCHES),
-            "counts": counts.counts,
-        }
-        save_arrays(folder / WORDS_FOLDER, words)
         titles = TitleIndex.of(catalogue, popularity)
-        save_arrays(folder / TITLES_FOLDER, {**titles.built.arrays(), "item_rows": titles.rows})
+        SearchTables(
+            counts,
+            replace(EditIndex.of(counts), strings=counts.index.strings),
+            EditIndex.of(map(spell_out, filter(is_hangul, counts))),
+            replace(pairs, numbers=counts.index),
+            StringIndex.of(Strings.of(sorted(known))),
+            frozenset(_grammar_of(catalogue)),
+            searches,
+            titles.built,
+            titles.rows,
+        ).save(folder / TABLES_FOLDER)
         return cls.open(folder, catalogue, popularity, config)
 
     @classmethod
@@ -268,17 +279,19 @@ class Searcher:
         if len(popularity) != count:
             raise DataError(f"{len(popularity)} popularities for {count} items.")
         lexical = LexicalIndex.open(folder)
-        titles, words = open_arrays(folder / TITLES_FOLDER), open_arrays(folder / WORDS_FOLDER)
-        with require_readable(folder, "vocabulary"):
-            table, rows = TitleTable.of_arrays(titles), titles["item_rows"]
-            speller = _open_speller(folder, words, table, lexical.language)
+        tables = SearchTables.open(folder / TABLES_FOLDER)
+        rows = tables.title_rows
         if len(rows) != count or lexical.statistics.num_documents != count:
             raise ArtefactError(f"{folder} indexes {len(rows)} items, the catalogue has {count}.")
-        index = TitleIndex(popularity, catalogue.titles, rows, table)
+        speller = Speller(
+            *(tables.counts, tables.edits, tables.hangul, tables.pairs),
+            *(english_word_frequencies(), tables.titles, lexical.language, tables.known),
+        )
+        index = TitleIndex(popularity, catalogue.titles, rows, tables.titles)
         searcher = cls(
             *(config or SearchConfig(), lexical, index, speller, count),
-            grammar=frozenset(Strings.of_arrays(_GRAMMAR, words)),
-            searches=ChosenSearches.of_arrays(_SEARCHES, words),
+            grammar=tables.grammar,
+            searches=tables.searches,
         )
         # The first search pays for imports and page faults: do it here, not in a request.
         searcher.search("warm up", 1)

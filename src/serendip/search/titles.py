@@ -18,20 +18,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby, islice
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from serendip.data import FloatArray, IntArray, Item
+from serendip.data.artefact import Artefact
 from serendip.data.rows.strings import Strings
 from serendip.data.text import fold, rows_starting, strip_article, title_key
 from serendip.search.spelling.typos import EditIndex, contains
 from serendip.search.synonyms import with_other_numeral
 
 MAX_COMPARED = 5_000
-_COLUMNS = ("starts", "items", "popularity", "word_starts", "word_rows")
 _TIMES_LARGER = 8
 """A table of late titles is merged with a newer one unless it is so many times larger."""
 
@@ -41,7 +40,7 @@ Popularity: TypeAlias = FloatArray | IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TitleTable:
+class TitleTable(Artefact):
     """Titles of items by normal form.
 
     Args:
@@ -71,28 +70,17 @@ class TitleTable:
         groups = [(key, list(entries)) for key, entries in groupby(ordered, lambda entry: entry[0])]
         keys = [key for key, _ in groups]
         words, word_starts, word_rows = _postings(keys)
+        distinct = Strings.of(keys)
         return cls(
-            Strings.of(keys),
+            distinct,
             Strings.of(words),
             np.cumsum([0, *(len(entries) for _, entries in groups)]).astype(np.int32),
             np.array([item for _, item, _ in ordered], np.int32),
             np.array([entries[0][2] for _, entries in groups], np.float32),
             word_starts,
             word_rows,
-            EditIndex.of(keys),
+            replace(EditIndex.of(keys), strings=distinct),
         )
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name."""
-        strings = {**self.keys.arrays("keys"), **self.words.arrays("words")}
-        return {name: getattr(self, name) for name in _COLUMNS} | strings | self.edits.arrays()
-
-    @classmethod
-    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild from ``arrays``."""
-        keys, words = (Strings.of_arrays(name, stored) for name in ("keys", "words"))
-        columns: dict[str, Any] = {name: stored[name] for name in _COLUMNS}
-        return cls(keys, words, edits=EditIndex.of_arrays(keys, stored), **columns)
 
     def __len__(self) -> int:
         return len(self.items)

@@ -10,15 +10,14 @@ Shapes: N items, V values, K normal forms, E pairs of a normal form and an item.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
+from serendip.data.artefact import Artefact
 from serendip.data.items.catalogue import Item
 from serendip.data.rows.strings import StringIndex, Strings
 from serendip.data.text import normalise, rows_starting, title_key, words
@@ -45,7 +44,7 @@ _SHORT_NAME = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ValueTable:
+class ValueTable(Artefact):
     """Attribute values of a catalogue, read by memory map.
 
     Args:
@@ -104,27 +103,6 @@ class ValueTable:
             np.cumsum([0, *map(len, parts)]).astype(np.int32),
             np.concatenate([NO_ITEMS, *parts]),
             order,
-        )
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name."""
-        names = ("counts", "rows", "starts", "ranks", "order")
-        strings = self.index.arrays("values") | self.keys.arrays("keys")
-        return {name: getattr(self, name) for name in names} | {
-            **strings,
-            **self.suffixes.arrays("suffixes"),
-        }
-
-    @classmethod
-    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> ValueTable:
-        """Rebuild from ``arrays``."""
-        return cls(
-            StringIndex.of_arrays("values", stored),
-            stored["counts"],
-            Strings.of_arrays("suffixes", stored),
-            stored["rows"],
-            StringIndex.of_arrays("keys", stored),
-            *(stored[name] for name in ("starts", "ranks", "order")),
         )
 
     def count(self, value: str) -> int:

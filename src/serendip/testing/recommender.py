@@ -12,6 +12,7 @@ import pytest
 
 from serendip.config import Config, validate
 from serendip.data import AllowedItems, Dataset, FloatArray, History, ItemSet, Query
+from serendip.data.artefact import VALUE_FILE
 from serendip.data.events.event import EXCLUSIONS
 from serendip.data.events.negative_log import NegativeLog
 from serendip.data.events.rejections import Rejected
@@ -128,12 +129,12 @@ class RecommenderContract(ABC):
         assert (changes <= self.stored_tolerance * largest + self.tolerance).all(), changes.max()
 
     def test_lost_numbers_are_an_artefact_error(self, model: Recommender, tmp_path: Path) -> None:
-        """A folder that does not exist, or of which only ``config.json`` is left, is named."""
+        """A folder that does not exist, or of which only ``value.json`` is left, is named."""
         with pytest.raises(ArtefactError, match="nowhere"):
             type(model).open(tmp_path / "nowhere")
         model.save(tmp_path)
         for file in tmp_path.rglob("*"):
-            if file.is_file() and file.name != "config.json":
+            if file.is_file() and file.name != VALUE_FILE:
                 file.unlink()
         with pytest.raises(ArtefactError):
             type(model).open(tmp_path)

@@ -114,12 +114,6 @@ def test_new_and_changed_items_have_the_time_of_their_category() -> None:
     assert np.isfinite(more.after[0])
 
 
-def test_what_is_stored_opens_again() -> None:
-    repeats = learn_repeats(world(), CODES, BY_KIND)
-    again = Repeats.of_facts(repeats.facts(), repeats.after)
-    assert (again.attribute, again.gaps, again.usual) == ("kind", repeats.gaps, repeats.usual)
-
-
 def test_choices_are_counted() -> None:
     history = History.of_items(np.array([5, 2, 5, -1, 5], np.int32))
     assert times_chosen(history, np.array([1, 2, 5], np.int32)).tolist() == [0, 1, 3]

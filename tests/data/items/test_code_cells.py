@@ -22,7 +22,6 @@ def world(count: int, levels: int) -> tuple[np.ndarray, Codebooks]:
 def test_the_nearest_items_are_near_by_cells(levels: int, share: float) -> None:
     content, codebooks = world(MIN_ITEMS, levels)
     cells = CodeCells.of(codebooks.assign(content), codebooks)
-    cells = CodeCells.of_arrays(cells.arrays(), codebooks)
     new, _ = world(30, levels)
     near = cells.near(new, content)
     assert near is not None and near.shape == (30, NUM_NEAR)

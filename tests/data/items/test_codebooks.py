@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from serendip.data import Codebooks
 from serendip.data.items.semantic_ids import common_prefix, first_codes
-from serendip.errors import ArtefactError, DataError
+from serendip.errors import DataError
 
 BOOKS = Codebooks(np.array([[[0, 0], [10, 0]], [[0, 1], [0, -1]]], dtype=np.float32))
 
@@ -46,15 +46,6 @@ def test_more_vectors_than_one_block_are_coded_like_one_by_one():
 def test_a_common_prefix_ends_at_the_first_difference():
     left = np.array([[1, 2, 3], [1, 9, 3], [9, 2, 3]])
     assert common_prefix(left, np.array([1, 2, 3])).tolist() == [3, 1, 0]
-
-
-def test_codebooks_survive_a_file(tmp_path):
-    path = tmp_path / "codebooks.safetensors"
-    BOOKS.save(path)
-    np.testing.assert_array_equal(Codebooks.open(path).centroids, BOOKS.centroids)
-    path.write_bytes(b"x")
-    with pytest.raises(ArtefactError, match="no readable codebooks"):
-        Codebooks.open(path)
 
 
 def test_the_first_code_is_the_category_and_items_without_codes_have_one_in_common() -> None:

@@ -33,7 +33,7 @@ NEW = item_lists("n", 3)
 
 def opened(catalogue: Catalogue, path: Path) -> Catalogue:
     catalogue.save(path)
-    return Catalogue.open(path, Vocabulary.of_arrays(catalogue.vocabulary.arrays()))
+    return Catalogue.open(path, Vocabulary.restored(catalogue.vocabulary.stored()))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

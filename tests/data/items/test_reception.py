@@ -1,7 +1,6 @@
 """How often items were shown and rejected, and which of them are new."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from data_world import dataset_of
@@ -13,7 +12,6 @@ from serendip.data.events.impression_log import ImpressionLog
 from serendip.data.events.negative_log import NegativeLog
 from serendip.data.items.reception import MOST_DAYS, MOST_IMPRESSIONS, Reception
 from serendip.data.items.starts import DAY_S, find_starts
-from serendip.data.rows.strings import open_arrays, save_arrays
 
 ALWAYS, POSTED = -np.inf, np.inf
 
@@ -140,11 +138,3 @@ def test_events_that_follow_count_as_if_they_had_been_there_at_the_training(rows
 def test_posted_items_are_new() -> None:
     known = reception([9], [1]).with_new(ints(1, 2))
     assert new(known, [0, 0, 0]) == [1, 2]
-
-
-def test_a_reception_is_the_same_after_saving_and_opening(tmp_path: Path) -> None:
-    known = reception([4], [9]).with_new(ints(1))
-    save_arrays(tmp_path / "reception", known.arrays())
-    opened = Reception.of_arrays(open_arrays(tmp_path / "reception"))
-    assert opened.impressions.tolist() == [4, 0]
-    assert opened.rejections.tolist() == [9, 0]

@@ -53,8 +53,3 @@ def test_new_and_changed_content_is_projected(rows: AlignedRows) -> None:
     assert len(grown) == 9 and len(rows) == 7 and not rows[4].any()
     np.testing.assert_allclose(np.asarray(grown), expected(grown), rtol=0, atol=1e-6)
     np.testing.assert_allclose(grown[[4, 8, 7]], PROJECTION.encode(new[[1, 0, 0]]), atol=0.02)
-
-
-def test_stored_rows_are_the_same(rows: AlignedRows) -> None:
-    again = AlignedRows.of_arrays("content", rows.arrays("content"))
-    np.testing.assert_array_equal(np.asarray(again), np.asarray(rows))

@@ -1,7 +1,5 @@
 """Packed rows are the rows they were made of, to within half a step, and read like an array."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from serendip.data.rows.late_rows import put_rows
-from serendip.data.rows.packed_rows import PackedRows, open_packed, pack_rows, packed_arrays
+from serendip.data.rows.packed_rows import PackedRows, pack_rows
 from serendip.data.rows.row_array import dot_items, dot_rows
-from serendip.data.rows.strings import open_arrays, save_arrays
 
 NUMBERS = st.floats(-1e3, 1e3, width=32)
 ROWS = arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=NUMBERS)
@@ -74,13 +71,3 @@ def test_late_rows_are_exact_until_they_are_packed(rows: np.ndarray, seed: int) 
     vector = rng.normal(size=rows.shape[1]).astype(np.float32)
     found = dot_items(late, np.arange(len(plain)), vector)
     np.testing.assert_allclose(found, plain @ vector, rtol=1e-3, atol=1e-2)
-
-
-def test_stored_rows_are_mapped(tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
-    save_arrays(tmp_path, packed_arrays("rows", rows))
-    opened = open_packed("rows", open_arrays(tmp_path))
-    np.testing.assert_array_equal(np.asarray(opened), np.asarray(pack_rows(rows)))
-    assert isinstance(opened, PackedRows) and not opened.values.flags.writeable
-    with pytest.raises(KeyError, match="other"):
-        open_packed("other", open_arrays(tmp_path))

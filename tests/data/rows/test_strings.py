@@ -2,15 +2,12 @@
 
 import zlib
 from bisect import bisect_left
-from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.rows.strings import StringIndex, Strings, map_array, open_arrays, save_arrays
-from serendip.errors import ArtefactError
+from serendip.data.rows.strings import StringIndex, Strings
 
 TEXTS = st.lists(st.text(st.characters(codec=None), max_size=6), max_size=12)
 
@@ -55,17 +52,3 @@ def test_a_row_outside_is_an_index_error() -> None:
     for row in (-3, 2):
         with pytest.raises(IndexError):
             strings[row]
-
-
-def test_mapped_arrays_are_what_was_saved(tmp_path: Path) -> None:
-    index = StringIndex.of(Strings.of(["x", "", "ü"]))
-    save_arrays(tmp_path / "new", {**index.arrays("ids"), "empty": np.empty((0, 3), np.float32)})
-    stored = open_arrays(tmp_path / "new")
-    assert stored["empty"].shape == (0, 3)
-    opened = StringIndex.of_arrays("ids", stored)
-    assert [opened.find(text) for text in ("x", "", "ü", "y")] == [0, 1, 2, -1]
-    assert not opened.hashes.flags.writeable
-    for content in (b"no array", b""):
-        (tmp_path / "new" / "empty.npy").write_bytes(content)
-        with pytest.raises(ArtefactError, match="no readable array"):
-            map_array(tmp_path / "new" / "empty.npy")

@@ -22,7 +22,8 @@ from serendip.data.store.tables.generated import Generated, text_digest
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.suggestions.build import hash_written_queries, is_for_texts
+from serendip.jobs.suggestions.build import hash_written_queries
+from serendip.jobs.suggestions.parts import is_for_texts
 from serendip.jobs.train.fingerprint import compute_fingerprint
 
 
@@ -241,20 +242,19 @@ def generation(folder: Path) -> Path:
     return found / (found / "CURRENT").read_text().strip()
 
 
-_OWN = ("search/words/", "search/titles/")
+_OWN = "search/tables/"
 
 
-CONTENT = "content/content.values.npy"
+CONTENT = "features/0-content-values.npy"
 
 
 def content_of(folder: Path) -> dict[str, str]:
     """Checksums of a generation, but for files that tantivy names at random and the clock."""
     manifest = json.loads((generation(folder) / "manifest.json").read_text())
-    kept = ("search/lexical.json", "search/pairs.npy")
     return {
         name: digest
         for name, digest in manifest["files"].items()
-        if name.startswith(_OWN) or name in kept or not name.startswith("search/")
+        if name.startswith(_OWN) or name == "search/lexical.json" or not name.startswith("search/")
     }
 
 

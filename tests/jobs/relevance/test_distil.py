@@ -1,7 +1,6 @@
 """From labels to a served relevance filter: through the commands, on a small shop."""
 
 import csv
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -14,6 +13,7 @@ from illustrated_shop import MEDIA, illustrate
 from small_shop import NUM_ITEMS, SETTINGS, TASTES, WITHOUT_SEARCHES, import_shop, write_files
 
 from serendip.data import History, Item
+from serendip.data.artefact import VALUE_FILE
 from serendip.engine.artefacts.generations import open_current
 from serendip.engine.engine import Engine
 from serendip.engine.matches import append_matches
@@ -26,7 +26,7 @@ from serendip.engine.stages.list_filters import (
     RelevanceFilterConfig,
 )
 from serendip.engine.stages.pipeline import run
-from serendip.engine.state import EngineState
+from serendip.engine.state import EngineState, StateFacts
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
@@ -332,11 +332,10 @@ def test_a_generation_keeps_the_thresholds_that_were_decided(shop: Path, tmp_pat
     decided = EngineState.open(generation.folder).relevance_thresholds["home"]
     copy = shutil.copytree(generation.folder, tmp_path / "generation")
     home = Workspace.open(shop).settings.all_surfaces()["home"].relevance_filter
-    document = json.loads((copy / "state.json").read_text())
-    assert document["relevance_thresholds"] == {"home": decided}  # search names its own
+    facts = StateFacts.open(copy / "facts")
+    assert facts.relevance_thresholds == {"home": decided}  # search names its own
     for changed, threshold in (({}, np.inf), ({"home": decided}, decided)):
-        document["relevance_thresholds"] = changed
-        (copy / "state.json").write_text(json.dumps(document))
+        replace(facts, relevance_thresholds=changed).save(copy / "facts")
         assert RelevanceFilter(home).threshold(EngineState.open(copy)) == threshold
 
 
@@ -428,7 +427,7 @@ def test_a_damaged_model_stops_no_training_that_does_not_name_it(
     shop: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(shop, tmp_path / "shop")
-    with (read_version(copy / "relevance").folder / "relevance.json").open("a") as stream:
+    with (read_version(copy / "relevance").folder / VALUE_FILE).open("a") as stream:
         stream.write(" ")
     named = (copy / "serendip.toml").read_text()
     with pytest.raises(ArtefactError, match="relevance"):

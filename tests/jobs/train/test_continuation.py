@@ -17,7 +17,7 @@ from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, UnsupportedError
+from serendip.errors import UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.exports.embeddings import embed
 from serendip.jobs.train.continuation import OlderFit, choose_start
@@ -64,11 +64,9 @@ def test_what_is_saved_is_opened(tmp_path: Path, modalities: int) -> None:
     saved = older_of(fusion)
     saved.save(tmp_path / "older")
     found = OlderFit.open(tmp_path / "older")
-    assert found is not None
     assert (found.items, found.until) == (saved.items, 12.5)
     assert list(found.fusion.blocks) == list(fusion.blocks)
     assert np.array_equal(found.codebooks.centroids, saved.codebooks.centroids)
-    assert list(found.learned) == ["retriever"]
     for name, array in saved.learned["retriever"].items():
         opened = found.learned["retriever"][name]
         assert opened.dtype == array.dtype
@@ -89,14 +87,6 @@ def test_content_of_another_fusion_is_learned_from_nothing() -> None:
     assert older.start("retriever", Vocabulary(["a"]), pictures_and_texts()) is None
     assert older.start("retriever", Vocabulary(["a"]), TEXT_ONLY) is None
     assert older_of(TEXT_ONLY).start("retriever", Vocabulary(["a"]), fusion) is None
-
-
-def test_a_missing_one_is_none_and_a_damaged_one_an_error(tmp_path: Path) -> None:
-    assert OlderFit.open(tmp_path / "older") is None
-    older_of(TEXT_ONLY).save(tmp_path / "older")
-    (tmp_path / "older" / "learned.npz").write_bytes(b"nothing")
-    with pytest.raises(ArtefactError, match="no readable fit"):
-        OlderFit.open(tmp_path / "older")
 
 
 def test_a_training_continues_and_the_next_one_continues_from_it(shop: Path) -> None:

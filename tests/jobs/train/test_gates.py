@@ -15,7 +15,7 @@ from small_shop import WITHOUT_SEARCHES, import_shop
 from stand import publish_with, write_worse_report
 
 from serendip.data import FloatArray, Vocabulary
-from serendip.data.rows.strings import save_arrays
+from serendip.data.artefact import VALUE_FILE
 from serendip.data.splits import temporal
 from serendip.engine.artefacts.generations import (
     current_name,
@@ -253,34 +253,37 @@ def drop_first_column(array: FloatArray) -> FloatArray:
     return array[:, 1:]
 
 
+COUNTS = "numbers/0-counts.npy"
+
+
 def flip_byte(generation: Path) -> None:
-    content = bytearray((generation / "counts.npy").read_bytes())
+    content = bytearray((generation / COUNTS).read_bytes())
     content[-1] ^= 1
-    replace_file(generation / "counts.npy", bytes(content))
+    replace_file(generation / COUNTS, bytes(content))
 
 
 OPENED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a flipped byte": (flip_byte, "counts.npy is altered"),
     "fewer rows than items": (
-        lambda folder: change_array(folder, "counts.npy", drop_last_row),
+        lambda folder: change_array(folder, COUNTS, drop_last_row),
         "59 rows of counts for 60",
     ),
     "fewer vectors than items": (
-        lambda folder: change_array(folder, "content/content.values.npy", drop_last_row),
+        lambda folder: change_array(folder, "features/0-content-values.npy", drop_last_row),
         "59 rows of content for 60",
     ),
     "vectors of another size": (
         lambda folder: change_array(
-            folder, "content/content.values.npy", lambda array: array[:, 1:]
+            folder, "features/0-content-values.npy", lambda array: array[:, 1:]
         ),
         "values of a vector for",
     ),
     "codes of another length": (
-        lambda folder: change_array(folder, "codes.npy", drop_first_column),
+        lambda folder: change_array(folder, "features/2-codes.npy", drop_first_column),
         "levels of codes for",
     ),
     "a model of other items": (
-        lambda folder: take_away_an_item(folder, "models/item-knn/config.json"),
+        lambda folder: take_away_an_item(folder, f"models/item-knn/{VALUE_FILE}"),
         "59 items of the model item-knn for 60",
     ),
 }
@@ -288,7 +291,7 @@ OPENED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 def take_away_an_item(generation: Path, config: str) -> None:
     document = json.loads((generation / config).read_text())
-    document["num_items"] -= 1
+    document["values"]["num_items"] -= 1
     replace_file(generation / config, json.dumps(document).encode())
     change_manifest(generation)
 
@@ -318,7 +321,7 @@ def lose_items(shop: Path) -> Draft:
     for path in (folder / "ids").iterdir():
         path.unlink()
     ids = [*draft.state.catalogue.vocabulary, *(f"gone{number}" for number in range(60))]
-    save_arrays(folder / "ids", Vocabulary(ids).arrays())
+    Vocabulary(ids).save(folder / "ids")
     change_manifest(folder)
     return draft
 

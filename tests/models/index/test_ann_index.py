@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.data import AllowedItems, BoolArray, FloatArray, ItemSet
-from serendip.errors import ArtefactError
 from serendip.models.index.ann_index import ApproximateIndex
 
 
@@ -101,11 +100,6 @@ def test_a_saved_index_answers_the_same(lists: ApproximateIndex, tmp_path: Path)
     assert opened.num_probes == lists.num_probes
     for query in QUERIES:
         np.testing.assert_array_equal(lists.search(query, 10)[0], opened.search(query, 10)[0])
-
-
-def test_an_index_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match="no readable approximate index"):
-        ApproximateIndex.open(tmp_path)
 
 
 def test_vectors_beside_lists_have_eight_bits_and_are_mapped(

@@ -1,6 +1,5 @@
 """The served relevance model: predictions are per pair, and survive saving and opening."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.numeric import unit
 from serendip.errors import ArtefactError
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
-from serendip.models.relevance.model import RelevanceModel, open_model, save_model
+from serendip.models.relevance.model import FEATURES, LearnedRelevance, RelevanceModel
 from serendip.models.relevance.projection import QueryProjectionConfig
 from serendip.models.relevance.train import (
     LabelledPairs,
@@ -74,20 +73,21 @@ def test_a_prediction_does_not_depend_on_other_items(model: RelevanceModel) -> N
 
 
 def test_an_opened_model_predicts_as_the_saved_one(model: RelevanceModel, tmp_path: Path) -> None:
-    replace(model, threshold=0.25).save(tmp_path)
-    opened = RelevanceModel.open(tmp_path, NO_ATTRIBUTES)
+    replace(model, threshold=0.25).learned.save(tmp_path / "learned")
+    model.items.save(tmp_path / "items")
+    items = ItemTexts.open(tmp_path / "items")
+    opened = LearnedRelevance.open(tmp_path / "learned").apply(items, NO_ATTRIBUTES)
     assert opened.threshold == 0.25
     numbers = np.arange(ITEMS)
     np.testing.assert_allclose(predict(opened, numbers), predict(model, numbers), rtol=0, atol=1e-6)
 
 
 def test_predictions_for_a_new_catalogue_depend_on_its_texts_only(
-    model: RelevanceModel, tmp_path: Path
+    model: RelevanceModel,
 ) -> None:
-    save_model(model, tmp_path)
-    same = open_model(tmp_path, build_item_texts(), NO_ATTRIBUTES)
+    same = model.learned.apply(build_item_texts(), NO_ATTRIBUTES)
     np.testing.assert_allclose(predict(same, np.arange(5)), predict(model, np.arange(5)), atol=1e-6)
-    other = open_model(tmp_path, build_item_texts(seed=1), NO_ATTRIBUTES)
+    other = model.learned.apply(build_item_texts(seed=1), NO_ATTRIBUTES)
     kinds_in_turn = np.array([2, 0, 1, 5, 3, 4])
     np.testing.assert_allclose(
         predict(other, kinds_in_turn) > 0.5, predict(model, np.arange(6)) > 0.5, atol=1e-6
@@ -102,29 +102,8 @@ def test_changed_and_new_items_get_no_prediction(model: RelevanceModel) -> None:
     assert np.isfinite(predict(model, np.array([3]))).all()
 
 
-def test_a_model_with_other_features_is_refused(model: RelevanceModel, tmp_path: Path) -> None:
-    save_model(model, tmp_path)
-    path = tmp_path / "relevance.json"
-    path.write_text(path.read_text().replace("trigrams of title", "letters of title"))
-    with pytest.raises(ArtefactError, match="has other features"):
-        open_model(tmp_path, build_item_texts(), NO_ATTRIBUTES)
-
-
-@pytest.mark.parametrize(
-    ("name", "command"), [("relevance.json", "judge distil"), ("items/item_words.json", "train")]
-)
-def test_an_older_format_is_refused_with_the_command_to_run(
-    model: RelevanceModel, tmp_path: Path, name: str, command: str
-) -> None:
-    model.save(tmp_path)
-    document = json.loads((tmp_path / name).read_text())
-    del document["format"]
-    (tmp_path / name).write_text(json.dumps(document))
-    with pytest.raises(ArtefactError, match="format None") as refused:
-        RelevanceModel.open(tmp_path, NO_ATTRIBUTES)
-    assert f"`serendip {command}`" in refused.value.hint
-
-
-def test_an_empty_folder_has_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match=r"no readable item texts"):
-        RelevanceModel.open(tmp_path, NO_ATTRIBUTES)
+def test_a_model_with_other_features_is_refused(model: RelevanceModel) -> None:
+    other = replace(model.learned, names=(*FEATURES[:-1], "letters of title"))
+    with pytest.raises(ArtefactError, match="has other features") as refused:
+        other.apply(build_item_texts(), NO_ATTRIBUTES)
+    assert "`serendip judge distil`" in refused.value.hint

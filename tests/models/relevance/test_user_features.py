@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,15 +124,14 @@ def world() -> World:
 
 
 def test_where_the_past_decides_the_filter_with_the_user_beats_the_one_without(
-    world: World, tmp_path: Path
+    world: World,
 ) -> None:
     is_irrelevant = world.genre_of[world.numbers] != world.rows % 3
     trained, (with_user, without) = world.train(is_irrelevant)
     assert with_user > 0.95 > 0.65 > without
     model = trained.model
     assert model.features[-len(USER_FEATURES) :] == USER_FEATURES
-    model.save(tmp_path)
-    opened = RelevanceModel.open(tmp_path, world.catalogue)
+    opened = model.learned.apply(model.items, world.catalogue)
     mask = world.rows >= 100
     np.testing.assert_allclose(
         world.predict(opened, mask), world.predict(model, mask), rtol=0, atol=1e-6

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.errors import ArtefactError
 from serendip.models.linalg import sum_rows, to_csr
 from serendip.models.sparse.packed_sparse import PackedSparse
 
@@ -77,13 +75,6 @@ def test_the_least_values_are_dropped_and_the_largest_cut(tmp_path: Path) -> Non
     packed = PackedSparse.open(tmp_path)
     assert packed.whole().toarray().tolist() == [[65_504, 2.0**-24, 0.0], [0, 0, 0]]
     assert PackedSparse.of(to_csr((2, 3))).whole().nnz == 0
-
-
-def test_a_damaged_matrix_is_refused(tmp_path: Path) -> None:
-    PackedSparse.of(to_csr(np.eye(2, dtype=np.float32))).save(tmp_path)
-    (tmp_path / "values.npy").unlink()
-    with pytest.raises(ArtefactError, match="no readable matrix: 'values'"):
-        PackedSparse.open(tmp_path)
 
 
 def test_blocks_are_packed_as_they_come_and_are_not_changed() -> None:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray
+from serendip.data.artefact import Artefact
 from serendip_bench.blend.features import PER_PART, PER_QUERY
 
 
@@ -63,7 +64,7 @@ class BlendConfig(Config):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlendNetwork:
+class BlendNetwork(Artefact):
     """Multi-layer perceptron with SiLU activations, as plain arrays.
 
     Args:

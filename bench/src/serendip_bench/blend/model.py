@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from serendip.config import Config, validate
 from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query
-from serendip.errors import ArtefactError, DataError
-from serendip.models import model_class, open_model
+from serendip.errors import DataError
+from serendip.models import model_class
 from serendip.models.base import Recommender, ScoreKind
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.blend.config import (
@@ -32,8 +31,6 @@ from serendip_bench.blend.config import (
 )
 from serendip_bench.blend.features import BlendCandidates, build_candidates
 from serendip_bench.splits import without_last_events
-
-PARTS_FOLDER, NETWORK_FILE = "parts", "network.npz"
 
 _QUERIES_PER_BATCH = 256
 """Bounds memory: scores of a batch are (P, B, N)."""
@@ -54,6 +51,7 @@ class Blend(Recommender):
     origin: ClassVar[str] = "the blend of models"
     score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
+    state: ClassVar[tuple[str, ...]] = ("_parts", "_network")
     config: BlendConfig
 
     def __init__(
@@ -126,27 +124,3 @@ class Blend(Recommender):
             name: part.with_late(features, item_nums) for name, part in self._parts.items()
         }
         return model
-
-    def _save(self, folder: Path) -> None:
-        for name, part in self._parts.items():
-            part.save(folder / PARTS_FOLDER / name)
-        network = self._network
-        arrays: dict[str, Any] = {"mean": network.mean, "scale": network.scale}
-        for number, (weight, bias) in enumerate(network.layers):
-            arrays |= {f"weight{number}": weight, f"bias{number}": bias}
-        np.savez(folder / NETWORK_FILE, **arrays)
-
-    def _open(self, folder: Path) -> None:
-        self._parts = {
-            name: open_model(part.model, folder / PARTS_FOLDER / name)
-            for name, part in self.config.parts.items()
-        }
-        try:
-            with np.load(folder / NETWORK_FILE, allow_pickle=False) as stored:
-                count = sum(key.startswith("weight") for key in stored)
-                layers = [(stored[f"weight{i}"], stored[f"bias{i}"]) for i in range(count)]
-                self._network = BlendNetwork(stored["mean"], stored["scale"], layers)
-        except (OSError, ValueError, KeyError) as error:
-            raise ArtefactError(
-                f"{folder} has no readable blend: {error}.", "Train it again with this version."
-            ) from None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from pydantic import Field, field_validator
 
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.artefact import Artefact
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.items.catalogue import Item
 from serendip.data.items.semantic_ids import first_codes
@@ -71,7 +72,7 @@ def _seconds(text: str) -> float:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Repeats:
+class Repeats(Artefact):
     """When the items of a catalogue may come again.
 
     Args:
@@ -118,19 +119,6 @@ class Repeats:
     def never(cls, num_items: int) -> Self:
         """No item comes again, among features of a ranker that has learned of repeats."""
         return cls(after=np.full(num_items, np.inf, np.float32))
-
-    def facts(self) -> dict[str, Any]:
-        """What is stored beside ``after``; JSON has no infinity."""
-        finite = {name: gap if math.isfinite(gap) else None for name, gap in self.gaps.items()}
-        usual = self.usual if math.isfinite(self.usual) else None
-        return {"attribute": self.attribute, "gaps": finite, "usual": usual}
-
-    @classmethod
-    def of_facts(cls, facts: Mapping[str, Any], after: FloatArray) -> Self:
-        """Rebuild from ``facts`` and ``after``."""
-        gaps = {name: math.inf if gap is None else gap for name, gap in facts["gaps"].items()}
-        usual = math.inf if facts["usual"] is None else facts["usual"]
-        return cls(facts["attribute"], gaps, usual, after)
 
 
 def last_choices(history: History) -> tuple[IntArray, TimeArray]:

@@ -23,7 +23,7 @@ from serendip.data.items.attributes import (
 )
 from serendip.data.items.table import Item, ItemTable
 from serendip.data.rows.late_rows import put_rows
-from serendip.data.rows.strings import Strings, open_arrays, save_arrays
+from serendip.data.rows.strings import Strings
 from serendip.data.vocabulary import Vocabulary
 
 __all__ = ["Attribute", "AttributeColumn", "Catalogue", "Item"]
@@ -225,7 +225,7 @@ class Catalogue(Sequence[Item]):
 def save_catalogue(catalogue: Catalogue, folder: Path) -> None:
     """Write a catalogue into a folder, which exists."""
     catalogue.save(folder / _CATALOGUE)
-    save_arrays(folder / _ITEMS, catalogue.vocabulary.arrays())
+    catalogue.vocabulary.save(folder / _ITEMS)
 
 
 def open_catalogue(folder: Path) -> Catalogue:
@@ -234,4 +234,4 @@ def open_catalogue(folder: Path) -> Catalogue:
     Raises:
         ArtefactError: a file is damaged.
     """
-    return Catalogue.open(folder / _CATALOGUE, Vocabulary.of_arrays(open_arrays(folder / _ITEMS)))
+    return Catalogue.open(folder / _CATALOGUE, Vocabulary.open(folder / _ITEMS))

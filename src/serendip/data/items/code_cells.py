@@ -9,15 +9,15 @@ Shapes: N items, U cells, L code levels, K codes per level, D vector size, M new
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, take_ranges
+from serendip.data.artefact import Artefact
 from serendip.data.items.semantic_ids import Codebooks
 
 MIN_ITEMS = 20_000
@@ -33,7 +33,7 @@ _SPARE_CELLS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class CodeCells:
+class CodeCells(Artefact):
     """Items by the cell of their first codes.
 
     Args:
@@ -58,15 +58,6 @@ class CodeCells:
         cells, sizes = np.unique(numbers, return_counts=True)
         starts = np.append(0, np.cumsum(sizes)).astype(np.int32)
         return cls(codebooks, cells.astype(np.int32), starts, items)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name."""
-        return {"cells": self.cells, "starts": self.starts, "items": self.items}
-
-    @classmethod
-    def of_arrays(cls, stored: Mapping[str, NDArray[Any]], codebooks: Codebooks) -> Self:
-        """Rebuild from ``arrays``."""
-        return cls(codebooks, stored["cells"], stored["starts"], stored["items"])
 
     def near(self, content: FloatArray, catalogue: FloatArray) -> IntArray | None:
         """Items (M, ``NUM_NEAR``) nearest to content (M, D), padded with -1.

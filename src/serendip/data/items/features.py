@@ -16,14 +16,16 @@ import zlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, take_ranges
+from serendip.data.artefact import Artefact
 from serendip.data.items.catalogue import Attribute, Item
 from serendip.data.rows.late_rows import put_rows
+from serendip.data.rows.packed_rows import PackedRows
 from serendip.data.text import MAX_CHARACTERS, normalise, tokens
 
 
@@ -187,7 +189,7 @@ def _path_prefixes(path: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ItemFeatures:
+class ItemFeatures(Artefact):
     """Content features, one row per item of the catalogue.
 
     Args:
@@ -206,6 +208,15 @@ class ItemFeatures:
     present: BoolArray | None = None
     tokens: Tokens | None = None
     near: IntArray | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """Content, packed, and codes; no tokens."""
+        return {
+            "content": PackedRows.of(self.content),
+            "codes": self.codes,
+            "codebook_size": self.codebook_size,
+            "present": self.present,
+        }
 
     def __len__(self) -> int:
         return len(self.content)

@@ -9,14 +9,13 @@ Shapes: N items, E events.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.artefact import Artefact
 from serendip.data.dataset import Dataset
 from serendip.data.items.starts import DAY_S
 from serendip.data.rows.late_rows import put_rows
@@ -29,7 +28,7 @@ MOST_DAYS = 30.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reception:
+class Reception(Artefact):
     """Impressions and rejections of every item.
 
     Args:
@@ -108,19 +107,3 @@ class Reception:
             put_rows(self.impressions, numbers, impressions),
             put_rows(self.rejections, numbers, rejections),
         )
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name."""
-        return {
-            "impressions": np.asarray(self.impressions),
-            "rejections": np.asarray(self.rejections),
-        }
-
-    @classmethod
-    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild from ``arrays``.
-
-        Raises:
-            KeyError: one is missing.
-        """
-        return cls(stored["impressions"], stored["rejections"])

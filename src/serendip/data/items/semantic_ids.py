@@ -9,20 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Self
 
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.errors import DataError, require_readable
+from serendip.data.artefact import Artefact
+from serendip.errors import DataError
 
 ASSIGN_BLOCK = 1024
 """Vectors per matrix product: their distances to 1,000 centroids fit the CPU cache."""
 
 
 @dataclass(frozen=True, eq=False)
-class Codebooks:
+class Codebooks(Artefact):
     """Residual codebooks, coarse to fine.
 
     Args:
@@ -65,24 +64,6 @@ class Codebooks:
             for number, level in enumerate(self._levels):
                 codes[rows, number] = level.quantise(residual)
         return codes
-
-    def save(self, path: Path) -> None:
-        """Write the arrays as safetensors."""
-        from safetensors.numpy import save_file
-
-        save_file({"centroids": np.ascontiguousarray(self.centroids)}, path)
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Read what ``save`` wrote.
-
-        Raises:
-            ArtefactError: the file does not contain readable codebooks.
-        """
-        from safetensors.numpy import load_file
-
-        with require_readable(path, "codebooks"):
-            return cls(load_file(path)["centroids"])
 
 
 def first_codes(codes: IntArray) -> IntArray:

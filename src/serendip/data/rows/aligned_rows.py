@@ -9,20 +9,20 @@ Shapes: N rows, C content size, M rows that are read, B vectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.dataset import AlignedProjection
 from serendip.data.rows.late_rows import put_rows
-from serendip.data.rows.packed_rows import open_packed, packed_arrays
+from serendip.data.rows.packed_rows import PackedRows
 from serendip.data.rows.row_array import ROWS_PER_BLOCK, RowArray, dot_items, dot_rows
 
 
-class AlignedRows(RowArray):
+class AlignedRows(RowArray, Artefact):
     """Aligned unit vectors (N, C) float32 of content vectors; rows of zeros stay zeros.
 
     Args:
@@ -79,21 +79,10 @@ class AlignedRows(RowArray):
         lengths = put_rows(self.lengths, numbers, _lengths(self.projection, content))
         return type(self)(self.projection, put_rows(self.content, numbers, content), lengths)
 
-    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name; those of the content included."""
-        parts = {"lengths": self.lengths, "down": self.projection.down, "up": self.projection.up}
-        aligned = {f"{name}.{part}": array for part, array in parts.items()}
-        return {**packed_arrays(name, self.content), **aligned}
-
-    @classmethod
-    def of_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild from ``arrays``.
-
-        Raises:
-            KeyError: an array is missing.
-        """
-        projection = AlignedProjection(stored[f"{name}.down"], stored[f"{name}.up"])
-        return cls(projection, open_packed(name, stored), stored[f"{name}.lengths"])
+    def stored(self) -> dict[str, Any]:
+        """The projection, the packed content and the lengths."""
+        content = PackedRows.of(self.content)
+        return {"projection": self.projection, "content": content, "lengths": self.lengths}
 
 
 def _lengths(projection: AlignedProjection, content: FloatArray) -> FloatArray:

@@ -11,13 +11,13 @@ Shapes: N rows, D row size, M rows that are read, B vectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
+from serendip.data.artefact import Artefact
 from serendip.data.rows.row_array import ROWS_PER_BLOCK, RowArray
 
 _LARGEST = 127
@@ -25,7 +25,7 @@ _DROPPED_BITS = 8
 """Of the 24 binary digits of a float32; an 8-bit number times the other 16 is exact."""
 
 
-class PackedRows(RowArray):
+class PackedRows(RowArray, Artefact):
     """An immutable array (N, D) that is read as float32.
 
     Args:
@@ -48,6 +48,10 @@ class PackedRows(RowArray):
             block = slice(begin, begin + ROWS_PER_BLOCK)
             packed.values[block], packed.scales[block] = _pack(np.asarray(rows[block], np.float32))
         return packed
+
+    def stored(self) -> dict[str, Any]:
+        """Numbers and scales."""
+        return {"values": self.values, "scales": self.scales}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,21 +90,6 @@ def pack_rows(rows: FloatArray) -> FloatArray:
 def round_rows(rows: FloatArray) -> FloatArray:
     """Rows (N, D) as they are read after packing."""
     return np.asarray(PackedRows.of(rows))
-
-
-def packed_arrays(name: str, rows: FloatArray) -> dict[str, NDArray[Any]]:
-    """Arrays to store rows (N, D) of any kind, packed."""
-    packed = PackedRows.of(rows)
-    return {f"{name}.values": packed.values, f"{name}.scales": packed.scales}
-
-
-def open_packed(name: str, stored: Mapping[str, NDArray[Any]]) -> FloatArray:
-    """Rows (N, D) of ``packed_arrays``.
-
-    Raises:
-        KeyError: an array is missing.
-    """
-    return cast("FloatArray", PackedRows(stored[f"{name}.values"], stored[f"{name}.scales"]))
 
 
 def _pack(rows: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
+from serendip.data.artefact import Artefact
 from serendip.errors import ArtefactError
 
 _PART = 65_536
 """Strings that are decoded at once in a loop over a column."""
 
 
-class Strings(Sequence[str]):
+class Strings(Sequence[str], Artefact):
     """An immutable sequence of N strings.
 
     Args:
@@ -69,17 +70,12 @@ class Strings(Sequence[str]):
         """The strings of some rows, in their order."""
         return [self[row] for row in rows]
 
-    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name."""
-        return {f"{name}.text": self.text, f"{name}.starts": self.starts}
-
-    @classmethod
-    def of_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild from ``arrays``."""
-        return cls(stored[f"{name}.text"], stored[f"{name}.starts"])
+    def stored(self) -> dict[str, Any]:
+        """The bytes and the offsets."""
+        return {"text": self.text, "starts": self.starts}
 
 
-class StringIndex(Mapping[str, int]):
+class StringIndex(Mapping[str, int], Artefact):
     """String -> its row in a column of distinct strings.
 
     Args:
@@ -127,16 +123,9 @@ class StringIndex(Mapping[str, int]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.strings)
 
-    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name; those of the strings included."""
-        hashes = {f"{name}.hashes": self.hashes, f"{name}.rows": self.rows}
-        return {**self.strings.arrays(name), **hashes}
-
-    @classmethod
-    def of_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild from ``arrays``."""
-        strings = Strings.of_arrays(name, stored)
-        return cls(strings, stored[f"{name}.hashes"], stored[f"{name}.rows"])
+    def stored(self) -> dict[str, Any]:
+        """The strings and their hashes."""
+        return {"strings": self.strings, "hashes": self.hashes, "rows": self.rows}
 
 
 def _hash(string: str) -> int:

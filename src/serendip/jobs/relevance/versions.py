@@ -2,7 +2,7 @@
 
 Layout of a workspace's ``relevance/``::
 
-    v2/trees.onnx, relevance.*   the model, without the items
+    v2/value.json, ...           the model, without the items
     v2/manifest.json             written last: training labels, metrics, encoder, SHA-256s
     current                      one line, the name of the current version
     lists/<surface>/             the same of a surface by labels of its own lists
@@ -25,7 +25,7 @@ from serendip.engine.state import TYPED_TEXTS
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.models.relevance.features import ItemTexts
-from serendip.models.relevance.model import RelevanceModel, open_model, save_model
+from serendip.models.relevance.model import LearnedRelevance, RelevanceModel
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
 from serendip.runtime.versions import Version, Versions
@@ -79,7 +79,7 @@ def publish_model(folder: Path, model: RelevanceModel, facts: Mapping[str, Any])
         LockedError: another process is publishing a version.
     """
     with exclusive_lock(folder):
-        return model_versions(folder).publish(lambda building: save_model(model, building), facts)
+        return model_versions(folder).publish(model.learned.save, facts)
 
 
 def restore_version(folder: Path, name: str) -> None:
@@ -123,7 +123,8 @@ def load_relevance_models(
     """
     texts = RelevanceTexts(context).items(catalogue.items, context.options.progress)
     return {
-        labels: open_model(version.folder, texts, catalogue) for labels, version in versions.items()
+        labels: LearnedRelevance.open(version.folder).apply(texts, catalogue)
+        for labels, version in versions.items()
     }
 
 

@@ -22,20 +22,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.content.fusion import TEXT_ONLY, Fusion
+from serendip.content.fusion import Fusion
 from serendip.data import Catalogue, Codebooks, Dataset, IntArray, ItemFeatures, Vocabulary
+from serendip.data.artefact import Artefact
 from serendip.data.items.features import ModalityVectors
-from serendip.data.rows.strings import open_arrays, save_arrays
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState, open_codes, open_fusion
-from serendip.errors import ArtefactError
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.ranker.labels import INNER_FRACTION, has_ranker
 from serendip.jobs.train.staleness import compare_settings
@@ -107,12 +104,9 @@ class PreviousCodes:
 OLDER_FOLDER = "older"
 """Folder in a generation."""
 
-_IDS, _CODEBOOKS, _FUSION = "ids", "codebooks.safetensors", "fusion.safetensors"
-_LEARNED, _UNTIL = "learned.npz", "until"
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OlderFit:
+class OlderFit(Artefact):
     """The fit on the older part, without what needs much memory.
 
     Args:
@@ -141,49 +135,22 @@ class OlderFit:
             return None
         return WarmStart(self.learned.get(name, {}), self.items.numbers(items.ids))
 
-    def save(self, folder: Path) -> None:
-        """Write it into a folder, which is created; learned numbers with half their precision.
-
-        The next training moves them further than that.
-        """
-        folder.mkdir()
-        save_arrays(folder / _IDS, self.items.arrays())
-        self.codebooks.save(folder / _CODEBOOKS)
-        if self.fusion.blocks:
-            self.fusion.save(folder / _FUSION)
-        learned = {
-            f"{name}/{key}": _halve(array)
+    def stored(self) -> dict[str, Any]:
+        """Learned numbers with half their precision: the next training moves them further."""
+        halves = {
+            name: {key: _halve(array) for key, array in arrays.items()}
             for name, arrays in self.learned.items()
-            for key, array in arrays.items()
         }
-        np.savez(folder / _LEARNED, allow_pickle=False, **{_UNTIL: np.array(self.until)}, **learned)
+        return {**Artefact.stored(self), "learned": halves}
 
     @classmethod
-    def open(cls, folder: Path) -> Self | None:
-        """Read what ``save`` wrote; None if there is nothing.
-
-        Raises:
-            ArtefactError: the files cannot be read.
-        """
-        if not (folder / _LEARNED).is_file():
-            return None
-        try:
-            learned, fused = dict[str, dict[str, NDArray[Any]]](), folder / _FUSION
-            with np.load(folder / _LEARNED, allow_pickle=False) as arrays:
-                until = float(arrays[_UNTIL])
-                for key in arrays.files:
-                    name, _, part = key.partition("/")
-                    if part:
-                        learned.setdefault(name, {})[part] = _double(arrays[key])
-            return cls(
-                Vocabulary.of_arrays(open_arrays(folder / _IDS)),
-                Codebooks.open(folder / _CODEBOOKS),
-                Fusion.open(fused) if fused.is_file() else TEXT_ONLY,
-                learned,
-                until,
-            )
-        except (OSError, BadZipFile, KeyError, ValueError) as error:
-            raise ArtefactError(f"{folder} has no readable fit: {error}.") from None
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        learned = {
+            name: {key: _double(array) for key, array in arrays.items()}
+            for name, arrays in values["learned"].items()
+        }
+        return cls(**{**values, "learned": learned})
 
 
 def _halve(array: NDArray[Any]) -> NDArray[Any]:
@@ -193,7 +160,7 @@ def _halve(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _double(array: NDArray[Any]) -> NDArray[Any]:
-    return array.astype(np.float32) if array.dtype == np.float16 else array
+    return np.array(array, np.float32 if array.dtype == np.float16 else array.dtype)
 
 
 MOST_GROWTH = 1.5
@@ -227,7 +194,8 @@ def choose_start(
         reason = "there is no generation"
     elif is_wanted and current is not None:
         reason = _find_obstacle(context, current)
-        previous = None if reason else OlderFit.open(current.folder / OLDER_FOLDER)
+        folder = current.folder / OLDER_FOLDER
+        previous = OlderFit.open(folder) if not reason and folder.is_dir() else None
         if previous is not None and previous.until > _begin_of_newer(context.dataset):
             previous, reason = None, f"{current.name} has seen what the ranker would learn from"
         if previous is not None:

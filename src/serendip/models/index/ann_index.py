@@ -29,7 +29,7 @@ Shapes: N items, B queries, D size of the vectors, M allowed items.
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
@@ -37,13 +37,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, locate
+from serendip.data.artefact import Artefact
 from serendip.data.items.allowed_items import AllowedItems, ItemSet
-from serendip.data.rows.packed_rows import open_packed, pack_rows, packed_arrays
+from serendip.data.rows.packed_rows import PackedRows, pack_rows
 from serendip.data.rows.row_array import dot_items
-from serendip.data.rows.strings import open_arrays, save_arrays
-from serendip.errors import require_readable
 
-INDEX_FILE, _PACKED_FOLDER = "vectors.ivf", "packed"
+LISTS_FILES = "*-lists.npy"
+"""Pattern of the file of an artefact that has the lists of an index."""
+
 RECALL = 0.995
 """Share of the best 100 items of sample queries that the probed lists have, at least."""
 
@@ -87,7 +88,7 @@ def take_best(items: IntArray, scores: FloatArray, k: int) -> tuple[IntArray, Fl
     return items[best], scores[best]
 
 
-class ApproximateIndex:
+class ApproximateIndex(Artefact):
     """Index for maximum inner product search; thread-safe, one thread per search."""
 
     def __init__(self, vectors: FloatArray, lists: Any) -> None:
@@ -208,22 +209,15 @@ class ApproximateIndex:
                 return
             self._lists.nprobe = min(2 * self._lists.nprobe, self._lists.nlist)
 
-    def save(self, folder: Path) -> None:
-        """Write the vectors and the lists into ``folder``, which is created."""
-        folder.mkdir(parents=True, exist_ok=True)
-        save_arrays(folder / _PACKED_FOLDER, packed_arrays("vectors", self.vectors))
-        load_faiss().write_index(self._lists, str(folder / INDEX_FILE))
+    def stored(self) -> dict[str, Any]:
+        """The vectors, packed, and the lists as faiss writes them."""
+        lists = load_faiss().serialize_index(self._lists)
+        return {"vectors": PackedRows.of(self.vectors), "lists": lists}
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Read an index that ``save`` wrote.
-
-        Raises:
-            ArtefactError: the folder has no readable index.
-        """
-        with require_readable(folder, "approximate index", "Build it again."):
-            vectors = open_packed("vectors", open_arrays(folder / _PACKED_FOLDER))
-            return cls(vectors, load_faiss().read_index(str(folder / INDEX_FILE)))
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        return cls(values["vectors"], load_faiss().deserialize_index(values["lists"]))
 
 
 def _build_lists(vectors: FloatArray, seed: int) -> Any:

@@ -13,19 +13,18 @@ M items, L late (new or changed) items.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data import AllowedItems, FloatArray, IntArray, Query
 from serendip.data.arrays import NO_ITEMS, distinct
+from serendip.data.artefact import Artefact
 from serendip.data.rows.late_rows import merge_numbers
-from serendip.data.rows.strings import map_array
-from serendip.models.index.ann_index import INDEX_FILE, ApproximateIndex
+from serendip.models.index.ann_index import ApproximateIndex
 from serendip.models.linalg import main_directions
 
 EXACT_UP_TO = 2_000
@@ -44,14 +43,12 @@ _ROWS_PER_BLOCK = 16_384
 _NUM_SAMPLES = 128
 """Typical queries for which the index is built."""
 
-_MAPS_FILE = "directions.npy"
-
 VectorsOf = Callable[[NDArray[np.integer]], FloatArray]
 """Item numbers (M,) -> their vectors (M, V)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class VectorIndex:
+class VectorIndex(Artefact):
     """Main directions, the index of the items known when it was built, and late items.
 
     Args:
@@ -120,22 +117,15 @@ class VectorIndex:
             late = late[np.argpartition(-(vectors @ reduced), pool - 1)[:pool]]
         return distinct(np.concatenate([found, late])) if len(late) else found
 
-    def save(self, folder: Path) -> None:
-        """Write the index into ``folder``, which is created."""
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / _MAPS_FILE, np.stack([self.item_map, self.query_map]), allow_pickle=False)
-        self.base.save(folder)
+    def stored(self) -> dict[str, Any]:
+        """The maps and the index of the generation."""
+        return {"item_map": self.item_map, "query_map": self.query_map, "base": self.base}
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Read an index that ``save`` wrote.
-
-        Raises:
-            ArtefactError: the folder has no readable index.
-        """
-        item_map, query_map = np.array(map_array(folder / _MAPS_FILE))
-        no_vectors = np.empty((0, item_map.shape[1]), np.float32)
-        return cls(item_map, query_map, ApproximateIndex.open(folder), NO_ITEMS, no_vectors)
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        no_vectors = np.empty((0, values["item_map"].shape[1]), np.float32)
+        return cls(**values, late_items=NO_ITEMS, late_vectors=no_vectors)
 
 
 class VectorModel(Protocol):
@@ -183,16 +173,6 @@ class ServedIndex:
         if self._built is None:
             return ServedIndex()
         return ServedIndex(self._built.with_late(item_nums, model.vectors_of(item_nums)))
-
-    def save(self, model: VectorModel, folder: Path) -> None:
-        """Write the index if the model is served by one."""
-        if model.num_items > EXACT_UP_TO:
-            self.of(model).save(folder)
-
-    @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Read what ``save`` wrote; an index that is not there is built on first use."""
-        return cls(VectorIndex.open(folder) if (folder / INDEX_FILE).exists() else None)
 
 
 def _draw_contexts(model: VectorModel) -> list[IntArray]:

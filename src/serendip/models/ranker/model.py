@@ -10,30 +10,25 @@ Shapes: R rows (query, candidate), F features, A actions.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.config import validate
 from serendip.data.arrays import FloatArray
+from serendip.data.artefact import Artefact
 from serendip.data.query import NEAREST_TASK, TASKS, Task
 from serendip.errors import (
     ArtefactError,
     ConfigError,
     DataError,
     NotTrainedError,
-    require_readable,
 )
-from serendip.models.onnx import open_session, read_model
+from serendip.models.onnx import open_session
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.runtime.progress import TrainOptions
-
-CONFIG_FILE, NETWORK_FILE = "config.json", "network.onnx"
 
 _ROWS_AT_ONCE = 8_192
 """Rows that the graph is run on at once; it needs about 4 kB of memory for each."""
@@ -64,8 +59,10 @@ def action_value(
     return value
 
 
-class Ranker:
+class Ranker(Artefact):
     """Multi-task ranking model: rows of features -> a probability per action."""
+
+    repair = "Train it again with this version."
 
     def __init__(self, config: RankerConfig | None = None) -> None:
         self.config = config if config is not None else RankerConfig()
@@ -163,48 +160,37 @@ class Ranker:
         """Values (R,) of candidates: ``action_value`` with this ranker's actions."""
         return action_value(probabilities, action_weights, self.config.actions)
 
-    def save(self, folder: Path) -> None:
-        """Write config, feature names and network into ``folder`` (created); no pickle."""
+    def stored(self) -> dict[str, Any]:
+        """Config, names of the features and the network."""
         self._require_trained()
-        folder.mkdir(parents=True, exist_ok=True)
-        document = {
-            "model": "ranker",
+        return {
+            "config": self.config,
+            "network": self._network,
             "feature_names": self._feature_names,
             "ordered_tasks": self._ordered,
-            "discounts": dict(self.discounts),
-            "config": self.config.model_dump(mode="json"),
+            "discounts": self.discounts,
         }
-        (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
-        (folder / NETWORK_FILE).write_bytes(self._network)
 
     @classmethod
-    def open(cls, folder: Path, feature_names: Sequence[str] | None = None) -> Self:
-        """Read what ``save`` wrote.
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        ranker = cls(values["config"])
+        ranker._network, ranker.discounts = values["network"], values["discounts"]
+        ranker._session = open_session(ranker._network)
+        ranker._feature_names, ranker._ordered = values["feature_names"], values["ordered_tasks"]
+        return ranker
 
-        Args:
-            folder: where it was saved.
-            feature_names: features that the caller will provide; None = do not check.
+    def require_features(self, names: Sequence[str]) -> None:
+        """Check that it was trained on the features that it is given.
 
         Raises:
-            ArtefactError: the folder has no readable ranker, or its features are different.
+            ArtefactError: they are others.
         """
-        with require_readable(folder, "ranker", "Train it again with this version."):
-            document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            stored, ordered = tuple(document["feature_names"]), tuple(document["ordered_tasks"])
-            config = validate(RankerConfig, document["config"], str(folder / CONFIG_FILE))
-            learned = dict(document["discounts"])
-        if feature_names is not None and tuple(feature_names) != stored:
-            differing = sorted(set(feature_names) ^ set(stored)) or ["their order"]
+        if tuple(names) != self.feature_names:
+            differing = sorted(set(names) ^ set(self.feature_names)) or ["their order"]
             raise ArtefactError(
-                f"{folder} has a ranker for other features; different: {', '.join(differing)}.",
-                "Train it again with this version.",
+                f"the ranker is for other features; different: {', '.join(differing)}.", self.repair
             )
-        ranker = cls(config)
-        ranker._network = read_model(folder / NETWORK_FILE)
-        ranker._session = open_session(ranker._network)
-        ranker._feature_names = stored
-        ranker._ordered, ranker.discounts = ordered, learned
-        return ranker
 
     def _require_trained(self) -> None:
         if self._session is None:

@@ -6,9 +6,6 @@ compared in full and by their first five letters, a stemmer that matches "nurse"
 in most languages with suffixes. For a query that contains "without", the words before it count as
 wanted and those after it as unwanted.
 
-Item texts are stored as ``item_texts.safetensors`` (vectors, most of the data) and
-``item_words.json`` (words as lists of strings, sets of words as numbers).
-
 Nothing here is learned from relevance labels.
 
 Shapes: Q queries, N items, P pairs, q queries and n items of one batch, p pairs of it, T passages,
@@ -17,19 +14,17 @@ V views, C size of a text vector, F features.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.numeric import unit
 from serendip.data.text import NEGATIONS, normalise, tokens
-from serendip.errors import require_readable
 from serendip.models.relevance.feedback import FEEDBACK_DEPTHS, RelevanceFeedback
 from serendip.models.relevance.reference import KINDS, ReferenceItems
 from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSets
@@ -85,7 +80,7 @@ class QueryTexts:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ItemTexts:
+class ItemTexts(Artefact):
     """Words and vectors of title, body and passages of N items.
 
     Args:
@@ -267,62 +262,3 @@ def _trigrams(text: str) -> frozenset[str]:
 def build_prefixes(words: Collection[str]) -> frozenset[str]:
     """The first letters of words."""
     return frozenset(word[:_PREFIX_LENGTH] for word in words)
-
-
-_ARRAYS_FILE, _WORDS_FILE = "item_texts.safetensors", "item_words.json"
-FORMAT = 4
-_TERMS = ("words", "prefixes", "trigrams")
-
-
-def save_item_texts(items: ItemTexts, folder: Path) -> None:
-    """Write item texts into a folder, which is created."""
-    from safetensors.numpy import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, NDArray[Any]] = {"views": items.views}
-    overlaps = {name: getattr(items, name) for name in _TERMS}
-    for name, overlap in overlaps.items():
-        parts |= {f"{name}.{part}": array for part, array in _to_arrays(overlap).items()}
-    save_file(
-        {name: np.ascontiguousarray(array) for name, array in parts.items()}, folder / _ARRAYS_FILE
-    )
-    words = {name: list(overlap.numbers) for name, overlap in overlaps.items()}
-    document = {"format": FORMAT, **words}
-    (folder / _WORDS_FILE).write_text(json.dumps(document), encoding="utf-8")
-
-
-def open_item_texts(folder: Path) -> ItemTexts:
-    """Read what ``save_item_texts`` wrote.
-
-    Raises:
-        ArtefactError: a file is missing, damaged or of another format.
-    """
-    from safetensors.numpy import load_file
-
-    with require_readable(folder, "item texts"):
-        parts = load_file(folder / _ARRAYS_FILE)
-        words = json.loads((folder / _WORDS_FILE).read_text(encoding="utf-8"))
-        if words.get("format") != FORMAT:
-            raise ValueError(f"format {words.get('format')!r}")
-        views = parts["views"]
-        overlaps = (_from_arrays(words[name], parts, name, views.shape[1]) for name in _TERMS)
-        return ItemTexts(views, *overlaps)
-
-
-def _to_arrays(overlap: TermOverlap) -> dict[str, NDArray[Any]]:
-    return {
-        "idf": overlap.idf,
-        "titles": overlap.titles.terms,
-        "title_starts": overlap.titles.starts,
-        "postings": overlap.postings.terms,
-        "posting_starts": overlap.postings.starts,
-    }
-
-
-def _from_arrays(
-    words: list[str], parts: Mapping[str, NDArray[Any]], name: str, count: int
-) -> TermOverlap:
-    titles = TermSets(parts[f"{name}.titles"], parts[f"{name}.title_starts"])
-    postings = TermSets(parts[f"{name}.postings"], parts[f"{name}.posting_starts"])
-    numbers = {word: place for place, word in enumerate(words)}
-    return TermOverlap(numbers, parts[f"{name}.idf"], float(np.log(count + 1)), titles, postings)

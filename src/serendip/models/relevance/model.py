@@ -16,27 +16,24 @@ Shapes: N items, P pairs, K pairs with current texts, V views, C size of a text 
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from serendip.config import validate
 from serendip.data import BoolArray, Catalogue, FloatArray, IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.numeric import NewtonSteps, fit_logistic, logistic
 from serendip.data.rows.late_rows import put_rows
-from serendip.errors import ArtefactError, require_readable
-from serendip.models.onnx import open_session, read_model
+from serendip.errors import ArtefactError
+from serendip.models.onnx import open_session
 from serendip.models.relevance.features import (
     PAIR_FEATURES,
     ItemTexts,
     PairFeatures,
     QueryTexts,
     centre_views,
-    open_item_texts,
-    save_item_texts,
 )
 from serendip.models.relevance.feedback import RelevanceFeedback
 from serendip.models.relevance.projection import (
@@ -51,7 +48,7 @@ _STEPS = NewtonSteps(count=50, tolerance=1e-9)
 
 
 @dataclass(frozen=True, slots=True)
-class PlattCalibration:
+class PlattCalibration(Artefact):
     """``1 / (1 + exp(-(slope x score + offset)))``."""
 
     slope: float
@@ -79,7 +76,7 @@ def fit_calibration(scores: FloatArray, is_irrelevant: BoolArray) -> PlattCalibr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CalibratedTrees:
+class CalibratedTrees(Artefact):
     """Boosted trees that predict P(irrelevant) from features.
 
     Args:
@@ -97,6 +94,15 @@ class CalibratedTrees:
         """With a new session."""
         return cls(model, calibration, open_session(model))
 
+    def stored(self) -> dict[str, Any]:
+        """The trees and their calibration."""
+        return {"model": self.model, "calibration": self.calibration}
+
+    @classmethod
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        return cls.of(**values)
+
     def probabilities(self, features: FloatArray) -> FloatArray:
         """(P,) probabilities of being irrelevant for features (P, F), each pair on its own."""
         if not len(features):
@@ -109,10 +115,6 @@ FEATURES = (*PAIR_FEATURES, *PROJECTED_FEATURES)
 """Features of query and item; a model that knows the user has ``USER_FEATURES`` behind them."""
 
 NOBODY = RequestUser()
-
-FORMAT = 4
-_DISTIL_AGAIN = "Run `serendip judge distil` with this version, then `serendip train`."
-_TREES, _ARRAYS, _DOCUMENT = "trees.onnx", "relevance.safetensors", "relevance.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,19 +201,20 @@ class RelevanceModel:
         vector: FloatArray = self.items.views[0, number]
         return vector
 
-    def save(self, folder: Path) -> None:
-        """Write the model and the item texts into a folder, which is created."""
-        save_model(self, folder)
-        save_item_texts(self.items, folder / "items")
-
-    @classmethod
-    def open(cls, folder: Path, catalogue: Catalogue) -> RelevanceModel:
-        """Read what ``save`` wrote, for the same items.
-
-        Raises:
-            ArtefactError: the folder has no relevance model, or one with other features.
-        """
-        return open_model(folder, open_item_texts(folder / "items"), catalogue)
+    @property
+    def learned(self) -> LearnedRelevance:
+        """What was learned, without the items."""
+        projection, features = self.projection, self.projection.features
+        return LearnedRelevance(
+            self.features,
+            projection.config,
+            features.query_mean,
+            features.item_means,
+            features.reference,
+            (projection.landmarks, projection.shares, projection.directions),
+            self.trees,
+            self.threshold,
+        )
 
     def _features(self, query: QueryTexts, numbers: IntArray, user: RequestUser) -> FloatArray:
         """(P, F) ``features`` of one query."""
@@ -227,80 +230,56 @@ class RelevanceModel:
         return np.hstack(columns)
 
 
-def save_model(model: RelevanceModel, folder: Path) -> None:
-    """Write what was learned, without the item texts, into a folder, which is created."""
-    from safetensors.numpy import save_file
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnedRelevance(Artefact):
+    """What a relevance model has learned, whatever the items are.
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _TREES).write_bytes(model.trees.model)
-    projection, features = model.projection, model.projection.features
-    parts = {
-        "query_mean": features.query_mean,
-        "item_means": features.item_means,
-        "landmarks": projection.landmarks,
-        "shares": projection.shares,
-        "directions": projection.directions,
-        "reference_means": features.reference.means,
-        "reference_squares": features.reference.squares,
-    }
-    save_file(
-        {name: np.ascontiguousarray(array) for name, array in parts.items()}, folder / _ARRAYS
-    )
-    document = {
-        "format": FORMAT,
-        "features": model.features,
-        "projection": projection.config.model_dump(mode="json"),
-        "calibration": [model.trees.calibration.slope, model.trees.calibration.offset],
-        "threshold": model.threshold,
-    }
-    (folder / _DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
-
-
-def open_model(folder: Path, items: ItemTexts, catalogue: Catalogue) -> RelevanceModel:
-    """Read what ``save_model`` wrote, for the items of a catalogue with the same text encoder.
-
-    Attributes of the items are read only for a model that knows users. The reference items and the
-    means are those of the training.
-
-    Raises:
-        ArtefactError: the folder has no relevance model, or one with other features.
+    Args:
+        names: of the features of the trees.
+        config: of the query projection.
+        query_mean: (C,) of training queries.
+        item_means: (V, C) of the items of the training.
+        reference: items of the training that cosines are compared with.
+        projection: landmarks, shares and directions, see ``QueryProjection``.
+        trees: from features to probabilities.
+        threshold: see ``RelevanceModel``.
     """
-    from safetensors.numpy import load_file
 
-    with require_readable(folder, "relevance model", _DISTIL_AGAIN):
-        document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
-        if document.get("format") != FORMAT:
-            raise ValueError(f"format {document.get('format')!r}")
-        features = tuple(document["features"])
-        calibration = PlattCalibration(*document["calibration"])
-        parts = load_file(folder / _ARRAYS)
-        config = validate(QueryProjectionConfig, document["projection"], str(folder / _DOCUMENT))
-        projection = _projection(config, parts, items)
-    knows_users = features == (*FEATURES, *USER_FEATURES)
-    if features != FEATURES and not knows_users:
-        known = {*FEATURES, *USER_FEATURES}
-        differing = sorted(set(features) ^ known) or ["their order"]
-        raise ArtefactError(
-            f"the relevance model in {folder} has other features: {', '.join(differing)}.",
-            _DISTIL_AGAIN,
-        )
-    trees = CalibratedTrees.of(read_model(folder / _TREES), calibration)
-    users = UserFeatures.of(projection.features.views, catalogue) if knows_users else None
-    return RelevanceModel.of(projection, trees, items, document["threshold"], users)
+    names: tuple[str, ...]
+    config: QueryProjectionConfig
+    query_mean: FloatArray
+    item_means: FloatArray
+    reference: ReferenceItems
+    projection: tuple[FloatArray, FloatArray, FloatArray]
+    trees: CalibratedTrees
+    threshold: float | None
 
+    repair = "Run `serendip judge distil` with this version, then `serendip train`."
 
-def _projection(
-    config: QueryProjectionConfig, parts: dict[str, Any], items: ItemTexts
-) -> QueryProjection:
-    means = parts["item_means"]
-    if means.shape[1:] != items.views.shape[2:]:
-        raise ValueError(
-            f"it was trained on vectors of size {means.shape[1]}, the items have "
-            f"{items.views.shape[2]}"
-        )
-    views = centre_views(items.views, means)
-    reference = ReferenceItems(parts["reference_means"], parts["reference_squares"])
-    feedback = RelevanceFeedback.of(views, items.words)
-    features = PairFeatures(parts["query_mean"], means, views, reference, feedback)
-    weights = parts["landmarks"], parts["shares"], parts["directions"]
-    return QueryProjection(config, features, *weights)
+    def apply(self, items: ItemTexts, catalogue: Catalogue) -> RelevanceModel:
+        """The model for the items of a catalogue, whose texts the same encoder read.
+
+        Attributes of the items are read only by a model that knows users.
+
+        Raises:
+            ArtefactError: it has other features, or vectors of another size.
+        """
+        knows_users = self.names == (*FEATURES, *USER_FEATURES)
+        if self.names != FEATURES and not knows_users:
+            differing = sorted(set(self.names) ^ {*FEATURES, *USER_FEATURES}) or ["their order"]
+            raise ArtefactError(
+                f"the relevance model has other features: {', '.join(differing)}.", self.repair
+            )
+        size = self.item_means.shape[1]
+        if size != items.views.shape[2]:
+            raise ArtefactError(
+                f"the relevance model was trained on vectors of size {size}, the items have "
+                f"{items.views.shape[2]}.",
+                self.repair,
+            )
+        views = centre_views(items.views, self.item_means)
+        feedback = RelevanceFeedback.of(views, items.words)
+        features = PairFeatures(self.query_mean, self.item_means, views, self.reference, feedback)
+        projection = QueryProjection(self.config, features, *self.projection)
+        users = UserFeatures.of(views, catalogue) if knows_users else None
+        return RelevanceModel.of(projection, self.trees, items, self.threshold, users)

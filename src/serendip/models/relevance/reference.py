@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import FloatArray
+from serendip.data.artefact import Artefact
 
 KINDS = ("similarity", "for the query")
 """Columns of each view: cosine, and the same standardised for the query."""
@@ -24,7 +25,7 @@ _MIN_SPREAD = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ReferenceItems:
+class ReferenceItems(Artefact):
     """The moments of the vectors of a sample of items.
 
     With x the items and e a query vector, mean((e x)^2) = e' S e, where S is the mean of x x': mean

@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.artefact import Artefact
 
 OVERLAPS = ("in title", "in text", "in both", "rarest")
 """Columns of ``TermOverlap.overlaps``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TermSets:
+class TermSets(Artefact):
     """Sets of terms of N texts, in compressed sparse row format.
 
     Args:
@@ -100,7 +101,7 @@ class TextMatch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TermOverlap:
+class TermOverlap(Artefact):
     """Terms of N items with their IDF.
 
     Args:

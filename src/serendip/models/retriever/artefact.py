@@ -1,36 +1,27 @@
-"""Trained retriever and its artefact files: ONNX context encoder, item vectors, item encoder
-arrays.
+"""What a trained retriever has: ONNX context encoder, item vectors, item encoder arrays.
 
 Shapes: N items, E size of their vectors, L code levels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.rows.packed_rows import open_packed, packed_arrays
+from serendip.data.artefact import Artefact
+from serendip.data.rows.packed_rows import PackedRows
 from serendip.data.rows.row_array import dot_items, dot_rows
-from serendip.data.rows.strings import open_arrays, save_arrays
-from serendip.models.onnx import read_model
-from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.warm_start import RetrieverStart
 
-CONTEXT_FILE, ARRAYS_FOLDER = "context.onnx", "arrays"
-_QUALITY, _WEIGHTS = "quality", "quality_weights"
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrainedRetriever:
+class TrainedRetriever(Artefact):
     """Result of training a retriever.
 
     Args:
@@ -56,6 +47,18 @@ class TrainedRetriever:
     quality: QualityVector | None = None
     countries: tuple[str, ...] = ()
     start: RetrieverStart | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """Vectors are packed; projected content is in halves.
+
+        A change of an item's words changes it by less than 8 bits can tell.
+        """
+        values = Artefact.stored(self) | {
+            "item_vectors": PackedRows.of(self.item_vectors),
+            "projected": np.asarray(self.projected, np.float16),
+        }
+        del values["start"]
+        return values
 
     @property
     def added(self) -> FloatArray:
@@ -83,80 +86,3 @@ class TrainedRetriever:
         if self.affinity is not None:
             scores += self.affinity.scores_of_all(queries[:, size : size + self.affinity.size])
         return scores
-
-
-def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> None:
-    """Write the artefact into an existing folder: a network, and arrays that are mapped.
-
-    Args:
-        trained: the trained retriever.
-        codes: (N, L) semantic IDs of the items.
-        folder: folder to write to.
-    """
-    (folder / CONTEXT_FILE).write_bytes(trained.context)
-    tower, affinity, quality = trained.tower, trained.affinity, trained.quality
-    arrays: dict[str, Any] = {
-        "codes": codes,
-        **packed_arrays("item_vectors", trained.item_vectors),
-        # In halves: a change of an item's words changes it by less than 8 bits can tell.
-        "projected": np.asarray(trained.projected, np.float16),
-        "weight": tower.weight,
-        "bias": tower.bias,
-        "tables": tower.tables,
-        **packed_arrays("ids", tower.ids),
-        "bonus": trained.bonus,
-        "num_parameters": np.asarray([trained.num_parameters]),
-        "donors": tower.donors,
-        # Content scores have the same content as the donors.
-        **(packed_arrays("donor_content", tower.donor_content) if affinity is None else {}),
-        **({} if affinity is None else affinity.arrays()),
-        **({} if quality is None else {_QUALITY: quality.values, _WEIGHTS: quality.weights}),
-        **({} if tower.token_table is None else {"token_table": tower.token_table}),
-        **({"countries": np.array(trained.countries, str)} if trained.countries else {}),
-    }
-    save_arrays(folder / ARRAYS_FOLDER, arrays)
-
-
-def open_trained(folder: Path, config: RetrieverConfig) -> tuple[TrainedRetriever, IntArray]:
-    """Read an artefact of ``save_trained``: trained retriever and codes (N, L).
-
-    Raises:
-        ArtefactError: a file is missing or unreadable.
-    """
-    stored = open_arrays(folder / ARRAYS_FOLDER)
-    vectors, affinity = open_packed("item_vectors", stored), ContentScores.of_arrays(stored)
-    trained = TrainedRetriever(
-        read_model(folder / CONTEXT_FILE),
-        vectors,
-        stored["projected"],
-        _tower(stored, vectors.shape[1], affinity, config),
-        stored["bonus"],
-        affinity,
-        int(stored["num_parameters"][0]),
-        QualityVector(stored[_QUALITY], stored[_WEIGHTS]) if _QUALITY in stored else None,
-        tuple(stored["countries"].tolist()) if "countries" in stored else (),
-    )
-    return trained, stored["codes"]
-
-
-def _tower(
-    stored: Mapping[str, NDArray[Any]],
-    size: int,
-    affinity: ContentScores | None,
-    config: RetrieverConfig,
-) -> ItemEncoderArrays:
-    aligned = None if affinity is None else affinity.aligned
-    content = open_packed("donor_content", stored) if aligned is None else aligned
-    return ItemEncoderArrays(
-        stored["weight"],
-        stored["bias"],
-        stored["tables"],
-        open_packed("ids", stored),
-        cast("FloatArray", content),
-        config.num_id_donors,
-        config.reads("content"),
-        None if aligned is None else aligned.projection,
-        size - config.embedding_size,
-        stored.get("token_table"),
-        stored["donors"],
-    )

@@ -16,14 +16,15 @@ Shapes: B queries, N items, W trained queries, C content size.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, locate
+from serendip.data.artefact import Artefact
 from serendip.data.query import Query
 from serendip.data.rows.aligned_rows import AlignedRows
 from serendip.data.rows.row_array import dot_items, dot_rows
@@ -31,11 +32,9 @@ from serendip.data.text import normalise
 from serendip.models.context import compute_contexts
 from serendip.models.retriever.requests import SEARCH, TASK_OF
 
-_KEYS, _WEIGHTS = "known_words", "known_weights"
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrainedQueries:
+class TrainedQueries(Artefact):
     """Query texts seen in training, as hashes, and the content weights for them.
 
     Args:
@@ -55,17 +54,6 @@ class TrainedQueries:
         """Mask (B,) of the texts that were trained, up to normalisation (case, accents, ...)."""
         return locate(self.keys, text_keys(texts))[1]
 
-    def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """Arrays to store, by name."""
-        return {_KEYS: self.keys, _WEIGHTS: self.weights}
-
-    @classmethod
-    def of_arrays(cls, stored: Mapping[str, NDArray[np.generic]]) -> Self | None:
-        """Rebuild from ``arrays``; None for an artefact without them."""
-        if _KEYS not in stored:
-            return None
-        return cls(stored[_KEYS].astype(np.int64), stored[_WEIGHTS].astype(np.float32))
-
 
 def text_keys(texts: Iterable[str]) -> NDArray[np.int64]:
     """Hash each text to 64 bits: (n,); equal for texts with the same ``normalise`` form."""
@@ -81,7 +69,7 @@ DECAY = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ContentScores:
+class ContentScores(Artefact):
     """Content scores: item content, aligned and as encoded, and the weights of its cosines.
 
     Args:
@@ -158,22 +146,3 @@ class ContentScores:
     def put(self, item_nums: IntArray, content: FloatArray) -> ContentScores:
         """A copy with other content of items (M,), see ``LateRows.put``."""
         return replace(self, aligned=self.aligned.put(item_nums, content))
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Arrays to store, by name."""
-        return {
-            **self.aligned.arrays("content"),
-            "align_weights": self.weights,
-            **({} if self.known is None else self.known.arrays()),
-        }
-
-    @classmethod
-    def of_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> ContentScores | None:
-        """Rebuild from ``arrays``; None for an artefact without them."""
-        if "align_weights" not in stored:
-            return None
-        return cls(
-            AlignedRows.of_arrays("content", stored),
-            stored["align_weights"],
-            TrainedQueries.of_arrays(stored),
-        )

@@ -9,19 +9,23 @@ codes per level, V rows of the token table.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.dataset import AlignedProjection
 from serendip.data.items.features import ItemFeatures, Tokens
+from serendip.data.rows.packed_rows import PackedRows
+from serendip.data.rows.row_array import RowArray
 from serendip.errors import DataError
 from serendip.models.linalg import Sparse, sum_rows, to_csr
 from serendip.models.sparse.content_neighbours import find_content_neighbours
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ItemEncoderArrays:
+class ItemEncoderArrays(Artefact):
     """Item tower with ID gate 0, for query texts and for items that arrive after training.
 
     Arrays and not an ONNX graph: it is one matrix product and L look-ups, and a second export would
@@ -54,6 +58,13 @@ class ItemEncoderArrays:
     search_size: int = 0
     token_table: FloatArray | None = None
     donors: BoolArray | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """Embeddings and content of donors are packed, unless the latter are aligned."""
+        content: object = self.donor_content
+        if not isinstance(content, RowArray):
+            content = PackedRows.of(self.donor_content)
+        return {**Artefact.stored(self), "ids": PackedRows.of(self.ids), "donor_content": content}
 
     @property
     def knows_new_items(self) -> bool:

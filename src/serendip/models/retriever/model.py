@@ -22,7 +22,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -39,14 +38,13 @@ from serendip.models.embedding_space import CONTENT, NETWORK
 from serendip.models.index.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.models.onnx import open_session
 from serendip.models.query_scores import QueryScores, VectorScores
-from serendip.models.retriever.artefact import TrainedRetriever, open_trained, save_trained
+from serendip.models.retriever.artefact import TrainedRetriever
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig, group_config
 from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import TASK_OF, build_requests
 from serendip.models.retriever.warm_start import RetrieverStart
 from serendip.runtime.progress import TrainOptions
 
-_INDEX_FOLDER = "index"
 _NOISE = 1e-5
 """Smaller changes of projected content, relative to its largest value, are no new content."""
 
@@ -235,14 +233,13 @@ class Retriever(Recommender):
         model._index = self._index.with_late(model, nums)
         return model
 
-    def _save(self, folder: Path) -> None:
-        save_trained(self._trained, self._codes, folder)
-        self._index.save(self, folder / _INDEX_FOLDER)
+    def _stored(self) -> dict[str, Any]:
+        index = self._index.of(self) if self._num_items > EXACT_UP_TO else None
+        return {"trained": self._trained, "codes": self._codes, "index": index}
 
-    def _open(self, folder: Path) -> None:
-        trained, codes = open_trained(folder, self.config)
-        self._use(trained, codes)
-        self._index = ServedIndex.open(folder / _INDEX_FOLDER)
+    def _restore(self, learned: Mapping[str, Any]) -> None:
+        self._use(learned["trained"], learned["codes"])
+        self._index = ServedIndex(learned["index"])
 
 
 class RetrieverGroups(Recommender):
@@ -254,6 +251,7 @@ class RetrieverGroups(Recommender):
     origin: ClassVar[str] = "the unified model"
     score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
+    state: ClassVar[tuple[str, ...]] = ("_parts",)
     config: RetrieverGroupsConfig
 
     def __init__(self, config: RetrieverGroupsConfig | None = None) -> None:
@@ -303,15 +301,6 @@ class RetrieverGroups(Recommender):
         model = copy.copy(self)
         model._parts = tuple(part.with_late(features, item_nums) for part in self._parts)
         return model
-
-    def _save(self, folder: Path) -> None:
-        for part, group in zip(self._parts, self.config.groups, strict=True):
-            part.save(folder / "-".join(group))
-
-    def _open(self, folder: Path) -> None:
-        self._parts = tuple(
-            Retriever.open(folder / "-".join(group)) for group in self.config.groups
-        )
 
 
 def _find_moved(before: FloatArray, after: FloatArray) -> BoolArray:

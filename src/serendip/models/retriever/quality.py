@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.items.quality import UNKNOWN
 from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.row_array import dot_rows
@@ -40,7 +41,7 @@ _ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QualityVector:
+class QualityVector(Artefact):
     """Quality of the items and its weights.
 
     Args:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray
+from serendip.data.artefact import Artefact
 
 INPUT, OUTPUT = "history", "encoded"
 """Names of the exported graph's input and output."""
@@ -57,7 +58,7 @@ class SequenceConfig(Config):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TrainedSequences:
+class TrainedSequences(Artefact):
     """Result of training a sequential model.
 
     Args:

@@ -22,8 +22,7 @@ Shapes: B queries, N items with a vector, T steps, D embedding size.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,9 +30,8 @@ import numpy as np
 from serendip.config import Config
 from serendip.data import Dataset, FloatArray, Query
 from serendip.data.numeric import unit
-from serendip.data.rows.strings import map_array
 from serendip.models.base import Recommender, ScoreKind
-from serendip.models.onnx import open_session, read_model
+from serendip.models.onnx import open_session
 from serendip.models.sequence.config import (
     INPUT,
     GRU4RecConfig,
@@ -44,8 +42,6 @@ from serendip.models.sequence.config import (
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences, pack
 from serendip.runtime.progress import TrainOptions
-
-GRAPH_FILE, TABLE_FILE, VISITOR_FILE = "sequence.onnx", "items.npy", "visitor.npy"
 
 _ROWS_AT_ONCE = 4_096
 _SMALLEST = 1e-12
@@ -60,6 +56,7 @@ class SequenceRecommender(Recommender):
 
     score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
+    state: ClassVar[tuple[str, ...]] = ("_trained",)
     config: SequenceConfig
 
     def __init__(self, config: Config | None = None) -> None:
@@ -107,15 +104,8 @@ class SequenceRecommender(Recommender):
         scores: FloatArray = self.encode_queries(queries) @ self._unit_items.T  # (B, N)
         return scores
 
-    def _save(self, folder: Path) -> None:
-        (folder / GRAPH_FILE).write_bytes(self._trained.graph)
-        np.save(folder / TABLE_FILE, self._trained.table, allow_pickle=False)
-        np.save(folder / VISITOR_FILE, self._trained.visitor, allow_pickle=False)
-
-    def _open(self, folder: Path) -> None:
-        graph = read_model(folder / GRAPH_FILE)
-        table, visitor = (map_array(folder / file) for file in (TABLE_FILE, VISITOR_FILE))
-        self._use(TrainedSequences(graph, table, visitor))
+    def _restore(self, learned: Mapping[str, Any]) -> None:
+        self._use(learned["_trained"])
 
 
 class SASRec(SequenceRecommender):

@@ -7,20 +7,22 @@ Shapes: N0 rows of the generation, N rows, C columns, M rows that are read, L la
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
+from serendip.data.artefact import Artefact
 from serendip.data.rows.late_rows import merge_numbers
 from serendip.models.linalg import Sparse, stack_rows, to_csr
 from serendip.models.sparse.packed_sparse import PackedSparse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LateSparse:
+class LateSparse(Artefact):
     """An immutable sparse matrix (N, C) of base rows and late rows, which go before.
 
     Args:
@@ -37,6 +39,15 @@ class LateSparse:
     def of(cls, base: Sparse | PackedSparse) -> Self:
         """The rows of a matrix."""
         return cls(PackedSparse.of(base), NO_ITEMS, to_csr((0, base.shape[1])))
+
+    def stored(self) -> dict[str, Any]:
+        """The rows of the generation."""
+        return {"base": self.base}
+
+    @classmethod
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        return cls.of(values["base"])
 
     def put(self, numbers: IntArray, rows: Sparse) -> LateSparse:
         """A copy with other rows (M, C) of the numbers (M,), see ``LateRows.put``."""

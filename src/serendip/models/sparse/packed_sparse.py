@@ -14,15 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, locate
-from serendip.data.rows.strings import open_arrays, save_arrays
-from serendip.errors import require_readable
+from serendip.data.artefact import Artefact
 from serendip.models.linalg import Sparse, sum_entries, sum_lengths, to_csr
 
 _FARTHEST = 65_535
@@ -31,7 +29,7 @@ _ROWS_PER_BLOCK = 65_536
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PackedSparse:
+class PackedSparse(Artefact):
     """An immutable sparse matrix (N, C) of values >= 0.
 
     Args:
@@ -128,27 +126,10 @@ class PackedSparse:
         """All rows (N, C) as a CSR matrix."""
         return self[np.arange(self.shape[0])]
 
-    def save(self, folder: Path) -> None:
-        """Write the arrays into ``folder``, which is created; values are rounded."""
-        arrays: dict[str, NDArray[Any]] = {
-            "gaps": self.gaps,
-            "values": np.minimum(self.values, _LARGEST).astype(np.float16, copy=False),
-            "starts": self.starts,
-            "columns": np.asarray(self.num_columns),
-        }
-        save_arrays(folder, arrays)
-
-    @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Map what ``save`` wrote.
-
-        Raises:
-            ArtefactError: the folder is missing or damaged.
-        """
-        parts = open_arrays(folder)
-        with require_readable(folder, "matrix", "Train the model again."):
-            columns = int(parts["columns"])
-            return cls(parts["gaps"], parts["values"], parts["starts"], columns)
+    def stored(self) -> dict[str, Any]:
+        """The arrays; values are rounded."""
+        values = np.minimum(self.values, _LARGEST).astype(np.float16, copy=False)
+        return {**Artefact.stored(self), "values": values}
 
 
 def blocks_of(num_rows: int) -> Iterator[slice]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import log10
@@ -26,6 +26,7 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.rows.strings import Strings
 from serendip.data.text import rows_starting
 
@@ -136,11 +137,10 @@ def _near_keys() -> dict[str, str]:
 
 
 MAX_COMPARED = 20_000
-_ORDERS = ("lengths", "forward", "backward")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EditIndex:
+class EditIndex(Artefact):
     """An immutable set of strings with look-up by edit distance.
 
     Args:
@@ -170,17 +170,6 @@ class EditIndex:
             np.argsort(lengths, kind="stable").astype(np.int32),
             np.array(backward, np.int32),
         )
-
-    @classmethod
-    def of_arrays(
-        cls, strings: Strings, stored: Mapping[str, IntArray], name: str = "edits"
-    ) -> Self:
-        """Rebuild from ``arrays`` and the strings."""
-        return cls(strings, *(stored[f"{name}.{order}"] for order in _ORDERS))
-
-    def arrays(self, name: str = "edits") -> dict[str, IntArray]:
-        """Arrays to store, by name, besides the strings."""
-        return {f"{name}.{order}": getattr(self, order) for order in _ORDERS}
 
     def __contains__(self, string: object) -> bool:
         return isinstance(string, str) and contains(self.strings, string)

@@ -17,17 +17,18 @@ from functools import cache
 from importlib.metadata import distribution
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
-from serendip.data.rows.strings import StringIndex, Strings, map_array
+from serendip.data.artefact import Artefact
+from serendip.data.rows.strings import StringIndex, Strings
 from serendip.search.documents import Document
 
 
-class WordCounts(Mapping[str, int]):
+class WordCounts(Mapping[str, int], Artefact):
     """Number of items that have each word, read by memory map.
 
     Args:
@@ -39,6 +40,10 @@ class WordCounts(Mapping[str, int]):
 
     def __init__(self, index: StringIndex, counts: IntArray) -> None:
         self.index, self.counts = index, counts
+
+    def stored(self) -> dict[str, Any]:
+        """The words and their counts."""
+        return {"index": self.index, "counts": self.counts}
 
     @classmethod
     def of(cls, counts: Mapping[str, int]) -> WordCounts:
@@ -65,7 +70,7 @@ class WordCounts(Mapping[str, int]):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WordPairs:
+class WordPairs(Artefact):
     """Bigram counts of a catalogue.
 
     Args:
@@ -91,15 +96,6 @@ class WordPairs:
             pairs.append(np.fromiter(found, np.int64, len(found)))
         keys, counts = np.unique(np.concatenate(pairs), return_counts=True)
         return cls(numbers, np.stack([keys, counts]))
-
-    @classmethod
-    def open(cls, path: Path, numbers: Mapping[str, int]) -> Self:
-        """Read what ``save`` wrote, for the same words in the same order."""
-        return cls(numbers, map_array(path))
-
-    def save(self, path: Path) -> None:
-        """Write the table into a new npy file."""
-        np.save(path, self.table, allow_pickle=False)
 
     def count(self, left: str, right: str) -> int:
         """Items in which ``right`` follows ``left``."""

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from serendip.data import BoolArray, Catalogue, IntArray, TimeArray
+from serendip.data.artefact import Artefact
 from serendip.files.names import is_called
 
 MOST = 100
@@ -17,7 +18,7 @@ _YES_NO = {"true", "false", "yes", "no"}
 
 
 @dataclass(frozen=True)
-class Categories:
+class Categories(Artefact):
     """C categories: the values of one attribute.
 
     Args:

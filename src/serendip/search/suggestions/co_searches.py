@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people
 from serendip.data.text import normalise
@@ -29,11 +30,9 @@ MOST_WAYS_OUT = 10
 _MOST_QUERIES = 100
 """Newest distinct queries of a person that are counted."""
 
-_ARRAYS = ("pair_starts", "pair_rows", "pair_people", "searchers")
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CoSearches:
+class CoSearches(Artefact):
     """Numbers of people who searched two queries, and what was searched after failures.
 
     Args:
@@ -109,19 +108,14 @@ class CoSearches:
         lift: FloatArray = np.log((together[rows] + 1.0) / (chance + 1.0)).astype(np.float32)
         return lift
 
-    def arrays(self) -> dict[str, IntArray]:
-        """The arrays by name, for a file."""
-        numbers = (self.pairs.indptr, self.pairs.indices, self.pairs.data, self.searchers)
-        return dict(zip(_ARRAYS, numbers, strict=True))
-
-    def facts(self) -> dict[str, Any]:
-        """What else belongs in a file, as JSON."""
-        return {"people": self.num_people, "ways_out": self.ways_out}
+    def stored(self) -> dict[str, Any]:
+        """The pairs as their rows, columns and values."""
+        pairs = self.pairs.indptr, self.pairs.indices, self.pairs.data
+        return {**Artefact.stored(self), "pairs": pairs}
 
     @classmethod
-    def read(cls, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Self:
-        """What ``arrays`` and ``facts`` gave."""
-        starts, rows, people, searchers = (arrays[name] for name in _ARRAYS)
-        pairs = csr_array((people, rows, starts), (len(searchers), len(searchers)))
-        ways_out = {key: tuple(rows) for key, rows in facts["ways_out"].items()}
-        return cls(pairs, searchers, int(facts["people"]), ways_out)
+    def restored(cls, values: Mapping[str, Any]) -> Self:
+        """See ``Artefact``."""
+        starts, columns, people = values["pairs"]
+        shape = (len(values["searchers"]),) * 2
+        return cls(**{**values, "pairs": csr_array((people, columns, starts), shape)})

@@ -9,17 +9,14 @@ it. So a shop without a log has a sensible order, and one with a long log has it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data import History
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
-from serendip.errors import require_readable
 from serendip.search.logistic import LogisticModel
 from serendip.search.suggestions.candidates import KINDS
 from serendip.search.suggestions.table import QueryTable
@@ -75,8 +72,6 @@ the prior weight of ``popularity``, which counts choices, is halved by as many."
 
 PRIOR_STRENGTH = 3.0
 """Requests of evidence that move a weight about half of the way from its prior."""
-
-RANKER_FILE = "query-ranker.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,20 +194,3 @@ def prior_ranker(people: int = 0) -> LogisticModel:
     """
     popularity = PRIOR["popularity"] * FEW_PEOPLE / (FEW_PEOPLE + people)
     return LogisticModel.prior(FEATURES, {**PRIOR, "popularity": popularity})
-
-
-def save_ranker(ranker: LogisticModel, folder: Path) -> None:
-    """Write one file into a folder."""
-    text = json.dumps(ranker.as_dict(), indent=1)
-    (folder / RANKER_FILE).write_text(text, encoding="utf-8")
-
-
-def open_ranker(folder: Path) -> LogisticModel:
-    """Read what ``save_ranker`` wrote; features added later get weight 0.
-
-    Raises:
-        ArtefactError: the file is missing or has unknown features.
-    """
-    with require_readable(folder / RANKER_FILE, "ranker of queries"):
-        document = json.loads((folder / RANKER_FILE).read_text(encoding="utf-8"))
-        return LogisticModel.of_dict(FEATURES, document)

@@ -7,34 +7,26 @@ so that all are scored alike.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.artefact import Artefact
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.starts import DAY_S
 from serendip.data.text import normalise, rows_starting
-from serendip.errors import require_readable
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind
 from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import Source
 from serendip.search.values import suffixes_of
 
-QUERIES_FILE, ARRAYS_FILE = "queries.json", "queries.npz"
-FORMAT = 1
-_ARRAYS = (
-    *("users", "searches", "single", "starts", "items", "results", "shares"),
-    *("category_starts", "focus"),
-)
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
 _FOCUS_PRIOR = 30.0
 """Categories of usual items that are added to those of a query's items."""
@@ -56,7 +48,7 @@ _UNKNOWN_CHOICES = ItemChoices()
 
 
 @dataclass(frozen=True, eq=False)
-class QueryTable:
+class QueryTable(Artefact):
     """Q queries.
 
     Args:
@@ -258,48 +250,11 @@ class QueryTable:
             young &= starts - known.min() >= span
         return young
 
-    def save(self, folder: Path) -> None:
-        """Write two files into a folder (created); choices are those of the generation."""
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = [
-            {"text": text, "kind": kind, "source": source}
-            for text, kind, source in zip(self.texts, self.kinds, self.sources, strict=True)
-        ]
-        document = {
-            "format": FORMAT,
-            "categories": {"name": self.categories.name, "values": list(self.categories.values)},
-            "queries": rows,
-            "co_searches": self.co_searches.facts(),
-        }
-        text = json.dumps(document, ensure_ascii=False, indent=0)
-        (folder / QUERIES_FILE).write_text(text, encoding="utf-8")
-        arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
-        np.savez(folder / ARRAYS_FILE, **(arrays | self.co_searches.arrays()))
-
-    @classmethod
-    def open(cls, folder: Path, choices: ItemChoices = _UNKNOWN_CHOICES) -> Self:
-        """Read what ``save`` wrote.
-
-        Raises:
-            ArtefactError: the folder has no readable table.
-        """
-        hint = "Run `serendip train --only suggestions`."
-        with require_readable(folder, "queries", hint):
-            document = json.loads((folder / QUERIES_FILE).read_text(encoding="utf-8"))
-            with np.load(folder / ARRAYS_FILE, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            if document["format"] != FORMAT:
-                raise ValueError(f"format {document['format']!r}")
-            queries, categories = document["queries"], document["categories"]
-            return cls(
-                texts=tuple(row["text"] for row in queries),
-                kinds=tuple(row["kind"] for row in queries),
-                sources=tuple(row["source"] for row in queries),
-                categories=Categories(categories["name"], tuple(categories["values"])),
-                choices=choices,
-                co_searches=CoSearches.read(arrays, document["co_searches"]),
-                **{name: arrays[name] for name in _ARRAYS},
-            )
+    def stored(self) -> dict[str, Any]:
+        """All but choices, which are those of the generation."""
+        values = Artefact.stored(self)
+        del values["choices"]
+        return values
 
 
 def _shares(results: IntArray, catalogue: Catalogue, categories: Categories) -> FloatArray:
