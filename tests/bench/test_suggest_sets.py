@@ -1,19 +1,16 @@
 """Sets of searches with held-out users, and the baselines' counts against plain loops."""
 
 import json
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bench_films import write_films
 
-from serendip.data.events.search_log import Search
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.errors import ConfigError
 from serendip_bench.suggest_sets import (
     NamedQueries,
-    QueryCounts,
     list_sets,
     read_suggest_data,
 )
@@ -110,27 +107,3 @@ def test_talks_search_what_they_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="categories"):
         read_suggest_data(folder, "categories", 0, 100)
     assert set(list_sets(folder)) >= {"new", "validation", "requests", "requests-validation"}
-
-
-def test_cooccurrence_counts_as_plain_loops_do() -> None:
-    rng = np.random.default_rng(0)
-    searches = [
-        Search(f"u{rng.integers(6)}", float(row), key, key, rng.integers(0, 8, 2).astype(np.int32))
-        for row in range(60)
-        for key in [f"q{rng.integers(9)}"]
-    ]
-    mine, recent = frozenset({"q1", "q4", "elsewhere"}), np.array([2, 5], np.int32)
-    counts = QueryCounts(searches, [search for search in searches if search.user_id != "u0"])
-    score: Counter[str] = Counter()
-    for user in ("u1", "u2", "u3", "u4", "u5"):
-        keys = {search.key for search in searches if search.user_id == user}
-        score.update(dict.fromkeys(keys, len(keys & mine)))
-    for search in searches:
-        if search.user_id != "u0" and set(search.chosen.tolist()) & {2, 5}:
-            score[search.key] += 1
-    people = {key: {s.user_id for s in searches if s.key == key} for key in counts.keys}
-    times = Counter(search.key for search in searches)
-    popular = sorted(people, key=lambda key: (-len(people[key]), -times[key], key))
-    assert counts.keys == popular
-    expected = sorted(popular, key=lambda key: (-score[key], popular.index(key)))
-    assert counts.rank_by_cooccurrence(mine, recent) == expected

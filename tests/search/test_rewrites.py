@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from search_world import post
 
 from serendip.data import Catalogue, Item
 from serendip.data.events.search_log import Search
@@ -36,22 +35,6 @@ def nothing(term: str) -> list[tuple[str, float]]:
 
 def texts(rewrites: tuple[Rewrite, ...]) -> list[str]:
     return [one.text for one in rewrites]
-
-
-def test_items_with_all_words_are_counted_in_any_field_posted_ones_and_deleted_ones_too(
-    searcher: Searcher,
-) -> None:
-    assert searcher.lexical.having_all("leather model 6", 9).tolist() == [6]
-    assert sorted(searcher.lexical.having_all("red leather", 9).tolist()) == [0, 5, 10, 15]
-    assert len(searcher.lexical.having_all("red leather", 2)) == 2
-    assert not len(searcher.lexical.having_all("red qqq", 9))
-    assert not len(searcher.lexical.having_all("", 9))
-    posted = [Item("n", "A thing", "red leather 가죽소파")]
-    more = post(searcher, *posted).without_items([0, 5])
-    assert sorted(more.lexical.having_all("leather red", 9).tolist()) == [10, 15, 20]
-    assert more.lexical.having_all("가죽", 9).tolist() == [20]
-    assert not len(more.lexical.having_all("가죽 lamp", 9))
-    assert not len(more.without_items([20]).lexical.having_all("가죽", 9))
 
 
 def test_a_negation_goes_with_what_it_denies() -> None:

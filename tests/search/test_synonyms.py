@@ -1,4 +1,3 @@
-import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,6 @@ from serendip.data import Catalogue
 from serendip.data.text import normalise
 from serendip.errors import DataError, StorageError
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.search.lexical import LexicalIndex
 from serendip.search.searcher import Searcher
 from serendip.search.synonyms import (
     Synonym,
@@ -125,13 +123,3 @@ def test_a_line_that_csv_cannot_read_is_a_wrong_line_too(tmp_path):
     path.write_text(f"term,also,state,confidence,source\nsofa,{'x' * 2**25},accepted,1,log\n")
     with pytest.raises(DataError, match=r"synonyms\.csv:2: field larger"):
         read_synonyms(path)
-
-
-def test_posted_items_are_found_beside_too(tmp_path):
-    catalogue = Catalogue(film(str(n), title) for n, title in enumerate(["red sofa", "lamp"]))
-    index = LexicalIndex.build(catalogue, tmp_path / "i")
-    index = index.with_late({2: index.analyse(film("n", "a couch"))})
-    both = index.search("sofa", 5, beside=["couch"])
-    assert both.item_nums.tolist() == [0, 2]
-    assert both.scores[1] == pytest.approx(0.3 * index.search("couch", 5).scores[0], rel=1e-5)
-    assert dataclasses.replace(index).search("sofa", 5).item_nums.tolist() == [0]

@@ -1,8 +1,9 @@
 """Content-addressed vector cache: each input is encoded once for all items, datasets and runs.
 
-There is one ``VectorFile`` per encoder: batches are appended to it as soon as they are encoded, and
-survive a killed process. The key of a vector is the SHA-256 of the encoder's name, its version, and
-the text as the encoder reads it or the hash of the file.
+There is one SQLite file per encoder. A batch is a transaction as soon as it is encoded: what was
+stored is there after a killed process, and any number of processes read and write the file. It is
+opened for each call, so that no connection is forked. The key of a vector is the SHA-256 of the
+encoder's name, its version, and the text as the encoder reads it or the hash of the file.
 
 Shapes: N inputs, D vector size.
 """
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +26,20 @@ from serendip.content.encoders.base import (
     InputT,
     clip_text,
 )
-from serendip.content.vector_file import VectorFile
 from serendip.data.arrays import BoolArray, FloatArray
-from serendip.errors import DataError
+from serendip.errors import DataError, StorageError
 from serendip.runtime.atomic_files import hash_file
 from serendip.runtime.progress import Progress, SilentProgress
 
 _READ_AT_ONCE = 8_192
+
+_WAIT_S = 60.0
+"""Longest wait for a batch of another process."""
+
+_TABLE = """
+PRAGMA page_size = 32768;
+CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL);
+"""
 
 
 class VectorCache:
@@ -90,15 +100,14 @@ class VectorCache:
         Raises:
             StorageError: a vector cannot be written.
         """
-        file = self._open_file(encoder)
         keys, reasons = _build_keys(encoder, inputs)
-        vectors, found = file.read(keys)  # (N, D), (N,)
+        vectors, found = self._read(encoder, keys)  # (N, D), (N,)
         missing = [row for row in np.flatnonzero(~found).tolist() if not reasons[row]]
         new = {keys[row]: inputs[row] for row in missing}
         broken = self._encode_new(encoder, list(new.items()), progress, what, batch_size)
         for begin in range(0, len(missing), _READ_AT_ONCE):
             rows = missing[begin : begin + _READ_AT_ONCE]
-            vectors[rows] = file.read([keys[row] for row in rows])[0]
+            vectors[rows] = self._read(encoder, [keys[row] for row in rows])[0]
         for row in missing if broken else ():
             reasons[row] = broken.get(keys[row], "")
         return vectors, reasons
@@ -107,13 +116,15 @@ class VectorCache:
         self, encoder: EncoderIdentity, inputs: Sequence[EncoderInput]
     ) -> tuple[FloatArray, BoolArray]:
         """Vectors (N, D) of inputs that are cached, and the mask (N,) of these; encodes nothing."""
-        return self._open_file(encoder).read(_build_keys(encoder, inputs)[0])
+        return self._read(encoder, _build_keys(encoder, inputs)[0])
 
     def missing(self, encoder: Encoder[str], texts: Sequence[str]) -> list[str]:
         """Texts that have no vector yet, each once, in their order."""
         keys, _ = _build_keys(encoder, texts)
-        rows = np.flatnonzero(~self._open_file(encoder).holds(keys)).tolist()
-        return list({keys[row]: texts[row] for row in rows}.values())
+        question = "SELECT key FROM vectors WHERE key = ?"
+        held = {row for row, _ in self._look_up(encoder, question, keys)}
+        missing = [row for row in range(len(keys)) if row not in held]
+        return list({keys[row]: texts[row] for row in missing}.values())
 
     def store(self, encoder: Encoder[str], texts: Sequence[str], vectors: FloatArray) -> None:
         """Store vectors (N, D) of texts, a batch at a time.
@@ -126,7 +137,7 @@ class VectorCache:
             rows = slice(begin, begin + self.batch_size)
             # Of equal texts one vector counts.
             named = dict(zip(keys[rows], vectors[rows], strict=True))
-            self._open_file(encoder).append(list(named), np.stack(list(named.values())))
+            self._append(encoder, named)
 
     def _encode_new(
         self,
@@ -137,20 +148,64 @@ class VectorCache:
         batch_size: int | None,
     ) -> dict[bytes, str]:
         """Encode and store (key, input) pairs; key -> reason of those that cannot be read."""
-        file, step, broken = self._open_file(encoder), batch_size or self.batch_size, {}
+        step, broken = batch_size or self.batch_size, dict[bytes, str]()
         starts = range(0, len(new), step)
         reporter = progress or SilentProgress()
         for begin in reporter.track(starts, f"Encoding {what}", len(starts)) if new else ():
             encoded, reasons = _encode_batch(encoder, new[begin : begin + step])
             broken.update(reasons)
             if encoded:
-                file.append(list(encoded), np.stack(list(encoded.values())))
+                self._append(encoder, encoded)
         return broken
 
-    def _open_file(self, encoder: Encoder[InputT] | EncoderIdentity) -> VectorFile:
+    def _find_file(self, encoder: Encoder[InputT] | EncoderIdentity) -> Path:
         """The file of an encoder's vectors."""
         plain = re.sub(r"[^\w.]+", "-", encoder.name)  # Names of models have ":" and "/".
-        return VectorFile(self.folder / f"{plain}-{encoder.version}.sqlite", encoder.size)
+        return self.folder / f"{plain}-{encoder.version}.sqlite"
+
+    def _read(
+        self, encoder: Encoder[InputT] | EncoderIdentity, keys: Sequence[bytes]
+    ) -> tuple[FloatArray, BoolArray]:
+        """Read vectors by key: (N, D), zeros for missing keys, and the mask (N,) of those found."""
+        vectors = np.zeros((len(keys), encoder.size), np.float32)
+        found = np.zeros(len(keys), np.bool_)
+        question = "SELECT vector FROM vectors WHERE key = ?"
+        for row, stored in self._look_up(encoder, question, keys):
+            vectors[row], found[row] = np.frombuffer(stored, "<f4"), True
+        return vectors, found
+
+    def _look_up(
+        self, encoder: Encoder[InputT] | EncoderIdentity, question: str, keys: Sequence[bytes]
+    ) -> Iterator[tuple[int, bytes]]:
+        """Row and answer of each key that is there."""
+        path = self._find_file(encoder)
+        if not path.is_file():
+            return
+        try:
+            with closing(sqlite3.connect(path, _WAIT_S)) as database:
+                for row, key in enumerate(keys):
+                    answer = database.execute(question, (key,)).fetchone()
+                    if answer is not None:
+                        yield row, answer[0]
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"cannot read vectors from {path}: {error}.",
+                "Delete the file: vectors are computed again.",
+            ) from None
+
+    def _append(self, encoder: Encoder[InputT], named: Mapping[bytes, FloatArray]) -> None:
+        """Store vectors (D,) under keys; they are on disk at the end."""
+        path = self._find_file(encoder)
+        rows = ((key, np.asarray(vector, "<f4").tobytes()) for key, vector in named.items())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, _WAIT_S)) as database, database:
+                database.executescript(_TABLE)
+                database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(
+                f"cannot write vectors to {path}: {error}.", "Free some space and run it again."
+            ) from None
 
 
 def _encode_batch(

@@ -105,19 +105,6 @@ def test_explored_rows_have_the_propensity_of_the_answer_in_the_file(shop: Path)
     assert drawn == pytest.approx(answered, rel=1e-4)
 
 
-def test_a_surface_that_does_not_explore_has_no_propensities_in_its_file(shop: Path) -> None:
-    add_settings(shop, "[surfaces.home]\nexploration = {share = 0}\n")
-    rows_of(shop, "home", k=2)
-    assert "propensity" not in pq.read_table(shop / "out.parquet").column_names
-
-
-def test_the_country_of_a_batch_is_that_of_all_its_requests(shop: Path) -> None:
-    lines = '[surfaces.home]\nfilters = ["genre=request"]\n'
-    add_settings(shop, lines)
-    _, rows = rows_of(shop, "home", 60, country="western")
-    assert {int(row["item_id"][1:]) % 3 for row in rows} == {2}
-
-
 def test_a_filter_of_a_batch_by_what_no_item_has_is_refused(shop: Path) -> None:
     with pytest.raises(DataError, match="no item has the attribute 'colour'"):
         rows_of(shop, "home", filters=("colour=red",))

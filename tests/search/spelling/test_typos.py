@@ -21,10 +21,6 @@ def test_two_edits_find_only_strings_within_two(strings, query):
         assert distance == OSA.distance(query, one) <= 2
 
 
-def test_the_more_frequent_of_two_near_words_wins():
-    assert speller_of({"stare": 1, "stars": 9}).correct_text("starz") == "stars"
-
-
 def test_two_slips_are_corrected_in_long_words_only():
     speller = speller_of({"catastrophic": 1, "alien": 1})
     assert speller.correct_text("catasrtophci") == "catastrophic"

@@ -41,33 +41,10 @@ def test_values_that_several_items_have_are_candidates():
     assert "Cy Wu" not in ours
 
 
-def test_attributes_are_combined_whatever_their_names():
-    kinds, makers = ("드릴", "톱", "망치"), ("마키타", "보쉬", "디월트")
-    items = Catalogue(
-        Item(f"i{n}", f"T{n}", attributes={"종류": kinds[n % 3], "상표": makers[n // 3 % 3]})
-        for n in range(90)
-    )
-    config = QueriesConfig()
-    ours = {one.text: one for one in catalogue_candidates(items, np.zeros(90, np.float32), config)}
-    assert ours["마키타 드릴"].items.tolist() == [n for n in range(90) if n % 9 == 0]
-    assert ours["마키타 드릴"].kind == "name" and ours["드릴"].kind == "attribute"
-    assert sum(one.kind == "name" for one in ours.values()) == 9
-
-
 def test_like_an_item_needs_that_item_only_and_the_most_popular_are_kept():
     ours = found(most_of_attribute=2)
     likes = [text for text, one in ours.items() if one.kind == "like"]
     assert likes == ["like Film 4", "like Film 3"]
-
-
-def test_phrases_of_several_descriptions_are_candidates_and_grammar_is_not():
-    texts = [f"{number} a haunted lighthouse of the sea" for number in range(3)]
-    items = Catalogue(Item(f"i{n}", f"T{n}", texts[n] if n < 3 else "quiet") for n in range(60))
-    config = QueriesConfig(sources=("rules",))
-    ours = {one.text for one in catalogue_candidates(items, np.zeros(60, np.float32), config)}
-    assert {"haunted lighthouse", "haunted", "lighthouse", "sea"} <= ours
-    assert not any(text.startswith(("a ", "of ", "the ")) or text.endswith(" of") for text in ours)
-    assert list(phrases_of("Of the, 1999")) == []
 
 
 def test_phrases_of_a_shop_have_its_language_and_its_spelling():
