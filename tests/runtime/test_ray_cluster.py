@@ -23,7 +23,7 @@ from processes import is_running, wait_until
 from ray_nodes import Nodes, free_port, has_ray_serve, two_nodes
 from small_shop import WITHOUT_SEARCHES, import_shop, write_files
 
-from serendip.content import text_vectors
+from serendip.content import cache as vector_cache
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import HashingEncoder
 from serendip.content.features import encode_items
@@ -140,7 +140,7 @@ def write_all(
     """What the jobs of a shop write in small tasks: name -> bytes."""
     monkeypatch.setattr(recommendations, "USERS_PER_TASK", 32)
     monkeypatch.setattr(embeddings, "ROWS_PER_TASK", 32)
-    monkeypatch.setattr(text_vectors, "BATCHES_PER_TASK", 4)
+    monkeypatch.setattr(vector_cache, "BATCHES_PER_TASK", 4)
     options, now = TrainOptions(executor=executor, shared=folder / "tasks"), 2e9
     recommend_all(shop, Request("home"), folder / "answers", options, now=now)
     embed(shop, "users", folder / "users", options, now=now)

@@ -13,9 +13,12 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Generic, TypeAlias
 
 import numpy as np
 
@@ -29,6 +32,7 @@ from serendip.content.encoders.base import (
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import DataError, StorageError
 from serendip.runtime.atomic_files import hash_file
+from serendip.runtime.executor import IN_PROCESS, Executor
 from serendip.runtime.progress import Progress, SilentProgress
 
 _READ_AT_ONCE = 8_192
@@ -40,6 +44,16 @@ _TABLE = """
 PRAGMA page_size = 32768;
 CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL);
 """
+_QUESTION = "SELECT vector FROM vectors WHERE key = ?"
+
+BATCHES_PER_TASK = 8
+"""A process loads the weights for each task, which takes as long as some hundred texts."""
+
+Pairs: TypeAlias = Sequence[tuple[bytes, InputT]]
+"""Inputs and their keys."""
+
+Encoded: TypeAlias = tuple[dict[bytes, FloatArray], dict[bytes, str]]
+"""Key -> vector, and key -> reason of inputs that cannot be read."""
 
 
 class VectorCache:
@@ -61,6 +75,7 @@ class VectorCache:
         progress: Progress | None = None,
         what: str = "texts",
         batch_size: int | None = None,
+        executor: Executor = IN_PROCESS,
     ) -> FloatArray:
         """Return ``encoder.encode(inputs)``; only inputs that are not cached are encoded.
 
@@ -70,6 +85,7 @@ class VectorCache:
             progress: reports the batches.
             what: name of the inputs in the progress report.
             batch_size: overrides the cache's, for inputs that are slow to encode.
+            executor: encodes many new inputs, if it has several processes.
 
         Returns:
             vectors (N, D) float32 in the order of ``inputs``.
@@ -78,7 +94,8 @@ class VectorCache:
             DataError: a file cannot be read.
             StorageError: a vector cannot be written.
         """
-        vectors, reasons = self.encode_readable(encoder, inputs, progress, what, batch_size)
+        how = (progress, what, batch_size, executor)
+        vectors, reasons = self.encode_readable(encoder, inputs, *how)
         for reason in filter(None, reasons):
             raise DataError(reason)
         return vectors
@@ -90,6 +107,7 @@ class VectorCache:
         progress: Progress | None = None,
         what: str = "texts",
         batch_size: int | None = None,
+        executor: Executor = IN_PROCESS,
     ) -> tuple[FloatArray, list[str]]:
         """Like ``encode``, but skip inputs that cannot be read.
 
@@ -103,8 +121,17 @@ class VectorCache:
         keys, reasons = _build_keys(encoder, inputs)
         vectors, found = self._read(encoder, keys)  # (N, D), (N,)
         missing = [row for row in np.flatnonzero(~found).tolist() if not reasons[row]]
-        new = {keys[row]: inputs[row] for row in missing}
-        broken = self._encode_new(encoder, list(new.items()), progress, what, batch_size)
+        distinct: dict[bytes, InputT] = {keys[row]: inputs[row] for row in missing}
+        new = list(distinct.items())
+        step, broken = batch_size or self.batch_size, dict[bytes, str]()
+        batches = [new[begin : begin + step] for begin in range(0, len(new), step)]
+        tasks, parts = _split(encoder, batches, executor)
+        reporter = progress or SilentProgress()
+        shown = reporter.track(parts, f"Encoding {what}", len(tasks)) if new else ()
+        for encoded, unreadable in chain.from_iterable(shown):
+            broken.update(unreadable)
+            if encoded:
+                self._append(encoder, encoded)
         for begin in range(0, len(missing), _READ_AT_ONCE):
             rows = missing[begin : begin + _READ_AT_ONCE]
             vectors[rows] = self._read(encoder, [keys[row] for row in rows])[0]
@@ -118,46 +145,6 @@ class VectorCache:
         """Vectors (N, D) of inputs that are cached, and the mask (N,) of these; encodes nothing."""
         return self._read(encoder, _build_keys(encoder, inputs)[0])
 
-    def missing(self, encoder: Encoder[str], texts: Sequence[str]) -> list[str]:
-        """Texts that have no vector yet, each once, in their order."""
-        keys, _ = _build_keys(encoder, texts)
-        question = "SELECT key FROM vectors WHERE key = ?"
-        held = {row for row, _ in self._look_up(encoder, question, keys)}
-        missing = [row for row in range(len(keys)) if row not in held]
-        return list({keys[row]: texts[row] for row in missing}.values())
-
-    def store(self, encoder: Encoder[str], texts: Sequence[str], vectors: FloatArray) -> None:
-        """Store vectors (N, D) of texts, a batch at a time.
-
-        Raises:
-            StorageError: they cannot be written.
-        """
-        keys, _ = _build_keys(encoder, texts)
-        for begin in range(0, len(texts), self.batch_size):
-            rows = slice(begin, begin + self.batch_size)
-            # Of equal texts one vector counts.
-            named = dict(zip(keys[rows], vectors[rows], strict=True))
-            self._append(encoder, named)
-
-    def _encode_new(
-        self,
-        encoder: Encoder[InputT],
-        new: Sequence[tuple[bytes, InputT]],
-        progress: Progress | None,
-        what: str,
-        batch_size: int | None,
-    ) -> dict[bytes, str]:
-        """Encode and store (key, input) pairs; key -> reason of those that cannot be read."""
-        step, broken = batch_size or self.batch_size, dict[bytes, str]()
-        starts = range(0, len(new), step)
-        reporter = progress or SilentProgress()
-        for begin in reporter.track(starts, f"Encoding {what}", len(starts)) if new else ():
-            encoded, reasons = _encode_batch(encoder, new[begin : begin + step])
-            broken.update(reasons)
-            if encoded:
-                self._append(encoder, encoded)
-        return broken
-
     def _find_file(self, encoder: Encoder[InputT] | EncoderIdentity) -> Path:
         """The file of an encoder's vectors."""
         plain = re.sub(r"[^\w.]+", "-", encoder.name)  # Names of models have ":" and "/".
@@ -169,29 +156,21 @@ class VectorCache:
         """Read vectors by key: (N, D), zeros for missing keys, and the mask (N,) of those found."""
         vectors = np.zeros((len(keys), encoder.size), np.float32)
         found = np.zeros(len(keys), np.bool_)
-        question = "SELECT vector FROM vectors WHERE key = ?"
-        for row, stored in self._look_up(encoder, question, keys):
-            vectors[row], found[row] = np.frombuffer(stored, "<f4"), True
-        return vectors, found
-
-    def _look_up(
-        self, encoder: Encoder[InputT] | EncoderIdentity, question: str, keys: Sequence[bytes]
-    ) -> Iterator[tuple[int, bytes]]:
-        """Row and answer of each key that is there."""
         path = self._find_file(encoder)
         if not path.is_file():
-            return
+            return vectors, found
         try:
             with closing(sqlite3.connect(path, _WAIT_S)) as database:
                 for row, key in enumerate(keys):
-                    answer = database.execute(question, (key,)).fetchone()
-                    if answer is not None:
-                        yield row, answer[0]
+                    stored = database.execute(_QUESTION, (key,)).fetchone()
+                    if stored is not None:
+                        vectors[row], found[row] = np.frombuffer(stored[0], "<f4"), True
         except sqlite3.Error as error:
             raise StorageError(
                 f"cannot read vectors from {path}: {error}.",
                 "Delete the file: vectors are computed again.",
             ) from None
+        return vectors, found
 
     def _append(self, encoder: Encoder[InputT], named: Mapping[bytes, FloatArray]) -> None:
         """Store vectors (D,) under keys; they are on disk at the end."""
@@ -208,10 +187,40 @@ class VectorCache:
             ) from None
 
 
-def _encode_batch(
-    encoder: Encoder[InputT], batch: Sequence[tuple[bytes, InputT]]
-) -> tuple[dict[bytes, FloatArray], dict[bytes, str]]:
-    """Encode (key, input) pairs: key -> vector, and key -> reason if it cannot be read."""
+@dataclass(frozen=True, slots=True, eq=False)
+class EncoderTask(Generic[InputT]):
+    """Batches of inputs to encode; the same ones, whoever encodes them.
+
+    Args:
+        encoder: of the inputs.
+        batches: of keys and inputs.
+    """
+
+    encoder: Encoder[InputT]
+    batches: Sequence[Pairs[InputT]]
+
+    def __str__(self) -> str:
+        return f"the vectors of {sum(map(len, self.batches)):,} inputs"
+
+
+def encode_task(task: EncoderTask[InputT]) -> list[Encoded]:
+    """Encode the batches of a task; also in a process of an executor."""
+    return [_encode_batch(task.encoder, batch) for batch in task.batches]
+
+
+def _split(
+    encoder: Encoder[InputT], batches: Sequence[Pairs[InputT]], executor: Executor
+) -> tuple[list[EncoderTask[InputT]], Iterable[list[Encoded]]]:
+    """Tasks of a batch each, or of several for an executor of several processes; their results."""
+    is_shared = executor.workers > 1 and len(batches) > BATCHES_PER_TASK
+    size = BATCHES_PER_TASK if is_shared else 1
+    starts = range(0, len(batches), size)
+    tasks = [EncoderTask(encoder, batches[begin : begin + size]) for begin in starts]
+    return tasks, executor.map(encode_task, tasks) if is_shared else map(encode_task, tasks)
+
+
+def _encode_batch(encoder: Encoder[InputT], batch: Pairs[InputT]) -> Encoded:
+    """Encode (key, input) pairs."""
     try:
         vectors = encoder.encode([item for _, item in batch])
     except DataError as error:

@@ -15,7 +15,6 @@ from serendip.content.encoders.media_files import Media, MediaReport
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.content.fusion import TEXT, Fusion
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
-from serendip.content.text_vectors import encode_ahead
 from serendip.data import Catalogue, Codebooks, FloatArray, IntArray, Item, ItemFeatures
 from serendip.data.items.features import ModalityVectors
 from serendip.data.rows.packed_rows import round_rows
@@ -37,8 +36,7 @@ def encode_items(
     options = options or TrainOptions()
     progress = options.progress
     texts = [item.encoder_text(fields) for item in items]
-    encode_ahead(texts, encoder, cache, options)
-    vectors = cache.encode(encoder, texts, progress)
+    vectors = cache.encode(encoder, texts, progress, executor=options.executor)
     encoded = {TEXT: ModalityVectors(vectors, find_present(texts))}
     return encoded | encode_media(items, cache, media or {}, progress)[0]
 

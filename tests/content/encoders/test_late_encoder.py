@@ -1,3 +1,5 @@
+from copy import copy
+
 import numpy as np
 
 from serendip.content.encoders.base import LazyEncoder, LoadedNetwork
@@ -27,3 +29,6 @@ def test_nothing_is_loaded_before_it_is_asked_for_and_then_once() -> None:
     assert (encoder.version, encoder.size) == ("weights-1", 2)
     encoder.encode(["a"])
     assert encoder.loads == 1
+    other = copy(encoder)  # as it is sent to a task of an executor
+    assert np.array_equal(other.encode(["a"]), encoder.encode(["a"]))
+    assert (encoder.loads, other.loads) == (1, 2)

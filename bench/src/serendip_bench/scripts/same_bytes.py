@@ -28,7 +28,7 @@ from serendip.runtime.threads import limit_threads
 limit_threads(1)
 
 
-from serendip.content import text_vectors
+from serendip.content import cache as vector_cache
 from serendip.content.features import encode_items
 from serendip.engine.request import Request
 from serendip.jobs.context import JobContext
@@ -161,7 +161,7 @@ def main() -> None:
     options = parser.parse_args()
     recommendations.USERS_PER_TASK = options.users
     embeddings.ROWS_PER_TASK = options.users
-    text_vectors.BATCHES_PER_TASK = max(1, options.users // 1024)
+    vector_cache.BATCHES_PER_TASK = max(1, options.users // 1024)
     pair_counts.PAIRS_PER_BLOCK = item_to_item._PAIRS_PER_BLOCK = options.pairs
     sparse_rows.BLOCKS_PER_TASK = 1
     found = {}

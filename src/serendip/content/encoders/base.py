@@ -160,6 +160,13 @@ class LazyEncoder(ABC, Generic[InputT, NetworkT]):
         self._network: LoadedNetwork[NetworkT] | None = None
         self._lock = threading.Lock()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which loads the network itself."""
+        return {**self.__dict__, "_network": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
     @property
     def version(self) -> str:
         """Version of the weights; loads the network."""
