@@ -5,7 +5,6 @@ import pytest
 
 from serendip.evaluate.classification import (
     BinaryPredictions,
-    best_threshold,
     calibration_error,
     calibration_floor,
 )
@@ -84,21 +83,3 @@ def test_draws_without_an_irrelevant_pair_are_left_out() -> None:
     )
     for estimate in perfect.estimates().values():
         assert (estimate.low, estimate.value, estimate.high) == (1, 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("labels", "scores"), [("rrrr", [1, 2, 3, 4]), ("irrr", [1, 1, 1, 1]), ("iirr", [1, 2, 3, 4])]
-)
-def test_uninformative_scores_filter_nothing(labels: str, scores: list[float]) -> None:
-    is_irrelevant, values = (
-        np.array([letter == "i" for letter in labels]),
-        np.array(scores, np.float32),
-    )
-    assert not (values >= np.float32(best_threshold(is_irrelevant, values))).any()
-
-
-def test_the_best_threshold_separates_separable_scores() -> None:
-    is_irrelevant = np.array([False, False, True, True, True])
-    scores = np.array([0.1, 0.2, 0.6, 0.7, 0.9], np.float32)
-    is_filtered = scores >= best_threshold(is_irrelevant, scores)
-    assert is_filtered.tolist() == is_irrelevant.tolist()

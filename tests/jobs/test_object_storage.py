@@ -20,7 +20,6 @@ from serendip.jobs.backup.restore import restore
 from serendip.jobs.backup.save import back_up, verify
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.status import read_status
-from serendip.runtime.progress import SilentProgress
 from serendip.runtime.versions import Version
 from serendip.serve.engine_holder import EngineHolder, Follower
 
@@ -129,7 +128,7 @@ def test_a_backup_is_made_of_what_is_here_while_the_storage_is_away(
     away = tmp_path / "file" / "shop"
     start = settings.partition("\n[storage]")[0]
     (first / "serendip.toml").write_text(f'{start}\n[storage]\nurl = "{away}"\n')
-    summary = back_up(Workspace.open(first), str(tmp_path / "backup"), SilentProgress())
+    summary = back_up(Workspace.open(first), str(tmp_path / "backup"))
     assert (summary.generation, summary.damage) == ("gen-2", "")
 
 
@@ -174,20 +173,20 @@ def test_a_backup_has_what_this_machine_has_no_copy_of(first: Path, tmp_path: Pa
     with Engine.open(first) as engine:
         before = answers(engine)
     shutil.rmtree(first / "generations")
-    back_up(Workspace.open(first), str(tmp_path / "backup"), SilentProgress())
-    summary = restore(str(tmp_path / "backup"), tmp_path / "restored", SilentProgress())
+    back_up(Workspace.open(first), str(tmp_path / "backup"))
+    summary = restore(str(tmp_path / "backup"), tmp_path / "restored")
     assert (summary.items, summary.generation) == (60, "gen-2")
     with Engine.open(tmp_path / "restored") as engine:
         assert answers(engine) == before
 
 
 def test_a_backup_in_a_bucket_is_a_workspace_again(url: str, tmp_path: Path) -> None:
-    shop, place, silent = import_shop(tmp_path / "shop"), f"{url}/backup", SilentProgress()
-    back_up(Workspace.open(shop), place, silent)
-    assert verify(place, silent) == 2  # settings and database
+    shop, place = import_shop(tmp_path / "shop"), f"{url}/backup"
+    back_up(Workspace.open(shop), place)
+    assert verify(place) == 2  # settings and database
     with pytest.raises(ConfigError, match="is not empty"):
-        back_up(Workspace.open(shop), place, silent)
-    assert restore(place, tmp_path / "restored", silent).items == 60
+        back_up(Workspace.open(shop), place)
+    assert restore(place, tmp_path / "restored").items == 60
     with Workspace.open(tmp_path / "restored").open_store() as store:
         with Workspace.open(shop).open_store() as other:
             assert store.log.history("u3", 99) == other.log.history("u3", 99)

@@ -33,8 +33,8 @@ def back_up(
 
     terminal = Terminal(json)
     if verify:
-        with terminal.step("verify") as progress:
-            files = verify_backup(target, progress)
+        with terminal.step("verify"):
+            files = verify_backup(target)
         terminal.say(f"{files:,} files are as the manifest says: {target}")
         terminal.result({"target": target, "files": files})
         return
@@ -45,8 +45,8 @@ def back_up(
         terminal.say(f"{target} {'is' if known else 'was'} not in the list of backups any more.")
         terminal.result({"target": target, "known": known})
         return
-    with terminal.step("backup") as progress:
-        summary = save(opened, target, progress)
+    with terminal.step("backup"):
+        summary = save(opened, target)
     terminal.say(
         f"{summary.items:,} items and {summary.events:,} events, {summary.files:,} files of "
         f"{summary.bytes / 1e6:,.0f} MB: {summary.target}",
@@ -88,9 +88,9 @@ def restore(
 
     terminal = Terminal(json)
     known = None if erasures_of == "none" else Path(erasures_of)
-    with terminal.step("restore") as progress:
+    with terminal.step("restore"):
         summary = restore_backup(
-            *(source, workspace, progress, known),
+            *(source, workspace, known),
             not without_generation,
             revoke_keys,
             database,

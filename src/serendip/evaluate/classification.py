@@ -120,22 +120,6 @@ def calibration_floor(probabilities: FloatArray, seed: int = 0) -> float:
     return float(np.mean(errors))
 
 
-def best_threshold(is_irrelevant: BoolArray, scores: FloatArray) -> float:
-    """The threshold of the scores that agrees best with people (Cohen's kappa).
-
-    The highest of several equally good ones; one that filters nothing if no threshold beats chance
-    agreement. Choose it on pairs that are not used for evaluation.
-    """
-    thresholds = np.unique(np.quantile(scores, np.linspace(0, 1, 201)))
-    kappas = [cohen_kappa(is_irrelevant, scores >= threshold) for threshold in thresholds]
-    best = max(kappas)
-    if best <= 0:
-        return float(np.nextafter(np.float32(thresholds[-1]), np.float32(np.inf)))
-    return float(
-        max(threshold for threshold, kappa in zip(thresholds, kappas, strict=True) if kappa == best)
-    )
-
-
 def cohen_kappa(is_irrelevant: BoolArray, is_filtered: BoolArray) -> float:
     """Cohen's kappa of labels and decisions (P,); 0 where it is not defined."""
     masks = (

@@ -348,7 +348,6 @@ class SharedFolder:
             ) from None
 
     def _is_here(self, folder: str) -> bool:
-        """Whether the copy here has the manifest of a folder of the storage."""
         return _digest(self.folder / _name(folder)) == folder.rpartition("-")[2]
 
     def _require_free(self, folder: str) -> None:
@@ -394,7 +393,6 @@ class SharedFolder:
         (building / MANIFEST).write_bytes(manifest)
 
     def _known_files(self) -> dict[str, Path]:
-        """SHA-256 -> file of a copy here that should have it."""
         known: dict[str, Path] = {}
         for path in self.folder.glob(f"*/{MANIFEST}"):
             with suppress(OSError, ValueError):

@@ -129,7 +129,6 @@ class Versions:
         return Version(self.folder / name, json.loads(text))
 
     def _take_name(self, taken: Iterable[str]) -> str:
-        """The name of the next version, which no other one has or had."""
         names = [*taken, *(path.name for path in self.folder.glob(f"{self.prefix}*"))]
         return f"{self.prefix}{max(map(self.number, names), default=0) + 1}"
 
@@ -236,7 +235,6 @@ class Versions:
         shutil.rmtree(hidden)
 
     def _compare(self, folder: Path, expected: Mapping[str, str]) -> None:
-        """Compare the checksums of the files with those of the manifest."""
         try:
             actual = compute_checksums(folder)
         except OSError as error:
@@ -292,7 +290,8 @@ def compute_checksums(folder: Path) -> dict[str, str]:
 
     Files that are hard links to one another are read once, and several files at a time.
     """
-    paths = list_files(folder)
+    manifest = folder / MANIFEST
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != manifest]
     nodes = [(status.st_dev, status.st_ino) for status in map(Path.stat, paths)]
     distinct = dict(zip(nodes, paths, strict=True))
     with ThreadPoolExecutor(_HASHED_AT_ONCE) as pool:
@@ -301,8 +300,3 @@ def compute_checksums(folder: Path) -> dict[str, str]:
         path.relative_to(folder).as_posix(): digests[node]
         for path, node in zip(paths, nodes, strict=True)
     }
-
-
-def list_files(folder: Path) -> list[Path]:
-    """All files below the folder of a version except its manifest, in order."""
-    return [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]

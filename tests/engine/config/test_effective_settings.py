@@ -35,14 +35,14 @@ def read(folder: Path, **environment: str) -> dict[str, EffectiveSetting]:
 
 
 def test_each_value_says_where_it_comes_from(folder):
-    found = read(folder, SERENDIP_TRAIN__STALE__NEW_EVENTS="5", serendip_gate__margin="0.2")
+    found = read(folder, SERENDIP_TRAIN__STALE__NEW_SHARE="0.5", serendip_gate__margin="0.2")
     file = str(folder / "serendip.toml")
     assert found["train.budget"] == EffectiveSetting("train.budget", "10m", "file", file)
     assert found["models.item_knn.decay"].origin == "file"
     assert found["surfaces.home.sources.popularity"].value == 50
-    assert (found["train.stale.new_events"].value, found["gate.margin"].value) == (5, 0.2)
+    assert (found["train.stale.new_share"].value, found["gate.margin"].value) == (0.5, 0.2)
     assert found["gate.margin"].source == "serendip_gate__margin"
-    assert found["train.stale.new_share"].origin == "default"
+    assert found["train.stale.max_age"].origin == "default"
     rest = {one.origin for key, one in found.items() if key.startswith(("search.", "models.ret"))}
     assert rest == {"default"}
 

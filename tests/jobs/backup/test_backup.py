@@ -29,15 +29,12 @@ from serendip.errors import ArtefactError, ConfigError, DataError, SerendipError
 from serendip.jobs.backup.folder import BackupFolder
 from serendip.jobs.backup.restore import restore
 from serendip.jobs.backup.save import back_up, verify
-from serendip.runtime.progress import SilentProgress
 from serendip.runtime.scratch import scratch_folder
 from serendip.runtime.versions import seal
 
-SILENT = SilentProgress()
-
 
 def save(shop: Path, target: Path) -> None:
-    back_up(Workspace.open(shop), str(target), SILENT)
+    back_up(Workspace.open(shop), str(target))
 
 
 def scratch_of(folder: Path) -> list[Path]:
@@ -60,7 +57,7 @@ def test_a_restored_workspace_serves_what_was_backed_up(shop: Path, tmp_path: Pa
         engine.catch_up()
         before = engine.recommend(Request("home", user_id="new", k=5))
         save(shop, tmp_path / "saved")
-    summary = restore(str(tmp_path / "saved"), tmp_path / "restored", SILENT)
+    summary = restore(str(tmp_path / "saved"), tmp_path / "restored")
     assert (summary.generation, summary.items) == ("gen-1", 60)
     with closing(Engine.open(tmp_path / "restored")) as engine:
         after = engine.recommend(Request("home", user_id="new", k=5))
@@ -113,7 +110,7 @@ def test_everything_acknowledged_before_is_in_a_backup_under_load(
         for thread in threads:
             thread.join()
     for number, before in enumerate(acknowledged):
-        restore(str(tmp_path / f"saved-{number}"), tmp_path / f"r{number}", SILENT)
+        restore(str(tmp_path / f"saved-{number}"), tmp_path / f"r{number}")
         require_all(tmp_path / f"r{number}", before)
     assert scratch_of(fresh) == []
 
@@ -124,7 +121,7 @@ def test_a_target_that_is_not_empty_is_left_alone(fresh: Path, tmp_path: Path) -
     with pytest.raises(ConfigError, match="is not empty"):
         save(fresh, tmp_path / "mine")
     with pytest.raises(ConfigError, match="can be used"):
-        back_up(Workspace.open(fresh), "nonsense://x", SILENT)
+        back_up(Workspace.open(fresh), "nonsense://x")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["file"]
 
 
@@ -136,9 +133,9 @@ def test_a_backup_has_neither_caches_nor_files_of_users(saved: Path) -> None:
 def test_a_workspace_is_never_overwritten(saved: Path, fresh: Path, tmp_path: Path) -> None:
     for place in (fresh, fresh / "serendip.toml"):
         with pytest.raises(ConfigError, match="is not empty"):
-            restore(str(saved), place, SILENT)
+            restore(str(saved), place)
     (tmp_path / "empty").mkdir()
-    assert restore(str(saved), tmp_path / "empty", SILENT).items == 60
+    assert restore(str(saved), tmp_path / "empty").items == 60
 
 
 def _reseal(saved: Path, change: Callable[[dict[str, object]], None]) -> None:
@@ -224,7 +221,7 @@ def test_a_hostile_backup_is_refused_and_nothing_appears(
     before = sorted(path.name for path in tmp_path.iterdir())
     target = tmp_path / "restored"
     with pytest.raises(SerendipError) as refused:
-        restore(str(saved), target, SILENT)
+        restore(str(saved), target)
     assert isinstance(refused.value, ArtefactError | StorageError | ConfigError)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert not Path("/escaped").exists()
@@ -312,8 +309,8 @@ def test_who_was_erased_after_a_backup_is_erased_from_the_restored_one(
         }
         detail = "were made before: delete them, then `serendip backup --forget`"
         assert pending == {"backups": f"{tmp_path / 'saved'} {detail}"}
-    plain = restore(str(tmp_path / "saved"), tmp_path / "plain", SILENT)
-    obedient = restore(str(tmp_path / "saved"), tmp_path / "obedient", SILENT, fresh)
+    plain = restore(str(tmp_path / "saved"), tmp_path / "plain")
+    obedient = restore(str(tmp_path / "saved"), tmp_path / "obedient", fresh)
     assert (plain.erased_users, plain.erased_items) == (0, 0)
     assert (obedient.erased_users, obedient.erased_items) == (1, 1)
     for folder, count, item in (("plain", 1, True), ("obedient", 0, False)):
@@ -335,12 +332,12 @@ def test_the_erasures_of_another_shop_are_no_erasures_of_this_one(
 ) -> None:
     for folder in (fresh, tmp_path / "other"):
         if folder != fresh:
-            restore(str(saved), folder, SILENT)
+            restore(str(saved), folder)
         with closing(Workspace.open(folder).open_store()) as store:
             store.erase_user("u1")
     save(fresh, tmp_path / "second")
     with pytest.raises(DataError, match="under different keys"):
-        restore(str(tmp_path / "second"), tmp_path / "restored", SILENT, tmp_path / "other")
+        restore(str(tmp_path / "second"), tmp_path / "restored", tmp_path / "other")
     assert not (tmp_path / "restored").exists()
 
 
@@ -356,7 +353,7 @@ def test_a_backup_with_bytes_of_erased_users_counts_as_older(fresh: Path, tmp_pa
             save(fresh, tmp_path / "saved")
         eraser.remove_remains()
         assert not eraser.renew(receipt).is_complete
-    restore(str(tmp_path / "saved"), tmp_path / "restored", SILENT)
+    restore(str(tmp_path / "saved"), tmp_path / "restored")
     with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
         assert store.log.history("u1", 9) == []
 
@@ -373,22 +370,22 @@ def test_a_damaged_generation_does_not_keep_items_and_events_from_coming_back(
     save(shop, tmp_path / "sound")
     for folder in (shop, tmp_path / "sound"):
         _flip(max((folder / "generations").glob("gen-*/*"), key=lambda path: path.stat().st_size))
-    summary = back_up(Workspace.open(shop), str(tmp_path / "later"), SILENT)
+    summary = back_up(Workspace.open(shop), str(tmp_path / "later"))
     assert summary.generation == ""
     assert "altered" in summary.damage
-    assert restore(str(tmp_path / "later"), tmp_path / "r1", SILENT).items == summary.items
+    assert restore(str(tmp_path / "later"), tmp_path / "r1").items == summary.items
     with pytest.raises(ArtefactError) as refused:
-        restore(str(tmp_path / "sound"), tmp_path / "r2", SILENT)
+        restore(str(tmp_path / "sound"), tmp_path / "r2")
     assert "--without-generation" in str(refused.value.hint)
-    again = restore(str(tmp_path / "sound"), tmp_path / "r2", SILENT, with_generation=False)
+    again = restore(str(tmp_path / "sound"), tmp_path / "r2", with_generation=False)
     assert (again.items, again.events, again.generation) == (summary.items, summary.events, "")
 
 
 def test_a_backup_is_verified_without_a_restore(saved: Path) -> None:
-    assert verify(str(saved), SILENT) == sum(path.is_file() for path in saved.rglob("*")) - 1
+    assert verify(str(saved)) == sum(path.is_file() for path in saved.rglob("*")) - 1
     _flip(saved / "serendip.db")
     with pytest.raises(ArtefactError, match=r"serendip\.db' is altered"):
-        verify(str(saved), SILENT)
+        verify(str(saved))
 
 
 def test_what_a_disk_keeps_otherwise_is_no_backup(
@@ -412,7 +409,7 @@ def _mode(path: Path) -> int:
 
 
 def test_copies_are_for_their_owner_alone(saved: Path, tmp_path: Path) -> None:
-    restore(str(saved), tmp_path / "restored", SILENT)
+    restore(str(saved), tmp_path / "restored")
     for folder in (saved, tmp_path / "restored"):
         assert _mode(folder) == 0o700
         assert {_mode(path) for path in folder.rglob("*") if path.is_file()} == {0o600}
@@ -437,10 +434,10 @@ def test_a_killed_restore_is_cleaned_by_the_next_and_one_that_runs_is_left_alone
     with scratch_folder(target) as running:
         (running / "serendip.db").write_bytes(b"half")
         with pytest.raises(ConfigError, match="is not empty"):
-            restore(str(saved), target, SILENT)
+            restore(str(saved), target)
         shutil.copytree(running, target / f"{running.name}-killed")
     identity = target.stat().st_ino
-    assert restore(str(saved), target, SILENT).items == 60
+    assert restore(str(saved), target).items == 60
     assert target.stat().st_ino == identity  # a mount point, say
     assert scratch_of(target) == []
 
@@ -449,7 +446,7 @@ def test_a_place_that_cannot_be_made_is_an_error_of_storage(saved: Path, tmp_pat
     (tmp_path / "file").write_text("")
     for place in (Path("/proc/none/x"), tmp_path / "file" / "x"):
         with pytest.raises(StorageError, match="cannot be restored"):
-            restore(str(saved), place, SILENT)
+            restore(str(saved), place)
 
 
 def test_keys_that_were_revoked_since_stay_revoked(fresh: Path, tmp_path: Path) -> None:
@@ -461,10 +458,10 @@ def test_keys_that_were_revoked_since_stay_revoked(fresh: Path, tmp_path: Path) 
         keys.revoke(stolen.key.key_id, time.time())
         secret = keys.read().secret
     source, ids = str(tmp_path / "saved"), {stolen.key.key_id, good.key.key_id}
-    assert set(restore(source, tmp_path / "r1", SILENT).active_keys) == ids
-    newer = restore(source, tmp_path / "r2", SILENT, fresh)
+    assert set(restore(source, tmp_path / "r1").active_keys) == ids
+    newer = restore(source, tmp_path / "r2", fresh)
     assert newer.active_keys == (good.key.key_id,)
-    assert restore(source, tmp_path / "r3", SILENT, revoke_keys=True).active_keys == ()
+    assert restore(source, tmp_path / "r3", revoke_keys=True).active_keys == ()
     with closing(ApiKeys.open(tmp_path / "r3" / "serendip.db")) as keys:
         assert len(keys.read().secret) == len(secret)
         assert keys.read().secret != secret
@@ -476,7 +473,7 @@ def test_an_erased_item_that_the_backup_did_not_have_yet_stays_out(
     with closing(Workspace.open(fresh).open_store()) as store:
         store.import_all([Item("new", "A canary")], [])
         store.erase_item("new")
-    assert restore(str(saved), tmp_path / "restored", SILENT, fresh).erased_items == 0
+    assert restore(str(saved), tmp_path / "restored", fresh).erased_items == 0
     with closing(Store.open(tmp_path / "restored" / "serendip.db")) as store:
         store.import_all([Item("new", "A canary")], [])
         assert store.item("new") is None
@@ -484,11 +481,11 @@ def test_an_erased_item_that_the_backup_did_not_have_yet_stays_out(
 
 def test_a_backup_is_no_list_of_erasures(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a backup"):
-        restore(str(saved), tmp_path / "restored", SILENT, saved)
+        restore(str(saved), tmp_path / "restored", saved)
 
 
 def test_no_password_is_kept(fresh: Path) -> None:
     for place in ("s3://key:secret@bucket/a", "s3://bucket/a?secret_key=secret"):
         with pytest.raises(ConfigError, match="has a password or options") as told:
-            back_up(Workspace.open(fresh), place, SILENT)
+            back_up(Workspace.open(fresh), place)
         assert "secret" not in str(told.value)

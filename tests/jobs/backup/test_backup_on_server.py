@@ -24,10 +24,8 @@ from serendip.jobs.backup.restore import restore
 from serendip.jobs.backup.save import back_up
 from serendip.jobs.doctor import check_workspace
 from serendip.llm.ledger import Call, Ledger
-from serendip.runtime.progress import SilentProgress
 
 VARIABLE = "SERENDIP_STORE__URL"
-SILENT = SilentProgress()
 
 
 @pytest.fixture
@@ -65,7 +63,7 @@ def test_commands_refuse_a_server_s_database_of_a_later_version_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url, saved = postgres_server.new_url(), tmp_path / "saved"
-    back_up(Workspace.open(fresh), str(saved), SILENT)
+    back_up(Workspace.open(fresh), str(saved))
     Store.create(url).close()
     schema = url.rpartition("%3D")[2]
     postgres_server.execute(f"UPDATE {schema}.{VERSION_TABLE} SET version_num = '9999'")
@@ -113,9 +111,9 @@ def told(folder: Path) -> list[object]:
 def on_server(folder: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The workspace after its move to the server."""
     before = told(folder)
-    back_up(Workspace.open(folder), str(folder.with_name("first")), SILENT)
+    back_up(Workspace.open(folder), str(folder.with_name("first")))
     moved = folder.with_name("moved")
-    restore(str(folder.with_name("first")), moved, SILENT, database=url)
+    restore(str(folder.with_name("first")), moved, database=url)
     monkeypatch.setenv(VARIABLE, url)
     assert told(moved) == before
     yield moved
@@ -136,15 +134,15 @@ def test_numbers_go_on_where_they_were(on_server: Path) -> None:
 def test_a_database_with_rows_is_no_target_and_no_password_is_shown(
     folder: Path, url: str, tmp_path: Path
 ) -> None:
-    back_up(Workspace.open(folder), str(tmp_path / "saved"), SILENT)
+    back_up(Workspace.open(folder), str(tmp_path / "saved"))
     wrong = "mysql://me:hush@host/shop"
     with pytest.raises(ConfigError, match="no URL of a PostgreSQL database") as refused:
-        restore(str(tmp_path / "saved"), tmp_path / "new", SILENT, database=wrong)
+        restore(str(tmp_path / "saved"), tmp_path / "new", database=wrong)
     assert "hush" not in str(refused.value)
     with closing(Store.open(url)) as store:
         store.put_items([Item("x")])
     with pytest.raises(StorageError, match="is not empty: table items has rows"):
-        restore(str(tmp_path / "saved"), tmp_path / "new", SILENT, database=url)
+        restore(str(tmp_path / "saved"), tmp_path / "new", database=url)
     assert not (tmp_path / "new").exists()
 
 
@@ -153,9 +151,9 @@ def test_a_text_that_the_server_cannot_store_is_refused_and_nothing_is_left(
 ) -> None:
     with closing(open_database(folder / "serendip.db")) as database, database.write() as connection:
         connection.exec_driver_sql("UPDATE llm_calls SET failure = 'a' || char(0) || 'b'")
-    back_up(Workspace.open(folder), str(tmp_path / "saved"), SILENT)
+    back_up(Workspace.open(folder), str(tmp_path / "saved"))
     with pytest.raises(StorageError, match="PostgreSQL text fields cannot contain NUL"):
-        restore(str(tmp_path / "saved"), tmp_path / "new", SILENT, database=url)
+        restore(str(tmp_path / "saved"), tmp_path / "new", database=url)
     with closing(Store.open(url)) as store:
         assert (store.items(), store.meta("user changes"), store.log.count()) == ([], "", 0)
 
@@ -165,7 +163,7 @@ def test_a_backup_of_a_server_is_restored_into_a_file_or_onto_a_server(
 ) -> None:
     before, place = told(on_server), on_server.with_name("backup")
     assert all(one["status"] != "FAIL" for one in check_workspace(Workspace.open(on_server)))
-    back_up(Workspace.open(on_server), str(place), SILENT)
+    back_up(Workspace.open(on_server), str(place))
     with closing(Workspace.open(on_server).open_store()) as store:
         store.erase_user("u", 20.0)
         assert store.has_remains()
@@ -173,10 +171,10 @@ def test_a_backup_of_a_server_is_restored_into_a_file_or_onto_a_server(
         assert not store.has_remains()
     restored = on_server.with_name("restored")
     with pytest.raises(ConfigError, match="the settings name a database on a server"):
-        restore(str(place), restored, SILENT)
+        restore(str(place), restored)
     assert not restored.exists()
     url = postgres_server.new_url()
-    summary = restore(str(place), restored, SILENT, on_server, database=url)
+    summary = restore(str(place), restored, on_server, database=url)
     assert summary.erased_users == 1
     assert not (restored / "serendip.db").exists()
     monkeypatch.setenv(VARIABLE, url)
@@ -184,8 +182,8 @@ def test_a_backup_of_a_server_is_restored_into_a_file_or_onto_a_server(
         assert store.log.history("u", 9) == []
         assert len(store.log.history("w", 9)) == 1
     with pytest.raises(StorageError, match="is not empty"):
-        restore(str(place), on_server.with_name("again"), SILENT, database=url)
+        restore(str(place), on_server.with_name("again"), database=url)
     assert not on_server.with_name("again").exists()
     monkeypatch.setenv(VARIABLE, "")
-    restore(str(place), on_server.with_name("file"), SILENT)
+    restore(str(place), on_server.with_name("file"))
     assert told(on_server.with_name("file"))[:3] == before[:3]

@@ -78,14 +78,6 @@ def test_compaction_changes_nothing(stand: Path) -> None:
     assert age_of(stand).events == 5
 
 
-def test_a_number_of_events_may_be_enough(stand: Path) -> None:
-    add_settings(stand, "[train.stale]\nnew_events = 3")
-    put_events(stand, ["i1", "i2"])
-    assert not age_of(stand).is_stale
-    put_events(stand, ["i3"])
-    assert age_of(stand).reasons == ("3 new events",)
-
-
 def test_age_counts_once_anything_is_new(stand: Path) -> None:
     put_events(stand, ["i1"])
     created = open_current(stand / "generations").manifest["created"]
@@ -115,8 +107,6 @@ def test_other_learned_settings_make_it_stale_and_others_do_not(stand: Path) -> 
     path.write_text(path.read_text().replace("max_len = 10", "max_len = 9"))
     age = age_of(stand)
     assert age.reasons == ("the setting models.retriever.max_len has changed",)
-    (change,) = age.settings
-    assert (change.before, change.now) == (10, 9)
 
 
 def test_an_import_and_an_erasure_make_it_stale(stand: Path) -> None:

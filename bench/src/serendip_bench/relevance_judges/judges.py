@@ -15,7 +15,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.evaluate.classification import best_threshold
+from serendip.evaluate.classification import cohen_kappa
 from serendip.models.relevance.features import PAIR_FEATURES
 from serendip.models.relevance.model import fit_calibration
 from serendip.models.relevance.train import (
@@ -165,3 +165,19 @@ def to_examples(inputs: UnlabelledPairs, pairs: GoldPairs) -> LabelledPairs:
 
 def _columns(*names: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     return np.array([PAIR_FEATURES.index(name) for name in names], np.intp)
+
+
+def best_threshold(is_irrelevant: BoolArray, scores: FloatArray) -> float:
+    """The threshold of the scores that agrees best with people (Cohen's kappa).
+
+    The highest of several equally good ones; one that filters nothing if no threshold beats chance
+    agreement. Choose it on pairs that are not used for evaluation.
+    """
+    thresholds = np.unique(np.quantile(scores, np.linspace(0, 1, 201)))
+    kappas = [cohen_kappa(is_irrelevant, scores >= threshold) for threshold in thresholds]
+    best = max(kappas)
+    if best <= 0:
+        return float(np.nextafter(np.float32(thresholds[-1]), np.float32(np.inf)))
+    return float(
+        max(threshold for threshold, kappa in zip(thresholds, kappas, strict=True) if kappa == best)
+    )

@@ -106,7 +106,6 @@ class LogColumns:
 
 
 def _order(numbers: NDArray[np.int64], times: TimeArray) -> NDArray[np.intp]:
-    """Rows in order of time, ties by sequence number."""
     lowest = int(numbers.min())
     span = int(numbers.max()) - lowest + 1
     if span <= 4 * len(numbers):  # nearly without gaps: each row goes to its own place

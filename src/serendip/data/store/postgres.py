@@ -241,7 +241,6 @@ class PostgresDatabase(Database):
         return ""
 
     def _show(self, name: str) -> str:
-        """A setting of the server."""
         with self._errors(), self._engine.connect() as connection:
             return str(connection.exec_driver_sql(f"SHOW {name}").scalar_one())
 

@@ -62,12 +62,10 @@ def name_type(length: int) -> TypeEngine[str]:
 
 
 def _texts(*names: str) -> list[Column[str]]:
-    """Columns of texts that every row has."""
     return [Column(name, TEXT, nullable=False) for name in names]
 
 
 def _numbers(*names: str) -> list[Column[int]]:
-    """Columns of numbers that every row has."""
     return [Column(name, BigInteger, nullable=False) for name in names]
 
 

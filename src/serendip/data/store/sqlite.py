@@ -68,7 +68,6 @@ class SqliteDatabase(Database):
         super().__init__(path.name, self._module.Error, busy_timeout_s)
 
     def _create_engine(self) -> Engine:
-        """A transaction begins here, as the connections are in autocommit mode."""
         engine = create_engine(
             URL.create("sqlite", database=self._path.name),
             module=self._module,

@@ -324,7 +324,6 @@ class Store(AbstractContextManager["Store"]):
     def _append(
         self, connection: Connection, packs: Sequence[Row[Any]], rows: Sequence[dict[str, Any]]
     ) -> int:
-        """Append events within a write transaction; how many were new."""
         erasures = read_erasures(connection, {row["user_id"] for row in rows})
         is_packed = self.log.is_packed([row["event_id"] or "" for row in rows], packs, connection)
         new = [

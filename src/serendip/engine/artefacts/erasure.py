@@ -176,7 +176,6 @@ class Eraser:
         return self.renew(ErasureReceipt("user", *facts))
 
     def _places(self, receipt: ErasureReceipt) -> Iterator[ErasurePlace]:
-        """The places where something of the user or the item was."""
 
         def is_older(copy: DataCopy) -> bool:
             """Whether a copy was begun before the erasure."""

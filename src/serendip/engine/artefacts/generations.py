@@ -288,7 +288,6 @@ def _nothing_published(generations: Place) -> NotTrainedError:
 
 
 def _readable(versions: Versions, names: Iterable[str]) -> Iterator[Version]:
-    """Yield the generations whose manifest can be read."""
     for name in names:
         with suppress(ArtefactError):
             yield versions.open(name, verify=False)
@@ -319,7 +318,6 @@ def _first_sound(versions: Versions, names: Iterator[str], current: str) -> Vers
 
 
 def _before(versions: Versions, name: str) -> Iterator[str]:
-    """Names of the generations to roll back to, newest first."""
     while name := _name_before(versions, name):
         yield name
 
@@ -349,7 +347,6 @@ def _is_ended(manifest: Mapping[str, Any], by: Mapping[str, Any]) -> bool:
 
 
 def _ended_by(versions: Versions, current: str, manifest: Mapping[str, Any]) -> set[str]:
-    """Names of generations that the current one ended."""
     others = set(versions.names()) - {current}
     return {name for name in others if _is_ended(_facts(versions, name), manifest)}
 

@@ -76,9 +76,6 @@ class StalenessConfig(Config):
     """Age from which a generation is stale, such as ``7d``, if anything is new; ``never`` = no age
     is too old."""
 
-    new_events: int | None = Field(default=None, ge=1)
-    """Number of new events from which it is stale. None = no number."""
-
     new_share: float = Field(default=0.1, ge=0)
     """Share of the events, or of the items, that it was trained on, from which new ones make it
     stale. 0 = no share."""

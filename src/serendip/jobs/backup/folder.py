@@ -21,7 +21,6 @@ from typing import Any
 
 from serendip.errors import ArtefactError, ConfigError, StorageError
 from serendip.runtime.atomic_files import flush_folder, flush_tree, hash_file
-from serendip.runtime.progress import Progress
 from serendip.runtime.scratch import remove_abandoned, scratch_folder
 from serendip.runtime.sync import Storage
 from serendip.runtime.versions import MANIFEST, unseal
@@ -134,7 +133,6 @@ class BackupFolder:
     def find_damage(
         self,
         manifest: Mapping[str, Any],
-        progress: Progress,
         target: Path | None = None,
         without: str | None = None,
     ) -> str:
@@ -142,7 +140,6 @@ class BackupFolder:
 
         Args:
             manifest: of the backup.
-            progress: of the files.
             target: folder for copies of them; None = they are only read.
             without: a folder that is neither read nor looked at.
 
@@ -160,7 +157,7 @@ class BackupFolder:
             problem = "missing" if other[0] in files else "not in the manifest"
             return f"{other[0][:80]!r} is {problem}"
         try:
-            for name, checksum in progress.track(sorted(files.items()), "files", len(files)):
+            for name, checksum in sorted(files.items()):
                 if self._read(name, target) != checksum:
                     return f"{name[:80]!r} is altered"
         except OSError as error:
@@ -221,7 +218,6 @@ def fill(target: Path, last: str) -> Iterator[Path]:
 
 
 def _copy_files(source: Path, target: Path) -> None:
-    """Copy files into an empty folder, and read them once more."""
     for path in _files(source):
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,6 @@ from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ConfigError, StorageError
 from serendip.jobs.backup.folder import BackupFolder, fill
 from serendip.jobs.backup.table_copy import copy_rows, open_target
-from serendip.runtime.progress import Progress
 from serendip.runtime.versions import MANIFEST
 
 _GENERATIONS = "generations"
@@ -67,7 +66,6 @@ class RestoreSummary:
 def restore(
     source: str,
     folder: Path,
-    progress: Progress,
     erasures_of: Path | None = None,
     with_generation: bool = True,
     revoke_keys: bool = False,
@@ -78,7 +76,6 @@ def restore(
     Args:
         source: of the backup, a path or a URL.
         folder: of the new workspace; missing or empty.
-        progress: of the files.
         erasures_of: the workspace that was backed up, or a later copy of it: whoever was erased
             from it is erased again, and keys that are revoked there are revoked; None = nobody is.
         with_generation: whether to restore the generation; without it, nothing of it is read, so
@@ -105,7 +102,7 @@ def restore(
         with ExitStack() as stack:
             rows = stack.enter_context(open_target(_check_url(database))) if database else None
             staged = stack.enter_context(fill(target, SETTINGS_FILE))
-            if damage := backup.find_damage(manifest, progress, staged, without):
+            if damage := backup.find_damage(manifest, staged, without):
                 hint = _OTHERWISE if damage.startswith(f"'{_GENERATIONS}/") else _AGAIN
                 raise ArtefactError(f"{backup.name}: {damage}.", hint)
             generation = _verify(staged, bool(database))
@@ -121,7 +118,6 @@ def restore(
 
 
 def _move_rows(path: Path, target: Database, writing: Connection) -> None:
-    """Move all rows of a file to a server."""
     with closing(open_database(path)) as database, database.read() as reading:
         copy_rows(database, reading, target, writing)
     path.unlink()

@@ -29,9 +29,8 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.jobs.backup.folder import FILES, FOLDERS, FORMAT, BackupFolder
 from serendip.jobs.backup.table_copy import copy_rows, open_target
-from serendip.runtime.atomic_files import hash_file, link_or_copy
-from serendip.runtime.progress import Progress
-from serendip.runtime.versions import MANIFEST, seal
+from serendip.runtime.atomic_files import link_or_copy
+from serendip.runtime.versions import MANIFEST, compute_checksums, seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +58,12 @@ class BackupSummary:
     damage: str
 
 
-def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSummary:
+def back_up(workspace: Workspace, target: str) -> BackupSummary:
     """Copy a workspace that is in use.
 
     Args:
         workspace: to copy.
         target: an empty folder or one that does not exist, as a path or a URL.
-        progress: of the files.
 
     Raises:
         ConfigError: the target is not empty, or cannot be used.
@@ -83,7 +81,7 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
                 store.backups.end(DataCopy(folder.name, 0, 0))
                 facts, damage = _stage(workspace, store, staged)
                 store.backups.end(DataCopy(folder.name, facts["removals"], facts["item_version"]))
-                sizes = _write_manifest(staged, {"created": created, **facts}, progress)
+                sizes = _write_manifest(staged, {"created": created, **facts})
         except BaseException as error:
             if folder.is_gone():
                 store.backups.forget(folder.name)
@@ -95,7 +93,7 @@ def back_up(workspace: Workspace, target: str, progress: Progress) -> BackupSumm
     return BackupSummary(folder.name, created, len(sizes), sum(sizes), damage=damage, **told)
 
 
-def verify(target: str, progress: Progress) -> int:
+def verify(target: str) -> int:
     """Compare every file of a backup with its manifest; returns their number.
 
     Raises:
@@ -104,7 +102,7 @@ def verify(target: str, progress: Progress) -> int:
     """
     folder = BackupFolder.of(target)
     manifest = folder.read_manifest()
-    if damage := folder.find_damage(manifest, progress):
+    if damage := folder.find_damage(manifest):
         raise ArtefactError(f"{folder.name}: {damage}.", "Make another backup.")
     return len(manifest["files"])
 
@@ -183,14 +181,8 @@ def _link_tree(source: Path, target: Path) -> None:
             link_or_copy(path, target / relative)
 
 
-def _write_manifest(staged: Path, facts: Mapping[str, Any], progress: Progress) -> list[int]:
-    """Write the manifest of all staged files; the size of each of them."""
-    paths = [path for path in sorted(staged.rglob("*")) if path.is_file()]
-    checksums = {
-        path.relative_to(staged).as_posix(): hash_file(path)
-        for path in progress.track(paths, "files", len(paths))
-    }
-    sizes = [path.stat().st_size for path in paths]
+def _write_manifest(staged: Path, facts: Mapping[str, Any]) -> list[int]:
+    checksums = compute_checksums(staged)
     manifest = {"format": FORMAT, "code_version": __version__, **facts, "files": checksums}
     (staged / MANIFEST).write_text(seal(manifest), encoding="utf-8")
-    return sizes
+    return [(staged / name).stat().st_size for name in checksums]

@@ -69,7 +69,7 @@ class PreviousCodes:
         changes = compare_settings(
             current.manifest["settings"], settings.learned_from(), ("content", "semantic_ids")
         )
-        if any(change.key != "semantic_ids.keep" for change in changes):
+        if any(key != "semantic_ids.keep" for key in changes):
             return None
         if settings.semantic_ids.keep and current.manifest["encoder"] != encoder:
             return None
@@ -217,7 +217,7 @@ def _find_obstacle(context: JobContext, current: Version) -> str:
     settings = context.settings.learned_from()
     changes = compare_settings(manifest["settings"], settings, SAME_TABLES)
     if changes:
-        return f"the setting {changes[0].key} has changed"
+        return f"the setting {changes[0]} has changed"
     if manifest["encoder"] != describe_encoder(context):
         return f"the encoder was {manifest['encoder']}"
     if manifest["event_removals"] != context.snapshot.event_removals:

@@ -35,21 +35,6 @@ LEARNED_TABLES = (
 
 
 @dataclass(frozen=True, slots=True)
-class SettingChange:
-    """A setting that differs between two generations, or between one and the file.
-
-    Args:
-        key: such as ``models.retriever.epochs``.
-        before: its value; None = it was not set, or did not exist.
-        now: its value; None = it is not set, or does not exist any more.
-    """
-
-    key: str
-    before: Any
-    now: Any
-
-
-@dataclass(frozen=True, slots=True)
 class GenerationAge:
     """What came since a training, and whether it makes the generation stale.
 
@@ -59,7 +44,7 @@ class GenerationAge:
         events: number of events since, without ignored actions; None = events were imported again
             or erased.
         items: what happened to items since.
-        settings: learned settings that are others now.
+        settings: keys of learned settings that are others now.
         reasons: why it is stale, as sentences; empty = it is not.
         wait_until: Unix seconds before which no training is tried again; 0 = at once.
     """
@@ -68,7 +53,7 @@ class GenerationAge:
     age_s: float = 0.0
     events: int | None = 0
     items: ItemCounts = field(default_factory=ItemCounts)
-    settings: Sequence[SettingChange] = ()
+    settings: Sequence[str] = ()
     reasons: Sequence[str] = ()
     wait_until: float = 0.0
 
@@ -135,15 +120,11 @@ def _created(version: Version) -> float:
 
 def compare_settings(
     before: Mapping[str, Any], now: Mapping[str, Any], tables: Sequence[str]
-) -> tuple[SettingChange, ...]:
-    """Compare tables of settings, key by key."""
+) -> tuple[str, ...]:
+    """Keys, such as ``models.retriever.epochs``, that differ between tables of settings."""
     old = dict(_flatten({name: before.get(name) for name in tables}))
     new = dict(_flatten({name: now.get(name) for name in tables}))
-    return tuple(
-        SettingChange(key, old.get(key), new.get(key))
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    )
+    return tuple(key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key))
 
 
 def _flatten(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -157,16 +138,14 @@ def _flatten(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
 
 def _reasons(age: GenerationAge, counts: Mapping[str, int], config: StalenessConfig) -> list[str]:
     """Sentences of the rules that apply."""
-    reasons = [f"the setting {change.key} has changed" for change in age.settings[:1]]
+    reasons = [f"the setting {key} has changed" for key in age.settings[:1]]
     if len(age.settings) > 1:
-        reasons = [f"{len(age.settings)} settings have changed, {age.settings[0].key} first"]
+        reasons = [f"{len(age.settings)} settings have changed, {age.settings[0]} first"]
     if age.events is None:
         return [*reasons, "events were imported again or erased"]
     is_anything_new = age.events > 0 or age.items.total > 0
     if config.max_age and is_anything_new and age.age_s >= parse_duration(config.max_age):
         reasons.append(f"it is {describe_seconds(age.age_s)} old")
-    if config.new_events and age.events >= config.new_events:
-        reasons.append(f"{age.events:,} new events")
     for name, new in (("events", age.events), ("items", age.items.new)):
         share = new / max(1, counts[name])
         if config.new_share and share >= config.new_share:

@@ -158,7 +158,6 @@ class LogReader:
         return found
 
     def _names_of(self, pack: Row[Any], connection: Connection) -> PackNames:
-        """What the events of a pack share."""
         known = self._names.get(pack.pack)
         if known is None:
             statement = PACK_NAMES.select().where(PACK_NAMES.c.pack == pack.pack)
@@ -173,7 +172,6 @@ class LogReader:
         return known
 
     def _load_names(self, within: Connection | None = None) -> None:
-        """Read into memory what the events of each pack share."""
         with self.database.read(within) as connection:
             for pack in self.packs(connection):
                 self._names_of(pack, connection)

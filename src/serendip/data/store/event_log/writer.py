@@ -323,7 +323,6 @@ class LogWriter:
         return last
 
     def _remove_invisible(self) -> None:
-        """Remove the rows of packs that do not count."""
         numbers = select(PACKS.c.pack)
         key = PACK_ROWS.c.pack, PACK_ROWS.c.user_id
         some = select(*key).where(PACK_ROWS.c.pack.not_in(numbers)).limit(_AT_ONCE)
@@ -356,7 +355,6 @@ def _merged(packs: Sequence[Row[Any]], events: int) -> list[Row[Any]]:
 
 
 def _has_any(events: pa.Table, event_ids: Sequence[str]) -> bool:
-    """Whether an event has one of some ids."""
     if not event_ids or "event_id" not in events.column_names:
         return False
     return not set(event_ids).isdisjoint(read_codes(events, "event_id")[1].to_pylist())
