@@ -8,7 +8,6 @@ import pytest
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.search.item_ids import match_item_id
 from serendip.search.searcher import Searcher
 
 
@@ -121,6 +120,6 @@ def test_codes_of_a_trained_catalogue_are_found(
     searcher = Searcher.build(catalogue, np.zeros(3, np.int32), tmp_path / "search")
     vocabulary = catalogue.vocabulary
     for text, number in (("sk m8 x 40 a2", 0), ("abc77", 1), ("I3", 2), ("m8x40", -1)):
-        assert match_item_id(text, vocabulary, searcher) == number
+        assert searcher.match_item_id(text, vocabulary) == number
     assert searcher.search("M8 * 40", 3).item_nums.tolist() == [0]
     assert not searcher.speller.knows("skm8x40a2")

@@ -13,8 +13,14 @@ from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.jobs.rewrites import STRENGTH
 from serendip.search.logistic import LogisticModel, RankingRows
-from serendip.search.reformulations import find_reformulations
-from serendip.search.rewrites import FEATURES, Rewrite, RewriteTable, changes, checked
+from serendip.search.rewrites import (
+    FEATURES,
+    Rewrite,
+    RewriteTable,
+    changes,
+    checked,
+    find_reformulations,
+)
 from serendip.search.searcher import Searcher
 from serendip.search.synonyms import Synonym, Synonyms
 

@@ -34,7 +34,7 @@ from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.stages.filters import Requested
 from serendip.engine.state import EngineState
-from serendip.search.reformulations import WITHIN_S
+from serendip.search.rewrites import WITHIN_S
 from serendip.search.suggestions.candidates import LIKE, MOST_CHARACTERS, Candidate, QueryKind
 from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.completions import find_completions

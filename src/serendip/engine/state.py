@@ -37,7 +37,6 @@ from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import LearnedRelevance, RelevanceModel
 from serendip.search.config import SearchConfig
-from serendip.search.item_ids import match_item_id
 from serendip.search.logistic import LogisticModel
 from serendip.search.nonsense import MeaningFloor
 from serendip.search.rewrites import RewriteTable
@@ -199,7 +198,7 @@ class EngineState:
 
     def match_id(self, text: str) -> int:
         """Number of the item whose id was typed as a text to search; -1 = none, or it is hidden."""
-        number = match_item_id(text, self.catalogue.vocabulary, self.searcher)
+        number = self.searcher.match_item_id(text, self.catalogue.vocabulary)
         return number if number >= 0 and not self.hidden[number] else MISSING
 
     def title_vector(self, text: str) -> FloatArray | None:

@@ -22,8 +22,7 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.synonyms import is_minable
 from serendip.runtime.progress import Progress, TrainOptions
 from serendip.search.logistic import LogisticModel, RankingRows
-from serendip.search.reformulations import find_reformulations
-from serendip.search.rewrites import FEATURES, Near, RewriteTable, checked
+from serendip.search.rewrites import FEATURES, Near, RewriteTable, checked, find_reformulations
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import logged_queries
 from serendip.search.suggestions.checks import TOP, Blocklist

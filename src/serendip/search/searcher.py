@@ -22,11 +22,12 @@ from serendip.data import AllowedItems, Catalogue, FloatArray, IntArray, Item, I
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.artefact import Artefact
 from serendip.data.rows.strings import StringIndex, Strings
-from serendip.data.text import query_grams, words
+from serendip.data.text import code_key, normalise, query_grams, words
+from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import ArtefactError, DataError
 from serendip.search.chosen_searches import ChosenSearches
 from serendip.search.config import SearchConfig
-from serendip.search.documents import FIELDS, GENERATED, document_of, needed_terms
+from serendip.search.documents import FIELDS, GENERATED, MAX_CODE, document_of, needed_terms
 from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, word_counts
 from serendip.search.phrases import ENGLISH, function_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
@@ -338,6 +339,27 @@ class Searcher:
             literal: whether to take it as typed, without corrections.
         """
         return self.reader.read_literally(text) if literal else self._readings(text)
+
+    def match_item_id(self, text: str, vocabulary: Vocabulary) -> int:
+        """Number of the item with this id, whatever its case and separators; -1 = no id.
+
+        Goods are searched by their codes, too. The spelling as typed comes first; a code that is
+        that of several items means none of them. An id has a digit. One of digits alone is not
+        meant where an item has it as a word, as a year, and none is where a title is the text.
+        """
+        typed = text.strip()
+        if not any(map(str.isdigit, typed)):
+            return MISSING
+        spellings = (typed, typed.upper(), typed.lower())
+        number = next((n for name in spellings if (n := vocabulary.number(name)) >= 0), MISSING)
+        if number < 0 and len(typed) <= 2 * MAX_CODE:  # separators count; the word index has keys
+            key = code_key(typed)
+            found = self.reader.find_code(key).tolist()
+            same = [other for other in found if code_key(vocabulary.id(other)) == key]
+            number = same[0] if len(same) == 1 else MISSING
+        if number < 0 or len(self.titles.exact(text)):
+            return MISSING
+        return MISSING if typed.isdigit() and self.speller.knows(normalise(typed)) else number
 
     def find_meaning(self, text: str) -> str:
         """The text whose meaning is compared: without generic words beside unknown Latin ones, and

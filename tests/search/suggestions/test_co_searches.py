@@ -9,7 +9,7 @@ import pytest
 from serendip.data.events.search_log import Search
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.text import normalise
-from serendip.search.reformulations import WITHIN_S
+from serendip.search.rewrites import WITHIN_S
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.co_searches import CoSearches

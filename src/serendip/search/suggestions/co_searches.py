@@ -2,7 +2,7 @@
 
 A pair is known only if enough people searched both queries, as each of them alone would be shown to
 others only then. A way out leads from a search after which nothing was chosen to a query of the
-table that people searched next, and found something with; see ``search.reformulations``.
+table that people searched next, and found something with; see ``search.rewrites``.
 
 Shapes: Q queries of a table, P people, R rows.
 """
@@ -22,7 +22,7 @@ from serendip.data.artefact import Artefact
 from serendip.data.events.search_log import Search
 from serendip.data.privacy import count_people
 from serendip.data.text import normalise
-from serendip.search.reformulations import find_reformulations
+from serendip.search.rewrites import find_reformulations
 
 MOST_WAYS_OUT = 10
 """Queries that are kept for a failure, those of most people."""
