@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from serendip.content.semantic_ids.agreement import neighbour_agreement, pair_agreement
+from serendip.jobs.semantic_ids import neighbour_agreement, pair_agreement
 
 CONTENT = np.array([[1, 0], [0.99, 0.1], [0, 1], [0.1, 0.99], [0, 0]], np.float32)
 
