@@ -36,10 +36,6 @@ def test_the_text_is_in_one_place_of_the_output(shop: Path) -> None:
     assert (done.stdout.count("serendip_"), done.stderr) == (1, "")
 
 
-def test_a_key_without_options_can_only_read(shop: Path) -> None:
-    assert keys(shop, "create")["scopes"] == ["read"]
-
-
 def test_scopes_and_expiry_are_kept_until_it_is_revoked(shop: Path) -> None:
     key = keys(shop, "create", "--expires", "90d", "--scope", "admin")
     assert key["expires"] - key["created"] == pytest.approx(90 * 86_400)

@@ -10,6 +10,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.events.event import EXCLUSIONS
 from serendip.data.events.impression_log import ImpressionLog
 from serendip.data.events.negative_log import NegativeLog
+from serendip.data.items.features import ItemFeatures
 from serendip.data.splits import MAX_TARGETS_PER_USER, temporal
 from serendip.errors import DataError
 
@@ -77,13 +78,6 @@ def test_an_item_available_before_the_cut_is_known_without_an_event():
     assert [item.item_id for item in split.new_items] == ["c", "f"]
 
 
-def test_the_cut_never_falls_between_events_of_one_time():
-    split = temporal(dataset_of([("u", "a", 1), *[("v", name, 2) for name in "bcdef"]]), 0.5)
-    assert train_rows(split) == [("u", "a", 1)]
-    assert len(split.targets) == 5
-    assert all(len(query.history) == 0 for query in split.targets.queries())
-
-
 def test_a_first_tie_longer_than_the_fraction_belongs_to_train():
     split = temporal(dataset_of([*[("u", name, 1) for name in "abcd"], ("v", "a", 2)]), 0.3)
     assert len(split.train.events) == 4
@@ -103,14 +97,6 @@ def test_consecutive_windows_do_not_overlap():
     first, second = temporal(data, 0.5, 0.75), temporal(data, 0.75)
     assert target_rows(first) == [("u", "a", 5), ("w", "c", 6)]
     assert target_rows(second) == [("u", "c", 7), ("w", "b", 8)]
-
-
-def test_a_moment_is_the_history_and_what_followed():
-    targets = temporal(dataset_of(WORLD), 0.5).targets
-    assert len(targets.query(0).history) == 2
-    items, liked, actions = targets.next_events(0, 5)
-    assert (items.tolist(), liked.tolist(), actions) == ([0, 3], [True, True], ())
-    assert targets.next_events(0, 1)[0].tolist() == [0]
 
 
 BASKETS = [
@@ -151,12 +137,6 @@ def test_the_page_before_a_target_is_of_the_visit_or_of_the_basket_or_the_last_o
     assert alone.targets.page_before(0) == 0
 
 
-@pytest.mark.parametrize(("fraction", "until"), [(0, 1), (1, 1), (0.5, 0.5), (0.5, 1.1), (-1, 1)])
-def test_impossible_fractions_are_refused(fraction, until):
-    with pytest.raises(DataError, match="cannot split at"):
-        temporal(dataset_of(WORLD), fraction, until)
-
-
 @pytest.mark.parametrize("rows", [[], [("u", "a", 1)], [("u", "a", 1), ("v", "b", 1)]])
 def test_events_without_a_before_and_after_cannot_be_split_by_time(rows):
     with pytest.raises(DataError, match="cannot be split by time"):
@@ -185,19 +165,7 @@ def test_a_temporal_split_never_leaks(rows, fraction, width):
         assert item not in before
 
 
-@given(LOGS, st.floats(0.05, 0.9))
-def test_train_numbers_are_the_beginning_of_the_split_numbers(rows, fraction):
-    assume(len({time for _, _, time in rows}) > 1)
-    split = temporal(dataset_of(rows), fraction)
-    whole = split.catalogue.vocabulary.ids
-    new = tuple(item.item_id for item in split.new_items)
-    assert split.train.catalogue.vocabulary.ids + new == whole
-    assert sorted(whole) == list("abcdef")
-
-
 def test_features_that_may_know_the_future_are_left_behind():
-    from serendip.data.items.features import ItemFeatures
-
     data = dataset_of(WORLD)
     features = ItemFeatures(np.zeros((6, 2), np.float32), np.zeros((6, 1), np.int32), 4)
     assert temporal(data.with_features(features), 0.5).train.features is None

@@ -20,21 +20,6 @@ def test_histories_are_the_events_of_each_user_in_order(rows):
         assert found.liked.tolist() == [row[1] in "abc" for row in own]
 
 
-def test_an_unknown_user_has_an_empty_history():
-    assert len(dataset_of([("u", "a", 1)]).history(99)) == 0
-    assert len(dataset_of([]).history(0)) == 0
-
-
-def test_item_counts_include_items_without_events():
-    assert dataset_of([("u", "a", 1), ("v", "a", 2)]).item_counts().tolist() == [2, 0, 0, 0, 0, 0]
-
-
-def test_rows_of_a_log_keep_all_columns():
-    log = dataset_of([("u", "a", 1), ("v", "d", 2)]).events.rows(np.array([False, True]))
-    assert (len(log), log.items.tolist(), log.timestamps.tolist()) == (1, [3], [2])
-    assert log.liked.tolist() == [False] and np.isnan(log.values).all()
-
-
 def test_an_alignment_of_other_content_is_refused():
     alignment = AlignedProjection(np.zeros((3, 2), np.float32), np.zeros((2, 3), np.float32))
     bare = dataset_of([("u", "a", 1)])

@@ -21,15 +21,6 @@ def test_sorting_puts_the_highest_first_nan_last_and_keeps_ties():
     assert np.isnan(items.scores[-1])
 
 
-def test_top_takes_what_there_is():
-    items = ItemList.of([1, 2], [0.5, 0.7])
-    assert items.top(1).item_nums.tolist() == [2]
-    assert items.top(10**18).item_nums.tolist() == [2, 1]
-    assert len(items.top(0)) == 0
-    with pytest.raises(DataError, match="k = -1 is negative"):
-        items.top(-1)
-
-
 def test_an_item_cannot_appear_twice():
     with pytest.raises(DataError, match="twice"):
         ItemList.of([1, 1], [0.0, 1.0])
@@ -42,10 +33,6 @@ def test_columns_have_one_length():
         ItemList(np.array([1, 2], np.int32), np.zeros(2, np.float32), {"part": np.zeros(3)})
 
 
-def test_an_empty_list_is_a_list():
-    assert len(ItemList()) == len(ItemList().sorted()) == len(ItemList().top(3)) == 0
-
-
 @given(SCORES, st.data())
 def test_kept_and_removed_are_the_whole_list_in_order(scores, data):
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores))))
@@ -55,13 +42,6 @@ def test_kept_and_removed_are_the_whole_list_in_order(scores, data):
     assert removed.item_nums.tolist() == np.flatnonzero(~keep).tolist()
     for part in (kept, removed):
         np.testing.assert_array_equal(part.fields["copy"], part.scores)
-
-
-@given(SCORES)
-def test_fields_move_with_their_items(scores):
-    items = listed(scores).sorted()
-    np.testing.assert_array_equal(items.fields["copy"], items.scores)
-    assert sorted(items.item_nums.tolist()) == list(range(len(scores)))
 
 
 @given(SCORES, st.integers(0, 15))

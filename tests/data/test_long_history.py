@@ -2,9 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.query import SEARCHED, History, select_relevant_history, shared_prefix
+from serendip.data.query import SEARCHED, History, select_relevant_history
 
-NOTHING = np.empty((0, 2), np.int32)
 # Items 0-2 share both codes, 3 shares the first one with them, the others share nothing.
 CODES = np.array([[0, 0], [0, 0], [0, 0], [0, 1], [1, 0], [2, 0], [3, 0]], np.int32)
 
@@ -12,38 +11,6 @@ CODES = np.array([[0, 0], [0, 0], [0, 0], [0, 1], [1, 0], [2, 0], [3, 0]], np.in
 def history(items: list[int]) -> History:
     count = len(items)
     return History(np.array(items, np.int32), np.arange(count) * 1.0, np.arange(count) % 2 == 0)
-
-
-def test_events_about_what_the_request_names_are_pulled_in_before_the_recent_ones() -> None:
-    past = history([4, 0, 5, 3, 1, 4, 5, 6])
-    found = select_relevant_history(past, CODES, CODES[2:3], recent=2, recalled=2)
-    assert found.timestamps.tolist() == [1, 4, 6, 7]
-    assert found.item_nums.tolist() == [0, 1, 5, 6]
-    assert found.liked.tolist() == [False, True, True, False]
-    assert found.recalled == 2
-    shorter = select_relevant_history(past, CODES, CODES[2:3], recent=2, recalled=1)
-    assert shorter.timestamps.tolist() == [4, 6, 7]
-    more = select_relevant_history(past, CODES, CODES[2:3], recent=2, recalled=4)
-    assert more.timestamps.tolist() == [1, 3, 4, 6, 7]
-
-
-def test_without_anything_named_the_recent_events_say_what_it_is_about() -> None:
-    found = select_relevant_history(
-        history([4, 0, 5, 3, 6, 5, 2]), CODES, NOTHING, recent=1, recalled=2
-    )
-    assert found.timestamps.tolist() == [1, 3, 6]
-
-
-def test_what_is_named_counts_before_what_is_recent() -> None:
-    past = history([3, 4, 0, 5, 4])
-    found = select_relevant_history(past, CODES, CODES[5:6], recent=1, recalled=1)
-    assert found.timestamps.tolist() == [3, 4]
-
-
-def test_an_item_is_pulled_in_once_and_not_beside_itself() -> None:
-    past = history([0, 0, 1, 0, 2, 5, 6, 2])
-    found = select_relevant_history(past, CODES, CODES[:1], recent=2, recalled=4)
-    assert found.timestamps.tolist() == [2, 3, 6, 7]
 
 
 def test_of_a_condensed_history_only_what_was_pulled_in_is_considered() -> None:
@@ -96,14 +63,6 @@ def by_hand(past, rows, named, border, recalled) -> list[int]:
     last = {item: row for row, item in enumerate(past[:border]) if item not in past[border:]}
     best = sorted(last, key=lambda item: (*depth(item), last[item]), reverse=True)
     return sorted([last[item] for item in best if depth(item) > (0, 0)][:recalled])
-
-
-@given(code_rows, code_rows)
-def test_shared_prefix_is_the_longest_with_any(left, right) -> None:
-    found = shared_prefix(np.array(left), np.array(right))
-    for row, own in enumerate(left):
-        lengths = [next((n for n in range(3) if own[n] != other[n]), 3) for other in right]
-        assert found[row] == max(lengths)
 
 
 def test_of_a_very_long_history_the_newest_part_is_searched() -> None:

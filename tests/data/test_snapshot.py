@@ -50,12 +50,6 @@ def test_actions_may_differ_in_strength(tmp_path):
     assert data.events.rows(np.array([False, True])).strengths.tolist() == [5.0]
 
 
-def test_an_empty_store_is_an_empty_dataset(tmp_path):
-    with opened(tmp_path) as store:
-        data = take_snapshot(store, ActionRules())
-    assert (data.num_items, data.num_users, len(data.events)) == (0, 0, 0)
-
-
 def test_negative_events_are_kept_apart_from_interactions(tmp_path):
     rules = ActionRules(dislike_at_most=2.0)
     with opened(tmp_path) as store:

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_world import film
 
-from serendip.data.items.catalogue import Item
 from serendip.data.text import fold, grams, normalise, query_grams, title_key, tokens
 from serendip.search.documents import MAX_QUERY_TERMS, document_of, query_terms
 
@@ -108,11 +107,6 @@ def test_no_text_raises_and_normal_forms_are_clean(text):
     assert query_terms(text) == query_terms(normal)
 
 
-@given(ANY_TEXT)
-def test_normalising_twice_changes_nothing(text):
-    assert normalise(normalise(text)) == normalise(text)
-
-
 def test_long_text_and_long_words_are_cut():
     assert len(normalise("a" * 50_000)) == 10_000
     assert len(tokens("a" * 50_000)[0]) == 64
@@ -126,9 +120,3 @@ def test_a_body_has_every_attribute_but_fractional_numbers():
     assert document.body == ["sci", "fi", "1999", "1990s", "90s"]
     only_year = document_of(film("x", "A", ("Sci-Fi",)), fields=("year",))
     assert only_year.body == ["1999", "1990s", "90s"]
-
-
-def test_paths_of_pictures_and_sounds_are_no_words() -> None:
-    attributes = {"cover": "covers/the-matrix.JPG", "clip": "https://x.org/a.mp3", "by": "U. N."}
-    item = Item("x", "The Matrix", attributes={**attributes, "note": "scan.png and more"})
-    assert document_of(item).body == ["u", "n", "scan", "png", "and", "more"]

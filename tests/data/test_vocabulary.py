@@ -28,12 +28,6 @@ def test_an_id_that_appears_twice_is_named():
         Vocabulary(["a", "b", "c", "b", "a"])
 
 
-def test_numbers_outside_are_an_index_error():
-    for number in (-1, 2):
-        with pytest.raises(IndexError):
-            Vocabulary(["a", "b"]).id(number)
-
-
 def test_extending_keeps_old_numbers_and_the_old_vocabulary():
     old = Vocabulary(["a", "b"])
     new = old.extended(["c"])

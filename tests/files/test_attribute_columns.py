@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from serendip.data.items.catalogue import Item
-from serendip.errors import ConfigError, DataError
 from serendip.files.cells import AttributeCells
 from serendip.files.config import ItemsConfig
 from serendip.files.items import read_items
@@ -119,13 +118,6 @@ def test_a_posted_item_is_read_as_those_of_the_file() -> None:
     assert ItemsConfig().read_posted(posted, lambda _: "list") == posted
 
 
-def test_settings_of_attributes_that_are_not_there_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="names the attribute 'cost'"):
-        attributes_of(tmp_path, "id,price\n1,2\n", decimals={"cost": ","})
-    with pytest.raises((ConfigError, ValueError)):
-        ItemsConfig(decimals={"price": ";"})
-
-
 @pytest.mark.parametrize(
     ("cells", "sign"),
     [
@@ -174,9 +166,3 @@ def test_paths_of_categories_are_told_by_their_signs(
     name: str, cells: list[str], separator: str
 ) -> None:
     assert find_level_separator(name, cells) == separator
-
-
-def test_a_list_of_the_file_keeps_its_elements_and_splits_their_levels(tmp_path: Path) -> None:
-    (tmp_path / "items.jsonl").write_text('{"id": "1", "cat": ["A > B", "C"]}\n')
-    config = ItemsConfig(path="items.jsonl", level_separators={"cat": ">"})
-    assert list(read_items(config, tmp_path)) == [Item("1", "", "", {"cat": ("A", "B", "C")})]

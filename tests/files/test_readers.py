@@ -1,6 +1,5 @@
 import gzip
 import json
-import re
 import sys
 from datetime import UTC, datetime
 
@@ -10,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.config import validate
 from serendip.data import Event, Item
 from serendip.data.limits import (
     MAX_ATTRIBUTE_VALUES,
@@ -20,7 +18,7 @@ from serendip.data.limits import (
     MAX_ROW_CHARS,
     MAX_TEXT_CHARS,
 )
-from serendip.errors import ConfigError, DataError
+from serendip.errors import DataError
 from serendip.files import tables
 from serendip.files.config import EventsConfig, ItemsConfig
 from serendip.files.events import read_events
@@ -65,14 +63,6 @@ def test_a_year_of_the_file_wins_over_the_year_of_the_title(tmp_path):
         tmp_path, "a.csv", "id,title,year\n1,Heat (1995),1996\n", title_style="library"
     )
     assert items[0].attributes == {"year": 1996.0}
-
-
-def test_only_the_named_attributes_are_kept(tmp_path):
-    text = "id,a,b,c\n1,x,y,z\n"
-    assert items_of(tmp_path, "a.csv", text, attributes=("b",))[0].attributes == {"b": "y"}
-    named = items_of(tmp_path, "a.csv", text, attributes={"colour": "c"})
-    assert named[0].attributes == {"colour": "z"}
-    assert items_of(tmp_path, "a.csv", text, attributes=())[0].attributes == {}
 
 
 def test_events_are_read_with_every_column(tmp_path):
@@ -131,11 +121,6 @@ def test_json_keeps_the_spelling_of_ids_and_the_lists(tmp_path):
     ]
 
 
-def test_no_file_is_no_rows(tmp_path):
-    assert list(read_items(ItemsConfig(), tmp_path)) == []
-    assert list(read_events(EventsConfig(), tmp_path)) == []
-
-
 @pytest.mark.parametrize("name", ["films[1].csv", "a*b.csv", "what?.csv", "it's.csv"])
 def test_odd_file_names_are_names_and_not_patterns(tmp_path, name):
     assert items_of(tmp_path, name, "id\n1\n") == [Item("1")]
@@ -149,16 +134,6 @@ def test_quoted_line_breaks_do_not_confuse_line_numbers(tmp_path):
     assert "e.csv: 2 rows are broken" in message
     assert "line 5: timestamp 'never' is not a time" in message
     assert "line 6: item_id '' (column 'item') is empty" in message
-
-
-def test_broken_and_wrong_rows_are_named_together_in_order(tmp_path):
-    with pytest.raises(DataError, match=r"4 rows.*line 2: .*line 3: .*line 5: .*line 6: "):
-        events_of(tmp_path, "e.csv", "user,item,ts\nu,i\nu,i,x\nu,i,1\n,i,1\nu,i,1,more\n")
-
-
-def test_only_the_first_of_many_broken_rows_are_listed(tmp_path):
-    with pytest.raises(DataError, match=r"200 rows are broken.*line 6: .*; and 195 more"):
-        events_of(tmp_path, "e.csv", "user,item,ts\n" + "u,i,x\n" * 200)
 
 
 @pytest.mark.parametrize(
@@ -225,12 +200,6 @@ def write_rows(folder, kind, rows):
     else:
         (folder / name).write_text("\n".join(lines))
     return name
-
-
-def test_cells_of_just_the_longest_length_are_read(tmp_path):
-    longest = {"sku": "x" * MAX_ID_BYTES, "name": "x" * MAX_TEXT_CHARS, "brand": "é" * 100}
-    (item,) = items_of(tmp_path, "a.jsonl", json.dumps(longest))
-    assert (len(item.item_id), len(item.title)) == (MAX_ID_BYTES, MAX_TEXT_CHARS)
 
 
 def test_one_item_has_not_more_words_and_characters_than_an_item_may(tmp_path):
@@ -336,13 +305,6 @@ def test_a_missing_file_is_named(tmp_path):
         read_items(ItemsConfig(path="nowhere.csv"), tmp_path)
 
 
-def test_an_unknown_canonical_column_is_a_config_error():
-    with pytest.raises(ConfigError, match="`colour` is not a column of events; known: user_id"):
-        validate(EventsConfig, {"columns": {"colour": "c"}}, "serendip.toml")
-    with pytest.raises(ConfigError, match="`item_id` is not mapped"):
-        validate(ItemsConfig, {"columns": {"title": "t"}}, "serendip.toml")
-
-
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r|"), max_size=12)
 
 
@@ -394,34 +356,11 @@ def test_times_of_a_parquet_file_without_a_zone_are_of_the_settings(tmp_path):
         assert found == [moment - hours for moment, hours in zip(utc, shift, strict=True)]
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        *(("encoding", "morse"), ("encoding", "hex"), ("encoding", "undefined")),
-        *(("encoding", "a\0b"), ("time_zone", "Mars/Olympus"), ("time_format", "%H:%M")),
-    ],
-)
-def test_a_form_that_is_none_is_refused(key, value):
-    with pytest.raises(ValueError, match=re.escape(repr(value)[1:-1])):
-        EventsConfig(**{key: value})
-
-
 def test_utf16_without_a_byte_order_mark_is_refused_with_the_next_step(tmp_path):
     (tmp_path / "e.csv").write_bytes("user,item,ts\nu,i,1\n".encode("utf-16-le"))
     with pytest.raises(DataError, match=r"is not utf-16: .*BOM") as caught:
         list(read_events(EventsConfig(path="e.csv", encoding="utf-16"), tmp_path))
     assert "Name another `encoding`" in caught.value.hint
-
-
-def test_amounts_for_people_are_numbers(tmp_path):
-    config = EventsConfig(path="e.csv", decimal=",")
-    cells = ["1.234,56 €", "5", "-3,5", ""]
-    (tmp_path / "e.csv").write_text("user;item;ts;value\n" + "".join(f"u;i;1;{c}\n" for c in cells))
-    read = list(read_events(config, tmp_path))
-    assert [event.value for event in read] == [1234.56, 5.0, -3.5, None]
-    (tmp_path / "e.csv").write_text("user;item;ts;value\nu;i;1;5\nu;i;1;much\n")
-    with pytest.raises(DataError, match="line 3: value 'much' is not a finite number with ','"):
-        list(read_events(config, tmp_path))
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
@@ -514,13 +453,3 @@ def test_broken_rows_of_any_batch_are_named_by_their_line(tmp_path, monkeypatch)
     assert "e.csv: 3 rows are broken: line 3002: item_id ''" in caught.value.message
     assert "line 8002: timestamp 'never' is not a time" in caught.value.message
     assert "line 8502: user_id" in caught.value.message
-
-
-def test_an_action_that_is_not_named_is_the_default(tmp_path):
-    events = events_of(tmp_path, "e.csv", "user,item,ts\nu,i,5\n", default_action="rate")
-    assert events == [Event("u", "i", 5.0, "rate")]
-
-
-def test_without_a_separator_nothing_is_split(tmp_path):
-    items = items_of(tmp_path, "a.csv", "id,t\n1,x|y\n", list_separator="")
-    assert items[0].attributes == {"t": "x|y"}

@@ -61,12 +61,6 @@ def test_a_low_value_is_a_dislike_where_the_settings_say_up_to_which(
     assert rules.exclusion(action, value) == ("recommendations" if is_dislike else None)
 
 
-def test_an_action_that_is_ignored_says_nothing_even_if_it_is_negative():
-    rules = ActionRules(ignore=("impression", "hide"))
-    assert rules.exclusion("hide", None) is None
-    assert not rules.is_interest("hide", None)
-
-
 @pytest.mark.parametrize(
     ("table", "words"),
     [
@@ -101,13 +95,6 @@ def test_columns_say_what_events_say(rows, most):
     said = [rules.exclusion(*row) for row in rows]
     codes = [-1 if one is None else EXCLUSIONS.index(one) for one in said]
     assert found.exclusions.tolist() == codes
-
-
-@pytest.mark.parametrize("action", ["hide", "dislike", "return", "unsubscribe", "report"])
-def test_a_rejected_item_is_no_part_of_the_history(action):
-    past = stands(("a", "like"), ("b", "click"), ("a", action))
-    assert items(past) == ("b", "a")
-    assert past.history.liked.tolist() == [False]
 
 
 @pytest.mark.parametrize("back", [("a", "like"), ("a", "purchase"), ("a", "rate", 3.0)])

@@ -8,7 +8,7 @@ import pytest
 
 from serendip.config import validate
 from serendip.data import Catalogue, Dataset, EventLog, History, Item, Vocabulary
-from serendip.data.events.repeats import RepeatConfig, Repeats, learn_repeats, times_chosen
+from serendip.data.events.repeats import RepeatConfig, learn_repeats
 from serendip.errors import ConfigError
 
 DAY = 86_400.0
@@ -112,9 +112,3 @@ def test_new_and_changed_items_have_the_time_of_their_category() -> None:
     changed = more.with_late(np.array([0]), [film], np.zeros((1, 2), int))
     assert np.isinf(changed.after[0])
     assert np.isfinite(more.after[0])
-
-
-def test_choices_are_counted() -> None:
-    history = History.of_items(np.array([5, 2, 5, -1, 5], np.int32))
-    assert times_chosen(history, np.array([1, 2, 5], np.int32)).tolist() == [0, 1, 3]
-    assert not Repeats.never(6).due(history, 1e12).size

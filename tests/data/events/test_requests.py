@@ -31,12 +31,6 @@ def test_events_of_one_request_are_what_was_shown_and_what_was_chosen() -> None:
     assert one.liked.tolist() == [True]
 
 
-def test_what_was_chosen_was_shown() -> None:
-    rows = [event("a", 1.0, "impression", request_id="r"), event("f", 2.0, request_id="r")]
-    (one,) = logged_requests(rows, ITEMS, RULES)
-    assert one.shown.tolist() == [0, 5]
-
-
 def test_words_alone_are_a_search_of_which_it_is_not_known_what_was_shown() -> None:
     rows = [event("c", 1.0, query="sea"), event("d", 1.0, query="sea")]
     found = logged_requests(rows, ITEMS, RULES)
@@ -146,7 +140,3 @@ def test_what_is_rejected_was_shown_and_not_chosen() -> None:
     assert one.chosen.tolist() == [2, 3]
     assert one.liked.tolist() == [True, False]
     assert one.actions == [{"purchase"}, {"click"}]
-
-
-def test_a_rejection_alone_is_no_request_that_says_something() -> None:
-    assert logged_requests([event("a", 1.0, "hide", request_id="r")], ITEMS, RULES) == []

@@ -28,14 +28,6 @@ def test_events_of_one_request_are_one_search_with_what_was_chosen():
     assert (second.key, second.chosen.tolist()) == ("noir", [])
 
 
-def test_a_repeated_request_id_of_somebody_else_is_another_search():
-    events = [
-        event("u", "a", 1.0, query="x", request="r"),
-        event("v", "b", 2.0, query="x", request="r"),
-    ]
-    assert len(read_searches(events, ITEMS, ActionRules())) == 2
-
-
 def test_suggestions_are_no_searches_and_come_with_their_chance_and_click():
     events = [
         event("u", "", 1.0, "impression", "Noir", "s", "suggest", 0.25),

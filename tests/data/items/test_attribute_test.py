@@ -1,11 +1,6 @@
 """Tests of attributes as requests write them: what is read, what passes, what is refused."""
 
-import operator
-from collections.abc import Callable
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from serendip.data import Catalogue, Item
 from serendip.data.items.attribute_test import AttributeTest, parse_tests
@@ -64,19 +59,3 @@ def test_an_attribute_that_no_item_has_is_refused_with_those_that_they_have() ->
     with pytest.raises(DataError, match="'colour'") as caught:
         parse_tests(["year>=1990", "colour=red"], ITEMS)
     assert caught.value.hint == "Items have: genres, year, brand, size."
-
-
-@given(
-    st.lists(st.one_of(st.none(), st.integers(-5, 5)), min_size=1, max_size=8),
-    st.integers(-5, 5),
-    st.sampled_from([("=", operator.eq), (">=", operator.ge), ("<=", operator.le)]),
-)
-def test_numbers_compare_as_numbers(
-    values: list[int | None], number: int, sign: tuple[str, Callable[[float, float], bool]]
-) -> None:
-    items = [
-        Item(f"i{n}", "", "", {} if value is None else {"x": float(value)})
-        for n, value in enumerate(values)
-    ]
-    kept = AttributeTest.parse(f"x{sign[0]}{number}").keep(Catalogue(items))
-    assert kept.tolist() == [value is not None and sign[1](value, number) for value in values]

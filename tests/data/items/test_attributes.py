@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 
 from serendip.data.items.catalogue import AttributeColumn, Catalogue, Item
 
-VALUES = ["Red", "red", 3.0, ("Red", "Blue"), None, ("blue",), 3.5, ""]
-
 
 def column_of(values) -> AttributeColumn:
     items = (
@@ -15,17 +13,6 @@ def column_of(values) -> AttributeColumn:
         for number, value in enumerate(values)
     )
     return Catalogue(items).column("x")
-
-
-def test_a_number_equals_numbers_only() -> None:
-    column = column_of([*VALUES, "3"])
-    assert np.flatnonzero(column.any_of([], [3])).tolist() == [2]
-
-
-def test_a_range_includes_its_ends_and_leaves_out_what_is_no_number() -> None:
-    column = column_of(VALUES)
-    assert np.flatnonzero(column.within(3, 3.5)).tolist() == [2, 6]
-    assert np.flatnonzero(column.within(-np.inf, np.inf)).tolist() == [2, 6]
 
 
 def test_words_are_counted_once_an_item() -> None:

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from serendip.data import Codebooks
-from serendip.data.items.semantic_ids import common_prefix, first_codes
+from serendip.data.items.semantic_ids import first_codes
 from serendip.errors import DataError
 
 BOOKS = Codebooks(np.array([[[0, 0], [10, 0]], [[0, 1], [0, -1]]], dtype=np.float32))
@@ -17,13 +15,6 @@ def test_codes_are_the_nearest_centroids_of_the_residuals():
     assert codes.dtype == np.int32
     assert vectors.tolist() == [[9, 2], [1, -3], [0, 1]]
     assert (BOOKS.num_levels, BOOKS.codebook_size) == (2, 2)
-
-
-@given(st.lists(st.tuples(*[st.floats(-20, 20, width=32)] * 2), min_size=1, max_size=8))
-def test_codes_of_a_vector_do_not_depend_on_its_company(rows):
-    vectors = np.array(rows, np.float32)
-    alone = np.concatenate([BOOKS.assign(vector[None]) for vector in vectors])
-    np.testing.assert_array_equal(BOOKS.assign(vectors), alone)
 
 
 def test_vectors_that_do_not_fit_are_refused():
@@ -41,11 +32,6 @@ def test_more_vectors_than_one_block_are_coded_like_one_by_one():
         nearest = ((residual[:, None] - centroids) ** 2).sum(-1).argmin(1)
         np.testing.assert_array_equal(codes[:, level], nearest)
         residual = residual - centroids[nearest]
-
-
-def test_a_common_prefix_ends_at_the_first_difference():
-    left = np.array([[1, 2, 3], [1, 9, 3], [9, 2, 3]])
-    assert common_prefix(left, np.array([1, 2, 3])).tolist() == [3, 1, 0]
 
 
 def test_the_first_code_is_the_category_and_items_without_codes_have_one_in_common() -> None:

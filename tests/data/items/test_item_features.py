@@ -16,11 +16,6 @@ def put(before: ItemFeatures, numbers: list[int], new: ItemFeatures) -> ItemFeat
     return before.put(np.array(numbers, np.int32), new)
 
 
-def test_nothing_is_missing_unless_a_mask_says_so() -> None:
-    assert features([1, 2]).present is None
-    assert put(features([1, 2]), [0], features([3])).present is None
-
-
 def test_no_mask_beside_a_mask_means_that_all_is_there() -> None:
     some, whole = features([3], [[False, True]]), features([1, 2])
     masks = (put(whole, [2], some).present, put(some, [1, 2], whole).present)
@@ -37,14 +32,6 @@ def test_late_rows_are_new_or_changed_in_a_copy() -> None:
     assert after.present[:, 0].tolist() == [False, True, True, False]
     assert before.content[:, 0].tolist() == [1, 2, 3]
     assert before.present[:, 0].tolist() == [True, True, False]
-
-
-def test_rows_are_taken_in_the_order_asked_for() -> None:
-    taken = features([1, 2, 3], [[True], [True], [False]]).rows(np.array([2, 0]))
-    assert taken.content[:, 0].tolist() == taken.codes[:, 0].tolist() == [3, 1]
-    assert taken.present is not None
-    assert taken.present[:, 0].tolist() == [False, True]
-    assert (len(taken), taken.codebook_size) == (2, 9)
 
 
 def words(*texts: str) -> Tokens:

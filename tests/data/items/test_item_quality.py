@@ -1,8 +1,6 @@
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
 
 from serendip.data import Catalogue, Dataset, EventLog, Item, Query, Vocabulary
 from serendip.data.events.negative_log import NegativeLog
@@ -67,24 +65,6 @@ def test_one_rating_is_no_proof() -> None:
     assert rating[1] > rating[0] > rating[2]
 
 
-def test_without_values_and_likes_all_have_the_same_standing() -> None:
-    quality = item_quality(world([0, 1], [0, 0], [np.nan, np.nan], {}))
-    assert column(quality, "rating") == [0.5] * 5
-    assert column(quality, "conversion") == [0.5] * 5
-
-
-def test_nobody_and_nothing_is_all_unknown() -> None:
-    assert np.array_equal(item_quality(world([], [], [], {})), np.tile(UNKNOWN, (5, 1)))
-
-
-@given(st.lists(st.tuples(st.integers(0, 4), st.floats(0, 900), st.floats(0.5, 5)), max_size=30))
-def test_quality_lies_between_0_and_1(rows) -> None:
-    rows = sorted(rows, key=lambda row: row[1])
-    quality = item_quality(world(*([row[at] for row in rows] for at in range(3)), {}))
-    assert quality.shape == (5, len(QUALITIES))
-    assert ((quality >= 0) & (quality <= 1)).all()
-
-
 def test_a_dislike_is_a_low_rating_and_no_like() -> None:
     plain = world([0, 1, 2], [0, 0, 0], [5, 5, 5], {})
     said_no = NegativeLog(
@@ -131,12 +111,6 @@ def test_items_without_events_have_the_ratings_of_the_catalogue() -> None:
     assert np.array_equal(item_quality(replace(nobody, catalogue=rated)), np.tile(UNKNOWN, (5, 1)))
 
 
-def test_a_rating_with_few_reviews_is_no_proof() -> None:
-    rated = catalogue_of([(5.0, 1.0), (4.6, 500.0), (2.0, 500.0), (None, 9.0), (None, None)])
-    rating = column(item_quality(replace(world([], [], [], {}), catalogue=rated), RATED), "rating")
-    assert rating[1] > rating[0] > rating[2]
-
-
 def test_the_log_and_the_catalogue_count_by_their_numbers_of_ratings() -> None:
     liked = world([0, 0, 1, 1], [0, 0, 0, 0], [5, 5, 1, 1], {})
     alone = column(item_quality(liked), "rating")
@@ -147,28 +121,6 @@ def test_the_log_and_the_catalogue_count_by_their_numbers_of_ratings() -> None:
     assert both[0] == round(0.75 + 2 / 4 * (1 / 6 - 0.75), 4)
     assert both[1] == round(0.25 + 6 / 8 * (5 / 6 - 0.25), 4)
     assert both[2:] == [0.5, 0.5, 0.5]
-
-
-def test_without_a_number_of_reviews_a_rating_counts_as_ten() -> None:
-    liked = world([0, 0, 1, 1], [0, 0, 0, 0], [5, 5, 1, 1], {})
-    contrary = catalogue_of([(1.0, None), (5.0, None), *[(None, None)] * 3])
-    both = column(
-        item_quality(replace(liked, catalogue=contrary), QualityConfig(rating="stars")), "rating"
-    )
-    assert both[0] == round(0.75 + 10 / 12 * (0.25 - 0.75), 4)
-
-
-@given(
-    st.lists(
-        st.tuples(st.none() | st.floats(-1e300, 1e300), st.none() | st.floats(-1e300, 1e300)),
-        min_size=5,
-        max_size=5,
-    )
-)
-def test_odd_numbers_of_the_catalogue_leave_quality_between_0_and_1(rows) -> None:
-    dataset = replace(world([0, 1], [0, 0], [5, 1], {}), catalogue=catalogue_of(rows))
-    quality = item_quality(dataset, RATED)
-    assert ((quality >= 0) & (quality <= 1)).all()
 
 
 def test_a_catalogue_without_events_has_an_order_by_what_it_has() -> None:

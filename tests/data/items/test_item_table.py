@@ -28,9 +28,6 @@ def draw_item(draw, item_id: str) -> Item:
     return Item(item_id, *texts, attributes, draw(TIMES), draw(WORDS), generated)
 
 
-NEW = item_lists("n", 3)
-
-
 def opened(catalogue: Catalogue, path: Path) -> Catalogue:
     catalogue.save(path)
     return Catalogue.open(path, Vocabulary.restored(catalogue.vocabulary.stored()))
@@ -98,14 +95,3 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.arrow").write_bytes(b"nothing of the kind")
     with pytest.raises(ArtefactError, match="no readable items"):
         Catalogue.open(tmp_path / "c.arrow", Vocabulary(()))
-
-
-@settings(deadline=None)
-@given(items=item_lists(), data=st.data())
-def test_a_catalogue_of_some_items_has_these_in_their_order(items, data: st.DataObject) -> None:
-    rows = data.draw(st.permutations(range(len(items))))[: data.draw(st.integers(0, len(items)))]
-    numbers = np.array(rows, np.int32)
-    for catalogue in (Catalogue(items), Catalogue(items[:1]).with_late(items[1:])):
-        chosen = catalogue.rows(numbers)
-        assert list(chosen) == [items[row] for row in rows]
-        assert list(chosen.vocabulary) == [items[row].item_id for row in rows]

@@ -80,12 +80,6 @@ def test_new_is_what_nobody_chose_or_rejected_and_few_saw_in_vain() -> None:
     assert new(known, [0, 0, 1, 0, 0, 0]) == [0, 3]
 
 
-def test_items_that_may_not_be_shown_are_not_new() -> None:
-    known = reception([0, 0], [0, 0])
-    found = known.find_new(ints(0, 0), bools(True, False), np.full(2, ALWAYS))
-    assert found.tolist() == [True, False]
-
-
 def test_recent_items_come_first_and_the_others_once_these_are_known() -> None:
     days = [ALWAYS, 1.0, 100.0, 100.0 - MOST_DAYS, 99.9 - MOST_DAYS]
     begins = [day * DAY_S for day in days]
@@ -101,10 +95,6 @@ def test_items_that_were_posted_are_newer_than_those_of_an_import() -> None:
     assert new(known, [0] * 4, [ALWAYS, ALWAYS, POSTED, POSTED]) == [2, 3]
     assert new(known, [0, 0, 1, 1], [ALWAYS, ALWAYS, POSTED, POSTED]) == [0, 1]
     assert new(known, [0] * 4, [ALWAYS, 5.0, 5.0 - 31 * DAY_S, POSTED]) == [1, 3]
-
-
-def test_of_an_import_none_is_older_than_the_others() -> None:
-    assert new(reception([0] * 3, [0] * 3), [0, 2, 0]) == [0, 2]
 
 
 LOG = st.lists(
@@ -133,8 +123,3 @@ def test_events_that_follow_count_as_if_they_had_been_there_at_the_training(rows
     whole = trained(slice(None))
     np.testing.assert_array_equal(np.asarray(followed.impressions), whole.impressions)
     np.testing.assert_array_equal(np.asarray(followed.rejections), whole.rejections)
-
-
-def test_posted_items_are_new() -> None:
-    known = reception([9], [1]).with_new(ints(1, 2))
-    assert new(known, [0, 0, 0]) == [1, 2]

@@ -82,13 +82,6 @@ def test_words_have_the_same_number_where_they_are_typed_and_where_they_are_writ
     assert bags(typed) == bags(written) == [[zlib.crc32(b"red"), zlib.crc32(b"lamp")]]
 
 
-def test_a_text_without_words_has_no_tokens() -> None:
-    found = Tokens.of_texts(["", "one two", "?!", "two"])
-    assert found.counts.tolist() == [0, 2, 0, 1]
-    assert len(Tokens.of_texts([])) == 0
-    assert Tokens.none(3).counts.tolist() == [0, 0, 0]
-
-
 @given(st.lists(st.text("abc ", max_size=8), max_size=6), st.data())
 def test_rows_joined_and_replaced_are_those_of_lists(texts: list[str], data: st.DataObject) -> None:
     tokens, places = Tokens.of_texts(texts), range(len(texts))

@@ -41,12 +41,6 @@ def test_products_are_those_of_the_projected_rows(rows: AlignedRows) -> None:
     np.testing.assert_allclose(dot_items(rows, some, vectors[1]), products[1][some], atol=1e-5)
 
 
-def test_a_mean_is_that_of_the_projected_rows(rows: AlignedRows) -> None:
-    numbers, weights = np.array([1, 5, 6]), np.array([1, 2, 1], np.float32)
-    mean = weights / 4 @ expected(rows)[numbers]
-    np.testing.assert_allclose(rows.mean(numbers, weights), mean, rtol=0, atol=1e-6)
-
-
 def test_new_and_changed_content_is_projected(rows: AlignedRows) -> None:
     new = draw_unit_vectors(np.random.default_rng(5), 2)
     grown = rows.put(np.array([7, 8]), new).put(np.array([4, 8]), new[::-1])

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from serendip.data.rows.late_rows import put_rows
 from serendip.data.rows.packed_rows import PackedRows, pack_rows
 from serendip.data.rows.row_array import dot_items, dot_rows
 
@@ -30,13 +29,6 @@ def test_packing_again_changes_no_bit(rows: np.ndarray) -> None:
     np.testing.assert_array_equal(np.asarray(again), np.asarray(once))
 
 
-def test_known_numbers() -> None:
-    rows = np.array([[127, -64, 0.4], [0, 0, 0]], np.float32)
-    packed = PackedRows.of(rows)
-    assert packed.values.tolist() == [[127, -64, 0], [0, 0, 0]]
-    assert packed.scales.tolist() == [1, 0]
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_row_that_is_not_finite_stays_so(bad: float) -> None:
     read = np.asarray(pack_rows(np.array([[1, bad], [1, 2]], np.float32)))
@@ -55,19 +47,3 @@ def test_it_is_read_like_an_array() -> None:
     assert (packed * 2 == plain * 2).all()
     with pytest.raises(IndexError, match="row 9 of 9"):
         packed[9]
-
-
-@given(ROWS, st.integers(0, 99))
-def test_late_rows_are_exact_until_they_are_packed(rows: np.ndarray, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    base = pack_rows(rows)
-    numbers = np.array([len(base) // 2, len(base)], np.int32)
-    new = rng.normal(size=(2, rows.shape[1])).astype(np.float32)
-    late, plain = put_rows(base, numbers, new), np.concatenate([np.asarray(base), new[1:]])
-    plain[numbers] = new
-    np.testing.assert_array_equal(np.asarray(late), plain)
-    packed = np.asarray(PackedRows.of(late))
-    np.testing.assert_array_equal(packed, np.asarray(pack_rows(plain)))
-    vector = rng.normal(size=rows.shape[1]).astype(np.float32)
-    found = dot_items(late, np.arange(len(plain)), vector)
-    np.testing.assert_allclose(found, plain @ vector, rtol=1e-3, atol=1e-2)

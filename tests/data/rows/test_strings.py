@@ -1,7 +1,6 @@
 """Columns of strings and their look-up: exact, whatever the strings and their hashes are."""
 
 import zlib
-from bisect import bisect_left
 
 import pytest
 from hypothesis import given
@@ -38,17 +37,3 @@ def test_strings_of_one_hash_are_told_apart() -> None:
     assert (both["plumless"], both["buckeroo"]) == (0, 1)
     with pytest.raises(KeyError):
         both["c"]
-
-
-@given(st.sets(st.text(max_size=4), max_size=20), st.text(max_size=4))
-def test_a_sorted_column_is_bisected_like_a_list(texts, wanted) -> None:
-    ordered = sorted(texts)
-    assert bisect_left(Strings.of(ordered), wanted) == bisect_left(ordered, wanted)
-
-
-def test_a_row_outside_is_an_index_error() -> None:
-    strings = Strings.of(["a", "b"])
-    assert strings[-1] == "b"
-    for row in (-3, 2):
-        with pytest.raises(IndexError):
-            strings[row]

@@ -65,15 +65,6 @@ def test_countries_are_in_the_order_of_their_names(store, users):
     assert sorted(found) == sorted(["Belgium", *named.values()])
 
 
-def test_attributes_of_a_user_come_before_their_events(store):
-    store.put_events([PHONE, PLAIN, ABROAD])
-    store.users.put(User("u", {"country": "Italy", "age": 40.0}))
-    dataset = take_snapshot(store, ActionRules())
-    assert dataset.countries_by_user() == {"u": "Italy", "v": "Spain"}
-    names = dataset.countries.names
-    assert [names[code] for code in dataset.events.countries] == ["France", "Italy", "Spain"]
-
-
 def test_groups_of_users_reach_the_targets_and_the_training_part(store):
     store.users.put(User("u", {"plan": "free", "age": 40.0}))
     store.users.put(User("v", {"plan": "paid", "country": "Spain"}))
@@ -196,8 +187,3 @@ def test_an_invalid_user_is_named_and_not_stored(store, user, problem):
     with pytest.raises(DataError, match=problem):
         store.users.put(user)
     assert store.users.all() == []
-
-
-def test_a_country_that_is_too_long_is_refused_by_name(store):
-    with pytest.raises(DataError, match="country has 600 bytes"):
-        store.put_events([Event("u", "a", 1.0, country="x" * 600)])

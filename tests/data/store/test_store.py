@@ -136,15 +136,6 @@ def test_changed_items_come_in_the_order_of_their_first_insertion_deleted_ones_t
     assert Item("a", "again") in changes.items
 
 
-def test_changes_by_an_import_can_be_left_out(store):
-    store.import_all([Item("a"), Item("b")], [])
-    store.put_items([Item("c")])
-    store.delete_item("a")
-    changes = store.item_changes(0, with_imports=False)
-    assert ([item.item_id for item in changes.items], changes.deleted) == (["a", "c"], {"a"})
-    assert changes.version == store.max_version()
-
-
 def test_a_history_is_found_behind_many_events_that_are_left_out(store):
     chosen = [Event("u", name, time) for name, time in zip("abc", (1.0, 2.0, 3.0), strict=True)]
     seen = [Event("u", f"i{number}", 4.0 + number, "impression") for number in range(200)]
@@ -152,23 +143,6 @@ def test_a_history_is_found_behind_many_events_that_are_left_out(store):
     assert store.log.history("u", 2, ["impression"]) == chosen[1:]
     assert store.log.history("u", 9, ["impression"], since=3.0) == chosen[2:]
     assert store.log.history("u", 2) == seen[-2:]
-
-
-def test_history_is_oldest_first_and_ties_keep_the_order_of_arrival(store):
-    store.put_events([Event("u", name, time) for name, time in [("c", 3), ("a", 1), ("b", 1)]])
-    store.put_events([Event("other", "x", 2)])
-    names = [event.item_id for event in store.log.history("u", 10)]
-    assert names == ["a", "b", "c"]
-    assert [event.item_id for event in store.log.history("u", 2)] == ["b", "c"]
-    assert (
-        store.log.history("u", 0)
-        == store.log.history("u", -1)
-        == store.log.history("nobody", 5)
-        == []
-    )
-    assert len(store.log.history("u", 10**18)) == 3
-    assert [event.item_id for event in store.log.history("u", 2, since=3.0)] == ["c"]
-    assert store.log.history("u", 2, since=3.5) == []
 
 
 def test_queries_are_told_once_without_those_of_some_actions_the_most_frequent_first(store):
@@ -214,10 +188,6 @@ def test_an_item_that_cannot_be_stored_stores_none_of_its_batch(store, item):
     with pytest.raises(DataError, match="cannot be stored"):
         store.put_items([Item("ok"), item])
     assert store.items() == []
-
-
-def test_a_query_without_a_click_is_an_event(store):
-    assert store.put_events([Event("u", "", 1.0, "search", query="shoes")]) == 1
 
 
 def test_groups_of_events_are_stored_in_one_transaction_and_refused_one_by_one(store):
@@ -278,14 +248,6 @@ def test_an_item_deleted_by_hand_stays_deleted_and_one_posted_stays_as_posted(st
     store.put_items([Item("b", "posted")])
     store.import_all(files, [])
     assert (store.items(), deleted(store)) == ([Item("b", "posted")], {"a"})
-
-
-def test_an_item_that_left_the_files_may_return_with_them(store):
-    store.import_all([Item("a")], [])
-    store.import_all([], [])
-    assert store.items() == []
-    store.import_all([Item("a")], [])
-    assert store.items() == [Item("a")]
 
 
 def test_importing_the_same_again_changes_no_version(store):

@@ -73,12 +73,6 @@ def test_values_of_one_attribute_share_an_item() -> None:
     assert table.columns[3] == "liked: genres=drama"
 
 
-def test_a_catalogue_without_common_values_has_no_columns() -> None:
-    table = PreferenceTable.of(Catalogue([Item("a", "A"), Item("b", "B")]))
-    assert (table.names, table.columns) == ((), ())
-    assert table.shares(history(1)).shape == (0,)
-
-
 @given(st.lists(st.integers(0, 3), max_size=30), st.data())
 def test_shares_of_an_attribute_are_at_most_one(nums: list[int], data: st.DataObject) -> None:
     table = PreferenceTable.of(FILMS)

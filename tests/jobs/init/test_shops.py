@@ -4,14 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from commands import serendip_here
 
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
-from serendip.files.items import read_items
 from serendip.jobs.init.attributes import SAMPLE_ROWS
 from serendip.jobs.init.workspace import start_workspace
 
@@ -189,36 +186,6 @@ def test_short_descriptions_that_differ_are_titles_where_there_are_none(
     assert document["mapping"]["items"] == {"item_id": "StockCode", **expected}
 
 
-def test_columns_of_bytes_in_a_parquet_file_are_left_out(tmp_path):
-    table = {
-        "sku": [f"p{n}" for n in range(8)],
-        "title": [f"Mug number {n}" for n in range(8)],
-        "cover": [b"png"] * 8,
-        "preview": [{"bytes": b"OggS", "path": f"{n}.ogg"} for n in range(8)],
-    }
-    pq.write_table(pa.table(table), tmp_path / "items.parquet")
-    start_workspace(tmp_path / "ws", tmp_path / "items.parquet", None, force=False)
-    settings = Workspace.open(tmp_path / "ws").settings
-    items = list(read_items(settings.items, tmp_path / "ws"))
-    assert items[3].title == "Mug number 3"
-    assert items[3].attributes == {}
-
-
-def test_lists_of_json_lines_are_words_and_settings_can_be_changed_by_hand(tmp_path: Path) -> None:
-    rows = [
-        {"sku": f"s{n}", "name": f"Tea {n}", "taste": ["sweet", "mild"], "cost": f"{n},5"}
-        for n in range(8)
-    ]
-    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    document = init(tmp_path, "items.jsonl")
-    assert document["attributes"]["taste"] == "lists of words, encoded"
-    path = tmp_path / "ws" / "serendip.toml"
-    path.write_text(path.read_text().replace('"cost" = ","', '"cost" = "."'))
-    settings = Workspace.open(tmp_path / "ws").settings
-    items = list(read_items(settings.items, tmp_path / "ws"))
-    assert "cost" not in items[1].attributes  # "1,5" is no number with a point
-
-
 @pytest.mark.parametrize(
     ("column", "cell", "is_taken"),
     [
@@ -248,14 +215,6 @@ def test_a_time_of_publishing_is_the_start_of_an_item(
     items = stored(tmp_path)
     assert all((item.available_from is not None) is is_taken for item in items)
     assert all((column in item.attributes) is not is_taken for item in items)
-
-
-def test_a_name_that_says_the_start_goes_before_one_that_says_publishing(tmp_path: Path) -> None:
-    rows = [f"sku{n},Chair {n},2024-03-0{n},2024-04-0{n}" for n in range(1, 9)]
-    text = "\n".join(["sku,name,published,available_from", *rows])
-    (tmp_path / "items.csv").write_text(text, encoding="utf-8")
-    mapping = init(tmp_path, "items.csv")["mapping"]["items"]
-    assert mapping["available_from"] == "available_from"
 
 
 @pytest.mark.parametrize(

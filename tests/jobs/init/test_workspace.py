@@ -1,4 +1,3 @@
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,6 @@ from serendip.data import ActionRules, Item
 from serendip.data.items.quality import QualityConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.files.events import read_events
-from serendip.files.items import read_items
 from serendip.jobs.import_files import import_files
 from serendip.jobs.init.attributes import choose_text_fields, find_unit
 from serendip.jobs.init.workspace import parse_map_options, start_workspace
@@ -40,32 +37,10 @@ def settings(folder: Path):
     return Workspace.open(folder / "ws").settings
 
 
-def test_semicolons_a_byte_order_mark_and_everyday_names_need_no_help(tmp_path):
-    guesses = start(tmp_path, ITEMS, clicks("customer;sku;when"))
-    assert guesses["items"].mapping == {"item_id": "sku", "title": "name"}
-    assert guesses["items"].others == ["price, EUR"]
-    assert guesses["events"].mapping == {
-        "user_id": "customer",
-        "item_id": "sku",
-        "timestamp": "when",
-    }
-    found = settings(tmp_path)
-    assert found.content.fields == ("title",)
-    items = list(read_items(found.items, tmp_path / "ws"))
-    assert items[3] == Item("s3", "Chair 3", "", {"price, EUR": 3.5})
-    events = list(read_events(found.events, tmp_path / "ws"))
-    assert (len(events), events[0].user_id, events[0].timestamp) == (12, "c0", 1709287200.0)
-
-
 def test_columns_with_unknown_names_are_told_by_their_cells(tmp_path):
     guesses = start(tmp_path, ITEMS.replace("sku;name", "kode;navn"), clicks("hvem;hva;naar"))
     assert guesses["items"].mapping == {"item_id": "kode", "title": "navn"}
     assert guesses["events"].mapping == {"user_id": "hvem", "item_id": "hva", "timestamp": "naar"}
-
-
-def test_the_only_unique_column_is_the_id_where_no_events_help(tmp_path):
-    text = "kode;farge\n" + "".join(f"k{n};{'red' if n % 2 else 'blue'}\n" for n in range(6))
-    assert start(tmp_path, text, None)["items"].mapping == {"item_id": "kode"}
 
 
 def test_doubt_ends_in_the_columns_a_cell_of_each_and_the_option(tmp_path):
@@ -89,13 +64,6 @@ def test_numbers_that_are_no_times_are_not_taken_for_times(tmp_path):
     events = "who;what;amount\n" + "".join(f"c{n % 3};s{n % 8};{n}\n" for n in range(9))
     with pytest.raises(DataError, match=r"cannot determine .* timestamp"):
         start(tmp_path, ITEMS, events)
-
-
-def test_two_columns_that_both_hold_ids_are_no_clear_answer(tmp_path):
-    items = "number;label\n" + "".join(f"{n};Thing {n}\n" for n in range(1, 9))
-    events = "a;b;when\n" + "".join(f"{n % 3 + 1};{n % 8 + 1};2024-03-01\n" for n in range(20))
-    with pytest.raises(DataError, match="user_id and of item_id"):
-        start(tmp_path, items, events, ["items.item_id=number"])
 
 
 def test_what_is_said_wins_over_a_name(tmp_path):
@@ -245,25 +213,6 @@ def test_a_column_of_pictures_that_are_there_is_told_with_the_way_to_use_them(tm
     assert image.field == "image_path"
 
 
-def test_files_beside_the_items_have_to_be_put_into_the_workspace(tmp_path):
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "1.jpg").write_bytes(b"picture")
-    start(tmp_path, shop("sku", "name", "image_path"), None)
-    assert "(paths are relative to this folder: move the files into it first)" in written(tmp_path)
-
-
-def test_sounds_are_told_as_well_and_files_that_are_nowhere_are_not(tmp_path):
-    (tmp_path / "ws").mkdir()
-    (tmp_path / "ws" / "a.mp3").write_bytes(b"sound")
-    items = "sku,name,image_path,preview\n" + "".join(
-        f"s{number},Song {number},images/{number}.jpg,a.mp3\n" for number in range(8)
-    )
-    start(tmp_path, items, None)
-    assert '# field = "preview"' in written(tmp_path)
-    assert "content.audio" in written(tmp_path)
-    assert "content.image" not in written(tmp_path)
-
-
 def rated_file(header: str, *values: float) -> str:
     rows = [f"c{n % 3};s{n % 8};2024-03-01;{value}" for n, value in enumerate(values)]
     return "\n".join([f"customer;sku;when;{header}", *rows]) + "\n"
@@ -310,18 +259,6 @@ def test_a_dislike_that_may_be_meant_is_written_as_a_comment(tmp_path):
     start(tmp_path, ITEMS, rated_file("value", *STARS))
     written = (tmp_path / "ws" / "serendip.toml").read_text()
     assert "# dislike_at_most = 2.0     # if values are ratings: up to" in written
-
-
-def test_the_demo_has_the_settings_that_init_derives(tmp_path):
-    from serendip.jobs.demo import demo
-
-    found = tomllib.loads(Path(demo.__file__).with_name("demo.toml").read_text())["actions"]
-    start(tmp_path, ITEMS, rated_file("rating", 0.5, 1.0, 4.5, 5.0))
-    rules = settings(tmp_path).actions
-    assert found == {
-        "like_at_least": rules.like_at_least,
-        "dislike_at_most": rules.dislike_at_most,
-    }
 
 
 def did(*actions: str) -> str:
@@ -384,13 +321,6 @@ def test_what_may_weigh_more_is_written_as_a_comment_that_can_be_used(tmp_path):
     assert found.surfaces["home"].item_value.attribute == "margin"
 
 
-def test_odd_names_of_actions_are_written_as_they_are(tmp_path):
-    start(tmp_path, ITEMS, did("click", 'block"', "dislike."))
-    negative = settings(tmp_path).actions.negative
-    assert negative['block"'] == "everywhere"
-    assert negative["dislike."] == "recommendations"
-
-
 def test_a_column_of_many_values_is_no_kind_of_interaction(tmp_path):
     guesses = start(tmp_path, ITEMS, did(*(f"a{n}" for n in range(200)), "block"))
     assert guesses["events"].actions.notes() == {}
@@ -449,13 +379,6 @@ def test_a_catalogue_with_gaps_is_filled_from_the_log_by_a_setting(
     settings.write_text(settings.read_text().replace("[items]", "[items]\nfrom_events = true", 1))
     import_files(Workspace.open(folder))
     assert items_of(folder) == [("a", "An A"), ("b", ""), ("c", ""), ("d", "A D")]
-
-
-def test_ids_that_no_item_may_have_refuse_the_log_by_line(tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text(EVENTS + f"u,{'x' * 600},1700000000\n")
-    start_workspace(tmp_path / "ws", None, tmp_path / "log.csv", False)
-    with pytest.raises(DataError, match="line 6: item_id"):
-        import_files(Workspace.open(tmp_path / "ws"))
 
 
 def test_no_file_at_all_is_refused(tmp_path: Path) -> None:

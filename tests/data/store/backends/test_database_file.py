@@ -149,13 +149,6 @@ def test_a_second_opening_keeps_the_locks_of_the_first(path: Path) -> None:
             assert before and set(before) <= set(find_locks())
 
 
-def test_it_opens_and_reads_beside_a_lock_that_another_process_holds(path: Path) -> None:
-    with closing(open_database(path)) as other, other.write() as locked:
-        locked.exec_driver_sql("DELETE FROM events")
-        with closing(Store.open(path)) as store:
-            assert store.log.count() == 1
-
-
 def test_a_damaged_page_is_found_by_the_integrity_check(path: Path) -> None:
     with closing(Store.open(path)) as store:
         assert store.database.integrity() == []

@@ -11,7 +11,7 @@ from stored_files import fill, mounted
 
 from serendip.data import Event, Item
 from serendip.data.store.store import Store
-from serendip.errors import DiskFullError, StorageError
+from serendip.errors import DiskFullError
 
 MANY = [Event("u", "a", float(number)) for number in range(10_000)]
 
@@ -64,12 +64,3 @@ def test_a_write_whose_sync_fails_is_not_acknowledged_and_those_after_it_are_kep
     assert run_script(WRITES, path, tmp_path) == "[0, 1, 4, 5]"
     with closing(Store.open(path)) as store:
         assert {0.0, 1.0, 4.0, 5.0} <= {event.timestamp for event in store.log.history("u", 9)}
-
-
-def test_other_errors_of_the_database_are_no_full_disk(tmp_path: Path) -> None:
-    path = tmp_path / "serendip.db"
-    with closing(Store.create(path)) as store:
-        path.unlink()
-        with pytest.raises(StorageError) as caught:
-            store.put_events(MANY[:1])
-        assert not isinstance(caught.value, DiskFullError)

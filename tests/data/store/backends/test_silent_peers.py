@@ -127,15 +127,6 @@ def test_a_write_that_may_not_pause_is_limited_and_nothing_else_is(
         assert connection.exec_driver_sql(f"SHOW {_IDLE}").scalar_one() == "5s"
 
 
-def test_parameters_of_libpq_in_a_url_are_in_force(url: str) -> None:
-    with (
-        closing(open_database(f"{url}&connect_timeout=3&application_name=shop")) as database,
-        database.exclusive("training"),
-    ):
-        assert show(database, "application_name") == ["shop"]
-        assert database.commit_number() is not None
-
-
 def test_a_process_that_stops_inside_a_write_loses_its_lock_and_acknowledges_nothing(
     url: str, tmp_path: Path
 ) -> None:

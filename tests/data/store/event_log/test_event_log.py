@@ -223,23 +223,6 @@ def test_small_packs_of_the_api_are_merged(store):
     assert store.put_events([Event("u", "a", 1.0, event_id="e17")]) == 0
 
 
-def test_an_erased_user_is_in_no_file(place, store):
-    events = [Event("u", "a", 1.0), Event("forget me", "a", 1.0, query="my secret query")]
-    store.import_all([], events)
-    store.put_events(events)
-    store.pack()
-    store.put_events(events)
-    assert store.erase_user("forget me")[1] == 3
-    assert store.log.history("forget me", 9) == []
-    store.remove_erased()
-    assert len(store.log.history("u", 9)) == 3
-    for path in place.folder.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            assert b"forget me" not in content
-            assert b"secret" not in content
-
-
 def test_a_reader_meets_each_event_once_while_others_post_and_pack(place, store):
     count, met = 60, []
 

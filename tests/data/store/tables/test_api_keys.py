@@ -76,9 +76,3 @@ def test_an_unknown_key_is_named_with_the_next_step(keys):
 def test_wrong_rights_and_names_are_refused(name, scopes, message):
     with pytest.raises(DataError, match=message):
         issue_key(name, scopes)
-
-
-def test_the_latest_end_is_read_back(keys):
-    issued = issue_key("", ["read"], 1e12)
-    keys.add(issued)
-    assert keys.read().keys[issued.key.key_id] == issued.key

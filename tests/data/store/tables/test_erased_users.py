@@ -107,15 +107,6 @@ def test_a_second_erasure_counts_whatever_is_stored(store: Store) -> None:
     assert len(store.erasures().by_digest) == 1
 
 
-def test_an_unknown_user_is_remembered_and_removes_nothing(store: Store) -> None:
-    store.put_events([Event("v", "a", BEFORE)])
-    mark = store.log.position()
-    assert store.erase_user("u", MOMENT)[1] == 0
-    assert store.log.position() == mark
-    assert store.put_events([Event("u", "a", BEFORE)]) == 0
-    assert store.erasure("v") is None
-
-
 def test_only_a_digest_is_kept_and_another_database_has_another_one(tmp_path: Path) -> None:
     digests = set()
     for name in ("s.db", "t.db"):

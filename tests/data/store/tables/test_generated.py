@@ -14,7 +14,6 @@ from serendip.data.store.tables.generated import (
     fresh,
     keep_generated,
     lacks,
-    list_values,
     text_digest,
     with_generated,
     without_generated,
@@ -152,11 +151,3 @@ def test_a_text_that_cannot_be_stored_is_refused(store: Store) -> None:
     with pytest.raises(DataError, match="text about item 'c' cannot be stored: it contains a NUL"):
         store.generated.put([value(SHIRT, "Red"), text(BARE, "ca\0p")])
     assert store.generated.rows() == []
-
-
-def test_values_are_listed_whatever_their_kind_and_without_rows_items_are_the_same() -> None:
-    assert list_values(SHIRT, "tags") == ("summer",)
-    assert list_values(SHOE, "colour") == ("Blue",)
-    assert list_values(SHIRT, "colour") == list_values(BARE, "colour") == ()
-    items = [SHIRT, SHOE]
-    assert with_generated(items, []) is items
