@@ -98,7 +98,7 @@ def test_arrays_are_mapped_and_one_that_is_in_two_places_is_stored_once(tmp_path
     back = Whole.open(tmp_path)
     assert back.by_name["a/../b"].table is back.part.table
     assert not back.part.table.flags.writeable
-    assert len(list(tmp_path.glob("*.npy"))) == 4
+    assert len(list(tmp_path.glob("*.npy"))) == 3
     assert not [path for path in tmp_path.parent.iterdir() if path.suffix == ".npy"]
 
 

@@ -2,7 +2,7 @@
 
 A class of such values inherits from ``Artefact``. A folder has ``value.json``, with the arguments
 of the value and of all values inside it, and a file for each array and for bytes. An array that is
-in several places is stored once.
+in several places is stored once; short columns are in the document.
 
 Nothing is pickled: what is read is made of classes that inherit from ``Artefact``, by their names.
 """
@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from serendip.config import Config, validate
 from serendip.errors import require_readable
@@ -25,6 +26,9 @@ from serendip.errors import require_readable
 VALUE_FILE = "value.json"
 
 _CLASSES: dict[str, type[Artefact]] = {}
+_INLINE = 32
+"""Longest column that is in the document itself."""
+
 _LONGEST = 60
 """Characters of a value's place in the name of its file."""
 
@@ -53,9 +57,7 @@ class Artefact:
 
     def save(self, folder: Path) -> None:
         """Write it into a folder, which is created."""
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_Writer(folder).encode(self, ""), ensure_ascii=False)
-        (folder / VALUE_FILE).write_text(text, encoding="utf-8")
+        save_value(self, folder)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -65,11 +67,22 @@ class Artefact:
             ArtefactError: the folder has no readable value of this class.
         """
         with require_readable(folder, cls.__name__, cls.repair):
-            document = json.loads((folder / VALUE_FILE).read_text(encoding="utf-8"))
-            value = _Reader(folder).decode(document)
+            value = open_value(folder)
             if not isinstance(value, cls):
                 raise TypeError(f"it has a {type(value).__name__}")
         return value
+
+
+def save_value(value: object, folder: Path) -> None:
+    """Write an artefact, or arrays, sparse matrices, texts and numbers, into a folder (created)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(_Writer(folder).encode(value, ""), ensure_ascii=False)
+    (folder / VALUE_FILE).write_text(text, encoding="utf-8")
+
+
+def open_value(folder: Path) -> Any:
+    """Map what ``save_value`` wrote; of a damaged folder any error."""
+    return _Reader(folder).decode(json.loads((folder / VALUE_FILE).read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +103,8 @@ class _Writer:
             return value.item()
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
-        if hasattr(value, "__array__"):
-            return {"array": self._write(value, place)}
+        if isinstance(value, csr_array) or hasattr(value, "__array__"):
+            return self._encode_array(value, place)
         if isinstance(value, bytes):
             return {"bytes": self._write(value, place)}
         if isinstance(value, Mapping):
@@ -101,6 +114,14 @@ class _Writer:
         if isinstance(value, (tuple, list)):
             return [self.encode(one, place) for one in value]
         raise TypeError(f"a {type(value).__name__} cannot be saved")
+
+    def _encode_array(self, value: Any, place: str) -> dict[str, Any]:
+        if isinstance(value, csr_array):
+            parts = value.data, value.indices, value.indptr, np.array(value.shape)
+            return {"sparse": [self.encode(one, place) for one in parts]}
+        if value.ndim == 1 and len(value) <= _INLINE:
+            return {"numbers": np.asarray(value).tolist(), "type": value.dtype.str}
+        return {"array": self._write(value, place)}
 
     def _all(self, values: Mapping[str, Any], place: str) -> dict[str, Any]:
         return {name: self.encode(one, f"{place}-{name}") for name, one in values.items()}
@@ -140,6 +161,11 @@ class _Reader:
             return _CLASSES[document["class"]].restored(values)
         if "map" in document:
             return {name: self.decode(one) for name, one in document["map"].items()}
+        if "sparse" in document:
+            *arrays, shape = map(self.decode, document["sparse"])
+            return csr_array(tuple(arrays), shape=tuple(shape.tolist()))
+        if "numbers" in document:
+            return np.array(document["numbers"], document["type"])
         if "set" in document:
             return frozenset(document["set"])
         if "bytes" in document:

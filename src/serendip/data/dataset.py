@@ -10,8 +10,8 @@ serving applies it to items that are posted later.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,11 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
     from serendip.data.events.search_log import LoggedRequest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EventLog:
+class EventLog(Artefact):
     """Interactions in order of time; ties keep the order of arrival.
 
     Args:
@@ -126,7 +124,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class UserCountries:
+class UserCountries(Artefact):
     """Countries of users, spelt as in requests.
 
     Args:
@@ -269,12 +267,6 @@ class Dataset:
     def item_counts(self) -> IntArray:
         """(N,) int32 number of events per item."""
         return np.bincount(self.events.items, minlength=self.num_items).astype(np.int32)
-
-
-def columns_of(table: DataclassInstance) -> dict[str, NDArray[Any]]:
-    """The arrays of a dataclass, by name."""
-    columns = {field.name: getattr(table, field.name) for field in fields(table)}
-    return {name: column for name, column in columns.items() if isinstance(column, np.ndarray)}
 
 
 def cooccurring_pairs(events: EventLog) -> IntArray:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serendip.data.rows.strings import save_arrays
+from serendip.data.artefact import save_value
 from serendip.models.base import Recommender
 from serendip.models.item2vec import count_pairs
 from serendip.models.item_to_item import ItemKNN
@@ -73,7 +73,7 @@ def row_of_identity(parts: row_tasks.Parts, rows: slice) -> Sparse:
 
 
 def test_a_task_that_runs_twice_leaves_the_rows_of_the_first_alone(tmp_path: Path) -> None:
-    save_arrays(tmp_path / "source", {"size": np.array(9)})
+    save_value({"size": 9}, tmp_path / "source")
     task = row_tasks.RowTask(row_of_identity, str(tmp_path), 9, ((2, 3), (3, 5)))
     first, second = row_tasks.compute_task(task), row_tasks.compute_task(task)
     assert first != second

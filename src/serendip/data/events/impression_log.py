@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, IntArray, TimeArray, take_rows
+from serendip.data.artefact import Artefact
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImpressionLog:
+class ImpressionLog(Artefact):
     """Impressions of all users in order of time.
 
     Args:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray, take_rows
+from serendip.data.artefact import Artefact
 from serendip.data.events.rejections import SEEN, ExclusionArray, Rejections
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NegativeLog:
+class NegativeLog(Artefact):
     """Negative events in order of time, used for item quality and exclusions.
 
     Args:

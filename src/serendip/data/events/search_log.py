@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
+from serendip.data.artefact import Artefact
 from serendip.data.events.event import NO_SESSION, ActionRules, Event, session_code
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
@@ -25,7 +26,7 @@ IMPRESSION = "impression"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LoggedRequest:
+class LoggedRequest(Artefact):
     """One logged request, in item numbers.
 
     Args:

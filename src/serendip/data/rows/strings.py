@@ -132,22 +132,6 @@ def _hash(string: str) -> int:
     return zlib.crc32(string.encode("utf-8", "surrogatepass"))
 
 
-def save_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write each array into an npy file of its name in a folder, which is created."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", np.asarray(array), allow_pickle=False)
-
-
-def open_arrays(folder: Path) -> dict[str, NDArray[Any]]:
-    """Map the npy files of a folder into memory, read-only: name -> array.
-
-    Raises:
-        ArtefactError: a file is damaged.
-    """
-    return {path.stem: map_array(path) for path in sorted(folder.glob("*.npy"))}
-
-
 def map_array(path: Path) -> NDArray[Any]:
     """Map an npy file into memory, read-only.
 

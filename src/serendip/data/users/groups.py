@@ -16,6 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from serendip.data.arrays import IntArray
+from serendip.data.artefact import Artefact
 from serendip.data.users.user import User
 from serendip.data.vocabulary import Vocabulary
 
@@ -27,7 +28,7 @@ MOST_ATTRIBUTES = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Groups:
+class Groups(Artefact):
     """The value that each user has of one attribute.
 
     Args:

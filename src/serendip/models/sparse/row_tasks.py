@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from serendip.data.rows.strings import open_arrays, save_arrays
-from serendip.models.linalg import Sparse, stack_rows, to_csr
+from serendip.data.artefact import open_value, save_value
+from serendip.models.linalg import Sparse, stack_rows
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.scratch import scratch_folder
 
@@ -31,8 +29,7 @@ Parts = Mapping[str, Any]
 RowFunction = Callable[[Parts, slice], Sparse]
 """Parts, and the rows of a block -> these rows (R, N)."""
 
-_SOURCE, _ROWS, _SHAPE = "source", "rows", ".shape"
-_OF_SPARSE = ("data", "indices", "indptr")
+_SOURCE, _ROWS = "source", "rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +78,7 @@ def compute_rows(
         )
         return stack_rows(found, size)
     with scratch_folder(options.shared) as folder:
-        _save(folder / _SOURCE, parts)
+        save_value(parts, folder / _SOURCE)
         bounds = [(block.start, block.stop) for block in blocks]
         tasks = [
             RowTask(compute, str(folder), size, tuple(bounds[begin : begin + BLOCKS_PER_TASK]))
@@ -89,36 +86,15 @@ def compute_rows(
         ]
         written = options.executor.map(compute_task, tasks)
         found = (
-            _open(Path(part))[_ROWS] for part in progress.track(written, description, len(tasks))
+            open_value(Path(part)) for part in progress.track(written, description, len(tasks))
         )
         return stack_rows(found, size)
 
 
 def compute_task(task: RowTask) -> str:
     """Compute the rows of a task; returns the folder that has them."""
-    parts = _open(Path(task.folder) / _SOURCE)
+    parts = open_value(Path(task.folder) / _SOURCE)
     rows = stack_rows((task.compute(parts, slice(*block)) for block in task.blocks), task.size)
     folder = tempfile.mkdtemp(dir=task.folder, prefix=_ROWS)
-    _save(Path(folder), {_ROWS: rows})
+    save_value(rows, Path(folder))
     return folder
-
-
-def _save(folder: Path, parts: Parts) -> None:
-    """Write parts; a matrix as three arrays and its shape."""
-    arrays = {}
-    for name, part in parts.items():
-        if not hasattr(part, "indptr"):
-            arrays[name] = np.asarray(part)
-            continue
-        arrays |= {f"{name}.{field}": getattr(part, field) for field in _OF_SPARSE}
-        arrays[f"{name}{_SHAPE}"] = np.array(part.shape)
-    save_arrays(folder, arrays)
-
-
-def _open(folder: Path) -> dict[str, Any]:
-    """Map what ``_save`` wrote."""
-    arrays: dict[str, Any] = dict(open_arrays(folder))
-    for name in [name.removesuffix(_SHAPE) for name in arrays if name.endswith(_SHAPE)]:
-        data, indices, indptr = (np.asarray(arrays[f"{name}.{field}"]) for field in _OF_SPARSE)
-        arrays[name] = to_csr((data, indices, indptr), tuple(arrays[f"{name}{_SHAPE}"].tolist()))
-    return arrays

@@ -107,15 +107,3 @@ class CoSearches(Artefact):
         chance = searchers[rows] * float(searchers[searched].sum()) / self.num_people
         lift: FloatArray = np.log((together[rows] + 1.0) / (chance + 1.0)).astype(np.float32)
         return lift
-
-    def stored(self) -> dict[str, Any]:
-        """The pairs as their rows, columns and values."""
-        pairs = self.pairs.indptr, self.pairs.indices, self.pairs.data
-        return {**Artefact.stored(self), "pairs": pairs}
-
-    @classmethod
-    def restored(cls, values: Mapping[str, Any]) -> Self:
-        """See ``Artefact``."""
-        starts, columns, people = values["pairs"]
-        shape = (len(values["searchers"]),) * 2
-        return cls(**{**values, "pairs": csr_array((people, columns, starts), shape)})
