@@ -10,6 +10,7 @@ deleting items gives a new one that shares everything built.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -56,7 +57,7 @@ from serendip.search.understanding import (
     Interpretation,
     find_wish,
 )
-from serendip.search.values import ValueTable, keys_of
+from serendip.search.values import ValueTable, keys_of, values_of
 
 RATIO_WEIGHT = 0.8
 """Largest ``title_match`` of a title that is neither an exact nor a corrected match."""
@@ -188,6 +189,7 @@ class Searcher:
         grammar: function words of the catalogue's languages.
         values: of the attributes of the built items.
         late_values: normal forms by which late items are found.
+        late_counts: number of new items with each value.
         searches: after which the built items were chosen.
     """
 
@@ -201,6 +203,7 @@ class Searcher:
     grammar: frozenset[str] = ENGLISH
     values: ValueTable = field(default_factory=lambda: ValueTable.of(()))
     late_values: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    late_counts: Counter[str] = field(default_factory=Counter)
     searches: ChosenSearches = field(default_factory=ChosenSearches)
 
     @cached_property
@@ -313,6 +316,7 @@ class Searcher:
         documents = {number: self.lexical.analyse(item) for number, item in items.items()}
         values = {number: frozenset(keys_of(item)) for number, item in items.items()}
         known = self.speller.posted.union(*(document.known for document in documents.values()))
+        new = [item for number, item in items.items() if number >= self.num_items]
         return replace(
             self,
             lexical=self.lexical.with_late(documents),
@@ -320,7 +324,13 @@ class Searcher:
             speller=replace(self.speller, posted=known),
             num_items=max([self.num_items, *(number + 1 for number in items)]),
             late_values={**self.late_values, **values},
+            late_counts=self.late_counts
+            + Counter(value for one in new for value in values_of(one)),
         )
+
+    def count_value(self, value: str) -> int:
+        """Number of items with a value of an attribute."""
+        return self.values.count(value) + self.late_counts[value]
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
         """A copy that never returns these items."""
