@@ -77,6 +77,8 @@ ISO = "user,item,timestamp\n" + "u,i,2026-01-02T10:00:00\n" * 5
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
+        ("e.csv", CSV[:-9], "line 6: timestamp is far before all others"),
+        ("e.csv", CSV[:-3], "line 6: timestamp is far before all others"),
         ("e.csv", CSV[:-11], "line 6: timestamp is empty"),
         ("e.csv", CSV[:-12], "line 6: Expected Number of Columns: 3"),
         ("e.csv", ISO[:-2], "line 6: timestamp '2026-01-02T10:00:0' is not a time"),
@@ -90,6 +92,13 @@ def test_half_a_last_line_is_refused_with_its_number(
     with pytest.raises(DataError) as caught:
         read_events(EventsConfig(path=name), tmp_path).table()
     assert reason in caught.value.message
+
+
+@pytest.mark.parametrize("text", [CSV[:-1], ISO[:-1], "user,item,timestamp\nu,i,10\nu,i,1"])
+def test_a_last_line_without_an_end_may_be_whole(tmp_path: Path, text: str) -> None:
+    (tmp_path / "e.csv").write_text(text)
+    table = read_events(EventsConfig(path="e.csv"), tmp_path).table()
+    assert len(table) == text.count("\n")
 
 
 def test_a_file_that_does_not_fit_into_memory_is_named(tmp_path: Path) -> None:

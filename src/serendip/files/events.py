@@ -20,6 +20,7 @@ from serendip.data.store.validation import event_problem
 from serendip.files.cells import number_sql, quote, strip_sql, text_sql, written_number_sql
 from serendip.files.config import EventsConfig
 from serendip.files.tables import Table, open_table
+from serendip.files.times import PLAUSIBLE_SECONDS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -168,6 +169,9 @@ class EventsRead:
         for row, reason, event in zip(rows.tolist(), unread, read, strict=True):
             if problem := reason or event_problem(event, self.mapping):
                 yield row, problem
+        times = events["timestamp"].to_numpy()
+        if len(times) > 1 and max(PLAUSIBLE_SECONDS, 5 * times[-1]) < times[:-1].min():
+            yield len(times) - 1, "timestamp is far before all others: is the file cut off in it?"
 
 
 def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:
