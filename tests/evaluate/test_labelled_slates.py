@@ -107,32 +107,6 @@ def test_the_strictest_threshold_that_hides_hardly_a_relevant_pair() -> None:
     assert helpful_threshold(everything_good, 0.05, 0.2) is None
 
 
-@given(
-    st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans(), st.integers(0, 3)), min_size=1),
-    st.integers(1, 5),
-    st.floats(0, 1.1),
-)
-def test_what_moves_up_is_better_than_what_went_in_any_order_of_slates(
-    rows, size, threshold
-) -> None:
-    probabilities, labels, numbers = (np.array(column) for column in zip(*rows, strict=True))
-    slate = numbers.astype(np.int32)
-    slates = LabelledSlates(probabilities.astype(np.float32), labels, slate, slate, size)
-    mask = slates.is_shown(threshold)
-    for number in np.unique(numbers):
-        pairs = np.flatnonzero(numbers == number)
-        passing = [place for place in pairs if slates.probabilities[place] < threshold]
-        stay = [place for place in passing if place in pairs[:size]]
-        behind = [place for place in passing if place not in pairs[:size]]
-        behind.sort(key=lambda place: slates.probabilities[place])
-        expected = stay + behind[: min(size, len(pairs)) - len(stay)]
-        assert np.flatnonzero(mask & (numbers == number)).tolist() == sorted(expected)
-        if behind and len(stay) < min(size, len(pairs)):
-            removed = [place for place in pairs[:size] if place not in passing]
-            worst_up = max(slates.probabilities[place] for place in expected if place in behind)
-            assert worst_up < min(slates.probabilities[place] for place in removed)
-
-
 def draw(seed: int, count: int, size: int = 10, each: int = 30, group: int = 1) -> LabelledSlates:
     """Slates with exact probabilities; ``group`` slates share a share of irrelevant pairs."""
     random = np.random.default_rng(seed)

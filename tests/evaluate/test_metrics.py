@@ -164,21 +164,6 @@ def test_novelty_is_the_mean_information_of_the_shown_items():
     assert np.isfinite(surprise(np.zeros(5, dtype=np.int32))).all()
 
 
-@pytest.mark.parametrize("name", ["Coverage", "Gini"])
-def test_the_jackknife_error_is_near_the_spread_over_fresh_users(name):
-    """The error estimated within one sample against the true spread over 200 samples."""
-    rng = np.random.default_rng(3)
-    shares = 1 / np.arange(1, 301.0)
-    shares /= shares.sum()
-
-    def sample():
-        items = rng.choice(300, size=(120, 1), p=shares).astype(np.int32)
-        return metric(f"{name}@1").of_exposure(items, np.arange(120), 300)
-
-    values, errors = np.array([sample() for _ in range(200)]).T
-    assert errors.mean() == pytest.approx(values.std(), rel=0.35)
-
-
 def test_the_jackknife_treats_all_lists_of_a_user_as_one():
     """Ten equal lists of each user say no more than one."""
     rng = np.random.default_rng(5)

@@ -271,17 +271,6 @@ def test_processes_that_start_slowly_are_waited_for(monkeypatch: pytest.MonkeyPa
     assert os.environ[name] == "90"
 
 
-def test_a_task_that_is_ended_for_its_memory_is_not_run_again_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(os, "environ", {"RAY_AUTH_MODE": "token"})
-    secure_ray("10.0.0.1:6379")
-    assert int(os.environ["RAY_task_oom_retries"]) == 3
-    os.environ["RAY_task_oom_retries"] = "-1"
-    secure_ray("10.0.0.1:6379")
-    assert os.environ["RAY_task_oom_retries"] == "-1"
-
-
 def test_a_node_that_does_not_start_is_an_error_with_a_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,10 +54,6 @@ class StageClock:
             round(_cpu_seconds() - cpu, 3),
             round(peak_memory_mb(), 1),
         )
-        self.add(stage)
-
-    def add(self, stage: StageCost) -> None:
-        """Add a finished stage, of this process or of one beside it."""
         self.stages.append(stage)
         self.on_end(stage)
 

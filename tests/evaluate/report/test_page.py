@@ -13,7 +13,6 @@ from serendip.evaluate.faithfulness import summarise_deletions
 from serendip.evaluate.new_items import measure_exploration
 from serendip.evaluate.number_format import interval, number, percent, seconds
 from serendip.evaluate.report import document as report_module
-from serendip.evaluate.report.charts import draw_estimates
 from serendip.evaluate.report.document import json_safe, render_page
 from serendip.evaluate.report.verdict import describe_report
 from serendip.runtime.atomic_files import write_json
@@ -278,41 +277,6 @@ def test_numbers_are_written_for_people():
     assert [seconds(s) for s in (0.421, 12.34, 59.96)] == ["0.42 s", "12.3 s", "1 min 00 s"]
     assert seconds(125) == "2 min 05 s"
     assert interval({"low": 0.1, "high": 0.2}) == "0.100 to 0.200"
-
-
-GOOD = {"value": 0.4, "low": 0.3, "high": 0.5, "n": 200}
-
-
-POOR = {"value": 0.1, "low": 0.05, "high": 0.2, "n": 200}
-
-
-MISSING = {"value": None, "low": None, "high": None, "n": 0}
-
-
-SYSTEMS = {"engine": {"nDCG@10": GOOD}, "kNN": {"nDCG@10": POOR}, "<none>": {"nDCG@10": MISSING}}
-
-
-def test_bars_and_whiskers_are_shares_of_the_largest_upper_end() -> None:
-    svg = ElementTree.fromstring(draw_estimates("nDCG@10", SYSTEMS, "engine"))
-    bars = [
-        (bar.attrib["class"], float(bar.attrib["width"]))
-        for bar in svg.findall("rect")
-        if bar.attrib["class"] != "track"
-    ]
-    assert bars == [
-        ("subject", pytest.approx(288.0)),
-        ("other", pytest.approx(72.0)),
-        ("other", 0.0),
-    ]
-    spans = [
-        (float(line.attrib["x1"]), float(line.attrib["x2"]))
-        for line in svg.findall("line")
-        if line.attrib["x1"] != line.attrib["x2"]
-    ]
-    assert spans == [(216.0, 360.0), (36.0, 144.0)]
-    texts = [text.text for text in svg.findall("text")]
-    assert texts[-2:] == ["<none>", "no users"]
-    assert "0.400  (0.300 to 0.500)" in texts
 
 
 def test_what_was_not_measured_has_no_sentence():

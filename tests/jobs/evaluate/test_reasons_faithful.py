@@ -19,8 +19,6 @@ from serendip.engine.stages.selection import Result
 from serendip.engine.state import EngineState
 from serendip.evaluate.faithfulness import FaithfulnessFigures
 from serendip.jobs.evaluate.faithfulness import (
-    MAX_LISTS,
-    PLACES,
     Asked,
     Named,
     NamedEvidence,
@@ -194,17 +192,3 @@ def test_a_value_that_is_named_costs_more_places_than_another_one(coloured: Engi
 
     assert passes(measure_with(values))
     assert not passes(measure_with(Inverted(values)))
-
-
-def test_as_many_reasons_are_tested_as_lists_have(engine: Engine) -> None:
-    figures = measure(engine)
-    assert 0 < figures.lists <= MAX_LISTS
-    assert 0 < figures.all.reasons <= figures.lists * len(PLACES)
-    assert sum(one.reasons for one in figures.by_kind.values()) == figures.all.reasons
-    assert figures == measure(engine)
-
-
-def test_reasons_without_evidence_of_the_history_are_not_tested(engine: Engine) -> None:
-    figures = measure(engine, lambda state, result: [None] * 10)
-    assert figures.all.reasons == 0
-    assert figures.told == {}

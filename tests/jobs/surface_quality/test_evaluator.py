@@ -139,17 +139,6 @@ def test_places_are_sold_where_items_bid_and_compared_with_no_sale(measured) -> 
     assert answers.lists[UNSOLD].shape == answers.lists[ENGINE].shape
 
 
-def test_no_list_has_what_its_request_excludes(measured) -> None:
-    context, builder, state = measured
-    for name in ("similar", "thank_you", "shelf"):
-        requests = builder.build(name)
-        surface = context.settings.all_surfaces()[name]
-        answers = answer_all(requests, surface, state).lists
-        for system, lists in answers.items():
-            for row, query in enumerate(requests.queries):
-                assert not np.isin(lists[row], query.exclude).any(), (name, system)
-
-
 USERS = 60
 
 
@@ -195,13 +184,6 @@ def test_a_loss_within_the_margin_is_tolerated() -> None:
     before, after = record(np.full(USERS, 0.20)), record(np.full(USERS, 0.195))
     assert compare_records(after, before, margin=0.05)[0].on
     assert not compare_records(after, before, margin=0.02)[0].on
-
-
-def test_a_loss_that_may_be_chance_is_tolerated() -> None:
-    before, after = record(0.2 + noise(0, 0.2)), record(0.18 + noise(1, 0.2))
-    (change,) = compare_records(after, before, margin=0.0)
-    assert change.low < 0 < change.high
-    assert change.on
 
 
 def test_intervals_hold_for_all_comparisons_together() -> None:

@@ -109,13 +109,6 @@ def test_home_asks_for_the_next_item_and_similar_for_that_beside_the_last_one() 
     assert {ids(split, query.exclude) for query in similar.queries} == {"b", "c", "d", "a"}
 
 
-def test_all_targets_of_home_are_asked_in_their_order() -> None:
-    split = split_of()
-    home = builder(split, limit=1).build_next_items("home")
-    assert [int(items[0]) for items in home.relevant] == split.targets.items.tolist()
-    assert len(builder(split, limit=1).build("home")) == 1
-
-
 def test_a_cart_is_half_of_a_basket_and_the_rest_of_it_is_relevant() -> None:
     split = split_of()
     requests = builder(split).build("cart")
@@ -228,17 +221,6 @@ def test_a_logged_search_has_the_country_and_the_device_of_its_request() -> None
     }
 
 
-def test_home_and_similar_have_the_country_and_the_device_of_the_target() -> None:
-    dataset = with_context(dataset_of([*PAST, *FUTURE]), "KR")
-    in_test = dataset.events.timestamps > 5 * HOUR
-    abroad = np.where(in_test, 1, 0).astype(np.int32)
-    events = replace(dataset.events, countries=abroad, devices=abroad)
-    split = temporal(replace(dataset, events=events, device_names=("tv", "phone")), 0.4)
-    for surface in ("home", "similar"):
-        queries = builder(split).build(surface).queries
-        assert {(query.country, query.device) for query in queries} == {("NZ", "phone")}
-
-
 def test_items_that_a_surface_never_shows_are_not_relevant_to_it() -> None:
     shelf = {"shelf": {"task": "home", "filters": ["genre=x"]}}
     settings = Settings.model_validate({"surfaces": shelf})
@@ -290,14 +272,6 @@ def test_a_country_of_few_people_is_no_slice_as_it_would_tell_about_them() -> No
     countries["new"] = "NZ"
     kinds = kinds_of_users(split, [*queries, replace(query, user_id="new")], countries)
     assert list(kinds)[-2:] == ["country NZ", "country KR"]  # most requests first
-
-
-def test_countries_of_users_are_those_of_the_data() -> None:
-    dataset = dataset_of(PAST)
-    assert isinstance(dataset, Dataset)
-    assert dataset.countries_by_user() == {}
-    countries = UserCountries(("KR", "NZ"), np.array([1, -1, 0], np.int32))
-    assert replace(dataset, countries=countries).countries_by_user() == {"u": "NZ", "w": "KR"}
 
 
 def repeating(split: Split, **hours: float) -> Repeats:
@@ -375,14 +349,6 @@ def test_surfaces_ask_for_items_that_come_again_beside_first_choices() -> None:
     assert ("u", "abcde", "cde", "f") in before
     rest = {item for _, _, _, item in told(split, asked.build("cart"))}
     assert rest <= {"a", "f", "c", "d", "e", "cd", "ce", "de"} and rest & {"a", "f"}
-
-
-def test_without_items_that_come_again_nothing_is_told_apart() -> None:
-    split = split_of()
-    home = builder(split).build("home")
-    slices = find_slices(split, home.queries, home.relevant, {})
-    assert {"warm items", "cold users"} < slices.keys()
-    assert not {"repeats", "first choices"} & slices.keys()
 
 
 @pytest.mark.parametrize("name", ["cart", "thank_you"])

@@ -13,7 +13,7 @@ from small_shop import SETTINGS, import_shop, write_files
 from serendip.content.behaviour_alignment import align
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.fusion import TEXT_ONLY
-from serendip.data import Catalogue, Dataset, FloatArray, Item, Query
+from serendip.data import Catalogue, Dataset, FloatArray, Item
 from serendip.data.dataset import cooccurring_pairs
 from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
@@ -215,18 +215,6 @@ def test_a_posted_item_is_aligned_like_its_twin_and_one_without_words_stays_noth
     assert not found[61].any()
     engine.add_items([Item("i1", first.title, attributes=first.attributes)])
     np.testing.assert_allclose(aligned(engine.state)[1], found[60], atol=1e-6)
-
-
-def test_a_generation_without_aligned_content_opens(shop: Path) -> None:
-    folder = shop / "generations" / "gen-1"
-    arrays = folder / "models" / "retriever" / "arrays"
-    for part in ("values", "scales"):
-        (arrays / f"content.{part}.npy").rename(arrays / f"donor_content.{part}.npy")
-    for file in (*arrays.glob("align*.npy"), *arrays.glob("content.*.npy")):
-        file.unlink()
-    before = EngineState.open(folder)
-    assert aligned(before).shape == (60, 0)
-    assert np.isfinite(retriever_of(before).score_all([Query()])).all()
 
 
 BY_LLM = {f"an evening of {word}": f"i{number}" for number, word in enumerate("abcdefghijklmnop")}

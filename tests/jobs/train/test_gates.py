@@ -179,17 +179,6 @@ def test_items_that_were_deleted_one_by_one_stop_no_training(stand: Path) -> Non
     assert not gate.on
 
 
-def test_a_failed_gate_is_told_with_its_figures() -> None:
-    good, bad = (
-        Decision.gate("fine", True, "2 of 2"),
-        Decision.gate("finite numbers", False, "1 NaN"),
-    )
-    require_passed([good])
-    with pytest.raises(DataError, match=r"fails the gates: finite numbers \(1 NaN\)") as error:
-        require_passed([good, bad])
-    assert "--force" in error.value.hint
-
-
 def cut_at(name: str, steps: int, done: float, continues: bool = False) -> Allowance:
     budget = open_budget(90)
     budget.from_now(0.5, name).cut(done, continues, steps)

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
-from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
@@ -48,15 +47,6 @@ def test_a_picture_makes_items_alike_beyond_their_words(illustrated: Path) -> No
     likeness = block @ block.T
     assert likeness[0, 6] > likeness[0, 1]
     assert likeness[0, 6] > likeness[0, 3]
-
-
-def test_words_find_items_whether_they_have_a_picture_or_not(illustrated: Path) -> None:
-    engine = Engine.open(illustrated)
-    for text in ("the horror tale number 6", "the western tale number 5"):
-        assert engine.search(text, k=1).items[0].item_id == f"i{text.split()[-1]}"
-    assert engine.recommend(Request("home", "u1")).items
-    assert engine.similar("i2").items
-    engine.close()
 
 
 def test_a_posted_item_has_words_until_its_files_are_encoded(gallery: Path) -> None:

@@ -1,7 +1,5 @@
 """What a workspace has of written and labelled queries reaches the ranker's searches."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +7,7 @@ import pytest
 from generated_rows import use_queries
 from small_shop import import_shop
 
-from serendip.content.fusion import TEXT_ONLY, Fusion
-from serendip.data.arrays import FloatArray
+from serendip.content.fusion import TEXT_ONLY
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.fingerprint import compute_fingerprint
@@ -46,33 +43,6 @@ def test_queries_by_an_llm_come_before_those_from_fields(shop: Path, tmp_path: P
     )
     few = fitter.written_searches(catalogue, counts, TEXT_ONLY, 1)
     assert list(few.texts) == ["a quiet evening"]
-
-
-def test_no_more_queries_by_an_llm_are_encoded_than_are_used(
-    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    context = JobContext.open(shop)
-    fitter, catalogue = Fitter(context, tmp_path), context.dataset.catalogue
-    counts = context.dataset.item_counts()
-    by_llm = {f"a quiet evening of {word}": "i5" for word in ("rain", "snow", "wind", "sun")}
-    use_queries(context.workspace, by_llm)
-    encoded: list[str] = []
-    encode = Fitter.encode_texts
-
-    def record(self: Fitter, texts: Sequence[str], fusion: Fusion) -> FloatArray:
-        encoded.extend(texts)
-        return encode(self, texts, fusion)
-
-    monkeypatch.setattr(Fitter, "encode_texts", record)
-    two = fitter.written_searches(catalogue, counts, TEXT_ONLY, 2)
-    assert list(two.texts) == encoded
-    assert len(encoded) == 2 and {*encoded} <= by_llm.keys()
-    queries = fitter.settings.queries.model_copy(update={"sources": ("fields",)})
-    settings = fitter.settings.model_copy(update={"queries": queries})
-    other = replace(context, workspace=replace(context.workspace, settings=settings))
-    plain = replace(fitter, context=other).written_searches(catalogue, counts, TEXT_ONLY, 9)
-    assert len(plain) == 9
-    assert not {*plain.texts} & by_llm.keys()
 
 
 def test_labels_of_the_settings_are_searches_and_count_for_the_fingerprint(

@@ -8,7 +8,7 @@ from serendip.data.arrays import NO_ITEMS
 from serendip.data.query import Query
 from serendip.engine.config.settings import Settings
 from serendip.evaluate.decision import Decision
-from serendip.jobs.train.ranker.context_choice import can_choose, choose_parts, split_by_time
+from serendip.jobs.train.ranker.context_choice import choose_parts, split_by_time
 from serendip.jobs.train.ranker.labels import LabelledQuery
 from serendip.jobs.train.ranker.orders import RankerSample
 from serendip.models.context_counts import ContextPart
@@ -128,4 +128,3 @@ def test_nothing_is_tested_without_time_or_with_few_requests_or_users() -> None:
     for few in (asked_at(ORDER, num_users=1), asked_at(untimed)):
         found = choose(replace(one, requests=few))["context: country"]
         assert (found.on, found.gain) == (False, None)
-    assert can_choose(ORDER.astype(float)) and not can_choose(untimed)

@@ -299,27 +299,6 @@ def test_the_ranker_orders_search_where_labels_of_people_are_right_and_not_where
         assert (order.low > 0) is not is_noise
 
 
-def test_candidates_are_fused_for_searches_that_may_decide_only(fitted: Fitted) -> None:
-    fitter, split, past = fitted
-    state, settings = fitter.append_new_items(past, split), fitter.settings
-    judged = dict([*judged_tales(fitter, state, is_noise=False).items()][:1])
-    (people,) = label_judged(judged, vectors_of(fitter, list(judged)))
-    surface = settings.all_surfaces()["search"]
-    by_model = surface.model_copy(update={"scorer": "retriever"})
-    found = label_candidates([people], "search", state, settings, 0)
-    assert found.searches is not None and found.searches.fused.any()
-    others = (
-        ([replace(people, source="written")], settings),
-        ([replace(people, by_llm=True)], settings),
-        ([people], settings.model_copy(update={"surfaces": {"search": by_model}})),
-    )
-    for labelled, other in others:
-        unfused = label_candidates(labelled, "search", state, other, 0)
-        assert unfused.searches is None
-        np.testing.assert_array_equal(unfused.items, found.items)
-        np.testing.assert_array_equal(unfused.rows.features, found.rows.features)
-
-
 def test_of_many_searches_an_even_share_is_compared(
     fitted: Fitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

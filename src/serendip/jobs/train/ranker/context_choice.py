@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, TimeArray
+from serendip.data.arrays import BoolArray
 from serendip.data.numeric import Doubles, NewtonSteps, fit_logistic
 from serendip.engine.config.settings import Settings
 from serendip.engine.feature_names import part_of
@@ -41,8 +41,6 @@ HELD_OUT = 0.5
 
 MIN_REQUESTS = 200
 """With fewer on either side nothing is tested; the number is a guess, not measured."""
-
-FEW = "the newest requests are too few"
 
 SHARE_OF_TIME = 0.2
 """Share of the ranker's time for the choice."""
@@ -81,11 +79,6 @@ def columns_with(
     return np.array([part_of(name) not in unread for name in names], np.bool_)
 
 
-def can_choose(times: TimeArray) -> bool:
-    """Whether enough requests have a time (Q,) for some to be held out."""
-    return bool(HELD_OUT * np.isfinite(times).sum() >= MIN_REQUESTS)
-
-
 def split_by_time(sample: RankerSample) -> tuple[RankerRows, RankerRows]:
     """Rows of the older and of the newest requests with a choice; those without a time are neither,
     as written queries.
@@ -109,7 +102,7 @@ def choose_parts(
     """
     older, newest = split_by_time(sample)
     if min(len(np.unique(side.group)) for side in (older, newest)) < MIN_REQUESTS:
-        return undecided(parts, FEW)
+        return undecided(parts, "the newest requests are too few")
     trials = RankerTrials.of(settings, options, "context", SHARE_OF_TIME, EPOCHS)
     test = _PartTest.of(sample, (older, newest), parts, trials)
     if test is None:

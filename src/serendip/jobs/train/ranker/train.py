@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data import QueryExamples, TimeArray
+from serendip.data import QueryExamples
 from serendip.data.query import TASKS
 from serendip.data.splits import Split
 from serendip.engine.config.settings import Settings
@@ -23,9 +23,7 @@ from serendip.jobs.train.ranker.basket_rows import (
     without_tasks,
 )
 from serendip.jobs.train.ranker.context_choice import (
-    FEW,
     SAMPLE,
-    can_choose,
     choose_parts,
     columns_with,
     kept_parts,
@@ -153,10 +151,6 @@ def _choose_context(
     plain = replace(state, context=state.context.only(named, state.num_items))
     count = _count_first(batches, SAMPLE)
     sampled = [request for _, labelled in batches[:count] for request in labelled]
-    times: TimeArray = np.array([request.query.time for request in sampled])
-    if options.allowance.is_over or not can_choose(times):
-        reason = "there was no time for the tests" if options.allowance.is_over else FEW
-        return plain, [*known, *undecided(parts, reason)], batches
     making.add(batches[:count], state)
     rows, names = making.rows(), state.feature_names
     if rows is None:
