@@ -58,20 +58,6 @@ def test_what_a_filter_hides_is_judged_by_how_often_labels_are_wrong() -> None:
     assert few["wrong"][1] > 2 * many["wrong"][1] > 0.0
 
 
-def test_thrown_coins_prove_nothing_whatever_a_filter_hides() -> None:
-    random = np.random.default_rng(0)
-    is_right = np.repeat([0.1, 0.9], 1_000)
-    numbers = np.arange(2_000) % 100
-    order = np.argsort(numbers, kind="stable")
-    labels = random.random(2_000) < 0.5
-    slate = numbers[order].astype(np.int32)
-    columns = is_right[order].astype(np.float32), labels, slate, slate, 20
-    slates = LabelledSlates(*columns, LabelErrors(60, 30, 60, 30))
-    ends = slates.intervals(0.5)
-    assert ends["wrong"] == ends["lost"] == [0.0, 1.0]
-    assert helpful_threshold(slates, 0.05, 0.2) is None
-
-
 def test_a_threshold_is_measured_where_it_was_not_chosen() -> None:
     slates, seen = draw(2, 100), []
 

@@ -94,13 +94,6 @@ def test_stop_leaves_its_with_blocks(tmp_path: Path, work: Callable[[str], None]
     assert process.is_stopped
 
 
-def test_after_stop_nothing_is_started(tmp_path: Path) -> None:
-    process = BackgroundProcess(wait_for_the_end, str(tmp_path))
-    process.stop()
-    assert process.run() == 0
-    assert not (tmp_path / "started").exists()
-
-
 _PARENT = """
 import os, signal, threading
 from pathlib import Path

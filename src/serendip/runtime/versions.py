@@ -49,10 +49,6 @@ def require_nothing() -> None:
     """The check of a publication that no lock of other machines guards."""
 
 
-def keep_here(building: Path, name: str) -> None:
-    """What is done with a complete version before it is current, if no other machine reads it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Version:
     """A version.
@@ -93,7 +89,7 @@ class Versions:
         self,
         write: Callable[[Path], object],
         facts: Mapping[str, Any],
-        hand_over: Callable[[Path, str], None] = keep_here,
+        hand_over: Callable[[Path, str], None] = lambda folder, name: None,
         taken: Iterable[str] = (),
     ) -> Version:
         """Write a version and make it current.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 
 import numpy as np
@@ -24,16 +23,6 @@ ABROAD = Event("v", "a", 3.0, session_id="s1", country="Spain", device="tablet")
 def store(store: Store) -> Store:
     store.put_items([Item("a"), Item("b")])
     return store
-
-
-def test_they_cost_nothing_where_no_event_has_them(store):
-    store.put_events([PLAIN])
-    store.pack()
-    (pack,) = store.log.packs()
-    assert not {"country", "device", "propensity"} & {name for name, _ in json.loads(pack.fields)}
-    log = store.log.columns()
-    assert log.countries is None
-    assert log.devices is None
 
 
 def test_a_snapshot_gives_an_event_without_a_country_that_of_its_user_before(store):

@@ -20,7 +20,6 @@ from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import temporal
 from serendip.data.store.tables.generated import Generated, text_digest
 from serendip.engine.config.models import ModelsConfig
-from serendip.engine.engine import Engine
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
@@ -201,20 +200,6 @@ def test_content_is_aligned_on_the_events_of_the_dataset_and_no_others(
     known = np.isin(everything.events.items, np.arange(past.num_items))
     late = replace(past, events=everything.events.rows(known))
     assert np.abs(aligned(state) - moved(state, late)).max() > 0.01
-
-
-def test_a_posted_item_is_aligned_like_its_twin_and_one_without_words_stays_nothing(
-    engine: Engine,
-) -> None:
-    first = engine.state.catalogue[0]
-    twin = Item("twin", first.title, attributes=first.attributes)
-    engine.add_items([twin, Item("blank", "")])
-    found = aligned(engine.state)
-    np.testing.assert_allclose(found[60], found[0], atol=2e-3)  # stored content is rounded
-    assert np.linalg.norm(found[60]) == pytest.approx(1, abs=1e-5)
-    assert not found[61].any()
-    engine.add_items([Item("i1", first.title, attributes=first.attributes)])
-    np.testing.assert_allclose(aligned(engine.state)[1], found[60], atol=1e-6)
 
 
 BY_LLM = {f"an evening of {word}": f"i{number}" for number, word in enumerate("abcdefghijklmnop")}

@@ -11,7 +11,6 @@ from postgres_server import PostgresServer, move_to_server
 from small_shop import import_shop
 from stand import NUM_USERS
 
-from serendip.data.events.event import Event
 from serendip.engine.artefacts.generations import current_name, open_current
 from serendip.engine.artefacts.training_record import FAILED, TrainingRecord
 from serendip.engine.engine import Engine
@@ -77,14 +76,6 @@ def test_a_linked_part_is_that_of_the_generation_that_built_it(stand: Path) -> N
         generation = train(stand, only="suggestions")
         assert generation.manifest["parts"]["models"]["linked"] == "gen-1"
     assert generation.name == "gen-3"
-
-
-def test_new_events_build_all(stand: Path) -> None:
-    with Workspace.open(stand).open_store() as store:
-        store.put_events([Event("u1", "i3", 1.7e9, "click")])
-    found = reasons(stand)
-    assert found["models"] == "the data changed"
-    assert all(found.values())
 
 
 def test_a_part_is_built_alone_only_if_nothing_else_has_changed(stand: Path) -> None:

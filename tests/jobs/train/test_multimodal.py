@@ -65,27 +65,6 @@ def test_a_posted_item_has_words_until_its_files_are_encoded(gallery: Path) -> N
     assert trained.features.present[number].all()
 
 
-def test_an_item_posted_again_keeps_its_picture_unless_words_or_files_change(
-    gallery: Path,
-) -> None:
-    engine = Engine.open(gallery)
-    before = engine.state.features
-    assert before.present is not None
-    item = engine.state.catalogue[4]
-    dearer = Item("i4", item.title, attributes={**item.attributes, "price": 9.0})
-    engine.add_items([dearer])
-    after = engine.state.features
-    assert np.array_equal(after.content[4], before.content[4])
-    assert np.array_equal(after.codes[4], before.codes[4])
-    for cover, is_known in (("media/0.png", True), (draw_new(gallery), False)):
-        other = {**item.attributes, "cover": cover}
-        engine.add_items([Item("i4", item.title, attributes=other)])
-        changed = engine.state.features
-        assert changed.present is not None
-        assert changed.present[4].tolist() == [True, is_known, True]
-    engine.close()
-
-
 BAD_FILES = {
     "outside": "../../etc/passwd",
     "missing": "media/none.png",

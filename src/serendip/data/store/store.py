@@ -100,8 +100,6 @@ class StoreTables:
     """Everything in a store, at one moment.
 
     Args:
-        items: not deleted, in order of first insertion.
-        users: with attributes, in order of their ids.
         events: in order of arrival; see ``log.event_table``.
     """
 
@@ -152,14 +150,6 @@ class Store(AbstractContextManager["Store"]):
 
     Args:
         database: with the tables of ``schema``.
-
-    Attributes:
-        database: of the rows.
-        log: the event log, to follow as it grows.
-        users: the users with attributes.
-        backups: that were made.
-        exports: that were written.
-        generated: what an LLM or a rule wrote about items.
     """
 
     def __init__(self, database: Database) -> None:

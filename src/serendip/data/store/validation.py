@@ -75,11 +75,8 @@ def item_problem(item: Item, columns: Mapping[str, str] = _SAME_NAMES) -> str:
 def event_problem(event: Event, columns: Mapping[str, str] = _SAME_NAMES) -> str:
     """Why an event is invalid; empty if it is valid.
 
-    ``item_id`` may be empty if there is a query: a search without a click is an event too.
-
-    Args:
-        event: of any length.
-        columns: field -> its name in the source (the file column).
+    ``item_id`` may be empty if there is a query: a search without a click is an event too;
+    ``columns`` as in ``item_problem``.
     """
     if problem := id_problem(event.user_id):
         return _wrong("user_id", event.user_id, columns, problem)
@@ -99,12 +96,7 @@ def event_problem(event: Event, columns: Mapping[str, str] = _SAME_NAMES) -> str
 
 
 def user_problem(user: User, columns: Mapping[str, str] = _SAME_NAMES) -> str:
-    """Why a user is invalid; empty if they are valid.
-
-    Args:
-        user: with attributes of any length.
-        columns: field or attribute -> its name in the source (the file column).
-    """
+    """Why a user is invalid; empty if they are valid; ``columns`` as in ``item_problem``."""
     if problem := id_problem(user.user_id):
         return _wrong("user_id", user.user_id, columns, problem)
     country = user.attributes.get(COUNTRY, "")

@@ -43,11 +43,6 @@ class RestoreSummary:
     """What was restored.
 
     Args:
-        workspace: folder of the new workspace.
-        created: of the backup, ISO 8601.
-        items: number of items that are not deleted.
-        events: number of events.
-        generation: the published one; empty = none is.
         erased_users: users of the backup who were erased again.
         erased_items: items of the backup that were erased again.
         active_keys: ids of the API keys that are accepted.

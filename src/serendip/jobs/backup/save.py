@@ -38,13 +38,6 @@ class BackupSummary:
     """What a backup has.
 
     Args:
-        target: where it is.
-        created: ISO 8601.
-        files: number of files.
-        bytes: size of all files.
-        items: number of items that are not deleted.
-        events: number of events.
-        generation: the published one; empty = none is in it.
         damage: why the published generation is not in it; empty = it is, or there is none.
     """
 

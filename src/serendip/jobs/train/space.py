@@ -6,6 +6,7 @@ read by exports only; requests are answered on the axes of the training itself.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,10 @@ def continue_space(
             raise
         return None, _describe_space(None, SpaceContinuity(reason=error.message.rstrip(".")))
     ids, vectors = state.catalogue.vocabulary.ids, retriever.vectors_of
-    previous = None if current is None else _open_space_or_none(current)
+    previous = None
+    if current is not None:
+        with suppress(ArtefactError):
+            previous = open_space(current.folder)
     if current is None or previous is None:
         space = VectorSpace.begin(MODEL, 1, retriever.parts, ids, vectors)
         return space, _describe_space(space, SpaceContinuity(reason="there was no space before"))
@@ -100,10 +104,3 @@ def _describe_space(
         "least_agreement": MIN_AGREEMENT,
         **asdict(continuity),
     }
-
-
-def _open_space_or_none(generation: Version) -> VectorSpace | None:
-    try:
-        return open_space(generation.folder)
-    except ArtefactError:
-        return None

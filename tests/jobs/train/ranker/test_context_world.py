@@ -10,7 +10,6 @@ import pytest
 from serendip.data import History, Query, QueryExamples
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.splits import Split, temporal
-from serendip.data.users.user import User
 from serendip.engine.config.settings import Settings
 from serendip.engine.feature_names import context_feature_names
 from serendip.engine.query_builder import QueryBuilder
@@ -267,59 +266,6 @@ def test_features_of_session_price_category_age_and_country_are_exact(fitted):
     np.testing.assert_allclose(columns["log price above usual"], above, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(columns["log age"], np.log1p(now / 86_400 - numbers), rtol=1e-6)
     np.testing.assert_array_equal(columns["item of the country"], numbers % 3 == 1)
-
-
-PLANS = ("free", "paid", "gold", "school")
-
-
-def write_world_of_plans(folder: Path) -> None:
-    """The plan of a user alone decides the item, and nothing else is known of an item."""
-    rng = np.random.default_rng(6)
-    tables = {
-        "items": [("item_id", "title"), *((f"i{n}", f"Thing {n}") for n in range(NUM_ITEMS))],
-        "users": [("user_id", "plan"), *((f"u{n}", PLANS[n % 4]) for n in range(NUM_USERS))],
-        "events": [("user_id", "item_id", "timestamp")],
-    }
-    # With fewer events than this, what is learned depends on the kernels of the processor.
-    for row, user in enumerate(rng.permutation(NUM_USERS * 3 * NUM_EVENTS) % NUM_USERS):
-        item = user % 4 + 4 * int(rng.integers(NUM_ITEMS // 4))
-        tables["events"].append((f"u{user}", f"i{item}", 1_700_000_000 + 1_800 * row))
-    for name, rows in tables.items():
-        with (folder / f"{name}.csv").open("w", newline="") as stream:
-            csv.writer(stream).writerows(rows)
-    settings = SETTINGS.replace("[events]", '[users]\npath = "users.csv"\n\n[events]')
-    head, _ = settings.split('use = "on"')
-    (folder / "serendip.toml").write_text(f'{head}use = "off"\nparts.user = "on"\n')
-    import_files(Workspace.open(folder))
-
-
-def test_new_users_get_what_users_with_their_attributes_choose(tmp_path):
-    """In the mean of three seeds: one of them in a few ends before it has learned all."""
-    write_world_of_plans(tmp_path)
-    shares = [share_of_plan(tmp_path, seed) for seed in (1, 2, 3)]
-    assert sum(shares) / 3 >= 0.6, shares  # a quarter by chance
-
-
-def share_of_plan(folder: Path, seed: int) -> float:
-    """Of the first eight items for a new user of each plan, the share of those of the plan."""
-    context = JobContext.open(folder, TrainOptions(seed=seed))
-    scratch = folder / f"seed-{seed}"
-    scratch.mkdir()
-    state = fit_engine(Fitter(context, scratch), context.dataset, "all", context.options).state
-    assert "user plan fit" in state.feature_names
-    surfaces, store = context.settings.all_surfaces(), context.workspace.open_store()
-    builder = QueryBuilder(
-        context.encoder, state.fusion, store, context.settings.actions, surfaces, lambda: 1.8e9
-    )
-    hits = 0
-    for number, plan in enumerate(PLANS):
-        store.users.put(User(f"new {plan}", {"plan": plan}))
-        query = builder.build(state, Request("home", f"new {plan}"))
-        ranked = rank([query], surfaces["home"], state)[1][ENGINE][0]
-        ids = state.catalogue.vocabulary.ids_of(ranked)
-        hits += sum(int(item_id[1:]) % 4 == number for item_id in ids[:8])
-    store.close()
-    return hits / (8 * len(PLANS))
 
 
 def test_a_request_that_lacks_a_part_has_no_value_of_it(fitted):

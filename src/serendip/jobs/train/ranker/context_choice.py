@@ -65,18 +65,9 @@ def undecided(parts: Sequence[ContextPart], reason: str, on: bool = False) -> li
     return [Decision(name_part(part), on, reason=reason) for part in parts]
 
 
-def kept_parts(decisions: Sequence[Decision], parts: Sequence[ContextPart]) -> set[ContextPart]:
-    """Those of the parts that decisions are for."""
-    on = {decision.name for decision in decisions if decision.on}
-    return {part for part in parts if name_part(part) in on}
-
-
-def columns_with(
-    names: Sequence[str], parts: set[ContextPart], tested: Sequence[ContextPart]
-) -> BoolArray:
-    """(F,) bool, True for features of no part in ``tested`` that is not in ``parts`` too."""
-    unread = set(tested) - parts
-    return np.array([part_of(name) not in unread for name in names], np.bool_)
+def columns_without(names: Sequence[str], parts: Sequence[ContextPart]) -> BoolArray:
+    """(F,) bool, False for features of some parts."""
+    return np.array([part_of(name) not in parts for name in names], np.bool_)
 
 
 def split_by_time(sample: RankerSample) -> tuple[RankerRows, RankerRows]:
@@ -92,7 +83,7 @@ def split_by_time(sample: RankerSample) -> tuple[RankerRows, RankerRows]:
 def choose_parts(
     sample: RankerSample, parts: Sequence[ContextPart], settings: Settings, options: TrainOptions
 ) -> list[Decision]:
-    """Choose the parts that the ranker reads.
+    """Choose the parts that the ranker reads: a decision for each, in their order.
 
     Args:
         sample: rows with the features of ``parts``.
@@ -142,7 +133,7 @@ class _PartTest:
         trials: RankerTrials,
     ) -> _PartTest | None:
         """Train a ranker without the parts on half of the older requests; None = no time."""
-        plain = columns_with(sample.names, set(), parts)  # (F,)
+        plain = columns_without(sample.names, parts)  # (F,)
         names = [name for name, is_plain in zip(sample.names, plain, strict=True) if is_plain]
         older, newest = sides
         is_learned = np.unique(older.group, return_inverse=True)[1] % 2 == 0  # (R,)

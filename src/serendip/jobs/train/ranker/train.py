@@ -25,8 +25,7 @@ from serendip.jobs.train.ranker.basket_rows import (
 from serendip.jobs.train.ranker.context_choice import (
     SAMPLE,
     choose_parts,
-    columns_with,
-    kept_parts,
+    columns_without,
     undecided,
 )
 from serendip.jobs.train.ranker.labels import Batches, LabelledRequests
@@ -157,7 +156,8 @@ def _choose_context(
         return plain, [*known, *undecided(parts, "no request has a choice")], batches[count:]
     sample = RankerSample(rows, names, sampled)
     decisions = choose_parts(sample, parts, making.settings, options)
-    is_kept = columns_with(names, kept_parts(decisions, parts), parts)  # (F,)
+    unread = [part for part, found in zip(parts, decisions, strict=True) if not found.on]
+    is_kept = columns_without(names, unread)  # (F,)
     making.keep_columns(is_kept)
     read = context_parts([name for name, is_read in zip(names, is_kept, strict=True) if is_read])
     context = state.context.with_parts(read, state.num_items)
