@@ -143,12 +143,6 @@ def test_tiny_worlds_train_or_say_why(tmp_path: Path, items: str, events: str, c
         assert serendip_here("evaluate", "-w", folder).returncode == 3
 
 
-def test_a_huge_k_gives_what_there_is(shop: Path) -> None:
-    done = serendip_here("recommend", "-w", shop, "-k", str(10**18), "--json")
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)["items"]) == 60
-
-
 def train_and_kill_after(folder: Path, stage: str) -> None:
     """Kill a training as soon as it tells of a stage."""
     with subprocess.Popen(
@@ -186,31 +180,3 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     assert done.returncode == 2, done.stderr
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-SURFACES = """
-[surfaces.bar]
-task = "search"
-filters = ["genre=request"]
-
-[surfaces.digest.min_value]
-k = 2
-min_items = 1
-threshold = %s
-"""
-
-
-def test_surfaces_of_the_settings_are_answered_by_the_command(shop: Path) -> None:
-    settings = shop / "serendip.toml"
-    settings.write_text(settings.read_text() + SURFACES % 0.0)
-    asked = ("--query", "the comedy tale number 7", "--country", "comedy", "--json")
-    done = serendip_here("recommend", "-w", shop, "--surface", "bar", *asked)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert answer["surface"] == "bar"
-    assert answer["items"][0]["item_id"] == "i7"
-    assert {int(item["item_id"][1:]) % 3 for item in answer["items"]} == {1}
-    unknown = serendip_here("recommend", "-w", shop, "--surface", "shelf")
-    assert unknown.returncode == 6
-    assert "'shelf' is not configured" in unknown.stderr
-    assert "digest, bar" in unknown.stderr

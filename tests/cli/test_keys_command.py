@@ -44,10 +44,6 @@ def test_scopes_and_expiry_are_kept_until_it_is_revoked(shop: Path) -> None:
     assert [one["state"] for one in keys(shop, "list")["keys"]] == ["revoked"]
 
 
-def test_without_keys_the_list_says_what_that_means(shop: Path) -> None:
-    assert "No keys" in serendip_here("keys", "list", "-w", shop).stdout
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_world import film
 
+from serendip.data.items.catalogue import Item
 from serendip.data.text import fold, grams, normalise, query_grams, title_key, tokens
 from serendip.search.documents import MAX_QUERY_TERMS, document_of, query_terms
 
@@ -120,3 +121,9 @@ def test_a_body_has_every_attribute_but_fractional_numbers():
     assert document.body == ["sci", "fi", "1999", "1990s", "90s"]
     only_year = document_of(film("x", "A", ("Sci-Fi",)), fields=("year",))
     assert only_year.body == ["1999", "1990s", "90s"]
+
+
+def test_paths_of_pictures_and_sounds_are_no_words() -> None:
+    attributes = {"cover": "covers/the-matrix.JPG", "clip": "https://x.org/a.mp3", "by": "U. N."}
+    item = Item("x", "The Matrix", attributes={**attributes, "note": "scan.png and more"})
+    assert document_of(item).body == ["u", "n", "scan", "png", "and", "more"]

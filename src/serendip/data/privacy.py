@@ -27,7 +27,7 @@ def count_people(user_ids: Iterable[str]) -> set[str]:
 
 def is_private(text: str) -> bool:
     """True if a text looks like someone's mail address or number: never shown to others."""
-    plain = _normalise_compatibility(text)
+    plain = unicodedata.normalize("NFKC", text)
     digits = "".join(sign if sign.isdigit() else " " for sign in plain if sign not in "-/() .")
     return "@" in plain or any(len(run) > _LONGEST_NUMBER for run in digits.split())
 
@@ -39,17 +39,12 @@ def private_keys(texts: Iterable[str]) -> set[str]:
 
 def holds_address(text: str) -> bool:
     """True if a text contains a link, a host name or a mail address."""
-    return _ADDRESS.search(_normalise_compatibility(text)) is not None
+    return _ADDRESS.search(unicodedata.normalize("NFKC", text)) is not None
 
 
 def is_plain(text: str) -> bool:
     """True if a text has only printable characters and none of markup."""
     return " ".join(text.split()).isprintable() and not _ODD_SIGNS & set(text)
-
-
-def _normalise_compatibility(text: str) -> str:
-    """Replace wide and other special forms of characters by the plain ones (NFKC)."""
-    return unicodedata.normalize("NFKC", text)
 
 
 def is_publishable(text: str) -> bool:

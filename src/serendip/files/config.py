@@ -67,7 +67,7 @@ class TableConfig(Config):
         path = base_folder / self.path
         columns = open_table(path, self.encoding).columns
         if self.columns:
-            require_columns(self.columns.values(), columns, path)
+            require_columns(self.columns.values(), columns, path.name)
             return path, columns, dict(self.columns)
         mapping = guess_mapping(columns, self.kind)
         for name in REQUIRED[self.kind]:
@@ -172,8 +172,13 @@ def other_columns(columns: Sequence[str], mapping: Mapping[str, str]) -> list[st
     return [name for name in columns if name not in mapped]
 
 
-def require_columns(names: Iterable[str], columns: Sequence[str], path: Path) -> None:
+def require_columns(names: Iterable[str], columns: Sequence[str], file: str) -> None:
     """Refuse names of columns that a file does not have.
+
+    Args:
+        names: of columns.
+        columns: of the file.
+        file: as a message begins.
 
     Raises:
         DataError: it names the first one, and one that is spelt alike.
@@ -181,7 +186,5 @@ def require_columns(names: Iterable[str], columns: Sequence[str], path: Path) ->
     for name in names:
         if name not in columns:
             close = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
-            hint = f"Did you mean {close[0]!r}?" if close else "Check serendip.toml."
-            raise DataError(
-                f"{path.name} has no column {name!r}; found: {', '.join(columns)}.", hint
-            )
+            hint = f"Did you mean {close[0]!r}?" if close else "Name one of these."
+            raise DataError(f"{file} has no column {name!r}; found: {', '.join(columns)}.", hint)

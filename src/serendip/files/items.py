@@ -219,7 +219,7 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
         attributes = tuple(other_columns(columns, mapping))
     if isinstance(attributes, tuple):
         attributes = {name: name for name in attributes}
-    require_columns(attributes.values(), columns, path)
+    require_columns(attributes.values(), columns, path.name)
     if len(attributes) > MAX_ATTRIBUTES:
         raise DataError(
             f"{path.name} has {len(attributes):,} attribute columns; at most "

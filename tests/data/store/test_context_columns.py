@@ -77,18 +77,6 @@ def event_countries(dataset):
     return [names[code] for code in dataset.events.countries.tolist()]
 
 
-def test_a_country_at_the_end_of_the_log_is_unknown_before(store):
-    events = [Event("u", "ab"[time % 2], float(time)) for time in range(38)]
-    store.put_events([*events, Event("u", "a", 38.0, country="France")])
-    dataset = take_snapshot(store, ActionRules())
-    assert dataset.countries_by_user() == {"u": "France"}
-    assert event_countries(dataset) == [""] * 38 + ["France"]
-    split = temporal(dataset, 0.85)
-    assert split.train.countries_by_user() == {}
-    assert event_countries(split.train) == [""] * len(split.train.events)
-    assert split.targets.past_before("u", 38.0).country == ""
-
-
 def test_targets_have_the_country_that_was_known_at_their_time(store):
     store.put_items([Item(name) for name in "cdef"])
     places = {"a": "", "b": "France", "c": "", "d": "Spain", "e": ""}

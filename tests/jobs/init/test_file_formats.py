@@ -41,14 +41,6 @@ def test_what_is_no_text_needs_an_option(tmp_path: Path) -> None:
     assert caught.value.hint == "Add --encoding NAME."
 
 
-def test_two_digits_of_a_year_to_come_are_a_day(tmp_path: Path) -> None:
-    rows = "".join(f"u1,i{day},{day:02}.01.26\n" for day in (1, 27, 31))
-    (tmp_path / "e.csv").write_text("user_id,item_id,when\n" + rows)
-    now = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
-    guesses = start_workspace(tmp_path / "shop", None, tmp_path / "e.csv", force=False, now=now)
-    assert guesses["events"].form.time_format == "%d.%m.%y"
-
-
 @pytest.mark.parametrize(
     ("cells", "formats"),
     [
@@ -185,20 +177,6 @@ def test_an_order_and_old_times_need_no_format(tmp_path: Path, cells: list[str])
     items, events = tmp_path / "items.csv", tmp_path / "events.csv"
     guesses = start_workspace(tmp_path / "ws", items, events, False)
     assert guesses["events"].form.time_format == ""
-
-
-@pytest.mark.parametrize(
-    ("cells", "given"),
-    [(["261231"], "%y%m%d"), (["31.12.1965"], "%d.%m.%Y"), (["2026-02-01"], "%Y-%d-%m")],
-)
-def test_a_given_format_counts_before_all_others(
-    tmp_path: Path, cells: list[str], given: str
-) -> None:
-    orders(tmp_path, cells)
-    items, events = tmp_path / "items.csv", tmp_path / "events.csv"
-    form = FileForm(time_format=given)
-    guesses = start_workspace(tmp_path / "ws", items, events, False, given=form)
-    assert guesses["events"].form.time_format == given
 
 
 @pytest.mark.parametrize(

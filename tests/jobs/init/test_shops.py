@@ -150,20 +150,6 @@ def test_a_platforms_export_with_names_of_its_own(tmp_path: Path) -> None:
     assert Workspace.open(tmp_path / "ws").settings.page.image == "Image Src"
 
 
-def test_titles_and_descriptions_are_told_by_their_cells_and_named(tmp_path: Path) -> None:
-    rows = [f'k{n},Chair number {n},{"red" if n % 2 else "blue"},"{LONG * 2}{n}"' for n in range(8)]
-    (tmp_path / "a.csv").write_text("\n".join(["sku,navn,farge,omtale", *rows]))
-    shown = serendip_here("init", "-w", "ws", "--items", "a.csv", cwd=tmp_path).stdout
-    assert "title          <- navn" in shown
-    assert "description    <- omtale" in shown
-    assert "farge             words, encoded" in shown
-    again = serendip_here(
-        *("init", "-w", "ws", "--items", "a.csv", "--force", "--map", "items.description=farge"),
-        cwd=tmp_path,
-    ).stdout
-    assert "description    <- farge" in again
-
-
 @pytest.mark.parametrize(
     ("text", "options", "expected"),
     [

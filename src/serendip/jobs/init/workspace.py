@@ -6,7 +6,6 @@ and is meant to be read and edited.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from serendip.data import ActionRules, Item
 from serendip.data.text import looks_like_library_style
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
-from serendip.files.config import EventsConfig, ItemsConfig
+from serendip.files.config import EventsConfig, ItemsConfig, require_columns
 from serendip.files.encodings import check_encoding
 from serendip.files.events import read_events
 from serendip.files.names import TableKind, canonical_columns, fold, is_called, names
@@ -357,7 +356,8 @@ def parse_map_options(
             raise ConfigError(f"--map {text!r} is invalid.", _list_names(columns))
         matches = [kind for kind in kinds if column in columns[kind]]
         if not matches:
-            raise _unknown_column(text, column, [name for kind in kinds for name in columns[kind]])
+            present = dict.fromkeys(name for kind in kinds for name in columns[kind])
+            require_columns([column], [*present], f"--map {text!r}: the file")
         for kind in matches:
             if canonical in mappings[kind]:
                 raise ConfigError(
@@ -370,12 +370,3 @@ def parse_map_options(
 def _list_names(columns: Mapping[TableKind, Sequence[str]]) -> str:
     names = [f"{kind}.{name}" for kind in columns for name in canonical_columns(kind)]
     return f"Write --map NAME=COLUMN, where NAME is one of {', '.join(names)}."
-
-
-def _unknown_column(text: str, column: str, columns: Sequence[str]) -> DataError:
-    similar = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
-    present = ", ".join(dict.fromkeys(columns))
-    return DataError(
-        f"--map {text!r}: the file has no column {column!r}.",
-        f"Did you mean {similar[0]!r}?" if similar else f"Its columns: {present}.",
-    )
