@@ -21,34 +21,8 @@ _LISTS_HELP = "File of `judge lists` that was labelled; default: the labels are 
 
 app = build_group(
     "judge",
-    "Label pairs of requests and items, compare labellers, distil a relevance model from labels.",
+    "Label pairs of requests and items, distil a relevance model from labels.",
 )
-
-
-@app.command("agreement")
-def agreement(
-    labels: Annotated[list[Path], typer.Option(help="File of labels; name two or more.")],
-    json: JsonOption = False,
-) -> None:
-    """Cohen's kappa of each two files of labels of the same pairs."""
-    from serendip.jobs.labels.agreement import compare_files
-
-    terminal = Terminal(json)
-    rows = compare_files(labels)
-    terminal.result({"agreements": rows})
-    for row in rows:
-        terminal.say(f"{row['labels'][0]} and {row['labels'][1]}: {_describe_agreement(row)}")
-
-
-def _describe_agreement(row: dict[str, Any]) -> str:
-    common = f"{row['pairs']:,} pairs of {row['queries']:,} queries in common"
-    if row["kappa"] is None:
-        return f"{common}; kappa is not defined yet"
-    low, high = row["ci95"]
-    return (
-        f"kappa {row['kappa']:.3f} ({low:.3f} to {high:.3f}), the same label for "
-        f"{row['agreed']:.1%}; {common}"
-    )
 
 
 @app.command("lists")

@@ -6,20 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import invoke
 from small_shop import NUM_ITEMS, TASTES, import_shop
-from typer.testing import CliRunner
 
-from serendip.cli.main import app
 from serendip.errors import ConfigError, DataError
 from serendip.evaluate.decision import Decision
+from serendip.evaluate.intervals import Estimate
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import (
-    Agreement,
     check_labels,
-    compare_files,
     gate_labels,
-    measure_agreement,
+    measure_kappa,
     require_plausible_labels,
 )
 from serendip.jobs.labels.pair_files import read_labels
@@ -40,34 +36,13 @@ def test_agreement_beyond_chance() -> None:
     others = {
         pair: label != (number % 4 == 3) for number, (pair, label) in enumerate(labels.items())
     }
-    both = measure_agreement(labels, {**others, ("more", "i"): True})
-    assert (both.pairs, both.queries, both.agreed, both.kappa) == (40, 10, 0.75, 0.5)
-    assert both.ci95 is not None
-    low, high = both.ci95
-    assert low < 0.5 <= high
-    swapped = measure_agreement(others, labels)
-    assert (swapped.kappa, swapped.agreed) == (0.5, 0.75)
-    assert measure_agreement(labels, {}) == Agreement(0, 0, 0.0, None, None)
+    both = measure_kappa(labels, {**others, ("more", "i"): True})
+    assert (both.n, both.value) == (40, 0.5)
+    assert both.low is not None and both.high is not None and both.low < 0.5 <= both.high
+    assert measure_kappa(others, labels).value == 0.5
+    assert measure_kappa(labels, {}) == Estimate(-1.0, -1.0, 1.0, 0)
     relevant = dict.fromkeys(pairs, False)
-    assert measure_agreement(relevant, relevant) == Agreement(40, 10, 1.0, None, None)
-
-
-def test_the_command_compares_each_two_files(tmp_path: Path) -> None:
-    files = []
-    for name, labels in (("a", "good bad good"), ("b", "good bad bad"), ("c", "good good good")):
-        lines = "".join(f"q,i{place},{label}\n" for place, label in enumerate(labels.split()))
-        files.append(tmp_path / f"{name}.csv")
-        files[-1].write_text("query,item_id,label\n" + lines)
-    options = [part for path in files for part in ("--labels", str(path))]
-    rows = invoke("judge", "agreement", *options)[1]["agreements"]
-    couples = [[Path(path).stem for path in row["labels"]] for row in rows]
-    assert couples == [["a", "b"], ["a", "c"], ["b", "c"]]
-    assert [row["kappa"] for row in rows] == [pytest.approx(0.4), 0.0, 0.0]
-    output = CliRunner().invoke(app, ["judge", "agreement", *options]).stdout
-    assert "kappa 0.400" in output
-    assert "3 pairs of 1 queries in common" in output
-    with pytest.raises(ConfigError, match="two files"):
-        compare_files(files[:1])
+    assert measure_kappa(relevant, relevant) == Estimate(-1.0, -1.0, 1.0, 40)
 
 
 def test_a_pair_without_a_label_is_not_labelled(tmp_path: Path) -> None:

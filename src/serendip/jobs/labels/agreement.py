@@ -1,7 +1,6 @@
 """Whether labels can be trusted: they agree with people (Cohen's kappa), and with simple rules.
 
-``serendip judge agreement`` compares files of labels. The gate decides whether labels by an LLM
-agree with people well enough to be used.
+The gate decides whether labels by an LLM agree with people well enough to be used.
 
 The gate counts only pairs of queries that nothing was tuned or trained on, which the caller names.
 The lower end of kappa's interval decides: with few pairs it is low, and more labels by people raise
@@ -21,10 +20,7 @@ Shapes: P pairs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -39,59 +35,21 @@ from serendip.jobs.context import JobContext
 from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels, read_pairs
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Agreement of two labellers.
+def measure_kappa(labels: Mapping[Pair, bool], others: Mapping[Pair, bool]) -> Estimate:
+    """Cohen's kappa of two mappings pair -> is it irrelevant, on the pairs that both have.
 
-    Args:
-        pairs: number of pairs that both labelled.
-        queries: number of their queries.
-        agreed: share of the pairs with the same label; 0 without pairs.
-        kappa: agreement beyond chance, 1 = always; None = not defined, as there are no pairs, or
-            all labels of both are equal.
-        ci95: its interval; None with it.
+    From -1 to 1 where it is not defined: without pairs, or if all labels of both are equal.
     """
-
-    pairs: int
-    queries: int
-    agreed: float = 0.0
-    kappa: float | None = None
-    ci95: tuple[float, float] | None = None
-
-
-def measure_agreement(labels: Mapping[Pair, bool], others: Mapping[Pair, bool]) -> Agreement:
-    """Agreement of two mappings pair -> is it irrelevant, on the pairs that both have."""
     pairs = [pair for pair in labels if pair in others]
-    if not pairs:
-        return Agreement(0, 0)
     first, second = (
         np.array([by_pair[pair] for pair in pairs], np.bool_) for by_pair in (labels, others)
     )
+    if len(set(first.tolist()) | set(second.tolist())) < 2:
+        return Estimate(-1.0, -1.0, 1.0, len(pairs))
     groups = number_queries(pairs)
-    counts = len(pairs), int(groups.max()) + 1, float((first == second).mean())
-    if len(set(first.tolist()) | set(second.tolist())) == 1:
-        return Agreement(*counts)
-    found = BinaryPredictions(first, second.astype(np.float32), second, groups).estimates()
-    kappa = found["kappa"]
+    kappa = BinaryPredictions(first, second.astype(np.float32), second, groups).estimates()["kappa"]
     low = min(kappa.low or 0.0, compute_cautious_kappa(first, second, groups))
-    return Agreement(*counts, kappa.value, (low, kappa.high or 0.0))
-
-
-def compare_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Agreement of each two files of labels.
-
-    Raises:
-        ConfigError: fewer than two files are given.
-        DataError: a file is damaged.
-    """
-    if len(paths) < 2:
-        raise ConfigError("agreement needs two files.", "Name each with --labels.")
-    files = [(path, read_labels(path)) for path in paths]
-    rows = []
-    for (path, labels), (other, others) in combinations(files, 2):
-        found = measure_agreement(labels, others)
-        rows.append({"labels": [str(path), str(other)], **asdict(found)})
-    return rows
+    return Estimate(kappa.value, low, kappa.high or 0.0, len(pairs))
 
 
 def number_queries(pairs: Sequence[Pair]) -> IntArray:
@@ -141,9 +99,7 @@ def gate_labels(path: Path, gold_path: Path, floor: float, seen: Sequence[Path] 
     pairs = [pair for pair in gold if pair in labels]
     if reason := _refusal(seen, gold, pairs):
         return Decision(NAME, False, n=len(pairs), reason=reason)
-    found = measure_agreement(gold, labels)
-    low, high = found.ci95 or (-1.0, 1.0)
-    kappa = Estimate(-1.0 if found.kappa is None else found.kappa, low, high, found.pairs)
+    kappa = measure_kappa(gold, labels)
     return Decision.of(NAME, kappa, floor, f"the lower end must be above {floor:g}")
 
 
