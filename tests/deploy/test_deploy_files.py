@@ -88,11 +88,6 @@ def _named(query: str) -> dict[str, set[str]]:
     return found
 
 
-def test_metrics_of_a_query_are_found() -> None:
-    query = 'sum by (le) (rate(serendip_a_bucket{route=~"/v1.*"}[5m])) > max(up{job="x"})'
-    assert _named(query) == {"serendip_a_bucket": {"route", "le"}, "up": {"job", "le"}}
-
-
 @pytest.mark.parametrize("name", QUERIES)
 def test_every_metric_and_label_of_alerts_and_dashboard_exists(
     name: str, metrics: dict[str, set[str]]
@@ -114,12 +109,6 @@ def test_every_metric_of_the_service_is_watched(metrics: dict[str, set[str]]) ->
     left_out = re.compile(r"_created$|_sum$")
     ours = {name for name in metrics if name.startswith("serendip_") and not left_out.search(name)}
     assert {name for name in ours if re.sub(r"_(bucket|count)$", "", name) not in asked} == set()
-
-
-def test_labels_of_texts_are_kept_by_the_queries() -> None:
-    for rule in ALERTS:
-        for label in re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]):
-            assert "sum(" not in rule["expr"], f"{rule['alert']}: {label} is summed away"
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")

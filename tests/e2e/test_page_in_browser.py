@@ -188,20 +188,6 @@ def test_only_a_search_without_results_is_told_by_itself(open_page, address):
     assert not page.locator("[data-failed-request]").count()
 
 
-def test_cards_of_the_next_part_are_told_with_their_own_answer(open_page):
-    page = open_page("/", 1280)
-    page.add_init_script(LISTEN)
-    page.goto("/?user=further")
-    page.get_by_role("link", name="Show more").click()
-    card = page.locator("#feed .grid").nth(1).locator(".card-link").first
-    with page.expect_response("**/v1/events"):
-        card.scroll_into_view_if_needed()
-    request = card.get_attribute("data-request")
-    told = [event for event in page.evaluate("told") if event["request_id"] == request]
-    assert 18 in [event["position"] for event in told]
-    assert {event["action"] for event in told} == {"impression"}
-
-
 def test_a_like_in_the_feed_changes_it_at_once_and_is_said_aloud(open_page):
     page = open_page("/?user=likes")
     before = titles(page)
@@ -243,28 +229,6 @@ def test_why_this_opens_the_evidence_and_escape_closes_it(open_page):
     page.keyboard.press("Escape")
     panel.wait_for(state="hidden")
     assert page.evaluate("document.activeElement.textContent") == "Why this?"
-
-
-def test_show_more_adds_to_the_list(open_page):
-    page = open_page("/?user=more")
-    page.get_by_role("link", name="Show more").click()
-    page.locator("#feed .grid").nth(1).wait_for()
-    assert page.locator("#feed .grid .card").count() == 42
-
-
-def test_a_known_user_is_chosen_and_a_new_visitor_starts_afresh(open_page):
-    page = open_page("/items/f3?user=reader")
-    page.get_by_role("button", name="Like Film 003").click()
-    page.locator("#live", has_text="Liked").wait_for()
-    page.goto("/")
-    page.wait_for_url("**/?user=visitor-*")
-    page.locator(".picker summary").click()
-    page.get_by_label("Known user").fill("read")
-    rows = page.locator(".picker-list li:visible")
-    assert rows.count() == 1
-    rows.get_by_role("link").click()
-    page.wait_for_url("**/?user=reader")
-    assert page.get_by_role("heading", level=1).inner_text() == "For you"
 
 
 def test_no_page_scrolls_sideways(open_page):

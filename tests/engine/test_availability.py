@@ -118,13 +118,3 @@ def test_unavailable_items_are_not_counted_as_deleted(engine: Engine) -> None:
     engine.delete_item("i3")
     trace = engine.explain(Request("home"), "i1").trace
     assert (trace["catalogue"], trace["after available"], trace["after deleted"]) == (61, 60, 59)
-
-
-def test_an_engine_opened_early_shows_the_item_once_available(
-    engine: Engine, stand: Path, clock: Clock
-) -> None:
-    other = Engine.open(stand, clock)
-    assert other.item("soon") is None
-    clock.now = OPENING
-    assert other.search(TITLE).items[0].item_id == "soon"
-    other.close()

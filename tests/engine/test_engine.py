@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from postgres_server import on_both_databases
 
-from serendip.data import Event, History, Item, Query
+from serendip.data import Event, Item
 from serendip.data.artefact import VALUE_FILE
 from serendip.data.query import RECALLED, RECENT
 from serendip.engine.engine import Engine
@@ -28,19 +28,6 @@ def click(user: str, item: str, action: str = "like") -> Event:
 def test_an_exact_or_misspelt_title_comes_first(reader: Engine) -> None:
     assert ids(reader.search("The comedy tale number 7"))[0] == "i7"
     assert ids(reader.search("the comedy tael number 7"))[0] == "i7"
-
-
-def test_an_answer_has_the_searched_text_and_a_literal_search_is_not_corrected(
-    reader: Engine,
-) -> None:
-    corrected = reader.search("the comedy tael number 7").understood
-    assert corrected is not None
-    assert (corrected.searched, corrected.is_corrected) == ("The comedy tale number 7", True)
-    literal = reader.search("the comedy tael number 7", literal=True).understood
-    assert literal is not None
-    assert (literal.searched, literal.is_corrected) == ("the comedy tael number 7", False)
-    assert literal.unknown == ("tael",)
-    assert reader.recommend(Request("home", "u0")).understood is None
 
 
 @pytest.mark.parametrize(
@@ -95,42 +82,6 @@ def test_a_search_without_words_finds_nothing(reader: Engine) -> None:
         assert reader.search(text).items == ()
 
 
-def test_home_leaves_out_items_that_the_user_has_seen(reader: Engine) -> None:
-    seen = {event.item_id for event in reader.history("u0", 1000)}
-    answer = reader.recommend(Request("home", "u0", k=50))
-    assert seen
-    assert not seen & set(ids(answer))
-
-
-@on_both_databases
-def test_a_posted_event_changes_the_next_answer_without_training(engine: Engine) -> None:
-    before = engine.recommend(Request("home", "visitor", k=10))
-    assert engine.add_events([click("visitor", "i1"), click("visitor", "i4")]) == 2
-    after = engine.recommend(Request("home", "visitor", k=10))
-    assert ids(before) != ids(after)
-    assert not {"i1", "i4"} & set(ids(after))
-    assert sum(int(item[1:]) % 3 == 1 for item in ids(after)) > sum(
-        int(item[1:]) % 3 == 1 for item in ids(before)
-    )
-    assert after.generation == before.generation
-
-
-@on_both_databases
-def test_impressions_are_not_part_of_a_history(engine: Engine) -> None:
-    before = (
-        engine.recommend(Request("home", "u1", k=10)),
-        engine.history("u1", 1000),
-    )
-    shown = [
-        Event("u1", item.item_id, 9e9, "impression", request_id=before[0].request_id)
-        for item in before[0].items
-    ]
-    assert engine.add_events(shown) == len(shown)
-    after = engine.recommend(Request("home", "u1", k=10))
-    assert ids(after) == ids(before[0])
-    assert engine.history("u1", 1000) == before[1]
-
-
 @on_both_databases
 def test_a_posted_item_is_found_and_recommended_at_once_and_never_after_its_deletion(
     engine: Engine, shop: Path
@@ -177,17 +128,6 @@ def test_k_below_one_is_refused(reader: Engine, k: int) -> None:
         reader.recommend(Request("home", k=k))
 
 
-def test_an_explanation_names_an_item_of_the_history_and_the_stages(reader: Engine) -> None:
-    item = ids(reader.recommend(Request("home", "u0")))[0]
-    explanation = reader.explain(Request("home", "u0"), item)
-    seen = {event.item_id for event in reader.history("u0", 1000)}
-    assert explanation.position == 0
-    assert explanation.evidence[0].item_id in seen
-    assert explanation.trace["catalogue"] == 60
-    assert explanation.trace["after seen"] == 60 - len(seen)
-    assert explanation.semantic_id == "-".join(map(str, reader.semantic_id(item)))
-
-
 def test_every_item_of_an_answer_has_finite_parts_and_falling_scores(reader: Engine) -> None:
     answer = reader.recommend(Request("home", "u3", k=20))
     scores = [item.score for item in answer.items if "explored" not in item.parts]
@@ -195,23 +135,6 @@ def test_every_item_of_an_answer_has_finite_parts_and_falling_scores(reader: Eng
     assert len(scores) >= 18
     assert all(np.isfinite(list(item.parts.values())).all() for item in answer.items)
     assert answer.degraded == ()
-
-
-def test_answers_do_not_depend_on_the_other_queries_of_a_batch(reader: Engine) -> None:
-    users = [f"u{number}" for number in range(9)] + ["nobody"]
-    queries = reader.queries(Request("home", user) for user in users)
-    together = reader.run(queries, "home")
-    for row, query in enumerate(queries):
-        alone, batched = reader.run([query], "home")[0].items, together[row].items
-        np.testing.assert_allclose(batched.scores, alone.scores, rtol=1e-4, atol=1e-5)
-        assert batched.item_nums[:10].tolist() == alone.item_nums[:10].tolist()
-
-
-def test_filtered_items_are_never_in_an_answer(reader: Engine) -> None:
-    history = History.of_items(np.arange(0, 30, dtype=np.int32))
-    query = Query("home", history=history, exclude=np.array([31, 32], np.int32))
-    items = reader.run([query], "home")[0].items.item_nums
-    assert not set(items.tolist()) & {*range(30), 31, 32}
 
 
 def test_a_source_that_fails_is_named_and_the_others_answer(
@@ -289,3 +212,32 @@ def test_a_state_with_unknown_search_settings_must_be_trained_again(shop: Path) 
     with pytest.raises(ArtefactError, match="vector_weight") as refused:
         EngineState.open(folder)
     assert "serendip train" in refused.value.hint
+
+
+@on_both_databases
+def test_impressions_are_not_part_of_a_history(engine: Engine) -> None:
+    before = (
+        engine.recommend(Request("home", "u1", k=10)),
+        engine.history("u1", 1000),
+    )
+    shown = [
+        Event("u1", item.item_id, 9e9, "impression", request_id=before[0].request_id)
+        for item in before[0].items
+    ]
+    assert engine.add_events(shown) == len(shown)
+    after = engine.recommend(Request("home", "u1", k=10))
+    assert ids(after) == ids(before[0])
+    assert engine.history("u1", 1000) == before[1]
+
+
+def test_an_answer_has_the_searched_text_and_a_literal_search_is_not_corrected(
+    reader: Engine,
+) -> None:
+    corrected = reader.search("the comedy tael number 7").understood
+    assert corrected is not None
+    assert (corrected.searched, corrected.is_corrected) == ("The comedy tale number 7", True)
+    literal = reader.search("the comedy tael number 7", literal=True).understood
+    assert literal is not None
+    assert (literal.searched, literal.is_corrected) == ("the comedy tael number 7", False)
+    assert literal.unknown == ("tael",)
+    assert reader.recommend(Request("home", "u0")).understood is None

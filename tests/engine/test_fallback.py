@@ -326,15 +326,3 @@ def test_what_has_no_rungs_gets_503_and_when_to_come_again(engine, monkeypatch):
         go.set()
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert error_of(answer)["type"] == "timeout"
-
-
-def test_what_a_client_can_mend_is_told_and_not_answered_from_less(engine):
-    client = WireClient(engine)
-    assert client.get("/v1/items/nothing/similar").status_code == 404
-    assert client.get("/v1/recommend?surface=nowhere").status_code == 422
-    assert client.get("/v1/search?q=film&cursor=nonsense").status_code == 422
-
-
-def test_an_answer_in_time_is_whole(engine):
-    client = WireClient(engine, options=ServerOptions(config=ServeConfig(deadline="60s")))
-    assert [client.get(path).json()["degraded"] for path in ASKED] == [[], [], []]

@@ -8,7 +8,6 @@ from serendip.config import validate
 from serendip.content.encoders.image import ImageConfig
 from serendip.data import Item
 from serendip.engine.config.settings import Settings
-from serendip.engine.engine import Engine
 from serendip.engine.item_pictures import ItemPictures, PageConfig
 from serendip.errors import ConfigError
 
@@ -153,16 +152,3 @@ def test_only_plain_host_names_may_be_allowed(host: str) -> None:
 def test_what_the_page_shows_is_not_part_of_what_is_learned() -> None:
     shown = Settings(page=PageConfig(image="poster", image_hosts=("cdn.example.com",)))
     assert shown.learned_from() == Settings().learned_from()
-
-
-def test_an_engine_finds_the_pictures_of_its_workspace(shop: Path) -> None:
-    (shop / "horror").write_bytes(SIGNATURES["a.png"][0])
-    settings = shop / "serendip.toml"
-    settings.write_text(settings.read_text() + '\n[page]\nimage = "genre"\n')
-    engine = Engine.open(shop)
-    horror, comedy = engine.item("i0"), engine.item("i1")
-    assert horror is not None and comedy is not None
-    picture = engine.pictures.read(horror)
-    assert picture is not None and picture.media_type == "image/png"
-    assert engine.pictures.read(comedy) is None
-    engine.close()

@@ -5,15 +5,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from serendip.data.events.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import gather
-from serendip.jobs.exports.recommendations import recommend_all
-from serendip.runtime.progress import TrainOptions
 
 USER = "visitor"
 RECOMMENDS = [
@@ -81,17 +78,6 @@ def test_a_rejected_item_is_neither_interest_nor_evidence(
     assert rated.chosen(USER) == []
 
 
-def test_a_rejection_removes_the_evidence_of_an_earlier_choice(rated: Engine) -> None:
-    rated.add_events([did("like", "i1"), did("like", "i4")])
-    named = {item.reason for item in rated.recommend(Request("home", USER, k=20)).items}
-    assert any("number 4" in reason for reason in named)
-    rated.add_events([did("hide", "i4"), did("dislike", "i4")])
-    answer = rated.recommend(Request("home", USER, k=60))
-    assert not any("number 4 " in f"{item.reason} " for item in answer.items)
-    assert "i4" not in [item.item_id for item in answer.items]
-    assert [item.item_id for item in rated.chosen(USER)] == ["i1"]
-
-
 def test_a_later_like_undoes_a_rejection_and_a_click_does_not(rated: Engine) -> None:
     around = shown(rated, "similar", ("i4",))
     rated.add_events([did("hide", around[0]), did("click", around[0])])
@@ -117,13 +103,6 @@ def test_returned_items_are_left_out_by_the_filter_seen(rated: Engine) -> None:
     assert {"i7", "i16"} <= set(shown(rated, "similar", ("i4",)))
 
 
-def test_the_trace_counts_rejected_items(rated: Engine) -> None:
-    assert rated.explain(Request("home", USER), "i7").trace["after rejected"] == 60
-    rated.add_events([did("hide", "i7")])
-    explanation = rated.explain(Request("home", USER), "i7")
-    assert (explanation.trace["after rejected"], explanation.position) == (59, None)
-
-
 def test_a_rejection_does_not_affect_other_users(rated: Engine) -> None:
     before = rated.recommend(Request("home", "somebody", k=60))
     rated.add_events([did("hide", item.item_id) for item in before.items[:3]])
@@ -135,18 +114,6 @@ def test_a_rejection_does_not_affect_other_users(rated: Engine) -> None:
         rated.recommend(Request("front", USER)).items
         == rated.recommend(Request("front", "somebody")).items
     )
-
-
-def test_a_batch_leaves_out_the_rejected_items_of_each_user(rated: Engine, shop: Path) -> None:
-    best = rated.recommend(Request("home", "u0", k=5)).items[0].item_id
-    rated.add_events([did("rate", best, 1.0, "u0"), did("hide", "i1", user="only-hides")])
-    out = shop / "recs.parquet"
-    recommend_all(shop, Request("home", k=60), out, TrainOptions())
-    rows = pq.read_table(out).to_pylist()
-    for user, unwanted in (("u0", best), ("only-hides", "i1")):
-        answered = {row["item_id"] for row in rows if row["user_id"] == user}
-        assert answered
-        assert unwanted not in answered
 
 
 def test_no_suggested_query_leads_to_a_rejected_item(rated: Engine) -> None:

@@ -101,20 +101,6 @@ def test_what_more_people_rejected_than_chose_comes_late(opened: Engine) -> None
     assert best not in [item.item_id for item in ask(opened, "fan").items]
 
 
-def test_a_restart_and_another_engine_know_the_same(shop: Path, opened: Engine) -> None:
-    with closing(Engine.open(shop, clock)) as other:
-        post(opened, Event("v", "horror100", NOW, "dislike"))
-        post(opened, *(Event("v", "comedy100", NOW, "impression") for _ in range(3)))
-        other.catch_up()
-        with closing(Engine.open(shop, clock)) as again:
-            assert new(opened) == new(other) == new(again) == set(POSTED) - {"horror100"}
-            for name in ("impressions", "rejections"):
-                np.testing.assert_array_equal(
-                    np.asarray(getattr(opened.state.reception, name)),
-                    np.asarray(getattr(again.state.reception, name)),
-                )
-
-
 def test_impressions_before_the_item_count_when_it_comes(opened: Engine) -> None:
     post(opened, *(Event("v", "late", NOW, "impression") for _ in range(MOST_IMPRESSIONS)))
     opened.add_items([Item("late", "The horror tale number 102")])

@@ -239,14 +239,6 @@ def test_each_new_user_has_a_draw_and_unknown_visitors_have_none(open_engine) ->
     assert stranger == open_engine().suggest(Request(k=4)).queries
 
 
-def test_the_draw_changes_with_the_next_choice(open_engine) -> None:
-    engine, shown = open_engine("\n[queries]\nexploration = 20\n"), set()
-    for time_s in range(6):
-        engine.add_events([Event("again", "i3", float(time_s), "click")])
-        shown.add(texts(engine.suggest(Request(user_id="again", k=2)))[-1])
-    assert len(shown) > 2
-
-
 def test_a_generated_query_is_suggested_while_it_has_a_result(open_engine) -> None:
     engine = open_engine()
 

@@ -130,12 +130,6 @@ def test_an_event_of_a_second_ago_takes_it_away(late: Engine) -> None:
     assert "c0" not in [item.item_id for item in late.recommend(request).items]
 
 
-def test_a_hidden_item_never_comes_again(late: Engine) -> None:
-    late.add_events([Event("u0", "c0", BEGIN + 500.0 * DAY, "hide")])
-    answer = late.recommend(Request("home", "u0", k=60))
-    assert "c0" not in [item.item_id for item in answer.items]
-
-
 def test_a_posted_item_comes_again_as_others_of_its_category(late: Engine) -> None:
     from serendip.data.items.catalogue import Item
 

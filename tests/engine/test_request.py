@@ -1,16 +1,12 @@
 """A request is one value on its whole way: a new parameter is named where it enters and is read."""
 
-import inspect
 import subprocess
 import sys
 from dataclasses import fields
 
 import pytest
-from tiny_engine import TinyEngine
 
 import serendip
-from serendip.engine.engine import Engine
-from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
 from serendip.serve.api.requests import (
     ExplainQuery,
@@ -30,15 +26,6 @@ CONTEXT = {
     **{"device": "tv", "session_id": "s", "language": "ko"},
     **{"filters": ("year>=1990",), "facets": ("genres",), "sort": "-price"},
 }
-
-
-@pytest.mark.parametrize("engine", [Engine, TinyEngine])
-def test_methods_that_answer_requests_have_no_parameters_of_requests(engine: type) -> None:
-    for method in ("recommend", "suggest", "explain"):
-        parameters = inspect.signature(getattr(engine, method)).parameters
-        assert list(parameters)[1] == "request"
-        assert not FIELDS & set(parameters)
-    assert not FIELDS & set(inspect.signature(QueryBuilder.build).parameters)
 
 
 def test_the_api_sends_every_parameter() -> None:

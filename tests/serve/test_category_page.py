@@ -128,14 +128,6 @@ def test_without_filters_nothing_is_listed(engine: Engine, client: WireClient) -
     assert refused.status_code == 422
 
 
-def test_the_answer_from_less_lists_the_same_items(engine: Engine, western: set[str]) -> None:
-    answer = engine.fall_back(Request("search", filters=(FILTER,), k=60))
-    assert {item.item_id for item in answer.items} == western | {"fresh"}
-    whole = Request("search", filters=(FILTER,), sort="price", k=60)
-    ids = [item.item_id for item in engine.fall_back(whole).items]
-    assert ids == [item.item_id for item in engine.recommend(whole).items]
-
-
 def test_the_page_shows_a_category(client: WireClient, western: set[str]) -> None:
     html = client.get("/search", params={"filter": FILTER, "user": "u1"}).text
     assert {one for one in western if f'data-item="{one}"' in html}
@@ -168,13 +160,3 @@ def test_the_api_suggests_within_filters(client: WireClient) -> None:
     texts = [query["text"] for query in inside["suggestions"]]
     assert texts and not any("comedy" in text for text in texts)
     assert any("comedy" in query["text"] for query in everywhere["suggestions"])
-
-
-def test_why_an_item_is_there_is_told(engine: Engine) -> None:
-    request = Request("search", filters=(FILTER,), k=60)
-    listed = engine.recommend(request).items
-    told = engine.explain(request, listed[3].item_id)
-    assert told.position == 3
-    assert engine.labels.stage("from browse") == "From all that may be shown"
-    outside = engine.explain(request, "i0")
-    assert outside.absence is not None and outside.absence.stage == "request"

@@ -6,21 +6,13 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-import pytest
 from tiny_engine import TinyEngine, TinyStore, film
 from wire_client import WireClient
 
 from serendip.data import Item
-from serendip.errors import NotTrainedError, StorageError
+from serendip.errors import StorageError
 from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
 from serendip.serve.gate import EngineGate
-
-
-def test_nothing_can_be_leased_before_an_engine_is_there():
-    holder = EngineHolder()
-    assert not holder.is_ready
-    with pytest.raises(NotTrainedError), holder.lease():
-        pass
 
 
 def test_a_request_keeps_its_engine_and_the_old_one_closes_after_it():
@@ -36,13 +28,6 @@ def test_a_request_keeps_its_engine_and_the_old_one_closes_after_it():
             assert third is new
     assert old.is_closed
     assert not new.is_closed
-
-
-def test_an_idle_engine_closes_at_the_swap():
-    old, holder = TinyEngine(), EngineHolder()
-    holder.swap(old)
-    holder.swap(TinyEngine())
-    assert old.is_closed
 
 
 def write(pool: EngineGate, *calls: Callable[[TinyEngine], object]) -> None:
@@ -170,14 +155,6 @@ def test_no_answer_mixes_two_generations_while_engines_are_swapped():
         swapper.join()
 
 
-def test_closing_ends_the_engine():
-    engine, holder = TinyEngine(), EngineHolder()
-    holder.swap(engine)
-    holder.close()
-    assert engine.is_closed
-    assert not holder.is_ready
-
-
 def test_a_storage_problem_is_read_from_memory_and_logged_once(caplog):
     problems = ["", "database s.db was deleted.", "database s.db was deleted.", ""]
 
@@ -197,3 +174,10 @@ def test_a_storage_problem_is_read_from_memory_and_logged_once(caplog):
     assert seen == [("", False), lost, lost, ("", False)]
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "s.db was deleted" in caplog.text
+
+
+def test_an_idle_engine_closes_at_the_swap():
+    old, holder = TinyEngine(), EngineHolder()
+    holder.swap(old)
+    holder.swap(TinyEngine())
+    assert old.is_closed

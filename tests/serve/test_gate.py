@@ -30,7 +30,6 @@ from serendip.errors import (
     StorageError,
     UnknownItemError,
 )
-from serendip.runtime.time_limit import share_of_time
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.gate import READERS, SPARE, EngineGate
 from serendip.serve.page.routes import REPORT_PATH
@@ -180,30 +179,6 @@ def test_writes_queued_behind_one_that_found_the_database_locked_are_refused_too
     assert calls == ["later"]
 
 
-def test_ready_and_metrics_are_answered_while_all_threads_are_taken():
-    class Stuck(Held):
-        def recommend(self, request):
-            taken.release()
-            assert self.go.wait(timeout=30)
-            return super().recommend(request)
-
-    taken, engine = threading.Semaphore(0), Stuck()
-    client = WireClient(engine)
-    with ThreadPoolExecutor(2) as pool:
-        responses = [pool.submit(client.get, "/v1/search?q=film")]
-        responses.append(pool.submit(client.post, "/v1/events", json=EVENT))
-        assert taken.acquire(timeout=30)
-        assert engine.began.wait(timeout=30)
-        try:
-            assert client.get("/health/live").json() == {"status": "live"}
-            assert client.get("/health/ready").json()["generation"] == "gen-1"
-            assert 'serendip_engine{name="items"} 60.0' in client.get("/metrics").text
-            assert not any(response.done() for response in responses)
-        finally:
-            engine.go.set()
-        assert [response.result().status_code for response in responses] == [200] * 2
-
-
 def fail(engine: TinyEngine) -> str:
     raise RuntimeError
 
@@ -239,15 +214,6 @@ def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
     assert SPARE <= results.count("from less") == len(results) - len(refused) <= SPARE + 3
 
 
-def test_an_answer_in_place_of_a_failed_one_has_a_deadline_too():
-    go, pool = threading.Event(), build_pool(TinyEngine(), deadline="0.05s")
-    try:
-        with pytest.raises(LateError):
-            asyncio.run(pool.read_or(fail, [lambda engine: go.wait(timeout=5)]))
-    finally:
-        go.set()
-
-
 def test_the_next_fallback_answers_where_one_fails():
     pool = build_pool(TinyEngine())
     assert asyncio.run(pool.read_or(fail, (fail, lambda _: "popular"))) == "popular"
@@ -273,34 +239,6 @@ def test_after_a_fallback_that_hangs_the_next_one_is_tried():
         assert asyncio.run(answer) == "popular"
     finally:
         go.set()
-
-
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("/v1/search?q=film", 503),
-        ("/v1/recommend?surface=home", 200),
-        ("/v1/items/f1/similar", 200),
-    ],
-)
-def test_popular_items_answer_all_but_searches_of_a_text(path, status):
-    class Failing(TinyEngine):
-        def recommend(self, request):
-            raise RuntimeError
-
-        def fall_back(self, request, with_content=True):
-            if with_content:
-                raise RuntimeError
-            if request.text:
-                raise LateError("the search takes too long.")
-            return super().fall_back(request, with_content)
-
-    assert WireClient(Failing()).get(path).status_code == status
-
-
-def test_a_call_knows_how_much_of_its_time_is_over():
-    pool = build_pool(TinyEngine(), deadline="600s")
-    assert 0 < asyncio.run(pool.read(lambda _: share_of_time())) < 0.5
 
 
 def test_reads_that_wait_for_other_processes_are_computed_at_once():

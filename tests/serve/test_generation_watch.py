@@ -185,24 +185,6 @@ def test_the_follower_reads_how_the_last_training_ended() -> None:
     assert holder.last_training is record
 
 
-def test_the_follower_checks_until_it_is_closed() -> None:
-    checks = threading.Semaphore(0)
-
-    class Counting(TinyEngine):
-        def storage_problem(self) -> str:
-            checks.release()
-            return ""
-
-    holder = EngineHolder()
-    follower = Follower(holder, PublishedGenerations(Counting, lambda: "gen-1"))
-    follower.begin(0.0)
-    follower.watch(every_s=0.001)
-    for _ in range(5):
-        assert checks.acquire(timeout=5)
-    follower.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "generation-watch"]
-
-
 def test_a_pointer_that_takes_long_delays_no_foreign_write() -> None:
     asked, answer, looked = threading.Event(), threading.Event(), threading.Event()
 

@@ -94,28 +94,6 @@ def post_and_leave(port: int, user_id: str) -> None:
             connection.getresponse()
 
 
-def test_a_write_that_hangs_turns_readiness_red_and_reads_go_on(gate: Gate) -> None:
-    class Hanging(TinyEngine):
-        def add_events(self, events):
-            gate()
-            return super().add_events(events)
-
-    client = WireClient(Hanging(), options=ServerOptions(config=ServeConfig(deadline="0.02s")))
-    post = threading.Thread(
-        target=client.post,
-        args=("/v1/events",),
-        kwargs={"json": {"user_id": "u", "item_id": "film-01"}},
-    )
-    post.start()
-    gate.entered.acquire()
-    wait_until(lambda: client.get("/health/ready").status_code != 200, "a write that is late")
-    assert client.get("/v1/search?q=film").status_code == 200
-    gate.open.set()
-    post.join()
-    # The write outlives the answer that it is late.
-    wait_until(lambda: client.get("/health/ready").status_code == 200, "the end of the write")
-
-
 def test_a_worker_whose_write_hangs_is_replaced_and_the_next_one_writes() -> None:
     with running("--workers", "2", "--deadline", "0.02s") as (process, port):
         before = set(children(process.pid))

@@ -128,14 +128,6 @@ def test_names_must_be_allowed_and_addresses_cannot_be_forged(public, host, stat
         assert "allowed_hosts" in json.loads(body)["error"]["hint"]
 
 
-def test_a_trusted_proxy_says_that_the_visitor_uses_https(public, tmp_path):
-    headers = {"host": "shop.example.com", "x-forwarded-proto": "https"}
-    assert "Secure" in public.get("/", headers)[0].headers["set-cookie"]
-    with running(tmp_path) as untrusting:
-        headers = {"x-forwarded-proto": "https"}
-        assert "Secure" not in untrusting.get("/", headers)[0].headers["set-cookie"]
-
-
 def test_a_refused_client_can_send_its_whole_body_and_read_the_answer(public):
     with closing(HTTPConnection("127.0.0.1", public.port, timeout=30)) as connection:
         for _ in range(2):  # over one connection

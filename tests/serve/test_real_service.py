@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +19,6 @@ import numpy as np
 from processes import wait_until
 from stand import train
 
-from serendip.data.store.database import open_database
 from serendip.engine.artefacts.generations import open_current, publish, rollback
 from serendip.runtime.versions import MANIFEST, compute_checksums, seal
 
@@ -73,49 +72,6 @@ def test_acknowledged_events_survive_kill_9_and_sigterm_ends_with_0(shop: Path) 
         assert shown
         assert not shown & {f"i{number}" for number in range(20)}
     assert process.returncode == 0
-
-
-def test_another_process_that_holds_the_database_keeps_no_read_waiting(shop: Path) -> None:
-    event = {"user_id": "waits", "item_id": "i1", "action": "like"}
-    with service(shop) as (connection, _):
-        posting = [HTTPConnection(connection.host, connection.port, timeout=30) for _ in range(4)]
-        with closing(open_database(shop / "serendip.db")) as other, other.write():
-            for client in posting:
-                client.request("POST", "/v1/events", json.dumps(event))
-            for path in ("/v1/search?q=horror", "/v1/recommend?surface=home&user_id=u1"):
-                assert ask(connection, "GET", path)[0] == 200
-            status, ready = ask(connection, "GET", "/health/ready")
-            assert (status, ready["status"], ready["generation"]) == (200, "ready", "gen-1")
-            for path in ("/", "/metrics"):
-                connection.request("GET", path)
-                answer = connection.getresponse()
-                assert answer.status == 200
-                answer.read()
-            for client in posting:
-                answer = client.getresponse()
-                assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-                error = json.loads(answer.read())["error"]
-                assert error["type"] == "busy"
-                assert str(shop) not in json.dumps(error)
-                client.close()
-        assert ask(connection, "POST", "/v1/events", event) == (200, {"received": 1, "new": 1})
-        assert len(ask(connection, "GET", "/v1/users/waits/history")[1]["events"]) == 1
-
-
-def test_a_generation_published_meanwhile_takes_over(stand: Path) -> None:
-    with service(stand) as (connection, _):
-        first = ask(connection, "GET", "/v1/recommend?surface=home")[1]["generation"]
-        train(stand, seed=1)
-        seen = [first]
-
-        def is_another() -> bool:  # requests go on meanwhile
-            status, answer = ask(connection, "GET", "/v1/recommend?surface=home&k=1")
-            assert status == 200
-            seen.append(answer["generation"])
-            return seen[-1] != first
-
-        wait_until(is_another, "the second generation", every_s=EVERY_S)
-    assert (first, seen[-1]) == ("gen-1", "gen-2")
 
 
 def test_what_was_chosen_after_a_search_is_found_by_it_and_still_after_a_post(stand: Path) -> None:

@@ -13,7 +13,7 @@ from tiny_engine import TinyEngine
 from wire_client import error_of
 
 from serendip.data import Item
-from serendip.errors import DataError, StorageError
+from serendip.errors import DataError
 from serendip.serve.api.strict_route import parse
 from serendip.serve.limits import MAX_BODY_BYTES, MAX_JSON_NODES, MAX_VISITOR_BODY_BYTES
 
@@ -162,17 +162,3 @@ def test_nobody_without_a_key_filters_or_sorts_by_it(shop: KeyedService, path: s
 def test_a_key_reads_all(shop: KeyedService) -> None:
     item = shop.get("/v1/items/f3", headers=bearer(shop.any_key)).json()
     assert set(item["attributes"]) == {"year", *PRIVATE}
-
-
-def test_refused_writes_are_logged_once_a_minute(
-    service: KeyedService, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(groups: object) -> list[int]:
-        raise StorageError("database /home/me/s.db: disk is full.")
-
-    service.engine.add_event_groups = fail  # type: ignore[assignment,method-assign]
-    headers = bearer(service.issue(["write"]))
-    for _ in range(20):
-        row = {"user_id": "u", "item_id": "f1"}
-        assert service.post("/v1/events", json=row, headers=headers).status_code == 503
-    assert sum("/home/me" in record.getMessage() for record in caplog.records) == 1

@@ -49,25 +49,6 @@ def ids(response) -> list[str]:
     return [item["item_id"] for item in response.json()["items"]]
 
 
-@pytest.mark.parametrize(
-    ("path", "parameters"),
-    [
-        ("/v1/recommend", {"surface": "comedy_shelf", "user_id": "u1", "k": 5}),
-        ("/v1/recommend", {"surface": "bar", "q": "comedy tale", "k": 5}),
-        ("/v1/recommend", {"surface": "beside", "item_id": ["i1"], "k": 5}),
-        ("/v1/recommend", {"surface": "ads", "k": 5}),
-        ("/v1/recommend", {"surface": "home", "country": "KR", "k": 5}),
-        ("/v1/search", {"q": "comedy tale", "country": "KR", "k": 5}),
-        ("/v1/items/i1/similar", {"country": "KR", "k": 5}),
-    ],
-)
-def test_every_surface_answers_the_same_by_get_and_by_post(client, path, parameters) -> None:
-    by_get, by_post = client.get(path, params=parameters), client.post(path, json=parameters)
-    assert ids(by_get) == ids(by_post) != []
-    assert by_get.json()["items"] == by_post.json()["items"]
-    assert by_get.json()["surface"] == parameters.get("surface", by_get.json()["surface"])
-
-
 def test_the_country_is_read_from_parameters_and_from_bodies(client) -> None:
     parameters = {"surface": "home", "country": "KR", "k": 50}
     assert set(ids(client.get("/v1/recommend", params=parameters))) == {"i4", "i5"}

@@ -133,21 +133,6 @@ def test_losses_are_of_the_value_to_the_surface(reader: Engine) -> None:
     assert losses(action_weights={"interact": -1.0}) == pytest.approx(-interact, abs=1e-5)
 
 
-def test_what_is_measured_of_an_item_does_not_depend_on_the_page(reader: Engine) -> None:
-    state = replace(reader.state, ranker=TwoActions(reader.state.feature_names))
-    (query,) = reader.queries([Request("home", "u3")])
-    result = result_of(reader, query)
-    assert len(result.items) > 20
-    whole = find_influence(result, state, result.items)
-    assert whole is not None
-    for begin, end in ((0, 1), (0, 10), (3, 5), (10, 20)):
-        page = find_influence(result, state, result.items.take(slice(begin, end)))
-        assert page is not None
-        assert page.losses == pytest.approx(whole.losses[:, begin:end], abs=1e-5)
-        for name, votes in page.votes.items():
-            assert votes.given == pytest.approx(whole.votes[name].given[:, begin:end], abs=1e-5)
-
-
 def test_strengths_compare_with_the_item_that_matters_most() -> None:
     items = np.array([5, 9, 2], np.int32)
     losses = np.array([[0.6, 0.15], [0.3, -0.1], [0.0, 0.0]], np.float32)

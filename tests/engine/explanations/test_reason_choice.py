@@ -12,8 +12,6 @@ from serendip.engine.explanations.reason_choice import (
     TOLERANCE,
     Ground,
     choose_grounds,
-    group_by_row,
-    order_grounds,
 )
 
 
@@ -74,14 +72,3 @@ def test_every_choice_is_within_the_tolerance_and_counts_the_most(
         ]
         assert chosen.strength * REPEATED ** told[chosen.kind] == max(worth)
         told[chosen.kind] += 1
-
-
-def test_grounds_are_grouped_by_item_and_ordered_by_kind() -> None:
-    grounds = [ground("a", 0.2, 1), ground("b", 0.5, 1), ground("a", 0.6, 1), ground("b", 0.4, 0)]
-    rows = group_by_row(grounds, 3)
-    assert [len(row) for row in rows] == [1, 3, 0]
-    assert [(one.kind, one.strength) for one in order_grounds(rows[1])] == [
-        ("a", 0.6),
-        ("a", 0.2),
-        ("b", 0.5),
-    ]

@@ -29,16 +29,6 @@ def count_of(engine: Engine, item: str) -> int:
 
 
 @on_both_databases
-def test_interactions_count_and_other_events_do_not(engine: Engine) -> None:
-    before = count_of(engine, "i7"), count_of(engine, "i8")
-    engine.add_events([*events("i7", 3), *events("i8", 2, "hide", None)])
-    engine.add_events(events("i8", 4, "impression", None))
-    engine.add_events(events("unknown", 2))
-    engine.catch_up()
-    assert (count_of(engine, "i7"), count_of(engine, "i8")) == (before[0] + 3, before[1])
-
-
-@on_both_databases
 def test_a_restart_and_another_engine_count_the_same(shop: Path) -> None:
     with closing(Engine.open(shop)) as first, closing(Engine.open(shop)) as second:
         first.add_items([Item("new", "A new tale", attributes={"genre": "horror"})])

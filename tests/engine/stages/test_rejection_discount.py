@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.likeness import (
     discount_rejected,
     likeness_to_rejected,
-    usual_cosine,
 )
 from serendip.engine.stages.pipeline import run
 
@@ -81,28 +79,6 @@ def test_the_newest_rejections_count() -> None:
     rejected = rejecting(*numbers.tolist())
     assert rejected.unwanted.tolist() == list(range(MOST_UNWANTED))
     assert rejected.known(3).unwanted.tolist() == [0, 1, 2]
-
-
-def test_a_query_has_the_same_likeness_in_any_batch(reader: Engine) -> None:
-    state, surface = reader.state, reader.settings.all_surfaces()["home"]
-    queries = [Query(rejected=rejecting(3)), Query(), Query(rejected=rejecting(4, 8))]
-    count = state.num_items
-    every = np.tile(np.arange(count, dtype=np.int32), 3)
-    rows = Candidates(np.repeat(np.arange(3, dtype=np.int32), count), every)
-    together = likeness_to_rejected(Batch.of(queries, surface, state, []), rows)
-    for query, part in zip(queries, together.reshape(3, count), strict=True):
-        alone = likeness_to_rejected(*batch_of(reader, query))
-        np.testing.assert_allclose(alone, part, atol=1e-6)
-
-
-def test_the_usual_cosine_of_one_item_is_0(reader: Engine) -> None:
-    assert -1 <= usual_cosine(reader.state) <= 1
-    content = reader.state.features.content[:1]
-    single = replace(reader.state.features, content=content)
-    one = replace(
-        reader.state, features=single, catalogue=reader.state.catalogue.rows(np.array([0]))
-    )
-    assert usual_cosine(one) == 0.0
 
 
 @pytest.fixture

@@ -170,7 +170,7 @@ def test_memory_of_a_request_is_less_than_a_byte_per_item(
 
     def answer() -> int:
         (result,) = run([query], surface, state)
-        build_explanation(result, query, 123_456, surface, state, "gen-1", request)
+        build_explanation(result, query, 123_456, state, "gen-1", request)
         return len(build_answer(result, state, "gen-1", request, 0).items)
 
     num_items = answer()  # what a state computes once is computed here

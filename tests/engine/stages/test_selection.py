@@ -62,25 +62,6 @@ def sold(floor: float, *positions: int) -> SurfaceConfig:
     return surface(sponsored=SponsoredConfig(floor=floor, positions=positions))
 
 
-def test_without_rules_the_list_is_the_organic_order() -> None:
-    slate = build_slate(ranked([3, 2, 1], groups=[0, 0, 0], earned=[0, 0, 9]), surface())
-    assert slate.rows == [0, 1, 2]
-    assert slate.positions == {}
-
-
-def test_a_full_group_waits_until_its_first_item_is_out_of_the_window() -> None:
-    spread = surface(diversity=DiversityConfig(most=1, window=3))
-    slate = build_slate(ranked([6, 5, 4, 3, 2, 1], groups=[0, 0, 0, 1, 2, 1]), spread)
-    assert slate.rows == [0, 3, 4, 1, 5, 2]
-
-
-def test_the_best_row_is_taken_if_every_group_is_full() -> None:
-    spread = surface(diversity=DiversityConfig(most=1, window=4))
-    slate = build_slate(ranked([4, 3, 2, 1], groups=[0, 0, 0, 1]), spread)
-    assert slate.rows == [0, 3, 1, 2]
-    assert decided(slate, MOVED) == [1]
-
-
 def test_groups_have_the_configured_number_of_levels() -> None:
     rows = ranked([4, 3, 2, 1])
     codes = np.array([[1, 1], [1, 2], [1, 1], [2, 1]], np.int32)
@@ -106,12 +87,6 @@ def test_a_position_goes_to_the_highest_revenue_above_the_floor() -> None:
     slate = build_slate(ranked([10, 8, 6, 5, 1], earned=[0, 0, 2, 3, 99]), sold(0.5, 1))
     assert slate.rows == [0, 3, 1, 2, 4]
     assert decided(slate, SPONSORED) == [1]
-
-
-def test_a_position_stays_organic_if_no_bidder_reaches_the_floor() -> None:
-    slate = build_slate(ranked([10, 8, 1], earned=[0, 0, 99]), sold(0.5, 0, 1))
-    assert slate.rows == [0, 1, 2]
-    assert decided(slate, SPONSORED) == []
 
 
 def test_the_floor_compares_with_the_best_result_not_shown_before() -> None:
@@ -198,13 +173,6 @@ def test_explored_items_follow_from_the_seed() -> None:
     values, counts = [1] * 40, [5] * 20 + [0] * 20
     slates = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in (1, 1, 2)]
     assert slates[0].rows == slates[1].rows != slates[2].rows
-
-
-@pytest.mark.parametrize("share", [0.5, 0.3, 0.1, 0.07])
-def test_no_more_than_the_share_is_explored(share: float) -> None:
-    rules = surface(exploration=ExplorationConfig(share=share))
-    slate = build_slate(ranked([1] * 200, counts=[9] * 150 + [0] * 50), rules)
-    assert 0 < len(decided(slate, EXPLORED)) <= share * 200 + 1
 
 
 def test_the_seed_follows_from_the_contents_of_the_request_only() -> None:
@@ -314,13 +282,6 @@ def test_the_floor_is_never_violated(rows, config) -> None:
         best = max(rows.values[row] for row in organic_rows(rows) if row not in shown)
         assert rows.values[slate.rows[place]] >= config.sponsored.floor * best
         assert rows.revenue[slate.rows[place]] > 0
-
-
-@given(candidates(), rules())
-def test_without_bids_the_order_is_the_organic_one(rows, config) -> None:
-    free = replace(rows, revenue=np.zeros_like(rows.revenue))
-    organic = build_slate(free, config.model_copy(update={"sponsored": None}))
-    assert build_slate(free, config).rows == organic.rows
 
 
 @given(candidates(), slots())

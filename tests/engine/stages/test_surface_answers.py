@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from serendip.data import AllowedItems, Event, Item, ItemList, ItemSet
+from serendip.data import AllowedItems, Item, ItemList, ItemSet
 from serendip.data.item_list import tie_order, top_k
 from serendip.data.query import TASKS
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.stages.scoring import round_scores
-from serendip.errors import UnsupportedError
 from serendip.models.ranker.model import action_value
 from serendip.search.understanding import ALL_WORDS, CORRECTED, EXACT, ONE_VALUE, VALUES
 
@@ -130,42 +129,6 @@ def test_a_built_in_surface_orders_by_the_documented_formula(
     assert not {"explored", "bid", "organic value"} & set(answer.items[0].parts)
 
 
-def test_a_new_surface_is_a_table(opened: Opener) -> None:
-    engine = opened(
-        """
-[surfaces.comedy_shelf]
-task = "home"
-sources = {popularity = 30, content = 30}
-filters = ["genre=comedy"]
-"""
-    )
-    answer = engine.recommend(Request("comedy_shelf", "u0", k=60))
-    assert answer.surface == "comedy_shelf"
-    assert answer.items
-    assert {int(item[1:]) % 3 for item in ids(answer)} == {1}
-    explanation = engine.explain(Request("comedy_shelf", "u0"), ids(answer)[0])
-    assert explanation.position == 0
-    assert explanation.trace["after genre=comedy"] == 20
-    event = Event("u0", "i1", 1.7e9, "click", surface="comedy_shelf")
-    assert engine.add_events([event]) == 1
-    assert engine.history("u0", 50)[0].surface == "comedy_shelf"
-
-
-def test_the_error_about_an_unknown_surface_lists_the_known_ones(opened: Opener) -> None:
-    engine = opened('[surfaces.shelf]\ntask = "home"\n')
-    for ask in (
-        lambda: engine.recommend(Request("shelve")),
-        lambda: engine.explain(Request("shelve"), "i1"),
-        lambda: engine.queries([Request("shelve", "u0")]),
-        lambda: engine.needs("shelve"),
-        lambda: engine.add_events([Event("u", "i1", 1.7e9, surface="shelve")]),
-    ):
-        with pytest.raises(UnsupportedError, match=r"'shelve'.*home.*digest, shelf\."):
-            ask()
-    assert engine.history("u") == []
-    assert engine.add_events([Event("u", "i1", 1.7e9, surface="suggest")]) == 1
-
-
 def test_a_surface_that_does_not_read_the_user_answers_everybody_the_same(opened: Opener) -> None:
     engine = opened(
         """
@@ -190,13 +153,6 @@ def test_a_surface_that_does_not_read_the_time_hides_unavailable_items(
     assert "soon" not in ids(
         engine.recommend(Request("front", text="western tale number 99", k=100))
     )
-
-
-def test_a_search_surface_returns_nothing_without_a_text(opened: Opener) -> None:
-    engine = opened('[surfaces.bar]\ntask = "search"\n')
-    assert ids(engine.recommend(Request("bar", text="The comedy tale number 7")))[0] == "i7"
-    assert engine.recommend(Request("bar", "u0", text=" !")).items == ()
-    assert engine.needs("bar") == "query"
 
 
 def test_the_country_filter_applies_only_if_the_request_has_a_country(opened: Opener) -> None:

@@ -8,10 +8,8 @@ import pytest
 from serendip.config import validate
 from serendip.data.query import History, Query
 from serendip.engine.config.settings import Settings
-from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.surfaces import (
     DEFAULT_SURFACES,
-    LEARNED,
     REQUEST_PARTS,
     LikenessConfig,
     SurfaceConfig,
@@ -22,35 +20,6 @@ from serendip.errors import ConfigError
 
 def settings_of(**surfaces: object) -> Settings:
     return validate(Settings, {"surfaces": surfaces}, "serendip.toml")
-
-
-def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
-    behaviour = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
-    popular = {"popularity": 100, "popularity-recent": 50, "popular-country": 50}
-    home = {**behaviour, **popular, "new-items": 10, "again": 20}
-    basket = {**behaviour, "popularity": 20, "again": 20}
-    expected = {
-        "home": ("home", home, ("seen",), LEARNED, False),
-        "similar": ("similar", {**behaviour, "content": 200}, (), 1.0, False),
-        "next": ("similar", {**behaviour, "content": 100}, (), LEARNED, False),
-        "search": ("search", {"words": 200, "retriever": 200}, (), 0.0, True),
-        "cart": ("cart", basket, ("seen",), LEARNED, False),
-        "thank_you": ("thank_you", basket, ("seen",), LEARNED, False),
-    }
-    for name, values in expected.items():
-        surface = DEFAULT_SURFACES[name]
-        assert values == (
-            surface.task,
-            surface.sources,
-            surface.filters,
-            surface.popularity_discount,
-            surface.pin_exact_titles,
-        )
-        assert surface.action_weights == {"interact": 1.0, "like": 1.0}
-        explores = ExplorationConfig() if name == "home" else None
-        assert surface.diversity is None and surface.exploration == explores
-        assert surface.sponsored is None and surface.min_value is None
-        assert (surface.likeness is not None) == (name == "similar")
 
 
 def test_a_table_changes_only_the_keys_that_it_has() -> None:

@@ -42,17 +42,6 @@ def test_cards_link_to_files_and_to_allowed_hosts(client: WireClient) -> None:
     assert shown == {"/media/items/f0", "/media/items/f1", "/media/items/f3", REMOTE}
 
 
-def test_a_picture_is_laid_over_the_drawn_cover(client: WireClient) -> None:
-    html = client.get("/items/f0?user=u").text
-    cover = re.search(r'<div class="item-cover">(.*?)</div>', html, re.DOTALL)
-    assert cover is not None
-    assert re.findall(r'<svg class="cover-art"|class="cover-title"|<img ', cover[1]) == [
-        '<svg class="cover-art"',
-        'class="cover-title"',
-        "<img ",
-    ]
-
-
 def test_the_name_of_the_picture_is_no_fact_about_the_item(client: WireClient) -> None:
     assert "f0.png" not in client.get("/items/f0?user=u").text
     assert "Poster" not in client.get("/items/f0?user=u").text

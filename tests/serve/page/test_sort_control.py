@@ -66,31 +66,11 @@ def test_the_form_keeps_the_search_and_its_filters(client: WireClient) -> None:
     ]
 
 
-def test_a_chosen_order_is_shown_and_obeyed(client: WireClient) -> None:
-    html = client.get("/search", params={"q": "drama", "user": "u", "sort": "-year"}).text
-    assert read_chosen(html) == "-year"
-    years = [int(year) for year in re.findall(r'class="card-meta">(\d{4})', html)]
-    assert years and years == sorted(years, reverse=True)
-
-
 def test_every_link_to_this_search_or_a_part_of_it_keeps_the_order(client: WireClient) -> None:
     html = client.get("/search", params={**ASKED, "sort": "-year"}).text
     links = [unescape(one) for one in re.findall(r'href="(/(?:search|more|why)\?[^"]*)"', html)]
     assert {urlsplit(link).path for link in links} >= {"/search", "/why"}
     assert all(parse_qs(urlsplit(link).query)["sort"] == ["-year"] for link in links)
-
-
-def test_the_next_part_is_in_the_same_order(client: WireClient) -> None:
-    html = client.get("/search", params={"q": "film", "user": "u", "sort": "year"}).text
-    (link,) = {unescape(one) for one in re.findall(r'href="(/more[^"]*)"', html)}
-    later = client.get(link).text
-    first, second = (
-        [int(year) for year in re.findall(r'class="card-meta">(\d{4})', part)]
-        for part in (html, later)
-    )
-    assert second and first + second == sorted(first + second)
-    (further,) = {unescape(one) for one in re.findall(r'href="(/more[^"]*)"', later)}
-    assert parse_qs(urlsplit(further).query)["sort"] == ["year"]
 
 
 @pytest.mark.parametrize(

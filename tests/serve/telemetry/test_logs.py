@@ -150,19 +150,6 @@ def test_a_failure_is_told_with_its_places_in_the_code_and_its_causes(log):
     assert any(place.endswith(" _fail") for place in line["error"])
 
 
-def test_a_failure_that_is_answered_from_less_is_told_likewise(log):
-    class NoRanking(TinyEngine):
-        def recommend(self, request):
-            raise RuntimeError(request)
-
-    answer = WireClient(NoRanking()).get(f"/v1/search?q={QUERY}")
-    (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
-    assert (answer.status_code, answer.json()["degraded"]) == (200, ["personal"])
-    assert line["error"][0] == "RuntimeError"
-    assert line["request_id"] == answer.headers["x-request-id"]
-    assert "canary" not in log.getvalue()
-
-
 def test_failures_of_one_type_are_told_once_a_minute_with_their_number(log):
     now = [0.0]
     failures = FailureLog(logging.getLogger("serendip.test"), lambda: now[0])
@@ -216,14 +203,3 @@ def test_a_message_is_one_line_also_as_text(text_log):
     assert places[0] == "  ValueError"
     assert all(place.startswith("  at ") for place in places[1:])
     assert "secret" not in text_log.getvalue()
-
-
-def test_the_form_of_the_last_set_up_holds_alone(log):
-    stream = io.StringIO()
-    set_up("text", stream)
-    logging.getLogger("serendip.test").warning("once")
-    assert log.getvalue() == ""
-    assert stream.getvalue().endswith("WARNING serendip.test: once\n")
-    for handler in logging.getLogger().handlers[:]:
-        if getattr(handler, "stream", None) is stream:
-            logging.getLogger().removeHandler(handler)

@@ -10,10 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,7 @@ import pytest
 from processes import children, connection_each, wait_until
 from test_real_service import publish_copy
 
-from serendip.engine.artefacts.erasure import Eraser
 from serendip.engine.engine import Engine
-from serendip.engine.workspace import Workspace
 
 MANY = 20_000
 
@@ -154,37 +151,6 @@ def test_an_event_is_in_the_history_and_its_item_in_no_feed_of_either_worker(com
             assert [event["item_id"] for event in events] == seen[::-1]
             shown = [item["item_id"] for item in other.read(home)["items"]]
             assert not set(shown) & set(seen)
-
-
-def test_an_erased_user_is_known_to_neither_worker_and_their_bytes_go(common: Pair) -> None:
-    user, workspace = "/v1/users/u1", Workspace.open(common.folder)
-    with common.workers() as (one, other):
-        assert other.read(f"{user}/history?limit=9")["events"]
-        event = {"user_id": "u1", "item_id": "i1", "timestamp": 1.7e9, "action": "like"}
-        one.write("POST", "/v1/events", event)
-        assert one.write("DELETE", user)["events"] > 8
-        for worker in (one, other):
-            assert worker.read(f"{user}/history?limit=9")["events"] == []
-            assert "u1" not in {
-                known["user_id"] for known in worker.read("/v1/users?limit=99")["users"]
-            }
-        assert other.write("POST", "/v1/events", event) == {"received": 1, "new": 0}
-        pending, end = {"event log"}, time.monotonic() + 60
-        while pending != {"generations"} and time.monotonic() < end:
-            with closing(workspace.open_store()) as store:
-                receipt = Eraser(workspace, store).find_receipt("u1")
-            assert receipt is not None
-            pending = {place.place for place in receipt.places if place.state == "pending"}
-        assert pending == {"generations"}
-
-
-def test_an_event_sent_again_to_the_other_worker_is_stored_once(common: Pair) -> None:
-    with common.workers() as (one, other):
-        for number in range(20):
-            event = {"user_id": "u", "item_id": "i1", "action": "like", "event_id": f"e{number}"}
-            assert one.write("POST", "/v1/events", event)["new"] == 1
-            assert other.write("POST", "/v1/events", event)["new"] == 0
-        assert len(other.read("/v1/users/u/history?limit=100")["events"]) == 20
 
 
 def write_until(
