@@ -12,11 +12,10 @@ import sys
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from processes import wait_until
+from processes import read_ready_port, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
@@ -51,9 +50,7 @@ def metrics(trained_stand: Path, tmp_path_factory: pytest.TempPathFactory) -> di
     folder = shutil.copytree(trained_stand, tmp_path_factory.mktemp("measured") / "stand")
     command = [sys.executable, "-m", "serendip", "serve", "-w", os.fspath(folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = next(line for line in process.stdout if line.startswith("Ready:"))
-        connection = HTTPConnection("127.0.0.1", urlsplit(line.split()[1]).port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", read_ready_port(process), timeout=30)
 
         def read(path: str) -> str:
             connection.request("GET", path)

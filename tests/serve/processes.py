@@ -1,13 +1,79 @@
-"""Which process of a service answers a connection, from the tables of the operating system."""
+"""Services in processes of their own, and which of them answers a connection."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+TINY_SERVER = Path(__file__).with_name("tiny_server.py")
+
+
+class TinyService:
+    """``tiny_server.py`` in a process of its own; ``with`` kills it.
+
+    Args:
+        options: of the script.
+        load_s: seconds until its engine is loaded.
+        log: file of its messages; None = they are dropped.
+        prefix: of the command.
+    """
+
+    def __init__(
+        self,
+        *options: str,
+        load_s: float = 0.0,
+        log: Path | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        command = [*prefix, sys.executable, str(TINY_SERVER), str(load_s), *options]
+        with (log or Path(os.devnull)).open("wb") as messages:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=messages, text=True
+            )
+        self.port = urlsplit(self.read_line("listening")).port or 0
+
+    def read_line(self, word: str) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().split()
+        assert line[:1] == [word]
+        return line[1]
+
+    def ask(self, path: str, headers: Mapping[str, str] = {}) -> tuple[HTTPResponse, bytes]:
+        """A request over a connection of its own."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=120)) as connection:
+            connection.request("GET", path, headers=dict(headers))
+            response = connection.getresponse()
+            return response, response.read()
+
+    def status(self, path: str) -> int:
+        return self.ask(path)[0].status
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def read_ready_port(process: subprocess.Popen[str]) -> int:
+    """The port of ``serendip serve``, once it says that it is ready."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("Ready:"):
+            return urlsplit(line.split()[1]).port or 0
+    raise AssertionError("the service ended before it was ready")
 
 
 def children(pid: int) -> list[int]:
@@ -84,22 +150,6 @@ def _holds(pid: int, name: str) -> bool:
         except FileNotFoundError:  # closed in between
             continue
     return False
-
-
-def descendants(pid: int) -> set[int]:
-    """Processes that a process, any thread of it, or one of those, started and that still run."""
-    found: set[int] = set()
-    left = [pid]
-    while left:
-        for path in Path(f"/proc/{left.pop()}/task").glob("*/children"):
-            try:
-                names = path.read_text().split()
-            except (FileNotFoundError, ProcessLookupError):  # it has ended in between
-                continue
-            new = {int(name) for name in names} - found
-            found |= new
-            left += new
-    return found
 
 
 def wait_until(

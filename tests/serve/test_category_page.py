@@ -152,11 +152,3 @@ def test_the_chips_of_a_category_stay_in_it_and_find_something(client: WireClien
         query = parse_qs(urlsplit(link).query)
         assert (query["filter"], query["sort"]) == ([within], ["price"])
         assert 'class="card-title"' in client.get(link).text
-
-
-def test_the_api_suggests_within_filters(client: WireClient) -> None:
-    inside = client.get("/v1/suggest", params={"user_id": "u1", "filter": FILTER, "k": 30}).json()
-    everywhere = client.get("/v1/suggest", params={"user_id": "u1", "k": 30}).json()
-    texts = [query["text"] for query in inside["suggestions"]]
-    assert texts and not any("comedy" in text for text in texts)
-    assert any("comedy" in query["text"] for query in everywhere["suggestions"])

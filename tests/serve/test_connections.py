@@ -5,49 +5,38 @@ from __future__ import annotations
 import json
 import selectors
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack
 from functools import partial
-from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
-from processes import wait_until
+from processes import TinyService, wait_until
 
 from serendip.serve.http_protocol import BoundedProtocol
 from serendip.serve.limits import FILES_BESIDE, MAX_BODY_BYTES, MAX_HEAD_BYTES
 
-SCRIPT = Path(__file__).with_name("tiny_server.py")
 TIMEOUT_S = 1.0
 
 
-class Server:
-    """A server process whose clients have one second; its messages are in ``log``."""
+class Server(TinyService):
+    """A server whose clients have one second; its messages are in ``log``."""
 
     def __init__(self, folder: Path, files: int = 1_024, options: Sequence[str] = ()) -> None:
         self.log = folder / "log"
-        command = [sys.executable, str(SCRIPT), "0", "--receive-timeout", f"{TIMEOUT_S}s"]
-        command = ["prlimit", f"--nofile={files}", *command, *options]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        assert self.process.stdout is not None
-        self.port = urlsplit(self.process.stdout.readline().split()[1]).port or 0
-        assert self.process.stdout.readline().startswith("ready")
+        options = ("--receive-timeout", f"{TIMEOUT_S}s", *options)
+        super().__init__(*options, log=self.log, prefix=("prlimit", f"--nofile={files}"))
+        self.read_line("ready")
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
     def get(self, path: str) -> tuple[int, bytes]:
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read()
+        response, body = self.ask(path)
+        return response.status, body
 
     def computed(self) -> int:
         """Number of searches for ``slow`` that the engine began."""
@@ -55,21 +44,9 @@ class Server:
         return int(float(next(x for x in lines if 'name="slow"' in x).rsplit(" ", 1)[1]))
 
 
-@contextmanager
-def running(folder: Path, files: int = 1_024, options: Sequence[str] = ()) -> Iterator[Server]:
-    server = Server(folder, files, options)
-    try:
-        yield server
-    finally:
-        server.process.kill()
-        server.process.wait()
-        assert server.process.stdout is not None
-        server.process.stdout.close()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("server")) as started:
+    with Server(tmp_path_factory.mktemp("server")) as started:
         yield started
 
 
@@ -251,7 +228,7 @@ def test_a_body_that_stalls_after_its_answer_gets_no_second_one(server):
 def test_nothing_is_computed_for_clients_that_hung_up_and_no_traceback_tells_of_them(tmp_path):
     request = b"GET /v1/search?q=slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
     half = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n{"
-    with running(tmp_path) as server:
+    with Server(tmp_path) as server:
         for _ in range(60):
             with server.connect() as connection:
                 connection.sendall(request)
@@ -268,7 +245,7 @@ def test_nothing_is_computed_for_clients_that_hung_up_and_no_traceback_tells_of_
 
 def test_nobody_holds_all_connections(tmp_path: Path) -> None:
     allowed, request = 40, b"GET /v1/search?q=slow HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with running(tmp_path, files=FILES_BESIDE + allowed) as server, ExitStack() as stack:
+    with Server(tmp_path, files=FILES_BESIDE + allowed) as server, ExitStack() as stack:
         computed = stack.enter_context(server.connect())
         computed.sendall(request)
         wait_until(lambda: server.computed() == 1, "a request that is computed")
@@ -313,7 +290,7 @@ def test_reads_above_what_may_wait_are_refused_and_their_connection_stays_open(t
     def ask(path: str) -> bytes:
         return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
-    with running(tmp_path, options=("--waiting", "1")) as server, ExitStack() as stack:
+    with Server(tmp_path, options=("--waiting", "1")) as server, ExitStack() as stack:
         first, connections = b"", list[socket.socket]()
         while b" 429 " not in first:  # while there is a thread or a place for one of them
             connections.append(stack.enter_context(server.connect()))

@@ -6,23 +6,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from processes import children, wait_until
+from processes import TinyService, children, wait_until
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
 from serendip.engine.config.serve import ServeConfig
 from serendip.serve.server_options import ServerOptions
-
-SCRIPT = Path(__file__).with_name("tiny_server.py")
 
 
 class Gate:
@@ -64,25 +59,13 @@ def test_a_read_that_hangs_is_answered_from_less_and_then_turns_readiness_red(ga
 
 
 @contextmanager
-def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """A service over the tiny engine, once it is ready."""
-    command = [sys.executable, str(SCRIPT), "0", "--deadline", "0.2s", *options]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield process, urlsplit(process.stdout.readline().split()[1]).port or 0
-        process.send_signal(signal.SIGTERM)
-
-
-def get(port: int, path: str) -> int:
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    finally:
-        connection.close()
+def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], TinyService]]:
+    """A service over the tiny engine, once it is ready; told to end at the end."""
+    with TinyService("--deadline", "0.2s", *options) as service:
+        service.read_line("ready")
+        yield service.process, service
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(timeout=60)
 
 
 def post_and_leave(port: int, user_id: str) -> None:
@@ -95,13 +78,13 @@ def post_and_leave(port: int, user_id: str) -> None:
 
 
 def test_a_worker_whose_write_hangs_is_replaced_and_the_next_one_writes() -> None:
-    with running("--workers", "2", "--deadline", "0.02s") as (process, port):
+    with running("--workers", "2", "--deadline", "0.02s") as (process, service):
         before = set(children(process.pid))
-        post_and_leave(port, "hang")
+        post_and_leave(service.port, "hang")
         wait_until(
             lambda: not before <= set(children(process.pid)), "the end of the worker that got it"
         )
-        with closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        with closing(HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
             body = json.dumps({"user_id": "u1", "item_id": "film-01"})
             connection.request("POST", "/v1/events", body, {"content-type": "application/json"})
             assert json.load(connection.getresponse())["new"] == 1
@@ -109,34 +92,34 @@ def test_a_worker_whose_write_hangs_is_replaced_and_the_next_one_writes() -> Non
 
 
 def test_a_service_ends_although_requests_hang() -> None:
-    with running() as (process, port):
-        assert get(port, "/v1/search?q=hang") == 200
+    with running() as (process, service):
+        assert service.status("/v1/search?q=hang") == 200
     assert process.returncode == 0
 
 
 def test_a_worker_whose_requests_hang_is_replaced() -> None:
-    with running("--workers", "2") as (process, port):
+    with running("--workers", "2") as (process, service):
         before = set(children(process.pid))
 
         def are_replaced() -> bool:
             with suppress(ConnectionError):  # of the worker that ends
-                assert get(port, "/v1/search?q=hang") in (200, 503)
+                assert service.status("/v1/search?q=hang") in (200, 503)
             return not before & set(children(process.pid))
 
         wait_until(are_replaced, "the end of both workers", every_s=0.01)
-        wait_until(lambda: get(port, "/health/ready") == 200, "the next ones")
-        assert get(port, "/v1/search?q=film") == 200
+        wait_until(lambda: service.status("/health/ready") == 200, "the next ones")
+        assert service.status("/v1/search?q=film") == 200
     assert process.returncode == 0
 
 
 def test_workers_whose_event_loop_stands_still_are_replaced() -> None:
-    with running("--workers", "2", "--silence", "10") as (process, port):
+    with running("--workers", "2", "--silence", "10") as (process, service):
         stopped, frozen = children(process.pid)
         os.kill(stopped, signal.SIGSTOP)
         with pytest.raises(ConnectionError):  # of the worker that is killed
-            get(port, "/v1/search?q=freeze")
+            service.status("/v1/search?q=freeze")
         wait_until(lambda: not {stopped, frozen} & set(children(process.pid)), "the end of both")
-        wait_until(lambda: get(port, "/health/ready") == 200, "a service that is whole")
-        assert get(port, "/v1/search?q=film") == 200
+        wait_until(lambda: service.status("/health/ready") == 200, "a service that is whole")
+        assert service.status("/v1/search?q=film") == 200
         assert len(children(process.pid)) == 2
     assert process.returncode == 0

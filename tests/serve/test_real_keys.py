@@ -4,62 +4,34 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from http.client import HTTPConnection, HTTPResponse
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from keyed_service import bearer, open_keys
-from processes import connection_each, wait_until
+from processes import TinyService, connection_each, wait_until
 
 from serendip.data.api_key import IssuedKey, issue_key
 from serendip.data.store.tables.api_keys import ApiKeys
 
-SCRIPT = Path(__file__).with_name("tiny_server.py")
 
-
-class Keyed:
-    """A service with one key, in a process of its own."""
+class Keyed(TinyService):
+    """A service with one key."""
 
     def __init__(self, folder: Path, *options: str, has_key: bool = True) -> None:
         self.keys: ApiKeys = open_keys(folder)
         self.key: IssuedKey = issue_key("", ["read"])
         if has_key:
             self.keys.add(self.key)
-        command = [sys.executable, str(SCRIPT), "0", "--keys", str(folder / "serendip.db")]
-        self.process = subprocess.Popen(
-            [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        assert self.process.stdout is not None
-        self.port = urlsplit(self.process.stdout.readline().split()[1]).port or 0
-        assert self.process.stdout.readline().startswith("ready")
+        super().__init__("--keys", str(folder / "serendip.db"), *options)
+        self.read_line("ready")
 
-    def get(self, path: str, headers: dict[str, str]) -> tuple[HTTPResponse, bytes]:
-        with closing(HTTPConnection("127.0.0.1", self.port, timeout=30)) as connection:
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            return response, response.read()
-
-    def close(self) -> None:
+    def __exit__(self, *error: object) -> None:
         self.keys.close()
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
-@contextmanager
-def running(folder: Path, *options: str, has_key: bool = True) -> Iterator[Keyed]:
-    service = Keyed(folder, *options, has_key=has_key)
-    try:
-        yield service
-    finally:
-        service.close()
+        super().__exit__(*error)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +39,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     """A service that listens on all addresses, behind a trusted proxy on this machine."""
     folder = tmp_path_factory.mktemp("public")
     options = ("--host", "0.0.0.0", "--allowed-host", "shop.example.com")
-    with running(folder, *options, "--trusted-proxy", "127.0.0.0/8") as service:
+    with Keyed(folder, *options, "--trusted-proxy", "127.0.0.0/8") as service:
         yield service
 
 
@@ -80,7 +52,7 @@ def status_of(connection: HTTPConnection, headers: dict[str, str]) -> int:
 
 def test_every_worker_refuses_a_revoked_key_within_a_second(tmp_path: Path) -> None:
     with (
-        running(tmp_path, "--workers", "2") as service,
+        Keyed(tmp_path, "--workers", "2") as service,
         connection_each(service.process.pid, service.port) as workers,
     ):
         headers = bearer(service.key)
@@ -97,12 +69,12 @@ def test_every_worker_refuses_a_revoked_key_within_a_second(tmp_path: Path) -> N
 
 
 def test_the_first_key_closes_a_service_that_runs(tmp_path: Path) -> None:
-    with running(tmp_path, has_key=False) as service:
+    with Keyed(tmp_path, has_key=False) as service:
         path = "/v1/search?q=film"
-        assert service.get(path, {})[0].status == 200
+        assert service.ask(path, {})[0].status == 200
         service.keys.add(service.key)
-        wait_until(lambda: service.get(path, {})[0].status == 401, "the refusal")
-        assert service.get(path, bearer(service.key))[0].status == 200
+        wait_until(lambda: service.ask(path, {})[0].status == 401, "the refusal")
+        assert service.ask(path, bearer(service.key))[0].status == 200
 
 
 @pytest.mark.parametrize(
@@ -122,7 +94,7 @@ def test_the_first_key_closes_a_service_that_runs(tmp_path: Path) -> None:
     ],
 )
 def test_names_must_be_allowed_and_addresses_cannot_be_forged(public, host, status):
-    response, body = public.get("/v1/search?q=film", {"host": host, **bearer(public.key)})
+    response, body = public.ask("/v1/search?q=film", {"host": host, **bearer(public.key)})
     assert response.status == status
     if status == 403:
         assert "allowed_hosts" in json.loads(body)["error"]["hint"]
@@ -141,9 +113,9 @@ def test_a_refused_client_can_send_its_whole_body_and_read_the_answer(public):
 def test_a_proxy_of_ipv4_is_believed_on_a_socket_for_both_versions(tmp_path, proxy):
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
-    with running(tmp_path, "--host", "::", "--trusted-proxy", proxy) as service:
+    with Keyed(tmp_path, "--host", "::", "--trusted-proxy", proxy) as service:
         forwarded = {"x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.9"}
-        assert "Secure" in service.get("/", forwarded)[0].headers["set-cookie"]
+        assert "Secure" in service.ask("/", forwarded)[0].headers["set-cookie"]
         with closing(HTTPConnection("::1", service.port, timeout=30)) as connection:
             connection.request("GET", "/", headers=forwarded)
             assert "Secure" not in connection.getresponse().headers["set-cookie"]

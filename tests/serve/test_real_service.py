@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
-from processes import wait_until
+from processes import read_ready_port, wait_until
 from stand import train
 
 from serendip.engine.artefacts.generations import open_current, publish, rollback
@@ -33,13 +32,7 @@ def service(folder: Path) -> Iterator[tuple[HTTPConnection, subprocess.Popen[str
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
-        assert process.stdout is not None
-        line = ""
-        while not line.startswith("Ready:"):
-            line = process.stdout.readline()
-            assert line, "the service ended before it was ready"
-        address = urlsplit(line.split()[1])
-        connection = HTTPConnection(str(address.hostname), address.port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", read_ready_port(process), timeout=30)
         try:
             yield connection, process
         finally:
@@ -185,24 +178,6 @@ def test_a_service_goes_on_with_the_old_generation_whatever_damages_the_new_one(
         )
 
 
-def test_a_damaged_generation_is_stood_in_for_at_the_start_until_a_rollback(shop: Path) -> None:
-    damaged = publish_copy(shop) / "counts.npy"
-    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
-    with service(shop) as (connection, _):
-        status, ready = ask(connection, "GET", "/health/ready")
-        assert (status, ready["generation"], ready["degraded"]) == (200, "gen-1", True)
-        assert ready["refused_generation"] == "gen-2"
-        assert ask(connection, "GET", "/v1/recommend?surface=home")[1]["generation"] == "gen-1"
-        rollback(shop / "generations")
-        wait_until(
-            lambda: not ask(connection, "GET", "/health/ready")[1]["degraded"],
-            "the end of the substitution",
-            every_s=EVERY_S,
-        )
-        ready = ask(connection, "GET", "/health/ready")[1]
-        assert (ready["generation"], ready["refused_generation"]) == ("gen-1", "")
-
-
 def answers_with(connection: HTTPConnection, item_id: str, paths: tuple[str, ...]) -> list[str]:
     """The paths of which the answer shows an item: its id in JSON, a link to it on a page."""
     shown = []
@@ -336,3 +311,21 @@ def test_two_services_on_one_workspace_obey_each_other(shop: Path) -> None:
         assert ask(one, "DELETE", "/v1/users/both")[0] == 200
         assert ask(other, "GET", "/v1/users/both/history")[1]["events"] == []
     assert (first.returncode, second.returncode) == (0, 0)
+
+
+def test_a_damaged_generation_is_stood_in_for_at_the_start_until_a_rollback(shop: Path) -> None:
+    damaged = publish_copy(shop) / "counts.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    with service(shop) as (connection, _):
+        status, ready = ask(connection, "GET", "/health/ready")
+        assert (status, ready["generation"], ready["degraded"]) == (200, "gen-1", True)
+        assert ready["refused_generation"] == "gen-2"
+        assert ask(connection, "GET", "/v1/recommend?surface=home")[1]["generation"] == "gen-1"
+        rollback(shop / "generations")
+        wait_until(
+            lambda: not ask(connection, "GET", "/health/ready")[1]["degraded"],
+            "the end of the substitution",
+            every_s=EVERY_S,
+        )
+        ready = ask(connection, "GET", "/health/ready")[1]
+        assert (ready["generation"], ready["refused_generation"]) == ("gen-1", "")

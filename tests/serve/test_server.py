@@ -10,13 +10,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
-from urllib.parse import urlsplit
+from contextlib import closing
 
 import pytest
 from keyed_service import open_keys
+from processes import TinyService
 from tiny_engine import TinyEngine
 
 from serendip.data.api_key import issue_key
@@ -27,77 +25,27 @@ from serendip.serve.limits import MAX_UNREAD_S
 from serendip.serve.server import run
 from serendip.serve.server_options import ServerOptions
 
-SCRIPT = Path(__file__).with_name("tiny_server.py")
-
-
-class Running:
-    """A server process and the two moments it announced."""
-
-    def __init__(self, load_s: float) -> None:
-        self.started = time.monotonic()
-        command = [sys.executable, str(SCRIPT), str(load_s)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.address = self._line("listening")
-        self.port = urlsplit(self.address).port or 0
-
-    def _line(self, word: str) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline().split()
-        assert line[:1] == [word]
-        return line[1]
-
-    def wait_ready(self) -> None:
-        self._line("ready")
-
-    def get(self, path: str) -> tuple[int, dict]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        finally:
-            connection.close()
-
-
-@contextmanager
-def running(load_s: float = 0.0) -> Iterator[Running]:
-    server = Running(load_s)
-    try:
-        yield server
-    finally:
-        if server.process.poll() is None:
-            server.process.kill()
-        server.process.wait()
-        assert server.process.stdout is not None
-        server.process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Running]:
-    with running() as started:
-        started.wait_ready()
-        yield started
-
 
 def test_a_request_that_comes_while_it_is_loading_waits_and_is_answered() -> None:
-    with running(load_s=1.0) as server:
-        assert server.get("/health/live") == (200, {"status": "live"})
-        assert time.monotonic() - server.started >= 1.0
-        server.wait_ready()
-        assert server.get("/health/ready")[0] == 200
+    started = time.monotonic()
+    with TinyService(load_s=1.0) as server:
+        assert json.loads(server.ask("/health/live")[1]) == {"status": "live"}
+        assert time.monotonic() - started >= 1.0
+        server.read_line("ready")
+        assert server.status("/health/ready") == 200
 
 
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_running_requests_end_and_exits_with_0(kind):
-    with running() as server:
-        server.wait_ready()
+    with TinyService() as server:
+        server.read_line("ready")
         answers: list[int] = []
         connections = []
         for text in ("slow", *["film"] * 63):  # the first holds up the others for half a second
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
             connection.request("GET", f"/v1/search?q={text}")
             connections.append(connection)
-        assert server.get("/health/live")[0] == 200  # the 64 before it are in by now
+        assert server.status("/health/live") == 200  # the 64 before it are in by now
         server.process.send_signal(kind)
         for connection in connections:
             answers.append(connection.getresponse().status)
@@ -105,18 +53,7 @@ def test_a_signal_lets_running_requests_end_and_exits_with_0(kind):
         assert server.process.wait(timeout=15) == 0
         assert answers == [200] * 64
         with pytest.raises(OSError):
-            server.get("/health/live")
-
-
-def raw(server: Running, request: bytes) -> bytes:
-    """The raw response to raw bytes."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
-        connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        response = b""
-        while part := connection.recv(65536):
-            response += part
-    return response
+            server.status("/health/live")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.com", ""])

@@ -94,13 +94,6 @@ def test_the_floor_compares_with_the_best_result_not_shown_before() -> None:
     assert build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 1)).rows == [0, 2, 1]
 
 
-def test_candidates_that_only_their_bid_brought_are_never_organic() -> None:
-    both = ranked([10, 9, 8], earned=[0, 5, 4], organic=[True, False, False])
-    assert build_slate(both, sold(0.5, 0, 1)).rows == [1, 2, 0]
-    assert build_slate(both, sold(0.5, 0)).rows == [1, 0]
-    assert build_slate(both, sold(1.0, 5)).rows == [0]
-
-
 def test_the_last_position_of_each_block_is_explored() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5))
     slate = build_slate(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 0, 0]), rules)

@@ -240,20 +240,6 @@ def test_source_items_are_left_out_even_if_the_surface_does_not_read_them(
     assert without == [item_id for item_id in whole if item_id not in ("i3", "i4")]
 
 
-def test_explanations_have_positions_marks_and_counts_of_every_stage(opened: Opener) -> None:
-    engine = opened(RULES)
-    give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
-    answer = engine.recommend(Request("mixed", "u0", k=1_000))
-    for place, item in enumerate(answer.items):
-        explanation = engine.explain(Request("mixed", "u0"), item.item_id)
-        assert explanation.position == place
-        assert explanation.parts == item.parts
-    assert explanation.trace["explored"] == sum("explored" in item.parts for item in answer.items)
-    assert explanation.trace["sponsored"] == sum(item.sponsored for item in answer.items) == 3
-    assert explanation.trace["moved by diversity"] > 0
-    assert explanation.trace["from sponsored"] == 20
-
-
 def test_a_bought_position_has_the_score_bid_times_probability(opened: Opener) -> None:
     engine = opened("[surfaces.ads]\nsponsored = {positions = [0], floor = 0.0}\n")
     organic = {item.item_id: item.score for item in engine.recommend(Request("ads", k=100)).items}

@@ -44,13 +44,6 @@ def test_a_read_answers_the_same_by_get_and_by_post(client, path, values):
     assert by_get.json() | {"request_id": ""} == by_post.json() | {"request_id": ""}
 
 
-def test_items_in_context_change_the_recommendation_and_are_not_in_it(client):
-    response = client.get("/v1/recommend", params={"surface": "cart", "item_id": ["f3", "f9"]})
-    assert not {"f3", "f9"} & set(ids(response))
-    genres = client.engine.item(ids(response)[0]).attributes["genres"]
-    assert "Horror" in genres
-
-
 def test_an_item_is_told_with_its_codes(client):
     body = client.get("/v1/items/f1").json()
     assert body["title"] == "Film 001"
@@ -87,24 +80,6 @@ def test_an_explanation_names_the_history_it_rests_on_and_holds_no_nan(client):
     assert body["evidence"][0]["item_id"] == "f3"
     assert body["parts"] == {"content": 0.5, "popularity": 0.25, "nothing": None}
     assert list(body["trace"]) == ["sources", "filters", "selected"]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"user_id": "u", "item_id": "f3"},
-        [{"user_id": "u", "item_id": "f3"}],
-        {"events": [{"user_id": "u", "item_id": "f3"}]},
-    ],
-)
-def test_an_event_is_in_the_history_and_the_next_answer_at_once(client, body):
-    before = ids(client.get("/v1/recommend", params={"user_id": "u"}))
-    assert client.post("/v1/events", json=body).json() == {"received": 1, "new": 1}
-    after = ids(client.get("/v1/recommend", params={"user_id": "u"}))
-    history = client.get("/v1/users/u/history").json()
-    assert before != after
-    assert history["events"][0]["item_id"] == "f3"
-    assert history["events"][0]["timestamp"] > 1.7e9
 
 
 @pytest.mark.parametrize(

@@ -154,14 +154,6 @@ def test_every_error_refers_to_the_one_schema(document):
             assert schema == {"$ref": "#/components/schemas/ErrorOut"}
 
 
-def test_every_read_has_the_same_parameters_and_body(document):
-    for path, methods in document["paths"].items():
-        if set(methods) == {"get", "post"}:
-            body = methods["post"]["requestBody"]["content"]["application/json"]["schema"]
-            parameters = {p["name"] for p in methods["get"]["parameters"] if p["in"] == "query"}
-            assert set(schema_of(document, body)["properties"]) == parameters, path
-
-
 def test_every_answer_is_as_declared(client, document):
     for method, path, url, body in REQUESTS:
         response = client.ask(method.upper(), url, json=body)

@@ -11,53 +11,43 @@ import sys
 import threading
 from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from processes import children, connection_each, is_free, is_running, wait_until
+from processes import (
+    TINY_SERVER,
+    TinyService,
+    children,
+    connection_each,
+    is_free,
+    is_running,
+    wait_until,
+)
 
 from serendip.errors import NotTrainedError
 
-SCRIPT = Path(__file__).parents[1] / "tiny_server.py"
 EVERY_S = 0.02
 """Between two requests to a service that changes: often, but not all that the machine can do."""
 MANY = 20_000
 """Requests after which a state that must come is given up; no test needs nearly as many."""
 
 
-class Running:
-    """A service with workers, in a process of its own."""
+class Running(TinyService):
+    """A service with workers."""
 
-    def __init__(self, workers: int, load_s: float, switch: Path) -> None:
-        self.switch = switch
-        options = ["--workers", str(workers), "--switch", str(switch)]
-        command = [sys.executable, str(SCRIPT), str(load_s), *options]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        self.port = urlsplit(self.read_line("listening")).port or 0
-        self.log: list[str] = []
-        self._reader = threading.Thread(target=self._read_log, daemon=True)
-        self._reader.start()
+    def __init__(self, folder: Path, workers: int = 2, load_s: float = 0.0) -> None:
+        self.switch, self._log = folder / "switch", folder / "log"
+        options = ("--workers", str(workers), "--switch", str(self.switch))
+        super().__init__(*options, load_s=load_s, log=self._log)
 
-    def read_line(self, word: str) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline().split()
-        assert line[:1] == [word]
-        return line[1]
+    @property
+    def log(self) -> list[str]:
+        return self._log.read_text().splitlines(keepends=True)
 
     def get(self, path: str) -> tuple[int, dict]:
-        """A request over a connection of its own."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        finally:
-            connection.close()
+        response, body = self.ask(path)
+        return response.status, json.loads(body)
 
     @property
     def workers(self) -> set[int]:
@@ -86,34 +76,11 @@ class Running:
 
         wait_until(is_logged, words, every_s=EVERY_S)
 
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self._reader.join()
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            stream.close()
-
-    def _read_log(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log.append(line)
-
-
-@contextmanager
-def running(tmp_path: Path, workers: int = 2, load_s: float = 0.0) -> Iterator[Running]:
-    service = Running(workers, load_s, tmp_path / "switch")
-    try:
-        yield service
-    finally:
-        service.close()
-
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Two workers that are ready; a test leaves two that are."""
-    with running(tmp_path_factory.mktemp("service")) as started:
+    with Running(tmp_path_factory.mktemp("service")) as started:
         started.read_line("ready")
         yield started
 
@@ -121,7 +88,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture
 def last(tmp_path: Path) -> Iterator[Running]:
     """A service of two workers that a test may end."""
-    with running(tmp_path) as started:
+    with Running(tmp_path) as started:
         started.read_line("ready")
         yield started
 
@@ -135,7 +102,7 @@ def ask(connection: HTTPConnection, path: str) -> str:
 
 
 def test_it_is_ready_once_every_worker_is(tmp_path: Path) -> None:
-    with running(tmp_path, workers=3, load_s=0.5) as service:
+    with Running(tmp_path, workers=3, load_s=0.5) as service:
         assert service.get("/health/live") == (200, {"status": "live"})  # it waits for the first
         service.read_line("ready")
         status, ready = service.get("/health/ready")
@@ -276,7 +243,7 @@ def test_no_worker_outlives_its_supervisor(last: Running) -> None:
 
 def start_in_vain(*options: str) -> tuple[int, str]:
     """Exit code and messages of a service whose workers cannot begin."""
-    command = [sys.executable, str(SCRIPT), "0", "--workers", "2", *options]
+    command = [sys.executable, str(TINY_SERVER), "0", "--workers", "2", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     return done.returncode, done.stderr
 
