@@ -403,7 +403,7 @@ class Engine(AbstractContextManager["Engine"]):
         if normalise(request.text):
             suggestions = self._suggester.complete(state, request, user)
         else:
-            now = self._query_builder.now
+            now = self._clock()
             if state.queries.co_searches.ways_out:
                 user = replace(user, failed=self._suggestion_users.find_failed(request, now))
             suggestions = self._suggester.recommend(state, request, user, now)
@@ -557,7 +557,7 @@ class Engine(AbstractContextManager["Engine"]):
             DataError: the id is not valid.
         """
         receipt = self._eraser.erase_user(user_id)
-        self._query_builder.forget(user_id)
+        self._query_builder.histories.forget(user_id)
         with suppress(StorageError):  # The user is erased; events are counted again later.
             self._num_events = self._store.log.count()
         self._remover.begin()
@@ -717,7 +717,8 @@ class Engine(AbstractContextManager["Engine"]):
         if not user_id:
             return SuggestionUser()
         past = self._query_builder.read_past(state, user_id)
-        return self._suggestion_users.of(state, user_id, past, self._query_builder.removals)
+        removals = self._query_builder.histories.removals
+        return self._suggestion_users.of(state, user_id, past, removals)
 
 
 def _run(

@@ -40,6 +40,9 @@ class QueryBuilder:
         rules: which events are interactions, likes or negative.
         surfaces: by name; a query has the task of its surface.
         clock: returns Unix seconds.
+
+    Attributes:
+        histories: of the users.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class QueryBuilder:
     ) -> None:
         self._encoder, self._fusion, self._clock = encoder, fusion, clock
         self._surfaces = surfaces
-        self._user_histories = UserHistories(store, rules)
+        self.histories = UserHistories(store, rules)
         self._cached_vectors = lru_cache(maxsize=_TEXT_CACHE_SIZE)(self._encode)
 
     def build(self, state: EngineState, request: Request) -> Query:
@@ -90,7 +93,7 @@ class QueryBuilder:
 
         Of the user it is known what the last request read; nothing if it is not cached any more.
         """
-        past = self._user_histories.cached(request.user_id) or UserPast()
+        past = self.histories.cached(request.user_id) or UserPast()
         return self._read(state, request, past.known(state.num_items))
 
     def _read(self, state: EngineState, request: Request, past: UserPast) -> Query:
@@ -114,25 +117,11 @@ class QueryBuilder:
             filters=parse_tests(request.filters, state.catalogue),
         )
 
-    @property
-    def now(self) -> float:
-        """Unix seconds of a request that is built now."""
-        return self._clock()
-
-    @property
-    def removals(self) -> int:
-        """How often events had been removed from the log when a past was read last."""
-        return self._user_histories.removals
-
-    def forget(self, user_id: str) -> None:
-        """Drop what is cached of a user who was erased."""
-        self._user_histories.forget(user_id)
-
     def read_past(self, state: EngineState, user_id: str) -> UserPast:
         """What is known of a user now; empty for an unknown visitor."""
         if not user_id:
             return UserPast()
-        return self._user_histories.of(user_id, state.catalogue.vocabulary)
+        return self.histories.of(user_id, state.catalogue.vocabulary)
 
     def _encode(self, text: str) -> tuple[FloatArray, FloatArray]:
         """Vectors of a text in the space of the items, and of the encoder."""

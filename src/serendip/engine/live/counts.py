@@ -7,8 +7,8 @@ as they are new no longer after one, or after many. The log is read at most ever
 seconds, so that a busy engine counts many events at once.
 
 What an import appends repeats what is counted already and is left out. After an erasure, which
-removes events that were counted, all events since the training are counted anew; after many of
-them not more often than a share of the time allows. So a restart gives the same counts as following
+removes events that were counted, all events since the training are counted anew, every ``REST_S``
+seconds at most. So a restart gives the same counts as following
 all the time.
 """
 
@@ -32,10 +32,9 @@ from serendip.models.popularity import Popularity
 FOLLOW_S = 0.5
 """Seconds between two readings of the log."""
 
-RECOUNT_SHARE = 0.05
-"""Share of the time in which everything since the training may be counted anew."""
+REST_S = 20.0
+"""Seconds after everything since the training was counted in which it is not counted anew."""
 
-_LONGEST_REST_S = 60.0
 _MOST_EARLY = 10_000
 """Events that are kept until their items are known."""
 
@@ -84,24 +83,22 @@ class LiveCounts:
         mark, events = self._log.after(self._seq, with_imports=False)
         if self._trained is None:
             self._trained, self._removals = state, mark.removals
-        elif mark.removals != self._removals and self._may_recount():
+        elif mark.removals != self._removals and not self._rests:
             return self._recount(_put_back(state, self._trained))
         self._seq = mark.seq
         return self._count(state, events)
 
+    @property
+    def _rests(self) -> bool:
+        """Whether everything was counted a moment ago; not where the clock was set back."""
+        return 0 < self._rests_until - self._clock() <= REST_S
+
     def _recount(self, state: EngineState) -> EngineState:
         """Count everything since the training."""
-        begun = self._clock()
         mark, events = self._log.after(self._trained_seq, with_imports=False)
         self._seq, self._removals, self._early = mark.seq, mark.removals, []
-        state = self._count(state, events)
-        ended = self._clock()
-        self._rests_until = ended + min((ended - begun) / RECOUNT_SHARE, _LONGEST_REST_S)
-        return state
-
-    def _may_recount(self) -> bool:
-        """Whether the rest after the last count of everything is over, or the clock was set."""
-        return not 0 < self._rests_until - self._clock() <= _LONGEST_REST_S
+        self._rests_until = self._clock() + REST_S
+        return self._count(state, events)
 
     def _count(self, state: EngineState, events: EventColumns) -> EngineState:
         """The state with these events, and with earlier ones whose items are known by now."""

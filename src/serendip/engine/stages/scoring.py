@@ -190,28 +190,23 @@ def score_candidates(
     bids = revenue = np.zeros(len(candidates), np.float32)
     if batch.surface.sponsored is not None:
         bids = bids_of(batch.state.catalogue, batch.surface.sponsored.bid, candidates.items)
-        paid = _paid_probability(batch, features, probabilities)
-        revenue = bids * (organic if paid is None else paid)
+        revenue = bids * _predict_paid(batch, features, probabilities, organic)
     pins = order_levels(batch, candidates, bool(probabilities))
     return Scores(round_scores(values), pins, bids, revenue, probabilities)
 
 
-def _paid_probability(
-    batch: Batch, features: FloatArray, known: Mapping[str, FloatArray]
-) -> FloatArray | None:
-    """(R,) P(action that is paid for); None if nothing predicts actions.
-
-    Args:
-        batch: of a surface that sells places.
-        features: (R, F).
-        known: action -> probabilities (R,) that were predicted already; empty = none were.
+def _predict_paid(
+    batch: Batch, features: FloatArray, known: Mapping[str, FloatArray], organic: FloatArray
+) -> FloatArray:
+    """(R,) P(action that is paid for), on a surface that sells places; the organic values if
+    nothing predicts actions.
     """
     ranker, sponsored = batch.state.ranker, batch.surface.sponsored
     if sponsored is None or ranker is None or not len(features):
-        return None
-    predicted = np.column_stack([*known.values()]) if known else None
-    if predicted is None:
-        predicted = predict_actions(ranker, batch.surface.task, features)
+        return organic
+    if sponsored.action in known:
+        return known[sponsored.action]
+    predicted = predict_actions(ranker, batch.surface.task, features)
     return action_value(predicted, {sponsored.action: 1.0}, ranker.config.actions)
 
 

@@ -34,11 +34,6 @@ class Source(Stage, ABC):
         """Key of the number of candidates that it proposed."""
         return f"from {self.name}"
 
-    @property
-    def trace_labels(self) -> Mapping[str, str]:
-        """Its key in the trace -> label."""
-        return {self.trace_key: f"From {self.label}"}
-
     @abstractmethod
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """At most ``quota`` allowed items per query, best first."""
