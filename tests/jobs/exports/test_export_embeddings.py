@@ -23,6 +23,7 @@ from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedErr
 from serendip.jobs.exports import embeddings
 from serendip.jobs.exports.embeddings import Kind, embed
 from serendip.jobs.train.space import continue_space, require_retriever
+from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.versions import compute_checksums, seal
 
@@ -42,8 +43,9 @@ def turn_space(shop: Path) -> None:
     """Give the published generation the space of a training with other axes."""
     folder = shop / "generations" / "gen-1"
     turned = np.linalg.qr(np.random.default_rng(0).normal(size=(NETWORK, NETWORK)))[0]
-    arrays = dict(np.load(folder / "space" / "space.npz"))
-    np.savez(folder / "space" / "space.npz", **{**arrays, "rotation": turned.astype(np.float32)})
+    space = VectorSpace.open(folder / "space")
+    shutil.rmtree(folder / "space")
+    replace(space, rotation=turned.astype(np.float32)).save(folder / "space")
     accept_changes(folder)
 
 
@@ -227,7 +229,7 @@ def test_nothing_published_and_no_space_say_what_to_run(shop: Path) -> None:
     folder = shop / "generations" / "gen-1"
     shutil.rmtree(folder / "space")
     accept_changes(folder)
-    with pytest.raises(ArtefactError, match=r"no readable space.*serendip train"):
+    with pytest.raises(ArtefactError, match=r"no readable VectorSpace.*serendip train"):
         embed(shop, "items", None, TrainOptions())
     (shop / "generations" / "CURRENT").unlink()
     with pytest.raises(NotTrainedError, match="serendip train"):
