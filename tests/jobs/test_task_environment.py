@@ -156,7 +156,7 @@ TASKS: dict[str, Run] = {
     ),
     "embed": lambda location: encode_rows(EngineTask(_engine(location), "users")),
     "recommend --batch": lambda location: answer_users(
-        EngineTask(_engine(location), (Request(), None))
+        EngineTask(_engine(location), Request(reasons=False))
     ),
     "serve, at its start": WorkspaceLocation.open,
     "serve, a replica": open_replica,

@@ -142,7 +142,7 @@ def write_all(
     monkeypatch.setattr(embeddings, "ROWS_PER_TASK", 32)
     monkeypatch.setattr(vector_cache, "BATCHES_PER_TASK", 4)
     options, now = TrainOptions(executor=executor, shared=folder / "tasks"), 2e9
-    recommend_all(shop, Request("home"), folder / "answers", options, now=now)
+    recommend_all(shop, Request("home", reasons=False), folder / "answers", options, now=now)
     embed(shop, "users", folder / "users", options, now=now)
     with closing(Workspace.open(shop).open_store()) as store:
         items = store.items()

@@ -80,20 +80,21 @@ def run(
         raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
     from serendip.engine.request import Request
 
-    tests, items = tuple(filters or ()), tuple(item or ())
-    request = Request(surface, country=country, k=k, device=device, filters=tests, sort=sort)
+    request = Request(surface, country=country, device=device, k=k, language=language)
+    request = replace(request, filters=tuple(filters or ()), sort=sort)
     if not batch or out is None:
-        _recommend(terminal, workspace, replace(request, user_id=user, text=query, item_ids=items))
+        asked = replace(request, user_id=user, text=query, item_ids=tuple(item or ()))
+        _recommend(terminal, workspace, asked)
         return
-    from serendip.jobs.exports.recommendations import ReasonOptions, recommend_all
+    from serendip.jobs.exports.recommendations import recommend_all
     from serendip.jobs.llm.job import LlmJob
     from serendip.runtime.atomic_files import require_writable
 
     require_writable(out)
+    request = replace(request, reasons=reasons)
     llm_job = LlmJob("reasons", budget or 0.0, estimate) if is_worded else None
-    told = ReasonOptions(language, llm_job) if reasons else None
     with terminal.job("recommendations", workspace, engine=(engine, address)) as context:
-        summary = recommend_all(workspace, request, out, context.options, reasons=told)
+        summary = recommend_all(workspace, request, out, context.options, job=llm_job)
     _print_batch(terminal, summary)
 
 

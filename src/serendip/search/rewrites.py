@@ -345,8 +345,10 @@ def find_reformulations(
         last[search.user_id] = search
         if not len(search.chosen):
             gave_up[search.key].add(search.user_id)
-        elif before is not None and _is_reformulation(before, search):
-            people[before.key][search.key].add(search.user_id)
+        elif before is not None and search.timestamp - before.timestamp <= WITHIN_S:
+            goes_on = search.key.startswith(before.key)
+            if not goes_on and not len(before.chosen):
+                people[before.key][search.key].add(search.user_id)
     found = {}
     for key in sorted(people.keys() - private):
         num_gave_up = len(gave_up[key]) + _PRIOR_PEOPLE
@@ -363,8 +365,3 @@ def find_reformulations(
 
 def _kind_of(key: str, other: str) -> RewriteKind:
     return "broader" if {*words(other)} < {*words(key)} else "substitute"
-
-
-def _is_reformulation(before: Search, search: Search) -> bool:
-    is_soon = search.timestamp - before.timestamp <= WITHIN_S
-    return is_soon and not len(before.chosen) and not search.key.startswith(before.key)

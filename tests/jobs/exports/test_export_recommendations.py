@@ -30,7 +30,8 @@ def add_settings(shop: Path, lines: str) -> None:
 
 def rows_of(shop: Path, surface: str, k: int = 10, **parameters: Any) -> tuple[dict, list[dict]]:
     out = shop / "out.parquet"
-    summary = recommend_all(shop, Request(surface, k=k, **parameters), out, TrainOptions())
+    request = Request(surface, k=k, reasons=False, **parameters)
+    summary = recommend_all(shop, request, out, TrainOptions())
     return summary, pq.read_table(out).to_pylist()
 
 
@@ -133,10 +134,11 @@ def test_answers_of_many_tasks_are_those_of_one(
 ) -> None:
     out = shop / "out.parquet"
     monkeypatch.setattr(recommendations, "BATCH", 7)
-    expected = recommend_all(shop, Request("home", k=5), out, TrainOptions(), now=NOW)
+    request = Request("home", k=5, reasons=False)
+    expected = recommend_all(shop, request, out, TrainOptions(), now=NOW)
     lists = pq.read_table(out)
     monkeypatch.setattr(recommendations, "USERS_PER_TASK", 14)
-    assert recommend_all(shop, Request("home", k=5), out, TrainOptions(), now=NOW) == expected
+    assert recommend_all(shop, request, out, TrainOptions(), now=NOW) == expected
     assert pq.read_table(out).equals(lists)
 
 

@@ -22,8 +22,7 @@ from serendip.data.store.tables.generated import Generated, text_digest
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.suggestions.build import hash_written_queries
-from serendip.jobs.suggestions.parts import is_for_texts
+from serendip.jobs.suggestions.build import hash_written_queries, is_for_texts
 from serendip.jobs.train.fingerprint import compute_fingerprint
 
 

@@ -26,7 +26,7 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.llm.texts import write_query_texts
-from serendip.jobs.suggestions.parts import Phrases, is_for_texts
+from serendip.jobs.suggestions.build import Phrases, is_for_texts
 from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions

@@ -97,7 +97,7 @@ def encode(folder: Path, options: TrainOptions) -> Path:
 def answer(folder: Path, options: TrainOptions) -> Path:
     """Answers for all users."""
     out = folder / "answers.parquet"
-    recommendations.recommend_all(folder, Request("home"), out, options, now=NOW)
+    recommendations.recommend_all(folder, Request("home", reasons=False), out, options, now=NOW)
     return out
 
 

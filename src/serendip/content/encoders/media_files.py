@@ -172,15 +172,23 @@ def find_media_files(
     Returns:
         usable file of each item or None; and row -> reason why a named file is not used.
     """
-    files: list[Path | None] = []
+    files: list[Path | None] = [None] * len(items)
     reasons: dict[int, str] = {}
     for row, item in enumerate(items):
-        name = item.field_text(field).strip()
+        if not (name := item.field_text(field).strip()):
+            continue
         try:
-            files.append(find_media_file(folder, name, max_bytes) if name else None)
+            path = resolve_workspace_file(folder, name)
+            size = path.stat().st_size
         except DataError as error:
-            files.append(None)
             reasons[row] = error.message
+        except OSError as error:  # Deleted since it was resolved.
+            reasons[row] = f"{name[:80]!r} cannot be read: {error.strerror}."
+        else:
+            if size <= max_bytes:
+                files[row] = path
+            else:
+                reasons[row] = f"{name[:80]!r} has {size:,} bytes; {max_bytes:,} are allowed."
     return files, reasons
 
 
@@ -211,27 +219,6 @@ def resolve_workspace_file(folder: Path, name: str) -> Path:
         raise DataError(f"{name[:80]!r} is outside the workspace.", _PATH_HINT)
     if not is_file:
         raise DataError(f"{name[:80]!r} is not a file in the workspace.", _PATH_HINT)
-    return path
-
-
-def find_media_file(folder: Path, name: str, max_bytes: int) -> Path:
-    """Resolve the path of an item's file and check the size; the file is not opened.
-
-    Raises:
-        DataError: it is not a file of the workspace, or larger than ``max_bytes``.
-    """
-    path = resolve_workspace_file(folder, name)
-    try:
-        size = path.stat().st_size
-    except OSError as error:  # Deleted since it was resolved.
-        raise DataError(
-            f"{name[:80]!r} cannot be read: {error.strerror}.", "Check the file."
-        ) from None
-    if size > max_bytes:
-        raise DataError(
-            f"{name[:80]!r} has {size:,} bytes; {max_bytes:,} are allowed.",
-            "Make it smaller, or raise `max_bytes`.",
-        )
     return path
 
 

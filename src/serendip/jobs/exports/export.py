@@ -105,13 +105,9 @@ def _as_one_kind(values: Sequence[Attribute | None]) -> pa.Array:
     if all(isinstance(value, float) for value in given):
         return pa.array(values, pa.float64())
     if any(isinstance(value, tuple) for value in given):
-        lists = [None if value is None else _as_list(value) for value in values]
+        lists = [(str(one),) if isinstance(one, float | str) else one for one in values]
         return pa.array(lists, pa.list_(pa.string()))
     return pa.array([None if value is None else str(value) for value in values], pa.string())
-
-
-def _as_list(value: Attribute) -> list[str]:
-    return list(value) if isinstance(value, tuple) else [str(value)]
 
 
 def begin_export(workspace: Workspace, store: Store, out: Path) -> Callable[[], None]:

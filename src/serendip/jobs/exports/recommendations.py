@@ -63,19 +63,6 @@ _WORD_SCORES = ("title match", "bm25")
 _NEEDED = {"query": "a text", "items": "an item"}
 
 
-@dataclass(frozen=True, slots=True)
-class ReasonOptions:
-    """How the reasons of a file are told.
-
-    Args:
-        language: of the sentences, as in ``Request.language``.
-        job: words them by the LLM of ``[llm]``; None = they are made by templates.
-    """
-
-    language: str = ""
-    job: LlmJob | None = None
-
-
 class ShownReason(NamedTuple):
     """A reason beside the title of the item that it is given for."""
 
@@ -146,7 +133,7 @@ def recommend_all(
     out: Path,
     options: TrainOptions,
     now: float | None = None,
-    reasons: ReasonOptions | None = None,
+    job: LlmJob | None = None,
 ) -> dict[str, Any]:
     """Write ``user_id, rank, item_id, score`` for every user with events.
 
@@ -157,12 +144,12 @@ def recommend_all(
     Args:
         workspace: folder of the workspace.
         request: of every user, but for the user; its surface needs nothing else, and ``k`` is the
-            largest number of items per user.
+            largest number of items per user. With ``reasons`` there is a column ``reason``.
         out: Parquet file, written atomically.
         options: progress of the users, and the executor that answers them.
         now: Unix seconds, the time of all requests; None = the present.
-        reasons: adds the column ``reason``; None = no such column. A job that only estimates its
-            cost writes no file.
+        job: words the reasons by the LLM of ``[llm]``; None = they are made by templates. One that
+            only estimates its cost writes no file.
 
     Returns:
         numbers of users and rows, number of users by number of items, the generation, and the
@@ -189,11 +176,9 @@ def recommend_all(
                 "Use a surface that needs only a user, such as --surface home.",
             )
         parse_tests(request.filters, catalogue)
-        language = None if reasons is None else reasons.language
-        name, about = f"{request.surface} for all users", (request, language)
-        parts = export.map(answer_users, about, users, USERS_PER_TASK, name, options)
+        name = f"{request.surface} for all users"
+        parts = export.map(answer_users, request, users, USERS_PER_TASK, name, options)
         wordings, facts = dict[ShownReason, str](), dict[str, Any]()
-        job = None if reasons is None else reasons.job
         if job is not None:
             parts = list(parts)
             told = [shown for part in parts for shown in part.reasons]
@@ -201,7 +186,7 @@ def recommend_all(
             facts = {"llm": write(JobContext.of(opened, options), writing, job)}
         lengths, rows = Counter[int](), 0
         if job is None or not job.estimate_only:
-            schema = _schema(surface, has_reasons=reasons is not None)
+            schema = _schema(surface, request.reasons)
             rows = export.write(schema, _tables(schema, parts, wordings, lengths))
             lengths[0] = len(users) - lengths.total()
     return {
@@ -217,13 +202,12 @@ def recommend_all(
 def answer_users(task: EngineTask) -> AnswerRows:
     """Rows of the users of a task, in their order; also in a process of an executor.
 
-    The task is about a request, and the language of the reasons; None = none are told.
+    The task is about the request of each, but for the user.
 
     Raises:
         UnsupportedError: a stage failed in the answer to a user.
     """
-    engine = task.location.open()
-    request, language = task.about
+    engine, request = task.location.open(), task.about
     rows = AnswerRows({name: [] for name in _TYPES if name != REASON})
     for begin in range(0, len(task.ids), BATCH):
         part = task.ids[begin : begin + BATCH]
@@ -233,8 +217,8 @@ def answer_users(task: EngineTask) -> AnswerRows:
         for user, result in zip(part, results, strict=True):
             best = result.items.take(np.arange(min(request.k, len(result.items))))
             _add(rows, user, best, engine.item_ids(best.item_nums))
-            if language is not None:
-                rows.reasons.extend(_tell_reasons(result, best, engine, language))
+            if request.reasons:
+                rows.reasons.extend(_tell_reasons(result, best, engine, request.language))
     return rows
 
 

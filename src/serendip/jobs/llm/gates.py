@@ -55,8 +55,7 @@ from serendip.jobs.llm.judged_queries import (
     with_gain,
 )
 from serendip.jobs.llm.texts import read_original
-from serendip.jobs.suggestions.build import compute_queries, to_candidates
-from serendip.jobs.suggestions.parts import Phrases
+from serendip.jobs.suggestions.build import Phrases, compute_queries, to_candidates
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.scratch import scratch_folder
 from serendip.search.lexical import LexicalIndex

@@ -2,7 +2,7 @@
 
 Written queries are appended to their items, thin or not, which so are found by words that people
 would type (doc2query, Nogueira et al. 2019, arXiv:1904.08375). The retriever and the ranker learn
-from others of them (``suggestions.parts``).
+from others of them (``suggestions.build``).
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from serendip.data.text import tokens
 from serendip.errors import DataError
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm.job import Question, Writing, describe_item
-from serendip.jobs.suggestions.build import hash_written_queries, read_written_queries
-from serendip.jobs.suggestions.parts import is_for_texts
+from serendip.jobs.suggestions.build import hash_written_queries, is_for_texts, read_written_queries
 from serendip.llm.tasks import Enrichment, Task
 
 WRITTEN_MODEL = "written queries"

@@ -1,7 +1,5 @@
-"""Suggested queries.
-
-``build.py`` verifies and publishes them, ``ranker_data.py`` trains their ranker, ``parts.py`` deals
-those that an LLM wrote to what learns from them.
+"""Suggested queries: ``build.py`` verifies and publishes them, ``ranker_data.py`` trains their
+ranker.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def train_query_ranker(table: QueryTable, titles: TitleIndex, log: Log, seed: in
     first_held_out = len(selected) - (num_held_out if num_held_out >= LEAST_HELD_OUT else 0)
     num_of_user = Counter(log.searches[row].user_id for row in selected)
     requests: list[RankingRows] = []
-    ranks: list[tuple[float, float]] = []
+    ranks: list[list[float]] = []
     learned = prior
     for place, row in enumerate(selected):
         search = log.searches[row]
@@ -160,8 +160,8 @@ class _Replay:
         return SuggestionUser(user_id, past, seen=seen, searched=searched, counted=counted)
 
     def find_ranks(
-        self, search: Search, user: SuggestionUser, rankers: tuple[LogisticModel, LogisticModel]
-    ) -> tuple[float, float]:
+        self, search: Search, user: SuggestionUser, rankers: Sequence[LogisticModel]
+    ) -> list[float]:
         """The rank of a searched query by each ranker, from 1, among all not searched before.
 
         Of queries with equal scores half come before.
@@ -170,13 +170,12 @@ class _Replay:
         rows = np.setdiff1d(np.arange(len(self._table)), past)
         features = self._features(rows, user, "")
         own = np.searchsorted(rows, self._table.rows_by_key[search.key])
-
-        def rank(ranker: LogisticModel) -> float:
-            scores = ranker.log_odds(features)
-            num_equal = float((scores == scores[own]).sum())
-            return float((scores > scores[own]).sum()) + (num_equal + 1.0) / 2
-
-        return rank(rankers[0]), rank(rankers[1])
+        scores = np.stack([ranker.log_odds(features) for ranker in rankers])  # (2, R)
+        own_scores = scores[:, own, None]
+        ranks: list[float] = (
+            (scores > own_scores).sum(1) + ((scores == own_scores).sum(1) + 1) / 2
+        ).tolist()
+        return ranks
 
     def build_search_rows(
         self,

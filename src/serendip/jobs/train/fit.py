@@ -34,8 +34,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
-from serendip.jobs.suggestions.build import read_written_queries
-from serendip.jobs.suggestions.parts import select_unread
+from serendip.jobs.suggestions.build import read_written_queries, select_unread
 from serendip.jobs.surface_quality.record import QualityRecord
 from serendip.jobs.train.continuation import OlderFit, PreviousCodes
 from serendip.jobs.train.ranker.labels import LabelledQuery
