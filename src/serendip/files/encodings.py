@@ -18,7 +18,7 @@ from typing import Any
 from serendip.errors import DataError, StorageError
 from serendip.runtime.scratch import scratch_folder
 
-_ANOTHER = "Name another `encoding` in serendip.toml, or save the file as UTF-8."
+_ANOTHER = "Name another `encoding` in serendip.toml or --encoding, or save the file as UTF-8."
 
 
 def check_encoding(name: str) -> str:

@@ -326,27 +326,27 @@ def _add_texts(items: SampledFile, mapping: dict[str, str]) -> None:
         for name in items.unmapped_columns(mapping)
         if (filled := _filled(items.cells[name])) and not classify_column(name, filled)
     }
-    lengths = {name: sum(map(len, cells)) / len(cells) for name, cells in words.items()}
-    long = [name for name in words if lengths[name] >= MIN_DESCRIPTION_CHARS]
+    long = {name: _mean_length(cells) for name, cells in words.items() if not _is_short(cells)}
     if "description" not in mapping and long:
-        mapping["description"] = max(long, key=lambda name: lengths[name])
-    distinct = [
-        name
-        for name, cells in words.items()
-        if name not in long and len(set(cells)) >= MIN_TITLE_SHARE * len(cells)
-    ]
+        mapping["description"] = max(long, key=long.__getitem__)
+    distinct = [name for name in words if name not in long and _are_distinct(words[name])]
     _fill(mapping, "title", lambda: _take_single(distinct) if len(items.cells) > 1 else None)
-    if "title" not in mapping and _names_items(items, mapping.get("description")):
+    if "title" in mapping or "description" in items.user_mapping:
+        return
+    cells = _filled(items.cells[mapping["description"]]) if "description" in mapping else []
+    if cells and _is_short(cells) and _are_distinct(cells):
         mapping["title"] = mapping.pop("description")
 
 
-def _names_items(items: SampledFile, description: str | None) -> bool:
-    """Whether a column of descriptions that the user did not name holds short, distinct texts."""
-    if description is None or "description" in items.user_mapping:
-        return False
-    cells = _filled(items.cells[description])
-    if not cells or sum(map(len, cells)) >= MIN_DESCRIPTION_CHARS * len(cells):
-        return False
+def _mean_length(cells: Sequence[str]) -> float:
+    return sum(map(len, cells)) / len(cells)
+
+
+def _is_short(cells: Sequence[str]) -> bool:
+    return _mean_length(cells) < MIN_DESCRIPTION_CHARS
+
+
+def _are_distinct(cells: Sequence[str]) -> bool:
     return len(set(cells)) >= MIN_TITLE_SHARE * len(cells)
 
 
