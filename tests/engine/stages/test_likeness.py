@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from serendip.data import Event, FloatArray, ItemFeatures, Query
 from serendip.data.items.reception import Reception
@@ -11,12 +10,14 @@ from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.likeness import (
-    find_likeness,
+    CHOICE_SHARE,
+    QUALITY_WEIGHT,
     floor_of,
+    is_by_likeness,
     keep_alike,
     order_by_likeness,
 )
-from serendip.engine.stages.surfaces import DEFAULT_SURFACES, LikenessConfig
+from serendip.engine.stages.surfaces import DEFAULT_SURFACES
 from serendip.engine.state import EngineState
 from serendip.models.content_similarity import ContentSimilarity
 from serendip.testing import build_small_world
@@ -46,22 +47,19 @@ def test_what_is_above_the_floor_stays_and_at_least_the_ten_most_alike(reader: E
     assert set(keep_alike(batch, candidates, named).items) == {*kept.items, *named[0]}
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, 0.5])
-def test_the_order_is_a_share_of_likeness_and_of_the_value(reader: Engine, share: float) -> None:
+def test_the_order_is_a_share_of_likeness_and_of_the_value(reader: Engine) -> None:
     batch, candidates = batch_of(reader.state)
     values = np.linspace(5.0, 6.0, len(candidates), dtype=np.float32)
-    config = LikenessConfig(choice_share=share, quality_weight=0.0)
-    ordered = order_by_likeness(batch, candidates, values, config)
+    ordered = order_by_likeness(batch, candidates, values)
     floor, likeness = floor_of(reader.state), likeness_of(batch, candidates)
     counts = reader.state.counts[candidates.items].astype(np.float32)
     assert counts.min() > 0, "none is new"
     alike = np.maximum(likeness - floor, 0) * (counts + 1) / (counts + 2)
     alike /= alike.max()
     chosen = np.minimum((values - 5.0) / (values[-5] - 5.0), 1.0)
-    np.testing.assert_allclose(ordered, (1 - share) * alike + share * chosen, atol=1e-5)
-    better = LikenessConfig(choice_share=share, quality_weight=0.5)
-    more = order_by_likeness(batch, candidates, values, better) - ordered
-    np.testing.assert_allclose(more, reader.state.quality[candidates.items] / 2, atol=1e-5)
+    expected = (1 - CHOICE_SHARE) * alike + CHOICE_SHARE * chosen
+    expected += QUALITY_WEIGHT * reader.state.quality[candidates.items]
+    np.testing.assert_allclose(ordered, expected, atol=1e-5)
 
 
 def test_of_items_that_are_as_much_alike_what_hardly_anybody_chose_comes_later(
@@ -71,11 +69,10 @@ def test_of_items_that_are_as_much_alike_what_hardly_anybody_chose_comes_later(
     best = int(candidates.items[likeness_of(batch, candidates).argmax()])
     counts = np.full(reader.state.num_items, 9, np.int32)
     counts[best] = 1
-    config, values = LikenessConfig(quality_weight=0.0), np.zeros(len(candidates), np.float32)
+    values = np.zeros(len(candidates), np.float32)
+    alike = replace(reader.state, quality=np.zeros_like(reader.state.quality))
     orders = [
-        order_by_likeness(
-            batch_of(replace(reader.state, counts=some))[0], candidates, values, config
-        )
+        order_by_likeness(batch_of(replace(alike, counts=some))[0], candidates, values)
         for some in (counts, np.full_like(counts, 9))
     ]
     at = np.flatnonzero(candidates.items == best)[0]
@@ -109,25 +106,25 @@ def test_where_nothing_is_known_of_items_what_is_chosen_next_orders_them(reader:
     count = reader.state.num_items
     nothing = ItemFeatures(np.zeros((count, 2), np.float32), np.zeros((count, 1), np.int32), 1)
     bare = ContentSimilarity().train(build_small_world(count).with_features(nothing))
-    state = replace(reader.state, models={**reader.state.models, "content": bare})
+    models = {**reader.state.models, "content": bare}
+    state = replace(reader.state, models=models, quality=np.zeros(count, np.float32))
     batch, candidates = batch_of(state)
     assert keep_alike(batch, candidates).items.tolist() == candidates.items.tolist()
     values = np.random.default_rng(0).random(len(candidates)).astype(np.float32)
-    config = LikenessConfig(quality_weight=0.0)
-    ordered = order_by_likeness(batch, candidates, values, config)
+    ordered = order_by_likeness(batch, candidates, values)
     assert ordered.argmax() in np.argsort(-values)[:5]
     assert ordered.argmin() == values.argmin()
 
 
-def test_a_surface_is_not_ordered_by_likeness_without_the_table_or_the_model(
+def test_a_surface_is_not_ordered_by_likeness_unless_it_says_so_and_there_is_the_model(
     reader: Engine,
 ) -> None:
     state = reader.state
-    assert find_likeness(DEFAULT_SURFACES["similar"], state) == LikenessConfig()
-    assert find_likeness(DEFAULT_SURFACES["next"], state) is None
+    assert is_by_likeness(DEFAULT_SURFACES["similar"], state)
+    assert not is_by_likeness(DEFAULT_SURFACES["next"], state)
     models = {name: model for name, model in state.models.items() if name != "content"}
     without = replace(state, models=models)
-    assert find_likeness(DEFAULT_SURFACES["similar"], without) is None
+    assert not is_by_likeness(DEFAULT_SURFACES["similar"], without)
     assert floor_of(without) == 0.0
 
 

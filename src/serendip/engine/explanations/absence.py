@@ -18,7 +18,7 @@ from serendip.engine.explanations.translation import choose_language, translate
 from serendip.engine.request import Request
 from serendip.engine.stages.diversity import DiversityRule
 from serendip.engine.stages.exploration import EXPLORED
-from serendip.engine.stages.likeness import LIKENESS, MODEL, find_likeness, floor_of
+from serendip.engine.stages.likeness import LIKENESS, MODEL, floor_of, is_by_likeness
 from serendip.engine.stages.pipeline import restrict, score
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sources import BrowseSource, WordSource
@@ -166,8 +166,8 @@ class AbsenceFinder:
         (row,) = np.flatnonzero(selector.candidates.items == item).tolist()
         own = float(selector.scores.organic[row])
         features = dict(zip(self.state.feature_names, selector.features[row].tolist(), strict=True))
-        is_by_likeness = find_likeness(self.surface, self.state) is not None
-        if is_by_likeness and features[MODEL] <= floor_of(self.state):
+        is_unlike = features.get(MODEL, 0.0) <= floor_of(self.state)
+        if is_unlike and is_by_likeness(self.surface, self.state):
             return self._absence("candidates", LIKENESS)
         sources = [name for name in self.surface.sources if features.get(name, 0.0) > 0]
         if not own or not sources:  # ranks are fused, or nothing ties it to the request

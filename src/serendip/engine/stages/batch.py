@@ -61,7 +61,7 @@ class Batch:
 
         The past of a user does not count where likeness orders: it would replace what is alike.
         """
-        if surface.order_by_likeness is not None:
+        if surface.is_by_likeness:
             queries = [without_past(query) for query in queries]
         pasts = [query.history.last(HISTORY_FEATURE_EVENTS) for query in queries]
         shortened = [shorten_history(query, state) for query in queries]

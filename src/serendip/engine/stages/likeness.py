@@ -41,7 +41,7 @@ import numpy as np
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.query import History, Query
 from serendip.engine.stages.batch import Batch, Candidates, round_scores
-from serendip.engine.stages.surfaces import RETRIEVER, LikenessConfig, SurfaceConfig
+from serendip.engine.stages.surfaces import RETRIEVER, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.content_similarity import ContentSimilarity
 
@@ -50,6 +50,12 @@ MODEL = ContentSimilarity.name
 LIKENESS = "likeness"
 """Name of the stage in explanations."""
 
+CHOICE_SHARE = 0.3
+"""Share of the order that is the value of what is chosen next; the rest is likeness."""
+
+QUALITY_WEIGHT = 0.15
+"""Weight, beside both, of the share of likes of an item, shrunk towards that of all."""
+
 _FEWEST = 10
 """Candidates that stay although they are no more like the source items than any others."""
 
@@ -57,9 +63,9 @@ _FULL = 5
 """The candidate of this place by value, and all before it, have the whole share of the value."""
 
 
-def find_likeness(surface: SurfaceConfig, state: EngineState) -> LikenessConfig | None:
-    """How a surface is ordered by likeness; None = it is not, or the model is missing."""
-    return surface.order_by_likeness if MODEL in state.models else None
+def is_by_likeness(surface: SurfaceConfig, state: EngineState) -> bool:
+    """Whether a surface is ordered by likeness, and there is the model."""
+    return surface.is_by_likeness and MODEL in state.models
 
 
 def keep_alike(batch: Batch, candidates: Candidates, also: Sequence[IntArray] = ()) -> Candidates:
@@ -85,20 +91,18 @@ def keep_alike(batch: Batch, candidates: Candidates, also: Sequence[IntArray] = 
     return Candidates(candidates.rows[kept], candidates.items[kept])
 
 
-def order_by_likeness(
-    batch: Batch, candidates: Candidates, values: FloatArray, config: LikenessConfig
-) -> FloatArray:
+def order_by_likeness(batch: Batch, candidates: Candidates, values: FloatArray) -> FloatArray:
     """(R,) float32: likeness, what is chosen next by its values (R,), and what is liked."""
     state, items = batch.state, candidates.items
-    ordered = config.quality_weight * state.quality[items]  # (R,)
+    ordered = QUALITY_WEIGHT * state.quality[items]  # (R,)
     counts = np.asarray(state.counts[items], np.float32)
     evidence = np.where(state.new_items.mask[items], 1.0, (counts + 1) / (counts + 2))  # (R,)
     for part, likeness in _compare(batch, candidates):
         alike = np.maximum(likeness - floor_of(state), 0.0) * evidence[part]
         chosen = values[part] - values[part].min()
         full = np.sort(chosen)[-_FULL:][0]
-        ordered[part] += (1 - config.choice_share) * _to_share(alike, alike.max())
-        ordered[part] += config.choice_share * _to_share(chosen, full)
+        ordered[part] += (1 - CHOICE_SHARE) * _to_share(alike, alike.max())
+        ordered[part] += CHOICE_SHARE * _to_share(chosen, full)
     return ordered
 
 

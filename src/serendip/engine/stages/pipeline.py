@@ -20,7 +20,7 @@ from serendip.data.item_list import tie_order
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.filters import Filter
-from serendip.engine.stages.likeness import find_likeness, keep_alike
+from serendip.engine.stages.likeness import is_by_likeness, keep_alike
 from serendip.engine.stages.scoring import fuse_by_rank, organic_lists, score_candidates
 from serendip.engine.stages.selection import Result, Selector
 from serendip.engine.stages.sources import Source
@@ -83,7 +83,7 @@ def score(
     batch, traces, proposals = _propose(queries, stages, surface, state)
     batch.add_hits(hits)
     candidates = _merge(proposals, len(queries), also)
-    if find_likeness(surface, state) is not None:
+    if is_by_likeness(surface, state):
         candidates = keep_alike(batch, candidates, also)
     for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
         trace[CANDIDATES] = end - begin

@@ -17,7 +17,7 @@ from serendip.data import Catalogue, FloatArray, IntArray, ItemList, Task
 from serendip.data.arrays import locate
 from serendip.engine.feature_names import models_of_kind
 from serendip.engine.stages.batch import Batch, Candidates, round_scores
-from serendip.engine.stages.likeness import discount_rejected, find_likeness, order_by_likeness
+from serendip.engine.stages.likeness import discount_rejected, is_by_likeness, order_by_likeness
 from serendip.engine.stages.sponsored import SPONSORED, bids_of
 from serendip.engine.stages.surfaces import LEARNED, RANKER, ItemValueConfig, SurfaceConfig
 from serendip.engine.state import EngineState
@@ -183,9 +183,9 @@ def score_candidates(
 ) -> Scores:
     """Numbers of all rows; see ``score_organic``."""
     organic, probabilities = score_organic(batch, candidates, features, proposals)
-    values, likeness = organic, find_likeness(batch.surface, batch.state)
-    if likeness is not None:
-        values = order_by_likeness(batch, candidates, values, likeness)
+    values = organic
+    if is_by_likeness(batch.surface, batch.state):
+        values = order_by_likeness(batch, candidates, values)
     values = discount_rejected(batch, candidates, values)
     bids = revenue = np.zeros(len(candidates), np.float32)
     if batch.surface.sponsored is not None:

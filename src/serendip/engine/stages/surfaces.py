@@ -74,16 +74,6 @@ class ItemValueConfig(Config):
     all actions of ``action_weights``."""
 
 
-class LikenessConfig(Config):
-    """``[surfaces.<name>.likeness]``."""
-
-    choice_share: float = Field(default=0.3, ge=0, le=1)
-    """Share of the order that is the value of what is chosen next; the rest is likeness."""
-
-    quality_weight: float = Field(default=0.15, ge=0, le=1)
-    """Weight, beside both, of the share of likes of an item, shrunk towards that of all."""
-
-
 class SurfaceConfig(Config):
     """``[surfaces.<name>]``: how one surface is answered."""
 
@@ -137,10 +127,10 @@ class SurfaceConfig(Config):
     sponsored: SponsoredConfig | None = None
     """Positions that can be bought; none without the table."""
 
-    likeness: LikenessConfig | None = None
+    likeness: bool = False
     """Only items that are like the source items, the most alike first, the same for everybody but
-    for items that the user rejected or has chosen; without the table, or with a scorer other than
-    the ranker, the scorer orders all candidates."""
+    for items that the user rejected or has chosen; otherwise, or with a scorer other than the
+    ranker, the scorer orders all candidates."""
 
     min_value: MinValueConfig | None = None
     """Minimum value of the items of an e-mail or a push; none without the table."""
@@ -183,9 +173,9 @@ class SurfaceConfig(Config):
         return self.model_copy(update={"relevance_filter": chosen})
 
     @property
-    def order_by_likeness(self) -> LikenessConfig | None:
+    def is_by_likeness(self) -> bool:
         """``likeness``, unless another scorer than the ranker is named."""
-        return self.likeness if self.scorer == RANKER else None
+        return self.likeness and self.scorer == RANKER
 
     @property
     def needs(self) -> Literal["", "query", "items"]:
@@ -216,7 +206,7 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         filters=(),
         popularity_discount=1.0,
         rejection_discount=0.0,
-        likeness=LikenessConfig(),
+        likeness=True,
     ),
     "next": SurfaceConfig(
         task="similar",

@@ -235,5 +235,5 @@ def collect_runs(
         possible=requests.possible,
         message=answers.message,
         sale=answers.sale,
-        note="" if surface.likeness is None else BY_LIKENESS,
+        note=BY_LIKENESS if surface.likeness else "",
     )

@@ -118,7 +118,7 @@ def record_quality(
         for name, surface in context.settings.all_surfaces().items():
             if surface.sponsored is not None and not sells(surface, state):
                 continue  # the same list as without places for sale
-            if surface.likeness is not None:
+            if surface.likeness:
                 continue  # what is chosen next says nothing about it
             requests = builder.build(name)
             if len(requests):
