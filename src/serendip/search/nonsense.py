@@ -34,7 +34,10 @@ def make_nonsense(known: Sequence[str]) -> list[str]:
     """
     usable = [word for word in known if len(word) >= _SHORTEST and word.isalpha()]
     draw, words = random.Random(0), set(known)
-    alphabets = _alphabets(usable)
+    letters = sorted({letter for word in usable for letter in word})
+    alphabets = {
+        plain: [one for one in letters if one.isascii() == plain] for plain in (True, False)
+    }
     texts: list[str] = []
     while usable and len(texts) < NUM_TEXTS:
         size = 1 if draw.random() < _SINGLE else 2
@@ -45,12 +48,6 @@ def make_nonsense(known: Sequence[str]) -> list[str]:
         if words.isdisjoint(drawn):
             texts.append(" ".join(drawn))
     return texts
-
-
-def _alphabets(words: Sequence[str]) -> dict[bool, list[str]]:
-    """The letters of words, ASCII and others apart."""
-    letters = sorted({letter for word in words for letter in word})
-    return {plain: [one for one in letters if one.isascii() == plain] for plain in (True, False)}
 
 
 @dataclass(frozen=True, slots=True)

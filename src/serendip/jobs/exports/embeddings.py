@@ -101,7 +101,14 @@ def embed(
         require_retriever(engine.state)
         space = open_space(workspace.generation_folder / engine.generation)
         require_writable(target)
-        facts = _describe_space(engine.generation, space)
+        facts = {
+            "generation": engine.generation,
+            "space": space.name,
+            "space_version": space.version,
+            "model": space.model,
+            "dimensions": sum(space.parts.values()),
+            "parts": dict(space.parts),
+        }
         if kind == "items":  # they are only read
             options = replace(options, executor=IN_PROCESS)
         name = f"{ID_COLUMN[kind]} vectors"
@@ -167,18 +174,6 @@ def _profile_columns(engine: Engine) -> dict[str, Sequence[str]]:
     """Column of a user's profile -> names of its numbers."""
     table = PreferenceTable.of(engine.state.catalogue)
     return {"activity": ACTIVITY, **({"preferences": table.columns} if table.names else {})}
-
-
-def _describe_space(generation: str, space: VectorSpace) -> dict[str, Any]:
-    """Metadata of the file."""
-    return {
-        "generation": generation,
-        "space": space.name,
-        "space_version": space.version,
-        "model": space.model,
-        "dimensions": sum(space.parts.values()),
-        "parts": dict(space.parts),
-    }
 
 
 def _schema(

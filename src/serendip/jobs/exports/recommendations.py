@@ -250,11 +250,9 @@ def _schema(surface: SurfaceConfig, has_reasons: bool) -> pa.Schema:
     """Columns of the file: those that every one has, and what the surface and the reasons add."""
     import pyarrow as pa
 
-    left_out = {SPONSORED} if surface.sponsored is None else set()
     explores = surface.exploration is not None and surface.exploration.share > 0
-    left_out |= set() if explores else {PROPENSITY}
-    left_out |= set() if has_reasons else {REASON}
-    return pa.schema([(name, kind) for name, kind in _TYPES.items() if name not in left_out])
+    is_there = {SPONSORED: surface.sponsored is not None, PROPENSITY: explores, REASON: has_reasons}
+    return pa.schema([(name, kind) for name, kind in _TYPES.items() if is_there.get(name, True)])
 
 
 def _tables(

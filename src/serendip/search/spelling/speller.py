@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import log10
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from serendip.data.text import normalise, words
 from serendip.search.phrases import is_function_word
@@ -106,11 +106,8 @@ class Correction:
     rival_confidence: float = 0.0
 
 
-class _Choice(NamedTuple):
-    """A candidate correction of a word; greater is better."""
-
-    score: float
-    text: str
+_Choice: TypeAlias = tuple[float, str]
+"""Score and text of a candidate correction of a word; greater is better."""
 
 
 class _Change(NamedTuple):
@@ -235,11 +232,11 @@ class Speller:
             others += self._near_words(word, before, after)
         if not others:
             return None
-        as_typed, best = self._score_as_typed(word, before, after), max(others)
-        if best.score <= as_typed and word in self.counts:
+        as_typed, (score, text) = self._score_as_typed(word, before, after), max(others)
+        if score <= as_typed and word in self.counts:
             return None
-        total = 10.0**as_typed + sum(10.0**other.score for other in others)
-        return _Change(10.0**best.score / total, best.text, best.score > as_typed)
+        total = 10.0**as_typed + sum(10.0**other for other, _ in others)
+        return _Change(10.0**score / total, text, score > as_typed)
 
     def _is_supported(self, meant: str, typed: Sequence[str], position: int) -> bool:
         """Whether the other words of a text support a change of the word at a position.
@@ -296,7 +293,7 @@ class Speller:
                     + log_typo_probability(keys_of(word), keys_of(other), distance)
                     + self._fit(other, before, after)
                 )
-                yield _Choice(score + TITLE * (is_alone and other in self.titles), other)
+                yield score + TITLE * (is_alone and other in self.titles), other
 
     def _split_words(self, word: str) -> Iterator[_Choice]:
         """Two neighbouring words of the catalogue that were typed as one."""
@@ -306,7 +303,7 @@ class Speller:
             count = self.pairs.count(word[:cut], word[cut:])
             if count:
                 score = PARTED + FREQUENCY * log10(count / self._total)
-                yield _Choice(score, f"{word[:cut]} {word[cut:]}")
+                yield score, f"{word[:cut]} {word[cut:]}"
 
     def _fit(self, word: str, before: str, after: str) -> float:
         """Language model: log10 P(word between two neighbours), up to a constant."""
