@@ -70,16 +70,15 @@ class Check:
 
 
 _TABLES = (
-    "CREATE TEMP TABLE events AS SELECT user_id, item_id, action, timestamp, {value} AS value "
-    "FROM logged",
+    "CREATE TEMP VIEW events AS SELECT user_id, item_id, action, timestamp, {value} AS value, "
+    "hash(user_id, floor(timestamp)) AS moment FROM logged",
     "CREATE TEMP TABLE users AS SELECT user_id, count(*) AS n FROM events GROUP BY ALL",
     # A list is shown at once, in the order of its positions: impressions share their second.
     "CREATE TEMP VIEW choices AS FROM events WHERE action <> 'impression'",
-    "CREATE TEMP TABLE busy AS SELECT DISTINCT user_id FROM (SELECT user_id, floor(timestamp) "
-    "FROM events GROUP BY ALL HAVING count(*) > 1)",
+    "CREATE TEMP TABLE busy AS SELECT moment FROM events GROUP BY ALL HAVING count(*) > 1",
 )
-"""Tables beside ``items``, all that are not deleted, and ``now``, of one row; ``busy`` are users
-with several events in a second."""
+"""Tables beside ``items``, all that are not deleted, and ``now``, of one row; ``busy`` has the
+seconds in which a user may have several events."""
 
 _EVENT = "format('user {}, item {}, time {:.0f}', user_id, item_id, timestamp)"
 
@@ -109,7 +108,7 @@ CHECKS = (
         "duplicate events",
         0,
         "events are identical to another one in user, item, time, action and value",
-        f"SELECT {_EVENT}, count(*) - 1 AS n FROM events SEMI JOIN busy USING (user_id) "
+        f"SELECT {_EVENT}, count(*) - 1 AS n FROM events SEMI JOIN busy USING (moment) "
         "GROUP BY user_id, item_id, timestamp, action, value HAVING n > 0",
         "events",
     ),
@@ -126,7 +125,7 @@ CHECKS = (
         0.2,
         "events share their second with another one of the same user; their order is random",
         "SELECT user_id, sum(n) FROM (SELECT user_id, count(*) AS n FROM choices SEMI JOIN busy "
-        "USING (user_id) GROUP BY user_id, floor(timestamp) HAVING n > 1) GROUP BY ALL",
+        "USING (moment) GROUP BY user_id, floor(timestamp) HAVING n > 1) GROUP BY ALL",
         "choices",
     ),
     Check(  # the column may be a date of the work, such as a release
