@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load, save
 
 from serendip.data import Catalogue, Dataset, EventLog, History, Query, QueryExamples, Vocabulary
 from serendip.data.dataset import UserCountries
@@ -166,7 +165,7 @@ def test_other_countries_train_from_nothing(world: Dataset, names: str, continue
     """The vector of a country is never taken for that of another one."""
     of_users = (np.arange(world.num_users) % 2).astype(np.int32)
     earlier = world.with_countries(UserCountries(("A", "B"), of_users))
-    kept = load(save(dict(Retriever(SHORT).train(earlier).learned())))  # as between trainings
+    kept = Retriever(SHORT).train(earlier).learned()
     start = WarmStart(kept, np.arange(world.num_items, dtype=np.int32))
     later = world.with_countries(UserCountries(tuple(names), of_users))
     training = RetrieverTraining(later, CONFIG, 0, RetrieverStart.of(start))
