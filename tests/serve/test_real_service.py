@@ -21,6 +21,7 @@ from stand import train
 from serendip.engine.artefacts.generations import open_current, publish, rollback
 from serendip.runtime.versions import MANIFEST, compute_checksums, seal
 
+COUNTS = "numbers/0-counts.npy"
 EVERY_S = 0.02
 """Between two requests to a service that changes."""
 
@@ -130,7 +131,7 @@ def exchange(one: Path, other: Path) -> None:
 
 def put_nan(folder: Path) -> None:
     """Put a value that is no number into an array, with the right checksums."""
-    path = folder / "counts.npy"
+    path = folder / COUNTS
     array = np.load(path).astype(np.float64)
     array[0] = np.nan
     np.save(path, array)
@@ -139,12 +140,12 @@ def put_nan(folder: Path) -> None:
 
 
 HARMS: tuple[Callable[[Path], None], ...] = (
-    lambda folder: flip(folder / "counts.npy"),
+    lambda folder: flip(folder / COUNTS),
     lambda folder: flip(folder / MANIFEST),
-    lambda folder: cut(folder / "counts.npy"),
+    lambda folder: cut(folder / COUNTS),
     lambda folder: cut(folder / MANIFEST),
-    lambda folder: exchange(folder / "counts.npy", folder / "codes.npy"),
-    lambda folder: (folder / "counts.npy").unlink(),
+    lambda folder: exchange(folder / COUNTS, folder / "numbers" / "2-variants.npy"),
+    lambda folder: (folder / COUNTS).unlink(),
     lambda folder: (folder / MANIFEST).unlink(),
     lambda folder: flip(folder / "search" / "meta.json"),
     put_nan,
@@ -314,7 +315,7 @@ def test_two_services_on_one_workspace_obey_each_other(shop: Path) -> None:
 
 
 def test_a_damaged_generation_is_stood_in_for_at_the_start_until_a_rollback(shop: Path) -> None:
-    damaged = publish_copy(shop) / "counts.npy"
+    damaged = publish_copy(shop) / COUNTS
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
     with service(shop) as (connection, _):
         status, ready = ask(connection, "GET", "/health/ready")
