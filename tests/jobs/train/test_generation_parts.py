@@ -26,6 +26,9 @@ from serendip.runtime.timing import StageClock
 from serendip.runtime.versions import Version
 
 
+CODES = "features/2-codes.npy"
+
+
 def train(shop: Path, rebuild: bool = False, only: str = "") -> Version:
     return train_workspace(JobContext.open(shop), rebuild=rebuild, only=only)
 
@@ -54,13 +57,13 @@ def test_one_changed_setting_of_suggestions_builds_these_and_what_is_made_of_the
     second = train(fresh)
     parts = second.manifest["parts"]
     assert [name for name, part in parts.items() if "linked" in part] == ["models", "relevance"]
-    assert (second.folder / "codes.npy").samefile(first.folder / "codes.npy")
+    assert (second.folder / CODES).samefile(first.folder / CODES)
     afresh = train(fresh, rebuild=True)
     linked, built = read_generation(second.folder), read_generation(afresh.folder)
     assert list(linked) == list(built)
     # Only what compares with the generation before knows that this is the third one.
     others = [name for name in built if built[name] != linked[name]]
-    assert others == ["manifest.json", "space/space.npz"]
+    assert others == ["manifest.json", "space/0-rotation.npy"]
     assert not any("linked" in part for part in afresh.manifest["parts"].values())
     for fact in ("counts", "settings", "queries", "rewrites"):
         assert second.manifest[fact] == afresh.manifest[fact], fact
