@@ -138,8 +138,7 @@ def _time_steps(engine: Engine, requests: Sequence[Request]) -> Iterator[tuple[s
 
     steps = [
         (QueryBuilder, "build", "query"),
-        (pipeline, "_filter", "filters"),
-        *((type(source), "retrieve", "sources") for source in _source_classes()),
+        (pipeline, "_propose", "filters and sources"),
         (pipeline, "feature_matrix", "features"),
         (pipeline, "score_candidates", "scores"),
         (Selector, "results", "selection"),
@@ -235,13 +234,6 @@ def print_table(engine: Engine, count: int) -> None:
             right = f"{part[0]} | {part[1]:.3f}" if part else " | "
             print(f"| {left} | {right} |")
         print(f"| all | {whole:.2f} | {whole / least:.1f} x | all but the route | {least:.2f} |\n")
-
-
-def _source_classes() -> list[Any]:
-    """One source of each class."""
-    from serendip.engine.stages.sources import OWN_SOURCES, ModelSource
-
-    return [ModelSource("popularity"), *OWN_SOURCES.values()]
 
 
 def measure_service(workspace: Path, count: int) -> dict[str, float]:
