@@ -25,7 +25,6 @@ from serendip.runtime.progress import SilentProgress, TrainOptions, empty_note
 from serendip.runtime.timing import StageClock
 from serendip.runtime.versions import Version
 
-
 CODES = "features/2-codes.npy"
 
 
