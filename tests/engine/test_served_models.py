@@ -25,12 +25,6 @@ TABLES = {
     "gru4rec": "embedding_size = 8\nepochs = 1\nmax_len = 10\n",
     "item2vec": "embedding_size = 8\nepochs = 2\n",
     "ease": "l2 = 5.0\n",
-    "blend": """
-epochs = 1
-hidden_size = 8
-num_candidates = 10
-parts = {knn = {model = "item-knn"}, content = {model = "content"}}
-""",
     "alphabet": "backwards = true\n",
     "second-ease": 'class = "ease"\nl2 = 50\n',
 }
@@ -46,7 +40,7 @@ def write_tables(folder: Path) -> None:
             tables.append(
                 f'\n[surfaces.{task}_{name}]\ntask = "{task}"\nsources = {{{name} = 20}}\n'
             )
-    tables.append('\n[surfaces.blended]\ntask = "home"\nscorer = "blend"\n')
+    tables.append('\n[surfaces.ordered]\ntask = "home"\nscorer = "sasrec"\n')
     settings = folder / "serendip.toml"
     settings.write_text(settings.read_text() + "".join(tables))
 
@@ -123,7 +117,7 @@ def test_the_default_features_come_first_of_their_kind(served: Engine) -> None:
     assert ranker is not None
     assert ranker.feature_names == served.state.feature_names
     counts = ["transitions", "item-knn", "ease", "second-ease"]
-    similarities = ["retriever", "content", "sasrec", "gru4rec", "item2vec", "blend", "alphabet"]
+    similarities = ["retriever", "content", "sasrec", "gru4rec", "item2vec", "alphabet"]
     expected = [
         *counts,
         *(f"{name} relative" for name in counts),
@@ -140,10 +134,10 @@ def test_every_model_is_judged_beside_the_others(served: Engine) -> None:
     assert set(SERVED) < set(judged)
 
 
-def test_the_blend_orders_a_surface_by_its_own_scores(served: Engine) -> None:
-    answer = served.recommend(Request("blended", "u0", k=20))
-    (query,) = served.queries([Request("blended", "u0")])
-    scores = served.state.models["blend"].score_all([query])[0]
+def test_a_model_orders_a_surface_by_its_own_scores(served: Engine) -> None:
+    answer = served.recommend(Request("ordered", "u0", k=20))
+    (query,) = served.queries([Request("ordered", "u0")])
+    scores = served.state.models["sasrec"].score_all([query])[0]
     numbers = [served.state.catalogue.vocabulary.number(one.item_id) for one in answer.items]
     assert len(numbers) == 20
     assert [one.score for one in answer.items] == pytest.approx(scores[numbers], rel=1e-3)
@@ -153,15 +147,15 @@ def test_the_blend_orders_a_surface_by_its_own_scores(served: Engine) -> None:
 
 def test_a_scorer_that_the_generation_does_not_have_is_named(shop: Path) -> None:
     settings = shop / "serendip.toml"
-    added = '\n[models.blend]\n[surfaces.blended]\ntask = "home"\nscorer = "blend"\n'
+    added = '\n[models.sasrec]\n[surfaces.ordered]\ntask = "home"\nscorer = "sasrec"\n'
     settings.write_text(settings.read_text() + added)
     engine = Engine.open(shop)
-    blended, home = (
-        engine.recommend(Request("blended", "u0")),
+    ordered, home = (
+        engine.recommend(Request("ordered", "u0")),
         engine.recommend(Request("home", "u0")),
     )
-    assert blended.degraded == ("blend",)
-    assert [one.item_id for one in blended.items] == [one.item_id for one in home.items]
+    assert ordered.degraded == ("sasrec",)
+    assert [one.item_id for one in ordered.items] == [one.item_id for one in home.items]
     engine.close()
 
 

@@ -81,9 +81,6 @@ WRONG = {
         "item-knn": {},
     },
     "`models.ease` = 3: ": {"ease": 3},
-    "`models.blend.parts.x.modle`. Valid keys: config, model": {
-        "blend": {"parts": {"x": {"model": "ease", "modle": 1}}}
-    },
 }
 
 

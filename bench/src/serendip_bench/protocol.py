@@ -12,8 +12,8 @@ PROTOCOL_VERSION = 1
 
 _SEQUENTIAL = (
     "Leave the last two out: models are trained on all but the last two items of each user. The "
-    "last but one item is the validation target (early stopping, weight of aligned content, "
-    "weights of the blend); at test time it is input, and models are not retrained with it. The "
+    "last but one item is the validation target (early stopping, weight of aligned content); "
+    "at test time it is input, and models are not retrained with it. The "
     "last item is the test target. All items are ranked, also those without an event in training; "
     "items of the history are excluded. Users with fewer than three items, or with the target in "
     "their history, are not evaluated."

@@ -186,49 +186,9 @@ def build_cold_split(dataset: Dataset, seed: int) -> BenchSplit:
     return _hold_out(dataset, _draw_cold_items(np.arange(dataset.num_items, dtype=np.int32), seed))
 
 
-def build_cold_events_split(dataset: Dataset, candidates: IntArray, seed: int) -> BenchSplit:
-    """As ``build_cold_split``, but every event of a cold item is a test request.
-
-    If few items are cold, last events alone are too few for narrow intervals. The history of a
-    cold target is what its user did strictly before it, without cold items; targets with an empty
-    history are dropped. Later events of the same user are trained on: they do not involve the cold
-    item. The requests with a warm target come first, and equal those of ``build_cold_split``.
-
-    Args:
-        dataset: unsplit.
-        candidates: items of which 5 % become cold.
-        seed: of the draw.
-    """
-    split = _hold_out(dataset, _draw_cold_items(candidates, seed))
-    warm = split.test.where(~split.cold[split.test.items])
-    cold = _build_event_requests(dataset, split.cold, np.argsort(split.numbers).astype(np.int32))
-    items = np.concatenate([warm.items, cold.items])
-    return replace(split, test=RequestSet([*warm.queries, *cold.queries], items))
-
-
 def _draw_cold_items(candidates: IntArray, seed: int) -> IntArray:
     count = round(COLD_SHARE * len(candidates))
     return np.random.default_rng(seed).choice(candidates, count, replace=False)
-
-
-def _build_event_requests(dataset: Dataset, is_cold: BoolArray, number: IntArray) -> RequestSet:
-    """A request for every event of a cold item.
-
-    Args:
-        dataset: unsplit.
-        is_cold: (N,) by new item numbers.
-        number: (N,) old item number -> new one.
-    """
-    log, queries, rows = dataset.events, [], []
-    for row in np.flatnonzero(is_cold[number[log.items]]).tolist():
-        user, time = int(log.users[row]), float(log.timestamps[row])
-        history = dataset.history(user).before(time)
-        queries.append(Query(user_id=dataset.users.id(user), history=history, time=time))
-        rows.append(row)
-    requests = _renumber_without(RequestSet(queries, log.items[rows]), is_cold[number], number)
-    return requests.where(
-        np.array([len(query.history) > 0 for query in requests.queries], np.bool_)
-    )
 
 
 def _hold_out(dataset: Dataset, drawn: IntArray) -> BenchSplit:

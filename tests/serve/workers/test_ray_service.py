@@ -18,7 +18,7 @@ from ray_nodes import free_port, has_ray_serve, prepare_ray
 from test_real_service import ask, publish_copy
 
 from serendip.runtime.executor_factory import secure_ray
-from serendip_bench.scripts.replica_kills import find_replicas
+from serendip_bench.scripts.peak_memory import find_descendants
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),
@@ -53,7 +53,7 @@ def call(port: int, method: str, path: str, body: object = None) -> tuple[int, A
 def test_two_replicas_answer_as_one_service_until_it_is_ended(shop: Path) -> None:
     port = free_port()
     with ray_service(shop, port, "--replicas", "2") as process:
-        assert len(find_replicas()) == 2
+        assert len(find_descendants(b"ray::ServeReplica:serendip")) == 2
 
         def generations() -> set[str]:
             asked = (call(port, "GET", "/health/ready") for _ in range(OFTEN))

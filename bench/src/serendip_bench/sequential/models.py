@@ -55,7 +55,7 @@ RETRIEVER = {
 }
 _ITEM_MODES = ("id", "content", "codes", "content+codes", "content+codes+id")
 
-_SINGLE: dict[str, BenchModel] = {
+SEQUENTIAL: dict[str, BenchModel] = {
     "popularity": BenchModel("popularity"),
     "item-knn": BenchModel("item-knn"),
     "ease": BenchModel("ease"),
@@ -66,33 +66,6 @@ _SINGLE: dict[str, BenchModel] = {
     "sasrec": BenchModel("sasrec", random=True),
     "retriever": BenchModel("retriever", RETRIEVER, "aligned content and codes", random=True),
 }
-
-_BLEND_PARTS = (
-    "popularity",
-    "item-knn",
-    "transitions",
-    "transitions+content",
-    "sasrec",
-    "retriever",
-)
-"""Without EASE, which had no gain on validation targets of Beauty (``dev/lab-log.md``)."""
-
-
-def _build_blend() -> BenchModel:
-    """A blend of rows of the table and two cheap further parts."""
-    cheap_parts = {
-        "content": {"model": "content"},
-        "spread": {"model": "transitions", "config": {"decay": 0.5}},
-    }
-    rows = {
-        name: {"model": _SINGLE[name].model, "config": dict(_SINGLE[name].config)}
-        for name in _BLEND_PARTS
-    }
-    config = {"parts": {**cheap_parts, **rows}}
-    return BenchModel("blend", config, "content and codes", random=True, parts=_BLEND_PARTS)
-
-
-SEQUENTIAL: dict[str, BenchModel] = {**_SINGLE, "blend": _build_blend()}
 """``serendip bench sequential``: name of the row -> model."""
 
 COLD: dict[str, BenchModel] = {

@@ -14,12 +14,10 @@ from serendip.content.behaviour_alignment import align
 from serendip.data import FloatArray, ItemFeatures
 from serendip.data.dataset import cooccurring_pairs
 from serendip.errors import DataError, UnsupportedError
-from serendip.models import model_class, open_model
+from serendip.models import model_class
 from serendip.models.base import Recommender
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
-from serendip_bench.blend.config import BlendConfig
-from serendip_bench.blend.model import Blend
 from serendip_bench.costs import TrainingCost, add_part_costs, write_costs
 from serendip_bench.datasets.sequences import read_sequences
 from serendip_bench.exposure import TOP, measure_exposure
@@ -156,16 +154,8 @@ def _train(
 
 
 def _build_model(task: ExperimentTask) -> Recommender:
-    """The untrained model of a line; a blend gets the trained models of its parts."""
     kind = model_class(task.line.model)
-    config = kind.config_class(**task.line.config)
-    if not isinstance(config, BlendConfig):
-        return kind(config)
-    trained = {
-        name: open_model(config.parts[name].model, Path(folder) / MODEL_FOLDER)
-        for name, folder in task.parts.items()
-    }
-    return Blend(config, trained)
+    return kind(kind.config_class(**task.line.config))
 
 
 def _load_features(task: ExperimentTask, split: BenchSplit) -> tuple[ItemFeatures, ItemFeatures]:
@@ -186,9 +176,6 @@ def _rank(model: Recommender, requests: RequestSet, k: int = 0) -> FullRanking:
 
 
 def _evaluate_validation(model: Recommender, split: BenchSplit) -> dict[str, Any]:
-    """Metrics of the validation targets; none for a blend, which is trained on them."""
-    if isinstance(model, Blend):
-        return {}
     estimates = estimates_of_ranks(_rank(model, split.validation).ranks)
     return {
         "valid_R@10": estimates["R@10"].value,

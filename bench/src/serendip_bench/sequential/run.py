@@ -39,7 +39,7 @@ from serendip_bench.sequential.rows import (
 from serendip_bench.vectors import VectorTask, describe_encoder, encode_items
 from serendip_bench.work_folder import get_work_folder, open_results
 
-SUBJECT, COLD_BASELINE = "blend", "content-knn"
+SUBJECT, COLD_BASELINE = "retriever", "content-knn"
 _COMPARED = ("R@10", "N@10")
 
 Row: TypeAlias = Mapping[str, Any]
@@ -48,7 +48,7 @@ Row: TypeAlias = Mapping[str, Any]
 def summarise_sequential(rows: Sequence[Row], work: Path) -> dict[str, Any]:
     """Means over seeds; intervals over users of each user's mean over seeds.
 
-    ``comparisons`` are of ``blend`` with every other model, empty while it has no row. They list
+    ``comparisons`` are of ``retriever`` with every other model, if it has a row. They list
     the seeds of both, which may differ while rows are missing.
     """
     models, values = {}, {}

@@ -1,5 +1,0 @@
-"""A learned blend of recommenders.
-
-``config.py`` (settings), ``features.py`` (inputs), ``model.py`` (numpy, served), ``train.py``
-(torch).
-"""
