@@ -97,7 +97,7 @@ def test_every_table_of_figures_has_its_command_and_commit(name: str) -> None:
             title = section.splitlines()[0]
             is_settled = "Settled (`" in head + section
             assert is_settled or _blocks(section, "sh"), f"{title}: no command"
-            assert re.search(r"\b[0-9a-f]{7}\b", head + section), title
+            assert re.search(r"\b[0-9a-f]{7,8}\b", head + section), title
 
 
 def test_all_commands_but_serve_have_json_as_the_readme_says() -> None:
