@@ -60,6 +60,16 @@ def test_lift_forgets_the_person_who_is_counted() -> None:
     assert forgotten == pytest.approx(np.log((together + 1) / (chance + 1)))
 
 
+def test_lift_is_finite_for_a_person_with_more_queries_than_are_counted() -> None:
+    rows_by_key = {f"q{number}": number for number in range(130)}
+    own = [search("me", key) for key in rows_by_key]
+    known = CoSearches.of([*own, *(search(user, "q129") for user in "abc")], rows_by_key, 1)
+    rows, oldest = np.arange(130), np.arange(30)  # which count for nobody
+    lift = known.lift(rows, oldest, rows)
+    assert np.isfinite(lift).all()
+    assert not lift[oldest].any()
+
+
 def test_ways_out_lead_from_a_failure_to_a_success() -> None:
     searches = []
     for number, user in enumerate("abc"):

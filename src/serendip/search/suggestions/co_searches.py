@@ -100,7 +100,8 @@ class CoSearches(Artefact):
             return np.zeros(len(rows), np.float32)
         counted = np.empty(0, np.intp) if counted is None else counted
         searchers = self.searchers.astype(np.float64)
-        searchers[counted] -= 1.0
+        # Of somebody with more queries than are counted the oldest ones are not among these.
+        searchers[counted] = np.maximum(searchers[counted] - 1.0, 0.0)
         together = self.pairs[searched].sum(axis=0).astype(np.float64)  # (Q,)
         own = self.pairs[np.intersect1d(searched, counted)].indices
         together[counted] -= np.bincount(own, minlength=len(searchers))[counted]
