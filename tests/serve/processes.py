@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -109,7 +109,7 @@ def _connect_each(found: dict[int, HTTPConnection], workers: list[int], port: in
         connection = HTTPConnection("127.0.0.1", port, timeout=30)
         connection.request("GET", "/health/live")
         connection.getresponse().read()
-        worker = next(pid for pid in workers if _holds(pid, _server_socket(connection)))
+        worker = find_worker(workers, connection)
         if worker in found:
             connection.close()
         else:
@@ -127,6 +127,12 @@ def is_free(port: int) -> bool:
         except ConnectionRefusedError:
             return True
         return False
+
+
+def find_worker(workers: Iterable[int], connection: HTTPConnection) -> int:
+    """The process that holds the other end of a connection."""
+    name = _server_socket(connection)
+    return next(pid for pid in workers if _holds(pid, name))
 
 
 def _server_socket(connection: HTTPConnection) -> str:

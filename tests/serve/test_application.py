@@ -9,8 +9,8 @@ from tiny_engine import TinyEngine
 
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.errors import StorageError
+from serendip.serve.app import open_application
 from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
-from serendip.serve.server import open_application
 from serendip.serve.server_options import LOCAL
 
 

@@ -16,8 +16,8 @@ import pytest
 import uvicorn
 from processes import TinyService, wait_until
 
-from serendip.serve.http_protocol import BoundedProtocol
 from serendip.serve.limits import FILES_BESIDE, MAX_BODY_BYTES, MAX_HEAD_BYTES
+from serendip.serve.server import BoundedProtocol
 
 TIMEOUT_S = 1.0
 

@@ -32,9 +32,9 @@ from serendip.errors import (
 )
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.gate import READERS, SPARE, EngineGate
+from serendip.serve.logs import CurrentRequest, current_request
 from serendip.serve.page.routes import REPORT_PATH
 from serendip.serve.server_options import ServerOptions
-from serendip.serve.telemetry.logs import CurrentRequest, current_request
 
 READS = ["/v1/search?q=horror+tale&user_id=u1", "/v1/recommend?surface=home&user_id=u1"]
 READS += ["/v1/items/i1/similar?user_id=u1", "/v1/suggest?q=ho&user_id=u1"]

@@ -31,8 +31,8 @@ from serendip.serve.engine_holder import PublishedGenerations
 from serendip.serve.limits import MAX_SILENCE_S
 from serendip.serve.server import run, serve
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.workers.shared_state import SharedState
-from serendip.serve.workers.supervisor import Supervisor
+from serendip.serve.shared_state import SharedState
+from serendip.serve.supervisor import Supervisor
 
 
 def parse() -> argparse.Namespace:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from serendip.engine.workspace import Workspace
     from serendip.serve.engine_holder import PublishedGenerations
     from serendip.serve.server_options import ServerOptions
-    from serendip.serve.workers.shared_state import SharedState
+    from serendip.serve.shared_state import SharedState
 
 
 def run(
@@ -105,8 +105,8 @@ def serve_workspace(
 
         run(published, options, say_ready, say_listening)
         return
-    from serendip.serve.workers.shared_state import SharedState
-    from serendip.serve.workers.supervisor import Supervisor
+    from serendip.serve.shared_state import SharedState
+    from serendip.serve.supervisor import Supervisor
 
     def load() -> None:
         from serendip.engine.engine import load_shared
@@ -184,8 +184,8 @@ def open_server_options(workspace: Path, host: str, port: int, workers: int = 1)
     from serendip.config import Overrides, read_toml, validate
     from serendip.data.store.config import StoreConfig
     from serendip.engine.config.serve import ServeConfig
+    from serendip.serve.logs import set_up as set_up_logs
     from serendip.serve.server_options import ServerOptions
-    from serendip.serve.telemetry.logs import set_up as set_up_logs
 
     settings = workspace / _SETTINGS_FILE
     if not settings.is_file():

@@ -6,27 +6,31 @@ All errors have the same format, whether the framework or the engine raised them
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from serendip import __version__
 from serendip.errors import SerendipError
 from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute
 from serendip.serve.api.responses import build_schemas
 from serendip.serve.api.routes import Routes
-from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
 from serendip.serve.gate import EngineGate
+from serendip.serve.logs import FailureLog
+from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import (
     ErrorResponse,
     GuardMiddleware,
 )
 from serendip.serve.page.routes import Pages
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.telemetry.logs import FailureLog
-from serendip.serve.telemetry.metrics import ServiceMetrics
 
 _OPENAPI = "/openapi.json"
 
@@ -82,6 +86,25 @@ def build_app(
     for router in (api.router, Pages(gate, app.state.access.ring).router):
         app.router.routes.extend(router.routes)  # to include a router would build each route again
     return GuardMiddleware(app, lambda: holder.generation, options, metrics)
+
+
+@contextmanager
+def open_application(
+    published: PublishedGenerations, options: ServerOptions, holder: EngineHolder
+) -> Iterator[ASGIApp]:
+    """What one process answers with, and what follows the store and the keys beside it.
+
+    Raises:
+        SerendipError: no generation could be opened, or the keys cannot be read.
+    """
+    with closing(holder), ExitStack() as stack:
+        follower = Follower(holder, published)
+        follower.begin(time.monotonic())
+        ring = stack.enter_context(closing(options.open_ring()))
+        stack.enter_context(closing(follower))
+        access = Access(ring, options.config.visitor_events_per_minute)
+        follower.watch(follow_keys=ring.load)
+        yield build_app(holder, access, options)
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:

@@ -23,8 +23,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from serendip.errors import ArtefactError, NotTrainedError, SerendipError
-from serendip.serve.telemetry.logs import FailureLog
-from serendip.serve.workers.shared_state import SharedState
+from serendip.serve.logs import FailureLog
+from serendip.serve.shared_state import SharedState
 
 if TYPE_CHECKING:
     from serendip.engine.artefacts.training_record import TrainingRecord

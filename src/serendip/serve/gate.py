@@ -41,8 +41,8 @@ from serendip.runtime.budget import parse_duration
 from serendip.runtime.time_limit import time_limit
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.limits import MAX_WAITING_WRITES
+from serendip.serve.logs import FailureLog, current_request
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.telemetry.logs import FailureLog, current_request
 from serendip.serve.waiting_room import WaitingCall, WaitingRoom
 
 if TYPE_CHECKING:

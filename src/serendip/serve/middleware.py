@@ -22,17 +22,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serendip.errors import ClientGoneError, SerendipError, TooLargeError
 from serendip.serve.limits import MAX_BODY_BYTES
-from serendip.serve.server_options import ServerOptions
-from serendip.serve.telemetry.logs import (
+from serendip.serve.logs import (
     IS_GONE,
     CurrentRequest,
     FailureLog,
     current_request,
     log_answer,
 )
+from serendip.serve.server_options import ServerOptions
 
 if TYPE_CHECKING:
-    from serendip.serve.telemetry.metrics import ServiceMetrics
+    from serendip.serve.metrics import ServiceMetrics
 
 JSON_TYPE, HTML_TYPE = "application/json", "text/html; charset=utf-8"
 BODY_LIMIT = "serendip.body_limit"

@@ -21,9 +21,9 @@ from ray.serve.exceptions import RayServeException
 
 from serendip.engine.workspace import WorkspaceLocation
 from serendip.errors import ConfigError, LateError, NotTrainedError
+from serendip.serve.app import open_application
 from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
 from serendip.serve.limits import DRAIN_S
-from serendip.serve.server import open_application
 from serendip.serve.server_options import ServerOptions
 
 _MOST_REQUESTS = 256

@@ -1,121 +1,44 @@
-"""Starts the service: listens first, loads the application, drains at the end.
+"""Serves a listening socket: accepts connections, bounds them, and drains them at the end.
 
-Connections wait in the queue of the listening socket until the engine is loaded, and are answered
-then. After SIGTERM running requests finish.
-
-``run`` serves in one process; ``serve`` is its part that each worker of a ``Supervisor`` does.
+Connections wait in the queue of the socket until the engine is loaded, and are answered then. After
+SIGTERM running requests finish. What is beyond the bounds that uvicorn leaves open - the size of a
+head, the time until a request is there, the number of connections - ends without an answer: a proxy
+in front says why.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import resource
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from functools import partial
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serendip.runtime.budget import parse_duration
-from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
-from serendip.serve.http_protocol import BoundedProtocol, max_connections
-from serendip.serve.limits import DRAIN_S, KEEP_ALIVE_S
+from serendip.serve import limits
+from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
+from serendip.serve.logs import IS_GONE
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.workers.shared_state import SharedState
+from serendip.serve.shared_state import SharedState
 
 _LAST_REQUESTS_S = 0.25
 """Seconds in which connections that were accepted before the end may still send a request."""
-_HARD_END_S = DRAIN_S + 5.0
+
+_OTHERS_FIRST_S = 0.002
+"""Seconds for which a worker leaves a new connection to those that have fewer."""
+
+_HARD_END_S = limits.DRAIN_S + 5.0
 _TICKS_PER_S = 10
-
-
-@contextmanager
-def open_application(
-    published: PublishedGenerations, options: ServerOptions, holder: EngineHolder
-) -> Iterator[ASGIApp]:
-    """What one process answers with, and what follows the store and the keys beside it.
-
-    Raises:
-        SerendipError: no generation could be opened, or the keys cannot be read.
-    """
-    from serendip.serve.access import Access
-    from serendip.serve.app import build_app
-
-    with closing(holder), ExitStack() as stack:
-        follower = Follower(holder, published)
-        follower.begin(time.monotonic())
-        ring = stack.enter_context(closing(options.open_ring()))
-        stack.enter_context(closing(follower))
-        access = Access(ring, options.config.visitor_events_per_minute)
-        follower.watch(follow_keys=ring.load)
-        yield build_app(holder, access, options)
-
-
-class _Server(uvicorn.Server):
-    """Ends without a reset connection: it first accepts no more, then answers what was sent."""
-
-    def __init__(self, app: ASGIApp, options: ServerOptions, holder: EngineHolder) -> None:
-        proxies = options.believed_proxies
-        bounds = parse_duration(options.config.receive_timeout), max_connections()
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=partial(BoundedProtocol, *bounds),  # type: ignore[arg-type]
-                ws="none",
-                proxy_headers=bool(proxies),
-                forwarded_allow_ips=list(proxies),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                lifespan="off",
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=DRAIN_S,
-            )
-        )
-        self._holder = holder
-
-    async def on_tick(self, counter: int) -> bool:
-        """Once a second say that the loop goes on, and end connections that are too slow.
-
-        The process ends if calls hang, so that it has to be replaced, or without its supervisor.
-        """
-        if counter % _TICKS_PER_S == 0:
-            shared = self._holder.shared
-            shared.beat()
-            if self._holder.is_hung() or not shared.has_supervisor:
-                self.should_exit = True
-            now = asyncio.get_running_loop().time()
-            for connection in list(self.server_state.connections):
-                assert isinstance(connection, BoundedProtocol)
-                connection.end_if_late(now)
-        return await super().on_tick(counter)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, answer what was sent, end the connections.
-
-        Answers ask the client to close the connection, so that its next request goes to another
-        process.
-        """
-        for server in self.servers:
-            server.close()
-        for listener in sockets or []:
-            listener.close()
-        self.server_state.default_headers.append((b"connection", b"close"))
-        await asyncio.sleep(_LAST_REQUESTS_S)
-        await super().shutdown(sockets)
-
-
-def _end_without_supervisor(shared: SharedState) -> None:
-    """End a worker some seconds after its supervisor, if its event loop has not done so."""
-    while shared.has_supervisor:
-        time.sleep(1.0)
-    time.sleep(_HARD_END_S)
-    os._exit(1)
 
 
 def run(
@@ -158,6 +81,8 @@ def serve(
         shared: state of the service; None = this is its only worker.
         on_ready: called once the engine answers.
     """
+    from serendip.serve.app import open_application
+
     if shared is not None:
         threading.Thread(target=_end_without_supervisor, args=(shared,), daemon=True).start()
     holder = EngineHolder(shared)
@@ -168,3 +93,205 @@ def serve(
             for number in (signal.SIGTERM, signal.SIGINT):  # raised again at the server's end
                 signal.signal(number, server.handle_exit)
         server.run(sockets=[listener])
+
+
+def _end_without_supervisor(shared: SharedState) -> None:
+    """End a worker some seconds after its supervisor, if its event loop has not done so."""
+    while shared.has_supervisor:
+        time.sleep(1.0)
+    time.sleep(_HARD_END_S)
+    os._exit(1)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, app: ASGIApp, options: ServerOptions, holder: EngineHolder) -> None:
+        proxies = options.believed_proxies
+        config = uvicorn.Config(
+            app,
+            ws="none",
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            timeout_keep_alive=limits.KEEP_ALIVE_S,
+            timeout_graceful_shutdown=limits.DRAIN_S,
+        )
+        super().__init__(config)
+        self._receive_timeout_s = parse_duration(options.config.receive_timeout)
+        self._holder, self._shared, self._most = holder, holder.shared, _max_connections()
+        self._connecting = set[asyncio.Task[object]]()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections one at a time: uvicorn takes all that wait, and keeps others idle."""
+        self.started, self.servers = True, []
+        for listener in sockets or []:
+            listener.setblocking(False)
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket, is_late: bool = False) -> None:
+        loop, shared = asyncio.get_running_loop(), self._shared
+        if is_late:
+            if listener.fileno() < 0:  # closed in between
+                return
+            loop.add_reader(listener, self._accept, listener)
+        elif shared.has_more_connections:
+            self._pause(listener)
+            return
+        try:
+            accepted, _ = listener.accept()
+        except BlockingIOError:  # another worker was first
+            return
+        except OSError:  # no file is free
+            self._pause(listener)
+            return
+        shared.connections[shared.place] += 1
+        accepted.setblocking(False)
+        task = loop.create_task(loop.connect_accepted_socket(self._connect, accepted))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    def _pause(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener)
+        loop.call_later(_OTHERS_FIRST_S, self._accept, listener, True)
+
+    def _connect(self) -> BoundedProtocol:
+        more = {"config": self.config, "server_state": self.server_state, "app_state": {}}
+        return BoundedProtocol(self._receive_timeout_s, self._most, **more)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Once a second say that the loop goes on, and end connections that are too slow.
+
+        The process ends if calls hang, so that it has to be replaced, or without its supervisor.
+        """
+        shared, connections = self._shared, list(self.server_state.connections)
+        shared.connections[shared.place] = len(connections)
+        if counter % _TICKS_PER_S == 0:
+            shared.beat()
+            if self._holder.is_hung() or not shared.has_supervisor:
+                self.should_exit = True
+            now = asyncio.get_running_loop().time()
+            for connection in connections:
+                assert isinstance(connection, BoundedProtocol)
+                connection.end_if_late(now)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, answer what was sent, end the connections without a reset.
+
+        Answers ask the client to close the connection, so that its next request goes to another
+        process.
+        """
+        for listener in sockets or []:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
+        self._shared.connections[self._shared.place] = limits.MAX_CONNECTIONS  # no one waits for it
+        self.server_state.default_headers.append((b"connection", b"close"))
+        await asyncio.sleep(_LAST_REQUESTS_S)
+        await super().shutdown(sockets)
+
+
+def _max_connections() -> int:
+    """Connections that may be open at once, within what the system allows the process."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return limits.MAX_CONNECTIONS
+    return max(1, min(limits.MAX_CONNECTIONS, files - limits.FILES_BESIDE))
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection; what takes too long is looked for once a second.
+
+    Args:
+        receive_timeout_s: seconds in which the head of a request must arrive, and a body must begin
+            to come at ``MIN_BYTES_PER_S``.
+        most: number of connections that may be open; one more closes the one that is nearest to its
+            end without a request that is computed, so that nobody can hold all of them.
+        more: as uvicorn gives it.
+    """
+
+    def __init__(self, receive_timeout_s: float, most: int, **more: Any) -> None:
+        super().__init__(**more)
+        self._receive_timeout_s, self._most = receive_timeout_s, most
+        self._late_at = math.inf  # while a request is computed
+        self._is_in_head, self._bytes_beside_body = False, 0  # since it began, or its last part
+        self._unanswered = list[RequestResponseCycle]()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request, and close another one if too many are open."""
+        super().connection_made(transport)
+        self._late_at = self.loop.time() + limits.KEEP_ALIVE_S
+        if len(self.connections) > self._most:
+            others = (other for other in self.connections if isinstance(other, BoundedProtocol))
+            min(others, key=lambda other: other._late_at)._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell all requests that nobody waits; uvicorn tells the one that came last."""
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; a head, or what follows a body in chunks, may have so many bytes."""
+        self._bytes_beside_body += len(data)
+        super().data_received(data)
+        if self._bytes_beside_body > limits.MAX_HEAD_BYTES:
+            self._end()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request is there."""
+        super().on_message_begin()
+        self._is_in_head = True
+        self._late_at = self.loop.time() + self._receive_timeout_s
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header is there; those after a body are dropped."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head of a request is there, in one piece perhaps with its body."""
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > limits.MAX_HEAD_BYTES:
+            self._end()
+            raise ValueError("the parser ends")  # nobody computes an answer
+        self.scope["state"][IS_GONE] = self.transport.is_closing
+        super().on_headers_complete()
+        unanswered = [cycle for cycle in self._unanswered if not cycle.response_complete]
+        self._unanswered = [*unanswered, self.cycle]
+        self._is_in_head, self._bytes_beside_body = False, 0
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body is there; one that comes after the answer earns it no more time."""
+        super().on_body(body)
+        self._bytes_beside_body = 0
+        if not self.cycle.response_complete:
+            self._late_at += len(body) / limits.MIN_BYTES_PER_S
+
+    def on_message_complete(self) -> None:
+        """The whole request is there; it may have been answered before its body was."""
+        super().on_message_complete()
+        self._bytes_beside_body = 0
+        is_answered = self.cycle.response_complete
+        self._late_at = self.loop.time() + limits.KEEP_ALIVE_S if is_answered else math.inf
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request, unless some of a body is to come."""
+        super().on_response_complete()
+        self._late_at = min(self._late_at, self.loop.time() + limits.KEEP_ALIVE_S)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser cannot read, unless the connection has ended."""
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def end_if_late(self, now: float) -> None:
+        """End the connection if its client sends too slowly by the loop's clock."""
+        if now > self._late_at:
+            self._end()
+
+    def _end(self) -> None:
+        self._late_at = math.inf
+        self.transport.abort()

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from serendip.serve.key_ring import KeyRing
 
 _BACKLOG = 512
-_MAPPED_BITS = 96
-"""Of ``::ffff:0:0/96``, the IPv6 addresses that stand for those of IPv4."""
-
+_MAPPED_BITS = 96  # of ::ffff:0:0/96, the IPv6 addresses that stand for those of IPv4
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.IGNORECASE)
 
@@ -51,13 +49,10 @@ class ServerOptions:
     workers: int = 1
 
     @property
-    def _named(self) -> tuple[str, ...]:
-        return self.config.allowed_hosts or self.config.trusted_proxies
-
-    @property
     def is_reachable(self) -> bool:
         """Whether others than this machine may reach it, directly or through a proxy."""
-        return self.host not in _LOOPBACK or bool(self._named)
+        named = self.config.allowed_hosts or self.config.trusted_proxies
+        return self.host not in _LOOPBACK or bool(named)
 
     def allows(self, host: str) -> bool:
         """Whether a ``Host`` header may be answered.
@@ -102,7 +97,7 @@ class ServerOptions:
         reason = f"host {self.host!r}"
         if self.host in _LOOPBACK:
             name = "allowed_hosts" if self.config.allowed_hosts else "trusted_proxies"
-            reason = f"{name} of [serve]: {', '.join(self._named)}"
+            reason = f"{name} of [serve]: {', '.join(getattr(self.config, name))}"
         raise ConfigError(
             f"others may reach this service ({reason}), and it has no key.",
             "Create one with `serendip keys create`, or serve this machine alone.",
@@ -118,20 +113,20 @@ class ServerOptions:
         """
         self.check_keys()
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it; its connections inherit it
-            unread_ms = round(MAX_UNREAD_S * 1000)
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
+        is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        at = self.host, self.port
         try:
-            listener.bind((self.host, self.port))
+            listener = socket.create_server(
+                at, family=family, backlog=_BACKLOG, dualstack_ipv6=is_dual
+            )
         except (OSError, OverflowError) as error:
-            listener.close()
             raise ConfigError(
                 f"port {self.port} of {self.host} cannot be used: {error}.",
                 "Give another one, or 0 for any.",
             ) from None
-        listener.listen(_BACKLOG)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it; its connections inherit it
+            unread_ms = round(MAX_UNREAD_S * 1000)
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unread_ms)
         return listener
 
     def format_address(self, listener: socket.socket) -> str:

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serendip.errors import ClientGoneError, OverloadError
-from serendip.serve.workers.shared_state import SharedState
+from serendip.serve.shared_state import SharedState
 
 BURST_S = 2.0
 """Seconds that a request waits at most."""

@@ -14,8 +14,8 @@ from wire_client import WireClient, error_of
 
 from serendip.engine.config.serve import ServeConfig
 from serendip.errors import StorageError
+from serendip.serve.logs import FailureLog, set_up
 from serendip.serve.server_options import ServerOptions
-from serendip.serve.telemetry.logs import FailureLog, set_up
 
 MAIL, QUERY, USER = "canary.mail@example.com", "canaryquery words", "canary-user-7"
 CANARIES = ("canary.mail", "canaryquery", "canary-user")

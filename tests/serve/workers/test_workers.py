@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from processes import (
     TinyService,
     children,
     connection_each,
+    find_worker,
     is_free,
     is_running,
     wait_until,
@@ -114,6 +117,21 @@ def searches_of(text: str) -> float:
     """Number of searches in the metrics."""
     pattern = r'^serendip_request_seconds_count\{route="/v1/search"\} (\S+)'
     return sum(map(float, re.findall(pattern, text, re.MULTILINE)))
+
+
+def test_connections_that_come_at_once_are_shared_out_evenly(service: Running) -> None:
+    with ExitStack() as stack:
+        connections = [
+            stack.enter_context(closing(HTTPConnection("127.0.0.1", service.port, timeout=30)))
+            for _ in range(40)
+        ]
+        for connection in connections:
+            connection.connect()
+        for connection in connections:
+            ask(connection, "/health/live")
+        each = Counter(find_worker(service.workers, connection) for connection in connections)
+    assert len(each) == 2
+    assert min(each.values()) >= 15
 
 
 def test_every_worker_tells_the_counts_of_all(service: Running) -> None:

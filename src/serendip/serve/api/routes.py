@@ -43,8 +43,8 @@ from serendip.serve.api.requests import (
 from serendip.serve.api.strict_route import StrictRoute
 from serendip.serve.engine_holder import loading_error
 from serendip.serve.gate import EngineGate
+from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import JSON_TYPE
-from serendip.serve.telemetry.metrics import ServiceMetrics
 
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine

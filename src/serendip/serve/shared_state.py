@@ -22,19 +22,22 @@ class SharedState:
 
     Attributes:
         place: of this worker.
+        connections: open connections by place, as of a tenth of a second ago.
         beats: by place, seconds of the monotonic clock when the event loop last went round; 0 =
             nobody answers there.
-        overloaded_at: one number, when a worker of the service was overloaded last, see
-            ``waiting_room``.
+        overloaded_at: one number, when a worker of the service was overloaded last, see ``gate``.
     """
 
     def __init__(self, workers: int = 1) -> None:
         self.workers, self.place = workers, 0
         self.places = workers + 1  # a worker that is replaced ends after the next one has begun
-        memory = memoryview(mmap.mmap(-1, 8 * (2 * self.places + 1)))
-        self._versions = memory[: 8 * self.places].cast("q")
-        self.overloaded_at = memory[-8:].cast("d")
-        self.beats = memory[8 * self.places : -8].cast("d")
+        size = 8 * self.places
+        memory = memoryview(mmap.mmap(-1, 3 * size + 8))
+        self._versions, self.connections = (
+            memory[:size].cast("q"),
+            memory[size : 2 * size].cast("q"),
+        )
+        self.beats, self.overloaded_at = memory[2 * size : -8].cast("d"), memory[-8:].cast("d")
         self._lock, self._supervisor = threading.Lock(), os.getpid()
 
     @property
@@ -60,6 +63,13 @@ class SharedState:
     def beat(self) -> None:
         """Say that the event loop of this worker goes on."""
         self.beats[self.place] = time.monotonic()
+
+    @property
+    def has_more_connections(self) -> bool:
+        """Whether another worker that answers has fewer of them than this one."""
+        own = self.connections[self.place]
+        each = zip(self.beats, self.connections, strict=True)
+        return any(beat > 0 and number < own for beat, number in each)
 
     @property
     def has_supervisor(self) -> bool:

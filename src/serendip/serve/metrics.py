@@ -19,7 +19,7 @@ from starlette.types import Scope
 
 from serendip.engine.artefacts.training_record import RESULTS
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.workers.shared_state import COUNTERS_VARIABLE
+from serendip.serve.shared_state import COUNTERS_VARIABLE
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 

@@ -1,11 +1,10 @@
 """Supervisor of a service with several workers: starts, restarts, replaces and ends them.
 
-It opens the listening socket, which all workers share: the kernel gives each connection to one of
-those that accept, and connections wait in its queue while no worker does.
-
-It answers no request and opens no engine. It loads what is the same for all, modules and the
-weights of the text encoder, and forks its workers, which share that memory. A fork copies only the
-thread that calls it, so the supervisor has one thread and loads nothing that starts others.
+It opens the listening socket, which all workers share: connections wait in its queue while no
+worker accepts. It answers no request and opens no engine. It loads what is the same for all,
+modules and the weights of the text encoder, and forks its workers, which share that memory. A fork
+copies only the thread that calls it, so the supervisor has one thread and loads nothing that starts
+others.
 
 - A worker says once a second that its event loop goes on, from when it answers. One that does not
   say so for too long is killed.
@@ -35,7 +34,7 @@ from serendip.errors import SerendipError
 from serendip.runtime.scratch import scratch_folder
 from serendip.serve.limits import DRAIN_S, MAX_SILENCE_S
 from serendip.serve.server_options import LOCAL, ServerOptions
-from serendip.serve.workers.shared_state import COUNTERS_VARIABLE, SharedState
+from serendip.serve.shared_state import COUNTERS_VARIABLE, SharedState
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +67,6 @@ class _Worker:
         return self.kill_at < math.inf
 
     def end(self) -> None:
-        """Tell it to answer what it accepted and end."""
         if not self.is_ending:
             self.kill_at = time.monotonic() + _KILL_AFTER_S
             os.kill(self.pid, signal.SIGTERM)
@@ -96,7 +94,6 @@ class Supervisor:
     on_listening: Callable[[str], None] = lambda address: None
     silence_s: float = MAX_SILENCE_S
     _listener: socket.socket = field(init=False)
-    _address: str = ""
     _workers: list[_Worker] = field(default_factory=list)
     _to_replace: list[_Worker] = field(default_factory=list)
     _signals: list[int] = field(default_factory=list)
@@ -113,8 +110,8 @@ class Supervisor:
             SystemExit: a worker could not begin, for a reason that is in the log.
         """
         with scratch_folder() as folder, closing(self.options.listen()) as self._listener:
-            self._address = self.options.format_address(self._listener)
-            self.on_listening(self._address)
+            address = self.options.format_address(self._listener)
+            self.on_listening(address)
             os.environ[COUNTERS_VARIABLE] = os.fspath(folder)  # read as prometheus-client is
             self.load()
             gc.collect()
@@ -122,29 +119,37 @@ class Supervisor:
             for kind in _SIGNALS:
                 signal.signal(kind, lambda number, _: self._signals.append(number))
             try:
-                self._keep_running()
+                self._keep_running(address)
             finally:
                 for worker in self._workers:
                     os.kill(worker.pid, signal.SIGKILL)
         if self._exit_code:
             raise SystemExit(self._exit_code)
 
-    def _keep_running(self) -> None:
-        """Start the workers and keep them running until a signal."""
+    def _keep_running(self, address: str) -> None:
         last = time.monotonic()
         while self._workers or not self._is_stopping:
-            self._balance()
+            if not self._is_stopping:
+                self._balance()
             time.sleep(_PAUSE_S)
             while self._signals:
                 self._obey(self._signals.pop(0))
             now = time.monotonic()
             for worker in list(self._workers):
-                self._look_at(worker, now, passed_s=min(now - last, 1.0))
+                pid, status = os.waitpid(worker.pid, os.WNOHANG)
+                if pid:
+                    self._remove(worker, os.waitstatus_to_exitcode(status))
+                else:
+                    # Silence is counted in looks: where the whole machine slept, nobody was silent.
+                    self._look_at(worker, now, passed_s=min(now - last, 1.0))
+            is_new = not (self._has_started or self._is_stopping)
+            if is_new and all(worker.is_ready for worker in self._workers):
+                self._has_started = True
+                self.on_ready(address)
             last = now
 
     @property
     def _running(self) -> list[_Worker]:
-        """Workers that were not told to end."""
         return [worker for worker in self._workers if not worker.is_ending]
 
     def _obey(self, number: int) -> None:
@@ -155,22 +160,10 @@ class Supervisor:
             self._to_replace = self._running
 
     def _look_at(self, worker: _Worker, now: float, passed_s: float) -> None:
-        """Note that a worker has ended, answers now, does not end, or stands still.
-
-        Silence is counted in looks: where the whole machine slept, nobody was silent.
-        """
-        pid, status = os.waitpid(worker.pid, os.WNOHANG)
-        if pid:
-            self._remove(worker, os.waitstatus_to_exitcode(status))
-            return
+        """Note that a worker answers now, and kill one that does not end or stands still."""
         beat = self.shared.beats[worker.place]
         worker.silent_s = worker.silent_s + passed_s if beat == worker.last_beat else 0.0
-        worker.last_beat = beat
-        if beat and not worker.is_ready:
-            worker.is_ready = True
-            if not self._has_started and all(one.is_ready for one in self._running):
-                self._has_started = True
-                self.on_ready(self._address)
+        worker.last_beat, worker.is_ready = beat, worker.is_ready or beat > 0
         if now >= worker.kill_at:
             _log.warning("worker %d does not end and is killed", worker.pid)
             worker.kill_at = now + _KILL_AFTER_S
@@ -202,8 +195,6 @@ class Supervisor:
     def _balance(self) -> None:
         """Take the next step towards the wanted workers: start missing ones, or replace one."""
         running, wanted = self._running, self.shared.workers
-        if self._is_stopping:
-            return
         if len(running) < wanted:
             if time.monotonic() >= self._start_at:
                 for _ in range(wanted - len(running)):
@@ -215,7 +206,6 @@ class Supervisor:
                 self._start()
 
     def _start(self) -> None:
-        """Fork a worker."""
         places = set(range(self.shared.places)) - {worker.place for worker in self._workers}
         self.shared.place = min(places)
         sys.stdout.flush()
@@ -226,7 +216,6 @@ class Supervisor:
         self._workers.append(_Worker(pid, self.shared.place))
 
     def _become_worker(self) -> NoReturn:
-        """Do the work of a forked process, then end it."""
         code = 1
         try:
             for number in _SIGNALS:

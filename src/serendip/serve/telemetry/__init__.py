@@ -1,1 +1,0 @@
-"""What a service tells of itself: messages and metrics."""
