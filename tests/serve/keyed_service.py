@@ -14,8 +14,7 @@ from serendip.data.api_key import IssuedKey, issue_key
 from serendip.data.store.store import Store
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.config.serve import ServeConfig
-from serendip.serve.access import Access
-from serendip.serve.key_ring import KeyRing
+from serendip.serve.access import Access, KeyRing
 from serendip.serve.server_options import ServerOptions
 
 

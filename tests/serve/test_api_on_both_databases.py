@@ -18,8 +18,7 @@ from serendip.data.api_key import issue_key
 from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace
-from serendip.serve.access import Access
-from serendip.serve.key_ring import KeyRing
+from serendip.serve.access import Access, KeyRing
 
 pytestmark = on_both_databases
 

@@ -17,7 +17,7 @@ import uvicorn
 from processes import TinyService, wait_until
 
 from serendip.serve.limits import FILES_BESIDE, MAX_BODY_BYTES, MAX_HEAD_BYTES
-from serendip.serve.server import BoundedProtocol
+from serendip.serve.server import _Connection
 
 TIMEOUT_S = 1.0
 
@@ -151,7 +151,7 @@ def test_no_header_behind_a_body_reaches_the_application():
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": names})
 
-    protocol = partial(BoundedProtocol, 10.0, 100)
+    protocol = partial(_Connection, 10.0, 100)
     config = uvicorn.Config(tell_headers, http=protocol, lifespan="off", log_config=None)
     server, listener = uvicorn.Server(config), socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

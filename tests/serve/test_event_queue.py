@@ -22,8 +22,7 @@ from serendip.engine.engine import Engine
 from serendip.errors import DiskFullError
 from serendip.serve import gate
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.gate import EngineGate
-from serendip.serve.waiting_room import WaitingRoom
+from serendip.serve.gate import EngineGate, WaitingRoom
 
 
 def build_rows(name: str, count: int = 1, **more: Any) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pytest
 from serendip.data.api_key import ApiKey, IssuedKey, issue_key
 from serendip.data.store.tables.api_keys import KeySnapshot
 from serendip.errors import StorageError
-from serendip.serve.key_ring import KeyRing
+from serendip.serve.access import KeyRing
 
 
 @dataclass

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from serendip.errors import ClientGoneError, OverloadError
+from serendip.serve.gate import BURST_S, QUIET_S, WaitingCall, WaitingRoom
 from serendip.serve.shared_state import SharedState
-from serendip.serve.waiting_room import BURST_S, QUIET_S, WaitingCall, WaitingRoom
 
 
 class Clock:

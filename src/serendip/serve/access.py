@@ -8,11 +8,17 @@ and have no rights beyond their own visit.
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
+import logging
 import math
+import os
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request
@@ -20,11 +26,13 @@ from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
 from serendip.data import Event
-from serendip.data.api_key import ADMIN, READ_USERS, SCOPES, WRITE, ApiKey
+from serendip.data.api_key import ADMIN, READ_USERS, SCOPES, WRITE, ApiKey, read_key_id
+from serendip.data.store.tables.api_keys import ApiKeys, KeySnapshot
 from serendip.errors import ForbiddenError, RateLimitError, UnauthenticatedError
 from serendip.serve import limits
-from serendip.serve.key_ring import KeyRing, is_accepted
 from serendip.serve.middleware import BODY_LIMIT
+
+_log = logging.getLogger(__name__)
 
 VISITOR_COOKIE, SESSION_COOKIE = "serendip_visitor", "serendip_session"
 KEY_SCHEME, VISITOR_SCHEME = "key", "visitor"
@@ -41,21 +49,17 @@ SECURITY_SCHEMES = {
         "description": "A visitor of the page, for themselves only.",
     },
 }
-"""For ``/openapi.json``."""
 
+# A browser that signed in with a key writes nothing but its own visit.
 _SESSION_SCOPES = frozenset({READ_USERS, ADMIN})
-"""What a browser that signed in with a key may do; it writes nothing but its own visit."""
 
-_MOST_SECONDS_OFF = 60.0
-"""Between the time of a visitor's event and its arrival."""
-
-_SAME_BY_ADDRESS = 20
-"""Visitors at one address whose action with one item counts in an hour."""
-
+SESSION_S = 12 * 3600
+_SESSION = "session"
+_SECRET_BYTES = 32
+_MOST_SECONDS_OFF = 60.0  # between the time of a visitor's event and its arrival
+_SAME_BY_ADDRESS = 20  # visitors at one address whose action with one item counts in an hour
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
-_MAX_SENDERS = 100_000
-"""Senders that are counted; of more, the half that may soonest send everything is forgotten."""
-
+_MAX_SENDERS = 100_000  # of more, the half that may soonest send everything is forgotten
 _IMPRESSION = "impression"
 _VISITOR_ACTIONS = frozenset({"click", _IMPRESSION, "like"})
 _WITH_KEY = "Send the request with a key, as `Authorization: Bearer KEY`."
@@ -71,6 +75,115 @@ def declare(*scopes: str, visitors: bool = False) -> dict[str, Any]:
     """
     security: list[dict[str, list[str]]] = [{KEY_SCHEME: list(scopes)}] if scopes else []
     return {"security": [*security, {VISITOR_SCHEME: []}] if visitors else security}
+
+
+class KeyRing:
+    """The keys of one workspace in the memory of one worker, sessions and signatures.
+
+    Twice a second (``Follower``) the keys are read again if anything was committed, so that a
+    revocation, and the end of a session, count in all workers within a second. An expiry counts at
+    its moment.
+
+    Args:
+        source: where they are stored; None = there are none, ever.
+        is_reachable: whether others than this machine reach the service; then it is never open.
+        secret_file: whose bytes signatures need beside the secret in the source, so that whoever
+            reads the database signs nothing; made if it is missing. None = there is none.
+    """
+
+    def __init__(
+        self,
+        source: ApiKeys | None = None,
+        is_reachable: bool = False,
+        secret_file: Path | None = None,
+    ) -> None:
+        self._source, self._is_reachable, self._secret_file = source, is_reachable, secret_file
+        self._keys: KeySnapshot = KeySnapshot({}, b"")
+        self._secret = os.urandom(_SECRET_BYTES)
+        self._beside: bytes | None = None  # the bytes of the file
+        self._commit: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests need no key: there has never been one, and only this machine asks."""
+        return not (self._keys.keys or self._is_reachable)
+
+    def find(self, text: str) -> ApiKey | None:
+        """The key with this text, accepted or not; None if there is none."""
+        key = self._keys.keys.get(read_key_id(text))
+        return key if key is not None and key.matches(text) else None
+
+    def sign(self, purpose: str, value: str) -> str:
+        """The value with a signature, for a cookie."""
+        digest = hmac.digest(self._secret, f"{purpose}\0{value}".encode(), "sha256")
+        return f"{value}.{urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+    def read_signed(self, purpose: str, signed: str) -> str:
+        """The value that was signed for this purpose; empty if the signature is wrong."""
+        value = signed.rpartition(".")[0]
+        expected = self.sign(purpose, value)
+        return value if hmac.compare_digest(signed.encode(), expected.encode()) else ""
+
+    def begin_session(self, key: ApiKey) -> str:
+        """A value that stands for a key until it is refused, its sessions end, or 12 hours."""
+        count = self._keys.ended_sessions.get(key.key_id, 0)
+        return self.sign(_SESSION, f"{key.key_id}-{count}-{int(time.time()) + SESSION_S}")
+
+    def find_session(self, signed: str) -> ApiKey | None:
+        """The key that a value of ``begin_session`` stands for, if it still does."""
+        key_id, _, rest = self.read_signed(_SESSION, signed).partition("-")
+        key = self._keys.keys.get(key_id)
+        if key is None or not is_accepted(key):
+            return None
+        count, end = map(int, rest.split("-"))
+        is_valid = count == self._keys.ended_sessions.get(key_id, 0) and time.time() < end
+        return key if is_valid else None
+
+    def end_sessions(self, key: ApiKey) -> None:
+        """End all sessions of a key, in this worker at once; waits for the database."""
+        if self._source is not None:
+            self._source.end_sessions(key.key_id)
+            self.load()
+
+    def load(self) -> None:
+        """Read the keys if anything was committed since they were read."""
+        if self._source is None:
+            return
+        commit = self._source.commit_number()
+        if commit is None or commit != self._commit:
+            self._keys = keys = self._source.read()
+            if keys.secret:
+                self._beside = self._beside or self._read_secret_file()
+                self._secret = keys.secret + self._beside
+            self._commit = commit
+
+    def close(self) -> None:
+        """Close the source."""
+        if self._source is not None:
+            self._source.close()
+
+    def _read_secret_file(self) -> bytes:
+        """The bytes of the file, which the first of several processes makes."""
+        path = self._secret_file
+        if path is None:
+            return b""
+        try:
+            if not path.exists():
+                part = path.with_name(f"{path.name}.{os.getpid()}")
+                part.touch(0o600)
+                part.write_bytes(os.urandom(_SECRET_BYTES))
+                with suppress(FileExistsError):
+                    os.link(part, path)
+                part.unlink()
+            return path.read_bytes()
+        except OSError:  # a disk that nobody writes to: sessions of this process end with it
+            _log.warning("%s cannot be made; who signs in does so again after a restart", path.name)
+            return os.urandom(_SECRET_BYTES)
+
+
+def is_accepted(key: ApiKey) -> bool:
+    """Whether a key counts now."""
+    return key.state(time.time()) == "active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +221,6 @@ class Caller:
 
         The page sends no ids and no values. An id of a visitor's choice could be that of an event
         that the shop sends later, which would be skipped.
-
-        Args:
-            events: of the visitor.
-            now: Unix seconds; events without a time have this one.
         """
         if not self.is_visitor:
             return
@@ -129,6 +238,9 @@ class Caller:
             raise ForbiddenError(problem, _WITH_KEY)
 
 
+_EVERYBODY = Caller(frozenset(SCOPES), is_open=True)
+
+
 def read_address(request: Request) -> str:
     """Where a request comes from, as errors name it; of IPv6 a network is one sender's."""
     host = request.client.host if request.client else ""
@@ -136,10 +248,9 @@ def read_address(request: Request) -> str:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return f"address {host[:80]}"
-    if isinstance(address, ipaddress.IPv4Address):
-        return f"address {address}"
-    if address.ipv4_mapped is not None:  # a socket for both versions
-        return f"address {address.ipv4_mapped}"
+    mapped = getattr(address, "ipv4_mapped", None)  # by a socket for both versions
+    if address.version == 4 or mapped:
+        return f"address {mapped or address}"
     return f"network {ipaddress.ip_network((address, 64), strict=False)}"
 
 
@@ -172,8 +283,9 @@ class RateLimit:
         """
         if self._limit is None:
             return 0.0
-        now, step_s = self._clock(), count * self._period_s / self._limit
-        busy_until = max(self._busy_until.get(sender, now), now) + step_s
+        now = self._clock()
+        busy_until = max(self._busy_until.get(sender, now), now)
+        busy_until += count * self._period_s / self._limit
         wait_s = busy_until - now - self._period_s
         if wait_s > 1e-6:
             return wait_s
@@ -182,9 +294,6 @@ class RateLimit:
             latest = sorted(self._busy_until.items(), key=lambda pair: pair[1])
             self._busy_until = dict(latest[_MAX_SENDERS // 2 :])
         return 0.0
-
-
-_EVERYBODY = Caller(frozenset(SCOPES), is_open=True)
 
 
 class Access:
@@ -264,7 +373,10 @@ class Access:
             return _EVERYBODY
         scheme, _, text = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or is_page:
-            return self._read_cookies(request)
+            cookies = request.cookies  # not http.cookies: it reads none if one is not quite legal
+            visitor_id = self.ring.read_signed(VISITOR_COOKIE, cookies.get(VISITOR_COOKIE, ""))
+            key = self.ring.find_session(cookies.get(SESSION_COOKIE, ""))
+            return Caller(key.scopes & _SESSION_SCOPES if key else frozenset(), key, visitor_id)
         key = self.ring.find(text.strip())
         if key is None:
             raise UnauthenticatedError(
@@ -276,14 +388,6 @@ class Access:
                 "`serendip keys create` makes another one.",
             )
         return Caller(key.scopes, key)
-
-    def _read_cookies(self, request: Request) -> Caller:
-        # Not http.cookies: it reads nothing at all once any cookie of the host is not quite legal.
-        cookies = request.cookies
-        visitor_id = self.ring.read_signed(VISITOR_COOKIE, cookies.get(VISITOR_COOKIE, ""))
-        key = self.ring.find_session(cookies.get(SESSION_COOKIE, ""))
-        scopes = key.scopes & _SESSION_SCOPES if key else frozenset[str]()
-        return Caller(scopes, key, visitor_id)
 
 
 def get_caller(request: Request) -> Caller:

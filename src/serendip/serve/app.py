@@ -18,28 +18,21 @@ from starlette.types import ASGIApp
 
 from serendip import __version__
 from serendip.errors import SerendipError
-from serendip.serve.access import SECURITY_SCHEMES, Access, ScopedRoute
+from serendip.serve.access import SECURITY_SCHEMES, Access, KeyRing, ScopedRoute
 from serendip.serve.api.responses import build_schemas
 from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import EngineHolder, Follower, PublishedGenerations
 from serendip.serve.gate import EngineGate
 from serendip.serve.logs import FailureLog
 from serendip.serve.metrics import ServiceMetrics
-from serendip.serve.middleware import (
-    ErrorResponse,
-    GuardMiddleware,
-)
+from serendip.serve.middleware import ErrorResponse, GuardMiddleware
 from serendip.serve.page.routes import Pages
 from serendip.serve.server_options import LOCAL, ServerOptions
 
-_OPENAPI = "/openapi.json"
-
 
 class _Application(FastAPI):
-    """Declares in ``/openapi.json`` what is answered and how a request shows its key."""
-
     def openapi(self) -> dict[str, Any]:
-        """Build the document on the first call."""
+        """Declare what is answered and how a request shows its key, on the first call."""
         if self.openapi_schema is None:
             components = super().openapi()["components"]
             schemas = components["schemas"] | build_schemas(self.state.bodies)
@@ -68,15 +61,10 @@ def build_app(
         title="Serendip",
         summary="One engine for search and recommendations.",
         version=__version__,
-        openapi_url=_OPENAPI,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        exception_handlers={
-            SerendipError: _engine_error,
-            HTTPException: _http_error,
-            Exception: _unexpected_error,
-        },
+        exception_handlers=dict.fromkeys((SerendipError, HTTPException, Exception), _fail),
     )
     app.router.route_class = ScopedRoute
     app.state.access, app.state.gate = access or Access(), gate
@@ -100,44 +88,38 @@ def open_application(
     with closing(holder), ExitStack() as stack:
         follower = Follower(holder, published)
         follower.begin(time.monotonic())
-        ring = stack.enter_context(closing(options.open_ring()))
+        keys = options.open_keys() if options.open_keys else None
+        ring = KeyRing(keys, options.is_reachable, options.secret_file)
+        stack.enter_context(closing(ring))
+        ring.load()
         stack.enter_context(closing(follower))
         access = Access(ring, options.config.visitor_events_per_minute)
         follower.watch(follow_keys=ring.load)
         yield build_app(holder, access, options)
 
 
-async def _engine_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, SerendipError)
-    return ErrorResponse.of(error, request.app.state.failures).respond(request.scope)
+async def _fail(request: Request, error: Exception) -> Response:
+    # An unexpected error the framework raises again, and the middleware logs it.
+    message = "the service failed on this request."
+    hint = "The log has the cause under this request_id."
+    failure = ErrorResponse(500, "internal", message, hint)
+    if isinstance(error, SerendipError):
+        failure = ErrorResponse.of(error, request.app.state.failures)
+    elif isinstance(error, HTTPException):
+        failure = _framework_error(request, error)
+    return failure.respond(request.scope)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _framework_error(request: Request, error: HTTPException) -> ErrorResponse:
     path = repr(request.url.path[:80])
-    response = ErrorResponse(error.status_code, "http", str(error.detail)[:200])
     if error.status_code == 404:
-        response = ErrorResponse(404, "unknown_route", f"there is no {path} here.")
-    elif error.status_code == 405:
-        allowed = _allowed_methods(request)
-        message = f"{path} does not answer to {request.method[:20]}."
-        hint = f"It answers to {allowed}."
-        response = ErrorResponse(405, "method", message, hint, {"allow": allowed})
-    return response.respond(request.scope)
-
-
-async def _unexpected_error(request: Request, error: Exception) -> Response:
-    """Respond in the API's format; the framework re-raises the error, the middleware logs it."""
-    message, hint = (
-        "the service failed on this request.",
-        "The log has the cause under this request_id.",
-    )
-    return ErrorResponse(500, "internal", message, hint).respond(request.scope)
-
-
-def _allowed_methods(request: Request) -> str:
+        return ErrorResponse(404, "unknown_route", f"there is no {path} here.")
+    if error.status_code != 405:
+        return ErrorResponse(error.status_code, "http", str(error.detail)[:200])
     methods: set[str] = set()
     for route in request.app.routes:
         if isinstance(route, APIRoute) and route.path_regex.match(request.url.path):
             methods |= route.methods or set()
-    return ", ".join(sorted(methods))
+    allowed = ", ".join(sorted(methods))
+    message = f"{path} does not answer to {request.method[:20]}."
+    return ErrorResponse(405, "method", message, f"It answers to {allowed}.", {"allow": allowed})

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from serendip.errors import ArtefactError, NotTrainedError, SerendipError
@@ -32,17 +31,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# Seconds between two looks for items that others wrote: they are obeyed within a second, however
+# busy the machine is. A look costs microseconds on SQLite if nothing was written; on PostgreSQL the
+# engine asks the server at fewer of them, twice a second.
 ITEMS_EVERY_S = 0.1
-"""Seconds between two looks for items that others wrote: they are obeyed within a second, however
-busy the machine is. A look costs microseconds on SQLite if nothing was written; on PostgreSQL the
-engine asks the server at fewer of them, twice a second."""
-
-LOOKS = 5
-"""Looks for items to each look for all else."""
-
+LOOKS = 5  # for items to each look for all else
 RETRY_S = 5.0
-UNREADABLE = "unreadable"
-"""Name for a published generation whose name cannot be read."""
+UNREADABLE = "unreadable"  # name for a published generation whose name cannot be read
 
 
 def loading_error() -> NotTrainedError:
@@ -105,7 +100,7 @@ class EngineHolder:
 
     @contextmanager
     def lease(self) -> Iterator[Engine]:
-        """Lease the current engine; it stays open until the lease ends.
+        """The current engine, which stays open until the lease ends.
 
         Raises:
             NotTrainedError: no engine is loaded yet.
@@ -192,11 +187,7 @@ class Follower:
         self._threads: list[threading.Thread] = []
 
     def begin(self, now: float) -> None:
-        """Open the published generation, or the newest intact one before it if it is damaged.
-
-        Raises:
-            SerendipError: neither can be opened.
-        """
+        """Open the published generation, or the newest intact one before it if it is damaged."""
         name = UNREADABLE
         try:
             name = self._published.current()
@@ -211,18 +202,12 @@ class Follower:
         self._holder.check_storage()
 
     def watch(
-        self,
-        every_s: float = ITEMS_EVERY_S,
-        follow_keys: Callable[[], None] = lambda: None,
+        self, every_s: float = ITEMS_EVERY_S, follow_keys: Callable[[], None] = lambda: None
     ) -> None:
         """Look at intervals, in background threads, until ``close``.
 
         The published generation has a thread of its own: a storage that does not answer delays no
-        foreign write, and no revocation.
-
-        Args:
-            every_s: seconds between two looks for items.
-            follow_keys: looks for changes of keys.
+        foreign write, and no revocation (``follow_keys``).
         """
 
         def follow_items() -> None:
@@ -233,16 +218,13 @@ class Follower:
             ("key-watch", follow_keys, LOOKS * every_s),
             ("generation-watch", lambda: self.check(time.monotonic()), LOOKS * every_s),
         ):
-            work = partial(self._watch, name, pause_s, look)
-            self._threads.append(threading.Thread(target=work, name=name, daemon=True))
-            self._threads[-1].start()
+            arguments = (name, pause_s, look)
+            thread = threading.Thread(target=self._watch, args=arguments, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def check(self, now: float) -> None:
-        """Check once for a new generation, foreign writes, storage problems and trainings.
-
-        Args:
-            now: seconds of a monotonic clock.
-        """
+        """Check once, at a monotonic time, for a new generation, foreign writes and trainings."""
         self._follow_pointer(now)
         self._holder.check_storage()
         self._holder.last_training = self._published.last_training()
@@ -257,7 +239,6 @@ class Follower:
             thread.join(timeout=max(0.0, end - time.monotonic()))
 
     def _watch(self, name: str, every_s: float, look: Callable[[], None]) -> None:
-        """Look until ``close``; after a failure the engine answers as before."""
         failures = FailureLog(_log)
         while not self._stopped.wait(every_s):
             try:
@@ -266,7 +247,6 @@ class Follower:
                 failures.write(f"the {name} could not read what is stored yet", error)
 
     def _follow_pointer(self, now: float) -> None:
-        """Open the published generation if it is another one than the current."""
         name = UNREADABLE
         try:
             name = self._published.current()

@@ -27,8 +27,7 @@ from serendip.errors import (
     StorageError,
 )
 
-IS_GONE = "serendip.is_gone"
-"""Key of the ``state`` of an ASGI scope, see ``CurrentRequest``."""
+IS_GONE = "serendip.is_gone"  # key of the ``state`` of an ASGI scope, see ``CurrentRequest``
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +48,23 @@ current_request: ContextVar[CurrentRequest] = ContextVar("serendip_request", def
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
-ACCESS = "serendip.access"
-"""Logger of the answers."""
-
-FIELDS = "fields"
-"""Attribute of a record with further values, such as a status: a flat mapping."""
-
+_ACCESS = logging.getLogger("serendip.access")
+_FIELDS = "fields"  # attribute of a record with further values, such as a status
 _RARELY_S = 60.0
 _handler = logging.StreamHandler()
+
+# Errors about files or settings, whose own words are written.
 _IMPERSONAL = (
     *(ArtefactError, ConfigError, ExtraMissing, NotTrainedError, StorageError),
     *(OSError, ImportError, MemoryError),
 )
-"""Errors about files or settings, whose own words are written."""
 
 
 def set_up(form: LogFormat, stream: TextIO | None = None) -> logging.Handler:
     """Write messages of Serendip, and warnings of everything else, in this form from now on.
 
-    Args:
-        form: of a message.
-        stream: to write to; None = standard error.
-
     Returns:
-        the handler of the root logger.
+        the handler of the root logger, which writes to the stream or to standard error.
     """
     _handler.stream = stream or sys.stderr
     _handler.setFormatter(_Lines(form))
@@ -85,19 +77,12 @@ def set_up(form: LogFormat, stream: TextIO | None = None) -> logging.Handler:
 
 def log_answer(method: str, route: str, status: int, seconds: float) -> None:
     """Write a line about an answer: no address, no parameters, nothing of its content."""
-    milliseconds = round(seconds * 1000, 2)
-    fields = {"method": method, "route": route, "status": status, "ms": milliseconds}
-    words = (method, route, status, milliseconds)
-    logging.getLogger(ACCESS).info("%s %s %d %.1f ms", *words, extra={FIELDS: fields})
+    fields = {"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 2)}
+    _ACCESS.info("%s %s %d %.1f ms", *fields.values(), extra={_FIELDS: fields})
 
 
 class FailureLog:
-    """Writes failures that recur: of each type the first one in a minute.
-
-    Args:
-        logger: to write to.
-        clock: seconds of a monotonic clock.
-    """
+    """Writes failures that recur: of each type the first one in a minute."""
 
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger, self._clock = logger, clock
@@ -119,8 +104,6 @@ class FailureLog:
 
 
 class _Lines(logging.Formatter):
-    """A line of text per message, with lines of places in the code, or a JSON object."""
-
     def __init__(self, form: LogFormat) -> None:
         super().__init__()
         self._form = form
@@ -128,7 +111,7 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = f"{datetime.fromtimestamp(record.created, UTC):%FT%T}.{int(record.msecs):03d}Z"
         request_id = current_request.get().request_id
-        places = list(describe_error(record.exc_info[1] if record.exc_info else None))
+        places = list(_describe(record.exc_info[1] if record.exc_info else None))
         if self._form == "text":
             words = " ".join(record.getMessage().splitlines())
             line = f"{moment} {record.levelname} {record.name}: {words}"
@@ -140,13 +123,13 @@ class _Lines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             **({"request_id": request_id} if request_id else {}),
-            **getattr(record, FIELDS, {}),
+            **getattr(record, _FIELDS, {}),
             **({"error": places} if places else {}),
         }
         return json.dumps(document, ensure_ascii=False, default=str)
 
 
-def describe_error(error: BaseException | None) -> Iterator[str]:
+def _describe(error: BaseException | None) -> Iterator[str]:
     """The exception, its causes, and for each the places in the code, innermost last."""
     seen = set[int]()
     while error is not None and id(error) not in seen:

@@ -25,34 +25,27 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class ServiceMetrics(Collector):
-    """Counters, gauges and latencies of one service.
-
-    Attributes:
-        empty: counts answers without items, by surface.
-        degraded: counts answers that were computed without all of their stages, by surface.
-        events: counts those received.
-        items: counts those received.
-    """
+    """Counters, gauges and latencies of one service."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(self, holder: EngineHolder) -> None:
-        self._holder, self._registry = holder, CollectorRegistry()
+        self._holder, registry = holder, CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"serendip_{name}", text, labels, registry=registry)
+
+        text = "Time to answer, by route."
         self._seconds = Histogram(
-            "serendip_request_seconds",
-            "Time to answer, by route.",
-            ("route",),
-            buckets=_SECONDS,
-            registry=self._registry,
+            "serendip_request_seconds", text, ("route",), buckets=_SECONDS, registry=registry
         )
-        self._responses = self._counter("serendip_responses", "Answers by status.", "status")
-        self.empty = self._counter("serendip_empty_results", "Answers without items.", "surface")
-        self.degraded = self._counter(
-            "serendip_degraded_answers", "Answers with items that lack a stage.", "surface"
-        )
-        self.events = self._counter("serendip_events", "Events received.")
-        self.items = self._counter("serendip_items", "Items received.")
-        self._scraped = self._registry
+        self._responses = counter("responses", "Answers by status.", "status")
+        self.empty = counter("empty_results", "Answers without items.", "surface")
+        text = "Answers with items that lack a stage."
+        self.degraded = counter("degraded_answers", text, "surface")
+        self.events = counter("events", "Events received.")
+        self.items = counter("items", "Items received.")
+        self._scraped = registry
         if COUNTERS_VARIABLE in os.environ:
             self._scraped = CollectorRegistry()
             MultiProcessCollector(self._scraped)  # type: ignore[no-untyped-call]
@@ -69,11 +62,8 @@ class ServiceMetrics(Collector):
         """All metrics in the text format of Prometheus, from memory."""
         return generate_latest(self._scraped)
 
-    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
-        return Counter(name, help_text, labels, registry=self._registry)
-
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The state of the service as of now, and how the last training of the workspace ended."""
+        """The state of the service as of now."""
         holder, last = self._holder, self._holder.last_training
         yield _gauge("workers", "Processes that answer.", holder.shared.num_ready)
         loads = "Openings of a published generation that failed."
@@ -94,14 +84,14 @@ class ServiceMetrics(Collector):
         yield _gauge("last_training", text, results, "result")
         text = "When the last training ended, in Unix seconds."
         yield _gauge("last_training_end_seconds", text, last.ended)
-        text = "Trainings in a row that published nothing."
-        yield _gauge("failed_trainings", text, last.failures)
+        yield _gauge(
+            "failed_trainings", "Trainings in a row that published nothing.", last.failures
+        )
 
 
 def _gauge(
     name: str, text: str, values: float | Mapping[Any, float], label: str = ""
 ) -> GaugeMetricFamily:
-    """A gauge with one value, or with one for each value of its label."""
     if not isinstance(values, Mapping):
         return GaugeMetricFamily(f"serendip_{name}", text, value=float(values))
     family = GaugeMetricFamily(f"serendip_{name}", text, labels=(label,))

@@ -14,44 +14,27 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serendip.errors import ClientGoneError, SerendipError, TooLargeError
 from serendip.serve.limits import MAX_BODY_BYTES
-from serendip.serve.logs import (
-    IS_GONE,
-    CurrentRequest,
-    FailureLog,
-    current_request,
-    log_answer,
-)
+from serendip.serve.logs import IS_GONE, CurrentRequest, FailureLog, current_request, log_answer
+from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.server_options import ServerOptions
 
-if TYPE_CHECKING:
-    from serendip.serve.metrics import ServiceMetrics
-
 JSON_TYPE, HTML_TYPE = "application/json", "text/html; charset=utf-8"
+# Key of the ``state`` of a scope: bytes that the body may have, once it is known who asks.
 BODY_LIMIT = "serendip.body_limit"
-"""Key of the ``state`` of a scope: bytes that the body may have, once it is known who asks."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponse:
-    """An error as the client sees it.
-
-    Args:
-        status: HTTP status.
-        kind: stable name for programs, such as ``unknown_item``.
-        message: what happened, with the value.
-        hint: the next step; empty if the message suffices.
-        headers: of the response.
-    """
+    """An error as the client sees it, see ``api.responses.ErrorDetailOut``."""
 
     status: int
     kind: str
@@ -64,39 +47,25 @@ class ErrorResponse:
         """The response for an error of ``serendip.errors``; details of files go to the log."""
         hint, message = error.hint, error.message
         if error.public_message:
-            hint = (
-                "Try again in a moment." if error.retry_after_s else "The service's log has more."
-            )
+            hint = "The service's log has more."
+            if error.retry_after_s:
+                hint = "Try again in a moment."
             message = f"{error.public_message} {error.outcome}"
             if log is not None:
                 log.write("a request was refused", error)
-        headers = dict[str, str]()
+        headers = {"retry-after": str(error.retry_after_s)} if error.retry_after_s else {}
         if error.status == 401:
             headers = {"www-authenticate": "Bearer"}
-        elif error.retry_after_s:
-            headers = {"retry-after": str(error.retry_after_s)}
         return cls(error.status, error.kind, message, hint, headers)
 
     def respond(self, scope: Scope) -> Response:
         """The response to a request, in the form of the API."""
-        told = {"type": self.kind, "message": self.message, "hint": self.hint}
-        body = dump({"error": told | {"request_id": get_request_id(scope)}})
+        error = {"type": self.kind, "message": self.message, "hint": self.hint}
+        error["request_id"] = str(scope.get("state", {}).get("request_id", ""))
+        text = json.dumps({"error": error}, ensure_ascii=False, separators=(",", ":"))
+        # Characters that cannot be encoded become question marks.
+        body = text.encode("utf-8", "replace")
         return Response(body, self.status, self.headers, media_type=JSON_TYPE)
-
-
-def dump(value: Any) -> bytes:
-    """Encode as compact UTF-8 JSON; characters that cannot be encoded become question marks.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")
-
-
-def get_request_id(scope: Scope) -> str:
-    """The id that the middleware assigned to a request; empty without the middleware."""
-    return str(scope.get("state", {}).get("request_id", ""))
 
 
 def content_security_policy(image_hosts: Iterable[str] = ()) -> str:
@@ -110,12 +79,12 @@ def content_security_policy(image_hosts: Iterable[str] = ()) -> str:
 
 
 _SECURITY_HEADERS = {
-    "content-security-policy": content_security_policy(),
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
+    b"content-security-policy": content_security_policy().encode(),
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"same-origin",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
 }
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -141,18 +110,40 @@ class GuardMiddleware:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id = secrets.token_hex(8)
         current_request.set(CurrentRequest(request_id, state.get(IS_GONE, lambda: False)))
-        exchange, started = _Exchange(scope, receive, send, self._generation), time.perf_counter()
+        started, status, num_bytes = time.perf_counter(), 0, 0
+
+        async def receive_part() -> Message:
+            nonlocal num_bytes
+            message = await receive()
+            if message["type"] == "http.disconnect" and not status:
+                raise ClientGoneError("the client has hung up before its request was whole.")
+            num_bytes += len(message.get("body", b""))
+            if num_bytes > (limit := state.get(BODY_LIMIT, MAX_BODY_BYTES)):
+                raise _too_large_error(limit)
+            return message
+
+        async def send_part(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status, headers = message["status"], message["headers"]
+                added = _SECURITY_HEADERS | {b"x-request-id": request_id.encode()}
+                if generation := self._generation():
+                    added[b"x-generation"] = generation.encode("ascii", "replace")
+                present = {name for name, _ in headers}
+                headers += [pair for pair in added.items() if pair[0] not in present]
+            await send(message)
+
         refusal = _find_refusal(scope, self._options)
         answer: ASGIApp = refusal.respond(scope) if refusal else self.app
         try:
-            await answer(scope, exchange.receive, exchange.send)
+            await answer(scope, receive_part, send_part)
         except Exception:  # noqa: BLE001 - the framework has answered: see ``app``
             _log.exception("the request failed")
         finally:
-            seconds = time.perf_counter() - started
-            route = self._metrics.observe(scope, exchange.status, seconds)
+            seconds, status = time.perf_counter() - started, status or 500
+            route = self._metrics.observe(scope, status, seconds)
             if self._options.config.access_log:
-                log_answer(scope["method"], route, exchange.status, seconds)
+                log_answer(scope["method"], route, status, seconds)
 
 
 def _find_refusal(scope: Scope, options: ServerOptions) -> ErrorResponse | None:
@@ -180,45 +171,6 @@ def _find_refusal(scope: Scope, options: ServerOptions) -> ErrorResponse | None:
     return None
 
 
-class _Exchange:
-    """``receive`` and ``send`` of one request: bound its body, and give its answer headers."""
-
-    def __init__(
-        self, scope: Scope, receive: Receive, send: Send, generation: Callable[[], str]
-    ) -> None:
-        self._scope, self._receive, self._send = scope, receive, send
-        self._generation, self._num_bytes = generation, 0
-        self.status, self.has_started = 500, False
-
-    async def receive(self) -> Message:
-        """Receive a part of the body.
-
-        Raises:
-            ClientGoneError: there will be no other part.
-            TooLargeError: the body is larger than its limit.
-        """
-        message = await self._receive()
-        if message["type"] == "http.disconnect" and not self.has_started:
-            raise ClientGoneError("the client has hung up before its request was whole.")
-        self._num_bytes += len(message.get("body", b""))
-        limit = self._scope["state"].get(BODY_LIMIT, MAX_BODY_BYTES)
-        if self._num_bytes > limit:
-            raise _too_large_error(limit)
-        return message
-
-    async def send(self, message: Message) -> None:
-        """Send a part of the answer, with the headers that all have."""
-        if message["type"] == "http.response.start":
-            self.has_started, self.status = True, message["status"]
-            headers = MutableHeaders(raw=message["headers"])
-            added = _SECURITY_HEADERS | {"x-request-id": get_request_id(self._scope)}
-            if generation := self._generation():
-                added["x-generation"] = generation.encode("ascii", "replace").decode()
-            for name, value in added.items():
-                headers.setdefault(name, value)
-        await self._send(message)
-
-
 def _is_same_origin(headers: Headers, host: str) -> bool:
     origin = headers.get("origin")
     if origin is not None:
@@ -227,7 +179,6 @@ def _is_same_origin(headers: Headers, host: str) -> bool:
 
 
 def _too_large_error(limit: int) -> TooLargeError:
-    hint = "Send it in smaller batches."
-    if limit < MAX_BODY_BYTES:
-        hint = "Send it in smaller batches, or with a key."
+    other = ", or with a key" if limit < MAX_BODY_BYTES else ""
+    hint = f"Send it in smaller batches{other}."
     return TooLargeError(f"the body is larger than {limit // 1024:,} KiB.", hint)

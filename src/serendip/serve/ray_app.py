@@ -26,22 +26,12 @@ from serendip.serve.engine_holder import EngineHolder, PublishedGenerations
 from serendip.serve.limits import DRAIN_S
 from serendip.serve.server_options import ServerOptions
 
-_MOST_REQUESTS = 256
-"""Requests that a replica is handed at once; its own gate refuses what it cannot answer."""
-
+_MOST_REQUESTS = 256  # handed at once to a replica, whose gate refuses what it cannot answer
 _HEALTH_S = 5.0
 
 
 class Replica:
-    """One replica, as Ray Serve calls it.
-
-    Args:
-        location: of the workspace.
-        open_parts: the generations of a workspace folder, and for whom it answers.
-
-    Raises:
-        SerendipError: this machine cannot open the workspace, or no generation could be opened.
-    """
+    """One replica, as Ray Serve calls it."""
 
     def __init__(
         self,
@@ -53,16 +43,11 @@ class Replica:
         self._app = self._open.enter_context(open_application(*parts, self._holder))
 
     def __serve_build_asgi_app__(self) -> Any:
-        """The application, which Ray Serve asks for."""
+        """The application."""
         return self._app
 
     def check_health(self) -> None:
-        """Whether it should go on, as a worker does: also while writes fail.
-
-        Raises:
-            NotTrainedError: no generation answers.
-            LateError: so many requests hang that only another process helps.
-        """
+        """Raise an error if only another process helps; it goes on while writes fail."""
         if not self._holder.is_ready:
             raise NotTrainedError("no generation answers.")
         if self._holder.is_hung():

@@ -31,12 +31,8 @@ from serendip.serve.logs import IS_GONE
 from serendip.serve.server_options import LOCAL, ServerOptions
 from serendip.serve.shared_state import SharedState
 
-_LAST_REQUESTS_S = 0.25
-"""Seconds in which connections that were accepted before the end may still send a request."""
-
-_OTHERS_FIRST_S = 0.002
-"""Seconds for which a worker leaves a new connection to those that have fewer."""
-
+_LAST_REQUESTS_S = 0.25  # in which accepted connections may still send a request at the end
+_OTHERS_FIRST_S = 0.002  # for which a worker leaves a new connection to those that have fewer
 _HARD_END_S = limits.DRAIN_S + 5.0
 _TICKS_PER_S = 10
 
@@ -124,7 +120,7 @@ class _Server(uvicorn.Server):
         self._connecting = set[asyncio.Task[object]]()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept connections one at a time: uvicorn takes all that wait, and keeps others idle."""
+        # One connection at a time: uvicorn takes all that wait, so that other workers are idle.
         self.started, self.servers = True, []
         for listener in sockets or []:
             listener.setblocking(False)
@@ -157,9 +153,9 @@ class _Server(uvicorn.Server):
         loop.remove_reader(listener)
         loop.call_later(_OTHERS_FIRST_S, self._accept, listener, True)
 
-    def _connect(self) -> BoundedProtocol:
+    def _connect(self) -> _Connection:
         more = {"config": self.config, "server_state": self.server_state, "app_state": {}}
-        return BoundedProtocol(self._receive_timeout_s, self._most, **more)
+        return _Connection(self._receive_timeout_s, self._most, **more)
 
     async def on_tick(self, counter: int) -> bool:
         """Once a second say that the loop goes on, and end connections that are too slow.
@@ -174,7 +170,7 @@ class _Server(uvicorn.Server):
                 self.should_exit = True
             now = asyncio.get_running_loop().time()
             for connection in connections:
-                assert isinstance(connection, BoundedProtocol)
+                assert isinstance(connection, _Connection)
                 connection.end_if_late(now)
         return await super().on_tick(counter)
 
@@ -201,7 +197,7 @@ def _max_connections() -> int:
     return max(1, min(limits.MAX_CONNECTIONS, files - limits.FILES_BESIDE))
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class _Connection(HttpToolsProtocol):
     """One connection; what takes too long is looked for once a second.
 
     Args:
@@ -220,39 +216,33 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unanswered = list[RequestResponseCycle]()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request, and close another one if too many are open."""
         super().connection_made(transport)
         self._late_at = self.loop.time() + limits.KEEP_ALIVE_S
         if len(self.connections) > self._most:
-            others = (other for other in self.connections if isinstance(other, BoundedProtocol))
+            others = (other for other in self.connections if isinstance(other, _Connection))
             min(others, key=lambda other: other._late_at)._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell all requests that nobody waits; uvicorn tells the one that came last."""
-        for cycle in self._unanswered:
+        for cycle in self._unanswered:  # uvicorn tells the one that came last
             cycle.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; a head, or what follows a body in chunks, may have so many bytes."""
         self._bytes_beside_body += len(data)
         super().data_received(data)
         if self._bytes_beside_body > limits.MAX_HEAD_BYTES:
             self._end()
 
     def on_message_begin(self) -> None:
-        """The first byte of a request is there."""
         super().on_message_begin()
         self._is_in_head = True
         self._late_at = self.loop.time() + self._receive_timeout_s
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header is there; those after a body are dropped."""
-        if self._is_in_head:
+        if self._is_in_head:  # those after a body are dropped
             super().on_header(name, value)
 
-    def on_headers_complete(self) -> None:
-        """The head of a request is there, in one piece perhaps with its body."""
+    def on_headers_complete(self) -> None:  # of a head in one piece perhaps with its body
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > limits.MAX_HEAD_BYTES:
             self._end()
@@ -264,31 +254,26 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_head, self._bytes_beside_body = False, 0
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body is there; one that comes after the answer earns it no more time."""
         super().on_body(body)
         self._bytes_beside_body = 0
-        if not self.cycle.response_complete:
+        if not self.cycle.response_complete:  # what comes after the answer earns no more time
             self._late_at += len(body) / limits.MIN_BYTES_PER_S
 
     def on_message_complete(self) -> None:
-        """The whole request is there; it may have been answered before its body was."""
         super().on_message_complete()
         self._bytes_beside_body = 0
-        is_answered = self.cycle.response_complete
+        is_answered = self.cycle.response_complete  # perhaps before its body was there
         self._late_at = self.loop.time() + limits.KEEP_ALIVE_S if is_answered else math.inf
 
-    def on_response_complete(self) -> None:
-        """Begin to wait for the next request, unless some of a body is to come."""
+    def on_response_complete(self) -> None:  # though some of a body may be to come
         super().on_response_complete()
         self._late_at = min(self._late_at, self.loop.time() + limits.KEEP_ALIVE_S)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser cannot read, unless the connection has ended."""
         if not self.transport.is_closing():
             super().send_400_response(msg)
 
     def end_if_late(self, now: float) -> None:
-        """End the connection if its client sends too slowly by the loop's clock."""
         if now > self._late_at:
             self._end()
 

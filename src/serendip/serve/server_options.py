@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,7 +18,6 @@ from serendip.serve.limits import MAX_UNREAD_S
 
 if TYPE_CHECKING:
     from serendip.data.store.tables.api_keys import ApiKeys
-    from serendip.serve.key_ring import KeyRing
 
 _BACKLOG = 512
 _MAPPED_BITS = 96  # of ::ffff:0:0/96, the IPv6 addresses that stand for those of IPv4
@@ -83,16 +83,13 @@ class ServerOptions:
         return (*self.config.trusted_proxies, *mapped)
 
     def check_keys(self) -> None:
-        """Refuse a service that others may reach and that has no key.
-
-        Raises:
-            ConfigError: it is one.
-            StorageError: the keys cannot be read.
-        """
+        """Refuse a service that others may reach and that has no key, by a ``ConfigError``."""
         if not self.is_reachable:
             return
-        with closing(self.open_ring()) as ring:
-            if ring.has_accepted_key:
+        if self.open_keys is not None:
+            with closing(self.open_keys()) as source:
+                keys = source.read().keys.values()
+            if any(key.state(time.time()) == "active" for key in keys):
                 return
         reason = f"host {self.host!r}"
         if self.host in _LOOPBACK:
@@ -114,8 +111,8 @@ class ServerOptions:
         self.check_keys()
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-        at = self.host, self.port
         try:
+            at = self.host, self.port
             listener = socket.create_server(
                 at, family=family, backlog=_BACKLOG, dualstack_ipv6=is_dual
             )
@@ -133,19 +130,6 @@ class ServerOptions:
         """The URL of the service."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{listener.getsockname()[1]}"
-
-    def open_ring(self) -> KeyRing:
-        """Read the keys.
-
-        Raises:
-            StorageError: they cannot be read.
-        """
-        from serendip.serve.key_ring import KeyRing
-
-        source = self.open_keys() if self.open_keys else None
-        ring = KeyRing(source, self.is_reachable, self.secret_file)
-        ring.load()
-        return ring
 
 
 LOCAL = ServerOptions()

@@ -10,8 +10,7 @@ import os
 import threading
 import time
 
-COUNTERS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Environment variable with the folder of the counters of all workers."""
+COUNTERS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # has the folder of the counters of all workers
 
 
 class SharedState:

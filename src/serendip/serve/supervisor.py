@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
 from serendip.errors import SerendipError
 from serendip.runtime.scratch import scratch_folder
@@ -38,19 +38,10 @@ from serendip.serve.shared_state import COUNTERS_VARIABLE, SharedState
 
 _log = logging.getLogger(__name__)
 
-_KILL_AFTER_S = DRAIN_S + 5.0
-"""Seconds from the request to end to the kill."""
-
-_DELAY_S = 2.0
-"""Seconds after which another worker is started in place of one that could not begin."""
-
-_PAUSE_S = 0.1
-"""Seconds between two looks at the workers."""
-
+_KILL_AFTER_S = DRAIN_S + 5.0  # from the request to end
+_DELAY_S = 2.0  # after which another worker is started in place of one that could not begin
+_PAUSE_S = 0.1  # between two looks at the workers
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-Work: TypeAlias = Callable[[socket.socket, SharedState], None]
-"""Serves a listening socket until the worker is told to end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +68,7 @@ class Supervisor:
     """Serves with several workers.
 
     Args:
-        work: what each worker does.
+        work: what each worker does: serve the socket until it is told to end.
         shared: with the number of workers.
         options: where they listen, and for whom.
         load: loads what all workers share; starts no thread.
@@ -86,7 +77,7 @@ class Supervisor:
         silence_s: seconds after which a worker whose event loop stands still is replaced.
     """
 
-    work: Work
+    work: Callable[[socket.socket, SharedState], None]
     shared: SharedState
     options: ServerOptions = LOCAL
     load: Callable[[], None] = lambda: None

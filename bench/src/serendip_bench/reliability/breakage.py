@@ -22,7 +22,7 @@ from serendip.data.store.store import Store
 from serendip.engine.artefacts import generations
 from serendip.errors import DataError
 from serendip.runtime import versions
-from serendip.serve import waiting_room
+from serendip.serve import gate
 from serendip.serve.api import strict_route
 from serendip.serve.engine_holder import EngineHolder, Follower
 
@@ -156,8 +156,8 @@ def misread_full_disk() -> Iterator[None]:
 def compute_everything() -> Iterator[None]:
     """A service computes whatever it is asked for, however long it waits."""
     with (
-        _replaced(waiting_room.WaitingRoom, "_is_full", lambda self, now: False),
-        _replaced(waiting_room, "BURST_S", math.inf),
+        _replaced(gate.WaitingRoom, "_is_full", lambda self, now: False),
+        _replaced(gate, "BURST_S", math.inf),
         _replaced(asyncio, "timeout", lambda seconds: asyncio.timeout_at(None)),
     ):
         yield

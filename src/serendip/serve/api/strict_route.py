@@ -17,9 +17,9 @@ from starlette.types import Receive, Scope, Send
 from serendip.errors import DataError
 from serendip.serve.access import ScopedRoute
 from serendip.serve.api.types import extract_data_error
+from serendip.serve.gate import overload_error
 from serendip.serve.limits import MAX_JSON_NODES
 from serendip.serve.middleware import JSON_TYPE, ErrorResponse
-from serendip.serve.waiting_room import overload_error
 
 _SMALL_BYTES = 16 * 1024
 _OVERLOAD = ErrorResponse.of(overload_error("more is asked for than can be computed."))

@@ -16,10 +16,9 @@ from serendip.data import Event
 from serendip.data.api_key import ADMIN
 from serendip.engine.item_pictures import Picture
 from serendip.errors import SerendipError
-from serendip.serve.access import ScopedRoute, declare
+from serendip.serve.access import KeyRing, ScopedRoute, declare
 from serendip.serve.api.routes import get_item
 from serendip.serve.gate import EngineGate
-from serendip.serve.key_ring import KeyRing
 from serendip.serve.middleware import HTML_TYPE, ErrorResponse, content_security_policy
 from serendip.serve.page import views, visitors
 from serendip.serve.page.assets import environment, static_file

@@ -14,8 +14,15 @@ from fastapi import Request, Response
 
 from serendip.data.api_key import ADMIN, READ_USERS
 from serendip.errors import ForbiddenError, UnauthenticatedError
-from serendip.serve.access import SESSION_COOKIE, VISITOR_COOKIE, Caller, get_caller
-from serendip.serve.key_ring import SESSION_S, KeyRing, is_accepted
+from serendip.serve.access import (
+    SESSION_COOKIE,
+    SESSION_S,
+    VISITOR_COOKIE,
+    Caller,
+    KeyRing,
+    get_caller,
+    is_accepted,
+)
 from serendip.serve.page.params import PageQuery, visitor_id
 
 _VISITOR_S = 365 * 24 * 3600
