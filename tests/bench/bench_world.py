@@ -1,11 +1,13 @@
 """A benchmark folder small enough for tests: walks in circles over 30 items in three groups."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from serendip.runtime.executor import Executor
 
 NUM_ITEMS, NUM_USERS = 30, 40
 GROUPS = (["Toys", "Trains"], ["Books", "Tales"], ["Garden", "Tools"])
@@ -36,26 +38,19 @@ def write_world(folder: Path, users: dict[str, list[str]] | None = None) -> Path
     return folder
 
 
-class InThisProcess:
+class InThisProcess(Executor):
     """Runs tasks here, in their order, and remembers them; ends after ``most`` of them."""
 
+    name = "here"
     workers = 1
 
     def __init__(self, most: int = 100) -> None:
         self.names: list[str] = []
-        self.after: Mapping[int, Any] = {}
         self._most = most
 
-    def map(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
-        yield from map(work, tasks)
-
-    def as_finished(
-        self, work: Callable[[Any], Any], tasks: Any, after: Mapping[int, Any] | None = None
-    ) -> Iterator[Any]:
-        self.after = after or {}
+    def map(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
         for task in tasks:
             if len(self.names) == self._most:
                 raise KeyboardInterrupt
-            is_encoding = work.__name__ == "encode_items"
-            self.names.append(work.__name__ if is_encoding else str(task))
+            self.names.append(str(task))
             yield work(task)

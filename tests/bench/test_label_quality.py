@@ -8,7 +8,7 @@ import pytest
 
 from serendip.llm.tasks import Judgement, Task
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.label_quality.run import Labeller, Trial, draw
+from serendip_bench.label_quality.run import Labeller, Trial
 from serendip_bench.label_quality.world import SearchWorld
 
 WORLD = SearchWorld()
@@ -44,6 +44,3 @@ def test_good_labels_help_and_the_gate_refuses_labels_of_a_coin(
     assert with_labels.mean() > without.mean() + 0.002
     coin = trial.gate(0.5)
     assert not coin.passed and coin.detail < 0.1
-    row = {"precision": 0.9, "gain": 0.1, "ci95": [0.05, 0.2]}
-    draw([{**row, "gate": [True]}, {**row, "gate": [False]}], tmp_path / "plot.svg")
-    assert (tmp_path / "plot.svg").read_text().startswith("<?xml")

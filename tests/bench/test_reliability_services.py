@@ -16,8 +16,8 @@ from serendip_bench.reliability.inputs.cases import list_cases
 from serendip_bench.reliability.inputs.fuzz import Fuzz
 from serendip_bench.reliability.inputs.verdict import Tally
 from serendip_bench.reliability.service_kills import ServiceKills
-from serendip_bench.reliability.services import Reply
 from serendip_bench.reliability.several_services import SeveralServices
+from serendip_bench.service import Reply
 
 
 def test_no_damaged_file_is_read(trained_folder: Path) -> None:

@@ -11,15 +11,14 @@ from bench_world import write_world
 
 from serendip.errors import ConfigError, DataError
 from serendip.runtime.progress import SilentProgress
-from serendip_bench.served.data import (
-    DAY,
-    NEWEST,
-    read_items,
-    read_users,
-    write_files,
+from serendip_bench.served.data import DAY, NEWEST, ServedData
+from serendip_bench.served.run import (
+    ServedBench,
+    run_served,
+    slice_users,
+    summarise,
+    values_of_ranks,
 )
-from serendip_bench.served.figures import slice_users, summarise
-from serendip_bench.served.run import ServedBench, run_served
 from serendip_bench.served.workspace import run_command
 
 USERS = {
@@ -37,7 +36,7 @@ def world(folder: Path) -> Path:
 def test_the_last_two_items_are_in_no_file_and_each_event_is_a_day_after_the_one_before(
     tmp_path: Path,
 ) -> None:
-    write_files(world(tmp_path / "data"), tmp_path, seed=3)
+    ServedData(world(tmp_path / "data"), seed=3).write_files(tmp_path)
     with (tmp_path / "events.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     chosen = {user: [row["item_id"] for row in rows if row["user_id"] == user] for user in USERS}
@@ -58,9 +57,11 @@ def test_the_last_two_items_are_in_no_file_and_each_event_is_a_day_after_the_one
 
 
 def test_users_that_can_be_asked_and_their_slices(tmp_path: Path) -> None:
-    users, counts = read_users(world(tmp_path))
-    assert (users.ids, users.posted, users.targets) == (["a", "c"], ["i3", "i3"], ["i9", "i1"])
-    assert users.histories == [["i0", "i1", "i2"], ["i0"]]
+    data = ServedData(world(tmp_path))
+    users, counts = data.list_users(), data.count_events()
+    asked = [(user.user_id, user.posted, user.target) for user in users]
+    assert asked == [("a", "i3", "i9"), ("c", "i3", "i1")]
+    assert [user.history for user in users] == [["i0", "i1", "i2"], ["i0"]]
     assert {item: count for item, count in counts.items() if count} == {
         "i0": 3, "i1": 2, "i2": 2, "i3": 1, "i4": 1, "i7": 1, "i8": 1,
     }  # fmt: skip
@@ -77,32 +78,31 @@ def test_users_that_can_be_asked_and_their_slices(tmp_path: Path) -> None:
 
 
 def test_items_that_are_left_out_are_in_neither_file_and_have_no_events(tmp_path: Path) -> None:
-    data, left_out = world(tmp_path / "data"), {"i1", "i9"}
-    users, counts = read_users(data, left_out)
-    assert users.histories == [["i0", "i2"], ["i0"]]
-    assert (users.posted, users.targets) == (["i3", "i3"], ["i9", "i1"])
-    assert counts["i1"] == 0 and counts["i2"] == 2
-    write_files(data, tmp_path, seed=3, left_out=left_out)
+    data = ServedData(write_world(tmp_path / "data"), share=0.2, seed=3)
+    counts, left_out = data.count_events(), data.left_out
+    assert len(left_out) == 6 and all(counts[item] == 0 for item in left_out)
+    assert not any(left_out & set(user.history) for user in data.list_users())
+    data.write_files(tmp_path)
     with (tmp_path / "events.csv").open() as stream:
         chosen = {row["item_id"] for row in csv.DictReader(stream)}
     lines = (tmp_path / "items.jsonl").read_text().splitlines()
     exported = [json.loads(line)["item_id"] for line in lines]
     assert not chosen & left_out and not left_out & set(exported)
-    posted = read_items(data, left_out)
-    assert posted[0] == {"item_id": "i1", "title": "Tales 1", "category": "Books > Tales"}
-    assert sorted([*exported, *(item["item_id"] for item in posted)]) == sorted(counts)
+    posted = [item["item_id"] for item in data.list_items(left_out)]
+    assert sorted([*exported, *posted]) == sorted(counts)
 
 
 def test_figures_of_a_slice() -> None:
     ranks = np.array([1.0, 3.0, np.inf, 11.0])
     slices = {"all": np.ones(4, np.bool_), "some": np.array([True, True, False, False])}
-    figures = summarise(ranks, {**slices, "none": np.zeros(4, np.bool_)})
-    assert figures["all"]["users"] == 4
-    assert figures["all"]["R@10"]["value"] == 0.5
-    assert figures["all"]["N@10"]["value"] == pytest.approx((1 + 1 / log2(4)) / 4)
-    assert figures["all"]["R@10"]["se"] == pytest.approx(np.std([1, 1, 0, 0], ddof=1) / 2)
-    assert figures["some"]["N@10"]["value"] == pytest.approx((1 + 1 / log2(4)) / 2)
-    assert figures["none"]["R@10"]["value"] is None
+    slices["none"] = np.zeros(4, np.bool_)
+    rows = {row["slice"]: row for row in summarise(values_of_ranks(ranks), slices)}
+    assert rows["all"]["users"] == 4
+    assert rows["all"]["R@10"] == 0.5
+    assert rows["all"]["N@10"] == pytest.approx((1 + 1 / log2(4)) / 4)
+    assert rows["all"]["se"] == pytest.approx(np.std([1, 1 / log2(4), 0, 0], ddof=1) / 2)
+    assert rows["some"]["N@10"] == pytest.approx((1 + 1 / log2(4)) / 2)
+    assert rows["none"]["R@10"] is None
 
 
 def test_a_failed_command_is_told_with_its_last_words(tmp_path: Path) -> None:
@@ -128,25 +128,22 @@ def test_init_train_serve_and_ask(tmp_path: Path) -> None:
     bench = ServedBench(data, tmp_path / "served.json", users=12, cold_items=0.2)
     first = run_served(bench, SilentProgress())
     assert json.loads(bench.file.read_text()) == first
-    assert first["users"] == {"asked": 12, "possible": len(read_users(data)[0])}
-    assert first["slices"]["all"]["R@10"]["value"] > 0.5  # 10 of 30 items, in circles
+    assert first["users"] == {"asked": 12, "possible": len(ServedData(data).list_users())}
     assert first["posted_items"] == 6
-    slices, by_score = first["slices"], first["by_score"]
-    assert slices["posted items"]["users"] == slices["cold items"]["users"] > 0
-    for name in ("all", "warm items", "posted items"):
-        loss = slices[name]["R@10"]["value"] - by_score[name]["R@10"]["value"]
-        assert first["exploration"][name]["R@10"]["value"] == pytest.approx(loss)
-    alone = first["baselines"]
-    assert {"popularity", "transitions", "retriever"} <= set(alone)
+    found = {(row["system"], row["slice"]): row["R@10"] for row in first["rows"]}
+    users = {row["slice"]: row["users"] for row in first["rows"] if row["system"] == "engine"}
+    assert found["engine", "all"] > 0.5  # 10 of 30 items, in circles
+    assert users["posted items"] == users["cold items"] > 0
+    gains = {(row["baseline"], row["slice"]): row["R@10"] for row in first["comparisons"]}
+    systems = {"without exploration", "popularity", "transitions", "retriever"}
+    assert systems <= {name for name, _ in gains}
+    for (name, part), gain in gains.items():
+        assert gain == pytest.approx(found["engine", part] - found[name, part])
     # In a circle the next item is known: steps find it, the same list for everybody does not.
-    found = {name: row["slices"]["all"]["R@10"]["value"] for name, row in alone.items()}
-    assert found["transitions"] > 0.5 > found["popularity"]
-    for name, row in alone.items():
-        gain = row["engine"]["all"]["R@10"]["value"]
-        assert gain == pytest.approx(slices["all"]["R@10"]["value"] - found[name])
+    assert found["transitions", "all"] > 0.5 > found["popularity", "all"]
     assert set(first["costs"]) == {"init", "train", "serve"}
     assert first["costs"]["train"]["cpu_s"] > 0
     assert first["costs"]["serve"]["peak_mb"] > 10
     second = run_served(bench, SilentProgress())
-    assert second["slices"] == first["slices"]
+    assert second["rows"] == first["rows"]
     assert second["costs"]["train"] == first["costs"]["train"]

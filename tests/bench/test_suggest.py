@@ -8,19 +8,14 @@ from bench_films import write_films
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.vocabulary import Vocabulary
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.datasets.movielens import (
-    Target,
-    read_movielens,
-    read_tags,
-    select_targets,
-    with_choices,
-)
+from serendip_bench.datasets.movielens import read_movielens
 from serendip_bench.suggest import (
     UNRESTRICTED,
     SuggestBench,
     measure_reach,
     run_suggest,
 )
+from serendip_bench.tags import Target, read_tags, select_targets, with_choices
 
 FILMS = Vocabulary([str(number) for number in range(1, 31)])
 DAY = 100_000

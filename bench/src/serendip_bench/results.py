@@ -1,98 +1,128 @@
-"""The results file: rows are appended as they finish, and a killed run resumes from it."""
+"""Files of a benchmark, its text vectors, and what it prints."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from typer import echo
+
+from serendip.content.cache import VectorCache
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder
+from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError
-from serendip.runtime.atomic_files import write_text
+from serendip.runtime.atomic_files import exclusive_lock
+from serendip.runtime.progress import Progress
 
-_KEY = ("line", "task", "set", "model", "mode", "seed")
-_SAME = ("name", "version", "data")
+Row: TypeAlias = Mapping[str, Any]
 
 
-class Results:
-    """Rows of one benchmark on one data set.
-
-    A row is reused if its digest equals that of the command. Rows of a requested model with
-    another configuration are dropped and computed again. Rows of other models stay.
-
-    Args:
-        path: the JSON file.
-        head: ``dataset`` and ``protocol``.
+@contextmanager
+def open_work_folder(file: Path) -> Iterator[Path]:
+    """Create and lock the folder beside the results ``file``, which resumed runs read.
 
     Raises:
-        ConfigError: the file is not a results file, or has rows of another protocol or data set.
+        ConfigError: the folder cannot be written.
+        StorageError: another process uses the same file.
+    """
+    folder = file.with_name(f"{file.name}.work")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{folder} cannot be written: {error}."
+        raise ConfigError(message, "Choose a writable folder for --json.") from None
+    with exclusive_lock(folder):
+        yield folder
+
+
+def find_cache(file: Path, cache: Path | None) -> Path:
+    """Folder of text vectors: a given one, or beside the results ``file``."""
+    return cache or file.with_name(f"{file.name}.work") / "cache"
+
+
+@dataclass(frozen=True, slots=True)
+class TextVectors:
+    """Vectors of texts, each encoded once.
+
+    Args:
+        encoder: its name.
+        cache: folder of the vectors.
+        progress: over the batches.
     """
 
-    def __init__(self, path: Path, head: Mapping[str, Any]) -> None:
-        self._path = path
-        stored = _read(path)
-        self.document: dict[str, Any] = {
-            **head,
-            "encode_cpu_s": stored.get("encode_cpu_s"),
-            "encoder": stored.get("encoder"),
-            "rows": stored.get("rows", []),
-            "skipped": [],
-        }
-        for name in _SAME if stored else ():
-            old, new = stored["protocol"].get(name), head["protocol"][name]
-            if old != new:
-                raise ConfigError(
-                    f"{path} has rows of protocol {name} {old!r}, this run has {new!r}.",
-                    "Give --json another file, or move this one away.",
-                )
+    encoder: str
+    cache: Path
+    progress: Progress
 
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """All rows, in the order in which they were finished."""
-        rows: list[dict[str, Any]] = self.document["rows"]
-        return rows
-
-    def drop_outdated(self, model: Mapping[str, Any], digest: str) -> None:
-        """Remove the rows of a model (and mode) that have another digest."""
-        self.document["rows"] = [
-            row
-            for row in self.rows
-            if row["digest"] == digest or any(row.get(name) != model[name] for name in model)
-        ]
-
-    def has(self, key: Mapping[str, Any]) -> bool:
-        """True if there is a row with this key."""
-        return any(_matches(row, key) for row in self.rows)
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Append a row, replacing the one with its key, and write the file."""
-        key = {name: row[name] for name in _KEY if name in row}
-        self.document["rows"] = [*(old for old in self.rows if not _matches(old, key)), dict(row)]
-        self.document.pop("summary", None)
-        self.write()
-
-    def skip(self, model: Mapping[str, Any]) -> None:
-        """Add a model that cannot use the data, with the ``reason``, and write the file."""
-        self.document["skipped"].append(dict(model))
-        self.write()
-
-    def write(self) -> None:
-        """Write the file."""
-        text = json.dumps(self.document, indent=1, allow_nan=False, ensure_ascii=False)
-        write_text(self._path, text + "\n")
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """(n, C) unit vectors of n texts."""
+        encoder = open_encoder(TextEncoderConfig(name=self.encoder))
+        return VectorCache(self.cache).encode(encoder, texts, self.progress)
 
 
-def _matches(row: Mapping[str, Any], key: Mapping[str, Any]) -> bool:
-    return all(row.get(name) == value for name, value in key.items())
+def require_seeds(seeds: int) -> None:
+    """Check the number of seeds.
+
+    Raises:
+        ConfigError: seeds < 1.
+    """
+    if seeds < 1:
+        raise ConfigError(f"--seeds {seeds}.", "Give 1 or more.")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(document["protocol"], dict) and isinstance(document["rows"], list):
-            return dict(document)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise ConfigError(f"{path} is not a results file of a benchmark.", "Give --json another file.")
+def print_table(
+    rows: Iterable[Row], columns: Sequence[str], say: Callable[[str], None] = echo
+) -> None:
+    """Print rows as a table; an interval of a column, in ``ci95``, stands behind its value.
+
+    Args:
+        rows: of the results.
+        columns: names of their fields.
+        say: prints a line.
+    """
+    lines = [[column.replace("_", " ") for column in columns]]
+    lines += [[_format_cell(row, column) for column in columns] for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        say("  ".join(cells).rstrip())
+
+
+def say_row(say: Callable[[str], None], columns: Sequence[str]) -> Callable[[Row], None]:
+    """A function that prints a finished row."""
+
+    def say_values(row: Row) -> None:
+        names = [name for name in (*columns, "reason") if name in row]
+        say("  " + "  ".join(f"{name} {_format_cell(row, name)}" for name in names))
+
+    return say_values
+
+
+def _format_cell(row: Row, column: str) -> str:
+    value, ends = row.get(column), row.get("ci95")
+    text = format_number(column, value)
+    if isinstance(ends, Mapping):
+        ends = ends.get(column)
+    elif column != row.get("ci95_of"):
+        ends = None
+    if not ends or value is None:
+        return text
+    return f"{text} ({' to '.join(format_number(column, end) for end in ends)})"
+
+
+def format_number(name: str, value: Any) -> str:
+    """A value for people: a share with four decimals and without the leading zero."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        if name.endswith(("_s", "_mb", "_200", "_ms")):
+            return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
+        return f"{value:.4f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.4f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return ", ".join(format_number(name, one) for one in value)
+    return str(value)

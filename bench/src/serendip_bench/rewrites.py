@@ -30,8 +30,8 @@ from serendip.runtime.progress import TrainOptions
 from serendip.search.rewrites import FEW, RewriteTable
 from serendip.search.suggestions.candidates import catalogue_candidates
 from serendip.search.suggestions.config import QueriesConfig
+from serendip_bench.results import open_work_folder
 from serendip_bench.spelling import SpellingQueries, open_spelling_queries
-from serendip_bench.work_folder import open_work_folder
 
 FOLDS = 2
 MEASURED = 1_000

@@ -38,12 +38,6 @@ from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.understanding import Interpretation
-from serendip_bench.datasets.esci import (
-    JUDGEMENTS_FILE,
-    PRODUCTS_FILE,
-    read_judgements,
-    read_products,
-)
 from serendip_bench.datasets.movielens import (
     FILMS_FILE,
     TAGS_FILE,
@@ -51,8 +45,14 @@ from serendip_bench.datasets.movielens import (
     read_movielens,
     read_search_sets,
 )
-from serendip_bench.splits import RequestSet
-from serendip_bench.work_folder import require_seeds
+from serendip_bench.datasets.products import (
+    JUDGEMENTS_FILE,
+    PRODUCTS_FILE,
+    read_judgements,
+    read_products,
+)
+from serendip_bench.ranking.requests import RequestSet
+from serendip_bench.results import require_seeds
 
 MIN_LETTERS = 4
 
@@ -235,11 +235,8 @@ def _read(folder: Path) -> tuple[Dataset, RequestSet, list[Path]]:
 
 
 def _build_queries(dataset: Dataset, requests: RequestSet, folder: Path) -> SpellingQueries:
-    assert requests.relevance is not None
     gains: dict[str, dict[int, float]] = {}
-    rows = zip(
-        requests.queries, requests.items.tolist(), requests.relevance.gains.tolist(), strict=True
-    )
+    rows = zip(requests.queries, requests.items.tolist(), requests.gains.tolist(), strict=True)
     for query, item, gain in rows:
         gains.setdefault(query.text, {})
         if gain > 0:

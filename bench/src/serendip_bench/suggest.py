@@ -43,10 +43,10 @@ from serendip.search.searcher import Searcher
 from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.config import SOURCES, QueriesConfig
 from serendip.search.suggestions.ranker import SuggestionUser
-from serendip_bench.datasets.movielens import Target
+from serendip_bench.results import TextVectors, find_cache, open_work_folder
 from serendip_bench.suggest_replay import SuggestReplay, Variant, list_suggestions
 from serendip_bench.suggest_sets import SuggestData, filter_public, read_suggest_data
-from serendip_bench.work_folder import open_bench_encoder, open_work_folder
+from serendip_bench.tags import Target
 
 
 def measure_retrievability(searcher: Searcher, queries: Sequence[str]) -> dict[str, Any]:
@@ -358,6 +358,7 @@ def _add_rows(
 
 
 def _encode_items(bench: SuggestBench, data: SuggestData, options: TrainOptions) -> FloatArray:
-    encode = open_bench_encoder(bench.encoder, bench.cache, bench.file, options.progress)
-    vectors = encode(data.dataset.catalogue.texts(data.fields))
+    cache = find_cache(bench.file, bench.cache)
+    texts = TextVectors(bench.encoder.name, cache, options.progress)
+    vectors = texts.encode(data.dataset.catalogue.texts(data.fields))
     return unit(vectors, shortest=1e-9)

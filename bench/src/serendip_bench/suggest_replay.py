@@ -39,8 +39,8 @@ from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import RECENT, SuggestionUser, prior_ranker
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.values import ValueTable
-from serendip_bench.datasets.movielens import Target
 from serendip_bench.suggest_sets import QueryCounts, SuggestData, filter_public
+from serendip_bench.tags import Target
 
 TableBuilder: TypeAlias = Callable[[Dataset, Sequence[Search]], QueryTable]
 """Builds the suggestions of a generation from the events and searches before it."""

@@ -33,21 +33,24 @@ from serendip_bench.datasets.movielens import (
     FILMS_FILE,
     RATINGS_FILE,
     REQUESTS_FILE,
-    SETS,
-    USER_TAGS_FILE,
-    Target,
     read_movielens,
     read_search_sets,
-    read_tags,
-    select_targets,
-    with_choices,
 )
 from serendip_bench.datasets.sequences import (
     ITEMS_FILE,
     SEQUENCES_FILE,
     TEXT_FIELDS,
-    read_category_paths,
+    category_path,
+    read_item_rows,
     read_sequences,
+)
+from serendip_bench.tags import (
+    SETS,
+    USER_TAGS_FILE,
+    Target,
+    read_tags,
+    select_targets,
+    with_choices,
 )
 
 HELD_OUT_SHARE = 0.2
@@ -134,7 +137,7 @@ def _read_tag_data(folder: Path, name: str, seed: int) -> SuggestData:
 
 def _read_categories(folder: Path, name: str, seed: int) -> SuggestData:
     dataset = read_sequences(folder)
-    paths = read_category_paths(folder)
+    paths = {item: category_path(row) for item, row in read_item_rows(folder).items()}
     items = [
         replace(item, attributes={"category": tuple(paths[item.item_id][1:])})
         for item in dataset.catalogue.items

@@ -7,9 +7,8 @@ an event is its position in the user's line, which preserves the order.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,15 @@ import numpy as np
 from serendip.data import Catalogue, Dataset, EventLog, Item, Vocabulary
 from serendip.data.vocabulary import MISSING
 from serendip.errors import DataError
+from serendip_bench.datasets.json_lines import read_lines, read_objects
 
 SEQUENCES_FILE, ITEMS_FILE = "sequences.txt", "items.jsonl"
+SEQUENCE_FILES = (SEQUENCES_FILE, ITEMS_FILE)
 TEXT_FIELDS = ("title", "category")
 """Fields that are encoded: ``Item.text`` of these, "title. names of the first category path"."""
 
 MIN_EVENTS = 3
 """Minimum number of events of an evaluated user; all others are training data only."""
-
-_LAYOUT = f"A benchmark folder contains {SEQUENCES_FILE} and {ITEMS_FILE}."
 
 
 def read_sequences(folder: Path) -> Dataset:
@@ -36,78 +35,77 @@ def read_sequences(folder: Path) -> Dataset:
         DataError: a file is missing or unreadable, an item or a user is duplicate, an item of a
             user is not in ``items.jsonl``, or no user has three events.
     """
-    catalogue = _read_items(folder / ITEMS_FILE)
-    path = folder / SEQUENCES_FILE
-    users: list[str] = []
-    sequences: list[list[str]] = []
-    for number, line in _read_lines(path):
+    items = [
+        Item(item_id, title_of(row), attributes={"category": " ".join(category_path(row))})
+        for item_id, row in read_item_rows(folder).items()
+    ]
+    catalogue, path = Catalogue(items), folder / SEQUENCES_FILE
+    sequences = read_users(folder)
+    if not any(len(chosen) >= MIN_EVENTS for chosen in sequences.values()):
+        raise DataError(
+            f"{path}: none of {len(sequences)} users has {MIN_EVENTS} items.",
+            "The last two items of a user are held out; training needs at least one more.",
+        )
+    lengths = np.array([len(chosen) for chosen in sequences.values()])
+    users = np.repeat(np.arange(len(sequences), dtype=np.int32), lengths)  # (E,)
+    ids = [item for chosen in sequences.values() for item in chosen]
+    numbers = catalogue.vocabulary.numbers(ids)
+    unknown = np.flatnonzero(numbers == MISSING)
+    if len(unknown):
+        raise DataError(
+            f"{path}: {len(unknown)} items are not in {ITEMS_FILE}; the first is "
+            f"{ids[unknown[0]]!r} of user {list(sequences)[users[unknown[0]]]!r}.",
+            f"Add them to {ITEMS_FILE}, an item_id is enough.",
+        )
+    positions = np.arange(len(ids)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    order = np.lexsort((users, positions))
+    log = EventLog(
+        users[order],
+        numbers[order],
+        positions[order].astype(np.float64),
+        np.zeros(len(ids), np.bool_),
+        np.full(len(ids), np.nan, np.float32),
+    )
+    return Dataset(catalogue, Vocabulary(sequences), log)
+
+
+def read_users(folder: Path) -> dict[str, list[str]]:
+    """User -> item ids in order of choice.
+
+    Raises:
+        DataError: a user has no items, or more than one line.
+    """
+    path, lines = folder / SEQUENCES_FILE, []
+    for number, line in read_lines(path):
         user, *items = line.split()
         if not items:
             raise DataError(f"{path}:{number}: user {user!r} has no items.", "Leave the user out.")
-        users.append(user)
-        sequences.append(items)
-    _check_unique(path, "user", users)
-    lengths = [len(items) for items in sequences]
-    if not any(length >= MIN_EVENTS for length in lengths):
-        raise DataError(
-            f"{path}: none of {len(users)} users has {MIN_EVENTS} items.",
-            "The last two items of a user are held out; training needs at least one more.",
-        )
-    return Dataset(catalogue, Vocabulary(users), _build_log(path, catalogue, users, sequences))
+        lines.append((user, items))
+    _check_unique(path, "user", [user for user, _ in lines])
+    return dict(lines)
 
 
-def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Non-blank lines with their numbers."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist.", _LAYOUT) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", _LAYOUT) from None
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line
-
-
-def _read_items(path: Path) -> Catalogue:
-    items = []
-    for number, line in _read_lines(path):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}:{number} is not JSON: {error}.") from None
-        if not isinstance(row, dict) or row.get("item_id") in (None, ""):
-            raise DataError(
-                f"{path}:{number} has no item_id.",
-                "Every line must be a JSON object with an item_id.",
-            )
-        items.append(_to_item(row))
-    _check_unique(path, "item", [item.item_id for item in items])
-    return Catalogue(items)
-
-
-def read_category_paths(folder: Path) -> dict[str, tuple[str, ...]]:
-    """Item id -> names of its first category path, from the root; empty without one.
+def read_item_rows(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Item id -> its row of ``items.jsonl``, in the order of the file.
 
     Raises:
-        DataError: a line is not JSON.
+        DataError: a line has no item_id, or an item more than one line.
     """
-    paths = {}
-    for number, line in _read_lines(folder / ITEMS_FILE):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{folder / ITEMS_FILE}:{number} is not JSON: {error}.") from None
-        first = next(iter(row.get("categories") or ()), ())
-        paths[str(row["item_id"])] = tuple(map(str, first)) if isinstance(first, list) else ()
-    return paths
+    rows = list(read_objects(folder / ITEMS_FILE, "item_id"))
+    ids = [str(row["item_id"]) for row in rows]
+    _check_unique(folder / ITEMS_FILE, "item", ids)
+    return dict(zip(ids, rows, strict=True))
 
 
-def _to_item(row: dict[str, Any]) -> Item:
-    paths = row.get("categories") or [[]]
-    words = " ".join(str(word) for word in paths[0]) if isinstance(paths[0], list) else ""
-    title = str(row.get("title") or row.get("textual_id") or "")
-    return Item(str(row["item_id"]), title, attributes={"category": words})
+def title_of(row: Mapping[str, Any]) -> str:
+    """Title of an item, else the words that stand for it."""
+    return str(row.get("title") or row.get("textual_id") or "")
+
+
+def category_path(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the first category path of an item, from the root; empty without one."""
+    first = next(iter(row.get("categories") or ()), ())
+    return tuple(map(str, first)) if isinstance(first, list) else ()
 
 
 def _check_unique(path: Path, kind: str, ids: Sequence[str]) -> None:
@@ -118,30 +116,3 @@ def _check_unique(path: Path, kind: str, ids: Sequence[str]) -> None:
             f"{duplicates[0]!r}.",
             f"Give each {kind} one line.",
         )
-
-
-def _build_log(
-    path: Path, catalogue: Catalogue, users: Sequence[str], sequences: Sequence[Sequence[str]]
-) -> EventLog:
-    """All events, ordered by position, then by user."""
-    lengths = np.array([len(items) for items in sequences])
-    user_nums = np.repeat(np.arange(len(sequences), dtype=np.int32), lengths)
-    items = catalogue.vocabulary.numbers(item for sequence in sequences for item in sequence)
-    unknown = np.flatnonzero(items == MISSING)
-    positions = np.arange(len(items)) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # (E,)
-    if len(unknown):
-        first = unknown[0]
-        name = sequences[user_nums[first]][positions[first]]
-        raise DataError(
-            f"{path}: {len(unknown)} items are not in {ITEMS_FILE}; the first is {name!r} of user "
-            f"{users[user_nums[first]]!r}.",
-            f"Add them to {ITEMS_FILE}, an item_id is enough.",
-        )
-    order = np.lexsort((user_nums, positions))
-    return EventLog(
-        user_nums[order],
-        items[order],
-        positions[order].astype(np.float64),
-        np.zeros(len(items), np.bool_),
-        np.full(len(items), np.nan, np.float32),
-    )

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,7 +52,7 @@ from serendip.models.ranker.model import Ranker
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.label_quality.world import SearchWorld
-from serendip_bench.work_folder import open_work_folder
+from serendip_bench.results import open_work_folder
 
 PRECISIONS = (0.50, 0.63, 0.83, 0.90)
 FLOOR = 0.6
@@ -97,13 +97,11 @@ class LabelQualityBench:
 
     Args:
         file: the results.
-        plot: an SVG file to draw; None = nothing is drawn.
         seeds: number of worlds, each with a training of its own.
         world: size of each.
     """
 
     file: Path
-    plot: Path | None = None
     seeds: int = 3
     world: SearchWorld = field(default_factory=SearchWorld)
 
@@ -136,8 +134,6 @@ def run_label_quality(bench: LabelQualityBench, options: TrainOptions) -> dict[s
             rows = [_summarise(precision, values) for precision, values in measured.items()]
             document = {"metric": METRIC.label, "seeds": seed + 1, "floor": FLOOR, "rows": rows}
             write_json(bench.file, document)
-            if bench.plot is not None:
-                draw(rows, bench.plot)
     return document
 
 
@@ -307,24 +303,3 @@ class Labeller:
         is_right = draw.random() < self.precision
         label = "good" if is_good == is_right else "bad"
         return json.dumps({"id": data["id"], "label": label, "confidence": self.precision})
-
-
-def draw(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Draw gain against precision; hollow = the gate refused it in every world."""
-    import matplotlib.pyplot as plt
-
-    figure, panel = plt.subplots(figsize=(7, 4))
-    places, colour = [row["precision"] for row in rows], "tab:blue"
-    gains = np.array([row["gain"] for row in rows])
-    reach = np.abs(np.array([row["ci95"] for row in rows]).T - gains)  # (2, points)
-    panel.errorbar(places, gains, reach, color=colour, capsize=3)
-    for row in rows:
-        fill = colour if any(row["gate"]) else "white"
-        panel.plot(row["precision"], row["gain"], "o", color=colour, markerfacecolor=fill)
-    panel.axhline(0, color="grey", linewidth=0.8)
-    panel.set(xlabel="share of right answers of the LLM", ylabel=f"gain of search, {METRIC.label}")
-    panel.set_title("hollow: refused by the gate in every world")
-    panel.grid(alpha=0.3)
-    figure.tight_layout()
-    figure.savefig(file)
-    plt.close(figure)

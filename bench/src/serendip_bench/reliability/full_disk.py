@@ -20,14 +20,9 @@ from serendip.errors import UnsupportedError
 from serendip.runtime.progress import Progress
 from serendip_bench.reliability.breakage import misread_full_disk
 from serendip_bench.reliability.harness import Bar, Control, Findings
-from serendip_bench.reliability.services import (
-    HttpClient,
-    Reply,
-    copy_workspace,
-    find_workspace,
-    run_forked,
-)
+from serendip_bench.reliability.services import copy_workspace, find_workspace, run_forked
 from serendip_bench.reliability.workload import DATABASE
+from serendip_bench.service import HttpClient, Reply
 
 _ROOM = 16 << 20
 """Bytes of the disk besides the workspace."""

@@ -17,11 +17,12 @@ from typing import Any
 
 from serendip.data.store.store import Store
 from serendip.runtime.progress import Progress, SilentProgress
+from serendip_bench.latency import compute_percentiles
 from serendip_bench.reliability.breakage import commit_each_event
 from serendip_bench.reliability.harness import Bar, Control, Findings
-from serendip_bench.reliability.services import HttpClient, copy_workspace, run_forked
+from serendip_bench.reliability.services import copy_workspace, run_forked
 from serendip_bench.reliability.workload import DATABASE
-from serendip_bench.scripts.latency import compute_percentiles
+from serendip_bench.service import HttpClient
 
 _EVENTS_PER_S, _SINGLE_MS = 10_000, 15.0
 _LOAD_BATCHES_PER_S, _LOAD_READS_PER_S = 10, 20

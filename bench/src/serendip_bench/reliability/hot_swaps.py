@@ -16,15 +16,11 @@ from pathlib import Path
 from serendip.engine.artefacts.generations import open_current, publish
 from serendip.runtime.progress import Progress, SilentProgress
 from serendip.runtime.versions import MANIFEST
+from serendip_bench.latency import compute_percentiles, list_requests
 from serendip_bench.reliability.breakage import close_before_opening
 from serendip_bench.reliability.harness import Bar, Control, Findings
-from serendip_bench.reliability.services import (
-    HttpClient,
-    RunningService,
-    copy_workspace,
-    run_forked,
-)
-from serendip_bench.scripts.latency import compute_percentiles, list_requests
+from serendip_bench.reliability.services import RunningService, copy_workspace, run_forked
+from serendip_bench.service import HttpClient
 
 _OWN_FACTS = ("format", "name", "code_version", "previous", "files", "checksum")
 _SETTLED_AFTER = 5

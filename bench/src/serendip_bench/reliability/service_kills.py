@@ -18,14 +18,9 @@ from serendip.errors import StorageError
 from serendip.runtime.progress import Progress, SilentProgress
 from serendip_bench.reliability.breakage import acknowledge_before_commit
 from serendip_bench.reliability.harness import Bar, Control, Findings
-from serendip_bench.reliability.services import (
-    Breakage,
-    HttpClient,
-    RunningService,
-    copy_workspace,
-    run_forked,
-)
+from serendip_bench.reliability.services import Breakage, RunningService, copy_workspace, run_forked
 from serendip_bench.reliability.workload import DATABASE
+from serendip_bench.service import HttpClient
 
 _LONGEST_S = 0.3
 _MOST_EVENTS = 5

@@ -6,8 +6,6 @@ The fork spares a start the imports, and can run a variant that is broken on pur
 from __future__ import annotations
 
 import atexit
-import http.client
-import json
 import multiprocessing
 import os
 import shutil
@@ -15,14 +13,13 @@ import signal
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from serendip.data.events.event import Event
@@ -31,6 +28,7 @@ from serendip.errors import StorageError
 from serendip_bench.large_state import write_workspace
 from serendip_bench.reliability.forks import run, start
 from serendip_bench.reliability.workload import DATABASE
+from serendip_bench.service import HttpClient, read_memory_mb
 
 NUM_ITEMS = 500
 """Of the workspace that is made."""
@@ -40,8 +38,6 @@ Breakage: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 LOG = "service.log"
 """Beside the workspace; what the service says."""
-
-_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +49,7 @@ class RunningService:
 
     def memory_mb(self) -> float:
         """Memory that it occupies."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+        return read_memory_mb(self.pid)
 
     def warm_up(self, paths: Iterable[str]) -> None:
         """Ask for something until it is answered: the first search loads the text encoder."""
@@ -149,59 +144,3 @@ def _end_with_parent() -> None:
     assert parent is not None
     wait([parent.sentinel])
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer over HTTP.
-
-    Args:
-        status: 0 = the connection was closed without one.
-        headers: with names in lower case.
-        body: bytes.
-        seconds: until it was there.
-    """
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-    seconds: float
-
-    def json(self) -> Any:
-        """The body."""
-        return json.loads(self.body)
-
-
-class HttpClient:
-    """A persistent connection, opened again when it was closed; for one thread."""
-
-    def __init__(self, netloc: str) -> None:
-        self._connection = http.client.HTTPConnection(netloc, timeout=_TIMEOUT_S)
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Reply:
-        """Send a request and read its answer."""
-        begin = time.perf_counter()
-        try:
-            sent = {"content-type": "application/json"} if headers is None else headers
-            self._connection.request(method, path, body, sent)
-            answer = self._connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
-            return Reply(0, {}, b"", time.perf_counter() - begin)
-        found = {name.lower(): value for name, value in answer.getheaders()}
-        return Reply(answer.status, found, content, time.perf_counter() - begin)
-
-    def post(self, path: str, value: object) -> Reply:
-        """Send a JSON body."""
-        return self.ask("POST", path, json.dumps(value).encode())
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()

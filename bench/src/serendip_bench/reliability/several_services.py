@@ -22,14 +22,9 @@ from serendip.runtime.progress import Progress, SilentProgress
 from serendip_bench.reliability.breakage import ignore_other_services
 from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.hot_swaps import publish_again
-from serendip_bench.reliability.services import (
-    Breakage,
-    HttpClient,
-    Reply,
-    copy_workspace,
-    run_forked,
-)
+from serendip_bench.reliability.services import Breakage, copy_workspace, run_forked
 from serendip_bench.reliability.workload import DATABASE
+from serendip_bench.service import HttpClient, Reply
 
 _WITHIN_S, _GIVE_UP_S = 1.0, 3.0
 _EVENTS_OF_ERASED = 5

@@ -48,8 +48,8 @@ from serendip.engine.artefacts.generations import publish
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace
 from serendip_bench.large_state import build_state, shop_items, write_workspace
-from serendip_bench.scripts.latency import compute_percentiles
-from serendip_bench.scripts.service import run_service
+from serendip_bench.latency import compute_percentiles
+from serendip_bench.service import run_service
 
 _GENERATION_ITEMS = 10_000
 _NAMED = 5

@@ -31,8 +31,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serendip_bench.scripts.latency import compute_percentiles, list_requests
-from serendip_bench.scripts.service import run_service
+from serendip_bench.latency import compute_percentiles, list_requests
+from serendip_bench.service import read_memory_mb, run_service
 
 _WARM_UP_S = 3.0
 _MIX = ("home", "search", "similar")
@@ -208,15 +208,9 @@ async def watch(netloc: str, pid: int, seconds: float) -> tuple[list[float], flo
             if await connection.ask(path) != 200:
                 raise SystemExit(f"{path} did not answer.")
             times.append((time.perf_counter() - began) * 1000)
-        most = max(most, read_memory(pid))
+        most = max(most, read_memory_mb(pid))
         await asyncio.sleep(0.1)
     return sorted(times), most
-
-
-def read_memory(pid: int) -> float:
-    """Megabytes of memory that a process occupies."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 async def measure(netloc: str, pid: int, seconds: float, times: float, seed: int) -> dict[str, Any]:
@@ -233,7 +227,7 @@ async def measure(netloc: str, pid: int, seconds: float, times: float, seed: int
     await ask_in_turn(netloc, paths, 8, _WARM_UP_S)
     unloaded = await ask_in_turn(netloc, paths, 1, seconds / 4)
     capacity = await ask_in_turn(netloc, paths, 8, seconds / 4)
-    before = read_memory(pid)
+    before = read_memory_mb(pid)
     per_s = times * capacity.answered_per_s
     overload, (health, most) = await asyncio.gather(
         ask_at_random(netloc, paths, per_s, seconds, seed),
@@ -253,7 +247,7 @@ async def measure(netloc: str, pid: int, seconds: float, times: float, seed: int
         "memory_mb": {
             "before": round(before),
             "most": round(most),
-            "after": round(read_memory(pid)),
+            "after": round(read_memory_mb(pid)),
         },
     }
 

@@ -42,8 +42,8 @@ from serendip.engine.stages.surfaces import visible_to
 from serendip.models.query_scores import VectorScores
 from serendip.models.retriever.model import Retriever
 from serendip_bench.large_state import write_workspace
-from serendip_bench.scripts.latency import list_requests, measure
-from serendip_bench.scripts.service import run_service
+from serendip_bench.latency import WARM_UP, list_requests, measure
+from serendip_bench.service import run_service
 
 _K, _WARM_UP, _ROUNDS = 20, 20, 5
 _KINDS = ("home", "search", "search for a user", "similar")
@@ -244,8 +244,7 @@ def measure_service(workspace: Path, count: int) -> dict[str, float]:
             measure(service.netloc, paths, 20, 1)
             begin = service.cpu_s()
             measure(service.netloc, paths, count, 1)
-            # ``measure`` sends a warm-up of 50 requests first.
-            costs[kind] = round((service.cpu_s() - begin) / (count + 50) * 1000, 3)
+            costs[kind] = round((service.cpu_s() - begin) / (count + WARM_UP) * 1000, 3)
     return {**costs, "mean": round(float(np.mean([costs[kind] for kind in _KINDS])), 3)}
 
 

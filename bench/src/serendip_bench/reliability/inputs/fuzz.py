@@ -25,7 +25,8 @@ from serendip_bench.reliability.inputs.cases import list_cases
 from serendip_bench.reliability.inputs.requests import MISSING, VALID, WireRequest
 from serendip_bench.reliability.inputs.values import BROKEN_HTTP
 from serendip_bench.reliability.inputs.verdict import Tally, is_promised
-from serendip_bench.reliability.services import HttpClient, Reply, copy_workspace, run_forked
+from serendip_bench.reliability.services import copy_workspace, run_forked
+from serendip_bench.service import HttpClient, Reply
 
 if TYPE_CHECKING:
     from hypothesis import settings as Settings

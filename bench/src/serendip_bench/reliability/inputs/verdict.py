@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serendip_bench.reliability.inputs.values import SCRIPT
-from serendip_bench.reliability.services import Reply
+from serendip_bench.service import Reply
 
 LONGEST_S = 2.0
 

@@ -1,0 +1,1 @@
+"""Relevance judges, from rules to the distilled model, on gold labels."""

@@ -1,0 +1,1 @@
+"""Models that rank all items: sequences, cold items, one model for several tasks."""

@@ -1,1 +1,0 @@
-"""``serendip bench sequential`` and ``cold``: next-item models, with and without cold items."""

@@ -1,1 +1,0 @@
-"""``serendip bench unified``: one model for all tasks, specialists and baselines."""
