@@ -66,6 +66,12 @@ def write_files(folder: Path, seed: int = 0, num_users: int = NUM_USERS) -> None
     (folder / "serendip.toml").write_text(SETTINGS)
 
 
+def add_settings(folder: Path, lines: str) -> None:
+    """Add lines to the settings of a workspace."""
+    with (folder / "serendip.toml").open("a") as stream:
+        stream.write(lines)
+
+
 def import_shop(folder: Path, num_users: int = NUM_USERS, more: str = "") -> Path:
     """A workspace of the small world whose files are imported; nothing is built or trained.
 

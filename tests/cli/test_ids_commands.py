@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from commands import invoke
+from small_shop import add_settings
 from stand import train
 from typer.testing import CliRunner
 
@@ -32,8 +33,7 @@ def put(shop: Path, *items: Item) -> None:
 @pytest.fixture
 def changed(stand: Path) -> Path:
     """A stand whose second generation keeps codes; two items are new, and two have other words."""
-    with (stand / "serendip.toml").open("a") as settings:
-        settings.write(KEEP)
+    add_settings(stand, KEEP)
     put(stand, Item("0", "The horror tale"), Item("new", "The horror tale number 1"))
     put(stand, Item("i0", "The comedy tale number 1", "", {"genre": "comedy"}))
     put(stand, Item("i57", "The horror tale number 2", "", {"genre": "horror"}))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from commands import invoke, serendip_here
-from small_shop import import_shop
+from small_shop import add_settings, import_shop
 
 
 @pytest.fixture
@@ -70,8 +70,7 @@ def test_wrong_options_name_the_value(shop: Path, arguments, code, message) -> N
 def test_without_a_key_the_service_starts_for_nobody_else(
     shop: Path, settings: str, options: tuple[str, ...], message: str, workers: str
 ) -> None:
-    with (shop / "serendip.toml").open("a") as file:
-        file.write(f"\n[serve]\n{settings}\n")
+    add_settings(shop, f"\n[serve]\n{settings}\n")
     done = serendip_here("serve", "-w", shop, "--port", "0", "--workers", workers, *options)
     assert done.returncode == 2
     assert message in done.stderr

@@ -157,18 +157,6 @@ def test_compose_gives_away_nothing() -> None:
         assert SERVICES[name]["tmpfs"] == ["/tmp"]
 
 
-def test_nothing_but_the_service_and_what_watches_it_starts_without_a_profile() -> None:
-    profiles = {name: one.get("profiles") for name, one in SERVICES.items()}
-    assert profiles == {
-        "serendip": None,
-        "prometheus": None,
-        "grafana": None,
-        "train": ["train"],
-        "trainer": ["trainer"],
-        "postgres": ["postgres"],
-    }
-
-
 def test_the_trainer_runs_a_command_that_is_there_and_sees_what_trainings_see() -> None:
     trainer, train = SERVICES["trainer"], SERVICES["train"]
     shell, option, loop = trainer["entrypoint"]
@@ -181,18 +169,6 @@ def test_the_trainer_runs_a_command_that_is_there_and_sees_what_trainings_see() 
     assert trainer["image"] == train["image"]
     assert set(trainer["volumes"]) == set(train["volumes"]) - {"backups:/backups"}
     assert trainer["environment"] == train["environment"]
-
-
-def test_the_service_answers_to_the_name_that_prometheus_uses() -> None:
-    (job,) = _yaml("prometheus/prometheus.yml")["scrape_configs"]
-    ((target,),) = [one["targets"] for one in job["static_configs"]]
-    name, _, port = target.partition(":")
-    assert name in SERVICES
-    environment = SERVICES[name]["environment"]
-    assert json.loads(environment["SERENDIP_SERVE__ALLOWED_HOSTS"]) == [name]
-    assert SERVICES[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
-    key = job["authorization"]["credentials_file"]
-    assert key == f"/run/secrets/{SERVICES['prometheus']['secrets'][0]}"
 
 
 def test_images_run_without_rights_on_locked_packages() -> None:
@@ -237,15 +213,6 @@ def test_nobody_else_reads_the_state_folder() -> None:
     # Without a mode systemd opens the folder for everybody again at each start.
     assert "StateDirectoryMode=0700\n" in UNIT
     assert "UMask=0077\n" in UNIT
-
-
-def test_containers_have_a_place_for_backups() -> None:
-    assert "backups:/backups" in SERVICES["train"]["volumes"]
-    # A new volume has the owner of the folder that it covers, else nobody but root writes to it.
-    assert re.search(r"install -d -o serendip -g serendip .*/workspace /backups\b", CONTAINERFILE)
-    guide = (ROOT / "docs" / "guide" / "containers.md").read_text()
-    for command in ("backup /backups/", "restore /backups/", "erase user"):
-        assert command in guide
 
 
 def test_what_has_no_hash_is_only_what_the_guide_names() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -83,13 +82,6 @@ def test_pods_share_a_database_on_a_server(name: str) -> None:
     assert f"`{secret['key']}=postgresql+psycopg://" in GUIDE
 
 
-def test_the_guide_builds_the_image_with_extras_that_exist() -> None:
-    (listed,) = re.findall(r"--target train --build-arg EXTRAS=(\S+) ", GUIDE)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert {"ray", "postgres"} <= set(listed.split(",")) <= project["optional-dependencies"].keys()
-    assert 'ARG EXTRAS=""' in (ROOT / "deploy" / "Containerfile").read_text()
-
-
 @pytest.mark.parametrize("name", PODS)
 def test_pods_have_no_rights_and_share_the_workspace(name: str) -> None:
     labels = CLUSTER["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"]
@@ -127,27 +119,6 @@ def test_the_training_has_the_token_of_the_cluster_and_options_that_exist() -> N
     known = {word for one in get_command(app).commands[command].params for word in one.opts}
     assert program == "serendip"
     assert {word for word in words if word.startswith("--")} <= known
-
-
-def test_the_guide_applies_both_files() -> None:
-    for path in FOLDER.iterdir():
-        assert f"-f deploy/kuberay/{path.name}" in GUIDE
-
-
-class _OneOfEach(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        assert len(keys) == len(set(keys)), f"{node.start_mark}: {sorted(keys)}"
-        return super().construct_mapping(node, deep)
-
-
-@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
-def test_a_manifest_names_nothing_twice_and_has_no_tabs(path: Path) -> None:
-    text = path.read_text()
-    assert list(yaml.load_all(text, _OneOfEach))
-    assert "\t" not in text and text.endswith("\n")
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")

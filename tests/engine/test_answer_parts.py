@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from small_shop import add_settings
 
 from serendip.data import Item, ItemList
 from serendip.engine.engine import Engine
@@ -25,8 +26,7 @@ EXPLORING = "\n[surfaces.home.exploration]\nshare = 0.5\nmin_taste = -9\n"
 
 
 def test_without_parts_an_answer_keeps_only_the_numbers_that_events_carry(shop: Path) -> None:
-    settings = shop / "serendip.toml"
-    settings.write_text(settings.read_text() + EXPLORING)
+    add_settings(shop, EXPLORING)
     with closing(Engine.open(shop)) as engine:
         engine.add_items([Item(f"new{number}", f"A new thing {number}") for number in range(8)])
         told = Request("home", user_id="u1", k=10)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.data import Event, Item
+from serendip.data import Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
@@ -51,32 +51,6 @@ def test_a_title_is_suggested_once_its_item_is_available(engine: Engine, clock: 
     clock.now = OPENING
     for typed in ("zanz", "quokka", "zanzibar quoka", TITLE):
         assert TITLE in suggested(engine, typed)
-
-
-def test_queries_with_only_unavailable_results_are_not_suggested(
-    engine: Engine, clock: Clock
-) -> None:
-    events = [Event("u", "i1", NOW - 9, query="zanzibar quokka", surface="search")]
-    engine.add_events(events)
-    assert "zanzibar quokka" not in suggested(engine, "", "u")
-    clock.now = OPENING
-    assert "zanzibar quokka" in suggested(engine, "", "u")
-
-
-def test_queries_for_similar_items_are_suggested_once_available(
-    engine: Engine, clock: Clock
-) -> None:
-    def own() -> list[str]:
-        state = engine.state
-        user = engine._suggestion_user(state, "u")
-        candidates = engine._suggester._own_candidates(state, user)
-        return [candidate.text for candidate in candidates]
-
-    engine.add_items([Item("out", "Velvet otter")])
-    engine.add_events([Event("u", "out", NOW - 9, "like"), Event("u", "soon", NOW - 5, "like")])
-    assert own() == ["like Velvet otter"]
-    clock.now = OPENING
-    assert own() == [f"like {TITLE}", "like Velvet otter"]
 
 
 def test_an_item_is_unknown_until_it_is_available(engine: Engine, clock: Clock) -> None:

@@ -9,7 +9,6 @@ from postgres_server import on_both_databases
 
 from serendip.data import Event, Item
 from serendip.data.artefact import VALUE_FILE
-from serendip.data.query import RECALLED, RECENT
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.sources import ModelSource
@@ -115,13 +114,6 @@ def test_a_changed_item_is_found_by_its_new_title_and_not_by_the_old_one(engine:
     assert changed.title == "Completely different words"
 
 
-def test_an_item_posted_twice_in_one_call_counts_once(engine: Engine) -> None:
-    assert engine.add_items([Item("d", "One"), Item("d", "Two")]) == 1
-    item = engine.item("d")
-    assert item is not None
-    assert item.title == "Two"
-
-
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_below_one_is_refused(reader: Engine, k: int) -> None:
     with pytest.raises(DataError, match=f"k = {k}"):
@@ -153,54 +145,12 @@ def test_a_source_that_fails_is_named_and_the_others_answer(
     assert len(answer.items) == 10
 
 
-def test_a_deleted_item_is_never_evidence(engine: Engine) -> None:
-    engine.add_events([click("mourner", "i3"), click("mourner", "i6")])
-    engine.delete_item("i6")
-    for item in engine.recommend(Request("home", "mourner", k=20)).items:
-        assert "number 6" not in item.reason
-        evidence = engine.explain(Request("home", "mourner"), item.item_id).evidence
-        assert "i6" not in {reason.item_id for reason in evidence}
-
-
 @on_both_databases
 def test_an_item_seen_long_ago_is_left_out_despite_a_long_history(engine: Engine) -> None:
     old = Event("reader", "i9", 1_000_000_000.0, "like")
     many = [Event("reader", "i0", 1_100_000_000.0 + step, "click") for step in range(600)]
     engine.add_events([old, *many])
     assert "i9" not in ids(engine.recommend(Request("home", "reader", k=100)))
-
-
-def test_an_item_posted_again_with_another_title_has_other_neighbours(engine: Engine) -> None:
-    engine.add_items([Item("z", "The horror tale number 70", "", {"genre": "horror"})])
-    engine.add_items([Item("z", "The western tale number 70", "", {"genre": "western"})])
-    western = engine.explain(Request("similar", item_ids=("i2",)), "z").parts
-    horror = engine.explain(Request("similar", item_ids=("i0",)), "z").parts
-    assert western["content"] > horror["content"]
-    tastes = [int(item[1:]) % 3 for item in ids(engine.similar("z", k=5)) if item != "z"]
-    assert tastes.count(2) >= 4
-
-
-def test_an_old_event_about_the_request_matters_after_five_thousand_others(engine: Engine) -> None:
-    """Two users who differ in nothing but one event about horror, 5,000 events ago."""
-    start, old = 1_100_000_000.0, 1_000_000_000.0
-    for user, first in (("knows", "i3"), ("knows not", "i4")):
-        rest = [Event(user, f"i{3 * (n % 20) + 1}", start + n, "click") for n in range(5_000)]
-        engine.add_events([Event(user, first, old, "click"), *rest])
-    answers = [engine.search("horror tale", user_id=user, k=20) for user in ("knows", "knows not")]
-    scores = [
-        {item.item_id: item.parts["transitions"] for item in answer.items} for answer in answers
-    ]
-    assert scores[0] != scores[1]
-    queries = engine.queries(Request("home", user) for user in ["knows", "knows not"])
-    assert [len(query.history) for query in queries] == [5_001, 5_001]
-
-
-def test_models_read_a_bounded_part_of_a_history(engine: Engine) -> None:
-    events = [Event("busy", f"i{n % 59}", 1e9 + n, "click") for n in range(10_000)]
-    engine.add_events(events)
-    (result,) = engine.run(engine.queries([Request("home", "busy")]), "home")
-    assert len(result.query.history) <= RECENT + RECALLED
-    assert set(engine.item_ids(result.items.item_nums)) == {"i59"}
 
 
 def test_a_state_with_unknown_search_settings_must_be_trained_again(shop: Path) -> None:
@@ -212,22 +162,6 @@ def test_a_state_with_unknown_search_settings_must_be_trained_again(shop: Path) 
     with pytest.raises(ArtefactError, match="vector_weight") as refused:
         EngineState.open(folder)
     assert "serendip train" in refused.value.hint
-
-
-@on_both_databases
-def test_impressions_are_not_part_of_a_history(engine: Engine) -> None:
-    before = (
-        engine.recommend(Request("home", "u1", k=10)),
-        engine.history("u1", 1000),
-    )
-    shown = [
-        Event("u1", item.item_id, 9e9, "impression", request_id=before[0].request_id)
-        for item in before[0].items
-    ]
-    assert engine.add_events(shown) == len(shown)
-    after = engine.recommend(Request("home", "u1", k=10))
-    assert ids(after) == ids(before[0])
-    assert engine.history("u1", 1000) == before[1]
 
 
 def test_an_answer_has_the_searched_text_and_a_literal_search_is_not_corrected(

@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from small_shop import add_settings
 
 from serendip.data import Event, Item
 from serendip.data.snapshot import take_snapshot
@@ -14,8 +15,7 @@ from serendip.evaluate.new_items import measure_exploration
 
 
 def test_the_propensities_of_answers_come_back_as_the_estimate(shop: Path) -> None:
-    with (shop / "serendip.toml").open("a") as file:
-        file.write("\n[surfaces.home.exploration]\nshare = 0.5\nmin_taste = -9\n")
+    add_settings(shop, "\n[surfaces.home.exploration]\nshare = 0.5\nmin_taste = -9\n")
     weights: list[float] = []
     gain = 0.0
     with closing(Engine.open(shop)) as engine:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_shop import add_settings
 from wire_client import WireClient, error_of
 
 from serendip.data import AllowedItems, Event, Item
-from serendip.engine.answer import Answer
 from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
 from serendip.engine.query_builder import QueryBuilder
@@ -92,8 +92,7 @@ def test_what_the_user_hid_is_on_no_rung(shop):
 
 
 def test_whether_popular_items_are_an_answer_is_a_matter_of_the_task(shop):
-    file = shop / "serendip.toml"
-    file.write_text(file.read_text() + "[surfaces.find]\ntask = 'search'\n")
+    add_settings(shop, "[surfaces.find]\ntask = 'search'\n")
     with closing(Engine.open(shop)) as engine:
         for surface in ("search", "find"):
             search = Request(surface, text="horror tale")
@@ -105,27 +104,6 @@ def test_whether_popular_items_are_an_answer_is_a_matter_of_the_task(shop):
         for surface in ("home", "digest", "similar", "cart"):
             request = Request(surface, item_ids=("i1",))
             assert engine.fall_back(request, with_content=False).items
-
-
-def test_a_search_of_another_name_is_answered_by_its_words(shop, monkeypatch):
-    file = shop / "serendip.toml"
-    file.write_text(file.read_text() + "[surfaces.find]\ntask = 'search'\n")
-    path, tried = "/v1/recommend?surface=find&q=horror+tale&k=5", list[bool]()
-
-    def fall_back(engine: Engine, request: Request, with_content: bool = True) -> Answer:
-        tried.append(with_content)
-        return answer_less(engine, request, with_content)
-
-    def fail() -> None:
-        raise RuntimeError("canary")
-
-    answer_less = Engine.fall_back
-    monkeypatch.setattr(Engine, "fall_back", fall_back)
-    break_at(monkeypatch, "features", fail)
-    with closing(Engine.open(shop)) as engine:
-        body = WireClient(engine).get(path).json()
-    assert body["degraded"] == ["personal"] and len(body["items"]) == 5
-    assert tried == [True]
 
 
 class Counts:

@@ -60,27 +60,3 @@ def test_numbers_agree_with_every_order_of_writes_and_readings(
         shown = [[(i, "" if hidden else title) for i, title, hidden in f] for f in everything]
         assert shown[0] == shown[1] == shown[2]
         assert engines[0].item_version == engines[1].item_version == opened.item_version
-
-
-def test_a_write_comes_after_those_that_the_engine_had_not_read(
-    engines: tuple[Engine, Engine],
-) -> None:
-    one, other = engines
-    one.add_items([Item("a", "First")])
-    other.add_items([Item("b", "Second")])
-    one.catch_up()
-    assert [fact[0] for fact in facts(one)[-2:]] == ["a", "b"]
-    assert facts(one) == facts(other)
-
-
-def test_an_item_that_was_deleted_unread_keeps_its_number(engines: tuple[Engine, Engine]) -> None:
-    one, other = engines
-    one.add_items([Item("a", "First"), Item("b", "Second")])
-    one.delete_item("a")
-    other.catch_up()
-    assert [fact[0] for fact in facts(other)[-2:]] == ["a", "b"]
-    assert other.item("a") is None
-    other.add_items([Item("a", "Back")])
-    one.catch_up()
-    assert facts(one) == facts(other)
-    assert one.item("a") == Item("a", "Back")

@@ -9,7 +9,6 @@ from serendip.engine.matches import find_matches, run_matches
 from serendip.engine.request import Request
 from serendip.engine.stages.list_filters import RelevanceFilterConfig
 from serendip.engine.stages.surfaces import SurfaceConfig
-from serendip.search import searcher
 
 ALL = 350
 REQUEST = Request("search", text="zinc washer", sort="price", k=1_000)
@@ -70,26 +69,6 @@ def test_a_complete_list_is_not_checked_for_relevance(stock: Engine) -> None:
     assert "relevance filter" not in (*result.trace, *result.degraded)
     by_meaning = run_matches(Query("search", text="zzyzx"), surface, stock.state, "price")
     assert "relevance filter" in by_meaning.degraded  # it is asked, and there is no model
-
-
-def test_of_very_many_matches_the_best_by_words_are_ordered(
-    stock: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stock.add_items([Item("dear", "Zinc zinc washer", attributes={"price": 9e9})])
-    monkeypatch.setattr(searcher, "MOST_COMPLETE", 5)
-    surface = SurfaceConfig(task="search", sources={"words": 9})
-    matches = find_matches(Query("search", text="zinc washer"), surface, stock.state, "price")
-    assert len(matches) == 5
-    assert stock.state.catalogue.vocabulary.id(int(matches.item_nums[-1])) == "dear"
-
-
-def test_matches_are_found_once_and_again_after_a_change(stock: Engine) -> None:
-    first = stock.state.searcher
-    assert first.find_complete("zinc washer") is first.find_complete("zinc washer")
-    stock.delete_item("w3")
-    stock.add_items([Item("new", "Washer of zinc", attributes={"price": -1.0})])
-    ids = [item.item_id for item in stock.recommend(REQUEST).items]
-    assert ids == ["new", *(f"w{number}" for number in range(ALL) if number != 3)]
 
 
 def test_an_item_is_explained_at_the_position_where_it_is_shown(stock: Engine) -> None:

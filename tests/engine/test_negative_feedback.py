@@ -10,7 +10,6 @@ import pytest
 from serendip.data.events.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.pipeline import gather
 
 USER = "visitor"
 RECOMMENDS = [
@@ -130,28 +129,3 @@ def test_no_suggested_query_leads_to_a_rejected_item(rated: Engine) -> None:
     }
     user = rated._suggestion_user(rated.state, USER)
     assert user.unwanted == {rated.state.catalogue.vocabulary.number("i4")}
-
-
-def test_completions_have_disliked_items_but_not_hidden_ones(rated: Engine) -> None:
-    typed = Request(user_id=USER, text="The comedy tale number 7", k=60)
-    for action, is_shown in (("dislike", True), ("hide", False)):
-        rated.add_events([did(action, "i7")])
-        assert ("i7" in {query.item_id for query in rated.suggest(typed).queries}) is is_shown
-
-
-def test_no_source_proposes_a_rejected_item(rated: Engine) -> None:
-    rated.add_events([did("like", "i1")])
-    state, number = rated.state, rated.state.catalogue.vocabulary.number
-    for surface, items in RECOMMENDS:
-        config = rated.settings.all_surfaces()[surface]
-        request = Request(surface, USER, item_ids=items, k=60)
-        for source in config.sources:
-            alone = config.model_copy(update={"sources": {source: 60}})
-            (query,) = rated.queries([request])
-            before = gather([query], alone, state)[1].items.tolist()
-            if not before:
-                continue
-            unwanted = state.catalogue.vocabulary.id(before[0])
-            rated.add_events([did("dislike", unwanted)])
-            (query,) = rated.queries([request])
-            assert number(unwanted) not in gather([query], alone, state)[1].items

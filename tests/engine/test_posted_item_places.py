@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
+from small_shop import add_settings
 
 from serendip.data import Event, Item
 from serendip.data.items.reception import MOST_IMPRESSIONS
 from serendip.engine.answer import Answer
 from serendip.engine.engine import Engine
-from serendip.engine.live.counts import LiveCounts, with_reception
 from serendip.engine.request import Request
 
 NOW = 1_700_000_000.0
@@ -26,8 +25,7 @@ def clock() -> float:
 @pytest.fixture
 def opened(shop: Path) -> Iterator[Engine]:
     """Posted tales differ from those of the shop by number alone: none is more to a taste."""
-    with (shop / "serendip.toml").open("a") as file:
-        file.write("\n[surfaces.home.exploration]\nmin_taste = -3\n")
+    add_settings(shop, "\n[surfaces.home.exploration]\nmin_taste = -3\n")
     with closing(Engine.open(shop, clock)) as engine:
         engine.add_items(
             [
@@ -106,31 +104,3 @@ def test_impressions_before_the_item_count_when_it_comes(opened: Engine) -> None
     opened.add_items([Item("late", "The horror tale number 102")])
     opened.catch_up()
     assert "late" not in new(opened)
-
-
-def test_impressions_of_items_that_people_chose_are_not_kept(opened: Engine) -> None:
-    before = opened.state.reception
-    post(opened, *(Event("v", "i7", NOW, "impression") for _ in range(50)))
-    assert opened.state.reception is before
-
-
-def test_a_state_stays_the_same_where_no_event_says_more(opened: Engine) -> None:
-    state, yes, no = opened.state, np.ones(1, np.bool_), np.zeros(1, np.bool_)
-    item = np.array([state.catalogue.vocabulary.number("i7")], np.int32)
-    assert with_reception(state, item, yes, no) is state
-    assert with_reception(state, item, no, no) is state
-    assert with_reception(state, item, no, yes) is not state
-
-
-def test_a_log_that_is_read_at_once_or_piece_by_piece_tells_the_same(opened: Engine) -> None:
-    log, state = opened._store.log, opened.state
-    begin, rules = log.position(), opened.settings.actions
-    whole, pieces = (LiveCounts(log, rules, begin.seq, clock) for _ in range(2))
-    by_piece = state
-    for number, name in enumerate(POSTED[:4]):
-        post(opened, Event("v", name, NOW, ("rate", "dislike", "impression")[number % 3]))
-        by_piece = pieces.follow(by_piece)
-    states = (whole.follow(state), by_piece, opened.state)
-    found = [one.new_items.numbers.tolist() for one in states]
-    assert found[0] == found[1] == found[2]
-    assert 0 < len(found[0]) < state.new_items.count

@@ -9,20 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stand as stand_world
+from small_shop import add_settings
 
 from serendip.data import Event, Item
 from serendip.engine.answer import Suggestion
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import (
-    MAX_NUMBERS,
     QuerySuggester,
     SuggestionUsers,
-    max_cached_users,
 )
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError
 from serendip.search.logistic import LogisticModel
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.categories import Categories
@@ -68,8 +66,7 @@ def open_engine(folder: Path, tmp_path: Path):
 
     def open_with(settings: str = "") -> Engine:
         place = Path(shutil.copytree(folder, tmp_path / f"stand-{len(opened)}"))
-        with (place / "serendip.toml").open("a") as stream:
-            stream.write(settings)
+        add_settings(place, settings)
         opened.append(Engine.open(place, lambda: NOW))
         return opened[-1]
 
@@ -119,12 +116,6 @@ def test_recommended_queries_fit_the_user_and_have_results(reader: Engine) -> No
         for query in queries:
             assert reader.search(query.text).items
     assert reader.suggest(Request(user_id="u1", k=0)).queries == ()
-
-
-def test_items_similar_to_a_liked_item_are_suggested(reader: Engine) -> None:
-    queries = reader.suggest(Request(user_id="u1", k=30)).queries
-    likes = [query for query in queries if query.kind == "like"]
-    assert likes and all(query.text.startswith("like The ") and query.item_id for query in likes)
 
 
 def by_feature(name: str) -> LogisticModel:
@@ -182,11 +173,6 @@ def test_with_filters_every_query_finds_an_item_that_passes(
     assert not {"comedy", "western"} & set(texts(reader.suggest(asked)))
 
 
-def test_a_filter_of_an_unknown_attribute_is_refused_in_suggestions(reader: Engine) -> None:
-    with pytest.raises(DataError, match="colour"):
-        reader.suggest(Request(filters=("colour=red",)))
-
-
 def test_the_query_of_the_page_is_not_suggested_on_it(reader: Engine) -> None:
     assert "comedy" in texts(reader.suggest(Request(user_id="u1", k=10)))
     assert "comedy" not in texts(reader.suggest(Request(user_id="u1", k=10, after="Comedy")))
@@ -226,62 +212,6 @@ def test_the_last_position_is_drawn_and_has_its_propensity(open_engine) -> None:
         assert [query.text for query in queries[:-1]] == expected[:2]
         assert queries[-1].text in expected[2:]
     assert any(queries[-1].text != expected[2] for queries, expected in pairs)
-
-
-def test_each_new_user_has_a_draw_and_unknown_visitors_have_none(open_engine) -> None:
-    engine = open_engine("\n[queries]\nexploration = 4\n")
-    drawn = [engine.suggest(Request(user_id=f"newcomer {n}", k=3)).queries[-1] for n in range(80)]
-    shown = [query.text for query in drawn]
-    assert len(set(shown)) > 2
-    assert {query.propensity for query in drawn} <= {1 / 2, 1 / 3, 1 / 4}
-    stranger = engine.suggest(Request(k=4)).queries
-    assert len(stranger) > 2 and {query.propensity for query in stranger} == {1.0}
-    assert stranger == open_engine().suggest(Request(k=4)).queries
-
-
-def test_a_generated_query_is_suggested_while_it_has_a_result(open_engine) -> None:
-    engine = open_engine()
-
-    def shown() -> list[str]:
-        number = engine.state.catalogue.vocabulary.numbers(["odd"])
-        candidate = Candidate("zyzzyva quest", "written", "llm", number)
-        categories = engine.state.queries.categories
-        table = QueryTable.of([candidate], engine.state.catalogue, categories)
-        state = replace(engine.state, queries=table)
-        suggester = QuerySuggester(state, engine.settings.queries)
-        request = Request(text="zyz", k=5)
-        return [query.text for query in suggester.complete(state, request, SuggestionUser())]
-
-    engine.add_items([Item("odd", "The zyzzyva quest")])
-    assert "zyzzyva quest" in shown()
-    engine.add_items([Item("odd", "The plain walk")])
-    assert shown() == []
-    engine.add_items([Item("odd", "The zyzzyva quest"), Item("other", "Another zyzzyva")])
-    engine.delete_item("odd")
-    assert "zyzzyva quest" not in shown()
-
-
-def test_the_cache_of_users_is_limited_by_memory_and_drops_the_oldest(
-    open_engine, monkeypatch
-) -> None:
-    assert max_cached_users(1_000) == 256 and max_cached_users(10**6) == MAX_NUMBERS // 10**6
-    assert max_cached_users(10**9) == max_cached_users(MAX_NUMBERS) == 1
-    engine = open_engine()
-    monkeypatch.setattr("serendip.engine.query_suggestions.MAX_NUMBERS", 2 * engine.state.num_items)
-    users = SuggestionUsers(engine._store, engine.settings.actions)
-
-    def of(user: str) -> SuggestionUser:
-        past = engine._query_builder.read_past(engine.state, user)
-        return users.of(engine.state, user, past, removals)
-
-    removals = 0
-    first, second = of("u0"), of("u1")
-    assert of("u0") is first
-    of("u2")
-    assert of("u0") is first and of("u1") is not second
-    assert np.array_equal(of("u1").past.item_nums, second.past.item_nums)
-    removals = 1  # somebody was erased: nothing of before is kept
-    assert of("u0") is not first
 
 
 def test_what_helped_after_a_failure_comes_first(reader: Engine) -> None:
@@ -414,17 +344,6 @@ def test_a_list_has_one_bare_value_and_what_an_llm_wrote(open_engine) -> None:
             query.kind for query in recommend(engine, state, Request(k=8), now=hour * 3_600.0)
         )
         assert found["attribute"] == 1 and min(found[kind] for kind in ("written", "series")) >= 2
-
-
-def test_visitors_see_other_queries_in_another_hour_and_never_an_alphabet(open_engine) -> None:
-    engine = open_engine()
-    state = with_level_queries(engine, "rule")
-    lists = [
-        [query.text for query in recommend(engine, state, Request(k=8), now=1_800.0 * half)]
-        for half in range(12)
-    ]
-    assert lists[::2] == lists[1::2] and len({tuple(texts) for texts in lists}) == 6
-    assert all(texts != sorted(texts) and len(texts) == 8 for texts in lists)
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,7 @@ from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.surface_quality.record import RECORD_FILE, read_record
 from serendip.jobs.train.train import train_workspace
 
 DAY = 86_400
@@ -82,34 +80,6 @@ def test_coffee_comes_again_after_two_weeks_and_a_film_never(grocery: Path) -> N
         assert np.isfinite(engine.state.repeats.after[:NUM_COFFEES]).all()
     assert len(watched) == 10
     assert not watched & set(home(grocery, LAST_DAY + 5_000))
-
-
-def test_the_trained_ranker_knows_how_often_an_item_was_chosen(grocery: Path) -> None:
-    with closing(Engine.open(grocery, clock=lambda: BEGIN + (LAST_DAY + 20.0) * DAY)) as engine:
-        assert engine.state.feature_names[-1] == "log times chosen"
-        answer = engine.recommend(Request("home", "u0", k=60))
-        parts = {item.item_id: item.parts["log times chosen"] for item in answer.items}
-        assert parts["c0"] == pytest.approx(np.log(11), rel=1e-3)
-        assert {value for item, value in parts.items() if item != "c0"} == {0.0}
-
-
-def test_what_came_again_is_a_slice_of_the_report_and_of_the_record_for_the_gate(
-    grocery: Path,
-) -> None:
-    report = evaluate_workspace(JobContext.open(grocery))
-    home = report["surfaces"]["home"]
-    again, first = home["slices"]["repeats"], home["slices"]["first choices"]
-    # Every coffee of the test part was due; the protocol of first choices has films alone.
-    assert first["n_requests"] == report["split"]["targets"]
-    assert again["n_requests"] == home["n_requests"] - first["n_requests"] == NUM_USERS
-    assert list(again["systems"]) == list(home["systems"]) and len(home["systems"]) > 3
-    assert again["systems"]["engine"]["Recall@10"]["value"] == 1.0
-    (generation,) = (grocery / "generations").glob("gen-*")
-    record = read_record(generation / RECORD_FILE)
-    assert record is not None
-    column = record["home"].slices.tolist().index("repeats")
-    values = record["home"].values[:, column]
-    assert (values[~np.isnan(values)] > 0).any()
 
 
 @pytest.fixture

@@ -130,15 +130,6 @@ def test_an_item_that_is_posted_again_stays_a_variant_of_the_same(stock: Engine)
     assert now[first] not in numbers
 
 
-def test_a_facet_of_items_like_one_says_how_many_the_click_gives(stock: Engine) -> None:
-    text = "something like Quux washer flat"
-    facets = stock.search(text, k=5, facets=("genre", "metal")).facets
-    counted = [(name, *pair) for name, facet in facets.items() for pair in facet.values.items()]
-    assert counted
-    for name, value, count in counted:
-        assert len(ids(stock, text, filters=(f"{name}={value}",))) == count
-
-
 def test_items_like_a_named_one_are_those_of_the_surface_similar(reader: Engine) -> None:
     item = reader.item("i7")
     assert item is not None
@@ -150,22 +141,6 @@ def test_items_like_a_named_one_are_those_of_the_surface_similar(reader: Engine)
     request = Request("search", text=f"something like {item.title}", k=5)
     assert reader.explain(request, answer.items[0].item_id).position == 0
     assert reader.search(f"something like {item.title}", literal=True).understood is not None
-
-
-def test_of_a_title_what_is_like_its_item_is_meant(reader: Engine) -> None:
-    item = reader.item("i7")
-    assert item is not None
-    requests = [
-        Request("search", text=text, literal=literal)
-        for text, literal in ((item.title, False), (item.title.upper(), False), (item.title, True))
-    ]
-    vectors = [query.text_vector for query in reader.queries(requests)]
-    own = reader.state.features.content[reader.state.catalogue.vocabulary.number("i7")]
-    assert [bool(np.array_equal(vector, own)) for vector in vectors if vector is not None] == [
-        True,
-        True,
-        False,
-    ]
 
 
 def test_signs_at_the_end_say_nothing(reader: Engine) -> None:

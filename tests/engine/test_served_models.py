@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 from added_model import added_package
-from small_shop import WITHOUT_SEARCHES, import_shop
+from small_shop import WITHOUT_SEARCHES, add_settings, import_shop
 
 from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.jobs.context import JobContext
-from serendip.jobs.surface_quality.answers import ENGINE, rank
 from serendip.jobs.train.train import train_workspace
 from serendip.models import model_class
 from serendip.runtime.progress import TrainOptions
@@ -41,8 +40,7 @@ def write_tables(folder: Path) -> None:
                 f'\n[surfaces.{task}_{name}]\ntask = "{task}"\nsources = {{{name} = 20}}\n'
             )
     tables.append('\n[surfaces.ordered]\ntask = "home"\nscorer = "sasrec"\n')
-    settings = folder / "serendip.toml"
-    settings.write_text(settings.read_text() + "".join(tables))
+    add_settings(folder, "".join(tables))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -93,13 +91,6 @@ def test_an_explanation_names_it_with_its_label(served: Engine, name: str) -> No
         assert any(one.text.startswith(opening) for one in explanation.evidence)
 
 
-def test_models_of_one_class_have_labels_of_their_own(served: Engine) -> None:
-    labels = [served.labels.number(name) for name in served.state.feature_names]
-    assert len(set(labels)) == len(labels)
-    sources = [served.labels.component(name) for name in served.state.models]
-    assert len(set(sources)) == len(sources)
-
-
 def test_a_posted_item_is_answered_by_all(trained: Path, tmp_path: Path) -> None:
     engine = Engine.open(Path(shutil.copytree(trained, tmp_path / "shop")))
     engine.add_items([Item("new", "The horror tale number 0", "", {"genre": "horror"})])
@@ -110,28 +101,6 @@ def test_a_posted_item_is_answered_by_all(trained: Path, tmp_path: Path) -> None
         assert explanation.item_id == "new"
     assert "new" in {one.item_id for one in engine.similar("i0", k=30).items}
     engine.close()
-
-
-def test_the_default_features_come_first_of_their_kind(served: Engine) -> None:
-    ranker = served.state.ranker
-    assert ranker is not None
-    assert ranker.feature_names == served.state.feature_names
-    counts = ["transitions", "item-knn", "ease", "second-ease"]
-    similarities = ["retriever", "content", "sasrec", "gru4rec", "item2vec", "alphabet"]
-    expected = [
-        *counts,
-        *(f"{name} relative" for name in counts),
-        *similarities,
-        *(f"{name} relative" for name in similarities),
-    ]
-    assert list(ranker.feature_names[: len(expected)]) == expected
-
-
-def test_every_model_is_judged_beside_the_others(served: Engine) -> None:
-    queries = served.queries([Request("home", "u0"), Request("home", "u1")])
-    _, judged = rank(queries, served.settings.all_surfaces()["home"], served.state)
-    assert set(judged) == {ENGINE, *served.state.models}
-    assert set(SERVED) < set(judged)
 
 
 def test_a_model_orders_a_surface_by_its_own_scores(served: Engine) -> None:
@@ -146,9 +115,8 @@ def test_a_model_orders_a_surface_by_its_own_scores(served: Engine) -> None:
 
 
 def test_a_scorer_that_the_generation_does_not_have_is_named(shop: Path) -> None:
-    settings = shop / "serendip.toml"
     added = '\n[models.sasrec]\n[surfaces.ordered]\ntask = "home"\nscorer = "sasrec"\n'
-    settings.write_text(settings.read_text() + added)
+    add_settings(shop, added)
     engine = Engine.open(shop)
     ordered, home = (
         engine.recommend(Request("ordered", "u0")),

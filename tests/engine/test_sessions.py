@@ -1,6 +1,6 @@
 """A session has the events that carry its id, wherever they are stored; else those of late."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -9,19 +9,12 @@ import numpy as np
 import pytest
 
 from serendip.data.events.event import NO_SESSION, Event, session_code
-from serendip.data.events.repeats import Repeats
 from serendip.data.query import History, Query, select_relevant_history
-from serendip.data.snapshot import take_snapshot
-from serendip.data.splits import Split, temporal
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.context_features import SESSION_S, find_session
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, visible_to
 from serendip.engine.workspace import Workspace
-from serendip.jobs.surface_quality import request_builder
-from serendip.jobs.surface_quality.baskets import read_baskets
-from serendip.jobs.surface_quality.request_builder import SurfaceRequestBuilder
-from serendip.jobs.train.ranker.requests import label_logged_requests
 
 NOW = 1_700_000_000.0
 
@@ -116,74 +109,3 @@ def test_codes_are_the_same_in_every_process_and_0_for_none() -> None:
     assert session_code("") == NO_SESSION == 0
     assert session_code("monday") == 77_623_100_940_201_584
     assert 0 < session_code("tuesday") < 2**63
-
-
-def split_of(shop: Path, events: list[Event]) -> Split:
-    """A shop's split whose last part is these events."""
-    with closing(Engine.open(shop, lambda: NOW)) as engine:
-        engine.add_events(events)
-        with closing(Workspace.open(shop).open_store()) as store:
-            data = take_snapshot(store, engine.settings.actions)
-    return temporal(data, (len(data.events) - len(events)) / len(data.events))
-
-
-def test_targets_and_their_requests_have_the_sessions_of_the_events(shop: Path) -> None:
-    split = split_of(shop, VISITS)
-    codes = [session_code("monday"), session_code("tuesday"), session_code("monday"), NO_SESSION]
-    assert [query.session for query in split.targets.queries()] == codes
-    assert [split.targets.query(row).session for row in range(4)] == codes
-    last = split.targets.queries()[-1].history
-    assert last.sessions is not None and last.sessions.tolist() == codes[:3]
-    assert split.targets.rows(np.array([1, 3])).session(0) == codes[1]
-
-
-def test_baskets_are_sessions_where_events_have_them_and_times_elsewhere(shop: Path) -> None:
-    def visit(item: str, minute: float, session_id: str = "") -> Event:
-        return Event("guest", item, NOW + 60 * minute, session_id=session_id)
-
-    split = split_of(
-        shop,
-        [
-            *(visit("i1", 0, "a"), visit("i2", 50, "a")),  # one visit, with a long break
-            *(visit("i3", 51, "b"), visit("i4", 52, "b")),  # the next visit, a minute later
-            *(visit("i5", 53), visit("i6", 90)),  # without a session: time decides
-        ],
-    )
-    names = split.catalogue.vocabulary
-    found = [names.ids_of(basket.items) for _, basket in read_baskets(split, split.targets)]
-    assert found == [["i1", "i2"], ["i3", "i4", "i5"], ["i6"]]
-
-
-def test_requests_that_are_asked_again_have_the_session_of_their_events(
-    shop: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def visit(item: str, minute: float, session_id: str, query: str = "") -> Event:
-        return Event(
-            "guest", item, NOW + 60 * minute, session_id=session_id, query=query, surface="search"
-        )
-
-    events = [visit("i1", 0, "a"), visit("i2", 1, "a"), visit("i3", 9, "b"), visit("i4", 10, "b")]
-    events.append(visit("i5", 11, "b", "a quiet tale"))
-    split = split_of(shop, events)
-    settings = Workspace.open(shop).settings
-    first, second = session_code("a"), session_code("b")
-
-    def encode(texts: Sequence[str]) -> np.ndarray:
-        return np.ones((len(texts), 3), np.float32)
-
-    monkeypatch.setattr(request_builder, "MIN_LOGGED", 1)
-    asker = SurfaceRequestBuilder(
-        split, split.targets, Repeats(), settings, lambda text: "", encode, 50
-    )
-
-    def sessions(surface: str) -> list[int]:
-        return sorted(query.session for query in asker.build(surface).queries)
-
-    assert sessions("similar") == sorted([first, second, second, second])
-    assert sessions("cart") == sorted([first, second])
-    assert sessions("thank_you") == [first]
-    assert sessions("search") == [second]
-    assert [one.session for one in split.requests] == [second]
-    (one,) = dict(label_logged_requests(split, settings, Repeats(), encode))["search"]
-    assert one.query.session == second
-    assert split.requests[0].renumbered(np.arange(99, dtype=np.int32)).session == second

@@ -19,7 +19,6 @@ from serendip.evaluate.intervals import (
     estimate,
     estimates,
     normal_ci,
-    per_user,
 )
 
 NAMES = ("new", "old", "nDCG@10")
@@ -91,20 +90,6 @@ def test_a_table_is_read_back_and_later_keys_are_ignored() -> None:
     rows = [{**row, "of_tomorrow": 1} for row in write_decisions(made)]
     assert list(read_table({"gates": rows[:1], "models": rows[1:]})) == made
     assert made[0].must and not made[1].must
-
-
-def test_a_user_with_many_targets_weighs_as_much_as_one_with_one():
-    values = np.array([[1.0], [1.0], [1.0], [0.0]])
-    users = per_user(values, np.array([0, 0, 0, 1]))
-    assert users.tolist() == [[1.0], [0.0]]
-    assert estimate(users[:, 0]).value == 0.5
-
-
-def test_users_that_no_system_answered_stay_in_the_denominator():
-    """Half of the users lost their answer: the mean halves."""
-    full = estimate(np.array([1.0, 1.0, 1.0, 1.0]))
-    half = estimate(np.array([1.0, 1.0, 0.0, 0.0]))
-    assert (half.value, half.n) == (full.value / 2, full.n)
 
 
 def test_draws_are_those_of_the_seed_and_shared_by_all_columns():

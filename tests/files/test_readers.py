@@ -251,17 +251,6 @@ def test_a_csv_cell_of_many_megabytes_is_named_by_its_line(tmp_path, quote):
         items_of(tmp_path, "c.csv", header)
 
 
-def test_a_json_line_of_many_megabytes_is_not_taken_whole(tmp_path):
-    long = json.dumps({"id": "2", "title": "x" * (2 * MAX_ROW_CHARS)})
-    text = "\n".join(['{"id": "1"}', long, '{"id": ""}', '{"id": "4"}'])
-    path = tmp_path / "a.jsonl.gz"
-    path.write_bytes(gzip.compress(text.encode(), 1))
-    with pytest.raises(DataError) as caught:
-        list(read_items(ItemsConfig(path=path.name), tmp_path))
-    assert "2 rows are broken: line 2: Maximum line size of 16777216" in caught.value.message
-    assert "line 3: item_id" in caught.value.message
-
-
 def test_an_array_of_json_has_rows_and_objects_inside_have_columns(tmp_path):
     text = '[{"id": 1, "of": {"brand": "A"}},\n {"id": 12345678901234567890123, "tags": "x"}, 7]'
     with pytest.raises(DataError, match=r"i\.json: 1 row is broken: row 3: not a JSON object"):

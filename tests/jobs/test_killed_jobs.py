@@ -49,19 +49,3 @@ def test_the_scratch_folder_of_a_killed_job_is_removed_by_the_next(
     with _start(words, stand, temporary) as process:
         assert process.wait() == 0
     assert scratch() == []
-
-
-def test_the_word_index_of_a_killed_training_is_removed_by_the_next(
-    fresh: Path, tmp_path: Path
-) -> None:
-    training, temporary = fresh / "training", tmp_path / "temporary"
-    temporary.mkdir()
-
-    def folders() -> set[Path]:
-        return {path for path in training.glob("*") if path.is_dir()}
-
-    _kill_once(folders, _start(["train"], fresh, temporary))
-    left = folders()
-    assert left
-    _kill_once(lambda: folders() - left, _start(["train"], fresh, temporary))
-    assert folders().isdisjoint(left)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 from object_stores import s3_server
-from small_shop import import_shop
+from small_shop import add_settings, import_shop
 
 from serendip.cli.serve import _published_in
 from serendip.cli.status import describe
@@ -50,8 +50,7 @@ def first(trained_folder: Path, tmp_path: Path, url: str) -> Path:
 
 def add_storage(shop: Path, url: str) -> Workspace:
     """Let the workspace of a machine lie in a storage."""
-    with (shop / "serendip.toml").open("a") as stream:
-        stream.write(f'\n[storage]\nurl = "{url}"\n')
+    add_settings(shop, f'\n[storage]\nurl = "{url}"\n')
     return Workspace.open(shop)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from stand import train, write_worse_report
 
-from serendip.engine.artefacts.generations import open_current, rollback
+from serendip.engine.artefacts.generations import open_current
 from serendip.engine.artefacts.training_record import TrainingRecord
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, GateError, StorageError
@@ -56,13 +56,6 @@ def test_the_report_of_the_same_settings_and_files_tells_the_quality(stand: Path
     assert status_of(stand).in_force.quality == {"nDCG@10": 0.1, "Recall@10": 0.2}
     path.write_text(json.dumps({**report, "fingerprint": "another"}))
     assert status_of(stand).in_force.quality == {}
-
-
-def test_after_a_rollback_the_newest_tells_what_came_since(stand: Path) -> None:
-    train(stand)
-    rollback(stand / "generations")
-    assert status_of(stand).in_force.name == "gen-1"
-    assert status_of(stand).age.generation == "gen-2"
 
 
 def test_a_damaged_one_is_told_as_such(stand: Path) -> None:

@@ -125,16 +125,6 @@ def test_a_task_without_a_secret_of_its_command_refuses_and_names_the_table(
         assert "swordfish" not in opening.error
 
 
-def test_a_task_whose_environment_leads_to_another_database_refuses(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    locations = [locate(monkeypatch, folder, told) for told in (PRIVATE, {})]
-    own = {**PRIVATE, DATABASE: f"{PRIVATE[DATABASE]}2"}
-    found = run_elsewhere(monkeypatch, locations, own)
-    for opening in found:
-        assert "[store] of a task on" in opening.error
-
-
 Run = Callable[[WorkspaceLocation], Any]
 
 

@@ -302,42 +302,6 @@ def test_a_429_lets_all_threads_wait(ledger: Ledger) -> None:
     assert min(arrived[number] for number in range(4, 21)) - told[0] >= pause
 
 
-def test_a_server_that_is_overloaded_and_says_how_long_is_left_alone_by_all(ledger: Ledger) -> None:
-    replies = [error(503, "overloaded", ("Retry-After", "0.2"))]
-    arrived: list[float] = []
-
-    def script(body: Body, number: int) -> Reply:
-        arrived.append(time.monotonic())
-        return replies.pop() if replies else completion(judged(body))
-
-    outcome, _ = against(script, ledger, PAIRS[:3], concurrency=1)
-    assert outcome.state == "complete"
-    assert arrived[1] - arrived[0] >= 0.2
-
-
-def test_spend_is_shown_beside_what_is_done(ledger: Ledger) -> None:
-    notes: list[str] = []
-
-    class Watching:
-        def track(self, items: Any, description: str, total: int, note: Any) -> Any:
-            assert (description, total) == ("j", 3)
-            notes.append(note())
-            for item in items:
-                yield item
-                notes.append(note())
-
-    def script(body: Body, number: int) -> Reply:
-        return completion(judged(body))
-
-    against(script, ledger, PAIRS[:2], budget=0.5)
-    against(script, ledger, PAIRS[:5], budget=0.5, concurrency=1, progress=Watching())
-    bill = 120 / 1e6
-    assert all(note.endswith(" of 0.5 spent") for note in notes)
-    # That of an earlier run counts; a call that has begun counts with the most that it may cost.
-    assert float(notes[0].split()[0]) >= 2 * bill
-    assert notes[-1] == f"{5 * bill:.4g} of 0.5 spent" == f"{ledger.spent('j'):.4g} of 0.5 spent"
-
-
 def test_an_interrupt_lets_nothing_further_be_sent(ledger: Ledger) -> None:
     class Impatient:
         def track(self, items: Any, description: str, total: int, note: Any) -> Any:

@@ -169,15 +169,6 @@ def test_the_nearest_of_a_large_catalogue_are_proposed(model: ContentSimilarity)
     np.testing.assert_allclose(scores.of_items(np.zeros(3, np.int32), few), expected, rtol=1e-3)
 
 
-def test_neighbours_are_found_without_comparing_all_pairs(
-    model: ContentSimilarity, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serendip.models.content_similarity.EXACT_COSINES", 0)
-    near = ContentSimilarity().train(large(1_500))
-    hits = [len(set(propose(near, item)) & set(nearest(model, item))) for item in range(0, 99, 9)]
-    assert np.mean(hits) >= 9.5
-
-
 def test_of_a_small_set_all_items_are_compared(model: ContentSimilarity) -> None:
     shown = AllowedItems(ItemSet(np.arange(1_500) % 60 == 0))
     best = [item for item in nearest(model, 7, 1_500).tolist() if item % 60 == 0][:10]

@@ -74,15 +74,6 @@ def test_small_moves_do_not_add_up_unnoticed() -> None:
     np.testing.assert_array_equal(space.rotate(vectors), vectors)
 
 
-def test_content_on_other_axes_is_another_version_however_well_the_network_agrees() -> None:
-    vectors = vectors_of()
-    other = vectors.copy()
-    other[:, 4:7] = vectors[:, [5, 6, 4]]
-    space, kept = continued(begun(vectors), other)
-    assert space.version == 2
-    assert kept.reason.startswith("agreement of content is ")
-
-
 def test_other_dimensions_and_no_common_items_are_another_version() -> None:
     space = begun(vectors_of())
     parts = {"network": 8}

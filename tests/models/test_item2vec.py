@@ -1,6 +1,7 @@
 import numpy as np
+from next_item_world import dataset_of
 
-from serendip.data import Catalogue, Dataset, EventLog, FloatArray, History, Item, Query, Vocabulary
+from serendip.data import History, Query
 from serendip.models.item2vec import Item2Vec, Item2VecConfig, Item2VecTraining, count_pairs
 from serendip.models.linalg import to_csr
 from serendip.runtime.progress import TrainOptions
@@ -18,43 +19,10 @@ class TestItem2Vec(AddingVotesContract, LocalChangeContract, RecommenderContract
         return Item2Vec(Item2VecConfig(embedding_size=8, epochs=3))
 
 
-def dataset_of(*sequences: list[int], num_items: int) -> Dataset:
-    users = [user for user, items in enumerate(sequences) for _ in items]
-    items = [item for sequence in sequences for item in sequence]
-    nothing = np.zeros(len(items))
-    log = EventLog(
-        np.asarray(users, np.int32),
-        np.asarray(items, np.int32),
-        nothing,
-        nothing.astype(np.bool_),
-        nothing.astype(np.float32),
-    )
-    people = Vocabulary(str(user) for user in range(len(sequences)))
-    return Dataset(Catalogue(Item(str(number)) for number in range(num_items)), people, log)
-
-
-def two_tastes() -> Dataset:
-    """Items 0-4 are had by some people, 5-9 by others, 10 by one alone, 11 by nobody."""
-    rng = np.random.default_rng(4)
-    sides = [list(rng.permutation(5) + side * 5) for side in (0, 1) for _ in range(20)]
-    return dataset_of(*sides, [10], num_items=12)
-
-
-def cosines(model: Item2Vec) -> FloatArray:
-    everything = np.arange(model.num_items, dtype=np.int32)
-    return model.score_all([Query(source_items=everything[[item]]) for item in everything])
-
-
 def test_nearer_pairs_count_more_and_both_ways() -> None:
     pairs = count_pairs(dataset_of([0, 1, 2, 3], num_items=4), window=2)
     expected = [[0, 1, 0.5, 0], [1, 0, 1, 0.5], [0.5, 1, 0, 1], [0, 0.5, 1, 0]]
     np.testing.assert_allclose(pairs.toarray(), expected)
-
-
-def test_items_of_one_taste_are_alike_and_those_of_two_are_not() -> None:
-    similar = cosines(Item2Vec(Item2VecConfig(embedding_size=8, epochs=200)).train(two_tastes()))
-    within = np.concatenate([similar[:5, :5].ravel(), similar[5:10, 5:10].ravel()])
-    assert within.min() > similar[:5, 5:10].max() + 0.2
 
 
 def test_the_score_is_the_cosine_with_the_decayed_mean() -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data import Catalogue, Dataset, EventLog, FloatArray, Item, Query, Vocabulary
+from serendip.data import Dataset, FloatArray, Query
 from serendip.models.item_to_item import ItemKNN, ItemKNNConfig
 from serendip.testing import (
     AddingVotesContract,
@@ -17,23 +17,6 @@ class TestItemKNN(AddingVotesContract, LocalChangeContract, RecommenderContract)
     @classmethod
     def make(cls) -> ItemKNN:
         return ItemKNN(ItemKNNConfig(num_neighbours=5))
-
-
-def dataset_of(pairs: list[tuple[int, int]]) -> Dataset:
-    users, items = np.asarray(pairs, dtype=np.int32).T
-    count = len(pairs)
-    log = EventLog(
-        users,
-        items,
-        np.arange(count, dtype=np.float64),
-        np.zeros(count, np.bool_),
-        np.zeros(count, np.float32),
-    )
-    return Dataset(Catalogue(Item(name) for name in "abcd"), Vocabulary("uvw"), log)
-
-
-# u had a b, v had a b c, w had a (twice): users of a = 3, b = 2, c = 1, d = 0.
-WORLD = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 0), (2, 0)]
 
 
 def item(*numbers: int) -> Query:

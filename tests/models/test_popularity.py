@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from next_item_world import log_of
 
-from serendip.data import Catalogue, Dataset, EventLog, Item, ItemFeatures, Query, Vocabulary
+from serendip.data import Catalogue, Dataset, Item, Query, Vocabulary
 from serendip.data.artefact import VALUE_FILE
 from serendip.errors import ArtefactError
 from serendip.models.popularity import Popularity, PopularityConfig
@@ -27,27 +28,20 @@ class TestRecentPopularity(LocalChangeContract, RecommenderContract):
         return Popularity(PopularityConfig(window_days=2))
 
 
-def log_of(items: list[int], days: list[float]) -> Dataset:
-    count = len(items)
-    log = EventLog(
-        np.zeros(count, np.int32),
-        np.asarray(items, np.int32),
-        np.asarray(days) * DAY,
-        np.zeros(count, np.bool_),
-        np.zeros(count, np.float32),
-    )
+def world_of(items: list[int], days: list[float]) -> Dataset:
+    log = log_of([0] * len(items), items, np.asarray(days) * DAY)
     return Dataset(Catalogue(Item(name) for name in "abc"), Vocabulary(["u"]), log)
 
 
 def test_all_time_scores_are_log_counts() -> None:
-    model = Popularity().train(log_of([0, 1, 0], [0, 1, 30]))
+    model = Popularity().train(world_of([0, 1, 0], [0, 1, 30]))
     expected = np.log1p(np.asarray([2, 1, 0], dtype=np.float64))
     np.testing.assert_allclose(model.score_all([Query()])[0], expected, rtol=1e-6)
 
 
 def test_only_the_window_before_the_last_event_counts_fully() -> None:
     config = PopularityConfig(window_days=7, prior=0.01)
-    model = Popularity(config).train(log_of([0, 0, 0, 1], [0, 1, 2, 30]))
+    model = Popularity(config).train(world_of([0, 0, 0, 1], [0, 1, 2, 30]))
     expected = np.log1p(np.asarray([0.03, 1, 0]))
     np.testing.assert_allclose(model.score_all([Query()])[0], expected, rtol=1e-6)
 
@@ -60,7 +54,7 @@ def test_later_events_count_as_if_they_had_been_trained_on(trained, later) -> No
     trained = sorted(trained)
     days, items = [day for day, _ in trained], [item for _, item in trained]
     for config in (PopularityConfig(), PopularityConfig(window_days=5)):
-        model = Popularity(config).train(log_of(items, days))
+        model = Popularity(config).train(world_of(items, days))
         all_items, all_days = list(items), list(days)
         for step, batch in enumerate(later):
             times = [21.0 + 4 * step + number for number in range(len(batch))]
@@ -68,25 +62,14 @@ def test_later_events_count_as_if_they_had_been_trained_on(trained, later) -> No
             counts = np.bincount(all_items, minlength=3).astype(np.int32)
             numbers = np.array(batch, np.int32)
             model = model.with_interactions(numbers, np.array(times) * DAY, counts)
-        expected = Popularity(config).train(log_of(all_items, all_days))
+        expected = Popularity(config).train(world_of(all_items, all_days))
         np.testing.assert_allclose(
             model.score_all([Query()]), expected.score_all([Query()]), rtol=1e-6
         )
 
 
-def test_events_of_new_items_count_too() -> None:
-    features = ItemFeatures(np.zeros((1, 2), np.float32), np.zeros((1, 1), np.int32), 1)
-    model = Popularity(PopularityConfig(window_days=7)).train(log_of([0, 0], [0, 1]))
-    model = model.with_late(features)
-    newer = model.with_interactions(
-        np.array([3, 3], np.int32), np.array([2.0, 3.0]) * DAY, np.array([2, 0, 0, 2], np.int32)
-    )
-    np.testing.assert_allclose(newer.score_all([Query()])[0], np.log1p([2, 0, 0, 2]), rtol=1e-6)
-    np.testing.assert_allclose(model.score_all([Query()])[0], np.log1p([2, 0, 0, 0]), rtol=1e-6)
-
-
 def test_a_setting_of_another_version_asks_for_a_training(tmp_path: Path) -> None:
-    Popularity().train(log_of([0, 1], [0, 1])).save(tmp_path)
+    Popularity().train(world_of([0, 1], [0, 1])).save(tmp_path)
     document = json.loads((tmp_path / VALUE_FILE).read_text(encoding="utf-8"))
     document["values"]["config"]["values"]["like_weight"] = 2.0
     (tmp_path / VALUE_FILE).write_text(json.dumps(document), encoding="utf-8")

@@ -148,25 +148,6 @@ def test_new_and_changed_items_are_found_at_once(model: Recommender) -> None:
         assert found.item_nums.tolist() == [number]
 
 
-def test_one_search_serves_the_best_and_every_list(model: Recommender) -> None:
-    scores = model.query_scores(queries())
-    everything = [AllowedItems.all(NUM_ITEMS)] * len(queries())
-    lists = scores.top(20, everything)
-    best = model.score_all(queries()).max(1)
-    np.testing.assert_allclose(scores.best(), best, rtol=1e-5, atol=1e-6)
-    fewer = scores.top(5, everything)
-    for long, short in zip(lists, fewer, strict=True):
-        assert short.item_nums.tolist() == long.item_nums[:5].tolist()
-
-
-def test_the_best_item_is_found_although_it_is_left_out(model: Recommender) -> None:
-    asked = queries()
-    scores = model.query_scores(asked)
-    scores.top(20, [AllowedItems.all(NUM_ITEMS).without(q.history.item_nums) for q in asked])
-    expected = model.score_all(asked).max(1)
-    np.testing.assert_allclose(scores.best(), expected, rtol=1e-5, atol=1e-6)
-
-
 def test_many_queries_at_once_find_what_each_finds_alone(model: Recommender) -> None:
     newer = model.with_late(features(300, 9)).with_late(features(2, 10), items(5, 2_000))
     asked = queries() * 3
@@ -216,17 +197,3 @@ def test_a_prior_is_sorted_again_when_many_scores_are_late() -> None:
     same = PriorOrder(np.ones(2, np.float32))
     assert not same.tells_apart
     assert same.put(items(2), np.zeros(1, np.float32)).tells_apart
-
-
-def test_late_items_of_a_prior_are_compared() -> None:
-    order = PriorOrder(np.array([1.0, 3.0, 2.0], np.float32))
-    assert order.order.tolist() == [1, 2, 0]
-    later = order.put(items(3, 4), np.zeros(2, np.float32))
-    assert later.first(9, None)[:3].tolist() == [1, 2, 0]
-    assert sorted(later.first(9, None).tolist()) == [0, 1, 2, 3, 4]
-    assert np.asarray(later.scores).tolist() == [1.0, 3.0, 2.0, 0.0, 0.0]
-    changed = later.put(items(0, 4), np.array([2.5, 9.0], np.float32))
-    assert changed.first(3, None).tolist() == [4, 1, 0]
-    assert (changed.best, order.best) == (9.0, 3.0)
-    only = AllowedItems.all(5).without(items(4, 0))
-    assert changed.first(2, only).tolist() == [1, 2]

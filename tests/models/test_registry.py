@@ -17,19 +17,6 @@ def read(models: dict[str, object], **tables: object) -> Settings:
     return validate(Settings, {"models": models, **tables}, "serendip.toml")
 
 
-def test_the_defaults_are_there_without_any_table() -> None:
-    built = Settings().models.build(UnifiedConfig())
-    assert list(built) == list(DEFAULT_MODELS)
-    assert {name: model.name for name, model in built.items()} == {
-        "popularity": "popularity",
-        "popularity-recent": "popularity",
-        "item-knn": "item-knn",
-        "transitions": "transitions",
-        "content": "content",
-        "retriever": "retriever",
-    }
-
-
 @pytest.mark.parametrize("key", ["item_knn", "item-knn"])
 def test_names_with_underscore_and_hyphen_are_the_same(key: str) -> None:
     model = read({key: {"shrinkage": 3.0}}).models.build(UnifiedConfig())["item-knn"]

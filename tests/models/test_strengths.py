@@ -43,17 +43,6 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
-def test_what_is_bought_counts_more_than_what_is_viewed(model: Recommender, world: Dataset) -> None:
-    query = Query(source_items=np.array([0], np.int32))
-    is_purchase = world.events.items == BOUGHT
-    trained = model.train(with_strengths(world, np.where(is_purchase, 5.0, 1.0)))
-    scores = trained.score_all([query])[0]
-    assert scores[BOUGHT] > scores[VIEWED] > 0
-    equal = model.train(world).score_all([query])[0]
-    assert equal[BOUGHT] == pytest.approx(equal[VIEWED], rel=0.5)
-
-
 @pytest.mark.parametrize("model", [*MODELS, EASE(EASEConfig(l2=1.0))], ids=lambda model: model.name)
 def test_a_strength_of_1_changes_nothing(model: Recommender) -> None:
     dataset = build_small_world()

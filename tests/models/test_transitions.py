@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
+from next_item_world import dataset_of
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.items.catalogue import Catalogue, Item
+from serendip.data.dataset import Dataset
 from serendip.data.items.features import ItemFeatures
 from serendip.data.query import History, Query
-from serendip.data.vocabulary import Vocabulary
 from serendip.models.transitions import Transitions, TransitionsConfig
 from serendip.testing import (
     AddingVotesContract,
@@ -31,22 +30,6 @@ class TestSpreadTransitions(AddingVotesContract, RecommenderContract):
 
 PLAIN = TransitionsConfig(mode="plain", decay=0.5, num_gaps=3, backward_weight=0.5)
 SPREAD = PLAIN.model_copy(update={"mode": "spread", "num_neighbours": 1, "spread_weight": 0.5})
-
-
-def dataset_of(*sequences: list[int], num_items: int = 4) -> Dataset:
-    users = [user for user, items in enumerate(sequences) for _ in items]
-    items = [item for sequence in sequences for item in sequence]
-    count = len(items)
-    log = EventLog(
-        np.asarray(users, np.int32),
-        np.asarray(items, np.int32),
-        np.arange(count, dtype=np.float64),
-        np.zeros(count, np.bool_),
-        np.zeros(count, np.float32),
-    )
-    names = [str(number) for number in range(num_items)]
-    people = Vocabulary(str(user) for user in range(len(sequences)))
-    return Dataset(Catalogue(map(Item, names)), people, log)
 
 
 def with_content(dataset: Dataset, vectors: list[list[float]]) -> Dataset:

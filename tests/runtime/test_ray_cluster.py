@@ -39,7 +39,7 @@ from serendip.models.item2vec import count_pairs
 from serendip.models.sparse import pair_counts
 from serendip.models.sparse import row_tasks as sparse_rows
 from serendip.runtime.executor import IN_PROCESS, Executor, LocalExecutor
-from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
+from serendip.runtime.executor_config import ExecutorConfig
 from serendip.runtime.executor_factory import open_executor, secure_ray
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_small_world
@@ -252,25 +252,6 @@ def test_tasks_of_a_node_that_is_killed_run_again_on_another(nodes: Nodes, tmp_p
         killing.result()
 
 
-def test_a_machine_that_has_died_is_left_out_of_the_check(nodes: Nodes, tmp_path: Path) -> None:
-    from serendip.runtime.ray_cluster import check_machines
-
-    config = ExecutorConfig(name="ray", address=nodes.cluster.address)
-    check_machines(config, note_node, str(tmp_path))
-    assert len([*tmp_path.iterdir()]) == 1
-
-
-def test_processes_that_start_slowly_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    name = "RAY_worker_register_timeout_seconds"
-    os.environ.pop(name, None)
-    secure_ray("")
-    assert int(os.environ[name]) > 60  # Ray's own; a command hangs if its first process is later
-    os.environ[name] = "90"
-    secure_ray("")
-    assert os.environ[name] == "90"
-
-
 def test_a_node_that_does_not_start_is_an_error_with_a_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,15 +327,3 @@ def test_an_address_of_the_client_of_ray_is_refused_with_a_next_step(
     message = r"'ray://10\.0\.0\.1:10001'.* not supported.*`--address auto` or HOST:6379.*ray job"
     with pytest.raises(ConfigError, match=message):
         open_executor(config)
-
-
-def test_what_a_command_is_told_comes_before_the_settings() -> None:
-    settings = ExecutorConfig(name="ray", address="auto", workers=3)
-    assert EngineChoice().apply(settings) is settings
-    assert EngineChoice("local").apply(settings) == ExecutorConfig(workers=3)
-    told = EngineChoice(address="head:6379").apply(settings)
-    assert told == settings.model_copy(update={"address": "head:6379"})
-    with pytest.raises(ConfigError, match='name = "ray"'):
-        EngineChoice(address="auto").apply(ExecutorConfig())
-    with pytest.raises(ConfigError, match="name"):
-        EngineChoice("spark").apply(ExecutorConfig())

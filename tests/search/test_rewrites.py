@@ -11,8 +11,7 @@ from serendip.data.events.search_log import Search
 from serendip.data.privacy import VISITOR
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
-from serendip.jobs.rewrites import STRENGTH
-from serendip.search.logistic import LogisticModel, RankingRows
+from serendip.search.logistic import LogisticModel
 from serendip.search.rewrites import (
     FEATURES,
     Rewrite,
@@ -129,27 +128,6 @@ def test_accepted_synonyms_stand_for_their_terms_and_proposed_ones_do_not(
     ]
     wide = replace(searcher, synonyms=Synonyms.of(rows), rewrites=RewriteTable({}, SURE))
     assert texts(wide.find_rewrites("red couch")) == ["red", "red sofa"]
-
-
-def test_the_student_learns_what_was_made_and_the_log_moves_it() -> None:
-    rng = np.random.default_rng(0)
-
-    def rows(count: int, column: int, sign: float) -> list[RankingRows]:
-        made = []
-        for _ in range(count):
-            features = rng.random((4, len(FEATURES))).astype(np.float32)
-            good = (sign * (features[:, column] - 0.5) > 0).astype(np.float32)
-            made.append(RankingRows(features, good, np.full(4, 0.25, np.float32)))
-        return made
-
-    def lean(scorer: LogisticModel) -> float:
-        high, low = np.full((2, len(FEATURES)), 0.5, np.float32)
-        high[2], low[2] = 0.9, 0.1
-        return float(np.subtract(*scorer.log_odds(np.stack([high, low]))))
-
-    made = LogisticModel.prior(FEATURES, {}).fit(rows(200, 2, 1.0), STRENGTH)
-    moved = [lean(made.fit(rows(n, 2, -1.0), STRENGTH)) for n in (5, 50, 500)]
-    assert lean(made) > 2 and lean(made) > moved[0] > moved[1] > moved[2] and moved[2] < -2
 
 
 def test_the_table_comes_back_and_one_of_other_features_is_refused(tmp_path: Path) -> None:

@@ -141,12 +141,3 @@ def test_the_words_of_a_text_that_an_item_has(searcher):
     assert searcher.find_held("matrix tax form", item) == ("matrix", False)
     assert searcher.find_held("tax form", item) == ("", False)
     assert searcher.find_held("커피", films()[7]) == ("커피", True)
-
-
-def test_only_allowed_items_are_answered(searcher):
-    allowed = np.ones(16, dtype=np.bool_)
-    allowed[[0, 3]] = False
-    for text in ("The Matrix", "the matirx", "matrix", "hamlet"):
-        assert not {0, 3} & set(found(searcher, text, 50, allowed))
-    newer = post(searcher, film("n", "Hamlet"))
-    assert 16 not in found(newer, "hamlet", 50, allowed)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from postgres_server import on_both_databases
-from small_shop import WITHOUT_SEARCHES
+from small_shop import WITHOUT_SEARCHES, add_settings
 
 from serendip.data import Event, Item
 from serendip.data.store.tables.copies import DataCopy
@@ -59,7 +59,7 @@ def settle() -> None:
     """Wait for the end of all processes that remove bytes."""
     for thread in threading.enumerate():
         if thread.name == "beside":
-            thread.join(60)
+            thread.join(300)
 
 
 def remover_of(folder: Path) -> RecurringWork:
@@ -78,8 +78,7 @@ def states(receipt: Any) -> dict[str, str]:
 
 def learn_from_no_searches(shop: Path) -> None:
     """Let the next training be a short one; what is stored has its places in it all the same."""
-    with (shop / "serendip.toml").open("a") as settings:
-        settings.write(WITHOUT_SEARCHES)
+    add_settings(shop, WITHOUT_SEARCHES)
 
 
 @pytest.fixture(scope="module")
@@ -269,52 +268,3 @@ def test_a_removal_that_met_a_lock_is_gone_on_with_by_a_service_and_an_import(fr
         eraser.erase_user("u2")
         import_files(workspace)
         assert not eraser.has_remains()
-
-
-def test_a_service_looks_seldom_and_rests_after_a_removal(fresh: Path) -> None:
-    workspace, looks = Workspace.open(fresh), []
-
-    def has_remains() -> bool:
-        looks.append(1)
-        return False
-
-    remover = remover_of(fresh)
-    for _ in range(3):
-        remover.follow(has_remains)
-    assert len(looks) == 1
-    with closing(workspace.open_store()) as store:
-        eraser = Eraser(workspace, store)
-        for user, has_left in (("u1", False), ("u2", True)):  # the second one is in the rest
-            eraser.erase_user(user)
-            remover.begin()
-            settle()
-            assert eraser.has_remains() == has_left
-        closed = remover_of(fresh)
-        closed.close()
-        closed.begin()
-        settle()
-        assert eraser.has_remains()
-
-
-def test_what_an_export_left_behind_is_removed_and_what_lies_elsewhere_is_named(
-    fresh: Path,
-) -> None:
-    workspace = Workspace.open(fresh)
-    workspace.embeddings.mkdir()
-    halved, items = (
-        workspace.embeddings / name for name in ("users.parquet.part", "items.parquet")
-    )
-    for path in (halved, items):
-        path.write_bytes(b"u1 i1")
-    with closing(workspace.open_store()) as store:
-        for name in ("embeddings/users.parquet", "embeddings/items.parquet", "/away/users.csv"):
-            store.exports.begin(DataCopy(name, 0, 0))
-        eraser = Eraser(workspace, store)
-        user, item = eraser.erase_user("u1"), eraser.erase_item("i1")
-        assert states(user)["exports"] == states(item)["exports"] == "pending"
-        eraser.remove_remains()
-        assert not halved.exists()
-        items.unlink()
-        assert states(eraser.renew(user))["exports"] == "kept"
-        (place,) = (one for one in eraser.renew(item).places if one.place == "exports")
-        assert place.detail.startswith("/away/users.csv: written before")

@@ -1,19 +1,16 @@
 """An item that is absent is told the stage that removed it, or its score against the last shown."""
 
 import re
-from dataclasses import replace
 
 import numpy as np
 from wire_client import WireClient
 
-from serendip.data import Event, Item, Query
-from serendip.data.arrays import NO_ITEMS
+from serendip.data import Event, Query
 from serendip.engine.answer import Absence
 from serendip.engine.engine import Engine
 from serendip.engine.explanations.absence import STAGES, AbsenceFinder
 from serendip.engine.request import Request
 from serendip.engine.stages.diversity import DiversityConfig
-from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.filters import REQUEST_FILTERS, NotRejected, NotSeen
 from serendip.engine.stages.list_filters import MinValueConfig, MinValueFilter, RelevanceFilter
 from serendip.engine.stages.pipeline import run
@@ -99,16 +96,6 @@ def test_an_item_that_no_source_proposed_is_told_where_it_would_stand(reader: En
     assert "retriever" in absence.change
 
 
-def test_without_a_ranker_an_item_that_nobody_proposed_has_no_score(reader: Engine) -> None:
-    state = replace(reader.state, ranker=None)
-    surface = SurfaceConfig(task="home", sources={"popularity": 5}, filters=())
-    query = Query("home")
-    (result,) = run([query], surface, state)
-    absent = next(item for item in range(60) if item not in result.items.item_nums)
-    absence = AbsenceFinder(Request("home"), query, surface, state, result).find(absent)
-    assert (absence.kind, absence.score) == ("candidates", None)
-
-
 def test_a_list_filter_and_the_end_of_a_list_are_named(reader: Engine) -> None:
     plain = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
     items = listed(reader, plain)
@@ -136,27 +123,10 @@ def test_what_diversity_moved_is_told(reader: Engine) -> None:
         assert absence.score > absence.last_score
 
 
-def test_a_place_that_went_to_a_new_item_is_told(engine: Engine) -> None:
-    engine.add_items([Item(f"new{number}", f"A new tale {number}") for number in range(3)])
-    plain = SurfaceConfig(task="home", sources={**BOTH, "new-items": 5}, filters=("seen",))
-    explore = ExplorationConfig(share=0.2, min_taste=-9.0)
-    exploring = plain.model_copy(update={"exploration": explore})
-    before, after = listed(engine, plain)[:10], listed(engine, exploring)[:10]
-    (moved, *_) = [item for item in before if item not in after]
-    absence = find(engine, exploring, moved, k=10)
-    assert (absence.kind, absence.stage) == ("rule", "explored")
-
-
 def test_every_stage_that_removes_has_sentences() -> None:
     removing = [*REQUEST_FILTERS, NotRejected("home"), NotSeen(), RelevanceFilter, MinValueFilter]
     told = {stage.name for stage in removing} - {"deleted", "available"}  # those are unknown items
     assert told <= set(STAGES)
-
-
-def test_a_request_without_items_is_told_all_the_same(reader: Engine) -> None:
-    surface = SurfaceConfig(task="home", sources={"again": 5}, filters=())
-    absence = find(reader, surface, 3, query=Query("home", source_items=NO_ITEMS))
-    assert (absence.kind, absence.last_score) == ("candidates", None)
 
 
 def test_the_api_tells_why_not_in_the_language_of_the_caller(reader: Engine) -> None:

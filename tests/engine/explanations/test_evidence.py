@@ -9,8 +9,6 @@ from serendip.data import FloatArray, History, IntArray, Item, Query
 from serendip.engine.engine import Engine
 from serendip.engine.explanations.explain import Explainer
 from serendip.engine.request import Request
-from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.models import model_class
 from serendip.models.base import ScoreKind, VoteEvidence
 from serendip.models.context_counts import ContextCounts, FieldCounts
@@ -127,25 +125,3 @@ def test_a_visitor_is_told_what_is_among_the_best_of_a_value_that_many_have(read
     few = replace(state, searcher=replace(state.searcher, values=ValueTable.of(horror[:99])))
     told = Explainer(few, Query(), items).evidence(nothing, nothing)
     assert sentence not in [one.text for one in told[0]]
-
-
-@pytest.mark.parametrize("quota", [1, 3, 10])
-def test_new_items_are_proposed_nearest_first_and_others_are_not(
-    engine: Engine, quota: int
-) -> None:
-    titles = ("The horror tale number 61", "A western tale", "The horror tale number 62")
-    new = [Item(f"new-{n}", title) for n, title in enumerate(titles)]
-    engine.add_items(new)
-    state = engine.state
-    assert (state.counts[:60] > 0).any()
-    query = Query(history=History.of_items(np.array([0, 3], np.int32)))
-    surface = SurfaceConfig(task="home", sources={"new-items": quota})
-    (result,) = run([query], surface, state)
-    likeness = state.models["content"].votes(query, np.arange(state.num_items, dtype=np.int32))[1]
-    scores = likeness.mean(axis=0)  # of both items that the user chose
-    unchosen = np.flatnonzero(state.counts == 0)
-    nearest = unchosen[np.argsort(-scores[unchosen], kind="stable")][:quota]
-    assert result.trace["from new-items"] == len(nearest) == min(quota, 3)
-    assert sorted(result.items.item_nums.tolist()) == sorted(nearest.tolist())
-    if quota == 1:
-        assert engine.item_ids(nearest) in (["new-0"], ["new-2"])

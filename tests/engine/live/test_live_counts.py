@@ -8,7 +8,7 @@ from postgres_server import on_both_databases
 
 from serendip.data import Event, Item, Query
 from serendip.engine.engine import Engine
-from serendip.engine.live.counts import FOLLOW_S, REST_S, LiveCounts
+from serendip.engine.live.counts import FOLLOW_S, LiveCounts
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
@@ -140,34 +140,3 @@ def test_an_erasure_takes_away_what_the_person_did_and_nothing_else(shop: Path) 
             for name in popular:
                 scores = [one.state.models[name].score_all([Query()]) for one in (engine, again)]
                 np.testing.assert_array_equal(*scores)
-
-
-def test_after_an_erasure_others_are_counted_after_a_rest(engine: Engine) -> None:
-    """While the rest lasts, new events count and erased ones stay."""
-    now, store = [100.0], engine._store
-
-    def tick() -> float:
-        now[0] += 1.0
-        return now[0]
-
-    counts = LiveCounts(store.log, engine.settings.actions, store.log.position().seq, tick)
-    before, state = count_of(engine, "i3"), counts.follow(engine.state)
-    number = state.catalogue.vocabulary.number("i3")
-
-    def follow() -> int:
-        nonlocal state
-        state = counts.follow(state)
-        return int(state.counts[number]) - before
-
-    store.put_events(events("i3", 5))
-    assert follow() == 5
-    store.erase_user("visitor0")
-    assert follow() == 4
-    store.erase_user("visitor1")
-    store.put_events([Event("visitor9", "i3", START, "rate", 5.0)])
-    assert follow() == 5  # while it rests, new events count and erased ones stay
-    now[0] += REST_S
-    assert follow() == 4
-    now[0] -= 3_600.0  # set back
-    store.erase_user("visitor2")
-    assert follow() == 3

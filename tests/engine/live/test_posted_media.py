@@ -124,28 +124,6 @@ def test_what_was_posted_before_the_process_ended_is_encoded_by_the_next_one(
         assert engine.item_version == version
 
 
-def test_a_file_that_was_encoded_before_is_in_use_at_once(gallery: Path) -> None:
-    with closing(Engine.open(gallery)) as engine:
-        engine.add_items([like(engine, "i0", "twin")])
-        assert rows(engine, "twin")[2] == [[True, True, True]]
-        assert encode(gallery) == 0
-
-
-def test_each_posted_item_is_encoded_once(gallery: Path) -> None:
-    forget_vectors(gallery)
-    with closing(Engine.open(gallery)) as engine, encoder_of(gallery) as (encoder, store):
-        engine.add_items([like(engine, f"i{number}", f"new{number}") for number in range(8)])
-        before = store.max_version()
-        assert encoder.encode_posted() == sum(n % 3 != 2 or n % 2 == 0 for n in range(8))
-        after = store.max_version()
-        assert after > before
-        assert encoder.encode_posted() == 0
-        engine.add_items([Item("plain", "without files")])
-        engine.delete_item("new0")
-        assert encoder.encode_posted() == 0
-        assert store.max_version() == after + 2
-
-
 def test_files_that_cannot_be_used_are_named_and_the_words_stay(
     gallery: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -214,19 +192,3 @@ def test_a_new_price_costs_no_item_its_picture(gallery: Path) -> None:
         engine.add_items([dearer])
         assert np.array_equal(rows(engine, "i4")[0], before)
         assert engine.files(dearer)["image"] == ItemFile("encoded")
-
-
-def test_a_deleted_cache_costs_nothing_but_time(gallery: Path) -> None:
-    with closing(Engine.open(gallery)) as engine:
-        engine.add_items([like(engine, "i0", "twin")])
-        encode(gallery)
-        engine.catch_up()
-    shutil.rmtree(gallery / "cache")
-    with closing(Engine.open(gallery)) as engine:
-        assert rows(engine, "twin")[2] == [[True, False, False]]
-        assert engine.search("the horror tale number 0").items
-        assert encode(gallery) == 1
-        engine.catch_up()
-        content, _, masks = rows(engine, "i0", "twin")
-        assert masks == [[True, True, True]] * 2
-        np.testing.assert_allclose(content[1], content[0], atol=1e-5)

@@ -1,4 +1,3 @@
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,17 +57,6 @@ def test_no_event_is_missed_if_more_are_new_than_the_log_is_followed_for(store: 
     assert item_ids(histories, "u") == "b"
 
 
-def test_a_history_lacks_events_that_an_import_removed(store: Store) -> None:
-    store.import_all([], [click("u", "a", 1)])
-    store.put_events([click("u", "b", 2)])
-    histories = UserHistories(store, ActionRules())
-    assert item_ids(histories, "u") == "ab"
-    store.import_all([], [])
-    assert item_ids(histories, "u") == "b"
-    store.import_all([], [click("u", "c", 1)])
-    assert item_ids(histories, "u") == "cb"
-
-
 def test_an_item_posted_later_appears_at_its_time(store: Store) -> None:
     store.put_events([click("u", "a", 1), click("u", "new", 2), click("u", "b", 3)])
     histories = UserHistories(store, ActionRules())
@@ -107,25 +95,6 @@ def test_answers_do_not_depend_on_the_size_of_the_cache(store: Store, max_events
         assert histories.num_events <= max_events
 
 
-def test_threads_that_write_and_read_see_their_own_events(store: Store) -> None:
-    histories = UserHistories(store, ActionRules())
-    wrong: list[str] = []
-
-    def work(user: str) -> None:
-        for step in range(15):
-            store.put_events([click(user, "abc"[step % 3], step)])
-            history = item_ids(histories, user)
-            if history != ("abc" * 5)[: step + 1]:
-                wrong.append(history)
-
-    threads = [threading.Thread(target=work, args=(f"u{n}",)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-
-
 def test_the_country_is_that_of_the_attributes_else_of_the_newest_event(store: Store) -> None:
     histories = UserHistories(store, ActionRules())
     assert histories.of("u", ITEMS).country == ""
@@ -150,15 +119,6 @@ def test_the_groups_of_a_user_are_those_of_the_newest_write(store: Store) -> Non
     assert histories.of("u", ITEMS).groups == {"plan": "paid"}
     store.erase_user("u")
     assert histories.of("u", ITEMS).groups == {}
-
-
-def test_an_ignored_event_says_nothing_about_the_country(store: Store) -> None:
-    histories = UserHistories(store, ActionRules())
-    store.put_events([Event("u", "a", 1, country="France")])
-    assert histories.of("u", ITEMS).country == "France"
-    store.put_events([Event("u", "b", 2, "impression", country="Spain")])
-    assert histories.of("u", ITEMS).country == "France"
-    assert UserHistories(store, ActionRules()).of("u", ITEMS).country == "France"
 
 
 def test_a_request_in_time_of_need_has_what_the_last_one_read(store: Store) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_shop import add_settings
 
 from serendip.config import validate
 from serendip.data.items.catalogue import Catalogue, Item
@@ -63,8 +64,7 @@ def with_margin(item: Item, best: str) -> Item:
 
 
 def test_home_is_ordered_by_expected_value(shop: Path) -> None:
-    with (shop / "serendip.toml").open("a") as file:
-        file.write('\n[surfaces.valued]\ntask = "home"\nitem_value = {attribute = "margin"}\n')
+    add_settings(shop, '\n[surfaces.valued]\ntask = "home"\nitem_value = {attribute = "margin"}\n')
     with closing(Engine.open(shop)) as engine:
         plain = engine.recommend(Request("home", "u0", k=60)).items
         # Nobody has a margin: the order is that of home.

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data import Event, FloatArray, ItemFeatures, Query
+from serendip.data import Event, FloatArray, Query
 from serendip.data.items.reception import Reception
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -19,8 +19,6 @@ from serendip.engine.stages.likeness import (
 )
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES
 from serendip.engine.state import EngineState
-from serendip.models.content_similarity import ContentSimilarity
-from serendip.testing import build_small_world
 
 
 def batch_of(state: EngineState, source: int = 4) -> tuple[Batch, Candidates]:
@@ -100,20 +98,6 @@ def test_an_item_is_told_that_it_is_not_like_the_one_asked_about(reader: Engine)
     assert absent is not None
     assert absent.stage == "likeness"
     assert "no more like" in absent.text
-
-
-def test_where_nothing_is_known_of_items_what_is_chosen_next_orders_them(reader: Engine) -> None:
-    count = reader.state.num_items
-    nothing = ItemFeatures(np.zeros((count, 2), np.float32), np.zeros((count, 1), np.int32), 1)
-    bare = ContentSimilarity().train(build_small_world(count).with_features(nothing))
-    models = {**reader.state.models, "content": bare}
-    state = replace(reader.state, models=models, quality=np.zeros(count, np.float32))
-    batch, candidates = batch_of(state)
-    assert keep_alike(batch, candidates).items.tolist() == candidates.items.tolist()
-    values = np.random.default_rng(0).random(len(candidates)).astype(np.float32)
-    ordered = order_by_likeness(batch, candidates, values)
-    assert ordered.argmax() in np.argsort(-values)[:5]
-    assert ordered.argmin() == values.argmin()
 
 
 def test_a_surface_is_not_ordered_by_likeness_unless_it_says_so_and_there_is_the_model(

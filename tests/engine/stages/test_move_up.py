@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.engine.stages.base import FIRST
-from serendip.engine.stages.list_filters import MinValueConfig, count_places, move_up
+from serendip.engine.stages.list_filters import move_up
 
 NONE = np.zeros(20, np.bool_)
 ALL = np.ones(20, np.bool_)
@@ -33,23 +33,10 @@ def test_rows_that_only_a_bid_brought_neither_count_nor_move_up() -> None:
     assert order.tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10, 19, *range(11, 19)]
 
 
-def test_pinned_rows_stay_in_front_of_what_moves_up() -> None:
-    values = probabilities(r0=0.9, r12=0.9, r19=0.1)
-    is_pinned = np.arange(20) < 12
-    order = move_up((values < 0.5) | is_pinned, values, ALL, is_pinned)
-    assert order.tolist() == [*range(12), *range(13, 20)]
-
-
 def test_a_message_of_five_places_gets_the_surest_row_for_one_of_its_five() -> None:
     values = probabilities(r2=0.9, r5=0.49, r11=0.001)
     order = move_up(values < 0.5, values, ALL, NONE, 5)
     assert order.tolist() == [0, 1, 3, 4, 11, 5, 6, 7, 8, 9, 10, *range(12, 20)]
-
-
-def test_the_places_that_are_guaranteed_are_those_that_a_message_has() -> None:
-    assert count_places(None) == FIRST == 10
-    assert count_places(MinValueConfig(k=5)) == 5
-    assert count_places(MinValueConfig(k=30)) == FIRST
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40), st.floats(0.01, 1))

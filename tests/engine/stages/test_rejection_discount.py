@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_shop import add_settings
 
 from serendip.data.events.event import EXCLUSIONS, Event
 from serendip.data.events.rejections import MOST_UNWANTED, Rejected
@@ -84,8 +85,7 @@ def test_the_newest_rejections_count() -> None:
 @pytest.fixture
 def open_digest(shop: Path) -> Iterator[Engine]:
     """An engine whose messages have no minimum value."""
-    with (shop / "serendip.toml").open("a") as file:
-        file.write("\n[surfaces.digest.min_value]\nthreshold = 0.0\n")
+    add_settings(shop, "\n[surfaces.digest.min_value]\nthreshold = 0.0\n")
     with closing(Engine.open(shop)) as opened:
         yield opened
 

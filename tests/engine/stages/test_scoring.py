@@ -1,7 +1,6 @@
 """What candidates are worth where no ranker may order them."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -127,41 +126,3 @@ def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
     task = np.full(len(items), TASKS.index("search"))
     worth = round_scores(ranker.predict(columns, task).sum(1))
     np.testing.assert_allclose(items.scores[behind], worth[behind], rtol=1e-4)
-
-
-def test_a_sponsored_search_candidate_has_the_value_of_its_rank(
-    shop: Path,
-) -> None:
-    settings = shop / "serendip.toml"
-    settings.write_text(
-        settings.read_text()
-        + """
-[surfaces.paid_search]
-task = "search"
-sources = {words = 3, retriever = 2, sponsored = 60}
-sponsored = {positions = [0, 2], floor = 0.1}
-"""
-    )
-    engine = Engine.open(shop)
-    items = [engine.item(f"i{number}") for number in range(20, 60)]
-    engine.add_items(
-        [
-            replace(item, attributes={**item.attributes, "bid": 1.0 + place})
-            for place, item in enumerate(items)
-            if item is not None
-        ]
-    )
-    state, config = engine.state, engine.settings.all_surfaces()["paid_search"]
-    queries = engine.queries([Request("paid_search", text="horror tale number 3")])
-    (result,) = run(queries, config, state)
-    dense = state.models["retriever"].score_all(queries)[0]
-    bought = result.items.fields["sponsored"].astype(bool)
-    assert bought.any()
-    for item, worth in zip(
-        result.items.item_nums[bought], result.items.fields["organic value"][bought], strict=True
-    ):
-        rank = 1 + int((dense > dense[item]).sum())
-        assert worth >= 0.999 / (60 + rank)
-    organic = result.items.item_nums[~bought]
-    assert len(organic) <= 5
-    engine.close()

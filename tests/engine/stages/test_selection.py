@@ -119,16 +119,6 @@ def test_explored_items_are_drawn_by_a_softmax_of_their_taste() -> None:
     assert drawn / drawn.sum() == pytest.approx(chances, abs=0.03)
 
 
-def test_only_explored_positions_have_a_propensity_also_in_a_shorter_list() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.5))
-    rows = ranked([8] * 8, counts=[5] * 4 + [0] * 4)
-    slate = build_slate(rows, rules)
-    assert decided(slate, EXPLORED) == [1, 3, 5]  # the rest is new without exploration
-    for short in (slate, build_slate(rows, rules, 4), build_slate(rows, rules, 1)):
-        known = np.flatnonzero(~np.isnan(short.propensities_of(EXPLORED)))
-        assert known.tolist() == [place for place in (1, 3, 5) if place < len(short)]
-
-
 @pytest.mark.parametrize(
     ("min_taste", "explored"), [(-0.6, [3, 4, 5]), (-0.1, [3, 4]), (0.5, [3]), (2.0, [])]
 )
@@ -153,12 +143,6 @@ def test_a_position_that_a_new_item_has_by_its_value_is_left_to_it() -> None:
     assert slate.rows[:2] == [0, 1]
     assert decided(slate, EXPLORED) == []
     assert np.isnan(slate.propensities_of(EXPLORED)).all()
-
-
-def test_a_share_of_0_explores_nothing() -> None:
-    rules = surface(exploration=ExplorationConfig(share=0.0))
-    slate = build_slate(ranked([2] * 30, counts=[9] * 20 + [0] * 10), rules)
-    assert slate.rows == list(range(30)) and slate.positions == {}
 
 
 def test_explored_items_follow_from_the_seed() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import rankdata
+from small_shop import add_settings
 
 from serendip.data import AllowedItems, Item, ItemList, ItemSet
 from serendip.data.item_list import tie_order, top_k
@@ -27,8 +28,7 @@ def opened(shop: Path) -> Iterator[Opener]:
     engines: list[Engine] = []
 
     def open_with(lines: str) -> Engine:
-        settings = shop / "serendip.toml"
-        settings.write_text(settings.read_text() + lines)
+        add_settings(shop, lines)
         engines.append(Engine.open(shop))
         return engines[-1]
 
@@ -145,16 +145,6 @@ exploration = {share = 0.2, min_taste = -9}
     )
 
 
-def test_a_surface_that_does_not_read_the_time_hides_unavailable_items(
-    opened: Opener,
-) -> None:
-    engine = opened('[surfaces.front]\ntask = "search"\ncontext = ["query"]\n')
-    engine.add_items([Item("soon", "The western tale number 99", available_from=4e9)])
-    assert "soon" not in ids(
-        engine.recommend(Request("front", text="western tale number 99", k=100))
-    )
-
-
 def test_the_country_filter_applies_only_if_the_request_has_a_country(opened: Opener) -> None:
     engine = opened('[surfaces.home]\nfilters = ["seen", "sold=request"]\n')
     give(engine, i3={"sold": ("KR", "DE")}, i4={"sold": "kr"}, i5={"sold": ("US",)})
@@ -166,20 +156,6 @@ def test_the_country_filter_applies_only_if_the_request_has_a_country(opened: Op
     assert explanation.trace["after sold=request"] == 2
     assert explanation.position is not None
     assert engine.explain(Request("home", country="kr"), "i5").position is None
-
-
-def test_words_of_filtered_items_are_not_reported_as_unknown(
-    opened: Opener,
-) -> None:
-    engine = opened('[surfaces.search]\nfilters = ["sold=request"]\n')
-    give(engine, **{f"i{n}": {"sold": "KR" if n % 3 else "DE"} for n in range(60)})
-    answer = engine.search("horror", country="KR")
-    assert answer.items
-    assert answer.understood is not None
-    assert not answer.understood.by_meaning
-    strange = engine.search("austere", country="KR").understood
-    assert strange is not None
-    assert strange.by_meaning
 
 
 RULES = """
@@ -213,24 +189,6 @@ def test_pages_of_a_surface_with_every_rule_are_parts_of_one_list(opened: Opener
         assert [replace(item, reason="") for item in pages] == told
 
 
-def test_lists_with_every_rule_do_not_depend_on_the_other_queries(
-    opened: Opener,
-) -> None:
-    engine = opened(RULES)
-    give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
-    queries = engine.queries(Request("mixed", user) for user in ["u0", "u1", "nobody", "u7"])
-    for query, beside in zip(queries, engine.run(queries, "mixed"), strict=True):
-        (alone,) = engine.run([query], "mixed")
-        # Values of a batch differ from those of one query by rounding. Of two items that are equal
-        # but for that, either may come first, or be the one that waits.
-        lists = alone.items.item_nums.tolist(), beside.items.item_nums.tolist()
-        assert all(abs(lists[1].index(item) - place) <= 1 for place, item in enumerate(lists[0]))
-        np.testing.assert_allclose(alone.items.scores, beside.items.scores, rtol=1e-6, atol=1e-6)
-        moved = "moved by diversity"
-        assert abs(alone.trace[moved] - beside.trace[moved]) <= 1
-        assert {**alone.trace, moved: 0} == {**beside.trace, moved: 0}
-
-
 def test_source_items_are_left_out_even_if_the_surface_does_not_read_them(
     opened: Opener,
 ) -> None:
@@ -250,16 +208,6 @@ def test_a_bought_position_has_the_score_bid_times_probability(opened: Opener) -
     assert 0 < first.score < 3.0
     shown = engine.recommend(Request("ads", k=100)).items
     assert [item.sponsored for item in shown].count(True) == 1
-
-
-def test_bids_of_another_attribute_and_for_another_action(opened: Opener) -> None:
-    lines = '[surfaces.ads]\nsponsored = {bid = "cpc", action = "like", floor = 0.0}\n'
-    engine = opened(lines)
-    give(engine, i9={"cpc": 3.0}, i10={"bid": 9.0})
-    bought = [
-        item.item_id for item in engine.recommend(Request("ads", k=20)).items if item.sponsored
-    ]
-    assert bought == ["i9"]
 
 
 @pytest.mark.parametrize(("at", "sent"), [(60, 4), (2, 2), (1, 0), (0, 0)])

@@ -50,20 +50,6 @@ def test_a_relevance_filter_learns_from_labels_of_its_own_lists_or_of_typed_text
     }
 
 
-def test_settings_survive_json() -> None:
-    before = settings_of(
-        shelf={
-            "task": "home",
-            "filters": ["seen", "genres=Comedy"],
-            "diversity": {"most": 2},
-            "exploration": {},
-            "sponsored": {"positions": [0]},
-        },
-        digest={"min_value": {"k": 4}},
-    )
-    assert validate(Settings, before.model_dump(mode="json"), "json") == before
-
-
 @pytest.mark.parametrize(
     ("surfaces", "message"),
     [

@@ -11,7 +11,7 @@ from worlds import new_items_world, report_world, temporal_runs, temporal_world
 
 from serendip.evaluate.faithfulness import summarise_deletions
 from serendip.evaluate.new_items import measure_exploration
-from serendip.evaluate.number_format import interval, number, percent, seconds
+from serendip.evaluate.number_format import number
 from serendip.evaluate.report import document as report_module
 from serendip.evaluate.report.document import json_safe, render_page
 from serendip.evaluate.report.verdict import describe_report
@@ -247,38 +247,6 @@ def test_systems_far_above_where_it_is_hard_are_named_best_first():
     )
 
 
-def test_a_surface_says_how_many_of_its_baselines_it_beats():
-    report = report_world()
-    verdicts = ("better", "worse", "better", "too small to tell")
-    report["surfaces"]["cart"]["comparisons"] = [
-        {"metric": "nDCG@10", "baseline": f"b{n}", "verdict": v} for n, v in enumerate(verdicts)
-    ]
-    assert (
-        ": cart 0.545 (0.460 to 0.631), better than 2 of 4, worse than 1 of 4; search "
-        in (describe_report(report)[3])
-    )
-
-
 def test_values_that_json_does_not_know_become_plain_or_null():
     given = {"a": np.float32(0.5), "b": np.nan, "c": np.array([1, 2]), 4: (np.inf, np.bool_(True))}
     assert json_safe(given) == {"a": 0.5, "b": None, "c": [1, 2], "4": [None, True]}
-
-
-def test_numbers_are_written_for_people():
-    assert [number(v) for v in (0.18234, 0.00123, 0.0, 12_345, 9066.5, None)] == [
-        "0.182",
-        "0.0012",
-        "0.000",
-        "12,345",
-        "9,066.50",
-        "\N{EN DASH}",
-    ]
-    assert (percent(0.182), percent(0.0042), percent(None)) == ("18.2 %", "0.42 %", "\N{EN DASH}")
-    assert [seconds(s) for s in (0.421, 12.34, 59.96)] == ["0.42 s", "12.3 s", "1 min 00 s"]
-    assert seconds(125) == "2 min 05 s"
-    assert interval({"low": 0.1, "high": 0.2}) == "0.100 to 0.200"
-
-
-def test_what_was_not_measured_has_no_sentence():
-    assert len(verdict(split={}, surfaces=(), lists=None)) == 3
-    assert verdict(protocols={}, surfaces=(), lists=None) == []

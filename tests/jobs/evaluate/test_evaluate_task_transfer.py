@@ -1,16 +1,10 @@
 import json
-import shutil
-from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 from bench_world import InThisProcess
 from small_shop import import_shop
 
-from serendip.data import Event, Item
-from serendip.data.dataset_folder import save_dataset
-from serendip.engine.workspace import Workspace, WorkspaceLocation
+from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.task_transfer import align_workspace
 from serendip.runtime.progress import TrainOptions
@@ -39,24 +33,3 @@ def test_every_set_of_tasks_is_trained_and_one_split_is_advised(shop: Workspace)
     assert named == ["home", "search", "similar"]
     assert json.loads((shop.reports / "alignment.json").read_text()) == report
     assert "One model or several" in (shop.reports / "alignment.html").read_text()
-
-
-def test_requests_are_the_same_for_every_model_whatever_is_posted(
-    shop: Workspace, tmp_path: Path
-) -> None:
-    from serendip.jobs.evaluate.task_transfer import GroupTask, evaluate_group
-
-    context = JobContext.open(Path(shutil.copytree(shop.folder, tmp_path / "shop")))
-    save_dataset(context.dataset, tmp_path / "dataset")
-    location = WorkspaceLocation.of(context.workspace)
-    task = GroupTask(location, str(tmp_path / "dataset"), ("home", "similar"), 0)
-    home, similar = evaluate_group(task)
-    with context.workspace.open_store() as store:
-        store.put_items([Item("posted", "Posted meanwhile")])
-        store.put_events([Event(f"later{user}", "posted", 1.7e9) for user in range(50)])
-    other, _ = evaluate_group(replace(task, group=("similar", "search")))
-    assert similar.task == other.task == "similar"
-    for name in ("users", "is_test"):
-        assert np.array_equal(getattr(similar, name), getattr(other, name))
-    assert len(home.users) == len(home.is_test) == len(home.ranks)
-    assert 0 < home.is_test.sum() < len(home.is_test)

@@ -65,24 +65,6 @@ def test_the_reasons_pass_and_random_evidence_does_not(engine: Engine) -> None:
     assert not passes(measure(engine, by_chance))
 
 
-def test_any_moment_of_a_user_may_be_asked_not_only_the_first_one(engine: Engine) -> None:
-    """Before the first ones there are two events: without one of them the other is the rest."""
-    queries = engine.queries([Request("home", f"u{number}") for number in range(40)])
-    moments = [
-        replace(query, history=query.history.last(size)) for query in queries for size in (2, 4, 6)
-    ]
-    asked: list[tuple[str, int]] = []
-
-    def note(state: EngineState, result: Result) -> Sequence[Ground | None]:
-        asked.append((result.query.user_id, len(result.query.history)))
-        return [None] * 10
-
-    home = engine.settings.all_surfaces()["home"]
-    figures = measure_faithfulness(moments, home, engine.state, choose=note)
-    assert figures.lists == len({user for user, _ in asked}) == len(asked) == len(queries)
-    assert {size for _, size in asked} == {2, 4, 6}
-
-
 def nearly_all(state: EngineState, result: Result) -> Sequence[Ground | None]:
     """Names all of the history but one item, against which nothing can be compared."""
     past = tuple(dict.fromkeys(result.query.history.items.tolist()))[1:]

@@ -14,15 +14,12 @@ from small_shop import TASTES
 
 from serendip.data import AllowedItems, Event, Item
 from serendip.data.users.profile import ACTIVITY, PARTS
-from serendip.engine.artefacts.erasure import Eraser
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch
-from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
+from serendip.errors import ConfigError, DataError
 from serendip.jobs.exports import embeddings
 from serendip.jobs.exports.embeddings import Kind, embed
-from serendip.jobs.train.space import continue_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.runtime.versions import compute_checksums, seal
@@ -148,20 +145,6 @@ def test_queries_of_a_file_are_told_once_and_in_its_order(shop: Path, tmp_path: 
             embed(shop, "queries", None, TrainOptions(), tmp_path / name)
 
 
-def test_a_generation_without_a_retriever_has_no_space(shop: Path) -> None:
-    with Engine.open(shop) as engine:
-        state = engine.state
-    other = replace(state, models={**state.models, "retriever": state.models["content"]})
-    space, facts = continue_space(None, other)
-    assert space is None
-    assert "is of class 'content'" in facts["reason"]
-    with pytest.raises(UnsupportedError, match="is of class 'content', which has"):
-        require_retriever(other)
-    others = {name: one for name, one in state.models.items() if name != "retriever"}
-    with pytest.raises(UnsupportedError, match="no model 'retriever', only popularity, "):
-        continue_space(None, replace(state, models=others, ranker=None))
-
-
 def test_a_failure_half_way_leaves_the_file_that_was_there(
     shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,35 +163,6 @@ def test_a_failure_half_way_leaves_the_file_that_was_there(
     assert not list(shop.glob("*.part"))
 
 
-@pytest.mark.parametrize("kind", ["users", "queries"])
-def test_a_file_goes_by_itself_if_somebody_is_erased_while_it_is_written(
-    shop: Path, kind: Kind
-) -> None:
-    workspace = Workspace.open(shop)
-    with workspace.open_store() as store:
-        store.put_events(
-            [
-                Event("leaver", "i1", 1.7e9, "click", query="a query of one person"),
-                Event("u1", "i1", 1.7e9, "click", query="another query"),
-            ]
-        )
-
-        class Erasing(SilentProgress):
-            def track(self, items, label, total):
-                for item in items:
-                    yield item
-                    store.erase_user("leaver")
-
-        embed(shop, kind, None, TrainOptions(progress=Erasing()))
-        Eraser(workspace, store).remove_remains()
-        assert not (workspace.embeddings / f"{kind}.parquet").exists()
-        embed(shop, kind, None, TrainOptions())
-        ids = pq.read_table(workspace.embeddings / f"{kind}.parquet").column(0).to_pylist()
-        assert not {"leaver", "a query of one person"} & {*ids}
-        assert {"users": "u1", "queries": "another query"}[kind] in ids
-        assert not Eraser(workspace, store)._own_exports_of_erased()
-
-
 @pytest.mark.parametrize("kind", ["items", "users", "queries"])
 def test_rows_of_many_tasks_are_those_of_one(
     shop: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
@@ -223,17 +177,6 @@ def test_rows_of_many_tasks_are_those_of_one(
     monkeypatch.setattr(embeddings, "ROWS_PER_TASK", 14)
     assert embed(shop, kind, out, TrainOptions(), file, 1.7e9) == expected
     assert pq.read_table(out).equals(vectors)
-
-
-def test_nothing_published_and_no_space_say_what_to_run(shop: Path) -> None:
-    folder = shop / "generations" / "gen-1"
-    shutil.rmtree(folder / "space")
-    accept_changes(folder)
-    with pytest.raises(ArtefactError, match=r"no readable VectorSpace.*serendip train"):
-        embed(shop, "items", None, TrainOptions())
-    (shop / "generations" / "CURRENT").unlink()
-    with pytest.raises(NotTrainedError, match="serendip train"):
-        embed(shop, "items", None, TrainOptions())
 
 
 def test_a_place_that_cannot_be_written_is_refused(shop: Path) -> None:

@@ -10,22 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 from commands import invoke
 from fault_server import Body, Reply, completion, configure, data_of, serving
+from small_shop import add_settings
 
-from serendip.data.items.catalogue import Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import ConfigError, DataError, UnsupportedError
-from serendip.jobs.exports import recommendations
 from serendip.jobs.exports.recommendations import recommend_all
 from serendip.runtime.progress import TrainOptions
 
 USERS = 45
-NOW = 1_700_000_000.0
-
-
-def add_settings(shop: Path, lines: str) -> None:
-    settings = shop / "serendip.toml"
-    settings.write_text(settings.read_text() + lines)
 
 
 def rows_of(shop: Path, surface: str, k: int = 10, **parameters: Any) -> tuple[dict, list[dict]]:
@@ -82,30 +75,6 @@ def test_bought_places_are_marked_in_the_file(shop: Path) -> None:
     assert {(row["item_id"], row["rank"]) for row in bought} == {("i9", 2)}
 
 
-def test_explored_rows_have_the_propensity_of_the_answer_in_the_file(shop: Path) -> None:
-    lines = "[surfaces.home]\nexploration = {share = 0.5, min_taste = -9}\n"
-    add_settings(shop, lines)
-    engine = Engine.open(shop)
-    engine.add_items([Item(f"new{number}", f"A new tale {number}") for number in range(3)])
-    engine.close()
-    _, rows = rows_of(shop, "home", k=4)
-    drawn = {
-        (row["user_id"], row["item_id"]): row["propensity"]
-        for row in rows
-        if row["propensity"] is not None
-    }
-    assert drawn
-    engine = Engine.open(shop)
-    answered = {
-        (user, item.item_id): item.parts["propensity"]
-        for user, _ in engine.users(1_000)
-        for item in engine.recommend(Request("home", user, k=4)).items
-        if "explored" in item.parts
-    }
-    engine.close()
-    assert drawn == pytest.approx(answered, rel=1e-4)
-
-
 def test_a_filter_of_a_batch_by_what_no_item_has_is_refused(shop: Path) -> None:
     with pytest.raises(DataError, match="no item has the attribute 'colour'"):
         rows_of(shop, "home", filters=("colour=red",))
@@ -120,26 +89,6 @@ def test_a_surface_that_needs_more_than_a_user_is_refused(
 ) -> None:
     with pytest.raises(UnsupportedError, match=f"'{surface}'.*which needs {needed}"):
         rows_of(shop, surface)
-
-
-def test_an_unknown_surface_and_no_items_are_refused_by_name(shop: Path) -> None:
-    with pytest.raises(UnsupportedError, match=r"'shelf'.*home.*digest"):
-        rows_of(shop, "shelf")
-    with pytest.raises(DataError, match="k = 0"):
-        rows_of(shop, "home", 0)
-
-
-def test_answers_of_many_tasks_are_those_of_one(
-    shop: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = shop / "out.parquet"
-    monkeypatch.setattr(recommendations, "BATCH", 7)
-    request = Request("home", k=5, reasons=False)
-    expected = recommend_all(shop, request, out, TrainOptions(), now=NOW)
-    lists = pq.read_table(out)
-    monkeypatch.setattr(recommendations, "USERS_PER_TASK", 14)
-    assert recommend_all(shop, request, out, TrainOptions(), now=NOW) == expected
-    assert pq.read_table(out).equals(lists)
 
 
 def recommend(shop: Path, *more: str) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_shop import NUM_ITEMS, TASTES, import_shop
+from small_shop import NUM_ITEMS, TASTES, add_settings, import_shop
 
 from serendip.errors import ConfigError, DataError
 from serendip.evaluate.decision import Decision
@@ -178,8 +178,7 @@ def test_coin_flips_stop_a_training(
     write(make_labels(0.92))
     require_plausible_labels(context, context.dataset.catalogue, [path])
     write(make_labels(0.5, queries=200))
-    with (context.workspace.folder / "serendip.toml").open("a") as stream:
-        stream.write('\n[ranker.searches]\nlabels = ["labels.csv"]\n')
+    add_settings(context.workspace.folder, '\n[ranker.searches]\nlabels = ["labels.csv"]\n')
     with pytest.raises(DataError, match="as thrown coins would"):
         train_workspace(JobContext.open(context.workspace.folder))
     write(make_labels(0.5, queries=6))

@@ -6,13 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_shop import import_shop
-from stand import train
 
 from serendip.data import Event, Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.errors import GateError
-from serendip.evaluate.decision import DECISIONS
 from serendip.evaluate.lists import Measured
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import check_rejected, record_lists
@@ -20,7 +18,6 @@ from serendip.jobs.lists.item_facts import ItemFacts
 from serendip.jobs.lists.measures import LIKENESS, REJECTED, ListMeasures, find_rejected
 from serendip.jobs.lists.queries import (
     read_queries,
-    write_gibberish,
     write_queries,
 )
 from serendip.jobs.lists.section import measure_lists
@@ -53,15 +50,6 @@ def test_what_people_typed_is_asked_where_it_names_a_value(engine: Engine) -> No
     facts, typed = ItemFacts(engine), ["a good Western", "horror comedy", "tale number 7"]
     (query,) = read_queries(facts, typed, 10, 0)
     assert (query.text, int(query.right.sum())) == ("a good Western", 20)
-
-
-def test_gibberish_has_the_letters_of_titles_and_is_no_word_of_them() -> None:
-    titles = ["abcdef bcdefa", "cdefab"]
-    words = write_gibberish(titles, 20, 0)
-    assert len(words) == 20
-    assert set("".join(words)) <= set("abcdef")
-    assert not {"abcdef", "bcdefa", "cdefab"} & set(words)
-    assert write_gibberish([], 20, 0) == []
 
 
 def test_similar_items_and_searches_are_measured_by_what_they_show(engine: Engine) -> None:
@@ -172,9 +160,3 @@ def test_without_a_generation_nothing_is_measured(tmp_path: Path) -> None:
     assert not found.figures
     (missing,) = found.missing
     assert "serendip train" in missing
-
-
-def test_a_training_records_what_people_see_of_it(stand: Path) -> None:
-    generation = train(stand)
-    assert (generation.folder / "lists.npz").is_file()
-    assert generation.manifest[DECISIONS]["gates"][-1]["on"]

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import invoke
 from fault_server import Body, answer_often_right, configure, serving
 from illustrated_shop import MEDIA
 from pictures import Image
@@ -18,7 +17,6 @@ from serendip.data.text import tokens
 from serendip.engine.artefacts.generations import current_name
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.llm.improve import Improvement, ImprovementReport, StepPlan, improve
@@ -181,18 +179,3 @@ def test_an_llm_that_flips_coins_changes_nothing(shop: Path) -> None:
     assert (report.generation, asked) == ("", 120)
     assert current_name(Workspace.open(shop).generations) == "gen-1"
     assert count_wrong(shop) == wrong
-
-
-@pytest.mark.parametrize("shop", [False], indirect=True)
-def test_the_price_is_shown_first_and_json_asks_nobody(shop: Path) -> None:
-    with serving(answer_often_right(_tell, 1.0)) as server:
-        configure(shop, server.address)
-        place = ("llm", "improve", "--budget", "1", "-w", str(shop))
-        with pytest.raises(ConfigError, match="--yes"):
-            invoke(*place)
-        code, report = invoke(*place, "--estimate")
-        assert (code, report["steps"], len(server.bodies)) == (0, [], 0)
-        assert sum(step["price"] for step in report["plan"]) > 0
-        code, report = invoke(*place, "--yes", "--no-train", "--budget", "0.005")
-        assert report["spent"] <= 0.005  # The budget ends before all controls are answered.
-        assert (code, [step["gate"]["on"] for step in report["steps"]]) == (1, [False])

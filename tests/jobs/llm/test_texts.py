@@ -1,29 +1,22 @@
 """Written texts over the commands: written, gated, used by the next training, taken back."""
 
 import csv
-import json
-import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from commands import invoke
-from fault_server import Body, Reply, completion, configure, data_of, serving
 from generated_rows import use_queries
-from small_shop import NUM_ITEMS, import_shop
+from small_shop import NUM_ITEMS
 
 from serendip.data import Event, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.tables.generated import Generated, text_digest
-from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.suggestions.build import hash_written_queries, is_for_texts
-from serendip.jobs.train.fingerprint import compute_fingerprint
 
 
 @pytest.fixture
@@ -90,38 +83,6 @@ def log_searches(folder: Path, rows: Sequence[tuple[str, str, str, float]]) -> N
         store.put_events(events)
 
 
-def describing(body: Body, _: int) -> Reply:
-    data = data_of(body)
-    said = {"description": "", "keywords": ["story book", "paperback"], "attributes": []}
-    return completion(json.dumps({"id": data["id"], **said}))
-
-
-def test_an_llm_writes_within_a_budget_and_nothing_is_used(shop: Path) -> None:
-    before = items_of(shop)
-    with serving(describing) as server:
-        configure(shop, server.address)
-        code, told = llm(shop, "run", "--budget", "1", "--estimate")
-        assert (code, told["estimate"]["questions"]) == (0, NUM_ITEMS)
-        assert not server.bodies
-        code, found = llm(shop, "run", "--budget", "0.003")
-        assert (code, found["state"], found["reason"]) == (1, "partial", "the budget is spent")
-        assert 0 < found["written"] < NUM_ITEMS
-        assert found["spent"] <= 0.003
-        code, found = llm(shop, "run", "--budget", "1")
-        assert (code, found["state"], len(server.bodies)) == (0, "complete", NUM_ITEMS)
-    assert set(data_of(server.bodies[0])) == {"id", "item"}
-    (one, *_) = texts = written_of(shop)
-    assert len(texts) == NUM_ITEMS
-    assert (one.value, one.source, one.model, one.prompt, one.active) == (
-        *("story book, paperback", "llm", "m", "enrich-1", False),
-    )
-    assert items_of(shop) == before
-    assert used_by(shop) == {}
-    _, shown = llm(shop, "show", "--limit", "2")
-    (counted,) = shown["counts"]
-    assert (counted["rows"], counted["active"], len(shown["listed"])) == (NUM_ITEMS, 0, 2)
-
-
 def test_an_llm_is_asked_within_a_budget_alone(shop: Path) -> None:
     before = sorted(path.name for path in shop.iterdir())
     for kind in ("labels", "queries", "texts", "synonyms"):
@@ -163,19 +124,6 @@ def test_a_gate_without_judgements_asks_what_was_never_typed_before(shop: Path) 
     put(shop, NAMES)
     _, found = llm(shop, "gate")
     assert (found["queries"], found["verdict"]) == (NUM_ITEMS - 10, "passed")
-
-
-def test_items_that_have_changed_are_judged_and_used_without_their_texts(shop: Path) -> None:
-    put(shop, NAMES)
-    llm(shop, "gate", "--judgements", judge(shop, NAMES))
-    with Workspace.open(shop).open_store() as store:
-        store.put_items([replace(store.items()[0], title="Another tale")])
-    assert "i0" not in used_by(shop)
-    assert len(used_by(shop)) == NUM_ITEMS - 1
-    _, shown = llm(shop, "show")
-    assert (shown["counts"][0]["active"], shown["outdated"]) == (NUM_ITEMS - 1, 1)
-    _, found = llm(shop, "gate", "--judgements", judge(shop, NAMES))
-    assert found["items"] == NUM_ITEMS - 1
 
 
 def query_of(name: str, for_texts: bool = True, start: int = 0) -> str:
@@ -234,49 +182,3 @@ def test_texts_of_queries_that_are_gone_are_deleted(shop: Path) -> None:
     kept = [text.item_id for text in written_of(shop) if text.source == "queries"]
     assert kept == ["i2"]
     assert len(written_of(shop)) == 5 + 1  # Those of the LLM stay.
-
-
-def generation(folder: Path) -> Path:
-    found = folder / "generations"
-    return found / (found / "CURRENT").read_text().strip()
-
-
-_OWN = "search/tables/"
-
-
-CONTENT = "features/0-content-values.npy"
-
-
-def content_of(folder: Path) -> dict[str, str]:
-    """Checksums of a generation, but for files that tantivy names at random and the clock."""
-    manifest = json.loads((generation(folder) / "manifest.json").read_text())
-    return {
-        name: digest
-        for name, digest in manifest["files"].items()
-        if name.startswith(_OWN) or name == "search/lexical.json" or not name.startswith("search/")
-    }
-
-
-def test_reverting_takes_everything_out_of_the_next_training(tmp_path: Path) -> None:
-    shop, plain = tmp_path / "shop", tmp_path / "plain"
-    for folder in (shop, plain):
-        import_shop(folder, num_users=10)
-    made_from = compute_fingerprint(Workspace.open(shop), 0)
-    put(shop, NAMES)
-    llm(shop, "gate", "--judgements", judge(shop, NAMES))
-    assert compute_fingerprint(Workspace.open(shop), 0) != made_from
-    invoke("train", "-w", str(shop))
-    with_texts, vectors = content_of(shop), np.load(generation(shop) / CONTENT)
-    manifest = json.loads((generation(shop) / "manifest.json").read_text())
-    assert manifest["counts"]["written"] == NUM_ITEMS
-    assert EngineState.open(generation(shop)).catalogue[3].generated_text == NAMES[3]
-
-    code, told = llm(shop, "revert")
-    assert (code, told["removed"], written_of(shop)) == (0, NUM_ITEMS, [])
-    assert compute_fingerprint(Workspace.open(shop), 0) == made_from
-    assert llm(shop, "show")[1]["gates"] == {}
-    shutil.rmtree(shop / "generations")  # Codes keep the numbers of the generation before.
-    for folder in (shop, plain):
-        invoke("train", "-w", str(folder))
-    assert content_of(shop) == content_of(plain) != with_texts
-    assert not np.array_equal(vectors, np.load(generation(shop) / CONTENT))

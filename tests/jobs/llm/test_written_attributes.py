@@ -141,18 +141,6 @@ def test_an_llm_chooses_among_the_values_and_sees_none_that_is_hidden(shop: Path
     assert values_of(shop) == in_use
 
 
-def test_a_run_without_answers_leaves_what_is_in_use(shop: Path) -> None:
-    llm(shop, "run", "--free")
-    llm(shop, "gate")
-    in_use = values_of(shop)
-    with serving(lambda body, _: completion("no JSON")) as server:
-        configure(shop, server.address)
-        code, told = llm(shop, "run", "--budget", "0")
-        assert (code, told["state"], told["written"]) == (1, "partial", 0)
-    assert values_of(shop) == in_use
-    assert sum(one.active for one in in_use) == LACKING
-
-
 def test_a_new_price_keeps_the_value_and_new_texts_do_not(shop: Path) -> None:
     llm(shop, "run", "--free")
     llm(shop, "gate")
@@ -205,27 +193,6 @@ def test_values_of_a_bad_writer_are_refused_and_what_was_in_use_goes(shop: Path)
     assert report["low"] < 0.9
     assert not any(item.generated_attributes for item in items_used(shop).values())
     assert llm(shop, "gate", "--floor", "0.5")[0] == 0
-
-
-def test_few_items_to_compare_prove_nothing(shop: Path) -> None:
-    def shrug(body: Body, _: int) -> Reply:
-        return completion(json.dumps({"id": data_of(body)["id"], "value": ""}))
-
-    with serving(shrug) as server:
-        configure(shop, server.address)
-        code, told = llm(shop, "run", "--budget", "1")
-    assert (code, told["written"], told["compared"]) == (0, 0, 0)
-    with pytest.raises(DataError, match="no generated values of 'colour'"):
-        llm(shop, "gate")
-    with (shop / "items.csv").open(newline="") as stream:
-        rows = list(csv.reader(stream))
-    with (shop / "items.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows(rows[: LACKING + 1 + 50])
-    import_files(Workspace.open(shop), allow_loss=True)
-    llm(shop, "run", "--free")
-    code, report = llm(shop, "gate")
-    assert (code, report["verdict"]) == (1, "refused")
-    assert report["reason"] == "25 items to compare; 30 are needed"
 
 
 def test_an_attribute_must_be_of_texts_that_items_share(shop: Path) -> None:

@@ -7,9 +7,6 @@ import numpy as np
 import pytest
 from data_world import dataset_of
 
-from serendip.data.dataset import Dataset, UserCountries
-from serendip.data.events.event import EXCLUSIONS
-from serendip.data.events.negative_log import NegativeLog
 from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.splits import Split, Targets, next_choices, temporal
@@ -64,12 +61,6 @@ def builder(
     )
 
 
-def with_context(dataset: Dataset, home: str) -> Dataset:
-    """The dataset with one country for all users."""
-    names = (home, "NZ")
-    return dataset.with_countries(UserCountries(names, np.zeros(dataset.num_users, np.int32)))
-
-
 def ids(split: Split, numbers: np.ndarray) -> str:
     return "".join(sorted(split.catalogue.vocabulary.ids_of(numbers)))
 
@@ -122,15 +113,6 @@ def test_a_cart_is_half_of_a_basket_and_the_rest_of_it_is_relevant() -> None:
     for query in requests.queries:
         seen = set(ids(split, query.history.item_nums)) | set(ids(split, query.source_items))
         assert set(ids(split, query.exclude)) == seen
-
-
-def test_a_cart_that_shows_items_again_has_them_among_the_relevant_ones() -> None:
-    split = split_of([*PAST, ("u", "a", 10 * HOUR), ("u", "b", 10 * HOUR), ("u", "c", 10 * HOUR)])
-    again = Settings.model_validate({"surfaces": {"cart": {"filters": []}}})
-    (request,) = told(split, builder(split, settings=again).build("cart"))
-    assert sorted(request[2] + request[3]) == ["a", "b", "c"]
-    (_, _, _, relevant) = next(iter(told(split, builder(split).build("cart"))), ("",) * 4)
-    assert relevant in ("", "c")  # "" where c is the part that is in the cart
 
 
 def test_thank_you_is_a_whole_basket_and_the_next_one_is_relevant() -> None:
@@ -209,18 +191,6 @@ def test_with_few_logged_searches_queries_are_written_and_said_to_be() -> None:
     assert texts == [query.text for query in requests.queries]
 
 
-def test_a_logged_search_has_the_country_and_the_device_of_its_request() -> None:
-    one, *others = logged(request_builder.MIN_LOGGED)
-    requests = [replace(one, country="NZ", device="phone"), *others]
-    dataset = with_context(dataset_of([*PAST, *FUTURE]), "KR")
-    split = replace(temporal(dataset, 0.4), requests=requests)
-    queries = builder(split).build("search").queries
-    assert {(query.text, query.country, query.device) for query in queries} == {
-        ("serach", "NZ", "phone"),
-        ("shoes", "KR", ""),  # without a country of its own: that of the user
-    }
-
-
 def test_items_that_a_surface_never_shows_are_not_relevant_to_it() -> None:
     shelf = {"shelf": {"task": "home", "filters": ["genre=x"]}}
     settings = Settings.model_validate({"surfaces": shelf})
@@ -234,14 +204,6 @@ def test_items_that_a_surface_never_shows_are_not_relevant_to_it() -> None:
         "shelf"
     )
     assert {ids(split, items) for items in shown.relevant} == {"c", "e"}
-
-
-def test_items_at_the_border_with_equal_counts_are_all_tail() -> None:
-    rows = [("u", "a", 1), ("v", "a", 2), ("w", "a", 3), ("u", "b", 4), ("v", "b", 5)]
-    rows += [("u", "c", 6), ("v", "c", 7), ("u", "d", 8), ("v", "e", 9)]
-    rows += [("z", "a", 20), ("z", "b", 21), ("z", "c", 22), ("z", "d", 23), ("z", "f", 24)]
-    split = temporal(dataset_of(rows), 9 / 14)
-    assert ids(split, np.flatnonzero(kinds_of_items(split)["tail items"])) == "bcdef"
 
 
 def test_kinds_of_items_and_users() -> None:
@@ -303,24 +265,6 @@ def test_items_that_were_due_and_came_again_are_next_choices() -> None:
     assert again(repeating(split, a=32, c=47)) == {("w", "c", 50.0)}
     for nothing in (Repeats(), Repeats.never(6), repeating(split, a=99, d=1)):
         assert next_choices(data, split, nothing) is split.targets
-
-
-def test_what_a_user_rejected_does_not_come_again() -> None:
-    rows = [*PAST, *FUTURE, ("w", "c", 50 * HOUR)]
-    data = dataset_of(rows)
-    hidden = NegativeLog(
-        data.users.numbers(["w"]),
-        data.catalogue.vocabulary.numbers(["c"]),
-        np.array([40 * HOUR]),
-        np.array([np.nan], np.float32),
-        np.array([EXCLUSIONS.index("everywhere")], np.int8),
-        np.array([np.inf]),
-    )
-    for negatives, expected in ((NegativeLog(), 1), (hidden, 0)):
-        whole = replace(data, negatives=negatives)
-        split = temporal(whole, len(PAST) / len(rows))
-        choices = next_choices(whole, split, repeating(split, c=1))
-        assert len(choices) - len(split.targets) == expected
 
 
 def test_surfaces_ask_for_items_that_come_again_beside_first_choices() -> None:

@@ -1,12 +1,11 @@
 """A training continues from the generation in force where that is sound, else from nothing."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_shop import WITHOUT_SEARCHES
+from small_shop import WITHOUT_SEARCHES, add_settings
 from stand import NEW, publish_with, train
 
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
@@ -94,8 +93,7 @@ def test_a_training_continues_and_the_next_one_continues_from_it(shop: Path) -> 
     assert nothing["warm_start"]["generation"] == nothing["warm_start"]["reason"] == ""
     assert nothing["warm_start"]["since"] == nothing["counts"]["events"]
     put_events(shop, 60)
-    with (shop / "serendip.toml").open("a") as settings:
-        settings.write(WITHOUT_SEARCHES)
+    add_settings(shop, WITHOUT_SEARCHES)
     first = train_workspace(JobContext.open(shop), warm=True)
     facts = first.manifest["warm_start"]
     assert (facts["generation"], facts["reason"]) == ("gen-1", "")
@@ -142,18 +140,6 @@ def test_it_does_not_without_a_generation_or_a_fit_of_it(fresh: Path, stand: Pat
     assert reason_for(stand) == "gen-1 has no fit to continue from"
 
 
-def test_a_fit_that_has_seen_what_the_ranker_learns_is_not_used(shop: Path) -> None:
-    def let_see(folder: Path) -> None:
-        seen = OlderFit.open(folder / "older")
-        assert seen is not None
-        shutil.rmtree(folder / "older")
-        replace(seen, until=np.inf).save(folder / "older")
-
-    assert reason_for(shop) == ""
-    publish_with(shop, let_see)
-    assert reason_for(shop) == "gen-2 has seen what the ranker would learn from"
-
-
 def test_a_fit_on_the_older_part_begins_from_an_earlier_one(fresh: Path, tmp_path: Path) -> None:
     context = JobContext.open(fresh)
     fitter, options = Fitter(context, tmp_path), TrainOptions()
@@ -170,8 +156,7 @@ def put(shop: Path, item: Item) -> None:
 
 
 def set_semantic_ids(shop: Path, line: str) -> None:
-    path = shop / "serendip.toml"
-    path.write_text(path.read_text() + f"\n[semantic_ids]\n{line}\n")
+    add_settings(shop, f"\n[semantic_ids]\n{line}\n")
 
 
 def test_a_generation_keeps_the_codes_of_the_one_before(stand: Path) -> None:
@@ -259,8 +244,7 @@ def test_other_dimensions_begin_another_version_and_a_rollback_goes_back_to_the_
 
 
 def test_a_split_of_tasks_has_no_space_and_serves(stand: Path) -> None:
-    with (stand / "serendip.toml").open("a") as stream:
-        stream.write('\n[unified]\ngroups = [["home", "similar"], ["search"]]\n')
+    add_settings(stand, '\n[unified]\ngroups = [["home", "similar"], ["search"]]\n')
     generation = train(stand)
     assert generation.manifest["space"]["name"] == ""
     assert "separate retrievers" in generation.manifest["space"]["reason"]

@@ -19,7 +19,6 @@ from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import temporal
 from serendip.data.store.tables.generated import Generated, text_digest
-from serendip.engine.config.models import ModelsConfig
 from serendip.engine.live.state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
@@ -80,39 +79,6 @@ def test_items_are_read_by_their_words_and_attributes(fitter: Fitter, dataset: D
     )
     assert read(later.tokens) == expected[:3]
     assert len(expected[0]) > len(read(TokenReader(FIELDS).read(dataset.catalogue.items))[0])
-
-
-def test_items_can_be_posted_after_the_table_was_left_out_of_the_settings(
-    fitter: Fitter, state: EngineState
-) -> None:
-    table = fitter.settings.models.retriever.model_copy(update={"token_buckets": 0})
-    models = ModelsConfig.model_validate({"retriever": table})
-    settings = fitter.settings.model_copy(update={"models": models})
-    updater = ItemUpdater(fitter.context.encoder, settings.content, settings.token_reader)
-    after = updater.update([replace(state.catalogue[0], item_id="new")], state)
-    assert after.catalogue[-1].item_id == "new"
-
-
-def test_what_is_posted_stands_where_its_place_puts_it(
-    fitter: Fitter, state: EngineState, tmp_path: Path
-) -> None:
-    state.save(tmp_path)
-    opened = EngineState.open(tmp_path)
-    updater = ItemUpdater(
-        fitter.context.encoder, fitter.settings.content, fitter.settings.token_reader
-    )
-    first = state.catalogue[0]
-    posted = [replace(placed(first, place), item_id=f"new {place}") for place in range(3)]
-    for one in (state, opened):
-        after = updater.update(posted, one)
-        vectors = after.models["retriever"].item_vectors[-3:]
-        near, far = (np.linalg.norm(vectors[0] - vectors[place]) for place in (1, 2))
-        assert 0 < near < far
-        moved = updater.update([placed(first, 2)], one).models["retriever"]
-        again = updater.update([first], one).models["retriever"]
-        rows = [model.item_vectors[0] for model in (moved, again)]
-        assert np.abs(rows[0] - rows[1]).max() > 1e-3
-        assert np.array_equal(rows[1], one.models["retriever"].item_vectors[0])
 
 
 def test_what_is_posted_unchanged_keeps_its_vectors_whatever_the_encoder_rounds(

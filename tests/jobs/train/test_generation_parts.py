@@ -8,7 +8,7 @@ import pytest
 from commands import invoke
 from generation_files import read_facts, read_generation
 from postgres_server import PostgresServer, move_to_server
-from small_shop import import_shop
+from small_shop import add_settings, import_shop
 from stand import NUM_USERS
 
 from serendip.engine.artefacts.generations import current_name, open_current
@@ -30,11 +30,6 @@ CODES = "features/2-codes.npy"
 
 def train(shop: Path, rebuild: bool = False, only: str = "") -> Version:
     return train_workspace(JobContext.open(shop), rebuild=rebuild, only=only)
-
-
-def add_settings(shop: Path, text: str) -> None:
-    with (shop / "serendip.toml").open("a") as stream:
-        stream.write(text)
 
 
 def reasons(shop: Path, only: str = "") -> dict[str, str]:

@@ -1,7 +1,6 @@
 """A workspace whose items have pictures and sounds: trained, published, served."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -119,17 +118,6 @@ def test_a_file_with_another_content_builds_the_models_again(gallery: Path) -> N
     path.write_bytes(path.read_bytes() + b"more")
     found = plan_training(JobContext.open(gallery))
     assert found["models"].reason == "files of pictures and sounds changed"
-
-
-def test_a_column_without_any_usable_file_is_said_loudly(gallery: Path) -> None:
-    settings = (gallery / "serendip.toml").read_text(encoding="utf-8")
-    shutil.rmtree(gallery / "media")
-    settings = settings.replace('"sample"', '"smaple"') + "\n[gate]\nlist_margin = 1.0\n"
-    (gallery / "serendip.toml").write_text(settings)
-    done = CliRunner().invoke(app, ["train", "--workspace", str(gallery)])
-    assert done.exit_code == 0, done.output
-    assert "WARNING: image: NONE of the 40 files that `cover` names can be used" in done.stdout
-    assert "WARNING: audio: no item names a file in `smaple`" in done.stdout
 
 
 SERVE = """

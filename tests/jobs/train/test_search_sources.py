@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from generated_rows import use_queries
-from small_shop import import_shop
+from small_shop import add_settings, import_shop
 
 from serendip.content.fusion import TEXT_ONLY
 from serendip.errors import DataError
@@ -22,8 +22,7 @@ labels = ["labels.csv"]
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     folder = import_shop(tmp_path / "shop")
-    settings = folder / "serendip.toml"
-    settings.write_text(settings.read_text() + LABELS)
+    add_settings(folder, LABELS)
     return folder
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from small_shop import add_settings
 from stand import NEW, publish_with
 
 from serendip.data import Event, Item
@@ -31,11 +32,6 @@ def put_events(shop: Path, items: Sequence[str], action: str = "click") -> None:
 def put_items(shop: Path, *items: Item) -> None:
     with Workspace.open(shop).open_store() as store:
         store.put_items(items)
-
-
-def add_settings(shop: Path, text: str) -> None:
-    path = shop / "serendip.toml"
-    path.write_text(f"{path.read_text()}\n{text}\n")
 
 
 def trained_events(shop: Path) -> int:
@@ -68,14 +64,6 @@ def test_events_count_from_its_place_in_the_log_and_impressions_do_not(stand: Pa
     age = age_of(stand)
     assert age.events == tenth
     assert age.reasons == (f"{tenth} new events, 10% of those it learned from",)
-
-
-def test_compaction_changes_nothing(stand: Path) -> None:
-    put_events(stand, ["i1"] * 3)
-    with Workspace.open(stand).open_store() as store:
-        assert store.pack() == 3
-    put_events(stand, ["i1"] * 2)
-    assert age_of(stand).events == 5
 
 
 def test_age_counts_once_anything_is_new(stand: Path) -> None:

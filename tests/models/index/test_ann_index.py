@@ -69,16 +69,6 @@ def test_a_filter_never_costs_results(lists: ApproximateIndex, share: float) -> 
     assert hits(lists, QUERIES, allowed) >= 0.95 * min(10, allowed.sum())
 
 
-def test_a_filter_far_away_from_the_query_still_fills_the_list(lists: ApproximateIndex) -> None:
-    allowed = np.zeros(len(ITEMS), np.bool_)
-    allowed[np.argsort(ITEMS @ QUERIES[0])[:200]] = True  # More than are compared one by one.
-    found, _ = lists.search(QUERIES[0], 150, only(allowed))
-    numbers = np.flatnonzero(allowed)
-    products = lists.vectors[numbers] @ QUERIES[0]  # of the vectors as they are stored
-    best = numbers[np.argsort(-products, kind="stable")[:150]]
-    assert found.tolist() == sorted(best.tolist())
-
-
 @pytest.mark.parametrize("share", [1.0, 0.3, 0.01])
 def test_a_few_more_items_may_be_left_out(lists: ApproximateIndex, share: float) -> None:
     rng = np.random.default_rng(6)

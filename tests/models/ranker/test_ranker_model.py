@@ -123,22 +123,6 @@ def test_a_feature_that_never_varied_says_nothing_when_it_does(
     assert np.array_equal(ranker.predict(changed, rows.task), before)
 
 
-@pytest.mark.parametrize("label", [0.0, 1.0])
-def test_one_row_of_one_class_is_enough(label: float) -> None:
-    rows = RankerRows(
-        np.full((1, 4), np.nan, np.float32),
-        np.zeros(1, np.int64),
-        np.full((1, 2), label, np.float32),
-        np.ones(1, np.float32),
-        np.zeros(1, np.int64),
-    )
-    probabilities = (
-        Ranker(RankerConfig(epochs=2)).train(rows, NAMES).predict(rows.features, rows.task)
-    )
-    assert probabilities.shape == (1, 2)
-    assert np.isfinite(probabilities).all()
-
-
 def test_endless_and_missing_values_give_probabilities(ranker: Ranker) -> None:
     odd = np.array([[np.inf, -np.inf, np.nan, 1e30], [np.nan] * 4], np.float32)
     probabilities = ranker.predict(odd, np.zeros(2, np.int64))

@@ -76,13 +76,6 @@ def test_held_out_pairs_share_no_group_with_training_pairs() -> None:
     assert calibration_error(is_irrelevant[trained.is_held_out], trained.probabilities) < 0.1
 
 
-def test_a_few_pairs_with_equal_labels_can_be_trained_on() -> None:
-    features = np.zeros((12, 2), np.float32)
-    none_irrelevant, groups = np.zeros(12, np.bool_), np.arange(12, dtype=np.int32)
-    trees = train_trees(features, none_irrelevant, groups, CONFIG, 0).trees
-    assert (trees.probabilities(features) < 0.5).all()
-
-
 def test_of_few_groups_every_one_is_held_out_in_turn() -> None:
     features, is_irrelevant, _ = world(0, 600)
     groups = np.arange(600, dtype=np.int32) // 10

@@ -73,23 +73,6 @@ def test_a_projection_generalises_to_other_queries(world: World) -> None:
     assert world.auroc(projected[:, FOR_QUERY], is_test) > 0.95
 
 
-def test_few_directions_suffice_and_as_many_as_landmarks_are_exact(world: World) -> None:
-    relevant = (world.rows % 2 == 0) & ~world.is_irrelevant
-    pairs = world.rows[relevant], world.numbers[relevant]
-
-    def project(directions: int) -> np.ndarray:
-        config = QueryProjectionConfig(directions=directions)
-        projection = QueryProjection.fit(config, world.features, world.queries, pairs)
-        assert projection.shares.shape[1] == min(directions, len(projection.landmarks))
-        return projection.compute(world.queries, world.rows, world.numbers)
-
-    landmarks = len(np.unique(pairs[0]))
-    np.testing.assert_allclose(project(landmarks), project(10 * landmarks), atol=1e-6)
-    few, is_test = project(CLUSTERS)[:, FOR_QUERY], world.rows % 2 == 1
-    assert world.auroc(few, is_test) > 0.95
-    assert world.auroc(project(1)[:, FOR_QUERY], is_test) < world.auroc(few, is_test) - 0.05
-
-
 def test_a_query_far_from_all_landmarks_is_not_moved(world: World) -> None:
     config = QueryProjectionConfig(sharpness=60.0)
     is_near = world.cluster[world.rows] < 3

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import next_item_world
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,14 +22,7 @@ from serendip.models.retriever.requests import (
 
 def log_of(users: list[int], seconds: list[int]) -> EventLog:
     """Event e is about item e, so that a batch tells which events it shows."""
-    count = len(users)
-    return EventLog(
-        np.asarray(users, np.int32),
-        np.arange(count, dtype=np.int32),
-        np.sort(np.asarray(seconds, np.float64)),
-        np.zeros(count, np.bool_),
-        np.zeros(count, np.float32),
-    )
+    return next_item_world.log_of(users, range(len(users)), sorted(seconds))
 
 
 logs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=1, max_size=60).map(
@@ -187,19 +181,6 @@ def test_who_learns_to_search_needs_queries() -> None:
     log = PackedLog(log_of([0], [0]), np.ones(1, np.bool_))
     with pytest.raises(DataError, match="needs queries"):
         BatchBuilder(log, None, RetrieverConfig(tasks=("search",)))
-
-
-def test_imputation_can_be_switched_off() -> None:
-    log = PackedLog(log_of([0] * 4, list(range(4))), np.ones(4, np.bool_))
-    rows = cut_rows(log, 8, np.zeros(1, np.int64))
-    with_last, without = (
-        BatchBuilder(log, None, RetrieverConfig(max_len=8, imputation=rules)).asked_batch(
-            rows, HOME
-        )
-        for rules in (("last-item",), ())
-    )
-    assert with_last.source.tolist() == [[NONE, 0, 1, 2]]
-    assert without.source.tolist() == [[NONE] * 4]
 
 
 @pytest.mark.parametrize(("length", "slots"), [(25, 4), (13, 3), (12, 2), (6, 1), (1, 1)])

@@ -18,7 +18,6 @@ from serendip.models.retriever.requests import TASK_OF
 from serendip.models.retriever.train import RetrieverTraining, train_retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import (
-    RecommenderContract,
     build_queries,
     build_small_world,
     draw_features,
@@ -32,17 +31,6 @@ def projection(seed: int = 0) -> AlignedProjection:
     random = np.random.default_rng(seed)
     down, up = random.normal(size=(2, 16, 4)).astype(np.float32)
     return AlignedProjection(down, np.ascontiguousarray(up.T))
-
-
-class TestAlignedRetriever(RecommenderContract):
-    @classmethod
-    def make(cls) -> Retriever:
-        return Retriever(SMALL)
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def dataset(cls) -> Dataset:
-        return build_small_world().with_alignment(projection())
 
 
 @pytest.fixture(scope="module")

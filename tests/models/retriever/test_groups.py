@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from next_item_world import log_of
 
 from serendip.config import validate
-from serendip.data.dataset import EventLog, QueryExamples
+from serendip.data.dataset import QueryExamples
 from serendip.data.query import RETRIEVAL_TASKS, Query, RetrievalTask, Surface
 from serendip.engine.config.settings import Settings
 from serendip.errors import ConfigError
@@ -34,9 +35,9 @@ def test_every_query_is_answered_by_the_model_of_its_task() -> None:
     surfaces: tuple[Surface, ...] = ("home", "search", "similar", "cart", "suggest", "digest")
     queries = [Query(one, text_vector=text, source_items=source) for one in surfaces]
     found = together.score_all(queries)
+    others, search = (Retriever(group_config(SMALL, one)).train(dataset, options) for one in GROUPS)
     for row, query in enumerate(queries):
-        group = ("search",) if query.surface in {"search", "suggest"} else ("home", "similar")
-        alone = Retriever(group_config(SMALL, group)).train(dataset, options)
+        alone = search if query.surface in {"search", "suggest"} else others
         np.testing.assert_allclose(found[row], alone.score_all([query])[0], rtol=0, atol=1e-5)
 
 
@@ -53,13 +54,7 @@ PARTS: list[tuple[RetrievalTask, ...]] = [
 def drawn(config: RetrieverConfig) -> int:
     """Requests of a whole training on rows of full blocks, as they are drawn."""
     length = 2 * block_size(config.max_len)
-    log = EventLog(
-        np.zeros(length, np.int32),
-        np.arange(length, dtype=np.int32),
-        np.arange(length, dtype=np.float64),
-        np.zeros(length, np.bool_),
-        np.zeros(length, np.float32),
-    )
+    log = log_of([0] * length, range(length), range(length))
     queries = QueryExamples(["a"], np.zeros((1, 2), np.float32), np.zeros(1, np.int32))
     maker = BatchBuilder(PackedLog(log, np.ones(length, np.bool_)), queries, config)
     rows = cut_rows(maker.log, config.max_len, np.zeros(1, np.int64))
@@ -84,18 +79,3 @@ def test_a_group_draws_at_least_as_many_requests_as_the_model_of_all_tasks(
 def test_groups_must_be_a_split_of_the_tasks(groups: tuple[tuple[str, ...], ...]) -> None:
     with pytest.raises(ConfigError, match="must be in one group"):
         validate(Settings, {"unified": {"groups": groups}}, "serendip.toml")
-
-
-def test_the_split_is_a_setting() -> None:
-    settings = Settings()
-    assert settings.models.build(settings.unified)["retriever"].name == "retriever"
-    split = validate(Settings, {"unified": {"groups": GROUPS}}, "serendip.toml")
-    models = retriever_of(split)
-    assert models.config == RetrieverGroupsConfig(groups=GROUPS)
-
-
-def retriever_of(settings: Settings) -> RetrieverGroups:
-    """The model that answers for the retriever."""
-    model = settings.models.build(settings.unified)["retriever"]
-    assert isinstance(model, RetrieverGroups)
-    return model

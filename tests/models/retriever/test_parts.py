@@ -10,17 +10,12 @@ from serendip.data import Dataset, FloatArray, History, Query
 from serendip.data.query import RetrievalTask
 from serendip.data.rows.packed_rows import PackedRows
 from serendip.errors import ConfigError
-from serendip.models.onnx import open_session, to_onnx
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.network import (
-    INPUTS,
-    OPEN_AXES,
-    ContextEncoder,
     ItemContent,
     ItemTower,
     answered_by,
-    example_request,
     normed_parts,
 )
 from serendip.models.retriever.requests import HOME, SEARCH, SIMILAR
@@ -65,23 +60,6 @@ def test_search_is_answered_by_both_parts_and_the_others_by_the_first(
     for one in (home, similar):
         assert one[:8].all()
         assert not one[8:].any()
-
-
-def test_the_exported_encoder_of_two_parts_says_what_torch_says() -> None:
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
-        encoder = ContextEncoder(CONFIG, 0, 4).eval()
-        model = to_onnx(encoder, example_request(12), INPUTS, ("encoded",), OPEN_AXES)
-        request = list(example_request(12))
-        request[0], request[6], request[8] = torch.randn(2, 3, 12), *torch.randn(2, 2, 1, 12)
-        request[4], request[7] = torch.full((2, 1), 3), torch.ones(2, 1)
-        request[5] = torch.tensor([[SEARCH], [HOME]])
-        expected = encoder(*request).numpy()
-    feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, request, strict=True)}
-    found = open_session(model).run(None, feed)[0]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
-    assert expected[0, 0].all()
-    assert not expected[1, 0, 8:].any()
 
 
 def test_parts_answer_on_one_scale() -> None:

@@ -10,7 +10,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.quality import HeldOutRequests, find_weights, keeps_relevance
 from serendip.runtime.progress import TrainOptions
-from serendip.testing import RecommenderContract, build_small_world, draw_features
+from serendip.testing import build_small_world, draw_features
 
 SMALL = RetrieverConfig(
     embedding_size=8, search_size=0, epochs=2, max_len=10, batch_size=64, quality_loss=0.1
@@ -20,17 +20,6 @@ SMALL = RetrieverConfig(
 def rated_world() -> Dataset:
     dataset = build_small_world()
     return dataset.with_quality(item_quality(dataset))
-
-
-class TestRetrieverWithQuality(RecommenderContract):
-    @classmethod
-    def make(cls) -> Retriever:
-        return Retriever(SMALL)
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def dataset(cls) -> Dataset:
-        return rated_world()
 
 
 VALUES = np.random.default_rng(1).random((40, 2)).astype(np.float32)

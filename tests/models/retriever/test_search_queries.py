@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from serendip.data import Dataset, Item, Query, QueryExamples
-from serendip.data.dataset import UserCountries
+from serendip.data.dataset import AlignedProjection, UserCountries
 from serendip.data.items.features import TokenReader, Tokens
+from serendip.data.items.quality import item_quality
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.network import ItemContent, ItemTower, sum_tokens
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import (
-    LocalChangeContract,
     RecommenderContract,
     build_small_world,
     draw_features,
@@ -37,15 +37,20 @@ def worded_world() -> Dataset:
     return dataset.with_features(replace(dataset.features, tokens=tokens))
 
 
-class TestRetrieverOfWords(LocalChangeContract, RecommenderContract):
+class TestWholeRetriever(RecommenderContract):
+    """With all that a retriever may have: words, aligned content, quality."""
+
     @classmethod
     def make(cls) -> Retriever:
-        return Retriever(CONFIG)
+        return Retriever(CONFIG.model_copy(update={"quality_loss": 0.1}))
 
     @pytest.fixture(scope="class")
     @classmethod
     def dataset(cls) -> Dataset:
-        return worded_world()
+        down, up = np.random.default_rng(0).normal(size=(2, 16, 4)).astype(np.float32)
+        alignment = AlignedProjection(down, np.ascontiguousarray(up.T))
+        dataset = worded_world().with_alignment(alignment)
+        return dataset.with_quality(item_quality(dataset))
 
 
 @pytest.fixture(scope="module")

@@ -50,14 +50,6 @@ def test_a_small_catalogue_is_ranked_whole(world: Dataset) -> None:
     assert np.array_equal(ValidationSample.of(maker_of(world), HOME, 200).ranked, np.arange(200))
 
 
-def test_requests_are_bounded(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, "MOST_REQUESTS", 5)
-    monkeypatch.setattr(validation, "_ROWS_AT_ONCE", 1)
-    sample = ValidationSample.of(maker_of(world), HOME, 200)
-    counts = [len(targets_of(block)) for block in sample.blocks]
-    assert sum(counts) >= 5 > sum(counts[:-1])
-
-
 @pytest.mark.usefixtures("few_ranked")
 @pytest.mark.parametrize("task", [HOME, SIMILAR])
 def test_what_a_request_shows_is_not_ranked_and_gains_are_those_of_the_ranked(

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serendip.data import Catalogue, Dataset, EventLog, History, Query, QueryExamples, Vocabulary
+from serendip.data import Catalogue, Dataset, QueryExamples
 from serendip.data.dataset import UserCountries
 from serendip.models.base import WarmStart
-from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig
-from serendip.models.retriever.model import Retriever, RetrieverGroups
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.train import RetrieverTraining
 from serendip.models.retriever.warm_start import RetrieverStart
 from serendip.runtime.budget import open_budget
 from serendip.runtime.progress import TrainOptions
-from serendip.testing import build_queries, build_small_world
+from serendip.testing import build_small_world
 
 CONFIG = RetrieverConfig(embedding_size=8, search_size=4, epochs=4, max_len=10, batch_size=64)
 SHORT = CONFIG.model_copy(update={"epochs": 1, "continued_epochs": 1})
@@ -107,48 +107,6 @@ def test_codes_that_were_renumbered_keep_their_embeddings(
     np.testing.assert_allclose(tables[1].roll(-1, 1), tables[0], rtol=0, atol=1e-6)
 
 
-def chain(num_events: int) -> Dataset:
-    """A world in which every item is followed by the next one."""
-    world, length = build_small_world(num_items=20), 10
-    users = np.repeat(np.arange(num_events // length, dtype=np.int32), length)
-    begin = np.random.default_rng(0).integers(0, 20, num_events // length)
-    items = ((begin[:, None] + np.arange(length)) % 20).ravel().astype(np.int32)
-    events = EventLog(
-        users,
-        items,
-        np.arange(len(users), dtype=np.float64),
-        np.zeros(len(users), np.bool_),
-        np.full(len(users), np.nan, np.float32),
-    )
-    names = Vocabulary(f"u{number}" for number in range(len(begin)))
-    return replace(world, users=names, events=events, queries=None)
-
-
-def test_continuing_ends_better_than_the_older_part_and_sooner_than_from_nothing() -> None:
-    everything = chain(1_200)
-    older = replace(everything, events=everything.events.rows(np.arange(1_200) < 600))
-    config = CONFIG.model_copy(update={"epochs": 6, "continued_epochs": 2, "learning_rate": 0.01})
-    old = Retriever(config).train(older)
-    start = WarmStart(old.learned(), np.arange(20, dtype=np.int32))
-    continued = Retriever(config).train(everything, start=start)
-    nothing = Retriever(config.model_copy(update={"epochs": 2})).train(everything)
-    of_old, of_continued, of_nothing = (
-        mean_rank(model, everything) for model in (old, continued, nothing)
-    )
-    assert of_continued < of_old
-    assert of_continued < of_nothing
-
-
-def mean_rank(model: Retriever, world: Dataset) -> float:
-    """Mean rank, from 0, of the item that follows each user's first nine."""
-    ranks = []
-    for user in range(0, world.num_users, 3):
-        items = world.history(user).item_nums
-        scores = model.score_all([Query(history=History.of_items(items[:9]))])[0]
-        ranks.append(int((scores > scores[items[9]]).sum()))
-    return float(np.mean(ranks))
-
-
 def test_other_sizes_train_from_nothing(
     world: Dataset, older: tuple[Retriever, np.ndarray]
 ) -> None:
@@ -172,19 +130,6 @@ def test_other_countries_train_from_nothing(world: Dataset, names: str, continue
     assert (training.start is not None) == continues
 
 
-def test_every_group_continues_from_its_own(world: Dataset) -> None:
-    config = RetrieverGroupsConfig(groups=(("home", "similar"), ("search",)), retriever=CONFIG)
-    first = RetrieverGroups(config).train(world)
-    names = {name.split("/")[0] for name in first.learned()}
-    assert names == {"home-similar", "search"}
-    rows = np.arange(world.num_items, dtype=np.int32)
-    second = RetrieverGroups(config).train(world, start=WarmStart(first.learned(), rows))
-    agree = np.corrcoef(
-        *(model.score_all(build_queries(world)).ravel() for model in (first, second))
-    )
-    assert agree[0, 1] > 0.9
-
-
 def test_an_opened_model_has_nothing_to_continue_from(
     older: tuple[Retriever, np.ndarray], tmp_path: Any
 ) -> None:
@@ -201,18 +146,6 @@ class Ticking:
     def __call__(self) -> float:
         self.now += 1.0
         return self.now
-
-
-def test_a_training_ends_with_its_time_and_says_so(world: Dataset) -> None:
-    long = CONFIG.model_copy(update={"epochs": 100, "patience": 100})
-    budget = open_budget(200, Ticking())
-    options = TrainOptions(allowance=budget.from_now(0.5, "retriever"))
-    model = Retriever(long).train(world, options)
-    (cut,) = budget.cuts
-    assert cut.name == "retriever"
-    assert 0 < cut.done < 0.2
-    assert cut.steps > 0 and not cut.continues
-    assert np.isfinite(model.item_vectors).all()
 
 
 def test_a_last_pass_without_time_keeps_what_the_others_learned(world: Dataset) -> None:

@@ -35,20 +35,6 @@ def count_slowly(rows: Rows) -> FloatArray:
 logs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, NUM_ITEMS - 1)), max_size=40)
 
 
-# All weights and their sums are binary fractions, so that equality is exact.
-@given(logs)
-def test_counts_are_those_of_a_loop_over_histories(rows: Rows) -> None:
-    np.testing.assert_array_equal(counter_of(rows).count().toarray(), count_slowly(rows))
-
-
-@given(logs)
-def test_sums_are_those_of_the_counts(rows: Rows) -> None:
-    expected = count_slowly(rows)
-    across, down = counter_of(rows).sums()
-    np.testing.assert_array_equal(across, expected.sum(axis=1))
-    np.testing.assert_array_equal(down, expected.sum(axis=0))
-
-
 @given(logs, st.integers(1, NUM_ITEMS))
 def test_the_largest_scaled_counts_of_each_row_are_kept(rows: Rows, most: int) -> None:
     across = np.linspace(1, 2, NUM_ITEMS, dtype=np.float32)

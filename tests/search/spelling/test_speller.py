@@ -235,14 +235,6 @@ def test_what_titles_go_on_from_is_not_finished_and_nothing_else_is_told(tmp_pat
     assert told == {"tie": "stars", "go on": ""}
 
 
-def test_a_text_taken_literally_is_never_corrected(tmp_path):
-    one = searcher(tmp_path)
-    reading = one.read("harry wotter", literal=True)
-    assert (reading.corrected_key, reading.told_key) == ("harry wotter", "")
-    assert len(one.search("velvt", 5)) == 1
-    assert len(one.search("velvt", 5, literal=True)) == 0
-
-
 def test_words_that_stand_side_by_side_in_items_are_no_misspelt_title(tmp_path):
     one = searcher(tmp_path)
     assert one.read("the otter").corrected_key == "the otter"

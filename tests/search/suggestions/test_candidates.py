@@ -85,11 +85,6 @@ def test_spellings_are_those_of_the_text():
     assert set(found) == set(phrases_of("An “Über-Buch” for Zoë's café, 2nd iphone케이스"))
 
 
-def test_sources_that_are_left_out_give_nothing():
-    assert {one.source for one in found(sources=("fields",)).values()} == {"fields"}
-    assert found(sources=("logs",)) == {}
-
-
 def search(user, time, text, chosen=()):
     return Search(user, float(time), text, normalise(text), np.array(chosen, np.int32))
 

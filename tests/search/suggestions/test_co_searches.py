@@ -1,19 +1,12 @@
 """Pairs of queries that the same people searched, and ways out of searches without success."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from serendip.data.events.search_log import Search
-from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.text import normalise
 from serendip.search.rewrites import WITHIN_S
-from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.co_searches import CoSearches
-from serendip.search.suggestions.table import QueryTable
 
 ROWS = {"war": 0, "peace": 1, "love": 2, "sea": 3}
 NOTHING, FOUND = np.empty(0, np.int32), np.array([4], np.int32)
@@ -87,18 +80,3 @@ def test_ways_out_lead_from_a_failure_to_a_success() -> None:
     known = CoSearches.of(searches, ROWS, 3)
     assert known.ways_out == {"wra": (0,)}  # "sea" was typed on, "love" late, one was private
     assert CoSearches.of(searches, ROWS, 4).ways_out == {}
-
-
-def test_a_table_keeps_them_in_its_files(tmp_path: Path) -> None:
-    candidates = [Candidate(key, "query", "logs", np.array([0], np.int32)) for key in ROWS]
-    table = QueryTable.of(candidates, Catalogue([Item("i", "T")]), Categories())
-    searches = [search(user, key) for user in "abc" for key in ("war", "peace")]
-    searches += [search("a", "wra", 5.0, NOTHING), search("a", "war", 6.0)]
-    known = CoSearches.of(searches, table.rows_by_key, 1)
-    replace(table, co_searches=known).save(tmp_path)
-    opened = QueryTable.open(tmp_path).co_searches
-    assert opened.ways_out == known.ways_out == {"wra": (0,)}
-    assert (
-        opened.lift(np.arange(4), np.array([0])).tolist()
-        == known.lift(np.arange(4), np.array([0])).tolist()
-    )

@@ -89,20 +89,6 @@ def test_codes_texts_and_yes_or_no_are_neither_values_nor_heads() -> None:
     assert sorted(makers.texts) == ["Acme", "Bolt", "Cord"]
 
 
-def test_a_small_catalogue_combines_what_two_items_share_by_what_is_called_a_category() -> None:
-    kinds, makers = ("Drill", "Saw", "Rake", "Axe"), ("Acme", "Bolt", "Cord")
-    catalogue = Catalogue(
-        Item(
-            f"i{n}",
-            f"Title {n}",
-            attributes={"maker": makers[n // 4], "category": kinds[n % 4 // 2 + 2 * (n // 8)]},
-        )
-        for n in range(12)
-    )
-    assert main_attribute(catalogue) == "category"  # there are fewer makers
-    assert combine(catalogue)["Acme Drill"] == [0, 1]
-
-
 def test_without_a_main_attribute_nothing_is_combined() -> None:
     catalogue = Catalogue(Item(f"i{n}", f"T{n}") for n in range(9))
     assert combine(catalogue) == {}
@@ -118,11 +104,3 @@ def test_without_a_main_attribute_nothing_is_combined() -> None:
 )
 def test_decades_are_said_as_people_say_them(year: object, decade: str) -> None:
     assert find_decade(year) == decade
-
-
-def test_years_of_another_century_and_an_empty_catalogue_give_nothing() -> None:
-    old = Catalogue(
-        Item(f"i{n}", f"T{n}", attributes={"kind": "ab"[n % 2], "year": 1800.0}) for n in range(20)
-    )
-    assert combine(old) == {}
-    assert combine(Catalogue(())) == {}

@@ -117,16 +117,6 @@ def test_weights_leave_the_prior_as_far_as_the_evidence_goes():
     assert 0 < learned[20] < learned[4_000] and learned[4_000] == pytest.approx(2.0, abs=0.2)
 
 
-def test_an_intercept_that_was_learned_is_a_prior_too():
-    taken = RankingRows(
-        np.zeros((9, 1), np.float32), np.ones(9, np.float32), np.ones(9, np.float32)
-    )
-    first = LogisticModel.prior(("one",), {}).fit([taken], 1.0)
-    again = first.fit([RankingRows(taken.features, 0 * taken.success, taken.weights)], 1e6)
-    assert first.weights[-1] > 4 and again.weights[-1] == pytest.approx(first.weights[-1], abs=0.1)
-    assert again.learned_from == 2
-
-
 def test_a_ranker_of_other_features_is_refused():
     assert prior_ranker().require_names(FEATURES).names == FEATURES
     with pytest.raises(ArtefactError, match="other features: luck"):

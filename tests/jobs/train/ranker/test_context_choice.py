@@ -103,12 +103,6 @@ def test_requests_without_a_time_or_a_choice_are_neither_older_nor_newer() -> No
     assert np.unique(newest.group).tolist() == list(range(500, 998, 2))
 
 
-def test_who_is_not_known_is_nobody_else() -> None:
-    one = sample("country fit")
-    unknown = [LabelledQuery(Query(), NO_ITEMS, [])] * REQUESTS
-    assert len(set(replace(one, requests=unknown).users(one.rows))) == REQUESTS
-
-
 def test_of_two_parts_that_say_the_same_one_is_kept() -> None:
     one = sample("country fit")
     features = one.rows.features.copy()

@@ -24,9 +24,7 @@ from serendip.jobs.train.engine_fit import fit_engine
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker import context_choice, orders
 from serendip.jobs.train.ranker.requests import build_requests
-from serendip.jobs.train.ranker.train import train_ranker_on_requests
-from serendip.models.context_counts import ContextConfig, ContextCounts
-from serendip.runtime.budget import open_budget
+from serendip.models.context_counts import ContextConfig
 from serendip.runtime.progress import TrainOptions
 
 COUNTRIES = tuple(f"country {number}" for number in range(8))
@@ -55,7 +53,6 @@ written = 0
 use = "on"
 parts.user = "off"
 """
-CODES, DEVICE = np.zeros((NUM_ITEMS, 1), np.int32), ContextConfig(use="off", parts={"device": "on"})
 
 
 def write_world(folder: Path) -> Workspace:
@@ -131,11 +128,6 @@ def home_ndcg(fitted, state: EngineState) -> float:
     return ndcg(rank(queries, home, state)[1][ENGINE], split.targets.items)
 
 
-def test_the_engine_is_at_least_twice_as_good_as_without_context(fitted, plain):
-    assert not plain.context.present
-    assert home_ndcg(fitted, fitted[2]) >= 2 * home_ndcg(fitted, plain) > 0
-
-
 def with_features(settings: Settings, use: str, *on: str) -> Settings:
     parts = dict.fromkeys(on, "on")
     context = settings.context.model_copy(update={"use": use, "parts": parts})
@@ -159,48 +151,6 @@ def test_the_training_finds_that_the_country_decides(fitted, plain, few_are_enou
     assert not {"device fit", "hour fit"} & {*state.feature_names}
     state = fitter.append_new_items(state, split)
     assert home_ndcg(fitted, state) >= 2 * home_ndcg(fitted, plain)
-
-
-def test_items_of_the_country_are_proposed_only_if_the_settings_name_it(fitted):
-    context, _, state = fitted
-    home = context.settings.all_surfaces()["home"]
-    home = home.model_copy(update={"sources": {"popular-country": 10}})
-    query = Query("home", country=COUNTRIES[2], time=1.8e9)
-    assert len(collect([query], home, state)[0]) > 0
-    config = state.context.config.model_copy(update={"use": "auto"})
-    chosen = replace(state, context=replace(state.context, config=config))
-    assert len(collect([query], home, chosen)[0]) == 0
-
-
-def train_on_random_countries(fitted, use: str, folder: Path, seconds: float | None = None):
-    """The ranker's files, of a log in which each event is in a country drawn at random."""
-    context, whole, _ = fitted
-    split, rng = temporal(whole.train, 0.8), np.random.default_rng(0)
-    events, targets = split.train.events, split.targets
-    mixed = replace(events, countries=rng.permutation(events.countries))
-    countries = targets.dataset.events.countries.copy()
-    countries[targets.events] = rng.permutation(countries[targets.events])
-    log = replace(targets.dataset.events, countries=countries)
-    targets = replace(targets, dataset=replace(targets.dataset, events=log))
-    split = replace(split, train=replace(split.train, events=mixed), targets=targets)
-    plain_state = fitted[2]
-    settings = with_features(context.settings, use)
-    counted = ContextCounts.of(split.train, plain_state.features.codes, settings.context)
-    state = replace(plain_state, context=counted)
-    options = replace(context.options, allowance=open_budget(seconds).from_now(1.0, "ranker"))
-    found = train_ranker_on_requests(state, split, NO_EXAMPLES, (), settings, options)
-    assert found is not None
-    found.ranker.save(folder)
-    return found, {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def test_random_countries_are_left_out_and_change_nothing(fitted, few_are_enough, tmp_path):
-    _, files = train_on_random_countries(fitted, "off", tmp_path / "without")
-    found, same = train_on_random_countries(fitted, "auto", tmp_path / "auto")
-    tested = {one.name: one for one in found.decisions if one.gain is not None}
-    assert {"context: country", "context: device"} <= tested.keys()
-    assert not any(one.on for one in tested.values())
-    assert same == files
 
 
 def test_rows_of_training_and_requests_have_the_same_values(fitted, monkeypatch):
@@ -274,27 +224,3 @@ def test_a_request_that_lacks_a_part_has_no_value_of_it(fitted):
     columns = dict(zip(state.feature_names, features.T, strict=True))
     for name in context_feature_names(state.context):
         assert np.isnan(columns[name]).all() or name == "log price", name
-
-
-@pytest.mark.parametrize("rows", [slice(900, 1_000), slice(0, 18)])
-def test_the_ranker_decides_which_parts_are_read(fitted, tmp_path, rows):
-    """The older part, on which it is trained, has no device, or more of them than the whole."""
-    context = fitted[0]
-    number = np.arange(len(context.dataset.events), dtype=np.int32)
-    has_one = np.isin(number, number[rows])
-    events = replace(context.dataset.events, devices=np.where(has_one, number % 2, np.int32(-1)))
-    dataset = replace(context.dataset, events=events, device_names=("phone", "desktop"))
-    is_learned = rows.start == 0  # 9 events of each are a hundredth of 850, and not of 1,000
-    assert ("device" in ContextCounts.of(dataset, CODES, DEVICE).fields) != is_learned
-    state = fit_engine(Fitter(context, tmp_path), dataset, "all", context.options).state
-    (tmp_path / "state").mkdir()
-    state.save(tmp_path / "state")
-    opened = EngineState.open(tmp_path / "state")
-    assert opened.ranker is not None
-    assert ("device fit" in opened.ranker.feature_names) == is_learned
-    query = Query("home", device="phone", country=COUNTRIES[0], time=1.8e9)
-    _, features = collect([query], context.settings.all_surfaces()["home"], opened)
-    columns = dict(zip(opened.feature_names, features.T, strict=True))
-    assert np.isfinite(columns["country fit"]).all()
-    if is_learned:
-        assert np.isnan(columns["device fit"]).all()

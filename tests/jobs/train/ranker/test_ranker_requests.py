@@ -1,13 +1,12 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from data_world import dataset_of
-from small_shop import import_shop, write_files
+from small_shop import add_settings, import_shop, write_files
 
 from serendip.data import Event, FloatArray, Query, QueryExamples
 from serendip.data.arrays import NO_ITEMS
@@ -34,10 +33,8 @@ from serendip.jobs.train.ranker.requests import (
     build_requests,
     label_judged,
     label_logged_requests,
-    read_judged_files,
 )
 from serendip.jobs.train.ranker.rows import (
-    RowMaking,
     label_candidates,
 )
 from serendip.jobs.train.ranker.train import train_ranker_on_requests
@@ -183,21 +180,6 @@ def test_items_of_one_order_lead_to_one_another_and_are_no_negatives() -> None:
         assert order <= beside | set(names.ids_of(labelled.items)) | set(page)
 
 
-def test_few_users_are_not_asked_more_and_more(
-    fitted: Fitted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, split, state = fitted
-    users, everything = len(set(split.targets.users)), len(split.targets)
-    assert 1 < users < everything
-    monkeypatch.setattr(ranker_requests, "HOME_PER_USER", 1)
-    for fewest, wanted in ((1, users), (everything - 1, everything - 1), (10**6, everything)):
-        monkeypatch.setattr(ranker_requests, "FEWEST_HOME", fewest)
-        config = RankerConfig(most_requests=10**6)
-        rng = np.random.default_rng(0)
-        asked = dict(build_requests(split, NO_EXAMPLES, state.repeats, config, rng))
-        assert len(asked["home"]) == wanted
-
-
 def test_without_impressions_refused_candidates_are_drawn(fitted: Fitted) -> None:
     fitter, split, state = fitted
     history = split.targets.history(0)
@@ -241,21 +223,6 @@ def order_of(state: EngineState, split: Split, written, labelled, settings: Sett
     return found.ranker, next(one for one in found.decisions if one.name == "search order")
 
 
-def test_few_searches_of_people_are_learned_from_and_do_not_decide_what_orders_search(
-    fitted: Fitted,
-) -> None:
-    # The newer part has one search that led to a choice.
-    fitter, split, state = fitted
-    settings, encoder = quick(fitter.settings), fitter.context.encoder
-    logged = label_logged_requests(
-        split, settings, Repeats(), lambda texts: fitter.context.vectors.encode(encoder, texts)
-    )
-    ranker, order = order_of(state, split, NO_EXAMPLES, logged, settings)
-    assert [TASKS[number] for number in ranker.ordered_tasks] == ["home", "similar"]
-    assert (order.on, order.gain) == (False, None)
-    assert order.reason.startswith("no search of people can be compared on; learned from 1 logged")
-
-
 WORDS = [
     first + second for first in "bcdfghklmnpr" for second in ("alo", "ive", "une", "ost", "ax")
 ]
@@ -297,46 +264,6 @@ def test_the_ranker_orders_search_where_labels_of_people_are_right_and_not_where
     else:
         assert order.n == 60 and order.low is not None
         assert (order.low > 0) is not is_noise
-
-
-def test_of_many_searches_an_even_share_is_compared(
-    fitted: Fitted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fitter, split, past = fitted
-    state = fitter.append_new_items(past, split)
-    judged = judged_tales(fitter, state, is_noise=False)
-    labelled = label_judged(judged, vectors_of(fitter, list(judged)))
-    monkeypatch.setattr(ranker_rows, "MOST_COMPARED", 12)
-    making = RowMaking(
-        quick(fitter.settings), TrainOptions(), 60, {"labelled": 60}, np.random.default_rng(0)
-    )
-    making.add([("search", labelled[:25]), ("search", labelled[25:])], state)
-    groups = np.concatenate([part.rows.group for part in making.compared])
-    assert np.unique(groups).tolist() == list(range(4, 60, 5))
-    rows = making.rows()
-    assert rows is not None
-    assert np.unique(rows.group).tolist() == list(range(60))
-    assert len(groups) == 12 * state.num_items  # all candidates, not a sample
-
-
-def test_three_sources_of_searches_are_learned_from(fitted: Fitted, tmp_path: Path) -> None:
-    fitter, split, state = fitted
-    settings = quick(fitter.settings)
-    encode = partial(fitter.context.vectors.encode, fitter.context.encoder)
-    titles = [split.catalogue[number].title for number in (0, 1)]
-    written = QueryExamples(titles, encode(titles), np.array([0, 1], np.int32))
-    items = [split.catalogue[number].item_id for number in (2, 3)]
-    labels = tmp_path / "labels.csv"
-    rows = [f'"{split.catalogue[2].title}",{items[0]},good', f'"{titles[0]}",{items[1]},bad']
-    labels.write_text("\n".join(["query,item_id,label", *rows]) + "\n")
-    judged = read_judged_files([labels], split.catalogue.vocabulary)
-    labelled = [
-        *label_logged_requests(split, settings, Repeats(), encode),
-        ("search", label_judged(judged, encode(list(judged)))),
-    ]
-    _, order = order_of(state, split, written, labelled, settings)
-    # Of the second query nothing is labelled as relevant.
-    assert order.reason.endswith("learned from 1 logged, 1 labelled, 2 written searches")
 
 
 def test_what_was_labelled_as_irrelevant_is_refused_before_what_was_not_labelled(
@@ -409,8 +336,7 @@ def shop_with(folder: Path, action: str, share: float = 1.0) -> Workspace:
     ]
     with (folder / "events.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([*rows, *more])
-    settings = folder / "serendip.toml"
-    settings.write_text(settings.read_text() + SETTINGS)
+    add_settings(folder, SETTINGS)
     workspace = Workspace.open(folder)
     import_files(workspace)
     return workspace

@@ -196,13 +196,6 @@ def test_a_ranker_that_the_time_ended_is_not_compared_and_has_one_fold_of_the_ti
     assert [(cut.name, cut.done) for cut in options.allowance.cuts] == [("ranker search order", 0)]
 
 
-def test_a_comparison_within_its_time_is_that_without_a_budget(settings: Settings):
-    asked = world(ask(60), 3.0, 0.0)
-    in_time = asked.choose(settings, timed(1.0, step=0.0)[0])
-    assert in_time == asked.choose(settings)
-    assert in_time.on
-
-
 def test_equal_words_share_a_fold_and_other_requests_have_none():
     words = ("Red  shoe", "red shoe", "x")
     requests = [search(n, text=f"{words[n % 3]}{n if n % 3 == 2 else ''}") for n in range(30)]
