@@ -128,18 +128,6 @@ def judge(
     typer.echo(f"Results: {json}")
 
 
-@app.command("label-quality")
-def label_quality(json: FileOption, seeds: SeedsOption = 3) -> None:
-    """Gain of search against the quality of labels that an LLM writes; no data."""
-    from serendip_bench.label_quality.run import LabelQualityBench, run_label_quality
-
-    bench = LabelQualityBench(json, seeds)
-    document = run_label_quality(bench, Terminal(as_json=True).options())
-    columns = ("precision", "without", "with", "gain", "ci95", "gate", "gate_detail")
-    print_table(document["rows"], columns)
-    typer.echo(f"Results: {json}")
-
-
 @app.command("spelling")
 def spelling(data: DataOption, json: FileOption, seeds: SeedsOption = 3) -> None:
     """Effect of one typo on search, and of spelling correction on clean queries."""

@@ -1,1 +1,0 @@
-"""``serendip bench label-quality``: what search gains by what an LLM of known quality writes."""
