@@ -64,7 +64,7 @@ def test_queries_know_what_happened_before_their_target_also_after_the_cut():
         [],
         ["c"],
     ]
-    assert [query.surface for query in queries] == ["cart"] * 4
+    assert [query.task for query in queries] == ["cart"] * 4
     assert [query.user_id for query in queries] == ["u", "u", "w", "w"]
     assert [query.time for query in queries] == [5, 7, 6, 8]
     assert ids(split.catalogue, queries[1].exclude) == ["a", "b", "d"]

@@ -89,11 +89,13 @@ def run(
         current = open_in_force(context.workspace.generations, verify=False)
         before = "" if current is None else current.name
         if explain:
-            plans = plan_training(context, rebuild, only)
+            plans = plan_training(context, rebuild, only, current)
             terminal.say(*(f"  {plan.describe(before)}" for plan in plans.values()))
             terminal.result({name: plan.reason for name, plan in plans.items()})
             return
-        generation = train_workspace(context, if_stale, reasons, force, rebuild, only=only)
+        generation = train_workspace(
+            context, warm=if_stale, reasons=reasons, force=force, rebuild=rebuild, only=only
+        )
     manifest = generation.manifest
     if generation.name == before:
         terminal.say(f"{before} has all of this: nothing was built. `--rebuild` builds it again.")

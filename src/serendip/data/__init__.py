@@ -14,7 +14,7 @@ from serendip.data.items.allowed_items import AllowedItems, ItemSet
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.features import ItemFeatures
 from serendip.data.items.semantic_ids import Codebooks
-from serendip.data.query import History, Query, Surface, Task, UserPast
+from serendip.data.query import History, Query, Task, UserPast
 from serendip.data.vocabulary import Vocabulary
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "ItemSet",
     "Query",
     "QueryExamples",
-    "Surface",
     "Task",
     "TimeArray",
     "UserPast",

@@ -36,9 +36,6 @@ from serendip.data.events.event import NO_SESSION
 from serendip.data.events.rejections import Rejected
 from serendip.data.items.attribute_test import AttributeTest
 
-Surface = Literal["home", "similar", "search", "cart", "thank_you", "ads", "digest", "suggest"]
-"""Kinds of requests that models know; the engine names and configures the surfaces."""
-
 RetrievalTask = Literal["home", "similar", "search"]
 """Kinds of requests that retrievers learn apart."""
 
@@ -146,11 +143,11 @@ class UserPast:
     country: str = ""
     groups: Mapping[str, str] = field(default_factory=dict)
 
-    def query(self, surface: Surface = "home", **fields: Any) -> Query:
+    def query(self, task: Task = "home", **fields: Any) -> Query:
         """A request at this moment; ``fields`` are others of ``Query``, or other values."""
         known = {"history": self.history, "rejected": self.rejected}
         known |= {"country": self.country, "user_groups": self.groups}
-        return Query(surface, **{**known, **fields})
+        return Query(task, **{**known, **fields})
 
     def known(self, num_items: int) -> UserPast:
         """Restrict to items with numbers in [0, num_items)."""
@@ -164,7 +161,7 @@ class Query:
     """One request.
 
     Args:
-        surface: the task that models know; the engine maps the requested surface to it.
+        task: as which it is answered; each surface names one.
         text: as typed, folded (``data.text.fold``), of a sentence what it asks for; empty without a
             text.
         typed: the text before it was folded, to be shown.
@@ -189,7 +186,7 @@ class Query:
         derived: what models compute from this query alone, for one another.
     """
 
-    surface: Surface = "home"
+    task: Task = "home"
     text: str = ""
     text_vector: FloatArray | None = None
     encoded_text: FloatArray | None = None

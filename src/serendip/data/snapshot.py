@@ -15,11 +15,11 @@ from serendip.data.dataset import Dataset, EventLog, UserCountries
 from serendip.data.events.event import ActionRules
 from serendip.data.events.feedback import Feedback
 from serendip.data.events.impression_log import ImpressionLog
+from serendip.data.events.log_columns import LogColumns
 from serendip.data.events.negative_log import NegativeLog
 from serendip.data.events.rejections import taken_back_at
 from serendip.data.events.search_log import IMPRESSION, logged_requests
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.log.columns import LogColumns
 from serendip.data.store.store import Store
 from serendip.data.store.tables.generated import Generated, with_generated
 from serendip.data.users.groups import group_users

@@ -28,7 +28,7 @@ from serendip.data.events.rejections import Rejections
 from serendip.data.events.repeats import Repeats
 from serendip.data.events.search_log import LoggedRequest
 from serendip.data.items.catalogue import Catalogue, Item
-from serendip.data.query import History, Query, Surface, UserPast
+from serendip.data.query import History, Query, Task, UserPast
 from serendip.data.users.groups import groups_of
 from serendip.data.users.profile import VISIT_GAP
 from serendip.data.vocabulary import Vocabulary
@@ -170,26 +170,26 @@ class Targets:
         known = int(np.searchsorted(self._history(user).timestamps, time, side="left"))
         return self._past(user, known, time)
 
-    def queries(self, surface: Surface = "home", repeats: Repeats | None = None) -> list[Query]:
+    def queries(self, task: Task = "home", repeats: Repeats | None = None) -> list[Query]:
         """One query per target; items chosen or rejected before are excluded from the answer.
 
         Args:
-            surface: of the queries.
+            task: of the queries.
             repeats: when items may be shown again, by their numbers; None = never.
         """
         result = []
         for row in range(len(self)):
-            query = self.query(row, surface, repeats)
+            query = self.query(row, task, repeats)
             chosen = self._history(self._user(row)).item_nums[: int(self.known[row])]
             seen = np.setdiff1d(np.append(chosen, query.rejected.item_nums), query.again)
             result.append(replace(query, exclude=seen.astype(np.int32)))
         return result
 
-    def query(self, row: int, surface: Surface = "home", repeats: Repeats | None = None) -> Query:
+    def query(self, row: int, task: Task = "home", repeats: Repeats | None = None) -> Query:
         """The request of one target, which excludes nothing; see ``queries``."""
         past, time = self._past_of(row), float(self.times[row])
         return past.query(
-            surface,
+            task,
             user_id=self.users[row],
             again=NO_ITEMS if repeats is None else repeats.due(past.history, time),
             time=time,
@@ -198,11 +198,11 @@ class Targets:
             session=self.session(row),
         )
 
-    def logged_query(self, request: LoggedRequest, surface: Surface = "search") -> Query:
+    def logged_query(self, request: LoggedRequest, task: Task = "search") -> Query:
         """A logged request of a user, at its time."""
         past = self.past_before(request.user_id, request.timestamp)
         return past.query(
-            surface,
+            task,
             text=request.text,
             user_id=request.user_id,
             time=request.timestamp,

@@ -40,7 +40,12 @@ from serendip.engine.artefacts.erasure import (
     ErasureReceipt,
     remove_remains,
 )
-from serendip.engine.artefacts.generations import current_name, open_current
+from serendip.engine.artefacts.generations import (
+    EVENT_SEQ,
+    ITEM_VERSION,
+    current_name,
+    open_current,
+)
 from serendip.engine.explanations.labels import Labels
 from serendip.engine.fallback import fall_back
 from serendip.engine.item_pictures import ItemPictures
@@ -125,9 +130,9 @@ class Engine(AbstractContextManager["Engine"]):
         self._remover = RecurringWork(remove_remains, str(folder), PAUSE_S, REST)
         self._encoding = RecurringWork(encode_posted_media, str(folder), 0.0, nice=NICE)
         updater = ItemUpdater(encoder, content, settings.token_reader, media)
-        event_seq = int(manifest.get("event_seq", 0))
+        event_seq = int(manifest.get(EVENT_SEQ, 0))
         counts = LiveCounts(store.log, settings.actions, event_seq, clock)
-        self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
+        self._live = LiveState(state, int(manifest[ITEM_VERSION]), store, updater, counts)
         self._live.catch_up(with_imports=True)
         self._num_events = store.log.count()
 
@@ -223,7 +228,7 @@ class Engine(AbstractContextManager["Engine"]):
             _log.error("the text encoder cannot be loaded: %s", error)
 
     def catch_up(self) -> None:
-        """Apply what other engines wrote since the last call: items, deletions, events.
+        """Apply what was written since the last call, by any engine: items, deletions, events.
 
         Opening also applies what an import changed since the training.
         """
@@ -656,6 +661,8 @@ class Engine(AbstractContextManager["Engine"]):
     @property
     def state(self) -> EngineState:
         """The state that a request is answered from now; immutable.
+
+        Counts new events of the log first, at most every half second.
 
         Items that are not available yet are hidden in it, like deleted ones. A batch job that
         needs one consistent state reads it once.

@@ -101,7 +101,7 @@ class QueryBuilder:
         sources = [find_item_number(item_id, state) for item_id in request.item_ids]
         is_id, text = _read_text(state, request)
         return Query(
-            surface=find_surface(self._surfaces, request.surface).task,
+            task=find_surface(self._surfaces, request.surface).task,
             text=text,
             typed=request.text,
             is_literal=request.literal or is_id,

@@ -360,7 +360,7 @@ def _seed(key: str, user: SuggestionUser, now: float) -> int:
     with the hour.
     """
     day = "" if math.isnan(now) else f" {now // DAY_S:.0f}"
-    return request_seed(Query("suggest", key + day, user_id=user.user_id, time=now), user.past)
+    return request_seed(Query("search", key + day, user_id=user.user_id, time=now), user.past)
 
 
 def _is_topic(query: _RankedQuery, least: float) -> bool:
@@ -396,7 +396,7 @@ def _find_passing(state: EngineState, request: Request) -> AllowedItems | None:
     """
     if not request.filters:
         return None
-    query = Query("suggest", filters=parse_tests(request.filters, state.catalogue))
+    query = Query("search", filters=parse_tests(request.filters, state.catalogue))
     return Requested().restrict(AllowedItems.all(state.num_items), query, state)
 
 

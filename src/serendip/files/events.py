@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serendip.data import BoolArray, Event
+from serendip.data.events.event_table import NUMBERS, TEXTS, list_events, tabulate_events, unify
 from serendip.data.limits import EARLIEST, LATEST, MAX_ID_BYTES, MAX_POSITION, MAX_QUERY_CHARS
-from serendip.data.log.event_table import NUMBERS, TEXTS, list_events, tabulate_events, unify
 from serendip.data.store.validation import event_problem
 from serendip.files.cells import number_sql, quote, strip_sql, text_sql, written_number_sql
 from serendip.files.config import EventsConfig

@@ -55,7 +55,8 @@ class Log:
 class JobContext:
     """One run of a job; data, encoders and caches are opened at first use and then reused.
 
-    All steps therefore see the database at the moment of the first read.
+    All steps therefore see items and events as they were at the first read; ``query_log`` and what
+    a gate asks are read when they are needed.
 
     Args:
         workspace: paths and settings.
@@ -149,7 +150,7 @@ class JobContext:
         return self.dataset
 
     @cached_property
-    def log(self) -> Log:
+    def query_log(self) -> Log:
         """Logged queries of the database, in the item numbers of the snapshot.
 
         Raises:

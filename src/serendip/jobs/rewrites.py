@@ -53,7 +53,7 @@ def build_rewrites(
     searcher: Searcher, queries: QueryTable, context: JobContext
 ) -> tuple[RewriteTable, dict[str, Any]]:
     """Build the table of a word index with verified suggestions; its report for the manifest."""
-    config, log, options = context.settings.queries, context.log, context.options
+    config, log, options = context.settings.queries, context.query_log, context.options
     searcher = replace(searcher, synonyms=context.workspace.accepted_synonyms())
     logged = logged_queries(log.searches, config.min_users)
     texts = (normalise(query.text) for query in logged)

@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from serendip.config import Config
@@ -158,10 +159,9 @@ class ContentSimilarity(Recommender):
         for begin in range(0, len(numbers), _ROWS_PER_BLOCK):
             block = numbers[begin : begin + _ROWS_PER_BLOCK]
             vectors, terms = self._vectors_of(block), self._terms.take(block)  # (R, E), (R, V)
-            squares = (vectors**2).sum(1) + np.asarray(terms.power(2).sum(1)).reshape(-1)  # (R,)
             scores = vectors @ content.T  # (R, N0)
             scores += (terms @ columns).toarray()
-            scores /= np.maximum(squares[:, None], 1e-6)
+            scores /= _self_likeness(vectors, terms)[:, None]
             scores[scores <= self.floor] = 0.0
             scores[block[:, None] == trained] = 0.0
             yield keep_top_entries(to_csr(scores), self.config.num_neighbours)
@@ -211,10 +211,9 @@ class ContentSimilarity(Recommender):
             if not len(items):
                 continue
             content, rows = self._vectors_of(items), self._terms.take(items)  # (T, E), (T, V)
-            of_items = np.repeat(np.arange(len(items)), np.diff(rows.indptr))
-            squares = (content**2).sum(1) + np.bincount(of_items, rows.data**2, len(items))
+            of_items = _rows_of(rows)
             # Divided by the likeness to itself: what an item lacks does not count.
-            shares = weights / (weights.sum() * np.maximum(squares, 1e-6))
+            shares = weights / (weights.sum() * _self_likeness(content, rows))
             shares = shares.astype(np.float32)  # (T,)
             vectors[row] = shares @ content
             np.add.at(terms[row], rows.indices, rows.data * shares[of_items])
@@ -263,8 +262,7 @@ class ContentSimilarity(Recommender):
         content, terms = self._vectors_of(items), self._terms.take(items)  # (T, E), (T, V)
         votes = content @ self._vectors_of(item_nums).T  # (T, C)
         votes += (terms @ self._terms.take(item_nums).T).toarray()
-        squares = (content**2).sum(1) + np.asarray(terms.power(2).sum(1)).reshape(-1)  # (T,)
-        votes /= np.maximum(squares, 1e-6)[:, None]
+        votes /= _self_likeness(content, terms)[:, None]
         return items, votes
 
     def _with_late(self, item_nums: IntArray, features: ItemFeatures) -> Self:
@@ -292,3 +290,14 @@ class ContentSimilarity(Recommender):
     def _restore(self, learned: Mapping[str, Any]) -> None:
         super()._restore(learned)
         self.least_vote = self.floor
+
+
+def _rows_of(terms: Sparse) -> NDArray[np.intp]:
+    """Row (E,) of each entry of CSR rows (T, V)."""
+    return np.repeat(np.arange(terms.shape[0]), np.diff(terms.indptr))
+
+
+def _self_likeness(content: FloatArray, terms: Sparse) -> FloatArray:
+    """Products (T,) of items with themselves, of content (T, E) and terms (T, V); not 0."""
+    squares = np.bincount(_rows_of(terms), terms.data**2, len(content)) + (content**2).sum(1)
+    return np.asarray(np.maximum(squares, 1e-6), np.float32)

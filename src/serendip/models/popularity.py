@@ -28,6 +28,9 @@ from serendip.runtime.progress import TrainOptions
 
 _SECONDS_PER_DAY = 86_400.0
 
+RECENT = "popularity-recent"
+"""Name of the model that counts the last days; every engine has it."""
+
 _UNRATED, _RATED = 0.005, 10.0
 """Events that the best item of a catalogue counts as: less than an old one; where it has ratings,
 as many as the prior of a mean."""

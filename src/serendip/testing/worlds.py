@@ -55,7 +55,7 @@ def build_queries(dataset: Dataset, count: int = 6) -> list[Query]:
         for user in range(min(count, dataset.num_users))
     ]
     source = np.asarray([0, dataset.num_items - 1], dtype=np.int32)
-    similar = Query(surface="similar", source_items=np.unique(source), time=2e6)
+    similar = Query(task="similar", source_items=np.unique(source), time=2e6)
     return [*users, similar, Query(time=2e6)]
 
 

@@ -145,7 +145,7 @@ def test_an_import_replaces_users_of_files_and_leaves_those_of_the_api(store):
 
 
 def empty_tables():
-    from serendip.data.log.event_table import tabulate_events
+    from serendip.data.events.event_table import tabulate_events
     from serendip.data.store.item_rows import tabulate_items
 
     return lambda: tabulate_items([]), lambda: tabulate_events([])

@@ -156,7 +156,7 @@ def test_the_seed_follows_from_the_contents_of_the_request_only() -> None:
     past = History.of_items(np.array([1, 2], np.int32))
     later = replace(past, timestamps=np.array([0.0, 5.0]))
     query = Query("home", user_id="u", time=1.0)
-    same = [query, replace(query, time=2.0, surface="similar", history=past)]
+    same = [query, replace(query, time=2.0, task="similar", history=past)]
     assert len({request_seed(query, past) for query in same}) == 1
     others = [
         replace(query, user_id="v"),

@@ -8,6 +8,7 @@ import pytest
 from serendip.config import validate
 from serendip.data.query import History, Query
 from serendip.engine.config.settings import Settings
+from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import (
     DEFAULT_SURFACES,
     REQUEST_PARTS,
@@ -33,6 +34,13 @@ def test_a_new_surface_has_the_default_values_of_its_task() -> None:
     assert shelf.likeness
     assert shelf.filters == ("seen",)
     assert shelf.needs == "items"
+
+
+def test_words_are_searched_first_as_models_score_their_hits() -> None:
+    sources = {"retriever": 20, "words": 20, "content": 20}
+    surface = settings_of(find={"task": "search", "sources": sources}).all_surfaces()["find"]
+    asked = [source.name for source in SurfaceStages.of(surface).sources]
+    assert asked == ["words", "retriever", "content"]
 
 
 def test_a_relevance_filter_learns_from_labels_of_its_own_lists_or_of_typed_texts() -> None:
@@ -123,7 +131,7 @@ def test_only_the_parts_in_the_context_are_read() -> None:
     assert (nothing.text_vector, len(nothing.source_items), nothing.country) == (None, 0, "")
     assert math.isnan(nothing.time)
     assert nothing.exclude.tolist() == [4]
-    assert nothing.surface == "similar"
+    assert nothing.task == "similar"
 
 
 def test_each_part_of_the_context_is_read_alone() -> None:

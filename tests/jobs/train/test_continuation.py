@@ -143,9 +143,9 @@ def test_it_does_not_without_a_generation_or_a_fit_of_it(fresh: Path, stand: Pat
 def test_a_fit_on_the_older_part_begins_from_an_earlier_one(fresh: Path, tmp_path: Path) -> None:
     context = JobContext.open(fresh)
     fitter, options = Fitter(context, tmp_path), TrainOptions()
-    afresh = fit_older_part(fitter, context.dataset, "nothing", options).older
-    again = replace(fitter, previous=afresh)
-    continued = fit_older_part(again, context.dataset, "same", options).older
+    afresh = fit_older_part(fitter, context.dataset, "nothing", options).older_fit
+    again = replace(fitter, previous_fit=afresh)
+    continued = fit_older_part(again, context.dataset, "same", options).older_fit
     before, other = (fit.learned["retriever"]["network/tower.ids"] for fit in (afresh, continued))
     assert not np.allclose(before, other, atol=1e-3)
 

@@ -61,7 +61,7 @@ def dataset(fitter: Fitter) -> Dataset:
 
 @pytest.fixture(scope="module")
 def state(fitter: Fitter, dataset: Dataset) -> EngineState:
-    return fitter.fit_sources(dataset, "shop", TrainOptions(0))
+    return fitter.fit_state(dataset, "shop", TrainOptions(0))
 
 
 def read(tokens: Tokens | None) -> list[list[int]]:
@@ -159,7 +159,7 @@ def test_content_is_aligned_on_the_events_of_the_dataset_and_no_others(
     everything = snapshot(workspace)
     past = temporal(everything, 0.7).train
     fitter = fitter_of(workspace, tmp_path)
-    state = fitter.fit_sources(past, "past", TrainOptions(0))
+    state = fitter.fit_state(past, "past", TrainOptions(0))
     assert stages(fitter).count(STAGE) == 1
     assert stages(fitter).index(STAGE) < stages(fitter).index("train retriever")
     np.testing.assert_allclose(aligned(state), moved(state, past), atol=1e-5)

@@ -373,9 +373,9 @@ def test_a_fit_continues_from_the_fit_on_the_older_part(tmp_path: Path) -> None:
     fitter = Fitter(context, tmp_path)
     fitted = fit_engine(fitter, dataset, "all", options).state
     split = temporal(dataset, INNER_FRACTION)
-    past = fitter.fit_sources(split.train, "past", options)
-    continued = fitter.fit_sources(dataset, "by-hand", options, OlderFit.of(past))
-    nothing = fitter.fit_sources(dataset, "nothing", options)
+    past = fitter.fit_state(split.train, "past", options)
+    continued = fitter.fit_state(dataset, "by-hand", options, OlderFit.of(past))
+    nothing = fitter.fit_state(dataset, "nothing", options)
     names = ("retriever", "item-knn")
     (found, knn), (expected, expected_knn), (afresh, knn_afresh) = (
         (vectors_of(state.models[names[0]]), state.models[names[1]])

@@ -11,7 +11,7 @@ from postgres_server import PostgresServer, move_to_server
 from small_shop import add_settings, import_shop
 from stand import NUM_USERS
 
-from serendip.engine.artefacts.generations import current_name, open_current
+from serendip.engine.artefacts.generations import current_name, open_current, open_in_force
 from serendip.engine.artefacts.training_record import FAILED, TrainingRecord
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -33,7 +33,7 @@ def train(shop: Path, rebuild: bool = False, only: str = "") -> Version:
 
 
 def reasons(shop: Path, only: str = "") -> dict[str, str]:
-    plans = plan_training(JobContext.open(shop), only=only)
+    plans = plan_training(JobContext.open(shop), False, only, open_in_force(shop / "generations"))
     return {name: plan.reason for name, plan in plans.items()}
 
 

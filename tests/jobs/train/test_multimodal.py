@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 
 from serendip.cli.main import app
 from serendip.data.items.catalogue import Item
+from serendip.engine.artefacts.generations import open_in_force
 from serendip.engine.engine import Engine
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
+from serendip.jobs.train.parts.plan import PartPlan
 from serendip.jobs.train.train import plan_training, train_workspace
 
 
@@ -111,12 +113,16 @@ def test_bad_files_are_named_by_train_and_doctor_and_stop_neither(gallery: Path)
     assert "is not audio in a supported format" in checks["audio files"]["examples"][0]
 
 
+def _plan(context: JobContext) -> dict[str, PartPlan]:
+    return plan_training(context, False, "", open_in_force(context.workspace.generations))
+
+
 def test_a_file_with_another_content_builds_the_models_again(gallery: Path) -> None:
     context = JobContext.open(gallery)
-    assert {plan.reason for plan in plan_training(context).values()} == {""}
+    assert {plan.reason for plan in _plan(context).values()} == {""}
     path = gallery / "media" / "0.png"
     path.write_bytes(path.read_bytes() + b"more")
-    found = plan_training(JobContext.open(gallery))
+    found = _plan(JobContext.open(gallery))
     assert found["models"].reason == "files of pictures and sounds changed"
 
 

@@ -51,7 +51,7 @@ def test_a_request_is_its_weighed_context_and_words() -> None:
     history = Query(history=History.of_items(np.asarray([2, 0, 1])))
     text = Query(text_vector=plain[0])
     of_tasks = [
-        Query(surface=surface, source_items=np.asarray([3], np.int32), text_vector=plain[0])
+        Query(task=surface, source_items=np.asarray([3], np.int32), text_vector=plain[0])
         for surface in ("home", "similar", "search")
     ]
     found = ContentScores(rows, own).of_queries([history, text, *of_tasks, Query()])
@@ -80,7 +80,7 @@ def test_training_sees_what_serving_sees(task: str) -> None:
         query, source = batch.query[at, which], batch.source[at, which]
         shown.append(
             Query(
-                surface=task,
+                task=task,
                 history=History.of_items(batch.items[at, : batch.prefix[at, which]]),
                 source_items=np.array([source] if task == "similar" else [], np.int32),
                 text_vector=dataset.queries.vectors[query] if query >= 0 else None,

@@ -4,7 +4,7 @@ from next_item_world import log_of
 
 from serendip.config import validate
 from serendip.data.dataset import QueryExamples
-from serendip.data.query import RETRIEVAL_TASKS, Query, RetrievalTask, Surface
+from serendip.data.query import RETRIEVAL_TASKS, Query, RetrievalTask, Task
 from serendip.engine.config.settings import Settings
 from serendip.errors import ConfigError
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
@@ -32,12 +32,12 @@ def test_every_query_is_answered_by_the_model_of_its_task() -> None:
     dataset, options = build_small_world(), TrainOptions(seed=5)
     together = TestRetrieverGroups.make().train(dataset, options)
     text, source = np.ones(16, np.float32), np.asarray([3], np.int32)
-    surfaces: tuple[Surface, ...] = ("home", "search", "similar", "cart", "suggest", "digest")
-    queries = [Query(one, text_vector=text, source_items=source) for one in surfaces]
+    asked: tuple[Task, ...] = ("home", "search", "similar", "cart")
+    queries = [Query(one, text_vector=text, source_items=source) for one in asked]
     found = together.score_all(queries)
     others, search = (Retriever(group_config(SMALL, one)).train(dataset, options) for one in GROUPS)
     for row, query in enumerate(queries):
-        alone = search if query.surface in {"search", "suggest"} else others
+        alone = search if query.task == "search" else others
         np.testing.assert_allclose(found[row], alone.score_all([query])[0], rtol=0, atol=1e-5)
 
 

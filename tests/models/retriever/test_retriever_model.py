@@ -183,7 +183,7 @@ def test_it_finds_the_item_of_a_query(dataset: Dataset) -> None:
     )
     config = SMALL.model_copy(update={"epochs": 12, "patience": 12, "learning_rate": 0.01})
     model = Retriever(config).train(dataset.with_queries(queries))
-    asked = [Query(surface="search", text_vector=vector) for vector in queries.vectors]
+    asked = [Query(task="search", text_vector=vector) for vector in queries.vectors]
     ranked = np.argsort(-model.score_all(asked), axis=1)[:, :3]
     assert (ranked == queries.items[:, None]).any(1).mean() > 0.8
 
@@ -191,7 +191,7 @@ def test_it_finds_the_item_of_a_query(dataset: Dataset) -> None:
 def test_ids_alone_are_enough(dataset: Dataset) -> None:
     bare = replace(dataset, features=None)
     model = Retriever(SMALL).train(bare)
-    asked = Query(surface="search", text_vector=np.ones(16, np.float32), history=bare.history(0))
+    asked = Query(task="search", text_vector=np.ones(16, np.float32), history=bare.history(0))
     extended = model.with_late(draw_features(0, 2))
     assert np.isfinite(extended.score_all([asked, Query()])).all()
     assert extended.num_items == dataset.num_items + 2
@@ -203,7 +203,7 @@ def test_similar_without_words_reads_the_words_of_its_source(
     trained: Retriever, dataset: Dataset
 ) -> None:
     assert dataset.features is not None
-    bare = Query(surface="similar", source_items=np.array([3], np.int32))
+    bare = Query(task="similar", source_items=np.array([3], np.int32))
     said = replace(bare, text_vector=dataset.features.content[3])
     other = replace(bare, text_vector=-dataset.features.content[3])
     plain, same, different = trained.score_all([bare, said, other])
@@ -234,7 +234,7 @@ def test_an_old_event_about_the_source_is_read_after_ten_thousand_others(
 
 
 def test_vectors_of_another_encoder_are_refused(trained: Retriever) -> None:
-    odd = Query(surface="search", text_vector=np.ones(5, np.float32))
+    odd = Query(task="search", text_vector=np.ones(5, np.float32))
     with pytest.raises(UnsupportedError, match=r"\(5,\)"):
         trained.score_all([odd])
     vectors = draw_unit_vectors(np.random.default_rng(0), 2)[:, :5]

@@ -200,7 +200,7 @@ def split_tasks(dataset: Dataset) -> BenchSplit:
 
     def ask(home: RequestSet) -> dict[str, RequestSet]:
         searches = [
-            replace(query, surface="search", text=texts[item])
+            replace(query, task="search", text=texts[item])
             for query, item in zip(home.queries, home.items.tolist(), strict=True)
         ]
         search = replace(home, queries=searches)

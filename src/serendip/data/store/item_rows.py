@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serendip.data.events.event_table import is_first
 from serendip.data.items.catalogue import Attribute, Item
-from serendip.data.log.event_table import is_first
 from serendip.data.rows.arrow import tabulate
 
 if TYPE_CHECKING:

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any, Self
 from sqlalchemy import Connection, Row, bindparam, case, func, not_, or_, select
 
 from serendip.data.events.event import Event
+from serendip.data.events.event_table import tabulate_events
 from serendip.data.items.catalogue import Item
-from serendip.data.log.event_table import tabulate_events
 from serendip.data.rows.arrow import tabulate
 from serendip.data.store.base import PATIENT_S, Database
 from serendip.data.store.config import DatabasePlace
 from serendip.data.store.database import create_database, existing_database, open_database
+from serendip.data.store.event_log.pack_writer import ERASED_BYTES_KEY, PackWriter, note_remains
 from serendip.data.store.event_log.reader import FETCHED, MOST, LogReader
-from serendip.data.store.event_log.writer import REMAINS_KEY, LogWriter, note_remains
 from serendip.data.store.item_rows import (
     ITEM_NAMES,
     items_of,
@@ -100,7 +100,7 @@ class StoreTables:
     """Everything in a store, at one moment.
 
     Args:
-        events: in order of arrival; see ``log.event_table``.
+        events: in order of arrival; see ``events.event_table``.
     """
 
     items: Sequence[Item]
@@ -155,7 +155,7 @@ class Store(AbstractContextManager["Store"]):
     def __init__(self, database: Database) -> None:
         self.database, self.log = database, LogReader(database)
         self.users = Users(database)
-        self._writer = LogWriter(self.log, self.users)
+        self._writer = PackWriter(self.log, self.users)
         self.backups = Copies(database, "backup")
         self.exports = Copies(database, "export")
         self.generated = GeneratedTable(database)
@@ -349,7 +349,7 @@ class Store(AbstractContextManager["Store"]):
 
         Args:
             read_items: reads valid items, see ``item_rows``; of a repeated id the last row counts.
-            read_events: reads valid events, see ``log.event_table``.
+            read_events: reads valid events, see ``events.event_table``.
             read_users: reads valid users; of a repeated id the last one counts.
 
         Raises:
@@ -486,16 +486,16 @@ class Store(AbstractContextManager["Store"]):
         Raises:
             StorageError: another process packs events, or the disk is full.
         """
-        note = self.meta(REMAINS_KEY)
+        note = self.meta(ERASED_BYTES_KEY)
         self._writer.repack()
         if note and self.database.scrub():
             with self.database.write() as connection:
-                if read_meta(connection, REMAINS_KEY) == note:  # nobody was erased meanwhile
-                    set_meta(connection, REMAINS_KEY, "")
+                if read_meta(connection, ERASED_BYTES_KEY) == note:  # nobody was erased meanwhile
+                    set_meta(connection, ERASED_BYTES_KEY, "")
 
     def has_remains(self) -> bool:
         """Whether the database may still have bytes of erased rows."""
-        return bool(self.meta(REMAINS_KEY))
+        return bool(self.meta(ERASED_BYTES_KEY))
 
     def items(self, within: Connection | None = None) -> list[Item]:
         """All items that are not deleted, in order of first insertion; see ``LogReader``."""

@@ -33,9 +33,9 @@ _BLOCK = 1 << 20
 KEEP = 3
 """Number of newest generations that are kept."""
 
-REMOVALS, ERASED = "event_removals", "erased_at_removals"
-"""Facts of a manifest: how often events had been removed from the log that it was trained on, and
-how often when the last user was erased who is not in it."""
+EVENT_SEQ, REMOVALS, ERASED = "event_seq", "event_removals", "erased_at_removals"
+"""Facts of a manifest: the number of the last event that it was trained on, how often events had
+been removed from the log, and how often when the last user was erased who is not in it."""
 
 ITEM_VERSION, ERASED_ITEMS = "item_version", "erased_at_item_version"
 """Facts of a manifest: the version of the items that it was trained on, and that at which the last

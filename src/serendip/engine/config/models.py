@@ -32,7 +32,7 @@ from serendip.models import model_class, model_names
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarityConfig
 from serendip.models.item_to_item import ItemKNNConfig
-from serendip.models.popularity import PopularityConfig
+from serendip.models.popularity import RECENT, PopularityConfig
 from serendip.models.retriever.config import (
     RetrieverConfig,
     RetrieverGroupsConfig,
@@ -72,7 +72,7 @@ DEFAULT_MODELS: Mapping[str, ConfiguredModel] = {
     # Items with the most interactions, over all time.
     "popularity": ConfiguredModel("popularity", PopularityConfig()),
     # Items with the most interactions in the last days of the log.
-    "popularity-recent": ConfiguredModel("popularity", PopularityConfig(window_days=7.0)),
+    RECENT: ConfiguredModel("popularity", PopularityConfig(window_days=7.0)),
     # Item-to-item collaborative filtering: items chosen by the same users.
     "item-knn": ConfiguredModel("item-knn", ItemKNNConfig()),
     # Items chosen one after the other.

@@ -22,7 +22,7 @@ from serendip.content.encoders.media_files import Media
 from serendip.content.posted_media import PostedMedia
 from serendip.data.items.catalogue import Item
 from serendip.data.store.store import Store
-from serendip.engine.artefacts.generations import open_current
+from serendip.engine.artefacts.generations import ITEM_VERSION, open_current
 from serendip.engine.workspace import Workspace
 from serendip.errors import LockedError, SerendipError
 from serendip.runtime.atomic_files import exclusive_lock, is_locked
@@ -57,7 +57,7 @@ class PostedMediaEncoder:
         self._store = store
         self._media = open_media(content, folder)
         self._posted = PostedMedia.of(content, folder, workspace.cache, manifest)
-        self._version = int(manifest["item_version"])
+        self._version = int(manifest[ITEM_VERSION])
         self._touched = dict[str, int]()  # item_id -> version that this encoder gave it
 
     def encode_posted(self) -> int:
@@ -109,7 +109,7 @@ def may_encode(posted: PostedMedia, manifest: Mapping[str, Any], version: int) -
         manifest: of the generation in force.
         version: of the items.
     """
-    done = max(int(manifest["item_version"]), posted.version)
+    done = max(int(manifest[ITEM_VERSION]), posted.version)
     return version > done and not is_locked(posted.cache.folder / _LOCKED)
 
 

@@ -109,7 +109,10 @@ class LiveState:
         return self._current
 
     def at(self, now: float) -> EngineState:
-        """The state at a time in Unix seconds: items that are not available yet are hidden."""
+        """The state at a time in Unix seconds: items that are not available yet are hidden.
+
+        Counts new events of the log first, see ``LiveCounts.follow``.
+        """
         self._follow_counts()
         base, (known, begin, end, available) = self._current, self._period
         if known is not base or not begin <= now < end:

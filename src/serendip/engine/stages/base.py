@@ -2,8 +2,7 @@
 
 A surface is a list of stages (``surface_stages.py``), which ``pipeline.py`` runs in order. Every
 stage declares its name, which is its key in the trace and in ``degraded``, and its label, which is
-what people read. Filters and sources have their protocols beside them, in ``filters.py`` and
-``sources.py``.
+what people read. The base classes of filters and sources are in ``filters.py`` and ``sources.py``.
 """
 
 from __future__ import annotations

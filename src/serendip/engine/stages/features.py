@@ -27,6 +27,7 @@ from serendip.engine.feature_names import models_of_kind, relative_name
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.context_features import context_columns
 from serendip.engine.state import EngineState
+from serendip.models.popularity import RECENT
 
 _CODE_HISTORY = 20
 """Newest items of the history whose semantic IDs are compared."""
@@ -40,7 +41,7 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     for name, values in _model_columns(batch, candidates):
         columns[name][:] = values
     columns["log popularity"][:] = np.log1p(batch.state.counts[items])
-    recent = batch.scores("popularity-recent")
+    recent = batch.scores(RECENT)
     columns["log recent popularity"][:] = recent.of_items(candidates.rows, items)
     columns["quality"][:] = batch.state.quality[items]
     for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(batch.queries)))):

@@ -1,9 +1,10 @@
 """One run: filters -> sources -> features -> scorers -> selection, for a batch of queries.
 
-Candidate generation, ranking and re-ranking. A source that fails is left out and named in
-``degraded``, as a list filter or a scorer is whose model is missing; any other error fails the run,
-and ``fallback`` answers. So is a source that has not begun when half of the time for the answer is
-over, if others have proposed items: the rest of the time is for features and scorers. Filters,
+Candidate generation, ranking and re-ranking. A source is left out and named in
+``degraded`` if it fails (a ``SerendipError``, ``RuntimeError``, ``KeyError`` or ``OSError``), or if
+it has not begun when half of the time for the answer is over and others have proposed items: the
+rest of the time is for features and scorers. So is a list filter or a scorer whose model is
+missing. Any other error fails the run, and ``fallback`` answers. Filters,
 sources, list filters and list rules leave a count in the trace.
 """
 

@@ -11,9 +11,14 @@ from serendip.engine.stages.diversity import DiversityRule
 from serendip.engine.stages.exploration import ExplorationRule
 from serendip.engine.stages.filters import REQUEST_FILTERS, Filter, filters_of
 from serendip.engine.stages.list_filters import MinValueFilter, RelevanceFilter, VariantFilter
-from serendip.engine.stages.sources import Source, source_named
+from serendip.engine.stages.sources import Source, WordSource, source_named
 from serendip.engine.stages.sponsored import SponsoredRule
 from serendip.engine.stages.surfaces import SurfaceConfig
+
+
+def _reads_hits(source: str) -> bool:
+    """False for the words, which come first: models score the hits that they leave in the batch."""
+    return source != WordSource.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ class SurfaceStages:
         return cls(
             REQUEST_FILTERS,
             filters_of(surface),
-            tuple(source_named(name) for name in surface.sources),
+            tuple(map(source_named, sorted(surface.sources, key=_reads_hits))),
             tuple(list_filters),
             tuple(list_rules),
         )

@@ -86,7 +86,8 @@ class SurfaceConfig(Config):
     """Parts of a request that are read; a surface without "user" answers everybody the same."""
 
     sources: dict[str, PositiveInt]
-    """Source -> maximum number of its candidates."""
+    """Source -> maximum number of its candidates. They are asked in this order, but `words` first;
+    what has not begun when half of the time is over is left out."""
 
     filters: tuple[Annotated[str, BeforeValidator(_check_filter)], ...] = (SEEN,)
     """Filters besides those of deleted items, items not available yet and items of the request:
@@ -320,4 +321,4 @@ def visible_to(surface: SurfaceConfig, query: Query) -> Query:
     for part, values in _UNREAD.items():
         if part not in surface.context:
             unread |= values
-    return replace(query, surface=surface.task, **unread)
+    return replace(query, task=surface.task, **unread)

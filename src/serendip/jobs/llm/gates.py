@@ -135,7 +135,7 @@ def gate_queries(context: JobContext) -> WritingVerdict:
     """
     with context.workspace.open_store() as store:
         rows = store.generated.rows("query")
-    written = to_candidates(rows, context.log.dataset.catalogue)
+    written = to_candidates(rows, context.query_log.dataset.catalogue)
     if not written:
         raise _nothing_to_test("queries", "queries")
     table = compute_queries(context, written)[0]

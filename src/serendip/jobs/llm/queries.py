@@ -43,19 +43,19 @@ class QueryWriting(Writing[WrittenQueries]):
     @cached_property
     def items(self) -> list[int]:
         """Item numbers, by descending need of queries."""
-        counts = self.context.log.dataset.item_counts()
+        counts = self.context.query_log.dataset.item_counts()
         order = _order_items(compute_queries(self.context)[0], counts)
         return [int(item) for item in order[: self.most]]
 
     def questions(self) -> list[Question]:
         """One question per item, about what the catalogue says of it: nothing generated."""
-        catalogue = self.context.log.dataset.catalogue
+        catalogue = self.context.query_log.dataset.catalogue
         items = without_generated(catalogue[item] for item in self.items)
         return [{"item": describe_item(item)} for item in items]
 
     def keep(self, answers: Sequence[WrittenQueries | None], model: str) -> dict[str, Any]:
         """Store the queries, which are used only after they pass the gate."""
-        catalogue, prompt = self.context.log.dataset.catalogue, self.task.prompt.name
+        catalogue, prompt = self.context.query_log.dataset.catalogue, self.task.prompt.name
         texts, dropped = select_queries(answers, self.items, catalogue)
         rows = [
             Generated(

@@ -55,14 +55,14 @@ class SynonymWriting(Writing[WrittenSynonyms]):
     @cached_property
     def terms(self) -> list[str]:
         """Normal forms of the terms: searched queries, then frequent words."""
-        log, settings = self.context.log, self.context.settings
+        log, settings = self.context.query_log, self.context.settings
         searched = _rank_searched(log.searches, settings.queries.min_users)
         counts = word_counts(log.dataset.catalogue, settings.search.lexical.fields)
         return select_terms(searched, counts)[: self.most]
 
     def questions(self) -> list[Question]:
         """One question per term, with a few titles that it retrieves."""
-        catalogue = self.context.log.dataset.catalogue
+        catalogue = self.context.query_log.dataset.catalogue
         return [_build_question(term, self.index, catalogue) for term in self.terms]
 
     def keep(self, answers: Sequence[WrittenSynonyms | None], model: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> S
     Raises:
         DataError: the catalogue is empty.
     """
-    dataset = context.log.dataset
+    dataset = context.query_log.dataset
     popularity = dataset.item_counts().astype(np.float32)
     with scratch_folder() as scratch:
         folder, config = scratch / "search", context.settings.search
@@ -68,12 +68,12 @@ def build_suggestions(
         searcher: over the items, by words alone.
         written: candidates written by an LLM.
     """
-    dataset, config = context.log.dataset, context.settings.queries
+    dataset, config = context.query_log.dataset, context.settings.queries
     catalogue, counts = dataset.catalogue, dataset.item_counts()
     candidates = catalogue_candidates(catalogue, counts.astype(np.float32), config)
     if "llm" in config.sources:
         candidates += written
-    parts = (searcher, config, counts, context.log.searches, context.options.progress)
+    parts = (searcher, config, counts, context.query_log.searches, context.options.progress)
     return build_table(catalogue, candidates, *parts, find_starts(dataset))
 
 

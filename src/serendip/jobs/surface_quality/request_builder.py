@@ -256,7 +256,7 @@ class SurfaceRequestBuilder:
         ]
         rows = [row for row, text in enumerate(texts) if text.strip()]
         queries = [
-            replace(query, surface="search", text=text, exclude=NO_ITEMS)
+            replace(query, task="search", text=text, exclude=NO_ITEMS)
             for query, text in zip(targets.queries(), texts, strict=True)
         ]
         return SurfaceRequests(

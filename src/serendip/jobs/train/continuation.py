@@ -31,6 +31,7 @@ from serendip.content.fusion import Fusion
 from serendip.data import Catalogue, Codebooks, Dataset, IntArray, ItemFeatures, Vocabulary
 from serendip.data.artefact import Artefact
 from serendip.data.items.features import ModalityVectors
+from serendip.engine.artefacts.generations import REMOVALS
 from serendip.engine.config.settings import Settings
 from serendip.engine.state import EngineState, open_codes, open_fusion
 from serendip.jobs.context import JobContext
@@ -220,7 +221,7 @@ def _find_obstacle(context: JobContext, current: Version) -> str:
         return f"the setting {changes[0]} has changed"
     if manifest["encoder"] != describe_encoder(context):
         return f"the encoder was {manifest['encoder']}"
-    if manifest["event_removals"] != context.snapshot.event_removals:
+    if manifest[REMOVALS] != context.snapshot.event_removals:
         return "events were imported again or erased"
     since, now = int(manifest["warm_start"]["since"]), len(context.dataset.events)
     if now > MOST_GROWTH * since:

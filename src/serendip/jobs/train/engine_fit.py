@@ -34,13 +34,13 @@ class EngineFit:
 
     Args:
         state: on all data, or on the older part.
-        older: of the older part, what models continue from; None = the data are too few for two.
+        older_fit: what models continue from, of the older part; None = too few data for two.
         record: answers to requests of the newer part; None = they were not asked for.
         ranker: with the context that it reads; None = there was nothing to learn from.
     """
 
     state: EngineState
-    older: OlderFit | None = None
+    older_fit: OlderFit | None = None
     record: QualityRecord | None = None
     ranker: RankerFit | None = None
 
@@ -65,16 +65,16 @@ def fit_engine(
         options: seed, progress, device.
     """
     fitter.encode_items(dataset, options)
-    older = None
+    inner = None
     if has_ranker(dataset):
-        older = fit_older_part(fitter, dataset, f"{name}-older", options)
-    state = fitter.fit_sources(dataset, name, options, None if older is None else older.older)
-    if older is not None and older.ranker is not None:
-        state = _with_ranker(state, older.ranker)
+        inner = fit_older_part(fitter, dataset, f"{name}-older", options)
+    state = fitter.fit_state(dataset, name, options, None if inner is None else inner.older_fit)
+    if inner is not None and inner.ranker is not None:
+        state = _with_ranker(state, inner.ranker)
     else:  # nothing could choose
         named = fitter.settings.context.named
         state = replace(state, context=state.context.only(named, state.num_items))
-    return EngineFit(state) if older is None else replace(older, state=state)
+    return EngineFit(state) if inner is None else replace(inner, state=state)
 
 
 def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOptions) -> EngineFit:
@@ -83,8 +83,8 @@ def fit_older_part(fitter: Fitter, dataset: Dataset, name: str, options: TrainOp
     Previous codes may depend on the newer part, so they are not used here.
     """
     split = temporal(dataset, INNER_FRACTION)
-    older = replace(fitter, earlier=None)
-    past = older.fit_sources(split.train, name, options, fitter.previous)
+    inner_fitter = replace(fitter, previous_codes=None)
+    past = inner_fitter.fit_state(split.train, name, options, fitter.previous_fit)
     learned = OlderFit.of(past, split.cut)
     inner = fitter.append_new_items(past, split)
     fusion, counts = inner.fusion, np.zeros(len(split.catalogue), np.int32)

@@ -92,17 +92,17 @@ class Fitter:
             model is one, ``train <name>``. Each training may take half of what is left of its
             budget when it begins; the rest of the job cannot be cut short.
         scratch: folder for word indexes.
-        earlier: codes that newly fitted codebooks are matched to, or, by the settings, are kept.
-        previous: the fit on the older part of an earlier training, for that of this one to continue
-            from; None = from nothing.
+        previous_codes: that newly fitted codebooks are matched to, or, by the settings, are kept.
+        previous_fit: that of the older part of an earlier training, for this one to continue from;
+            None = from nothing.
         on_older: called with the state of the older part, its ranker included, the split and the
             whole dataset; item numbers are those of the split.
     """
 
     context: JobContext
     scratch: Path
-    earlier: PreviousCodes | None = None
-    previous: OlderFit | None = None
+    previous_codes: PreviousCodes | None = None
+    previous_fit: OlderFit | None = None
     on_older: Callable[[EngineState, Split, Dataset], QualityRecord] | None = None
 
     @property
@@ -145,7 +145,7 @@ class Fitter:
         alignment = self._align_content(prepared, options)
         return PreparedData(prepared.with_alignment(alignment), codebooks, fusion)
 
-    def fit_sources(
+    def fit_state(
         self, dataset: Dataset, name: str, options: TrainOptions, older: OlderFit | None = None
     ) -> EngineState:
         """Fit everything except the ranker; models that can continue from ``older`` do so.
@@ -217,11 +217,11 @@ class Fitter:
         """Content, tokens and codes: those of earlier codebooks, or fitted on ``dataset``."""
         catalogue, content = dataset.catalogue, self.settings.content
         reader = self.settings.token_reader
-        if self.earlier is not None and self.settings.semantic_ids.keep:
+        if self.previous_codes is not None and self.settings.semantic_ids.keep:
             encoded = self._encode(catalogue.items, options)
-            features, codebooks, fusion = self.earlier.assign(encoded)
+            features, codebooks, fusion = self.previous_codes.assign(encoded)
             return features.read_by(reader, catalogue.items), codebooks, fusion
-        before = self.earlier or older
+        before = self.previous_codes or older
         features, codebooks, fusion = build_features(
             catalogue,
             self.context.encoder,

@@ -16,6 +16,9 @@ from typing import Any
 
 from serendip.data.store.store import ItemCounts
 from serendip.engine.artefacts.generations import (
+    EVENT_SEQ,
+    ITEM_VERSION,
+    REMOVALS,
     in_force_since,
     open_in_force,
     open_newest,
@@ -88,10 +91,10 @@ def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge
         newest.manifest["settings"], workspace.settings.learned_from(), LEARNED_TABLES
     )
     with workspace.open_store() as store:
-        items = store.count_item_changes(int(newest.manifest["item_version"]))
+        items = store.count_item_changes(int(newest.manifest[ITEM_VERSION]))
         mark = store.log.position()
-        seq = int(newest.manifest["event_seq"])
-        is_same_log = mark.removals == int(newest.manifest["event_removals"])
+        seq = int(newest.manifest[EVENT_SEQ])
+        is_same_log = mark.removals == int(newest.manifest[REMOVALS])
         ignored = workspace.settings.actions.ignore
         events = store.log.count_after(seq, ignored) if is_same_log else None
     age = max(0.0, moment - _created(newest))

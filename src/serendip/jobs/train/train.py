@@ -58,6 +58,7 @@ PARTS = (MODELS, SUGGESTIONS, REWRITES, RELEVANCE)
 
 def train_workspace(
     context: JobContext,
+    *,
     warm: bool = False,
     reasons: Sequence[str] = (),
     force: bool = False,
@@ -73,8 +74,8 @@ def train_workspace(
     ended is in ``training/last.json``.
 
     Args:
-        context: workspace, seed, progress, time, and the executor that fits parts that do not need
-            each other; the generation is the same with each.
+        context: workspace, seed, progress, time, and the executor that encodes new items; the
+            generation is the same with each.
         warm: continue from the generation in force if that is possible (``continuation``).
         reasons: why the training is due, for the record; empty = a person asked for it.
         force: publish although a gate fails; that is logged, and in its manifest.
@@ -131,7 +132,7 @@ def _show_in(context: JobContext, progress: Progress) -> JobContext:
 
 
 def plan_training(
-    context: JobContext, rebuild: bool = False, only: str = "", current: Version | None = None
+    context: JobContext, rebuild: bool, only: str, current: Version | None
 ) -> dict[str, PartPlan]:
     """What a training would build now: name of each part -> whether, and why.
 
@@ -141,7 +142,6 @@ def plan_training(
     """
     with context.clock.stage("snapshot"):
         context.require_items()
-    current = current or open_in_force(context.workspace.generations)
     return plan_parts(PARTS, context, current, rebuild and not only, only)
 
 
@@ -159,7 +159,10 @@ def _recorded_failure(folder: Path, reasons: Sequence[str]) -> Iterator[None]:
 
 
 def run_gates(context: JobContext, draft: Draft) -> Draft:
-    """Run all gates and add their results to the facts."""
+    """Run all gates and add their results to the facts.
+
+    They ask an engine of the draft as it would answer now, which has read what came since.
+    """
     workspace, settings = context.workspace, context.settings
     digest = compute_fingerprint(workspace, context.options.seed)
     current = open_in_force(workspace.generations, verify=False)
@@ -190,7 +193,7 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
                 *(draft.lists, current, settings.gate.list_margin),
                 *(LISTS_FILE, "list_margin"),
             )
-    return draft.with_state(draft.state, fingerprint=digest).with_decisions("gates", gates)
+    return draft.with_facts(fingerprint=digest).with_decisions("gates", gates)
 
 
 def publish_draft(context: JobContext, draft: Draft, require_held: Callable[[], None]) -> Version:

@@ -1,4 +1,4 @@
-"""Unified ranker: one multi-task deep-and-cross network for home, search and similar.
+"""Unified ranker: one multi-task deep-and-cross network for all tasks (``TASKS``).
 
 Input: the features of one candidate and the task; output: one probability per action. The value of
 a candidate is the sum of these, weighted by the surface's action weights. Rows are scored

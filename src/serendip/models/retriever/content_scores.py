@@ -136,7 +136,7 @@ class ContentScores(Artefact):
 
     def _weights_of(self, queries: Sequence[Query]) -> FloatArray:
         """Weights (B, 2) of each request's two cosines: of its task, or of trained queries."""
-        tasks = np.array([TASK_OF[query.surface] for query in queries], np.int64)  # (B,)
+        tasks = np.array([TASK_OF[query.task] for query in queries], np.int64)  # (B,)
         weights = self.weights[tasks]  # (B, 2)
         if self.known is not None and (tasks == SEARCH).any():
             is_trained = self.known.know([query.searched for query in queries]) & (tasks == SEARCH)

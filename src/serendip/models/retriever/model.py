@@ -293,7 +293,7 @@ class RetrieverGroups(Recommender):
         """Yield each retriever that has queries, with their positions."""
         for part, group in zip(self._parts, self.config.groups, strict=True):
             tasks = {TASK_OF[task] for task in group}
-            rows = [row for row, query in enumerate(queries) if TASK_OF[query.surface] in tasks]
+            rows = [row for row, query in enumerate(queries) if TASK_OF[query.task] in tasks]
             if rows:
                 yield part, rows
 

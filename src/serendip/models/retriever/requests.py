@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
-from serendip.data.query import RECALLED, History, Query, Surface, select_relevant_history
+from serendip.data.query import RECALLED, History, Query, Task, select_relevant_history
 
 if TYPE_CHECKING:
     from serendip.models.retriever.config import RetrieverConfig
@@ -22,15 +22,12 @@ NONE = -1
 
 HOME, SIMILAR, SEARCH = 0, 1, 2
 NUM_TASKS = 3
-TASK_OF: Mapping[Surface, int] = {
+TASK_OF: Mapping[Task, int] = {
     "home": HOME,
     "similar": SIMILAR,
     "search": SEARCH,
     "cart": SIMILAR,
     "thank_you": SIMILAR,
-    "ads": HOME,
-    "digest": HOME,
-    "suggest": SEARCH,
 }
 
 GAP_LIMITS = np.array([1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0, 604_800.0, 2_592_000.0])
@@ -88,7 +85,7 @@ def build_requests(
             places[row, :length] = np.arange(length)
         last = history.item_nums[-1:] if "last-item" in imputed else NO_ITEMS
         sources = _sources(query, last, len(item_vectors))
-        text, is_similar = texts[row], TASK_OF[query.surface] == SIMILAR
+        text, is_similar = texts[row], TASK_OF[query.task] == SIMILAR
         if text is None and len(sources) and is_similar and "source-text" in imputed:
             text = projected[sources].mean(0, dtype=np.float32)
         if text is not None:
@@ -96,7 +93,7 @@ def build_requests(
         if len(sources):
             request[1, row, 0], is_given[1, row] = item_vectors[sources].mean(0), 1.0
     prefix = np.array([[len(history)] for history in histories], np.int64)
-    task = np.array([[TASK_OF[query.surface]] for query in queries], np.int64)
+    task = np.array([[TASK_OF[query.task]] for query in queries], np.int64)
     inputs: dict[str, NDArray[Any]] = {
         "history": steps,
         "liked": liked,
@@ -112,10 +109,7 @@ def _countries(queries: Sequence[Query], names: Sequence[str]) -> LongArray:
     """(B, 1) 1 + index of the country in ``names``; 0 = unknown, or not a home request."""
     number = {name: index for index, name in enumerate(names, start=1)}
     return np.array(
-        [
-            [number.get(query.country, 0) if TASK_OF[query.surface] == HOME else 0]
-            for query in queries
-        ],
+        [[number.get(query.country, 0) if TASK_OF[query.task] == HOME else 0] for query in queries],
         np.int64,
     )
 
@@ -135,6 +129,6 @@ def _sources(query: Query, last: IntArray, num_items: int) -> IntArray:
     """Source items of a request: those given, else ``last`` unless it is a search."""
     given = query.source_items
     given = given[(given >= 0) & (given < num_items)]
-    if len(given) or TASK_OF[query.surface] == SEARCH:
+    if len(given) or TASK_OF[query.task] == SEARCH:
         return given
     return last

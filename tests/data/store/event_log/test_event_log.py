@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from postgres_server import StorePlace
 
 from serendip.data.events.event import Event
-from serendip.data.store.event_log.writer import LogWriter
+from serendip.data.store.event_log.pack_writer import PackWriter
 from serendip.data.store.store import Store
 from serendip.errors import DataError, StorageError
 
@@ -249,7 +249,7 @@ def test_a_reader_meets_each_event_once_while_others_post_and_pack(place, store)
 def test_an_event_posted_while_an_import_is_written_came_first(place, store, monkeypatch):
     posts = [Event("u", "posted", 1.0, event_id="e")]
     files = [Event("u", "imported", 2.0, event_id="e"), Event("u", "other", 3.0, event_id="f")]
-    write = LogWriter._write
+    write = PackWriter._write
 
     def write_slowly(self, *arguments):
         written = write(self, *arguments)
@@ -258,7 +258,7 @@ def test_an_event_posted_while_an_import_is_written_came_first(place, store, mon
                 other.put_events([posts.pop()])
         return written
 
-    monkeypatch.setattr(LogWriter, "_write", write_slowly)
+    monkeypatch.setattr(PackWriter, "_write", write_slowly)
     assert store.import_all([], files).events == 1
     assert [event.item_id for event in store.log.history("u", 9)] == ["posted", "other"]
 
@@ -273,7 +273,7 @@ def test_one_process_packs_at_a_time(place, store):
 
 
 def test_a_long_tail_is_packed_in_pieces(store, monkeypatch):
-    monkeypatch.setattr("serendip.data.store.event_log.writer._MOST_MOVED", 4)
+    monkeypatch.setattr("serendip.data.store.event_log.pack_writer._MOST_MOVED", 4)
     events = [Event(f"u{n % 3}", "a", float(n), event_id=f"e{n}") for n in range(30)]
     store.put_events(events)
     assert store.pack() == 30
@@ -298,7 +298,7 @@ def test_an_erasure_while_bytes_are_removed_is_not_taken_as_done(place, store, m
     store.put_events([Event(name, f"of-{name}", 1.0) for name in ("u", "v")])
     store.pack()
     store.erase_user("u")
-    repack = LogWriter.repack
+    repack = PackWriter.repack
 
     def repack_and_erase(self):
         count = repack(self)
@@ -306,6 +306,6 @@ def test_an_erasure_while_bytes_are_removed_is_not_taken_as_done(place, store, m
             other.erase_user("v")
         return count
 
-    monkeypatch.setattr(LogWriter, "repack", repack_and_erase)
+    monkeypatch.setattr(PackWriter, "repack", repack_and_erase)
     store.remove_erased()
     assert store.has_remains()

@@ -39,7 +39,7 @@ def test_files_do_not_bring_an_erased_user_back(store: Store) -> None:
     users = [User("u", {"plan": "paid"}), User("v", {"plan": "free"})]
 
     def import_files() -> tuple[int, int, int]:
-        from serendip.data.log.event_table import tabulate_events
+        from serendip.data.events.event_table import tabulate_events
         from serendip.data.store.item_rows import tabulate_items
 
         counts = store.import_tables(
@@ -140,18 +140,18 @@ def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
     place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of somebody who has nothing stored yet, too: the first import is the usual case."""
-    from serendip.data.store.event_log.writer import LogWriter
+    from serendip.data.store.event_log.pack_writer import PackWriter
 
     with closing(place.open()) as other:
-        write = LogWriter._write
+        write = PackWriter._write
 
-        def write_slowly(self: LogWriter, *arguments: Any) -> Any:
+        def write_slowly(self: PackWriter, *arguments: Any) -> Any:
             written = write(self, *arguments)
             for name in names:
                 other.erase_user(name, MOMENT)
             return written
 
-        monkeypatch.setattr(LogWriter, "_write", write_slowly)
+        monkeypatch.setattr(PackWriter, "_write", write_slowly)
         names = ["u"]
         both = [Event(name, "a", BEFORE) for name in "uvw"]
         counts = store.import_all([], both)
@@ -169,21 +169,21 @@ def test_an_import_under_way_keeps_only_what_happened_after_an_erasure(
 def test_whoever_is_erased_while_a_pack_is_written_is_not_in_it(
     place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
 ) -> None:
-    from serendip.data.store.event_log.writer import LogWriter
+    from serendip.data.store.event_log.pack_writer import PackWriter
 
     store.put_events([Event(name, "a", BEFORE) for name in "uvwx"])
     store.pack()
     store.put_events([Event(name, "b", BEFORE) for name in "uvwx"])
     store.erase_user("w", MOMENT)
     with closing(place.open()) as other:
-        write = LogWriter._write
+        write = PackWriter._write
 
-        def write_slowly(self: LogWriter, *arguments: Any) -> Any:
+        def write_slowly(self: PackWriter, *arguments: Any) -> Any:
             written = write(self, *arguments)
             other.erase_user("u", MOMENT)
             return written
 
-        monkeypatch.setattr(LogWriter, "_write", write_slowly)
+        monkeypatch.setattr(PackWriter, "_write", write_slowly)
         getattr(store, writes)()
     for name, count in (("u", 0), ("v", 2), ("w", 0), ("x", 2)):
         assert len(items_of(store, name)) == count
@@ -197,19 +197,19 @@ def test_whoever_is_erased_while_a_pack_is_written_is_not_in_it(
 def test_where_users_are_erased_all_the_time_nothing_is_packed_and_nothing_lost(
     place: StorePlace, store: Store, monkeypatch: pytest.MonkeyPatch, writes: str
 ) -> None:
-    from serendip.data.store.event_log.writer import TRIES, LogWriter
+    from serendip.data.store.event_log.pack_writer import TRIES, PackWriter
 
     names = [f"u{number}" for number in range(TRIES + 2)]
     store.put_events([Event(name, "a", BEFORE) for name in names])
     with closing(place.open()) as other:
-        write, left = LogWriter._write, iter(names)
+        write, left = PackWriter._write, iter(names)
 
-        def write_slowly(self: LogWriter, *arguments: Any) -> Any:
+        def write_slowly(self: PackWriter, *arguments: Any) -> Any:
             written = write(self, *arguments)
             other.erase_user(next(left), MOMENT)
             return written
 
-        monkeypatch.setattr(LogWriter, "_write", write_slowly)
+        monkeypatch.setattr(PackWriter, "_write", write_slowly)
         with pytest.raises(BusyError, match="erased"):
             store.pack() if writes == "pack" else store.import_all([], [Event("v", "b", BEFORE)])
     monkeypatch.undo()
@@ -259,7 +259,7 @@ def test_an_erasure_during_a_scrub_is_not_forgotten(
 def test_bytes_of_rows_that_an_import_removed_before_the_erasure_go_too(
     place: StorePlace, store: Store
 ) -> None:
-    from serendip.data.log.event_table import tabulate_events
+    from serendip.data.events.event_table import tabulate_events
     from serendip.data.store.item_rows import tabulate_items
 
     everybody = [User(f"canary-{number}-", {"plan": "x" * 60}) for number in range(300)]

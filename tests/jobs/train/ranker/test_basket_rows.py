@@ -68,7 +68,7 @@ def test_baskets_of_the_newer_part_become_requests(split: Split) -> None:
     assert sorted(carts) == ["u", "x"]
     _, past, part, rest = carts["u"]
     assert (past, len(part), sorted(part + rest)) == ("ab", 1, ["c", "d", "e"])
-    assert {one.query.surface for one in asked["cart"]} == {"cart"}
+    assert {one.query.task for one in asked["cart"]} == {"cart"}
     assert [one.query.time for one in asked["cart"] if one.query.user_id == "x"] == [30 * HOUR]
     assert len(build(split, Settings(), most=1)["thank_you"]) == 1
 

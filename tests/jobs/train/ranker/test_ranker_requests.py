@@ -89,7 +89,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
         dataset = take_snapshot(store, workspace.settings.actions)
     fitter = Fitter(JobContext.of(workspace), folder / "scratch")
     split = temporal(dataset, 0.85)
-    return fitter, split, fitter.fit_sources(split.train, "past", TrainOptions())
+    return fitter, split, fitter.fit_state(split.train, "past", TrainOptions())
 
 
 HUNDRED = RankerConfig(most_requests=100)

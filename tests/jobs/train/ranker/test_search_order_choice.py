@@ -75,7 +75,7 @@ def world(requests: list[LabelledQuery], told: float, by_fusion: float, seed: in
     features[:, 0] += told * labels[:, 0]
     fused = 10.0 + rng.normal(size=count) + by_fusion * labels[:, 0]
     group = np.repeat(np.arange(len(requests)), CANDIDATES)
-    tasks = np.array([TASKS.index(one.query.surface) for one in requests])
+    tasks = np.array([TASKS.index(one.query.task) for one in requests])
     rows = RankerRows(features, tasks[group], labels, np.ones(count, np.float32), group)
     of_people = np.array([one.source in ("logged", "labelled") for one in requests])[group]
     compared = SearchCandidates(rows, fused.astype(np.float32), np.zeros(count, np.float32))

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.events.event import NO_SESSION
-from serendip.data.log.columns import read_sessions
-from serendip.data.log.event_table import (
+from serendip.data.events.event_table import (
     read_codes,
     read_numbers,
     stable_order,
 )
+from serendip.data.events.log_columns import read_sessions
 from serendip.data.rows.arrow import to_arrow
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from sqlalchemy import (
 
 from serendip.data.arrays import BoolArray, locate
 from serendip.data.events.event import Event, EventColumns, session_code
+from serendip.data.events.event_table import join_events, tabulate_rows, without_empty_columns
+from serendip.data.events.log_columns import LogColumns, read_sessions
 from serendip.data.limits import EARLIEST
-from serendip.data.log.columns import LogColumns, read_sessions
-from serendip.data.log.event_table import join_events, tabulate_rows, without_empty_columns
 from serendip.data.rows.arrow import to_arrow
 from serendip.data.store.event_log.packs import (
     SESSION,

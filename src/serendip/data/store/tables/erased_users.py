@@ -22,8 +22,8 @@ import numpy as np
 from sqlalchemy import Connection
 
 from serendip.data.arrays import BoolArray
+from serendip.data.events.event_table import read_codes, read_numbers
 from serendip.data.limits import MAX_CLOCK_LEAD_S
-from serendip.data.log.event_table import read_codes, read_numbers
 from serendip.data.store.schema import ERASED_USERS, read_meta, set_meta
 from serendip.data.store.upsert import upsert
 from serendip.errors import DataError

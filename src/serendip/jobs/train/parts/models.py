@@ -16,7 +16,13 @@ from serendip.content.features import encode_media
 from serendip.content.posted_media import MEDIA_ENCODERS
 from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
-from serendip.engine.artefacts.generations import ERASED, ERASED_ITEMS, ITEM_VERSION, REMOVALS
+from serendip.engine.artefacts.generations import (
+    ERASED,
+    ERASED_ITEMS,
+    EVENT_SEQ,
+    ITEM_VERSION,
+    REMOVALS,
+)
 from serendip.evaluate.decision import DECISIONS, write_decisions
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import require_plausible_labels
@@ -35,13 +41,13 @@ from serendip.jobs.train.ranker.labels import require_actions
 
 _ALL = "all"
 
-_POSITION = (ITEM_VERSION, "event_seq", REMOVALS, ERASED, ERASED_ITEMS)
+_POSITION = (ITEM_VERSION, EVENT_SEQ, REMOVALS, ERASED, ERASED_ITEMS)
 
 
 def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     """Fit features, models, word index and ranker on the snapshot of the database."""
     context = inputs.context
-    dataset = context.log.dataset
+    dataset = context.require_items()
     require_actions(dataset, context.settings.ranker.actions)
     labels = [context.workspace.folder / name for name in context.settings.ranker.searches.labels]
     require_plausible_labels(context, dataset.catalogue, labels)
@@ -72,7 +78,7 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
         "budget": context.budget.as_dict(),
         DECISIONS: {"models": write_decisions(fitted.decisions)},
     }
-    return Draft(state, facts, fitted.older, fitted.record)
+    return Draft(state, facts, fitted.older_fit, fitted.record)
 
 
 def read_models(context: JobContext) -> Mapping[str, Any]:

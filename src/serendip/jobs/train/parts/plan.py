@@ -64,14 +64,14 @@ class Draft:
         record = read_record(folder / RECORD_FILE)
         return cls(EngineState.open(folder), facts, record=record, linked=folder)
 
-    def with_state(self, state: EngineState, **facts: Any) -> Draft:
-        """A copy with another state and additional facts."""
-        return replace(self, state=state, facts={**self.facts, **facts})
+    def with_facts(self, **facts: Any) -> Draft:
+        """A copy with additional facts."""
+        return replace(self, facts={**self.facts, **facts})
 
     def with_decisions(self, part: str, decisions: Sequence[Decision]) -> Draft:
         """A copy with the decisions of a part, in place of those it had."""
         table = {**self.facts.get(DECISIONS, {}), part: write_decisions(decisions)}
-        return self.with_state(self.state, **{DECISIONS: table})
+        return self.with_facts(**{DECISIONS: table})
 
     @property
     def decisions(self) -> list[Decision]:
@@ -246,7 +246,7 @@ def build_parts(
     if draft is None:
         raise ConfigError("a generation has at least one part.")
     facts = {"settings": inputs.context.settings.learned_from(), PARTS_KEY: made}
-    return draft.with_state(draft.state, **facts)
+    return draft.with_facts(**facts)
 
 
 def _find_change(before: Mapping[str, str], now: Mapping[str, str], built: Sequence[str]) -> str:

@@ -34,14 +34,14 @@ from serendip.search.values import ValueTable
 def build_table_of_suggestions(inputs: PartInputs, draft: Draft | None) -> Draft:
     """Build verified suggestions and the model that ranks them."""
     assert draft is not None
-    context, log, searcher = inputs.context, inputs.context.log, _plain(draft.state)
+    context, log, searcher = inputs.context, inputs.context.query_log, _plain(draft.state)
     with context.clock.stage("suggested queries"):
         written = read_written_queries(context.workspace, log.dataset.catalogue)
         table, report = build_suggestions(context, searcher, written)
         ranker = train_query_ranker(table, searcher.titles, log, context.options.seed)
     facts = {**report, "ranker_learned_from": ranker.learned_from}
     state = replace(draft.state, queries=table, query_ranker=ranker)
-    return draft.with_state(state, queries=facts)
+    return replace(draft, state=state).with_facts(queries=facts)
 
 
 def read_suggestions(context: JobContext) -> Mapping[str, Any]:
@@ -65,7 +65,7 @@ def build_table_of_rewrites(inputs: PartInputs, draft: Draft | None) -> Draft:
         plain = _plain(draft.state)
         rewrites, facts = build_rewrites(plain, draft.state.queries, inputs.context)
     state = replace(draft.state, searcher=replace(draft.state.searcher, rewrites=rewrites))
-    return draft.with_state(state, rewrites=facts)
+    return replace(draft, state=state).with_facts(rewrites=facts)
 
 
 def _plain(state: EngineState) -> Searcher:
@@ -87,7 +87,8 @@ def build_relevance(inputs: PartInputs, draft: Draft | None) -> Draft:
             models = load_relevance_models(context, versions, draft.state.catalogue)
     state = replace(draft.state, relevance_models=models, relevance_thresholds=proven)
     names = {MODELS_KEY: {labels: version.name for labels, version in versions.items()}}
-    return draft.with_state(state, **names).with_decisions(RELEVANCE.name, [*filters.values()])
+    told = replace(draft, state=state).with_facts(**names)
+    return told.with_decisions(RELEVANCE.name, [*filters.values()])
 
 
 def read_relevance(context: JobContext) -> Mapping[str, Any]:

@@ -114,7 +114,7 @@ def label_logged_requests(
             query = replace(query, text_vector=vector if request.text else None, again=again)
             actions = request.actions or [frozenset()] * len(request.chosen)
             labels = list(map(label_actions, request.liked.tolist(), actions))
-            source: SearchSource | None = "logged" if query.surface == "search" else None
+            source: SearchSource | None = "logged" if query.task == "search" else None
             weights = position_weights(request, examined)
             labelled.append(
                 LabelledQuery(query, request.chosen, labels, request.shown, weights, source=source)
@@ -171,7 +171,7 @@ def count_similar(split: Split, most: int) -> int:
 
 def _ask_beside(query: Query, page: int, has_history: bool) -> Query:
     """The page that led to a moment, requested with or without the user's history."""
-    query = replace(query, surface="similar", source_items=np.array([page], np.int32))
+    query = replace(query, task="similar", source_items=np.array([page], np.int32))
     if has_history:
         return query
     nothing = UserPast()
@@ -185,7 +185,7 @@ def _label_next(query: Query, targets: Targets, row: int) -> LabelledQuery:
     count as not chosen.
     """
     items, liked, actions = targets.next_events(row, NUM_NEXT_EVENTS)
-    if query.surface == "similar":
+    if query.task == "similar":
         beside = np.setdiff1d(targets.choices_beside(row), items)
         query = replace(query, exclude=beside.astype(np.int32))
     labels = [

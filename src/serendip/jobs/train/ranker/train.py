@@ -118,7 +118,7 @@ def _train(making: RowMaking, state: EngineState) -> RankerFit | None:
         return None
     sample = RankerSample(rows, state.feature_names, making.made)
     # Baskets were made last: what is left has the numbers that it has without them.
-    others = [made for made in making.made if made.query.surface not in BASKET_TASKS]
+    others = [made for made in making.made if made.query.task not in BASKET_TASKS]
     rest = replace(sample, rows=without_tasks(sample.rows, BASKET_TASKS), requests=others)
     compared = SearchCandidates.joined(making.compared)
     by_ranker = choose_search_order(rest, compared, settings, options)

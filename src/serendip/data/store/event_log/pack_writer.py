@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, func, select, tuple_
 
 from serendip.data.arrays import BoolArray
-from serendip.data.log.event_table import (
+from serendip.data.events.event_table import (
     is_first,
     join_events,
     read_codes,
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-REMAINS_KEY = "deleted rows"
+ERASED_BYTES_KEY = "deleted rows"
 """Key of the meta table whose value is not empty while the database may have bytes of erased rows.
 """
 
@@ -79,7 +79,7 @@ _AT_ONCE = 5_000
 """Rows of a pack in one transaction, so that other writers never wait for long."""
 
 
-class LogWriter:
+class PackWriter:
     """Writes the packs of one database.
 
     Args:
@@ -341,7 +341,7 @@ def note_remains(connection: Connection) -> None:
 
     Each note is another one, so that whoever removes them takes back none that was made meanwhile.
     """
-    set_meta(connection, REMAINS_KEY, secrets.token_hex(8))
+    set_meta(connection, ERASED_BYTES_KEY, secrets.token_hex(8))
 
 
 def _merged(packs: Sequence[Row[Any]], events: int) -> list[Row[Any]]:

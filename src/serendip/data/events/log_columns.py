@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray, TimeArray, rank_by_first
 from serendip.data.events.event import NO_SESSION, session_code
-from serendip.data.log.event_table import read_codes, read_numbers
+from serendip.data.events.event_table import read_codes, read_numbers
 
 if TYPE_CHECKING:
     import pyarrow as pa
