@@ -1,3 +1,3 @@
-"""Offline jobs, one folder per command: they read the store and write reports and artefacts."""
+"""Offline jobs: they read the store and write generations, reports and files."""
 
 from __future__ import annotations
