@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from itertools import groupby, islice
 from typing import Self, TypeAlias
 
@@ -29,6 +27,7 @@ from serendip.data.rows.strings import Strings
 from serendip.data.text import fold, rows_starting, strip_article, title_key
 from serendip.search.spelling.typos import EditIndex, contains
 from serendip.search.synonyms import with_other_numeral
+from serendip.search.word_starts import WordStarts
 
 MAX_COMPARED = 5_000
 _TIMES_LARGER = 8
@@ -48,19 +47,15 @@ class TitleTable(Artefact):
         starts: (R + 1,) int32 offsets of the rows' items.
         items: (E,) int32 items with each title, most popular first.
         popularity: (R,) float32 of the most popular item of each row.
-        words: W distinct words of the titles but their first ones, ascending.
-        word_starts: (W + 1,) int32 offsets of the words' rows.
-        word_rows: int32 rows that have each word.
+        word_starts: of the normal forms.
         edits: index of the normal forms by edit distance.
     """
 
     keys: Strings
-    words: Strings
     starts: IntArray
     items: IntArray
     popularity: FloatArray
-    word_starts: IntArray
-    word_rows: IntArray
+    word_starts: WordStarts
     edits: EditIndex
 
     @classmethod
@@ -69,16 +64,13 @@ class TitleTable(Artefact):
         ordered = sorted(set(titled), key=lambda entry: (entry[0], -entry[2], entry[1]))
         groups = [(key, list(entries)) for key, entries in groupby(ordered, lambda entry: entry[0])]
         keys = [key for key, _ in groups]
-        words, word_starts, word_rows = _postings(keys)
         distinct = Strings.of(keys)
         return cls(
             distinct,
-            Strings.of(words),
             np.cumsum([0, *(len(entries) for _, entries in groups)]).astype(np.int32),
             np.array([item for _, item, _ in ordered], np.int32),
             np.array([entries[0][2] for _, entries in groups], np.float32),
-            word_starts,
-            word_rows,
+            WordStarts.of(distinct),
             replace(EditIndex.of(keys), strings=distinct),
         )
 
@@ -105,65 +97,26 @@ class TitleTable(Artefact):
 
     def with_word_starting(self, prefix: str) -> IntArray:
         """Rows of titles in which ``prefix`` begins at a later word."""
-        *whole, last = prefix.split(" ")
-        if not whole:
-            found = rows_starting(self.words, last)
-            begin, end = self.word_starts[[found.start, found.stop]]
-            return np.unique(self.word_rows[begin:end])
-        rows = sorted((self._with_word(word) for word in whole), key=len)
-        having = reduce(np.intersect1d, rows)
-        inside = f" {prefix}"
-        return np.array([row for row in having.tolist() if inside in self.keys[row]], np.int32)
-
-    def _with_word(self, word: str) -> IntArray:
-        """Rows of titles in which a word is a later one."""
-        row = bisect_left(self.words, word)
-        if row == len(self.words) or self.words[row] != word:
-            return self.word_rows[:0]
-        return self.word_rows[self.word_starts[row] : self.word_starts[row + 1]]
+        rows, offsets = self.word_starts.starting(prefix)
+        return np.unique(rows[offsets > 0])
 
     def nearly_starting(self, prefix: str) -> IntArray:
         """Rows of titles with a prefix, from any word on, at most one edit from ``prefix``.
 
-        The first half of ``prefix`` must match exactly; compares at most 5,000 titles.
+        The first half of ``prefix`` must match exactly; compares at most 5,000 starts of words.
         """
         from rapidfuzz.distance import OSA
 
-        head = prefix[: len(prefix) // 2]
-        if not head:
-            return np.empty(0, dtype=np.int32)
-        candidates = np.union1d(self.starting(head), self.with_word_starting(head))
-        near = [
+        head, length = prefix[: len(prefix) // 2], len(prefix)
+        rows, offsets = self.word_starts.starting(head)
+        first = np.argsort(rows, kind="stable")[: MAX_COMPARED if head else 0]
+        near = {
             row
-            for row in candidates[:MAX_COMPARED].tolist()
-            if any(
-                OSA.distance(prefix, piece, score_cutoff=1) <= 1
-                for piece in _pieces(self.keys[row], head, len(prefix))
-            )
-        ]
-        return np.asarray(near, dtype=np.int32)
-
-
-def _pieces(key: str, head: str, length: int) -> Iterator[str]:
-    """Substrings of about ``length`` characters that begin at a word and with ``head``."""
-    padded = f" {key}"
-    at = padded.find(f" {head}")
-    while at >= 0:
-        for size in (length - 1, length, length + 1):
-            yield padded[at + 1 : at + 1 + size]
-        at = padded.find(f" {head}", at + 1)
-
-
-def _postings(keys: Sequence[str]) -> tuple[list[str], IntArray, IntArray]:
-    """Postings of all words but the first of each title: sorted words, offsets, rows."""
-    rows: dict[str, list[int]] = defaultdict(list)
-    for row, key in enumerate(keys):
-        for word in key.split(" ")[1:]:
-            rows[word].append(row)
-    ordered = sorted(rows)
-    starts = np.cumsum([0, *(len(rows[word]) for word in ordered)]).astype(np.int32)
-    flat = [row for word in ordered for row in rows[word]]
-    return ordered, starts, np.asarray(flat, dtype=np.int32)
+            for row, at in zip(rows[first].tolist(), offsets[first].tolist(), strict=True)
+            for size in (length - 1, length, length + 1)
+            if OSA.distance(prefix, self.keys[row][at : at + size], score_cutoff=1) <= 1
+        }
+        return np.array(sorted(near), np.int32)
 
 
 MIN_LENGTH_ONE_EDIT = 4

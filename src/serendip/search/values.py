@@ -20,8 +20,9 @@ from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, locate
 from serendip.data.artefact import Artefact
 from serendip.data.items.catalogue import Item
 from serendip.data.rows.strings import StringIndex, Strings
-from serendip.data.text import normalise, rows_starting, title_key, words
+from serendip.data.text import normalise, title_key, words
 from serendip.search.documents import decades_of
+from serendip.search.word_starts import WordStarts
 
 MAX_VALUE_CHARACTERS = 40
 MIN_VALUE_ITEMS = 2
@@ -50,9 +51,7 @@ class ValueTable(Artefact):
     Args:
         index: distinct values, V of them.
         counts: (V,) int32 number of items with each value.
-        suffixes: normalised values from each of their words on, ascending, of the values that
-            ``MIN_VALUE_ITEMS`` items have.
-        rows: row of the value of each suffix.
+        word_starts: of the normal forms of values that ``MIN_VALUE_ITEMS`` items have.
         keys: normal forms by which items are found, K of them.
         starts: (K + 1,) offsets of their items.
         ranks: (E,) int32 of the items of each, ascending.
@@ -61,8 +60,7 @@ class ValueTable(Artefact):
 
     index: StringIndex
     counts: IntArray
-    suffixes: Strings
-    rows: IntArray
+    word_starts: WordStarts
     keys: StringIndex
     starts: IntArray
     ranks: IntArray
@@ -83,11 +81,8 @@ class ValueTable(Artefact):
             counts.update(sorted(values_of(item)))  # sets have no order of their own
             for key in sorted(keys_of(item)):
                 having[key].append(number)
-        suffixes = sorted(
-            (suffix, row)
-            for row, (value, count) in enumerate(counts.items())
-            if count >= MIN_VALUE_ITEMS
-            for suffix in suffixes_of(normalise(value))
+        enough = (
+            normalise(value) if count >= MIN_VALUE_ITEMS else "" for value, count in counts.items()
         )
         merits = np.zeros(number + 1, np.float32) if merits is None else merits
         order = np.argsort(-merits, kind="stable").astype(np.int32)
@@ -97,8 +92,7 @@ class ValueTable(Artefact):
         return cls(
             StringIndex.of(Strings.of(counts)),
             np.array(list(counts.values()), np.int32),
-            Strings.of(suffix for suffix, _ in suffixes),
-            np.array([row for _, row in suffixes], np.int32),
+            WordStarts.of(Strings.of(enough)),
             StringIndex.of(Strings.of(having)),
             np.cumsum([0, *map(len, parts)]).astype(np.int32),
             np.concatenate([NO_ITEMS, *parts]),
@@ -117,8 +111,8 @@ class ValueTable(Artefact):
             key: the normal form.
             most: number of words of values that are looked at; None = all.
         """
-        rows = self.rows[rows_starting(self.suffixes, key)][:most]
-        return set(self.index.strings.take(np.unique(rows).tolist()))
+        rows, _ = self.word_starts.starting(key)
+        return set(self.index.strings.take(np.unique(rows[:most]).tolist()))
 
     def nearest(self, key: str) -> str:
         """The value that is a normal form but for slips, of several the commonest; empty = none.
@@ -188,11 +182,6 @@ def values_of(item: Item) -> set[str]:
         elif isinstance(attribute, str):
             values.add(attribute)
     return {value for value in values if 0 < len(value) <= MAX_VALUE_CHARACTERS}
-
-
-def suffixes_of(key: str) -> Iterator[str]:
-    """A normal form from each of its words on."""
-    return (key[at:] for at in range(len(key)) if not at or key[at - 1] == " ")
 
 
 def keys_of(item: Item) -> set[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from operator import itemgetter
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -20,12 +19,13 @@ from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, Time
 from serendip.data.artefact import Artefact
 from serendip.data.items.catalogue import Catalogue
 from serendip.data.items.starts import DAY_S
-from serendip.data.text import normalise, rows_starting
+from serendip.data.rows.strings import Strings
+from serendip.data.text import normalise
 from serendip.search.suggestions.candidates import KINDS, Candidate, QueryKind
 from serendip.search.suggestions.categories import Categories
 from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import Source
-from serendip.search.values import suffixes_of
+from serendip.search.word_starts import WordStarts
 
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
 _FOCUS_PRIOR = 30.0
@@ -226,13 +226,11 @@ class QueryTable(Artefact):
 
     def completions(self, key: str) -> NDArray[np.intp]:
         """(R,) rows of queries that contain ``key`` as a prefix from one of their words on."""
-        found = self._word_starts[rows_starting(self._word_starts, key, itemgetter(0))]
-        return np.unique([row for _, row in found]).astype(np.intp)
+        return np.unique(self._word_starts.starting(key)[0]).astype(np.intp)
 
     @cached_property
-    def _word_starts(self) -> list[tuple[str, int]]:
-        """Each query from each of its words on, ascending, and its row."""
-        return sorted((part, row) for row, key in enumerate(self.keys) for part in suffixes_of(key))
+    def _word_starts(self) -> WordStarts:
+        return WordStarts.of(Strings.of(self.keys))
 
     def find_young(self, now: float, days: float) -> BoolArray:
         """(C,) categories whose first item appeared in the last days, but not with the catalogue.
