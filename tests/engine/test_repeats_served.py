@@ -15,7 +15,7 @@ from serendip.data.events.rejections import Rejected
 from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
@@ -112,16 +112,16 @@ def test_only_what_may_come_again_is_proposed_and_not_what_is_rejected(late: Eng
     state, surface = late.state, late.settings.all_surfaces()["home"]
     (query,) = late.queries([Request("home", "u0")])
     assert state.catalogue.vocabulary.ids_of(query.again) == ["c0"]
-    (result,) = run([query], surface, state)
+    (result,) = answer_queries([query], surface, state)
     assert result.trace["from again"] == 1
-    (never,) = run([replace(query, again=query.again[:0])], surface, state)
+    (never,) = answer_queries([replace(query, again=query.again[:0])], surface, state)
     assert never.trace["from again"] == 0
     assert int(query.again[0]) not in never.items.item_nums
     codes = np.array([EXCLUSIONS.index("seen")], np.int8)
     returned = replace(query, rejected=Rejected.of(query.again, codes))
-    (without,) = run([returned], surface, state)
+    (without,) = answer_queries([returned], surface, state)
     assert int(query.again[0]) not in without.items.item_nums
     anybody = surface.model_copy(update={"context": ("time",)})
-    (same,) = run([query], anybody, state)
+    (same,) = answer_queries([query], anybody, state)
     assert same.trace["from again"] == 0
     assert Query().known(3).again.tolist() == []

@@ -83,7 +83,8 @@ class Answer:
     """The answer to one request.
 
     Args:
-        request_id: unique id of this answer; callers send it with the events that follow.
+        request_id: unique id of this answer; callers send it with the events that follow. The id
+            of a request over HTTP, ``X-Request-ID``, is another one.
         generation: name of the generation that answered.
         surface: name of the requested surface.
         items: one page of the list, in the order to show.

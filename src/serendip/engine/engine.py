@@ -65,7 +65,7 @@ from serendip.engine.query_builder import QueryBuilder, find_item_number, read_w
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers
 from serendip.engine.request import Request
 from serendip.engine.stages.base import FIRST
-from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import NOT_A_SURFACE, RANKER, SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
@@ -693,7 +693,7 @@ class Engine(AbstractContextManager["Engine"]):
         Raises:
             UnsupportedError: the surface is not configured.
         """
-        return run(queries, find_surface(self._surfaces, surface), self.state)
+        return answer_queries(queries, find_surface(self._surfaces, surface), self.state)
 
     def item_ids(self, item_nums: IntArray) -> list[str]:
         """External ids of item numbers (K,) that ``run`` returned."""
@@ -742,7 +742,7 @@ def _run(
     """
     if sort or (query.filters and (is_wish or surface.needs == "query")):
         return run_matches(query, surface, state, sort)
-    return run([query], surface, state, most)[0]
+    return answer_queries([query], surface, state, most)[0]
 
 
 def load_shared(folder: Path) -> None:

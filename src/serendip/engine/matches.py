@@ -22,7 +22,7 @@ from serendip.data.text import normalise
 from serendip.engine.listing import sort_items
 from serendip.engine.request import Request
 from serendip.engine.stages.list_filters import RelevanceFilterConfig
-from serendip.engine.stages.pipeline import find_allowed, run
+from serendip.engine.stages.pipeline import answer_queries, find_allowed
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.sources import BrowseSource, WordSource
 from serendip.engine.stages.sponsored import SPONSORED
@@ -103,11 +103,11 @@ def run_matches(query: Query, surface: SurfaceConfig, state: EngineState, sort: 
         return _run_then_filter(query, surface, state)
     matches = find_matches(query, surface, state, sort)
     if not len(matches):
-        result = run([query], surface, state)[0]
+        result = answer_queries([query], surface, state)[0]
         return _keep_matches(result, matches) if sort else result
     unchecked = RelevanceFilterConfig(enabled=False)
     surface = surface.model_copy(update={"relevance_filter": unchecked})
-    result = run([query], surface, state, also=[matches.item_nums], hits=[matches])[0]
+    result = answer_queries([query], surface, state, also=[matches.item_nums], hits=[matches])[0]
     return _keep_matches(result, matches)
 
 
@@ -142,7 +142,7 @@ def _run_then_filter(query: Query, surface: SurfaceConfig, state: EngineState) -
     """What a text finds by some words and by meaning, of it what passes the filters of the request:
     what a source would find among fewer items is not what the facets of the search count.
     """
-    result = run([replace(query, filters=())], surface, state)[0]
+    result = answer_queries([replace(query, filters=())], surface, state)[0]
     passes = are_allowed(result.items.item_nums, find_allowed(query, surface, state))
     seen = replace(result.query, filters=query.filters)
     return replace(result, query=seen, items=result.items.split(passes)[0])

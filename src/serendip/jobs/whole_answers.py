@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from serendip.data.query import Query
 from serendip.engine.stages.list_filters import RelevanceFilter
-from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.selection import Result
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
@@ -29,12 +29,12 @@ _NO_MODEL = (
 def answer_whole(
     queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
 ) -> list[Result]:
-    """Answer queries of one surface, as ``pipeline.run`` does, with all stages.
+    """Answer queries of one surface, as ``pipeline.answer_queries`` does, with all stages.
 
     Raises:
         UnsupportedError: a stage failed.
     """
-    results = run(queries, surface, state)
+    results = answer_queries(queries, surface, state)
     require_whole(results)
     return results
 

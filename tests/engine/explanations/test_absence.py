@@ -13,7 +13,7 @@ from serendip.engine.request import Request
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.filters import REQUEST_FILTERS, NotRejected, NotSeen
 from serendip.engine.stages.list_filters import MinValueConfig, MinValueFilter, RelevanceFilter
-from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.surfaces import SurfaceConfig
 
 BOTH = {"popularity": 30, "retriever": 30}
@@ -24,14 +24,14 @@ def find(
 ) -> Absence | None:
     """Why an item is absent from a list of ``k`` items of a surface."""
     asked = query or Query("home", history=engine.queries([Request("home", "u0")])[0].history)
-    (result,) = run([asked], surface, engine.state)
+    (result,) = answer_queries([asked], surface, engine.state)
     request = Request("shelf", k=k)
     return AbsenceFinder(request, asked, surface, engine.state, result).find(item)
 
 
 def listed(engine: Engine, surface: SurfaceConfig) -> list[int]:
     query = Query("home", history=engine.queries([Request("home", "u0")])[0].history)
-    return run([query], surface, engine.state)[0].items.item_nums.tolist()
+    return answer_queries([query], surface, engine.state)[0].items.item_nums.tolist()
 
 
 def test_every_item_is_shown_or_told_why_not(reader: Engine) -> None:
@@ -59,7 +59,7 @@ def test_what_the_user_rejected_or_asked_about_is_told(engine: Engine) -> None:
 def test_a_filter_of_the_settings_is_named(reader: Engine) -> None:
     surface = SurfaceConfig(task="home", sources={"popularity": 60}, filters=("genre=comedy",))
     query = Query("home")
-    kept = set(run([query], surface, reader.state)[0].items.item_nums.tolist())
+    kept = set(answer_queries([query], surface, reader.state)[0].items.item_nums.tolist())
     absent = next(number for number in range(60) if number not in kept)
     absence = find(reader, surface, absent, 60, query)
     assert (absence.kind, absence.stage) == ("filter", "genre=comedy")
@@ -100,7 +100,7 @@ def test_a_list_filter_and_the_end_of_a_list_are_named(reader: Engine) -> None:
     plain = SurfaceConfig(task="home", sources=BOTH, filters=("seen",))
     items = listed(reader, plain)
     query = Query("home", history=reader.queries([Request("home", "u0")])[0].history)
-    scores = run([query], plain, reader.state)[0].items.scores
+    scores = answer_queries([query], plain, reader.state)[0].items.scores
     config = MinValueConfig(k=3, min_items=1, threshold=float(scores[6] + scores[7]) / 2)
     message = plain.model_copy(update={"min_value": config})
     below = find(reader, message, items[-1], k=10)

@@ -19,7 +19,7 @@ from serendip.engine.explanations.influence import (
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
-from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.selection import Result
 
 
@@ -31,7 +31,7 @@ def features_of_page(engine: Engine, query: Query, items: IntArray) -> FloatArra
 def result_of(engine: Engine, query: Query, **surface: object) -> Result:
     """The list of a query on home, as if that had other settings."""
     home = engine.settings.all_surfaces()["home"]
-    (result,) = run([query], home, engine.state)
+    (result,) = answer_queries([query], home, engine.state)
     return replace(result, query=query, surface=home.model_copy(update=surface))
 
 

@@ -19,7 +19,7 @@ from serendip.engine.stages.likeness import (
     discount_rejected,
     likeness_to_rejected,
 )
-from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.pipeline import answer_queries
 
 USER = "visitor"
 SURFACES = [
@@ -98,7 +98,7 @@ def test_a_hidden_item_goes_and_its_like_goes_down(
     config = engine.settings.all_surfaces()[surface]
 
     def values() -> dict[int, float]:
-        (result,) = run(engine.queries([request]), config, engine.state)
+        (result,) = answer_queries(engine.queries([request]), config, engine.state)
         return dict(zip(result.items.item_nums.tolist(), result.items.scores.tolist(), strict=True))
 
     before = values()

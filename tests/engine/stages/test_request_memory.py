@@ -19,7 +19,7 @@ from serendip.data.query import TASKS, History, Query
 from serendip.engine.config.models import ModelsConfig
 from serendip.engine.presenter import build_answer, build_explanation
 from serendip.engine.request import Request
-from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.context_counts import ITEM_COUNTRIES, ContextConfig, ContextCounts
@@ -169,7 +169,7 @@ def test_memory_of_a_request_is_less_than_a_byte_per_item(
     request = Request(name, k=20)
 
     def answer() -> int:
-        (result,) = run([query], surface, state)
+        (result,) = answer_queries([query], surface, state)
         build_explanation(result, query, 123_456, state, "gen-1", request)
         return len(build_answer(result, state, "gen-1", request, 0).items)
 

@@ -10,7 +10,7 @@ from serendip.data.query import TASKS, Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch, Candidates, round_scores
-from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.stages.scoring import fuse_by_rank, order_complete, ranks
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES
 from serendip.models.ranker.config import RankerConfig, RankerRows
@@ -86,14 +86,14 @@ def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(reader: Engine) -
     assert state.ranker.ordered_tasks == (TASKS.index("home"), TASKS.index("similar"))
     config = reader.settings.all_surfaces()["search"]
     queries = reader.queries([Request("search", "u0", text="horror tale")])
-    (served,) = run(queries, config, state)
-    (fused,) = run(queries, config, replace(state, ranker=None))
+    (served,) = answer_queries(queries, config, state)
+    (fused,) = answer_queries(queries, config, replace(state, ranker=None))
     assert served.items.item_nums.tolist() == fused.items.item_nums.tolist()
     np.testing.assert_array_equal(served.items.scores, fused.items.scores)
     home = reader.settings.all_surfaces()["home"]
     queries = reader.queries([Request("home", "u0")])
-    (ranked,) = run(queries, home, state)
-    (summed,) = run(queries, home, replace(state, ranker=None))
+    (ranked,) = answer_queries(queries, home, state)
+    (summed,) = answer_queries(queries, home, replace(state, ranker=None))
     assert ranked.items.scores.tolist() != summed.items.scores.tolist()
 
 
@@ -115,7 +115,7 @@ def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
     ranker = Ranker(RankerConfig(epochs=3)).train(rows, names)
     config = reader.settings.all_surfaces()["search"]
     title = state.catalogue[7].title
-    (result,) = run(
+    (result,) = answer_queries(
         reader.queries([Request("search", text=title)]), config, replace(state, ranker=ranker)
     )
     items = result.items

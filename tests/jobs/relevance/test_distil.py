@@ -23,7 +23,7 @@ from serendip.engine.stages.list_filters import (
     RelevanceFilter,
     RelevanceFilterConfig,
 )
-from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.state import EngineState, StateFacts
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
@@ -184,7 +184,7 @@ def test_an_exact_title_is_never_removed(shop: Path) -> None:
         update={"relevance_filter": RelevanceFilterConfig(threshold=1e-6, depth=40)}
     )
     query = engine.queries([Request("search", text="The comedy tale number 1")])
-    result = run(query, strictest, engine.state)[0]
+    result = answer_queries(query, strictest, engine.state)[0]
     assert engine.item_ids(result.items.item_nums) == ["i1"]
     assert result.items.fields[P_IRRELEVANT][0] >= 1e-6
     engine.close()
@@ -196,7 +196,7 @@ def test_items_with_all_words_follow_the_list_that_was_filtered(shop: Path) -> N
         config = RelevanceFilterConfig(threshold=1.0, depth=NUM_ITEMS)
         search = engine.settings.all_surfaces()["search"]
         surface = search.model_copy(update={"relevance_filter": config})
-        whole = run([query], surface, engine.state)[0]
+        whole = answer_queries([query], surface, engine.state)[0]
         is_even = np.arange(len(whole.items)) % 2 == 0
         half = replace(whole, items=whole.items.split(is_even)[0])
         found = append_matches(half, query, surface, engine.state).items
@@ -251,7 +251,7 @@ def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: 
         update={"relevance_filter": RelevanceFilterConfig(enabled=False)}
     )
     query = engine.queries([Request("search", text="horror tale")])
-    unfiltered = run(query, off, engine.state)[0]
+    unfiltered = answer_queries(query, off, engine.state)[0]
     assert len(unfiltered.items) > len(found.items)
     assert CHECKED not in unfiltered.trace
     engine.close()

@@ -38,7 +38,7 @@ from serendip.data.query import Query
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.list_filters import RelevanceFilterConfig
-from serendip.engine.stages.pipeline import run as answer
+from serendip.engine.stages.pipeline import answer_queries as answer
 from serendip.evaluate.intervals import estimate
 from serendip.evaluate.metrics import NDCG, grade
 from serendip.jobs.llm.judged_queries import GAINS

@@ -80,12 +80,12 @@ class LiveCounts:
                 that were added since.
         """
         self._followed_at = self._clock()
-        mark, events = self._log.after(self._seq, with_imports=False)
+        position, events = self._log.after(self._seq, with_imports=False)
         if self._trained is None:
-            self._trained, self._removals = state, mark.removals
-        elif mark.removals != self._removals and not self._rests:
+            self._trained, self._removals = state, position.removals
+        elif position.removals != self._removals and not self._rests:
             return self._recount(_put_back(state, self._trained))
-        self._seq = mark.seq
+        self._seq = position.seq
         return self._count(state, events)
 
     @property
@@ -95,8 +95,8 @@ class LiveCounts:
 
     def _recount(self, state: EngineState) -> EngineState:
         """Count everything since the training."""
-        mark, events = self._log.after(self._trained_seq, with_imports=False)
-        self._seq, self._removals, self._early = mark.seq, mark.removals, []
+        position, events = self._log.after(self._trained_seq, with_imports=False)
+        self._seq, self._removals, self._early = position.seq, position.removals, []
         self._rests_until = self._clock() + REST_S
         return self._count(state, events)
 

@@ -90,7 +90,7 @@ class UserHistories:
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, UserHistory] = OrderedDict()
         self._size = 0
-        self._mark = self._log.position()
+        self._position = self._log.position()
         self._commit: int | None = None  # number of the commit up to which the log was read
         self._known: dict[str, User] = {}  # cached users, with their attributes
         self._user_changes = self._users.changes()
@@ -138,7 +138,7 @@ class UserHistories:
     @property
     def removals(self) -> int:
         """How often events had been removed from the log when it was read last."""
-        return self._mark.removals
+        return self._position.removals
 
     @property
     def num_events(self) -> int:
@@ -153,11 +153,14 @@ class UserHistories:
         if changes != self._user_changes:
             self._known.clear()
             self._user_changes = changes
-        mark, events = self._log.after(self._mark.seq, _MAX_NEW_EVENTS)
-        if mark.removals != self._mark.removals or mark.seq > self._mark.seq + _MAX_NEW_EVENTS:
+        position, events = self._log.after(self._position.seq, _MAX_NEW_EVENTS)
+        if (
+            position.removals != self._position.removals
+            or position.seq > self._position.seq + _MAX_NEW_EVENTS
+        ):
             self._cache.clear()
             self._size = 0
-        self._mark, self._commit = mark, commit
+        self._position, self._commit = position, commit
         for user_id in set(events.user_ids) & self._cache.keys():
             self._cache[user_id] = self._cache[user_id]._replace(is_stale=True)
 

@@ -1,4 +1,4 @@
-"""One run: filters -> sources -> features -> scorers -> selection, for a batch of queries.
+"""Answers a batch of queries: filters -> sources -> scores (features, scorers) -> selection.
 
 Candidate generation, ranking and re-ranking. A source is left out and named in
 ``degraded`` if it fails (a ``SerendipError``, ``RuntimeError``, ``KeyError`` or ``OSError``), or if
@@ -40,7 +40,7 @@ SOURCES_SHARE = 0.5
 TRACE_LABELS = {CATALOGUE: "In the catalogue", CANDIDATES: "Candidates, each once"}
 
 
-def run(
+def answer_queries(
     queries: Sequence[Query],
     surface: SurfaceConfig,
     state: EngineState,

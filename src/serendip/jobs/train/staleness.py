@@ -92,9 +92,9 @@ def measure_age(workspace: Workspace, now: float | None = None) -> GenerationAge
     )
     with workspace.open_store() as store:
         items = store.count_item_changes(int(newest.manifest[ITEM_VERSION]))
-        mark = store.log.position()
+        position = store.log.position()
         seq = int(newest.manifest[EVENT_SEQ])
-        is_same_log = mark.removals == int(newest.manifest[REMOVALS])
+        is_same_log = position.removals == int(newest.manifest[REMOVALS])
         ignored = workspace.settings.actions.ignore
         events = store.log.count_after(seq, ignored) if is_same_log else None
     age = max(0.0, moment - _created(newest))
