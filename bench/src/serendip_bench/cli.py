@@ -172,7 +172,7 @@ def suggest(
         str,
         typer.Option(
             "--set",
-            help="Tags: new, recent, next or validation. Held-out users: categories (sequences) or "
+            help="Tags: new or validation. Held-out users: categories (sequences) or "
             "requests (redial beside the films), each also with -validation.",
         ),
     ] = "new",

@@ -6,7 +6,7 @@ Shapes: N films, D dimensions.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
@@ -36,31 +36,13 @@ from serendip.runtime.progress import SilentProgress
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates
 from serendip.search.suggestions.config import QueriesConfig
-from serendip.search.suggestions.ranker import RECENT, SuggestionUser, prior_ranker
+from serendip.search.suggestions.ranker import RECENT, SuggestionUser
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.values import ValueTable
-from serendip_bench.suggest_sets import QueryCounts, SuggestData, filter_public
-from serendip_bench.tags import Target
+from serendip_bench.suggest_sets import QueryCounts, SuggestData, Target, filter_public
 
 TableBuilder: TypeAlias = Callable[[Dataset, Sequence[Search]], QueryTable]
 """Builds the suggestions of a generation from the events and searches before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """A configuration of query suggestions.
-
-    Args:
-        name: in results.
-        config: of sources and checks.
-        learns: True if the ranker is trained; otherwise it is the prior.
-        knows_users: True if histories of users are read.
-    """
-
-    name: str
-    config: QueriesConfig
-    learns: bool = True
-    knows_users: bool = True
 
 
 class KnownSearches(Searcher):
@@ -150,7 +132,7 @@ class SuggestReplay:
         depends on the log that a generation reads, nor on how many people searched a query.
         """
         catalogue, searcher = self.dataset.catalogue, self._known
-        origin = moment, _to_key(config, {"min_users"})
+        origin = moment, config.model_dump_json(exclude={"min_users"})
         if origin not in self._candidates:
             counts = self.before(moment)[0].item_counts().astype(np.float32)
             self._candidates[origin] = catalogue_candidates(catalogue, counts, config)
@@ -163,15 +145,11 @@ class SuggestReplay:
 
         return build
 
-    def build_generation(
-        self, variant: Variant, build: TableBuilder, moment: float, seed: int
-    ) -> EngineState:
+    def build_generation(self, build: TableBuilder, moment: float, seed: int) -> EngineState:
         """The state of a generation published at a moment, with the parts that suggestions need."""
         dataset, searches = self.before(moment)
         table = build(dataset, searches)
-        ranker = prior_ranker(table.co_searches.num_people)
-        if variant.learns:
-            ranker = train_query_ranker(table, self.searcher.titles, Log(dataset, searches), seed)
+        ranker = train_query_ranker(table, self.searcher.titles, Log(dataset, searches), seed)
         count = dataset.num_items
         codes = np.zeros((count, 1), np.int32)
         codebooks = Codebooks(np.zeros((1, 1, self.vectors.shape[1]), np.float32))
@@ -208,11 +186,6 @@ class SuggestReplay:
         spread = float(scores.std()) or 1.0
         taste: FloatArray = ((scores - scores.mean()) / spread).astype(np.float32)
         return taste
-
-
-def _to_key(config: QueriesConfig, without: set[str]) -> str:
-    """Settings as a key, without some of them."""
-    return config.model_dump_json(exclude=without)
 
 
 def list_suggestions(

@@ -1,7 +1,9 @@
 """Sets of searches that ``bench suggest`` predicts: tags, category queries, requests of talks.
 
-``tags`` of MovieLens have times, and every system reads what was before a target. The other sets
-have held-out users: systems are built from the searches of all other users, and read of a held-out
+A tag of MovieLens is a search and its film the chosen result. Tags have times, and every system
+reads what was before a target: the first use of the newest tag that a user had not used before
+(``new``), or of the one before that (``validation``, for choices). The other sets have held-out
+users: systems are built from the searches of all other users, and read of a held-out
 user what was before the target. Half of the held-out users are for choices (``-validation``), the
 other half for the report; neither half sees the other.
 
@@ -27,7 +29,9 @@ from scipy import sparse
 from serendip.data import Catalogue, Dataset, EventLog, IntArray, Vocabulary
 from serendip.data.events.search_log import Search
 from serendip.data.text import normalise
-from serendip.errors import ConfigError
+from serendip.errors import ConfigError, DataError
+from serendip.files.config import EventsConfig
+from serendip.files.events import read_events
 from serendip_bench.datasets.movielens import (
     FILM_FIELDS,
     FILMS_FILE,
@@ -44,14 +48,6 @@ from serendip_bench.datasets.sequences import (
     read_item_rows,
     read_sequences,
 )
-from serendip_bench.tags import (
-    SETS,
-    USER_TAGS_FILE,
-    Target,
-    read_tags,
-    select_targets,
-    with_choices,
-)
 
 HELD_OUT_SHARE = 0.2
 """Share of the users whose searches are held out, of the category queries."""
@@ -66,6 +62,27 @@ _LATER = 1e12
 
 _SPAN = 1e6
 """Time between two held-out users."""
+
+
+USER_TAGS_FILE = "tags.csv"
+_COLUMNS = {"user_id": "userId", "item_id": "movieId", "query": "tag", "timestamp": "timestamp"}
+_PLACES = {"new": -1, "validation": -2}
+"""Set of tags -> place of the target among those of a user, by first use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The next search of a user, of a query that is new to them.
+
+    Args:
+        user_id: of the user.
+        timestamp: of the search; systems read earlier data only.
+        key: normal form of the query.
+    """
+
+    user_id: str
+    timestamp: float
+    key: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +136,7 @@ def list_sets(folder: Path) -> Mapping[str, _Reader]:
     """Name -> reader of the sets of a folder."""
     sets: dict[str, _Reader] = {}
     if (folder / USER_TAGS_FILE).exists():
-        sets |= dict.fromkeys(SETS, _read_tag_data)
+        sets |= dict.fromkeys(_PLACES, _read_tag_data)
         if (folder.resolve().parent / REQUESTS_FILE).exists():
             sets |= dict.fromkeys(("requests", f"requests{VALIDATION}"), _read_talks)
     if (folder / SEQUENCES_FILE).exists():
@@ -133,6 +150,60 @@ def _read_tag_data(folder: Path, name: str, seed: int) -> SuggestData:
     files = [folder / file for file in (FILMS_FILE, RATINGS_FILE, USER_TAGS_FILE)]
     targets = select_targets(searches, name)
     return SuggestData(with_choices(films, searches), searches, targets, FILM_FIELDS, files)
+
+
+def read_tags(folder: Path, films: Vocabulary) -> list[Search]:
+    """Read the taggings of films of the catalogue, by time, then in file order.
+
+    Raises:
+        DataError: the file is missing or invalid, or has no tag.
+    """
+    config = EventsConfig(path=USER_TAGS_FILE, columns=_COLUMNS)
+    searches = []
+    for event in read_events(config, folder):
+        film, key = films.number(event.item_id), normalise(event.query)
+        if film >= 0 and key:
+            chosen = np.array([film], np.int32)
+            searches.append(Search(event.user_id, event.timestamp, event.query, key, chosen))
+    if not searches:
+        raise DataError(f"{folder / USER_TAGS_FILE} has no tags of films of the catalogue.")
+    return sorted(searches, key=lambda search: search.timestamp)
+
+
+def with_choices(dataset: Dataset, searches: Sequence[Search]) -> Dataset:
+    """A copy with an event for every chosen search result, by time.
+
+    Searches of users outside the dataset are ignored.
+    """
+    rows = [
+        (dataset.users.number(search.user_id), int(item), search.timestamp)
+        for search in searches
+        for item in search.chosen
+        if dataset.users.number(search.user_id) >= 0
+    ]
+    events, count = dataset.events, len(rows)
+    users, items, times = zip(*rows, strict=True) if rows else ((), (), ())
+    timestamps = np.concatenate([events.timestamps, np.array(times, np.float64)])
+    order = np.argsort(timestamps, kind="stable")
+    joined = EventLog(
+        np.concatenate([events.users, np.array(users, np.int32)])[order],
+        np.concatenate([events.items, np.array(items, np.int32)])[order],
+        timestamps[order],
+        np.concatenate([events.liked, np.zeros(count, np.bool_)])[order],
+        np.concatenate([events.values, np.full(count, np.nan, np.float32)])[order],
+    )
+    return replace(dataset, events=joined)
+
+
+def select_targets(searches: Sequence[Search], name: str) -> list[Target]:
+    """The targets of a set of tags, by time."""
+    firsts: dict[str, dict[str, Target]] = {}
+    for search in searches:
+        target = Target(search.user_id, search.timestamp, search.key)
+        firsts.setdefault(search.user_id, {}).setdefault(search.key, target)
+    place = _PLACES[name]
+    targets = [list(tags.values())[place] for tags in firsts.values() if len(tags) >= -place]
+    return sorted(targets, key=lambda target: (target.timestamp, target.user_id))
 
 
 def _read_categories(folder: Path, name: str, seed: int) -> SuggestData:
@@ -263,7 +334,7 @@ def _newest_queries(searches: Sequence[Search], asked: set[str]) -> Iterator[Tar
             firsts.setdefault(search.user_id, {}).setdefault(search.key, search.timestamp)
     for user, times in firsts.items():
         key = max(times, key=lambda key: times[key])
-        yield Target(user, times[key], key, True)
+        yield Target(user, times[key], key)
 
 
 def _shift_events(dataset: Dataset, begins: Mapping[str, float], gone: set[str]) -> Dataset:

@@ -21,7 +21,6 @@ One JSON line; the workspace has fewer users afterwards.
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import platform
@@ -30,9 +29,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -49,13 +49,16 @@ from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace
 from serendip_bench.large_state import build_state, shop_items, write_workspace
 from serendip_bench.latency import compute_percentiles
-from serendip_bench.service import run_service
+from serendip_bench.service import HttpClient, run_service
 
 _GENERATION_ITEMS = 10_000
 _NAMED = 5
 _EVENTS_OF_NAMED = 60
 _BATCH = 1_000
 _LONGEST_WAIT_S = 1_800.0
+
+Sent: TypeAlias = tuple[str, str, object]
+"""Method, path and body of a request."""
 
 
 def name_of(number: int) -> str:
@@ -154,80 +157,47 @@ def search(folder: Path) -> list[str]:
     return found
 
 
-class LoadClient(threading.Thread):
-    """Sends requests one after the other until it is told to stop.
-
-    Args:
-        netloc: of the service.
-        kind: name of the requests.
-        requests: (method, path, body) of each.
-    """
-
-    def __init__(self, netloc: str, kind: str, requests: Iterator[tuple[str, str, Any]]) -> None:
-        super().__init__(name=kind)
-        self.kind, self._requests = kind, requests
-        self._connection = http.client.HTTPConnection(netloc, timeout=60)
-        self.is_over = False
-        self.statuses: Counter[int] = Counter()
-        self.milliseconds: list[float] = []
-
-    def run(self) -> None:
-        """Ask."""
-        for method, path, body in self._requests:
-            if self.is_over:
+def ask(netloc: str, requests: Iterator[Sent], ended: threading.Event) -> dict[str, Any]:
+    """Send requests one after the other until the end; statuses and percentiles."""
+    statuses, milliseconds = Counter[int](), []
+    with closing(HttpClient(netloc)) as client:
+        for method, path, body in requests:
+            if ended.is_set():
                 break
-            begun = time.perf_counter()
-            text = None if body is None else json.dumps(body)
-            self._connection.request(method, path, text, {"content-type": "application/json"})
-            response = self._connection.getresponse()
-            response.read()
-            self.statuses[response.status] += 1
-            self.milliseconds.append((time.perf_counter() - begun) * 1000)
-        self._connection.close()
-
-    def summarise(self) -> dict[str, Any]:
-        """Statuses and percentiles."""
-        return {
-            "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
-            "ms": compute_percentiles(sorted(self.milliseconds)),
-        }
+            reply = client.ask(method, path, None if body is None else json.dumps(body).encode())
+            statuses[reply.status] += 1
+            milliseconds.append(reply.seconds * 1000)
+    return {
+        "statuses": {str(status): count for status, count in sorted(statuses.items())},
+        "failures": sum(count for status, count in statuses.items() if not 200 <= status < 400),
+        "ms": compute_percentiles(sorted(milliseconds)),
+    }
 
 
 def erase_under_load(folder: Path, count: int) -> dict[str, Any]:
-    """Erase users of a running service."""
+    """Erase users of a running service, while others read and write."""
     workspace = Workspace.open(folder)
     with closing(workspace.open_store()) as store:
         users = [user for user, _ in store.log.active_users(2 * count + 2_000)][-2 * count :]
         begun = len(store.erasures().by_digest)
     erased, others = users[::2], users[1::2]
-    with run_service(folder) as service:
-        readers = [
-            LoadClient(service.netloc, "read", _reads(others)),
-            LoadClient(service.netloc, "post", _posts(others)),
-            LoadClient(service.netloc, "attributes", _attributes(others)),
-        ]
-        eraser = LoadClient(
-            service.netloc, "erase", (("DELETE", f"/v1/users/{user}", None) for user in erased)
-        )
-        for client in (*readers, eraser):
-            client.start()
-        eraser.join()
-        for client in readers:
-            client.is_over = True
-            client.join()
-        ended = time.perf_counter()
-        remains_s = _wait_for_end(workspace, ended)
+    kinds = {"read": _reads(others), "post": _posts(others), "attributes": _attributes(others)}
+    ended = threading.Event()
+    with run_service(folder) as service, ThreadPoolExecutor(len(kinds)) as pool:
+        loads = {
+            name: pool.submit(ask, service.netloc, requests, ended)
+            for name, requests in kinds.items()
+        }
+        deletions: Iterator[Sent] = (("DELETE", f"/v1/users/{user}", None) for user in erased)
+        found = {"erase": ask(service.netloc, deletions, ended)}
+        ended.set()
+        found |= {name: load.result() for name, load in loads.items()}
+        remains_s = _wait_for_end(workspace, time.perf_counter())
     with closing(workspace.open_store()) as store:
         assert len(store.erasures().by_digest) == begun + count
         left = [user for user in erased if store.log.history(user, 1)]
-    clients = {client.kind: client.summarise() for client in (eraser, *readers)}
-    failures = sum(
-        number
-        for client in (eraser, *readers)
-        for status, number in client.statuses.items()
-        if status >= 400
-    )
-    return {**clients, "failures": failures, "known_after": left, "remains_s": remains_s}
+    failures = sum(part["failures"] for part in found.values())
+    return {**found, "failures": failures, "known_after": left, "remains_s": remains_s}
 
 
 def _wait_for_end(workspace: Workspace, since: float) -> float | None:
@@ -241,21 +211,21 @@ def _wait_for_end(workspace: Workspace, since: float) -> float | None:
     return None
 
 
-def _reads(users: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
+def _reads(users: Sequence[str]) -> Iterator[Sent]:
     while True:
         for number, user in enumerate(users):
             yield "GET", f"/v1/recommend?surface=home&user_id={user}&k=10", None
             yield "GET", f"/v1/search?q=sku+{number}&user_id={user}", None
 
 
-def _posts(users: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
+def _posts(users: Sequence[str]) -> Iterator[Sent]:
     while True:
         for number, user in enumerate(users):
             event = {"user_id": user, "item_id": f"sku-{number:08d}", "action": "view"}
             yield "POST", "/v1/events", {"events": [event]}
 
 
-def _attributes(users: Sequence[str]) -> Iterator[tuple[str, str, Any]]:
+def _attributes(users: Sequence[str]) -> Iterator[Sent]:
     while True:
         for user in users:
             yield "PUT", f"/v1/users/{user}", {"attributes": {"plan": "paid"}}

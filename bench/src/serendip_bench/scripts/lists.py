@@ -3,11 +3,11 @@
 Usage: python -m serendip_bench.scripts.lists --workspace W [--only similar,names] [--json F.json]
         [--against BASELINE.json] [--data FOLDER] [--seed 0]
 
-Starts ``serendip serve`` on a copy of a workspace of films (or asks a running service, ``--url``),
-posts the films that were held back from it, and asks for lists as pages do. The workspace folder
-has what it was trained on, ``films.jsonl`` and ``ratings.csv``, and what was held back,
-``held.jsonl`` and ``held_ratings.csv``. ``--data`` is a folder with ``movielens-small`` and
-``redial`` (default: SERENDIP_DATA): tags of people for the pairs of similar items, and what people
+Starts ``serendip serve`` on a copy of a workspace of films, posts the films that were held back
+from it, and asks for lists as pages do. The workspace folder has what it was trained on,
+``films.jsonl`` and ``ratings.csv``, and what was held back, ``held.jsonl`` and
+``held_ratings.csv``. ``--data`` is a folder with ``movielens-small`` and ``redial`` (default:
+SERENDIP_DATA): tags of people for the pairs of similar items, and what people
 searched. ``--only`` measures some parts:
 
     home     panned films, new films and their later fans
@@ -27,27 +27,22 @@ from __future__ import annotations
 
 import argparse
 import csv
-import http.client
 import json
-import math
 import os
 import random
 import shutil
-import socket
 import string
-import subprocess
-import sys
 import tempfile
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import numpy as np
+
+from serendip.evaluate.metrics import NDCG, grade
+from serendip_bench.service import HttpClient, Service, require_success, run_service
 
 Film = dict[str, Any]
 Figures = Iterator[tuple[str, list[float]]]
@@ -57,33 +52,19 @@ NOTES = {"in netflix queue"}
 """Tags that say what a user does with a film, not what it is."""
 
 
-@dataclass
-class ServiceClient:
+class ListService:
     """A service that is asked, again where it answered from less because the machine was busy."""
 
-    netloc: str
-    pid: int = 0
-    requests: int = 0
-    degraded: int = 0
-
-    def send(self, method: str, path: str, body: object = None) -> Any:
-        """The JSON of a response."""
-        connection = http.client.HTTPConnection(self.netloc, timeout=120)
-        try:
-            connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            text = response.read()
-        finally:
-            connection.close()
-        if response.status >= 300:
-            raise SystemExit(f"{method} {path}: status {response.status}, {text[:300]!r}.")
-        return json.loads(text)
+    def __init__(self, service: Service) -> None:
+        self.service, self.client = service, HttpClient(service.netloc)
+        self.requests = self.degraded = 0
 
     def get(self, path: str, **query: object) -> Any:
         """The JSON of a GET."""
         for _ in range(4):
             self.requests += 1
-            answer = self.send("GET", f"{path}?{urlencode({k: v for k, v in query.items() if v})}")
+            asked = urlencode({name: value for name, value in query.items() if value})
+            answer = self.client.fetch(f"{path}?{asked}").json()
             if not answer.get("degraded"):
                 break
             self.degraded += 1
@@ -101,12 +82,6 @@ class ServiceClient:
     def similar(self, film: str, user: str = "") -> list[str]:
         """Ids of ten similar items."""
         return self.ids(f"/v1/items/{quote(film)}/similar", 10, user_id=user)
-
-    def cpu_ms(self) -> float:
-        """CPU time of its processes so far; 0 for a service of somebody else."""
-        fields = [Path(f"/proc/{pid}/stat").read_text().rsplit(")")[-1] for pid in _tree(self.pid)]
-        ticks = sum(int(times) for field in fields for times in field.split()[11:13])
-        return 1000 * ticks / os.sysconf("SC_CLK_TCK")
 
 
 class World:
@@ -162,7 +137,7 @@ def words_of(text: str) -> list[str]:
     return "".join(c if c.isalnum() else " " for c in text.casefold()).split()
 
 
-def measure_home(service: ServiceClient, world: World) -> Figures:
+def measure_home(service: ListService, world: World) -> Figures:
     """Panned films and new films at home."""
     panned = {film for film, stars in world.ratings.items() if max(stars) <= 2}
     low = {film: sum(value <= 2 for value in stars) for film, stars in world.ratings.items()}
@@ -179,7 +154,7 @@ def measure_home(service: ServiceClient, world: World) -> Figures:
     yield "new films: recall@20 of later fans", found
 
 
-def measure_similar(service: ServiceClient, world: World) -> Figures:
+def measure_similar(service: ListService, world: World) -> Figures:
     """Likeness of similar films."""
     popular = set(sorted(world.ratings, key=lambda one: (-len(world.ratings[one]), one))[:100])
     chosen = [film for film, stars in world.ratings.items() if len(stars) >= 20]
@@ -206,7 +181,7 @@ def measure_similar(service: ServiceClient, world: World) -> Figures:
     yield "similar: pairs that share a tag of people", shares
 
 
-def measure_names(service: ServiceClient, world: World) -> Figures:
+def measure_names(service: ListService, world: World) -> Figures:
     """Names of people who are in five films and more."""
     films = {name: found for name, found in world.by_person.items() if len(found) >= 5}
     names = world.sample(films, 150, "names")
@@ -224,7 +199,7 @@ def measure_names(service: ServiceClient, world: World) -> Figures:
     yield "names: name and genre, share of first three", shares
 
 
-def measure_text(service: ServiceClient, world: World) -> Figures:
+def measure_text(service: ListService, world: World) -> Figures:
     """Capitals, nonsense and slips."""
     common = [w for w, count in world.words.items() if count >= 5 < len(w) and w.isalpha()]
     words = world.sample(common, 100, "words")
@@ -279,7 +254,7 @@ def _slip(text: str, known: Mapping[str, int], rng: random.Random) -> str:
     return " ".join([*words[:place], slip, *words[place + 1 :]])
 
 
-def measure_queries(service: ServiceClient, world: World) -> Figures:
+def measure_queries(service: ListService, world: World) -> Figures:
     """What people wrote: tags, and sentences of conversations."""
     nothing = []
     for name, file, text, targets in (
@@ -297,13 +272,12 @@ def measure_queries(service: ServiceClient, world: World) -> Figures:
         for query, right in world.sample([row for row in asked if row[1]], 600, name):
             found = service.search(query, 10)
             nothing.append(float(not found))
-            gain = sum(1 / math.log2(rank + 2) for rank, one in enumerate(found) if one in right)
-            gains.append(gain / sum(1 / math.log2(rank + 2) for rank in range(min(10, len(right)))))
+            gains.append(NDCG(10).of_list(grade(found, dict.fromkeys(right, 1.0))))
         yield f"{name}: nDCG@10", gains
     yield "real queries answered by nothing", nothing
 
 
-def measure_suggest(service: ServiceClient, world: World) -> Figures:
+def measure_suggest(service: ListService, world: World) -> Figures:
     """Suggested queries of 24 users."""
     films = world.films.values()
     fields = {" ".join(words_of(one)) for film in films for one in people_of(film) + film["genres"]}
@@ -315,7 +289,7 @@ def measure_suggest(service: ServiceClient, world: World) -> Figures:
     yield "suggested: given of 240, sum", [float(len(row)) for row in texts]
 
 
-PARTS: dict[str, Callable[[ServiceClient, World], Figures]] = {
+PARTS: dict[str, Callable[[ListService, World], Figures]] = {
     "home": measure_home,
     "similar": measure_similar,
     "names": measure_names,
@@ -341,42 +315,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-@contextmanager
-def serve(workspace: Path) -> Iterator[ServiceClient]:
-    """The service of a copy of a workspace."""
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(workspace, copy := Path(folder) / "workspace")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        command = [sys.executable, "-m", "serendip", "serve", "-w", str(copy), "--port", str(port)]
-        with Path(folder, "log").open("wb") as log:
-            process = subprocess.Popen(command, stderr=log, stdout=log)
-        service = ServiceClient(f"127.0.0.1:{port}", process.pid)
-        try:
-            while True:
-                with suppress(OSError, SystemExit, http.client.HTTPException):
-                    service.send("GET", "/health/ready")
-                    break
-                if process.poll() is not None:
-                    raise SystemExit(Path(folder, "log").read_text(encoding="utf-8")[-2000:])
-                time.sleep(0.5)
-            yield service
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def _tree(pid: int) -> list[int]:
-    """A process and its children; none of 0, which stands for no process."""
-    file = Path(f"/proc/{pid}/task/{pid}/children")
-    return (
-        [pid, *(one for child in file.read_text().split() for one in _tree(int(child)))]
-        if pid
-        else []
-    )
-
-
-def measure(service: ServiceClient, world: World, parts: Sequence[str]) -> dict[str, list[float]]:
+def measure(service: ListService, world: World, parts: Sequence[str]) -> dict[str, list[float]]:
     """Post what was held back, then values of each figure and CPU-ms per request of each part."""
     rows = [
         {
@@ -389,12 +328,12 @@ def measure(service: ServiceClient, world: World, parts: Sequence[str]) -> dict[
         }
         for film in sorted(world.held)
     ]
-    service.send("POST", "/v1/items", rows)
+    require_success("/v1/items", service.client.post("/v1/items", rows))
     values: dict[str, list[float]] = {}
     for part in parts:
-        begin, requests = service.cpu_ms(), service.requests
+        begin, requests = service.service.cpu_s(), service.requests
         values.update(PARTS[part](service, world))
-        spent = service.cpu_ms() - begin
+        spent = 1000 * (service.service.cpu_s() - begin)
         values[f"CPU-ms per request: {part}"] = [spent / (service.requests - requests)]
     values["answered from less, sum"] = [float(service.degraded)]
     return values
@@ -417,7 +356,6 @@ def main() -> None:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--workspace", type=Path, required=True, help="folder; a copy is served")
-    parser.add_argument("--url", help="ask this service instead; its CPU time is not known")
     data = os.environ.get("SERENDIP_DATA")
     parser.add_argument("--data", type=Path, default=data, required=data is None)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between")
@@ -426,11 +364,10 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="file of --json of another run")
     options = parser.parse_args()
     world, parts = World(options.workspace, options.data, options.seed), options.only.split(",")
-    if options.url:
-        values = measure(ServiceClient(urlsplit(options.url).netloc), world, parts)
-    else:
-        with serve(options.workspace) as service:
-            values = measure(service, world, parts)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(options.workspace, Path(folder) / "workspace"))
+        with run_service(copy) as service:
+            values = measure(ListService(service), world, parts)
     if options.json:
         options.json.write_text(json.dumps(values), encoding="utf-8")
     other = json.loads(options.against.read_text(encoding="utf-8")) if options.against else {}
