@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 TINY_SERVER = Path(__file__).with_name("tiny_server.py")
@@ -65,6 +67,50 @@ class TinyService:
         self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+class Client:
+    """One connection to one process of a service."""
+
+    def __init__(self, connection: HTTPConnection) -> None:
+        self.connection = connection
+        self.close = connection.close
+
+    def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Status and answer."""
+        data = None if body is None else json.dumps(body)
+        self.connection.request(method, path, data, {"content-type": "application/json"})
+        answer = self.connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"null")
+
+    def write(self, method: str, path: str, body: object = None) -> Any:
+        status, answer = self.ask(method, path, body)
+        assert status == 200, answer
+        return answer
+
+    def read(self, path: str) -> Any:
+        return self.write("GET", path)
+
+    def status(self, path: str) -> int:
+        return self.ask("GET", path)[0]
+
+    def ids(self, path: str) -> list[str]:
+        return [item["item_id"] for item in self.read(path)["items"]]
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
+    """``serendip serve`` on a free port, once it is ready, told to end at the end."""
+    command = [sys.executable, "-m", "serendip", "serve", "-w", os.fspath(folder), "--port", "0"]
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        client = Client(HTTPConnection("127.0.0.1", read_ready_port(process), timeout=30))
+        try:
+            yield client, process
+        finally:
+            client.close()
+            process.send_signal(signal.SIGTERM)
 
 
 def read_ready_port(process: subprocess.Popen[str]) -> int:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keyed_service import bearer
 from postgres_server import on_both_databases
-from wire_client import WireClient, error_of
+from wire_client import WireClient, bearer, error_of
 
 from serendip.data.api_key import issue_key
 from serendip.data.store.tables.api_keys import ApiKeys

@@ -121,13 +121,6 @@ def test_an_unknown_parameter_is_refused_by_name(client):
     assert "q" in error_of(response)["hint"]
 
 
-def test_an_unknown_surface_is_refused_with_the_known_ones(client):
-    response = client.get("/v1/recommend", params={"surface": "shop"})
-    assert response.status_code == 422
-    assert "'shop'" in error_of(response)["message"]
-    assert "home" in error_of(response)["hint"]
-
-
 WORDS = ['"', "*", "a AND", "NEAR(", "col:x", "(((", "-", "^", 'a"b', "'; drop table items; --"]
 WORDS += ["../../etc/passwd", "<script>alert(1)</script>", "%s%n", "\r\nSet-Cookie: a=b", "🏳️‍🌈"]
 WORDS += ["\u202eabc", "e" + "\u0301" * 900, "\ufeff", "İ", "가", "{{7*7}}"]

@@ -15,7 +15,6 @@ import pytest
 from wire_client import WireClient
 
 from serendip.data.items.catalogue import Item
-from serendip.engine import matches
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 
@@ -99,12 +98,6 @@ def test_an_order_is_of_all_items_that_pass(
     assert ids == [*by_price, "fresh"]  # without a price it is last
 
 
-def test_facets_count_all_items_that_pass(client: WireClient, western: set[str]) -> None:
-    asked = {"filter": FILTER, "facet": ["genre"], "k": 2}
-    body = client.get("/v1/search", params=asked).json()
-    assert body["facets"]["genre"]["values"] == {"western": len(western) + 1}
-
-
 def test_a_user_has_an_order_of_their_own(engine: Engine) -> None:
     request = Request("search", filters=("price>=1",), k=60)
     lists = {
@@ -113,12 +106,6 @@ def test_a_user_has_an_order_of_their_own(engine: Engine) -> None:
     }
     assert len(lists) > 1
     assert len({frozenset(one) for one in lists}) == 1
-
-
-def test_a_page_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matches, "MOST_MATCHES", 5)
-    answer = engine.search("", filters=("price>=1",), sort="price", k=60)
-    assert [item.item_id for item in answer.items] == [f"i{n}" for n in range(59, 54, -1)]
 
 
 def test_without_filters_nothing_is_listed(engine: Engine, client: WireClient) -> None:

@@ -1,4 +1,4 @@
-"""A service whose PostgreSQL server goes away and comes back, over HTTP."""
+"""A service whose database goes away and comes back, or is on a disk that takes no writes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import httpx
 import pytest
 from postgres_server import PostgresServer, copy_to_server
 from processes import wait_until
+from stored_files import copy_to_serve, mounted, remount
 from wire_client import WireClient, error_of
 
 from serendip.data.store.postgres import REST_S
@@ -131,3 +132,32 @@ def test_of_a_server_that_is_silent_hardly_any_request_waits(client, postgres_se
                 attempts += 1
         assert 1 <= attempts <= 2 + (time.monotonic() - began) / REST_S  # if all waited, 40
     wait_until(lambda: not items_of(client, OF_A_USER[0])[1], "the database", every_s=0.1)
+
+
+def test_on_a_read_only_disk_reads_are_answered_and_writes_get_503(
+    trained_folder: Path, tmp_path: Path
+) -> None:
+    with mounted(tmp_path / "disk", "size=64m") as folder:
+        copy_to_serve(trained_folder, folder)
+        remount(folder, "ro")
+        with closing(Engine.open(folder)) as engine:
+            client = WireClient(engine)
+            reads = ("/v1/recommend?user_id=u1", "/v1/search?q=horror", "/v1/items/i1", "/?user=u1")
+            writes = (
+                ("POST", "/v1/events", {"user_id": "u1", "item_id": "i1"}),
+                ("POST", "/v1/items", [{"item_id": "new", "title": "A new one"}]),
+                ("DELETE", "/v1/items/i1", None),
+                ("DELETE", "/v1/users/u1", None),
+            )
+            for _ in range(2):
+                for method, path, body in writes:
+                    refused = client.ask(method, path, json=body)
+                    assert (refused.status_code, error_of(refused)["type"]) == (503, "storage")
+                for path in reads:
+                    assert client.get(path).status_code == 200, path
+            client.holder.check_storage()
+            ready = client.get("/health/ready")
+            assert ready.status_code == 200
+            assert "read-only" in ready.json()["storage_problem"]
+            assert "serendip_takes_writes 0.0" in client.get("/metrics").text
+            assert client.get("/v1/items/i1").json()["item_id"] == "i1"

@@ -11,7 +11,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -70,38 +69,20 @@ def list_filters(names: Sequence[str], values: Sequence[str]) -> st.SearchStrate
 
 
 Attributes = dict[str, Any]
-
-
-@dataclass
-class Shop:
-    """Attributes of items, and requests for them.
-
-    Args:
-        first: of the first items.
-        posted: of those that come later.
-        changed: number of an item -> its attributes from then on.
-        requests: filters of each.
-    """
-
-    first: list[Attributes]
-    posted: list[Attributes]
-    changed: dict[int, Attributes]
-    requests: list[list[str]]
+Shop = tuple[list[Attributes], dict[int, Attributes], list[list[str]]]
 
 
 @st.composite
 def shops(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Shop:
+    """Attributes of the first items, of those posted or changed later by number, and filters."""
     names = draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True))
     values = [*draw(st.sampled_from(ALIKE)), *draw(st.lists(words, max_size=2))]
     word = st.sampled_from(values)
     value = word | numbers | st.lists(word, max_size=3).map(tuple)
     attributes = st.dictionaries(st.sampled_from(names), value, max_size=3)
     first = draw(st.lists(attributes, min_size=3, max_size=6))
-    posted = draw(st.lists(attributes, max_size=3))
-    numbers_of_items = st.integers(0, len(first) + len(posted) - 1)
-    changed = draw(st.dictionaries(numbers_of_items, attributes, max_size=2))
-    requests = draw(st.lists(list_filters(names, values), min_size=4, max_size=8))
-    return Shop(first, posted, changed, requests)
+    late = draw(st.dictionaries(st.integers(0, len(first) + 2), attributes, max_size=5))
+    return first, late, draw(st.lists(list_filters(names, values), min_size=4, max_size=8))
 
 
 often = settings(
@@ -113,57 +94,41 @@ class Refused(Exception):
     """The filter is no test, or one that no item can pass or fail."""
 
 
-class Evaluator:
-    """What filters mean, one item after the other.
+def read(text: str, rows: Sequence[Attributes]) -> tuple[str, str, list[str]]:
+    """Name, sign and values: the first sign counts that has a name before it.
 
     Args:
-        former: attributes of all items, also of what was changed since: names and numbers that
-            items once had may be asked for.
+        text: a filter.
+        rows: attributes that items have or once had, whose names and numbers may be asked for.
     """
-
-    def __init__(self, former: Sequence[Mapping[str, Any]]) -> None:
-        self.names = {name for one in former for name in one}
-        self.numeric = {
-            name for one in former for name, value in one.items() if isinstance(value, float)
-        }
-
-    def passes(self, texts: Sequence[str], attributes: Mapping[str, Any]) -> bool:
-        return all(self._passes(*self._read(text), attributes) for text in texts)
-
-    def require_valid(self, texts: Sequence[str]) -> None:
-        if sum(len(self._read(text)[2]) for text in texts) > MAX_VALUES:
+    places = [(text.find(sign, 1), -len(sign), sign) for sign in SIGNS]
+    place, _, sign = min((one for one in places if one[0] > 0), default=(0, 0, ""))
+    name = text[:place].strip()
+    values = [value.strip() for value in text[place + len(sign) :].split("|")]
+    values = [value for value in values if value]
+    if not sign or not values or not any(name in row for row in rows):
+        raise Refused
+    if sign in (">=", "<="):
+        is_numeric = any(isinstance(row.get(name), float) for row in rows)
+        if len(values) > 1 or to_number(values[0]) is None or not is_numeric:
             raise Refused
+    return name, sign, values
 
-    def _read(self, text: str) -> tuple[str, str, list[str]]:
-        """Name, sign and values: the first sign counts that has a name before it."""
-        places = [(text.find(sign, 1), -len(sign), sign) for sign in SIGNS]
-        place, _, sign = min((one for one in places if one[0] > 0), default=(0, 0, ""))
-        name = text[:place].strip()
-        values = [value.strip() for value in text[place + len(sign) :].split("|")]
-        values = [value for value in values if value]
-        if not sign or not values or name not in self.names:
-            raise Refused
-        if sign in (">=", "<="):
-            if len(values) > 1 or to_number(values[0]) is None or name not in self.numeric:
-                raise Refused
-        return name, sign, values
 
-    def _passes(
-        self, name: str, sign: str, values: list[str], attributes: Mapping[str, Any]
-    ) -> bool:
-        value = attributes.get(name)
-        numbers = [number for text in values if (number := to_number(text)) is not None]
-        if sign == ">=":
-            return isinstance(value, float) and value >= numbers[0]
-        if sign == "<=":
-            return isinstance(value, float) and value <= numbers[0]
+def passes(name: str, sign: str, values: list[str], attributes: Attributes) -> bool:
+    value = attributes.get(name)
+    numbers = [number for text in values if (number := to_number(text)) is not None]
+    if sign == ">=":
+        return isinstance(value, float) and value >= numbers[0]
+    if sign == "<=":
+        return isinstance(value, float) and value <= numbers[0]
+    if isinstance(value, str | tuple):
         folded = [text.casefold() for text in values]
-        if isinstance(value, str | tuple):
-            parts = [value] if isinstance(value, str) else value
-            is_one = any(part.casefold() in folded for part in parts)
-        else:
-            is_one = value in numbers
-        return is_one == (sign == "=")
+        parts = [value] if isinstance(value, str) else value
+        is_one = any(part.casefold() in folded for part in parts)
+    else:
+        is_one = value in numbers
+    return is_one == (sign == "=")
 
 
 def to_number(text: str) -> float | None:
@@ -174,14 +139,16 @@ def to_number(text: str) -> float | None:
 
 
 def expected(
-    evaluator: Evaluator, texts: Sequence[str], items: Mapping[str, Mapping[str, Any]]
+    texts: Sequence[str], items: Mapping[str, Attributes], rows: Sequence[Attributes]
 ) -> list[str] | None:
     """Ids of the items that pass; None = the filters are refused."""
     try:
-        evaluator.require_valid(texts)
-        return sorted(name for name, one in items.items() if evaluator.passes(texts, one))
+        tests = [read(text, rows) for text in texts]
     except Refused:
         return None
+    if sum(len(values) for *_, values in tests) > MAX_VALUES:
+        return None
+    return sorted(name for name, one in items.items() if all(passes(*test, one) for test in tests))
 
 
 def kept(texts: Sequence[str], catalogue: Catalogue) -> list[str] | None:
@@ -207,22 +174,16 @@ def test_filters_keep_what_a_plain_evaluator_keeps() -> None:
     @settings(often, max_examples=60)
     @given(shops())
     def compare(shop: Shop) -> None:
-        rows = [*shop.first, *shop.posted]
-        catalogue = Catalogue(build_items(shop.first))
-        catalogue = catalogue.with_late(build_items(shop.posted, len(shop.first)))
-        new = [Item(f"i{number}", "", "", one) for number, one in shop.changed.items()]
-        catalogue = catalogue.with_late(new)
-        items = {f"i{number}": shop.changed.get(number, one) for number, one in enumerate(rows)}
-        evaluator = Evaluator([*rows, *shop.changed.values()])
-        for texts in shop.requests:
-            wanted = expected(evaluator, texts, items)
+        first, late, requests = shop
+        rows = dict(enumerate(first)) | late
+        catalogue = Catalogue([Item(f"i{n}", "", "", one) for n, one in enumerate(first)])
+        catalogue = catalogue.with_late([Item(f"i{n}", "", "", one) for n, one in late.items()])
+        items = {f"i{number}": one for number, one in rows.items()}
+        for texts in requests:
+            wanted = expected(texts, items, [*first, *late.values()])
             assert kept(texts, catalogue) == wanted, texts
             kinds["refused" if wanted is None else "none" if not wanted else "some"] += 1
 
     compare()
     # Neither all are refused, nor do all items pass.
     assert min(kinds[name] for name in KINDS) > 25, kinds
-
-
-def build_items(rows: list[dict[str, Any]], first: int = 0) -> list[Item]:
-    return [Item(f"i{first + number}", "", "", one) for number, one in enumerate(rows)]

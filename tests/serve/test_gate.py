@@ -1,10 +1,11 @@
-"""Reads wait for no write; writes wait in a bounded queue and are refused beyond it."""
+"""Which requests wait, which are refused, and what is computed when."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,29 +13,33 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from httpx import Response
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
 from serendip.cli.serve import open_server_options
+from serendip.data.events.event import Event
 from serendip.data.store.database import open_database
+from serendip.data.store.store import Store
 from serendip.engine.config.serve import ServeConfig
 from serendip.engine.engine import Engine
-from serendip.engine.request import Request
 from serendip.errors import (
     ArtefactError,
     BusyError,
     ClientGoneError,
+    DiskFullError,
     LateError,
     OverloadError,
     SerendipError,
     StorageError,
     UnknownItemError,
 )
+from serendip.serve import gate
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.gate import READERS, SPARE, EngineGate
-from serendip.serve.logs import CurrentRequest, current_request
+from serendip.serve.gate import BURST_S, QUIET_S, READERS, EngineGate, WaitingCall, WaitingRoom
 from serendip.serve.page.routes import REPORT_PATH
 from serendip.serve.server_options import ServerOptions
+from serendip.serve.shared_state import SharedState
 
 READS = ["/v1/search?q=horror+tale&user_id=u1", "/v1/recommend?surface=home&user_id=u1"]
 READS += ["/v1/items/i1/similar?user_id=u1", "/v1/suggest?q=ho&user_id=u1"]
@@ -187,33 +192,6 @@ def be_late(engine: TinyEngine) -> str:
     raise LateError("late")
 
 
-def test_answers_in_place_of_failed_ones_wait_in_a_bounded_queue():
-    go, failed = threading.Event(), threading.Semaphore(0)
-    pool = build_pool(TinyEngine(), waiting_requests=3)
-
-    def fail_quickly(engine: TinyEngine) -> str:
-        failed.release()
-        return fail(engine)
-
-    def wait(engine: TinyEngine) -> str:
-        assert go.wait(timeout=30)
-        return "from less"
-
-    async def scene() -> tuple[set[asyncio.Task[str]], list[object]]:
-        tasks = []
-        for _ in range(SPARE + 3 + 1):
-            tasks.append(asyncio.create_task(pool.read_or(fail_quickly, [wait])))
-            await asyncio.to_thread(failed.acquire)
-        done, _ = await asyncio.wait(tasks, timeout=4, return_when=asyncio.FIRST_COMPLETED)
-        go.set()
-        return done, await asyncio.gather(*tasks, return_exceptions=True)
-
-    done, results = asyncio.run(scene())
-    assert {type(task.exception()) for task in done} == {OverloadError}
-    refused = [result for result in results if isinstance(result, OverloadError)]
-    assert SPARE <= results.count("from less") == len(results) - len(refused) <= SPARE + 3
-
-
 def test_the_next_fallback_answers_where_one_fails():
     pool = build_pool(TinyEngine())
     assert asyncio.run(pool.read_or(fail, (fail, lambda _: "popular"))) == "popular"
@@ -333,32 +311,6 @@ def test_messages_with_file_names_are_logged_rarely_and_not_in_the_answer(failur
     assert [str(failure) in record.getMessage() for record in caplog.records] == [True]
 
 
-def test_the_pool_computes_nothing_for_a_client_that_hung_up_in_the_queue():
-    engine = Stuck()
-    pool = build_pool(engine)
-
-    async def search(text: str, gone: threading.Event) -> object:
-        current_request.set(CurrentRequest(text, gone.is_set))
-        return await pool.read(lambda engine: engine.recommend(Request("search", text=text)))
-
-    async def scene() -> list[object]:
-        gone = [threading.Event() for _ in range(3)]
-        tasks = [asyncio.create_task(search("wait", gone[0]))]
-        await asyncio.to_thread(engine.taken.acquire)
-        tasks += [
-            asyncio.create_task(search(text, left))
-            for text, left in zip(["stays", "leaves"], gone[1:], strict=True)
-        ]
-        await asyncio.sleep(0)
-        gone[-1].set()
-        engine.go.set()
-        return await asyncio.gather(*tasks, return_exceptions=True)
-
-    results = asyncio.run(scene())
-    assert isinstance(results[-1], ClientGoneError)
-    assert engine.texts == ["wait", "stays"]
-
-
 def test_more_requests_than_may_wait_get_429_as_json_and_as_a_page_and_health_is_answered():
     engine = Stuck()
     client = WireClient(engine, options=ServerOptions(config=ServeConfig(waiting_requests=1)))
@@ -389,3 +341,349 @@ def test_more_requests_than_may_wait_get_429_as_json_and_as_a_page_and_health_is
     assert {error_of(answer)["type"] for answer in calls} == {"overload"}
     assert all(answer.headers["content-type"].startswith("text/html") for answer in pages)
     assert [answer.status_code for answer in health] == [200] * 3
+
+
+def build_rows(name: str, count: int = 1, **more: Any) -> list[dict[str, Any]]:
+    return [{"user_id": name, "item_id": f"i{number}", **more} for number in range(count)]
+
+
+def post_while_locked(
+    engine: Engine, shop: Path, bodies: Sequence[list[dict[str, Any]]]
+) -> tuple[list[Response], int]:
+    """Answers to posts of which the first one waits for the lock until all others are queued.
+
+    Returns:
+        the answers, and the number of transactions that wrote.
+    """
+    client, commits = WireClient(engine), list[str]()
+
+    async def scene(waits) -> list[Response]:
+        posts = []
+        with locked(shop):
+            for body in bodies:
+                asked = client.ask_async("POST", "/v1/events", json=body)
+                posts.append(asyncio.create_task(asked))
+                await asyncio.to_thread(waits.wait, 30)
+            await client.ask_async("GET", "/v1/users/u0/history")  # all posts are queued by then
+            commits.clear()
+        return await asyncio.gather(*posts)
+
+    def executes(connection) -> None:
+        commits.append("commit")
+
+    with waiting_for_the_lock() as waits:
+        sqlalchemy.event.listen(engine._store.database._engine, "commit", executes)
+        return asyncio.run(scene(waits)), len(commits)
+
+
+def stored_users(shop: Path) -> list[str]:
+    """Users of the events, as often as they were stored one after the other."""
+    with closing(Store.open(shop / "serendip.db")) as store:
+        seqs = store.tables().events.to_pylist()
+    posted = [row["user_id"] for row in seqs if row["user_id"].startswith("post")]
+    return [name for place, name in enumerate(posted) if posted[place - 1 : place] != [name]]
+
+
+def test_posts_that_wait_share_transactions_and_one_that_is_refused_fails_no_other(shop):
+    bodies = [
+        build_rows("post-0"),
+        build_rows("post-a", 100),
+        build_rows("post-b", surface="shelve"),
+        build_rows("post-c", event_id="same"),
+        build_rows("post-d", event_id="same"),
+        build_rows("post-e", 100),
+    ]
+    with closing(Engine.open(shop)) as engine:
+        answers, commits = post_while_locked(engine, shop, bodies)
+    assert [answer.status_code for answer in answers] == [200, 200, 422, 200, 200, 200]
+    assert error_of(answers[2])["type"] == "unsupported"
+    assert [answer.json().get("new") for answer in answers] == [1, 100, None, 1, 0, 100]
+    assert stored_users(shop) == ["post-0", "post-c", "post-a", "post-e"]
+    assert commits == 2
+
+
+class FullDisk(TinyEngine):
+    """Asks for a post, for others once there are some, and then finds no room."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.go = threading.Event(), threading.Event()
+        self.sizes = list[int]()
+
+    def add_event_groups(self, groups):
+        for events in groups:
+            self.sizes.append(len(events))
+            self.began.set()
+            assert self.go.wait(timeout=30)
+        raise DiskFullError("the disk is full.", "Free some space.")
+
+
+def test_no_post_of_a_transaction_that_fails_is_acknowledged():
+    engine = FullDisk()
+    client = WireClient(engine)
+
+    async def scene() -> list[Response]:
+        posts = []
+        for size in (2, 3):
+            asked = client.ask_async("POST", "/v1/events", json=build_rows("u", size))
+            posts.append(asyncio.create_task(asked))
+            await asyncio.to_thread(engine.began.wait, 30)
+        await client.ask_async("GET", "/v1/items/film-01")  # both posts are queued by then
+        engine.go.set()
+        return await asyncio.gather(*posts)
+
+    assert [answer.status_code for answer in asyncio.run(scene())] == [507, 507]
+    assert engine.sizes == [2, 3]
+
+
+class Writer(EngineGate):
+    """A gate whose writer does nothing of its own accord."""
+
+    def __init__(self) -> None:
+        super().__init__(EngineHolder())
+        self._writer = WaitingRoom(64, sheds=False)
+
+    def join(self, sizes: Sequence[int]) -> list[gate._EventPost]:
+        events = [Event("u", "i", 1.0)]
+        posts = [gate._EventPost(lambda: None, events=events * size) for size in sizes]
+        for post in posts:
+            self._writer.join(post)
+        return posts
+
+    def begin(self) -> Iterator[Sequence[Event]]:
+        """The events of the next transaction, each when it is asked for."""
+        return self._take_posts([self._writer.take()])  # type: ignore[list-item]
+
+    def take_sizes(self) -> list[int]:
+        return [len(events) for events in self.begin()]
+
+
+@pytest.fixture
+def writer(monkeypatch: pytest.MonkeyPatch) -> Writer:
+    """A gate of which a transaction has ten events."""
+    monkeypatch.setattr(gate, "MAX_EVENTS_AT_ONCE", 10)
+    return Writer()
+
+
+def test_the_oldest_post_is_in_the_next_transaction_however_large_it_is(writer):
+    writer.join([50, 9, 1, 7, 2])
+    assert writer.take_sizes() == [50]
+    writer.join([1, 1])
+    assert writer.take_sizes() == [9, 1]
+    assert writer.take_sizes() == [7, 1, 1]
+    assert writer.take_sizes() == [2]
+
+
+def test_what_comes_while_a_transaction_stores_is_stored_in_it_if_there_is_room(writer):
+    writer.join([4])
+    taken = writer.begin()
+    assert len(next(taken)) == 4
+    writer.join([7, 3])
+    assert [len(events) for events in taken] == [3]
+    assert writer.take_sizes() == [7]
+
+
+def test_a_post_whose_client_has_gone_is_not_stored(writer):
+    gone, _, later = writer.join([5, 1, 2])
+    gone.result.cancel()
+    later.result.cancel()
+    assert writer.take_sizes() == [1]
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1.0  # nobody was ever overloaded at 0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Room:
+    """A room with one thread, whose requests take so long, on a clock that is set by hand."""
+
+    def __init__(
+        self,
+        length: int = 64,
+        each_s: float = 0.01,
+        load: SharedState | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock, self.each_s, self.load = clock or Clock(), each_s, load or SharedState()
+        self.room = WaitingRoom(length, self.load, self.clock)
+        self.visits, self.waits, self.order = list[WaitingCall](), list[float](), list[float]()
+
+    def come(self, count: int = 1) -> int:
+        """Let so many come; how many were refused at the door."""
+        refused = 0
+        for _ in range(count):
+            visit = WaitingCall(lambda: None, lambda: False, self.clock.now)
+            try:
+                self.room.join(visit)
+            except OverloadError:
+                refused += 1
+            else:
+                self.visits.append(visit)
+        return refused
+
+    def compute(self, count: int = 1) -> None:
+        """Compute so many of those that wait, if there are any."""
+        for _ in range(count):
+            if not self.room._waiting:
+                return
+            visit = self.room.take()
+            self.order.append(visit.came)
+            self.waits.append(self.clock.now - visit.came)
+            self.clock.now += self.each_s
+            visit()
+
+    def overload(self, seconds: float, times: int = 4) -> int:
+        """Ask for several times as much as can be computed; how many were refused at the door."""
+        end, refused = self.clock.now + seconds, 0
+        while self.clock.now < end:
+            refused += self.come(times)
+            self.compute()
+        return refused
+
+    @property
+    def refused_inside(self) -> int:
+        """How many were accepted first and refused later."""
+        done = [visit.result for visit in self.visits if visit.result.done()]
+        return sum(isinstance(result.exception(), OverloadError) for result in done)
+
+
+def test_no_more_wait_than_may_and_the_place_of_one_that_left_is_free() -> None:
+    room = Room(length=2)
+    assert room.come(3) == 1
+    room.compute()
+    assert room.come(2) == 1
+    room.room.leave(room.visits[-1])
+    assert not room.room.turn_away()
+
+
+@pytest.mark.parametrize(("each_s", "count"), [(0.01, 64), (0.03, 64), (0.1, 20), (0.3, 6)])
+def test_a_burst_is_computed_to_its_end_the_oldest_first(each_s: float, count: int) -> None:
+    room = Room(each_s=each_s)
+    for _ in range(count):
+        room.clock.now += 1e-4
+        assert room.come() == 0
+    room.compute(count)
+    assert room.order == sorted(room.order)
+    assert len(room.order) == count
+
+
+def test_eight_clients_that_ask_again_at_once_are_never_refused() -> None:
+    room = Room(each_s=0.05)
+    room.come(8)
+    for _ in range(2_000):
+        room.compute()
+        assert room.come() == 0
+    assert max(room.waits) == pytest.approx(7 * 0.05)
+
+
+@pytest.mark.parametrize("each_s", [0.002, 0.01, 0.08])
+def test_a_queue_that_stays_computes_only_what_has_just_come(each_s: float) -> None:
+    room = Room(each_s=each_s)
+    refused = room.overload(seconds=max(20.0, 500 * each_s))
+    computed = len(room.waits)
+    slow = sum(wait > each_s + 1e-9 for wait in room.waits)
+    assert slow <= 64 / 3 + 1  # while the room fills
+    assert max(room.waits) <= BURST_S
+    assert refused + room.refused_inside == pytest.approx(3 * computed, abs=65)
+    assert room.refused_inside <= 64
+
+
+@pytest.mark.parametrize("count", [65, 200, 1_000])
+def test_of_a_burst_as_many_as_may_wait_are_answered(count: int) -> None:
+    room, refused = Room(), 0
+    for _ in range(count):
+        room.clock.now += 1e-5
+        refused += room.room.turn_away() or room.come()
+    assert refused == count - 64
+    room.compute(64)
+    assert (len(room.waits), room.refused_inside) == (64, 0)
+
+
+def test_in_a_full_room_the_newest_is_computed_first() -> None:
+    room = Room(length=4)
+    for number in range(4):
+        room.clock.now = 1 + number / 1000
+        room.come()
+    assert room.room.turn_away()
+    room.compute()
+    assert room.order == [1.003]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_a_room_has_its_size_again_once_hardly_more_come_than_are_computed(share: float) -> None:
+    room, draw = Room(), random.Random(1)
+    room.overload(2.0)
+    assert room.come(64) == 63
+    next_at = room.clock.now
+    for _ in range(300):  # at random moments
+        next_at += draw.expovariate(share / room.each_s)
+        while room.room._waiting and room.clock.now < next_at:
+            room.compute()
+        room.clock.now = max(room.clock.now, next_at)
+        room.come()
+    assert room.come(40) == 0
+
+
+def test_a_room_stays_small_while_twice_as_many_come_as_are_computed() -> None:
+    room, draw = Room(), random.Random(1)
+    room.overload(2.0)
+    next_at, refused = room.clock.now, 0
+    for _ in range(2_000):
+        next_at += draw.expovariate(2 / room.each_s)
+        while room.room._waiting and room.clock.now < next_at:
+            room.compute()
+        room.clock.now = max(room.clock.now, next_at)
+        refused += room.come()
+    assert refused == pytest.approx(1_000, rel=0.3)
+    assert max(room.waits[64:]) < 2 * room.each_s
+
+
+def test_while_one_room_of_a_service_is_small_all_are() -> None:
+    one = Room()
+    other = Room(load=one.load, clock=one.clock)
+    other.come(40)
+    one.overload(1.0)
+    assert other.come() == 1
+    other.compute()
+    assert other.refused_inside == 39  # all but the newest
+    assert (other.come(), other.come()) == (0, 1)
+    one.clock.now += QUIET_S + 0.01
+    assert other.come(40) == 0
+
+
+def test_in_a_room_that_refuses_no_longer_the_oldest_is_computed_first() -> None:
+    room = Room(length=4)
+    for number in range(4):
+        room.clock.now = 1 + number / 1000
+        room.come()
+    assert room.room.turn_away()
+    room.clock.now += QUIET_S + 0.01
+    room.compute()
+    assert room.order == [1.0]
+
+
+def test_nothing_is_computed_that_has_waited_for_too_long() -> None:
+    room = Room()
+    room.come(2)
+    room.clock.now += BURST_S + 0.1
+    room.come()
+    room.compute()
+    assert room.waits == [0.0]
+    assert room.refused_inside == 2
+
+
+def test_what_nobody_waits_for_is_not_computed() -> None:
+    room = Room()
+    visit = WaitingCall(lambda: None, lambda: True, room.clock.now)
+    room.room.join(visit)
+    room.come()
+    room.compute()
+    assert isinstance(visit.result.exception(), ClientGoneError)
+    cancelled: Callable[[], bool] = room.visits[0].result.cancel
+    assert not cancelled()  # it was computed

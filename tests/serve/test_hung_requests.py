@@ -20,30 +20,21 @@ from serendip.engine.config.serve import ServeConfig
 from serendip.serve.server_options import ServerOptions
 
 
-class Gate:
-    """A call that hangs until the gate opens."""
-
-    def __init__(self) -> None:
-        self.entered, self.open = threading.Semaphore(0), threading.Event()
-
-    def __call__(self) -> str:
-        self.entered.release()
-        assert self.open.wait(timeout=30)
-        return "late"
-
-
 @pytest.fixture
-def gate() -> Iterator[Gate]:
-    gate = Gate()
+def gate() -> Iterator[threading.Event]:
+    """Calls that hang wait for it."""
+    gate = threading.Event()
     yield gate
-    gate.open.set()
+    gate.set()
 
 
-def test_a_read_that_hangs_is_answered_from_less_and_then_turns_readiness_red(gate: Gate) -> None:
+def test_a_read_that_hangs_is_answered_from_less_and_then_turns_readiness_red(
+    gate: threading.Event,
+) -> None:
     class Hanging(TinyEngine):
         def recommend(self, request):
             if request.text == "hang":
-                gate()
+                assert gate.wait(30)
             return super().recommend(request)
 
     client = WireClient(Hanging(), options=ServerOptions(config=ServeConfig(deadline="0.2s")))
@@ -53,7 +44,7 @@ def test_a_read_that_hangs_is_answered_from_less_and_then_turns_readiness_red(ga
     answer = client.get("/health/ready")
     assert (answer.status_code, error_of(answer)["type"]) == (503, "timeout")
     assert client.get("/health/live").status_code == 200
-    gate.open.set()
+    gate.set()
     wait_until(lambda: client.get("/health/ready").status_code == 200, "threads that go on")
     assert not client.get("/v1/search?q=film").json()["degraded"]
 

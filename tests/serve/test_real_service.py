@@ -9,13 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.client import HTTPConnection
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from processes import read_ready_port, wait_until
+from processes import Client, serving, wait_until
 from stand import train
 
 from serendip.engine.artefacts.generations import open_current, publish, rollback
@@ -26,42 +24,20 @@ EVERY_S = 0.02
 """Between two requests to a service that changes."""
 
 
-@contextmanager
-def service(folder: Path) -> Iterator[tuple[HTTPConnection, subprocess.Popen[str]]]:
-    """``serendip serve`` on a free port, once it is ready."""
-    command = [sys.executable, "-m", "serendip", "serve", "-w", os.fspath(folder), "--port", "0"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        connection = HTTPConnection("127.0.0.1", read_ready_port(process), timeout=30)
-        try:
-            yield connection, process
-        finally:
-            connection.close()
-            process.send_signal(signal.SIGTERM)
-
-
-def ask(connection: HTTPConnection, method: str, path: str, body: object = None):
-    data = None if body is None else json.dumps(body)
-    connection.request(method, path, data, {"content-type": "application/json"})
-    answer = connection.getresponse()
-    return answer.status, json.loads(answer.read() or b"null")
-
-
 def test_acknowledged_events_survive_kill_9_and_sigterm_ends_with_0(shop: Path) -> None:
-    with service(shop) as (connection, process):
+    with serving(shop) as (client, process):
         for number in range(20):
             event = {"user_id": "killed", "item_id": f"i{number}", "action": "like"}
-            status, answer = ask(connection, "POST", "/v1/events", event)
+            status, answer = client.ask("POST", "/v1/events", event)
             assert status in (200, 201, 202)
             assert answer["new"] == 1
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    with service(shop) as (connection, process):
-        status, answer = ask(connection, "GET", "/v1/users/killed/history?limit=100")
+    with serving(shop) as (client, process):
+        status, answer = client.ask("GET", "/v1/users/killed/history?limit=100")
         assert status == 200
         assert len(answer["events"]) == 20
-        home = ask(connection, "GET", "/v1/recommend?surface=home&user_id=killed&k=100")[1]
+        home = client.ask("GET", "/v1/recommend?surface=home&user_id=killed&k=100")[1]
         shown = {item["item_id"] for item in home["items"]}
         assert shown
         assert not shown & {f"i{number}" for number in range(20)}
@@ -69,22 +45,22 @@ def test_acknowledged_events_survive_kill_9_and_sigterm_ends_with_0(shop: Path) 
 
 
 def test_what_was_chosen_after_a_search_is_found_by_it_and_still_after_a_post(stand: Path) -> None:
-    def find(connection: HTTPConnection) -> list[str]:
-        found = ask(connection, "GET", "/v1/search?q=Mothers%20Day%20gift&parts=true")[1]["items"]
+    def find(client: Client) -> list[str]:
+        found = client.ask("GET", "/v1/search?q=Mothers%20Day%20gift&parts=true")[1]["items"]
         return [item["item_id"] for item in found if item["parts"]["bm25"] > 0]
 
-    with service(stand) as (connection, _):
-        assert find(connection) == []
+    with serving(stand) as (client, _):
+        assert find(client) == []
         for number in range(3):
             event = {"user_id": f"m{number}", "item_id": "i7", "query": "mother's day gift"}
-            assert ask(connection, "POST", "/v1/events", event | {"action": "click"})[0] == 200
+            assert client.ask("POST", "/v1/events", event | {"action": "click"})[0] == 200
     train(stand, seed=1)
-    with service(stand) as (connection, _):
-        assert find(connection) == ["i7"]
-        item = ask(connection, "GET", "/v1/items/i7")[1]
+    with serving(stand) as (client, _):
+        assert find(client) == ["i7"]
+        item = client.ask("GET", "/v1/items/i7")[1]
         changed = {"item_id": "i7", "title": item["title"], "description": "On offer."}
-        assert ask(connection, "POST", "/v1/items", changed)[0] == 200
-        assert find(connection) == ["i7"]
+        assert client.ask("POST", "/v1/items", changed)[0] == 200
+        assert find(client) == ["i7"]
 
 
 def publish_copy(shop: Path) -> Path:
@@ -111,22 +87,8 @@ def put_damaged(generations: Path, name: str, harm: Callable[[Path], None]) -> N
     temporary.replace(generations / "CURRENT")
 
 
-def flip(path: Path) -> None:
-    """Change one bit in the middle of a file."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
-
-
-def exchange(one: Path, other: Path) -> None:
-    first, second = one.read_bytes(), other.read_bytes()
-    assert first != second
-    one.write_bytes(second)
-    other.write_bytes(first)
 
 
 def put_nan(folder: Path) -> None:
@@ -139,15 +101,9 @@ def put_nan(folder: Path) -> None:
     (folder / MANIFEST).write_text(seal(manifest | {"files": compute_checksums(folder)}))
 
 
-HARMS: tuple[Callable[[Path], None], ...] = (
-    lambda folder: flip(folder / COUNTS),
-    lambda folder: flip(folder / MANIFEST),
+HARMS: tuple[Callable[[Path], None], ...] = (  # all kinds of damage: see test_generations.py
     lambda folder: cut(folder / COUNTS),
-    lambda folder: cut(folder / MANIFEST),
-    lambda folder: exchange(folder / COUNTS, folder / "numbers" / "2-variants.npy"),
-    lambda folder: (folder / COUNTS).unlink(),
     lambda folder: (folder / MANIFEST).unlink(),
-    lambda folder: flip(folder / "search" / "meta.json"),
     put_nan,
 )
 
@@ -155,36 +111,36 @@ HARMS: tuple[Callable[[Path], None], ...] = (
 def test_a_service_goes_on_with_the_old_generation_whatever_damages_the_new_one(
     shop: Path,
 ) -> None:
-    def refused(connection: HTTPConnection) -> list[str]:
+    def refused(client: Client) -> list[str]:
         """Generations that the metrics name as refused; requests are answered meanwhile."""
-        assert ask(connection, "GET", "/v1/recommend?user_id=u1&k=3")[1]["generation"] == "gen-1"
-        connection.request("GET", "/metrics")
-        lines = connection.getresponse().read().decode()
+        assert client.ask("GET", "/v1/recommend?user_id=u1&k=3")[1]["generation"] == "gen-1"
+        client.connection.request("GET", "/metrics")
+        lines = client.connection.getresponse().read().decode()
         return re.findall(r'serendip_refused_generation_info{generation="(.+)"} 1.0', lines)
 
-    with service(shop) as (connection, _):
-        assert refused(connection) == []
+    with serving(shop) as (client, _):
+        assert refused(client) == []
         for number, harm in enumerate(HARMS, start=2):
             name = f"gen-{number}"
             put_damaged(shop / "generations", name, harm)
             wait_until(
-                lambda name=name: refused(connection) == [name], f"{name} refused", every_s=EVERY_S
+                lambda name=name: refused(client) == [name], f"{name} refused", every_s=EVERY_S
             )
-        assert ask(connection, "GET", "/health/ready")[1]["refused_generation"] == name
+        assert client.ask("GET", "/health/ready")[1]["refused_generation"] == name
         put_damaged(shop / "generations", f"gen-{number + 1}", lambda folder: None)
         wait_until(
-            lambda: ask(connection, "GET", "/health/ready")[1]["generation"] != "gen-1",
+            lambda: client.ask("GET", "/health/ready")[1]["generation"] != "gen-1",
             "the whole one",
             every_s=EVERY_S,
         )
 
 
-def answers_with(connection: HTTPConnection, item_id: str, paths: tuple[str, ...]) -> list[str]:
+def answers_with(client: Client, item_id: str, paths: tuple[str, ...]) -> list[str]:
     """The paths of which the answer shows an item: its id in JSON, a link to it on a page."""
     shown = []
     for path in paths:
-        connection.request("GET", path)
-        answer = connection.getresponse()
+        client.connection.request("GET", path)
+        answer = client.connection.getresponse()
         text = answer.read().decode()
         assert answer.status == 200, (path, text)
         if re.search(rf'"item_id": ?"{item_id}"|/items/{item_id}["?]', text):
@@ -194,12 +150,12 @@ def answers_with(connection: HTTPConnection, item_id: str, paths: tuple[str, ...
 
 def test_a_deleted_item_is_in_no_answer_then_or_after_a_swap_and_a_restart(shop: Path) -> None:
     event = {"user_id": "new", "item_id": "i0", "action": "like"}
-    with service(shop) as (connection, _):
-        assert ask(connection, "POST", "/v1/events", event)[0] == 200
-        home = ask(connection, "GET", "/v1/recommend?user_id=new&k=1")[1]["items"]
+    with serving(shop) as (client, _):
+        assert client.ask("POST", "/v1/events", event)[0] == 200
+        home = client.ask("GET", "/v1/recommend?user_id=new&k=1")[1]["items"]
         gone = home[0]["item_id"]
-        other = ask(connection, "GET", f"/v1/items/{gone}/similar?k=1")[1]["items"][0]["item_id"]
-        title = ask(connection, "GET", f"/v1/items/{gone}")[1]["title"].replace(" ", "+")
+        other = client.ask("GET", f"/v1/items/{gone}/similar?k=1")[1]["items"][0]["item_id"]
+        title = client.ask("GET", f"/v1/items/{gone}")[1]["title"].replace(" ", "+")
         paths = (
             "/v1/recommend?user_id=new&k=60",
             f"/v1/items/{other}/similar?k=60",
@@ -209,57 +165,47 @@ def test_a_deleted_item_is_in_no_answer_then_or_after_a_swap_and_a_restart(shop:
             f"/items/{other}?user=new",
             f"/search?q={title}",
         )
-        assert answers_with(connection, gone, paths) == list(paths)
-        assert ask(connection, "DELETE", f"/v1/items/{gone}")[0] == 200
-        assert answers_with(connection, gone, paths) == []
+        assert answers_with(client, gone, paths) == list(paths)
+        assert client.ask("DELETE", f"/v1/items/{gone}")[0] == 200
+        assert answers_with(client, gone, paths) == []
         publish_copy(shop)  # a generation with the item
         wait_until(
-            lambda: ask(connection, "GET", paths[0])[1]["generation"] == "gen-2",
+            lambda: client.ask("GET", paths[0])[1]["generation"] == "gen-2",
             "the second generation",
             every_s=EVERY_S,
         )
-        assert answers_with(connection, gone, paths) == []
-    with service(shop) as (connection, _):
-        assert answers_with(connection, gone, paths) == []
+        assert answers_with(client, gone, paths) == []
+    with serving(shop) as (client, _):
+        assert answers_with(client, gone, paths) == []
         for path in (f"/v1/items/{gone}", f"/v1/items/{gone}/similar"):
-            assert ask(connection, "GET", path)[0] == 404
-
-
-def test_a_missing_database_ends_the_start_and_is_not_made(shop: Path) -> None:
-    (shop / "serendip.db").unlink()
-    command = [sys.executable, "-m", "serendip", "serve", "-w", os.fspath(shop), "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 8
-    assert "database serendip.db does not exist" in done.stderr
-    assert "serendip import" in done.stderr
-    assert not (shop / "serendip.db").exists()
+            assert client.ask("GET", path)[0] == 404
 
 
 def test_writes_are_refused_and_reads_answered_when_the_database_is_deleted(shop: Path) -> None:
     event = {"user_id": "u1", "item_id": "i1", "action": "like"}
-    with service(shop) as (connection, _):
-        assert ask(connection, "POST", "/v1/events", event)[0] == 200
+    with serving(shop) as (client, _):
+        assert client.ask("POST", "/v1/events", event)[0] == 200
         (shop / "serendip.db").unlink()
         for method, path, body in (
             ("POST", "/v1/events", event),
             ("POST", "/v1/items", {"item_id": "new", "title": "New"}),
             ("DELETE", "/v1/items/i2", None),
         ):
-            status, answer = ask(connection, method, path, body)
+            status, answer = client.ask(method, path, body)
             assert (status, answer["error"]["type"]) == (503, "storage")
             assert "Nothing was stored" in answer["error"]["message"]
             assert os.fspath(shop) not in json.dumps(answer)
-        assert ask(connection, "GET", "/v1/users/u1/history")[0] == 200
-        assert ask(connection, "GET", "/v1/items/i2")[0] == 200
-        assert ask(connection, "GET", "/v1/items/new")[0] == 404
+        assert client.ask("GET", "/v1/users/u1/history")[0] == 200
+        assert client.ask("GET", "/v1/items/i2")[0] == 200
+        assert client.ask("GET", "/v1/items/new")[0] == 404
 
         def is_degraded() -> bool:
-            status, ready = ask(connection, "GET", "/health/ready")
+            status, ready = client.ask("GET", "/health/ready")
             assert status == 200
             return bool(ready["degraded"])
 
         wait_until(is_degraded, "the report of it", every_s=EVERY_S)
-        ready = ask(connection, "GET", "/health/ready")[1]
+        ready = client.ask("GET", "/health/ready")[1]
         assert "serendip.db was deleted" in ready["storage_problem"]
 
 
@@ -291,42 +237,42 @@ print(sorted(trains & set(sys.modules)))
 def test_two_services_on_one_workspace_obey_each_other(shop: Path) -> None:
     """Neither knows of the other: each reads within a second what the other wrote."""
 
-    def until(connection: HTTPConnection, path: str, status: int) -> None:
+    def until(client: Client, path: str, status: int) -> None:
         name = f"{status} for {path}"
-        wait_until(lambda: ask(connection, "GET", path)[0] == status, name, every_s=EVERY_S)
+        wait_until(lambda: client.ask("GET", path)[0] == status, name, every_s=EVERY_S)
 
-    with service(shop) as (one, first), service(shop) as (other, second):
+    with serving(shop) as (one, first), serving(shop) as (other, second):
         assert (
-            ask(one, "POST", "/v1/items", {"item_id": "shared", "title": "Zebra quartet"})[0] == 200
+            one.ask("POST", "/v1/items", {"item_id": "shared", "title": "Zebra quartet"})[0] == 200
         )
         until(other, "/v1/items/shared", 200)
-        shown = ask(other, "GET", "/v1/search?q=zebra+quartet")[1]["items"]
+        shown = other.ask("GET", "/v1/search?q=zebra+quartet")[1]["items"]
         assert shown[0]["item_id"] == "shared"
         event = {"user_id": "both", "item_id": "shared", "action": "like"}
-        assert ask(other, "POST", "/v1/events", event)[1]["new"] == 1
-        assert len(ask(one, "GET", "/v1/users/both/history")[1]["events"]) == 1
-        assert ask(other, "DELETE", "/v1/items/shared")[0] == 200
+        assert other.ask("POST", "/v1/events", event)[1]["new"] == 1
+        assert len(one.ask("GET", "/v1/users/both/history")[1]["events"]) == 1
+        assert other.ask("DELETE", "/v1/items/shared")[0] == 200
         until(one, "/v1/items/shared", 404)
-        found = ask(one, "GET", "/v1/search?q=zebra+quartet")[1]["items"]
+        found = one.ask("GET", "/v1/search?q=zebra+quartet")[1]["items"]
         assert "shared" not in {item["item_id"] for item in found}
-        assert ask(one, "DELETE", "/v1/users/both")[0] == 200
-        assert ask(other, "GET", "/v1/users/both/history")[1]["events"] == []
+        assert one.ask("DELETE", "/v1/users/both")[0] == 200
+        assert other.ask("GET", "/v1/users/both/history")[1]["events"] == []
     assert (first.returncode, second.returncode) == (0, 0)
 
 
 def test_a_damaged_generation_is_stood_in_for_at_the_start_until_a_rollback(shop: Path) -> None:
     damaged = publish_copy(shop) / COUNTS
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
-    with service(shop) as (connection, _):
-        status, ready = ask(connection, "GET", "/health/ready")
+    with serving(shop) as (client, _):
+        status, ready = client.ask("GET", "/health/ready")
         assert (status, ready["generation"], ready["degraded"]) == (200, "gen-1", True)
         assert ready["refused_generation"] == "gen-2"
-        assert ask(connection, "GET", "/v1/recommend?surface=home")[1]["generation"] == "gen-1"
+        assert client.ask("GET", "/v1/recommend?surface=home")[1]["generation"] == "gen-1"
         rollback(shop / "generations")
         wait_until(
-            lambda: not ask(connection, "GET", "/health/ready")[1]["degraded"],
+            lambda: not client.ask("GET", "/health/ready")[1]["degraded"],
             "the end of the substitution",
             every_s=EVERY_S,
         )
-        ready = ask(connection, "GET", "/health/ready")[1]
+        ready = client.ask("GET", "/health/ready")[1]
         assert (ready["generation"], ready["refused_generation"]) == ("gen-1", "")

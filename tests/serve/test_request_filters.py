@@ -1,4 +1,4 @@
-"""Filters, facets and order of a request, over HTTP and in Python: real engine, real wire."""
+"""Filters, facets, order and surfaces of a request, over HTTP and in Python: real engine."""
 
 from __future__ import annotations
 
@@ -286,3 +286,79 @@ def test_the_next_part_of_a_filtered_search_is_filtered(client: WireClient) -> N
     (more,) = set(re.findall(r'"(/more\?[^"]*)"', html))
     shown = re.findall(r'class="card-title">The (\w+) tale', client.get(unescape(more)).text)
     assert shown and set(shown) <= {"western", "horror"}
+
+
+SETTINGS = """
+[surfaces.home]
+filters = ["seen", "sold=request"]
+
+[surfaces.comedy_shelf]
+task = "home"
+filters = ["genre=comedy"]
+
+[surfaces.bar]
+task = "search"
+
+[surfaces.beside]
+task = "similar"
+
+[surfaces.ads]
+sponsored = {positions = [0], floor = 0.0}
+"""
+
+
+@pytest.fixture
+def surfaces(shop: Path) -> Iterator[WireClient]:
+    settings = shop / "serendip.toml"
+    settings.write_text(settings.read_text() + SETTINGS)
+    engine = Engine.open(shop)
+    posted = [("i3", "bid", 2.0), ("i4", "sold", ("KR",)), ("i5", "sold", "kr")]
+    for item_id, name, value in posted:
+        item = engine.item(item_id)
+        assert item is not None
+        engine.add_items([replace(item, attributes={**item.attributes, name: value})])
+    yield WireClient(engine)
+    engine.close()
+
+
+def ids(response) -> list[str]:
+    assert response.status_code == 200, response.text
+    return [item["item_id"] for item in response.json()["items"]]
+
+
+def test_the_country_is_read_from_parameters_and_from_bodies(surfaces) -> None:
+    parameters = {"surface": "home", "country": "KR", "k": 50}
+    assert set(ids(surfaces.get("/v1/recommend", params=parameters))) == {"i4", "i5"}
+    assert set(ids(surfaces.post("/v1/recommend", json=parameters))) == {"i4", "i5"}
+    assert len(ids(surfaces.get("/v1/recommend", params={"k": 100}))) == 60
+    explained = {"item_id": "i4", "surface": "home", "country": "KR"}
+    trace = surfaces.get("/v1/explain", params=explained).json()["trace"]
+    assert trace["after sold=request"] == 2
+
+
+def test_bought_places_are_marked_and_others_are_not(surfaces) -> None:
+    items = surfaces.get("/v1/recommend", params={"surface": "ads", "k": 5}).json()["items"]
+    assert [item["sponsored"] for item in items] == [True, False, False, False, False]
+    assert items[0]["item_id"] == "i3"
+    assert items[0]["parts"]["bid"] == 2.0
+    page = surfaces.get("/", params={"user": "u1", "surface": "ads"}).text
+    assert page.count("Sponsored") == 1
+
+
+def test_events_of_a_surface_of_the_settings_are_stored_with_its_name(surfaces) -> None:
+    event = {"user_id": "u", "item_id": "i1", "surface": "comedy_shelf"}
+    assert surfaces.post("/v1/events", json=event).json()["new"] == 1
+    stored = surfaces.get("/v1/users/u/history").json()["events"]
+    assert [event["surface"] for event in stored] == ["comedy_shelf"]
+
+
+def test_the_page_shows_a_surface_of_the_settings_and_its_further_parts(surfaces) -> None:
+    page = surfaces.get("/", params={"user": "u1", "surface": "comedy_shelf"}).text
+    assert 'data-surface="comedy_shelf"' in page
+    assert "surface=comedy_shelf" in page[page.index('class="more"') :]
+    parts = {"user": "u1", "surface": "comedy_shelf", "item_id": "i1"}
+    why = surfaces.get("/why", params=parts)
+    assert why.status_code == 200
+    assert "genre=comedy" in why.text
+    like = surfaces.post("/like", data=parts)
+    assert like.status_code in (200, 303)

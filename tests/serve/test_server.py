@@ -1,4 +1,4 @@
-"""The real server in a process of its own: start, drain, raw sockets, exit."""
+"""The real server in a process of its own: start, drain, exit, hosts, proxies, keys."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
 
 import pytest
-from keyed_service import open_keys
-from processes import TinyService
+from processes import TinyService, connection_each, wait_until
 from tiny_engine import TinyEngine
+from wire_client import bearer, open_keys
 
-from serendip.data.api_key import issue_key
+from serendip.data.api_key import IssuedKey, issue_key
+from serendip.data.store.tables.api_keys import ApiKeys
 from serendip.engine.config.serve import ServeConfig
 from serendip.errors import ConfigError
 from serendip.serve.engine_holder import PublishedGenerations
@@ -111,3 +115,106 @@ def test_listening_needs_no_framework():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class Keyed(TinyService):
+    """A service with one key."""
+
+    def __init__(self, folder: Path, *options: str, has_key: bool = True) -> None:
+        self.keys: ApiKeys = open_keys(folder)
+        self.key: IssuedKey = issue_key("", ["read"])
+        if has_key:
+            self.keys.add(self.key)
+        super().__init__("--keys", str(folder / "serendip.db"), *options)
+        self.read_line("ready")
+
+    def __exit__(self, *error: object) -> None:
+        self.keys.close()
+        super().__exit__(*error)
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    """A service that listens on all addresses, behind a trusted proxy on this machine."""
+    folder = tmp_path_factory.mktemp("public")
+    options = ("--host", "0.0.0.0", "--allowed-host", "shop.example.com")
+    with Keyed(folder, *options, "--trusted-proxy", "127.0.0.0/8") as service:
+        yield service
+
+
+def status_of(connection: HTTPConnection, headers: dict[str, str]) -> int:
+    connection.request("GET", "/v1/search?q=film", headers=headers)
+    response = connection.getresponse()
+    response.read()
+    return response.status
+
+
+def test_every_worker_refuses_a_revoked_key_within_a_second(tmp_path: Path) -> None:
+    with (
+        Keyed(tmp_path, "--workers", "2") as service,
+        connection_each(service.process.pid, service.port) as workers,
+    ):
+        headers = bearer(service.key)
+        assert [status_of(one, {}) for one in workers.values()] == [401, 401]
+        assert [status_of(one, headers) for one in workers.values()] == [200, 200]
+        new = issue_key("", ["read"])
+        service.keys.add(new)
+        service.keys.revoke(service.key.key.key_id, time.time())
+        since = time.monotonic()
+        for worker in workers.values():
+            wait_until(lambda one=worker: status_of(one, headers) == 401, "the refusal")
+            assert status_of(worker, bearer(new)) == 200
+        assert time.monotonic() - since < 3.0  # one second alone; other tests may run beside it
+
+
+def test_the_first_key_closes_a_service_that_runs(tmp_path: Path) -> None:
+    with Keyed(tmp_path, has_key=False) as service:
+        path = "/v1/search?q=film"
+        assert service.ask(path, {})[0].status == 200
+        service.keys.add(service.key)
+        wait_until(lambda: service.ask(path, {})[0].status == 401, "the refusal")
+        assert service.ask(path, bearer(service.key))[0].status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("localhost:80", 200),
+        ("shop.example.com", 200),
+        ("SHOP.example.com:443", 200),
+        ("10.1.2.3:8080", 200),
+        ("[fd00::1]:8080", 200),
+        ("example.com", 403),
+        ("a.shop.example.com", 403),
+        ("shop.example.com.evil.example", 403),
+        ("999.1.2.3", 403),
+        ("", 403),
+    ],
+)
+def test_names_must_be_allowed_and_addresses_cannot_be_forged(public, host, status):
+    response, body = public.ask("/v1/search?q=film", {"host": host, **bearer(public.key)})
+    assert response.status == status
+    if status == 403:
+        assert "allowed_hosts" in json.loads(body)["error"]["hint"]
+
+
+def test_a_refused_client_can_send_its_whole_body_and_read_the_answer(public):
+    with closing(HTTPConnection("127.0.0.1", public.port, timeout=30)) as connection:
+        for _ in range(2):  # over one connection
+            connection.request("POST", "/v1/items", b"[" + b" " * 4_000_000 + b"]")
+            response = connection.getresponse()
+            assert response.status == 401
+            response.read()
+
+
+@pytest.mark.parametrize("proxy", ["127.0.0.1", "127.0.0.0/8"])
+def test_a_proxy_of_ipv4_is_believed_on_a_socket_for_both_versions(tmp_path, proxy):
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with Keyed(tmp_path, "--host", "::", "--trusted-proxy", proxy) as service:
+        forwarded = {"x-forwarded-proto": "https", "x-forwarded-for": "192.0.2.9"}
+        assert "Secure" in service.ask("/", forwarded)[0].headers["set-cookie"]
+        with closing(HTTPConnection("::1", service.port, timeout=30)) as connection:
+            connection.request("GET", "/", headers=forwarded)
+            assert "Secure" not in connection.getresponse().headers["set-cookie"]

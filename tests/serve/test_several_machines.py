@@ -5,16 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 from object_stores import s3_server
 from postgres_server import PostgresServer, move_to_server
-from processes import wait_until
+from processes import Client, serving, wait_until
 from stand import publish_with
-from test_real_service import ask, service
 
 from serendip.engine.workspace import Workspace
 
@@ -31,29 +29,12 @@ PATHS = (
 )
 
 
-class Machine:
+class Machine(Client):
     """A running service of a machine."""
-
-    def __init__(self, connection: HTTPConnection) -> None:
-        self._connection = connection
 
     @classmethod
     def start(cls, folder: Path, stack: ExitStack) -> Self:
-        return cls(stack.enter_context(service(folder))[0])
-
-    def write(self, method: str, path: str, body: object = None) -> Any:
-        status, answer = ask(self._connection, method, path, body)
-        assert status == 200, answer
-        return answer
-
-    def read(self, path: str) -> Any:
-        return self.write("GET", path)
-
-    def status(self, path: str) -> int:
-        return ask(self._connection, "GET", path)[0]
-
-    def ids(self, path: str) -> list[str]:
-        return [item["item_id"] for item in self.read(path)["items"]]
+        return cls(stack.enter_context(serving(folder))[0].connection)
 
     def answers(self) -> list[Any]:
         """What it answers to several requests, without their ids."""

@@ -1,21 +1,29 @@
-"""What somebody without a key may cost, write and see."""
+"""What somebody without a key may cost, write and see, and whom a service is open to."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from keyed_service import KeyedService, as_cookie, bearer
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
 from tiny_engine import TinyEngine
-from wire_client import error_of
+from wire_client import KeyedService, as_cookie, bearer, error_of
 
 from serendip.data import Item
-from serendip.errors import DataError
+from serendip.data.events.event import Event
+from serendip.engine.config.serve import ServeConfig
+from serendip.errors import ConfigError, DataError, ForbiddenError
+from serendip.serve import access
+from serendip.serve.access import Caller, RateLimit, read_address
 from serendip.serve.api.strict_route import parse
 from serendip.serve.limits import MAX_BODY_BYTES, MAX_JSON_NODES, MAX_VISITOR_BODY_BYTES
+from serendip.serve.server_options import ServerOptions
 
 
 @pytest.fixture
@@ -162,3 +170,100 @@ def test_nobody_without_a_key_filters_or_sorts_by_it(shop: KeyedService, path: s
 def test_a_key_reads_all(shop: KeyedService) -> None:
     item = shop.get("/v1/items/f3", headers=bearer(shop.any_key)).json()
     assert set(item["attributes"]) == {"year", *PRIVATE}
+
+
+class Clock:
+    """Stands still unless it is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_so_many_at_once_then_one_after_each_part_of_the_minute() -> None:
+    clock = Clock()
+    limit = RateLimit(6, clock=clock)
+    assert [limit.take("a") for _ in range(8)] == [0.0] * 6 + [10.0] * 2
+    assert limit.take("b", 6) == 0.0
+    assert limit.take("c", 7) > 0
+    clock.now = 9.5
+    assert limit.take("a") == 0.5
+    clock.now = 10.0
+    assert [limit.take("a") for _ in range(2)] == [0.0, 10.0]
+    clock.now = 70.0
+    assert [limit.take("a") for _ in range(8)] == [0.0] * 6 + [10.0] * 2
+
+
+def test_without_a_limit_nothing_is_counted() -> None:
+    limit = RateLimit(None, clock=Clock())
+    assert not any(limit.take("a") for _ in range(1_000))
+    assert limit._busy_until == {}
+
+
+@given(st.integers(1, 50), st.lists(st.floats(0, 20, allow_nan=False), min_size=1, max_size=200))
+def test_over_any_time_no_more_than_the_burst_and_the_rate(most: int, gaps: list[float]) -> None:
+    clock = Clock()
+    limit, accepted = RateLimit(most, clock=clock), list[float]()
+    for gap in gaps:
+        clock.now += gap
+        if not limit.take("a"):
+            accepted.append(clock.now)
+    for first, start in enumerate(accepted):
+        for last, end in enumerate(accepted[first:], first):
+            assert last - first + 1 <= most * (1 + (end - start) / 60) + 1e-3
+
+
+def test_the_number_of_senders_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "_MAX_SENDERS", 1_000)
+    clock = Clock()
+    limit = RateLimit(1, clock=clock)
+    for number in range(5_000):
+        clock.now += 1e-3
+        assert limit.take(f"sender {number}") == 0.0
+        assert len(limit._busy_until) <= 1_000
+    assert limit.take("sender 4999") > 0
+
+
+CLICK = Event("v", "i", 1_000.0, "click")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"event_id": "order-1"}, {"value": 5.0}, {"timestamp": 900.0}, {"timestamp": 1_100.0}),
+        *({"user_id": "u"}, {"action": "purchase"}),
+    ],
+)
+def test_a_visitor_sends_only_what_the_page_sends(changed: dict[str, object]) -> None:
+    visitor, event = Caller(visitor_id="v"), replace(CLICK, **changed)
+    for events in ([CLICK, event], [CLICK] * 101):
+        with pytest.raises(ForbiddenError, match="visitor"):
+            visitor.require_visit(events, 1_010.0)
+        Caller(is_open=True).require_visit(events, 1_010.0)
+    visitor.require_visit([CLICK] * 100, 1_010.0)
+
+
+@pytest.mark.parametrize(
+    ("host", "sender"),
+    [
+        ("203.0.113.9", "address 203.0.113.9"),
+        ("::ffff:203.0.113.9", "address 203.0.113.9"),
+        ("2001:db8::1:2:3:4", "network 2001:db8::/64"),
+        ("fe80::1%eth0", "network fe80::/64"),
+    ],
+)
+def test_a_sender_is_an_address_or_a_network(host: str, sender: str) -> None:
+    assert read_address(Request({"type": "http", "client": (host, 1)})) == sender
+
+
+def test_behind_a_proxy_others_may_reach_a_service() -> None:
+    assert not ServerOptions().is_reachable
+    behind = ServerOptions(config=ServeConfig(trusted_proxies=("127.0.0.1",)))
+    assert behind.is_reachable
+    with pytest.raises(ConfigError, match=r"trusted_proxies of \[serve\]: 127"):
+        behind.listen()
+
+
+def test_a_name_to_listen_on_is_a_name_to_answer_to() -> None:
+    assert ServerOptions(host="Shop.lan").allows("shop.lan:8080")

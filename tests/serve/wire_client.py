@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
 from starlette.types import ASGIApp
 from tiny_engine import TinyEngine
 
-from serendip.serve.access import Access
+from serendip.data.api_key import IssuedKey, issue_key
+from serendip.data.store.store import Store
+from serendip.data.store.tables.api_keys import ApiKeys
+from serendip.engine.config.serve import ServeConfig
+from serendip.serve.access import Access, KeyRing
 from serendip.serve.app import build_app
 from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.server_options import LOCAL, ServerOptions
@@ -52,3 +59,67 @@ def error_of(response: httpx.Response) -> dict[str, str]:
     assert body["error"]["request_id"] == response.headers["x-request-id"]
     error: dict[str, str] = body["error"]
     return error
+
+
+def open_keys(folder: Path) -> ApiKeys:
+    """The keys of a new database."""
+    path = folder / "serendip.db"
+    if not path.exists():
+        with closing(Store.create(path)):
+            pass
+    return ApiKeys.open(path)
+
+
+class KeyedService(WireClient):
+    """A service with a key; it reads the keys again when it is told to."""
+
+    def __init__(
+        self,
+        folder: Path,
+        engine: TinyEngine | None = None,
+        events_per_minute: int | None = None,
+        logs_answers: bool = False,
+    ) -> None:
+        self.keys = open_keys(folder)
+        self.ring = KeyRing(self.keys)
+        super().__init__(
+            engine,
+            Access(self.ring, events_per_minute),
+            ServerOptions(config=ServeConfig(access_log=logs_answers)),
+        )
+        self.any_key = self.issue(["read"])
+
+    def issue(self, scopes: Iterable[str], lifetime_s: float | None = None) -> IssuedKey:
+        issued = issue_key("", scopes, lifetime_s)
+        self.keys.add(issued)
+        self.ring.load()
+        return issued
+
+    def sign_in(self, *scopes: str) -> dict[str, str]:
+        """The cookies of a browser that signed in with a new key."""
+        response = self.post("/sign-in", data={"key": self.issue(scopes).text})
+        assert response.status_code == 303, response.text
+        return self.visit() | dict(response.cookies)
+
+    def visit(self) -> dict[str, str]:
+        """The cookies of a new visitor of the page."""
+        return dict(self.get("/").cookies)
+
+    def close(self) -> None:
+        self.ring.close()
+
+
+def bearer(issued: IssuedKey | str) -> dict[str, str]:
+    """The header that shows a key."""
+    text = issued if isinstance(issued, str) else issued.text
+    return {"authorization": f"Bearer {text}"}
+
+
+def as_cookie(cookies: dict[str, str]) -> dict[str, str]:
+    """The header of a browser with cookies."""
+    return {"cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
+
+
+def visitor_of(response: httpx.Response) -> str:
+    """The visitor whom a page was made for."""
+    return response.text.partition('data-user="')[2].partition('"')[0]

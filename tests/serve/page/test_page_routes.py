@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,10 +15,15 @@ from tiny_engine import TinyEngine, film
 from wire_client import WireClient
 
 from serendip.data import Item
+from serendip.data.items.catalogue import Attribute
 from serendip.engine.answer import Answer, SearchFeedback, Suggestions
+from serendip.engine.listing import Facet
 from serendip.engine.request import Request
+from serendip.engine.workspace import REPORT_HTML
 from serendip.errors import UnknownItemError
 from serendip.search.rewrites import Rewrite
+from serendip.serve.page.cards import summarise_attributes
+from serendip.serve.page.params import PageQuery
 
 VOID = {"meta", "link", "input", "img", "br"}
 
@@ -355,3 +363,164 @@ def test_other_texts_are_links_and_no_chip_says_one_of_them_again():
     plain = told(SearchFeedback("drama q"), "/search?q=drama+q&user=u")
     assert "Try instead" not in plain
     assert 'data-query="Comedy"' in plain and 'data-query="Comedy"' not in page
+
+
+def test_the_report_is_linked_everywhere_once_there_is_one(tmp_path: Path) -> None:
+    client = WireClient(TinyEngine(report=tmp_path / REPORT_HTML))
+    assert "Quality report" not in client.get("/?user=u").text
+    missing = client.get("/report")
+    assert missing.status_code == 404
+    assert "there is no report yet" in missing.text
+    (tmp_path / REPORT_HTML).write_text("<!doctype html><title>Report</title>")
+    for path in ("/?user=u", "/search?q=drama", "/items/f1"):
+        assert '<a href="/report">Quality report</a>' in client.get(path).text
+    report = client.get("/report")
+    assert report.text == "<!doctype html><title>Report</title>"
+    policy = report.headers["content-security-policy"]
+    assert "default-src 'none'; style-src 'unsafe-inline'" in policy
+
+
+@pytest.mark.parametrize(
+    ("attributes", "line"),
+    [
+        ({"genres": ("Action", "Sci-Fi"), "year": 1999.0}, "1999 · Action, Sci-Fi"),
+        ({"price": 33.5, "stock": 3.0, "link": "https://x.y/1", "kind": "Novel"}, "33.50 · Novel"),
+        ({"blurb": "long " * 20, "brand": "Acme"}, "Acme"),
+        ({"stock": 0.0}, "0"),
+        ({"cost": 9.0, "brand": "Acme"}, "9 EUR · Acme"),
+        ({"parent_sku": "TS-1001", "productId": 77.0, "price": 9.0, "brand": "Acme"}, "9 · Acme"),
+        ({}, ""),
+    ],
+)
+def test_a_number_and_words_tell_an_item(attributes: dict[str, Attribute], line: str) -> None:
+    item = Item("i", "Title", "", attributes)
+    assert summarise_attributes(TinyEngine([item]), item) == line
+
+
+ASKED = {"q": "drama", "user": "u", "literal": "1", "filter": ["genres=Drama", "year>=1950"]}
+
+
+def read_options(html: str) -> dict[str, str]:
+    found = re.findall(r'<option value="([^"]*)"( selected)?>([^<]*)</option>', html)
+    return {value: unescape(text) for value, _, text in found}
+
+
+def read_chosen(html: str) -> str:
+    (chosen,) = re.findall(r'<option value="([^"]*)" selected>', html)
+    return chosen
+
+
+def read_form(html: str) -> list[tuple[str, str]]:
+    (form,) = re.findall(r'<form class="sort"[^>]*>(.*?)</form>', html, re.DOTALL)
+    fields = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form)
+    return [(name, unescape(value)) for name, value in fields]
+
+
+def test_a_search_offers_the_order_of_the_engine_and_both_of_every_number(
+    client: WireClient,
+) -> None:
+    html = client.get("/search", params={"q": "drama", "user": "u"}).text
+    assert read_options(html) == {
+        "": "Best match",
+        "year": "Year, lowest first",
+        "-year": "Year, highest first",
+    }
+    assert read_chosen(html) == ""
+    assert '<label for="sort">' in html and '<select id="sort" name="sort">' in html
+
+
+def test_the_form_keeps_the_search_and_its_filters(client: WireClient) -> None:
+    fields = read_form(client.get("/search", params={**ASKED, "sort": "-year"}).text)
+    assert fields == [
+        ("q", "drama"),
+        ("user", "u"),
+        ("literal", "1"),
+        ("filter", "genres=Drama"),
+        ("filter", "year>=1950"),
+    ]
+
+
+def test_every_link_to_this_search_or_a_part_of_it_keeps_the_order(client: WireClient) -> None:
+    html = client.get("/search", params={**ASKED, "sort": "-year"}).text
+    links = [unescape(one) for one in re.findall(r'href="(/(?:search|more|why)\?[^"]*)"', html)]
+    assert {urlsplit(link).path for link in links} >= {"/search", "/why"}
+    assert all(parse_qs(urlsplit(link).query)["sort"] == ["-year"] for link in links)
+
+
+@pytest.mark.parametrize(
+    ("filters", "category"),
+    [
+        ((), ""),
+        (("genres=Drama",), "Drama"),
+        (("price=49|20",), ""),
+        (("price=49.50", "brand=1883|Nike", "car=Infinity"), "1883 or Nike, Infinity"),
+        (
+            ("genres=Drama|Comedy", "year>=1990", "brand!=Acme", "brand=Mori"),
+            "Drama or Comedy, Mori",
+        ),
+    ],
+)
+def test_a_search_without_a_text_is_named_by_what_it_filters_by(
+    filters: tuple[str, ...], category: str
+) -> None:
+    assert PageQuery(filter=filters).category == category
+
+
+def test_a_search_of_nobody_names_no_user() -> None:
+    assert PageQuery(q="drama").link() == "/search?q=drama"
+
+
+class Corrected(TinyEngine):
+    """Tells of corrections and other searches."""
+
+    def recommend(self, request: Request) -> Answer:
+        feedback = SearchFeedback(
+            "drama", True, "dramas", rewrites=(Rewrite("film", "broader", 1),)
+        )
+        return replace(super().recommend(request), understood=feedback)
+
+
+def test_corrections_and_other_searches_keep_filters_and_order() -> None:
+    asked = {"q": "drama", "user": "u", "filter": "genres=Drama", "sort": "year"}
+    html = WireClient(Corrected()).get("/search", params=asked).text
+    links = [unescape(link) for link in re.findall(r'href="(/search[^"]*)"', html)]
+    searches = {parse_qs(urlsplit(link).query)["q"][0] for link in links}
+    assert {"drama", "dramas", "film"} <= searches
+    for link in links:
+        query = parse_qs(urlsplit(link).query)
+        assert query["sort"] == ["year"]
+        assert query["q"] == ["drama"] or query["filter"] == ["genres=Drama"]
+
+
+class Alike(TinyEngine):
+    """All items of an answer have the same number."""
+
+    def sort_names(self, surface: str) -> Sequence[str]:
+        return ("year", "available_from")
+
+    def recommend(self, request: Request) -> Answer:
+        facets = {"year": Facet({}, 1999.0, 1999.0)}
+        return replace(super().recommend(replace(request, sort="")), facets=facets)
+
+
+def test_a_number_that_all_results_share_is_no_order_unless_it_is_chosen() -> None:
+    client = WireClient(Alike())
+    html = client.get("/search", params={"filter": "genres=Drama", "q": "drama"}).text
+    assert read_options(html) == {"": "Best match", "-available_from": "Newest first"}
+    chosen = client.get("/search", params={"q": "drama", "sort": "-year"}).text
+    assert read_options(chosen)["-year"] == "Year, highest first"
+    assert read_chosen(chosen) == "-year"
+
+
+class Numberless(TinyEngine):
+    """Nothing can be ordered by."""
+
+    def sort_names(self, surface: str) -> Sequence[str]:
+        return ()
+
+
+def test_without_results_or_without_numbers_there_is_nothing_to_choose(client: WireClient) -> None:
+    for asked in ({"q": ""}, {"q": "zzz"}):
+        assert "<select" not in client.get("/search", params=asked).text
+    plain = WireClient(Numberless())
+    assert "<select" not in plain.get("/search", params={"q": "drama"}).text

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from keyed_service import KeyedService, as_cookie, visitor_of
+from wire_client import KeyedService, as_cookie, visitor_of
 
 from serendip.data import Event
 

@@ -8,9 +8,8 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from keyed_service import KeyedService, as_cookie, bearer
 from tiny_engine import TinyEngine
-from wire_client import WireClient, error_of
+from wire_client import KeyedService, WireClient, as_cookie, bearer, error_of
 
 from serendip.engine.config.serve import ServeConfig
 from serendip.errors import StorageError
@@ -183,12 +182,6 @@ def test_warnings_of_the_http_server_about_what_clients_send_are_not_written(log
     logging.getLogger("uvicorn.error").error("failed")
     messages = [json.loads(line)["message"] for line in log.getvalue().splitlines()]
     assert messages == ["written", "failed"]
-
-
-def test_what_the_disk_says_is_told_in_its_own_words(log):
-    failure = Failing(lambda words: StorageError("database s.db: disk is full."))
-    assert WireClient(failure).post("/v1/events", json={"user_id": "u", "item_id": "f1"})
-    assert "disk is full" in log.getvalue()
 
 
 def test_a_message_is_one_line_also_as_text(text_log):

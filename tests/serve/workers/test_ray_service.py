@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import wait_until
+from processes import Client, wait_until
 from ray_nodes import free_port, has_ray_serve, prepare_ray
-from test_real_service import ask, publish_copy
+from test_real_service import publish_copy
 
 from serendip.runtime.executor_factory import secure_ray
 from serendip_bench.scripts.peak_memory import find_descendants
@@ -47,7 +47,7 @@ def ray_service(shop: Path, port: int, *options: str) -> Iterator[subprocess.Pop
 def call(port: int, method: str, path: str, body: object = None) -> tuple[int, Any]:
     """Status and answer on a connection of its own."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-        return ask(connection, method, path, body)
+        return Client(connection).ask(method, path, body)
 
 
 def test_two_replicas_answer_as_one_service_until_it_is_ended(shop: Path) -> None:

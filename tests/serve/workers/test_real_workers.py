@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +14,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-import pytest
-from processes import children, connection_each, read_ready_port, wait_until
+from processes import Client, children, connection_each, serving, wait_until
 from test_real_service import publish_copy
 
 from serendip.engine.engine import Engine
@@ -26,49 +22,21 @@ from serendip.engine.engine import Engine
 MANY = 20_000
 
 
-class Worker:
+class Worker(Client):
     """One connection to one worker of a service."""
-
-    def __init__(self, connection: HTTPConnection) -> None:
-        self._connection = connection
-
-    def ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        data = None if body is None else json.dumps(body)
-        self._connection.request(method, path, data, {"content-type": "application/json"})
-        answer = self._connection.getresponse()
-        return answer.status, json.loads(answer.read() or b"null")
-
-    def write(self, method: str, path: str, body: object = None) -> Any:
-        status, answer = self.ask(method, path, body)
-        assert status == 200, answer
-        return answer
-
-    def read(self, path: str) -> Any:
-        return self.write("GET", path)
 
     def post(self, item_id: str, title: str) -> None:
         assert self.write("POST", "/v1/items", {"item_id": item_id, "title": title})["new"] == 1
 
     def found(self, text: str) -> list[str]:
-        return [item["item_id"] for item in self.read(f"/v1/search?q={text}&k=5")["items"]]
-
-    def close(self) -> None:
-        self._connection.close()
+        return self.ids(f"/v1/search?q={text}&k=5")
 
 
 class Pair:
     """A service with two workers over a workspace."""
 
-    def __init__(self, folder: Path) -> None:
-        options = ["-w", os.fspath(folder), "--port", "0", "--workers", "2"]
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "serendip", "serve", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.port = read_ready_port(self.process)
+    def __init__(self, client: Client, process: subprocess.Popen[str]) -> None:
+        self.process, self.port = process, client.connection.port
 
     @contextmanager
     def workers(self) -> Iterator[list[Worker]]:
@@ -84,27 +52,11 @@ class Pair:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=60)
 
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
 
 @contextmanager
 def pair(folder: Path) -> Iterator[Pair]:
-    service = Pair(folder)
-    try:
-        yield service
-    finally:
-        service.close()
-
-
-@pytest.fixture(scope="module")
-def common(trained_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """A service of tests with users and items of their own, over a workspace of its own."""
-    with pair(Path(shutil.copytree(trained_folder, tmp_path_factory.mktemp("pair") / "s"))) as one:
-        yield one
+    with serving(folder, "--workers", "2") as running:
+        yield Pair(*running)
 
 
 def test_an_item_is_found_and_a_deleted_one_is_not_whichever_worker_is_asked(shop: Path) -> None:
@@ -253,11 +205,11 @@ def test_a_published_generation_answers_in_both_workers(shop: Path) -> None:
         assert other.found("zebra")[:1] == ["late"]
 
 
-def test_what_is_written_elsewhere_is_seen_within_a_second(common: Pair) -> None:
+def test_what_is_written_elsewhere_is_seen_within_a_second(shop: Path) -> None:
     from serendip.data.items.catalogue import Item
 
-    with common.workers() as workers:
-        engine = Engine.open(common.folder)
+    with pair(shop) as service, service.workers() as workers:
+        engine = Engine.open(shop)
         engine.add_items([Item("elsewhere", "A zebra from elsewhere")])
         engine.close()
         for worker in workers:

@@ -151,7 +151,8 @@ def test_every_worker_tells_the_counts_of_all(service: Running) -> None:
         assert ready[0] == ready[1]
 
 
-def test_counts_outlive_the_worker_that_made_them(service: Running) -> None:
+def test_a_killed_worker_is_replaced_and_its_counts_stay(service: Running) -> None:
+    workers = service.workers
     with connection_each(service.process.pid, service.port) as each:
         for connection in each.values():
             before = searches_of(ask(connection, "/metrics"))
@@ -161,19 +162,14 @@ def test_counts_outlive_the_worker_that_made_them(service: Running) -> None:
             ask(connection, "/health/live")  # counted after the answer, so before the next one
         killed = min(each)
         os.kill(killed, signal.SIGKILL)
+    wait_until(
+        lambda: "ended with signal 9; another one starts\n" in "".join(service.log), "a line"
+    )
     service.wait_for_workers(2, {killed})
+    assert len(service.workers & workers) == 1
     with connection_each(service.process.pid, service.port) as each:
         for connection in each.values():
             assert searches_of(ask(connection, "/metrics")) == before + 10
-
-
-def test_a_killed_worker_is_replaced_and_the_service_goes_on(service: Running) -> None:
-    before = service.workers
-    killed = min(before)
-    os.kill(killed, signal.SIGKILL)
-    service.wait_for_log("ended with signal 9; another one starts\n")
-    service.wait_for_workers(2, {killed})
-    assert len(service.workers & before) == 1
 
 
 def test_all_workers_killed_at_once_come_back_and_connections_wait(service: Running) -> None:
@@ -278,7 +274,3 @@ def test_a_worker_that_dies_before_it_is_ready_ends_the_start() -> None:
     code, messages = start_in_vain("--exit-code", "7")
     assert code == 7
     assert "a worker ended with exit code 7 before it was ready" in messages
-
-
-def test_the_supervisor_has_one_thread(service: Running) -> None:
-    assert len(list(Path(f"/proc/{service.process.pid}/task").iterdir())) == 1
