@@ -240,7 +240,6 @@ class WaitingRoom:
         return True
 
     def _refuse_old(self) -> None:
-        """Refuse what has waited for too long, and more than may wait."""
         now = self._clock()
         while (
             self._sheds

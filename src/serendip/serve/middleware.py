@@ -147,7 +147,6 @@ class GuardMiddleware:
 
 
 def _find_refusal(scope: Scope, options: ServerOptions) -> ErrorResponse | None:
-    """Check host, origin and content length; None = the request is allowed."""
     headers = Headers(scope=scope)
     host = headers.get("host", "")
     if not options.allows(host):

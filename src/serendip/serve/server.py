@@ -190,7 +190,6 @@ class _Server(uvicorn.Server):
 
 
 def _max_connections() -> int:
-    """Connections that may be open at once, within what the system allows the process."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return limits.MAX_CONNECTIONS

@@ -151,7 +151,6 @@ class Supervisor:
             self._to_replace = self._running
 
     def _look_at(self, worker: _Worker, now: float, passed_s: float) -> None:
-        """Note that a worker answers now, and kill one that does not end or stands still."""
         beat = self.shared.beats[worker.place]
         worker.silent_s = worker.silent_s + passed_s if beat == worker.last_beat else 0.0
         worker.last_beat, worker.is_ready = beat, worker.is_ready or beat > 0
@@ -227,7 +226,6 @@ class Supervisor:
             os._exit(code)
 
     def _stop(self) -> None:
-        """Accept no more connections and end all workers."""
         self._is_stopping = True
         self._listener.close()
         for worker in self._workers:

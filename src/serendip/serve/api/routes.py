@@ -49,8 +49,7 @@ from serendip.serve.middleware import JSON_TYPE
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
 
-Endpoint = Callable[..., Awaitable[object]]
-"""Returns the body of the response."""
+Endpoint = Callable[..., Awaitable[object]]  # of the body of the response
 
 
 class Routes:
@@ -244,12 +243,7 @@ class Routes:
     async def _answer(
         self, request: EngineRequest, require: Callable[[str], None] = lambda needs: None
     ) -> Answer:
-        """Answer a request, from less where that fails.
-
-        Args:
-            request: to answer.
-            require: refuses a request without what its surface needs.
-        """
+        """Answer a request that has what its surface needs, from less where that fails."""
 
         def call(engine: Engine) -> Answer:
             require(engine.needs(request.surface))

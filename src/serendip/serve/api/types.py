@@ -34,8 +34,8 @@ ModelT = TypeVar("ModelT", bound="RequestModel")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
+# Ends of paths inside of which all names are those of the sender, or of a row.
 _NAMED_INSIDE = ("]", "attributes")
-"""Ends of paths inside of which all names are those of the sender, or of a row."""
 
 
 def _check_storable(value: str) -> str:
@@ -104,9 +104,7 @@ Time = Annotated[
     AfterValidator(_check_time),
 ]
 
-_Lax = Strict(False)
-"""Of a tuple: it is a list in JSON."""
-
+_Lax = Strict(False)  # of a tuple: it is a list in JSON
 Ids = Annotated[
     tuple[Id, ...], _Lax, Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_to_list)
 ]
@@ -165,7 +163,6 @@ def extract_data_error(errors: Sequence[Any]) -> DataError:
 
 
 def _to_data_error(error: ValidationError, model: type[RequestModel]) -> DataError:
-    """Describe the first problem of a validation error: its path, its value, the known names."""
     first = error.errors(include_url=False)[0]
     path = ""
     for part in first["loc"]:

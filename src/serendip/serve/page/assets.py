@@ -26,7 +26,6 @@ _TYPES = {
 
 @cache
 def _files() -> dict[str, bytes]:
-    """The files of ``static`` that a page may load, by path."""
     folder = UI_FOLDER / "static"
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
@@ -41,6 +40,7 @@ def asset_link(name: str) -> str:
     return f"/static/{name}?v={hashlib.sha256(_files()[name]).hexdigest()[:12]}"
 
 
+# Functions that templates call.
 _SHOWN: tuple[Callable[..., object], ...] = (
     cards.choose_title_size,
     cards.format_number,
@@ -50,7 +50,6 @@ _SHOWN: tuple[Callable[..., object], ...] = (
     cards.summarise_attributes,
     cards.draw_cover,
 )
-"""Functions that templates call."""
 
 _FOR_EVER = "public, max-age=31536000, immutable"
 

@@ -23,8 +23,7 @@ from serendip.engine.item_pictures import ItemPictures
 if TYPE_CHECKING:
     from serendip.engine.engine import Engine
 
-_MAX_META_CHARS = 60
-"""Characters of words beside a title; longer texts are for the page of the item."""
+_MAX_META_CHARS = 60  # of words beside a title; longer texts are for the page of the item
 
 
 def item_link(item_id: str, user_id: str) -> str:
@@ -80,7 +79,6 @@ def summarise_attributes(engine: Engine, item: Item) -> str:
 
 
 def _are_words(value: Attribute) -> bool:
-    """Whether a value is for people to read: no number, link or long text."""
     first = value[0] if isinstance(value, tuple) and value else value
     return isinstance(first, str) and "://" not in first and 0 < len(first) <= _MAX_META_CHARS
 
@@ -92,17 +90,12 @@ def format_number(number: float, unit: str = "") -> str:
 
 
 WIDTH, HEIGHT = 200, 300
-_TOP = 120
-"""Above it is the title."""
-
+_TOP = 120  # above it is the title
+# Degrees between the hues of one code and the next: no two of the first hundreds are alike.
 _GOLDEN_ANGLE = 137.508
-"""Degrees between the hues of one code and the next: no two of the first hundreds are alike."""
-
+# Saturation and lightness behind the title, in per cent: dark letters are readable on all hues.
 GROUND = (28, 90)
-"""Saturation and lightness behind the title, in per cent: dark letters are readable on all hues."""
-
-_SHADES = ((50, 58), (62, 74), (34, 30))
-"""Those of the arches."""
+_SHADES = ((50, 58), (62, 74), (34, 30))  # those of the arches
 
 
 def draw_cover(item_id: str, codes: tuple[int, ...]) -> Markup:

@@ -15,57 +15,27 @@ from serendip.errors import DataError
 from serendip.serve.api import types
 
 _MAX_FIELDS = 20
-_SEARCH = ("q", "user", "literal", "filter", "sort")
-"""Parameters that all links of a search carry."""
-
-
+_SEARCH = ("q", "user", "literal", "filter", "sort")  # that all links of a search carry
 _Position = Annotated[int, Field(ge=0, lt=2**31, strict=False)]
 
 
 class PageQuery(types.RequestModel):
     """Everything that a link or form of the page may carry."""
 
-    user: types.OptionalId = ""
-    """The visitor; empty for a new one."""
-
+    user: types.OptionalId = ""  # empty for a new visitor
     q: types.Text = ""
-    """What was typed."""
-
     literal: types.Flag = False
-    """Search it as it was typed."""
-
     cursor: types.Cursor = ""
-    """Where the next part of a list starts."""
-
-    first: _Position = 0
-    """0-based place of the first item of the next part."""
-
-    item_id: types.OptionalId = ""
-    """The item that is explained or liked."""
-
-    surface: types.Id = "home"
-    """Where it was shown."""
-
-    source: types.OptionalId = ""
-    """The item beside which it was shown."""
-
-    request_id: types.OptionalId = ""
-    """The answer it was part of."""
-
-    position: _Position | None = None
-    """0-based place in that answer."""
-
-    propensity: Annotated[types.Propensity, Strict(False)] | None = None
-    """Probability with which it was drawn for that place."""
-
+    first: _Position = 0  # 0-based place of the first item of the next part
+    item_id: types.OptionalId = ""  # that is explained or liked
+    surface: types.Id = "home"  # where it was shown
+    source: types.OptionalId = ""  # the item beside which it was shown
+    request_id: types.OptionalId = ""  # the answer it was part of
+    position: _Position | None = None  # 0-based place in that answer
+    propensity: Annotated[types.Propensity, Strict(False)] | None = None  # of that place
     filter: types.Filters = Field(default=())
-    """Tests of attributes that the results pass."""
-
-    sort: types.OptionalId = ""
-    """Order of the results: an attribute of numbers, ``-price`` from the largest."""
-
-    language: str = ""
-    """The header ``Accept-Language`` of the visitor."""
+    sort: types.OptionalId = ""  # an attribute of numbers, ``-price`` from the largest
+    language: str = ""  # the header ``Accept-Language`` of the visitor
 
     def fields(self, **changes: Any) -> list[tuple[str, str]]:
         """Fields of a form or link that asks for this search, with changes or further parameters;

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from serendip.engine.engine import Engine
 
 REPORT_PATH = "/report"
+# Of the report, which has its styles inside and nothing else.
 _REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""Content security policy of the report, which has its styles inside and nothing else."""
 
 _PAGE = declare(visitors=True)
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
@@ -44,12 +44,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Pages:
-    """The pages, served through the gate.
-
-    Args:
-        gate: to the engine.
-        ring: the keys.
-    """
+    """The pages, served through the gate."""
 
     def __init__(self, gate: EngineGate, ring: KeyRing) -> None:
         self._gate, self._ring = gate, ring
@@ -201,7 +196,6 @@ class Pages:
         return Response(body, status, headers | _NOT_STORED, media_type=HTML_TYPE)
 
     def _in_html(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint with errors answered as a page."""
 
         async def answer(request: Request) -> Response:
             try:

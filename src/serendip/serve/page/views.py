@@ -31,19 +31,12 @@ _HISTORY_SHOWN = 60
 _RECENT_ITEMS = 12
 _EXPLAINED_ITEMS = 10
 _CHIPS = 6
-_MOST_SHOWN = 1000
-"""Items of one list, however often more are asked for."""
-
-
-_ASKED = 6
-"""Attributes of the catalogue that are counted, and numbers to order by."""
-
+_MOST_SHOWN = 1000  # items of one list, however often more are asked for
+_ASKED = 6  # attributes of the catalogue that are counted, and numbers to order by
 _MOST_GROUPS = 2
 _MOST_LINKS = 8
-_MOST_CHARS = 30
-"""Characters of a value; longer ones are texts and no words to choose by."""
-_LEAST_SHARED = 2.0
-"""Mean number of results of a value from which on an attribute is worth choosing by."""
+_MOST_CHARS = 30  # of a value; longer ones are texts and no words to choose by
+_LEAST_SHARED = 2.0  # mean number of results of a value, for an attribute worth choosing by
 
 _NEWEST = f"{DESCENDING}{AVAILABLE_FROM}"
 _LABELS = {_NEWEST: "Newest first", AVAILABLE_FROM: "Oldest first"}
@@ -138,7 +131,6 @@ def search(engine: Engine, query: PageQuery) -> dict[str, Any]:
 def _select_chips(
     queries: Sequence[Suggestion], told: set[str]
 ) -> Iterator[tuple[int, Suggestion]]:
-    """Places and suggestions, without those that say what is told already."""
     known = set(map(normalise, told))
     return ((place, one) for place, one in enumerate(queries) if normalise(one.text) not in known)
 
@@ -152,7 +144,6 @@ def _drop_order(engine: Engine, query: PageQuery, surface: str) -> PageQuery:
 
 
 def _request(query: PageQuery, k: int = _FOUND_ITEMS) -> Request:
-    """The request for a list."""
     return Request(
         *(query.surface, query.user, query.q, (query.source,) if query.source else ()),
         literal=query.literal,
@@ -165,7 +156,6 @@ def _request(query: PageQuery, k: int = _FOUND_ITEMS) -> Request:
 
 
 def _list_facets(engine: Engine) -> Iterator[str]:
-    """The first attributes that people may choose by: nobody does by ids and codes."""
     names = (
         name
         for name in engine.attribute_names
@@ -211,7 +201,6 @@ def why(engine: Engine, query: PageQuery) -> dict[str, Any]:
 
 
 def _find_similar(engine: Engine, anchor: Item, user_id: str) -> ShownAnswer:
-    """Items similar to one item."""
     query = PageQuery(user=user_id, surface="similar", source=anchor.item_id)
     return ShownAnswer(engine.recommend(_request(query, k=_ROW_ITEMS)), query, anchor)
 
@@ -219,7 +208,6 @@ def _find_similar(engine: Engine, anchor: Item, user_id: str) -> ShownAnswer:
 def _because_rows(
     engine: Engine, user_id: str, chosen: Sequence[ChosenItem], liked: frozenset[str]
 ) -> Iterator[ShownAnswer]:
-    """Build a row of similar items for each of the newest choices, likes first."""
     newest = sorted((one.item_id for one in chosen), key=lambda item_id: item_id not in liked)
     rows = 0
     for anchor in map(engine.item, newest[: 2 * _BECAUSE_ROWS]):
@@ -239,7 +227,6 @@ def _find_liked_ids(engine: Engine, query: PageQuery) -> frozenset[str]:
 
 
 def _select_liked_ids(chosen: Sequence[ChosenItem]) -> frozenset[str]:
-    """The items that the visitor liked, by the button or by a high value."""
     return frozenset(one.item_id for one in chosen if one.liked)
 
 
@@ -274,7 +261,6 @@ def _add_frequent(facet: Facet, picked: list[str]) -> list[str]:
 
 
 def _is_shared(facet: Facet) -> bool:
-    """Whether an attribute is worth choosing by: two values or more, each of several results."""
     counts = [count for value, count in facet.values.items() if _is_word(value)]
     return len(counts) > 1 and sum(counts) >= _LEAST_SHARED * len(counts)
 
