@@ -18,7 +18,7 @@ from ray_nodes import free_port, has_ray_serve, prepare_ray
 from test_real_service import publish_copy
 
 from serendip.runtime.executor_factory import secure_ray
-from serendip_bench.scripts.peak_memory import find_descendants
+from serendip_bench.processes import find_descendants
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),

@@ -11,14 +11,7 @@ from serendip.runtime.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A promise in numbers.
-
-    Args:
-        name: of what is measured.
-        measured: its value.
-        bound: the value that it is compared with.
-        kind: how.
-    """
+    """A promise in numbers: the bound that what is measured must keep."""
 
     name: str
     measured: float
@@ -35,13 +28,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A negative control.
-
-    Args:
-        name: what is broken.
-        found: number of faults that the harness found in it.
-        needed: number from which on it counts as caught.
-    """
+    """A negative control: faults found in what is broken, and from how many on it is caught."""
 
     name: str
     found: float

@@ -6,7 +6,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -44,27 +44,6 @@ HARNESSES: Mapping[str, tuple[Harness, Harness]] = {
 """Each harness by its name: as it counts, and small."""
 
 
-SECONDS: Mapping[str, tuple[int, int]] = {
-    "writer-kills": (140, 15),
-    "service-kills": (160, 20),
-    "power-cuts": (85, 15),
-    "publish-kills": (85, 15),
-    "damage": (20, 10),
-    "full-disk": (60, 20),
-    "hot-swaps": (750, 20),
-    "several-services": (120, 35),
-    "overload": (150, 110),
-    "group-commit": (60, 20),
-    "fuzz": (480, 30),
-}
-"""Expected time of each on two free cores, as it counts and small; they only tell the time left."""
-
-
-def expected_s(harnesses: Iterable[str], is_quick: bool) -> float:
-    """Seconds that harnesses take on two free cores."""
-    return float(sum(SECONDS[name][int(is_quick)] for name in harnesses))
-
-
 def select_harnesses(names: str | None, is_quick: bool) -> dict[str, Harness]:
     """The harnesses of a list of names, separated by commas; None = all.
 
@@ -81,40 +60,18 @@ def run_harnesses(
     harnesses: Mapping[str, Harness],
     progress: Progress,
     report: Callable[[str, Mapping[str, Any]], None],
-    is_quick: bool = False,
 ) -> dict[str, Any]:
     """Run harnesses one after the other.
 
     Args:
         harnesses: by name.
         progress: of each.
-        report: called with the name and the result of each as soon as there is one. Its
-            ``left_s`` is the time that the others will take, at the speed of those that are done.
-        is_quick: whether they count small, for the time left.
+        report: called with the name and the result of each as soon as there is one.
 
     Returns:
         all results, and what they were found with.
     """
     results: dict[str, dict[str, Any]] = {}
-    spent_s = 0.0
-    for name, result in _run_all(harnesses, progress):
-        results[name] = result
-        spent_s += result["wall_s"]
-        pace = spent_s / expected_s(results, is_quick)
-        left_s = pace * expected_s(harnesses.keys() - results.keys(), is_quick)
-        report(name, result | {"left_s": round(left_s)})
-    return {
-        "harnesses": results,
-        "is_kept": all(result["is_kept"] for result in results.values()),
-        "python": platform.python_version(),
-        "sqlite": sqlite_module().sqlite_version,
-        "machine": platform.machine(),
-    }
-
-
-def _run_all(
-    harnesses: Mapping[str, Harness], progress: Progress
-) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, harness in harnesses.items():
         wall, cpu = time.perf_counter(), _cpu_s()
         try:
@@ -122,7 +79,15 @@ def _run_all(
         except SerendipError as error:  # what it needs is not here
             result = {"is_kept": False, "reason": str(error)}
         costs = {"wall_s": time.perf_counter() - wall, "cpu_s": _cpu_s() - cpu}
-        yield name, result | {name: round(value, 1) for name, value in costs.items()}
+        results[name] = result | {cost: round(value, 1) for cost, value in costs.items()}
+        report(name, results[name])
+    return {
+        "harnesses": results,
+        "is_kept": all(result["is_kept"] for result in results.values()),
+        "python": platform.python_version(),
+        "sqlite": sqlite_module().sqlite_version,
+        "machine": platform.machine(),
+    }
 
 
 def _describe(findings: Findings) -> dict[str, Any]:
@@ -141,8 +106,6 @@ def format_result(name: str, result: Mapping[str, Any]) -> Iterable[str]:
     """Lines for people."""
     cost = f"{result['cpu_s']:.0f} CPU-s, {result['wall_s']:.0f} s"
     yield f"{name}: {'kept' if result['is_kept'] else 'NOT KEPT'} ({cost})"
-    if left_s := result.get("left_s"):
-        yield f"  about {left_s / 60:.0f} min left"
     if "reason" in result:
         yield f"  not run: {result['reason']}"
         return

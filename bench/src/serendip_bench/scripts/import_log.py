@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from serendip_bench.processes import run_measured
 
 _RAW = """
 import duckdb, sys
@@ -54,29 +53,6 @@ for user_id, count in store.log.active_users(1000):
 """
 
 
-@dataclass(frozen=True, slots=True)
-class StepCost:
-    """Cost of a process and its descendants.
-
-    Args:
-        cpu_s: user and system seconds.
-        peak_mb: largest resident set.
-    """
-
-    cpu_s: float
-    peak_mb: float
-
-
-def measure(command: list[str]) -> StepCost:
-    """Run a command and measure it; its own output is dropped."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command[:4]} failed with exit code {process.returncode}")
-    return StepCost(round(usage.ru_utime + usage.ru_stime, 2), round(usage.ru_maxrss / 1024, 0))
-
-
 def main() -> None:
     """Measure all steps and print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -93,16 +69,14 @@ def main() -> None:
             "snapshot": ["-c", _SNAPSHOT, database],
             "past": ["-c", _PAST, database],
         }
-        costs = {name: measure([sys.executable, *words]) for name, words in commands.items()}
-        log = [path for path in (Path(folder) / "log").rglob("*") if path.is_file()]
-        sizes = {"log_mb": round(sum(path.stat().st_size for path in log) / 2**20, 1)}
-        sizes["database_mb"] = round(Path(database).stat().st_size / 2**20, 1)
+        costs = {name: run_measured([sys.executable, *words]) for name, words in commands.items()}
+        database_mb = round(Path(database).stat().st_size / 2**20, 1)
     result = {
         "benchmark": "import_log",
         "shop": options.shop.name,
-        **{name: asdict(cost) for name, cost in costs.items()},
-        "init_to_raw": round(costs["init"].cpu_s / costs["raw"].cpu_s, 2),
-        **sizes,
+        **costs,
+        "init_to_raw": round(costs["init"]["cpu_s"] / costs["raw"]["cpu_s"], 2),
+        "database_mb": database_mb,
     }
     line = json.dumps(result)
     print(line)

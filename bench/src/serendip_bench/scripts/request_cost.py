@@ -1,12 +1,11 @@
-"""CPU time of a request, in-process and over HTTP, per surface and per step.
+"""CPU time of a request, in-process and over HTTP, per surface.
 
 Usage: python -m serendip_bench.scripts.request_cost WORKSPACE [--requests 300] [--http]
 
 Opens the engine of a workspace and answers requests of users, titles and items that it knows, k =
-20, on one thread; pasts and texts are in memory, as for a returning user. Prints one JSON line: the
-mean CPU milliseconds per request of each kind of request, with reasons and without, and the share
-of each step. ``--http`` also runs the service in a process of its own and reads that process's CPU
-time.
+20, with reasons, on one thread; pasts and texts are in memory, as for a returning user. Prints one
+JSON line: the mean CPU milliseconds per request of each kind. ``--http`` also runs the service in a
+process of its own and reads that process's CPU time.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,69 +67,15 @@ def measure_engine(engine: Engine, requests: Sequence[Request], count: int) -> f
     return float(np.median(means))
 
 
-def measure_kinds(engine: Engine, count: int, reasons: bool) -> dict[str, float]:
+def measure_kinds(engine: Engine, count: int) -> dict[str, float]:
     """CPU-ms of each kind of request, and the mean of ``_KINDS``."""
     costs = {}
     for kind, requests in list_engine_requests(engine).items():
-        asked = [replace(request, reasons=reasons) for request in requests]
-        engine.queries(asked)  # pasts, corrections and vectors of texts are in memory from here on
-        for request in asked[:_WARM_UP]:
+        engine.queries(requests)  # pasts, corrections and vectors of texts are in memory then
+        for request in requests[:_WARM_UP]:
             engine.recommend(request)
-        costs[kind] = round(measure_engine(engine, asked, count), 3)
+        costs[kind] = round(measure_engine(engine, requests, count), 3)
     return {**costs, "mean": round(float(np.mean([costs[kind] for kind in _KINDS])), 3)}
-
-
-def measure_steps(engine: Engine, count: int) -> dict[str, dict[str, float]]:
-    """CPU-ms of each step of the requests of each kind."""
-    return {
-        kind: dict(_time_steps(engine, requests[:count]))
-        for kind, requests in list_engine_requests(engine).items()
-    }
-
-
-def _time_steps(engine: Engine, requests: Sequence[Request]) -> Iterator[tuple[str, float]]:
-    """(step, mean CPU-ms), by functions of the pipeline that are timed where they are called."""
-    from serendip.engine import presenter
-    from serendip.engine.explanations.explain import Explainer
-    from serendip.engine.query_builder import QueryBuilder
-    from serendip.engine.stages import pipeline
-    from serendip.engine.stages.selection import Selector
-
-    seconds: dict[str, float] = {}
-
-    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any, **named: Any) -> Any:
-            begin = time.process_time()
-            try:
-                return call(*arguments, **named)
-            finally:
-                seconds[name] = seconds.get(name, 0.0) + time.process_time() - begin
-
-        return run
-
-    steps = [
-        (QueryBuilder, "build", "query"),
-        (pipeline, "_propose", "filters and sources"),
-        (pipeline, "feature_matrix", "features"),
-        (pipeline, "score_candidates", "scores"),
-        (Selector, "results", "selection"),
-        (Explainer, "reasons", "reasons"),
-        (presenter, "search_feedback", "feedback"),
-    ]
-    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in steps]
-    for (owner, name, original), (_, _, label) in zip(originals, steps, strict=True):
-        setattr(owner, name, timed(label, original))
-    try:
-        begin = time.process_time()
-        for request in requests:
-            engine.recommend(request)
-        total = time.process_time() - begin
-    finally:
-        for owner, name, original in originals:
-            setattr(owner, name, original)
-    for name, spent in seconds.items():
-        yield name, round(spent / len(requests) * 1000, 3)
-    yield "rest", round((total - sum(seconds.values())) / len(requests) * 1000, 3)
 
 
 def measure_service(workspace: Path, count: int) -> dict[str, float]:
@@ -158,9 +102,7 @@ def main() -> None:
         "benchmark": "request cost",
         "unit": "CPU-ms per request",
         "items": engine.state.num_items,
-        "with reasons": measure_kinds(engine, options.requests, reasons=True),
-        "without reasons": measure_kinds(engine, options.requests, reasons=False),
-        "steps": measure_steps(engine, options.requests),
+        "with reasons": measure_kinds(engine, options.requests),
     }
     engine.close()
     if options.http:

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from serendip_bench.scripts.peak_memory import list_processes, read_proportional_kb
+from serendip_bench.processes import list_processes, read_proportional_kb
 
 _COMMAND = "from serendip.cli.main import main; main()"
 _INTERVAL_S = 0.5

@@ -6,11 +6,8 @@ Shapes: U users.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -29,6 +26,7 @@ from serendip.evaluate.runs import Values, ranks_from_lists
 from serendip.jobs.surface_quality.answers import BATCH, first_items
 from serendip.runtime.atomic_files import write_json
 from serendip.runtime.progress import Progress
+from serendip_bench.processes import run_measured
 from serendip_bench.served.data import DAY, NEWEST, ServedData, ServedUser
 from serendip_bench.service import HttpClient, require_success, run_service
 
@@ -78,21 +76,7 @@ def run_command(*arguments: object) -> dict[str, float]:
     Raises:
         DataError: it failed; the message has its last lines.
     """
-    begin = time.perf_counter()
-    line = [sys.executable, "-m", "serendip", *map(str, arguments)]
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        errors = process.stderr.read().decode("utf-8", "replace")
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        last = " / ".join(errors.strip().splitlines()[-3:])
-        raise DataError(f"`serendip {arguments[0]}` failed: {last}", "Run it by hand to see more.")
-    return {
-        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
-        "wall_s": round(time.perf_counter() - begin, 1),
-        "peak_mb": round(usage.ru_maxrss / 1024, 1),
-    }
+    return run_measured([sys.executable, "-m", "serendip", *arguments])
 
 
 def ask_service(

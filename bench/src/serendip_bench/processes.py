@@ -1,9 +1,36 @@
-"""Processes that descend from one, and their memory, shared pages counted once (Linux)."""
+"""What processes cost: CPU seconds and memory, that of descendants too (Linux)."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from serendip.errors import DataError
+
+
+def run_measured(command: Sequence[object]) -> dict[str, float]:
+    """Run a command; CPU seconds with its children, seconds, largest resident memory in MB.
+
+    Raises:
+        DataError: it failed; the message has its last lines.
+    """
+    begin, words = time.perf_counter(), list(map(str, command))
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        errors = process.stderr.read().decode("utf-8", "replace")
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        last, name = " / ".join(errors.strip().splitlines()[-3:]), " ".join(words[2:4])
+        raise DataError(f"`{name}` failed: {last}", "Run it by hand to see more.")
+    return {
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
+        "wall_s": round(time.perf_counter() - begin, 2),
+        "peak_mb": round(usage.ru_maxrss / 1024, 1),
+    }
 
 
 def list_processes(process: int) -> list[int]:
