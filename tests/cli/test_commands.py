@@ -88,25 +88,6 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-BROKEN = {
-    "unknown key": ('name = "hashing"', 'name = "hashing"\ncolour = 1', 2, "content.colour"),
-    "not TOML": ("[content]", "[content", 2, "serendip.toml"),
-    "missing file": ('path = "items.csv"', 'path = "nothing.csv"', 3, "nothing.csv"),
-}
-
-
-@pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_setting_is_named_with_its_exit_code(what: str, tmp_path: Path) -> None:
-    old, new, code, named = BROKEN[what]
-    folder = shop_files(tmp_path)
-    toml(folder, old, new)
-    done = serendip_here("import", "-w", folder, "--json")
-    assert done.returncode == code, done.stderr
-    assert named in done.stderr
-    assert "Traceback" not in done.stderr
-    assert named in json.loads(done.stdout)["error"]["message"]
-
-
 def test_broken_rows_are_refused_with_their_line_and_change_nothing(tmp_path: Path) -> None:
     folder = shop_files(tmp_path)
     before = json.loads(serendip_here("import", "-w", folder, "--json").stdout)

@@ -24,23 +24,6 @@ def test_items_users_and_queries_are_written_for_people_and_for_programs(shop: P
     ]
 
 
-def test_what_is_missing_is_named_with_its_exit_code(shop: Path, tmp_path: Path) -> None:
-    cases = [
-        (3, "cannot be read", ("queries", "-w", shop, "--file", "nothing.txt")),
-        (2, "--file with items", ("items", "-w", shop, "--file", "nothing.txt")),
-        (2, "does not exist", ("items", "-w", tmp_path)),
-    ]
-    for code, told, arguments in cases:
-        done = serendip_here("embed", *arguments)
-        assert done.returncode == code, done.stderr
-        assert told in done.stderr
-        assert "Traceback" not in done.stderr
-    (shop / "generations" / "CURRENT").unlink()
-    done = serendip_here("embed", "users", "-w", shop)
-    assert done.returncode == 4
-    assert "serendip train" in done.stderr
-
-
 def test_a_training_says_whether_the_space_stays(stand: Path) -> None:
     done = serendip_here("train", "--rebuild", "-w", stand, "--json")
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from commands import invoke, serendip_here
 
-from serendip.data.store.database import open_database
 from serendip.engine.workspace import Workspace
 
 
@@ -26,18 +25,6 @@ def test_users_are_erased_with_their_bytes_and_a_receipt_without_their_ids(fresh
     done = serendip_here("erase", "user", "u1", "-w", fresh)
     assert done.stdout.splitlines()[0].endswith(", 0 events")
     assert "u1" not in done.stdout
-
-
-def test_while_somebody_packs_the_receipt_says_what_is_pending(fresh: Path) -> None:
-    with closing(open_database(fresh / "serendip.db")) as database, database.exclusive("packs"):
-        code, document = invoke("erase", "user", "u1", "-w", str(fresh))
-        (receipt,) = document["receipts"]
-        pending = {place["place"] for place in receipt["places"] if place["state"] == "pending"}
-        assert (code, pending) == (0, {"database"})
-        with closing(Workspace.open(fresh).open_store()) as store:
-            assert store.log.history("u1", 9) == []
-    code, document = invoke("erase", "user", "u1", "-w", str(fresh))
-    assert document["receipts"][0]["is_complete"]
 
 
 def test_an_item_is_erased_and_so_is_one_that_was_never_stored(fresh: Path) -> None:

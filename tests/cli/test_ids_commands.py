@@ -83,18 +83,6 @@ def test_a_report_tells_how_many_items_kept_their_codes(changed: Path) -> None:
     assert min(kept["kept"]) >= kept["kept_all_levels"] > 0.9
 
 
-def test_a_report_measures_codes_against_content_and_behaviour(stand: Path) -> None:
-    put(stand, Item("later", "It is in no generation"))
-    report = ids(stand, "report")
-    for used, dead, largest in zip(report["used"], report["dead"], report["largest"], strict=True):
-        assert used + dead == report["used"][0] + report["dead"][0]
-        assert 1 / used <= largest <= 1
-    assert report["neighbour_agreement"] > 0.5
-    agreement = report["pair_agreement"]
-    assert agreement["together"] > 1.5 * agreement["by_chance"]
-    assert report["kept"] is None
-
-
 def test_before_the_first_training_there_is_nothing_to_see(fresh: Path) -> None:
     for arguments in (["show", "i0"], ["report"]):
         with pytest.raises(NotTrainedError):

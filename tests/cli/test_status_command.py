@@ -6,7 +6,6 @@ from pathlib import Path
 from commands import invoke, serendip_here
 
 from serendip.data.events.event import Event
-from serendip.engine.artefacts.training_record import REFUSED, TrainingRecord
 from serendip.engine.workspace import Workspace
 
 
@@ -33,18 +32,6 @@ def test_a_stale_generation_is_continued_once_and_told(shop: Path) -> None:
     lines = serendip_here("status", "-w", shop).stdout
     assert "continued from gen-1" in lines
     assert "stale        no" in lines
-
-
-def test_after_a_refusal_it_is_not_tried_again_at_once(stand: Path) -> None:
-    put_events(stand, 60)
-    TrainingRecord(REFUSED, message="it fails the gates").write(stand / "training")
-    done = serendip_here("train", "-w", stand, "--if-stale")
-    assert done.returncode == 0, done.stderr
-    assert "too early to try again" in done.stdout
-    lines = serendip_here("status", "-w", stand).stdout
-    assert "refused" in lines
-    assert "it fails the gates" in lines
-    assert "1 in a row published nothing; the next one from" in lines
 
 
 def test_a_workspace_without_a_generation_says_what_to_do(fresh: Path) -> None:

@@ -3,8 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import HashingEncoder
@@ -68,14 +66,3 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> N
     blocked.write_text("not a folder", encoding="utf-8")
     with pytest.raises(StorageError, match="cannot write vectors"):
         VectorCache(blocked).encode(HashingEncoder(), ["alpha"])
-
-
-@settings(max_examples=25, deadline=None)
-@given(texts=st.lists(st.text(max_size=12), max_size=12), batch_size=st.integers(1, 5))
-def test_the_cache_gives_what_the_encoder_gives(
-    tmp_path_factory: pytest.TempPathFactory, texts: list[str], batch_size: int
-) -> None:
-    cache = VectorCache(tmp_path_factory.mktemp("cache"), batch_size)
-    expected = HashingEncoder().encode(texts)
-    assert np.array_equal(cache.encode(HashingEncoder(), texts), expected)
-    assert np.array_equal(cache.encode(HashingEncoder(), texts), expected)

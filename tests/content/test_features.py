@@ -33,17 +33,6 @@ def test_features_are_aligned_with_the_catalogue(tmp_path: Path) -> None:
     assert features.codebook_size == codebooks.codebook_size == 4
 
 
-def test_a_posted_copy_of_an_item_gets_its_codes(tmp_path: Path) -> None:
-    encoder = HashingEncoder()
-    features, codebooks, fusion = build_features(
-        FILMS, encoder, VectorCache(tmp_path), TEXT, ResidualKMeansConfig()
-    )
-    new = encode_new(FILMS.items[3:5], encoder, codebooks, FIELDS, fusion)
-    assert np.array_equal(new.content, round_rows(features.content[3:5]))
-    assert np.array_equal(new.codes, features.codes[3:5])
-    assert new.codebook_size == features.codebook_size
-
-
 class FirstBytes:
     """The first 16 bytes of a file as its vector."""
 

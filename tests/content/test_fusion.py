@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.content.fusion import TEXT_ONLY, Fusion
+from serendip.content.fusion import Fusion
 from serendip.data.arrays import FloatArray
 from serendip.data.items.features import ModalityVectors
 from serendip.errors import DataError
@@ -57,17 +57,6 @@ def test_words_alone_find_items_by_their_text_block() -> None:
     np.testing.assert_allclose(words[:, text], expected, rtol=1e-4, atol=1e-6)
     searched = fusion.extract_text_part(fusion.encode(encoded))
     np.testing.assert_allclose(searched, words, rtol=1e-3, atol=1e-5)
-
-
-def test_with_text_only_vectors_stay_as_they_are() -> None:
-    encoded = {"text": some()["text"]}
-    fusion = Fusion.fit(encoded)
-    assert fusion.blocks == {}
-    assert fusion.encode(encoded) is encoded["text"].vectors
-    assert fusion.extract_text_part(encoded["text"].vectors) is encoded["text"].vectors
-    assert fusion.present(encoded).tolist() == [[True]] * 80
-    assert fusion.columns == ()
-    assert fusion.modalities == TEXT_ONLY.modalities == ("text",)
 
 
 def test_queries_are_not_centred() -> None:

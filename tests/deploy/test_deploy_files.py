@@ -189,14 +189,6 @@ def test_images_run_without_rights_on_locked_packages() -> None:
             assert f"!{name}" in (ROOT / ".containerignore").read_text().splitlines()
 
 
-def test_both_health_checks_are_the_same_and_ask_a_path_that_is_there() -> None:
-    written = re.search(r"HEALTHCHECK.*?CMD (\[.*?\])\n", CONTAINERFILE, re.DOTALL)
-    assert written is not None
-    command = json.loads(written.group(1))
-    assert SERVICES["serendip"]["healthcheck"]["test"] == ["CMD", *command]
-    assert "'http://127.0.0.1:8080/health/live'" in command[2]
-
-
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 def test_systemd_accepts_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
     unit = tmp_path / "serendip.service"
@@ -207,12 +199,6 @@ def test_systemd_accepts_the_unit_and_finds_it_closed(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "serve --port 8080" in UNIT
-
-
-def test_nobody_else_reads_the_state_folder() -> None:
-    # Without a mode systemd opens the folder for everybody again at each start.
-    assert "StateDirectoryMode=0700\n" in UNIT
-    assert "UMask=0077\n" in UNIT
 
 
 def test_what_has_no_hash_is_only_what_the_guide_names() -> None:

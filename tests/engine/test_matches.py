@@ -5,9 +5,8 @@ import pytest
 
 from serendip.data import Item, Query
 from serendip.engine.engine import Engine
-from serendip.engine.matches import find_matches, run_matches
+from serendip.engine.matches import find_matches
 from serendip.engine.request import Request
-from serendip.engine.stages.list_filters import RelevanceFilterConfig
 from serendip.engine.stages.surfaces import SurfaceConfig
 
 ALL = 350
@@ -57,18 +56,6 @@ def test_pages_reach_all_that_facets_count(stock: Engine) -> None:
         cursor = answer.next
     assert len(found) == len(set(found))
     assert {f"w{number}" for number in range(ALL)} <= set(found)
-
-
-def test_a_complete_list_is_not_checked_for_relevance(stock: Engine) -> None:
-    checked = RelevanceFilterConfig(threshold=0.5, depth=5)
-    sources = {"words": 30, "popularity": 30}
-    surface = SurfaceConfig(task="search", sources=sources, relevance_filter=checked)
-    query = Query("search", text="zinc washer")
-    result = run_matches(query, surface, stock.state, "price")
-    assert len(result.items) == ALL
-    assert "relevance filter" not in (*result.trace, *result.degraded)
-    by_meaning = run_matches(Query("search", text="zzyzx"), surface, stock.state, "price")
-    assert "relevance filter" in by_meaning.degraded  # it is asked, and there is no model
 
 
 def test_an_item_is_explained_at_the_position_where_it_is_shown(stock: Engine) -> None:

@@ -283,46 +283,6 @@ def test_chips_begin_with_what_helped_after_the_failed_last_search(open_engine) 
     assert texts(engine.suggest(Request(user_id=user, after="comedy")))[0] != SEARCHED
 
 
-def test_queries_in_other_letters_come_last_where_a_language_is_wanted(open_engine) -> None:
-    engine = open_engine()
-    titles = {"가을 이야기": 0, "Осень": 1, "The autumn tale": 2}
-    engine.add_items([Item(f"new-{number}", title) for title, number in titles.items()])
-    state = with_table(engine, titles)
-
-    def shown(language: str) -> list[str]:
-        request = Request(k=3, language=language)
-        return [query.text for query in recommend(engine, state, request)]
-
-    assert shown("") == shown("ja") == [*titles]
-    assert shown("en-GB") == ["The autumn tale", "가을 이야기", "Осень"]
-    assert shown("ko") == ["가을 이야기", "The autumn tale", "Осень"]
-
-
-def test_young_categories_have_a_bounded_share_of_the_chips(reader: Engine) -> None:
-    genres, catalogue = reader.state.queries.categories.values, reader.state.catalogue
-    is_young = [catalogue[item].attributes["genre"] == genres[-1] for item in range(60)]
-    chosen = [*np.flatnonzero(np.invert(is_young))[:8], *np.flatnonzero(is_young)[:4]]
-    named = {catalogue[int(item)].title: int(item) for item in chosen}
-    names, day, now = [*named], 86_400.0, 1e9
-    starts = np.where(np.array(genres) == genres[-1], now - 5 * day, now - 500 * day)
-    state = with_table(reader, named, category_starts=starts)
-    drawn: Counter[str] = Counter()
-    for number in range(200):
-        user = SuggestionUser(user_id=f"user-{number}")
-        chips = recommend(reader, state, Request(k=5), user, now)
-        explored = [chip for chip in chips if chip.propensity < 1]
-        assert len(chips) == 5 and [chip.propensity for chip in explored] == [0.25]
-        assert chips[0] in explored and [chip.text for chip in chips[1:]] == names[:4]
-        drawn.update(chip.text for chip in explored)
-    assert set(drawn) == set(names[8:]) and min(drawn.values()) > 25
-    nobody = recommend(reader, state, Request(k=10), now=now)
-    assert [chip.text for chip in nobody] == [*names[8:10], *names[:8]]
-    assert {chip.propensity for chip in nobody} == {1.0}
-    late = recommend(reader, state, Request(k=5), user, now + 30 * day)
-    few = recommend(reader, state, Request(k=4), user, now)
-    assert [chip.text for chip in late] == names[:5] and [chip.text for chip in few] == names[:4]
-
-
 def with_level_queries(engine: Engine, kinds: str) -> EngineState:
     """A state whose queries are of these kinds, each of an item and words of its own, all level."""
     names = [f"{letter}tale {letter}story" for letter in "abcdefghijklmnopqrstuvwxyz"[:20]]

@@ -10,11 +10,14 @@ import pytest
 
 from serendip.data.events.event import NO_SESSION, Event, session_code
 from serendip.data.query import History, Query, select_relevant_history
+from serendip.data.snapshot import take_snapshot
+from serendip.data.splits import Split, temporal
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.context_features import SESSION_S, find_session
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, visible_to
 from serendip.engine.workspace import Workspace
+from serendip.jobs.surface_quality.baskets import read_baskets
 
 NOW = 1_700_000_000.0
 
@@ -109,3 +112,29 @@ def test_codes_are_the_same_in_every_process_and_0_for_none() -> None:
     assert session_code("") == NO_SESSION == 0
     assert session_code("monday") == 77_623_100_940_201_584
     assert 0 < session_code("tuesday") < 2**63
+
+
+def split_of(shop: Path, events: list[Event]) -> Split:
+    """A shop's split whose last part is these events."""
+    with closing(Engine.open(shop, lambda: NOW)) as engine:
+        engine.add_events(events)
+        with closing(Workspace.open(shop).open_store()) as store:
+            data = take_snapshot(store, engine.settings.actions)
+    return temporal(data, (len(data.events) - len(events)) / len(data.events))
+
+
+def test_baskets_are_sessions_where_events_have_them_and_times_elsewhere(shop: Path) -> None:
+    def visit(item: str, minute: float, session_id: str = "") -> Event:
+        return Event("guest", item, NOW + 60 * minute, session_id=session_id)
+
+    split = split_of(
+        shop,
+        [
+            *(visit("i1", 0, "a"), visit("i2", 50, "a")),  # one visit, with a long break
+            *(visit("i3", 51, "b"), visit("i4", 52, "b")),  # the next visit, a minute later
+            *(visit("i5", 53), visit("i6", 90)),  # without a session: time decides
+        ],
+    )
+    names = split.catalogue.vocabulary
+    found = [names.ids_of(basket.items) for _, basket in read_baskets(split, split.targets)]
+    assert found == [["i1", "i2"], ["i3", "i4", "i5"], ["i6"]]

@@ -117,14 +117,3 @@ def test_the_replacement_threshold_is_the_smallest_within_its_share(
     before = slates.is_shown(np.inf)
     for smaller in probabilities[before & (probabilities < threshold)].tolist():
         assert slates.effect(smaller)["replaced"] > max_replaced
-
-
-def test_intervals_contain_the_value_and_narrow_with_groups() -> None:
-    wide, narrow = (draw(1, count) for count in (50, 2_000))
-    for slates in (wide, narrow):
-        effect, intervals = slates.effect(0.3), slates.intervals(0.3)
-        assert all(low <= effect[name] <= high for name, (low, high) in intervals.items())
-        assert intervals["fall"][0] < intervals["fall"][1]
-    for name, (low, high) in narrow.intervals(0.3).items():
-        assert high - low <= np.diff(wide.intervals(0.3)[name])[0] / 4
-    assert wide.effect(0.3)["fall"] > 0.2

@@ -87,15 +87,6 @@ def test_an_item_without_a_time_appears_in_a_replay_with_its_first_place(
     assert shown == (impressions / 2 if not available else 0.0)
 
 
-def test_without_new_items_nothing_is_measured() -> None:
-    rows = [("u", item, day * DAY_S) for day, item in enumerate("abcabcabc")]
-    data = dataset_of([*rows, *[("v", item, 9.0 * DAY_S) for item in "abc"]], items="abc")
-    split = temporal(data, 0.7)
-    lists = {"engine": np.full((len(split.targets), 2), -1, np.int32)}
-    found = measure_new_items(data, split, lists)
-    assert (found.items, found.too_late, found.chosen.value) == (0, 0, None)
-
-
 ITEMS = Vocabulary("abcd")
 
 

@@ -4,7 +4,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serendip.evaluate.report.document import render_alignment_page
 from serendip.evaluate.task_transfer import TaskModels, TaskRanks, alignment_figures
 
 TASKS = ("home", "search", "similar")
@@ -72,22 +71,6 @@ def test_the_fewest_models_are_advised_with_which_no_task_loses() -> None:
         "search": pytest.approx(-0.4),
         "similar": pytest.approx(0.2),
     }
-
-
-def test_the_page_shows_the_advice_and_how_to_follow_it() -> None:
-    report = {
-        "created": "2026-01-02T03:04:05+00:00",
-        "code_version": "1",
-        "seeds": [0, 1],
-        "trained_share": 0.8,
-        "test_from": 0.9,
-        "asked": {task: {"requests": NUM_USERS, "users": NUM_USERS} for task in TASKS},
-        **alignment_figures(world({TASKS: 0.6})),
-    }
-    page = render_alignment_page(report)
-    for text in ("One model for all tasks is enough", "[unified]", "33.3", "+0.050", "20.0 %"):
-        assert text in page.replace("\N{NO-BREAK SPACE}", " "), text
-    assert page.count("<svg") == 3
 
 
 def rows(line: str, values: dict[str, float], cpu_s: float = 10.0) -> list[dict[str, Any]]:

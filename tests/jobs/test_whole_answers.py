@@ -1,6 +1,6 @@
 """Jobs end with an error where a stage of an answer fails; a service answers without it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,8 @@ from serendip.engine.stages.sources import ModelSource
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.errors import UnsupportedError
-from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.faithfulness import measure_faithfulness
 from serendip.jobs.exports.recommendations import recommend_all
-from serendip.jobs.labels.draw_lists import draw_lists
 from serendip.jobs.surface_quality.answers import answer_engine, rank
 from serendip.jobs.whole_answers import answer_whole
 from serendip.runtime.progress import TrainOptions
@@ -26,12 +24,6 @@ JOBS: dict[str, Callable[[list[Query], SurfaceConfig, EngineState], object]] = {
     "baseline": answer_engine,
     "faithfulness": measure_faithfulness,
 }
-
-
-@pytest.fixture(scope="module")
-def engine(trained_folder: Path) -> Iterator[Engine]:
-    with Engine.open(trained_folder) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -53,15 +45,15 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 @pytest.mark.parametrize("job", JOBS)
 def test_a_source_that_fails_ends_a_job_with_its_name_and_that_of_the_user(
-    engine: Engine, failing: Callable[[], None], job: str
+    reader: Engine, failing: Callable[[], None], job: str
 ) -> None:
-    queries = engine.queries([Request("home", "u1"), Request("home", "u2")])
-    home = engine.settings.all_surfaces()["home"]
-    JOBS[job](queries, home, engine.state)
+    queries = reader.queries([Request("home", "u1"), Request("home", "u2")])
+    home = reader.settings.all_surfaces()["home"]
+    JOBS[job](queries, home, reader.state)
     failing()
-    assert engine.recommend(Request("home", "u1")).degraded == ("retriever",)
+    assert reader.recommend(Request("home", "u1")).degraded == ("retriever",)
     with pytest.raises(UnsupportedError, match=r"'home' to user 'u1' .*: retriever\. .*doctor"):
-        JOBS[job](queries, home, engine.state)
+        JOBS[job](queries, home, reader.state)
 
 
 def test_a_batch_that_would_lack_items_ends_and_leaves_the_old_file(
@@ -74,13 +66,3 @@ def test_a_batch_that_would_lack_items_ends_and_leaves_the_old_file(
     with pytest.raises(UnsupportedError, match=r"'home' to user '.+' lacks .* retriever\."):
         recommend_all(shop, Request("home", k=9), out, TrainOptions())
     assert out.read_bytes() == whole
-
-
-def test_lists_to_label_are_drawn_with_all_sources_or_not_at_all(
-    shop: Path, failing: Callable[[], None]
-) -> None:
-    failing()
-    out = shop / "lists.jsonl"
-    with pytest.raises(UnsupportedError, match="lacks what failed: retriever"):
-        draw_lists(JobContext.open(shop, TrainOptions()), "home", out)
-    assert not out.exists()

@@ -196,15 +196,6 @@ def test_models_that_reason_are_asked_in_their_own_words() -> None:
     assert set(body) == {"model", "messages", "max_completion_tokens"}
 
 
-def test_what_went_wrong_before_is_told() -> None:
-    def script(body: Body, number: int) -> Reply:
-        return completion(json.dumps([message["content"] for message in body["messages"][2:]]))
-
-    request = LlmRequest("s", "u", "n", {}, 50, "", (("yes", "no JSON"),))
-    with serving(script) as server, client(server.address) as llm:
-        assert llm.answer(request).text == '["yes", "no JSON"]'
-
-
 @pytest.mark.parametrize("missing", ["base_url", "model"])
 def test_an_endpoint_needs_an_address_and_a_model(missing: str) -> None:
     values = {"base_url": "http://127.0.0.1:9/v1", "model": "m", missing: ""}

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from serendip.models.embedding_space import (
-    MAX_ANCHORS,
     MIN_AGREEMENT,
     SpaceContinuity,
     VectorSpace,
@@ -84,15 +83,6 @@ def test_other_dimensions_and_no_common_items_are_another_version() -> None:
     )
     after, kept = continued(space, vectors_of(), [f"other{item}" for item in IDS])
     assert (after.version, kept.reason) == (2, "no items in common")
-
-
-def test_anchors_of_a_large_catalogue_are_a_sample_of_all_of_it() -> None:
-    count = 3 * MAX_ANCHORS
-    ids, vectors = [str(number) for number in range(count)], vectors_of(0, count)
-    space = VectorSpace.begin("retriever", 1, PARTS, ids, vectors.__getitem__)
-    numbers = [int(name) for name in space.anchor_ids]
-    assert (numbers[0], numbers[-1], len(set(numbers))) == (0, count - 1, MAX_ANCHORS)
-    np.testing.assert_array_equal(space.anchors, vectors[numbers])
 
 
 def test_a_space_comes_back_as_it_was_saved(tmp_path: Path) -> None:

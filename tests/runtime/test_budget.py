@@ -1,11 +1,7 @@
-import math
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from serendip.errors import ConfigError
-from serendip.runtime.budget import UNLIMITED, open_budget, parse_duration
+from serendip.runtime.budget import open_budget, parse_duration
 
 
 class Clock:
@@ -61,17 +57,6 @@ def test_what_was_cut_short_is_noted_once() -> None:
             {"name": "later", "done": 0.0, "seconds": 2.0, "continues": True, "steps": 0},
         ],
     }
-
-
-@given(st.floats(0, 1e12))
-def test_without_a_budget_no_time_passes(later: float) -> None:
-    clock = Clock()
-    budget = open_budget(None, clock)
-    allowance = budget.from_now(0.5, "any")
-    clock.now += later
-    for one in (allowance, UNLIMITED, allowance.from_now(0.1), allowance.from_now(0.5, "part")):
-        assert one.spent() == 0.0 and not one.is_over and math.isinf(one.seconds)
-    assert budget.as_dict() == {"seconds": None, "cut_short": []}
 
 
 @pytest.mark.parametrize(

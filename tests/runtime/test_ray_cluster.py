@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -295,20 +294,6 @@ class TestReplicas:
         with pytest.raises(ConfigError, match=rf"{told}.*keys create"):
             serve_until_ended((), 1, Path("shop"), (host, port + further), pytest.fail)
         assert self.names() == {"other"}  # those of others go on
-
-
-@pytest.mark.skipif(not has_ray_serve(), reason="the extra ray-serve is not installed")
-def test_a_port_that_another_program_has_is_refused_and_nothing_is_left(nodes: Nodes) -> None:
-    from ray import serve
-
-    from serendip.serve.ray_app import serve_until_ended
-
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        port = other.getsockname()[1]
-        with pytest.raises(ConfigError, match=rf"cannot serve shop on 127\.0\.0\.1:{port}"):
-            serve_until_ended((), 1, Path("shop"), ("127.0.0.1", port), pytest.fail)
-    assert not serve.status().proxies
 
 
 def test_a_cluster_that_asks_for_no_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

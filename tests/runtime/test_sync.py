@@ -95,28 +95,6 @@ def test_of_two_that_publish_at_once_one_is_refused_and_nothing_of_it_stays(
     assert len(one.manifests()) == 2
 
 
-class WatchedStorage(Storage):
-    """A storage that a service of this machine looks at just after its pointer was set."""
-
-    folder: Path
-
-    def create(self, key: str, content: bytes) -> bool:
-        is_new = super().create(key, content)
-        current_name(SharedFolder(self.folder, Storage(self.url)))
-        return is_new
-
-
-def test_a_service_may_look_while_its_machine_publishes(
-    machine: Callable[[str], SharedFolder],
-) -> None:
-    one = machine("one")
-    watched = WatchedStorage(one.storage.url)
-    watched.folder = one.folder
-    for text in "ab":
-        publish(SharedFolder(one.folder, watched), write(text), {})
-        assert text_of(one) == text
-
-
 class Killed(BaseException):
     pass
 
@@ -184,20 +162,6 @@ def test_a_damaged_or_cut_copy_is_fetched_again_and_a_damaged_object_refused(
     assert text_of(other) == "c"
 
 
-def test_what_a_killed_fetch_brought_is_not_fetched_again(
-    machine: Callable[[str], SharedFolder],
-) -> None:
-    one, other = machine("one"), machine("other")
-    publish(one, write("a"), {})
-    folder = one.in_force()
-    part = other.folder / ".fetching" / folder
-    shutil.copytree(one.folder / "gen-1", part)
-    (part / "sub" / "data.txt").write_text("half")
-    before = (part / "large.txt").stat().st_ino
-    assert text_of(other) == "a"
-    assert (other.folder / "gen-1" / "large.txt").stat().st_ino == before
-
-
 def test_what_an_erasure_ended_goes_everywhere(machine: Callable[[str], SharedFolder]) -> None:
     one, other = machine("one"), machine("other")
     publish(one, write("a"), {"event_removals": 0})
@@ -209,23 +173,6 @@ def test_what_an_erasure_ended_goes_everywhere(machine: Callable[[str], SharedFo
     assert [manifest["name"] for manifest in one.manifests().values()] == ["gen-2"]
     with pytest.raises(NotTrainedError, match="gen-2 is the oldest"):
         rollback(one)
-
-
-def test_a_machine_goes_on_with_what_it_had_and_another_one_keeps_its_own(
-    machine: Callable[[str], SharedFolder], tmp_path: Path
-) -> None:
-    publish(tmp_path / "one", write("own"), {})
-    for text in ("before", "other"):
-        publish(tmp_path / "other", write(text), {})
-    one, other = machine("one"), machine("other")
-    assert text_of(one) == "own"  # nothing is in force in the storage
-    assert publish(one, write("shared"), {}).name == "gen-2"
-    assert text_of(machine("new")) == "shared"
-    assert text_of(other) == "other"  # logged: its gen-2 is another one
-    with pytest.raises(StorageError, match="is not the gen-2 of"):
-        other.fetch_in_force()
-    assert publish(other, write("next"), {}).name == "gen-3"
-    assert text_of(one) == "next"
 
 
 def test_while_the_storage_is_away_a_machine_goes_on_with_its_copy(

@@ -16,9 +16,6 @@ KINDS = {
     "named": {"repair": "Train again.", "prefix": "gen-", "pointer": "CURRENT", "format": 1},
 }
 
-BAD_BLOCK = Path("/proc/self/mem")
-"""Reading its first bytes fails as reading a bad block of a disk does."""
-
 
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
 def versions(request: pytest.FixtureRequest, tmp_path: Path) -> Versions:
@@ -39,17 +36,6 @@ def text_of(versions: Versions) -> str:
     return (current.folder / "sub" / "a.txt").read_text()
 
 
-def test_the_newest_version_is_current(versions: Versions) -> None:
-    assert versions.current() is None
-    assert versions.current_name() == ""
-    for number, text in enumerate("abc", start=1):
-        version = versions.publish(write(text), {})
-        assert version.name == f"{versions.prefix}{number}" == versions.current_name()
-        assert text_of(versions) == text
-    assert versions.names() == [f"{versions.prefix}{number}" for number in (1, 2, 3)]
-    assert (versions.folder / versions.pointer).read_text() == f"{versions.prefix}3\n"
-
-
 @pytest.mark.parametrize("damage", ["altered", "missing", "unknown"])
 def test_a_damaged_version_is_refused_by_name(versions: Versions, damage: str) -> None:
     version = versions.publish(write("a"), {})
@@ -67,31 +53,6 @@ def test_a_damaged_version_is_refused_by_name(versions: Versions, damage: str) -
     assert versions.current(verify=False) == version
 
 
-UNREADABLE = {
-    "missing": None,
-    "cut off": b"{",
-    "without files": b"{}",
-    "a list": b"[]",
-    "null": b"null",
-    "a text": b'"x"',
-    "a number": b"7",
-    "files as a list": b'{"format": 1, "files": ["sub/a.txt"]}',
-    "nested": b"[" * 100_000,
-    "nested in files": b'{"files": {"a": ' + b"[" * 100_000,
-    "not UTF-8": b"\xff\xfe\x80",
-    "not finite": b'{"files": {}, "seed": NaN, "checksum": ""}',
-}
-
-
-@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_manifest_that_cannot_be_read_is_refused(versions: Versions, text: bytes | None) -> None:
-    version = versions.publish(write("a"), {})
-    path = version.folder / "manifest.json"
-    path.unlink() if text is None else path.write_bytes(text)
-    with pytest.raises(ArtefactError, match=f"is not readable: .*{versions.repair}"):
-        versions.open(version.name)
-
-
 def test_any_flipped_bit_of_a_manifest_is_refused(versions: Versions) -> None:
     facts = {"settings": {"weight": 0.1, "path": "é", "on": True}, "item_version": 7}
     version = versions.publish(write("a"), facts)
@@ -105,15 +66,6 @@ def test_any_flipped_bit_of_a_manifest_is_refused(versions: Versions) -> None:
             versions.open(version.name, verify=False)
     path.write_bytes(whole)
     assert versions.open(version.name) == version
-
-
-@pytest.mark.skipif(not BAD_BLOCK.exists(), reason="no file here fails when it is read")
-def test_a_file_that_the_disk_cannot_read_is_damage(versions: Versions) -> None:
-    path = versions.publish(write("new"), {}).folder / "sub" / "a.txt"
-    path.unlink()
-    path.symlink_to(BAD_BLOCK)
-    with pytest.raises(ArtefactError, match="Input/output error"):
-        versions.current()
 
 
 def test_a_manifest_without_a_checksum_says_what_to_do(versions: Versions) -> None:
@@ -140,19 +92,6 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     Versions(tmp_path, "Train.", format=1).publish(write("a"), {})
     with pytest.raises(ArtefactError, match="has format 1, this code reads 2"):
         Versions(tmp_path, "Train.", format=2).current()
-
-
-def test_versions_are_in_order_of_number_and_nothing_else_is_one(versions: Versions) -> None:
-    for _ in range(10):
-        versions.publish(write("a"), {})
-    other = versions.folder / f"{versions.prefix}x"
-    other.mkdir()
-    (other / "manifest.json").write_text("{}")
-    (versions.folder / f"{versions.prefix}99").mkdir()
-    numbers = [versions.number(name) for name in versions.names()]
-    assert numbers == list(range(1, 11))
-    assert [versions.number(name) for name in ("", "7", f"{versions.prefix}7")] == [0, 0, 7]
-    assert versions.publish(write("b"), {}).name == f"{versions.prefix}100"
 
 
 def test_a_failing_writer_leaves_the_old_version_and_the_next_one_cleans_up(

@@ -6,7 +6,6 @@ from pathlib import Path
 from search_world import POPULARITY, films
 
 from serendip.data import Catalogue
-from serendip.search.lexical import LexicalConfig, LexicalIndex
 from serendip.search.searcher import Searcher
 
 GENERATED = {2: "tragedy, Danish prince", 9: "무선헤드폰, headphones", 1: "tragedy tragedy"}
@@ -33,17 +32,6 @@ def test_generated_words_are_found_in_every_script(tmp_path: Path) -> None:
     assert set(found(opened, "tragedy")) == {1, 2}
     assert found(opened, "headphones") == [9]
     assert found(opened, "헤드폰") == [9]
-
-
-def test_the_weight_is_that_of_the_settings(tmp_path: Path) -> None:
-    titles = [replace(item, generated_text="") for item in films().items]
-    titles[3] = replace(titles[3], generated_text="matrix")
-    heavy = LexicalIndex.build(Catalogue(titles), tmp_path / "a", LexicalConfig(generated=50.0))
-    light = LexicalIndex.build(Catalogue(titles), tmp_path / "b", LexicalConfig(generated=0.01))
-    none = LexicalIndex.build(Catalogue(titles), tmp_path / "c", LexicalConfig(generated=0.0))
-    assert heavy.search("matrix", 3).item_nums[0] == 3
-    assert light.search("matrix", 3).item_nums.tolist()[-1] == 3
-    assert 3 not in none.search("matrix", 3).item_nums
 
 
 def test_generated_words_are_known_and_nothing_is_corrected_to_them(tmp_path: Path) -> None:

@@ -58,16 +58,6 @@ def test_what_was_meant_is_told_as_it_is_written(searcher, text, told):
     assert searcher.correct_text(text) == told
 
 
-def test_groups_are_ordered_and_fields_tell_why(searcher):
-    hits = searcher.search("the matirx", 16)
-    assert hits.item_nums[0] == 0
-    assert hits.fields["title_match"][0] == pytest.approx(0.9)
-    assert (np.diff(hits.scores) <= 0).all()
-    assert hits.scores[0] > hits.scores[1] + 0.5
-    assert (hits.fields["title_match"][1:] <= 0.8).all()
-    assert hits.fields["bm25"][0] > 0
-
-
 def test_a_deleted_item_is_never_answered_until_it_is_posted_again(searcher):
     gone = post(searcher, film("n", "Matrix Four")).without_items([0, 16])
     back = gone.with_late({0: film("f0", "The Matrix")})

@@ -137,33 +137,12 @@ def test_a_large_file_is_refused_before_any_of_it_is_read(workspace: Path, tmp_p
     assert "has 1,099,511,627,776 bytes" in report.left_out[0].problem
 
 
-def test_the_first_bad_files_are_told_and_all_are_counted(workspace: Path, tmp_path: Path) -> None:
-    given = items("a", "two.png", "../secret.png", "c", "d", "e", "f")
-    _, report = encoded(covers(workspace), given, tmp_path / "cache")
-    told = report.as_dict()
-    assert (told["field"], told["named"], told["left_out"]) == ("cover", 7, 6)
-    assert len(told["examples"]) == 5
-    assert told["examples"][1] == "item '2': '../secret.png' is outside the workspace."
-
-
 def test_where_nothing_can_be_used_the_report_is_loud(workspace: Path, tmp_path: Path) -> None:
     found, report = encoded(covers(workspace), items("a", "", "b"), tmp_path / "cache")
     assert not found.present.any()
     assert report.message == "NONE of the 2 files that `cover` names can be used"
     _, unnamed = encoded(covers(workspace), items("", ""), tmp_path / "cache")
     assert unnamed.message == "no item names a file in `cover`"
-
-
-def test_of_a_batch_with_a_broken_file_the_others_are_kept(workspace: Path, tmp_path: Path) -> None:
-    (workspace / "torn.png").write_bytes(b"torn")
-    given = items("torn.png", "two.png", "covers/one.png")
-    encoded(covers(workspace), given, tmp_path / "cache")
-    again = covers(workspace)
-    found, report = encoded(again, given, tmp_path / "cache")
-    assert isinstance(again.encoder, ByteCounts)
-    assert [file and file.name for file in again.encoder.seen] == ["torn.png"]
-    assert found.present.tolist() == [False, True, True]
-    assert len(report.left_out) == 1
 
 
 def test_the_cache_knows_a_file_by_what_is_inside(workspace: Path, tmp_path: Path) -> None:
@@ -179,12 +158,3 @@ def test_the_cache_knows_a_file_by_what_is_inside(workspace: Path, tmp_path: Pat
     assert again.seen == [two]
     assert np.array_equal(second[0], first[0])
     assert not np.array_equal(second[1], first[3])
-
-
-def test_a_file_that_has_gone_is_a_data_error(workspace: Path, tmp_path: Path) -> None:
-    cache, gone = VectorCache(tmp_path / "cache"), workspace / "gone.png"
-    with pytest.raises(DataError, match=r"gone\.png cannot be read"):
-        cache.encode(ByteCounts(), [gone])
-    vectors, reasons = cache.encode_readable(ByteCounts(), [gone, workspace / "two.png"])
-    assert (vectors[0].any(), vectors[1].any()) == (False, True)
-    assert reasons == [f"{gone} cannot be read: No such file or directory.", ""]

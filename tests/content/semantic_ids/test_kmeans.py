@@ -48,18 +48,6 @@ def test_as_many_codes_as_distinct_vectors_keep_each_apart() -> None:
     assert np.allclose(codebooks.centroids[0][codes[:, 0]], points)
 
 
-def test_a_refit_that_starts_at_earlier_codebooks_keeps_most_codes() -> None:
-    points = vectors(600)
-    config = ResidualKMeansConfig(codebook_size=16)
-    before, old = fit_codebooks(points[:550], config)
-    _, moved = fit_codebooks(points, config, TrainOptions(seed=7), before)
-    _, drawn = fit_codebooks(points, config, TrainOptions(seed=7))
-    assert (moved[:550, 0] == old[:, 0]).mean() > 0.85 > (drawn[:550, 0] == old[:, 0]).mean()
-    wider = ResidualKMeansConfig(codebook_size=32)
-    fresh, started = (fit_codebooks(points, wider, start=one)[0] for one in (None, before))
-    assert np.array_equal(fresh.centroids, started.centroids)
-
-
 def test_vectors_that_are_not_finite_are_refused() -> None:
     with pytest.raises(DataError, match="not finite"):
         fit_codebooks(np.full((3, 2), np.nan, dtype=np.float32))

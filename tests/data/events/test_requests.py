@@ -1,17 +1,13 @@
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from data_world import dataset_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data import ActionRules, Event, Item, Vocabulary
+from serendip.data import ActionRules, Event, Vocabulary
 from serendip.data.events.search_log import LoggedRequest, logged_requests
-from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import temporal
-from serendip.data.store.store import Store
 
 ITEMS = Vocabulary("abcdef")
 RULES = ActionRules()
@@ -85,24 +81,6 @@ def test_propensities_follow_their_items_and_are_those_of_impressions() -> None:
     new = old.renumbered(np.array([5, 3, -1, -1, -1, -1], np.int32))
     assert new.shown.tolist() == [3, 5]
     np.testing.assert_array_equal(new.propensities, [0.25, np.nan])
-
-
-def test_a_snapshot_has_the_requests_of_the_log(tmp_path: Path) -> None:
-    with closing(Store.create(tmp_path / "s.db")) as store:
-        store.put_items([Item("a"), Item("b")])
-        store.put_events(
-            [
-                event("b", 3.0, request_id="late"),
-                event("a", 1.0, "impression", request_id="r"),
-                event("b", 2.0, request_id="r", query="words"),
-                event("a", 1.5),
-            ]
-        )
-        data = take_snapshot(store, RULES)
-    assert [(one.text, one.shown.tolist(), one.chosen.tolist()) for one in data.requests] == [
-        ("words", [0, 1], [1]),
-        ("", [], [1]),
-    ]
 
 
 def test_a_split_in_time_never_shows_the_past_what_was_chosen_later() -> None:

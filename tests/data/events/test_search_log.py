@@ -42,12 +42,6 @@ def test_suggestions_are_no_searches_and_come_with_their_chance_and_click():
     assert (found["heist"].propensity, found["heist"].clicked) == (1.0, False)
 
 
-def test_the_propensity_of_a_suggestion_comes_before_the_value_of_an_older_log():
-    shown = Event("u", "", 1.0, "impression", 0.25, "Noir", "s", None, "suggest", propensity=0.5)
-    (found,) = read_suggested([shown], ActionRules())
-    assert found.propensity == 0.5
-
-
 def test_choices_from_what_is_like_an_item_are_told_by_user():
     events = [
         event("u", "a", 1.0, "impression", request="r", surface="similar"),

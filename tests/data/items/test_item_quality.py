@@ -57,14 +57,6 @@ def test_every_column_is_what_it_says() -> None:
     assert quality.dtype == np.float32
 
 
-def test_one_rating_is_no_proof() -> None:
-    stars = [5.0] + [4.5] * 40 + [1.0] * 40
-    items = [0] + [1] * 40 + [2] * 40
-    quality = item_quality(world(items, [0.0] * 81, stars, {}))
-    rating = column(quality, "rating")
-    assert rating[1] > rating[0] > rating[2]
-
-
 def test_a_dislike_is_a_low_rating_and_no_like() -> None:
     plain = world([0, 1, 2], [0, 0, 0], [5, 5, 5], {})
     said_no = NegativeLog(
@@ -121,24 +113,6 @@ def test_the_log_and_the_catalogue_count_by_their_numbers_of_ratings() -> None:
     assert both[0] == round(0.75 + 2 / 4 * (1 / 6 - 0.75), 4)
     assert both[1] == round(0.25 + 6 / 8 * (5 / 6 - 0.25), 4)
     assert both[2:] == [0.5, 0.5, 0.5]
-
-
-def test_a_catalogue_without_events_has_an_order_by_what_it_has() -> None:
-    items = [
-        Item("thin", ""),
-        Item("plain", "A pan", "Of iron.", {"rating": 4.0, "reviews": 10.0}),
-        Item("loved", "A pot", "Of steel.", {"rating": 4.8, "reviews": 900.0}),
-        Item("lucky", "A lid", "Of glass.", {"rating": 5.0, "reviews": 1.0}),
-    ]
-    none = np.empty(0, np.int32)
-    log = EventLog(none, none, np.empty(0), np.empty(0, np.bool_), np.empty(0, np.float32))
-    dataset = Dataset(Catalogue(items), Vocabulary([]), log)
-    config = QualityConfig(rating="rating", reviews="reviews")
-    prior = catalogue_prior(dataset.with_quality(item_quality(dataset, config)))
-    assert [items[row].item_id for row in np.argsort(-prior)] == ["loved", "lucky", "plain", "thin"]
-    model = Popularity().train(dataset.with_quality(item_quality(dataset, config)))
-    scores = model.score_all([Query("home")])[0]
-    assert np.argmax(scores) == 2 and scores.max() > np.log1p(1), "more than one choice"
 
 
 def test_ratings_of_the_catalogue_go_on_counting_after_the_first_choices() -> None:

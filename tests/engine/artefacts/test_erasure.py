@@ -184,28 +184,6 @@ def test_a_killed_removal_and_a_killed_training_are_cleaned_up(fresh: Path) -> N
     assert not scratch.exists()
 
 
-@pytest.mark.parametrize("place", ["training", "reports"])  # of an export, of an evaluation
-def test_copies_of_a_job_are_pending_while_it_runs_and_removed_if_it_was_killed(
-    fresh: Path, place: str
-) -> None:
-    workspace = Workspace.open(fresh)
-    with closing(workspace.open_store()) as store:
-        eraser = Eraser(workspace, store)
-        with scratch_folder(fresh / place) as running:
-            copied = running.with_name(f"{running.name}-killed")
-            receipt = eraser.erase_user("u1")
-            eraser.remove_remains()
-            assert running.is_dir()
-            assert not eraser.has_remains()
-            assert states(eraser.renew(receipt))["scratch"] == "pending"
-            shutil.copytree(running, copied)
-            assert eraser.has_remains()
-            eraser.remove_remains()
-            assert running.is_dir()
-            assert not copied.exists()
-        assert eraser.renew(receipt).is_complete
-
-
 @on_both_databases
 def test_a_wrong_id_is_refused_and_an_unknown_user_gets_a_receipt(engine: Engine) -> None:
     with pytest.raises(DataError, match="cannot be erased"):

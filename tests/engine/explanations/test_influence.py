@@ -78,30 +78,6 @@ def test_similarities_and_codes_are_those_without_the_item(reader: Engine) -> No
         assert table[:, columns] == pytest.approx(asked[:, columns], abs=1e-4)
 
 
-def test_an_influence_needs_a_history_and_a_ranker(reader: Engine) -> None:
-    (query,) = reader.queries([Request("home", "u3")])
-    items = np.arange(3, dtype=np.int32)
-    features = features_of_page(reader, query, items)
-    result = result_of(reader, query)
-    assert measure_influence(result, reader.state, items, features) is not None
-    for other in (
-        replace(query, text="horror"),
-        replace(query, source_items=items[:1]),
-        replace(query, history=query.history.last(1)),
-    ):
-        asked = replace(result, query=other)
-        assert measure_influence(asked, reader.state, items, features) is None
-    unordered = replace(reader.state, ranker=None)
-    assert measure_influence(result, unordered, items, features) is None
-    by_model = result_of(reader, query, scorer="retriever")
-    assert measure_influence(by_model, reader.state, items, features) is None
-    assert find_influence(result, reader.state, result.items.take(slice(0, 5))) is not None
-    bare = replace(result.items, fields={})
-    assert find_influence(result, reader.state, bare) is None
-    unlisted = replace(result, items=result.items.take(slice(0, 0)))
-    assert measure_influence(unlisted, reader.state, items, features) is None
-
-
 class TwoActions(VoteRanker):
     """Predicts ``interact`` by transitions, ``like`` by what is left of them for the best item."""
 

@@ -1,11 +1,6 @@
 """Sources for which there is no time left: left out and named, but never all of them."""
 
 import time
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-
-import pytest
 
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
@@ -16,18 +11,12 @@ from serendip.runtime.time_limit import share_of_time, time_limit
 HOME = Request("home", "u1", k=5)
 
 
-@pytest.fixture(scope="module")
-def engine(trained_folder: Path) -> Iterator[Engine]:
-    with closing(Engine.open(trained_folder)) as opened:
-        yield opened
+def sources(reader: Engine, surface: str) -> tuple[str, ...]:
+    return tuple(reader.settings.all_surfaces()[surface].sources)
 
 
-def sources(engine: Engine, surface: str) -> tuple[str, ...]:
-    return tuple(engine.settings.all_surfaces()[surface].sources)
-
-
-def test_after_a_source_that_takes_half_of_the_time_no_other_one_begins(engine, monkeypatch):
-    names = sources(engine, "home")
+def test_after_a_source_that_takes_half_of_the_time_no_other_one_begins(reader, monkeypatch):
+    names = sources(reader, "home")
     assert len(names) > 4
     over = [0.2]
     retrieve = ModelSource.retrieve
@@ -39,26 +28,26 @@ def test_after_a_source_that_takes_half_of_the_time_no_other_one_begins(engine, 
 
     monkeypatch.setattr(ModelSource, "retrieve", take_long)
     monkeypatch.setattr(pipeline, "share_of_time", lambda: over[0])
-    answer = engine.recommend(HOME)
+    answer = reader.recommend(HOME)
     assert answer.degraded == names[3:]
     assert len(answer.items) == 5
 
 
-def test_a_source_begins_however_late_it_is_until_one_has_proposed_items(engine):
+def test_a_source_begins_however_late_it_is_until_one_has_proposed_items(reader):
     now = time.monotonic()
     with time_limit(now - 600, now + 400):
-        assert engine.recommend(HOME).degraded == sources(engine, "home")[1:]
+        assert reader.recommend(HOME).degraded == sources(reader, "home")[1:]
         # No word of it is known, so the word search proposes nothing.
-        answer = engine.search("zqxjkv wvxqzj", k=5)
-    begun = [name for name in sources(engine, "search") if name not in answer.degraded]
+        answer = reader.search("zqxjkv wvxqzj", k=5)
+    begun = [name for name in sources(reader, "search") if name not in answer.degraded]
     assert begun[:1] == ["words"] and len(begun) == 2
 
 
-def test_in_time_and_without_a_limit_all_sources_are_asked(engine):
-    assert engine.recommend(HOME).degraded == ()
+def test_in_time_and_without_a_limit_all_sources_are_asked(reader):
+    assert reader.recommend(HOME).degraded == ()
     now = time.monotonic()
     with time_limit(now, now + 600):
-        assert engine.recommend(HOME).degraded == ()
+        assert reader.recommend(HOME).degraded == ()
 
 
 def test_the_share_of_the_time_is_of_the_innermost_limit():

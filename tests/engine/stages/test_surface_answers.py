@@ -189,15 +189,6 @@ def test_pages_of_a_surface_with_every_rule_are_parts_of_one_list(opened: Opener
         assert [replace(item, reason="") for item in pages] == told
 
 
-def test_source_items_are_left_out_even_if_the_surface_does_not_read_them(
-    opened: Opener,
-) -> None:
-    engine = opened('[surfaces.front]\ntask = "home"\ncontext = []\nexploration = {share = 0}\n')
-    whole = ids(engine.recommend(Request("front", k=100)))
-    without = ids(engine.recommend(Request("front", item_ids=("i3", "i4"), k=100)))
-    assert without == [item_id for item_id in whole if item_id not in ("i3", "i4")]
-
-
 def test_a_bought_position_has_the_score_bid_times_probability(opened: Opener) -> None:
     engine = opened("[surfaces.ads]\nsponsored = {positions = [0], floor = 0.0}\n")
     organic = {item.item_id: item.score for item in engine.recommend(Request("ads", k=100)).items}

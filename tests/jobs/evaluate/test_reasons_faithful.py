@@ -60,9 +60,9 @@ def by_chance(state: EngineState, result: Result) -> Sequence[Ground | None]:
     ]
 
 
-def test_the_reasons_pass_and_random_evidence_does_not(engine: Engine) -> None:
-    assert passes(measure(engine))
-    assert not passes(measure(engine, by_chance))
+def test_the_reasons_pass_and_random_evidence_does_not(reader: Engine) -> None:
+    assert passes(measure(reader))
+    assert not passes(measure(reader, by_chance))
 
 
 def nearly_all(state: EngineState, result: Result) -> Sequence[Ground | None]:
@@ -71,22 +71,22 @@ def nearly_all(state: EngineState, result: Result) -> Sequence[Ground | None]:
     return [ground and ground._replace(rests_on=past) for ground in choose_reasons(state, result)]
 
 
-def test_reasons_that_name_more_than_the_rest_are_left_out_and_counted(engine: Engine) -> None:
-    figures = measure(engine, nearly_all)
+def test_reasons_that_name_more_than_the_rest_are_left_out_and_counted(reader: Engine) -> None:
+    figures = measure(reader, nearly_all)
     assert figures.left_out > figures.all.reasons
-    assert measure(engine).left_out < figures.left_out
+    assert measure(reader).left_out < figures.left_out
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
-def test_the_reason_told_is_the_ground_chosen(engine: Engine, language: str) -> None:
-    answer = engine.recommend(Request("home", "u0", language=language))
-    query = engine.queries([Request("home", "u0")])[0]
-    (result,) = engine.run([query], "home")
+def test_the_reason_told_is_the_ground_chosen(reader: Engine, language: str) -> None:
+    answer = reader.recommend(Request("home", "u0", language=language))
+    query = reader.queries([Request("home", "u0")])[0]
+    (result,) = reader.run([query], "home")
     page = result.items.take(slice(0, 10))
     words = [page.fields[name].tolist() for name in ("title match", "bm25")]
-    influence = find_influence(result, engine.state, page)
+    influence = find_influence(result, reader.state, page)
     items = page.item_nums
-    explainer = Explainer(engine.state, result.query, items, language, influence)  # type: ignore[arg-type]
+    explainer = Explainer(reader.state, result.query, items, language, influence)  # type: ignore[arg-type]
     told = [reason.text for reason in explainer.reasons(*words)]
     assert [item.reason for item in answer.items] == told
 
@@ -114,26 +114,26 @@ class Inverted(NamedEvidence):
         return self._own.take_away(asked, taken)
 
 
-def test_a_word_that_an_item_has_costs_more_places_than_one_that_it_has_not(engine: Engine) -> None:
+def test_a_word_that_an_item_has_costs_more_places_than_one_that_it_has_not(reader: Engine) -> None:
     texts = ["horror western", "comedy horror", "western comedy tale", "number horror western"]
     requests = [Request("search", f"u{n}", texts[n % len(texts)]) for n in range(20)]
-    words, surface = TypedWords(read_with(engine)), engine.settings.all_surfaces()["search"]
+    words, surface = TypedWords(read_with(reader)), reader.settings.all_surfaces()["search"]
 
     def measure_with(evidence: NamedEvidence) -> FaithfulnessFigures:
-        queries = engine.queries(requests)
-        return measure_faithfulness(queries, surface, engine.state, evidence=[evidence])
+        queries = reader.queries(requests)
+        return measure_faithfulness(queries, surface, reader.state, evidence=[evidence])
 
     assert passes(measure_with(words))
     assert not passes(measure_with(Inverted(words)))
 
 
 def test_words_that_an_item_has_are_named_in_any_form_and_the_others_are_not(
-    engine: Engine,
+    reader: Engine,
 ) -> None:
-    words = TypedWords(read_with(engine))
-    (query,) = engine.queries([Request("search", text="the tales of westerns or comedy")])
-    item = engine.state.catalogue.vocabulary.number("i2")  # The western tale number 2
-    asked = Asked(query, engine.state)
+    words = TypedWords(read_with(reader))
+    (query,) = reader.queries([Request("search", text="the tales of westerns or comedy")])
+    item = reader.state.catalogue.vocabulary.number("i2")  # The western tale number 2
+    asked = Asked(query, reader.state)
     ground = Ground(0, "word", 1.0, 1.0, "")
     assert words.find(asked, ground, item) == (["tales"], ["comedy"])
     assert words.find(asked, ground._replace(kind="popular"), item) == ((), ())

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,28 +50,6 @@ def test_a_digest_has_few_good_items_and_is_not_sent_where_there_are_too_few(sho
     assert summary["users_by_items"] == {"0": USERS - len(sent), **dict(sorted(counts.items()))}
     assert summary["users"] == USERS
     assert summary["rows"] == len(rows)
-
-
-def test_a_digest_that_nobody_gets_is_an_empty_file_with_all_columns(shop: Path) -> None:
-    add_settings(shop, "[surfaces.digest]\nmin_value = {threshold = 99.0}\n")
-    summary, rows = rows_of(shop, "digest")
-    assert rows == []
-    assert summary["users_by_items"] == {"0": USERS}
-    names = ["user_id", "rank", "item_id", "score"]
-    assert pq.read_table(shop / "out.parquet").column_names == names
-
-
-def test_bought_places_are_marked_in_the_file(shop: Path) -> None:
-    engine = Engine.open(shop)
-    item = engine.item("i9")
-    assert item is not None
-    engine.add_items([replace(item, attributes={**item.attributes, "bid": 1e9})])
-    engine.close()
-    add_settings(shop, "[surfaces.ads]\nsponsored = {positions = [1], floor = 0.0}\n")
-    _, rows = rows_of(shop, "ads", k=3)
-    bought = [row for row in rows if row["sponsored"]]
-    assert bought
-    assert {(row["item_id"], row["rank"]) for row in bought} == {("i9", 2)}
 
 
 def test_a_filter_of_a_batch_by_what_no_item_has_is_refused(shop: Path) -> None:

@@ -97,16 +97,6 @@ def test_a_receipt_names_what_was_written_before_wherever_it_is(
     assert place(workspace, store, "exports").state == "erased"
 
 
-def test_a_second_file_at_a_path_makes_the_first_no_younger(
-    workspace: Workspace, store: Store
-) -> None:
-    out = workspace.folder / "digest.parquet"
-    write(workspace, store, out)
-    Eraser(workspace, store).erase_user("u1")
-    begin_export(workspace, store, out)  # begun, and killed
-    assert place(workspace, store, "exports").state == "pending"
-
-
 @on_both_databases
 def test_an_export_that_somebody_was_erased_beside_is_named(
     workspace: Workspace, store: Store

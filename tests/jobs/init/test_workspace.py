@@ -8,7 +8,7 @@ from serendip.data.items.quality import QualityConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.import_files import import_files
-from serendip.jobs.init.attributes import choose_text_fields, find_unit
+from serendip.jobs.init.attributes import choose_text_fields
 from serendip.jobs.init.workspace import parse_map_options, start_workspace
 
 ITEMS = 'sku;name;"price, EUR"\n' + "".join(
@@ -108,20 +108,6 @@ def test_what_cannot_be_meant_is_refused(option, error, words):
     with pytest.raises(error) as caught:
         parse_map_options(option, COLUMNS)
     assert words in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("cells", "unit"),
-    [
-        (["29.90 EUR", "5 EUR"], "EUR"),
-        (["€12", "1.234,56 €"], "€"),
-        (["29.90 EUR", "5 USD"], ""),
-        (["29.90 EUR", "5.20"], ""),
-        (["40 %", "3 %"], ""),
-    ],
-)
-def test_a_column_has_the_one_currency_of_all_its_cells(cells, unit):
-    assert find_unit(cells) == unit
 
 
 SHOP = [

@@ -162,20 +162,6 @@ def test_a_new_price_keeps_the_value_and_new_texts_do_not(shop: Path) -> None:
         assert "i1" in {one.item_id for one in found}
 
 
-def test_one_attribute_is_taken_back_alone(shop: Path) -> None:
-    llm(shop, "run", "--free")
-    llm(shop, "gate")
-    place = ("-w", str(shop))
-    assert invoke("llm", "revert", "attribute", "--attribute", "col", *place)[1]["removed"] == 0
-    assert invoke("llm", "revert", "texts", *place)[1]["removed"] == 0
-    with pytest.raises(ConfigError, match="--attribute is for values"):
-        invoke("llm", "revert", "--attribute", "colour", *place)
-    assert len(values_of(shop)) == 60 and "value colour" in llm(shop, "show")[1]["gates"]
-    assert llm(shop, "revert")[1]["removed"] == 60
-    shown = llm(shop, "show")[1]
-    assert (shown["counts"], shown["gates"]) == ([], {})
-
-
 def test_values_of_a_bad_writer_are_refused_and_what_was_in_use_goes(shop: Path) -> None:
     llm(shop, "run", "--free")
     assert llm(shop, "gate")[0] == 0

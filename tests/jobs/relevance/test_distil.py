@@ -26,7 +26,7 @@ from serendip.engine.stages.list_filters import (
 from serendip.engine.stages.pipeline import answer_queries
 from serendip.engine.state import EngineState, StateFacts
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
+from serendip.errors import ArtefactError, DataError, UnsupportedError
 from serendip.evaluate.decision import DECISIONS, Decision, read_table
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.draw_lists import MOST_PAST
@@ -329,23 +329,6 @@ def test_gold_queries_are_never_trained_on(shop: Path) -> None:
     write_labels(shop / "same.csv", range(200, 260))
     with pytest.raises(DataError, match="labels of queries without gold labels: 0 queries"):
         invoke(*distil(shop, "same.csv"))
-
-
-def test_a_filter_needs_a_relevance_model_and_a_threshold(tmp_path: Path) -> None:
-    import_shop(tmp_path)
-    settings = tmp_path / "serendip.toml"
-    original = settings.read_text()
-    settings.write_text(f"{original}\n[surfaces.search.relevance_filter]\nthreshold = 0.5\n")
-    with pytest.raises(NotTrainedError, match="has no relevance model"):
-        train(tmp_path)
-    settings.write_text(original)
-    write_labels(tmp_path / "labels.csv", range(100, 112))
-    write_labels(tmp_path / "gold.csv", range(200, 215), wrong=15)
-    _, result = invoke(*distil(tmp_path, "labels.csv"))
-    assert result["filter"]["safe_threshold"] is None
-    decisions, _, version = decide_filters(JobContext.open(tmp_path))
-    assert version == {}
-    assert decisions["search"].reason == f"off: no threshold is proven for {GOAL}"
 
 
 def test_a_model_of_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:

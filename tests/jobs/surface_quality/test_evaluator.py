@@ -1,6 +1,5 @@
 """Every configured surface of a trained engine is measured, or the report says why not."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,20 +140,6 @@ def test_only_common_requests_are_compared_and_few_users_not_at_all() -> None:
     few = record(np.zeros(USERS), first=11)
     assert compare_records(few, before, margin=0.0) == []
     assert "nothing to compare" in describe_worst([])
-
-
-def test_a_user_with_many_requests_counts_once() -> None:
-    before = record(np.full(USERS + 40, 0.2))
-    surface = before["home"]
-    users = surface.users.copy()
-    users[:41] = users[0]  # 41 requests of one user
-    values = np.full((USERS + 40, 2), np.nan)
-    values[:, 0] = 0.2
-    values[:41, 0] = 0.0
-    after = {"home": replace(surface, users=users, values=values)}
-    (change,) = compare_records(after, before, margin=0.05)
-    assert change.n == USERS
-    assert change.gain == pytest.approx(-0.2 / USERS)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from stand import NEW, publish_with, train
 from serendip.content.fusion import TEXT_ONLY, Block, Fusion
 from serendip.data import Codebooks, Event, Vocabulary
 from serendip.data.items.catalogue import Item
-from serendip.engine.artefacts.generations import open_current, open_in_force, rollback
+from serendip.engine.artefacts.generations import open_current, open_in_force
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
@@ -227,20 +227,6 @@ def test_the_next_training_puts_common_items_near_where_they_were(stand: Path) -
     assert nearness >= told["agreement"]["network"] >= MIN_AGREEMENT
     assert nearness > unturned
     assert train(stand).manifest["space"]["aligned_to"] == "gen-1"
-
-
-def test_other_dimensions_begin_another_version_and_a_rollback_goes_back_to_the_first(
-    stand: Path,
-) -> None:
-    first = open_space(stand / "generations" / "gen-1").name
-    set_retriever(stand, "embedding_size = 16", "embedding_size = 8")
-    told = train(stand).manifest["space"]
-    assert (told["kept"], told["version"], told["aligned_to"]) == (False, 2, "")
-    assert told["reason"].startswith("dimensions were 24 of network")
-    assert told["name"] != first
-    rollback(stand / "generations")
-    set_retriever(stand, "embedding_size = 8", "embedding_size = 16")
-    assert train(stand).manifest["space"]["name"] == first
 
 
 def test_a_split_of_tasks_has_no_space_and_serves(stand: Path) -> None:

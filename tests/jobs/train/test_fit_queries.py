@@ -143,15 +143,6 @@ def stages(fitter: Fitter) -> list[str]:
     return [stage.name for stage in fitter.clock.stages]
 
 
-def test_the_retriever_of_a_generation_carries_content_aligned_on_its_older_events(
-    trained_folder: Path,
-) -> None:
-    state = EngineState.open(trained_folder / "generations" / "gen-1")
-    expected = moved(state, snapshot(Workspace.open(trained_folder)))
-    np.testing.assert_allclose(aligned(state), expected, atol=1e-5)
-    assert np.abs(expected - state.features.content).max() > 0.01
-
-
 def test_content_is_aligned_on_the_events_of_the_dataset_and_no_others(
     trained_folder: Path, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from pictures import Image, bomb
+from pictures import bomb
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
@@ -18,14 +18,7 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.train.parts.plan import PartPlan
-from serendip.jobs.train.train import plan_training, train_workspace
-
-
-def draw_new(folder: Path) -> str:
-    """A picture that no item of the workspace has."""
-    pixels = np.random.default_rng(9).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(folder / "media" / "new.png")
-    return "media/new.png"
+from serendip.jobs.train.train import plan_training
 
 
 def state_of(folder: Path) -> EngineState:
@@ -48,22 +41,6 @@ def test_a_picture_makes_items_alike_beyond_their_words(illustrated: Path) -> No
     likeness = block @ block.T
     assert likeness[0, 6] > likeness[0, 1]
     assert likeness[0, 6] > likeness[0, 3]
-
-
-def test_a_posted_item_has_words_until_its_files_are_encoded(gallery: Path) -> None:
-    engine = Engine.open(gallery)
-    attributes = {"genre": "horror", "cover": draw_new(gallery), "sample": "media/0.wav"}
-    engine.add_items([Item("new", "The horror tale of glass", attributes=attributes)])
-    state = engine.state
-    assert state.features.present is not None
-    assert state.features.present[60].tolist() == [True, False, True]  # another item has the sound
-    assert engine.search("the horror tale of glass").items[0].item_id == "new"
-    engine.close()
-    train_workspace(JobContext.open(gallery))
-    trained = EngineState.open(gallery / "generations" / "gen-2")
-    number = trained.catalogue.vocabulary.number("new")
-    assert trained.features.present is not None
-    assert trained.features.present[number].all()
 
 
 BAD_FILES = {

@@ -53,6 +53,24 @@ def test_shares_of_a_sample_are_those_of_its_texts(items, query) -> None:
         np.testing.assert_array_equal(shares, overlap.match_texts(query, sample).shares)
 
 
+def test_terms_of_feedback_titles_count_by_weight_and_idf() -> None:
+    titles = [{"red", "lamp"}, {"blue", "lamp"}, {"rug"}, {"lamp"}, set()]
+    overlap = TermOverlap.of(titles, titles)
+    rare, common = np.log(5 / 1), np.log(5 / 3)
+    weights = np.array([[0.75, 0.25], [1.0, 0.0]])
+    shares, of_the_first = overlap.with_titles(np.array([0, 1]), weights, overlap.titles)
+    total = rare + common
+    expected = [
+        (0.75 * rare + common) / total / np.sqrt(3),
+        (0.25 * rare + common) / total / np.sqrt(3),
+        0,
+        common / total / np.sqrt(2),
+        0,
+    ]
+    np.testing.assert_allclose(shares, expected, rtol=1e-5)
+    assert of_the_first[0] == np.float32(1 / np.sqrt(3))
+
+
 def test_sums_are_the_same_in_every_process() -> None:
     """Sets of words have another order in each; terms are numbered and summed by their own."""
     texts = [{"zebra", "apple", "kiwi"}, {"kiwi", "banana", "apple"}]

@@ -1,20 +1,16 @@
 """Searches with words that were learned: weights of their own, chosen by such searches."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples
+from serendip.data.dataset import AlignedProjection
 from serendip.data.query import History, Query
 from serendip.data.rows.aligned_rows import AlignedRows
 from serendip.data.rows.packed_rows import pack_rows
-from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores, TrainedQueries, text_keys
-from serendip.models.retriever.model import Retriever
-from serendip.runtime.progress import TrainOptions
-from serendip.testing import build_small_world, draw_unit_vectors
+from serendip.testing import draw_unit_vectors
 
 
 def projection() -> AlignedProjection:
@@ -69,28 +65,3 @@ def test_keys_tell_texts_apart_by_their_words_alone() -> None:
     known = TrainedQueries.of(["", "cafe", "$$"], np.zeros(2, np.float32))
     assert known.know(["", "CAFE", "tea", "$$", "???"]).tolist() == [False, True] + [False] * 3
     assert text_keys([]).shape == (0,)
-
-
-def coded_world() -> Dataset:
-    """Queries in a secret language: content says nothing of what they mean, the log says all."""
-    world = build_small_world()
-    count = world.num_items
-    texts = [f"secret {item % 8}" for item in range(count)]
-    secrets = draw_unit_vectors(np.random.default_rng(3), 8)
-    vectors = secrets[np.arange(count) % 8]
-    queries = QueryExamples(texts, vectors, np.arange(count, dtype=np.int32))
-    return world.with_queries(queries).with_alignment(projection())
-
-
-def test_content_counts_less_for_words_that_the_network_knows(tmp_path: Path) -> None:
-    config = RetrieverConfig(
-        embedding_size=8, search_size=0, epochs=12, max_len=10, batch_size=32, validation_share=0.3
-    )
-    model = Retriever(config).train(coded_world(), TrainOptions(seed=1))
-    model.save(tmp_path)
-    for one in (model, Retriever.open(tmp_path)):
-        now = one._trained.affinity
-        assert now is not None and now.known is not None
-        assert now.known.weights[1] < now.weights[2, 1]
-        learned = now.known.know([f"secret {number}" for number in range(8)])
-        assert learned.sum() == 6, "three in ten of the eight texts are hidden"

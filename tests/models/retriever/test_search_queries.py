@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from serendip.data import Dataset, Item, Query, QueryExamples
-from serendip.data.dataset import AlignedProjection, UserCountries
+from serendip.data import Dataset, Query, QueryExamples
+from serendip.data.dataset import AlignedProjection
 from serendip.data.items.features import TokenReader, Tokens
 from serendip.data.items.quality import item_quality
 from serendip.models.retriever.config import RetrieverConfig
@@ -126,27 +126,6 @@ def test_words_find_items_that_their_vectors_do_not() -> None:
         hits[buckets] = float((scores.argmax(1) == numbers).mean())
     assert hits[0] < 0.1
     assert hits[512] > 0.9
-
-
-def test_who_is_somewhere_is_shown_new_items_of_the_same_place() -> None:
-    """Items differ in nothing but where they are, and everybody chooses what is near."""
-    world = build_small_world(num_users=24, num_events=600)
-    assert world.features is not None
-    places = ("Germany", "Korea")
-    items = [Item(str(row), "", attributes={"location": places[row % 2]}) for row in range(30)]
-    tokens = TokenReader((), ("location",)).read(items)
-    content = np.repeat(world.features.content[:1], 30, 0)
-    features = replace(world.features, content=content, tokens=tokens)
-    events = replace(world.events, items=world.events.items // 2 * 2 + world.events.users % 2)
-    of_users = (np.arange(24) % 2).astype(np.int32)
-    world = replace(world, events=events, queries=None).with_features(features)
-    world = world.with_countries(UserCountries(("Germany", "Korea"), of_users))
-    config = CONFIG.model_copy(update={"item_mode": "content", "epochs": 10, "tasks": ("home",)})
-    model = Retriever(config).train(world, TrainOptions(seed=2))
-    asked = [Query(country="Germany"), Query(country="Korea")]
-    scores = model.with_late(features.rows(np.arange(2))).score_all(asked)[:, -2:]
-    assert scores[0, 0] > scores[0, 1]
-    assert scores[1, 1] > scores[1, 0]
 
 
 def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 import numpy as np
 import torch
-from next_item_world import clock_world
 
-from serendip.data.query import History, Query
 from serendip.models.onnx import open_session
 from serendip.models.sequence.config import INPUT, GRU4RecConfig
 from serendip.models.sequence.model import GRU4Rec
@@ -40,15 +38,3 @@ def test_the_graph_and_packed_steps_answer_as_single_steps() -> None:
         history = table[items][None].numpy()
         answer = session.run(None, {INPUT: np.concatenate([history, history])})[0]
         np.testing.assert_allclose(answer, packed[-1:].detach().repeat(2, 1), atol=1e-5)
-
-
-def test_it_learns_what_follows_what() -> None:
-    config = GRU4RecConfig(
-        embedding_size=16, epochs=40, batch_size=64, learning_rate=0.02, dropout=0.1,
-        num_negatives=8, temperature=0.2, patience=9,
-    )  # fmt: skip
-    model = GRU4Rec(config).train(clock_world())
-    hours = np.arange(24, dtype=np.int32)
-    queries = [Query(history=History.of_items(np.asarray([(h - 1) % 24, h]))) for h in hours]
-    right = model.score_all(queries).argmax(1) == (hours + 1) % 24
-    assert right.mean() > 0.5

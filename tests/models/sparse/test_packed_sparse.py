@@ -75,13 +75,3 @@ def test_the_least_values_are_dropped_and_the_largest_cut(tmp_path: Path) -> Non
     packed = PackedSparse.open(tmp_path)
     assert packed.whole().toarray().tolist() == [[65_504, 2.0**-24, 0.0], [0, 0, 0]]
     assert PackedSparse.of(to_csr((2, 3))).whole().nnz == 0
-
-
-def test_blocks_are_packed_as_they_come_and_are_not_changed() -> None:
-    cells = np.array([[0, 3, 0], [1, 0, 0], [0, 0, 0], [0, 0, 2.5]], np.float32)
-    blocks = [to_csr(cells[:1]), to_csr(cells[1:])]
-    blocks[1].data[0] = 0.0  # an explicit zero is no entry
-    packed = PackedSparse.stack(iter(blocks), 3)
-    assert packed.whole().toarray().tolist() == [[0, 3, 0], [0, 0, 0], [0, 0, 0], [0, 0, 2.5]]
-    assert packed.whole().nnz == 2 and blocks[1].data.tolist() == [0.0, 2.5]
-    assert PackedSparse.stack([], 3).shape == (0, 3)

@@ -11,7 +11,6 @@ from serendip.data import History, Query, QueryExamples
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.splits import Split, temporal
 from serendip.engine.config.settings import Settings
-from serendip.engine.feature_names import context_feature_names
 from serendip.engine.query_builder import QueryBuilder
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import collect
@@ -216,11 +215,3 @@ def test_features_of_session_price_category_age_and_country_are_exact(fitted):
     np.testing.assert_allclose(columns["log price above usual"], above, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(columns["log age"], np.log1p(now / 86_400 - numbers), rtol=1e-6)
     np.testing.assert_array_equal(columns["item of the country"], numbers % 3 == 1)
-
-
-def test_a_request_that_lacks_a_part_has_no_value_of_it(fitted):
-    context, _, state = fitted
-    _, features = collect([Query("home")], context.settings.all_surfaces()["home"], state)
-    columns = dict(zip(state.feature_names, features.T, strict=True))
-    for name in context_feature_names(state.context):
-        assert np.isnan(columns[name]).all() or name == "log price", name

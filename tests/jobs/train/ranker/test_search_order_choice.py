@@ -214,17 +214,6 @@ def test_of_other_requests_an_even_share_is_learned():
     assert even_share(np.array([False, True])).tolist() == [False, True]
 
 
-def test_candidates_that_nobody_proposed_and_searches_without_a_gain_are_left_out(
-    settings: Settings,
-):
-    """Else the choice of each second user would be found by nobody."""
-    sample, part = world(ask(120), 3.0, 0.0)
-    fused = part.fused.copy()
-    fused[(part.rows.group % 2 == 0) & (part.rows.labels[:, 0] > 0)] = 0.0
-    found = World(sample, replace(part, fused=fused)).choose(settings)
-    assert found.n == 60
-
-
 def test_exact_titles_come_first_in_both_orders(settings: Settings):
     sample, part = world(ask(60), 0.0, 0.0)
     pinned = replace(part, pins=part.rows.labels[:, 0] * 1_000.0)
