@@ -28,7 +28,7 @@ from serendip.jobs.init.attributes import SAMPLE_ROWS, classify_column, find_dec
 MIN_SHARE = 0.95
 """Minimum share of the filled cells that have the format."""
 _FIRST = 20
-"""Cells of which a pattern must read one before all are looked at."""
+"""Cells, of those that ISO 8601 does not read, of which a pattern must read one."""
 _DAY = 86_400.0
 _EARLIEST, _LATEST = 631_152_000.0, 4_102_444_800.0
 """Unix seconds of 1990 and 2100: numbers outside are counts, prices or codes."""
@@ -54,13 +54,27 @@ def find_time_formats(cells: Sequence[str], end: float = _LATEST) -> list[str]:
     """
     signs = set("".join(cells))
     likely = [pattern for pattern in _patterns() if set(re.sub("%.", "", pattern)) <= signs]
-    likely = [one for one in likely if np.isfinite(read_times(cells[:_FIRST], one)).any()]
+    plain = read_times(cells)
+    odd = np.flatnonzero(~((plain >= _EARLIEST) & (plain <= end)))[:_FIRST].tolist()
+    likely = _reading([cells[row] for row in odd], likely)
     for latest in (end, _LATEST):
         if _fits("", cells, latest):
             return [""]
         if found := [pattern for pattern in likely if _fits(pattern, cells, latest)]:
             return found
     return []
+
+
+def _reading(cells: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """The patterns that read one of these cells, by one query."""
+    if not cells or not patterns:
+        return []
+
+    def seconds_sql(text: str) -> str:
+        return f"[{', '.join(TimeFormat(one).seconds_sql(text) for one in patterns)}]"
+
+    seconds = np.array(evaluate(cells, seconds_sql), np.float64)  # (cells, patterns)
+    return [one for one, reads in zip(patterns, np.isfinite(seconds).any(0), strict=True) if reads]
 
 
 def find_unread(cells: Sequence[str], pattern: str = "") -> str:
