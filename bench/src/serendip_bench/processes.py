@@ -45,19 +45,6 @@ def list_processes(process: int) -> list[int]:
     return processes
 
 
-def find_descendants(*names: bytes) -> list[int]:
-    """Running descendants of this process whose command lines begin with one of these names."""
-    found = []
-    for process in list_processes(os.getpid())[1:]:
-        try:
-            command = Path(f"/proc/{process}/cmdline").read_bytes()
-        except OSError:  # it has ended in between
-            continue
-        if command.startswith(names):
-            found.append(process)
-    return found
-
-
 def read_proportional_kb(process: int) -> int:
     """Proportional set size in kB; 0 if the process has ended."""
     try:

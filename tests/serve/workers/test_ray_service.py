@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ray_nodes import free_port, has_ray_serve, prepare_ray
 from test_real_service import publish_copy
 
 from serendip.runtime.executor_factory import secure_ray
-from serendip_bench.processes import find_descendants
+from serendip_bench.processes import list_processes
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),
@@ -27,6 +27,17 @@ pytestmark = [
 
 OFTEN = 30
 """Requests after which both replicas have almost surely been asked."""
+
+
+def find_replicas() -> list[int]:
+    """Running processes of the replicas of this test's service."""
+    found = []
+    for process in list_processes(os.getpid())[1:]:
+        with suppress(OSError):  # it has ended in between
+            command = Path(f"/proc/{process}/cmdline").read_bytes()
+            if command.startswith(b"ray::ServeReplica:serendip"):
+                found.append(process)
+    return found
 
 
 @contextmanager
@@ -53,7 +64,7 @@ def call(port: int, method: str, path: str, body: object = None) -> tuple[int, A
 def test_two_replicas_answer_as_one_service_until_it_is_ended(shop: Path) -> None:
     port = free_port()
     with ray_service(shop, port, "--replicas", "2") as process:
-        assert len(find_descendants(b"ray::ServeReplica:serendip")) == 2
+        assert len(find_replicas()) == 2
 
         def generations() -> set[str]:
             asked = (call(port, "GET", "/health/ready") for _ in range(OFTEN))

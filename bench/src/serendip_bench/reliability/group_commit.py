@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from serendip.runtime.progress import Progress, SilentProgress
 from serendip_bench.latency import compute_percentiles
 from serendip_bench.reliability.breakage import commit_each_event
 from serendip_bench.reliability.harness import Bar, Control, Findings
-from serendip_bench.reliability.services import copy_workspace, run_forked
+from serendip_bench.reliability.services import beside, copy_workspace, run_forked
 from serendip_bench.reliability.workload import DATABASE
 from serendip_bench.service import HttpClient
 
@@ -114,7 +115,7 @@ class GroupCommit:
 
     def _post_singles(self, netloc: str, progress: Progress) -> list[float]:
         """Milliseconds of each single event, beside batches and reads at a steady pace."""
-        ended, times = threading.Event(), list[float]()
+        times: list[float] = []
 
         def post(client: HttpClient, number: int) -> None:
             client.ask("POST", "/v1/events", self._body(f"load{number}", "load"))
@@ -122,36 +123,23 @@ class GroupCommit:
         def read(client: HttpClient, number: int) -> None:
             client.ask("GET", f"/v1/recommend?user_id=u{number % 50}&k=20")
 
-        load = ((post, _LOAD_BATCHES_PER_S), (read, _LOAD_READS_PER_S))
-        threads = [
-            threading.Thread(target=_repeat, args=(netloc, call, per_s, ended))
-            for call, per_s in load
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            with closing(HttpClient(netloc)) as client:
-                for number in progress.track(range(self.singles), "single events", self.singles):
-                    row = {"user_id": "single", "item_id": "sku-00000001", "event_id": f"s{number}"}
-                    times.append(client.post("/v1/events", row).seconds * 1000)
-        finally:
-            ended.set()
-            for thread in threads:
-                thread.join()
+        load = (
+            partial(_repeat, netloc, post, _LOAD_BATCHES_PER_S),
+            partial(_repeat, netloc, read, _LOAD_READS_PER_S),
+        )
+        with beside(*load), closing(HttpClient(netloc)) as client:
+            for number in progress.track(range(self.singles), "single events", self.singles):
+                row = {"user_id": "single", "item_id": "sku-00000001", "event_id": f"s{number}"}
+                times.append(client.post("/v1/events", row).seconds * 1000)
         return times
 
 
 def _repeat(
     netloc: str, call: Callable[[HttpClient, int], Any], per_s: float, ended: threading.Event
 ) -> None:
-    with closing(HttpClient(netloc)) as client:
-        for number in _count(per_s, ended):
-            call(client, number)
-
-
-def _count(per_s: float, ended: threading.Event) -> Iterator[int]:
-    """Numbers at a steady pace, until the end."""
+    """Call at a steady pace, until the end."""
     begin, number = time.perf_counter(), 0
-    while not ended.wait(max(0.0, begin + number / per_s - time.perf_counter())):
-        yield number
-        number += 1
+    with closing(HttpClient(netloc)) as client:
+        while not ended.wait(max(0.0, begin + number / per_s - time.perf_counter())):
+            call(client, number)
+            number += 1

@@ -9,8 +9,9 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from serendip.engine.artefacts.generations import open_current, publish
@@ -19,7 +20,7 @@ from serendip.runtime.versions import MANIFEST
 from serendip_bench.latency import compute_percentiles, list_requests
 from serendip_bench.reliability.breakage import close_before_opening
 from serendip_bench.reliability.harness import Bar, Control, Findings
-from serendip_bench.reliability.services import RunningService, copy_workspace, run_forked
+from serendip_bench.reliability.services import Breakage, beside, serve_copy
 from serendip_bench.service import HttpClient
 
 _OWN_FACTS = ("format", "name", "code_version", "previous", "files", "checksum")
@@ -37,13 +38,14 @@ class _Load:
     times: list[tuple[float, float]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     mixed: int = 0
-    ended: threading.Event = field(default_factory=threading.Event)
 
-    def ask(self, netloc: str, paths: list[str], first: int, clients: int) -> None:
+    def ask(
+        self, netloc: str, paths: list[str], first: int, step: int, ended: threading.Event
+    ) -> None:
         """Ask one request after the other until the end."""
         number = first
         with closing(HttpClient(netloc)) as client:
-            while not self.ended.is_set():
+            while not ended.is_set():
                 begin = time.perf_counter()
                 reply = client.ask("GET", paths[number % len(paths)])
                 self.times.append((begin, reply.seconds * 1000))
@@ -51,7 +53,7 @@ class _Load:
                     self.failures.append(f"{reply.status}: {reply.body[:200]!r}")
                 elif reply.headers["x-generation"] != reply.json()["generation"]:
                     self.mixed += 1
-                number += clients
+                number += step
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,8 @@ class HotSwaps:
 
     def run(self, progress: Progress) -> Findings:
         """Publish, ask, measure."""
-        with copy_workspace(self.workspace) as workspace, run_forked(workspace) as service:
-            load, windows, memory = self._swap(service, workspace, self.swaps, progress)
-        with (
-            copy_workspace(self.workspace) as workspace,
-            run_forked(workspace, close_before_opening) as service,
-        ):
-            broken, _, _ = self._swap(service, workspace, self.control_swaps, SilentProgress())
+        load, windows, memory = self._swap(self.swaps, nullcontext, progress)
+        broken, _, _ = self._swap(self.control_swaps, close_before_opening, SilentProgress())
         during, steady = _split(load.times, windows)
         p99 = {"during": during["p99"], "steady": steady["p99"]}
         settled = memory[min(_SETTLED_AFTER, len(memory) - 1)]
@@ -109,31 +106,25 @@ class HotSwaps:
         )
 
     def _swap(
-        self, service: RunningService, workspace: Path, swaps: int, progress: Progress
+        self, swaps: int, broken: Breakage, progress: Progress
     ) -> tuple[_Load, list[tuple[float, float]], list[float]]:
         """The answers, the times from a publication to its first answer, the memory after each."""
-        routes = list_requests(service.netloc)
-        paths = [path for name in ("home", "search", "similar") for path in routes[name]]
-        service.warm_up(paths[:1] + routes["search"][:1])
-        load, windows, memory = _Load(), list[tuple[float, float]](), [service.memory_mb()]
-        threads = [
-            threading.Thread(target=load.ask, args=(service.netloc, paths, first, self.clients))
-            for first in range(self.clients)
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            for number in progress.track(range(swaps), "hot swaps", swaps):
-                begin = time.perf_counter()
-                name = publish_again(workspace)
-                _await(service.netloc, name)
-                windows.append((begin, time.perf_counter()))
-                memory.append(service.memory_mb())
-                _await_count(load.times, (number + 1) * self.requests // self.swaps)
-        finally:
-            load.ended.set()
-            for thread in threads:
-                thread.join()
+        load, windows, pause = _Load(), list[tuple[float, float]](), threading.Event()
+        with serve_copy(self.workspace, broken) as (workspace, service):
+            routes, netloc = list_requests(service.netloc), service.netloc
+            paths = [path for name in ("home", "search", "similar") for path in routes[name]]
+            service.warm_up(paths[:1] + routes["search"][:1])
+            memory = [service.memory_mb()]
+            clients = range(self.clients)
+            asking = (partial(load.ask, netloc, paths, first, self.clients) for first in clients)
+            with beside(*asking):
+                for number in progress.track(range(swaps), "hot swaps", swaps):
+                    begin = time.perf_counter()
+                    _await(netloc, publish_again(workspace))
+                    windows.append((begin, time.perf_counter()))
+                    memory.append(service.memory_mb())
+                    while len(load.times) < (number + 1) * self.requests // self.swaps:
+                        pause.wait(0.05)
         return load, windows, memory
 
 
@@ -157,12 +148,6 @@ def _await(netloc: str, generation: str) -> None:
             if time.perf_counter() > end:
                 raise TimeoutError(f"{generation} is not in force after {_LONGEST_S:.0f} s")
             pause.wait(0.05)
-
-
-def _await_count(times: list[tuple[float, float]], count: int) -> None:
-    pause = threading.Event()
-    while len(times) < count:
-        pause.wait(0.05)
 
 
 def _split(

@@ -18,7 +18,7 @@ from typing import Any
 from serendip.runtime.progress import Progress
 from serendip_bench.reliability.breakage import compute_everything
 from serendip_bench.reliability.harness import Bar, Control, Findings
-from serendip_bench.reliability.services import Breakage, copy_workspace, run_forked
+from serendip_bench.reliability.services import Breakage, serve_copy
 from serendip_bench.scripts.overload import measure
 
 _P99, _GOODPUT, _MEMORY, _HEALTH_MS = 3.0, 0.8, 1.25, 1_000.0
@@ -73,10 +73,7 @@ class Overload:
         )
 
     def _measure(self, seconds: float, broken: Breakage) -> dict[str, Any]:
-        with (
-            copy_workspace(self.workspace) as workspace,
-            run_forked(workspace, broken) as service,
-        ):
-            service.warm_up(["/v1/search?q=a", "/v1/recommend?user_id=u1"])
+        warm = ["/v1/search?q=a", "/v1/recommend?user_id=u1"]
+        with serve_copy(self.workspace, broken, warm) as (_, service):
             call = measure(service.netloc, service.pid, seconds, self.times, self.seed)
             return asyncio.run(call)

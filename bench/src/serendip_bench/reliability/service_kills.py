@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from serendip.data.store.store import Store
@@ -18,7 +19,13 @@ from serendip.errors import StorageError
 from serendip.runtime.progress import Progress, SilentProgress
 from serendip_bench.reliability.breakage import acknowledge_before_commit
 from serendip_bench.reliability.harness import Bar, Control, Findings
-from serendip_bench.reliability.services import Breakage, RunningService, copy_workspace, run_forked
+from serendip_bench.reliability.services import (
+    Breakage,
+    RunningService,
+    beside,
+    copy_workspace,
+    run_forked,
+)
 from serendip_bench.reliability.workload import DATABASE
 from serendip_bench.service import HttpClient
 
@@ -32,6 +39,7 @@ class _Ledger:
 
     name: str
     ids: list[str] = field(default_factory=list)
+    is_over: bool = False
 
     def post(self, netloc: str, ended: threading.Event) -> None:
         """Post until the service is gone."""
@@ -43,10 +51,11 @@ class _Ledger:
                 rows = [{"user_id": "killed", "item_id": "any", "event_id": name} for name in ids]
                 status = client.post("/v1/events", rows).status
                 if status == 0:
-                    return
+                    break
                 if status == 200:
                     self.ids += ids
                 number += 1
+        self.is_over = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +124,11 @@ class _Outcome:
 
 def _post_until(service: RunningService, ledgers: list[_Ledger], seconds: float) -> None:
     """Let clients post, and kill the service some time after the first was answered."""
-    ended = threading.Event()
-    threads = [
-        threading.Thread(target=ledger.post, args=(service.netloc, ended)) for ledger in ledgers
-    ]
-    for thread in threads:
-        thread.start()
-    while not any(ledger.ids for ledger in ledgers) and any(t.is_alive() for t in threads):
-        ended.wait(0.001)
-    ended.wait(seconds)
-    service.kill()
-    ended.set()
-    for thread in threads:
-        thread.join()
+    with beside(*(partial(ledger.post, service.netloc) for ledger in ledgers)) as ended:
+        while not any(ledger.ids or ledger.is_over for ledger in ledgers):
+            ended.wait(0.001)
+        ended.wait(seconds)
+        service.kill()
 
 
 def _stored_ids(workspace: Path) -> Iterator[str]:

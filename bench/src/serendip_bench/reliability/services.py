@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -99,6 +100,30 @@ def _write_workspace(out: int, folder: Path) -> None:
     )
     with closing(Store.open(folder / DATABASE)) as store:
         store.put_events(events)
+
+
+@contextmanager
+def serve_copy(
+    workspace: Path | None, broken: Breakage = nullcontext, warm: Iterable[str] = ()
+) -> Iterator[tuple[Path, RunningService]]:
+    """The service of a copy of a workspace, once it has answered some paths, and the copy."""
+    with copy_workspace(workspace) as copy, run_forked(copy, broken) as service:
+        service.warm_up(warm)
+        yield copy, service
+
+
+@contextmanager
+def beside(*calls: Callable[[threading.Event], object]) -> Iterator[threading.Event]:
+    """Run calls in threads while a block runs; each gets the event that is set at its end."""
+    ended = threading.Event()
+    with ThreadPoolExecutor(len(calls)) as pool:
+        running = [pool.submit(call, ended) for call in calls]
+        try:
+            yield ended
+        finally:
+            ended.set()
+        for call in running:
+            call.result()
 
 
 @contextmanager

@@ -10,9 +10,10 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from serendip.runtime.progress import Progress, SilentProgress
 from serendip_bench.reliability.breakage import ignore_other_services
 from serendip_bench.reliability.harness import Bar, Control, Findings
 from serendip_bench.reliability.hot_swaps import publish_again
-from serendip_bench.reliability.services import Breakage, copy_workspace, run_forked
+from serendip_bench.reliability.services import Breakage, beside, copy_workspace, run_forked
 from serendip_bench.reliability.workload import DATABASE
 from serendip_bench.service import HttpClient, Reply
 
@@ -255,9 +256,7 @@ class SeveralServices:
         seconds: float,
         progress: Progress,
     ) -> None:
-        ended = threading.Event()
-
-        def repeat(work: _Work, name: str) -> None:
+        def repeat(work: _Work, name: str, ended: threading.Event) -> None:
             with ExitStack() as stack:
                 clients = [stack.enter_context(closing(HttpClient(one))) for one in netlocs]
                 client, whole = _Client(clients, seen), 0
@@ -270,28 +269,13 @@ class SeveralServices:
                     except (_AnswerFailed, ValueError, KeyError) as error:
                         seen.failures.append(f"{name}: {error}")
 
-        threads = [
-            threading.Thread(target=repeat, args=(work, f"{name}{place}"))
+        calls = [
+            partial(repeat, work, f"{name}{place}")
             for name, work, number in _WORK
             for place in range(number)
         ]
-        for thread in threads:
-            thread.start()
-        try:
-            for _ in progress.track(
-                _ticks(seconds, self.publish_s, ended),
-                "several services",
-                max(1, round(seconds / self.publish_s)),
-            ):
+        ticks = max(1, round(seconds / self.publish_s))
+        with beside(*calls) as ended:
+            for _ in progress.track(range(ticks), "several services", ticks):
+                ended.wait(min(self.publish_s, seconds))
                 publish_again(workspace)
-        finally:
-            ended.set()
-            for thread in threads:
-                thread.join()
-
-
-def _ticks(seconds: float, every_s: float, ended: threading.Event) -> Iterator[int]:
-    """Numbers at a steady pace for some seconds."""
-    for number in range(max(1, round(seconds / every_s))):
-        ended.wait(min(every_s, seconds))
-        yield number

@@ -40,60 +40,26 @@ _MOST_CONNECTIONS = 2_000
 _HEALTH = ("/health/live", "/health/ready")
 
 
-class Connection(asyncio.Protocol):
+@dataclass(slots=True)
+class Connection:
     """A persistent connection with one request at a time."""
 
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._answer = b""
-        self._status: asyncio.Future[int] | None = None
-        self.says_when = False
-        """Whether the last answer says when to ask again."""
-
-    @property
-    def port(self) -> int:
-        """Port of this end."""
-        assert self._transport is not None
-        port: int = self._transport.get_extra_info("sockname")[1]
-        return port
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """End the request once its answer is whole."""
-        self._answer += data
-        head, found, body = self._answer.partition(b"\r\n\r\n")
-        if not found or self._status is None:
-            return
-        length = head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]
-        if len(body) >= int(length):
-            self.says_when = b"\r\nretry-after: " in head.lower()
-            self._status.set_result(int(head[9:12]))
-            self._status = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Count a request without an answer as status 0."""
-        if self._status is not None:
-            self._status.set_result(0)
-            self._status = None
-
-    def close(self) -> None:
-        """Close it."""
-        assert self._transport is not None
-        self._transport.close()
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    says_when: bool = False
+    """Whether the last answer says when to ask again."""
 
     async def ask(self, path: str) -> int:
         """The status of the answer; 0 = the connection was closed."""
-        assert self._transport is not None
-        if self._transport.is_closing():
+        try:
+            self.writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+            length = head.partition(b"content-length: ")[2].split(b"\r\n")[0]
+            await self.reader.readexactly(int(length))
+        except (OSError, asyncio.IncompleteReadError):
             return 0
-        self._answer = b""
-        self._status = asyncio.get_running_loop().create_future()
-        self._transport.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-        return await self._status
+        self.says_when = b"\r\nretry-after: " in head
+        return int(head[9:12])
 
 
 @dataclass
@@ -148,8 +114,7 @@ def list_mixed_requests(netloc: str) -> list[str]:
 async def connect(netloc: str) -> Connection:
     """A new connection."""
     host, port = netloc.split(":")
-    loop = asyncio.get_running_loop()
-    return (await loop.create_connection(Connection, host, int(port)))[1]
+    return Connection(*await asyncio.open_connection(host, int(port)))
 
 
 async def ask_in_turn(netloc: str, paths: Sequence[str], clients: int, seconds: float) -> Answers:

@@ -25,7 +25,7 @@ from serendip_bench.reliability.inputs.cases import list_cases
 from serendip_bench.reliability.inputs.requests import MISSING, VALID, WireRequest
 from serendip_bench.reliability.inputs.values import BROKEN_HTTP
 from serendip_bench.reliability.inputs.verdict import Tally, is_promised
-from serendip_bench.reliability.services import copy_workspace, run_forked
+from serendip_bench.reliability.services import serve_copy
 from serendip_bench.service import HttpClient, Reply
 
 if TYPE_CHECKING:
@@ -59,19 +59,14 @@ class Fuzz:
         """Ask, and look at every answer."""
         schema, mutations, cases, broken = Tally(), Tally(), Tally(), Tally()
         refused: list[str] = []
-        with copy_workspace(self.workspace) as workspace, run_forked(workspace) as service:
-            service.warm_up(["/v1/search?q=a"])
+        with serve_copy(self.workspace, warm=["/v1/search?q=a"]) as (_, service):
             refused += _ask_valid(service.netloc)
             _ask_by_hand(service.netloc, self.made_by_hand, cases, progress)
             _ask_mutations(service.netloc, self.mutations, mutations, progress)
             if self.schema_cases:
                 _ask_schema(service.netloc, self.schema_cases, schema, progress)
             refused += _ask_valid(service.netloc)
-        with (
-            copy_workspace(self.workspace) as workspace,
-            run_forked(workspace, parse_anything) as service,
-        ):
-            service.warm_up(["/v1/search?q=a"])
+        with serve_copy(self.workspace, parse_anything, ["/v1/search?q=a"]) as (_, service):
             _ask_mutations(service.netloc, self.control, broken, SilentProgress(), _JSON)
         kinds = {"made by hand": cases, "mutations": mutations, "of the schema": schema}
         tallies = kinds.values()
