@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -127,12 +127,12 @@ class Contents:
 
 
 def list_operations(seed: int) -> Iterator[Operation]:
-    """An endless workload."""
-    rng, number = random.Random(seed), 0
-    kinds, weights = list(_MIX), list(_MIX.values())
-    while True:
-        yield _draw(rng, number, rng.choices(kinds, weights)[0])
-        number += 1
+    """An endless workload; the first operations are one of each kind."""
+    rng = random.Random(seed)
+    first = rng.sample([*_MIX], len(_MIX))
+    more = (rng.choices([*_MIX], [*_MIX.values()])[0] for _ in count())
+    for number, kind in enumerate(chain(first, more)):
+        yield _draw(rng, number, kind)
 
 
 def _draw(rng: random.Random, number: int, kind: str) -> Operation:
