@@ -22,7 +22,6 @@ from wire_client import bearer, open_keys
 
 from serendip.data.api_key import IssuedKey, issue_key
 from serendip.data.store.tables.api_keys import ApiKeys
-from serendip.engine.config.serve import ServeConfig
 from serendip.errors import ConfigError
 from serendip.serve.engine_holder import PublishedGenerations
 from serendip.serve.limits import MAX_UNREAD_S
@@ -79,12 +78,6 @@ def test_a_revoked_key_is_no_key_to_start_with(tmp_path):
         keys.revoke(issued.key.key_id, time.time())
         with pytest.raises(ConfigError, match="no key"):
             options.listen()
-
-
-def test_without_a_key_no_name_is_allowed(tmp_path):
-    options = ServerOptions(port=0, config=ServeConfig(allowed_hosts=("shop.example.com",)))
-    with pytest.raises(ConfigError, match=r"shop\.example\.com"):
-        options.listen()
 
 
 def test_an_answer_that_nobody_reads_ends_its_connection():

@@ -257,12 +257,14 @@ def test_a_sender_is_an_address_or_a_network(host: str, sender: str) -> None:
     assert read_address(Request({"type": "http", "client": (host, 1)})) == sender
 
 
-def test_behind_a_proxy_others_may_reach_a_service() -> None:
+def test_behind_a_proxy_or_with_a_name_others_may_reach_a_service() -> None:
     assert not ServerOptions().is_reachable
-    behind = ServerOptions(config=ServeConfig(trusted_proxies=("127.0.0.1",)))
-    assert behind.is_reachable
-    with pytest.raises(ConfigError, match=r"trusted_proxies of \[serve\]: 127"):
-        behind.listen()
+    for config, reason in (
+        (ServeConfig(trusted_proxies=("127.0.0.1",)), r"trusted_proxies of \[serve\]: 127"),
+        (ServeConfig(allowed_hosts=("shop.example.com",)), r"allowed_hosts of \[serve\]: shop"),
+    ):
+        with pytest.raises(ConfigError, match=reason):
+            ServerOptions(config=config).listen()
 
 
 def test_a_name_to_listen_on_is_a_name_to_answer_to() -> None:

@@ -117,6 +117,8 @@ def test_nothing_that_a_client_sent_is_in_the_log_or_in_the_metrics(tmp_path, lo
 
 
 def test_an_answer_is_a_line_with_its_route_status_and_time_and_the_id_in_its_header(log):
+    assert WireClient().get("/v1/search?q=film").status_code == 200
+    assert log.getvalue() == ""  # unless it is asked for
     client = WireClient(options=ServerOptions(config=ServeConfig(access_log=True)))
     answer = client.get(f"/v1/items/f1/similar?user_id={USER}")
     (line,) = (json.loads(line) for line in log.getvalue().splitlines())
@@ -131,11 +133,6 @@ def test_an_answer_is_a_line_with_its_route_status_and_time_and_the_id_in_its_he
         "route": "/v1/items/{item_id:path}/similar",
         "status": 200,
     }
-
-
-def test_answers_are_not_logged_unless_it_is_asked_for(log):
-    assert WireClient().get("/v1/search?q=film").status_code == 200
-    assert log.getvalue() == ""
 
 
 def test_a_failure_is_told_with_its_places_in_the_code_and_its_causes(log):
