@@ -9,11 +9,11 @@ import pytest
 import serendip
 from serendip.engine.request import Request
 from serendip.serve.api.requests import (
-    ExplainQuery,
-    RecommendQuery,
-    SearchQuery,
-    SimilarQuery,
-    SuggestQuery,
+    ExplainParams,
+    RecommendParams,
+    SearchParams,
+    SimilarParams,
+    SuggestParams,
 )
 
 FIELDS = {field.name for field in fields(Request)}
@@ -29,23 +29,25 @@ CONTEXT = {
 
 
 def test_the_api_sends_every_parameter() -> None:
-    recommend = RecommendQuery(surface="cart", item_id=["a", "b"], q="t", literal=True, **PAGE)
+    recommend = RecommendParams(surface="cart", item_id=["a", "b"], q="t", literal=True, **PAGE)
     assert recommend.build_request() == Request(
         "cart", "u", "t", ("a", "b"), "KR", True, 3, "c", **CONTEXT
     )
-    suggest = SuggestQuery(user_id="u", q="t", after="words", k=3)
+    suggest = SuggestParams(user_id="u", q="t", after="words", k=3)
     assert suggest.build_request() == Request(user_id="u", text="t", k=3, after="words")
     sent = {name for name in FIELDS if getattr(recommend.build_request(), name)}
     assert sent | {name for name in FIELDS if getattr(suggest.build_request(), name)} == FIELDS
 
 
 def test_searches_similar_items_and_explanations_are_requests_of_a_surface() -> None:
-    search = SearchQuery(q="t", literal=True, **PAGE).build_request(surface="search")
+    search = SearchParams(q="t", literal=True, **PAGE).build_request(surface="search")
     assert search == Request("search", "u", "t", (), "KR", True, 3, "c", **CONTEXT)
-    assert SimilarQuery(**PAGE).build_request(surface="similar", item_ids=("i",)) == Request(
+    assert SimilarParams(**PAGE).build_request(surface="similar", item_ids=("i",)) == Request(
         "similar", "u", "", ("i",), "KR", k=3, cursor="c", **CONTEXT
     )
-    explain = ExplainQuery(item_id="i", surface="cart", q="t", source_item_id=["a"], session_id="s")
+    explain = ExplainParams(
+        item_id="i", surface="cart", q="t", source_item_id=["a"], session_id="s"
+    )
     assert explain.build_request() == Request("cart", text="t", item_ids=("a",), session_id="s")
 
 

@@ -438,6 +438,8 @@ class Engine(AbstractContextManager["Engine"]):
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.
 
+        For scripts: the service calls ``add_event_groups``.
+
         Args:
             events: the surface of each is empty, configured or ``suggest``.
 

@@ -206,8 +206,8 @@ class Follower:
     ) -> None:
         """Look at intervals, in background threads, until ``close``.
 
-        The published generation has a thread of its own: a storage that does not answer delays no
-        foreign write, and no revocation (``follow_keys``).
+        A storage of generations that does not answer delays no item that others wrote, and no
+        revocation (``follow_keys``); it delays what ``check`` does besides.
         """
 
         def follow_items() -> None:
@@ -224,7 +224,11 @@ class Follower:
             thread.start()
 
     def check(self, now: float) -> None:
-        """Check once, at a monotonic time, for a new generation, foreign writes and trainings."""
+        """Look once, at a monotonic time, for a new generation, and follow the store.
+
+        Also for room on the disk and ended trainings. Then the engine works beside: bytes of erased
+        users, posted pictures and sounds.
+        """
         self._follow_pointer(now)
         self._holder.check_storage()
         self._holder.last_training = self._published.last_training()

@@ -335,7 +335,10 @@ class EngineGate:
         return result
 
     async def write_events(self, events: Sequence[Event]) -> int:
-        """Store events in one transaction with others that wait; the number of new ones."""
+        """Store events in one transaction with others that wait; the number of new ones.
+
+        A write has no deadline, unlike a read: whether it was stored must be told.
+        """
         post = _EventPost(lambda: self._store(post), events=events)
         stored: int = await self._queue(post)
         return stored

@@ -1,7 +1,8 @@
 """Request models of the API: names, types and limits of parameters and bodies.
 
 One model validates the parameters of a GET and the body of the POST with the same path, so both
-accept the same names. Unknown names are errors. A body of events or items has one row or several.
+accept the same names, those of the engine's ``Request``. Unknown names are errors. A body of events
+or items has one row or several.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ IdInPath = Annotated[
 _FIELDS = {field.name for field in fields(Request)}
 
 
-class WordedQuery(types.RequestModel):
-    """A request whose answer has sentences for people; fields are named as those of ``Request``."""
+class ReadParams(types.RequestModel):
+    """Parameters of all reads: who asks, in which language, for which items."""
 
     language: types.LanguageTag = ""
     """Language of the sentences: ``en`` or ``ko``; empty = that of the header ``Accept-Language``.
@@ -58,7 +59,7 @@ class WordedQuery(types.RequestModel):
         return Request(**{name: value for name, value in self if name in _FIELDS} | more)
 
 
-class _ListQuery(WordedQuery):
+class _ListParams(ReadParams):
     """Parameters that decide what is in a list of items."""
 
     k: types.Count = 10
@@ -79,7 +80,7 @@ class _ListQuery(WordedQuery):
     ``-available_from`` from the newest; empty = by score."""
 
 
-class SimilarQuery(_ListQuery):
+class SimilarParams(_ListParams):
     """A request for similar items."""
 
     cursor: types.Cursor = ""
@@ -96,7 +97,7 @@ class SimilarQuery(_ListQuery):
     """Attributes whose values are counted in the whole list. May be repeated."""
 
 
-class SearchQuery(SimilarQuery):
+class SearchParams(SimilarParams):
     """A search."""
 
     text: types.Text = Field(default="", alias="q")
@@ -106,7 +107,7 @@ class SearchQuery(SimilarQuery):
     """Search the text exactly as typed, without corrections."""
 
 
-class RecommendQuery(SearchQuery):
+class RecommendParams(SearchParams):
     """A request for recommendations."""
 
     surface: types.Id = "home"
@@ -136,7 +137,7 @@ class RecommendQuery(SearchQuery):
             )
 
 
-class SuggestQuery(WordedQuery):
+class SuggestParams(ReadParams):
     """A request for query suggestions."""
 
     text: types.Text = Field(default="", alias="q")
@@ -149,7 +150,7 @@ class SuggestQuery(WordedQuery):
     """Maximum number of suggestions."""
 
 
-class ExplainQuery(_ListQuery):
+class ExplainParams(_ListParams):
     """A request to explain why an item would be shown."""
 
     item_id: types.Id
@@ -168,7 +169,7 @@ class ExplainQuery(_ListQuery):
     """Context items. May be repeated."""
 
 
-class UsersQuery(types.RequestModel):
+class UsersParams(types.RequestModel):
     """Limit on listed users or events."""
 
     limit: types.Count = 50
@@ -222,12 +223,10 @@ class EventIn(types.RowModel):
     item, ``propensity`` of a suggested query."""
 
     def to_event(self, now: float) -> Event:
-        """Convert to an event.
+        """Convert to an event, which does not happen later than it is told: ``now`` at most.
 
         Args:
             now: the server's time in Unix seconds.
-
-        No event happens later than it is told: one of a clock that is ahead has the time ``now``.
 
         Raises:
             DataError: neither item nor query is given, or it is over a day later than ``now``.

@@ -95,7 +95,8 @@ class StoredOut(TypedDict):
     """Number of rows in the body."""
 
     new: int
-    """Number of rows that were not stored before."""
+    """Number of rows that are stored now. The others were known by their ``event_id``, repeat an
+    event of a visitor, or are older than the erasure of their user."""
 
     unknown_items: NotRequired[list[str]]
     """Ids that events name and no item has, ten at most. Such events are stored, and count once

@@ -29,16 +29,16 @@ from serendip.serve.access import declare, get_caller
 from serendip.serve.api import responses
 from serendip.serve.api.requests import (
     EventRows,
-    ExplainQuery,
+    ExplainParams,
     IdInPath,
     ItemRows,
-    RecommendQuery,
-    SearchQuery,
-    SimilarQuery,
-    SuggestQuery,
+    ReadParams,
+    RecommendParams,
+    SearchParams,
+    SimilarParams,
+    SuggestParams,
     UserIn,
-    UsersQuery,
-    WordedQuery,
+    UsersParams,
 )
 from serendip.serve.api.strict_route import StrictRoute
 from serendip.serve.engine_holder import loading_error
@@ -113,19 +113,19 @@ class Routes:
                     openapi_extra=access,
                 )
 
-    async def search(self, query: SearchQuery) -> Answer:
+    async def search(self, query: SearchParams) -> Answer:
         """Items that match the search text, best first."""
         return await self._answer(query.build_request(surface="search"))
 
-    async def recommend(self, query: RecommendQuery) -> Answer:
+    async def recommend(self, query: RecommendParams) -> Answer:
         """Items for a surface, best first."""
         return await self._answer(query.build_request(), query.require_context)
 
-    async def similar(self, item_id: IdInPath, query: SimilarQuery) -> Answer:
+    async def similar(self, item_id: IdInPath, query: SimilarParams) -> Answer:
         """Items similar to one item, best first."""
         return await self._answer(query.build_request(surface="similar", item_ids=(item_id,)))
 
-    async def suggest(self, request: Request, query: SuggestQuery) -> Suggestions:
+    async def suggest(self, request: Request, query: SuggestParams) -> Suggestions:
         """Suggested queries, best first."""
         caller, wanted = get_caller(request), query.build_request()
         caller.require_sight(query.user_id)
@@ -137,7 +137,7 @@ class Routes:
 
         return await self._gate.read(call)
 
-    async def explain(self, query: ExplainQuery) -> Explanation:
+    async def explain(self, query: ExplainParams) -> Explanation:
         """Why an item would be shown, or why not: evidence, features, stages, absence."""
         request = query.build_request()
         return await self._gate.read(lambda engine: engine.explain(request, query.item_id))
@@ -148,12 +148,12 @@ class Routes:
             lambda engine: responses.ItemOut.of(get_item(engine, item_id), engine)
         )
 
-    async def users(self, query: UsersQuery) -> responses.UsersOut:
+    async def users(self, query: UsersParams) -> responses.UsersOut:
         """The most active known users."""
         known = await self._gate.read(lambda engine: engine.users(query.limit))
         return {"users": [{"user_id": name, "num_events": count} for name, count in known]}
 
-    async def history(self, user_id: IdInPath, query: UsersQuery) -> responses.HistoryOut:
+    async def history(self, user_id: IdInPath, query: UsersParams) -> responses.HistoryOut:
         """A user's events, newest first; empty for an unknown user."""
         events = await self._gate.read(lambda engine: engine.history(user_id, query.limit))
         return {"user_id": user_id, "events": events}
@@ -272,7 +272,7 @@ def _answering(
     """
     signature = inspect.signature(endpoint, eval_str=True)
     parameters = dict(signature.parameters)
-    is_worded = "query" in parameters and issubclass(parameters["query"].annotation, WordedQuery)
+    is_worded = "query" in parameters and issubclass(parameters["query"].annotation, ReadParams)
     if "query" in parameters:
         query = parameters["query"]
         parameters["query"] = query.replace(annotation=Annotated[query.annotation, place])
