@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, TimeArray
+from serendip.data.arrays import TimeArray
 from serendip.data.store.validation import id_problem
 from serendip.errors import DataError
 from serendip.files.cells import evaluate, number_sql, strip_sql
@@ -74,8 +74,7 @@ def _reading(cells: Sequence[str], patterns: Sequence[str]) -> list[str]:
         return f"[{', '.join(TimeFormat(one).seconds_sql(text) for one in patterns)}]"
 
     seconds = np.array(evaluate(cells, seconds_sql), np.float64)  # (cells, patterns)
-    reads: BoolArray = np.isfinite(seconds).any(axis=0)
-    return [patterns[row] for row in np.flatnonzero(reads).tolist()]
+    return [one for one, times in zip(patterns, seconds.T, strict=True) if np.isfinite(times).any()]
 
 
 def find_unread(cells: Sequence[str], pattern: str = "") -> str:
