@@ -76,7 +76,7 @@ def require_seeds(seeds: int) -> None:
 def print_table(
     rows: Iterable[Row], columns: Sequence[str], say: Callable[[str], None] = echo
 ) -> None:
-    """Print rows as a table; an interval of a column, in ``ci95``, stands behind its value.
+    """Print rows, if there are any, as a table; an interval of a column, in ``ci95``, stands behind its value.
 
     Args:
         rows: of the results.
@@ -85,6 +85,8 @@ def print_table(
     """
     lines = [[column.replace("_", " ") for column in columns]]
     lines += [[_format_cell(row, column) for column in columns] for row in rows]
+    if len(lines) == 1:
+        return
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -102,13 +104,9 @@ def say_row(say: Callable[[str], None], columns: Sequence[str]) -> Callable[[Row
 
 
 def _format_cell(row: Row, column: str) -> str:
-    value, ends = row.get(column), row.get("ci95")
-    text = format_number(column, value)
-    if isinstance(ends, Mapping):
-        ends = ends.get(column)
-    elif column != row.get("ci95_of"):
-        ends = None
-    if not ends or value is None:
+    text, intervals = format_number(column, row.get(column)), row.get("ci95")
+    ends = intervals.get(column) if isinstance(intervals, Mapping) else None
+    if not ends or row.get(column) is None:
         return text
     return f"{text} ({' to '.join(format_number(column, end) for end in ends)})"
 
