@@ -76,7 +76,7 @@ def require_seeds(seeds: int) -> None:
 def print_table(
     rows: Iterable[Row], columns: Sequence[str], say: Callable[[str], None] = echo
 ) -> None:
-    """Print rows, if there are any, as a table; an interval of a column, in ``ci95``, stands behind its value.
+    """Print rows as a table, if there are any; intervals, in ``ci95``, stand behind their values.
 
     Args:
         rows: of the results.
