@@ -74,7 +74,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code, result = invoke(*distil_home(folder))
     assert (code, result["labels"], result["knows_users"]) == (0, "home", True)
     add_settings(folder, FILTER_TABLE)
-    train(folder)
+    train_workspace(JobContext.open(folder))
     return folder
 
 
@@ -109,10 +109,6 @@ def distil_home(folder: Path, decides: bool = True) -> list[str]:
 def distil(folder: Path, labels: str = "labels.csv", *more: str) -> list[str]:
     files = ("--labels", str(folder / labels), "--gold", str(folder / "gold.csv"))
     return ["judge", "distil", *files, "-w", str(folder), *more]
-
-
-def train(folder: Path) -> None:
-    train_workspace(JobContext.open(folder))
 
 
 def read_version(folder: Path) -> Version:
@@ -156,6 +152,12 @@ def test_irrelevant_items_are_replaced_and_the_trace_counts_them(shop: Path) -> 
     explanation = engine.explain(Request("search", text="horror tale"), "i1")
     assert explanation.position is None
     assert explanation.parts[P_IRRELEVANT] >= 0.5
+    off = engine.settings.all_surfaces()["search"].model_copy(
+        update={"relevance_filter": RelevanceFilterConfig(enabled=False)}
+    )
+    unfiltered = answer_queries(query, off, engine.state)[0]
+    assert len(unfiltered.items) > len(filtered.items)
+    assert CHECKED not in unfiltered.trace
     engine.close()
 
 
@@ -209,62 +211,44 @@ def test_items_with_all_words_follow_the_list_that_was_filtered(shop: Path) -> N
 
 
 def test_a_generation_says_of_every_surface_whether_it_is_filtered_and_why(shop: Path) -> None:
-    decisions = read_filters(open_current(shop / "generations"))
+    generation = open_current(shop / "generations")
+    decisions = read_filters(generation)
+    assert generation.manifest["relevance_models"] == {"home": "v1", "search": "v1"}
     assert {name for name, one in decisions.items() if one.on} == {"search", "home"}
     assert decisions["search"].reason == "on from 0.500: the settings name the threshold"
     assert "no labels of its lists" in decisions["digest"].reason
     assert decisions["cart"].reason.startswith("off: its lists cannot be labelled")
-
-
-def test_a_proven_threshold_filters_search_by_itself_and_nothing_else(tmp_path: Path) -> None:
-    shop = import_shop(tmp_path / "shop", more=WITHOUT_SEARCHES)
-    context = JobContext.open(shop)
-    nothing, _, version = decide_filters(context)
-    assert version == {}
-    assert nothing["search"].reason == "off: there is no relevance model (`serendip judge distil`)"
-    assert nothing["home"].reason == (
-        "off: there are no labels of its lists (`serendip judge lists --surface home`)"
-    )
-    write_labels(shop / "labels.csv", range(100, 160))
-    write_labels(shop / "gold.csv", range(200, 260))
-    _, result = invoke(*distil(shop, "labels.csv"))
-    threshold = result["filter"]["safe_threshold"]
-    assert 0 < threshold < 1
-    train(shop)
-    generation = open_current(shop / "generations")
-    decisions = read_filters(generation)
-    assert generation.manifest["relevance_models"] == {"search": "v1"}
-    assert decisions["search"].on
-    assert decisions["search"].reason == f"on from {threshold:.3f}: {PROVEN} for {GOAL}"
-    assert EngineState.open(generation.folder).relevance_thresholds == {"search": threshold}
-    assert [name for name, one in decisions.items() if one.on] == ["search"]
     _, told = invoke("status", "-w", str(shop))
     shown = {one["name"]: one["reason"] for one in told["in_force"]["decisions"]}
-    assert shown["relevance filter: digest"].startswith("off: there are no labels of its lists")
-    engine = Engine.open(shop)
-    found = engine.run(engine.queries([Request("search", text="horror tale")]), "search")[0]
-    assert (found.items.fields[P_IRRELEVANT] < threshold).all()
-    home = engine.run(engine.queries([Request("home", user_id="u0")]), "home")[0]
-    assert CHECKED not in home.trace
-    assert not found.degraded and not home.degraded
-    off = engine.settings.all_surfaces()["search"].model_copy(
-        update={"relevance_filter": RelevanceFilterConfig(enabled=False)}
-    )
-    query = engine.queries([Request("search", text="horror tale")])
-    unfiltered = answer_queries(query, off, engine.state)[0]
-    assert len(unfiltered.items) > len(found.items)
-    assert CHECKED not in unfiltered.trace
-    engine.close()
-    settings = shop / "serendip.toml"
-    original = settings.read_text()
-    settings.write_text(f"{original}\n[surfaces.search.relevance_filter]\nenabled = false\n")
-    chosen, _, version = decide_filters(JobContext.open(shop))
-    assert (chosen["search"].reason, version) == ("off: the settings switch it off", {})
+    assert shown[f"{NAME}digest"] == decisions["digest"].reason
+
+
+def test_a_proven_threshold_filters_search_by_itself(shop: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(shop, tmp_path / "shop")
+    settings, proof = copy / "serendip.toml", read_version(copy / "relevance").manifest["filter"]
+    original = settings.read_text().replace(FILTER_TABLE, "")
+
+    def decide(text: str) -> tuple[Decision, dict[str, Version]]:
+        settings.write_text(text)
+        decisions, _, versions = decide_filters(JobContext.open(copy))
+        return decisions["search"], versions
+
+    search, versions = decide(original)
+    assert 0 < proof["safe_threshold"] < 1
+    assert search.on
+    assert search.reason == f"on from {proof['safe_threshold']:.3f}: {PROVEN} for {GOAL}"
+    assert versions["search"].name == "v1"
+    search, versions = decide(f"{original}\n[surfaces.search.relevance_filter]\nenabled = false\n")
+    assert search.reason == "off: the settings switch it off"
+    assert [*versions] == ["home"]
     # Other fields: the model cannot be used, and nobody asked for it by name.
-    settings.write_text(original.replace('fields = ["title", "genre"]', 'fields = ["title"]'))
-    other, _, version = decide_filters(JobContext.open(shop))
-    assert version == {}
-    assert other["search"].reason.startswith("off: v1 was trained on title, description, genre by")
+    search, versions = decide(original.replace('fields = ["title", "genre"]', 'fields = ["title"]'))
+    assert search.reason.startswith("off: v1 was trained on title, description, genre by")
+    assert versions == {}
+    shutil.rmtree(copy / "relevance")
+    search, versions = decide(original)
+    assert search.reason == "off: there is no relevance model (`serendip judge distil`)"
+    assert versions == {}
 
 
 def test_a_rejected_threshold_is_served_nowhere_although_another_surface_has_the_model(
