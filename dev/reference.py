@@ -59,6 +59,7 @@ def pages() -> dict[str, str]:
     return {
         "settings.md": settings_page(),
         "commands.md": commands_page(),
+        "bench.md": bench_page(),
         "http.md": http_page(),
         "testing.md": testing_page(),
     }
@@ -86,12 +87,14 @@ def settings_page() -> str:
 
 
 def model_tables(field: FieldInfo) -> Iterator[str]:
-    """``[models.NAME]`` of every model that a workspace has without settings."""
+    """``[models.NAME]`` of the models that a workspace has without settings, if they have any."""
     yield f"## `[models]`\n\n{prose(field.description)}\n"
     settings = Settings()
     for name, model in settings.models.build(settings.unified).items():
         config = model.config
-        rows = [setting_row(key, one, config) for key, one in type(config).model_fields.items()]
+        rows = [setting_row(key, one, config) for key, one in config.settings().items()]
+        if not rows:
+            continue
         heads = ("key", "value", "default", "meaning")
         yield f"### `[models.{name.replace('-', '_')}]`\n\n{table(heads, rows)}"
 
@@ -103,7 +106,7 @@ def config_tables(path: tuple[str, ...], field: FieldInfo) -> Iterator[str]:
     for config in configs_of(shape):
         level = "#" * min(len(path) + 1, 4)
         yield f"{level} `[{'.'.join(names)}]`\n\n{prose(field.description)}\n"
-        fields = config.model_fields.items()
+        fields = config.settings().items()
         plain = [(key, one) for key, one in fields if not is_table(one)]
         nested = [(key, one) for key, one in fields if is_table(one)]
         default = field.default if isinstance(field.default, config) else None
@@ -200,11 +203,23 @@ def commands_page() -> str:
         "# Commands\n\nCommands work on the current folder or on `--workspace FOLDER`. "
         f"All but `serve` take `--json`.\n\n{codes}\n",
     ]
+    return "\n".join([*parts, *command_sections("serendip.")])
+
+
+def bench_page() -> str:
+    """Every command of the package of benchmarks."""
+    head = "# Benchmarks\n\nCommands of `serendip-bench`, a distribution of its own.\n"
+    return "\n".join([NOTE, head, *command_sections("serendip_bench.")])
+
+
+def command_sections(package: str) -> Iterator[str]:
+    """A section for each command that a package defines."""
     for name, command in leaves("serendip", get_command(command_line.app)):
+        if not command.callback.__module__.startswith(package):
+            continue
         rows = [option_row(one) for one in command.params if one.name != "help"]
         body = table(("option", "default", "meaning"), rows) if rows else ""
-        parts.append(f"## `{name}`\n\n{prose(command.help)}\n\n{body}")
-    return "\n".join(parts)
+        yield f"## `{name}`\n\n{prose(command.help)}\n\n{body}"
 
 
 def leaves(name: str, command: Any) -> Iterator[tuple[str, Any]]:

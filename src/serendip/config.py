@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from serendip.errors import ConfigError
@@ -25,6 +26,10 @@ ConfigT = TypeVar("ConfigT", bound="Config")
 
 Use: TypeAlias = Literal["auto", "on", "off"]
 """Whether something is used; ``auto`` = where the training finds that it helps."""
+
+INTERNAL = "internal"
+"""Mark of a field that tests and benchmarks set and no shop has to: ``Annotated[int, INTERNAL]``.
+It is no part of the reference, and may change or go."""
 
 _UNKNOWN_KEY = "unknown_key"
 """Type of the error of a table with a key that its config has not."""
@@ -35,13 +40,19 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    @classmethod
+    def settings(cls) -> dict[str, FieldInfo]:
+        """Name -> field of those that the reference has."""
+        fields = cls.model_fields.items()
+        return {name: field for name, field in fields if INTERNAL not in field.metadata}
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, values: Any) -> Any:
         """Refuse a key that is unknown, with those that are known."""
         keys = values if isinstance(values, Mapping) else ()
         if unknown := [str(key) for key in keys if key not in cls.model_fields]:
-            valid = ", ".join(sorted(cls.model_fields))
+            valid = ", ".join(sorted(cls.settings()))
             context = {"key": unknown[0], "valid": valid}
             raise PydanticCustomError(_UNKNOWN_KEY, "unknown key; valid keys: {valid}", context)
         return values

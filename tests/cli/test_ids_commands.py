@@ -1,4 +1,4 @@
-"""The semantic IDs of generations over the commands: shown and reported."""
+"""The semantic IDs of generations over the commands."""
 
 from contextlib import closing
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from commands import invoke
-from small_shop import add_settings
 from stand import train
 from typer.testing import CliRunner
 
@@ -14,8 +13,6 @@ from serendip.cli.main import app
 from serendip.data.items.catalogue import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import NotTrainedError, UnknownItemError
-
-KEEP = "\n[semantic_ids]\nkeep = true\n"
 
 
 def ids(shop: Path, *arguments: str) -> dict[str, Any]:
@@ -32,11 +29,8 @@ def put(shop: Path, *items: Item) -> None:
 
 @pytest.fixture
 def changed(stand: Path) -> Path:
-    """A stand whose second generation keeps codes; two items are new, and two have other words."""
-    add_settings(stand, KEEP)
-    put(stand, Item("0", "The horror tale"), Item("new", "The horror tale number 1"))
-    put(stand, Item("i0", "The comedy tale number 1", "", {"genre": "comedy"}))
-    put(stand, Item("i57", "The horror tale number 2", "", {"genre": "horror"}))
+    """A stand with an item whose id looks like a prefix of codes."""
+    put(stand, Item("0", "The horror tale"))
     train(stand)
     return stand
 
@@ -75,25 +69,20 @@ def test_the_part_of_a_prefix_that_is_in_use_is_told(stand: Path) -> None:
     assert told.value.hint == "3 is in use: `serendip ids show 3-` lists its groups."
 
 
-def test_a_report_tells_how_many_items_kept_their_codes(changed: Path) -> None:
+def test_an_id_that_looks_like_a_prefix_is_the_item(changed: Path) -> None:
     assert ids(changed, "show", "0")["item_id"] == "0"  # it looks like a prefix
     assert ids(changed, "show", "0-")["prefix"] == "0"
-    kept = ids(changed, "report")["kept"]
-    assert kept["before"] == "gen-1"
-    assert min(kept["kept"]) >= kept["kept_all_levels"] > 0.9
 
 
 def test_before_the_first_training_there_is_nothing_to_see(fresh: Path) -> None:
-    for arguments in (["show", "i0"], ["report"]):
-        with pytest.raises(NotTrainedError):
-            ids(fresh, *arguments)
+    with pytest.raises(NotTrainedError):
+        ids(fresh, "show", "i0")
 
 
 def test_people_read_lines(stand: Path) -> None:
     for arguments, words in (
         (["show", "i0"], "i0  The horror tale number 0"),
         (["show", "0-"], "items  "),
-        (["report"], "by chance"),
     ):
         done = CliRunner().invoke(app, ["ids", *arguments, "-w", str(stand)])
         assert done.exit_code == 0, done.output

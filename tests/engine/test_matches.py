@@ -8,6 +8,7 @@ from serendip.engine.engine import Engine
 from serendip.engine.matches import find_matches
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.search.searcher import DEPTH
 
 ALL = 350
 REQUEST = Request("search", text="zinc washer", sort="price", k=1_000)
@@ -20,7 +21,7 @@ def washer(number: int) -> Item:
 @pytest.fixture
 def stock(engine: Engine) -> Engine:
     """A shop in which more items have the words than the word search has hits."""
-    assert engine.state.searcher.config.depth < ALL
+    assert DEPTH < ALL
     engine.add_items([washer(number) for number in range(ALL)])
     return engine
 

@@ -24,7 +24,6 @@ from serendip.runtime.versions import Version
 from serendip.serve.engine_holder import EngineHolder, Follower
 
 T = TypeVar("T")
-ALIGNED = '\n[semantic_ids]\nvectors = "aligned"\n'
 OWN_FACTS = ("format", "name", "code_version", "created", "previous", "files", "checksum")
 
 

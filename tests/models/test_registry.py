@@ -24,8 +24,8 @@ def test_names_with_underscore_and_hyphen_are_the_same(key: str) -> None:
 
 
 def test_a_table_keeps_what_it_leaves_out() -> None:
-    recent = read({"popularity_recent": {"prior": 0.5}}).models.tables["popularity-recent"]
-    assert recent.config.model_dump() == {"window_days": 7.0, "prior": 0.5}
+    model = read({"item_knn": {"shrinkage": 3.0}}).models.tables["item-knn"]
+    assert model.config.model_dump() == {"num_neighbours": 200, "decay": 0.5, "shrinkage": 3.0}
 
 
 def test_a_table_may_say_another_class() -> None:
@@ -56,7 +56,7 @@ def test_settings_survive_json() -> None:
 
 WRONG = {
     "unknown key `models.sasrec.epoch`. Valid keys: b.*epochs, ": {"sasrec": {"epoch": 2}},
-    "unknown key `models.item-knn.shrink`. Valid keys: decay, ": {"item-knn": {"shrink": 2}},
+    "unknown key `models.item-knn.shrink`. Valid keys: ": {"item-knn": {"shrink": 2}},
     "`models.long.epochs` = 'many': ": {"long": {"class": "gru4rec", "epochs": "many"}},
     "the class of 'mine' must be one of .*, not 'nope'": {"mine": {"class": "nope"}},
     "the class of 'mine' must be one of popularity, .*, not ''": {"mine": {}},
@@ -129,7 +129,7 @@ def test_a_package_cannot_replace_a_model(tmp_path: Path) -> None:
 def test_the_tables_of_the_page_are_settings() -> None:
     import tomllib
 
-    served = next(code for code in page_blocks("toml") if "[models.transitions]" in code)
+    served = next(code for code in page_blocks("toml") if "[models.popularity_recent]" in code)
     settings = validate(Settings, tomllib.loads(served), "page")
     assert set(ModelsConfig().tables) < set(settings.models.tables)
     assert settings.models.tables["long-memory"].class_name == "gru4rec"

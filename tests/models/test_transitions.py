@@ -28,7 +28,7 @@ class TestSpreadTransitions(AddingVotesContract, RecommenderContract):
         return Transitions(TransitionsConfig(mode="spread", num_neighbours=4))
 
 
-PLAIN = TransitionsConfig(mode="plain", decay=0.5, num_gaps=3, backward_weight=0.5)
+PLAIN = TransitionsConfig(mode="plain", decay=0.5, num_gaps=3)
 SPREAD = PLAIN.model_copy(update={"mode": "spread", "num_neighbours": 1, "spread_weight": 0.5})
 
 
@@ -91,7 +91,7 @@ def dense_line(world: Dataset, config: TransitionsConfig, seen: list[int]) -> Fl
             for gap in range(1, min(config.num_gaps, place) + 1):
                 if (begin := history.item_nums[place - gap]) != target:
                     steps[begin, target] += 1 / gap
-                    steps[target, begin] += config.backward_weight / gap
+                    steps[target, begin] += 0.5 / gap
     scaled = steps / np.sqrt(steps.sum(1, keepdims=True) + 1) / np.sqrt(steps.sum(0) + 1)
     nearest = content @ content.T
     np.fill_diagonal(nearest, 0)

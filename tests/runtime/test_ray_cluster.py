@@ -195,8 +195,10 @@ def test_a_command_runs_on_the_cluster_of_its_address(
     monkeypatch.setattr(embeddings, "ROWS_PER_TASK", 32)
     found, command = [], ("embed", "users", "--workspace", str(shop))
     ray.shutdown()  # the command connects by itself
-    for engine in ((), ("--engine", "ray", "--address", nodes.cluster.address)):
-        code, summary = invoke(*command, "--out", str(tmp_path / "users.parquet"), *engine)
+    for engine in ({}, {"NAME": "ray", "ADDRESS": nodes.cluster.address}):
+        for name, value in engine.items():
+            monkeypatch.setenv(f"SERENDIP_ENGINE__{name}", value)
+        code, summary = invoke(*command, "--out", str(tmp_path / "users.parquet"))
         assert (code, summary["rows"]) == (0, 45)
         table = pq.read_table(tmp_path / "users.parquet")
         found.append(table.drop_columns("activity"))  # tells the days until now
@@ -258,7 +260,7 @@ def test_a_node_that_does_not_start_is_an_error_with_a_next_step(
 
     (tmp_path / "file").touch()
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file" / "no-folder"))
-    with pytest.raises(SerendipError, match=r"does not start on this machine.*--engine local"):
+    with pytest.raises(SerendipError, match=r"does not start on this machine.*the engine `local`"):
         start_nodes([1])
 
 
@@ -309,6 +311,6 @@ def test_an_address_of_the_client_of_ray_is_refused_with_a_next_step(
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_ADDRESS", "ray://10.0.0.1:10001")
     config = ExecutorConfig(name="ray", address=address)
-    message = r"'ray://10\.0\.0\.1:10001'.* not supported.*`--address auto` or HOST:6379.*ray job"
+    message = r"'ray://10\.0\.0\.1:10001'.* not supported.*`auto` or HOST:6379.*ray job"
     with pytest.raises(ConfigError, match=message):
         open_executor(config)

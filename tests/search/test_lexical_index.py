@@ -5,7 +5,7 @@ from search_world import film, films
 from serendip.data import AllowedItems, Catalogue, ItemSet
 from serendip.data.item_list import tie_order
 from serendip.errors import ArtefactError
-from serendip.search.lexical import LexicalConfig, LexicalIndex
+from serendip.search.lexical import LexicalIndex
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,6 @@ def test_a_word_in_the_title_counts_more_than_one_in_another_field(tmp_path):
     catalogue = Catalogue([film("a", "One", ("Comedy",)), film("b", "Comedy", ("One",))])
     index = LexicalIndex.build(catalogue, tmp_path)
     assert found(index, "comedy") == [1, 0]
-    flat = LexicalConfig(title=0.0)
-    assert found(LexicalIndex.build(catalogue, tmp_path / "flat", flat), "comedy") == [0]
 
 
 def test_the_syntax_of_a_query_language_is_only_text(index):

@@ -207,7 +207,6 @@ def _retriever(features: ItemFeatures, rng: np.random.Generator) -> Retriever:
         0.1 * random_rows(3, _CODES, size),
         pack_rows(random_rows(num_items, size)),
         cast("FloatArray", aligned),
-        config.num_id_donors,
         alignment=alignment,
         search_size=config.search_size,
         donors=np.ones(num_items, np.bool_),

@@ -27,7 +27,7 @@ from serendip.jobs.rewrites import build_rewrite_table, find_near_words
 from serendip.jobs.suggestions.build import build_table
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
-from serendip.search.rewrites import FEW, RewriteTable
+from serendip.search.rewrites import FEW, OFFER_FROM, RewriteTable
 from serendip.search.suggestions.candidates import catalogue_candidates
 from serendip.search.suggestions.config import QueriesConfig
 from serendip_bench.results import open_work_folder
@@ -96,11 +96,10 @@ def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
             tables = [table for table, _ in trained]
             facts = _summarise(queries, _evaluate(queries, folds, tables, options), tables[0])
             students[name] = {"tables": [table_facts for _, table_facts in trained], **facts}
-        threshold = queries.searcher.config.offer_from
         document = {
             "dataset": bench.data.resolve().name,
             "data": hash_files(queries.files),
-            "protocol": {"about": __doc__, "few": FEW, "offer_from": threshold},
+            "protocol": {"about": __doc__, "few": FEW, "offer_from": OFFER_FROM},
             "queries": len(queries.texts),
             "items": queries.searcher.num_items,
             "students": students,
@@ -149,12 +148,11 @@ def _evaluate(
 ) -> list[_Evaluation]:
     """Evaluate each query by the table not trained on it; rewrites of any confidence count."""
     plain, evaluations = queries.searcher, []
-    config = plain.config.model_copy(update={"offer_from": 0.0})
-    unseen = [replace(plain, rewrites=replace(table, head={}), config=config) for table in tables]
+    unseen = [replace(table, head={}) for table in tables]
     texts = options.progress.track(queries.texts, "queries", len(queries.texts))
     for number, text in enumerate(texts):
         key, start = plain.read(text).corrected_key, time.process_time()
-        rewrites = unseen[folds[number]].find_rewrites(text)
+        rewrites = unseen[folds[number]].find(key, plain.matcher, plain.synonyms, 0.0)
         ms = 1000 * (time.process_time() - start)
         original = rewritten = queries.measure(number, text)
         if rewrites:
@@ -181,7 +179,7 @@ def _summarise(
         f"fewer than {FEW} have": [evaluation for evaluation in few if evaluation.matches],
         "both": few,
     }
-    threshold, rows = queries.searcher.config.offer_from, []
+    threshold, rows = OFFER_FROM, []
     for name, group in groups.items():
         offered = [evaluation for evaluation in group if evaluation.confidence >= threshold]
         row = {"queries": name, "of all": len(group), "offered": len(offered)}
@@ -226,7 +224,7 @@ def _time_table(queries: JudgedQueries, table: RewriteTable) -> float:
     plain, keys = queries.searcher, list(table.head)[:_TIMED]
     start = time.process_time()
     for key in keys:
-        table.find(key, plain.matcher, plain.synonyms, plain.config.offer_from)
+        table.find(key, plain.matcher, plain.synonyms)
     return 1000 * (time.process_time() - start) / max(1, len(keys))
 
 

@@ -8,8 +8,6 @@ from typing import Annotated, Literal
 import typer
 
 from serendip.cli.terminal import (
-    AddressOption,
-    EngineOption,
     JsonOption,
     Terminal,
     WorkspaceOption,
@@ -29,8 +27,6 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Parquet file. Default: embeddings/ of the workspace.")
     ] = None,
-    engine: EngineOption = None,
-    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Write the vectors of all items, of the users with events, or of queries to a Parquet file."""
@@ -39,7 +35,7 @@ def run(
     if file is not None and kind != "queries":
         raise ConfigError(f"--file with {kind}.", "Leave it out; it is for queries.")
     terminal = Terminal(json)
-    with terminal.job("vectors", workspace, engine=(engine, address)) as context:
+    with terminal.job("vectors", workspace, on_engine=True) as context:
         summary = embed(workspace, kind, out, context.options, file)
     terminal.say(
         f"{summary['rows']:,} vectors of {summary['dimensions']} numbers in {summary['out']}"

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from serendip.cli.terminal import (
-    AddressOption,
     DeviceOption,
-    EngineOption,
     JsonOption,
     SeedOption,
     Terminal,
@@ -27,8 +25,6 @@ def run(
         bool,
         typer.Option("--alignment", help="Compare one retriever for all tasks with specialists."),
     ] = False,
-    engine: EngineOption = None,
-    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Evaluate every surface on held-out events and write report.json and report.html."""
@@ -37,7 +33,7 @@ def run(
     from serendip.jobs.evaluate.task_transfer import align_workspace
 
     terminal = Terminal(json)
-    with terminal.job("evaluation", workspace, seed, device, engine=(engine, address)) as context:
+    with terminal.job("evaluation", workspace, seed, device, on_engine=True) as context:
         report = align_workspace(context) if alignment else evaluate_workspace(context, full=full)
     if alignment:
         sentences, page = report["recommendation"]["sentences"], "alignment.html"

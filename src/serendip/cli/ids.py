@@ -9,9 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from serendip.cli.terminal import (
-    DeviceOption,
     JsonOption,
-    SeedOption,
     Terminal,
     WorkspaceOption,
     build_group,
@@ -43,28 +41,6 @@ def show(
             terminal.say(f"  {member['id']:<12} {member['item_id']:<16} {member['title']}")
         _print_remaining(terminal, summary["members"] - len(summary["items"]), "items")
     terminal.result(summary)
-
-
-@app.command("report")
-def report(
-    workspace: WorkspaceOption = Path(),
-    seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
-    json: JsonOption = False,
-) -> None:
-    """Measure the quality of the current IDs, and how many items kept theirs."""
-    from serendip.jobs.semantic_ids import describe_quality, measure_codes
-
-    terminal = Terminal(json)
-    with terminal.job("report on the semantic IDs", workspace, seed, device) as context:
-        document = measure_codes(context)
-    terminal.say(f"{document['version']}: {document['num_items']:,} items")
-    terminal.say(*(f"  {sentence}" for sentence in describe_quality(document)))
-    terminal.print_code_use(document)
-    for level, share in enumerate(document["largest"]):
-        terminal.say(f"    level {level}: the largest code has {100 * share:.1f} % of the items")
-    _print_groups(terminal, document)
-    terminal.result(document)
 
 
 def _print_groups(terminal: Terminal, summary: Mapping[str, Any]) -> None:

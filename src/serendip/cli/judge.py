@@ -10,7 +10,6 @@ import typer
 
 from serendip.cli.terminal import (
     JsonOption,
-    SeedOption,
     Terminal,
     WorkspaceOption,
     build_group,
@@ -34,14 +33,13 @@ def lists(
     length: Annotated[
         int, typer.Option(help="Items of a list: the ten shown ones and those that may move up.")
     ] = 20,
-    seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Draw lists of a surface to label, each with a short description of its user's past."""
     from serendip.jobs.labels.draw_lists import draw_lists
 
     terminal = Terminal(json)
-    with terminal.job("lists", workspace, seed) as context:
+    with terminal.job("lists", workspace) as context:
         result = draw_lists(context, surface, out, users, length)
     terminal.result(result)
     terminal.say(f"{result['lists']:,} lists, {result['pairs']:,} pairs in {out}")
@@ -60,14 +58,13 @@ def distil(
         typer.Option(help="Pairs whose queries a prompt was tuned on; repeatable."),
     ] = None,
     lists: Annotated[Path | None, typer.Option(help=_LISTS_HELP)] = None,
-    seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Train the relevance model, if the labels pass the gate. Exit 1 = they do not."""
     from serendip.jobs.relevance.distil import distil as distil_labels
 
     terminal = Terminal(json)
-    with terminal.job("relevance model", workspace, seed) as context:
+    with terminal.job("relevance model", workspace) as context:
         result = distil_labels(context, labels, gold, floor, seen or (), lists)
     terminal.result(result)
     if "version" not in result:

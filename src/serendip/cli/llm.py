@@ -13,7 +13,6 @@ import typer
 from serendip.cli.terminal import (
     EstimateOption,
     JsonOption,
-    SeedOption,
     Terminal,
     WorkspaceOption,
     build_group,
@@ -41,7 +40,6 @@ def improve(
     train: Annotated[
         bool, typer.Option("--train/--no-train", help="Train what passed its gate, in the end.")
     ] = True,
-    seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
     """Ask for labels, queries, attributes and texts; use what passes its gate. Exit 1 = nothing."""
@@ -69,7 +67,7 @@ def improve(
         )
 
     improvement = Improvement(budget, agree, train, show)
-    with terminal.job("improvement by an LLM", workspace, seed, engine=(None, None)) as context:
+    with terminal.job("improvement by an LLM", workspace, on_engine=True) as context:
         report = improve_workspace(context, improvement)
     terminal.result(asdict(report))
     if not report.steps:

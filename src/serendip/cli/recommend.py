@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serendip.cli.terminal import (
-    AddressOption,
-    EngineOption,
     EstimateOption,
     JsonOption,
     Terminal,
@@ -49,8 +47,6 @@ def run(
     k: Annotated[int, typer.Option("-k", help="Largest number of items per user.")] = 10,
     batch: Annotated[bool, typer.Option("--batch", help="Write all users to --out.")] = False,
     out: Annotated[Path | None, typer.Option(help="Parquet file for --batch.")] = None,
-    engine: EngineOption = None,
-    address: AddressOption = None,
     reasons: Annotated[
         bool, typer.Option("--reasons", help="With --batch: a column with the reason of each item.")
     ] = False,
@@ -93,7 +89,7 @@ def run(
     require_writable(out)
     request = replace(request, reasons=reasons)
     llm_job = LlmJob("reasons", budget or 0.0, estimate) if is_worded else None
-    with terminal.job("recommendations", workspace, engine=(engine, address)) as context:
+    with terminal.job("recommendations", workspace, on_engine=True) as context:
         summary = recommend_all(workspace, request, out, context.options, job=llm_job)
     _print_batch(terminal, summary)
 

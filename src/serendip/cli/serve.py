@@ -58,10 +58,11 @@ def run(
     """Serve the API and the page, to others once there are keys."""
     if (engine, address) == ("local", ""):
         return serve_workspace(workspace, host, port, Terminal().say, workers)
-    from serendip.runtime.executor_config import EngineChoice, ExecutorConfig
+    from serendip.config import validate
+    from serendip.runtime.executor_config import ExecutorConfig
 
-    config = EngineChoice(engine, address).apply(ExecutorConfig())
-    serve_on_ray(workspace, host, port, Terminal().say, replicas, config.address)
+    validate(ExecutorConfig, {"name": engine, "address": address}, "--engine")
+    serve_on_ray(workspace, host, port, Terminal().say, replicas, address)
 
 
 # As in ``engine.workspace``, which would take too long to import before the socket listens.

@@ -32,19 +32,6 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Root of all randomness.
 DeviceOption = Annotated[
     str, typer.Option("--device", help="Device of content encoders: cpu, cuda, mps.")
 ]
-EngineOption = Annotated[
-    str | None,
-    typer.Option(
-        "--engine", help="Where it runs: local or ray. Default: `[engine]` of the settings."
-    ),
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(
-        "--address",
-        help="With --engine ray: the cluster, such as auto; empty = one of this machine alone.",
-    ),
-]
 EstimateOption = Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")]
 
 
@@ -103,10 +90,6 @@ class Terminal:
         """Print the collision rate of semantic IDs and the use of their codes."""
         share = 100 * codes["collision_rate"]
         self.say(f"  semantic IDs: {share:.1f} % of the items have the ID of another item")
-        self.print_code_use(codes)
-
-    def print_code_use(self, codes: Mapping[str, Any]) -> None:
-        """Print the number of used codes and their perplexity, per level."""
         levels = zip(codes["used"], codes["dead"], codes["perplexity"], strict=True)
         for level, (used, dead, perplexity) in enumerate(levels):
             self.say(
@@ -164,7 +147,7 @@ class Terminal:
         seed: int = 0,
         device: str = "cpu",
         budget: str | None = None,
-        engine: tuple[str | None, str | None] | None = None,
+        on_engine: bool = False,
     ) -> Iterator[JobContext]:
         """Context of a job that is shown while the ``with`` block runs.
 
@@ -176,14 +159,12 @@ class Terminal:
             seed: root of all randomness.
             device: of the training.
             budget: time of the training, such as ``10m``; None = that of the settings.
-            engine: what was told of ``--engine`` and ``--address``; None = it runs in this process.
+            on_engine: whether it runs where ``[engine]`` says, and not in this process.
         """
         from serendip.jobs.context import JobContext
-        from serendip.runtime.executor_config import EngineChoice
         from serendip.runtime.timing import StageClock
 
         options = self.options(seed, device)
-        choice = None if engine is None else EngineChoice(*engine)
         clock = StageClock(self.print_stage, options.progress)
         with options.progress.step(name):
-            yield JobContext.open(workspace, options, clock, budget, choice)
+            yield JobContext.open(workspace, options, clock, budget, on_engine)

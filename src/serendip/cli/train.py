@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from serendip.cli.terminal import (
-    AddressOption,
     DeviceOption,
-    EngineOption,
     JsonOption,
     SeedOption,
     Terminal,
@@ -66,8 +64,6 @@ def run(
     explain: ExplainOption = False,
     only: OnlyOption = "",
     rebuild: RebuildOption = False,
-    engine: EngineOption = None,
-    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Train on all data of the database and publish a generation.
@@ -83,9 +79,7 @@ def run(
     reasons = find_reasons(workspace, terminal) if if_stale else ()
     if if_stale and not reasons:
         return
-    with terminal.job(
-        "training", workspace, seed, device, budget, engine=(engine, address)
-    ) as context:
+    with terminal.job("training", workspace, seed, device, budget, on_engine=True) as context:
         current = open_in_force(context.workspace.generations, verify=False)
         before = "" if current is None else current.name
         if explain:

@@ -36,7 +36,6 @@ from serendip.models.context_counts import ContextCounts
 from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import LearnedRelevance, RelevanceModel
-from serendip.search.config import SearchConfig
 from serendip.search.logistic import LogisticModel
 from serendip.search.nonsense import MeaningFloor
 from serendip.search.rewrites import RewriteTable
@@ -274,7 +273,11 @@ class EngineState:
         searcher = self.searcher
         searcher.values.save(folder / "values")
         Searcher.build(
-            self.catalogue, self.counts, folder / "search", searcher.config, searcher.searches
+            self.catalogue,
+            self.counts,
+            folder / "search",
+            searcher.lexical.fields,
+            searcher.searches,
         )
 
     def save_tables(self, folder: Path) -> None:
@@ -292,7 +295,6 @@ class EngineState:
             relevance_models=tuple(self.relevance_models),
             relevance_thresholds=self.relevance_thresholds,
             code_names=self.code_names,
-            search=self.searcher.config,
             mean_quality=self.mean_quality,
             meaning_floor=self.meaning_floor,
         ).save(folder / _FACTS)
@@ -313,7 +315,7 @@ class EngineState:
         rows |= numbers.stored()
         sizes = {f"rows of {name}": (len(part), len(vocabulary)) for name, part in rows.items()}
         _require_fitting(folder, sizes)
-        searcher = Searcher.open(folder / "search", catalogue, numbers.counts, facts.search)
+        searcher = Searcher.open(folder / "search", catalogue, numbers.counts)
         rewrites, values = RewriteTable.open(folder / _REWRITES), ValueTable.open(folder / "values")
         state = cls(
             catalogue=catalogue,
@@ -385,7 +387,6 @@ class StateFacts(Artefact):
         models: name -> name of its class in the registry.
         has_ranker: whether there is one.
         relevance_models: surfaces of their labels.
-        search: settings.
     """
 
     models: Mapping[str, str]
@@ -393,14 +394,8 @@ class StateFacts(Artefact):
     relevance_models: tuple[str, ...]
     relevance_thresholds: Mapping[str, float]
     code_names: Mapping[str, str]
-    search: SearchConfig
     mean_quality: float
     meaning_floor: MeaningFloor
-
-
-def open_fusion(folder: Path) -> Fusion:
-    """Open only the fusion of a saved state."""
-    return Fusion.open(folder / "fusion")
 
 
 def open_code_names(folder: Path) -> Mapping[str, str]:

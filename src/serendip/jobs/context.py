@@ -25,7 +25,6 @@ from serendip.engine.config.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.runtime.budget import Allowance, open_budget, parse_duration
-from serendip.runtime.executor_config import EngineChoice
 from serendip.runtime.executor_factory import open_executor
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -77,7 +76,7 @@ class JobContext:
         options: TrainOptions | None = None,
         clock: StageClock | None = None,
         budget: str | None = None,
-        engine: EngineChoice | None = None,
+        on_engine: bool = False,
     ) -> JobContext:
         """Read the settings of a folder.
 
@@ -86,8 +85,8 @@ class JobContext:
             options: seed, progress and device.
             clock: measures the stages.
             budget: time of trainings, such as ``10m``; None = that of the settings.
-            engine: what was told beside ``[engine]``, which is read for it; None = the executor of
-                the options.
+            on_engine: whether tasks run where ``[engine]`` says; else the executor is that of the
+                options.
 
         Raises:
             ConfigError: ``serendip.toml`` is missing, or a key or value in it is wrong, or the
@@ -95,9 +94,9 @@ class JobContext:
             ExtraMissing: the package of the engine is not installed.
         """
         context = cls.of(Workspace.open(folder), options, clock, budget)
-        if engine is None:
+        if not on_engine:
             return context
-        executor = open_executor(engine.apply(context.settings.engine))
+        executor = open_executor(context.settings.engine)
         return replace(context, options=replace(context.options, executor=executor))
 
     @classmethod

@@ -23,13 +23,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from serendip.config import Config
+from serendip.config import INTERNAL, Config
 from serendip.data import Dataset, FloatArray, IntArray, ItemFeatures, Query
 from serendip.data.arrays import NO_ITEMS, distinct
 from serendip.data.rows.late_rows import late_numbers, put_rows
@@ -80,10 +80,10 @@ _DECIMALS = 6
 class ContentSimilarityConfig(Config):
     """Neighbours per item, and weights of the events of a history."""
 
-    num_neighbours: int = Field(default=100, ge=1)
+    num_neighbours: Annotated[int, INTERNAL] = Field(default=100, ge=1)
     """Neighbours stored per item: those that are most like it."""
 
-    decay: float = Field(default=0.5, gt=0, le=1)
+    decay: Annotated[float, INTERNAL] = Field(default=0.5, gt=0, le=1)
     """Weight of an event relative to the next one."""
 
 

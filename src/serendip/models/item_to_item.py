@@ -25,11 +25,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from serendip.config import Config
+from serendip.config import INTERNAL, Config
 from serendip.data import Dataset, FloatArray, IntArray, Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
@@ -58,10 +59,10 @@ _MATRIX_FOLDER = "similarities"
 class ItemToItemConfig(Config):
     """Neighbours per item, and weights of the events of a history."""
 
-    num_neighbours: int = Field(default=200, ge=1)
+    num_neighbours: Annotated[int, INTERNAL] = Field(default=200, ge=1)
     """Neighbours stored per item: those with the largest weights."""
 
-    decay: float = Field(default=0.5, gt=0, le=1)
+    decay: Annotated[float, INTERNAL] = Field(default=0.5, gt=0, le=1)
     """Weight of an event relative to the next one."""
 
 
@@ -124,7 +125,7 @@ _PAIRS_PER_BLOCK = 4_000_000
 class ItemKNNConfig(ItemToItemConfig):
     """Hyperparameters of item-based k nearest neighbours."""
 
-    shrinkage: float = Field(default=10.0, ge=0)
+    shrinkage: Annotated[float, INTERNAL] = Field(default=10.0, ge=0)
     """Number of users added to the denominator of the cosine."""
 
 

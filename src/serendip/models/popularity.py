@@ -36,14 +36,15 @@ _UNRATED, _RATED = 0.005, 10.0
 as many as the prior of a mean."""
 
 
+_PRIOR = 0.01
+"""Weight of an event before the window, so that items without recent events have an order."""
+
+
 class PopularityConfig(Config):
-    """Time window and weight of older events."""
+    """Time window of the events that count."""
 
     window_days: float | None = Field(default=None, gt=0)
     """Length of the window, in days before the last event of the log; None = the whole log."""
-
-    prior: float = Field(default=0.01, ge=0)
-    """Weight of an event before the window, so that items without recent events have an order."""
 
 
 class Popularity(Recommender):
@@ -71,7 +72,7 @@ class Popularity(Recommender):
         self._window = Window.of(events.timestamps, events.items, self.window_s, len(counts))
         most = _UNRATED
         if has_ratings(dataset):
-            most = _RATED * (1.0 if self.config.window_days is None else self.config.prior)
+            most = _RATED * (1.0 if self.config.window_days is None else _PRIOR)
         self._prior = catalogue_prior(dataset) * np.float32(most)  # (N,)
         self._order = PriorOrder(self._compute_scores(counts, self._window.counts, self._prior))
 
@@ -102,7 +103,7 @@ class Popularity(Recommender):
 
     def _compute_scores(self, counts: IntArray, recent: IntArray, prior: FloatArray) -> FloatArray:
         """(M,) scores of items with (M,) interactions, (M,) of them in the window, and more."""
-        weighted = prior + recent + self.config.prior * (counts.astype(np.float64) - recent)
+        weighted = prior + recent + _PRIOR * (counts.astype(np.float64) - recent)
         return np.log1p(weighted).astype(np.float32)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:

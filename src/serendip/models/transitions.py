@@ -17,12 +17,12 @@ Shapes: N items.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from serendip.config import Config
+from serendip.config import INTERNAL, Config
 from serendip.data.dataset import Dataset
 from serendip.models.base import VoteEvidence
 from serendip.models.item_to_item import ItemToItem
@@ -32,33 +32,33 @@ from serendip.models.sparse.packed_sparse import PackedSparse, blocks_of
 from serendip.models.sparse.pair_counts import PairCounter
 from serendip.runtime.progress import TrainOptions
 
+_MAX_STEPS = 500
+"""Items to which an item has stored transitions: those with the largest weights."""
+
+_BACKWARD_WEIGHT = 0.5
+"""Weight of a transition backwards in time, relative to a forward one."""
+
 
 class TransitionsConfig(Config):
     """Transition counts and their smoothing by content."""
 
-    mode: Literal["plain", "spread"] = "spread"
+    mode: Annotated[Literal["plain", "spread"], INTERNAL] = "spread"
     """``spread`` smooths transitions over content neighbours; without content features it is the
     same as ``plain``."""
 
-    num_gaps: int = Field(default=10, ge=1)
+    num_gaps: Annotated[int, INTERNAL] = Field(default=10, ge=1)
     """Largest distance of two events in a history that counts as a transition."""
 
-    max_steps: int = Field(default=500, ge=1)
-    """Items to which an item has stored transitions: those with the largest weights."""
-
-    backward_weight: float = Field(default=0.5, ge=0)
-    """Weight of a transition backwards in time, relative to a forward one."""
-
-    decay: float = Field(default=0.8, gt=0, le=1)
+    decay: Annotated[float, INTERNAL] = Field(default=0.8, gt=0, le=1)
     """Weight of an event relative to the next one."""
 
-    num_neighbours: int = Field(default=20, ge=1)
+    num_neighbours: Annotated[int, INTERNAL] = Field(default=20, ge=1)
     """Content neighbours per item whose transitions it uses."""
 
-    spread_weight: float = Field(default=1.0, ge=0)
+    spread_weight: Annotated[float, INTERNAL] = Field(default=1.0, ge=0)
     """w, weight of the neighbours' transitions relative to the item's."""
 
-    max_targets: int = Field(default=200, ge=1)
+    max_targets: Annotated[int, INTERNAL] = Field(default=200, ge=1)
     """Items with a score for a context of one item, neighbours' transitions included; those with
     the largest scores. Ignored in mode ``plain``."""
 
@@ -100,12 +100,12 @@ class Transitions(ItemToItem):
         """M (N, N), the largest entries of each row."""
         config, log = self.config, dataset.events
         weights = (1.0 / np.arange(1, config.num_gaps + 1)).astype(np.float32)  # (G,)
-        backward = config.backward_weight * weights
+        backward = _BACKWARD_WEIGHT * weights
         counter = PairCounter(
             log.users, log.items, dataset.num_items, weights, backward, log.strengths
         )
         rows, columns = (1.0 / np.sqrt(sums + 1.0) for sums in counter.sums())  # (N,) each
-        return counter.count_top(rows, columns, config.max_steps, options)
+        return counter.count_top(rows, columns, _MAX_STEPS, options)
 
 
 def _lending(steps: Sparse, lent: Sparse) -> Sparse:

@@ -5,12 +5,11 @@ It decides how fast a job is and how much memory it has, never what comes out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from serendip.config import Config, validate
+from serendip.config import Config
 
 EngineName = Literal["local", "ray"]
 
@@ -36,29 +35,3 @@ class ExecutorConfig(Config):
         if self.name == "local" and self.address:
             raise ValueError('`address` is for `name = "ray"`')
         return self
-
-
-@dataclass(frozen=True, slots=True)
-class EngineChoice:
-    """What a command was told about where to run; None = as the settings say.
-
-    Args:
-        name: of the engine.
-        address: of the cluster.
-    """
-
-    name: str | None = None
-    address: str | None = None
-
-    def apply(self, config: ExecutorConfig) -> ExecutorConfig:
-        """The settings with what was told.
-
-        Raises:
-            ConfigError: there is no such engine, or it has no address.
-        """
-        told: dict[str, Any] = {"name": self.name, "address": self.address}
-        told = {key: value for key, value in told.items() if value is not None}
-        before = config.model_dump(exclude_unset=True)
-        if told.get("name") == "local":
-            before = {key: before[key] for key in ("workers",) if key in before}
-        return validate(ExecutorConfig, {**before, **told}, "--engine") if told else config

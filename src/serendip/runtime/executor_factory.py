@@ -52,7 +52,7 @@ def secure_ray(address: str) -> None:
     if "://" in asked:
         raise ConfigError(
             f"the address {asked!r} is that of Ray's client, which is not supported.",
-            "Run the command on a machine of the cluster, with `--address auto` or HOST:6379 "
+            "Run the command on a machine of the cluster, with the address `auto` or HOST:6379 "
             "(`ray start --head` prints it), or as a Ray job (`ray job submit`).",
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers

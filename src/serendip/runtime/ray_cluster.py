@@ -104,7 +104,7 @@ def start_nodes(cores: Sequence[int]) -> Cluster:
         raise SerendipError(
             f"Ray does not start on this machine: {error}",
             "A node has fifteen seconds to start, which a busy machine exceeds: run the command "
-            "again when it is less busy, or with `--engine local`.",
+            "again when it is less busy, or on the engine `local`.",
         ) from None
     return cluster
 

@@ -22,10 +22,8 @@ from typing import Any
 
 import numpy as np
 import tantivy
-from pydantic import NonNegativeFloat
 from pyroaring import BitMap
 
-from serendip.config import Config, validate
 from serendip.data import AllowedItems, BoolArray, Catalogue, FloatArray, IntArray, Item, ItemList
 from serendip.data.item_list import tie_order
 from serendip.data.text import normalise
@@ -45,12 +43,16 @@ from serendip.search.stems import MARK, find_language, stems
 from serendip.search.synonyms import Expansion
 
 META_FILE = "lexical.json"
-FORMAT = 2
+FORMAT = 3
 BESIDE = 0.3
 """Relative weight of an expansion term (a synonym) against a typed word."""
 
 STEM = 0.4
 """Relative weight of the stem of a typed word."""
+
+_WEIGHTS = {"title": 3.0, "body": 1.0, "grams": 1.0, GENERATED: 0.5}
+"""Field -> weight of a word there; of a bigram of a script without spaces; of a generated text that
+passed `serendip llm gate`."""
 
 _WRITER_HEAP_BYTES = 64_000_000
 
@@ -58,43 +60,19 @@ _SPARE = 64
 """Hits asked for at first in place of those that are deleted or changed."""
 
 
-class LexicalConfig(Config):
-    """Indexed fields and their weights."""
-
-    title: NonNegativeFloat = 3.0
-    """Weight of a word in the title."""
-
-    body: NonNegativeFloat = 1.0
-    """Weight of a word in any other field."""
-
-    grams: NonNegativeFloat = 1.0
-    """Weight of a bigram of a script without spaces."""
-
-    generated: NonNegativeFloat = 0.5
-    """Weight of a word of a generated text that passed `serendip llm gate`."""
-
-    fields: tuple[str, ...] | None = None
-    """Fields of the body; None = description and all attributes except fractional numbers."""
-
-    def weights(self) -> dict[str, float]:
-        """Field -> weight."""
-        fields = {"title": self.title, "body": self.body, "grams": self.grams}
-        return {**fields, GENERATED: self.generated}
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class LexicalIndex:
     """BM25 search over a built folder and the items posted since.
 
     Args:
-        config: weights and fields.
+        fields: of the body; None = description and all attributes except fractional numbers.
         language: of the stems; empty = Hangul alone has stems.
         statistics: of the built index.
         late: terms of late items; those of changed ones in the folder are outdated.
         deleted: item numbers that are never returned.
     """
 
-    config: LexicalConfig
+    fields: Sequence[str] | None
     language: str
     statistics: Statistics
     _schema: Any
@@ -104,7 +82,7 @@ class LexicalIndex:
 
     @classmethod
     def build(
-        cls, catalogue: Catalogue, folder: Path, config: LexicalConfig | None = None
+        cls, catalogue: Catalogue, folder: Path, fields: Sequence[str] | None = None
     ) -> LexicalIndex:
         """Index all items of a catalogue into ``folder`` (created) and open it.
 
@@ -113,16 +91,15 @@ class LexicalIndex:
         """
         if (folder / "meta.json").exists():
             raise ArtefactError(f"{folder} has a word index already.", "Build into a new folder.")
-        config = config or LexicalConfig()
         folder.mkdir(parents=True, exist_ok=True)
         # Without generated texts the index is the same as if the field did not exist.
         has_generated = any(catalogue.texts_of("generated_text"))
-        fields = (*FIELDS, GENERATED) if has_generated else FIELDS
+        columns = (*FIELDS, GENERATED) if has_generated else FIELDS
         language = find_language(item.text(("title", "description")) for item in catalogue)
-        lengths = _write(catalogue, config.fields, language, fields, folder)
+        lengths = _write(catalogue, fields, language, columns, folder)
         meta = {
             "format": FORMAT,
-            "config": config.model_dump(mode="json"),
+            "fields": fields,
             "language": language,
             "lengths": lengths,
         }
@@ -141,9 +118,8 @@ class LexicalIndex:
             if meta.get("format") != FORMAT:
                 raise ValueError(f"format {meta.get('format')!r}")
             schema, searcher = _open_index(folder)
-        config = validate(LexicalConfig, meta["config"], str(folder / META_FILE))
         statistics = Statistics(searcher.num_docs, meta["lengths"], searcher.doc_freq)
-        return cls(config, meta["language"], statistics, schema, searcher)
+        return cls(meta["fields"], meta["language"], statistics, schema, searcher)
 
     def with_late(self, documents: Mapping[int, Document]) -> LexicalIndex:
         """A copy in which these numbers have other terms; restores deleted ones."""
@@ -152,7 +128,7 @@ class LexicalIndex:
 
     def analyse(self, item: Item) -> Document:
         """Terms of an item."""
-        return document_of(item, self.config.fields, self.language)
+        return document_of(item, self.fields, self.language)
 
     def without_items(self, item_nums: Iterable[int]) -> LexicalIndex:
         """A copy that never returns these items."""
@@ -189,7 +165,6 @@ class LexicalIndex:
             tantivy.Query.boost_query(self._term(name, term), weights[name])
             for terms, weights in weighted_terms
             for name, term in terms
-            if weights[name] > 0
         )
         late, scores = self.late.scores(weighted_terms, self.statistics)
         if groups and len(late):
@@ -242,7 +217,6 @@ class LexicalIndex:
 
     def _weight_terms(self, text: str, beside: Sequence[str]) -> list[WeightedTerms]:
         """(field, term) pairs of typed words, stems and expansion terms, with field weights."""
-        weights = self.config.weights()
         fields = tuple(self.statistics.lengths)
         shares = (
             (query_terms(text, fields), 1.0),
@@ -250,7 +224,7 @@ class LexicalIndex:
             (query_terms(" ".join(beside), fields), BESIDE),
         )
         return [
-            (terms, {name: share * weight for name, weight in weights.items()})
+            (terms, {name: share * weight for name, weight in _WEIGHTS.items()})
             for terms, share in shares
             if terms
         ]

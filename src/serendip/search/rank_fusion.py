@@ -18,24 +18,20 @@ RANK_CONSTANT = 60
 """A larger one would reduce the weight of the top ranks."""
 
 
-def reciprocal_rank_fusion(
-    lists: Sequence[ItemList], num_items: int, weights: Sequence[float] | None = None
-) -> ItemList:
-    """Score each item by the sum of ``weight / (60 + rank)`` over its lists; ranks start at 1.
+def reciprocal_rank_fusion(lists: Sequence[ItemList], num_items: int) -> ItemList:
+    """Score each item by the sum of ``1 / (60 + rank)`` over its lists; ranks start at 1.
 
     Args:
         lists: best first.
         num_items: N; all item numbers are below it.
-        weights: one per list, >= 0; None = all 1.
     """
-    weights = [1.0] * len(lists) if weights is None else weights
     if not lists:
         return ItemList()
     numbers = np.unique(np.concatenate([ranked.item_nums for ranked in lists]))
     gains = np.zeros((len(lists), len(numbers)))
-    for row, (ranked, weight) in enumerate(zip(lists, weights, strict=True)):
+    for row, ranked in enumerate(lists):
         columns = np.searchsorted(numbers, ranked.item_nums)
-        gains[row, columns] = weight / (RANK_CONSTANT + 1.0 + np.arange(len(ranked)))
+        gains[row, columns] = 1.0 / (RANK_CONSTANT + 1.0 + np.arange(len(ranked)))
     # Sorting makes the sum independent of the order of the lists, to the last bit.
     scores = np.sort(gains, axis=0).sum(axis=0).astype(np.float32)
     order = np.lexsort((tie_order(num_items)[numbers], -scores))

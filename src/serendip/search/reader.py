@@ -19,7 +19,6 @@ from serendip.data import IntArray
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.text import fold, normalise, title_key, words
 from serendip.data.vocabulary import MISSING
-from serendip.search.config import SearchConfig
 from serendip.search.documents import MAX_QUERY_TERMS
 from serendip.search.lexical import LexicalIndex
 from serendip.search.phrases import is_function_word
@@ -60,12 +59,23 @@ _MOST_CODED = 8
 titles begin with."""
 
 
+_CORRECT_FROM = 0.9
+"""Confidence from which the correction of a misspelt text is searched; below it, it is told."""
+
+_CORRECT_UNKNOWN_FROM = 0.33
+"""The same of a string that is no word of an item or of the language, unless a word beside it
+speaks against the correction, and if no item has any of the words but function words: as typed it
+would find nothing."""
+
+_SUGGEST_FROM = 0.1
+"""Confidence from which a correction is told ("did you mean")."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryReader:
     """Reads texts by the titles, values and words of a catalogue.
 
     Args:
-        config: confidence thresholds of corrections.
         lexical: the lexical index.
         titles: of the items.
         speller: corrects words.
@@ -74,7 +84,6 @@ class QueryReader:
         grammar: function words of the catalogue's languages.
     """
 
-    config: SearchConfig
     lexical: LexicalIndex
     titles: TitleIndex
     speller: Speller
@@ -162,7 +171,7 @@ class QueryReader:
 
     def _interpret(self, text: str) -> Interpretation:
         """See ``read``; without the content."""
-        titles, speller, config = self.titles, self.speller, self.config
+        titles, speller = self.titles, self.speller
         as_typed, normal = self._as_typed(text, speller), normalise(text)
         if not len(as_typed.exact) and (named := without_kind(normal, speller.stemmed or ENGLISH)):
             title = self._interpret(named)
@@ -178,19 +187,19 @@ class QueryReader:
         near = self._near_names(normal) if normal.isascii() else []
         meant = Correction(near[0], TITLE_CONFIDENCE) if near else self._correct(normal)
         finds_nothing = set(said) <= set(as_typed.unknown)
-        is_likely = meant.rival_confidence >= config.correct_unknown_from
+        is_likely = meant.rival_confidence >= _CORRECT_UNKNOWN_FROM
         if finds_nothing and is_likely and meant.text == normal and " " in normal:
             meant = Correction(meant.rival, meant.rival_confidence, True)
         if meant.text == normal:
-            is_suggested = meant.rival_confidence >= config.suggest_from
+            is_suggested = meant.rival_confidence >= _SUGGEST_FROM
             return replace(as_typed, told_key=meant.rival) if is_suggested else as_typed
-        if meant.confidence < config.suggest_from:
+        if meant.confidence < _SUGGEST_FROM:
             return as_typed
         # One word that could be meant, beside one that is nothing, is no more than chance.
         unsaid = set(words(normal)).difference(said)
         is_known = all(map(speller.knows, set(words(meant.text)) - unsaid))
         risks_little = is_known if finds_nothing else meant.risks_little
-        least = config.correct_unknown_from if risks_little else config.correct_from
+        least = _CORRECT_UNKNOWN_FROM if risks_little else _CORRECT_FROM
         if meant.confidence < least:
             return replace(as_typed, told_key=meant.text)
         items = [

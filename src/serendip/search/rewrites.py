@@ -48,6 +48,10 @@ Also: TypeAlias = Callable[[str], Sequence[tuple[str, float]]]
 FEW = 3
 """A query is answered if at least this many items have all of its words."""
 
+OFFER_FROM = 0.5
+"""Confidence from which a rewrite is offered: it more likely than not finds a relevant item, and no
+fewer than the query itself."""
+
 TOP = 10
 _MOST_COUNTED = 100
 _MOST_PARTS = 10
@@ -264,7 +268,11 @@ class RewriteTable(Artefact):
     near: Near = field(default_factory=dict)
 
     def find(
-        self, key: str, matcher: CatalogueMatcher, synonyms: Synonyms, offer_from: float
+        self,
+        key: str,
+        matcher: CatalogueMatcher,
+        synonyms: Synonyms,
+        offer_from: float = OFFER_FROM,
     ) -> tuple[Rewrite, ...]:
         """The rewrites of a query with few matches, the surest first; each has results now.
 

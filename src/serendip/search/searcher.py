@@ -27,7 +27,6 @@ from serendip.data.text import code_key, normalise, query_grams, words
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import ArtefactError, DataError
 from serendip.search.chosen_searches import ChosenSearches
-from serendip.search.config import SearchConfig
 from serendip.search.documents import FIELDS, GENERATED, MAX_CODE, document_of, needed_terms
 from serendip.search.lexical import LexicalIndex, are_allowed, known_strings, word_counts
 from serendip.search.phrases import ENGLISH, function_words
@@ -174,12 +173,15 @@ _BLOCK = 1_024
 """Items with a value that are tested together whether they may be shown."""
 
 
+DEPTH = 300
+"""Items taken from each list before rank fusion."""
+
+
 @dataclass(frozen=True, eq=False)
 class Searcher:
     """Finds items by text.
 
     Args:
-        config: weights and depths.
         lexical: the lexical index.
         titles: index of whole titles.
         speller: corrects words against the catalogue's vocabulary.
@@ -193,7 +195,6 @@ class Searcher:
         searches: after which the built items were chosen.
     """
 
-    config: SearchConfig
     lexical: LexicalIndex
     titles: TitleIndex
     speller: Speller
@@ -211,7 +212,7 @@ class Searcher:
         """Reads texts by all parts."""
         speller = replace(self.speller, expanded=self.synonyms.also)
         parts = (self.lexical, self.titles, speller, self.values, self.synonyms, self.grammar)
-        return QueryReader(self.config, *parts)
+        return QueryReader(*parts)
 
     @cached_property
     def _readings(self) -> Callable[[str], Interpretation]:
@@ -219,7 +220,7 @@ class Searcher:
 
     @cached_property
     def _instead(self) -> Callable[[str], tuple[Rewrite, ...]]:
-        parts = (self.matcher, self.synonyms, self.config.offer_from)
+        parts = (self.matcher, self.synonyms)
         return lru_cache(READINGS)(lambda key: self.rewrites.find(key, *parts))
 
     @cached_property
@@ -232,7 +233,7 @@ class Searcher:
         catalogue: Catalogue,
         popularity: Popularity,
         folder: Path,
-        config: SearchConfig | None = None,
+        fields: Sequence[str] | None = None,
         searches: ChosenSearches | None = None,
     ) -> Self:
         """Write the lexical index and vocabulary of a catalogue into ``folder`` and open them.
@@ -241,14 +242,14 @@ class Searcher:
             catalogue: N items.
             popularity: (N,) interactions per item.
             folder: created; must not change afterwards.
-            config: weights and depths.
+            fields: of the lexical index besides the title; None = all but fractional numbers.
             searches: after which the items were chosen; None = not known.
         """
-        config, searches = config or SearchConfig(), searches or ChosenSearches()
+        searches = searches or ChosenSearches()
         catalogue = searches.add_to_all(catalogue)
-        lexical = LexicalIndex.build(catalogue, folder, config.lexical)
-        counts = WordCounts.of(word_counts(catalogue, config.lexical.fields))
-        documents = (document_of(item, config.lexical.fields) for item in catalogue)
+        lexical = LexicalIndex.build(catalogue, folder, fields)
+        counts = WordCounts.of(word_counts(catalogue, fields))
+        documents = (document_of(item, fields) for item in catalogue)
         pairs = WordPairs.of(documents, counts)
         known = known_strings(catalogue, counts, lexical.language)
         titles = TitleIndex.of(catalogue, popularity)
@@ -263,7 +264,7 @@ class Searcher:
             titles.built,
             titles.rows,
         ).save(folder / TABLES_FOLDER)
-        return cls.open(folder, catalogue, popularity, config)
+        return cls.open(folder, catalogue, popularity)
 
     @classmethod
     def open(
@@ -271,7 +272,6 @@ class Searcher:
         folder: Path,
         catalogue: Catalogue,
         popularity: Popularity,
-        config: SearchConfig | None = None,
     ) -> Self:
         """Read what ``build`` wrote for the same catalogue.
 
@@ -293,9 +293,7 @@ class Searcher:
         )
         index = TitleIndex(popularity, catalogue.titles, rows, tables.titles)
         searcher = cls(
-            *(config or SearchConfig(), lexical, index, speller, count),
-            grammar=tables.grammar,
-            searches=tables.searches,
+            *(lexical, index, speller, count), grammar=tables.grammar, searches=tables.searches
         )
         # The first search pays for imports and page faults: do it here, not in a request.
         searcher.search("warm up", 1)
@@ -441,13 +439,13 @@ class Searcher:
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
             return self._explained(NO_ITEMS, np.empty(0, np.float32), reading, ())
-        content, depth = reading.content, self.config.depth
+        content = reading.content
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
         also = [] if literal else self.synonyms.expand(content.needed)
-        some = complete = self.lexical.search(content.text, depth, allowed, beside)
+        some = complete = self.lexical.search(content.text, DEPTH, allowed, beside)
         if " " in content.text or beside:
             complete = self.lexical.search(
-                content.needed, depth, allowed, beside, needs_all=True, expansions=also
+                content.needed, DEPTH, allowed, beside, needs_all=True, expansions=also
             )
         completions = self._complete_titles(reading.corrected_key, allowed)
         fused = self._fuse(some, completions)
@@ -459,7 +457,7 @@ class Searcher:
             levels[ONE_VALUE] = _in_order(self._having_rare_value(content, allowed, k), fused)
             levels[SOME_WORDS] = fused
             if " " in content.needed:
-                covering = self.lexical.covering(content.needed, depth, allowed, also)
+                covering = self.lexical.covering(content.needed, DEPTH, allowed, also)
                 levels[SOME_WORDS] = self._fuse(_take_covering(some, covering), completions)
         numbers, matches = _first_of_each(levels, k)
         return self._explained(
@@ -468,8 +466,7 @@ class Searcher:
 
     def _fuse(self, hits: ItemList, completions: ItemList) -> IntArray:
         """Hits of words and completions of titles, by rank fusion."""
-        weights = (self.config.word_weight, self.config.title_weight)
-        return reciprocal_rank_fusion((hits, completions), self.num_items, weights).item_nums
+        return reciprocal_rank_fusion((hits, completions), self.num_items).item_nums
 
     def _leading_levels(
         self, reading: Interpretation, completions: ItemList, allowed: AllowedItems | None, k: int
@@ -643,6 +640,6 @@ class Searcher:
         """Items whose title completes the text, most popular first."""
         if len(key) < MIN_COMPLETED:
             return ItemList()
-        numbers = np.array(self.titles.completions(key, self.config.depth), np.int32)
+        numbers = np.array(self.titles.completions(key, DEPTH), np.int32)
         numbers = numbers[are_allowed(numbers, allowed)]
         return ItemList(numbers, (1.0 / np.arange(1, len(numbers) + 1)).astype(np.float32))

@@ -15,8 +15,8 @@ from serendip.errors import ConfigError
 FILE = """
 [train]
 budget = "10m"
-[models.item-knn]
-decay = 0.4
+[models.popularity-recent]
+window_days = 3
 [surfaces.home.sources]
 popularity = 50
 [llm]
@@ -38,7 +38,7 @@ def test_each_value_says_where_it_comes_from(folder):
     found = read(folder, SERENDIP_TRAIN__STALE__NEW_SHARE="0.5", serendip_gate__margin="0.2")
     file = str(folder / "serendip.toml")
     assert found["train.budget"] == EffectiveSetting("train.budget", "10m", "file", file)
-    assert found["models.item_knn.decay"].origin == "file"
+    assert found["models.popularity_recent.window_days"].origin == "file"
     assert found["surfaces.home.sources.popularity"].value == 50
     assert (found["train.stale.new_share"].value, found["gate.margin"].value) == (0.5, 0.2)
     assert found["gate.margin"].source == "serendip_gate__margin"
@@ -48,8 +48,13 @@ def test_each_value_says_where_it_comes_from(folder):
 
 
 def test_a_variable_counts_more_than_the_file_and_leaves_what_is_beside_it(folder):
-    found = read(folder, SERENDIP_MODELS__ITEM_KNN__DECAY="0.3", SERENDIP_TRAIN__BUDGET="1h")
-    assert (found["models.item_knn.decay"].value, found["train.budget"].value) == (0.3, "1h")
+    found = read(
+        folder, SERENDIP_MODELS__POPULARITY_RECENT__WINDOW_DAYS="2", SERENDIP_TRAIN__BUDGET="1h"
+    )
+    assert (found["models.popularity_recent.window_days"].value, found["train.budget"].value) == (
+        2,
+        "1h",
+    )
     assert found["train.budget"].source == "SERENDIP_TRAIN__BUDGET"
     assert found["surfaces.home.sources.popularity"].origin == "file"
 

@@ -19,7 +19,7 @@ def test_the_tables_show_the_defaults(table: str) -> None:
     (surface,) = tomllib.loads(example)["surfaces"].values()
     kind = SurfaceConfig.model_fields[table].annotation.__args__[0]
     assert validate(kind, surface[table], table) == kind()
-    assert set(surface[table]) == set(kind.model_fields)
+    assert set(surface[table]) == set(kind.settings())
 
 
 def test_every_surface_source_and_part_of_the_context_is_named() -> None:

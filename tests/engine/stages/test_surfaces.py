@@ -45,7 +45,7 @@ def test_words_are_searched_first_as_models_score_their_hits() -> None:
 
 def test_a_relevance_filter_learns_from_labels_of_its_own_lists_or_of_typed_texts() -> None:
     tables = {"news": {"task": "home"}, "find": {"task": "search"}}
-    named = {"digest": {"relevance_filter": {"labels": "home", "depth": 50}}}
+    named = {"digest": {"relevance_filter": {"labels": "home"}}}
     surfaces = settings_of(**tables, **named).all_surfaces()
     labels = {name: surface.relevance_filter.labels for name, surface in surfaces.items()}
     assert labels == {

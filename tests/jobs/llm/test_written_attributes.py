@@ -37,9 +37,6 @@ path = "items.csv"
 [content]
 name = "hashing"
 fields = ["title"]
-
-[queries]
-sources = []
 """
 
 

@@ -42,7 +42,7 @@ from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.versions import Version
 
-FILTER_TABLE = "\n[surfaces.search.relevance_filter]\nthreshold = 0.5\ndepth = 40\n"
+FILTER_TABLE = "\n[surfaces.search.relevance_filter]\nthreshold = 0.5\n"
 LLM_COLUMNS = ("query", "item_id", "label", "model")
 
 
@@ -183,7 +183,7 @@ def test_an_exact_title_is_never_removed(shop: Path) -> None:
     engine = Engine.open(shop)
     settings = Workspace.open(shop).settings.all_surfaces()["search"]
     strictest = settings.model_copy(
-        update={"relevance_filter": RelevanceFilterConfig(threshold=1e-6, depth=40)}
+        update={"relevance_filter": RelevanceFilterConfig(threshold=1e-6)}
     )
     query = engine.queries([Request("search", text="The comedy tale number 1")])
     result = answer_queries(query, strictest, engine.state)[0]
@@ -195,7 +195,7 @@ def test_an_exact_title_is_never_removed(shop: Path) -> None:
 def test_items_with_all_words_follow_the_list_that_was_filtered(shop: Path) -> None:
     with Engine.open(shop) as engine:
         query = engine.queries([Request("search", text="tale")])[0]
-        config = RelevanceFilterConfig(threshold=1.0, depth=NUM_ITEMS)
+        config = RelevanceFilterConfig(threshold=1.0)
         search = engine.settings.all_surfaces()["search"]
         surface = search.model_copy(update={"relevance_filter": config})
         whole = answer_queries([query], surface, engine.state)[0]

@@ -178,22 +178,6 @@ def test_other_settings_start_afresh(stand: Path) -> None:
     assert train(stand).manifest["semantic_ids"]["kept"] == []
 
 
-def test_codes_that_are_kept_stay_as_long_as_the_content_does(stand: Path) -> None:
-    before = EngineState.open(stand / "generations" / "gen-1")
-    set_semantic_ids(stand, "keep = true")
-    put(stand, NEW)
-    put(stand, Item("i0", "The comedy tale number 1", "", {"genre": "comedy"}))
-    after = EngineState.open(train(stand, seed=7).folder)
-    assert "new" in after.catalogue.vocabulary
-    same = np.flatnonzero(before.catalogue.vocabulary.numbers(after.catalogue.vocabulary.ids) >= 0)
-    same = [row for row in same.tolist() if after.catalogue.vocabulary.id(row) != "i0"]
-    rows = before.catalogue.vocabulary.numbers([after.catalogue.vocabulary.id(r) for r in same])
-    np.testing.assert_array_equal(after.features.codes[same], before.features.codes[rows])
-    np.testing.assert_array_equal(after.codebooks.centroids, before.codebooks.centroids)
-    changed, twin = (after.catalogue.vocabulary.number(name) for name in ("i0", "i1"))
-    np.testing.assert_array_equal(after.features.codes[changed], after.features.codes[twin])
-
-
 def set_retriever(shop: Path, old: str, new: str) -> None:
     path = shop / "serendip.toml"
     text = path.read_text()

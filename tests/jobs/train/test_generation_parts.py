@@ -43,7 +43,7 @@ def test_one_changed_setting_of_suggestions_builds_these_and_what_is_made_of_the
     train(fresh)
     assert set(reasons(fresh).values()) == {""}
     assert train(fresh).name == "gen-1"  # nothing is published
-    add_settings(fresh, '\n[queries]\nsources = ["fields"]\n')
+    add_settings(fresh, '\n[queries]\nphrases = ["title"]\n')
     first = open_current(Workspace.open(fresh).generations)
     found = reasons(fresh)
     assert found.pop("models") == found.pop("relevance") == ""
@@ -69,7 +69,7 @@ def test_one_changed_setting_of_suggestions_builds_these_and_what_is_made_of_the
 
 def test_a_linked_part_is_that_of_the_generation_that_built_it(stand: Path) -> None:
     for limit in (1, 2):
-        add_settings(stand, "" if limit > 1 else "\n[queries]\nyoung_days = 7\n")
+        add_settings(stand, "" if limit > 1 else "\n[queries]\ncategory = 'genre'\n")
         generation = train(stand, only="suggestions")
         assert generation.manifest["parts"]["models"]["linked"] == "gen-1"
     assert generation.name == "gen-3"

@@ -82,14 +82,6 @@ def test_the_same_seed_gives_the_same_network(rows: RankerRows) -> None:
     assert not np.array_equal(first, other)
 
 
-def test_the_order_within_a_query_can_be_learned_from_the_listwise_term_alone() -> None:
-    rows = made_up_rows()
-    config = ONE_ACTION.model_copy(update={"listwise_weight": 50.0})
-    trained = Ranker(config).train(rows, NAMES)
-    probabilities = trained.predict(rows.features, rows.task)[:, 0]
-    assert auc(probabilities, rows.labels[:, 0]) > 0.8
-
-
 def test_a_saved_ranker_opens_with_the_same_answers(
     ranker: Ranker, rows: RankerRows, tmp_path: Path
 ) -> None:

@@ -115,7 +115,7 @@ def weights_before_and_after(
 def test_the_weights_are_chosen_before_the_held_back_events_are_learned() -> None:
     dataset = build_small_world().with_alignment(projection())
     # Steps so large that the last pass learns them by heart.
-    fast = {"epochs": 1, "validation_share": 0.3, "learning_rate": 0.3, "id_learning_rate": 10.0}
+    fast = {"epochs": 1, "validation_share": 0.3, "learning_rate": 0.3}
     config = SMALL.model_copy(update=fast)
     found = ((seed, *weights_before_and_after(dataset, config, seed)) for seed in range(10))
     seed, before, _ = next(row for row in found if row[1] != row[2])
@@ -153,7 +153,7 @@ def test_ids_are_lent_by_those_who_are_near_where_behaviour_puts_them() -> None:
     silent = np.zeros((3, 2), np.float32), np.zeros(3, np.float32), np.zeros((0, 1, 3), np.float32)
     new = ItemFeatures(np.asarray([[1.0, 0.0]], np.float32), np.zeros((1, 0), np.int32), 1)
     for alignment, lender in ((None, 0), (turned, 1)):
-        tower = ItemEncoderArrays(*silent, ids, catalogue, 1, True, alignment)
+        tower = ItemEncoderArrays(*silent, ids, catalogue, True, alignment)
         vectors, _ = tower.encode(new, np.asarray([2]))
         assert vectors[0].argmax() == ids[lender].argmax()
 

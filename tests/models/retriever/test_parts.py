@@ -9,7 +9,6 @@ import torch
 from serendip.data import Dataset, FloatArray, History, Query
 from serendip.data.query import RetrievalTask
 from serendip.data.rows.packed_rows import PackedRows
-from serendip.errors import ConfigError
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.network import (
@@ -84,8 +83,9 @@ def test_there_is_one_part_where_search_is_not_learned_beside_others(
 def test_the_loss_is_that_of_whole_vectors(
     dataset: Dataset, shown: tuple[int, ...], weighed: bool
 ) -> None:
-    config = CONFIG.model_copy(update={"dropout": 0.0, "id_dropout": 0.0})
+    config = CONFIG.model_copy(update={"dropout": 0.0})
     training = RetrieverTraining(dataset, config, 0)
+    training.module.id_dropout = 0.0
     random = np.random.default_rng(0)
     batch = next(training.learned.epoch(64, random))
     batch = replace(batch, target=np.where(np.isin(batch.task, shown), batch.target, -1))
@@ -103,28 +103,22 @@ def test_the_loss_is_that_of_whole_vectors(
         torch.testing.assert_close(training.module.loss(batch, candidates), expected)
 
 
-def test_parts_that_heads_do_not_divide_are_refused(dataset: Dataset) -> None:
-    config = RetrieverConfig(embedding_size=9, num_heads=3, search_size=4)
-    with pytest.raises(ConfigError, match=r"num_heads = 3 .* = 13"):
-        RetrieverTraining(dataset, config, 0)
-
-
 def test_searches_move_nothing_that_answers_other_tasks_but_what_reads_words(
     dataset: Dataset,
 ) -> None:
-    config = CONFIG.model_copy(update={"num_id_donors": 0, "id_dropout": 0.0})
-    training = RetrieverTraining(dataset, config, 0)
+    training = RetrieverTraining(dataset, CONFIG, 0)
     module = training.module.eval()
+    module.id_dropout, module.tower.id_donors = 0.0, None
     batch = next(training.learned.epoch(64, np.random.default_rng(0)))
     only = replace(batch, target=np.where(batch.task == SEARCH, batch.target, -1))
     assert (only.target >= 0).any()
     module.loss(only, training.draw(only, np.random.default_rng(0))).backward()
     moved, encoder = module.tower.ids.grad, module.encoder
-    assert moved is not None and encoder.search_blocks is not None
+    assert moved is not None and encoder.search_block is not None
     assert not moved[:, :8].any()
     assert moved[np.unique(only.target[only.target >= 0]), 8:].any()
-    assert all(one.grad is None or not one.grad.any() for one in encoder.blocks.parameters())
-    assert any(one.grad is not None for one in encoder.search_blocks.parameters())
+    assert all(one.grad is None or not one.grad.any() for one in encoder.block.parameters())
+    assert any(one.grad is not None for one in encoder.search_block.parameters())
     assert encoder.gaps.grad is None or not encoder.gaps.grad.any()
 
 

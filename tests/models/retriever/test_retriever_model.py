@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from serendip.config import validate
 from serendip.data import Dataset, History, ItemFeatures, Query
-from serendip.errors import ConfigError, DataError, UnsupportedError
+from serendip.errors import DataError, UnsupportedError
 from serendip.models.onnx import open_session, to_onnx
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.item_encoder import ItemEncoderArrays
+from serendip.models.retriever.item_encoder import NEW_ITEM_BONUS, ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.network import (
     INPUTS,
@@ -69,12 +68,12 @@ def random_request(rows: int, steps: int, config: RetrieverConfig) -> list[torch
     ]
 
 
-@pytest.fixture(scope="module", params=[(1, 0), (2, 16)], ids=["one part", "two parts"])
+@pytest.fixture(scope="module", params=[0, 16], ids=["one part", "two parts"])
 def exported(request: pytest.FixtureRequest) -> tuple[RetrieverConfig, ContextEncoder, object]:
-    layers, search_size = request.param
+    search_size = request.param
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = RetrieverConfig(num_layers=layers, max_len=50, search_size=search_size)
+        config = RetrieverConfig(max_len=50, search_size=search_size)
         encoder = ContextEncoder(config, 0, search_size).eval()
         for parameter in encoder.parameters():
             torch.nn.init.normal_(parameter, std=0.2)
@@ -125,7 +124,6 @@ def test_the_numpy_tower_says_what_torch_says_with_the_gate_shut() -> None:
         tower.code_tables.detach().numpy(),
         np.zeros((0, 8), np.float32),
         features.content[:0],
-        0,
     )
     encoded, content_only = arrays.encode(features, np.arange(12))
     np.testing.assert_allclose(encoded, vectors.numpy(), rtol=0, atol=1e-5)
@@ -242,21 +240,15 @@ def test_vectors_of_another_encoder_are_refused(trained: Retriever) -> None:
         trained.with_late(ItemFeatures(vectors, np.zeros((2, 2), np.int32), 4))
 
 
-def test_heads_must_divide_the_size() -> None:
-    with pytest.raises(ConfigError, match="num_heads = 3"):
-        validate(RetrieverConfig, {"num_heads": 3}, "test")
-
-
 def test_items_that_nobody_had_chosen_get_the_bonus_and_no_others_do(dataset: Dataset) -> None:
     queries = [Query(history=History.of_items([1, 2]))]
-    without, with_bonus = (
-        Retriever(SMALL.model_copy(update={"new_item_bonus": bonus})).train(dataset)
-        for bonus in (0.0, 0.75)
-    )
-    new = draw_features(1, 4)
-    before, after = (model.with_late(new).score_all(queries)[0] for model in (without, with_bonus))
+    model = Retriever(SMALL).train(dataset).with_late(draw_features(1, 4))
+    vectors, asked = model.item_vectors, model.encode_queries(queries)
     unseen = np.r_[dataset.item_counts() == 0, np.ones(4, np.bool_)]
-    np.testing.assert_allclose(after - before, np.where(unseen, 0.75, 0.0), atol=1e-5)
+    bonus = np.where(unseen, NEW_ITEM_BONUS, 0.0)
+    np.testing.assert_allclose(vectors[:, -1], bonus)
+    scores = asked[0, :-1] @ vectors[:, :-1].T
+    np.testing.assert_allclose(model.score_all(queries)[0] - scores, bonus, atol=1e-4)
 
 
 def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> None:

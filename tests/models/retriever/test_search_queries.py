@@ -92,7 +92,6 @@ def test_the_numpy_tower_reads_words_as_torch_does() -> None:
         tower.code_tables.detach().numpy(),
         np.zeros((0, 12), np.float32),
         features.content[:0],
-        0,
         search_size=4,
         token_table=tower.token_table.detach().numpy(),
     )

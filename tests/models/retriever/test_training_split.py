@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.dataset import AlignedProjection, Dataset
+from serendip.models.retriever import train
 from serendip.models.retriever.batches import BatchBuilder
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.requests import HOME, NONE, SEARCH
@@ -92,9 +93,12 @@ def test_the_last_pass_learns_the_held_back_events_and_no_others(watched: Watche
 
 
 @pytest.mark.parametrize(("most", "epochs"), [(10_000, 2), (400, 2), (250, 1), (10, 1)])
-def test_a_long_log_is_learned_in_fewer_epochs(most: int, epochs: int) -> None:
+def test_a_long_log_is_learned_in_fewer_epochs(
+    most: int, epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = build_small_world()  # 240 events
-    config = RetrieverConfig(epochs=2, validation_share=0.0, most_events=most)
+    monkeypatch.setattr(train, "_MOST_EVENTS", most)
+    config = RetrieverConfig(epochs=2, validation_share=0.0)
     assert RetrieverTraining(dataset, config, 0).num_epochs == epochs
 
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from search_world import film, post, speller_of
 
 from serendip.data import Catalogue, Item
-from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of
 from serendip.search.lexical import word_counts
 from serendip.search.searcher import Searcher
@@ -182,26 +181,19 @@ def test_pairs_are_counted_once_per_item():
     assert WordPairs.of([], []).count("a", "b") == 0
 
 
-def searcher(folder, **settings) -> Searcher:
-    catalogue = films()
-    config = SearchConfig(**settings)
-    return Searcher.build(catalogue, np.ones(len(TITLES), np.float32), folder / "s", config)
-
-
-NEVER = {"correct_from": 1.0, "correct_unknown_from": 1.0}
+def searcher(folder) -> Searcher:
+    return Searcher.build(films(), np.ones(len(TITLES), np.float32), folder / "s")
 
 
 @pytest.mark.parametrize(
-    ("text", "settings", "expected"),
+    ("text", "expected"),
     [
-        ("harry wotter", {}, ("harry potter", "", ())),
-        ("harry wotter", NEVER, ("harry wotter", "harry potter", ("wotter",))),
-        ("otker velvet", {}, ("otker velvet", "otter velvet", ("otker",))),  # a near tie
-        ("otker velvet", {"suggest_from": 0.5}, ("otker velvet", "", ("otker",))),
+        ("harry wotter", ("harry potter", "", ())),
+        ("otker velvet", ("otker velvet", "otter velvet", ("otker",))),  # a near tie
     ],
 )
-def test_a_doubtful_correction_is_told_and_not_made(tmp_path, text, settings, expected):
-    reading = searcher(tmp_path, **settings).read(text)
+def test_a_doubtful_correction_is_told_and_not_made(tmp_path, text, expected):
+    reading = searcher(tmp_path).read(text)
     assert (reading.corrected_key, reading.told_key, reading.unknown) == expected
 
 

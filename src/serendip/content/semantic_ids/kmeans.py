@@ -33,6 +33,9 @@ _MIN_NORM = 1e-4
 _SAMPLE_PER_CODE = 256
 """Vectors per code that codebooks are fitted to; faiss uses no more of them, either."""
 
+_ITERATIONS = 20
+"""Of k-means per level."""
+
 _MIN_CODEBOOK, _MAX_CODEBOOK = 4, 256
 
 
@@ -44,14 +47,6 @@ class ResidualKMeansConfig(Config):
 
     codebook_size: int | None = Field(default=None, ge=1, le=65_536)
     """K, codes per level, at most N; None = about sqrt(N), a power of two from 4 to 256."""
-
-    iterations: int = Field(default=20, ge=1)
-    """Iterations of k-means per level."""
-
-    keep: bool = False
-    """Keep the codebooks of the generation in force if it has the same settings: items keep their
-    codes for as long as their content is the same. False = codebooks are fitted by each training,
-    starting from the earlier ones if there are as many codes."""
 
 
 def choose_codebook_size(config: ResidualKMeansConfig, num_items: int) -> int:
@@ -73,7 +68,7 @@ def fit_codebooks(
 
     Args:
         vectors: (N, D) float32; N may be 0 or 1, rows may be equal.
-        config: levels, codes and iterations.
+        config: levels and codes.
         options: seed and progress.
         start: previous codebooks from whose centroids k-means starts if L, K and D are the same, so
             that most codes stay the same; None = random start.
@@ -98,9 +93,7 @@ def fit_codebooks(
         initial = None
         if start is not None and start.centroids.shape == centroids.shape:
             initial = np.ascontiguousarray(start.centroids[level])
-        centroids[level] = _fit_centroids(
-            residual, size, config.iterations, options.seed + level, initial
-        )
+        centroids[level] = _fit_centroids(residual, size, options.seed + level, initial)
         # ``quantise`` subtracts the assigned centroids from the residual in place.
         Level(centroids[level]).quantise(residual)
     codebooks = Codebooks(centroids)
@@ -108,7 +101,7 @@ def fit_codebooks(
 
 
 def _fit_centroids(
-    vectors: FloatArray, size: int, iterations: int, seed: int, start: FloatArray | None
+    vectors: FloatArray, size: int, seed: int, start: FloatArray | None
 ) -> FloatArray:
     """Fit centroids (K, D) to vectors (S, D)."""
     distinct = _find_distinct(vectors, size)
@@ -120,7 +113,7 @@ def _fit_centroids(
 
     faiss.omp_set_num_threads(num_threads())
     kmeans = faiss.Kmeans(
-        vectors.shape[1], size, niter=iterations, seed=seed + 1, min_points_per_centroid=1
+        vectors.shape[1], size, niter=_ITERATIONS, seed=seed + 1, min_points_per_centroid=1
     )
     kmeans.train(_drop_zeros(vectors, size), init_centroids=start)
     return np.asarray(kmeans.centroids, dtype=np.float32).reshape(size, -1)

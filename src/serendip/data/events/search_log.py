@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, IntArray, TimeArray
+from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.artefact import Artefact
 from serendip.data.events.event import NO_SESSION, ActionRules, Event, session_code
 from serendip.data.text import normalise
@@ -39,7 +39,6 @@ class LoggedRequest(Artefact):
         chosen: (C,) int32 chosen items, ascending.
         liked: (C,) bool, which of them were liked.
         actions: actions on each chosen item; empty = unknown.
-        positions: (S,) int32 0-based positions of the shown items, -1 = unknown; empty = all are.
         country: of the request; empty = unknown.
         device: of the request; empty = unknown.
         propensities: (S,) float64 probabilities with which shown items were drawn for their
@@ -56,7 +55,6 @@ class LoggedRequest(Artefact):
     chosen: IntArray
     liked: BoolArray
     actions: Sequence[frozenset[str]] = ()
-    positions: IntArray = field(default_factory=lambda: NO_ITEMS)
     country: str = ""
     device: str = ""
     propensities: TimeArray = field(default_factory=lambda: np.empty(0))
@@ -75,7 +73,6 @@ class LoggedRequest(Artefact):
             chosen=chosen[kept],
             liked=self.liked[kept],
             actions=[self.actions[row] for row in kept.tolist()] if self.actions else (),
-            positions=self.positions[order] if len(self.positions) else self.positions,
             propensities=self.propensities[order] if len(self.propensities) else self.propensities,
         )
 
@@ -159,23 +156,11 @@ def _build_request(
         chosen,
         np.array([liked[number] for number in chosen.tolist()], np.bool_),
         [actions[number] for number in chosen.tolist()],
-        _positions(events, shown, vocabulary),
         next((event.country for event in events if event.country), ""),
         next((event.device for event in events if event.device), ""),
         _propensities(events, shown, vocabulary),
         session_code(next((event.session_id for event in events if event.session_id), "")),
     )
-
-
-def _positions(events: Sequence[Event], shown: Sequence[int], vocabulary: Vocabulary) -> IntArray:
-    """(S,) position of each shown item by the first event that has one; empty = none has."""
-    found: dict[int, int] = {}
-    for event in events:
-        if event.position is not None:
-            found.setdefault(vocabulary.number(event.item_id), event.position)
-    if not found:
-        return NO_ITEMS
-    return np.array([found.get(number, -1) for number in shown], np.int32)
 
 
 def _propensities(
@@ -228,7 +213,6 @@ class SuggestedQuery:
         timestamp: Unix seconds of the impression.
         request_id: of the answer that contained it.
         key: normal form of the query.
-        propensity: probability with which it was shown there, in (0, 1].
         clicked: whether it was clicked.
     """
 
@@ -236,7 +220,6 @@ class SuggestedQuery:
     timestamp: float
     request_id: str
     key: str
-    propensity: float
     clicked: bool
 
 
@@ -278,9 +261,7 @@ def read_suggested(events: Iterable[Event], rules: ActionRules) -> list[Suggeste
             clicked.add(slot)
         shown.setdefault(slot, event)
     impressions = [
-        SuggestedQuery(
-            event.user_id, event.timestamp, slot[1], slot[2], _propensity(event), slot in clicked
-        )
+        SuggestedQuery(event.user_id, event.timestamp, slot[1], slot[2], slot in clicked)
         for slot, event in shown.items()
     ]
     return sorted(impressions, key=lambda impression: impression.timestamp)
@@ -316,9 +297,3 @@ def is_prefix_of_next(searches: Sequence[Search], within_s: float) -> list[bool]
         prefix = searches[previous].key
         result[previous] = search.key != prefix and search.key.startswith(prefix)
     return result
-
-
-def _propensity(event: Event) -> float:
-    """The event's propensity, else 1; older logs have it as the value of the event."""
-    given = event.value if event.propensity is None else event.propensity
-    return float(given) if given is not None and 0.0 < given <= 1.0 else 1.0

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from serendip.config import Config
+from serendip.config import INTERNAL, Config
 from serendip.content.config import ContentConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.events.event import ActionRules
@@ -107,23 +107,16 @@ class GateConfig(Config):
     the generation in force. A loss counts if its interval, for all comparisons together, lies below
     0, and only where both trainings were asked about at least 50 common users."""
 
-    requests: PositiveInt = 300
-    """Number of requests of each surface that a training is measured with."""
-
     least_kept_items: float = Field(default=0.9, ge=0, le=1)
     """Smallest share of the items of the generation in force that the new one must have, so that
     an items file that was cut off is not published. Ten items may always go, and those that were
     deleted or erased one by one. Less for a catalogue that turns over faster; 0 = any may go."""
 
-    list_margin: float = Field(default=0.15, ge=0, le=1)
+    list_margin: Annotated[float, INTERNAL] = Field(default=0.15, ge=0, le=1)
     """Largest tolerated loss of a measure of what people see, such as the likeness of similar items
     or the share of the first five that have what a search names, as a share of that of the
     generation in force. A loss counts if its interval, for all measures together, lies below 0. 1 =
     any loss is tolerated."""
-
-    list_requests: NonNegativeInt = 60
-    """Number of lists that each of these measures looks at; fewer than 50 are not compared. 0 =
-    nothing is measured, nor is it checked that home shows no rejected item as new."""
 
 
 class Settings(Config):

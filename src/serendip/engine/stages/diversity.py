@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
-from serendip.config import Config
+from serendip.config import INTERNAL, Config
 from serendip.data.arrays import IntArray
 from serendip.engine.stages.base import (
     ListRule,
@@ -39,7 +39,7 @@ class DiversityConfig(Config):
     window: int = Field(default=10, ge=2)
     """... in any window of this many consecutive positions."""
 
-    levels: PositiveInt = 1
+    levels: Annotated[PositiveInt, INTERNAL] = 1
     """Items with the same first ``levels`` codes are of one group."""
 
     attribute: str = ""

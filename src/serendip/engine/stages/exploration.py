@@ -26,12 +26,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field, PositiveFloat
 
-from serendip.config import Config
+from serendip.config import INTERNAL, Config
 from serendip.data.query import History, Query
 from serendip.engine.stages.base import ListRule, OpenRows, Ranked
 
@@ -51,11 +51,11 @@ class ExplorationConfig(Config):
     share: float = Field(default=0.1, ge=0.0, le=0.5)
     """Largest share of the positions: the last one of every 1 / share. 0 = no exploration."""
 
-    min_taste: float = 1.0
+    min_taste: Annotated[float, INTERNAL] = 1.0
     """How much more to the taste of the user an explored item is than the mean of the block that
     its position ends, at least, in standard deviations of the candidates' taste; below 0, less."""
 
-    temperature: PositiveFloat = 0.1
+    temperature: Annotated[PositiveFloat, INTERNAL] = 0.1
     """Of the softmax over the taste, in standard deviations of the candidates' taste: an item that
     is this much below another is drawn e times less often."""
 

@@ -23,13 +23,13 @@ reach it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, PrivateAttr, model_validator
 
-from serendip.config import Config
+from serendip.config import INTERNAL, Config
 from serendip.data import BoolArray, FloatArray, IntArray, Query
 from serendip.engine.stages.base import FIRST, Kept, ListFilter, OrderedCandidates
 from serendip.engine.state import TYPED_TEXTS, EngineState
@@ -85,6 +85,10 @@ CHECKED = "relevance checked"
 """Trace key: number of candidates with a prediction."""
 
 
+_DEPTH = 200
+"""Best candidates that are checked; the ones behind them are not shown."""
+
+
 def count_places(min_value: MinValueConfig | None) -> int:
     """First positions that the guarantee of a threshold covers: a message may have fewer."""
     return FIRST if min_value is None else min(FIRST, min_value.k)
@@ -101,13 +105,10 @@ class RelevanceFilterConfig(Config):
     ``serendip judge distil`` could prove its guarantee; the surface has no filter if there is
     none."""
 
-    labels: str = ""
+    labels: Annotated[str, INTERNAL] = ""
     """Surface whose labels the filter has learned from: ``search`` = labels of typed texts. Empty =
     these where the surface answers typed texts, else those of its own lists. A surface that names a
     threshold and has no labels is filtered by those of typed texts."""
-
-    depth: PositiveInt = 200
-    """Number of best candidates that are checked; the ones behind them are not shown."""
 
     _surface: str = PrivateAttr(default="")
 
@@ -184,14 +185,14 @@ class RelevanceFilter(ListFilter):
 
     def keep(self, ordered: OrderedCandidates) -> Kept:
         """Candidates below the threshold; exact titles always stay."""
-        items, depth = ordered.items, self._config.depth
-        found = self.predict(ordered.state, ordered.query, items[:depth])
+        items = ordered.items
+        found = self.predict(ordered.state, ordered.query, items[:_DEPTH])
         if found is None:
             return Kept(np.ones(len(items), np.bool_), counts={CHECKED: 0})
         probabilities = np.full(len(items), np.nan, np.float32)
-        probabilities[:depth] = found
+        probabilities[:_DEPTH] = found
         is_irrelevant = probabilities >= self.threshold(ordered.state)
-        kept = ((np.arange(len(items)) < depth) & ~is_irrelevant) | ordered.is_pinned
+        kept = ((np.arange(len(items)) < _DEPTH) & ~is_irrelevant) | ordered.is_pinned
         takes_place = ordered.is_organic & (ordered.values >= self._least_value)
         return Kept(
             kept,

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, PositiveInt, model_validator
 
-from serendip.config import Config
+from serendip.config import INTERNAL, Config
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.events.event import NO_SESSION
 from serendip.data.events.rejections import Rejected
@@ -112,11 +112,11 @@ class SurfaceConfig(Config):
     = the most that the newest events allow for the surface's task, see
     ``jobs/train/ranker/orders.py``; 0 where too little is known."""
 
-    rejection_discount: float = Field(default=0.5, ge=0, le=1)
+    rejection_discount: Annotated[float, INTERNAL] = Field(default=0.5, ge=0, le=1)
     """Share of its value that an item loses which has the content of one that the user does not
     want to be recommended; less for an item that is less alike. 0 = none."""
 
-    pin_exact_titles: bool = False
+    pin_exact_titles: Annotated[bool, INTERNAL] = False
     """Put items that match the typed text better before all others: those with the title first."""
 
     diversity: DiversityConfig | None = None

@@ -24,7 +24,6 @@ from serendip.jobs.import_files import import_files, read_import_digest
 from serendip.jobs.train.fingerprint import compute_fingerprint, read_report
 from serendip.jobs.train.gates import check_report
 from serendip.jobs.train.train import train_workspace
-from serendip.runtime.executor_config import EngineChoice
 from serendip.runtime.extras import require_training
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -58,7 +57,7 @@ def build_demo(
     require_training()
     with clock.stage("data files"):
         write_demo_files(folder)
-    context = JobContext.open(folder, options, clock, engine=EngineChoice())
+    context = JobContext.open(folder, options, clock, on_engine=True)
     workspace = context.workspace
     with clock.stage("import"):
         if read_import_digest(workspace) is None:

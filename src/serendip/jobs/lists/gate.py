@@ -61,6 +61,10 @@ def measure_generation(engine: Engine, dataset: Dataset, limit: int) -> list[Mea
     return [one for one in found if len(one.values)]
 
 
+LIST_REQUESTS = 60
+"""Lists that each measure looks at; fewer than 50 would not be compared."""
+
+
 def record_lists(measured: Sequence[Measured]) -> QualityRecord:
     """What is compared of the measures: of each that of which more is better."""
     sizes = [len(one.values) for one in measured]
@@ -86,8 +90,7 @@ def check_rejected(measured: Sequence[Measured]) -> list[Decision]:
             if one.examples:
                 detail += (
                     f", such as {', '.join(one.examples[:_NAMED])}: explore less by "
-                    "[surfaces.home.exploration] share, or measure no lists by [gate] "
-                    "list_requests = 0"
+                    "[surfaces.home.exploration] share"
                 )
             results.append(Decision.gate(f"no {REJECTED}", not one.examples, detail))
     return results

@@ -210,8 +210,8 @@ def _search_values(
         context.vectors.encode(context.encoder, some, progress) for some in (texts, list(queries))
     )
     with scratch_folder() as folder:  # open files can be read after deletion
-        config = context.settings.search.lexical
-        index = LexicalIndex.build(Catalogue(items), folder / "words", config)
+        names = context.settings.search.fields
+        index = LexicalIndex.build(Catalogue(items), folder / "words", names)
     values = []
     for (text, gains), vector in zip(queries.items(), asked, strict=True):
         near = top_k(np.asarray(vectors @ vector, np.float32), _DEPTH)

@@ -48,16 +48,16 @@ class SynonymWriting(Writing[WrittenSynonyms]):
     @cached_property
     def index(self) -> LexicalIndex:
         """Lexical index of the catalogue."""
-        config, catalogue = self.context.settings.search.lexical, self.context.dataset.catalogue
+        fields, catalogue = self.context.settings.search.fields, self.context.dataset.catalogue
         with scratch_folder() as scratch:  # open files can be read after deletion
-            return LexicalIndex.build(catalogue, scratch / "words", config)
+            return LexicalIndex.build(catalogue, scratch / "words", fields)
 
     @cached_property
     def terms(self) -> list[str]:
         """Normal forms of the terms: searched queries, then frequent words."""
         log, settings = self.context.query_log, self.context.settings
         searched = _rank_searched(log.searches, settings.queries.min_users)
-        counts = word_counts(log.dataset.catalogue, settings.search.lexical.fields)
+        counts = word_counts(log.dataset.catalogue, settings.search.fields)
         return select_terms(searched, counts)[: self.most]
 
     def questions(self) -> list[Question]:

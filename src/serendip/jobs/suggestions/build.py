@@ -20,9 +20,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from serendip.data import Catalogue, IntArray, TimeArray
+from serendip.data import Catalogue, IntArray
 from serendip.data.events.search_log import Search
-from serendip.data.items.starts import find_starts
 from serendip.data.store.tables.generated import Generated
 from serendip.data.text import normalise
 from serendip.engine.workspace import Workspace
@@ -37,9 +36,6 @@ from serendip.search.suggestions.co_searches import CoSearches
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import ItemChoices, QueryTable
 
-UNKNOWN_STARTS: TimeArray = np.empty(0)
-
-
 SuggestionBuild: TypeAlias = tuple[QueryTable, dict[str, Any]]
 """Verified queries; numbers of candidates and queries by source, of dropped ones by test."""
 
@@ -53,8 +49,8 @@ def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> S
     dataset = context.query_log.dataset
     popularity = dataset.item_counts().astype(np.float32)
     with scratch_folder() as scratch:
-        folder, config = scratch / "search", context.settings.search
-        searcher = Searcher.build(dataset.catalogue, popularity, folder, config)
+        folder, fields = scratch / "search", context.settings.search.fields
+        searcher = Searcher.build(dataset.catalogue, popularity, folder, fields)
         return build_suggestions(context, searcher, written)
 
 
@@ -71,10 +67,9 @@ def build_suggestions(
     dataset, config = context.query_log.dataset, context.settings.queries
     catalogue, counts = dataset.catalogue, dataset.item_counts()
     candidates = catalogue_candidates(catalogue, counts.astype(np.float32), config)
-    if "llm" in config.sources:
-        candidates += written
+    candidates += written
     parts = (searcher, config, counts, context.query_log.searches, context.options.progress)
-    return build_table(catalogue, candidates, *parts, find_starts(dataset))
+    return build_table(catalogue, candidates, *parts)
 
 
 def build_table(
@@ -85,7 +80,6 @@ def build_table(
     counts: IntArray,
     searches: Sequence[Search],
     progress: Progress,
-    starts: TimeArray = UNKNOWN_STARTS,
 ) -> SuggestionBuild:
     """Verify candidates, and those of a log, and build their table.
 
@@ -93,29 +87,24 @@ def build_table(
         catalogue: N items.
         candidates: of the catalogue and of an LLM.
         searcher: over the catalogue, by words alone.
-        config: sources, tests and limits.
+        config: of the tests.
         counts: (N,) interactions per item.
         searches: of the log, by time.
         progress: of the verification.
-        starts: (N,) Unix seconds from which each item could be seen; empty = unknown.
     """
     dropped = Counter[str]()
     logged = logged_queries(searches, config.min_users, dropped)
-    merged = _merge(candidates, logged if "logs" in config.sources else [])
+    merged = _merge(candidates, logged)
     shown = progress.track(merged, "suggested queries", len(merged))
-    verified, results = verify_candidates(shown, searcher, config, dropped)
+    verified, results = verify_candidates(shown, searcher, config.unsafe_words, dropped)
     categories = Categories.of(catalogue, config.category)
     table = QueryTable.of(verified, catalogue, categories, ItemChoices.of(counts), results)
     known = CoSearches.of(searches, table.rows_by_key, config.min_users)
-    if len(starts):
-        starts = categories.find_starts(catalogue, starts)  # (C,)
     focus = table.find_focus(catalogue)
-    table = replace(table, co_searches=known, category_starts=starts, focus=focus)
+    table = replace(table, co_searches=known, focus=focus)
     titles = len({normalise(item.title) for item in catalogue.items} - {""})
-    appeared = starts[np.isfinite(starts)]
-    young = table.find_young(float(appeared.max(initial=0.0)), config.young_days)
     report = {
-        "titles": titles if "fields" in config.sources else 0,
+        "titles": titles,
         "candidates": dict(Counter(candidate.source for candidate in merged)),
         "dropped": dict(dropped),
         "queries": len(table),
@@ -124,10 +113,6 @@ def build_table(
         "category": categories.name,
         "pairs": known.pairs.nnz // 2,
         "ways_out": len(known.ways_out),
-        "young_categories": {
-            "names": [categories.values[number] for number in np.flatnonzero(young)],
-            "largest_share_of_chips": config.young_share,
-        },
     }
     return table, report
 

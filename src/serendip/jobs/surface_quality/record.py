@@ -99,6 +99,10 @@ def read_record(path: Path) -> QualityRecord | None:
         return None
 
 
+_REQUESTS = 300
+"""Requests of each surface that a training is measured with."""
+
+
 def record_quality(
     context: JobContext, state: EngineState, split: Split, dataset: Dataset
 ) -> QualityRecord:
@@ -113,8 +117,7 @@ def record_quality(
     recorded, countries = {}, dataset.countries_by_user()
     with context.clock.stage("gate requests"):
         choices = next_choices(dataset, split, state.repeats)
-        limit = context.settings.gate.requests
-        builder = SurfaceRequestBuilder.of(split, choices, context, state, limit)
+        builder = SurfaceRequestBuilder.of(split, choices, context, state, _REQUESTS)
         for name, surface in context.settings.all_surfaces().items():
             if surface.sponsored is not None and not sells(surface, state):
                 continue  # the same list as without places for sale

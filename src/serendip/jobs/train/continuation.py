@@ -1,7 +1,7 @@
 """What a training continues from: semantic IDs of the generation in force, and fits.
 
 **Semantic IDs.** New codebooks start from those of the published generation, so that groups keep
-their numbers, or are those of it (``[semantic_ids] keep``).
+their numbers.
 
 **The fit on the older part of the data** makes the training rows of the ranker. Models that are
 trained by gradients are not trained again from nothing: they continue on all data, which costs a
@@ -28,12 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.fusion import Fusion
-from serendip.data import Catalogue, Codebooks, Dataset, IntArray, ItemFeatures, Vocabulary
+from serendip.data import Catalogue, Codebooks, Dataset, IntArray, Vocabulary
 from serendip.data.artefact import Artefact
-from serendip.data.items.features import ModalityVectors
 from serendip.engine.artefacts.generations import REMOVALS
 from serendip.engine.config.settings import Settings
-from serendip.engine.state import EngineState, open_codes, open_fusion
+from serendip.engine.state import EngineState, open_codes
 from serendip.jobs.context import JobContext
 from serendip.jobs.train.ranker.labels import INNER_FRACTION, has_ranker
 from serendip.jobs.train.staleness import compare_settings
@@ -48,41 +47,21 @@ class PreviousCodes:
     Args:
         vocabulary: N' items.
         codes: (N', L).
-        fusion: of the content that the codebooks divide.
     """
 
     codebooks: Codebooks
     vocabulary: Vocabulary
     codes: IntArray
-    fusion: Fusion
 
     @classmethod
-    def of(cls, current: Version | None, settings: Settings, encoder: str) -> PreviousCodes | None:
-        """Those of a generation; None without one, or if its content settings are others.
-
-        Args:
-            current: the generation in force.
-            settings: of the training.
-            encoder: name and version of its text encoder; codes of another one are not kept.
-        """
+    def of(cls, current: Version | None, settings: Settings) -> PreviousCodes | None:
+        """Those of the generation in force; None without one, or if content settings are others."""
         if current is None:
             return None
-        changes = compare_settings(
-            current.manifest["settings"], settings.learned_from(), ("content", "semantic_ids")
-        )
-        if any(key != "semantic_ids.keep" for key in changes):
+        parts = ("content", "semantic_ids")
+        if compare_settings(current.manifest["settings"], settings.learned_from(), parts):
             return None
-        if settings.semantic_ids.keep and current.manifest["encoder"] != encoder:
-            return None
-        return cls(*open_codes(current.folder), open_fusion(current.folder))
-
-    def assign(
-        self, encoded: Mapping[str, ModalityVectors]
-    ) -> tuple[ItemFeatures, Codebooks, Fusion]:
-        """Features of items with the codes of these codebooks."""
-        content, size = self.fusion.encode(encoded), self.codebooks.codebook_size
-        codes, present = self.codebooks.assign(content), self.fusion.present(encoded)
-        return ItemFeatures(content, codes, size, present), self.codebooks, self.fusion
+        return cls(*open_codes(current.folder))
 
     def compare(self, codes: IntArray, catalogue: Catalogue) -> list[float]:
         """Per level, the share of shared items with the same code; last, with the same ID.

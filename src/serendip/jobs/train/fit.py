@@ -23,7 +23,7 @@ from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, coo
 from serendip.data.events.repeats import learn_repeats
 from serendip.data.items.catalogue import Catalogue, Item
 from serendip.data.items.code_cells import CodeCells
-from serendip.data.items.features import ItemFeatures, ModalityVectors
+from serendip.data.items.features import ItemFeatures
 from serendip.data.items.quality import PRIOR_EVENTS, catalogue_prior, item_quality
 from serendip.data.items.reception import Reception
 from serendip.data.items.semantic_ids import Codebooks
@@ -118,12 +118,9 @@ class Fitter:
     def encode_items(self, dataset: Dataset, options: TrainOptions) -> None:
         """Encode what all later fits on parts of the dataset read from the cache."""
         with self.clock.stage("content vectors"):
-            self._encode(dataset.catalogue.items, options)
-
-    def _encode(self, items: Sequence[Item], options: TrainOptions) -> dict[str, ModalityVectors]:
-        context, fields = self.context, self.settings.content.fields
-        encoders = context.encoder, context.vectors
-        return encode_items(items, *encoders, fields, context.media, options)
+            context, fields = self.context, self.settings.content.fields
+            encoders = context.encoder, context.vectors
+            encode_items(dataset.catalogue.items, *encoders, fields, context.media, options)
 
     def with_time(self, options: TrainOptions, name: str) -> TrainOptions:
         """Options of a training that begins now."""
@@ -192,8 +189,8 @@ class Fitter:
             searches = ChosenSearches.of(
                 dataset.catalogue, dataset.requests, self.settings.queries.min_users
             )
-            config = self.settings.search
-            return Searcher.build(dataset.catalogue, popularity, folder, config, searches)
+            fields = self.settings.search.fields
+            return Searcher.build(dataset.catalogue, popularity, folder, fields, searches)
 
     def _find_meaning_floor(
         self, searcher: Searcher, features: ItemFeatures, fusion: Fusion
@@ -214,13 +211,9 @@ class Fitter:
     def _build_features(
         self, dataset: Dataset, options: TrainOptions, older: OlderFit | None
     ) -> tuple[ItemFeatures, Codebooks, Fusion]:
-        """Content, tokens and codes: those of earlier codebooks, or fitted on ``dataset``."""
+        """Content, tokens and codes, of codebooks that start at earlier ones."""
         catalogue, content = dataset.catalogue, self.settings.content
         reader = self.settings.token_reader
-        if self.previous_codes is not None and self.settings.semantic_ids.keep:
-            encoded = self._encode(catalogue.items, options)
-            features, codebooks, fusion = self.previous_codes.assign(encoded)
-            return features.read_by(reader, catalogue.items), codebooks, fusion
         before = self.previous_codes or older
         features, codebooks, fusion = build_features(
             catalogue,
@@ -308,9 +301,8 @@ class Fitter:
         always the same, so that no more are encoded than are used.
         """
         queries = list[Candidate]()
-        if "llm" in self.settings.queries.sources:
-            written = read_written_queries(self.context.workspace, catalogue)
-            queries = select_unread(written, catalogue)
+        written = read_written_queries(self.context.workspace, catalogue)
+        queries = select_unread(written, catalogue)
         rows = np.sort(np.random.default_rng(0).permutation(len(queries))[:count]).tolist()
         texts = [queries[row].text for row in rows]
         items = np.array([int(queries[row].items[0]) for row in rows], np.int32)

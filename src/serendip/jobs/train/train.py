@@ -24,6 +24,7 @@ from serendip.engine.workspace import REPORT_JSON
 from serendip.errors import GateError, SerendipError
 from serendip.jobs.context import JobContext
 from serendip.jobs.lists.gate import (
+    LIST_REQUESTS,
     LISTS_FILE,
     check_rejected,
     measure_generation,
@@ -185,8 +186,8 @@ def run_gates(context: JobContext, draft: Draft) -> Draft:
             *check_report(workspace.reports / REPORT_JSON, digest),
             *check_regression(draft.record, current, settings.gate.margin),
         ]
-        if settings.gate.list_requests and not failed_gates(gates):
-            measured = measure_generation(engine, context.dataset, settings.gate.list_requests)
+        if not failed_gates(gates):
+            measured = measure_generation(engine, context.dataset, LIST_REQUESTS)
             draft = replace(draft, lists=record_lists(measured))
             gates += check_rejected(measured)
             gates += check_regression(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from serendip.config import Config
+from serendip.config import INTERNAL, Config
 from serendip.data.arrays import FloatArray
 from serendip.data.query import RETRIEVAL_TASKS
 
@@ -26,7 +26,7 @@ class SearchesConfig(Config):
     ones, or those labelled by people where too few are logged.
     """
 
-    written: float = Field(default=0.03, ge=0)
+    written: Annotated[float, INTERNAL] = Field(default=0.03, ge=0)
     """Weight of a query that was written for an item, by an LLM or from its fields; 0 = not
     learned. Such queries have more words of the item than those that people type."""
 
@@ -43,53 +43,36 @@ class RankerConfig(Config):
     """Predicted actions: ``interact`` (any positive event), ``like`` (any event that counts as a
     like), or the name of an action in the log."""
 
-    num_tasks: int = Field(default=len(RETRIEVAL_TASKS), ge=1)
+    num_tasks: Annotated[int, INTERNAL] = Field(default=len(RETRIEVAL_TASKS), ge=1)
     """Number of tasks; they are numbered 0 .. num_tasks - 1. A training raises it where it learns
     from baskets."""
 
-    task_size: int = Field(default=8, ge=1)
-    """Size of a task embedding."""
-
-    num_cross: int = Field(default=2, ge=0)
-    """Cross layers of DCN-v2; each multiplies the input, element by element, with a learned linear
-    map of the layer before."""
-
-    hidden_size: int = Field(default=64, ge=1)
+    hidden_size: Annotated[int, INTERNAL] = Field(default=64, ge=1)
     """Width of the deep tower's layers."""
-
-    num_hidden: int = Field(default=2, ge=1)
-    """Layers of the deep tower."""
 
     searches: SearchesConfig = SearchesConfig()
     """What it learns search from."""
 
-    listwise_weight: float = Field(default=0.2, ge=0)
-    """Weight of the listwise loss (softmax among the candidates of a query), added to
-    cross-entropy. A larger weight may improve the order, and moves probabilities towards 0.5."""
-
-    most_requests: int = Field(default=20_000, ge=1)
+    most_requests: Annotated[int, INTERNAL] = Field(default=20_000, ge=1)
     """Home requests that it learns from, at most: one for each event of the newer part of the log,
     or a random sample of 25 per user of it (of 3,000 where that is less). A third as many requests
     for similar items are added. If the time of the training ends first, it learns from those that
     were made by then."""
 
-    learning_rate: float = Field(default=3e-3, gt=0)
+    learning_rate: Annotated[float, INTERNAL] = Field(default=3e-3, gt=0)
     """Initial learning rate; it falls linearly towards a tenth over the epochs."""
 
-    reg: float = Field(default=1e-3, ge=0)
-    """Decoupled weight decay (AdamW)."""
-
-    epochs: int = Field(default=6, ge=1)
+    epochs: Annotated[int, INTERNAL] = Field(default=6, ge=1)
     """Maximum number of passes over the rows."""
 
-    patience: int = Field(default=2, ge=1)
+    patience: Annotated[int, INTERNAL] = Field(default=2, ge=1)
     """Epochs without a lower validation loss after which training stops."""
 
-    batch_size: int = Field(default=2048, ge=1)
+    batch_size: Annotated[int, INTERNAL] = Field(default=2048, ge=1)
     """Approximate number of rows per step; a query is never split between steps unless it has more
     rows than this."""
 
-    validation_share: float = Field(default=0.1, ge=0, lt=1)
+    validation_share: Annotated[float, INTERNAL] = Field(default=0.1, ge=0, lt=1)
     """Share of the queries that is held out for early stopping."""
 
 

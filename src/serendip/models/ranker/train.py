@@ -31,6 +31,16 @@ from serendip.runtime.optimiser import AdamW
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads
 
+_TASK_SIZE, _NUM_CROSS, _NUM_HIDDEN = 8, 2, 2
+"""Size of a task embedding; cross layers of DCN-v2, each multiplies the input, element by element,
+with a learned linear map of the layer before; layers of the deep tower."""
+
+_LISTWISE_WEIGHT = 0.2
+"""Of the listwise loss, added to cross-entropy. A larger weight moves probabilities towards 0.5 for
+no gain in order."""
+
+_WEIGHT_DECAY = 1e-3
+
 _MAX_DEVIATIONS = 6.0
 """Standardised values are clipped here, so that an outlier cannot dominate the score."""
 
@@ -49,10 +59,10 @@ class RankerNetwork(nn.Module):
         mean, scale = fit_standardisation(features)  # (F,) each
         self.register_buffer("mean", torch.from_numpy(mean))
         self.register_buffer("scale", torch.from_numpy(scale))
-        self.tasks = nn.Parameter(torch.randn(config.num_tasks, config.task_size) * 0.5)
-        width = 2 * features.shape[1] + config.task_size
-        self.cross = nn.ModuleList(nn.Linear(width, width) for _ in range(config.num_cross))
-        sizes = [width, *[config.hidden_size] * config.num_hidden]
+        self.tasks = nn.Parameter(torch.randn(config.num_tasks, _TASK_SIZE) * 0.5)
+        width = 2 * features.shape[1] + _TASK_SIZE
+        self.cross = nn.ModuleList(nn.Linear(width, width) for _ in range(_NUM_CROSS))
+        sizes = [width, *[config.hidden_size] * _NUM_HIDDEN]
         self.deep = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
         self.out = nn.Linear(width + config.hidden_size, len(config.actions))
 
@@ -197,7 +207,7 @@ class RankerTraining:
             num_held_out = 0
         self.held_out, self.training_queries = groups[:num_held_out], groups[num_held_out:]
         self.optimiser = AdamW(
-            self.module.parameters(), config.learning_rate, weight_decay=config.reg
+            self.module.parameters(), config.learning_rate, weight_decay=_WEIGHT_DECAY
         )
 
     def epoch(self, number: int) -> None:
@@ -229,11 +239,8 @@ class RankerTraining:
         entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
         total = weights.sum().clamp(min=1e-9) * labels.shape[1]
         pointwise = (entropy * weights[:, None]).sum() / total
-        if not self.config.listwise_weight:
-            return pointwise
-        return pointwise + self.config.listwise_weight * listwise_loss(
-            logits, labels * weights[:, None], query
-        )
+        listwise = listwise_loss(logits, labels * weights[:, None], query)
+        return pointwise + _LISTWISE_WEIGHT * listwise
 
     def export(self) -> bytes:
         """Export the trained network to ONNX."""

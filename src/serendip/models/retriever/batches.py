@@ -191,7 +191,7 @@ class BatchBuilder:
     Args:
         log: the events.
         queries: Q examples of the search task; None = no such task.
-        config: ``max_len``, ``tasks``, ``slots``, ``blind_share`` and ``imputation`` are read.
+        config: ``max_len``, ``tasks``, ``slots`` and ``blind_share`` are read.
         drawn: (Q,) queries that are used; None = all.
         countries: (U,) index of each user's country, -1 = unknown; None = all unknown.
     """
@@ -208,7 +208,6 @@ class BatchBuilder:
         self.log, self.max_len = log, config.max_len
         self.slots, self.blind = config.slots, config.blind_share
         self.tasks = config.tasks if config.slots else ("home",)
-        self.names_last = "last-item" in config.imputation
         self.queries = ItemQueries(queries, drawn)
         if not len(self.queries):
             self.tasks = tuple(task for task in self.tasks if task != "search")
@@ -260,7 +259,6 @@ class BatchBuilder:
         """
         prefix, source, query, target, weight = self._targets(rows)  # (B, M) each
         if task == HOME:
-            source = source if self.names_last else np.full_like(source, NONE)
             query = np.full_like(query, NONE)
         elif task == SIMILAR:
             target = np.where(source == NONE, NONE, target)
@@ -311,7 +309,7 @@ class BatchBuilder:
         prefix, source, _, target, weight = self._targets(rows)
         hidden = random.random(prefix.shape) < blind
         nothing = np.full_like(prefix, NONE)
-        source = np.where(hidden, NONE, source) if self.names_last else nothing
+        source = np.where(hidden, NONE, source)
         return _requests(HOME, np.where(hidden, 0, prefix), source, nothing, target, weight)
 
     def _targets(

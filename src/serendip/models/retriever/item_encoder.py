@@ -23,6 +23,14 @@ from serendip.errors import DataError
 from serendip.models.linalg import Sparse, sum_rows, to_csr
 from serendip.models.sparse.content_neighbours import find_content_neighbours
 
+NUM_ID_DONORS = 5
+"""An item without a trained ID embedding, or with a hidden one, gets the mean one of so many
+nearest items in content space, the ID donors."""
+
+NEW_ITEM_BONUS = 0.25
+"""Added to the scores of items without training events, which the network underrates because it has
+memorised the others. Higher = more new items at the expense of the rest."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemEncoderArrays(Artefact):
@@ -39,7 +47,6 @@ class ItemEncoderArrays(Artefact):
             (0, E) = no ID imputation.
         donor_content: (N, C) content of the items, aligned if there is an alignment; those of
             ``donors`` are read.
-        num_id_donors: most donors of an item.
         reads_content: True if item vectors contain content; queries always do.
         alignment: aligns content before donors are searched; None = content as encoded.
         search_size: S, the last dimensions of the E that are normalised as a part of their own.
@@ -52,7 +59,6 @@ class ItemEncoderArrays(Artefact):
     tables: FloatArray
     ids: FloatArray
     donor_content: FloatArray
-    num_id_donors: int
     reads_content: bool = True
     alignment: AlignedProjection | None = None
     search_size: int = 0
@@ -122,7 +128,7 @@ class ItemEncoderArrays(Artefact):
             aligned,
             item_nums,
             self.donor_content,
-            self.num_id_donors,
+            NUM_ID_DONORS,
             near=features.near,
             allowed=self.donors,
         )

@@ -25,6 +25,7 @@ from serendip.data import BoolArray, FloatArray, IntArray, ItemFeatures, QueryEx
 from serendip.data.items.features import Tokens
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.item_encoder import NUM_ID_DONORS
 from serendip.models.retriever.network import ContextEncoder, ItemContent, ItemTower
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH
 from serendip.models.retriever.warm_start import CODE_TABLES, IDS, RetrieverStart
@@ -122,6 +123,10 @@ def _softmax_losses(encoded: Tensor, vectors: Tensor, target: Tensor, correction
     return functional.cross_entropy(logits, target, reduction="none")
 
 
+ID_DROPOUT = 0.3
+"""Share of items whose ID is hidden in a training step, so that new items are in distribution.
+Higher = more weight on content, less on memorised IDs."""
+
 _OWN_ROWS = {IDS: 1, CODE_TABLES: 2}
 """Parameters whose first dimensions, so many, may differ between trainings: items, codes."""
 
@@ -174,7 +179,7 @@ class RetrieverNetwork(nn.Module):
         # A search part is useful only next to another task, and if there are queries to learn.
         learns_both = {"search"} < set(config.tasks) and config.slots > 0
         search_size = config.search_size if learns_both and len(queries or ()) else 0
-        self.id_dropout = config.id_dropout if config.item_mode != "id" else 0.0
+        self.id_dropout = ID_DROPOUT if config.item_mode != "id" else 0.0
         self.seen = torch.from_numpy(seen.astype(np.float32))
         self.tower = ItemTower(
             ItemContent(features.content),
@@ -185,11 +190,10 @@ class RetrieverNetwork(nn.Module):
             features.tokens,
         )
         has_content = config.reads("content") and features.content.shape[1] > 0
-        if config.num_id_donors and len(self.tower.ids) and has_content:
+        if len(self.tower.ids) and has_content:
             content = features.content if aligned is None else aligned
-            self.tower.id_donors = id_donors_of(content, seen, config.num_id_donors)
+            self.tower.id_donors = id_donors_of(content, seen, NUM_ID_DONORS)
         self.encoder = ContextEncoder(config, num_countries, search_size)
-        self.reads_sources = "source-text" in config.imputation
         self.query_vectors = torch.from_numpy(
             np.zeros((0, features.content.shape[1]), np.float32)
             if queries is None
@@ -313,7 +317,7 @@ class RetrieverNetwork(nn.Module):
         """Projected texts (B, M, E) and their mask: of the query, else (not home) of the source."""
         query = torch.from_numpy(batch.query)  # (B, M)
         task = torch.from_numpy(batch.task)
-        is_imputed = has_source & (task != HOME) & self.reads_sources
+        is_imputed = has_source & (task != HOME)
         text = source_text * is_imputed[..., None]  # (B, M, E)
         has_query = query >= 0
         if bool(has_query.any()):

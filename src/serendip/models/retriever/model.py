@@ -40,6 +40,7 @@ from serendip.models.onnx import open_session
 from serendip.models.query_scores import QueryScores, VectorScores
 from serendip.models.retriever.artefact import TrainedRetriever
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig, group_config
+from serendip.models.retriever.item_encoder import NEW_ITEM_BONUS
 from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import TASK_OF, build_requests
 from serendip.models.retriever.warm_start import RetrieverStart
@@ -219,7 +220,7 @@ class Retriever(Recommender):
         if trained.tower.knows_new_items:
             rows[~is_new] = _find_moved(trained.projected[item_nums[~is_new]], projected[~is_new])
         nums, new, model = item_nums[rows], item_nums[is_new], copy.copy(self)
-        bonus = np.full(len(new), self.config.new_item_bonus * trained.tower.knows_new_items)
+        bonus = np.full(len(new), NEW_ITEM_BONUS * trained.tower.knows_new_items)
         width = self._codes.shape[1]
         model._codes = put_rows(self._codes, nums, features.codes[rows, :width])
         model._trained = replace(

@@ -26,6 +26,7 @@ attention heads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -35,7 +36,6 @@ from torch.nn import functional
 from serendip.data.arrays import FloatArray
 from serendip.data.items.features import Tokens
 from serendip.data.rows.packed_rows import PackedRows
-from serendip.errors import ConfigError
 from serendip.models.linalg import fit_procrustes
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.requests import NUM_GAPS, NUM_TASKS, SEARCH
@@ -58,6 +58,12 @@ def sum_tokens(tokens: Tokens, table: Tensor, texts: Tensor) -> Tensor:
     )  # (U, E)
     return summed
 
+
+NUM_HEADS = 2
+"""Attention heads; they divide the sizes of a vector."""
+
+TEMPERATURE = 0.1
+"""Of the softmax: scores start at about cosine / temperature; lower = sharper."""
 
 _ROWS_AT_ONCE = 8_192
 
@@ -331,13 +337,6 @@ class GatedBlock(nn.Module):
 
     def __init__(self, config: RetrieverConfig, size: int) -> None:
         super().__init__()
-        if size % config.num_heads:
-            raise ConfigError(
-                f"num_heads = {config.num_heads} does not divide embedding_size + search_size = "
-                f"{size}.",
-                "Choose another search_size, or 0.",
-            )
-        self.num_heads = config.num_heads
         self.attention_norm, self.forward_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.query, self.out = nn.Linear(size, size), nn.Linear(size, size)
         self.key_value = nn.Linear(size, 2 * size)
@@ -345,7 +344,7 @@ class GatedBlock(nn.Module):
         self.down = nn.Linear(2 * size, size, bias=False)
         self.attention_gate, self.forward_gate = nn.Linear(size, size), nn.Linear(size, size)
         # (max_len + 1, H) added to attention logits, by distance to the history step.
-        self.recency = nn.Parameter(torch.zeros(config.max_len + 1, config.num_heads))
+        self.recency = nn.Parameter(torch.zeros(config.max_len + 1, NUM_HEADS))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: Tensor, history: Tensor, steps: Tensor) -> Tensor:
@@ -391,7 +390,7 @@ class GatedBlock(nn.Module):
     def _split_heads(self, tokens: Tensor) -> Tensor:
         """(B, M, E) -> (B, H, M, E / H)."""
         rows, count, size = tokens.shape
-        heads = tokens.reshape(rows, count, self.num_heads, size // self.num_heads)
+        heads = tokens.reshape(rows, count, NUM_HEADS, size // NUM_HEADS)
         return heads.transpose(1, 2)
 
 
@@ -415,11 +414,11 @@ class ContextEncoder(nn.Module):
             # Identity: before training a request scores items by similarity to its text and source.
             nn.init.eye_(layer.weight)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = _blocks(config, size)
-        self.search_blocks = _blocks(config, size) if search_size else None
+        self.block = GatedBlock(config, size)
+        self.search_block = GatedBlock(config, size) if search_size else None
         self.final_norm = nn.LayerNorm(size)
         # Layer-normed vectors have length sqrt(E), so scores are about cosine / temperature.
-        self.scale = 1.0 / (config.temperature * size)
+        self.scale = 1.0 / (TEMPERATURE * size)
         self.answers: Tensor | None
         self.register_buffer("answers", answered_by(self.sizes), persistent=False)
 
@@ -483,48 +482,29 @@ class ContextEncoder(nn.Module):
         task: Tensor,
         num_searches: int | None,
     ) -> Tensor:
-        """Pass requests (B, M, E) through the blocks of their task: search's or the others'."""
-        if self.search_blocks is None:
-            return self._run_blocks(self.blocks, requests, steps, prefix, places)
+        """Pass requests (B, M, E) through the block of their task: search's or the others'."""
+        distance = self._distance(prefix, places)  # (B, M, T)
+        if self.search_block is None:
+            return cast("Tensor", self.block(requests, steps, distance))
         if num_searches is None:
-            others = self._run_blocks(self.blocks, requests, steps, prefix, places)
-            searches = self._run_blocks(self.search_blocks, requests, steps, prefix, places)
+            others = self.block(requests, steps, distance)
+            searches = self.search_block(requests, steps, distance)
             return torch.where((task == SEARCH)[..., None], searches, others)
         parts = []
         sizes = [requests.shape[1] - num_searches, num_searches]
         others, searches = torch.split(requests, sizes, 1)
-        other_prefix, search_prefix = torch.split(prefix, sizes, 1)
+        other_distance, search_distance = torch.split(distance, sizes, 1)
         if sizes[0]:
-            parts.append(self._run_blocks(self.blocks, others, steps, other_prefix, places))
+            parts.append(self.block(others, steps, other_distance))
         if num_searches:
             # Search reads histories without moving them: no gradient into the history vectors.
-            fixed = steps.detach()
-            parts.append(
-                self._run_blocks(self.search_blocks, searches, fixed, search_prefix, places)
-            )
+            parts.append(self.search_block(searches, steps.detach(), search_distance))
         return torch.cat(parts, 1)
-
-    def _run_blocks(
-        self, blocks: nn.ModuleList, requests: Tensor, steps: Tensor, prefix: Tensor, places: Tensor
-    ) -> Tensor:
-        """Pass requests (B, M, E) and history steps (B, T, E) through a stack of blocks."""
-        distance = self._distance(prefix, places)  # (B, M, T)
-        for number, block in enumerate(blocks):
-            before = steps
-            requests = block(requests, before, distance)
-            # No request reads the history after the last block.
-            if number + 1 < len(blocks):
-                steps = block(before, before, self._distance(places, places))
-        return requests
 
     def _distance(self, prefix: Tensor, places: Tensor) -> Tensor:
         """(B, M, T) steps back from each token; 0 = not before the token, or padding."""
         back = (prefix[:, :, None] - places[:, None, :]).clamp(0, self.max_len)
         return torch.where(places[:, None, :] < self.max_len, back, torch.zeros_like(back))
-
-
-def _blocks(config: RetrieverConfig, size: int) -> nn.ModuleList:
-    return nn.ModuleList(GatedBlock(config, size) for _ in range(config.num_layers))
 
 
 def example_request(size: int, has_countries: bool = False) -> tuple[Tensor, ...]:

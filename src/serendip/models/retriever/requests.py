@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
+from serendip.data.arrays import FloatArray, IntArray, TimeArray
 from serendip.data.query import RECALLED, History, Query, Task, select_relevant_history
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ def build_requests(
         codes: (N, L) semantic IDs; of a history longer than ``max_len``, up to a fifth of what
             is read are older events about the same things (see ``select_relevant_history``).
         texts: projected text (E,) of each query, or None.
-        config: ``max_len`` and ``imputation`` are read.
+        config: ``max_len`` is read.
         countries: countries seen in training; others count as unknown.
     """
-    max_len, imputed = config.max_len, config.imputation
+    max_len = config.max_len
     count, size = len(queries), item_vectors.shape[1]
     histories = [_readable(query, codes, max_len) for query in queries]
     longest = max(1, *(len(history) for history in histories)) if count else 1
@@ -83,10 +83,9 @@ def build_requests(
             liked[row, :length] = history.liked
             gaps[row, 1:length] = gap_buckets(np.diff(history.timestamps))
             places[row, :length] = np.arange(length)
-        last = history.item_nums[-1:] if "last-item" in imputed else NO_ITEMS
-        sources = _sources(query, last, len(item_vectors))
+        sources = _sources(query, history.item_nums[-1:], len(item_vectors))
         text, is_similar = texts[row], TASK_OF[query.task] == SIMILAR
-        if text is None and len(sources) and is_similar and "source-text" in imputed:
+        if text is None and len(sources) and is_similar:
             text = projected[sources].mean(0, dtype=np.float32)
         if text is not None:
             request[0, row, 0], is_given[0, row] = text, 1.0

@@ -41,7 +41,7 @@ from serendip.models.retriever.content_weights import (
     tune_content_weights,
     words_cosines,
 )
-from serendip.models.retriever.item_encoder import ItemEncoderArrays
+from serendip.models.retriever.item_encoder import NEW_ITEM_BONUS, ItemEncoderArrays
 from serendip.models.retriever.loss import CandidateDraw, EncodedItems, RetrieverNetwork
 from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
 from serendip.models.retriever.quality import (
@@ -63,6 +63,14 @@ from serendip.runtime.threads import num_threads
 
 _WARM_SHARE, _LAST_RATE = 0.05, 0.02
 """Warm-up share of the training, final learning rate over the highest."""
+
+_MOST_EVENTS = 2_500_000
+"""Events that a training learns at most, each counted once per epoch: a longer log is learned in
+fewer epochs, at least one."""
+
+_ID_LEARNING_RATE, _WEIGHT_DECAY = 3.0, 0.01
+"""Learning rate of ID embeddings as a multiple of the others', as an ID gets few updates; decoupled
+weight decay."""
 
 _MOST_GRADIENT = 1.0
 """Gradient norm clip."""
@@ -147,7 +155,7 @@ class RetrieverTraining:
         self.split = TrainingSplit.of(dataset, config.validation_share)
         self.held_back = self.split.held_back and self.start is None
         wanted = config.epochs if self.start is None else config.continued_epochs
-        most = round(config.most_events / max(1, int(self.split.learned.sum())))
+        most = round(_MOST_EVENTS / max(1, int(self.split.learned.sum())))
         self.num_epochs = max(1, min(wanted, most))
         if self.start is None and config.reads("id"):
             histories = Sequences.of_users(self._past, dataset.num_users)
@@ -302,7 +310,6 @@ class RetrieverTraining:
             network.bias.detach().numpy().copy(),
             network.code_tables.detach().numpy().copy(),
             *self._donors(),
-            self.config.num_id_donors,
             network.reads_content,
             self.alignment,
             sum(network.sizes[1:]),
@@ -311,7 +318,7 @@ class RetrieverTraining:
         )
         context = self._export_context()
         # (N,) for items without training events only.
-        bonus = self.config.new_item_bonus * (1 - self.module.seen.numpy()) * tower.knows_new_items
+        bonus = NEW_ITEM_BONUS * (1 - self.module.seen.numpy()) * tower.knows_new_items
         return TrainedRetriever(
             context,
             items.vectors.numpy(),
@@ -459,11 +466,11 @@ def build_optimiser(module: RetrieverNetwork, config: RetrieverConfig) -> RowAda
     tower = module.tower
     optimiser = RowAdamW(
         tower.ids,
-        config.id_learning_rate,
+        _ID_LEARNING_RATE,
         (parameter for parameter in module.parameters() if parameter is not tower.ids),
         lr=config.learning_rate,
         betas=(0.9, 0.98),
-        weight_decay=config.reg,
+        weight_decay=_WEIGHT_DECAY,
     )
     tower.read_ids = optimiser.read
     return optimiser

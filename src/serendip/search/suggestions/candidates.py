@@ -27,7 +27,7 @@ from serendip.data.text import normalise
 from serendip.search.phrases import function_words, most_frequent, phrases_of, spell_phrases
 from serendip.search.suggestions.categories import main_attribute
 from serendip.search.suggestions.combinations import combined_values, least_items, single_values
-from serendip.search.suggestions.config import QueriesConfig, Source
+from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.series import find_series
 
 QueryKind: TypeAlias = Literal[
@@ -45,6 +45,21 @@ _PART = 0.8
 """Share of the items of a phrase that a longer one has, from which on it is a part of that one."""
 _MOST_SPELLINGS = 20
 """Items of a phrase whose spellings of it are counted."""
+
+
+Source: TypeAlias = Literal["fields", "logs", "own", "rules", "llm"]
+"""Where a suggestion comes from: titles and single values; searches of several people; searches and
+choices of the user; values combined, series of titles and phrases; an LLM."""
+
+MIN_ITEMS = 2
+"""Items of a candidate at least, except for ``like`` an item."""
+
+_MOST_OF_ATTRIBUTE = 2_000
+"""Candidates of one attribute, or of one kind of combination: those with the most items; and of
+``like`` an item: of the most popular ones."""
+
+_MOST_PHRASES = 10_000
+"""Candidates of one field of phrases, those with the most items."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,52 +91,48 @@ def catalogue_candidates(
     Args:
         catalogue: N items.
         popularity: (N,) interactions per item; ``like`` is of the most popular ones.
-        config: sources, fields of phrases and limits.
+        config: fields of phrases, and the attribute that combinations end with.
     """
     candidates: dict[str, Candidate] = {}
     for candidate in chain(
         _of_attributes(catalogue, config),
         _of_texts(catalogue, config),
-        _like(catalogue, popularity, config),
+        _like(catalogue, popularity),
     ):
-        if candidate.source in config.sources and len(candidate.text) <= MOST_CHARACTERS:
+        if len(candidate.text) <= MOST_CHARACTERS:
             candidates.setdefault(normalise(candidate.text), candidate)
     return list(candidates.values())
 
 
 def _of_attributes(catalogue: Catalogue, config: QueriesConfig) -> Iterator[Candidate]:
     """Values of attributes, and their combinations."""
-    main, most = config.category or main_attribute(catalogue), config.most_of_attribute
+    main = config.category or main_attribute(catalogue)
     for values in single_values(catalogue, main):
-        for text, items in values.largest(most, config.min_items):
+        for text, items in values.largest(_MOST_OF_ATTRIBUTE, MIN_ITEMS):
             yield Candidate(text, "attribute", "fields", items)
-    for kind, values in combined_values(catalogue, main) if "rules" in config.sources else ():
-        for text, items in values.largest(most, least_items(len(catalogue))):
+    for kind, values in combined_values(catalogue, main):
+        for text, items in values.largest(_MOST_OF_ATTRIBUTE, least_items(len(catalogue))):
             yield Candidate(text, kind, "rules", items)
 
 
 def _of_texts(catalogue: Catalogue, config: QueriesConfig) -> Iterator[Candidate]:
     """Series of titles, and phrases."""
-    if "rules" not in config.sources:
-        return
     titles = [item.title for item in catalogue.items]
     for text, items in find_series(titles, function_words(titles)).items():
         yield Candidate(text, "series", "rules", np.array(items, np.int32))
     for name in config.phrases:
-        yield from _phrases(catalogue, name, config)
+        yield from _phrases(catalogue, name)
 
 
-def _like(
-    catalogue: Catalogue, popularity: FloatArray, config: QueriesConfig
-) -> Iterator[Candidate]:
+def _like(catalogue: Catalogue, popularity: FloatArray) -> Iterator[Candidate]:
     """``like`` the most popular items, which leads to what is similar to them."""
-    for number in np.argsort(-popularity, kind="stable")[: config.most_of_attribute].tolist():
+    for number in np.argsort(-popularity, kind="stable")[:_MOST_OF_ATTRIBUTE].tolist():
         title = catalogue[number].title
         if popularity[number] > 0 and normalise(title):
             yield Candidate(f"{LIKE}{title}", "like", "rules", np.array([number], np.int32))
 
 
-def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator[Candidate]:
+def _phrases(catalogue: Catalogue, name: str) -> Iterator[Candidate]:
     """Phrases of one to three words that several items, but not too many, have in a field.
 
     They are spelled as most of these items spell them. Where no item has the field, they are of
@@ -134,10 +145,10 @@ def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator
     grammar = function_words(texts)
     item_phrases = [set(phrases_of(text, grammar)) for text in texts]
     counts = Counter(phrase for phrases in item_phrases for phrase in phrases if sign in phrase)
-    most = max(config.min_items, int(_MOST_COMMON_PHRASE * len(catalogue)))
+    most = max(MIN_ITEMS, int(_MOST_COMMON_PHRASE * len(catalogue)))
     ordered = sorted(counts, key=lambda phrase: (-counts[phrase], phrase))
-    usable = (phrase for phrase in ordered if config.min_items < counts[phrase] <= most)
-    groups: dict[str, list[int]] = {phrase: [] for phrase in islice(usable, config.most_phrases)}
+    usable = (phrase for phrase in ordered if MIN_ITEMS < counts[phrase] <= most)
+    groups: dict[str, list[int]] = {phrase: [] for phrase in islice(usable, _MOST_PHRASES)}
     for number, phrases in enumerate(item_phrases):
         for phrase in sorted(phrases & groups.keys()):
             groups[phrase].append(number)

@@ -19,12 +19,17 @@ import numpy as np
 from serendip.data.arrays import IntArray
 from serendip.data.text import normalise, words
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.config import QueriesConfig
+from serendip.search.suggestions.candidates import MIN_ITEMS, Candidate
 
 TOP = 10
-_COMBINED_SHARE = 0.5
-"""``good_share`` of a combination, at least: half of its results have all that it says."""
+_GOOD_SHARE, _COMBINED_SHARE = 0.3, 0.5
+"""Share of the first ten results, or of the query's own items if these are fewer, that must be
+items that the query was made from; of a combination half, so that these have all that it says."""
+
+_SAME_SHARE = 0.8
+"""Jaccard overlap of the first ten results from which two queries are near-duplicates, of which one
+is kept."""
+
 _ORDER = ("query", "attribute", "series", "name", "rule", "written", "phrase", "like")
 """Preference among near-duplicates: the earlier kind is kept."""
 
@@ -32,7 +37,7 @@ _ORDER = ("query", "attribute", "series", "name", "rule", "written", "phrase", "
 def verify_candidates(
     candidates: Iterable[Candidate],
     searcher: Searcher,
-    config: QueriesConfig,
+    unsafe_words: Iterable[str],
     dropped: Counter[str],
 ) -> tuple[list[Candidate], IntArray]:
     """Keep the candidates that pass all tests, and find their results.
@@ -40,41 +45,39 @@ def verify_candidates(
     Args:
         candidates: in any order.
         searcher: of the catalogue that they were made from.
-        config: thresholds and unsafe words.
+        unsafe_words: besides the built-in ones.
         dropped: test -> number of candidates that failed it; is added to.
 
     Returns:
         Q candidates without near-duplicates, and (Q, 10) int32 first results of each, padded with
         -1.
     """
-    blocklist = Blocklist.of(config.unsafe_words)
+    blocklist = Blocklist.of(unsafe_words)
     passed: list[tuple[Candidate, IntArray]] = []
     for candidate in candidates:
         if not blocklist.allows(candidate.text):
             dropped["unsafe"] += 1
             continue
         results = searcher.search(candidate.text, TOP).item_nums
-        if _is_answered(candidate, results, searcher, config):
+        if _is_answered(candidate, results, searcher):
             passed.append((candidate, results))
         else:
             dropped["not answered"] += 1
-    kept = _drop_near_duplicates(passed, config.same_share, dropped)
+    kept = _drop_near_duplicates(passed, dropped)
     table = np.full((len(kept), TOP), -1, np.int32)
     for row, (_, results) in enumerate(kept):
         table[row, : len(results)] = results
     return [candidate for candidate, _ in kept], table
 
 
-def _is_answered(
-    candidate: Candidate, results: IntArray, searcher: Searcher, config: QueriesConfig
-) -> bool:
+def _is_answered(candidate: Candidate, results: IntArray, searcher: Searcher) -> bool:
     relevant = int(np.isin(results, candidate.items).sum())
     if candidate.kind in ("like", "written"):
         return relevant > 0
     if candidate.users:
         complete = searcher.lexical.having_all(normalise(candidate.text), 100 * TOP)
-        return relevant > 0 or int(np.isin(results, complete).sum()) >= config.min_items
-    most, share = min(TOP, len(candidate.items)), config.good_share
+        return relevant > 0 or int(np.isin(results, complete).sum()) >= MIN_ITEMS
+    most, share = min(TOP, len(candidate.items)), _GOOD_SHARE
     if candidate.kind in ("name", "rule"):
         share = max(share, _COMBINED_SHARE)
     return most > 0 and relevant >= share * most
@@ -107,7 +110,7 @@ def _built_in() -> frozenset[str]:
 
 
 def _drop_near_duplicates(
-    passed: Sequence[tuple[Candidate, IntArray]], same_share: float, dropped: Counter[str]
+    passed: Sequence[tuple[Candidate, IntArray]], dropped: Counter[str]
 ) -> list[tuple[Candidate, IntArray]]:
     """Keep one candidate per normal form, and one of those with nearly the same results."""
     kept: list[tuple[Candidate, IntArray]] = []
@@ -118,7 +121,7 @@ def _drop_near_duplicates(
         if form in forms:
             dropped["same words"] += 1
         elif any(
-            len(items & other) >= same_share * len(items | other)
+            len(items & other) >= _SAME_SHARE * len(items | other)
             for other in _near_lists(items, lists_by_item)
         ):
             dropped["same results"] += 1

@@ -19,9 +19,7 @@ from serendip.runtime.progress import TrainOptions
 NAMES = ("transitions", "country fit", "log country popularity", "device fit", "log age")
 REQUESTS, SIZE = 1_000, 12
 PARTS: tuple[ContextPart, ...] = ("country", "device", "age")
-SETTINGS = Settings(
-    ranker=RankerConfig(actions=("interact",), hidden_size=8, num_hidden=1, batch_size=256)
-)
+SETTINGS = Settings(ranker=RankerConfig(actions=("interact",), hidden_size=8, batch_size=256))
 ORDER = np.arange(REQUESTS)
 
 

@@ -52,7 +52,7 @@ def build_models(inputs: PartInputs, draft: Draft | None) -> Draft:
     labels = [context.workspace.folder / name for name in context.settings.ranker.searches.labels]
     require_plausible_labels(context, dataset.catalogue, labels)
     encoder = describe_encoder(context)
-    earlier = PreviousCodes.of(inputs.current, context.settings, encoder)
+    earlier = PreviousCodes.of(inputs.current, context.settings)
     previous, warm_start = choose_start(context, inputs.current, inputs.warm)
     on_older = partial(record_quality, context)
     fitter = Fitter(context, inputs.scratch, earlier, previous, on_older)
@@ -88,17 +88,15 @@ def read_models(context: JobContext) -> Mapping[str, Any]:
     settings.pop("train", None)  # the budget is read by itself
     for surface in settings["surfaces"].values():
         surface.pop("relevance_filter", None)
-    by_llm = "llm" in queries["sources"]
     return {
         "the data": {
             **_read_position(context),
             "user_changes": context.snapshot.user_changes,
             "generated": context.snapshot.generated,
         },
-        "[gate] requests": context.settings.gate.requests,
         **{f"[{table}]": values for table, values in settings.items()},
         "[queries] min_users": queries["min_users"],
-        "written queries": hash_written_queries(workspace) if by_llm else "",
+        "written queries": hash_written_queries(workspace),
         "files of pictures and sounds": {
             name: source.states(context.dataset.catalogue.items)
             for name, source in context.media.items()
